@@ -1,0 +1,215 @@
+"""Facts that reach the engine. Past tense; plain data; no OpenFlow or OVSDB objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from flowlane.core.model import Capabilities, Hint, PortFacts, PortReport
+    from flowlane.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUp:
+    """A device has finished its handshake: all its ports and queues are known.
+
+    ``queues``: egress port number -> ids of the queues that the switch reports on it.
+    ``pins``: the exact entries with our cookie that were found in the device's tables (after a restart).
+    """
+
+    dpid: int
+    capabilities: Capabilities
+    ports: tuple[PortReport, ...]
+    queues: Mapping[int, tuple[int, ...]]
+    pins: tuple[FoundPin, ...] = ()
+    peer: str = ""
+
+
+class FoundPin(NamedTuple):
+    """A pin read back from a device. ``row`` and ``generation`` come from its cookie."""
+
+    row: int
+    generation: int
+    key: bytes
+    in_port: int
+    egress_port: int
+    queue_id: int
+    meter_id: int
+    packets: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDown:
+    """The connection of a device has ended; its entries stay in force there."""
+
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    """A port was added or modified."""
+
+    dpid: int
+    port: PortReport
+
+
+@dataclass(frozen=True, slots=True)
+class PortRemoved:
+    """A port is gone."""
+
+    dpid: int
+    port_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuesReported:
+    """The queues that the switch reports now, whole: ports that are not named have none."""
+
+    dpid: int
+    queues: Mapping[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDescribed:
+    """What OVSDB says of a bridge, whole; replaces what it said before.
+
+    ``ports`` is by port number. ``role`` is the text of ``external_ids:flowlane-role``, None when absent.
+    """
+
+    dpid: int
+    name: str
+    role: str | None
+    external_ids: Mapping[str, str]
+    datapath_type: str
+    ports: Mapping[int, PortFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceForgotten:
+    """The bridge is gone from OVSDB."""
+
+    dpid: int
+
+
+class FlowSeen(NamedTuple):
+    """The first packet of a flow, as a packet-in brought it: the frame may be cut short.
+
+    ``egress_port`` is where the device sends it (out of its metadata), None when the device did not say.
+    ``queue_id`` is the queue that the device chose for it, None when it did not say.
+    """
+
+    dpid: int
+    in_port: int
+    frame: bytes
+    egress_port: int | None = None
+    queue_id: int | None = None
+
+
+class FlowCounters(NamedTuple):
+    """Counters of pins: (row, generation, packets, bytes, duration in s) each."""
+
+    dpid: int
+    counters: tuple[tuple[int, int, int, int, float], ...]
+
+
+class KeyCounters(NamedTuple):
+    """Counters of entries that carry no row, such as learned ones: (key, packets, bytes, queue id) each.
+
+    ``key`` is the flow key of the entry (see :mod:`flowlane.core.flowkey`), with its VM number; the queue id
+    is the one that the entry names, or NO_QUEUE.
+    """
+
+    dpid: int
+    counters: tuple[tuple[bytes, int, int, int], ...]
+
+
+class FlowEnded(NamedTuple):
+    """A pin left the device's table: idle, deleted or evicted."""
+
+    dpid: int
+    row: int
+    generation: int
+    packets: int
+    octets: int
+    idle: bool
+
+
+class QueueCounters(NamedTuple):
+    """Transmit counters of queues: (port_no, queue_id) -> (packets, bytes, errors)."""
+
+    dpid: int
+    counters: Mapping[tuple[int, int], tuple[int, int, int]]
+
+
+class MeterCounters(NamedTuple):
+    """Meters' counters: meter_id -> (packets in, bytes in, packets dropped, bytes dropped)."""
+
+    dpid: int
+    counters: Mapping[int, tuple[int, int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRefused:
+    """The device answered one of our messages with an error.
+
+    ``what`` is ``pin``, ``meter``, ``group`` or ``standing``; ``object_id`` its row, meter id or group id;
+    ``why`` the error's name in the OpenFlow specification, such as ``OFPFMFC_TABLE_FULL``.
+    """
+
+    dpid: int
+    what: str
+    object_id: int
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HintGiven:
+    """A VM suggests a class for some of its flows, apart from the flows."""
+
+    hint: Hint
+
+
+@dataclass(frozen=True, slots=True)
+class HintWithdrawn:
+    """A suggestion is withdrawn; ``hint_id`` None withdraws all of the VM's."""
+
+    vm: str
+    hint_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReplaced:
+    """The operator put a new policy in the place of the old one."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; about once a second."""
+
+
+Event = (
+    DeviceUp
+    | DeviceDown
+    | PortChanged
+    | PortRemoved
+    | QueuesReported
+    | DeviceDescribed
+    | DeviceForgotten
+    | FlowSeen
+    | FlowCounters
+    | KeyCounters
+    | FlowEnded
+    | QueueCounters
+    | MeterCounters
+    | RuleRefused
+    | HintGiven
+    | HintWithdrawn
+    | PolicyReplaced
+    | Tick
+)

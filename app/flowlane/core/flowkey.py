@@ -1,0 +1,88 @@
+"""Flow keys: one flow of one VM, packed into bytes.
+
+Layout (network byte order): VM number (4), VLAN id + 1 or 0 for untagged (2), kind (1), IP protocol (1),
+source port (2), destination port (2), then source and destination address of equal length. For ICMP the
+ports are type and code; for a layer-2 flow they are the ethertype and 0, and the addresses are MACs.
+A packed key costs 20, 24 or 44 bytes and one hash, where a tuple of texts costs ten times that.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+from typing import NamedTuple
+
+IPV4 = 4
+IPV6 = 6
+LAYER2 = 2
+
+ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
+PROTOCOL_NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6", SCTP: "sctp"}
+PORT_PROTOCOLS = frozenset((TCP, UDP, SCTP))
+
+HEAD = Struct("!IHBBHH")
+HEAD_LENGTH = HEAD.size
+_ADDRESS_LENGTH = {IPV4: 4, IPV6: 16, LAYER2: 6}
+
+
+class FlowParts(NamedTuple):
+    """A flow key's parts. ``vlan`` is None for untagged; addresses are bytes."""
+
+    vm_number: int
+    vlan: int | None
+    kind: int
+    protocol: int
+    src_port: int
+    dst_port: int
+    src: bytes
+    dst: bytes
+
+
+def pack(parts: FlowParts) -> bytes:
+    """Pack the parts; ``unpack`` is the inverse."""
+    vlan = 0 if parts.vlan is None else parts.vlan + 1
+    head = HEAD.pack(parts.vm_number, vlan, parts.kind, parts.protocol, parts.src_port, parts.dst_port)
+    return head + parts.src + parts.dst
+
+
+def unpack(key: bytes) -> FlowParts:
+    """Read a key's parts.
+
+    Raises:
+        ValueError: the bytes are not a flow key.
+    """
+    if len(key) < HEAD_LENGTH:
+        raise ValueError("a flow key has at least 12 bytes")
+    number, vlan, kind, protocol, src_port, dst_port = HEAD.unpack_from(key)
+    length = _ADDRESS_LENGTH.get(kind, -1)
+    if len(key) != HEAD_LENGTH + 2 * length:
+        raise ValueError(f"a flow key of kind {kind} cannot have {len(key)} bytes")
+    middle = HEAD_LENGTH + length
+    return FlowParts(
+        number,
+        vlan - 1 if vlan else None,
+        kind,
+        protocol,
+        src_port,
+        dst_port,
+        key[HEAD_LENGTH:middle],
+        key[middle:],
+    )
+
+
+def format_mac(mac: int | bytes) -> str:
+    """Write a MAC address as six pairs of hex digits."""
+    digits = mac.hex() if isinstance(mac, bytes) else f"{mac:012x}"
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def format_address(kind: int, address: bytes) -> str:
+    """Write an address of a key as text."""
+    if kind == IPV4:
+        return str(IPv4Address(address))
+    return str(IPv6Address(address)) if kind == IPV6 else format_mac(address)
+
+
+def flow_id(key: bytes) -> str:
+    """The id of a flow in REST: its key in hex. ``bytes.fromhex`` leads back."""
+    return key.hex()

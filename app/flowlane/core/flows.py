@@ -1,0 +1,146 @@
+"""One device's flows, in columns.
+
+A row number stands for a flow as long as it lives; it is the object part of its pin's cookie, so that
+counters and flow-removed need no match parsing. Columns are arrays: a flow costs about 250 bytes, and the
+garbage collector has nothing to walk. A freed row is used again with the next generation, so that a late
+message about the old flow is not taken for the new one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+GENERATIONS = 1 << 12
+"""Generations before a row's number repeats (12 bits of the cookie)."""
+
+PINNED = 1
+"""Flag: an exact entry of this flow was sent to the device."""
+
+REFUSED = 2
+"""Flag: the device refused the flow's entry or meter; it stays on its standing rule."""
+
+_COLUMNS: dict[str, tuple[str, float]] = {
+    "generation": ("H", 0),
+    "in_port": ("I", 0),
+    "egress_port": ("I", 0),
+    "vm_number": ("I", 0),
+    "class_index": ("H", 0),
+    "rule_index": ("H", 0),
+    "queue_id": ("i", -1),
+    "kind": ("B", 0),
+    "reason": ("B", 0),
+    "meter_id": ("I", 0),
+    "dscp": ("B", 0),
+    "pcp": ("B", 0),
+    "hint_class": ("H", 0),
+    "hint_source": ("B", 0),
+    "flags": ("B", 0),
+    "level": ("B", 0),
+    "rate": ("f", 0.0),
+    "packets": ("Q", 0),
+    "octets": ("Q", 0),
+    "counted_at": ("d", 0.0),
+    "level_since": ("d", 0.0),
+    "first_seen": ("d", 0.0),
+    "last_active": ("d", 0.0),
+    "assigned_since": ("d", 0.0),
+    "moved_at": ("d", -1e9),
+}
+
+
+class FlowTable:
+    """Flows by key and by row. Column names are attributes; see the module for what a row is."""
+
+    generation: array[int]
+    in_port: array[int]
+    egress_port: array[int]
+    vm_number: array[int]
+    class_index: array[int]
+    rule_index: array[int]
+    queue_id: array[int]
+    kind: array[int]
+    reason: array[int]
+    meter_id: array[int]
+    dscp: array[int]
+    pcp: array[int]
+    hint_class: array[int]
+    hint_source: array[int]
+    flags: array[int]
+    level: array[int]
+    rate: array[float]
+    packets: array[int]
+    octets: array[int]
+    counted_at: array[float]
+    level_since: array[float]
+    first_seen: array[float]
+    last_active: array[float]
+    assigned_since: array[float]
+    moved_at: array[float]
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, int] = {}
+        self.keys: list[bytes | None] = []
+        self._free: array[int] = array("I")
+        self._columns: list[tuple[array[float], float]] = []
+        for name, (code, default) in _COLUMNS.items():
+            column: array[float] = array(code)
+            setattr(self, name, column)
+            if name != "generation":
+                self._columns.append((column, default))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        """Rows in use, in the order the flows came."""
+        return iter(self.rows.values())
+
+    def add(self, key: bytes, now: float) -> int:
+        """Take a free row for a flow that is not known yet, its columns at their defaults."""
+        row = self._free.pop() if self._free else self._grow(len(self.keys) + 1)
+        self._fill(row, key, now)
+        return row
+
+    def add_at(self, row: int, generation: int, key: bytes, now: float) -> bool:
+        """Take a given row (read from a device's cookie); False when it or the flow is in use already."""
+        if key in self.rows or (row < len(self.keys) and self.keys[row] is not None):
+            return False
+        if row >= len(self.keys):
+            first = len(self.keys)
+            self._grow(row + 1)
+            self._free.extend(range(first, row))
+        else:
+            self._free.remove(row)
+        self.generation[row] = generation
+        self._fill(row, key, now)
+        return True
+
+    def remove(self, row: int) -> None:
+        """Free a row; its generation moves on."""
+        key = self.keys[row]
+        assert key is not None
+        del self.rows[key]
+        self.keys[row] = None
+        self.generation[row] = (self.generation[row] + 1) % GENERATIONS
+        for column, default in self._columns:
+            column[row] = default
+        self._free.append(row)
+
+    def holds(self, row: int, generation: int) -> bool:
+        """Whether a message about (row, generation) is about the flow that is there now."""
+        return row < len(self.keys) and self.keys[row] is not None and self.generation[row] == generation
+
+    def _fill(self, row: int, key: bytes, now: float) -> None:
+        self.rows[key] = row
+        self.keys[row] = key
+        self.first_seen[row] = self.last_active[row] = self.assigned_since[row] = self.level_since[row] = now
+        self.counted_at[row] = now
+
+    def _grow(self, size: int) -> int:
+        missing = size - len(self.keys)
+        self.keys.extend([None] * missing)
+        self.generation.extend([0] * missing)
+        for column, default in self._columns:
+            column.extend([default] * missing)
+        return size - 1

@@ -1,0 +1,43 @@
+"""Every exception Flowlane raises on purpose.
+
+::
+
+    FlowlaneError
+    ├── PolicyError         a policy was refused; carries every problem with its line, key path and remedy
+    ├── ConfigError         an option or a configuration file is wrong; names the option
+    ├── UnitError           a rate, size or duration could not be read
+    ├── ProtocolError       a peer sent bytes that must not be parsed; names the structure at fault
+    ├── DatabaseError       the Open vSwitch database refused or could not be reached
+    ├── NotFoundError       something named in a request does not exist
+    └── RequestError        a request is wrong; names the field
+"""
+
+from __future__ import annotations
+
+
+class FlowlaneError(Exception):
+    """Base of all errors that Flowlane raises on purpose."""
+
+
+class ConfigError(FlowlaneError):
+    """An option or configuration file is wrong; the text names the option."""
+
+
+class UnitError(FlowlaneError, ValueError):
+    """A rate, size or duration could not be read; the text shows what is accepted."""
+
+
+class ProtocolError(FlowlaneError):
+    """A peer sent bytes that must not be parsed; the text names the structure at fault."""
+
+
+class DatabaseError(FlowlaneError):
+    """The Open vSwitch database refused a change or could not be reached."""
+
+
+class NotFoundError(FlowlaneError):
+    """Something named in a request does not exist."""
+
+
+class RequestError(FlowlaneError):
+    """A request is wrong; the text names the field and what is accepted."""

@@ -1,0 +1,1 @@
+"""Towards people and programs: REST, events, metrics, the page."""

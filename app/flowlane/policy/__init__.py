@@ -1,0 +1,1 @@
+"""Policies: from YAML to sound data, with every error named."""

@@ -1,0 +1,1 @@
+"""Towards the devices: OpenFlow and the Open vSwitch database."""

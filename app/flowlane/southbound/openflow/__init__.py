@@ -1,0 +1,1 @@
+"""Desired entries, compared with what a device has, and sent as OpenFlow messages."""

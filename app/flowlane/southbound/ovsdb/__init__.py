@@ -1,0 +1,1 @@
+"""The Open vSwitch database: who hangs on which port, and which queues there are."""
