@@ -14,9 +14,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class FlowlaneError(Exception):
     """Base of all errors that Flowlane raises on purpose."""
+
+
+class PolicyProblem(NamedTuple):
+    """One thing that is wrong in a policy. ``line`` counts from 1 (0: none); ``path`` is the key path."""
+
+    line: int
+    path: str
+    message: str
+    remedy: str = ""
+
+
+class PolicyError(FlowlaneError):
+    """A policy was refused; ``problems`` holds everything that is wrong in it, in the order of the lines."""
+
+    def __init__(self, problems: tuple[PolicyProblem, ...]) -> None:
+        super().__init__("; ".join(f"line {p.line}: {p.path}: {p.message}" for p in problems))
+        self.problems = problems
 
 
 class ConfigError(FlowlaneError):

@@ -1,0 +1,74 @@
+"""The last reports of the controller, numbered, for readers that come and go.
+
+A ring of bounded length: publishing never waits for a reader. A reader that fell behind the ring's oldest
+report is told so, and is dropped by the caller: what it missed is gone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import eventlet
+from eventlet.event import Event as Signal
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import Report
+
+CAPACITY = 4096
+"""Reports kept: about 40 s of 100 changes a second, at a few hundred bytes each."""
+
+
+class Entry(NamedTuple):
+    """A report with its number (counted from 1) and the Unix time at which it was published, seconds."""
+
+    number: int
+    time: float
+    report: Report
+
+
+class Feed:
+    """A bounded ring of reports, with waiting on the eventlet hub."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._entries: deque[Entry] = deque(maxlen=capacity)
+        self._signal = Signal()
+        self.last = 0
+        self.closed = False
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest report that is still here; one past ``last`` when there is none."""
+        return self.last - len(self._entries) + 1
+
+    def publish(self, report: Report, time: float) -> None:
+        """Add a report and wake the readers. ``time`` is Unix time in seconds."""
+        self.last += 1
+        self._entries.append(Entry(self.last, time, report))
+        self._wake()
+
+    def since(self, number: int) -> list[Entry]:
+        """The reports after a number, oldest first; whether some are missing tells :meth:`missed`."""
+        wanted = min(max(self.last - number, 0), len(self._entries))
+        return list(islice(self._entries, len(self._entries) - wanted, None))
+
+    def missed(self, number: int) -> bool:
+        """Whether a reader that has read up to a number can no longer have all that came after it."""
+        return number < self.first - 1
+
+    def wait(self, number: int, timeout: float) -> bool:
+        """Wait until there is a report after a number, for ``timeout`` s at most; False when there is none."""
+        if self.last <= number and not self.closed:
+            with eventlet.Timeout(timeout, False):
+                self._signal.wait()
+        return self.last > number
+
+    def close(self) -> None:
+        """Wake every reader for the last time: the controller is stopping."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        signal, self._signal = self._signal, Signal()
+        signal.send()
