@@ -160,7 +160,7 @@ class Capabilities:
 class Vm:
     """A virtual machine's attachment. ``number`` marks it in flow keys and in the devices' metadata.
 
-    ``id`` is, in this order, OVSDB's ``vm-uuid``, its ``iface-id``, the port's name [design: VM identity].
+    ``id`` is, in this order, OVSDB's ``iface-id``, its ``vm-uuid``, the port's name (see :mod:`flowlane.core.vms`).
     ``macs`` are the addresses that may send from the port; empty when nobody told (any may).
     """
 

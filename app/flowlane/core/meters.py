@@ -1,0 +1,110 @@
+"""Meters: which flows share one, its number, its size.
+
+A meter is known by what it limits (its *owner*): one flow, one VM's flows of a class, or a whole class.
+Numbers are the lowest free ones, so the same events give the same numbers, and an owner keeps its number
+as long as a flow uses it. An unchanged meter is never written again: Open vSwitch's userspace datapath
+would fill its bucket anew each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from flowlane.core.model import MeterSpec
+from flowlane.core.policy import LimitScope, TrafficClass
+
+BURST_SHARE = 0.1
+"""Burst in seconds of the rate: Open vSwitch advises at least 10 % of the rate (howto/qos)."""
+
+LEAST_BURST = 10 * 1514 * 8
+"""Bits: ten full frames. A burst below one frame drops everything (Launchpad 2153122)."""
+
+Owner = tuple[int, int, int]
+"""(class index, VM number or -1, row or -1)."""
+
+
+def owner_of(traffic_class: TrafficClass, vm_number: int, row: int) -> Owner:
+    """Who shares the limit of a flow of this class."""
+    if traffic_class.limit_scope is LimitScope.CLASS:
+        return traffic_class.index, -1, -1
+    if traffic_class.limit_scope is LimitScope.VM:
+        return traffic_class.index, vm_number, -1
+    return traffic_class.index, vm_number, row
+
+
+def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:
+    """The meter of a class with a limit: at least 1 kbit/s, since that is a meter's unit (OpenFlow 1.3.5, A.3.4.5)."""
+    assert traffic_class.rate_limit is not None
+    rate = max(traffic_class.rate_limit, 1000)
+    burst = traffic_class.burst or max(int(rate * BURST_SHARE), LEAST_BURST)
+    return MeterSpec(meter_id, rate, max(burst, 1000))
+
+
+@dataclass(slots=True)
+class MeterPool:
+    """One device's meters. ``limit`` is how many it can have; 0 for none."""
+
+    limit: int = 0
+    ids: dict[Owner, int] = field(default_factory=dict)
+    users: dict[int, int] = field(default_factory=dict)
+    specs: dict[int, MeterSpec] = field(default_factory=dict)
+    free: list[int] = field(default_factory=list)
+    highest: int = 0
+
+    def take(self, owner: Owner, traffic_class: TrafficClass) -> tuple[MeterSpec | None, bool]:
+        """Use the owner's meter, making it if need be: (meter, whether it is new); (None, False) when out of them."""
+        meter_id = self.ids.get(owner)
+        if meter_id is not None:
+            self.users[meter_id] += 1
+            return self.specs[meter_id], False
+        if len(self.ids) >= self.limit:
+            return None, False
+        meter_id = self._next_free()
+        self._put(owner, meter_id, size_of(traffic_class, meter_id))
+        return self.specs[meter_id], True
+
+    def reserve(self, owner: Owner, meter_id: int, traffic_class: TrafficClass) -> bool:
+        """Take over a meter found in a device for its owner; False when that cannot be."""
+        if self.ids.get(owner) == meter_id:
+            self.users[meter_id] += 1
+            return True
+        if owner in self.ids or meter_id in self.users or not meter_id > 0:
+            return False
+        while self.highest < meter_id:
+            self.highest += 1
+            if self.highest != meter_id:
+                heappush(self.free, self.highest)
+        self.free = [number for number in self.free if number != meter_id]
+        self._put(owner, meter_id, size_of(traffic_class, meter_id))
+        return True
+
+    def release(self, owner: Owner) -> int | None:
+        """One flow of the owner is gone; the meter's number when it was the last, so that it can be cleared."""
+        meter_id = self.ids.get(owner)
+        if meter_id is None:
+            return None
+        self.users[meter_id] -= 1
+        if self.users[meter_id]:
+            return None
+        del self.ids[owner], self.users[meter_id], self.specs[meter_id]
+        heappush(self.free, meter_id)
+        return meter_id
+
+    def resize(self, owner: Owner, traffic_class: TrafficClass) -> MeterSpec | None:
+        """The owner's meter at its class's present size, when that differs from what it was."""
+        meter_id = self.ids[owner]
+        spec = size_of(traffic_class, meter_id)
+        if self.specs[meter_id] == spec:
+            return None
+        self.specs[meter_id] = spec
+        return spec
+
+    def _next_free(self) -> int:
+        if self.free:
+            return heappop(self.free)
+        self.highest += 1
+        return self.highest
+
+    def _put(self, owner: Owner, meter_id: int, spec: MeterSpec) -> None:
+        self.ids[owner], self.users[meter_id], self.specs[meter_id] = meter_id, 1, spec

@@ -1,0 +1,137 @@
+"""What a frame says of its flow: a reader of packet bytes that never raises.
+
+A packet-in may hold a frame cut short, or garbage that a VM made up. What cannot be read is left at 0; a
+frame too short for its Ethernet header is no frame at all (None).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from flowlane.core.flowkey import HEAD, ICMP, ICMPV6, IPV4, IPV6, LAYER2, PORT_PROTOCOLS
+
+ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
+ETH_LLC = 0x05FF
+"""Open vSwitch's ethertype for IEEE 802.3 frames with an LLC header (ovs-fields(7), eth_type)."""
+
+_VLAN_TYPES = frozenset((0x8100, 0x88A8))
+_MAX_EXTENSION_HEADERS = 8
+_EXTENSIONS = frozenset((0, 43, 60))
+_FRAGMENT, _AUTHENTICATION = 44, 51
+_ND_TYPES = range(133, 138)
+_U16 = Struct("!H").unpack_from
+_PORTS = Struct("!HH").unpack_from
+
+
+class Frame(NamedTuple):
+    """A frame's fields. MACs are 6 bytes; ``vlan`` is None for untagged, 0 for priority-tagged.
+
+    ``kind``, ``protocol``, ``src_port``, ``dst_port``, ``src`` and ``dst`` are those of a flow key.
+    """
+
+    eth_dst: bytes
+    eth_src: bytes
+    vlan: int | None
+    pcp: int
+    eth_type: int
+    kind: int
+    protocol: int
+    src_port: int
+    dst_port: int
+    src: bytes
+    dst: bytes
+    dscp: int
+
+    def key(self, vm_number: int) -> bytes:
+        """The flow key of this frame as sent by a VM (see :mod:`flowlane.core.flowkey`)."""
+        vlan = 0 if self.vlan is None else self.vlan + 1
+        head = HEAD.pack(vm_number, vlan, self.kind, self.protocol, self.src_port, self.dst_port)
+        return head + self.src + self.dst
+
+    @property
+    def is_discovery(self) -> bool:
+        """ARP or IPv6 neighbour discovery (RFC 4861): tells of hosts, is not a flow."""
+        return self.eth_type == ETH_ARP or (
+            self.eth_type == ETH_IPV6 and self.protocol == ICMPV6 and self.src_port in _ND_TYPES
+        )
+
+    @property
+    def is_group_addressed(self) -> bool:
+        """Broadcast or multicast (IEEE 802, the group bit)."""
+        return bool(self.eth_dst[0] & 1)
+
+
+def read_frame(data: bytes) -> Frame | None:
+    """Read a frame, perhaps cut short; None when it has no Ethernet header."""
+    if len(data) < 14:
+        return None
+    eth_type = _U16(data, 12)[0]
+    offset, vlan, pcp = 14, None, 0
+    if eth_type in _VLAN_TYPES and len(data) >= 18:
+        tag = _U16(data, 14)[0]
+        vlan, pcp, offset = tag & 0xFFF, tag >> 13, 18
+        eth_type = _U16(data, 16)[0]
+    if eth_type < 0x0600:
+        eth_type = ETH_LLC
+    layer3 = _read_ipv4(data, offset) if eth_type == ETH_IPV4 else None
+    if eth_type == ETH_IPV6:
+        layer3 = _read_ipv6(data, offset)
+    if layer3 is None:
+        layer3 = (LAYER2, 0, eth_type, 0, data[6:12], data[:6], 0)
+    return Frame(data[:6], data[6:12], vlan, pcp, eth_type, *layer3)
+
+
+_Layer3 = tuple[int, int, int, int, bytes, bytes, int]
+
+
+def _read_ipv4(data: bytes, offset: int) -> _Layer3 | None:
+    if len(data) < offset + 20 or data[offset] >> 4 != 4:
+        return None
+    protocol = data[offset + 9]
+    first_fragment = not _U16(data, offset + 6)[0] & 0x1FFF
+    ports = _ports(data, offset + (data[offset] & 15) * 4, protocol) if first_fragment else (0, 0)
+    addresses = data[offset + 12 : offset + 16], data[offset + 16 : offset + 20]
+    return IPV4, protocol, *ports, *addresses, data[offset + 1] >> 2
+
+
+def _read_ipv6(data: bytes, offset: int) -> _Layer3 | None:
+    if len(data) < offset + 40 or data[offset] >> 4 != 6:
+        return None
+    protocol, start = _skip_extensions(data, data[offset + 6], offset + 40)
+    ports = _ports(data, start, protocol) if start else (0, 0)
+    addresses = data[offset + 8 : offset + 24], data[offset + 24 : offset + 40]
+    return IPV6, protocol, *ports, *addresses, (_U16(data, offset)[0] >> 6) & 0x3F
+
+
+def _skip_extensions(data: bytes, protocol: int, offset: int) -> tuple[int, int]:
+    """Walk the extension headers (RFC 8200, 4): the protocol above them, and where it begins.
+
+    The beginning is 0 when there is none to read: a later fragment, or a chain cut short or without end.
+    """
+    for _ in range(_MAX_EXTENSION_HEADERS):
+        if len(data) < offset + 8:
+            return protocol, 0
+        if protocol in _EXTENSIONS:
+            protocol, offset = data[offset], offset + (data[offset + 1] + 1) * 8
+        elif protocol == _AUTHENTICATION:
+            protocol, offset = data[offset], offset + (data[offset + 1] + 2) * 4
+        elif protocol == _FRAGMENT:
+            later = _U16(data, offset + 2)[0] & 0xFFF8
+            protocol, offset = data[offset], offset + 8
+            if later:
+                return protocol, 0
+        else:
+            return protocol, offset
+    return protocol, 0
+
+
+def _ports(data: bytes, offset: int, protocol: int) -> tuple[int, int]:
+    """Source and destination port, or ICMP's type and code."""
+    if protocol in PORT_PROTOCOLS:
+        if len(data) >= offset + 4:
+            source, destination = _PORTS(data, offset)
+            return source, destination
+    elif protocol in {ICMP, ICMPV6} and len(data) >= offset + 2:
+        return data[offset], data[offset + 1]
+    return 0, 0
