@@ -1,7 +1,6 @@
 """What the northbound side needs of the controller, and nothing else of it.
 
-The composition root implements :class:`Controller`; the engine's own tables fit :class:`Engine`,
-:class:`Device` and :class:`Port` as they are. Everything here is read without a lock: one thread runs
+The composition root implements :class:`Controller`. The state is read without a lock: one thread runs
 engine and HTTP alike, and no reader gives way in the middle of a read.
 """
 # ruff: noqa: D102  (an attribute's meaning stands in its class's docstring)
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
-    from flowlane.core.flows import FlowTable
-    from flowlane.core.model import Capabilities, Hint, MeterSpec, PortRole, Queue, Role, Vm
     from flowlane.core.policy import Policy
+    from flowlane.core.state import State
     from flowlane.northbound.feed import Feed
 
 
@@ -30,53 +28,6 @@ class Clock(NamedTuple):
         return self.wall - (self.now - moment)
 
 
-class Port(Protocol):
-    """A port of a device; ``queues`` by queue id."""
-
-    @property
-    def port_no(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def role(self) -> PortRole: ...
-    @property
-    def queues(self) -> Mapping[int, Queue]: ...
-
-
-class Device(Protocol):
-    """A device; ``ports`` by port number, ``meters`` by meter id."""
-
-    @property
-    def dpid(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def role(self) -> Role: ...
-    @property
-    def connected(self) -> bool: ...
-    @property
-    def capabilities(self) -> Capabilities: ...
-    @property
-    def ports(self) -> Mapping[int, Port]: ...
-    @property
-    def flows(self) -> FlowTable: ...
-    @property
-    def meters(self) -> Mapping[int, MeterSpec]: ...
-
-
-class Engine(Protocol):
-    """The engine's tables: devices by dpid, VMs by number, hints by id."""
-
-    @property
-    def devices(self) -> Mapping[int, Device]: ...
-    @property
-    def vms(self) -> Mapping[int, Vm]: ...
-    @property
-    def policy(self) -> Policy: ...
-    @property
-    def hints(self) -> Mapping[str, Hint]: ...
-
-
 class Check(NamedTuple):
     """One thing that must be well before the controller is ready; ``problem`` is empty when it is."""
 
@@ -85,18 +36,18 @@ class Check(NamedTuple):
 
 
 class Controller(Protocol):
-    """The running controller, as REST sees it."""
+    """The running controller, as REST sees it.
+
+    ``state`` is the engine's own; REST only reads it. ``feed`` is where the controller publishes every
+    :class:`~flowlane.core.effects.Report`. ``started`` is the Unix time at which it started, in seconds.
+    """
 
     @property
-    def engine(self) -> Engine: ...
-
+    def state(self) -> State: ...
     @property
-    def feed(self) -> Feed:
-        """Where the controller publishes every :class:`~flowlane.core.effects.Report`."""
-
+    def feed(self) -> Feed: ...
     @property
-    def started(self) -> float:
-        """Unix time at which the controller started, seconds."""
+    def started(self) -> float: ...
 
     def clock(self) -> Clock:
         """The engine's clock and the wall clock, read together."""
@@ -112,4 +63,11 @@ class Controller(Protocol):
 
         Raises:
             PolicyError: the document is refused; ``problems`` names every place.
+        """
+
+    def compile_match(self, match: Mapping[str, object]) -> Mapping[str, object]:
+        """Check the match of a VM's suggestion, which has the keys of a policy rule's 5-tuple part.
+
+        Raises:
+            PolicyError: a key or a value is wrong; ``problems`` names it.
         """

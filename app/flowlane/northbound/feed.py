@@ -58,7 +58,7 @@ class Feed:
         return number < self.first - 1
 
     def wait(self, number: int, timeout: float) -> bool:
-        """Wait until there is a report after a number, for ``timeout`` s at most; False when there is none."""
+        """Wait until there is a report after a number, for ``timeout`` s at most; False: none came."""
         if self.last <= number and not self.closed:
             with eventlet.Timeout(timeout, False):
                 self._signal.wait()
