@@ -36,7 +36,7 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "hint_class": ("H", 0),
     "hint_source": ("B", 0),
     "flags": ("B", 0),
-    "level": ("B", 0),
+    "level": ("H", 0),
     "rate": ("f", 0.0),
     "packets": ("Q", 0),
     "octets": ("Q", 0),

@@ -121,7 +121,8 @@ class Trust:
     """Whose hints are believed, from which sources, for which classes (M12); in-band values name classes.
 
     ``dscp`` and ``pcp`` map a value to a class index. ``at_most`` is a measured rate (bit/s) above which the
-    hint is no longer believed, None for any.
+    hint is no longer believed, None for any; ``gate`` is that rate's index in ``Policy.gates``, so that a
+    rate that swings around it does not make the belief flap.
     """
 
     vms: VmSelector
@@ -130,6 +131,7 @@ class Trust:
     dscp: tuple[tuple[int, int], ...] = ()
     pcp: tuple[tuple[int, int], ...] = ()
     at_most: int | None = None
+    gate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
