@@ -1,0 +1,229 @@
+"""Makes a network out of a file of topologies/: Mininet hosts, Open vSwitch bridges, VM identities in OVSDB.
+
+Run by the system's Python, which has Mininet, inside the private namespaces of ``mininet/private``. It never
+imports Flowlane: the file and Open vSwitch are all that they share. Once the network stands, one line of JSON
+per request on the control socket adds or removes hosts, and one line comes back:
+
+    {"do": "hosts"}  {"do": "remove", "host": "vm3"}  {"do": "add", "host": "vm3"}  {"do": "stop"}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from mininet.cli import CLI
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+from mininet.node import OVSSwitch
+from mininet.topo import Topo
+
+KEYS = {
+    "file": {"about", "bridges", "hosts", "links", "queues"},
+    "bridge": {"dpid", "role"},
+    "host": {"kind", "port", "mac", "ip", "ip6", "external_ids"},
+    "queues": {"count", "max_rate", "min_rate"},
+}
+PORT = re.compile(r"[a-z0-9]{1,15}/[a-z0-9]{1,15}\Z")
+
+
+def refuse_unknown(what, where, data):
+    unknown = set(data) - KEYS[what]
+    if unknown:
+        raise SystemExit(
+            f"{where}: unknown key {sorted(unknown)[0]!r}; there are {', '.join(sorted(KEYS[what]))}"
+        )
+
+
+def refuse_numbers(where, host):
+    """YAML 1.1 reads 52:54:00:00:00:01 as a number to the base of 60 unless it is quoted."""
+    for key, value in {**host, **host.get("external_ids", {})}.items():
+        if not isinstance(value, str | dict):
+            raise SystemExit(f"{where}: {key} must be text; put it in quotes")
+
+
+def load(path):
+    """Read a topology file; end the program with a text that names the place if it is wrong."""
+    data = yaml.safe_load(path.read_text())
+    refuse_unknown("file", path.name, data)
+    for name, bridge in data["bridges"].items():
+        refuse_unknown("bridge", f"{path.name}: bridges.{name}", bridge)
+    for name, host in data["hosts"].items():
+        refuse_unknown("host", f"{path.name}: hosts.{name}", host)
+        refuse_numbers(f"{path.name}: hosts.{name}", host)
+    for port, queues in data.get("queues", {}).items():
+        refuse_unknown("queues", f"{path.name}: queues.{port}", queues)
+    ports = [host["port"] for host in data["hosts"].values()]
+    ports += [end for link in data.get("links", []) for end in link]
+    for port in ports:
+        if not PORT.match(port) or port.partition("/")[0] not in data["bridges"]:
+            raise SystemExit(f"{path.name}: {port!r} is not BRIDGE/PORT of one of the bridges")
+    if len(set(ports)) != len(ports):
+        raise SystemExit(f"{path.name}: two things hang on one port")
+    return data
+
+
+class FileTopo(Topo):
+    """The graph alone: nothing runs yet."""
+
+    def build(self, data, datapath, protocols):
+        for name, bridge in data["bridges"].items():
+            self.addSwitch(name, dpid=bridge["dpid"], datapath=datapath, protocols=protocols)
+        for name, host in data["hosts"].items():
+            self.addHost(name, ip=host["ip"], mac=host["mac"])
+            bridge, port = host["port"].split("/")
+            self.addLink(name, bridge, intfName2=port)
+        for one, other in data.get("links", []):
+            (bridge1, port1), (bridge2, port2) = one.split("/"), other.split("/")
+            self.addLink(bridge1, bridge2, intfName1=port1, intfName2=port2)
+
+
+def vsctl(*words):
+    subprocess.run(["ovs-vsctl", *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def external_ids(table, name, ids):
+    return (
+        ["--", "set", table, name, *(f'external_ids:{key}="{value}"' for key, value in ids.items())]
+        if ids
+        else []
+    )
+
+
+def set_controller(bridges, target):
+    """Without a controller a bridge forwards by itself, as a learning switch."""
+    if target is None:
+        for name in bridges:
+            subprocess.run(["ovs-ofctl", "add-flow", "-OOpenFlow13", name, "actions=NORMAL"], check=True)
+        return
+    for name in bridges:
+        vsctl("set-controller", name, target, "--", "set", "controller", name, "max_backoff=1000")
+
+
+def prepare_host(host, spec, datapath):
+    """IPv6 address at once (no duplicate check), and whole checksums.
+
+    The userspace datapath reads frames from a socket, where a checksum that was left to the NIC is wrong:
+    without this, TCP does not get through.
+    """
+    interface = host.defaultIntf()
+    if datapath == "user":
+        host.cmd(f"ethtool -K {interface} tx off")
+    if "ip6" in spec:
+        host.cmd(f"ip -6 addr add {spec['ip6']} dev {interface} nodad")
+
+
+class Lab:
+    """A running network and what may be done to it."""
+
+    def __init__(self, data, datapath, protocols):
+        self.data, self.datapath = data, datapath
+        self.net = Mininet(FileTopo(data, datapath, protocols), switch=OVSSwitch, controller=None)
+        self.net.start()
+        for name, bridge in data["bridges"].items():
+            vsctl(*external_ids("Bridge", name, {"flowlane-role": bridge["role"]})[1:])
+        for name in data["hosts"]:
+            self._dress(name)
+
+    def _dress(self, name):
+        spec = self.data["hosts"][name]
+        prepare_host(self.net.get(name), spec, self.datapath)
+        ids = external_ids("Interface", spec["port"].split("/")[1], spec.get("external_ids", {}))
+        if ids:
+            vsctl(*ids[1:])
+
+    def hosts(self, _request=None):
+        found = {}
+        for host in self.net.hosts:
+            spec = self.data["hosts"][host.name]
+            found[host.name] = {**spec, "pid": host.pid, "interface": str(host.defaultIntf())}
+        return {"hosts": found}
+
+    def remove(self, request):
+        """Unplug a host's port and end the host, as a VM that is shut down."""
+        host = self.net.get(request["host"])
+        bridge, port = self.data["hosts"][host.name]["port"].split("/")
+        vsctl("--if-exists", "del-port", bridge, port)
+        self.net.delHost(host)
+        return self.hosts()
+
+    def add(self, request):
+        """Start a host of the file again and plug it in; its identity is written together with its port."""
+        spec = self.data["hosts"][request["host"]]
+        bridge, port = spec["port"].split("/")
+        host = self.net.addHost(request["host"], ip=spec["ip"], mac=spec["mac"])
+        self.net.addLink(host, self.net.get(bridge), intfName2=port, addr1=spec["mac"])
+        host.configDefault(ip=spec["ip"], mac=spec["mac"])
+        subprocess.run(["ip", "link", "set", port, "up"], check=True)
+        vsctl("add-port", bridge, port, *external_ids("Interface", port, spec.get("external_ids", {})))
+        prepare_host(host, spec, self.datapath)
+        return self.hosts()
+
+
+def serve(lab, path):
+    """Answer requests one after the other until one says stop."""
+    doings = {"hosts": lab.hosts, "add": lab.add, "remove": lab.remove}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        while True:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rw") as stream:
+                request = json.loads(stream.readline())
+                if request["do"] == "stop":
+                    lab.net.stop()
+                    stream.write("{}\n")
+                    return
+                stream.write(json.dumps(doings[request["do"]](request)) + "\n")
+
+
+def has_kernel_datapath():
+    types = subprocess.run(
+        ["ovs-vsctl", "get", "Open_vSwitch", ".", "datapath_types"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return "system" in types.stdout and Path("/sys/module/openvswitch").exists()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--datapath", choices=("auto", "kernel", "user"), default="auto")
+    parser.add_argument("--protocols", default="OpenFlow13,OpenFlow14,OpenFlow15")
+    parser.add_argument(
+        "--controller", help="such as tcp:127.0.0.1:6653; without it, bridges learn by themselves"
+    )
+    parser.add_argument(
+        "--control", type=Path, help="socket to take requests on; without it, a Mininet shell"
+    )
+    arguments = parser.parse_args()
+    if "FLOWLANE_PRIVATE" not in os.environ:
+        parser.error(
+            "only inside mininet/private: Mininet's clean-up would hurt other programs of this machine"
+        )
+    setLogLevel("warning")
+    data = load(arguments.file)
+    datapath = arguments.datapath
+    if datapath == "auto":
+        datapath = "kernel" if has_kernel_datapath() else "user"
+    lab = Lab(data, datapath, arguments.protocols)
+    set_controller(data["bridges"], arguments.controller)
+    if arguments.control is None:
+        CLI(lab.net)
+        lab.net.stop()
+        return
+    print(json.dumps({"datapath": datapath, **lab.hosts()}), flush=True)
+    serve(lab, arguments.control)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+# What the chores share: telling, system packages, the virtual environment. Sourced by ./run.
+# shellcheck shell=bash
+
+state=$root/.run
+system_python=/usr/bin/python3
+network_packages=(openvswitch-switch mininet python3-yaml iperf3 ethtool iproute2 iputils-ping socat procps util-linux)
+python_packages=(python3 python3-venv ca-certificates)
+# shellcheck disable=SC2034 # ./run uses it
+all_packages=("${python_packages[@]}" "${network_packages[@]}")
+current_step="start"
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' red=$'\e[31m' plain=$'\e[0m'; else bold='' red='' plain=''; fi
+
+say() { printf '%s==>%s %s\n' "$bold" "$plain" "$*"; }
+step() { current_step=$1; say "$1"; }
+die() { printf '%sfailed%s in step "%s": %s\n' "$red" "$plain" "$current_step" "$*" >&2; exit 1; }
+
+# A command that fails unseen would leave the user guessing, so every failure names its step.
+failed() {
+    local status=$? line=$1
+    [ "$BASH_SUBSHELL" -eq 0 ] || exit "$status"
+    printf '%sfailed%s in step "%s" (status %s, line %s of %s)\n' \
+        "$red" "$plain" "$current_step" "$status" "$line" "${BASH_SOURCE[1]##*/}" >&2
+    exit "$status"
+}
+trap 'failed $LINENO' ERR
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; return; fi
+    command -v sudo >/dev/null || die "this step needs root, and there is no sudo: run it as root"
+    sudo -- "$@"
+}
+
+missing_packages() {
+    local name
+    for name in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || printf '%s\n' "$name"
+    done
+}
+
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >>"$state/apt.log" 2>&1 ||
+        { tail -n 15 "$state/apt.log" >&2; die "apt-get $1 did not work; all of its output is in $state/apt.log"; }
+}
+
+setup_packages() {
+    local missing
+    mkdir -p "$state"
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    step "system packages: ${missing[*]}"
+    command -v apt-get >/dev/null || die "no apt-get here; install by hand: ${missing[*]}"
+    # An interrupted earlier installation is finished first; it is nothing to do otherwise.
+    as_root dpkg --configure -a >>"$state/apt.log" 2>&1 || die "dpkg --configure -a did not work; see $state/apt.log"
+    apt update
+    apt install --no-install-recommends "${missing[@]}"
+}
+
+# .venv is complete when its stamp names this setup.cfg and this Python. While it is being changed it carries
+# a mark, so that one left half done is thrown away and not trusted.
+setup_python() {
+    local stamp
+    setup_packages "${python_packages[@]}"
+    stamp=$(cat setup.cfg pyproject.toml - <<<"$root $("$system_python" -V)" | sha256sum | cut -d' ' -f1)
+    [ "$(cat .venv/.complete 2>/dev/null)" = "$stamp" ] && [ -x .venv/bin/python ] && return 0
+    mkdir -p "$state"
+    exec 8>"$state/setup.lock"
+    flock 8
+    if [ "$(cat .venv/.complete 2>/dev/null)" != "$stamp" ]; then
+        step "Python environment .venv (about a minute the first time)"
+        if [ -e .venv/.unfinished ] || ! .venv/bin/python -c '' 2>/dev/null ||
+            ! grep -qF "$root/.venv" .venv/bin/activate; then rm -rf .venv; fi
+        mkdir -p .venv
+        touch .venv/.unfinished
+        rm -f .venv/.complete
+        "$system_python" -m venv .venv
+        PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q -e '.[test,plan]' >"$state/pip.log" 2>&1 ||
+            { tail -n 15 "$state/pip.log" >&2; die "pip install did not work; all of its output is in $state/pip.log"; }
+        printf '%s\n' "$stamp" >.venv/.complete
+        rm -f .venv/.unfinished
+    fi
+    exec 8>&-
+}

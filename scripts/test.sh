@@ -1,0 +1,74 @@
+# ./run check and ./run test: the tiers. Sourced by ./run.
+# shellcheck shell=bash
+
+tiers=(check unit ovs mininet lab)
+
+check_main() {
+    step "ruff check"
+    .venv/bin/ruff check --output-format=concise .
+    step "ruff format"
+    .venv/bin/ruff format --check .
+    step "mypy"
+    .venv/bin/mypy
+}
+
+tier_check() { check_main; }
+tier_unit() { .venv/bin/python -m pytest -m "not ovs and not mininet and not lab" "$@"; }
+
+tier_ovs() {
+    setup_packages openvswitch-switch
+    .venv/bin/python -m pytest -m ovs "$@"
+}
+
+tier_mininet() {
+    . scripts/stage.sh
+    need_stage
+    stage_run .venv/bin/python -m pytest -p no:cacheprovider -m mininet "$@"
+}
+
+tier_lab() {
+    [ ! -x lab/run ] || lab/run setup
+    .venv/bin/python -m pytest -m lab "$@"
+}
+
+is_tier() {
+    local tier
+    for tier in "${tiers[@]}"; do [ "$tier" != "$1" ] || return 0; done
+    return 1
+}
+
+# Runs one tier, keeps its last line, and goes on to the next whatever came of it.
+run_tier() {
+    local tier=$1 status=0 log=$state/test-$1.log began=$SECONDS
+    shift
+    step "tier $tier"
+    # A process of its own: inside `... || status=` the shell would go on after a command that failed.
+    "$root/run" tier "$tier" "$@" 2>&1 | tee "$log" || status=$?
+    # pytest says with status 5 that it found no test: then the tier tested nothing, and that is a failure.
+    results+=("$(printf '%-8s %-6s %4ss  %s' "$tier" "$([ $status -eq 0 ] && echo ok || echo FAILED)" \
+        $((SECONDS - began)) "$(grep -v '^$\|failed.*in step' "$log" | tail -n 1 | tr -d '=' | sed 's/^ *//; s/ *$//')")")
+    [ $status -eq 0 ] || broken+=("$tier")
+}
+
+test_main() {
+    local tier results=() broken=()
+    setup_python
+    mkdir -p "$state"
+    if [ $# -gt 0 ] && ! is_tier "$1"; then
+        step "pytest $*"
+        .venv/bin/python -m pytest "$@"
+        return
+    fi
+    if [ $# -gt 0 ]; then
+        tier=$1
+        shift
+        run_tier "$tier" "$@"
+    else
+        for tier in "${tiers[@]}"; do run_tier "$tier"; done
+    fi
+    printf '\n%-8s %-6s %5s  %s\n' tier result time "last line"
+    printf '%s\n' "${results[@]}"
+    current_step="tests"
+    [ ${#broken[@]} -eq 0 ] || die "tiers that failed: ${broken[*]}"
+    say "all tiers passed"
+}

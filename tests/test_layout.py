@@ -1,0 +1,64 @@
+"""What the repository promises to a newcomer: its folders, its licence, its commands."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "app/flowlane", "topologies", "mininet",
+     "tests", "docs/decisions", "run", ".ci/run"],
+)  # fmt: skip
+def test_it_is_there(name: str) -> None:
+    assert (ROOT / name).exists()
+
+
+def test_pyproject_holds_only_the_build_system() -> None:
+    assert set(tomllib.loads((ROOT / "pyproject.toml").read_text())) == {"build-system"}
+
+
+def test_licence_is_what_the_metadata_say() -> None:
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    assert metadata["metadata"]["license"] == "Apache-2.0"
+    assert (
+        "Apache License\n                           Version 2.0, January 2004"
+        in (ROOT / "LICENSE").read_text()
+    )
+
+
+def test_help_names_every_chore() -> None:
+    shown = subprocess.run([ROOT / "run", "help"], cwd="/", check=True, capture_output=True, text=True).stdout
+    for chore in ("demo", "test", "check", "setup", "lab"):
+        assert f"\n  {chore} " in shown
+
+
+def test_unknown_chore_is_refused() -> None:
+    answer = subprocess.run([ROOT / "run", "dance"], cwd="/", check=False, capture_output=True, text=True)
+    assert answer.returncode != 0
+    assert "no chore named 'dance'" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["run", ".ci/run", "mininet/private", *(f"scripts/{p.name}" for p in (ROOT / "scripts").glob("*.sh"))],
+)
+def test_shell_scripts_parse(script: str) -> None:
+    subprocess.run(["bash", "-n", ROOT / script], check=True)
+
+
+def test_shipped_files_name_no_machine() -> None:
+    """A path of one machine in a file that everybody gets is a mistake."""
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    texts = {name: (ROOT / name).read_bytes() for name in files if name and (ROOT / name).is_file()}
+    assert [name for name, text in texts.items() if b"/work/" + b"main" in text] == []
