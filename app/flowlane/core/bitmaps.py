@@ -24,7 +24,7 @@ class Intervals(NamedTuple):
 
     def at(self, value: Bound) -> int:
         """The rules that a value satisfies."""
-        return self.bitmaps[bisect_right(self.bounds, value)]  # type: ignore[type-var]
+        return self.bitmaps[bisect_right(self.bounds, value)]
 
 
 Span = tuple[int, int]

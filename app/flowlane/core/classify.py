@@ -7,16 +7,19 @@ remembered per VM and made anew when the VM's record is replaced.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.bitmaps import Intervals, by_value, intervals, prefix_intervals
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PORT_PROTOCOLS
 from flowlane.core.gates import OPEN_GATES
 from flowlane.core.hints import Belief, Beliefs, beliefs_of, weigh
+from flowlane.core.match_text import MatchError, read_match
+from flowlane.core.matching import ETHERTYPES, Facts, unmet
 from flowlane.core.vm_select import selects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint, Vm
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
 
 NO_RULE = 0xFFFF
 """In the place of a rule's index: no rule takes the flow."""
-
-ETHERTYPES = {IPV4: 0x0800, IPV6: 0x86DD}
-"""Ethertype of the flow kinds that have one of their own; a layer-2 flow carries its own in its key."""
 
 
 class _VmView(NamedTuple):
@@ -53,97 +53,138 @@ class _Fields(NamedTuple):
     untagged: int
 
 
+@dataclass(slots=True, eq=False)
 class Classifier:
-    """A policy made ready for use; :meth:`classify` and :meth:`believed` are the hot path."""
+    """A policy made ready for use by :func:`compile_rules`; what is learnt of VMs, gates and hints is kept."""
 
-    __slots__ = ("_fields", "_gated", "_gates", "_hinted", "_policy", "_unhinted", "_verdicts", "_views")
-
-    def __init__(self, policy: Policy) -> None:
-        matches = [rule.match for rule in policy.rules]
-        self._policy = policy
-        self._fields = _index_fields(matches)
-        self._hinted, self._unhinted = by_value(match.hint for match in matches)
-        self._gated = [match.gate for match in matches]
-        self._gates: dict[int, int] = {}
-        self._verdicts = [(rule.class_index, rule.index) for rule in policy.rules]
-        self._views: dict[int, _VmView] = {}
-
-    def classify(
-        self, vm: Vm | None, parts: FlowParts, dscp: int, pcp: int, hint: int | None = None, level: int = 0
-    ) -> tuple[int, int]:
-        """Give a flow's (class index, rule index); the rule index is NO_RULE when no rule takes it.
-
-        ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :meth:`believed` gave;
-        ``level`` the flow's gates as :func:`flowlane.core.gates.advance` keeps them.
-        """
-        bits = self._view(vm).rules
-        if bits:
-            bits &= self._packet_bits(parts, dscp, pcp)
-        if bits:
-            bits &= self._unhinted if hint is None else self._hinted.get(hint, self._unhinted)
-            bits &= self._level_bits(level & OPEN_GATES)
-        if bits:
-            return self._verdicts[(bits & -bits).bit_length() - 1]
-        return (hint or 0), NO_RULE
-
-    def believed(
-        self, vm: Vm | None, dscp: int, pcp: int, hint: Hint | None = None, level: int = 0
-    ) -> Belief:
-        """Weigh a VM's hints for a flow: ``hint`` apart from the flow first, then its DSCP, then its PCP.
-
-        ``level`` is the flow's gates: a hint that the measured rate belies is not believed (M12).
-        """
-        return weigh(self._view(vm).beliefs, dscp, pcp, hint, level & OPEN_GATES)
-
-    def _view(self, vm: Vm | None) -> _VmView:
-        number = 0 if vm is None else vm.number
-        view = self._views.get(number)
-        if view is None or view.vm is not vm:
-            view = self._views[number] = self._make_view(vm)
-        return view
-
-    def _make_view(self, vm: Vm | None) -> _VmView:
-        rules = self._policy.rules
-        bits = sum(1 << place for place, rule in enumerate(rules) if selects(rule.match.vms, vm))
-        return _VmView(vm, bits, beliefs_of(self._policy, vm))
-
-    def _packet_bits(self, parts: FlowParts, dscp: int, pcp: int) -> int:
-        fields = self._fields
-        if parts.kind == LAYER2:
-            bits = fields.layer2.get(parts.src_port, fields.layer2_other)
-        else:
-            bits = self._ip_bits(fields, parts, dscp)
-        if parts.vlan is None:
-            return bits & fields.untagged
-        if fields.vlans is not None:
-            bits &= fields.vlans.at(parts.vlan)
-        return bits if fields.pcp is None else bits & fields.pcp[pcp]
-
-    @staticmethod
-    def _ip_bits(fields: _Fields, parts: FlowParts, dscp: int) -> int:
-        kind, protocol = parts.kind, parts.protocol
-        bits = fields.protocols[kind][protocol]
-        if protocol in PORT_PROTOCOLS:
-            if fields.dst_ports is not None:
-                bits &= fields.dst_ports.at(parts.dst_port)
-            if fields.src_ports is not None:
-                bits &= fields.src_ports.at(parts.src_port)
-        if (sources := fields.src[kind]) is not None:
-            bits &= sources.at(parts.src)
-        if (destinations := fields.dst[kind]) is not None:
-            bits &= destinations.at(parts.dst)
-        return bits if fields.dscp is None else bits & fields.dscp[dscp]
-
-    def _level_bits(self, opened: int) -> int:
-        bits = self._gates.get(opened)
-        if bits is None:
-            bits = self._gates[opened] = _bits(gate is None or opened >> gate & 1 for gate in self._gated)
-        return bits
+    policy: Policy
+    fields: _Fields
+    hinted: dict[int, int]
+    unhinted: int
+    views: dict[int, _VmView] = field(default_factory=dict)
+    gate_bits: dict[int, int] = field(default_factory=dict)
+    hint_matches: dict[tuple[str, str], tuple[Hint, Match | None]] = field(default_factory=dict)
 
 
 def compile_rules(policy: Policy) -> Classifier:
     """Prepare a policy (or what one device gets of it) for classifying flows."""
-    return Classifier(policy)
+    matches = [rule.match for rule in policy.rules]
+    hinted, unhinted = by_value(match.hint for match in matches)
+    return Classifier(policy, _index_fields(matches), hinted, unhinted)
+
+
+def classify(
+    classifier: Classifier,
+    vm: Vm | None,
+    parts: FlowParts,
+    dscp: int,
+    pcp: int,
+    hint: int | None = None,
+    level: int = 0,
+) -> tuple[int, int]:
+    """Give a flow's (class index, rule index); the rule index is NO_RULE when no rule takes it.
+
+    ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :func:`believed` gave;
+    ``level`` the flow's gates as :func:`flowlane.core.gates.advance` keeps them.
+    """
+    bits = _view(classifier, vm).rules
+    if bits:
+        bits &= _packet_bits(classifier.fields, parts, dscp, pcp)
+    if bits:
+        bits &= classifier.unhinted if hint is None else classifier.hinted.get(hint, classifier.unhinted)
+        bits &= _level_bits(classifier, level & OPEN_GATES)
+    if bits:
+        rule = classifier.policy.rules[(bits & -bits).bit_length() - 1]
+        return rule.class_index, rule.index
+    return (hint or 0), NO_RULE
+
+
+def believed(
+    classifier: Classifier,
+    vm: Vm | None,
+    parts: FlowParts,
+    dscp: int,
+    pcp: int,
+    hints: Mapping[str, Hint] | None = None,
+    level: int = 0,
+) -> Belief:
+    """Weigh a VM's hints for a flow: ``hints`` apart from the flow first, then its DSCP, then its PCP (M12).
+
+    ``hints`` are the VM's by their id; the first that matches the flow is weighed. ``level`` is the flow's
+    gates: a hint that the measured rate belies is not believed.
+    """
+    beliefs = _view(classifier, vm).beliefs
+    hint = _hint_for(classifier, hints, parts, dscp, pcp) if hints else None
+    return weigh(beliefs, dscp, pcp, hint, level & OPEN_GATES)
+
+
+def _hint_for(
+    classifier: Classifier, hints: Mapping[str, Hint], parts: FlowParts, dscp: int, pcp: int
+) -> Hint | None:
+    for hint in hints.values():
+        match = _hint_match(classifier, hint)
+        if match is not None and not unmet(match, Facts(None, parts, dscp, pcp)):
+            return hint
+    return None
+
+
+def _hint_match(classifier: Classifier, hint: Hint) -> Match | None:
+    """A hint's match, read once; None when it cannot be read (it then matches nothing)."""
+    known = classifier.hint_matches.get((hint.vm, hint.id))
+    if known is None or known[0] is not hint:
+        try:
+            known = (hint, read_match(hint.match))
+        except MatchError:
+            known = (hint, None)
+        classifier.hint_matches[hint.vm, hint.id] = known
+    return known[1]
+
+
+def _view(classifier: Classifier, vm: Vm | None) -> _VmView:
+    number = 0 if vm is None else vm.number
+    view = classifier.views.get(number)
+    if view is None or view.vm is not vm:
+        view = classifier.views[number] = _make_view(classifier.policy, vm)
+    return view
+
+
+def _make_view(policy: Policy, vm: Vm | None) -> _VmView:
+    return _VmView(vm, _bits(selects(rule.match.vms, vm) for rule in policy.rules), beliefs_of(policy, vm))
+
+
+def _packet_bits(fields: _Fields, parts: FlowParts, dscp: int, pcp: int) -> int:
+    if parts.kind == LAYER2:
+        bits = fields.layer2.get(parts.src_port, fields.layer2_other)
+    else:
+        bits = _ip_bits(fields, parts, dscp)
+    if parts.vlan is None:
+        return bits & fields.untagged
+    if fields.vlans is not None:
+        bits &= fields.vlans.at(parts.vlan)
+    return bits if fields.pcp is None else bits & fields.pcp[pcp]
+
+
+def _ip_bits(fields: _Fields, parts: FlowParts, dscp: int) -> int:
+    kind, protocol = parts.kind, parts.protocol
+    bits = fields.protocols[kind][protocol]
+    if protocol in PORT_PROTOCOLS:
+        if fields.dst_ports is not None:
+            bits &= fields.dst_ports.at(parts.dst_port)
+        if fields.src_ports is not None:
+            bits &= fields.src_ports.at(parts.src_port)
+    if (sources := fields.src[kind]) is not None:
+        bits &= sources.at(parts.src)
+    if (destinations := fields.dst[kind]) is not None:
+        bits &= destinations.at(parts.dst)
+    return bits if fields.dscp is None else bits & fields.dscp[dscp]
+
+
+def _level_bits(classifier: Classifier, opened: int) -> int:
+    bits = classifier.gate_bits.get(opened)
+    if bits is None:
+        gates = (rule.match.gate for rule in classifier.policy.rules)
+        bits = classifier.gate_bits[opened] = _bits(gate is None or opened >> gate & 1 for gate in gates)
+    return bits
 
 
 def _bits(verdicts: Iterable[object]) -> int:
