@@ -14,12 +14,11 @@ from flowlane.core.bitmaps import Intervals, by_value, intervals, prefix_interva
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PORT_PROTOCOLS
 from flowlane.core.gates import OPEN_GATES
 from flowlane.core.hints import Belief, Beliefs, beliefs_of, weigh
-from flowlane.core.match_text import MatchError, read_match
-from flowlane.core.matching import ETHERTYPES, Facts, unmet
+from flowlane.core.matching import ETHERTYPES
 from flowlane.core.vm_select import selects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint, Vm
@@ -55,7 +54,7 @@ class _Fields(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Classifier:
-    """A policy made ready for use by :func:`compile_rules`; what is learnt of VMs, gates and hints is kept."""
+    """A policy made ready for use by :func:`compile_rules`; what is learnt of VMs and gates is kept."""
 
     policy: Policy
     fields: _Fields
@@ -63,7 +62,34 @@ class Classifier:
     unhinted: int
     views: dict[int, _VmView] = field(default_factory=dict)
     gate_bits: dict[int, int] = field(default_factory=dict)
-    hint_matches: dict[tuple[str, str], tuple[Hint, Match | None]] = field(default_factory=dict)
+
+    def classify(
+        self, vm: Vm | None, parts: FlowParts, dscp: int, pcp: int, hint: int | None = None, level: int = 0
+    ) -> tuple[int, int]:
+        """Give a flow's (class index, rule index); the rule index is NO_RULE when no rule takes it.
+
+        ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :meth:`believed` gave;
+        ``level`` the flow's gates as :func:`flowlane.core.gates.advance` keeps them.
+        """
+        bits = _view(self, vm).rules
+        if bits:
+            bits &= _packet_bits(self.fields, parts, dscp, pcp)
+        if bits:
+            bits &= self.unhinted if hint is None else self.hinted.get(hint, self.unhinted)
+            bits &= _level_bits(self, level & OPEN_GATES)
+        if bits:
+            rule = self.policy.rules[(bits & -bits).bit_length() - 1]
+            return rule.class_index, rule.index
+        return (hint or 0), NO_RULE
+
+    def believed(
+        self, vm: Vm | None, dscp: int, pcp: int, hint: Hint | None = None, level: int = 0
+    ) -> Belief:
+        """Weigh a VM's hints for a flow: ``hint`` apart from the flow first, then its DSCP, then its PCP (M12).
+
+        ``level`` is the flow's gates: a hint that the measured rate belies is not believed.
+        """
+        return weigh(_view(self, vm).beliefs, dscp, pcp, hint, level & OPEN_GATES)
 
 
 def compile_rules(policy: Policy) -> Classifier:
@@ -71,73 +97,6 @@ def compile_rules(policy: Policy) -> Classifier:
     matches = [rule.match for rule in policy.rules]
     hinted, unhinted = by_value(match.hint for match in matches)
     return Classifier(policy, _index_fields(matches), hinted, unhinted)
-
-
-def classify(
-    classifier: Classifier,
-    vm: Vm | None,
-    parts: FlowParts,
-    dscp: int,
-    pcp: int,
-    hint: int | None = None,
-    level: int = 0,
-) -> tuple[int, int]:
-    """Give a flow's (class index, rule index); the rule index is NO_RULE when no rule takes it.
-
-    ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :func:`believed` gave;
-    ``level`` the flow's gates as :func:`flowlane.core.gates.advance` keeps them.
-    """
-    bits = _view(classifier, vm).rules
-    if bits:
-        bits &= _packet_bits(classifier.fields, parts, dscp, pcp)
-    if bits:
-        bits &= classifier.unhinted if hint is None else classifier.hinted.get(hint, classifier.unhinted)
-        bits &= _level_bits(classifier, level & OPEN_GATES)
-    if bits:
-        rule = classifier.policy.rules[(bits & -bits).bit_length() - 1]
-        return rule.class_index, rule.index
-    return (hint or 0), NO_RULE
-
-
-def believed(
-    classifier: Classifier,
-    vm: Vm | None,
-    parts: FlowParts,
-    dscp: int,
-    pcp: int,
-    hints: Mapping[str, Hint] | None = None,
-    level: int = 0,
-) -> Belief:
-    """Weigh a VM's hints for a flow: ``hints`` apart from the flow first, then its DSCP, then its PCP (M12).
-
-    ``hints`` are the VM's by their id; the first that matches the flow is weighed. ``level`` is the flow's
-    gates: a hint that the measured rate belies is not believed.
-    """
-    beliefs = _view(classifier, vm).beliefs
-    hint = _hint_for(classifier, hints, parts, dscp, pcp) if hints else None
-    return weigh(beliefs, dscp, pcp, hint, level & OPEN_GATES)
-
-
-def _hint_for(
-    classifier: Classifier, hints: Mapping[str, Hint], parts: FlowParts, dscp: int, pcp: int
-) -> Hint | None:
-    for hint in hints.values():
-        match = _hint_match(classifier, hint)
-        if match is not None and not unmet(match, Facts(None, parts, dscp, pcp)):
-            return hint
-    return None
-
-
-def _hint_match(classifier: Classifier, hint: Hint) -> Match | None:
-    """A hint's match, read once; None when it cannot be read (it then matches nothing)."""
-    known = classifier.hint_matches.get((hint.vm, hint.id))
-    if known is None or known[0] is not hint:
-        try:
-            known = (hint, read_match(hint.match))
-        except MatchError:
-            known = (hint, None)
-        classifier.hint_matches[hint.vm, hint.id] = known
-    return known[1]
 
 
 def _view(classifier: Classifier, vm: Vm | None) -> _VmView:
