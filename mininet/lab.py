@@ -151,6 +151,8 @@ class Lab:
         host = self.net.get(request["host"])
         bridge, port = self.data["hosts"][host.name]["port"].split("/")
         vsctl("--if-exists", "del-port", bridge, port)
+        for link in [link for link in self.net.links if host in (link.intf1.node, link.intf2.node)]:
+            self.net.delLink(link)
         self.net.delHost(host)
         return self.hosts()
 
