@@ -7,10 +7,11 @@ engine and HTTP alike, and no reader gives way in the middle of a read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state import State
@@ -63,11 +64,4 @@ class Controller(Protocol):
 
         Raises:
             PolicyError: the document is refused; ``problems`` names every place.
-        """
-
-    def compile_match(self, match: Mapping[str, object]) -> Mapping[str, object]:
-        """Check the match of a VM's suggestion, which has the keys of a policy rule's 5-tuple part.
-
-        Raises:
-            PolicyError: a key or a value is wrong; ``problems`` names it.
         """

@@ -1,0 +1,153 @@
+"""Flows and assignments as JSON-ready objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.flowkey import (
+    IPV4,
+    IPV6,
+    LAYER2,
+    PORT_PROTOCOLS,
+    PROTOCOL_NAMES,
+    FlowParts,
+    flow_id,
+    format_address,
+    unpack,
+)
+from flowlane.core.flows import PINNED
+from flowlane.core.model import NO_QUEUE, Reason
+from flowlane.northbound.paging import Found
+from flowlane.northbound.views import HINT_WORDS, KIND_WORDS, dpid_text, limit_of, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowlane.core.policy import TrafficClass
+    from flowlane.core.state import Device, State
+    from flowlane.northbound.controller import Clock
+    from flowlane.northbound.shapes import (
+        AssignmentView,
+        Endpoints,
+        Family,
+        FlowView,
+        HintMark,
+        MeterView,
+        Placement,
+    )
+
+_FAMILIES: Mapping[int, Family] = {IPV4: "ipv4", IPV6: "ipv6", LAYER2: "ethernet"}
+_ICMP = frozenset(number for number, name in PROTOCOL_NAMES.items() if name.startswith("icmp"))
+
+
+def where_it_is(state: State, key: bytes) -> list[Found]:
+    """Every device that has a flow, in order of dpid."""
+    return [
+        Found(device, row)
+        for _, device in sorted(state.devices.items())
+        if (row := device.flows.rows.get(key)) is not None
+    ]
+
+
+def flow_view(state: State, clock: Clock, places: list[Found]) -> FlowView:
+    """A flow out of the devices that have it (at least one)."""
+    device, row = places[0]
+    flows, key = device.flows, _key(device, row)
+    traffic_class = _class_of(device, row)
+    return {
+        "id": flow_id(key),
+        **endpoints(state, unpack(key)),
+        "class": traffic_class.name,
+        "rate": round(flows.rate[row]),
+        "limit": limit_of(device, row, traffic_class),
+        "priority": traffic_class.priority,
+        "hint": _hint(device, row),
+        "dscp": flows.dscp[row],
+        "pcp": flows.pcp[row],
+        "packets": flows.packets[row],
+        "bytes": flows.octets[row],
+        "first_seen": moment(clock, flows.first_seen[row]),
+        "last_active": moment(clock, flows.last_active[row]),
+        "assignments": [placement(clock, *place) for place in places],
+    }
+
+
+def assignment_view(state: State, clock: Clock, device: Device, row: int) -> AssignmentView:
+    """A flow's queue on one device."""
+    key = _key(device, row)
+    return {
+        "flow": flow_id(key),
+        **endpoints(state, unpack(key)),
+        "class": _class_of(device, row).name,
+        "rate": round(device.flows.rate[row]),
+        **placement(clock, device, row),
+    }
+
+
+def placement(clock: Clock, device: Device, row: int) -> Placement:
+    """Where one device has a flow."""
+    flows = device.flows
+    port_no, queue_id = flows.egress_port[row], flows.queue_id[row]
+    port = device.ports.get(port_no)
+    return {
+        "device": dpid_text(device.dpid),
+        "port": port.name if port else "",
+        "port_no": port_no,
+        "queue_id": None if queue_id == NO_QUEUE else queue_id,
+        "kind": KIND_WORDS[flows.kind[row]],
+        "meter": _meter(device, flows.meter_id[row]),
+        "reason": reason_word(flows.reason[row]),
+        "since": moment(clock, flows.assigned_since[row]),
+        "pinned": bool(flows.flags[row] & PINNED),
+    }
+
+
+def endpoints(state: State, parts: FlowParts) -> Endpoints:
+    """Who talks to whom, out of a flow's key."""
+    vm = state.vms.get(parts.vm_number)
+    with_ports = parts.kind != LAYER2 and (parts.protocol in PORT_PROTOCOLS or parts.protocol in _ICMP)
+    return {
+        "family": _FAMILIES[parts.kind],
+        "protocol": protocol_text(parts),
+        "src": format_address(parts.kind, parts.src),
+        "dst": format_address(parts.kind, parts.dst),
+        "src_port": parts.src_port if with_ports else None,
+        "dst_port": parts.dst_port if with_ports else None,
+        "vlan": parts.vlan,
+        "vm": vm.id if vm else None,
+    }
+
+
+def protocol_text(parts: FlowParts) -> str:
+    """The protocol's name or number; for a layer-2 flow its ethertype."""
+    if parts.kind == LAYER2:
+        return f"0x{parts.src_port:04x}"
+    return PROTOCOL_NAMES.get(parts.protocol, str(parts.protocol))
+
+
+def reason_word(number: int) -> str:
+    """The word that stands for a reason in REST."""
+    return Reason(number).name.lower().replace("_", "-")
+
+
+def _key(device: Device, row: int) -> bytes:
+    key = device.flows.keys[row]
+    assert key is not None
+    return key
+
+
+def _class_of(device: Device, row: int) -> TrafficClass:
+    return device.policy.classes[device.flows.class_index[row]]
+
+
+def _meter(device: Device, meter_id: int) -> MeterView | None:
+    spec = device.meters.get(meter_id)
+    return {"id": meter_id, "rate": spec.rate, "burst": spec.burst} if spec else None
+
+
+def _hint(device: Device, row: int) -> HintMark | None:
+    flows = device.flows
+    source, index = HINT_WORDS.get(flows.hint_source[row]), flows.hint_class[row] - 1
+    if source is None or index < 0:
+        return None
+    return {"source": source, "class": device.policy.classes[index].name}

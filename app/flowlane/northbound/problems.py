@@ -1,0 +1,91 @@
+"""Errors as problem documents (RFC 9457): one place that turns whatever went wrong into an answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from webob import Response
+
+from flowlane.errors import FlowlaneError, NotFoundError, PolicyError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowlane.northbound.shapes import Problem, ProblemPlace
+
+MEDIA_TYPE = "application/problem+json"
+POLICY_REFUSED = "tag:flowlane,2026:policy-refused"
+"""The only type of its own: its ``errors`` name every place in the document (RFC 9457, 3.1.1; RFC 4151)."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class ProblemError(FlowlaneError):
+    """A request cannot be carried out. ``field`` is the query parameter, header or key that is at fault."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        field: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.field = field
+        self.headers = dict(headers or {})
+
+
+def bad_field(field: str, detail: str) -> ProblemError:
+    """A query parameter, header or key has a wrong value."""
+    return ProblemError(400, detail, field)
+
+
+def response_of(error: Exception) -> Response:
+    """The answer to a request that ended with an exception; what nobody foresaw is logged, and not shown."""
+    if isinstance(error, ProblemError):
+        return _answer(error.status, str(error), error.field, error.headers)
+    if isinstance(error, PolicyError):
+        return _policy_refused(error)
+    if isinstance(error, NotFoundError):
+        return _answer(404, str(error))
+    if isinstance(error, RequestError):
+        return _answer(400, str(error))
+    _LOG.error("a request ended with an error that nobody foresaw", exc_info=error)
+    return _answer(500, "the controller made a mistake; its log has the details")
+
+
+def _answer(status: int, detail: str, field: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    problem: Problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if field:
+        problem["field"] = field
+    return _response(problem, headers)
+
+
+def _policy_refused(error: PolicyError) -> Response:
+    count = len(error.problems)
+    places: list[ProblemPlace] = [
+        {"line": p.line, "path": p.path, "detail": p.message, "remedy": p.remedy} for p in error.problems
+    ]
+    return _response(
+        {
+            "type": POLICY_REFUSED,
+            "title": "Policy refused",
+            "status": 422,
+            "detail": f"the policy has {count} mistake{'s' * (count != 1)}; nothing was changed",
+            "errors": places,
+        }
+    )
+
+
+def _response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    body = json.dumps(problem).encode() + b"\n"
+    return Response(body, status=problem["status"], content_type=MEDIA_TYPE, headers=dict(headers or {}))

@@ -1,0 +1,235 @@
+"""The engine's state as JSON-ready objects: status, devices, queues, VMs, hints, policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import flowlane
+from flowlane.core.flowkey import format_mac
+from flowlane.core.model import HintSource, QueueKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from flowlane.core import model
+    from flowlane.core.allocate.state import Slot
+    from flowlane.core.policy import Policy, TrafficClass
+    from flowlane.core.state import Device, Port, State
+    from flowlane.northbound import shapes
+    from flowlane.northbound.controller import Check, Clock
+
+_OPENFLOW_VERSIONS = {1: "1.0", 2: "1.1", 3: "1.2", 4: "1.3", 5: "1.4", 6: "1.5"}
+"""Wire version to name (OpenFlow 1.5.1, 7.1.1)."""
+
+KIND_WORDS: Mapping[int, shapes.Kind] = {
+    QueueKind.NONE: "none",
+    QueueKind.PHYSICAL: "physical",
+    QueueKind.SOFTWARE: "software",
+}
+HINT_WORDS: Mapping[int, shapes.HintOrigin] = {
+    HintSource.DSCP: "dscp",
+    HintSource.PCP: "pcp",
+    HintSource.REST: "rest",
+    HintSource.OVSDB: "ovsdb",
+}
+
+
+def dpid_text(dpid: int) -> str:
+    """A datapath id as everybody writes it: 16 hex digits."""
+    return f"{dpid:016x}"
+
+
+def moment(clock: Clock, time: float) -> str:
+    """A moment of the engine's clock as RFC 3339, in UTC, to the millisecond."""
+    return unix_text(clock.unix(time))
+
+
+def unix_text(time: float) -> str:
+    """Unix time as RFC 3339, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def status_view(state: State, clock: Clock, started: float, checks: Sequence[Check]) -> shapes.Status:
+    """The controller's own state."""
+    return {
+        "version": flowlane.__version__,
+        "started": unix_text(started),
+        "uptime": round(clock.wall - started, 3),
+        "ready": not any(check.problem for check in checks),
+        "checks": [{"name": c.name, "ok": not c.problem, "problem": c.problem} for c in checks],
+        "devices": {
+            "known": len(state.devices),
+            "connected": sum(device.connected for device in state.devices.values()),
+        },
+        "vms": len(state.vms),
+        "flows": sum(len(device.flows) for device in state.devices.values()),
+        "assignments": kind_counts(state.devices.values()),
+        "policy": policy_summary(state.policy),
+    }
+
+
+def kind_counts(devices: Iterable[Device]) -> shapes.KindCounts:
+    """Assignments by kind of queue. Rows that are not in use have the kind ``none``, and are taken off."""
+    counts: Counter[int] = Counter()
+    unused = 0
+    for device in devices:
+        counts.update(device.flows.kind)
+        unused += len(device.flows.keys) - len(device.flows)
+    return {
+        "physical": counts[QueueKind.PHYSICAL],
+        "software": counts[QueueKind.SOFTWARE],
+        "none": counts[QueueKind.NONE] - unused,
+    }
+
+
+def policy_summary(policy: Policy) -> shapes.PolicySummary:
+    """Names of what the policy is made of."""
+    return {
+        "classes": [item.name for item in policy.classes],
+        "rules": [rule.name for rule in policy.rules],
+        "strategy": policy.balance.strategy,
+    }
+
+
+def device_view(device: Device, clock: Clock) -> shapes.DeviceView:
+    """A device with its ports, abilities and counts."""
+    return {
+        "dpid": dpid_text(device.dpid),
+        "name": device.name,
+        "role": device.role.value,
+        "connected": device.connected,
+        "since": moment(clock, device.since),
+        "peer": device.peer,
+        "version": _OPENFLOW_VERSIONS.get(device.capabilities.version, str(device.capabilities.version)),
+        "capabilities": _capabilities(device.capabilities),
+        "ports": [_port(port) for _, port in sorted(device.ports.items())],
+        "flows": len(device.flows),
+        "pinned": device.pinned,
+        "meters": len(device.meters),
+        "queues": {
+            "physical": _queue_counts(device, QueueKind.PHYSICAL),
+            "software": _queue_counts(device, QueueKind.SOFTWARE),
+        },
+        "left_out": [{"what": item.what, "why": item.why} for item in device.left_out],
+        "refusals": dict(device.refusals),
+    }
+
+
+def _capabilities(abilities: model.Capabilities) -> shapes.Capabilities:
+    return {
+        "max_meters": abilities.max_meters,
+        "meter_burst": abilities.meter_burst,
+        "select_groups": abilities.select_groups,
+        "max_groups": abilities.max_groups,
+        "tables": abilities.tables,
+        "learn": abilities.learn,
+        "controller_meter": abilities.controller_meter,
+        "description": abilities.description,
+    }
+
+
+def _port(port: Port) -> shapes.PortView:
+    return {
+        "port_no": port.port_no,
+        "name": port.name,
+        "role": port.role.value,
+        "queues": sorted(port.queues),
+        "rate": port.rate,
+    }
+
+
+def _queue_counts(device: Device, kind: QueueKind) -> shapes.QueueCounts:
+    queues = [
+        q for port in device.ports.values() for q in queues_of(device, port) if q["kind"] == KIND_WORDS[kind]
+    ]
+    return {"total": len(queues), "free": sum(not queue["flows"] for queue in queues)}
+
+
+def device_queues(device: Device) -> list[shapes.QueueView]:
+    """All queues of a device, by port number and queue id."""
+    return [queue for _, port in sorted(device.ports.items()) for queue in queues_of(device, port)]
+
+
+def queues_of(device: Device, port: Port) -> list[shapes.QueueView]:
+    """The queues of one port, with what is on them as the allocator counts it."""
+    slots = {slot.queue.queue_id: slot for slot in port.allocation.slots} if port.allocation else {}
+    views: list[shapes.QueueView] = []
+    for queue_id, queue in sorted(port.queues.items()):
+        slot = slots.get(queue_id)
+        counters = device.queue_counters.get((port.port_no, queue_id), (None, None, None))
+        views.append(
+            {
+                "device": dpid_text(device.dpid),
+                "port": port.name,
+                "port_no": port.port_no,
+                "queue_id": queue_id,
+                "kind": KIND_WORDS[queue.kind],
+                "min_rate": queue.min_rate,
+                "max_rate": queue.max_rate,
+                "flows": slot.count if slot else 0,
+                "load": slot.load if slot else 0,
+                "exclusive": bool(slot and slot.owner >= 0),
+                "class": _only_class(device, slot),
+                "tx_packets": counters[0],
+                "tx_bytes": counters[1],
+                "tx_errors": counters[2],
+            }
+        )
+    return views
+
+
+def _only_class(device: Device, slot: Slot | None) -> str | None:
+    """The class of the flows on a queue when they are all of one."""
+    indices = {cell.group.demand.class_index for cell in slot.cells.values() if cell.count} if slot else set()
+    return device.policy.classes[indices.pop()].name if len(indices) == 1 else None
+
+
+def limit_of(device: Device, row: int, traffic_class: TrafficClass) -> int | None:
+    """What a flow may send, in bit/s: its meter's rate, else its class's limit."""
+    meter = device.meters.get(device.flows.meter_id[row])
+    return meter.rate if meter else traffic_class.rate_limit
+
+
+def vm_view(state: State, vm: model.Vm, flows: int) -> shapes.VmView:
+    """A VM; ``flows`` is how many it has on the device that it is attached to."""
+    return {
+        "id": vm.id,
+        "name": vm.name,
+        "number": vm.number,
+        "device": dpid_text(vm.dpid),
+        "port": vm.port_name,
+        "port_no": vm.port_no,
+        "macs": [format_mac(mac) for mac in vm.macs],
+        "source": vm.source,
+        "external_ids": dict(vm.external_ids),
+        "flows": flows,
+        "hints": sum(hint.vm == vm.id for hint in state.hints.values()),
+    }
+
+
+def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]:
+    """(dpid, VM number) -> flows, for some devices. Rows that are not in use count for no VM."""
+    counts: Counter[tuple[int, int]] = Counter()
+    for dpid in set(dpids) & state.devices.keys():
+        numbers = Counter(state.devices[dpid].flows.vm_number)
+        counts.update({(dpid, number): count for number, count in numbers.items()})
+    return counts
+
+
+def hints_view(state: State, clock: Clock, vm_id: str) -> shapes.Hints:
+    """All suggestions of a VM, by id."""
+    hints = [hint for _, hint in sorted(state.hints.items()) if hint.vm == vm_id]
+    return {"vm": vm_id, "hints": [_hint(clock, hint) for hint in hints]}
+
+
+def _hint(clock: Clock, hint: model.Hint) -> shapes.HintView:
+    return {
+        "id": hint.id,
+        "vm": hint.vm,
+        "match": dict(hint.match),
+        "class": hint.class_name,
+        "source": HINT_WORDS[hint.source],
+        "expires": None if hint.expires is None else moment(clock, hint.expires),
+    }
