@@ -1,0 +1,172 @@
+"""From database rows to what the engine is told: pure, so it is tested without a database."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowlane.core.events import DeviceDescribed, DeviceForgotten
+from flowlane.core.model import PortFacts, QueueFacts, QueueKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from uuid import UUID
+
+    from flowlane.southbound.ovsdb.rows import BridgeRow, InterfaceRow, PortRow, QosRow, QueueRow, Snapshot
+
+ROLE = "flowlane-role"
+KIND = "flowlane-kind"
+
+OVSDB_LOCAL = 65534
+OFPP_LOCAL = 0xFFFFFFFE
+"""OVSDB numbers the bridge's own port as OpenFlow 1.0 did; OpenFlow 1.1 and later write it in 32 bits."""
+
+_DPID = re.compile(r"[0-9a-fA-F]{1,16}\Z")
+_MAC = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\Z")
+_NUMBER = re.compile(r"[0-9]{1,19}\Z")
+_KINDS = {kind.word: kind for kind in (QueueKind.PHYSICAL, QueueKind.SOFTWARE)}
+_RATES = ("min-rate", "max-rate")
+
+
+class Defect(NamedTuple):
+    """A value in the database that Open vSwitch or Flowlane ignores: where it stands, and what is wrong."""
+
+    where: str
+    what: str
+
+
+class Description(NamedTuple):
+    """All bridges by their row's UUID. None: made, but ovs-vswitchd has not given its datapath id (again) yet."""
+
+    devices: Mapping[UUID, DeviceDescribed | None]
+    defects: tuple[Defect, ...]
+
+
+def describe(snapshot: Snapshot) -> Description:
+    """Describe every bridge whole, and name what was ignored on the way."""
+    devices: dict[UUID, DeviceDescribed | None] = {}
+    defects: list[Defect] = []
+    taken: dict[int, str] = {}
+    for uuid, bridge in sorted(snapshot.bridges.items(), key=lambda item: item[1].name):
+        device = _device(bridge, snapshot, defects)
+        if device is not None and taken.setdefault(device.dpid, bridge.name) != bridge.name:
+            other = taken[device.dpid]
+            defects.append(Defect(f"bridge {bridge.name}", f"has the datapath id of bridge {other}; ignored"))
+            continue
+        devices[uuid] = device
+    return Description(devices, tuple(dict.fromkeys(defects)))
+
+
+def news(
+    before: Mapping[UUID, DeviceDescribed], now: Mapping[UUID, DeviceDescribed | None]
+) -> tuple[list[DeviceDescribed | DeviceForgotten], dict[UUID, DeviceDescribed]]:
+    """Return the events that lead from one description to the next, and what is known after them.
+
+    A bridge whose datapath id is missing for now keeps its last description: ``datapath_id`` is an ephemeral
+    column, so a restarted ovsdb-server shows every bridge without it for a moment.
+    """
+    after: dict[UUID, DeviceDescribed] = {}
+    for uuid, device in now.items():
+        known = device if device is not None else before.get(uuid)
+        if known is not None:
+            after[uuid] = known
+    old = {device.dpid: device for device in before.values()}
+    new = {device.dpid: device for device in after.values()}
+    gone = [DeviceForgotten(dpid) for dpid in old if dpid not in new]
+    changed = [device for dpid, device in new.items() if old.get(dpid) != device]
+    return [*gone, *changed], after
+
+
+def rate(config: Mapping[str, str], key: str) -> int | None:
+    """Read a rate in bit/s as Open vSwitch does: a whole number and nothing else; None when it counts as unset.
+
+    Open vSwitch puts 0 in the place of what it cannot read, so 0 and rubbish mean the same here.
+    """
+    text = config.get(key, "")
+    return (int(text) or None) if _NUMBER.match(text) else None
+
+
+def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> DeviceDescribed | None:
+    if not _DPID.match(bridge.datapath_id):
+        return None
+    ports: dict[int, PortFacts] = {}
+    for port, interface in _interfaces(bridge, snapshot):
+        number = interface.ofport
+        if number is None or number < 1:
+            continue
+        qos = snapshot.qos.get(port.qos) if port.qos else None
+        key = OFPP_LOCAL if number == OVSDB_LOCAL else number
+        ports[key] = _port(port, interface, qos, snapshot.queues, defects)
+    return DeviceDescribed(
+        dpid=int(bridge.datapath_id, 16),
+        name=bridge.name,
+        role=bridge.external_ids.get(ROLE),
+        external_ids=bridge.external_ids,
+        datapath_type=bridge.datapath_type or "system",
+        ports=MappingProxyType(dict(sorted(ports.items()))),
+    )
+
+
+def _interfaces(bridge: BridgeRow, snapshot: Snapshot) -> Iterator[tuple[PortRow, InterfaceRow]]:
+    """Every interface with its port; those of a bond are ports of their own in OpenFlow."""
+    ports = (snapshot.ports[uuid] for uuid in bridge.ports if uuid in snapshot.ports)
+    for port in ports:
+        for uuid in port.interfaces:
+            if uuid in snapshot.interfaces:
+                yield port, snapshot.interfaces[uuid]
+
+
+def _port(
+    port: PortRow,
+    interface: InterfaceRow,
+    qos: QosRow | None,
+    queues: Mapping[UUID, QueueRow],
+    defects: list[Defect],
+) -> PortFacts:
+    mac = interface.mac_in_use
+    return PortFacts(
+        name=interface.name,
+        external_ids=interface.external_ids,
+        mac=int(mac.replace(":", ""), 16) if _MAC.match(mac) else 0,
+        interface_type=interface.type,
+        link_speed=interface.link_speed or None,
+        driver=interface.status.get("driver_name", ""),
+        qos_type=qos.type if qos else "",
+        qos_max_rate=_checked(qos.other_config, ("max-rate",), f"QoS of port {port.name}", defects)[0]
+        if qos
+        else None,
+        queues=MappingProxyType(_queues(port.name, qos.queues, queues, defects) if qos else {}),
+    )
+
+
+def _queues(
+    port: str, ids: Mapping[int, UUID], rows: Mapping[UUID, QueueRow], defects: list[Defect]
+) -> dict[int, QueueFacts]:
+    facts = {}
+    for queue_id, uuid in sorted(ids.items()):
+        row = rows.get(uuid)
+        if row is None:
+            continue
+        where = f"queue {queue_id} of port {port}"
+        low, high = _checked(row.other_config, _RATES, where, defects)
+        facts[queue_id] = QueueFacts(_kind(row, where, defects), low, high)
+    return facts
+
+
+def _checked(
+    config: Mapping[str, str], keys: Iterable[str], where: str, defects: list[Defect]
+) -> list[int | None]:
+    for key in keys:
+        text = config.get(key)
+        if text is not None and not _NUMBER.match(text):
+            what = f"other_config:{key}={text} is not a whole number of bit/s, so Open vSwitch ignores it"
+            defects.append(Defect(where, what))
+    return [rate(config, key) for key in keys]
+
+
+def _kind(row: QueueRow, where: str, defects: list[Defect]) -> QueueKind | None:
+    word = row.external_ids.get(KIND)
+    if word is not None and word not in _KINDS:
+        defects.append(Defect(where, f"external_ids:{KIND}={word} is neither physical nor software; ignored"))
+    return _KINDS.get(word or "")

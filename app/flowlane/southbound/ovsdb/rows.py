@@ -1,0 +1,159 @@
+"""Rows of the Open vSwitch database as plain values, away from the IDL's live objects.
+
+The mapping to events, the plan of a QoS change and the doctor's checks are pure functions of a
+:class:`Snapshot`; only this module and the replica know how an IDL row is read.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from uuid import UUID
+
+_NO_TEXT: Mapping[str, str] = MappingProxyType({})
+
+
+class RootRow(NamedTuple):
+    """The only row of table Open_vSwitch."""
+
+    bridges: tuple[UUID, ...] = ()
+    ovs_version: str = ""
+    external_ids: Mapping[str, str] = _NO_TEXT
+    other_config: Mapping[str, str] = _NO_TEXT
+    next_cfg: int = 0
+    cur_cfg: int = 0
+
+
+class BridgeRow(NamedTuple):
+    """A bridge. ``datapath_id`` is empty until ovs-vswitchd has made the bridge."""
+
+    name: str
+    ports: tuple[UUID, ...] = ()
+    datapath_id: str = ""
+    datapath_type: str = ""
+    external_ids: Mapping[str, str] = _NO_TEXT
+    fail_mode: str = ""
+    protocols: tuple[str, ...] = ()
+    controller: tuple[UUID, ...] = ()
+
+
+class PortRow(NamedTuple):
+    """A port of a bridge: one interface, or several when it is a bond."""
+
+    name: str
+    interfaces: tuple[UUID, ...] = ()
+    qos: UUID | None = None
+
+
+class InterfaceRow(NamedTuple):
+    """An interface. ``ofport`` None or -1: ovs-vswitchd has not, or could not, make it. Speed in bit/s."""
+
+    name: str
+    type: str = ""
+    ofport: int | None = None
+    external_ids: Mapping[str, str] = _NO_TEXT
+    mac_in_use: str = ""
+    link_speed: int | None = None
+    status: Mapping[str, str] = _NO_TEXT
+    error: str = ""
+
+
+class QosRow(NamedTuple):
+    """A QoS row; ``queues`` is by queue id."""
+
+    type: str
+    queues: Mapping[int, UUID] = MappingProxyType({})
+    other_config: Mapping[str, str] = _NO_TEXT
+    external_ids: Mapping[str, str] = _NO_TEXT
+
+
+class QueueRow(NamedTuple):
+    """A Queue row; its id is the key under which a QoS row refers to it."""
+
+    other_config: Mapping[str, str] = _NO_TEXT
+    external_ids: Mapping[str, str] = _NO_TEXT
+
+
+class ControllerRow(NamedTuple):
+    """A bridge's OpenFlow controller."""
+
+    target: str
+    is_connected: bool = False
+
+
+class Snapshot(NamedTuple):
+    """The database at one moment, by table and row UUID."""
+
+    roots: Mapping[UUID, RootRow]
+    bridges: Mapping[UUID, BridgeRow]
+    ports: Mapping[UUID, PortRow]
+    interfaces: Mapping[UUID, InterfaceRow]
+    qos: Mapping[UUID, QosRow]
+    queues: Mapping[UUID, QueueRow]
+    controllers: Mapping[UUID, ControllerRow]
+
+
+RECORDS: Mapping[str, type[Any]] = {
+    "Open_vSwitch": RootRow,
+    "Bridge": BridgeRow,
+    "Port": PortRow,
+    "Interface": InterfaceRow,
+    "QoS": QosRow,
+    "Queue": QueueRow,
+    "Controller": ControllerRow,
+}
+"""Table name -> record, in the order of the fields of :class:`Snapshot`."""
+
+_OPTIONAL: Mapping[str, object] = {
+    "datapath_id": "",
+    "fail_mode": "",
+    "ovs_version": "",
+    "mac_in_use": "",
+    "error": "",
+    "ofport": None,
+    "link_speed": None,
+    "qos": None,
+}
+"""Columns of at most one value, which the IDL gives as a list, and what stands for no value."""
+
+
+def read_row(table: str, row: Any, columns: tuple[str, ...]) -> Any:
+    """Copy an IDL row into the record of its table; columns that are not read keep their defaults."""
+    return RECORDS[table](**{name: _value(name, getattr(row, name)) for name in columns})
+
+
+def make_snapshot(read: Callable[[str], Mapping[UUID, Any]]) -> Snapshot:
+    """Make a snapshot from a function that gives the records of a table."""
+    return Snapshot(*(read(table) for table in RECORDS))
+
+
+def dangling(snapshot: Snapshot) -> list[str]:
+    """Name every reference that leads nowhere: a sane database has none (RFC 7047 section 3.2).
+
+    The IDL takes over what it understood of a malformed update; publishing that would look like bridges and
+    queues disappearing. An empty list means that the snapshot may be believed.
+    """
+    found = [] if len(snapshot.roots) == 1 else [f"{len(snapshot.roots)} rows in table Open_vSwitch"]
+    for root in snapshot.roots.values():
+        found += [f"bridge {uuid}" for uuid in root.bridges if uuid not in snapshot.bridges]
+    for bridge in snapshot.bridges.values():
+        found += [f"port {uuid} of {bridge.name}" for uuid in bridge.ports if uuid not in snapshot.ports]
+    for port in snapshot.ports.values():
+        found += [f"interface {u} of {port.name}" for u in port.interfaces if u not in snapshot.interfaces]
+        found += [f"QoS {port.qos} of {port.name}"] if port.qos and port.qos not in snapshot.qos else []
+    for qos in snapshot.qos.values():
+        found += [f"queue {uuid}" for uuid in qos.queues.values() if uuid not in snapshot.queues]
+    return found
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return MappingProxyType(value)
+    if isinstance(value, list):
+        if name in _OPTIONAL:
+            return value[0] if value else _OPTIONAL[name]
+        return tuple(value)
+    return value

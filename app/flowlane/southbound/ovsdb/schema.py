@@ -1,0 +1,94 @@
+"""The part of the Open_vSwitch schema (RFC 7047 section 3.2) that Flowlane reads and writes.
+
+Written out here instead of fetched from the server, because the watcher has to start before the database
+does, and because an IDL asks its server for exactly the columns of its schema: what is not listed costs
+nothing (``statistics``, which changes every 5 s, above all). References between rows are declared as plain
+UUIDs, so rows are read as values and a row never drags others along.
+
+Source of the types: vswitch.ovsschema of Open vSwitch; every column here has been in it since 2.0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ovs.db.idl import SchemaHelper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DATABASE = "Open_vSwitch"
+
+_TEXT = {"type": "string"}
+_INTEGER = {"type": "integer"}
+_BOOLEAN = {"type": "boolean"}
+_MAYBE_TEXT = {"type": {"key": "string", "min": 0, "max": 1}}
+_MAYBE_INTEGER = {"type": {"key": "integer", "min": 0, "max": 1}}
+_MAYBE_ROW = {"type": {"key": "uuid", "min": 0, "max": 1}}
+_TEXTS = {"type": {"key": "string", "min": 0, "max": "unlimited"}}
+_ROWS = {"type": {"key": "uuid", "min": 0, "max": "unlimited"}}
+_MAP = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
+_ROW_BY_NUMBER = {"type": {"key": "integer", "value": "uuid", "min": 0, "max": "unlimited"}}
+
+_TABLES: dict[str, dict[str, dict[str, Any]]] = {
+    "Open_vSwitch": {
+        "bridges": _ROWS,
+        "ovs_version": _MAYBE_TEXT,
+        "external_ids": _MAP,
+        "other_config": _MAP,
+        "next_cfg": _INTEGER,
+        "cur_cfg": _INTEGER,
+    },
+    "Bridge": {
+        "name": _TEXT,
+        "ports": _ROWS,
+        "datapath_id": _MAYBE_TEXT,
+        "datapath_type": _TEXT,
+        "external_ids": _MAP,
+        "fail_mode": _MAYBE_TEXT,
+        "protocols": _TEXTS,
+        "controller": _ROWS,
+    },
+    "Port": {"name": _TEXT, "interfaces": _ROWS, "qos": _MAYBE_ROW},
+    "Interface": {
+        "name": _TEXT,
+        "type": _TEXT,
+        "ofport": _MAYBE_INTEGER,
+        "external_ids": _MAP,
+        "mac_in_use": _MAYBE_TEXT,
+        "link_speed": _MAYBE_INTEGER,
+        "status": _MAP,
+        "error": _MAYBE_TEXT,
+    },
+    "QoS": {"type": _TEXT, "queues": _ROW_BY_NUMBER, "other_config": _MAP, "external_ids": _MAP},
+    "Queue": {"other_config": _MAP, "external_ids": _MAP},
+    "Controller": {"target": _TEXT, "is_connected": _BOOLEAN},
+}
+
+WATCHED: Mapping[str, tuple[str, ...]] = {
+    "Open_vSwitch": ("bridges", "ovs_version"),
+    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "external_ids"),
+    "Port": ("name", "interfaces", "qos"),
+    "Interface": ("name", "type", "ofport", "external_ids", "mac_in_use", "link_speed", "status"),
+    "QoS": ("type", "queues", "other_config"),
+    "Queue": ("other_config", "external_ids"),
+}
+"""What the live watcher follows."""
+
+EVERYTHING: Mapping[str, tuple[str, ...]] = {table: tuple(columns) for table, columns in _TABLES.items()}
+"""What a one-off look at the database reads."""
+
+
+def schema_helper(columns: Mapping[str, tuple[str, ...]]) -> SchemaHelper:
+    """Return the IDL's view of these tables and columns.
+
+    Every table is declared a root table: only for those does the IDL send a delete (QoS and Queue are root
+    tables in the real schema; nothing else is ever deleted here).
+    """
+    tables = {
+        table: {"columns": {name: _TABLES[table][name] for name in names}, "isRoot": True}
+        for table, names in columns.items()
+    }
+    helper = SchemaHelper(schema_json={"name": DATABASE, "version": "8.0.0", "tables": tables})
+    helper.register_all()
+    return helper

@@ -1,0 +1,189 @@
+"""The live view of the Open vSwitch database: a green thread that turns its rows into events.
+
+It runs the OVS Python IDL on eventlet's hub, so events reach the engine from the same thread as OpenFlow's,
+and no lock is needed. What was learnt stays in force while the database is away or talks nonsense.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import eventlet
+from ovs.stream import Stream
+from ovs.timeval import msec
+
+from flowlane.errors import ConfigError
+from flowlane.southbound.ovsdb.describe import Defect, describe, news
+from flowlane.southbound.ovsdb.greenpoll import GreenPoller
+from flowlane.southbound.ovsdb.replica import Replica
+from flowlane.southbound.ovsdb.rows import dangling
+from flowlane.southbound.ovsdb.schema import WATCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from flowlane.core.events import DeviceDescribed, Event
+    from flowlane.southbound.ovsdb.rows import Snapshot
+
+_LOG = logging.getLogger(__name__)
+_PATIENCE_MS = 5_000
+_RETRY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherStatus:
+    """How the live view stands.
+
+    ``state``: ``stopped``; ``connecting`` (no session); ``waiting`` (a session, but its first whole answer is
+    not here yet); ``synchronized``. ``problem`` says what was wrong last, empty when nothing is. ``bridges``
+    counts the bridges known now, which outlive a lost session. ``age``: s since the last whole and sane view,
+    None before the first.
+    """
+
+    remote: str
+    state: str
+    problem: str
+    ovs_version: str
+    bridges: int
+    age: float | None
+    defects: tuple[Defect, ...]
+
+
+def check_remote(remote: str) -> str:
+    """Return the OVSDB remote if it is one: ``unix:FILE``, ``tcp:HOST:PORT``, ``ssl:HOST:PORT``.
+
+    Raises:
+        ConfigError: it is none of these (ovsdb(7), connection methods).
+    """
+    method, _, rest = remote.partition(":")
+    host, _, port = rest.rpartition(":")
+    tcp = bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    if rest and (method == "unix" or (method in ("tcp", "ssl") and tcp)):
+        return remote
+    raise ConfigError(f"ovsdb remote {remote!r} is none of unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT")
+
+
+def use_tls(private_key: str, certificate: str, ca_certificate: str) -> None:
+    """Set the files that ``ssl:`` remotes use; the OVS library keeps them for the whole process."""
+    Stream.ssl_set_private_key_file(private_key)
+    Stream.ssl_set_certificate_file(certificate)
+    Stream.ssl_set_ca_cert_file(ca_certificate)
+
+
+class Watcher:
+    """Follows one database and calls ``emit`` with every :class:`DeviceDescribed` and :class:`DeviceForgotten`.
+
+    ``emit`` runs in the watcher's green thread; what it raises is logged and does not end the watch.
+    """
+
+    def __init__(self, remote: str, emit: Callable[[Event], None]) -> None:
+        self._remote = check_remote(remote)
+        self._emit = emit
+        self._replica: Replica | None = None
+        self._thread: eventlet.greenthread.GreenThread | None = None
+        self._known: dict[UUID, DeviceDescribed] = {}
+        self._defects: tuple[Defect, ...] = ()
+        self._problem = ""
+        self._version = ""
+        self._seen: float | None = None
+
+    def start(self) -> None:
+        """Start watching; a second call changes nothing."""
+        if self._thread is None:
+            self._thread = eventlet.spawn(self._watch)
+
+    def stop(self) -> None:
+        """Stop watching and close the session; what was learnt stays known."""
+        if self._thread is not None:
+            self._thread.kill()
+            self._thread = None
+        self._close()
+
+    def status(self) -> WatcherStatus:
+        """Say how the live view stands."""
+        replica = self._replica
+        if self._thread is None:
+            state = "stopped"
+        elif replica is None or not replica.connected:
+            state = "connecting"
+        else:
+            state = "synchronized" if replica.synchronized and not self._problem else "waiting"
+        age = None if self._seen is None else (msec() - self._seen) / 1000
+        return WatcherStatus(
+            self._remote, state, self._problem, self._version, len(self._known), age, self._defects
+        )
+
+    def _watch(self) -> None:
+        """Keep a session going for ever: whatever a database sends, the next session starts afresh."""
+        while True:
+            try:
+                self._session()
+            except Exception as error:
+                _LOG.exception("the session with the database at %s broke", self._remote)
+                self._problem = f"the session broke: {error}"
+            self._close()
+            eventlet.sleep(_RETRY)
+
+    def _session(self) -> None:
+        """Follow the database until it says something that cannot be true."""
+        replica = self._replica = Replica(self._remote, WATCHED, lambda: eventlet.sleep(0))
+        poller = GreenPoller()
+        read = None
+        deadline = msec() + _PATIENCE_MS
+        while True:
+            replica.run()
+            if replica.synchronized:
+                deadline = msec() + _PATIENCE_MS
+                if replica.change_seqno != read:
+                    read = replica.change_seqno
+                    if not self._publish(replica.snapshot()):
+                        return
+                self._seen = msec()
+            elif msec() < deadline:
+                poller.timer_wait_until(deadline)
+            elif replica.connected:
+                self._note("connected, but the database does not answer")
+                return
+            else:
+                self._note("no connection to the database")
+            replica.wait(poller)
+            poller.block()
+
+    def _publish(self, snapshot: Snapshot) -> bool:
+        """Tell the news of a snapshot; return False when it makes no sense, and tell nothing then."""
+        wrong = dangling(snapshot)
+        if wrong:
+            self._note(f"the database makes no sense: {wrong[0]} missing or too many ({len(wrong)} such)")
+            return False
+        self._note("")
+        description = describe(snapshot)
+        for defect in description.defects:
+            if defect not in self._defects:
+                _LOG.warning("%s: %s", *defect)
+        self._defects = description.defects
+        self._version = next(iter(snapshot.roots.values())).ovs_version
+        events, self._known = news(self._known, description.devices)
+        for event in events:
+            self._tell(event)
+        return True
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self._emit(event)
+        except Exception:
+            _LOG.exception("an event of the database could not be taken: %r", event)
+
+    def _note(self, problem: str) -> None:
+        if problem != self._problem:
+            _LOG.log(
+                logging.WARNING if problem else logging.INFO, "ovsdb %s: %s", self._remote, problem or "ok"
+            )
+        self._problem = problem
+
+    def _close(self) -> None:
+        if self._replica is not None:
+            self._replica.close()
+            self._replica = None
