@@ -1,0 +1,63 @@
+"""The operator's terminal, joined to the guest's: what is typed goes there as it is, also Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def shell_command() -> str:
+    """Return the guest's shell, told how large the operator's window is."""
+    size = shutil.get_terminal_size()
+    term = os.environ.get("TERM", "linux")
+    return f"sh -c 'stty rows {size.lines} cols {size.columns}; TERM={term} exec bash -i'"
+
+
+def attach(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Copy between our terminal and QEMU's socket at ``path`` until the guest is gone."""
+    with socket.socket(socket.AF_UNIX) as guest, _raw(sys.stdin.fileno()):
+        guest.connect(str(path))
+        keyboard = sys.stdin.fileno()
+        sources: list[int | socket.socket] = [guest, keyboard]
+        while process.poll() is None:
+            ready, _, _ = select.select(sources, [], [], 0.2)
+            if guest in ready and not _show(guest):
+                return
+            if keyboard in ready and not _send(keyboard, guest):
+                sources.remove(keyboard)
+
+
+def _show(guest: socket.socket) -> bool:
+    data = guest.recv(65536)
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    return bool(data)
+
+
+def _send(keyboard: int, guest: socket.socket) -> bool:
+    """Pass typed characters on; the end of input becomes Ctrl-D, so that a script's shell ends too."""
+    data = os.read(keyboard, 4096)
+    guest.sendall(data or b"\x04")
+    return bool(data)
+
+
+@contextmanager
+def _raw(descriptor: int) -> Iterator[None]:
+    if not os.isatty(descriptor):
+        yield
+        return
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
