@@ -61,9 +61,9 @@ class StandingRule(NamedTuple):
 class DevicePlan:
     """Everything that should stand in a device beside its pins.
 
-    ``hosts``: (MAC, VLAN or None, port number) of every known destination. ``unknown_port``: where unicast
-    to an unknown address goes, None to flood it. ``copy_rate``: packet-ins per second that the device may
-    send; 0 for no limit.
+    ``hosts``: (MAC, port number) of every known destination. ``unknown_port``: where unicast to an unknown
+    address goes, None to flood it; ``flood_ports``: where it goes besides, since a host that has not spoken
+    yet may be there. ``copy_rate``: packet-ins per second that the device may send; 0 for no limit.
     """
 
     dpid: int
@@ -72,6 +72,7 @@ class DevicePlan:
     unknown_port: int | None
     rules: tuple[StandingRule, ...]
     meters: tuple[MeterSpec, ...] = ()
+    flood_ports: tuple[int, ...] = ()
     copy_rate: int = 1000
     copy_bytes: int = 128
 

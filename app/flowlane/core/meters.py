@@ -20,17 +20,17 @@ BURST_SHARE = 0.1
 LEAST_BURST = 10 * 1514 * 8
 """Bits: ten full frames. A burst below one frame drops everything (Launchpad 2153122)."""
 
-Owner = tuple[int, int, int]
-"""(class index, VM number or -1, row or -1)."""
+Owner = tuple[str, int, int]
+"""(class name, VM number or -1, row or -1): a name outlives the policy that numbered the classes."""
 
 
 def owner_of(traffic_class: TrafficClass, vm_number: int, row: int) -> Owner:
     """Who shares the limit of a flow of this class."""
     if traffic_class.limit_scope is LimitScope.CLASS:
-        return traffic_class.index, -1, -1
+        return traffic_class.name, -1, -1
     if traffic_class.limit_scope is LimitScope.VM:
-        return traffic_class.index, vm_number, -1
-    return traffic_class.index, vm_number, row
+        return traffic_class.name, vm_number, -1
+    return traffic_class.name, vm_number, row
 
 
 def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:

@@ -9,15 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flowlane.core.allocate.columns import Columns
 from flowlane.core.flows import FlowTable
 from flowlane.core.meters import MeterPool
-from flowlane.core.model import Capabilities, Hint, PortFacts, PortReport, PortRole, Queue, Role, Vm
+from flowlane.core.model import NOT_A_VM, Capabilities, Hint, PortFacts, PortReport, PortRole, Queue, Role, Vm
+from flowlane.core.policy import Match
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.model import PortState, RowColumns
+    from collections.abc import Mapping
+
+    from flowlane.core.allocate.state import PortState
+    from flowlane.core.classify import Classifier
     from flowlane.core.device_rules import LeftOut
     from flowlane.core.effects import DevicePlan
     from flowlane.core.events import DeviceDescribed
+    from flowlane.core.meters import Owner
+    from flowlane.core.model import MeterSpec
     from flowlane.core.policy import Policy
 
 LOCAL_PORT = 0xFFFFFFFE
@@ -25,6 +32,10 @@ LOCAL_PORT = 0xFFFFFFFE
 
 MAX_PORT = 0xFFFFFF00
 """OFPP_MAX: port numbers above it are reserved."""
+
+
+ReadHint = tuple[Match, Hint]
+"""A hint, and its match made ready."""
 
 
 @dataclass(slots=True)
@@ -38,7 +49,11 @@ class Port:
     facts: PortFacts | None = None
     queues: dict[int, Queue] = field(default_factory=dict)
     allocation: PortState | None = None
+    shaped: tuple[Queue, ...] = ()
+    """The queues that ``allocation`` was made or reshaped for."""
     next_balance: float = 0.0
+    heard: int = 0
+    """How many addresses were learnt behind the port."""
 
     @property
     def rate(self) -> int | None:
@@ -56,7 +71,8 @@ class Device:
 
     dpid: int
     policy: Policy
-    columns: RowColumns
+    classifier: Classifier
+    columns: Columns = field(default_factory=Columns)
     name: str = ""
     role: Role = Role.NIC
     connected: bool = False
@@ -70,17 +86,30 @@ class Device:
     flows: FlowTable = field(default_factory=FlowTable)
     hosts: dict[int, int] = field(default_factory=dict)
     """MAC -> port number of every destination that was heard of."""
-    meters: MeterPool = field(default_factory=MeterPool)
+    port_vm: dict[int, int] = field(default_factory=dict)
+    """Port number -> number of the VM on it."""
+    shares: dict[int, int] = field(default_factory=dict)
+    """VM number -> index of its share of the hardware."""
+    meter_pool: MeterPool = field(default_factory=MeterPool)
+    meter_owner: dict[int, Owner] = field(default_factory=dict)
+    """Row -> what its meter limits, for the flows that have one."""
     groups: dict[tuple[object, ...], int] = field(default_factory=dict)
     """What makes flows alike -> the small number that the allocator knows it by."""
     left_out: tuple[LeftOut, ...] = ()
     plan: DevicePlan | None = None
+    plan_due: bool = False
+    planned_at: float = -1e9
     pinned: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     queue_counters: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     next_read: float = 0.0
     sweep_from: int = 0
+
+    @property
+    def meters(self) -> Mapping[int, MeterSpec]:
+        """The device's meters by number."""
+        return self.meter_pool.specs
 
 
 @dataclass(slots=True)
@@ -94,15 +123,17 @@ class State:
     vms: dict[int, Vm] = field(default_factory=dict)
     vm_numbers: dict[str, int] = field(default_factory=dict)
     """VM id -> its number, also of VMs that are gone: a number is not given twice."""
+    numbers_taken: set[int] = field(default_factory=set)
     macs: dict[int, int] = field(default_factory=dict)
     """MAC -> number of the VM that owns it, as far as OVSDB told or the VM's port showed."""
-    hints: dict[str, dict[str, Hint]] = field(default_factory=dict)
-    """VM id -> hint id -> hint."""
+    hints: dict[str, Hint] = field(default_factory=dict)
+    hints_of_vm: dict[str, tuple[ReadHint, ...]] = field(default_factory=dict)
+    """VM id -> its hints, the most specific first."""
     policy_changes: int = 0
 
     def vm_on(self, dpid: int, port_no: int) -> Vm | None:
         """The VM that is attached to a port."""
-        return next((vm for vm in self.vms.values() if vm.dpid == dpid and vm.port_no == port_no), None)
+        return self.vms.get(self.devices[dpid].port_vm.get(port_no, NOT_A_VM))
 
 
 def rows_of_vm(device: Device, number: int) -> Iterator[int]:

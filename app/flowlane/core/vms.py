@@ -8,11 +8,13 @@ A port with none of them is a VM known by the port's name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping
 from zlib import crc32
 
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortFacts, PortRole, Role
 
+_MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\Z")
 _ROLE_KEY = "flowlane-port"
 _RESERVED = frozenset((NOT_A_VM, UNRESOLVED_VM))
 
@@ -41,13 +43,9 @@ def attached_macs(external_ids: Mapping[str, str]) -> tuple[int, ...]:
 
 def read_mac(text: str) -> int | None:
     """Six pairs of hex digits with colons or dashes between, as a 48-bit number; None for anything else."""
-    digits = text.replace("-", ":").split(":")
-    if len(digits) != 6 or not all(len(pair) == 2 for pair in digits):
+    if not _MAC.match(text):
         return None
-    try:
-        return int("".join(digits), 16)
-    except ValueError:
-        return None
+    return int(text.replace("-", "").replace(":", ""), 16)
 
 
 def port_role(

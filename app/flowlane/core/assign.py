@@ -1,0 +1,280 @@
+"""From a flow to its queue and meter on one device: classify, ask the allocator, take a meter, pin.
+
+The way of one flow through here is the hot path: packed keys and small integers only, no text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import arrive, change, depart
+from flowlane.core.allocate.model import Demand, Placement
+from flowlane.core.effects import ClearMeter, Effect, PinFlow, Report, SetMeter, UnpinFlow
+from flowlane.core.flowkey import flow_id
+from flowlane.core.flows import PINNED, REFUSED
+from flowlane.core.meters import owner_of
+from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.core.policy import Alike
+from flowlane.core.rates import band
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flowlane.core.allocate.model import Move
+    from flowlane.core.policy import TrafficClass
+    from flowlane.core.state import Device, State
+
+NO_QUEUES = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
+METER_ONLY = Placement(NO_QUEUE, QueueKind.NONE, Reason.METER_ONLY)
+
+_WORTHY = frozenset(
+    (Reason.EXCLUSIVE, Reason.REBALANCED, Reason.PROMOTED, Reason.CLASS_CHANGED, Reason.VM_TOGETHER)
+)
+"""Reasons for which the device's standing rules alone would have chosen otherwise."""
+
+
+def demand_of(device: Device, row: int) -> Demand:
+    """What the flow asks of its port's queues, by its class."""
+    flows = device.flows
+    wanted = device.policy.classes[flows.class_index[row]]
+    number = flows.vm_number[row]
+    return Demand(
+        class_index=wanted.index,
+        group=_group(device, wanted, row),
+        rate=int(flows.rate[row]),
+        exclusive=wanted.exclusive,
+        road=wanted.road,
+        priority=wanted.priority,
+        vm_number=number,
+        share=device.shares.get(number, -1),
+        min_queues=wanted.min_queues,
+        max_queues=wanted.max_queues,
+        keep_vm_together=wanted.keep_vm_together,
+    )
+
+
+def _group(device: Device, wanted: TrafficClass, row: int) -> int:
+    """The small number of the flow's likeness: equal for flows that the policy calls alike."""
+    likeness = (wanted.name, *(_ALIKE[alike](device, wanted, row) for alike in wanted.alike))
+    return device.groups.setdefault(likeness, len(device.groups))
+
+
+_ALIKE = {
+    Alike.RATE_LIMIT: lambda _device, wanted, _row: wanted.rate_limit,
+    Alike.PRIORITY: lambda _device, wanted, _row: wanted.priority,
+    Alike.QOS: lambda _device, wanted, _row: wanted.qos,
+    Alike.VM: lambda device, _wanted, row: device.flows.vm_number[row],
+    Alike.RATE_BAND: lambda device, _wanted, row: band(device.flows.rate[row]),
+}
+
+
+def place(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    """Give a classified flow its queue and meter, and pin it. It holds neither yet."""
+    flows = device.flows
+    port = device.ports.get(flows.egress_port[row])
+    wanted = device.policy.classes[flows.class_index[row]]
+    if port is None or port.allocation is None:
+        placement = NO_QUEUES
+    elif wanted.meter_only:
+        placement = METER_ONLY
+    else:
+        placement = arrive(port.allocation, row, demand_of(device, row), state.now, flows.keys[row] or b"")
+    set_place(state, device, row, placement)
+    unused = take_meter(device, row, wanted, out)
+    pin(device, row, out)
+    clear_meter(device, unused, out)
+
+
+def replace(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    """Place a flow anew after its class changed; it keeps its queue where the allocator says so."""
+    flows = device.flows
+    port = device.ports.get(flows.egress_port[row])
+    wanted = device.policy.classes[flows.class_index[row]]
+    before = flows.queue_id[row], flows.meter_id[row]
+    if port is None or port.allocation is None:
+        placement = NO_QUEUES
+    elif wanted.meter_only:
+        _leave_queue(state, device, row)
+        placement = METER_ONLY
+    elif flows.queue_id[row] == NO_QUEUE:
+        placement = arrive(port.allocation, row, demand_of(device, row), state.now, flows.keys[row] or b"")
+    else:
+        placement = change(port.allocation, row, demand_of(device, row), state.now, flows.keys[row] or b"")
+    set_place(state, device, row, placement)
+    unused = take_meter(device, row, wanted, out)
+    if before != (flows.queue_id[row], flows.meter_id[row]) or not flows.flags[row] & PINNED:
+        pin(device, row, out)
+    clear_meter(device, unused, out)
+
+
+def forget(state: State, device: Device, row: int, out: list[Effect], unpin: bool) -> None:
+    """The flow has ended: give back its queue, meter and row."""
+    if unpin:
+        remove_pin(device, row, out)
+    elif device.flows.flags[row] & PINNED:
+        device.pinned -= 1
+    _leave_queue(state, device, row)
+    clear_meter(device, _release_meter(device, row), out)
+    device.flows.remove(row)
+
+
+def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[Effect]) -> None:
+    """Carry out the allocator's moves: the rows' queues, their pins, a report of each."""
+    flows = device.flows
+    for move in moves:
+        set_place(state, device, move.row, Placement(move.new, move.kind, move.reason))
+        flows.moved_at[move.row] = state.now
+        pin(device, move.row, out)
+        key = flows.keys[move.row]
+        assert key is not None
+        out.append(
+            Report(
+                "move",
+                f"queue {move.old} to {move.new}",
+                {
+                    "device": f"{device.dpid:016x}",
+                    "flow": flow_id(key),
+                    "port": flows.egress_port[move.row],
+                    "from": move.old,
+                    "to": move.new,
+                    "reason": move.reason.name.lower(),
+                },
+            )
+        )
+
+
+def set_place(state: State, device: Device, row: int, placement: Placement) -> None:
+    """Write down where a flow is; the time only when its queue changed."""
+    flows = device.flows
+    if flows.queue_id[row] != placement.queue_id or flows.reason[row] == Reason.UNPLACED:
+        flows.queue_id[row] = placement.queue_id
+        flows.assigned_since[row] = state.now
+    flows.kind[row] = placement.kind
+    flows.reason[row] = placement.reason
+
+
+def _leave_queue(state: State, device: Device, row: int) -> None:
+    flows = device.flows
+    port = device.ports.get(flows.egress_port[row])
+    if flows.queue_id[row] != NO_QUEUE and port is not None and port.allocation is not None:
+        depart(port.allocation, row, state.now)
+    flows.queue_id[row] = NO_QUEUE
+    flows.kind[row] = QueueKind.NONE
+
+
+def take_meter(device: Device, row: int, wanted: TrafficClass, out: list[Effect]) -> int | None:
+    """Put the flow under the meter of its class's limit, if it has one, and give back the one it had.
+
+    Returns the number of a meter that nobody uses once the flow's pin has changed, None when there is none.
+    """
+    flows = device.flows
+    owner = owner_of(wanted, flows.vm_number[row], row) if wanted.rate_limit is not None else None
+    if device.meter_owner.get(row) == owner:
+        return None
+    unused = _release_meter(device, row)
+    if owner is None:
+        return unused
+    spec, new = device.meter_pool.take(owner, wanted)
+    if spec is None:
+        why = "the device has no meter left" if device.meter_pool.limit else "the device has no meters"
+        count_refusal(device, "meter", why, out)
+        return unused
+    device.meter_owner[row] = owner
+    flows.meter_id[row] = spec.meter_id
+    if new:
+        out.append(SetMeter(device.dpid, spec))
+    return None if unused == spec.meter_id else unused
+
+
+def _release_meter(device: Device, row: int) -> int | None:
+    owner = device.meter_owner.pop(row, None)
+    device.flows.meter_id[row] = 0
+    return device.meter_pool.release(owner) if owner is not None else None
+
+
+def clear_meter(device: Device, unused: int | None, out: list[Effect]) -> None:
+    """Have a meter cleared that no entry uses any more; deleting a used one would delete its entries."""
+    if unused is not None:
+        out.append(ClearMeter(device.dpid, unused))
+
+
+def count_refusal(device: Device, what: str, why: str, out: list[Effect]) -> None:
+    """Count what a device could not take; tell people of the first, and of every thousandth."""
+    count = device.refusals[what] = device.refusals.get(what, 0) + 1
+    if count % 1000 == 1:
+        text = f"{device.name}: {what} not set: {why}"
+        out.append(
+            Report("error", text, {"device": f"{device.dpid:016x}", "what": what, "why": why, "count": count})
+        )
+
+
+def is_worthy(device: Device, row: int) -> bool:
+    """Whether an exact entry pays for this flow: the standing rules alone would not do right by it."""
+    flows = device.flows
+    return bool(flows.meter_id[row] or flows.hint_source[row] or flows.reason[row] in _WORTHY)
+
+
+def pin(device: Device, row: int, out: list[Effect]) -> None:
+    """Put the flow's exact entry in, or bring it up to date, as far as the policy and the budget allow."""
+    flows, pins = device.flows, device.policy.pins
+    pinned = bool(flows.flags[row] & PINNED)
+    if not pinned:
+        if flows.flags[row] & REFUSED or device.pinned >= pins.budget:
+            return
+        if pins.which != "all" and not is_worthy(device, row):
+            return
+        flows.flags[row] |= PINNED
+        device.pinned += 1
+    key = flows.keys[row]
+    assert key is not None
+    out.append(
+        PinFlow(
+            device.dpid,
+            row,
+            flows.generation[row],
+            key,
+            flows.in_port[row],
+            flows.egress_port[row],
+            flows.queue_id[row],
+            flows.meter_id[row],
+            pins.idle_timeout,
+            pinned,
+        )
+    )
+
+
+def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
+    """Take the flow's exact entry out, if it has one."""
+    flows = device.flows
+    if not flows.flags[row] & PINNED:
+        return
+    flows.flags[row] &= ~PINNED
+    device.pinned -= 1
+    key = flows.keys[row]
+    assert key is not None
+    out.append(
+        UnpinFlow(device.dpid, row, flows.generation[row], key, flows.in_port[row], flows.egress_port[row])
+    )
+
+
+def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    """Move a flow to the flows it is like now, where the policy goes by the band of its rate."""
+    wanted = device.policy.classes[device.flows.class_index[row]]
+    if Alike.RATE_BAND in wanted.alike and device.flows.queue_id[row] != NO_QUEUE:
+        replace(state, device, row, out)
+
+
+def report_flow(device: Device, row: int, change: str, out: list[Effect]) -> None:
+    """Tell people of a flow that was seen or has ended."""
+    flows = device.flows
+    key = flows.keys[row]
+    assert key is not None
+    data = {
+        "device": f"{device.dpid:016x}",
+        "flow": flow_id(key),
+        "change": change,
+        "port": flows.egress_port[row],
+        "queue_id": flows.queue_id[row],
+        "class": device.policy.classes[flows.class_index[row]].name,
+    }
+    out.append(Report("flow", change, data))

@@ -1,0 +1,225 @@
+"""Devices, their ports, queues and VMs: from what OpenFlow and OVSDB report to what a device is.
+
+Every fact only replaces a raw input; :func:`refresh` then makes ports, VMs, queues, the derived policy and the
+standing plan anew from the inputs, and acts on what differs. So the order in which facts come does not
+matter, and a fact told twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core import attach, device_rules, suggest
+from flowlane.core.assign import forget
+from flowlane.core.classify import compile_rules
+from flowlane.core.effects import Effect, Program, ReadQueues, Report, SetMeter
+from flowlane.core.fitting import adopt_pins, fit_port, refit_policy
+from flowlane.core.hosts import forget_port
+from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
+from flowlane.core.planning import make_plan
+from flowlane.core.state import LOCAL_PORT, MAX_PORT, Device, Port, State
+from flowlane.core.vms import identity, port_role
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from flowlane.core.events import (
+        DeviceDescribed,
+        DeviceDown,
+        DeviceForgotten,
+        DeviceUp,
+        PolicyReplaced,
+        PortChanged,
+        PortRemoved,
+        QueuesReported,
+    )
+    from flowlane.core.model import PortFacts
+
+
+def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
+    """A device is there, new or again: what it reports replaces what it reported before."""
+    device = state.devices.get(event.dpid)
+    if device is None:
+        device = state.devices[event.dpid] = Device(event.dpid, state.policy, compile_rules(state.policy))
+        device.name = f"{event.dpid:016x}"
+        device.described = state.described.get(event.dpid)
+    device.connected, device.since, device.peer = True, state.now, event.peer
+    device.capabilities = event.capabilities
+    device.meter_pool.limit = event.capabilities.max_meters
+    device.reported_ports = {port.port_no: port for port in event.ports}
+    device.reported_queues = dict(event.queues)
+    device.plan = None
+    out.append(
+        Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
+    )
+    refresh(state, device, out)
+    out.extend(SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values())
+    adopt_pins(state, device, event.pins, out)
+
+
+def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
+    """The connection ended; the device goes on with what it has, and so do we with what we know."""
+    device = state.devices.get(event.dpid)
+    if device is None or not device.connected:
+        return
+    device.connected = False
+    device.since = state.now
+    out.append(Report("device", f"{device.name} is gone", {"device": f"{event.dpid:016x}", "change": "down"}))
+
+
+def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None:
+    """A port was added or modified."""
+    device = state.devices.get(event.dpid)
+    if device and device.reported_ports.get(event.port.port_no) != event.port:
+        device.reported_ports[event.port.port_no] = event.port
+        out.append(ReadQueues(event.dpid))
+        refresh(state, device, out)
+
+
+def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None:
+    """A port is gone, and its queues with it."""
+    device = state.devices.get(event.dpid)
+    if device and device.reported_ports.pop(event.port_no, None):
+        device.reported_queues.pop(event.port_no, None)
+        refresh(state, device, out)
+
+
+def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -> None:
+    """The switch's own word on which queues there are."""
+    device = state.devices.get(event.dpid)
+    if device and device.reported_queues != dict(event.queues):
+        device.reported_queues = dict(event.queues)
+        refresh(state, device, out)
+
+
+def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:
+    """OVSDB's word on names, VMs, rates and kinds. A change of queues there makes us ask the switch again."""
+    state.described[event.dpid] = event
+    device = state.devices.get(event.dpid)
+    if device is None or device.described == event:
+        return
+    device.described = event
+    if device.connected:
+        out.append(ReadQueues(event.dpid))
+    refresh(state, device, out)
+
+
+def on_device_forgotten(state: State, event: DeviceForgotten, out: list[Effect]) -> None:
+    """The bridge is gone from OVSDB: what it said of VMs and rates no longer holds."""
+    state.described.pop(event.dpid, None)
+    device = state.devices.get(event.dpid)
+    if device:
+        device.described = None
+        refresh(state, device, out)
+
+
+def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -> None:
+    """A new policy replaces the old one whole; every device gets of it what it can."""
+    state.policy = event.policy
+    state.policy_changes += 1
+    for device in list(state.devices.values()):
+        refresh(state, device, out)
+    out.append(Report("policy", "the policy was replaced", {"classes": len(event.policy.classes)}))
+
+
+def refresh(state: State, device: Device, out: list[Effect]) -> None:
+    """Make everything that follows from a device's inputs anew, and act on what differs."""
+    before = device.policy
+    device.name = device.described.name if device.described else f"{device.dpid:016x}"
+    device.role = _stated_role(state, device) or _look(device)
+    entries = device_rules.rules_for(state.policy, device.dpid, device.name, device.role)
+    _refresh_ports(state, device, [name for entry in entries for name in entry.uplinks], out)
+    attach.refresh_vms(state, device, out)
+    policy, device.left_out = device_rules.derive(state.policy, _view(device))
+    if policy != before:
+        device.policy, device.classifier = policy, compile_rules(policy)
+    device.shares = attach.shares_of(state, device)
+    for port in list(device.ports.values()):
+        fit_port(state, device, port, out)
+    if policy != before:
+        refit_policy(state, device, before, out)
+    suggest.follow_ovsdb(state, device.dpid, out)
+    replan(state, device, out)
+
+
+def replan(state: State, device: Device, out: list[Effect]) -> None:
+    """Make the standing plan anew; have it programmed when it differs from the last one."""
+    device.plan_due, device.planned_at = False, state.now
+    plan = make_plan(state, device)
+    if plan != device.plan and device.connected:
+        device.plan = plan
+        out.append(Program(plan))
+
+
+def _stated_role(state: State, device: Device) -> Role | None:
+    """The role that OVSDB or the policy gives the device."""
+    stated = device.described.role if device.described else None
+    if stated in set(Role):
+        return Role(stated)
+    entries = device_rules.rules_for(state.policy, device.dpid, device.name, None)
+    return next((entry.role for entry in entries if entry.role), None)
+
+
+def _view(device: Device) -> device_rules.DeviceView:
+    """The device as the derivation of its rules sees it."""
+    kinds = [[queue.kind for queue in port.queues.values()] for port in device.ports.values()]
+    return device_rules.DeviceView(
+        dpid=device.dpid,
+        name=device.name,
+        role=device.role,
+        capabilities=device.capabilities,
+        physical_queues=max((of_port.count(QueueKind.PHYSICAL) for of_port in kinds), default=0),
+        software_queues=max((of_port.count(QueueKind.SOFTWARE) for of_port in kinds), default=0),
+        kinds=frozenset(kind for of_port in kinds for kind in of_port),
+    )
+
+
+def _look(device: Device) -> Role:
+    """The role of a device that nobody told, by its looks: a NIC has physical queues or VMs by their ids."""
+    ports = device.described.ports.values() if device.described else ()
+    kinds = {queue.kind for facts in ports for queue in facts.queues.values()}
+    if kinds == {QueueKind.SOFTWARE}:
+        return Role.VSWITCH
+    named = any(identity(facts.name, facts.external_ids)[2] != "port" for facts in ports)
+    return Role.NIC if named or any(len(ids) > 1 for ids in device.reported_queues.values()) else Role.SWITCH
+
+
+def _leave_port(state: State, device: Device, port_no: int, out: list[Effect]) -> None:
+    """A port is gone: so are the flows that left by it."""
+    flows = device.flows
+    for row in [row for row in flows if flows.egress_port[row] == port_no]:
+        forget(state, device, row, out, unpin=True)
+
+
+def _refresh_ports(state: State, device: Device, uplinks: Container[str], out: list[Effect]) -> None:
+    for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
+        forget_port(device, port_no)
+        _leave_port(state, device, port_no, out)
+        del device.ports[port_no]
+    for report in device.reported_ports.values():
+        if report.port_no < MAX_PORT or report.port_no == LOCAL_PORT:
+            _refresh_port(device, report, uplinks)
+
+
+def _refresh_port(device: Device, report: PortReport, uplinks: Container[str]) -> None:
+    facts = device.described.ports.get(report.port_no) if device.described else None
+    queues = _queues(device, report.port_no, facts)
+    local = report.port_no == LOCAL_PORT
+    role = port_role(report.name, facts, device.role, len(queues), uplinks, local)
+    port = device.ports.get(report.port_no)
+    if port is None:
+        port = device.ports[report.port_no] = Port(report.port_no, report.name, role)
+    port.name, port.role, port.report, port.facts, port.queues = report.name, role, report, facts, queues
+
+
+def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, Queue]:
+    """The queues that a flow may use: those that the switch reports and OVSDB, where it knows any, has not dropped."""
+    stated = facts.queues if facts else {}
+    usual = QueueKind.SOFTWARE if device.role is Role.VSWITCH else QueueKind.PHYSICAL
+    found = {}
+    for queue_id in sorted(device.reported_queues.get(port_no, ())):
+        if stated and queue_id not in stated:
+            continue
+        fact = stated.get(queue_id, QueueFacts())
+        found[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate)
+    return found

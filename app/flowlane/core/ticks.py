@@ -1,0 +1,42 @@
+"""What happens because time has passed: counters are due, queues are balanced, ended flows are swept out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core import suggest
+from flowlane.core.allocate import rebalance
+from flowlane.core.assign import apply_moves
+from flowlane.core.devices import replan
+from flowlane.core.effects import Effect, ReadCounters
+from flowlane.core.lifecycle import sweep
+
+if TYPE_CHECKING:
+    from flowlane.core.events import Tick
+    from flowlane.core.state import Device, State
+
+READ_INTERVAL = 2.0
+"""Seconds between two readings of a device's counters (see :mod:`flowlane.core.rates`)."""
+
+READS_PER_SECOND = 5000
+"""Pins whose counters are read per second at most; a fuller device is read less often."""
+
+
+def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
+    """Let every device do what is due."""
+    suggest.expire(state, out)
+    for device in list(state.devices.values()):
+        _balance(state, device, out)
+        if device.plan_due:
+            replan(state, device, out)
+        if device.connected and state.now >= device.next_read:
+            device.next_read = state.now + max(READ_INTERVAL, device.pinned / READS_PER_SECOND)
+            out.append(ReadCounters(device.dpid))
+        sweep(state, device, out)
+
+
+def _balance(state: State, device: Device, out: list[Effect]) -> None:
+    for port in device.ports.values():
+        if port.allocation is not None and state.now >= port.next_balance:
+            port.next_balance = state.now + device.policy.balance.interval
+            apply_moves(state, device, rebalance(port.allocation, state.now, device.flows.last_active), out)

@@ -1,0 +1,62 @@
+from dataclasses import replace
+
+import pytest
+
+from flowlane.core.meters import LEAST_BURST, MeterPool, owner_of, size_of
+from flowlane.core.policy import LimitScope, TrafficClass
+
+LIMITED = TrafficClass("limited", 1, rate_limit=50_000_000)
+
+
+def take(pool, row, vm=1, of=LIMITED):
+    return pool.take(owner_of(of, vm, row), of)
+
+
+def test_numbers_are_the_lowest_free_ones():
+    pool = MeterPool(limit=10)
+    assert [take(pool, row)[0].meter_id for row in range(3)] == [1, 2, 3]
+    assert pool.release(owner_of(LIMITED, 1, 1)) == 2
+    assert take(pool, 7)[0].meter_id == 2
+
+
+@pytest.mark.parametrize(
+    ("scope", "meters"), [(LimitScope.FLOW, 4), (LimitScope.VM, 2), (LimitScope.CLASS, 1)]
+)
+def test_flows_share_a_meter_as_the_policy_says(scope, meters):
+    pool, of = MeterPool(limit=10), replace(LIMITED, limit_scope=scope)
+    for row, vm in ((0, 1), (1, 1), (2, 2), (3, 2)):
+        take(pool, row, vm, of)
+    assert len(pool.specs) == meters
+    unused = [pool.release(owner_of(of, vm, row)) for row, vm in ((0, 1), (1, 1), (2, 2), (3, 2))]
+    assert len([meter for meter in unused if meter]) == meters
+    assert not pool.specs
+
+
+def test_a_device_that_is_out_of_meters_gives_none():
+    pool = MeterPool(limit=1)
+    assert take(pool, 0)[1]
+    assert take(pool, 1) == (None, False)
+    assert MeterPool(limit=0).take(owner_of(LIMITED, 1, 0), LIMITED) == (None, False)
+
+
+def test_burst_is_a_tenth_of_a_second_but_never_below_ten_frames():
+    assert size_of(LIMITED, 1).burst == 5_000_000
+    assert size_of(replace(LIMITED, rate_limit=100_000), 1).burst == LEAST_BURST
+    assert size_of(replace(LIMITED, burst=9_000_000), 1).burst == 9_000_000
+
+
+def test_a_meter_of_the_same_size_is_not_written_again():
+    pool = MeterPool(limit=4)
+    take(pool, 0)
+    owner = owner_of(LIMITED, 1, 0)
+    assert pool.resize(owner, LIMITED) is None
+    assert pool.resize(owner, replace(LIMITED, rate_limit=10_000_000)).rate == 10_000_000
+
+
+def test_meters_found_in_a_device_keep_their_numbers():
+    pool = MeterPool(limit=10)
+    owner = owner_of(LIMITED, 1, 5)
+    assert pool.reserve(owner, 3, LIMITED)
+    assert not pool.reserve(owner_of(LIMITED, 1, 6), 3, LIMITED)
+    assert sorted(take(pool, row)[0].meter_id for row in (10, 11, 12)) == [1, 2, 4]
+    assert pool.release(owner) == 3
