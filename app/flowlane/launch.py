@@ -1,0 +1,41 @@
+"""From arguments to a running process: options, log, listener, apps; one line when something cannot start."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from os_ken import log
+
+from flowlane import options, runner
+from flowlane.errors import ConfigError, FlowlaneError
+from flowlane.southbound.openflow import listener
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def launch(arguments: Sequence[str]) -> int:
+    """Run until told to stop; return the exit code."""
+    try:
+        options.parse(arguments)
+        set_up_log()
+        listener.install()
+        pid_file = options.CONF.pid_file
+        runner.run(options.apps(), None if pid_file is None else Path(pid_file))
+    except FlowlaneError as error:
+        sys.stderr.write(f"{options.PROGRAM}: {error}\n")
+        return 1
+    return 0
+
+
+def set_up_log() -> None:
+    """Set up logging by os-ken's options, with a time in front of every line."""
+    try:
+        log.init_log()
+    except OSError as error:
+        raise ConfigError(f"cannot write the log: {error}") from error
+    for handler in logging.getLogger().handlers:
+        if handler.formatter is None:
+            handler.setFormatter(logging.Formatter(FORMAT))

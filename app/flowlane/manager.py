@@ -1,0 +1,25 @@
+"""``flowlane-manager``: run Flowlane, and other os-ken apps beside it, the way ryu-manager did."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from flowlane import hub
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the apps that the arguments name until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code: 0 after a clean stop, 1 when something could not start; argparse exits with 2.
+    """
+    hub.prepare()
+    # Only now: these import os-ken, which looks for the hub's name while it is imported.
+    from flowlane.launch import launch  # noqa: PLC0415
+
+    return launch(sys.argv[1:] if arguments is None else arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Small checks that say how bytes off the wire must lie, put together like a grammar.
+
+A :data:`Shape` looks at ``data[start:end]`` and raises :class:`~flowlane.errors.ProtocolError` when the
+lengths in it contradict each other. It reads nothing beyond ``end`` and takes time linear in the bytes, so
+that what passes it cannot make a parser that trusts those lengths run in circles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from struct import Struct
+
+from flowlane.errors import ProtocolError
+
+Shape = Callable[[bytes, int, int], None]
+
+_U16 = Struct("!H").unpack_from
+_TLV = Struct("!HH").unpack_from
+
+
+def anything(_data: bytes, _start: int, _end: int) -> None:
+    """Accept any bytes: nothing in them steers a parser."""
+
+
+def at_least(name: str, size: int) -> Shape:
+    """Accept ``size`` bytes or more."""
+
+    def check(_data: bytes, start: int, end: int) -> None:
+        if end - start < size:
+            raise ProtocolError(f"{name} cut short: {end - start} of {size} bytes")
+
+    return check
+
+
+def records(name: str, size: int) -> Shape:
+    """Accept a whole number of structures of ``size`` bytes each."""
+
+    def check(_data: bytes, start: int, end: int) -> None:
+        if (end - start) % size:
+            raise ProtocolError(f"{name} cut short: {(end - start) % size} of {size} bytes")
+
+    return check
+
+
+def after(size: int, shape: Shape) -> Shape:
+    """Skip ``size`` bytes, which must be there, and check the rest."""
+
+    def check(data: bytes, start: int, end: int) -> None:
+        if end - start < size:
+            raise ProtocolError(f"{end - start} bytes where at least {size} belong")
+        shape(data, start + size, end)
+
+    return check
+
+
+def elements(name: str, head: int, *, length_at: int = 2, inside: Shape = anything, pad: int = 1) -> Shape:
+    """Accept a list of structures that carry their own length.
+
+    Args:
+        name: what one of them is called, for the error.
+        head: the least length in bytes, which its fixed part takes.
+        length_at: where in it the 16-bit length stands.
+        inside: the check of one whole structure, its fixed part included.
+        pad: each begins at a multiple of this many bytes behind the first.
+    """
+
+    def check(data: bytes, start: int, end: int) -> None:
+        while start < end:
+            if end - start < head:
+                raise ProtocolError(f"{name} cut short: {end - start} of {head} bytes")
+            (length,) = _U16(data, start + length_at)
+            if length < head or start + length > end:
+                raise ProtocolError(f"{name} of length {length} where {head} to {end - start} fit")
+            inside(data, start, start + length)
+            start += length + -length % pad
+
+    return check
+
+
+def by_type(shapes: Mapping[int, Shape], other: Shape = anything) -> Shape:
+    """Check a structure by the 16-bit type at its start."""
+
+    def check(data: bytes, start: int, end: int) -> None:
+        (kind,) = _U16(data, start)
+        shapes.get(kind, other)(data, start, end)
+
+    return check
+
+
+def exactly(name: str, size: int) -> Shape:
+    """Accept a structure of one size only: a parser that knows its type steps by that size."""
+
+    def check(_data: bytes, start: int, end: int) -> None:
+        if end - start != size:
+            raise ProtocolError(f"{name} of length {end - start}, must be {size}")
+
+    return check
+
+
+def fields_then(name: str, rest: Shape) -> Shape:
+    """Accept an ``ofp_match`` or ``ofp_stats`` (OXM or OXS fields, padded to 8 bytes), then ``rest``."""
+
+    def check(data: bytes, start: int, end: int) -> None:
+        if end - start < 4:
+            raise ProtocolError(f"{name} cut short: {end - start} of 4 bytes")
+        (_, length) = _TLV(data, start)
+        stop = start + length + -length % 8
+        if length < 4 or stop > end:
+            raise ProtocolError(f"{name} of length {length} in {end - start} bytes")
+        position, last = start + 4, start + length
+        while position < last:
+            position += 4 + data[position + 3] if position + 4 <= last else 4
+        if position != last:
+            raise ProtocolError(f"{name} whose fields end {position - last} bytes beyond it")
+        rest(data, stop, end)
+
+    return check
