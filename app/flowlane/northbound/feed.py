@@ -36,6 +36,7 @@ class Feed:
         self._signal = Signal()
         self.last = 0
         self.closed = False
+        self.readers = 0
 
     @property
     def first(self) -> int:

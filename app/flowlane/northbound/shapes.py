@@ -6,7 +6,7 @@ durations are seconds. ``dpid`` and ``device`` are 16 hex digits, as in ``ovs-of
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 Dpid = Annotated[str, "a device's datapath id: 16 hex digits"]
 Moment = Annotated[str, "RFC 3339, UTC"]
@@ -17,7 +17,10 @@ HintOrigin = Literal["dscp", "pcp", "rest", "ovsdb"]
 Family = Literal["ipv4", "ipv6", "ethernet"]
 Item = TypeVar("Item")
 
-OfClass = TypedDict("OfClass", {"class": Annotated[str | None, "the class that classification made of it"]})
+OfClass = TypedDict("OfClass", {"class": Annotated[str, "a class of the policy"]})
+OfOneClass = TypedDict(
+    "OfOneClass", {"class": Annotated[str | None, "null: flows of several classes, or none"]}
+)
 
 
 class Page(TypedDict, Generic[Item]):
@@ -33,6 +36,13 @@ class CheckResult(TypedDict):
     name: str
     ok: bool
     problem: Annotated[str, "empty when all is well"]
+
+
+class Health(TypedDict):
+    """Whether the controller lives, or is ready."""
+
+    ok: bool
+    checks: list[CheckResult]
 
 
 class DeviceCounts(TypedDict):
@@ -115,6 +125,7 @@ class LeftOutView(TypedDict):
 
     what: str
     why: str
+    remedy: Annotated[str, "what would help"]
 
 
 class DeviceView(TypedDict):
@@ -137,8 +148,8 @@ class DeviceView(TypedDict):
     refusals: Annotated[dict[str, int], "messages that the device refused, by its reason"]
 
 
-class QueueView(OfClass):
-    """A queue of an egress port. ``class`` is null when flows of several classes, or none, are on it."""
+class QueueView(OfOneClass):
+    """A queue of an egress port."""
 
     device: Dpid
     port: str
@@ -238,12 +249,41 @@ class AssignmentView(Placement, Endpoints, OfClass):
     rate: BitRate
 
 
-class DeviceExplanation(TypedDict):
+class RuleNotTaken(TypedDict):
+    """A rule that was looked at before the one that took the flow."""
+
+    rule: str
+    unmet: Annotated[list[str], "the parts of it that do not hold"]
+
+
+class QueueConsidered(TypedDict):
+    """A queue that the flow could be on."""
+
+    queue_id: int
+    kind: Kind
+    load: BitRate
+    flows: int
+    why: Annotated[str, "why it was not taken; empty: it was"]
+
+
+class DeviceExplanation(OfClass):
     """Why one device has a flow where it is."""
 
     device: Dpid
-    summary: str
-    lines: list[str]
+    device_name: str
+    rule: str
+    rules_before: list[RuleNotTaken]
+    hint: str
+    port: str
+    queue_id: int | None
+    kind: Kind
+    reason: str
+    since: Moment
+    considered: list[QueueConsidered]
+    not_hardware: Annotated[str, "why it has no physical queue; empty: it has one"]
+    meter: str
+    entry: str
+    would_change: list[str]
 
 
 class Explanation(TypedDict):
@@ -268,6 +308,19 @@ class Hints(TypedDict):
 
     vm: str
     hints: list[HintView]
+
+
+class HintInput(OfClass):
+    """A suggestion as it is handed over."""
+
+    match: NotRequired[Annotated[dict[str, Any], "keys as in a policy rule's packet part; empty: all flows"]]
+    lifetime: NotRequired[Annotated[float | None, "s; null or absent: it stays"]]
+
+
+class HintsInput(TypedDict):
+    """All suggestions of a VM that REST shall know from now on."""
+
+    hints: list[HintInput]
 
 
 class ClassView(TypedDict):
@@ -312,12 +365,21 @@ class ProblemPlace(TypedDict):
     remedy: str
 
 
-class Problem(TypedDict, total=False):
+class Problem(TypedDict):
     """Why a request was not carried out (RFC 9457)."""
 
     type: str
     title: str
     status: int
     detail: str
-    field: Annotated[str, "the query parameter or the key that is at fault"]
-    errors: list[ProblemPlace]
+    field: NotRequired[Annotated[str, "the query parameter, header or key that is at fault"]]
+    errors: NotRequired[list[ProblemPlace]]
+
+
+class EventView(TypedDict):
+    """The data of one server-sent event."""
+
+    time: Moment
+    kind: str
+    text: str
+    data: dict[str, Any]

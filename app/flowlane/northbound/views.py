@@ -58,7 +58,7 @@ def status_view(state: State, clock: Clock, started: float, checks: Sequence[Che
         "started": unix_text(started),
         "uptime": round(clock.wall - started, 3),
         "ready": not any(check.problem for check in checks),
-        "checks": [{"name": c.name, "ok": not c.problem, "problem": c.problem} for c in checks],
+        "checks": check_results(checks),
         "devices": {
             "known": len(state.devices),
             "connected": sum(device.connected for device in state.devices.values()),
@@ -68,6 +68,11 @@ def status_view(state: State, clock: Clock, started: float, checks: Sequence[Che
         "assignments": kind_counts(state.devices.values()),
         "policy": policy_summary(state.policy),
     }
+
+
+def check_results(checks: Sequence[Check]) -> list[shapes.CheckResult]:
+    """What readiness depends on."""
+    return [{"name": item.name, "ok": not item.problem, "problem": item.problem} for item in checks]
 
 
 def kind_counts(devices: Iterable[Device]) -> shapes.KindCounts:
@@ -112,7 +117,7 @@ def device_view(device: Device, clock: Clock) -> shapes.DeviceView:
             "physical": _queue_counts(device, QueueKind.PHYSICAL),
             "software": _queue_counts(device, QueueKind.SOFTWARE),
         },
-        "left_out": [{"what": item.what, "why": item.why} for item in device.left_out],
+        "left_out": [{"what": item.what, "why": item.why, "remedy": item.remedy} for item in device.left_out],
         "refusals": dict(device.refusals),
     }
 

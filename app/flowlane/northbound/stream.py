@@ -1,0 +1,105 @@
+"""``GET /v1/events``: the feed as server-sent events (WHATWG HTML, 9.2).
+
+An event's id is the controller's start and a number, so that a reader that comes back with ``Last-Event-ID``
+gets what it missed, and is told by an event ``lost`` when that is gone or the controller was restarted since. A
+reader that falls behind the ring while connected is dropped: its next connection tells it the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from webob import Response
+
+from flowlane.northbound.problems import ProblemError, bad_field
+from flowlane.northbound.views import unix_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowlane.northbound.calls import Call
+    from flowlane.northbound.controller import Controller
+    from flowlane.northbound.feed import Entry, Feed
+
+MEDIA_TYPE = "text/event-stream"
+HEARTBEAT = 15.0
+"""Seconds of quiet after which a comment is sent: the way to notice a reader that is gone."""
+
+MAX_READERS = 64
+"""Readers at a time: each holds a connection of the server's pool."""
+
+
+def events(call: Call) -> Response:
+    """Reports from now on, or from the last one that the reader had."""
+    feed = call.controller.feed
+    after, lost = _start(call)
+    if feed.readers >= MAX_READERS:
+        raise ProblemError(
+            503, f"{MAX_READERS} readers follow the events already", headers={"Retry-After": "30"}
+        )
+    call.request.environ["eventlet.minimum_write_chunk_size"] = 1
+    lines = _lines(call.controller, after, lost, call.query.get("kind"))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(app_iter=_Reader(feed, lines), content_type=MEDIA_TYPE, headers=headers)
+
+
+class _Reader:
+    """A reader's lines, counted in the feed until the server closes them (PEP 3333), even unread."""
+
+    def __init__(self, feed: Feed, lines: Iterator[bytes]) -> None:
+        self._feed = feed
+        self._lines = lines
+        feed.readers += 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._lines
+
+    def close(self) -> None:
+        """Give the place back."""
+        self._feed.readers -= 1
+
+
+def _start(call: Call) -> tuple[int, bool]:
+    """The number after which to go on, and whether reports before that are lost to this reader."""
+    feed, text = call.controller.feed, call.request.headers.get("Last-Event-ID", "").strip()
+    if not text:
+        return feed.last, False
+    run, _, digits = text.partition("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise bad_field("Last-Event-ID", f"{text!r} is not an id of an event of this controller")
+    number = int(digits)
+    if run != _run(call.controller) or number > feed.last or feed.missed(number):
+        return feed.first - 1, True
+    return number, False
+
+
+def _run(controller: Controller) -> str:
+    return f"{int(controller.started * 1000):x}"
+
+
+def _lines(controller: Controller, after: int, lost: bool, kinds: frozenset[str] | None) -> Iterator[bytes]:
+    feed = controller.feed
+    yield b": flowlane events\nretry: 2000\n\n"
+    if lost:
+        yield b'event: lost\ndata: {"text": "events before the next one are lost to this reader"}\n\n'
+    while not feed.closed and not feed.missed(after):
+        entries = feed.since(after)
+        after += len(entries)
+        chunk = b"".join(_event(controller, e) for e in entries if kinds is None or e.report.kind in kinds)
+        if chunk:
+            yield chunk
+        elif not entries and not feed.wait(after, HEARTBEAT):
+            yield b": still here\n\n"
+
+
+def _event(controller: Controller, entry: Entry) -> bytes:
+    report = entry.report
+    data = {
+        "time": unix_text(entry.time),
+        "kind": report.kind,
+        "text": report.text,
+        "data": dict(report.data),
+    }
+    body = json.dumps(data, default=str)
+    return f"id: {_run(controller)}-{entry.number}\nevent: {report.kind}\ndata: {body}\n\n".encode()

@@ -1,0 +1,97 @@
+"""Handlers that change something: the policy, whole or not at all, and VMs' suggestions."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from webob import Response
+
+from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
+from flowlane.core.match_text import MatchError, read_match
+from flowlane.core.model import Hint, HintSource
+from flowlane.northbound import shapes
+from flowlane.northbound.calls import JSON, YAML, Call, etag_of, json_response, read_json, read_text
+from flowlane.northbound.policy_views import policy_change, policy_view
+from flowlane.northbound.problems import ProblemError
+from flowlane.northbound.read_handlers import find_vm, hints
+from flowlane.northbound.schemas import schema_of
+
+MAX_HINTS = 64
+"""Suggestions of one VM: each is tried for each of its new flows."""
+
+MAX_LIFETIME = 30 * 86400.0
+"""Seconds."""
+
+
+def get_policy(call: Call) -> Response:
+    """The policy in force, as JSON or as the YAML that it was made from."""
+    policy = call.controller.state.policy
+    if call.request.accept.best_match([JSON, YAML], JSON) == YAML:
+        response = Response(policy.text.encode(), content_type=YAML, headers={"Cache-Control": "no-cache"})
+    else:
+        response = json_response(policy_view(policy))
+    response.etag = etag_of(policy.text)
+    return response
+
+
+def put_policy(call: Call) -> shapes.PolicyChange:
+    """Put a policy in the place of the one in force; with If-Match only when nobody else did meanwhile."""
+    old = call.controller.state.policy
+    if etag_of(old.text) not in call.request.if_match:
+        raise ProblemError(412, "the policy in force is another one by now; read it again", "If-Match")
+    new = call.controller.compile_policy(read_text(call.request))
+    call.controller.submit(PolicyReplaced(new))
+    return policy_change(old, new, applied=True)
+
+
+def check_policy(call: Call) -> shapes.PolicyChange:
+    """What a policy would change."""
+    new = call.controller.compile_policy(read_text(call.request))
+    return policy_change(call.controller.state.policy, new, applied=False)
+
+
+def put_hints(call: Call) -> shapes.Hints:
+    """Put suggestions in the place of all that REST had of this VM."""
+    vm = find_vm(call)
+    wanted = _read_hints(call, vm.id)
+    call.controller.submit(HintWithdrawn(vm.id))
+    for hint in wanted:
+        call.controller.submit(HintGiven(hint))
+    return hints(call)
+
+
+def delete_hints(call: Call) -> Response:
+    """Withdraw all that REST had of this VM."""
+    call.controller.submit(HintWithdrawn(find_vm(call).id))
+    return Response(status=204, content_type=None)
+
+
+def _read_hints(call: Call, vm_id: str) -> list[Hint]:
+    body = read_json(call.request)
+    errors = Draft202012Validator(schema_of(shapes.HintsInput)).iter_errors(body)
+    if (error := best_match(errors)) is not None:
+        raise ProblemError(422, error.message, error.json_path.removeprefix("$").removeprefix(".") or "body")
+    given = cast("shapes.HintsInput", body)["hints"]
+    if len(given) > MAX_HINTS:
+        raise ProblemError(422, f"a VM may have {MAX_HINTS} suggestions at most", "hints")
+    return [_read_hint(call, vm_id, place, item) for place, item in enumerate(given)]
+
+
+def _read_hint(call: Call, vm_id: str, place: int, item: shapes.HintInput) -> Hint:
+    where, name, lifetime = f"hints[{place}]", item["class"], item.get("lifetime")
+    classes = [known.name for known in call.controller.state.policy.classes]
+    if name not in classes:
+        detail = f"the policy has no class {name!r}; it has {', '.join(classes)}"
+        raise ProblemError(422, detail, f"{where}.class")
+    if lifetime is not None and not 0 < lifetime <= MAX_LIFETIME:
+        detail = f"a lifetime is more than 0 and at most {MAX_LIFETIME:.0f} s"
+        raise ProblemError(422, detail, f"{where}.lifetime")
+    match = item.get("match", {})
+    try:
+        read_match(match)
+    except MatchError as error:
+        raise ProblemError(422, f"{error}; {error.remedy}", f"{where}.match") from error
+    expires = None if lifetime is None else call.clock.now + lifetime
+    return Hint(f"rest:{vm_id}:{place}", vm_id, name, match, HintSource.REST, expires)
