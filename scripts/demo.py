@@ -1,0 +1,287 @@
+"""The demo's story: a network, its queues, the controller, traffic, and what became of the flows.
+
+Runs on the stage that ``./run demo`` opened (see mininet/private): whatever is started here ends with it.
+Traffic is started first and looked at from outside, over REST, as any user of the controller would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+import yaml
+from demo_view import after_words, assignment_table, class_table, line, live_view
+from rich.console import Console
+from rich.live import Live
+
+ROOT = Path(__file__).resolve().parent.parent
+TOPOLOGY = ROOT / "topologies" / "single-host.yaml"
+POLICY = ROOT / "docs" / "policies" / "demo.yaml"
+REST = "http://127.0.0.1:8080"
+TRAFFIC = ("/usr/bin/python3", str(ROOT / "mininet" / "traffic.py"))
+REMOTE = "10.0.0.100"
+
+console = Console(highlight=False)
+
+
+class DemoError(Exception):
+    """A step that did not work; the text says which, and what was found."""
+
+
+class Wave(NamedTuple):
+    """Traffic of one kind: from which VMs, what it is to people, and the program that makes it."""
+
+    start: float
+    vms: tuple[str, ...]
+    about: str
+    program: tuple[str, ...]
+
+
+def small_flows(udp: int, tcp: int, *more: str) -> tuple[str, ...]:
+    """Requests of 64 bytes with their answers, five a second in each flow."""
+    return (
+        *TRAFFIC,
+        "flows",
+        "--to",
+        REMOTE,
+        "--seconds",
+        "100000",
+        "--udp",
+        str(udp),
+        "--tcp",
+        str(tcp),
+        *more,
+    )
+
+
+def bulk(port: int, rate: str, seconds: float) -> tuple[str, ...]:
+    """TCP at a steady rate that a machine without hardware queues carries easily."""
+    return ("iperf3", "-c", REMOTE, "-p", str(port), "-b", rate, "-t", str(round(seconds)), "-i", "0")
+
+
+def waves(seconds: float) -> list[Wave]:
+    """All traffic, by the second it begins; bulk TCP ends before the demo does, so that its queue comes back."""
+    six = tuple(f"vm{n}" for n in range(1, 7))
+    return [
+        Wave(1, six, "requests and answers, 4 UDP and 2 TCP flows each", small_flows(4, 2)),
+        Wave(
+            4,
+            ("vm3", "vm4"),
+            "marked DSCP 46 (voice), 4 flows each",
+            small_flows(4, 0, "--dscp", "46", "--port", "7001"),
+        ),
+        Wave(6, ("vm7",), "bulk TCP, 30 Mbit/s", bulk(5201, "30M", seconds * 0.6)),
+        Wave(8, ("vm8",), "bulk TCP, 15 Mbit/s", bulk(5202, "15M", 100000)),
+        Wave(10, ("vm5", "vm6"), "backup to port 873, which the policy limits", bulk(873, "12M", 100000)),
+    ]
+
+
+class Stage:
+    """The running parts, and how to start a program in a host's network."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self.hosts: dict[str, dict[str, Any]] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *program: str) -> subprocess.Popen[bytes]:
+        """Start a program in a session of its own, so that it outlives this one; its words go to a file."""
+        with (self.logs / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                program,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.processes[name] = process
+        return process
+
+    def in_host(self, host: str, name: str, *program: str) -> None:
+        """Start a program in the network of a Mininet host."""
+        self.start(f"{host}-{name}", "nsenter", "--target", str(self.hosts[host]["pid"]), "--net", *program)
+
+    def words(self, name: str) -> str:
+        """What a program has said so far."""
+        return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def wait(self, what: str, name: str, limit: float, ready: Any) -> Any:
+        """Wait until ``ready()`` is true; give up after ``limit`` s or when the program has ended."""
+        end = time.monotonic() + limit
+        while not (result := ready()):
+            if self.processes[name].poll() is not None or time.monotonic() > end:
+                raise DemoError(f"{what}\n{self.words(name)[-2000:]}")
+            time.sleep(0.1)
+        return result
+
+
+def start_network(stage: Stage) -> str:
+    """The hosts and the bridge; returns the kind of datapath."""
+    lab = ("/usr/bin/python3", str(ROOT / "mininet" / "lab.py"), str(TOPOLOGY))
+    stage.start("network", *lab, "--controller", "tcp:127.0.0.1:6653", "--control", "/tmp/lab.sock")
+    said = stage.wait("the network did not start", "network", 60, lambda: _last_json(stage.words("network")))
+    stage.hosts = said["hosts"]
+    return str(said["datapath"])
+
+
+def _last_json(text: str) -> Any:
+    lines = [entry for entry in text.splitlines() if entry.startswith("{")]
+    return json.loads(lines[-1]) if lines else None
+
+
+def make_queues() -> None:
+    """Queues as the topology file has them, by Flowlane's own command."""
+    for place, queues in yaml.safe_load(TOPOLOGY.read_text())["queues"].items():
+        port = place.partition("/")[2]
+        command = [str(ROOT / ".venv/bin/flowlane"), "qos", "apply", port, "--queues", str(queues["count"])]
+        command += ["--max-rate", queues["max_rate"], "--min-rate", queues["min_rate"]]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise DemoError(f"{' '.join(command[1:])}\n{done.stdout}{done.stderr}")
+
+
+def get(path: str) -> Any:
+    """One answer of the controller."""
+    answer = requests.get(REST + path, timeout=10)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def get_all(path: str) -> list[dict[str, Any]]:
+    """All items of a paged list."""
+    items: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        page = get(f"{path}{'&' if '?' in path else '?'}limit=500{cursor}")
+        items += page["items"]
+        if not page.get("next"):
+            return items
+        cursor = f"&cursor={page['next']}"
+
+
+def connected() -> bool:
+    """Whether the controller answers and a device is with it."""
+    try:
+        return bool(get("/v1/status")["devices"]["connected"])
+    except requests.RequestException:
+        return False
+
+
+def start_controller(stage: Stage, policy: Path | None) -> None:
+    """As a user would start it."""
+    program = [str(ROOT / ".venv/bin/flowlane-manager"), "--verbose"]
+    if policy is not None:
+        program += ["--policy", str(policy)]
+    stage.start("controller", *program)
+    stage.wait("the controller did not come up", "controller", 30, connected)
+
+
+def start_servers(stage: Stage) -> None:
+    """What answers at the far end of the wire."""
+    stage.in_host("remote", "echo", *TRAFFIC, "serve", "--ports", "7000-7001")
+    for port in ("5201", "5202", "873", "874"):
+        stage.in_host("remote", f"iperf3-{port}", "iperf3", "-s", "-p", port)
+    stage.wait(
+        "the remote end does not answer", "remote-echo", 10, lambda: "serving" in stage.words("remote-echo")
+    )
+
+
+def snapshot() -> dict[str, Any]:
+    """What the picture is made of."""
+    dpid = get("/v1/devices")["items"][0]["dpid"]
+    return {"queues": get_all(f"/v1/devices/{dpid}/queues"), "assignments": get_all("/v1/assignments")}
+
+
+def watch(stage: Stage, seconds: float) -> dict[str, Any]:
+    """Start wave after wave, and show once a second where the flows are."""
+    begun, coming, told = time.monotonic(), waves(seconds), list[str]()
+    seen = snapshot()
+    with (
+        Live(console=console, refresh_per_second=4, transient=False)
+        if console.is_terminal
+        else _Silent() as live
+    ):
+        while (passed := time.monotonic() - begun) < seconds:
+            while coming and coming[0].start <= passed:
+                wave = coming.pop(0)
+                told.append(f"{passed:4.0f} s  {', '.join(wave.vms)}: {wave.about}")
+                for vm in wave.vms:
+                    stage.in_host(vm, f"wave{len(told)}", *wave.program)
+                if not console.is_terminal:
+                    console.print(told[-1])
+            seen = snapshot()
+            if console.is_terminal:
+                live.update(live_view(seen, told, passed, seconds))
+            elif round(passed) % 3 == 0:
+                console.print(line(seen, passed))
+            time.sleep(1)
+    return seen
+
+
+class _Silent:
+    """Stands in for the live picture where there is no terminal."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was drawn."""
+
+
+def tell(text: str) -> None:
+    """One line of progress."""
+    console.print(f"[bold]==>[/bold] {text}")
+
+
+def play(arguments: argparse.Namespace) -> None:
+    """All of it."""
+    stage = Stage(arguments.logs)
+    policy = arguments.policy or (POLICY if POLICY.exists() else None)
+    tell(f"network: {TOPOLOGY.relative_to(ROOT)}")
+    datapath = start_network(stage)
+    tell("queues of the uplink: flowlane qos apply")
+    make_queues()
+    tell(f"controller: flowlane-manager, policy {policy or 'built in'}, REST at {arguments.url}")
+    start_controller(stage, policy)
+    if datapath == "user":
+        tell(
+            "[yellow]no openvswitch kernel module here: the userspace datapath is used,"
+            " where queues are assigned but not scheduled[/yellow]"
+        )
+    tell(f"traffic for {arguments.seconds:.0f} s")
+    start_servers(stage)
+    seen = watch(stage, arguments.seconds)
+    console.print(assignment_table(seen["assignments"], get_all("/v1/vms")))
+    console.print(class_table(get("/v1/policy"), get_all("/v1/flows"), seen["queues"]))
+    after_words(console, datapath, arguments.url, arguments.keep, arguments.logs)
+    if not seen["assignments"]:
+        raise DemoError("no flow was assigned; the controller's words are in controller.log")
+
+
+def main() -> int:
+    """Return 0 when the story came to its end."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--logs", type=Path, required=True)
+    parser.add_argument("--url", default=REST)
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--seconds", type=float, default=45)
+    parser.add_argument("--policy", type=Path)
+    try:
+        play(parser.parse_args())
+    except DemoError as failure:
+        console.print(f"[red]failed:[/red] {failure}", markup=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\ninterrupted")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+# ./run demo: opens a stage, plays scripts/demo.py on it, and clears it away. Sourced by ./run.
+# shellcheck shell=bash
+. scripts/stage.sh
+
+demo_logs=$state/demo
+kept=''
+
+demo_pid() {
+    local pid
+    pid=$(cat "$demo_logs/stage.pid" 2>/dev/null) || return 1
+    # A process id may have gone to another program by now; ours has the name of our script.
+    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$root/mininet/private $root $demo_logs" && echo "$pid"
+}
+
+# Process 1 of the stage takes everything on it along, whatever it is: processes, bridges, network, /tmp.
+demo_stop() {
+    local pid
+    pid=$(demo_pid) || return 0
+    as_root kill -KILL "$pid" 2>/dev/null || true
+    while [ -e "/proc/$pid" ]; do sleep 0.05; done
+}
+
+demo_end() {
+    local status=$?
+    trap - EXIT ERR
+    [ -n "$kept" ] || demo_stop
+    exit "$status"
+}
+
+free_port() {
+    local port
+    for port in "$@"; do
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
+    done
+    die "ports $* of 127.0.0.1 are all taken; give another with --port"
+}
+
+demo_usage() { die "usage: ./run demo [--keep] [--seconds S] [--policy FILE] [--port N] | --stop"; }
+
+# The stage holds on to the reading end of the leash: when this shell is gone, even by SIGKILL, it ends too.
+open_stage() {
+    rm -f "$demo_logs"/stage.* "$demo_logs/leash"
+    mkfifo "$demo_logs/leash"
+    exec 9<>"$demo_logs/leash"
+    as_root env PYTHONDONTWRITEBYTECODE=1 setsid --fork "${enter[@]}" "$root/mininet/private" \
+        "$root" "$demo_logs" "$1" hold "$demo_logs/leash" </dev/null >"$demo_logs/stage.log" 2>&1 9>&-
+    local tries=0
+    until [ -e "$demo_logs/stage.ready" ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || { tail -n 5 "$demo_logs"/*.log >&2; die "no Open vSwitch after 10 s"; }
+    done
+}
+
+demo_main() {
+    local keep='' port='' play=() pid
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --keep) keep=yes ;;
+            --stop) demo_stop; say "no demo is running any more"; return ;;
+            --port) port=${2:-}; [ -n "$port" ] || demo_usage; shift ;;
+            --seconds | --policy) play+=("$1" "${2:-}"); [ -n "${2:-}" ] || demo_usage; shift ;;
+            *) demo_usage ;;
+        esac
+        shift
+    done
+    setup_packages "${python_packages[@]}" "${network_packages[@]}"
+    setup_python
+    mkdir -p "$demo_logs"
+    exec 7>"$demo_logs/lock"
+    flock --nonblock 7 || die "a demo runs already (in another terminal?)"
+    if demo_pid >/dev/null; then step "end the demo that was kept"; demo_stop; fi
+    need_stage
+    step "private namespaces with an Open vSwitch of their own"
+    trap demo_end EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    port=${port:-$(free_port 8080 8081 8082 8088 18080)}
+    open_stage "$port"
+    pid=$(demo_pid) || die "the stage has ended; see $demo_logs/stage.log"
+    current_step="demo"
+    as_root env PYTHONDONTWRITEBYTECODE=1 FLOWLANE_PRIVATE=1 HOME=/tmp/home TMPDIR=/tmp TERM="${TERM:-dumb}" \
+        nsenter --target "$pid" --mount --net --pid --wd="$root" -- \
+        .venv/bin/python scripts/demo.py --logs "$demo_logs" --url "http://127.0.0.1:$port" ${keep:+--keep} "${play[@]}" 7>&- 9>&-
+    if [ -n "$keep" ]; then
+        echo keep >&9
+        kept=yes
+        say "left running: REST at http://127.0.0.1:$port   (try: .venv/bin/flowlane --url http://127.0.0.1:$port queues)"
+        say "end it with: ./run demo --stop"
+    fi
+}

@@ -1,0 +1,37 @@
+"""Fixtures of the tests with real hosts and packets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from stage import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stage import Controller, Network
+
+ALL_VERSIONS = "OpenFlow13,OpenFlow14,OpenFlow15"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever stands in this folder is of the tier mininet."""
+    for item in items:
+        if item.path.parent.name == "mininet":
+            item.add_marker(pytest.mark.mininet)
+
+
+@pytest.fixture
+def host_of_eight(tmp_path: Path) -> Iterator[tuple[Network, Controller]]:
+    """8 VMs, an uplink with 4 queues, a remote end, and a controller that drives it."""
+    with running(tmp_path, "single-host.yaml", (0, 1, 2, 3), ALL_VERSIONS) as parts:
+        yield parts
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[tuple[Network, Controller]]:
+    """2 VMs, an uplink with 2 queues, a remote end, and a controller that drives it."""
+    with running(tmp_path, "small.yaml", (0, 1), ALL_VERSIONS) as parts:
+        yield parts
