@@ -1,0 +1,98 @@
+"""The cookie of every entry that Flowlane makes: whose, of what kind, of which round, about what.
+
+::
+
+     63            48 47   44 43          32 31                             0
+    +----------------+-------+--------------+--------------------------------+
+    |  0xF10A        | kind  |  generation  |  object                        |
+    +----------------+-------+--------------+--------------------------------+
+
+Entries of one kind can be read or deleted by mask (OpenFlow 1.3.5 section 6.4), and counters and
+flow-removed messages lead to their flow without looking at the match. The object of a pin is the flow's row;
+that of a standing rule is made by :func:`standing_object`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+OWNER = 0xF10A
+OWNER_MASK = 0xFFFF << 48
+KIND_MASK = OWNER_MASK | 0xF << 44
+FULL_MASK = 0xFFFFFFFFFFFFFFFF
+
+GENERATION_BITS = 12
+_GENERATIONS = 1 << GENERATION_BITS
+_NO_QUEUE = 0xFFFF
+
+
+class Kind(IntEnum):
+    """What an entry is for."""
+
+    INFRASTRUCTURE = 1
+    STANDING = 2
+    PIN = 3
+    LEARNED = 4
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+class Cookie(NamedTuple):
+    """A cookie's parts: ``generation`` has 12 bits, ``object_id`` 32."""
+
+    kind: Kind
+    generation: int
+    object_id: int
+
+
+def pack(kind: Kind, generation: int = 0, object_id: int = 0) -> int:
+    """Make a cookie.
+
+    Raises:
+        ValueError: a part does not fit its bits; a cut part would name another flow.
+    """
+    if not 0 <= generation < _GENERATIONS or not 0 <= object_id <= 0xFFFFFFFF:
+        raise ValueError(f"generation {generation} or object {object_id} does not fit a cookie")
+    return OWNER << 48 | kind << 44 | generation << 32 | object_id
+
+
+def unpack(cookie: int) -> Cookie | None:
+    """Read a cookie's parts; None when it is not one of ours."""
+    kind = _KINDS.get(cookie >> 44 & 0xF)
+    if cookie >> 48 != OWNER or kind is None:
+        return None
+    return Cookie(kind, cookie >> 32 & _GENERATIONS - 1, cookie & 0xFFFFFFFF)
+
+
+def of_kind(kind: Kind) -> tuple[int, int]:
+    """Give (cookie, mask) that select all entries of one kind."""
+    return pack(kind), KIND_MASK
+
+
+def standing_object(order: int, queue_id: int | None) -> int:
+    """Name a standing rule: its order, and its queue where it has exactly one.
+
+    A copied packet carries the cookie of the entry that copied it, so the controller knows the queue that
+    the device chose without looking at the device's tables. Ids above 65534 are left out.
+    """
+    known = queue_id is not None and 0 <= queue_id < _NO_QUEUE
+    return (order & 0xFFFF) << 16 | (queue_id if known and queue_id is not None else _NO_QUEUE)
+
+
+def standing_queue(cookie: int) -> int | None:
+    """The queue id in a standing rule's cookie; None when it names none, or the cookie is another's."""
+    parts = unpack(cookie)
+    if parts is None or parts.kind is not Kind.STANDING:
+        return None
+    queue_id = parts.object_id & 0xFFFF
+    return None if queue_id == _NO_QUEUE else queue_id
+
+
+def text(cookie: int) -> str:
+    """Write a cookie for people, such as ``pin 17 (generation 3)``; foreign ones in hex."""
+    parts = unpack(cookie)
+    if parts is None:
+        return f"foreign 0x{cookie:x}"
+    return f"{parts.kind.name.lower()} {parts.object_id} (generation {parts.generation})"

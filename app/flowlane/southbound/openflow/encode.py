@@ -1,0 +1,279 @@
+"""Entries and requests as os-ken messages for OpenFlow 1.3, 1.4 and 1.5.
+
+What differs between the versions is in this module: where a meter goes (an instruction until 1.4, an action
+in 1.5), how a bucket holds its weight, and how queues are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowlane.southbound.openflow import cookies, fields
+from flowlane.southbound.openflow.entries import (
+    Bucket,
+    Change,
+    FlowEntry,
+    Goto,
+    GroupEntry,
+    Meter,
+    MeterEntry,
+    Op,
+    Output,
+    SetQueue,
+    Step,
+    UseGroup,
+    WriteMetadata,
+)
+
+Datapath = Any
+"""os-ken's Datapath, or anything with its ``ofproto`` and ``ofproto_parser``."""
+
+Message = Any
+"""An os-ken message (MsgBase)."""
+
+OPENFLOW_14, OPENFLOW_15 = 5, 6
+"""Version numbers on the wire; OpenFlow 1.3 is 4."""
+
+_MATCH_TYPE_OXM = 1
+
+
+def messages(datapath: Datapath, changes: Iterable[Change]) -> list[Message]:
+    """One message for each change, in the same order, so that an error's xid leads to its change."""
+    return [message(datapath, change) for change in changes]
+
+
+def message(datapath: Datapath, change: Change) -> Message:
+    """The message of one change."""
+    if isinstance(change.entry, FlowEntry):
+        return _flow_mod(datapath, change.op, change.entry)
+    if isinstance(change.entry, GroupEntry):
+        return _group_mod(datapath, change.op, change.entry)
+    if isinstance(change.entry, MeterEntry):
+        return _meter_mod(datapath, change.op, change.entry)
+    return barrier(datapath)
+
+
+class WireMatch:
+    """A match that writes itself, in the place of os-ken's OFPMatch.
+
+    os-ken turns each value into text and back on the way to the wire, which is most of the time that it
+    takes to write a flow-mod.
+    """
+
+    __slots__ = ("_data", "length")
+
+    def __init__(self, wanted: fields.Match) -> None:
+        body = fields.pack(wanted)
+        self.length = 4 + len(body)
+        padding = -self.length % 8
+        self._data = (
+            _MATCH_TYPE_OXM.to_bytes(2, "big") + self.length.to_bytes(2, "big") + body + bytes(padding)
+        )
+
+    def serialize(self, buffer: bytearray, offset: int) -> int:
+        """Write the ``ofp_match`` at ``offset``; return its length with padding (os-ken calls this)."""
+        end = offset + len(self._data)
+        if len(buffer) < end:
+            buffer.extend(bytes(end - len(buffer)))
+        buffer[offset:end] = self._data
+        return len(self._data)
+
+
+def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry) -> Message:
+    """A strict flow-mod. Only an add may touch an entry with another cookie than this one's."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    command = {
+        Op.ADD: ofproto.OFPFC_ADD,
+        Op.MODIFY: ofproto.OFPFC_MODIFY_STRICT,
+        Op.DELETE: ofproto.OFPFC_DELETE_STRICT,
+    }[op]
+    made = parser.OFPFlowMod(
+        datapath,
+        cookie=entry.cookie,
+        cookie_mask=0 if op is Op.ADD else cookies.FULL_MASK,
+        table_id=entry.table_id,
+        command=command,
+        idle_timeout=entry.idle_timeout,
+        hard_timeout=entry.hard_timeout,
+        priority=entry.priority,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        flags=entry.flags,
+        instructions=[] if op is Op.DELETE else _instructions(datapath, entry.steps),
+    )
+    made.match = WireMatch(entry.match)
+    return made
+
+
+def _instructions(datapath: Datapath, steps: Iterable[Step]) -> list[Any]:
+    """Steps as instructions: what the packet is put through first, then metadata, then the next table."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    actions, first, last = [], [], []
+    for step in steps:
+        if isinstance(step, Meter) and ofproto.OFP_VERSION < OPENFLOW_15:
+            first.append(parser.OFPInstructionMeter(step.meter_id, ofproto.OFPIT_METER))
+        elif isinstance(step, WriteMetadata):
+            last.append(parser.OFPInstructionWriteMetadata(step.value, step.mask))
+        elif isinstance(step, Goto):
+            last.append(parser.OFPInstructionGotoTable(step.table_id))
+        else:
+            actions.append(_ACTIONS[type(step)](datapath, step))
+    if actions:
+        first.append(parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, actions))
+    return first + last
+
+
+def _output(datapath: Datapath, step: Any) -> Any:
+    return datapath.ofproto_parser.OFPActionOutput(step.port_no, step.max_len)
+
+
+_ACTIONS: dict[type, Callable[[Datapath, Any], Any]] = {
+    Output: _output,
+    SetQueue: lambda datapath, step: datapath.ofproto_parser.OFPActionSetQueue(step.queue_id),
+    UseGroup: lambda datapath, step: datapath.ofproto_parser.OFPActionGroup(step.group_id),
+    Meter: lambda datapath, step: datapath.ofproto_parser.OFPActionMeter(step.meter_id),
+}
+
+
+def _group_mod(datapath: Datapath, op: Op, entry: GroupEntry) -> Message:
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    buckets = [] if op is Op.DELETE else list(entry.buckets)
+    return parser.OFPGroupMod(
+        datapath,
+        command=getattr(ofproto, f"OFPGC_{op.name}"),
+        type_=ofproto.OFPGT_SELECT,
+        group_id=entry.group_id,
+        buckets=[_bucket(datapath, number, bucket) for number, bucket in enumerate(buckets)],
+    )
+
+
+def _bucket(datapath: Datapath, number: int, bucket: Bucket) -> Any:
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    actions = [parser.OFPActionSetQueue(bucket.queue_id), parser.OFPActionOutput(bucket.port_no, 0)]
+    if ofproto.OFP_VERSION < OPENFLOW_15:
+        return parser.OFPBucket(weight=bucket.weight, actions=actions)
+    weight = parser.OFPGroupBucketPropWeight(type_=ofproto.OFPGBPT_WEIGHT, weight=bucket.weight)
+    return parser.OFPBucket(bucket_id=number, actions=actions, properties=[weight])
+
+
+def _meter_mod(datapath: Datapath, op: Op, entry: MeterEntry) -> Message:
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    flags = ofproto.OFPMF_PKTPS if entry.packets else ofproto.OFPMF_KBPS
+    flags |= ofproto.OFPMF_STATS | (ofproto.OFPMF_BURST if entry.burst else 0)
+    bands = [] if op is Op.DELETE else [parser.OFPMeterBandDrop(rate=entry.rate, burst_size=entry.burst)]
+    return parser.OFPMeterMod(
+        datapath,
+        command=getattr(ofproto, f"OFPMC_{op.name}"),
+        flags=flags,
+        meter_id=entry.meter_id,
+        bands=bands,
+    )
+
+
+def barrier(datapath: Datapath) -> Message:
+    """All that was sent before is carried out before anything that is sent after."""
+    return datapath.ofproto_parser.OFPBarrierRequest(datapath)
+
+
+def delete_all(datapath: Datapath, kind: cookies.Kind | None = None) -> Message:
+    """Delete every entry of ours in all tables, or those of one kind, by cookie mask; others' stay."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    cookie, mask = (cookies.OWNER << 48, cookies.OWNER_MASK) if kind is None else cookies.of_kind(kind)
+    return parser.OFPFlowMod(
+        datapath,
+        cookie=cookie,
+        cookie_mask=mask,
+        table_id=ofproto.OFPTT_ALL,
+        command=ofproto.OFPFC_DELETE,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        instructions=[],
+    )
+
+
+def ports_request(datapath: Datapath) -> Message:
+    """Which ports the device has."""
+    return datapath.ofproto_parser.OFPPortDescStatsRequest(datapath, 0)
+
+
+def queues_request(datapath: Datapath) -> Message:
+    """Which queues all ports have: queue-get-config in 1.3, the queue-desc multipart since 1.4."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    if ofproto.OFP_VERSION < OPENFLOW_14:
+        return parser.OFPQueueGetConfigRequest(datapath, ofproto.OFPP_ANY)
+    return parser.OFPQueueDescStatsRequest(datapath, 0, ofproto.OFPP_ANY, ofproto.OFPQ_ALL)
+
+
+def flows_request(
+    datapath: Datapath,
+    cookie: int = cookies.OWNER << 48,
+    mask: int = cookies.OWNER_MASK,
+    table_id: int | None = None,
+) -> Message:
+    """Entries and their counters, by cookie and mask; by default all of ours, in all tables.
+
+    In 1.5 this is flow-desc: its flow-stats leaves out the cookies.
+    """
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    request = (
+        parser.OFPFlowStatsRequest if ofproto.OFP_VERSION < OPENFLOW_15 else parser.OFPFlowDescStatsRequest
+    )
+    return request(
+        datapath,
+        0,
+        ofproto.OFPTT_ALL if table_id is None else table_id,
+        ofproto.OFPP_ANY,
+        ofproto.OFPG_ANY,
+        cookie,
+        mask,
+    )
+
+
+def pins_request(datapath: Datapath) -> Message:
+    """The pins and their counters."""
+    return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN))
+
+
+def queue_stats_request(datapath: Datapath) -> Message:
+    """Transmit counters of all queues."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    return parser.OFPQueueStatsRequest(datapath, 0, ofproto.OFPP_ANY, ofproto.OFPQ_ALL)
+
+
+def meter_stats_request(datapath: Datapath) -> Message:
+    """Counters of all meters."""
+    return datapath.ofproto_parser.OFPMeterStatsRequest(datapath, 0, datapath.ofproto.OFPM_ALL)
+
+
+def meters_request(datapath: Datapath) -> Message:
+    """How all meters are set: meter-config, which 1.5 calls meter-desc."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    old = ofproto.OFP_VERSION < OPENFLOW_15
+    request = parser.OFPMeterConfigStatsRequest if old else parser.OFPMeterDescStatsRequest
+    return request(datapath, 0, ofproto.OFPM_ALL)
+
+
+def groups_request(datapath: Datapath) -> Message:
+    """How all groups are set."""
+    return datapath.ofproto_parser.OFPGroupDescStatsRequest(datapath, 0)
+
+
+def meter_features_request(datapath: Datapath) -> Message:
+    """What meters the device can do."""
+    return datapath.ofproto_parser.OFPMeterFeaturesStatsRequest(datapath, 0)
+
+
+def group_features_request(datapath: Datapath) -> Message:
+    """What groups the device can do."""
+    return datapath.ofproto_parser.OFPGroupFeaturesStatsRequest(datapath, 0)
+
+
+def table_features_request(datapath: Datapath) -> Message:
+    """What tables the device has."""
+    return datapath.ofproto_parser.OFPTableFeaturesStatsRequest(datapath, 0, [])
+
+
+def description_request(datapath: Datapath) -> Message:
+    """Who made the device."""
+    return datapath.ofproto_parser.OFPDescStatsRequest(datapath, 0)

@@ -1,0 +1,175 @@
+"""Match fields as data: names, OXM numbers and widths; canonical matches and their bytes.
+
+A match is a tuple of :class:`Term` in the order of the OXM field numbers, which also meets the prerequisites
+(ethertype before addresses, OpenFlow 1.3.5 section 7.2.3.8). Values are integers whatever the field, so that
+matches compare, hash and sort; two matches that select the same packets with the same fields are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
+from typing import NamedTuple
+
+OPENFLOW_BASIC = 0x8000
+"""The OXM class of all fields here (OpenFlow 1.3.5 section 7.2.3.3)."""
+
+VLAN_PRESENT = 0x1000
+"""Bit of ``vlan_vid`` that says the frame has a tag (OpenFlow 1.3.5 section 7.2.3.8)."""
+
+
+class Field(NamedTuple):
+    """``number`` in the OXM class, width in ``octets`` and ``bits``, its name in ovs-ofctl's language.
+
+    ``maskable`` as the specification has it; Open vSwitch also takes masks on transport ports.
+    """
+
+    number: int
+    octets: int
+    bits: int
+    maskable: bool
+    ofctl: str
+
+
+class Term(NamedTuple):
+    """One field of a match; ``mask`` None: exact."""
+
+    field: str
+    value: int
+    mask: int | None = None
+
+
+Match = tuple[Term, ...]
+
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        "in_port": Field(0, 4, 32, False, "in_port"),
+        "metadata": Field(2, 8, 64, True, "metadata"),
+        "eth_dst": Field(3, 6, 48, True, "dl_dst"),
+        "eth_src": Field(4, 6, 48, True, "dl_src"),
+        "eth_type": Field(5, 2, 16, False, "dl_type"),
+        "vlan_vid": Field(6, 2, 13, True, "vlan_vid"),
+        "vlan_pcp": Field(7, 1, 3, False, "vlan_pcp"),
+        "ip_dscp": Field(8, 1, 6, False, "ip_dscp"),
+        "ip_proto": Field(10, 1, 8, False, "nw_proto"),
+        "ipv4_src": Field(11, 4, 32, True, "nw_src"),
+        "ipv4_dst": Field(12, 4, 32, True, "nw_dst"),
+        "tcp_src": Field(13, 2, 16, False, "tcp_src"),
+        "tcp_dst": Field(14, 2, 16, False, "tcp_dst"),
+        "udp_src": Field(15, 2, 16, False, "udp_src"),
+        "udp_dst": Field(16, 2, 16, False, "udp_dst"),
+        "sctp_src": Field(17, 2, 16, False, "sctp_src"),
+        "sctp_dst": Field(18, 2, 16, False, "sctp_dst"),
+        "icmpv4_type": Field(19, 1, 8, False, "icmp_type"),
+        "icmpv4_code": Field(20, 1, 8, False, "icmp_code"),
+        "ipv6_src": Field(26, 16, 128, True, "ipv6_src"),
+        "ipv6_dst": Field(27, 16, 128, True, "ipv6_dst"),
+        "icmpv6_type": Field(29, 1, 8, False, "icmpv6_type"),
+        "icmpv6_code": Field(30, 1, 8, False, "icmpv6_code"),
+    }
+)
+
+_BY_NUMBER = {field.number: name for name, field in FIELDS.items()}
+
+
+def full_mask(field: str) -> int:
+    """The mask that makes a field exact."""
+    return (1 << FIELDS[field].bits) - 1
+
+
+def match(**wanted: int | tuple[int, int]) -> Match:
+    """Make a match from ``field=value`` or ``field=(value, mask)``.
+
+    A full mask becomes an exact term, an empty one drops out, bits outside a mask are cleared.
+
+    Raises:
+        KeyError: the field is not known.
+        ValueError: the value is wider than the field.
+    """
+    terms = (_term(name, value) for name, value in wanted.items())
+    return tuple(sorted((t for t in terms if t.mask != 0), key=lambda term: FIELDS[term.field].number))
+
+
+def _term(name: str, wanted: int | tuple[int, int]) -> Term:
+    value, mask = wanted if isinstance(wanted, tuple) else (wanted, None)
+    full = full_mask(name)
+    if value & ~full or (mask is not None and mask & ~full):
+        raise ValueError(f"{name} has {FIELDS[name].bits} bits, 0x{value:x} does not fit")
+    if mask is None or mask == full:
+        return Term(name, value)
+    return Term(name, value & mask, mask)
+
+
+def values(wanted: Match) -> dict[str, int]:
+    """The terms' values by field, masks left out."""
+    return {term.field: term.value for term in wanted}
+
+
+def pack(wanted: Match) -> bytes:
+    """Write a match as the OXM list of an ``ofp_match``, without header and padding."""
+    return b"".join(map(_pack_term, wanted))
+
+
+def _pack_term(term: Term) -> bytes:
+    number, octets, *_ = FIELDS[term.field]
+    masked = term.mask is not None
+    header = OPENFLOW_BASIC << 16 | number << 9 | masked << 8 | (octets << masked)
+    body = term.value.to_bytes(octets, "big")
+    return (
+        header.to_bytes(4, "big")
+        + body
+        + (term.mask.to_bytes(octets, "big") if term.mask is not None else b"")
+    )
+
+
+def unpack(data: bytes) -> Match | None:
+    """Read an OXM list; None when it holds a field that Flowlane never uses, or is malformed."""
+    found: dict[str, int | tuple[int, int]] = {}
+    offset = 0
+    while offset < len(data):
+        header = int.from_bytes(data[offset : offset + 4], "big")
+        masked, length = header >> 8 & 1, header & 0xFF
+        name = _BY_NUMBER.get(header >> 9 & 0x7F)
+        body = data[offset + 4 : offset + 4 + length]
+        if name is None or header >> 16 != OPENFLOW_BASIC or len(body) != FIELDS[name].octets << masked:
+            return None
+        width = FIELDS[name].octets
+        value = int.from_bytes(body[:width], "big")
+        found[name] = (value, int.from_bytes(body[width:], "big")) if masked else value
+        offset += 4 + length
+    try:
+        return match(**found)
+    except ValueError:
+        return None
+
+
+def text(wanted: Match) -> str:
+    """Write a match in ovs-ofctl's language, ready for ``ovs-ofctl add-flow``."""
+    return ",".join(map(_text_term, wanted))
+
+
+def _text_term(term: Term) -> str:
+    octets, ofctl = FIELDS[term.field].octets, FIELDS[term.field].ofctl
+    show = _SHOW_FIELD.get(term.field) or _SHOW[octets]
+    mask = "" if term.mask is None else f"/{show(term.mask)}"
+    return f"{ofctl}={show(term.value)}{mask}"
+
+
+def _mac(value: int) -> str:
+    return value.to_bytes(6, "big").hex(":")
+
+
+_SHOW_FIELD: dict[str, Callable[[int], str]] = {
+    "in_port": str,
+    "metadata": hex,
+    "eth_type": hex,
+    "vlan_vid": hex,
+}
+_SHOW: dict[int, Callable[[int], str]] = {
+    1: str,
+    2: str,
+    4: lambda value: str(IPv4Address(value)),
+    6: _mac,
+    16: lambda value: str(IPv6Address(value)),
+}

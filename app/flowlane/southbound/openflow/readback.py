@@ -1,0 +1,176 @@
+"""What stands in a device, read back as the same data that was sent, so that the two can be compared.
+
+An entry that Flowlane could not have made (an action or field it never uses) gives None, like anything
+malformed: it is not ours to touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowlane.core.events import FoundPin
+from flowlane.core.model import NOT_A_VM
+from flowlane.southbound.openflow import cookies, decode, diff, fields, pins, pipeline
+from flowlane.southbound.openflow.entries import (
+    CONTROLLER_PORT,
+    Bucket,
+    FlowEntry,
+    Goto,
+    GroupEntry,
+    Meter,
+    MeterEntry,
+    Output,
+    SetQueue,
+    Standing,
+    Step,
+    UseGroup,
+    WriteMetadata,
+)
+from flowlane.southbound.openflow.pipeline import TableId
+
+Message = Any
+
+_APPLY_ACTIONS = 4
+_PACKETS_PER_SECOND = 1 << 1
+_HAS_BURST = 1 << 2
+_DROP = 1
+_SELECT = 1
+
+
+@decode.forgiving
+def flow_entry(stats: Message) -> FlowEntry | None:
+    """An entry of ours out of a flow statistics (1.3, 1.4) or flow-desc (1.5) reply."""
+    if cookies.unpack(stats.cookie) is None:
+        return None
+    wanted = match(stats.match)
+    if wanted is None:
+        return None
+    return FlowEntry(
+        stats.table_id,
+        stats.priority,
+        wanted,
+        tuple(_steps(stats.instructions)),
+        stats.cookie,
+        stats.idle_timeout,
+        stats.hard_timeout,
+        stats.flags,
+    )
+
+
+def match(found: Message) -> fields.Match | None:
+    """os-ken's match as ours. It is written back to bytes, which are the same in all versions."""
+    buffer = bytearray()
+    found.serialize(buffer, 0)
+    length = int.from_bytes(buffer[2:4], "big")
+    return fields.unpack(bytes(buffer[4:length]))
+
+
+def _steps(instructions: Iterable[Message]) -> list[Step]:
+    """Raises KeyError for an instruction or action that Flowlane does not use."""
+    found: list[Step] = []
+    for instruction in instructions:
+        name = type(instruction).__name__
+        if name == "OFPInstructionActions" and instruction.type == _APPLY_ACTIONS:
+            found += (_STEPS[type(action).__name__](action) for action in instruction.actions)
+        else:
+            found.append(_STEPS[name](instruction))
+    return found
+
+
+def _output(action: Message) -> Output:
+    return Output(action.port, action.max_len if action.port == CONTROLLER_PORT else 0)
+
+
+_STEPS: dict[str, Callable[[Any], Step]] = {
+    "OFPInstructionMeter": lambda found: Meter(found.meter_id),
+    "OFPInstructionWriteMetadata": lambda found: WriteMetadata(found.metadata, found.metadata_mask),
+    "OFPInstructionGotoTable": lambda found: Goto(found.table_id),
+    "OFPActionMeter": lambda found: Meter(found.meter_id),
+    "OFPActionSetQueue": lambda found: SetQueue(found.queue_id),
+    "OFPActionGroup": lambda found: UseGroup(found.group_id),
+    "OFPActionOutput": _output,
+}
+
+
+def flow_entries(parts: Iterable[Message]) -> tuple[FlowEntry, ...]:
+    """Our entries in a flow statistics reply."""
+    return tuple(entry for stats in decode.bodies(parts) if (entry := flow_entry(stats)) is not None)
+
+
+def groups(parts: Iterable[Message]) -> tuple[GroupEntry, ...]:
+    """The select groups of a group-desc reply that are made as ours are."""
+    return tuple(entry for desc in decode.bodies(parts) if (entry := _group(desc)) is not None)
+
+
+@decode.forgiving
+def _group(desc: Message) -> GroupEntry | None:
+    if desc.type != _SELECT:
+        return None
+    return GroupEntry(desc.group_id, tuple(map(_bucket, desc.buckets)))
+
+
+def _bucket(bucket: Message) -> Bucket:
+    """Raises ValueError for a bucket that does anything else than ours."""
+    queue, output = (_STEPS[type(action).__name__](action) for action in bucket.actions)
+    if not isinstance(queue, SetQueue) or not isinstance(output, Output):
+        raise ValueError("not a bucket of ours")
+    return Bucket(queue.queue_id, output.port_no, _weight(bucket))
+
+
+def _weight(bucket: Message) -> int:
+    """Until 1.4 a bucket has its weight; in 1.5 a property has it."""
+    holders = (bucket, *(getattr(bucket, "properties", None) or ()))
+    return next(int(holder.weight) for holder in holders if hasattr(holder, "weight"))
+
+
+def meters(parts: Iterable[Message]) -> tuple[MeterEntry, ...]:
+    """The meters of a meter-config (1.3, 1.4) or meter-desc (1.5) reply that have one drop band."""
+    return tuple(entry for config in decode.bodies(parts) if (entry := _meter(config)) is not None)
+
+
+@decode.forgiving
+def _meter(config: Message) -> MeterEntry | None:
+    (band,) = config.bands
+    if band.type != _DROP:
+        return None
+    burst = band.burst_size if config.flags & _HAS_BURST else 0
+    return MeterEntry(config.meter_id, band.rate, burst, bool(config.flags & _PACKETS_PER_SECOND))
+
+
+def standing(
+    flow_parts: Iterable[Message], group_parts: Iterable[Message] = (), meter_parts: Iterable[Message] = ()
+) -> Standing:
+    """The standing part of a device, as :func:`flowlane.southbound.openflow.diff.changes` wants it."""
+    return diff.standing(flow_entries(flow_parts), groups(group_parts), meters(meter_parts))
+
+
+def found_pins(parts: Iterable[Message]) -> tuple[FoundPin, ...]:
+    """The pins in a reply with all of our entries.
+
+    The number of a pin's VM is read from the ingress entries of its in_port; NOT_A_VM when they are not in
+    the reply, UNRESOLVED_VM where the device does not know the VM either.
+    """
+    items = [(entry, stats) for stats in decode.bodies(parts) if (entry := flow_entry(stats)) is not None]
+    senders = _senders(entry for entry, _ in items)
+    found = (_found_pin(entry, stats, senders) for entry, stats in items)
+    return tuple(pin for pin in found if pin is not None)
+
+
+@decode.forgiving
+def _found_pin(entry: FlowEntry, stats: Message, senders: dict[int, int]) -> FoundPin | None:
+    packets, octets, _ = decode.counters(stats)
+    in_port = fields.values(entry.match).get("in_port", 0)
+    return pins.found(entry, senders.get(in_port, NOT_A_VM), packets, octets)
+
+
+def _senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
+    """in_port -> VM number, as the ingress table writes it."""
+    found: dict[int, int] = {}
+    for entry in entries:
+        in_port = fields.values(entry.match).get("in_port")
+        if entry.table_id == TableId.INGRESS and in_port is not None:
+            for step in entry.steps:
+                if isinstance(step, WriteMetadata):
+                    found[in_port] = pipeline.sender_of(step.value)
+    return found

@@ -1,0 +1,182 @@
+"""A device's plan as the entries that carry it out: the whole of what stands there beside its pins.
+
+The same plan gives the same entries, so that two compilations can be compared (see :mod:`.diff`). What the
+device cannot do is replaced by the next best or left out, and both are said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole
+from flowlane.southbound.openflow import cookies, expand, fields, pipeline, spread
+from flowlane.southbound.openflow.entries import (
+    ALL_PORTS,
+    CONTROLLER_METER,
+    CONTROLLER_PORT,
+    FlowEntry,
+    Goto,
+    MeterEntry,
+    Output,
+    Standing,
+    Step,
+    WriteMetadata,
+    flow,
+)
+from flowlane.southbound.openflow.fields import match
+from flowlane.southbound.openflow.pipeline import Priority, TableId
+from flowlane.southbound.openflow.spread import LeftOut
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import DevicePlan, PlannedPort
+    from flowlane.core.model import Capabilities, MeterSpec
+    from flowlane.southbound.openflow.fields import Match
+
+_COOKIE = cookies.pack(cookies.Kind.INFRASTRUCTURE)
+_GROUP_BIT = 1 << 40
+_MULTICAST = (_GROUP_BIT, _GROUP_BIT)
+_RESERVED = (0x0180C2000000, 0xFFFFFFFFFFF0)
+"""IEEE 802.1Q-2018 table 8-1: frames for a bridge itself, LLDP among them, which bridges never forward."""
+
+_ARP = 0x0806
+NEIGHBOUR_MATCHES = (
+    {"eth_type": _ARP},
+    {"eth_type": expand.ETH_IPV6, "ip_proto": 58, "icmpv6_type": 135},
+    {"eth_type": expand.ETH_IPV6, "ip_proto": 58, "icmpv6_type": 136},
+)
+"""ARP, and IPv6 neighbour solicitation and advertisement (RFC 4861): who is where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What should stand in a device, and which rules it does not get as they were given."""
+
+    standing: Standing
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def compile_plan(
+    plan: DevicePlan, capabilities: Capabilities, ports: Mapping[int, Collection[int]]
+) -> Compiled:
+    """Make all entries of a plan.
+
+    Args:
+        ports: the ports that the device has, each with the ids of the queues that it reports on it. Nothing
+            is made for other ports, and no ``set_queue`` for other queues: a device may accept such an entry
+            and lose its packets.
+    """
+    meters = _meters(plan, capabilities)
+    groups, spread_flows, left_out = spread.compile_rules(
+        plan, capabilities, ports, frozenset(meter.meter_id for meter in meters)
+    )
+    known = [port for port in plan.ports if port.port_no in ports]
+    flows = (
+        *_declared_misses(),
+        *_ingress(known),
+        *_forward(plan, known, ports),
+        *_assign(plan.copy_bytes),
+        *spread_flows,
+        *_output(ports),
+    )
+    return Compiled(Standing(flows, groups, meters), left_out)
+
+
+def meter_entry(meter: MeterSpec, capabilities: Capabilities) -> MeterEntry | None:
+    """A meter in the device's units, rounded up to whole kbit; None when the device has no such meters."""
+    if capabilities.max_meters < 1 or not capabilities.meter_kbps:
+        return None
+    burst = -(-meter.burst // 1000) if capabilities.meter_burst else 0
+    return MeterEntry(meter.meter_id, max(1, -(-meter.rate // 1000)), burst)
+
+
+def controller_meter(copy_rate: int) -> MeterEntry:
+    """The virtual meter of all packet-ins: ``copy_rate`` packets/s, a quarter of a second's worth at once."""
+    return MeterEntry(CONTROLLER_METER, copy_rate, max(1, copy_rate // 4), packets=True)
+
+
+def port_mask_probe() -> FlowEntry:
+    """An entry that a device accepts only when it takes masks on transport ports; it matches nothing real."""
+    wanted = match(metadata=(1 << 63, 1 << 63), eth_type=expand.ETH_IPV4, ip_proto=6, tcp_dst=(0, 1))
+    return flow(TableId.SPREAD, Priority.MISS + 1, wanted, (Goto(TableId.OUTPUT),), _COOKIE)
+
+
+def _meters(plan: DevicePlan, capabilities: Capabilities) -> tuple[MeterEntry, ...]:
+    made = [entry for meter in plan.meters if (entry := meter_entry(meter, capabilities)) is not None]
+    if capabilities.controller_meter and plan.copy_rate > 0:
+        made.append(controller_meter(plan.copy_rate))
+    return tuple(made)
+
+
+def _infrastructure(table: TableId, priority: int, wanted: Match, *steps: Step) -> FlowEntry:
+    return flow(table, priority, wanted, steps, _COOKIE)
+
+
+def _declared_misses() -> Iterator[FlowEntry]:
+    for table in pipeline.TABLES:
+        if not table.miss_is_planned:
+            steps = () if table.miss is None else (Goto(table.miss),)
+            yield _infrastructure(table.table_id, Priority.MISS, (), *steps)
+
+
+def _ingress(ports: Collection[PlannedPort]) -> Iterator[FlowEntry]:
+    yield _infrastructure(TableId.INGRESS, Priority.RESERVED, match(eth_dst=_RESERVED))
+    for port in ports:
+        yield from _ingress_of(port)
+
+
+def _ingress_of(port: PlannedPort) -> Iterator[FlowEntry]:
+    """Where a port's frames go on; from a VM whose addresses are known, frames of no others."""
+    enter = _enter(port)
+    if port.role is not PortRole.VM or not port.macs:
+        yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *enter)
+        return
+    for mac in port.macs:
+        wanted = match(in_port=port.port_no, eth_src=mac)
+        yield _infrastructure(TableId.INGRESS, Priority.SOURCE, wanted, *enter)
+    yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no))
+
+
+def _enter(port: PlannedPort) -> tuple[Step, ...]:
+    onward = Goto(TableId.FORWARD)
+    number = {PortRole.VM: port.vm_number, PortRole.LINK: UNRESOLVED_VM}.get(port.role, NOT_A_VM)
+    return (onward,) if number == NOT_A_VM else (WriteMetadata(*pipeline.sender(number)), onward)
+
+
+def _forward(plan: DevicePlan, known: Collection[PlannedPort], ports: Collection[int]) -> Iterator[FlowEntry]:
+    for neighbour in NEIGHBOUR_MATCHES:
+        wanted = match(eth_dst=_MULTICAST, **neighbour)
+        copy = Output(CONTROLLER_PORT, plan.copy_bytes)
+        yield _infrastructure(TableId.FORWARD, Priority.NEIGHBOUR, wanted, copy, Output(ALL_PORTS))
+    yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(eth_dst=_MULTICAST), Output(ALL_PORTS))
+    for mac, port_no in plan.hosts:
+        if port_no in ports:
+            yield _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no))
+    for port in known:
+        if port.role is PortRole.UPLINK:
+            wanted = match(in_port=port.port_no)
+            yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN_FROM_UPLINK, wanted, Output(ALL_PORTS))
+    unknown = plan.unknown_port if plan.unknown_port in ports else None
+    also = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
+    rest = (Output(ALL_PORTS),) if unknown is None else (*also, *_leave_by(unknown))
+    yield _infrastructure(TableId.FORWARD, Priority.MISS, (), *rest)
+
+
+def _leave_by(port_no: int) -> tuple[Step, ...]:
+    return WriteMetadata(*pipeline.egress(port_no)), Goto(TableId.ASSIGN)
+
+
+def _assign(copy_bytes: int) -> Iterator[FlowEntry]:
+    """Neighbour discovery to one host is no flow: it is copied, and needs no queue of its own."""
+    for neighbour in NEIGHBOUR_MATCHES:
+        copy = Output(CONTROLLER_PORT, copy_bytes)
+        yield _infrastructure(
+            TableId.ASSIGN, Priority.NEIGHBOUR, match(**neighbour), copy, Goto(TableId.OUTPUT)
+        )
+
+
+def _output(ports: Collection[int]) -> Iterator[FlowEntry]:
+    for port_no in sorted(ports):
+        wanted = fields.match(metadata=pipeline.egress(port_no))
+        yield _infrastructure(TableId.OUTPUT, Priority.OUTPUT, wanted, Output(port_no))

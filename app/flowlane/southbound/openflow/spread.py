@@ -1,0 +1,201 @@
+"""Standing rules as entries of the spread table and select groups: how a device places new flows itself.
+
+One queue: ``set_queue`` and on to output. Several: a select group, whose buckets set a queue and send; the
+device keeps all packets of a flow on one bucket. The copy for the controller goes out beside, and no packet
+waits for it [0054].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from flowlane.core.model import NOT_A_VM
+from flowlane.southbound.openflow import cookies, expand, pipeline
+from flowlane.southbound.openflow.entries import (
+    CONTROLLER_PORT,
+    Bucket,
+    FlowEntry,
+    Goto,
+    GroupEntry,
+    Meter,
+    Output,
+    SetQueue,
+    Step,
+    UseGroup,
+    flow,
+)
+from flowlane.southbound.openflow.fields import match
+from flowlane.southbound.openflow.pipeline import STANDING_ORDERS, Priority, TableId
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import DevicePlan, StandingRule
+    from flowlane.core.model import Capabilities
+
+_GROUP_IDS = 0x7FFFFFFF
+_TO_OUTPUT = Goto(TableId.OUTPUT)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A rule that the device does not get as it was given: why, and what stands in its place ('' nothing)."""
+
+    rule: StandingRule
+    why: str
+    instead: str = ""
+
+
+class _Spreads(NamedTuple):
+    """A group's identity: it keeps its id when only its weights change, so no flow moves without need."""
+
+    egress_port: int
+    class_name: str
+    variant: int
+
+
+def compile_rules(
+    plan: DevicePlan,
+    capabilities: Capabilities,
+    ports: Mapping[int, Collection[int]],
+    meters: Collection[int],
+) -> tuple[tuple[GroupEntry, ...], tuple[FlowEntry, ...], tuple[LeftOut, ...]]:
+    """Make the groups and entries of a plan's standing rules, and say what was left out.
+
+    Args:
+        ports: port number -> ids of the queues reported there.
+        meters: ids of the meters that will be there.
+    """
+    left_out: list[LeftOut] = []
+    rules = [
+        fitted
+        for rule in plan.rules
+        if (fitted := _fit(rule, capabilities, ports, meters, left_out)) is not None
+    ]
+    groups = _groups(rules, capabilities, left_out)
+    flows = [_not_a_vm()]
+    for rule in rules:
+        flows.extend(_entries(rule, groups, plan.copy_bytes, capabilities.port_masks, left_out))
+    used = {step.group_id for made in flows for step in made.steps if isinstance(step, UseGroup)}
+    kept = (group for group in groups.values() if group.group_id in used)
+    return tuple(sorted(kept, key=lambda group: group.group_id)), _unique(flows), tuple(left_out)
+
+
+def _unique(flows: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
+    """Of entries with equal match and priority the first: a device would keep the last it is sent."""
+    first: dict[object, FlowEntry] = {}
+    for made in flows:
+        first.setdefault((made.priority, made.match), made)
+    return tuple(first.values())
+
+
+def _not_a_vm() -> FlowEntry:
+    wanted = match(metadata=pipeline.sender(NOT_A_VM))
+    cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
+    return flow(TableId.SPREAD, Priority.NOT_A_VM, wanted, (_TO_OUTPUT,), cookie)
+
+
+def _fit(
+    rule: StandingRule,
+    capabilities: Capabilities,
+    ports: Mapping[int, Collection[int]],
+    meters: Collection[int],
+    left_out: list[LeftOut],
+) -> StandingRule | None:
+    """The rule as this device can have it; None when it cannot."""
+    if rule.egress_port not in ports:
+        left_out.append(LeftOut(rule, f"the device has no port {rule.egress_port}"))
+        return None
+    if not 0 <= rule.order < STANDING_ORDERS:
+        left_out.append(LeftOut(rule, f"its order {rule.order} is not below {STANDING_ORDERS}"))
+        return None
+    fitted = rule
+    missing = [queue_id for queue_id, _ in rule.queues if queue_id not in ports[rule.egress_port]]
+    if missing:
+        left = tuple(queue for queue in rule.queues if queue[0] not in missing)
+        names = ", ".join(map(str, missing))
+        instead = "its other queues" if left else "the port's default queue"
+        left_out.append(LeftOut(rule, f"port {rule.egress_port} does not report queue {names}", instead))
+        fitted = fitted._replace(queues=left)
+    if rule.meter_id and rule.meter_id not in meters:
+        left_out.append(LeftOut(rule, "the device has no meter for it", "no limit"))
+        fitted = fitted._replace(meter_id=0)
+    if len(fitted.queues) > 1 and not capabilities.select_groups:
+        heaviest = max(fitted.queues, key=lambda queue: (queue[1], -queue[0]))
+        left_out.append(LeftOut(rule, "the device has no select groups", f"queue {heaviest[0]} alone"))
+        fitted = fitted._replace(queues=(heaviest,))
+    return fitted
+
+
+def _groups(
+    rules: Iterable[StandingRule], capabilities: Capabilities, left_out: list[LeftOut]
+) -> dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry]:
+    """A select group for each way of spreading; beyond what the device holds, rules go without."""
+    found: dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry] = {}
+    variants: dict[tuple[int, str], int] = {}
+    taken: set[int] = set()
+    for rule in rules:
+        wanted = (rule.egress_port, rule.class_name, rule.queues)
+        if len(rule.queues) < 2 or wanted in found:
+            continue
+        if capabilities.max_groups and len(found) >= capabilities.max_groups:
+            left_out.append(
+                LeftOut(rule, "the device has no room for another group", "its first queue alone")
+            )
+            continue
+        variant = variants.setdefault(wanted[:2], 0)
+        variants[wanted[:2]] = variant + 1
+        group_id = _free_id(_Spreads(rule.egress_port, rule.class_name, variant), taken)
+        found[wanted] = GroupEntry(group_id, _buckets(rule))
+    return found
+
+
+def _free_id(spreads: _Spreads, taken: set[int]) -> int:
+    """An id that follows from what the group is for; on a clash the next free one."""
+    group_id = crc32(repr(tuple(spreads)).encode()) % _GROUP_IDS + 1
+    while group_id in taken:
+        group_id = group_id % _GROUP_IDS + 1
+    taken.add(group_id)
+    return group_id
+
+
+def _buckets(rule: StandingRule) -> tuple[Bucket, ...]:
+    return tuple(
+        Bucket(queue_id, rule.egress_port, max(1, min(weight, 0xFFFF))) for queue_id, weight in rule.queues
+    )
+
+
+def _entries(
+    rule: StandingRule,
+    groups: Mapping[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry],
+    copy_bytes: int,
+    port_masks: bool,
+    left_out: list[LeftOut],
+) -> Iterator[FlowEntry]:
+    group = groups.get((rule.egress_port, rule.class_name, rule.queues))
+    queue_id = rule.queues[0][0] if rule.queues and group is None else None
+    cookie = cookies.pack(cookies.Kind.STANDING, 0, cookies.standing_object(rule.order, queue_id))
+    steps = tuple(_steps(rule, group, queue_id, copy_bytes))
+    try:
+        wanted = expand.matches(rule.match, rule.egress_port, port_masks)
+    except expand.CannotExpressError as error:
+        left_out.append(LeftOut(rule, str(error)))
+        return
+    for one in wanted:
+        yield flow(TableId.SPREAD, Priority.STANDING + rule.order, one, steps, cookie)
+
+
+def _steps(
+    rule: StandingRule, group: GroupEntry | None, queue_id: int | None, copy_bytes: int
+) -> Iterator[Step]:
+    if rule.meter_id:
+        yield Meter(rule.meter_id)
+    if rule.learn:
+        yield Output(CONTROLLER_PORT, copy_bytes)
+    if group is not None:
+        yield UseGroup(group.group_id)
+        return
+    if queue_id is not None:
+        yield SetQueue(queue_id)
+    yield _TO_OUTPUT
