@@ -212,6 +212,9 @@ def main():
         parser.error(
             "only inside mininet/private: Mininet's clean-up would hurt other programs of this machine"
         )
+    # It raises limits of the whole machine and complains where it may not, as in most containers.
+    setLogLevel("critical")
+    Mininet.init()
     setLogLevel("warning")
     data = load(arguments.file)
     datapath = arguments.datapath
