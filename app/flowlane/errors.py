@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -21,21 +22,27 @@ class FlowlaneError(Exception):
     """Base of all errors that Flowlane raises on purpose."""
 
 
-class PolicyProblem(NamedTuple):
-    """One thing that is wrong in a policy. ``line`` counts from 1 (0: none); ``path`` is the key path."""
+class Problem(NamedTuple):
+    """One thing that is wrong with a policy: where (line and column count from 1), what, and what to do."""
 
     line: int
+    column: int
     path: str
     message: str
     remedy: str = ""
 
+    def __str__(self) -> str:
+        place = f"{self.path}: " if self.path else ""
+        return f"{place}{self.message}" + (f" ({self.remedy})" if self.remedy else "")
+
 
 class PolicyError(FlowlaneError):
-    """A policy was refused; ``problems`` holds everything that is wrong in it, in the order of the lines."""
+    """A policy was refused; ``problems`` has everything that was found, in the order of the document."""
 
-    def __init__(self, problems: tuple[PolicyProblem, ...]) -> None:
-        super().__init__("; ".join(f"line {p.line}: {p.path}: {p.message}" for p in problems))
-        self.problems = problems
+    def __init__(self, problems: Sequence[Problem], source: str = "policy") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        super().__init__("\n".join(f"{source}:{problem.line}: {problem}" for problem in self.problems))
 
 
 class ConfigError(FlowlaneError):

@@ -140,10 +140,13 @@ def _products(
     match: Match, senders: tuple[int, ...], dscp: tuple[int, ...], pcp: tuple[int, ...]
 ) -> Iterator[StandingMatch]:
     any_value: tuple[None, ...] = (None,)
+    protocols = _protocols(match)
+    if match.protocols and not protocols:
+        return
     vlans = tuple(vlan for first, last in match.vlans for vlan in range(first, last + 1))
     for eth_type, src, dst in _families(match, bool(dscp)):
         for protocol, one_dscp, one_pcp, vlan in product(
-            _protocols(match) or any_value, dscp or any_value, pcp or any_value, vlans or any_value
+            protocols or any_value, dscp or any_value, pcp or any_value, vlans or any_value
         ):
             yield StandingMatch(
                 senders,

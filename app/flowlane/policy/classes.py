@@ -1,0 +1,110 @@
+"""Classes: from the document to :class:`flowlane.core.policy.TrafficClass`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowlane.core.policy import Alike, LimitScope, Road, TrafficClass
+from flowlane.policy.context import Context
+from flowlane.policy.document import Document, Path
+from flowlane.policy.words import did_you_mean
+from flowlane.units import format_rate, parse_rate, parse_size
+
+DEFAULT = "default"
+"""The class of flows that nothing places, when the policy names no other."""
+
+MIN_BURST = 1522
+"""Bytes of the largest tagged Ethernet frame: a meter with a smaller burst drops every full frame [LP 2153122]."""
+
+
+def class_names(document: Document) -> dict[str, int]:
+    """Number the classes: the default one is 0, the others follow in the order of the document."""
+    data = document.data
+    assert isinstance(data, dict)
+    written = data.get("classes")
+    names = list(written) if isinstance(written, dict) else []
+    default = data.get("default", DEFAULT)
+    if not isinstance(default, str):
+        default = DEFAULT
+    elif default not in names and default != DEFAULT:
+        document.report(("default",), f"there is no class {default!r}", did_you_mean(default, names))
+        default = DEFAULT
+    return {name: index for index, name in enumerate(dict.fromkeys([default, *names]))}
+
+
+def build_classes(context: Context) -> tuple[TrafficClass, ...]:
+    """Build all classes, in the order of their indexes; unsound ones stand in with their name only."""
+    written = context.section("classes")
+    return tuple(
+        _build(context, ("classes", name), written[name], index)
+        if name in written and ("classes", name) not in context.unsound
+        else TrafficClass(name, index)
+        for name, index in context.classes.items()
+    )
+
+
+def _build(context: Context, path: Path, entry: dict[str, Any], index: int) -> TrafficClass:
+    _check(context, path, entry)
+    return TrafficClass(
+        name=str(path[-1]),
+        index=index,
+        priority=int(entry.get("priority", 0)),
+        qos=entry.get("qos", ""),
+        rate_limit=_rate(context, path, entry, "limit"),
+        burst=_burst(context, path, entry),
+        limit_scope=LimitScope(entry.get("limit-scope", "flow")),
+        min_rate=_rate(context, path, entry, "minimum"),
+        exclusive=entry.get("queues") == "exclusive",
+        alike=tuple(Alike(word) for word in entry.get("alike", ())),
+        min_queues=int(entry.get("min-queues", 0)),
+        max_queues=int(entry["max-queues"]) if "max-queues" in entry else None,
+        road=Road(entry.get("road", "prefer-hardware")),
+        keep_vm_together=entry.get("keep-vm-together", False),
+        meter_only=entry.get("meter-only", False),
+    )
+
+
+def _rate(context: Context, path: Path, entry: dict[str, Any], key: str) -> int | None:
+    if key not in entry:
+        return None
+    rate = parse_rate(entry[key])
+    if rate < 1000:
+        remedy = "OpenFlow meters count in kbit/s; to stop traffic use the network's access lists"
+        context.report((*path, key), f"{format_rate(rate)} is too small", f"at least 1kbit/s: {remedy}")
+    return rate
+
+
+def _burst(context: Context, path: Path, entry: dict[str, Any]) -> int | None:
+    """The burst in bits."""
+    if "burst" not in entry:
+        return None
+    size = parse_size(entry["burst"])
+    if size < MIN_BURST:
+        remedy = f"at least {MIN_BURST}B, better a tenth of a second of the limit"
+        context.report((*path, "burst"), f"a burst of {size} bytes is less than one frame", remedy)
+    return size * 8
+
+
+def _check(context: Context, path: Path, entry: dict[str, Any]) -> None:
+    """Note what contradicts itself within a class."""
+    for key in ("burst", "limit-scope"):
+        if key in entry and "limit" not in entry:
+            context.report((*path, key), f"{key} without a limit means nothing", "add limit: or remove it")
+    if "max-queues" in entry and entry.get("min-queues", 0) > entry["max-queues"]:
+        context.report((*path, "min-queues"), "more than max-queues", f"at most {entry['max-queues']}")
+    if "limit" in entry and "minimum" in entry and parse_rate(entry["minimum"]) > parse_rate(entry["limit"]):
+        context.report((*path, "minimum"), "more than the limit", f"at most {entry['limit']}")
+    if entry.get("meter-only"):
+        _check_meter_only(context, path, entry)
+
+
+def _check_meter_only(context: Context, path: Path, entry: dict[str, Any]) -> None:
+    if "limit" not in entry:
+        context.report(
+            (*path, "meter-only"), "a class with neither queue nor limit does nothing", "add limit:"
+        )
+    for key in ("queues", "minimum", "alike", "min-queues", "max-queues", "road", "keep-vm-together"):
+        if key in entry:
+            context.report(
+                (*path, key), f"{key} is about queues, and a meter-only class has none", "remove one of them"
+            )

@@ -1,0 +1,77 @@
+"""Strategy, balance, pins and copy rate: from the document to the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowlane.core.allocate.strategies import STRATEGIES
+from flowlane.core.policy import Balance, Pins
+from flowlane.policy.context import Context
+from flowlane.policy.document import Path, shown
+from flowlane.policy.words import did_you_mean
+from flowlane.units import parse_duration
+
+DEFAULT_COPY_RATE = 1000
+"""First packets per second that a device may show to the controller."""
+
+
+def build_balance(context: Context) -> Balance:
+    """Build the balance settings, and the strategy among them."""
+    entry = {} if ("balance",) in context.unsound else context.section("balance")
+    plain = Balance()
+    return Balance(
+        strategy=_strategy(context, entry),
+        imbalance=_percent(entry, "imbalance", plain.imbalance),
+        moves_per_second=_moves(context, entry, plain.moves_per_second),
+        window=_duration(context, entry, "window", plain.window, 0.0),
+        interval=_duration(context, entry, "interval", plain.interval, 0.1),
+    )
+
+
+def _strategy(context: Context, entry: dict[str, Any]) -> str:
+    name: str = entry.get("strategy", "combined")
+    if name not in STRATEGIES:
+        context.report(
+            ("balance", "strategy"), f"there is no strategy {shown(name)}", did_you_mean(name, STRATEGIES)
+        )
+    return name
+
+
+def _percent(entry: dict[str, Any], key: str, default: float) -> float:
+    return float(entry[key].strip().rstrip("%")) / 100 if key in entry else default
+
+
+def _moves(context: Context, entry: dict[str, Any], default: float) -> float:
+    part = _percent(entry, "moves-per-second", default)
+    if part > 1:
+        context.report(("balance", "moves-per-second"), "more flows than there are", "at most 100%")
+    return part
+
+
+def _duration(context: Context, entry: dict[str, Any], key: str, default: float, least: float) -> float:
+    if key not in entry:
+        return default
+    seconds = parse_duration(entry[key])
+    if not least <= seconds <= 3600:
+        context.report(("balance", key), f"{entry[key]} cannot be used", f"from {least:g}s to 1h")
+    return seconds
+
+
+def build_pins(context: Context) -> Pins:
+    """Build the pin settings. OpenFlow counts idle timeouts in whole seconds, 16 bits (1.3.5, 7.3.4.1)."""
+    if ("pins",) in context.unsound:
+        return Pins()
+    entry = context.section("pins")
+    plain = Pins()
+    idle = parse_duration(entry["idle-timeout"]) if "idle-timeout" in entry else float(plain.idle_timeout)
+    if idle != int(idle) or not 1 <= idle <= 65535:
+        path: Path = ("pins", "idle-timeout")
+        context.report(path, f"{entry['idle-timeout']} cannot be used", "whole seconds, from 1s to 65535s")
+    return Pins(entry.get("which", plain.which), int(entry.get("budget", plain.budget)), int(idle))
+
+
+def build_copy_rate(context: Context) -> int:
+    """The rate at which a device may show first packets, in packets/s."""
+    data = context.document.data
+    given = data.get("copy-rate", DEFAULT_COPY_RATE) if isinstance(data, dict) else DEFAULT_COPY_RATE
+    return int(given) if isinstance(given, int | float) else DEFAULT_COPY_RATE

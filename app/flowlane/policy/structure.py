@@ -1,0 +1,168 @@
+"""Checks a document against the published JSON Schema and words what is wrong for people.
+
+The schema holds types, keys and patterns, so that editors can help while a policy is written; its titles
+and examples are the words of the messages. What a schema cannot say (names that must exist, values that
+contradict each other) is checked afterwards, by the modules that build the policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.resources import files
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator
+
+from flowlane.policy.document import MAX_PROBLEMS, Document, Path, shown
+from flowlane.policy.words import did_you_mean
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+TYPE_WORDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a mapping",
+    "array": "a list",
+    "null": "nothing",
+}
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The published schema, as it lies in the package."""
+    found: dict[str, Any] = json.loads(files("flowlane.policy").joinpath("schema.json").read_text("utf-8"))
+    return found
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(schema())
+
+
+def check_structure(document: Document) -> frozenset[Path]:
+    """Note every breach of the schema in the document; return the paths of the values that are unsound."""
+    broken: set[Path] = set()
+    for error in islice(_validator().iter_errors(document.data), MAX_PROBLEMS):
+        path: Path = tuple(error.absolute_path)
+        of_key = "propertyNames" in error.absolute_schema_path
+        wording = _bad_name if of_key else _WORDINGS.get(str(error.validator), _other)
+        for message, remedy, key in wording(error):
+            document.report(path, message, remedy, key)
+        broken.add((*path, error.instance) if of_key else path)
+    return frozenset(broken)
+
+
+Wording = Iterator[tuple[str, str, str | None]]
+"""(message, remedy, key that it is about or None) for each thing that one error of the validator says."""
+
+
+def _schema(error: ValidationError) -> dict[str, Any]:
+    return error.schema if isinstance(error.schema, dict) else {}
+
+
+def _asked(error: ValidationError) -> Any:
+    """What the keyword of the schema that was breached asks for."""
+    return error.validator_value
+
+
+def _got(error: ValidationError) -> Any:
+    return error.instance
+
+
+def _expected(error: ValidationError) -> str:
+    types = _schema(error).get("type", "value")
+    words = " or ".join(TYPE_WORDS.get(name, name) for name in ([types] if isinstance(types, str) else types))
+    return str(_schema(error).get("title", words))
+
+
+def _example(error: ValidationError) -> str:
+    examples = _schema(error).get("examples", ())
+    words = " or ".join(one if isinstance(one, str) else json.dumps(one) for one in examples)
+    return f"such as {words}" if words else ""
+
+
+def _unknown_keys(error: ValidationError) -> Wording:
+    known = _schema(error).get("properties", {})
+    for key in _got(error):
+        if key not in known:
+            yield f"unknown key {shown(key)}", did_you_mean(key, known), key
+
+
+def _missing_key(error: ValidationError) -> Wording:
+    missing = [key for key in _asked(error) if key not in _got(error)]
+    named = str(error.message).split("'")[1]
+    if named in missing:
+        yield f"the key {named!r} is missing", f"add {named}:", None
+
+
+def _wrong_type(error: ValidationError) -> Wording:
+    got = "nothing" if _got(error) is None else shown(_got(error))
+    yield f"{got} is not {_expected(error)}", _example(error), None
+
+
+def _not_listed(error: ValidationError) -> Wording:
+    known = [str(one) for one in _asked(error)]
+    yield f"{shown(_got(error))} is not {_expected(error)}", did_you_mean(str(_got(error)), known), None
+
+
+def _too_small(error: ValidationError) -> Wording:
+    yield f"{shown(_got(error))} is too small", f"at least {_asked(error)}", None
+
+
+def _too_large(error: ValidationError) -> Wording:
+    yield f"{shown(_got(error))} is too large", f"at most {_asked(error)}", None
+
+
+def _above(error: ValidationError) -> Wording:
+    yield f"{shown(_got(error))} is too small", f"more than {_asked(error)}", None
+
+
+def _empty(error: ValidationError) -> Wording:
+    yield "is empty", f"write {_expected(error)}, or leave the key out", None
+
+
+def _too_many(error: ValidationError) -> Wording:
+    yield f"has {len(_got(error))} entries", f"at most {_asked(error)}", None
+
+
+def _twice(error: ValidationError) -> Wording:
+    yield f"{shown(_got(error))} has the same value twice", "remove one of them", None
+
+
+def _bad_name(error: ValidationError) -> Wording:
+    remedy = "at most 63 letters, digits, . _ and -, and a letter or digit first"
+    yield f"{shown(_got(error))} is not {_expected(error)}", remedy, _got(error)
+
+
+def _version(error: ValidationError) -> Wording:
+    yield f"{shown(_got(error))} is not a version of the language", "write version: 1", None
+
+
+def _other(error: ValidationError) -> Wording:
+    yield str(error.message)[:120], _example(error), None
+
+
+_WORDINGS: dict[str, Callable[[ValidationError], Wording]] = {
+    "additionalProperties": _unknown_keys,
+    "required": _missing_key,
+    "type": _wrong_type,
+    "pattern": _wrong_type,
+    "enum": _not_listed,
+    "minimum": _too_small,
+    "maximum": _too_large,
+    "exclusiveMinimum": _above,
+    "minLength": _empty,
+    "minItems": _empty,
+    "minProperties": _empty,
+    "maxItems": _too_many,
+    "maxProperties": _too_many,
+    "maxLength": _too_large,
+    "uniqueItems": _twice,
+    "const": _version,
+}

@@ -1,0 +1,101 @@
+"""Shares of the hardware, and whose hints are believed: from the document to the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowlane.core.match_text import READERS, MatchError
+from flowlane.core.model import HintSource
+from flowlane.core.policy import Share, Trust, VmSelector
+from flowlane.policy.context import Context
+from flowlane.policy.document import Path, shown
+from flowlane.policy.selectors import read_vms
+
+SOURCES = {source.name.lower(): source for source in HintSource if source is not HintSource.NONE}
+
+
+def build_shares(context: Context) -> tuple[Share, ...]:
+    """Build the sound shares; a VM that two of them name belongs to the first."""
+    context.unique_names("shares")
+    shares: list[Share] = []
+    for path, entry in context.entries("shares"):
+        share = Share(
+            name=entry.get("name", f"share {len(shares) + 1}"),
+            vms=read_vms(context, (*path, "vm"), entry["vm"]),
+            weight=float(entry.get("weight", 1)),
+        )
+        twin = next((one for one in shares if one.vms == share.vms), None)
+        if twin:
+            context.report((*path, "vm"), f"the same VMs as in share {twin.name!r}", "remove one of them")
+        shares.append(share)
+    return tuple(shares)
+
+
+def build_trust(context: Context) -> tuple[Trust, ...]:
+    """Build the sound trust entries."""
+    return tuple(_build(context, path, entry) for path, entry in context.entries("trust"))
+
+
+def _build(context: Context, path: Path, entry: dict[str, Any]) -> Trust:
+    sources = frozenset(SOURCES[word] for word in entry["sources"])
+    classes = frozenset(
+        context.class_indexes((*path, "classes"), entry["classes"])
+        if "classes" in entry
+        else context.classes.values()
+    )
+    gate = context.gate_at.get((*path, "at-most"))
+    return Trust(
+        vms=read_vms(context, (*path, "vm"), entry["vm"]) if "vm" in entry else VmSelector(),
+        sources=sources,
+        classes=classes,
+        dscp=_marks(context, path, entry, "dscp", classes),
+        pcp=_marks(context, path, entry, "pcp", classes),
+        at_most=None if gate is None else context.gates[gate].at_least,
+        gate=gate,
+    )
+
+
+def _marks(
+    context: Context, path: Path, entry: dict[str, Any], source: str, classes: frozenset[int]
+) -> tuple[tuple[int, int], ...]:
+    """Read a mapping of marks to classes: it has to be there if, and only if, the source is believed."""
+    if source not in entry:
+        if source in entry["sources"]:
+            value = "ef" if source == "dscp" else "5"
+            remedy = f"add {source}: with what its values ask for, such as {{{value}: NAME}}"
+            context.report(path, f"{source} is believed, but no value of it means a class", remedy)
+        return ()
+    if source not in entry["sources"]:
+        context.report((*path, source), f"{source} is not among the sources", f"add {source} to sources")
+    marks: dict[int, int] = {}
+    for word, name in entry[source].items():
+        index = context.class_index((*path, source, word), name)
+        if index not in classes:
+            context.report(
+                (*path, source, word), f"class {shown(name)} is not among the entry's classes", "add it there"
+            )
+        _add_marks(context, (*path, source), word, index, marks)
+    return tuple(marks.items())
+
+
+def _add_marks(context: Context, path: Path, word: str, index: int, marks: dict[int, int]) -> None:
+    for value in _values(context, path, word):
+        if value == 0:
+            context.report(
+                path, "0 means that a packet is not marked, which asks for nothing", "remove it", word
+            )
+        elif value in marks:
+            context.report(
+                path, f"{word} overlaps with another key: {value} stands twice", "remove one", word
+            )
+        else:
+            marks[value] = index
+
+
+def _values(context: Context, path: Path, word: str) -> tuple[int, ...]:
+    read = READERS[str(path[-1])][1]
+    try:
+        return read(int(word) if word.isascii() and word.isdigit() and len(word) < 4 else word)  # type: ignore[return-value]
+    except MatchError as error:
+        context.report(path, str(error), error.remedy, word)
+        return ()
