@@ -1,0 +1,122 @@
+"""A one-off look at, or change of, the database: what a command needs, without eventlet or threads."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ovs.db.idl import Transaction
+from ovs.poller import Poller
+
+from flowlane.errors import DatabaseError
+from flowlane.southbound.ovsdb.replica import Replica
+from flowlane.southbound.ovsdb.rows import dangling
+from flowlane.southbound.ovsdb.schema import EVERYTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flowlane.southbound.ovsdb.rows import Snapshot
+
+DEFAULT_REMOTE = "unix:/var/run/openvswitch/db.sock"
+_TRIES = 5
+
+
+@contextmanager
+def open_database(remote: str, timeout: float = 5.0) -> Iterator[Database]:
+    """Connect, and close when done.
+
+    Raises:
+        DatabaseError: no whole answer within ``timeout`` seconds.
+    """
+    replica = Replica(remote, EVERYTHING, lambda: None)
+    database = Database(replica, timeout)
+    try:
+        database.wait_for(lambda: replica.synchronized, f"no answer from the database at {remote}")
+        yield database
+    finally:
+        replica.close()
+
+
+class Database:
+    """A connected database; made by :func:`open_database`."""
+
+    def __init__(self, replica: Replica, timeout: float) -> None:
+        self._replica = replica
+        self._timeout = timeout
+
+    def snapshot(self) -> Snapshot:
+        """Return the database as last heard of.
+
+        Raises:
+            DatabaseError: it contradicts itself, so nothing may be decided on it.
+        """
+        snapshot = self._replica.snapshot()
+        if wrong := dangling(snapshot):
+            raise DatabaseError(f"the database makes no sense: {wrong[0]} ({len(wrong)} such)")
+        return snapshot
+
+    def transact(self, compose: Callable[[Transaction, Any], None]) -> None:
+        """Commit what ``compose(transaction, tables)`` writes, all of it or nothing.
+
+        ``compose`` is called again when somebody else changed what it verified; it decides anew on a fresh
+        :meth:`snapshot`, and may raise to give up.
+
+        Raises:
+            DatabaseError: the server refused, or the connection was lost.
+        """
+        for _ in range(_TRIES):
+            seqno = self._replica.change_seqno
+            transaction = Transaction(self._replica)
+            try:
+                compose(transaction, self._replica.tables)
+                status = self._commit(transaction)
+            except BaseException:
+                transaction.abort()
+                raise
+            if status in (Transaction.SUCCESS, Transaction.UNCHANGED):
+                return
+            if status != Transaction.TRY_AGAIN:
+                raise DatabaseError(f"the database refused the change: {transaction.get_error()}")
+            self._wait_for_news(seqno)
+        raise DatabaseError(f"others changed the same rows {_TRIES} times in a row; nothing was done")
+
+    def wait_for(
+        self, true: Callable[[], bool], failure: str, *, must: bool = True, timeout: float | None = None
+    ) -> bool:
+        """Follow the database until something is true of it; return whether it became so in time (s).
+
+        Raises:
+            DatabaseError: it did not, and ``must`` was set.
+        """
+        timeout = self._timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        while True:
+            self._replica.run()
+            if true():
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            poller = Poller()
+            self._replica.wait(poller)
+            poller.timer_wait(left * 1000)
+            poller.block()
+        if must:
+            raise DatabaseError(f"{failure} within {timeout:g} s")
+        return False
+
+    def _wait_for_news(self, seqno: int) -> None:
+        self.wait_for(lambda: bool(self._replica.change_seqno != seqno), "", must=False)
+
+    def _commit(self, transaction: Transaction) -> str:
+        status: list[str] = [transaction.commit()]
+
+        def finished() -> bool:
+            if status[0] == Transaction.INCOMPLETE:
+                status[0] = transaction.commit()
+            return bool(status[0] != Transaction.INCOMPLETE)
+
+        self.wait_for(finished, "the database did not answer to the change")
+        return status[0]

@@ -1,0 +1,214 @@
+"""What must change in the database so that a port has the queues it should: pure.
+
+Rules kept here: a row that is marked ``external_ids:flowlane=PORT`` is ours to change; a QoS row without the
+mark is somebody else's and is replaced only when asked; a row that another port or QoS row uses as well is
+never changed or deleted; QoS and Queue rows are root rows, which Open vSwitch never collects
+(ovs-vswitchd.conf.db(5)), so whatever this port no longer uses is deleted here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from flowlane.core.model import QueueKind
+from flowlane.errors import NotFoundError, RequestError
+from flowlane.southbound.ovsdb.describe import KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from flowlane.southbound.ovsdb.rows import QosRow, QueueRow, Snapshot
+
+MARK = "flowlane"
+
+
+class WantedQueue(NamedTuple):
+    """A queue to be. Rates are bit/s; ``min_rate`` None leaves it unset."""
+
+    queue_id: int
+    kind: QueueKind
+    min_rate: int | None
+    max_rate: int
+
+
+class WantedQos(NamedTuple):
+    """A port's QoS row to be. ``max_rate`` is bit/s of the whole port."""
+
+    port: str
+    type: str
+    max_rate: int
+    queues: tuple[WantedQueue, ...]
+
+
+class RowChange(NamedTuple):
+    """One change of one row. ``row`` is a UUID, or for a row that is made here a name that other changes use.
+
+    The columns of an update hold whole values, not differences. A ``port`` change sets ``Port.qos``.
+    """
+
+    action: Literal["insert", "update", "delete"]
+    table: Literal["Port", "QoS", "Queue"]
+    row: UUID | str
+    columns: Mapping[str, Any] = {}
+
+
+def even_queues(physical: int, software: int, max_rate: int, min_rate: int | None) -> tuple[WantedQueue, ...]:
+    """Return ``physical`` queues from id 0 on, then ``software`` ones, all with the same rates (bit/s).
+
+    ``min_rate`` None gives every queue an even part of the port's rate, so that the guarantees together never
+    exceed it. HTB shares the link by the guarantees: without one a queue gets Open vSwitch's floor of one MTU
+    per second, and a small flow in it waits behind the heavy ones.
+
+    Raises:
+        RequestError: the guarantees together exceed the rate, or there is no queue.
+    """
+    number = physical + software
+    if physical < 0 or software < 0 or not 0 < number <= 61440:
+        raise RequestError("queues: give 1 to 61440 in all (Open vSwitch's limit for linux-htb)")
+    low = max_rate // number if min_rate is None else min_rate
+    if low * number > max_rate:
+        raise RequestError(
+            f"min-rate: {number} queues with {low} bit/s each exceed the port's rate of {max_rate} bit/s"
+        )
+    kinds = [QueueKind.PHYSICAL] * physical + [QueueKind.SOFTWARE] * software
+    return tuple(WantedQueue(index, kind, low or None, max_rate) for index, kind in enumerate(kinds))
+
+
+def plan_qos(wanted: WantedQos, present: Snapshot, *, replace: bool = False) -> list[RowChange]:
+    """Return the changes that make the port's rows as wanted; empty when they are so already.
+
+    Raises:
+        NotFoundError: there is no such port.
+        RequestError: the port has a QoS row that is not ours, and ``replace`` is not set.
+    """
+    port, old = _port(present, wanted.port)
+    qos = present.qos.get(old) if old else None
+    uses = _qos_uses(present)
+    if qos is not None and not _ours(qos.external_ids, wanted.port) and not replace:
+        raise RequestError(
+            f"port {wanted.port} has a QoS row that Flowlane did not make (type {qos.type}, "
+            f"{len(qos.queues)} queues); --replace puts ours in its place"
+        )
+    kept = old if qos is not None and _ours(qos.external_ids, wanted.port) and uses[old] == 1 else None
+    changes, queues = _queues(wanted, present, qos if kept else None)
+    columns = _qos_columns(wanted, queues, qos if kept else None)
+    if kept is None:
+        changes += [
+            RowChange("insert", "QoS", "qos", columns),
+            RowChange("update", "Port", port, {"qos": "qos"}),
+        ]
+    elif qos is not None and any(getattr(qos, name) != value for name, value in columns.items()):
+        changes.append(RowChange("update", "QoS", kept, columns))
+    in_use: dict[UUID | str, Mapping[int, UUID | str]] = {"qos" if kept is None else kept: queues}
+    return changes + list(_leftovers(wanted.port, present, in_use, old))
+
+
+def plan_clear(port_name: str, present: Snapshot, *, replace: bool = False) -> list[RowChange]:
+    """Return the changes that take the port's QoS away, and our rows with it; empty when there is none.
+
+    Raises:
+        NotFoundError: there is no such port.
+        RequestError: the QoS row is not ours, and ``replace`` is not set.
+    """
+    port, old = _port(present, port_name)
+    qos = present.qos.get(old) if old else None
+    if qos is not None and not _ours(qos.external_ids, port_name) and not replace:
+        raise RequestError(
+            f"port {port_name} has a QoS row that Flowlane did not make; --replace takes it away"
+        )
+    changes = [RowChange("update", "Port", port, {"qos": None})] if qos is not None else []
+    return changes + list(_leftovers(port_name, present, {}, old))
+
+
+def orphans(present: Snapshot) -> tuple[list[UUID], list[UUID]]:
+    """Return the QoS rows that no port uses, and the Queue rows that no QoS row uses."""
+    used = {port.qos for port in present.ports.values()}
+    queues = {uuid for qos in present.qos.values() for uuid in qos.queues.values()}
+    return [u for u in present.qos if u not in used], [u for u in present.queues if u not in queues]
+
+
+def _port(present: Snapshot, name: str) -> tuple[UUID, UUID | None]:
+    for uuid, port in present.ports.items():
+        if port.name == name:
+            return uuid, port.qos
+    raise NotFoundError(f"no bridge of this Open vSwitch has a port {name}")
+
+
+def _ours(external_ids: Mapping[str, str], port: str) -> bool:
+    return external_ids.get(MARK) == port
+
+
+def _qos_uses(present: Snapshot) -> Counter[UUID | None]:
+    return Counter(port.qos for port in present.ports.values())
+
+
+def _queue_uses(present: Snapshot) -> Counter[UUID]:
+    return Counter(uuid for qos in present.qos.values() for uuid in qos.queues.values())
+
+
+def _queues(
+    wanted: WantedQos, present: Snapshot, qos: QosRow | None
+) -> tuple[list[RowChange], dict[int, UUID | str]]:
+    """Changes of Queue rows, and which row each queue id has after them."""
+    changes: list[RowChange] = []
+    queues: dict[int, UUID | str] = {}
+    uses = _queue_uses(present)
+    for queue in wanted.queues:
+        uuid = qos.queues.get(queue.queue_id) if qos else None
+        row = present.queues[uuid] if uuid is not None and uses[uuid] == 1 else None
+        columns = _queue_columns(wanted.port, queue, row)
+        if uuid is None or row is None:
+            queues[queue.queue_id] = name = f"queue{queue.queue_id}"
+            changes.append(RowChange("insert", "Queue", name, columns))
+            continue
+        queues[queue.queue_id] = uuid
+        if (row.other_config, row.external_ids) != (columns["other_config"], columns["external_ids"]):
+            changes.append(RowChange("update", "Queue", uuid, columns))
+    return changes, queues
+
+
+def _queue_columns(port: str, queue: WantedQueue, row: QueueRow | None) -> dict[str, Any]:
+    """Our keys, and those that the operator added to our row (``priority``, ``burst``, names)."""
+    config = dict(row.other_config) if row else {}
+    config["max-rate"] = str(queue.max_rate)
+    config.pop("min-rate", None)
+    if queue.min_rate is not None:
+        config["min-rate"] = str(queue.min_rate)
+    ids = {**(row.external_ids if row else {}), MARK: port, KIND: queue.kind.word}
+    return {"other_config": config, "external_ids": ids}
+
+
+def _qos_columns(wanted: WantedQos, queues: Mapping[int, UUID | str], row: QosRow | None) -> dict[str, Any]:
+    return {
+        "type": wanted.type,
+        "queues": dict(queues),
+        "other_config": {**(row.other_config if row else {}), "max-rate": str(wanted.max_rate)},
+        "external_ids": {**(row.external_ids if row else {}), MARK: wanted.port},
+    }
+
+
+def _leftovers(
+    port: str,
+    present: Snapshot,
+    kept: Mapping[UUID | str, Mapping[int, UUID | str]],
+    old: UUID | None,
+) -> Iterator[RowChange]:
+    """Delete the port's former QoS row, and rows with our mark for this port that nothing uses any more.
+
+    The former row's queues go with it, marked or not, as far as no other QoS row uses them.
+    """
+    used = {row.qos for row in present.ports.values() if row.name != port}
+    gone = {
+        uuid
+        for uuid, row in present.qos.items()
+        if uuid not in used and uuid not in kept and (uuid == old or _ours(row.external_ids, port))
+    }
+    yield from (RowChange("delete", "QoS", uuid) for uuid in sorted(gone))
+    before = {uuid for uuid in (old, *gone) if uuid is not None and uuid not in used}
+    candidates = {uuid for row in before for uuid in present.qos[row].queues.values()}
+    candidates |= {uuid for uuid, row in present.queues.items() if _ours(row.external_ids, port)}
+    still = {uuid for qos, row in present.qos.items() if qos not in before for uuid in row.queues.values()}
+    still |= {uuid for queues in kept.values() for uuid in queues.values() if not isinstance(uuid, str)}
+    yield from (RowChange("delete", "Queue", uuid) for uuid in sorted(candidates - still))
