@@ -1,5 +1,20 @@
-"""Before any test imports os-ken: the hub that the product runs on, without patching the test process."""
+"""What tests of several packages share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openvswitch
+import pytest
 
 from flowlane import hub
 
+# Before any test imports os-ken: the hub that the product runs on, without patching the test process.
 hub.prepare(patch=False)
+
+
+@pytest.fixture(scope="module")
+def ovs() -> Iterator[openvswitch.PrivateOvs]:
+    """One private Open vSwitch for all tests of a module, without bridges; each test adds its own."""
+    with openvswitch.running() as switch:
+        yield switch

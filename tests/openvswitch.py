@@ -1,0 +1,227 @@
+"""A private Open vSwitch for tests: real ovsdb-server and ovs-vswitchd in a temporary directory, no root.
+
+Bridges are made of dummy network devices, so the whole OpenFlow side is real and no packet leaves the process.
+``ovs-appctl ofproto/trace`` says what would happen to a packet, :meth:`PrivateOvs.receive` makes it happen.
+
+A dummy port accepts QoS and Queue rows and ``set_queue`` to any id, but reports only queue 0, whatever its
+rows say, and queue 0 even without rows (OVS lib/netdev-dummy.c has queue functions of its own). Tests that
+need a switch to *report* several queues use ``PrivateOvs(system=True)``, which needs root: its ports are
+tap devices of the userspace datapath, whose queues are those of their QoS row.
+
+This module is not called ``ovs`` because the tests' directory is on the path, and ``ovs`` is the Python
+package of Open vSwitch that ovsdbapp stands on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+TOOLS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+ALL_VERSIONS = "OpenFlow13,OpenFlow14,OpenFlow15"
+TIMEOUT = 20.0
+"""Seconds that a daemon may take to start or a tool to answer."""
+
+
+class OvsError(AssertionError):
+    """A tool of Open vSwitch failed, or is missing: the test fails with what it said."""
+
+
+def require_tools() -> None:
+    """Raise OvsError when Open vSwitch is not installed."""
+    missing = [tool for tool in TOOLS if _tool(tool) is None]
+    if missing or not SCHEMA.exists():
+        raise OvsError(f"install openvswitch-switch: {', '.join(missing) or SCHEMA} not found")
+
+
+def _tool(name: str) -> str | None:
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin")
+
+
+class PrivateOvs:
+    """One running Open vSwitch. Use :func:`running` or the ``ovs`` fixture; they stop it too."""
+
+    def __init__(self, directory: Path, *, system: bool = False) -> None:
+        self.directory = directory
+        self.system = system
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._env = {
+            **os.environ,
+            "OVS_RUNDIR": str(directory),
+            "OVS_LOGDIR": str(directory),
+            "OVS_DBDIR": str(directory),
+        }
+
+    @property
+    def database(self) -> str:
+        """The database's remote, as ovs-vsctl and the OVS IDL want it."""
+        return f"unix:{self.directory}/db.sock"
+
+    def start(self) -> None:
+        """Start both daemons and wait until they answer."""
+        require_tools()
+        self._run("ovsdb-tool", "create", f"{self.directory}/conf.db", str(SCHEMA))
+        self._spawn(
+            "ovsdb-server",
+            f"{self.directory}/conf.db",
+            f"--remote=punix:{self.directory}/db.sock",
+            f"--unixctl={self.directory}/ovsdb.ctl",
+        )
+        self._wait_for(self.directory / "db.sock")
+        self.vsctl("--no-wait", "init")
+        devices = () if self.system else ("--enable-dummy=override", "--disable-system")
+        self._spawn(
+            "ovs-vswitchd",
+            f"unix:{self.directory}/db.sock",
+            f"--unixctl={self.directory}/vswitchd.ctl",
+            *devices,
+        )
+        self._wait_for(self.directory / "vswitchd.ctl")
+
+    def stop(self) -> None:
+        """End both daemons; devices that they made go with them."""
+        if self.system and all(daemon.poll() is None for daemon in self._daemons):
+            for bridge in self.vsctl("list-br").split():
+                self.vsctl("del-br", bridge)
+        for daemon in reversed(self._daemons):
+            daemon.terminate()
+        for daemon in reversed(self._daemons):
+            try:
+                daemon.wait(TIMEOUT)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        self._daemons.clear()
+
+    def vsctl(self, *arguments: str) -> str:
+        """Run ovs-vsctl; it waits until ovs-vswitchd has done what the database says."""
+        return self._run("ovs-vsctl", f"--db={self.database}", f"--timeout={TIMEOUT:.0f}", *arguments)
+
+    def ofctl(self, command: str, bridge: str, *arguments: str, version: str = ALL_VERSIONS) -> str:
+        """Run ovs-ofctl on a bridge of this instance, over OpenFlow on its management socket."""
+        target = f"unix:{self.management(bridge)}"
+        return self._run("ovs-ofctl", "-O", version, command, target, *arguments)
+
+    def appctl(self, *arguments: str) -> str:
+        """Run ovs-appctl against ovs-vswitchd."""
+        return self._run("ovs-appctl", "-t", f"{self.directory}/vswitchd.ctl", *arguments)
+
+    def trace(self, bridge: str, packet: str) -> str:
+        """What would happen to a packet (``in_port=1,tcp,nw_src=...``), from ofproto/trace."""
+        return self.appctl("ofproto/trace", bridge, packet)
+
+    def receive(self, port: str, packet: str) -> None:
+        """Let a dummy port receive a packet: hex bytes, or a flow in the datapath's language."""
+        self.appctl("netdev-dummy/receive", port, packet)
+
+    def management(self, bridge: str) -> str:
+        """Path of the socket that speaks OpenFlow for a bridge (without a controller's role)."""
+        return f"{self.directory}/{bridge}.mgmt"
+
+    def add_bridge(
+        self,
+        name: str = "br0",
+        ports: Iterable[str] = ("p1", "p2", "p3", "p4"),
+        *,
+        dpid: int | None = None,
+        controller: str | None = None,
+        versions: str = ALL_VERSIONS,
+        external_ids: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add a bridge in secure fail mode; its ports get the OpenFlow numbers 1, 2, 3 ... in order.
+
+        Args:
+            dpid: its datapath id.
+            controller: where it connects to, such as ``tcp:127.0.0.1:6653``.
+        """
+        kind = "netdev" if self.system else "dummy"
+        command = ["add-br", name, "--", "set", "Bridge", name, f"datapath_type={kind}", "fail_mode=secure"]
+        command.append(f"protocols={versions}")
+        command += [f"external_ids:{key}={value}" for key, value in (external_ids or {}).items()]
+        if dpid is not None:
+            command.append(f"other_config:datapath-id={dpid:016x}")
+        if controller is not None:
+            command += ["--", "set-controller", name, controller]
+        for number, port in enumerate(ports, start=1):
+            command += self._add_port(name, port, number)
+        self.vsctl(*command)
+
+    def add_port(self, bridge: str, port: str, number: int) -> None:
+        """Add one port with the given OpenFlow number."""
+        self.vsctl(*self._add_port(bridge, port, number)[1:])
+
+    def _add_port(self, bridge: str, port: str, number: int) -> list[str]:
+        kind = "internal" if self.system else "dummy"
+        add = ["--", "add-port", bridge, port]
+        return [*add, "--", "set", "Interface", port, f"type={kind}", f"ofport_request={number}"]
+
+    def set_queues(
+        self,
+        port: str,
+        queues: Mapping[int, Mapping[str, str]],
+        *,
+        kind: str = "linux-htb",
+        max_rate: int = 10**9,
+    ) -> None:
+        """Give a port a QoS row with these queues: queue id -> its other_config (rates in bit/s)."""
+        rows = [f"queues:{number}=@q{number}" for number in queues]
+        command = ["set", "Port", port, "qos=@qos", "--", "--id=@qos", "create", "QoS", f"type={kind}"]
+        command += [f"other-config:max-rate={max_rate}", *rows]
+        for number, settings in queues.items():
+            command += ["--", f"--id=@q{number}", "create", "Queue", f"external_ids:number={number}"]
+            command += [f"other-config:{key}={value}" for key, value in settings.items()]
+        self.vsctl(*command)
+
+    def _run(self, tool: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [_tool(tool) or tool, *arguments],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=2 * TIMEOUT,
+            check=False,
+        )
+        if done.returncode:
+            raise OvsError(f"{tool} {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _spawn(self, daemon: str, *arguments: str) -> None:
+        log = self.directory / f"{daemon}.log"
+        with log.open("wb") as output:
+            command = [_tool(daemon) or daemon, *arguments, f"--pidfile={self.directory}/{daemon}.pid"]
+            self._daemons.append(
+                subprocess.Popen(
+                    command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
+            )
+
+    def _wait_for(self, path: Path) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not path.exists():
+            if time.monotonic() > deadline or self._daemons[-1].poll() is not None:
+                logs = "\n".join(log.read_text(errors="replace") for log in self.directory.glob("*.log"))
+                raise OvsError(f"{path} did not appear\n{logs}")
+            time.sleep(0.01)
+
+
+@contextmanager
+def running(*, system: bool = False) -> Iterator[PrivateOvs]:
+    """Give a running Open vSwitch; it is stopped and its directory removed at the end.
+
+    The directory has a short name: a unix socket's path holds 107 characters at most.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="fl-ovs-"))
+    switch = PrivateOvs(directory, system=system)
+    try:
+        switch.start()
+        yield switch
+    finally:
+        switch.stop()
+        shutil.rmtree(directory, ignore_errors=True)
