@@ -215,7 +215,7 @@ def main():
     # It raises limits of the whole machine and complains where it may not, as in most containers.
     setLogLevel("critical")
     Mininet.init()
-    setLogLevel("warning")
+    setLogLevel("warning" if arguments.control else "output")
     data = load(arguments.file)
     datapath = arguments.datapath
     if datapath == "auto":
