@@ -37,10 +37,11 @@ def advance(
     """
     opened = _without_closed(gates, level & OPEN_GATES, rate)
     reached = _reached(gates, rate)
-    watched, since = _watch(level >> MAX_GATES, since, reached, opened, now)
-    for index in range(watched):
-        if now - since >= gates[index].hold:
-            opened |= 1 << index
+    watched = min(level >> MAX_GATES, reached)
+    opened = _with_held(gates, opened, watched, now - since)
+    if reached > watched and not (1 << watched) - 1 & ~opened:
+        watched, since = reached, now
+        opened = _with_held(gates, opened, watched, 0.0)
     return opened | watched << MAX_GATES, since
 
 
@@ -61,9 +62,9 @@ def _reached(gates: Sequence[RateGate], rate: float) -> int:
     return count
 
 
-def _watch(watched: int, since: float, reached: int, opened: int, now: float) -> tuple[int, float]:
-    """Choose which gate the clock runs for: (its index + 1, or 0; since when)."""
-    if reached <= watched:
-        return reached, since
-    waiting = (1 << watched) - 1 & ~opened
-    return (watched, since) if waiting else (reached, now)
+def _with_held(gates: Sequence[RateGate], opened: int, watched: int, held: float) -> int:
+    """Open what has held long enough: the rate was at least the watched gate's, and so every lower one's."""
+    for index in range(watched):
+        if held >= gates[index].hold:
+            opened |= 1 << index
+    return opened
