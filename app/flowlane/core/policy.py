@@ -172,7 +172,8 @@ class Balance:
     """When and how much flows are moved. ``imbalance``: busiest over mean load minus 1, above which to act.
 
     At most ``moves_per_second`` (share of the port's flows), no flow twice within ``window`` s. The default
-    of 2 % is RSS++'s (Barbette et al., CoNEXT 2019).
+    of 2 % is RSS++'s (Barbette et al., CoNEXT 2019). ``flows_per_queue``: how many flows a hardware queue
+    takes on average before flows that may do without hardware overflow to software queues; None: any number.
     """
 
     strategy: str = "combined"
@@ -180,6 +181,7 @@ class Balance:
     moves_per_second: float = 0.02
     window: float = 10.0
     interval: float = 1.0
+    flows_per_queue: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

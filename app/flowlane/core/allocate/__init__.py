@@ -1,0 +1,31 @@
+"""Which queue each flow gets, on one egress port of one device: plain state, and functions that change it.
+
+A port is made by :func:`new_port` and fitted to its queues by :func:`reshape`; flows :func:`arrive`, are
+:func:`measure`\\ d, :func:`change` their class and :func:`depart`; :func:`rebalance` moves a few of them about
+once a second. Time is an argument, and the same calls give the same state.
+"""
+
+from flowlane.core.allocate.model import Alternative, Demand, Move, Placement
+from flowlane.core.allocate.operations import arrive, change, depart, measure, settle
+from flowlane.core.allocate.rebalance import rebalance
+from flowlane.core.allocate.regions import new_port, reshape
+from flowlane.core.allocate.strategies import STRATEGIES
+from flowlane.core.allocate.views import alternatives, spread
+
+__all__ = [
+    "STRATEGIES",
+    "Alternative",
+    "Demand",
+    "Move",
+    "Placement",
+    "alternatives",
+    "arrive",
+    "change",
+    "depart",
+    "measure",
+    "new_port",
+    "rebalance",
+    "reshape",
+    "settle",
+    "spread",
+]

@@ -1,0 +1,142 @@
+"""The default strategy: alone where it must be, with its like where it may, in software where it should.
+
+What must be alone gets a queue while queues last; the rest is grouped by likeness, groups get queues by
+demand, and inside a group a flow goes to the least loaded queue; what does not fit the hardware, or need
+not use it, goes to software queues [0056, 0057; claims 2 to 6, 9].
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import pools
+from flowlane.core.model import Reason
+from flowlane.core.policy import Road
+
+if TYPE_CHECKING:
+    from flowlane.core.allocate.model import Demand
+    from flowlane.core.allocate.state import Group, PortState, Region, Slot
+
+FILL = 0.9
+"""Share of the hardware's capacity up to which flows that may do without it are let in."""
+
+FULL = 1.0
+"""Share of the capacity above which such flows are moved out. The gap to ``FILL`` keeps them from flapping."""
+
+Choice = tuple["Slot", "Group", int, Reason]
+"""A slot, the group to count the flow in, the VM number if the VM's flows keep together, the reason."""
+
+
+def place(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
+    """Choose for a flow that is on no slot; ``current`` is the one it was on until now."""
+    region, reason = region_for(state, demand, state.columns.rate[row], current)
+    return place_in(region, row, demand, current, reason)
+
+
+def place_in(
+    region: Region, row: int, demand: Demand, current: Slot | None, reason: Reason | None = None
+) -> Choice:
+    """Choose within a region; ``reason`` says why this region, when there is something to say."""
+    if demand.exclusive:
+        slot = slot_to_own(region, demand, current, 0)
+        if slot is not None:
+            pools.own(region, slot, row, demand.class_index)
+            return slot, region.alone, 0, Reason.EXCLUSIVE
+    group = pools.find_group(region, demand)
+    vm = demand.vm_number if demand.keep_vm_together else 0
+    if current is None or not _may_stay(current, group, vm):
+        current = slot_to_share(group, vm)
+    return current, group, vm, reason or sharing_reason(region, group, vm)
+
+
+def region_for(
+    state: PortState, demand: Demand, rate: int, current: Slot | None = None
+) -> tuple[Region, Reason | None]:
+    """Where a flow's queue is to be looked for, and the reason when there is something to say of it."""
+    hardware = state.region_of.get(demand.share) or state.region_of.get(-1)
+    software = state.software
+    if hardware is None:
+        reason = Reason.SOFTWARE_BY_RULE if demand.road is Road.SOFTWARE else Reason.OVERFLOW_TO_SOFTWARE
+        return (software, reason) if software.slots else (state.limbo.region, Reason.NO_QUEUES)
+    if not software.slots:
+        return hardware, None
+    if demand.road is Road.SOFTWARE:
+        return software, Reason.SOFTWARE_BY_RULE
+    inside = current is not None and current.region is hardware
+    if fits(hardware, rate, FULL if inside else FILL):
+        return hardware, None
+    if demand.road is Road.HARDWARE:
+        return hardware, Reason.HARDWARE_ONLY_FULL
+    return software, Reason.OVERFLOW_TO_SOFTWARE
+
+
+def fits(region: Region, rate: int, fill: float) -> bool:
+    """Whether one more flow fits the region; one flow alone always does."""
+    if region.room is not None and region.count >= region.room:
+        return False
+    return region.capacity is None or region.count == 0 or region.load + rate <= fill * region.capacity
+
+
+def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: int) -> Slot | None:
+    """The queue that a flow can have alone: an idle one, else the one with the fewest flows to move away.
+
+    None while others must share what is left, or when the class has as many as it may. ``current`` is
+    where the flow is (``present`` 1) or was just now (0); it is preferred, since then the flow need not move.
+    """
+    if demand.max_queues is not None and region.owned.get(demand.class_index, 0) >= demand.max_queues:
+        return None
+    free = [slot for slot in region.slots if slot.owner < 0]
+    if len(free) <= pools.reserve(region):
+        return None
+
+    def cost(slot: Slot) -> tuple[bool, bool, int, int]:
+        others = slot.count - (present if slot is current else 0)
+        last = slot.pool is not None and len(slot.pool.slots) == 1
+        away = current is not None and slot is not current
+        return others > 0, last and others > 0, others + away, slot.index
+
+    return min(free, key=cost)
+
+
+def slot_to_share(group: Group, vm: int) -> Slot:
+    """The least loaded slot of a group's pool, or where the VM's other flows of the group are."""
+    pool = group.pool
+    assert pool is not None
+    if vm:
+        home = group.homes.get(vm)
+        if home is not None and home.slot.pool is pool:
+            return home.slot
+    loads = pool.loads
+    most = group.demand.max_queues
+    if most is not None and most < len(loads):
+        loads = loads[: max(1, most)]
+    return pool.slots[loads.index(min(loads))]
+
+
+def sharing_reason(region: Region, group: Group, vm: int) -> Reason:
+    """Why a flow that shares is where it is."""
+    if region.slots[0].queue.queue_id < 0:
+        return Reason.NO_QUEUES
+    if group.demand.exclusive:
+        return Reason.EXCLUSIVE_UNAVAILABLE
+    if vm:
+        return Reason.VM_TOGETHER
+    return Reason.GROUPED if len(region.groups) > 1 else Reason.SHARED
+
+
+def _may_stay(current: Slot, group: Group, vm: int) -> bool:
+    """Whether a flow may stay on a slot; an idle slot changes pools for it, as when it was owned until now."""
+    if vm and vm in group.homes:
+        return group.homes[vm].slot is current
+    if current.region is not group.region or current.owner >= 0:
+        return False
+    if current.pool is group.pool:
+        most = group.demand.max_queues
+        return most is None or current.place < max(1, most)
+    if current.count or group.pool is None or not pools.may_grow(current.region, group.pool):
+        return False
+    if current.pool is not None and len(current.pool.slots) == 1:
+        return False
+    pools.detach(current)
+    pools.attach(current, group.pool)
+    return True

@@ -1,0 +1,96 @@
+"""Queues that one flow has alone: given to flows that wait, taken from flows that deserve them much less."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import cells, combined, pools
+from flowlane.core.allocate.moving import allowed, note, relocate
+from flowlane.core.allocate.operations import slot_of
+from flowlane.core.allocate.profiles import demand_of
+from flowlane.core.allocate.regions import disinherit, rank
+from flowlane.core.model import Reason
+
+if TYPE_CHECKING:
+    from flowlane.core.allocate.model import Move
+    from flowlane.core.allocate.state import PortState, Region, Slot
+
+STRONGER = 1.25
+"""How much heavier than an owner of the same priority a waiting flow must be to take over its queue."""
+
+LOOK = 8
+"""Flows looked at in a chain: those of one band differ by a factor of two at most."""
+
+
+def promote_waiting(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
+    """Give queues to waiting flows, the most deserving first: free ones, then those of much lesser flows."""
+    if not region.waiting:
+        return
+    for row in _candidates(state, region):
+        if not _take_free(state, region, row, now, moves):
+            _take_over(state, region, row, now, moves)
+
+
+def _candidates(state: PortState, region: Region) -> list[int]:
+    """Waiting flows, the most deserving first; of each chain only the first few."""
+    rows: list[int] = []
+    after = state.columns.next
+    for slot in region.slots:
+        for cell in slot.cells.values():
+            mask = cell.mask >> cells.WAITING_BANDS
+            while mask:
+                band = mask.bit_length() - 1
+                mask ^= 1 << band
+                row, seen = cell.heads[band + cells.WAITING_BANDS], 0
+                while row >= 0 and seen < LOOK:
+                    rows.append(row)
+                    row, seen = after[row], seen + 1
+    rows.sort(key=lambda row: (*rank(state, row), -row), reverse=True)
+    return rows
+
+
+def _take_free(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> bool:
+    demand, current = demand_of(state, row), slot_of(state, row)
+    slot = combined.slot_to_own(region, demand, current, 1)
+    if slot is None or not (slot is current or allowed(state, row, now)):
+        return False
+    _hand_over(state, region, row, slot, now, moves)
+    return True
+
+
+def _take_over(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> None:
+    """Take the queue of the least deserving owner, if the row deserves it clearly more."""
+    demand = demand_of(state, row)
+    limit = demand.max_queues
+    full = limit is not None and region.owned.get(demand.class_index, 0) >= limit
+    owned = [
+        slot
+        for slot in region.slots
+        if slot.owner >= 0 and (not full or demand_of(state, slot.owner).class_index == demand.class_index)
+    ]
+    if not owned or not allowed(state, row, now):
+        return
+    slot = min(owned, key=lambda slot: rank(state, slot.owner))
+    victim = slot.owner
+    (mine, rate), (its, its_rate) = rank(state, row), rank(state, victim)
+    if mine < its or (mine == its and rate <= STRONGER * its_rate) or not allowed(state, victim, now):
+        return
+    disinherit(state, slot)
+    _hand_over(state, region, row, slot, now, moves)
+    group = pools.find_group(region, demand_of(state, victim))
+    target = combined.slot_to_share(group, 0)
+    relocate(state, victim, target, group, now, Reason.EXCLUSIVE_UNAVAILABLE, moves)
+
+
+def _hand_over(state: PortState, region: Region, row: int, slot: Slot, now: float, moves: list[Move]) -> None:
+    """Make a waiting row the owner of a slot."""
+    current = slot_of(state, row)
+    group = cells.group_of(state, row)
+    demand = demand_of(state, row)
+    cells.take(state, row)
+    if group.count == 0:
+        pools.drop_group(region, group)
+    pools.own(region, slot, row, demand.class_index)
+    cells.put(state, row, slot, region.alone, 0)
+    if current is not slot:
+        note(state, row, current, slot, now, Reason.EXCLUSIVE, moves)

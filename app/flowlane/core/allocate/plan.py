@@ -1,0 +1,160 @@
+"""How many queues which groups get: a pure function from groups and a number of queues to pools.
+
+Enough queues: every group has its own, then each class its minimum, then the queues go where the load per
+queue is highest, up to each class's maximum. Too few: groups are merged, first those of one class that has
+more groups than it may have queues, then those nearest to each other in priority, so that there is always a
+queue. A group that has a bin already stays in it unless that costs balance (``SLACK``): merging anew from
+scratch would move flows each time.
+"""
+
+from __future__ import annotations
+
+from heapq import heapreplace
+from typing import NamedTuple
+
+SLACK = 0.10
+"""A group stays with its old companions while that makes their load at most this much above the mean."""
+
+
+class Unit(NamedTuple):
+    """A group, or groups merged already. ``bin`` tells which groups shared a pool before, -1: none."""
+
+    groups: tuple[int, ...]
+    load: int
+    priority: int
+    class_index: int
+    min_queues: int
+    max_queues: int | None
+    bin: int
+
+
+class Part(NamedTuple):
+    """A pool to be: its groups and how many queues it gets."""
+
+    groups: tuple[int, ...]
+    slots: int
+    load: int
+
+
+def plan(units: list[Unit], slots: int) -> list[Part]:
+    """Divide ``slots`` (at least 1) queues among groups; every group is in exactly one part.
+
+    The parts together have at most ``slots`` queues and each at least one.
+    """
+    units = _bound_classes(units)
+    if len(units) > slots:
+        return [Part(unit.groups, 1, unit.load) for unit in _merge(units, slots)]
+    return _spread(units, slots)
+
+
+def _bound_classes(units: list[Unit]) -> list[Unit]:
+    """Merge the groups of a class that has more of them than it may have queues."""
+    by_class: dict[int, list[Unit]] = {}
+    for unit in units:
+        by_class.setdefault(unit.class_index, []).append(unit)
+    result: list[Unit] = []
+    for members in by_class.values():
+        limit = members[0].max_queues
+        result.extend(members if limit is None else pack(members, max(1, limit)))
+    return result
+
+
+def _merge(units: list[Unit], slots: int) -> list[Unit]:
+    """Merge units into at most ``slots``, unlike priorities last."""
+    blocks: dict[tuple[int, int], list[Unit]] = {}
+    for unit in sorted(units, key=lambda unit: (-unit.priority, unit.class_index)):
+        blocks.setdefault((unit.priority, unit.class_index), []).append(unit)
+    rows = list(blocks.values())
+    while len(rows) > slots:
+        first = min(range(len(rows) - 1), key=lambda i: _distance(rows[i], rows[i + 1]))
+        rows[first : first + 2] = [rows[first] + rows[first + 1]]
+    bins = _bins(rows, slots)
+    return [unit for row, count in zip(rows, bins, strict=True) for unit in pack(row, count)]
+
+
+def _distance(one: list[Unit], other: list[Unit]) -> tuple[int, int]:
+    """How unlike two neighbours are: by priority first, then by the load that their union would have."""
+    return one[-1].priority - other[0].priority, sum(unit.load for unit in one + other)
+
+
+def _bins(rows: list[list[Unit]], slots: int) -> list[int]:
+    """How many bins each row of units gets: one each, then where the load per bin is highest."""
+    counts = [1] * len(rows)
+    loads = [sum(unit.load for unit in row) for row in rows]
+    for _ in range(slots - len(rows)):
+        open_rows = [i for i, row in enumerate(rows) if counts[i] < len(row)]
+        if not open_rows:
+            break
+        best = max(open_rows, key=lambda i: (loads[i] / counts[i], -i))
+        counts[best] += 1
+    return counts
+
+
+def pack(units: list[Unit], bins: int) -> list[Unit]:
+    """Merge units into at most ``bins`` of about equal load: longest first, but at home when home has room."""
+    if len(units) <= bins:
+        return units
+    roof = (1 + SLACK) * sum(unit.load for unit in units) / bins
+    filled: list[list[Unit]] = [[] for _ in range(bins)]
+    heap = [(0, 0, i) for i in range(bins)]
+    homes: dict[int, int] = {}
+    loads = [0] * bins
+    for unit in sorted(units, key=lambda unit: (-unit.load, unit.groups)):
+        target = homes.get(unit.bin, -1) if unit.bin >= 0 else -1
+        if target < 0 or loads[target] + unit.load > roof:
+            while heap[0][0] != loads[heap[0][2]] or heap[0][1] != len(filled[heap[0][2]]):
+                index = heap[0][2]
+                heapreplace(heap, (loads[index], len(filled[index]), index))
+            target = heap[0][2]
+        if unit.bin >= 0 and unit.bin not in homes and target not in homes.values():
+            homes[unit.bin] = target
+        filled[target].append(unit)
+        loads[target] += unit.load
+    return [_union(members) for members in filled if members]
+
+
+def _union(members: list[Unit]) -> Unit:
+    first = members[0]
+    limits = [unit.max_queues for unit in members if unit.max_queues is not None]
+    return Unit(
+        tuple(key for unit in members for key in unit.groups),
+        sum(unit.load for unit in members),
+        max(unit.priority for unit in members),
+        first.class_index,
+        first.min_queues,
+        min(limits) if limits else None,
+        first.bin,
+    )
+
+
+def _spread(units: list[Unit], slots: int) -> list[Part]:
+    """Give every unit a queue, classes their minimum, and the rest by load up to the maximum."""
+    counts = [1] * len(units)
+    taken: dict[int, int] = {}
+    for unit in units:
+        taken[unit.class_index] = taken.get(unit.class_index, 0) + 1
+    left = slots - len(units)
+    by_priority = sorted(range(len(units)), key=lambda i: (-units[i].priority, i))
+    for index in by_priority:
+        unit = units[index]
+        while left and taken[unit.class_index] < _least(unit):
+            counts[index] += 1
+            taken[unit.class_index] += 1
+            left -= 1
+    for _ in range(left):
+        open_units = [
+            i
+            for i, unit in enumerate(units)
+            if unit.max_queues is None or taken[unit.class_index] < unit.max_queues
+        ]
+        if not open_units:
+            break
+        best = max(open_units, key=lambda i: (units[i].load / counts[i], -counts[i], -i))
+        counts[best] += 1
+        taken[units[best].class_index] += 1
+    return [Part(unit.groups, count, unit.load) for unit, count in zip(units, counts, strict=True)]
+
+
+def _least(unit: Unit) -> int:
+    limit = unit.max_queues
+    return unit.min_queues if limit is None else min(unit.min_queues, max(1, limit))

@@ -1,0 +1,70 @@
+"""Dividing the queues among groups anew when it is worth it, and bringing home the flows that this uproots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import combined, pools
+from flowlane.core.allocate.moving import may_spend, relocate, relocate_cell
+from flowlane.core.model import Reason
+
+if TYPE_CHECKING:
+    from flowlane.core.allocate.model import Move
+    from flowlane.core.allocate.state import Cell, PortState, Region, Slot
+
+WORSE = 1.25
+"""How much more loaded per queue the fullest pool must be than under a new division, for the new to be taken."""
+
+
+def divide_again(state: PortState, region: Region, now: float) -> None:
+    """Divide the region's queues anew if groups have come, or if their demand has shifted for good."""
+    if not region.groups or not region.slots:
+        region.dirty = False
+        return
+    waited = now - region.planned_at
+    if region.dirty:
+        if waited >= state.balance.interval:
+            pools.divide(region, now)
+        return
+    if len(region.pools) < 2 or waited < state.balance.window:
+        return
+    parts, free = pools.parts_of(region)
+    worst = max(sum(group.load for group in pool.groups.values()) / len(pool.slots) for pool in region.pools)
+    best = max(part.load / part.slots for part in parts)
+    if worst > WORSE * best:
+        pools.rebuild(region, parts, free, now)
+
+
+def bring_home(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
+    """Move strays to the queues of their groups, from queues that somebody owns first, heaviest first."""
+    for slot in sorted(region.slots, key=lambda slot: slot.owner < 0):
+        for cell in list(slot.cells.values()):
+            if is_stray(slot, cell) and not _empty(state, cell, now, moves):
+                return
+
+
+def is_stray(slot: Slot, cell: Cell) -> bool:
+    """Whether the flows of a cell do not belong on its slot."""
+    if slot.owner >= 0:
+        return cell.group is not slot.region.alone
+    return cell.group.pool is not slot.pool
+
+
+def _empty(state: PortState, cell: Cell, now: float, moves: list[Move]) -> bool:
+    """Move the flows of a cell home as far as the tokens reach; False when they have run out."""
+    reason = Reason.EXCLUSIVE_UNAVAILABLE if cell.group.demand.exclusive else Reason.REBALANCED
+    if cell.vm:
+        if not may_spend(state, cell.count):
+            return False
+        state.tokens -= cell.count
+        cell.group.homes.pop(cell.vm, None)
+        target = combined.slot_to_share(cell.group, 0)
+        relocate_cell(state, cell, target, now, reason, moves)
+        return True
+    while cell.count:
+        if not may_spend(state, 1):
+            return False
+        state.tokens -= 1
+        row = cell.heads[cell.mask.bit_length() - 1]
+        relocate(state, row, combined.slot_to_share(cell.group, 0), cell.group, now, reason, moves)
+    return True

@@ -1,0 +1,88 @@
+"""Reading the state: the queues that were considered for a flow, and where new flows may go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate.combined import FILL, fits
+from flowlane.core.allocate.model import Alternative
+from flowlane.core.allocate.operations import cell_of
+from flowlane.core.allocate.profiles import demand_of
+from flowlane.core.allocate.simple import candidates
+from flowlane.core.allocate.state import Cell, Slot
+from flowlane.core.allocate.strategies import STRATEGIES
+from flowlane.core.model import QueueKind
+from flowlane.core.policy import Road
+from flowlane.units import format_rate
+
+if TYPE_CHECKING:
+    from flowlane.core.allocate.state import PortState
+
+
+def alternatives(state: PortState, row: int) -> list[Alternative]:
+    """All queues of the port as they are for a placed flow now: loads in bit/s, flows, and why not this one."""
+    mine = cell_of(state, row)
+    return [
+        Alternative(
+            slot.queue.queue_id,
+            slot.queue.kind,
+            slot.load,
+            slot.count,
+            "" if slot is mine.slot else _why_not(state, row, mine, slot),
+        )
+        for slot in state.slots
+    ]
+
+
+def _why_not(state: PortState, row: int, mine: Cell, slot: Slot) -> str:
+    strategy = state.balance.strategy
+    if slot not in candidates(state, demand_of(state, row)):
+        return _why_not_road(state, row, slot)
+    if not STRATEGIES[strategy].moves:
+        return f"strategy {strategy} chose another queue"
+    if mine.slot.region is not slot.region:
+        return _why_not_region(state, row, slot)
+    return next(text for applies, text in _REASONS if applies(row, mine, slot))
+
+
+_REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
+    (lambda _row, _mine, slot: slot.owner >= 0, "one flow has this queue alone"),
+    (lambda row, mine, _slot: mine.slot.owner == row, "the flow has a queue alone"),
+    (lambda _row, mine, _slot: mine.vm > 0, "the flows of its VM keep together on another queue"),
+    (lambda _row, mine, slot: slot.pool is not mine.group.pool, "serves flows that are less like it"),
+    (lambda _row, mine, slot: slot.load >= mine.slot.load, "has as much load or more"),
+    (lambda _row, _mine, _slot: True, "has less load, but the difference is too small to move the flow"),
+)
+"""Why not a queue of the flow's own region; the first that applies counts."""
+
+
+def _why_not_road(state: PortState, row: int, slot: Slot) -> str:
+    if slot.queue.kind is QueueKind.SOFTWARE:
+        return "a software queue, and hardware has room"
+    region = state.region_of.get(demand_of(state, row).share) or state.region_of.get(-1)
+    return "its class uses software queues" if region else "hardware of another VM's share"
+
+
+def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
+    demand = demand_of(state, row)
+    if demand.road is Road.SOFTWARE:
+        return "its class uses software queues"
+    region = state.region_of.get(demand.share) or state.region_of.get(-1)
+    if slot.region is not region:
+        return "hardware of another VM's share"
+    rate = state.columns.rate[row]
+    if not fits(slot.region, rate, FILL):
+        return f"hardware is full: {format_rate(slot.region.load)} and {slot.region.count} flows are on it"
+    return "hardware has room again; the flow comes back at the next rebalance"
+
+
+def spread(state: PortState, road: Road) -> tuple[tuple[int, int], ...]:
+    """(queue id, weight) of the queues over which a device may spread flows that it has never seen.
+
+    They are the queues of the class's road that no flow has alone; the weights do not follow the load, so
+    that standing rules are not written again for each flow.
+    """
+    kind = QueueKind.SOFTWARE if road is Road.SOFTWARE else QueueKind.PHYSICAL
+    slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
+    return tuple((slot.queue.queue_id, 1) for slot in slots if slot.owner < 0)
