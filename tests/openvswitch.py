@@ -117,9 +117,13 @@ class PrivateOvs:
         """What would happen to a packet (``in_port=1,tcp,nw_src=...``), from ofproto/trace."""
         return self.appctl("ofproto/trace", bridge, packet)
 
-    def receive(self, port: str, packet: str) -> None:
-        """Let a dummy port receive a packet: hex bytes, or a flow in the datapath's language."""
-        self.appctl("netdev-dummy/receive", port, packet)
+    def receive(self, port: str, packet: str, length: int | None = None) -> None:
+        """Let a dummy port receive a packet: hex bytes, or a flow in the datapath's language.
+
+        Args:
+            length: bytes of a packet given as a flow; the rest of it is zeros.
+        """
+        self.appctl("netdev-dummy/receive", port, packet, *(() if length is None else ("--len", str(length))))
 
     def management(self, bridge: str) -> str:
         """Path of the socket that speaks OpenFlow for a bridge (without a controller's role)."""

@@ -120,7 +120,8 @@ def standing(
     """The standing part of what was read back from a device: without pins and learned entries.
 
     Groups and meters carry no owner. Those that pins use are left out too, so that they are not taken for
-    superfluous and deleted, which would delete the pins.
+    superfluous and deleted, which would delete the pins. Whoever needs such a number for a standing rule
+    changes it in place.
     """
     mine: list[FlowEntry] = []
     single: list[FlowEntry] = []
