@@ -78,7 +78,8 @@ def waves(seconds: float) -> list[Wave]:
         ),
         Wave(6, ("vm7",), "bulk TCP, 30 Mbit/s", bulk(5201, "30M", seconds * 0.6)),
         Wave(8, ("vm8",), "bulk TCP, 15 Mbit/s", bulk(5202, "15M", 100000)),
-        Wave(10, ("vm5", "vm6"), "backup to port 873, which the policy limits", bulk(873, "12M", 100000)),
+        Wave(10, ("vm5",), "backup to port 873, limited by the policy", bulk(873, "12M", 100000)),
+        Wave(10, ("vm6",), "backup to port 874, limited by the policy", bulk(874, "12M", 100000)),
     ]
 
 

@@ -31,6 +31,13 @@ tier_lab() {
     .venv/bin/python -m pytest -m lab "$@"
 }
 
+# Inside the guest everything is there, and the environment is not to be changed: only pytest.
+in_lab_main() {
+    [ -n "${FLOWLANE_LAB:-}" ] || die "this runs inside the lab: ./run lab -- ./run test-in-lab"
+    [ $# -gt 0 ] || set -- tests/lab/guest
+    .venv/bin/python -m pytest -p no:cacheprovider "$@"
+}
+
 is_tier() {
     local tier
     for tier in "${tiers[@]}"; do [ "$tier" != "$1" ] || return 0; done
