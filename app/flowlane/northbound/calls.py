@@ -7,8 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from webob import Response
-
+from flowlane.northbound.answers import JSON
 from flowlane.northbound.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from flowlane.northbound.controller import Clock, Controller
     from flowlane.northbound.parameters import Parameter
 
-JSON = "application/json"
 YAML = "application/yaml"
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", JSON)
 """What a policy may be sent as: JSON is YAML too (YAML 1.2, 1.2); RFC 9512 registers application/yaml."""
@@ -59,12 +57,6 @@ class Route(NamedTuple):
     takes: object = None
     accepts: tuple[str, ...] = ()
     also: tuple[int, ...] = ()
-
-
-def json_response(value: object, status: int = 200) -> Response:
-    """A JSON answer; never cached, since the state moves on."""
-    body = json.dumps(value, allow_nan=False).encode() + b"\n"
-    return Response(body, status=status, content_type=JSON, headers={"Cache-Control": "no-store"})
 
 
 def read_body(request: Request) -> bytes:

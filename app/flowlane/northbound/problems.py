@@ -7,12 +7,13 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from webob import Response
-
 from flowlane.errors import FlowlaneError, NotFoundError, PolicyError, RequestError
+from flowlane.northbound.answers import respond
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from webob import Response
 
     from flowlane.northbound.shapes import Problem, ProblemPlace
 
@@ -73,7 +74,8 @@ def _answer(status: int, detail: str, field: str = "", headers: Mapping[str, str
 def _policy_refused(error: PolicyError) -> Response:
     count = len(error.problems)
     places: list[ProblemPlace] = [
-        {"line": p.line, "path": p.path, "detail": p.message, "remedy": p.remedy} for p in error.problems
+        {"line": p.line, "column": p.column, "path": p.path, "detail": p.message, "remedy": p.remedy}
+        for p in error.problems
     ]
     return _response(
         {
@@ -88,4 +90,4 @@ def _policy_refused(error: PolicyError) -> Response:
 
 def _response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     body = json.dumps(problem).encode() + b"\n"
-    return Response(body, status=problem["status"], content_type=MEDIA_TYPE, headers=dict(headers or {}))
+    return respond(body, MEDIA_TYPE, problem["status"], headers)

@@ -15,7 +15,8 @@ from webob import Request, Response
 
 from flowlane.northbound import metrics, read_handlers, shapes, stream, write_handlers
 from flowlane.northbound import parameters as query
-from flowlane.northbound.calls import JSON, YAML, YAML_TYPES, Call, Route, json_response
+from flowlane.northbound.answers import JSON, empty, json_response, respond
+from flowlane.northbound.calls import YAML, YAML_TYPES, Call, Route
 from flowlane.northbound.openapi import document
 from flowlane.northbound.problems import ProblemError, response_of
 
@@ -36,12 +37,12 @@ def page(call: Call) -> Response:  # noqa: ARG001
     """The page."""
     text = files("flowlane.northbound").joinpath("static/index.html").read_text("utf-8")
     headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"}
-    return Response(text.encode(), content_type=HTML, charset="utf-8", headers=headers)
+    return respond(text.encode(), f"{HTML}; charset=utf-8", headers=headers)
 
 
 def openapi(call: Call) -> Response:
     """The OpenAPI document."""
-    return Response(call.document, content_type=JSON)
+    return respond(call.document, JSON)
 
 
 def readyz(call: Call) -> Response:
@@ -52,7 +53,7 @@ def readyz(call: Call) -> Response:
 def prometheus(call: Call) -> Response:
     """Metrics."""
     text = metrics.exposition(call.controller)
-    return Response(text.encode(), headers={"Content-Type": metrics.MEDIA_TYPE, "Cache-Control": "no-store"})
+    return respond(text.encode(), metrics.MEDIA_TYPE)
 
 
 _FLOW_PAGE = (*query.PAGE, *query.FLOW_FILTERS)
@@ -164,7 +165,7 @@ def _answer(controller: Controller, request: Request, text: bytes) -> Response:
     method = "GET" if request.method == "HEAD" else request.method
     allow = ", ".join(sorted({*found.methods, *(["HEAD"] if "GET" in found.methods else []), "OPTIONS"}))
     if method == "OPTIONS":
-        return Response(status=204, content_type=None, headers={"Allow": allow})
+        return empty({"Allow": allow})
     route = found.methods.get(method)
     if route is None:
         raise ProblemError(

@@ -360,6 +360,7 @@ class ProblemPlace(TypedDict):
     """One thing that is wrong in a document that was sent."""
 
     line: Annotated[int, "from 1; 0 when there is none"]
+    column: int
     path: str
     detail: str
     remedy: str

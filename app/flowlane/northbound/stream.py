@@ -40,8 +40,11 @@ def events(call: Call) -> Response:
         )
     call.request.environ["eventlet.minimum_write_chunk_size"] = 1
     lines = _lines(call.controller, after, lost, call.query.get("kind"))
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Response(app_iter=_Reader(feed, lines), content_type=MEDIA_TYPE, headers=headers)
+    response = Response(app_iter=_Reader(feed, lines))
+    response.headers.update(
+        {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+    return response
 
 
 class _Reader:

@@ -6,13 +6,13 @@ from typing import cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
-from webob import Response
 
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
 from flowlane.core.match_text import MatchError, read_match
 from flowlane.core.model import Hint, HintSource
 from flowlane.northbound import shapes
-from flowlane.northbound.calls import JSON, YAML, Call, etag_of, json_response, read_json, read_text
+from flowlane.northbound.answers import JSON, empty, json_response, respond
+from flowlane.northbound.calls import YAML, Call, etag_of, read_json, read_text
 from flowlane.northbound.policy_views import policy_change, policy_view
 from flowlane.northbound.problems import ProblemError
 from flowlane.northbound.read_handlers import find_vm, hints
@@ -29,7 +29,7 @@ def get_policy(call: Call) -> Response:
     """The policy in force, as JSON or as the YAML that it was made from."""
     policy = call.controller.state.policy
     if call.request.accept.best_match([JSON, YAML], JSON) == YAML:
-        response = Response(policy.text.encode(), content_type=YAML, headers={"Cache-Control": "no-cache"})
+        response = respond(policy.text.encode(), YAML)
     else:
         response = json_response(policy_view(policy))
     response.etag = etag_of(policy.text)
@@ -65,7 +65,7 @@ def put_hints(call: Call) -> shapes.Hints:
 def delete_hints(call: Call) -> Response:
     """Withdraw all that REST had of this VM."""
     call.controller.submit(HintWithdrawn(find_vm(call).id))
-    return Response(status=204, content_type=None)
+    return empty()
 
 
 def _read_hints(call: Call, vm_id: str) -> list[Hint]:

@@ -1,0 +1,108 @@
+"""``flowlane hint``: a VM's suggestions [0055], shown, set and cleared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from flowlane.cli.client import Client, call, connect, get
+from flowlane.cli.listing import add_output
+from flowlane.cli.tables import Column, console, show_json, table, text
+from flowlane.errors import RequestError
+from flowlane.units import parse_duration
+
+if TYPE_CHECKING:
+    import argparse
+
+COLUMNS = (
+    Column("CLASS", lambda item: item["class"]),
+    Column("MATCH", lambda item: _match_text(item["match"])),
+    Column("SOURCE", lambda item: item["source"], 2),
+    Column("EXPIRES", lambda item: text(item["expires"]), 3),
+    Column("ID", lambda item: item["id"], 4),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, about in (
+        ("show", "show them"),
+        ("set", "replace them by one, or add one"),
+        ("clear", "withdraw them"),
+    ):
+        action = actions.add_parser(name, help=about, description=about)
+        action.add_argument("vm", metavar="VM", help="a VM's id or name")
+        add_output(action, watch=False)
+        if name == "set":
+            _add_hint(action)
+
+
+def _add_hint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--class", dest="class_name", required=True, help="the class that the flows should be of"
+    )
+    parser.add_argument(
+        "--match", action="append", default=[], metavar="KEY=VALUE", help="such as dst-port=873; repeat it"
+    )
+    parser.add_argument("--lifetime", metavar="TIME", help="such as 60s or 5min; without it the hint stays")
+    parser.add_argument("--add", action="store_true", help="keep the ones that are there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show, set or clear."""
+    return _ACTIONS[args.action](connect(args.url), args)
+
+
+def _show(client: Client, args: argparse.Namespace) -> int:
+    _print(get(client, _path(args)), args)
+    return 0
+
+
+def _set(client: Client, args: argparse.Namespace) -> int:
+    kept = [_as_input(item) for item in get(client, _path(args))["hints"] if item["source"] == "rest"]
+    hint: dict[str, Any] = {"class": args.class_name, "match": _read_match(args.match)}
+    if args.lifetime:
+        hint["lifetime"] = parse_duration(args.lifetime)
+    body = {"hints": [*(kept if args.add else []), hint]}
+    _print(call(client, "PUT", _path(args), json=body).json(), args)
+    return 0
+
+
+def _clear(client: Client, args: argparse.Namespace) -> int:
+    call(client, "DELETE", _path(args))
+    return 0
+
+
+_ACTIONS = {"show": _show, "set": _set, "clear": _clear}
+
+
+def _path(args: argparse.Namespace) -> str:
+    return f"/v1/vms/{quote(args.vm, safe='')}/hints"
+
+
+def _as_input(item: dict[str, Any]) -> dict[str, Any]:
+    """A hint as it was given. What is left of its lifetime is lost: it stays."""
+    return {"class": item["class"], "match": item["match"]}
+
+
+def _read_match(pairs: list[str]) -> dict[str, Any]:
+    match: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise RequestError(f"--match {pair!r} is not KEY=VALUE")
+        match[key] = int(value) if value.isascii() and value.isdigit() else value
+    return match
+
+
+def _match_text(match: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in match.items()) or "all its flows"
+
+
+def _print(found: Any, args: argparse.Namespace) -> None:
+    if args.json:
+        show_json(found)
+    else:
+        out = console()
+        out.print(table(COLUMNS, found["hints"], out.width))
