@@ -1,0 +1,38 @@
+"""Inside the guest: the lab that lab/guest/setup has built, and ways to change it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import NamedTuple
+
+import pytest
+from labtools.counters import run
+
+
+class Lab(NamedTuple):
+    layout: str
+    vms: tuple[str, ...]
+    rate: int
+    min_rate: int
+
+    def set_queues(self, count: int, *, rate: int | None = None, min_rate: int | None = None) -> None:
+        """Give the uplink ``count`` queues of another ``rate`` (bit/s), as the lab's own set-up does."""
+        numbers = (count, rate or self.rate, min_rate or self.min_rate)
+        run("/run/lab/control/queues", "pf0", *(str(number) for number in numbers))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab with every address known to everybody, so that exact counts are not blurred by ARP."""
+    vms = tuple(f"vm{number}" for number in range(1, int(os.environ["LAB_VMS"]) + 1))
+    built = Lab(os.environ["LAB_LAYOUT"], vms, int(os.environ["LAB_RATE"]), int(os.environ["LAB_MIN_RATE"]))
+    far_mac = run("ip", "netns", "exec", "wire", "cat", "/sys/class/net/wire0/address").strip()
+    lines = dict.fromkeys(vms, f"neigh replace 10.0.0.254 lladdr {far_mac} dev eth0 nud permanent\n")
+    lines["wire"] = "".join(
+        f"neigh replace 10.0.0.{n} lladdr 02:00:00:00:00:{n:02x} dev wire0 nud permanent\n"
+        for n in range(1, len(vms) + 1)
+    )
+    for namespace, batch in lines.items():
+        subprocess.run(["ip", "-n", namespace, "-batch", "-"], input=batch, text=True, check=True)
+    return built

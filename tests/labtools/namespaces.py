@@ -1,0 +1,55 @@
+"""Acting as one of the lab's VMs without starting a program: Python over an emulated CPU starts in a second."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CLONE_NEWNET = 0x40000000
+FAR_END = "10.0.0.254"
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Put this thread into network namespace ``name``; sockets opened here stay there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptors = [os.open(path, os.O_RDONLY) for path in (f"/run/netns/{name}", "/proc/thread-self/ns/net")]
+    try:
+        _enter(libc, descriptors[0])
+        yield
+    finally:
+        _enter(libc, descriptors[1])
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _enter(libc: ctypes.CDLL, descriptor: int) -> None:
+    if libc.setns(descriptor, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def udp_socket(name: str, port: int = 0) -> socket.socket:
+    """Open a UDP socket in a namespace, bound to ``port`` (0: any)."""
+    with inside(name):
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.bind(("", port))
+    opened.settimeout(2)
+    return opened
+
+
+def send_counts(
+    name: str, counts: Iterable[tuple[int, int]], *, size: int = 200, gap_s: float = 0.0005
+) -> None:
+    """Send UDP packets from ``name`` to the far end: for each (destination port, how many), spaced by ``gap_s``."""
+    with udp_socket(name) as sender:
+        for port, count in counts:
+            for _ in range(count):
+                sender.sendto(b"x" * size, (FAR_END, port))
+                time.sleep(gap_s)
