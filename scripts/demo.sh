@@ -24,6 +24,7 @@ demo_end() {
     local status=$?
     trap - EXIT ERR
     [ -n "$kept" ] || demo_stop
+    [ ! -t 1 ] || printf '\e[?25h' # the live picture hides the cursor
     exit "$status"
 }
 
@@ -43,7 +44,7 @@ open_stage() {
     mkfifo "$demo_logs/leash"
     exec 9<>"$demo_logs/leash"
     as_root env PYTHONDONTWRITEBYTECODE=1 setsid --fork "${enter[@]}" "$root/mininet/private" \
-        "$root" "$demo_logs" "$1" hold "$demo_logs/leash" </dev/null >"$demo_logs/stage.log" 2>&1 9>&-
+        "$root" "$demo_logs" "$1" hold "$demo_logs/leash" </dev/null >"$demo_logs/stage.log" 2>&1 7>&- 9>&-
     local tries=0
     until [ -e "$demo_logs/stage.ready" ]; do
         sleep 0.1
@@ -53,13 +54,14 @@ open_stage() {
 }
 
 demo_main() {
-    local keep='' port='' play=() pid
+    local keep='' port='' policy='' play=() pid status=0
     while [ $# -gt 0 ]; do
         case $1 in
             --keep) keep=yes ;;
             --stop) demo_stop; say "no demo is running any more"; return ;;
             --port) port=${2:-}; [ -n "$port" ] || demo_usage; shift ;;
-            --seconds | --policy) play+=("$1" "${2:-}"); [ -n "${2:-}" ] || demo_usage; shift ;;
+            --seconds) [ -n "${2:-}" ] || demo_usage; play+=("$1" "$2"); shift ;;
+            --policy) policy=$(cd "$here" && realpath -e -- "${2:-}") || demo_usage; shift ;;
             *) demo_usage ;;
         esac
         shift
@@ -72,6 +74,8 @@ demo_main() {
     if demo_pid >/dev/null; then step "end the demo that was kept"; demo_stop; fi
     need_stage
     step "private namespaces with an Open vSwitch of their own"
+    # A copy, as the user's /tmp is not seen on the stage.
+    if [ -n "$policy" ]; then cp -- "$policy" "$demo_logs/policy.yaml"; play+=(--policy "$demo_logs/policy.yaml"); fi
     trap demo_end EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -81,7 +85,10 @@ demo_main() {
     current_step="demo"
     as_root env PYTHONDONTWRITEBYTECODE=1 FLOWLANE_PRIVATE=1 HOME=/tmp/home TMPDIR=/tmp TERM="${TERM:-dumb}" \
         nsenter --target "$pid" --mount --net --pid --wd="$root" -- \
-        .venv/bin/python scripts/demo.py --logs "$demo_logs" --url "http://127.0.0.1:$port" ${keep:+--keep} "${play[@]}" 7>&- 9>&-
+        .venv/bin/python scripts/demo.py --logs "$demo_logs" --url "http://127.0.0.1:$port" ${keep:+--keep} "${play[@]}" 7>&- 9>&- &
+    # Waited for, as the shell does not heed a signal while a program runs in the foreground.
+    wait $! || status=$?
+    [ $status -eq 0 ] || exit $status
     if [ -n "$keep" ]; then
         echo keep >&9
         kept=yes

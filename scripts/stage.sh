@@ -27,6 +27,7 @@ net_main() {
     local file=${1:-}
     [ -n "$file" ] || die "which one? $(cd topologies && ls -- *.yaml | tr '\n' ' ')"
     shift
+    [ ! -e "$here/$file" ] || file=$here/$file
     [ -e "$file" ] || file=topologies/${file%.yaml}.yaml
     [ -e "$file" ] || die "there is no $file"
     need_stage
