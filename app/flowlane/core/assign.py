@@ -18,7 +18,7 @@ from flowlane.core.policy import Alike
 from flowlane.core.rates import band
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from flowlane.core.allocate.model import Move
     from flowlane.core.policy import TrafficClass
@@ -59,7 +59,7 @@ def _group(device: Device, wanted: TrafficClass, row: int) -> int:
     return device.groups.setdefault(likeness, len(device.groups))
 
 
-_ALIKE = {
+_ALIKE: dict[Alike, Callable[[Device, TrafficClass, int], object]] = {
     Alike.RATE_LIMIT: lambda _device, wanted, _row: wanted.rate_limit,
     Alike.PRIORITY: lambda _device, wanted, _row: wanted.priority,
     Alike.QOS: lambda _device, wanted, _row: wanted.qos,

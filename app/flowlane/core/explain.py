@@ -51,7 +51,7 @@ class Considered(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Everything about one flow on one device, in words and figures. Rates are bit/s, times the engine's clock."""
+    """Everything about one flow on one device. Rates are bit/s, times the engine's clock."""
 
     device: str
     class_name: str

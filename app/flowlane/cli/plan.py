@@ -1,0 +1,143 @@
+"""``flowlane plan``: which queue a policy gives to flows that you know, before it touches a switch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowlane.cli.tables import Column, console, table
+from flowlane.cli.trial import add_host_arguments, host_for, read_policy, read_workload
+from flowlane.core.explain import REASONS
+from flowlane.core.flowkey import PROTOCOL_NAMES, format_address
+from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.simulation.measure import sample
+from flowlane.simulation.run import simulate
+from flowlane.simulation.world import UPLINK
+from flowlane.units import format_rate
+
+if TYPE_CHECKING:
+    import argparse
+
+    from flowlane.simulation.flowspec import FlowSpec
+    from flowlane.simulation.world import World
+
+SETTLE = 60
+"""Seconds that the flows last before the result is read: rate gates have opened, and the queues are balanced."""
+
+COLUMNS = (
+    Column("VM", lambda item: item["vm"]),
+    Column("FLOW", lambda item: item["flow"]),
+    Column("RATE", lambda item: format_rate(item["rate"]), right=True),
+    Column("CLASS", lambda item: item["class"]),
+    Column("QUEUE", lambda item: "-" if item["queue_id"] is None else str(item["queue_id"]), right=True),
+    Column("KIND", lambda item: item["kind"], 3),
+    Column("METER", lambda item: format_rate(item["limit"]), 3, right=True),
+    Column("WHY", lambda item: item["reason"], 4),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("policy", type=Path, metavar="POLICY", help="the policy file")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--flows", type=Path, metavar="FILE", help="flows as CSV or JSON")
+    source.add_argument("--pcap", type=Path, metavar="FILE", help="a packet capture (pcap or pcapng)")
+    add_host_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Place the flows and print where they are."""
+    flows, remark = read_workload(args.flows, args.pcap)
+    lasting = [flow._replace(start=0.0, end=float("inf")) for flow in flows]
+    world, _ = simulate(read_policy(args.policy), host_for(args, lasting), lasting, SETTLE)
+    result = describe(world, remark)
+    if args.plot:
+        from flowlane.simulation.plots import plot_loads  # noqa: PLC0415  only this needs matplotlib
+
+        queues = result["queues"]
+        plot_loads(
+            args.plot, {q["queue_id"]: q["load"] for q in queues}, {q["queue_id"]: q["kind"] for q in queues}
+        )
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        _print(result)
+    return 0
+
+
+def describe(world: World, remark: str = "") -> dict[str, Any]:
+    """The whole result as plain data: assignments, queues, figures; rates and loads in bit/s."""
+    last = sample(world, int(world.now))
+    port = world.device.ports[UPLINK]
+    count = dict.fromkeys(port.queues, 0)
+    for flow in world.live.values():
+        queue_id = world.device.flows.queue_id[flow.row]
+        if queue_id in count:
+            count[queue_id] += 1
+    queues = [
+        {"queue_id": q, "kind": queue.kind.word, "flows": count[q], "load": last.loads[q]}
+        for q, queue in port.queues.items()
+    ]
+    return {
+        "assignments": [_assignment(world, number) for number in sorted(world.live)],
+        "queues": queues,
+        "figures": {
+            "busiest_over_bound": last.over_bound,
+            "fairness": last.fairness,
+            "bytes_in_hardware": last.in_hardware,
+        },
+        "left_out": [left._asdict() for left in world.device.left_out],
+        "remark": remark,
+    }
+
+
+def _assignment(world: World, number: int) -> dict[str, Any]:
+    flow, device = world.live[number], world.device
+    flows = device.flows
+    queue_id, meter = flows.queue_id[flow.row], device.meters.get(flows.meter_id[flow.row])
+    return {
+        "vm": flow.spec.vm,
+        "flow": flow_text(flow.spec),
+        "rate": flow.spec.rate,
+        "class": device.policy.classes[flows.class_index[flow.row]].name,
+        "queue_id": None if queue_id == NO_QUEUE else queue_id,
+        "kind": QueueKind(flows.kind[flow.row]).word,
+        "limit": meter.rate if meter else None,
+        "reason": REASONS[Reason(flows.reason[flow.row])],
+    }
+
+
+def flow_text(spec: FlowSpec) -> str:
+    """A flow's 5-tuple as text."""
+    source, target = format_address(spec.kind, spec.src), format_address(spec.kind, spec.dst)
+    protocol = PROTOCOL_NAMES.get(spec.protocol, str(spec.protocol))
+    return f"{protocol} {source}:{spec.src_port} > {target}:{spec.dst_port}"
+
+
+def _print(result: dict[str, Any]) -> None:
+    out, figures = console(), result["figures"]
+    out.print(table(COLUMNS, result["assignments"], out.width))
+    out.print()
+    out.print(table(QUEUE_COLUMNS, _with_shares(result["queues"]), out.width))
+    out.print()
+    out.print(f"busiest hardware queue over the lower bound: {figures['busiest_over_bound']:.3f}")
+    out.print(f"bytes in hardware: {figures['bytes_in_hardware']:.1%}")
+    for left in result["left_out"]:
+        out.print(f"left out: {left['what']}: {left['why']} ({left['remedy']})")
+    if result["remark"]:
+        out.print(result["remark"])
+
+
+def _with_shares(queues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    heaviest = max((queue["load"] for queue in queues), default=0.0) or 1.0
+    return [{**queue, "share": queue["load"] / heaviest} for queue in queues]
+
+
+QUEUE_COLUMNS = (
+    Column("QUEUE", lambda item: str(item["queue_id"]), right=True),
+    Column("KIND", lambda item: item["kind"]),
+    Column("FLOWS", lambda item: str(item["flows"]), right=True),
+    Column("LOAD", lambda item: format_rate(item["load"]), right=True),
+    Column("", lambda item: "█" * round(30 * item["share"]), 3),
+)

@@ -1,0 +1,145 @@
+"""``flowlane simulate``: a workload over time under a policy, through the controller's own engine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flowlane.cli.tables import Column, console, table
+from flowlane.cli.trial import add_host_arguments, host_for, read_policy, read_workload
+from flowlane.simulation.run import simulate
+from flowlane.simulation.workload import KINDS, Shape, generate
+from flowlane.units import format_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowlane.simulation.flowspec import FlowSpec
+    from flowlane.simulation.measure import Sample
+    from flowlane.simulation.world import World
+
+COLUMNS = (
+    Column("SECOND", lambda item: str(item["second"]), right=True),
+    Column("FLOWS", lambda item: str(item["flows"]), right=True),
+    Column("BUSIEST", lambda item: format_rate(max(item["loads"].values(), default=0.0)), right=True),
+    Column("/ BOUND", lambda item: f"{item['over_bound']:.3f}", right=True),
+    Column("MOVES", lambda item: str(item["moves"]), right=True),
+    Column("IN HARDWARE", lambda item: f"{item['in_hardware']:.1%}", 2, right=True),
+    Column("FAIRNESS", lambda item: f"{item['fairness']:.3f}", 3, right=True),
+)
+ROWS = 20
+"""Lines of the table: that many seconds, evenly spread over the run."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "policy", type=Path, nargs="?", metavar="POLICY", help="the policy file (default: built-in)"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--workload", choices=sorted(KINDS), default="web-search", help="flows to make up")
+    source.add_argument(
+        "--flows", type=Path, metavar="FILE", help="recorded flows as CSV or JSON, with start and end"
+    )
+    source.add_argument("--pcap", type=Path, metavar="FILE", help="a packet capture (pcap or pcapng)")
+    parser.add_argument("--count", type=_positive, default=200, help="flows at any time (default 200)")
+    parser.add_argument("--vms", type=_positive, default=8, help="VMs that send them (default 8)")
+    parser.add_argument("--seconds", type=_positive, default=60, help="how long (default 60)")
+    parser.add_argument(
+        "--churn", type=_share, default=0.02, help="part of the flows replaced a second (default 0.02)"
+    )
+    parser.add_argument(
+        "--load", type=_share, default=0.6, help="part of the uplink's rate that is sent (default 0.6)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="another seed draws other flows (default 1)")
+    add_host_arguments(parser)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000000")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part, such as 0.1")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the workload, print the report."""
+    flows, remark = _flows(args)
+    with _progress() as bar:
+        task = bar.add_task("simulating", total=args.seconds, flows=0)
+
+        def show(second: int, world: World) -> None:
+            bar.update(task, completed=second, flows=len(world.live))
+
+        world, samples = simulate(read_policy(args.policy), host_for(args, flows), flows, args.seconds, show)
+    if args.plot:
+        from flowlane.simulation.plots import plot_run  # noqa: PLC0415  only this needs matplotlib
+
+        plot_run(args.plot, samples)
+    if args.json:
+        print(json.dumps(_report(world, samples, remark), indent=2))
+    else:
+        _print(world, samples, remark)
+    return 0
+
+
+def _flows(args: argparse.Namespace) -> tuple[list[FlowSpec], str]:
+    if args.flows or args.pcap:
+        return read_workload(args.flows, args.pcap)
+    vms = tuple(f"vm-{number:03d}" for number in range(args.vms))
+    shape = Shape(args.count, args.seconds, args.churn, args.load * args.uplink, args.seed)
+    return list(generate(args.workload, shape, vms)), ""
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[flows]} flows"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
+def _report(world: World, samples: Sequence[Sample], remark: str) -> dict[str, object]:
+    return {
+        "samples": [one._asdict() for one in samples],
+        "moves": world.counts["move"],
+        "pins": world.counts["PinFlow"],
+        "left_out": [left._asdict() for left in world.device.left_out],
+        "remark": remark,
+    }
+
+
+def _print(world: World, samples: Sequence[Sample], remark: str) -> None:
+    out = console()
+    step = max(1, len(samples) // ROWS)
+    out.print(table(COLUMNS, [one._asdict() for one in samples[step - 1 :: step]], out.width))
+    out.print()
+    settled = samples[len(samples) // 2 :]
+    out.print(
+        f"second half: busiest over lower bound {_mean([s.over_bound for s in settled]):.3f} on average"
+    )
+    out.print(f"moves: {world.counts['move']}, exact entries sent: {world.counts['PinFlow']}")
+    out.print(f"bytes in hardware: {_mean([s.in_hardware for s in settled]):.1%}")
+    if remark:
+        out.print(remark)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,154 @@
+"""Flows out of a file: CSV with a header, or JSON with a list of objects. Errors name the line and the field."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+from flowlane.core.flowkey import ICMP, ICMPV6, LAYER2
+from flowlane.core.match_text import DSCP_NAMES, PROTOCOL_NUMBERS
+from flowlane.core.vms import read_mac
+from flowlane.errors import RequestError, UnitError
+from flowlane.simulation.flowspec import FlowSpec
+from flowlane.units import parse_rate
+
+MOST_FLOWS = 1_000_000
+"""A file with more flows than this is refused rather than read for ever."""
+
+FIELDS = (
+    "vm",
+    "protocol",
+    "src",
+    "dst",
+    "src_port",
+    "dst_port",
+    "rate",
+    "start",
+    "end",
+    "dscp",
+    "pcp",
+    "vlan",
+    "ethertype",
+)
+NEEDED = ("src", "dst", "rate")
+
+
+def read_flows(path: Path) -> list[FlowSpec]:
+    """Read a file of flows, by its ending: ``.json``, else CSV.
+
+    Raises:
+        RequestError: the file cannot be read, or a flow is wrong; the text names file, line and field.
+    """
+    try:
+        rows = list(_rows(path))
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+        raise RequestError(f"{path}: {error}") from None
+    return [_flow(path, place, row) for place, row in rows]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix == ".json":
+            found = json.load(file)
+            if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+                raise RequestError(f"{path}: a list of objects is wanted, one for each flow")
+            yield from enumerate(found[: MOST_FLOWS + 1], start=1)
+            return
+        reader = csv.DictReader(file, strict=True)
+        for row in reader:
+            if reader.line_num > MOST_FLOWS:
+                raise RequestError(f"{path}: more than {MOST_FLOWS} flows")
+            yield reader.line_num, row
+
+
+def _flow(path: Path, place: int, row: Mapping[str, object]) -> FlowSpec:
+    given = {key: value for key, value in row.items() if value not in {None, ""}}
+    unknown = [key for key in given if key not in FIELDS]
+    if unknown:
+        raise RequestError(
+            f"{path}, flow at {place}: {unknown[0]!r} is not a field; there are {', '.join(FIELDS)}"
+        )
+    for key in NEEDED:
+        if key not in given:
+            raise RequestError(f"{path}, flow at {place}: {key} is missing")
+    read: dict[str, object] = {}
+    for key, value in given.items():
+        try:
+            read[key] = _READERS[key](value)
+        except (ValueError, UnitError) as error:
+            raise RequestError(f"{path}, flow at {place}: {key}: {error}") from None
+    return _spec(path, place, read)
+
+
+def _number(lowest: int, highest: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        number = int(str(value), 0)
+        if not lowest <= number <= highest:
+            raise ValueError(f"{value!r} is not between {lowest} and {highest}")
+        return number
+
+    return read
+
+
+def _named(names: Mapping[str, int], highest: int) -> Callable[[object], int]:
+    number = _number(0, highest)
+    return lambda value: names[str(value).lower()] if str(value).lower() in names else number(value)
+
+
+def _seconds(value: object) -> float:
+    seconds = float(str(value))
+    if not seconds >= 0:
+        raise ValueError(f"{value!r} is not a number of seconds")
+    return seconds
+
+
+def _address(value: object) -> bytes:
+    mac = read_mac(str(value))
+    return mac.to_bytes(6) if mac is not None else ip_address(str(value)).packed
+
+
+def _rate(value: object) -> float:
+    return (
+        float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else float(parse_rate(value))
+    )
+
+
+_READERS: dict[str, Callable[[object], object]] = {
+    "vm": str,
+    "protocol": _named(PROTOCOL_NUMBERS, 255),
+    "src": _address,
+    "dst": _address,
+    "src_port": _number(0, 65535),
+    "dst_port": _number(0, 65535),
+    "rate": _rate,
+    "start": _seconds,
+    "end": _seconds,
+    "dscp": _named(DSCP_NAMES, 63),
+    "pcp": _number(0, 7),
+    "vlan": _number(0, 4095),
+    "ethertype": _number(0x600, 0xFFFF),
+}
+
+
+def _spec(path: Path, place: int, read: Mapping[str, object]) -> FlowSpec:
+    source, target = read["src"], read["dst"]
+    assert isinstance(source, bytes) and isinstance(target, bytes)
+    kind = {4: 4, 16: 6, 6: LAYER2}[len(source)]
+    if len(source) != len(target):
+        raise RequestError(f"{path}, flow at {place}: src and dst are not of one kind")
+    protocol = read.get("protocol", 0 if kind == LAYER2 else 6)
+    fields = {
+        "protocol": protocol,
+        "src_port": read.get("ethertype", 0x88B5) if kind == LAYER2 else read.get("src_port", 0),
+        "dst_port": read.get("dst_port", 0),
+        "vm": read.get("vm", f"vm-{source.hex()}"),
+        **{key: read[key] for key in ("start", "end", "dscp", "pcp", "vlan") if key in read},
+    }
+    if protocol in {ICMP, ICMPV6}:
+        fields["src_port"] = min(255, int(str(fields["src_port"])))
+    return FlowSpec(kind=kind, src=source, dst=target, rate=read["rate"], **fields)  # type: ignore[arg-type]

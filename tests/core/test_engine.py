@@ -1,0 +1,275 @@
+"""The engine as a whole: facts in, what a device then holds out."""
+
+from dataclasses import replace
+
+import pytest
+from fakes.scenario import DPID, UPLINK, Scenario, small_policy
+
+from flowlane.core import events as ev
+from flowlane.core.model import NO_QUEUE, Capabilities, Hint, HintSource, PortReport, QueueKind, Reason
+from flowlane.core.policy import LimitScope, Pins, TrafficClass, Trust, VmSelector
+
+
+def test_every_flow_has_a_queue_and_an_entry_that_says_so():
+    host = Scenario()
+    rows = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(25)]
+    assert len(host.pins) == len(set(rows)) == 200
+    assert all(host.pins[row].queue_id == host.queue_of(row) for row in rows)
+    used = {host.queue_of(row) for row in rows}
+    assert used == {0, 1, 2, 3}
+
+
+def test_a_heavy_flow_gets_a_queue_alone_and_gives_it_back():
+    host = Scenario()
+    small = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(5)]
+    heavy = host.flow(1, 9999)
+    host.send({heavy: 40_000_000, **dict.fromkeys(small, 100_000)}, 6)
+    assert host.class_of(heavy) == "heavy"
+    host.send({heavy: 40_000_000, **dict.fromkeys(small, 100_000)}, 20)
+    assert all(host.queue_of(row) != host.queue_of(heavy) for row in small)
+    assert host.device.flows.reason[heavy] == Reason.EXCLUSIVE
+    host.send({heavy: 1_000_000, **dict.fromkeys(small, 100_000)}, 12)
+    assert host.class_of(heavy) == "small"
+
+
+def test_a_load_that_crosses_the_threshold_every_second_does_not_flap():
+    host = Scenario()
+    row = host.flow(1, 1000)
+    moves = host.counts["PinFlow"]
+    for second in range(30):
+        host.send({row: 12_000_000 if second % 2 else 8_000_000}, 2)
+    assert host.counts["PinFlow"] - moves <= 2
+
+
+def test_a_limit_is_a_meter_that_is_written_once():
+    host = Scenario()
+    row = host.flow(1, 1000, dport=5000)
+    host.send({row: 1_900_000}, 30)
+    meter = host.pins[row].meter_id
+    assert host.meters[meter][0] == 2_000_000
+    assert host.meter_writes[meter] == 1
+    host.end(row)
+    assert not host.meters
+
+
+def test_flows_of_a_vm_share_a_meter_when_the_policy_says_so():
+    classes = small_policy().classes
+    shared = (*classes[:2], replace(classes[2], limit_scope=LimitScope.VM))
+    host = Scenario(small_policy(classes=shared))
+    first, second, other = host.flow(1, 1000, 5000), host.flow(1, 1001, 5000), host.flow(2, 1000, 5000)
+    assert host.pins[first].meter_id == host.pins[second].meter_id != host.pins[other].meter_id
+    host.end(first)
+    assert len(host.meters) == 2
+
+
+def test_a_device_without_meters_is_told_apart():
+    host = Scenario(caps=Capabilities(select_groups=True))
+    row = host.flow(1, 1000, dport=5000)
+    assert host.pins[row].meter_id == 0
+    assert any("limit" in left.what for left in host.device.left_out)
+
+
+def test_queues_that_go_are_vacated_at_once_and_used_again_when_they_are_back():
+    host = Scenario()
+    rows = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(10)]
+    host.describe(2)
+    assert {host.pins[row].queue_id for row in rows} <= {0, 1}
+    host.do(ev.QueuesReported(DPID, {UPLINK: (0, 1)}))
+    host.do(ev.QueuesReported(DPID, {UPLINK: (0, 1, 2, 3)}))
+    host.describe(4)
+    host.send(dict.fromkeys(rows, 1_000_000), 40)
+    assert {host.queue_of(row) for row in rows} == {0, 1, 2, 3}
+
+
+def test_a_port_that_loses_all_queues_serves_its_flows_without_one_and_back():
+    host = Scenario()
+    rows = [host.flow(1, 1000 + n) for n in range(10)]
+    host.do(ev.QueuesReported(DPID, {}))
+    assert {host.pins[row].queue_id for row in rows} == {NO_QUEUE}
+    assert {host.device.flows.reason[row] for row in rows} == {Reason.NO_QUEUES}
+    host.do(ev.QueuesReported(DPID, {UPLINK: (0, 1)}))
+    assert {host.pins[row].queue_id for row in rows} == {0, 1}
+
+
+def test_ended_flows_leave_nothing_behind():
+    host = Scenario()
+    rows = [host.flow(vm, 1000 + n, 5000 if n == 3 else 80) for vm in range(1, 9) for n in range(5)]
+    for row in rows:
+        host.end(row)
+    assert len(host.device.flows) == host.device.pinned == len(host.meters) == 0
+    allocation = host.device.ports[UPLINK].allocation
+    assert allocation.load == allocation.count == 0
+
+
+def test_a_flow_whose_end_was_never_told_is_swept_out():
+    host = Scenario()
+    host.flow(1, 1000)
+    host.tick(40)
+    assert not host.device.flows.rows
+    assert not host.pins
+
+
+def test_a_vm_that_goes_takes_its_flows_with_it():
+    host = Scenario()
+    host.flow(1, 1000)
+    kept = host.flow(2, 1000)
+    host.do(ev.PortRemoved(DPID, 1))
+    assert list(host.pins) == [kept]
+    assert "vm1" not in {vm.id for vm in host.engine.vms.values()}
+    host.do(ev.PortChanged(DPID, PortReport(1, "pf0vf1")))
+    assert "vm1" in {vm.id for vm in host.engine.vms.values()}
+
+
+def test_a_vm_that_moves_to_another_port_is_one_vm():
+    host = Scenario()
+    number = next(vm.number for vm in host.engine.vms.values() if vm.id == "vm1")
+    host.describe(4, ids={1: {}, 8: {"iface-id": "vm1"}})
+    assert host.engine.vms[number].port_no == 8
+    assert len({vm.port_no for vm in host.engine.vms.values()}) == len(host.engine.vms)
+
+
+def test_a_hint_counts_only_from_a_vm_whose_hints_are_believed():
+    trust = Trust(VmSelector(names=("vm1",)), frozenset((HintSource.REST,)), frozenset((2,)))
+    host = Scenario(small_policy(trust=(trust,)))
+    believed, doubted = host.flow(1, 1000), host.flow(2, 1000)
+    for vm in ("vm1", "vm2"):
+        host.do(ev.HintGiven(Hint(f"h-{vm}", vm, "limited", {}, HintSource.REST, expires=host.now + 5)))
+    assert (host.class_of(believed), host.class_of(doubted)) == ("limited", "small")
+    host.send({believed: 1000, doubted: 1000}, 6)
+    assert host.class_of(believed) == "small"
+    assert not host.meters
+
+
+def test_the_policy_replaced_twice_is_the_same_as_once():
+    host = Scenario()
+    rows = [host.flow(vm, 1000 + n, 5000 if n == 3 else 80) for vm in range(1, 9) for n in range(5)]
+    host.tick()
+    before = dict(host.counts)
+    host.do(ev.PolicyReplaced(small_policy()))
+    for kind in ("PinFlow", "UnpinFlow", "SetMeter", "Program"):
+        assert host.counts[kind] == before.get(kind, 0)
+    changed = (*small_policy().classes[:2], TrafficClass("limited", 2, rate_limit=3_000_000))
+    host.do(ev.PolicyReplaced(small_policy(classes=changed)))
+    assert {rate for rate, _ in host.meters.values()} == {3_000_000}
+    once = {row: host.pins[row] for row in rows}
+    host.do(ev.PolicyReplaced(small_policy(classes=changed)))
+    assert {row: host.pins[row] for row in rows} == once
+
+
+def test_after_a_restart_the_devices_own_tables_give_the_assignments_back():
+    host = Scenario()
+    rows = [host.flow(vm, 1000 + n, 5000 if n == 3 else 80) for vm in range(1, 9) for n in range(5)]
+    found = tuple(
+        ev.FoundPin(
+            p.row,
+            p.generation,
+            bytes(4) + p.key[4:],
+            p.in_port,
+            p.egress_port,
+            p.queue_id,
+            p.meter_id,
+            5,
+            500,
+        )
+        for p in host.pins.values()
+    )
+    other = Scenario.__new__(Scenario)
+    other.__init__(queues=4)
+    other.meters = dict(host.meters)
+    other.pins = dict(host.pins)
+    before = dict(other.counts)
+    other.connect(4, pins=found)
+    assert len(other.device.flows) == len(rows)
+    assert {row: other.queue_of(row) for row in rows} == {row: host.queue_of(row) for row in rows}
+    for kind in ("PinFlow", "UnpinFlow", "SetMeter", "ClearMeter"):
+        assert other.counts[kind] == before.get(kind, 0)
+
+
+def test_a_reconnected_device_tells_which_flows_have_ended():
+    host = Scenario()
+    lives, ended = host.flow(1, 1000), host.flow(1, 1001)
+    pin = host.pins[lives]
+    found = ev.FoundPin(
+        pin.row, pin.generation, pin.key, pin.in_port, pin.egress_port, pin.queue_id, 0, 5, 500
+    )
+    host.do(ev.DeviceDown(DPID))
+    host.connect(4, pins=(found,))
+    assert list(host.device.flows) == [lives]
+    assert ended not in host.device.flows
+
+
+def test_a_refused_entry_leaves_the_flow_on_the_standing_rules_and_does_not_loop():
+    host = Scenario()
+    row = host.flow(1, 1000)
+    host.do(ev.RuleRefused(DPID, "pin", row, host.device.flows.generation[row], "OFPFMFC_TABLE_FULL"))
+    sent = host.counts["PinFlow"]
+    for _ in range(20):
+        host.tick()
+        host.flow(1, 1000)
+    assert host.counts["PinFlow"] == sent
+    assert host.device.refusals == {"pin": 1}
+
+
+def test_the_pin_budget_is_held():
+    host = Scenario(small_policy(pins=Pins(budget=10)))
+    for n in range(50):
+        host.flow(1, 1000 + n)
+    assert len(host.pins) == host.device.pinned == 10
+    assert len(host.device.flows) == 50
+
+
+def test_only_worthy_flows_are_pinned_when_the_policy_says_so():
+    host = Scenario(small_policy(pins=Pins(which="worthy")))
+    for n in range(50):
+        host.flow(1, 1000 + n)
+    limited = host.flow(1, 3000, dport=5000)
+    assert list(host.pins) == [limited]
+
+
+def test_software_queues_take_what_their_class_sends_there():
+    host = Scenario()
+    host.describe(2, software=2)
+    assert {q.kind for q in host.device.ports[UPLINK].queues.values()} == {
+        QueueKind.PHYSICAL,
+        QueueKind.SOFTWARE,
+    }
+
+
+def test_the_same_facts_in_give_the_same_effects_out():
+    def run():
+        host = Scenario()
+        rows = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(8)]
+        host.send({row: 1_000_000 * (row % 7) for row in rows}, 20)
+        return {row: host.queue_of(row) for row in rows}, dict(host.counts)
+
+    assert run() == run()
+
+
+def test_packets_that_a_vm_may_not_send_teach_nothing():
+    host = Scenario()
+    host.describe(4, ids={1: {"iface-id": "vm1", "attached-mac": "02:00:00:00:00:aa"}})
+    host.do(ev.FlowSeen(DPID, 1, host.frame(1, 1000), UPLINK))
+    assert not host.device.flows.rows
+    assert 0x020000000001 not in host.device.hosts
+
+
+@pytest.mark.parametrize("frame", [b"", bytes(5), bytes(14), bytes(60), b"\xff" * 60])
+def test_garbage_is_survived(frame):
+    host = Scenario()
+    host.do(ev.FlowSeen(DPID, 1, frame, UPLINK))
+    host.do(ev.FlowSeen(77, 1, frame, UPLINK))
+    host.do(ev.FlowSeen(DPID, 4711, frame, None))
+
+
+def test_events_about_unknown_devices_and_rows_change_nothing():
+    host = Scenario()
+    for event in (
+        ev.DeviceDown(9),
+        ev.PortRemoved(9, 1),
+        ev.QueuesReported(9, {}),
+        ev.FlowCounters(DPID, ((77, 0, 1, 1, 0.0),)),
+        ev.FlowEnded(DPID, 77, 3, 1, 1, idle=True),
+        ev.RuleRefused(DPID, "pin", 77, 0, "x"),
+        ev.HintWithdrawn("nobody"),
+    ):
+        assert not [effect for effect in host.do(event) if type(effect).__name__ not in {"Report"}]
