@@ -14,7 +14,8 @@ from struct import Struct
 from typing import NamedTuple
 
 from flowlane.errors import ProtocolError
-from flowlane.southbound.openflow.layouts import EXPERIMENTER, HELLO, MESSAGES
+from flowlane.southbound.openflow.action_layouts import EXPERIMENTER
+from flowlane.southbound.openflow.layouts import HELLO, MESSAGES
 
 HEADER = Struct("!BBHI")
 """Version, type, length, transaction id (7.1)."""

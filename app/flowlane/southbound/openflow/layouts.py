@@ -1,17 +1,15 @@
 """How the messages of a switch must lie in OpenFlow 1.3, 1.4 and 1.5, as far as lengths steer a parser.
 
 Sizes are those of the structures in the OpenFlow Switch Specification 1.3.5, 1.4.1 and 1.5.1, section 7.
-Known actions and instructions have one size each: os-ken steps over them by that size whatever the wire
-says, so another length would make it read the inside of one as the beginning of the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from struct import Struct
 from types import MappingProxyType
 
 from flowlane.errors import ProtocolError
+from flowlane.southbound.openflow.action_layouts import ACTIONS, EXPERIMENTER, INSTRUCTIONS
 from flowlane.southbound.openflow.shapes import (
     Shape,
     after,
@@ -22,71 +20,6 @@ from flowlane.southbound.openflow.shapes import (
     exactly,
     fields_then,
     records,
-)
-
-EXPERIMENTER = 0xFFFF
-NICIRA = 0x00002320
-MAX_NESTING = 16
-"""Actions inside actions (Nicira's ct) this deep; Open vSwitch itself stops at 64 for all of a packet."""
-
-_NX_CT, _NX_CONTROLLER2 = 35, 37
-_NX_HEAD = Struct("!IH").unpack_from
-
-
-def _nicira_action(depth: int) -> Shape:
-    """Nicira's actions that hold lists: ct (actions, from byte 24) and controller (properties, from 16)."""
-    properties = after(16, elements("property of a Nicira controller action", 4, pad=8))
-
-    def check(data: bytes, start: int, end: int) -> None:
-        if end - start < 16:
-            raise ProtocolError(f"experimenter action of length {end - start}, must be at least 16")
-        vendor, subtype = _NX_HEAD(data, start + 4)
-        if vendor != NICIRA:
-            return
-        if subtype == _NX_CONTROLLER2:
-            properties(data, start, end)
-        elif subtype == _NX_CT:
-            if depth >= MAX_NESTING:
-                raise ProtocolError(f"actions nested more than {MAX_NESTING} deep")
-            after(24, actions(depth + 1))(data, start, end)
-
-    return check
-
-
-def _experimenter_action(depth: int) -> Shape:
-    nicira = _nicira_action(depth)
-
-    def check(data: bytes, start: int, end: int) -> None:
-        if end - start > 8:
-            nicira(data, start, end)
-
-    return check
-
-
-def actions(depth: int = 0) -> Shape:
-    """A list of actions, ``depth`` lists deep."""
-    sized = {
-        kind: exactly("action", 8) for kind in (11, 12, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27, 29)
-    }
-    inside = by_type({0: exactly("output action", 16), EXPERIMENTER: _experimenter_action(depth), **sized})
-    return elements("action", 8, inside=inside)
-
-
-ACTIONS = actions()
-INSTRUCTIONS = elements(
-    "instruction",
-    8,
-    inside=by_type(
-        {
-            1: exactly("goto-table instruction", 8),
-            2: exactly("write-metadata instruction", 24),
-            3: after(8, ACTIONS),
-            4: after(8, ACTIONS),
-            5: after(8, ACTIONS),
-            6: exactly("meter instruction", 8),
-            7: after(8, fields_then("thresholds of a stat-trigger instruction", anything)),
-        }
-    ),
 )
 
 
@@ -234,7 +167,8 @@ MULTIPART: Mapping[int, Mapping[int, Shape]] = MappingProxyType(
             1: _FLOW_DESC_15,
             2: fields_then("aggregate stats", anything),
             7: elements("group-desc entry", 16, length_at=0, inside=_group_desc_15),
-            11: exactly("meter-features body", 24),
+            # Open vSwitch up to 3.1 sends 1.3's structure in 1.5 too.
+            11: exactly("meter-features body", 24, 16),
             17: _FLOW_STATS_15,
             18: _described("controller-status entry", 16),
             19: after(8, _properties("bundle-features body")),

@@ -22,6 +22,7 @@ from os_ken.ofproto import ofproto_parser
 from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
 from flowlane.southbound.openflow.guard import check, read_header
+from flowlane.southbound.openflow.repairs import repair
 
 if TYPE_CHECKING:
     import socket
@@ -81,7 +82,8 @@ class Listener:
 
 
 def install() -> None:
-    """Put the listener and the guard in the places where os-ken looks for its own."""
+    """Put the listener, the guard and the repaired parsers in the places where os-ken looks for its own."""
+    repair()
     ofp_handler.OpenFlowController = Listener
     ofproto_parser.msg = read
 

@@ -87,12 +87,13 @@ def by_type(shapes: Mapping[int, Shape], other: Shape = anything) -> Shape:
     return check
 
 
-def exactly(name: str, size: int) -> Shape:
-    """Accept a structure of one size only: a parser that knows its type steps by that size."""
+def exactly(name: str, *sizes: int) -> Shape:
+    """Accept a structure of certain sizes only: a parser that knows its type steps by such a size."""
+    told = " or ".join(map(str, sizes))
 
     def check(_data: bytes, start: int, end: int) -> None:
-        if end - start != size:
-            raise ProtocolError(f"{name} of length {end - start}, must be {size}")
+        if end - start not in sizes:
+            raise ProtocolError(f"{name} of length {end - start}, must be {told}")
 
     return check
 

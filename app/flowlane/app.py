@@ -1,0 +1,120 @@
+"""Flowlane as an os-ken app: the brain of the virtual switches that connect.
+
+Handlers of one line, all of them guarded. They run in the app's own green thread, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from os_ken.base.app_manager import OSKenApp
+from os_ken.controller import ofp_event
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from os_ken.ofproto import ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
+
+from flowlane import hub, options
+from flowlane.composition import Composition
+
+Handler = Callable[[Any, Any], None]
+
+REPLIES = [
+    ofp_event.EventOFPDescStatsReply,
+    ofp_event.EventOFPFlowDescStatsReply,
+    ofp_event.EventOFPFlowStatsReply,
+    ofp_event.EventOFPGroupDescStatsReply,
+    ofp_event.EventOFPGroupFeaturesStatsReply,
+    ofp_event.EventOFPMeterConfigStatsReply,
+    ofp_event.EventOFPMeterDescStatsReply,
+    ofp_event.EventOFPMeterFeaturesStatsReply,
+    ofp_event.EventOFPMeterStatsReply,
+    ofp_event.EventOFPPortDescStatsReply,
+    ofp_event.EventOFPQueueDescStatsReply,
+    ofp_event.EventOFPQueueGetConfigReply,
+    ofp_event.EventOFPQueueStatsReply,
+    ofp_event.EventOFPTableFeaturesStatsReply,
+]
+
+
+def on(events: Any, *states: str) -> Callable[[Handler], Handler]:
+    """Make a method the handler of os-ken events while a connection is in one of the states, and guard it.
+
+    An exception costs the connection that the event came by, and nobody else anything: os-ken's event loop
+    would log it and leave the device and us at odds about what was done.
+    """
+
+    def mark(handler: Handler) -> Handler:
+        @wraps(handler)
+        def guarded(app: Any, event: Any) -> None:
+            try:
+                handler(app, event)
+            except Exception:
+                app.composition.fault(type(event).__name__)
+                datapath = event.datapath if hasattr(event, "datapath") else event.msg.datapath
+                hub.spawn(datapath.close)
+
+        marked: Handler = set_ev_cls(events, list(states))(guarded)
+        return marked
+
+    return mark
+
+
+class Flowlane(OSKenApp):  # type: ignore[misc]
+    """The os-ken app."""
+
+    OFP_VERSIONS = (ofproto_v1_3.OFP_VERSION, ofproto_v1_4.OFP_VERSION, ofproto_v1_5.OFP_VERSION)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.composition = Composition(options.settings())
+
+    def start(self) -> None:
+        """Start; os-ken calls this when all apps were made."""
+        super().start()
+        self.composition.start()
+
+    def close(self) -> None:
+        """Stop; os-ken calls this when it has ended the app's event loop."""
+        self.composition.stop()
+
+    @on(ofp_event.EventOFPStateChange, MAIN_DISPATCHER, DEAD_DISPATCHER)
+    def on_state_change(self, event: Any) -> None:
+        """A connection is ready, or has ended."""
+        sessions = self.composition.sessions
+        (sessions.connected if event.state == MAIN_DISPATCHER else sessions.disconnected)(event.datapath)
+
+    @on(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
+    def on_packet_in(self, event: Any) -> None:
+        """A packet was copied to the controller."""
+        self.composition.sessions.packet_in(event.msg)
+
+    @on(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)
+    def on_flow_removed(self, event: Any) -> None:
+        """An entry has left its table."""
+        self.composition.sessions.flow_removed(event.msg)
+
+    @on(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
+    def on_port_status(self, event: Any) -> None:
+        """A port was added, changed or taken away."""
+        self.composition.sessions.port_status(event.msg)
+
+    @on(REPLIES, MAIN_DISPATCHER)
+    def on_reply(self, event: Any) -> None:
+        """An answer to a question."""
+        self.composition.sessions.reply(event.msg)
+
+    @on(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
+    def on_barrier_reply(self, event: Any) -> None:
+        """All before a barrier was carried out."""
+        self.composition.sessions.barrier_reply(event.msg)
+
+    @on(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)
+    def on_error(self, event: Any) -> None:
+        """Something was refused."""
+        self.composition.sessions.error(event.msg)
+
+    @on([ofp_event.EventOFPEchoReply, ofp_event.EventOFPEchoRequest], MAIN_DISPATCHER)
+    def on_echo(self, event: Any) -> None:
+        """The device is alive."""
+        self.composition.sessions.alive(event.msg)

@@ -1,0 +1,174 @@
+"""The composition root: the engine between devices, database and people, all on one thread.
+
+Every fact goes through :meth:`Composition.submit`, which carries the engine's effects out before it returns and
+never waits; so nobody sees a state between two facts, and no locks are needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flowlane import hub, policy
+from flowlane.core.effects import Report
+from flowlane.core.engine import Engine
+from flowlane.core.events import Tick
+from flowlane.core.match_text import MatchError, read_match
+from flowlane.errors import ConfigError, PolicyError, Problem
+from flowlane.northbound import server
+from flowlane.northbound.controller import Check, Clock
+from flowlane.northbound.feed import Feed
+from flowlane.northbound.rest import make_app
+from flowlane.southbound.openflow.sessions import Sessions
+from flowlane.southbound.ovsdb.watcher import Watcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flowlane.core.events import Event
+    from flowlane.core.policy import Policy
+    from flowlane.core.state import State
+    from flowlane.options import Settings
+
+_LOG = logging.getLogger(__name__)
+TICK = 1.0
+"""Seconds between two ticks of the engine."""
+
+_LOUD = frozenset(("device", "policy", "error"))
+"""Kinds of reports that go to the log; the others are too many, and are in ``GET /v1/events``."""
+
+
+class Composition:
+    """The running controller; what REST needs of it is :class:`flowlane.northbound.controller.Controller`.
+
+    Raises:
+        ConfigError: the policy's file cannot be read, or the OVSDB remote is none.
+        PolicyError: the policy is refused.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.started = time.time()
+        self.feed = Feed()
+        self.faults = 0
+        """Exceptions caught in handlers: each is a mistake in Flowlane, and has its traceback in the log."""
+        self._settings = settings
+        self._clock = clock
+        self._engine = Engine(read_policy(settings.policy))
+        self.sessions = Sessions(self.submit, clock)
+        self._watcher = None if settings.ovsdb is None else Watcher(settings.ovsdb, self.submit)
+        self._server: server.Server | None = None
+        self._ticker: hub.Task | None = None
+
+    def start(self) -> None:
+        """Serve REST, watch the database, let time pass.
+
+        Raises:
+            ConfigError: the REST address cannot be listened on.
+        """
+        host, port = self._settings.wsapi_host, self._settings.wsapi_port
+        try:
+            self._server = server.start(make_app(self), self.feed, host, port)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"cannot listen for REST on {host} port {port}: {reason}") from error
+        _LOG.info("REST on http://%s:%d/v1/status", *self._server.address)
+        if self._watcher is not None:
+            self._watcher.start()
+        self._ticker = hub.spawn(self._tick)
+
+    def stop(self) -> None:
+        """End everything that :meth:`start` began; what stands in the devices stays."""
+        if self._ticker is not None:
+            self._ticker.kill()
+        if self._watcher is not None:
+            self._watcher.stop()
+        for session in self.sessions:
+            session.stop()
+        if self._server is not None:
+            server.stop(self._server)
+
+    def _tick(self) -> None:
+        while True:
+            hub.sleep(TICK)
+            try:
+                self.sessions.tick()
+                self.submit(Tick())
+            except Exception:
+                self.fault("a tick")
+
+    def fault(self, what: str) -> None:
+        """Count and log the exception that is being handled."""
+        self.faults += 1
+        _LOG.exception("%s was not handled", what)
+
+    # ---- what REST needs
+
+    @property
+    def state(self) -> State:
+        """The engine's state, to be read only."""
+        return self._engine.state
+
+    def clock(self) -> Clock:
+        """The engine's clock and the wall clock, read together."""
+        return Clock(self._clock(), time.time())
+
+    def checks(self) -> Sequence[Check]:
+        """What readiness depends on."""
+        return (Check("policy"), Check("rest"), *self._database_check())
+
+    def _database_check(self) -> Sequence[Check]:
+        if self._watcher is None:
+            return ()
+        status = self._watcher.status()
+        well = status.state == "synchronized"
+        return (Check("ovsdb", "" if well else status.problem or f"{status.remote}: {status.state}"),)
+
+    def submit(self, event: Event) -> None:
+        """Give the engine an event and carry out its effects before returning."""
+        for effect in self._engine.step(event, self._clock()):
+            if isinstance(effect, Report):
+                self._publish(effect)
+            else:
+                self.sessions.execute(effect)
+
+    def _publish(self, report: Report) -> None:
+        self.feed.publish(report, time.time())
+        if report.kind in _LOUD:
+            _LOG.log(logging.WARNING if report.kind == "error" else logging.INFO, "%s", report.text)
+
+    def compile_policy(self, text: str) -> Policy:
+        """Read a policy document; change nothing.
+
+        Raises:
+            PolicyError: the document is refused.
+        """
+        return policy.load(text)
+
+    def compile_match(self, match: Mapping[str, object]) -> Mapping[str, object]:
+        """Check the match of a VM's suggestion.
+
+        Raises:
+            PolicyError: a key or a value is wrong.
+        """
+        try:
+            read_match(match)
+        except MatchError as error:
+            raise PolicyError([Problem(1, 1, "match", str(error), error.remedy)], "hint") from error
+        return match
+
+
+def read_policy(path: Path | None) -> Policy:
+    """Read the operator's policy; without a file the built-in one.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        PolicyError: the policy is refused.
+    """
+    if path is None:
+        return policy.default()
+    try:
+        return policy.load_file(path)
+    except OSError as error:
+        raise ConfigError(f"cannot read --policy {path}: {error.strerror or error}") from error

@@ -1,0 +1,138 @@
+"""What is asked of a device when it connects, and what its answers make of it. No connection here.
+
+A device may refuse any of the questions, or never answer: that is information (it has no meters, say), and no
+reason to do without it. What it can do is found by asking and by trying, never by its version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from flowlane.core.events import DeviceUp
+from flowlane.core.model import Capabilities
+from flowlane.southbound.openflow import decode, encode, readback
+from flowlane.southbound.openflow.entries import (
+    CONTROLLER_METER,
+    Change,
+    Meter,
+    MeterEntry,
+    Op,
+    Standing,
+    UseGroup,
+)
+from flowlane.southbound.openflow.inquiries import Answer
+from flowlane.southbound.openflow.rules import controller_meter, port_mask_probe
+
+QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
+    "ports": encode.ports_request,
+    "queues": encode.queues_request,
+    "meter features": encode.meter_features_request,
+    "group features": encode.group_features_request,
+    "table features": encode.table_features_request,
+    "description": encode.description_request,
+    "flows": encode.flows_request,
+    "groups": encode.groups_request,
+    "meters": encode.meters_request,
+}
+"""Name of a question -> the message that asks it."""
+
+PROBE_COPY_RATE = 1000
+"""Packets/s of the meter that is tried; the policy's default, so that it mostly stays as it is."""
+
+METER_PROBE = Change(Op.ADD, controller_meter(PROBE_COPY_RATE))
+MASK_PROBE = Change(Op.ADD, port_mask_probe())
+PROBES = (METER_PROBE, MASK_PROBE)
+"""What is tried on the device, with a barrier behind: no error means that it can."""
+
+_EXISTS = "OFPMMFC_METER_EXISTS"
+
+
+class Greeting(NamedTuple):
+    """A device as it introduced itself.
+
+    ``present`` are our entries that stand there from before, ``pin_meters`` the meters that pins use,
+    ``others`` the numbers of groups and meters that are there but not known to be ours: they are left alone,
+    and changed in place when we need one of those numbers ourselves.
+    """
+
+    up: DeviceUp
+    present: Standing
+    pin_meters: Mapping[int, MeterEntry]
+    refused: Mapping[str, str]
+
+
+def greet(
+    dpid: int, version: int, peer: str, answers: Mapping[str, Answer], refused_probes: Mapping[Change, str]
+) -> Greeting:
+    """Make of all answers what the engine needs to know of a device, and what stands there of ours.
+
+    Args:
+        version: the OpenFlow version on the wire.
+        refused_probes: those of :data:`PROBES` that the device refused, and why.
+    """
+    parts = {name: answers.get(name, Answer()).parts for name in QUESTIONS}
+    up = DeviceUp(
+        dpid,
+        capabilities(version, parts, refused_probes),
+        decode.ports(parts["ports"]),
+        decode.queues(parts["queues"]),
+        readback.found_pins(parts["flows"]),
+        peer,
+    )
+    present, pin_meters = _ours(parts)
+    if METER_PROBE not in refused_probes:
+        kept = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)
+        present = Standing(present.flows, present.groups, (*kept, controller_meter(PROBE_COPY_RATE)))
+    refused = {name: answer.refused for name, answer in answers.items() if answer.refused}
+    return Greeting(up, present, pin_meters, refused)
+
+
+def capabilities(
+    version: int, parts: Mapping[str, tuple[Any, ...]], refused_probes: Mapping[Change, str]
+) -> Capabilities:
+    """What the device can do, by its answers and by what it did not refuse."""
+    meters = decode.meter_abilities(parts["meter features"])
+    groups = decode.group_abilities(parts["group features"])
+    sizes = decode.table_sizes(parts["table features"])
+    return Capabilities(
+        version=version,
+        max_meters=meters.max_meters,
+        meter_bands=meters.meter_bands,
+        meter_burst=meters.meter_burst,
+        meter_kbps=meters.meter_kbps,
+        select_groups=groups.select_groups,
+        max_groups=groups.max_groups,
+        tables=len(sizes) or 254,
+        controller_meter=refused_probes.get(METER_PROBE, _EXISTS) == _EXISTS,
+        port_masks=MASK_PROBE not in refused_probes,
+        description=_description(parts["description"]),
+        table_sizes=sizes,
+    )
+
+
+def _description(parts: tuple[Any, ...]) -> str:
+    """Maker, hardware and software of a device in one line; at most 256 bytes each on the wire (7.3.5.1)."""
+    for body in (getattr(part, "body", None) for part in parts):
+        words = (getattr(body, name, b"") for name in ("mfr_desc", "hw_desc", "sw_desc"))
+        texts = (word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in words)
+        return ", ".join(text for text in texts if text and text != "None")
+    return ""
+
+
+def _ours(parts: Mapping[str, tuple[Any, ...]]) -> tuple[Standing, dict[int, MeterEntry]]:
+    """What stands there of ours. Groups and meters carry no owner: ours are those that our entries use."""
+    found = readback.standing(parts["flows"], parts["groups"], parts["meters"])
+    steps = {step for flow in found.flows for step in flow.steps}
+    present = Standing(
+        found.flows,
+        tuple(group for group in found.groups if UseGroup(group.group_id) in steps),
+        tuple(
+            meter
+            for meter in found.meters
+            if Meter(meter.meter_id) in steps or meter.meter_id == CONTROLLER_METER
+        ),
+    )
+    standing = {meter.meter_id for meter in found.meters}
+    there = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
+    return present, {number: meter for number, meter in there.items() if number not in standing}
