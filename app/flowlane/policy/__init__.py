@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path as FilePath
+from typing import BinaryIO
 
 from flowlane.core.policy import Policy
 from flowlane.errors import PolicyError, Problem
@@ -20,7 +21,7 @@ from flowlane.policy.settings import build_balance, build_copy_rate, build_pins
 from flowlane.policy.structure import check_structure
 from flowlane.policy.trust import build_shares, build_trust
 
-__all__ = ["default", "default_text", "load", "load_file"]
+__all__ = ["default", "default_text", "load", "load_file", "load_stream"]
 
 
 def load(text: str, source: str = "policy") -> Policy:
@@ -48,17 +49,25 @@ def load_file(path: str | FilePath) -> Policy:
         OSError: the file cannot be read.
     """
     with FilePath(path).open("rb") as file:
-        raw = file.read(documents.MAX_BYTES + 1)
+        return load_stream(file, str(path))
+
+
+def load_stream(file: BinaryIO, source: str) -> Policy:
+    """Read a policy from an open binary file; no more than the largest policy is read of it.
+
+    Raises:
+        PolicyError: see :func:`load`; also when the bytes are not UTF-8.
+    """
+    raw = file.read(documents.MAX_BYTES + 1)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if len(raw) <= documents.MAX_BYTES:
-            line = raw.count(b"\n", 0, error.start) + 1
-            raise PolicyError(
-                [Problem(line, 1, "", "not UTF-8", "is this a binary file?")], str(path)
-            ) from None
-        text = raw.decode("utf-8", "replace")
-    return load(text, str(path))
+        if len(raw) > documents.MAX_BYTES:
+            return load(raw.decode("utf-8", "replace"), source)
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = Problem(line, 1, "", "not UTF-8", "save it as UTF-8; is this a binary file?")
+        raise PolicyError([problem], source) from None
+    return load(text, source)
 
 
 def default_text() -> str:

@@ -102,8 +102,10 @@ def _missing_key(error: ValidationError) -> Wording:
 
 
 def _wrong_type(error: ValidationError) -> Wording:
-    got = "nothing" if _got(error) is None else shown(_got(error))
-    yield f"{got} is not {_expected(error)}", _example(error), None
+    if _got(error) is None:
+        yield "there is no value", f"write {_expected(error)}, or remove the key", None
+    else:
+        yield f"{shown(_got(error))} is not {_expected(error)}", _example(error), None
 
 
 def _not_listed(error: ValidationError) -> Wording:

@@ -1,0 +1,179 @@
+"""``flowlane check POLICY``: what is wrong with a policy, and what a device would get of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from flowlane import policy as policies
+from flowlane.core.device_rules import DeviceView, LeftOut, derive, rules_for
+from flowlane.core.policy import Policy
+from flowlane.errors import ConfigError, FlowlaneError, PolicyError
+from flowlane.policy.described import devices_of, read_devices
+from flowlane.policy.notes import notes
+
+EPILOG = """\
+Exit status: 0 the policy is good, 1 it is refused, 2 a file or the controller cannot be read.
+Devices are described in JSON or YAML, such as
+  [{"name": "br-nic", "role": "nic", "queues": {"physical": 4}, "capabilities": {"max_meters": 100}}]
+or as a running controller lists them (GET /v1/devices).
+"""
+
+TIMEOUT = 10.0
+"""Seconds to wait for the controller."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("policy", metavar="POLICY", help="policy file; - reads standard input")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--devices", metavar="FILE", help="describe devices: show what each would get")
+    source.add_argument(
+        "--url", help="take the devices from a running controller, such as http://127.0.0.1:8080"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the command; return its exit status."""
+    try:
+        devices = _devices(args)
+        policy = _load(args.policy)
+    except PolicyError as error:
+        _print_problems(error, args.json)
+        return 1
+    except (OSError, FlowlaneError) as error:
+        print(f"flowlane check: {error}", file=sys.stderr)
+        return 2
+    outcome = _outcome(policy, args.policy, devices)
+    print(json.dumps(outcome, indent=2) if args.json else _text(outcome))
+    return 0
+
+
+def _load(name: str) -> Policy:
+    return (
+        policies.load_stream(sys.stdin.buffer, "standard input") if name == "-" else policies.load_file(name)
+    )
+
+
+def _devices(args: argparse.Namespace) -> tuple[DeviceView, ...]:
+    if args.devices:
+        try:
+            text = Path(args.devices).read_text("utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError(f"{args.devices}: not UTF-8") from None
+        return read_devices(text, args.devices)
+    return _ask(args.url) if args.url else ()
+
+
+def _ask(url: str) -> tuple[DeviceView, ...]:
+    """All devices of a controller, page by page."""
+    found: list[Any] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        try:
+            answer = requests.get(
+                f"{url.rstrip('/')}/v1/devices", params={"cursor": cursor} if cursor else {}, timeout=TIMEOUT
+            )
+            answer.raise_for_status()
+            page = answer.json()
+            found += page["items"]
+            cursor = page.get("next")
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{url} does not list devices: {error}") from None
+    return devices_of(found, url)
+
+
+def _print_problems(error: PolicyError, as_json: bool) -> None:
+    if as_json:
+        problems = [problem._asdict() for problem in error.problems]
+        print(json.dumps({"policy": error.source, "good": False, "problems": problems}, indent=2))
+    else:
+        print(error)
+        print(f"{error.source}: refused: {_several(len(error.problems), 'problem')}", file=sys.stderr)
+
+
+def _outcome(policy: Policy, source: str, devices: tuple[DeviceView, ...]) -> dict[str, Any]:
+    """What there is to say of a good policy, ready for JSON."""
+    return {
+        "policy": source,
+        "good": True,
+        "classes": [one.name for one in policy.classes],
+        "default": policy.classes[0].name,
+        "rules": len(policy.rules),
+        "rate_conditions": len(policy.gates),
+        "shares": len(policy.shares),
+        "trust": len(policy.trust),
+        "strategy": policy.balance.strategy,
+        "notes": [{"line": line, "text": text} for line, text in notes(policy)],
+        "devices": [_device_outcome(policy, device) for device in devices],
+    }
+
+
+def _device_outcome(policy: Policy, device: DeviceView) -> dict[str, Any]:
+    derived, left_out = derive(policy, device)
+    return {
+        "name": device.name,
+        "dpid": f"{device.dpid:016x}",
+        "role": device.role.value,
+        "physical_queues": device.physical_queues,
+        "software_queues": device.software_queues,
+        "gets": gets(policy, derived, device),
+        "classes": [one.name for one in derived.classes if _kept(one.index, policy, device)],
+        "rules": len(derived.rules),
+        "left_out": [_left_out(one) for one in left_out],
+    }
+
+
+def _kept(index: int, policy: Policy, device: DeviceView) -> bool:
+    entries = rules_for(policy, device.dpid, device.name, device.role)
+    return index == 0 or all(entry.only is None or index in entry.only for entry in entries)
+
+
+def gets(policy: Policy, derived: Policy, device: DeviceView) -> str:
+    """Tell in one word what a device gets [0061]: the ``same`` rules, ``altered`` ones, or a ``subset``."""
+    if derived is policy:
+        return "same"
+    entries = rules_for(policy, device.dpid, device.name, device.role)
+    return "subset" if any(entry.only is not None for entry in entries) else "altered"
+
+
+def _left_out(one: LeftOut) -> dict[str, str]:
+    return one._asdict()
+
+
+def _text(outcome: dict[str, Any]) -> str:
+    counts = (
+        _several(len(outcome["classes"]), "class", "classes"),
+        _several(outcome["rules"], "rule"),
+        _several(outcome["rate_conditions"], "rate condition"),
+        _several(outcome["shares"], "share"),
+        _several(outcome["trust"], "trust entry", "trust entries"),
+    )
+    lines = [
+        f"{outcome['policy']}: good: {', '.join(counts)}; strategy {outcome['strategy']}",
+        f"flows that no rule takes are of class {outcome['default']}",
+        *(f"{outcome['policy']}:{note['line']}: note: {note['text']}" for note in outcome["notes"]),
+    ]
+    for device in outcome["devices"]:
+        lines += _device_lines(device)
+    return "\n".join(lines)
+
+
+def _device_lines(device: dict[str, Any]) -> list[str]:
+    queues = f"{device['physical_queues']} physical and {device['software_queues']} software queues on a port"
+    head = f"device {device['name']} ({device['role']}, {queues}) gets the rules: {device['gets']}"
+    classes = f"  {_several(device['rules'], 'rule')}; classes {', '.join(device['classes'])}"
+    left_out = [f"  left out: {one['what']}: {one['why']} ({one['remedy']})" for one in device["left_out"]]
+    return [head, classes, *left_out]
+
+
+def _several(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
