@@ -14,7 +14,7 @@ from flowlane.southbound.ovsdb.plan import WantedQos, even_queues, plan_clear, p
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Server
+    from ovsdb_server import Server
 
     from flowlane.southbound.ovsdb.plan import RowChange
     from flowlane.southbound.ovsdb.rows import Snapshot

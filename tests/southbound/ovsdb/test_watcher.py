@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Server
+    from ovsdb_server import Server
 
     from flowlane.core.events import Event
 

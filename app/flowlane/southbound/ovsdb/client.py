@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from flowlane.southbound.ovsdb.rows import Snapshot
 
-DEFAULT_REMOTE = "unix:/var/run/openvswitch/db.sock"
 _TRIES = 5
 
 

@@ -87,6 +87,11 @@ def rate(config: Mapping[str, str], key: str) -> int | None:
     return (int(text) or None) if _NUMBER.match(text) else None
 
 
+def kind_of(external_ids: Mapping[str, str]) -> QueueKind | None:
+    """Read a queue's kind; None when it is not said, or not in our words."""
+    return _KINDS.get(external_ids.get(KIND, ""))
+
+
 def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> DeviceDescribed | None:
     if not _DPID.match(bridge.datapath_id):
         return None
@@ -169,4 +174,4 @@ def _kind(row: QueueRow, where: str, defects: list[Defect]) -> QueueKind | None:
     word = row.external_ids.get(KIND)
     if word is not None and word not in _KINDS:
         defects.append(Defect(where, f"external_ids:{KIND}={word} is neither physical nor software; ignored"))
-    return _KINDS.get(word or "")
+    return kind_of(row.external_ids)

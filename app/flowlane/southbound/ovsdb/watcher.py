@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import eventlet
-from ovs.stream import Stream
 from ovs.timeval import msec
 
-from flowlane.errors import ConfigError
 from flowlane.southbound.ovsdb.describe import Defect, describe, news
 from flowlane.southbound.ovsdb.greenpoll import GreenPoller
+from flowlane.southbound.ovsdb.remote import check_remote
 from flowlane.southbound.ovsdb.replica import Replica
 from flowlane.southbound.ovsdb.rows import dangling
 from flowlane.southbound.ovsdb.schema import WATCHED
@@ -50,27 +49,6 @@ class WatcherStatus:
     bridges: int
     age: float | None
     defects: tuple[Defect, ...]
-
-
-def check_remote(remote: str) -> str:
-    """Return the OVSDB remote if it is one: ``unix:FILE``, ``tcp:HOST:PORT``, ``ssl:HOST:PORT``.
-
-    Raises:
-        ConfigError: it is none of these (ovsdb(7), connection methods).
-    """
-    method, _, rest = remote.partition(":")
-    host, _, port = rest.rpartition(":")
-    tcp = bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
-    if rest and (method == "unix" or (method in ("tcp", "ssl") and tcp)):
-        return remote
-    raise ConfigError(f"ovsdb remote {remote!r} is none of unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT")
-
-
-def use_tls(private_key: str, certificate: str, ca_certificate: str) -> None:
-    """Set the files that ``ssl:`` remotes use; the OVS library keeps them for the whole process."""
-    Stream.ssl_set_private_key_file(private_key)
-    Stream.ssl_set_certificate_file(certificate)
-    Stream.ssl_set_ca_cert_file(ca_certificate)
 
 
 class Watcher:

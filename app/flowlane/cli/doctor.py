@@ -1,0 +1,83 @@
+"""``flowlane doctor``: is this host fit for Flowlane, and if not, what to do about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from flowlane.cli.qos import add_common, compare, truths_of
+from flowlane.cli.qos_view import finding_json, wide_console
+from flowlane.errors import FlowlaneError
+from flowlane.southbound.findings import Finding, Level
+from flowlane.southbound.nic import kernel_datapath
+from flowlane.southbound.ovsdb.checks import Host, check_database
+from flowlane.southbound.ovsdb.client import open_database
+from flowlane.southbound.ovsdb.inventory import ports_of
+from flowlane.southbound.ovsdb.ofctl import reported_queues
+from flowlane.southbound.ovsdb.remote import check_remote
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from flowlane.southbound.ovsdb.rows import Snapshot
+
+_STYLES = {Level.OK: "green", Level.INFO: "blue", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``flowlane doctor``."""
+    add_common(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check and print; 0 when there is no problem, 1 when there is one."""
+    found = examine(args.db, args.timeout)
+    if args.json:
+        print(json.dumps([finding_json(finding) for finding in found], indent=2))
+    else:
+        _print(found)
+    return int(any(finding.level is Level.PROBLEM for finding in found))
+
+
+def examine(remote: str, timeout: float) -> list[Finding]:
+    """Return all findings about the Open vSwitch at ``remote`` and, where it is local, about this host."""
+    try:
+        with open_database(check_remote(remote), timeout) as database:
+            snapshot = database.snapshot()
+    except FlowlaneError as error:
+        remedy = "systemctl start openvswitch-switch, or --db REMOTE; reading the socket needs root"
+        return [Finding(Level.PROBLEM, "Open vSwitch", str(error), remedy)]
+    local = remote.startswith("unix:")
+    found = check_database(snapshot, Host(local, kernel_datapath()))
+    return found + (_ports(snapshot, remote) if local else [])
+
+
+def _ports(snapshot: Snapshot, remote: str) -> list[Finding]:
+    rundir = Path(remote.removeprefix("unix:")).parent
+    protocols = {bridge.name: bridge.protocols for bridge in snapshot.bridges.values()}
+    found = []
+    for port in ports_of(snapshot):
+        if port.queues:
+            name = port.interfaces[0].name
+            reported = reported_queues(port.bridge, name, rundir, protocols[port.bridge])
+            found += compare(port, truths_of(port, remote), reported)
+    return found
+
+
+def _print(found: Sequence[Finding]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("LEVEL", "WHERE", "WHAT"):
+        table.add_column(name, overflow="fold")
+    for finding in found:
+        text = Text(finding.what)
+        if finding.remedy and finding.level is not Level.OK:
+            text.append(f"\n-> {finding.remedy}", style="bold")
+        if finding.source and finding.level is not Level.OK:
+            text.append(f"\n   ({finding.source})", style="dim")
+        table.add_row(Text(finding.level.value, style=_STYLES[finding.level]), Text(finding.where), text)
+    wide_console().print(table)
