@@ -264,8 +264,10 @@ def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:
         replace(state, device, row, out)
 
 
-def report_flow(device: Device, row: int, change: str, out: list[Effect]) -> None:
-    """Tell people of a flow that was seen or has ended."""
+def report_flow(state: State, device: Device, row: int, change: str, out: list[Effect]) -> None:
+    """Tell people of a flow that was seen or has ended, if anybody listens."""
+    if not state.watched:
+        return
     flows = device.flows
     key = flows.keys[row]
     assert key is not None

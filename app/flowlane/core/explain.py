@@ -168,9 +168,8 @@ def _would_change(device: Device, row: int, wanted: TrafficClass) -> list[str]:
         gate, opened = policy.gates[rule.match.gate], flows.level[row] >> rule.match.gate & 1
         name = policy.classes[rule.class_index].name
         if not opened and rule.class_index != wanted.index:
-            found.append(
-                f"a rate of {format_rate(gate.at_least)} or more for {gate.hold:g} s makes it {name}, if {rule.name} fits"
-            )
+            above = f"a rate of {format_rate(gate.at_least)} or more for {gate.hold:g} s"
+            found.append(f"{above} makes it {name}, if {rule.name} fits")
         elif opened and rule.class_index == wanted.index:
             found.append(f"a rate below {format_rate(gate.below)} ends {rule.name}")
     if flows.reason[row] in (Reason.EXCLUSIVE_UNAVAILABLE, Reason.OVERFLOW_TO_SOFTWARE):

@@ -82,6 +82,7 @@ class FlowTable:
         self.rows: dict[bytes, int] = {}
         self.keys: list[bytes | None] = []
         self._free: array[int] = array("I")
+        self._used = 0
         self._columns: list[tuple[array[float], float]] = []
         for name, (code, default) in _COLUMNS.items():
             column: array[float] = array(code)
@@ -98,7 +99,13 @@ class FlowTable:
 
     def add(self, key: bytes, now: float) -> int:
         """Take a free row for a flow that is not known yet, its columns at their defaults."""
-        row = self._free.pop() if self._free else self._grow(len(self.keys) + 1)
+        if self._free:
+            row = self._free.pop()
+        else:
+            row = self._used
+            self._used += 1
+            if row == len(self.keys):
+                self._grow(row + 1)
         self._fill(row, key, now)
         return row
 
@@ -106,10 +113,10 @@ class FlowTable:
         """Take a given row (read from a device's cookie); False when it or the flow is in use already."""
         if key in self.rows or (row < len(self.keys) and self.keys[row] is not None):
             return False
-        if row >= len(self.keys):
-            first = len(self.keys)
+        if row >= self._used:
             self._grow(row + 1)
-            self._free.extend(range(first, row))
+            self._free.extend(range(self._used, row))
+            self._used = row + 1
         else:
             self._free.remove(row)
         self.generation[row] = generation
@@ -137,10 +144,13 @@ class FlowTable:
         self.first_seen[row] = self.last_active[row] = self.assigned_since[row] = self.level_since[row] = now
         self.counted_at[row] = now
 
-    def _grow(self, size: int) -> int:
+    def _grow(self, size: int) -> None:
+        """Make room for so many rows, and an eighth more: growing by one would copy the columns each time."""
         missing = size - len(self.keys)
+        if missing <= 0:
+            return
+        missing += size >> 3
         self.keys.extend([None] * missing)
         self.generation.extend([0] * missing)
         for column, default in self._columns:
-            column.extend([default] * missing)
-        return size - 1
+            column.extend(array(column.typecode, [default]) * missing)

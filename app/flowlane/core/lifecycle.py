@@ -94,7 +94,7 @@ def _begin(
     flows.dscp[row], flows.pcp[row] = marks
     classify_row(state, device, row, parts)
     place(state, device, row, out)
-    report_flow(device, row, "seen", out)
+    report_flow(state, device, row, "seen", out)
     return row
 
 
@@ -160,7 +160,7 @@ def on_flow_ended(state: State, event: FlowEnded, out: list[Effect]) -> None:
     if device is None or not device.flows.holds(event.row, event.generation) or not event.idle:
         return
     device.flows.packets[event.row], device.flows.octets[event.row] = event.packets, event.octets
-    report_flow(device, event.row, "ended", out)
+    report_flow(state, device, event.row, "ended", out)
     forget(state, device, event.row, out, unpin=False)
 
 
@@ -191,6 +191,6 @@ def sweep(state: State, device: Device, out: list[Effect]) -> None:
     last = min(size, first + size // SWEEP_PARTS + 1)
     for row in range(first, last):
         if flows.keys[row] is not None and flows.last_active[row] < oldest:
-            report_flow(device, row, "ended", out)
+            report_flow(state, device, row, "ended", out)
             forget(state, device, row, out, unpin=True)
     device.sweep_from = last % size

@@ -130,6 +130,8 @@ class State:
     hints_of_vm: dict[str, tuple[ReadHint, ...]] = field(default_factory=dict)
     """VM id -> its hints, the most specific first."""
     policy_changes: int = 0
+    watched: bool = False
+    """Whether anybody reads reports of single flows; without that they are not made."""
 
     def vm_on(self, dpid: int, port_no: int) -> Vm | None:
         """The VM that is attached to a port."""
