@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.model import Move
     from flowlane.core.allocate.state import Cell, PortState, Region, Slot
 
+CLEARED = 0.1
+"""Part of the port's flows that may be moved in one rebalance out of queues that one flow is to have alone."""
+
 WORSE = 1.25
 """How much more loaded per queue the fullest pool must be than under a new division, for the new to be taken."""
 
@@ -36,11 +39,22 @@ def divide_again(state: PortState, region: Region, now: float) -> None:
 
 
 def bring_home(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
-    """Move strays to the queues of their groups, from queues that somebody owns first, heaviest first."""
-    for slot in sorted(region.slots, key=lambda slot: slot.owner < 0):
-        for cell in list(slot.cells.values()):
-            if is_stray(slot, cell) and not _empty(state, cell, now, moves):
-                return
+    """Move strays to the queues of their groups, heaviest first.
+
+    A queue that somebody is to have alone is a promise: emptying it costs no tokens, up to ``CLEARED``.
+    """
+    left = max(16.0, CLEARED * state.count)
+    for slot in region.slots:
+        if slot.owner >= 0 and slot.count > 1:
+            saved, state.tokens = state.tokens, left
+            for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
+                _empty(state, cell, now, moves)
+            left, state.tokens = state.tokens, saved
+    for slot in region.slots:
+        if slot.owner < 0:
+            for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
+                if not _empty(state, cell, now, moves):
+                    return
 
 
 def is_stray(slot: Slot, cell: Cell) -> bool:

@@ -1,0 +1,107 @@
+"""Which flow of a queue to move: the chains near the wanted rate are looked at, a fixed number of flows.
+
+So a choice costs the same however many flows there are. Of flows that fix nearly as much as the best, the
+quietest is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowlane.core.allocate import cells
+from flowlane.core.allocate.moving import allowed, may_spend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flowlane.core.allocate.state import Cell, PortState, Slot
+
+LOOK = 8
+"""Flows looked at per chain; they differ by a factor of two at most."""
+
+
+class Candidate(NamedTuple):
+    """A flow (or a whole cell, ``row`` -1) that could move, and by how much the fuller queue would fall."""
+
+    gain: int
+    row: int
+    cell: Cell
+
+
+def best_move(
+    state: PortState, slot: Slot, gap: int, now: float, last_active: Sequence[float] | None
+) -> Candidate | None:
+    """The move off a slot that fixes most of a gap; among nearly equal ones that of the quietest flow."""
+    found = [
+        candidate
+        for cell in slot.cells.values()
+        if cell.group.pool is slot.pool
+        for candidate in (_whole(state, cell, gap, now) if cell.vm else _near(state, cell, gap, now))
+    ]
+    if not found:
+        return None
+    best = max(found, key=lambda candidate: candidate.gain)
+    if last_active is None or best.row < 0:
+        return best
+    good = [candidate for candidate in found if candidate.row >= 0 and 4 * candidate.gain >= 3 * best.gain]
+    return min(good, key=lambda candidate: last_active[candidate.row])
+
+
+def _whole(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
+    gain = min(cell.load, gap - cell.load)
+    row = next(iter(cell.heads.values()))
+    if gain > 0 and may_spend(state, cell.count) and allowed(state, row, now):
+        yield Candidate(gain, -1, cell)
+
+
+def _near(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
+    """Flows of a cell with rates near half the gap, from the chains around it downwards."""
+    columns = state.columns
+    for band in _bands(cell, gap):
+        row, seen = cell.heads[band], 0
+        while row >= 0 and seen < LOOK:
+            rate = columns.rate[row]
+            gain = min(rate, gap - rate)
+            if gain > 0 and allowed(state, row, now):
+                yield Candidate(gain, row, cell)
+            row, seen = columns.next[row], seen + 1
+
+
+def _bands(cell: Cell, gap: int) -> Iterator[int]:
+    """The chains whose flows may be lighter than the gap, nearest to half of it first; three with flows."""
+    top = gap.bit_length()
+    mask, base = cell.mask, 0
+    while mask:
+        part = mask & ((1 << cells.WAITING_BANDS) - 1) & ((2 << top) - 1)
+        for _ in range(3):
+            if not part:
+                break
+            band = part.bit_length() - 1
+            part ^= 1 << band
+            yield base + band
+        mask >>= cells.WAITING_BANDS
+        base += cells.WAITING_BANDS
+
+
+def best_swap(
+    state: PortState, source: Slot, target: Slot, gap: int, now: float
+) -> tuple[Candidate, Candidate] | None:
+    """The flows of two queues, one each, whose exchange lowers the fuller one most; None when none does."""
+    best: tuple[Candidate, Candidate] | None = None
+    rate_of = state.columns.rate
+    for first in _flows(state, source, source.load, now):
+        wanted = rate_of[first.row] - gap // 2
+        if wanted <= 0:
+            continue
+        for second in _flows(state, target, 2 * wanted, now):
+            less = rate_of[first.row] - rate_of[second.row]
+            gain = min(less, gap - less)
+            if gain > 0 and (best is None or gain > best[0].gain):
+                best = Candidate(gain, first.row, first.cell), Candidate(gain, second.row, second.cell)
+    return best
+
+
+def _flows(state: PortState, slot: Slot, below: int, now: float) -> Iterator[Candidate]:
+    for cell in slot.cells.values():
+        if cell.group.pool is slot.pool and not cell.vm:
+            yield from _near(state, cell, below, now)
