@@ -29,7 +29,7 @@ KEYS = {
     "file": {"about", "bridges", "hosts", "links", "queues"},
     "bridge": {"dpid", "role"},
     "host": {"kind", "port", "mac", "ip", "ip6", "external_ids"},
-    "queues": {"count", "max_rate", "min_rate"},
+    "queues": {"count", "rate", "min_rate"},
 }
 PORT = re.compile(r"[a-z0-9]{1,15}/[a-z0-9]{1,15}\Z")
 

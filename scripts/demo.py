@@ -28,6 +28,8 @@ TRAFFIC = ("/usr/bin/python3", str(ROOT / "mininet" / "traffic.py"))
 REMOTE = "10.0.0.100"
 
 console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 120
 
 
 class DemoError(Exception):
@@ -77,9 +79,9 @@ def waves(seconds: float) -> list[Wave]:
             small_flows(4, 0, "--dscp", "46", "--port", "7001"),
         ),
         Wave(6, ("vm7",), "bulk TCP, 30 Mbit/s", bulk(5201, "30M", seconds * 0.6)),
-        Wave(8, ("vm8",), "bulk TCP, 15 Mbit/s", bulk(5202, "15M", 100000)),
-        Wave(10, ("vm5",), "backup to port 873, limited by the policy", bulk(873, "12M", 100000)),
-        Wave(10, ("vm6",), "backup to port 874, limited by the policy", bulk(874, "12M", 100000)),
+        Wave(8, ("vm8",), "bulk TCP, 15 Mbit/s", bulk(5202, "15M", 86000)),
+        Wave(10, ("vm5",), "backup to port 873, limited by the policy", bulk(873, "12M", 86000)),
+        Wave(10, ("vm6",), "backup to port 874, limited by the policy", bulk(874, "12M", 86000)),
     ]
 
 
@@ -112,6 +114,12 @@ class Stage:
         """What a program has said so far."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
+    def check(self) -> None:
+        """A part that has ended with an error would make the rest of the story a lie."""
+        for name, process in self.processes.items():
+            if process.poll():
+                raise DemoError(f"{name} ended with status {process.returncode}\n{self.words(name)[:500]}")
+
     def wait(self, what: str, name: str, limit: float, ready: Any) -> Any:
         """Wait until ``ready()`` is true; give up after ``limit`` s or when the program has ended."""
         end = time.monotonic() + limit
@@ -141,7 +149,7 @@ def make_queues() -> None:
     for place, queues in yaml.safe_load(TOPOLOGY.read_text())["queues"].items():
         port = place.partition("/")[2]
         command = [str(ROOT / ".venv/bin/flowlane"), "qos", "apply", port, "--queues", str(queues["count"])]
-        command += ["--max-rate", queues["max_rate"], "--min-rate", queues["min_rate"]]
+        command += ["--rate", queues["rate"], "--min-rate", queues["min_rate"]]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise DemoError(f"{' '.join(command[1:])}\n{done.stdout}{done.stderr}")
@@ -159,11 +167,11 @@ def get_all(path: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        page = get(f"{path}{'&' if '?' in path else '?'}limit=500{cursor}")
+        page = get(path + cursor)
         items += page["items"]
         if not page.get("next"):
             return items
-        cursor = f"&cursor={page['next']}"
+        cursor = f"{'&' if '?' in path else '?'}cursor={page['next']}"
 
 
 def connected() -> bool:
@@ -176,7 +184,7 @@ def connected() -> bool:
 
 def start_controller(stage: Stage, policy: Path | None) -> None:
     """As a user would start it."""
-    program = [str(ROOT / ".venv/bin/flowlane-manager"), "--verbose"]
+    program = [str(ROOT / ".venv/bin/flowlane-manager")]
     if policy is not None:
         program += ["--policy", str(policy)]
     stage.start("controller", *program)
@@ -216,6 +224,7 @@ def watch(stage: Stage, seconds: float) -> dict[str, Any]:
                     stage.in_host(vm, f"wave{len(told)}", *wave.program)
                 if not console.is_terminal:
                     console.print(told[-1])
+            stage.check()
             seen = snapshot()
             if console.is_terminal:
                 live.update(live_view(seen, told, passed, seconds))

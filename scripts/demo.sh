@@ -9,7 +9,7 @@ demo_pid() {
     local pid
     pid=$(cat "$demo_logs/stage.pid" 2>/dev/null) || return 1
     # A process id may have gone to another program by now; ours has the name of our script.
-    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$root/mininet/private $root $demo_logs" && echo "$pid"
+    { tr "\0" " " <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$root/mininet/private $root $demo_logs" && echo "$pid"
 }
 
 # Process 1 of the stage takes everything on it along, whatever it is: processes, bridges, network, /tmp.

@@ -234,11 +234,11 @@ class Controller:
         items: list[dict[str, Any]] = []
         cursor = ""
         while True:
-            page = self.get(f"{path}{'&' if '?' in path else '?'}limit=100{cursor}")
+            page = self.get(path + cursor)
             items += page["items"]
             if not page["next"]:
                 return items
-            cursor = f"&cursor={page['next']}"
+            cursor = f"{'&' if '?' in path else '?'}cursor={page['next']}"
 
     def has_device(self) -> bool:
         """Whether a switch is connected."""
