@@ -22,7 +22,7 @@ Message = Any
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_BAD = (AttributeError, IndexError, KeyError, OverflowError, struct.error, TypeError, ValueError)
+_BAD = (AttributeError, IndexError, KeyError, OverflowError, StopIteration, struct.error, TypeError, ValueError)
 _MAX_PORT = 0xFFFFFF00
 """OFPP_MAX: higher port numbers are reserved, except OFPP_LOCAL."""
 

@@ -192,7 +192,7 @@ def flow(
     made = tuple(steps)
     goto = next((step.table_id for step in made if isinstance(step, Goto)), None)
     pipeline.check(table, match, [act for step in made if (act := act_of(step)) is not None], goto)
-    _check_queue_first(made)
+    check_queue_first(made)
     return FlowEntry(table, int(priority), match, made, cookie, idle_timeout, 0, flags)
 
 
@@ -203,7 +203,12 @@ def act_of(step: Step) -> Act | None:
     return _ACTS.get(type(step))
 
 
-def _check_queue_first(steps: tuple[Step, ...]) -> None:
+def check_queue_first(steps: tuple[Step, ...]) -> None:
+    """Refuse steps that set a queue after an output, where it would come too late and go unnoticed.
+
+    Raises:
+        PipelineError: they do.
+    """
     after_output = False
     for step in steps:
         if after_output and isinstance(step, SetQueue):

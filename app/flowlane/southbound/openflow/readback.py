@@ -107,20 +107,24 @@ def groups(parts: Iterable[Message]) -> tuple[GroupEntry, ...]:
 def _group(desc: Message) -> GroupEntry | None:
     if desc.type != _SELECT:
         return None
-    return GroupEntry(desc.group_id, tuple(map(_bucket, desc.buckets)))
+    return GroupEntry(desc.group_id, tuple(map(bucket, desc.buckets)))
 
 
-def _bucket(bucket: Message) -> Bucket:
-    """Raises ValueError for a bucket that does anything else than ours."""
-    queue, output = (_STEPS[type(action).__name__](action) for action in bucket.actions)
+def bucket(found: Message) -> Bucket:
+    """os-ken's bucket as ours.
+
+    Raises:
+        ValueError, KeyError, StopIteration: it does anything else than ours.
+    """
+    queue, output = (_STEPS[type(action).__name__](action) for action in found.actions)
     if not isinstance(queue, SetQueue) or not isinstance(output, Output):
         raise ValueError("not a bucket of ours")
-    return Bucket(queue.queue_id, output.port_no, _weight(bucket))
+    return Bucket(queue.queue_id, output.port_no, _weight(found))
 
 
-def _weight(bucket: Message) -> int:
+def _weight(found: Message) -> int:
     """Until 1.4 a bucket has its weight; in 1.5 a property has it."""
-    holders = (bucket, *(getattr(bucket, "properties", None) or ()))
+    holders = (found, *(getattr(found, "properties", None) or ()))
     return next(int(holder.weight) for holder in holders if hasattr(holder, "weight"))
 
 
