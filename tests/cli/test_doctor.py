@@ -1,0 +1,67 @@
+"""flowlane doctor on real databases and a real switch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+import openvswitch
+import pytest
+
+from flowlane.cli import doctor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openvswitch import PrivateOvs
+
+
+def run(remote: str, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    parser = argparse.ArgumentParser()
+    doctor.add_arguments(parser)
+    code = doctor.run(parser.parse_args(["--db", remote, "--timeout", "5", *words]))
+    return code, capsys.readouterr().out
+
+
+def findings(remote: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run(remote, capsys, "--json")[1])
+    return found
+
+
+def test_no_open_vswitch_is_one_problem_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = run(f"unix:{tmp_path}/none.sock", capsys)
+    assert code == 1
+    assert "systemctl start openvswitch-switch" in text
+
+
+def test_a_dummy_port_whose_queues_the_switch_does_not_report(
+    ovs: PrivateOvs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dummy devices report queue 0 whatever their rows say: a difference the doctor has to see."""
+    ovs.add_bridge("br0", ("p1",), controller="tcp:127.0.0.1:9")
+    ovs.set_queues("p1", {0: {"min-rate": "1"}, 1: {"min-rate": "1e9"}})
+    found = {(item["level"], item["where"]): item["what"] for item in findings(ovs.database, capsys)}
+    assert found["problem", "p1"] == "the database has queues 0-1, the switch reports 0 over OpenFlow"
+    assert found["problem", "bridge br0"] == "not connected to tcp:127.0.0.1:9"
+    assert "1e9" in found["warning", "queue 1 of port p1"]
+    code, text = run(ovs.database, capsys)
+    assert code == 1
+    assert "start flowlane-manager" in text
+
+
+@pytest.mark.mininet
+def test_a_real_userspace_switch_is_found_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with openvswitch.running(system=True) as switch:
+        switch.add_bridge("br0", ("fl-up",))
+        switch.set_queues("fl-up", {0: {"min-rate": "1000"}, 1: {"min-rate": "1000"}})
+        found = findings(switch.database, capsys)
+        texts = [item["what"] for item in found]
+        assert any("not scheduled" in text for text in texts)
+        assert any("2 physical queues, but the NIC has 1 transmit queue" in text for text in texts)
+        assert any("internal port" in text for text in texts)
+        assert not any("over OpenFlow" in text for text in texts), "database and switch agree"
+        assert {item["level"] for item in found} == {"ok", "warning"}
+        assert run(switch.database, capsys)[0] == 0
