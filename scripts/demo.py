@@ -53,7 +53,7 @@ def small_flows(udp: int, tcp: int, *more: str) -> tuple[str, ...]:
         "--to",
         REMOTE,
         "--seconds",
-        "100000",
+        "86000",
         "--udp",
         str(udp),
         "--tcp",

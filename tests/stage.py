@@ -84,7 +84,8 @@ class Network:
         self.control = folder / "lab.sock"
         lab = [MININET_PYTHON, ROOT / "mininet/lab.py", self.file, "--control", self.control]
         lab += ["--controller", "tcp:127.0.0.1:6653", "--protocols", protocols]
-        self.lab = self._start(lab, stdout=subprocess.PIPE, stderr=(folder / "lab.log").open("w"))
+        with (folder / "lab.log").open("w") as log:
+            self.lab = self._start(lab, stdout=subprocess.PIPE, stderr=log)
         line = self.lab.stdout.readline() if self.lab.stdout else ""
         assert line, (folder / "lab.log").read_text()
         said = json.loads(line)
