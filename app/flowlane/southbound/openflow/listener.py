@@ -21,6 +21,7 @@ from os_ken.ofproto import ofproto_parser
 
 from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
+from flowlane.southbound.openflow import lazy_tables
 from flowlane.southbound.openflow.guard import check, read_header
 from flowlane.southbound.openflow.repairs import repair
 
@@ -84,6 +85,7 @@ class Listener:
 def install() -> None:
     """Put the listener, the guard and the repaired parsers in the places where os-ken looks for its own."""
     repair()
+    lazy_tables.install()
     ofp_handler.OpenFlowController = Listener
     ofproto_parser.msg = read
 

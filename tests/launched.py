@@ -1,0 +1,118 @@
+"""A real flowlane-manager process for tests, on free ports of the loopback interface."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+START_TIME = 30.0
+STOP_TIME = 2.0
+COMMAND = (sys.executable, "-m", "flowlane.manager")
+
+
+class Launched:
+    """A running flowlane-manager."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    @property
+    def openflow_port(self) -> int:
+        return self._port(r"listening for switches on \S+ port (\d+)")
+
+    @property
+    def rest_port(self) -> int:
+        return self._port(r"REST on http://[^/]*:(\d+)/")
+
+    def _port(self, pattern: str) -> int:
+        found = re.search(pattern, self.log)
+        assert found is not None, self.log
+        return int(found[1])
+
+    def rest(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """End it; return its exit code and the seconds that took."""
+        begin = time.monotonic()
+        self.process.send_signal(number)
+        try:
+            code = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        return code, time.monotonic() - begin
+
+
+@contextmanager
+def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
+    """Run it until the end of the block; it must still run then, and stop by SIGTERM with exit code 0."""
+    with tempfile.TemporaryDirectory(prefix="fl-manager-") as directory:
+        log = Path(directory) / "log"
+        options = ["--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", "--wsapi-port=0"]
+        if not any(argument.startswith("--ovsdb") for argument in arguments):
+            options.append("--ovsdb=none")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*COMMAND, *options, *arguments], stdout=output, stderr=output, env=environment()
+            )
+        manager = Launched(process, log)
+        try:
+            wait_for(lambda: ready in manager.log or process.poll() is not None, START_TIME)
+            assert process.poll() is None, manager.log
+            yield manager
+            if process.poll() is None:
+                assert manager.stop()[0] == 0, manager.log
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def refused(*arguments: str, within: float = START_TIME) -> tuple[int, list[str]]:
+    """Run it where it cannot start; return its exit code and the lines that are not log lines."""
+    done = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=within, check=False, env=environment()
+    )
+    lines = (done.stderr + done.stdout).splitlines()
+    return done.returncode, [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d ", line)]
+
+
+def environment() -> dict[str, str]:
+    """The tests' own environment, but the package's warnings are errors there too."""
+    return {**os.environ, "PYTHONWARNINGS": "default"}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0, what: str = "") -> None:
+    """Wait until something holds; TimeoutError when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what or "the condition did not come true")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
