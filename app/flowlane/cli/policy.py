@@ -1,4 +1,4 @@
-"""``flowlane policy``: the policy in force and the built-in one, to read; another one, to try or to put in its place."""
+"""``flowlane policy``: the policy in force and the built-in one, to read; another one, to try or to put in force."""
 
 from __future__ import annotations
 
