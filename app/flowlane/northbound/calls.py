@@ -63,16 +63,21 @@ def read_body(request: Request) -> bytes:
     """Read a request's body, up to the limit.
 
     Raises:
-        ProblemError: it is too large.
+        ProblemError: it is too large, or broke off.
     """
     too_large = ProblemError(413, f"a body may have {MAX_BODY} bytes at most")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
     wanted = MAX_BODY + 1 if chunked else request.content_length or 0
-    body: bytes = request.environ["wsgi.input"].read(wanted) if wanted else b""
+    try:
+        body: bytes = request.environ["wsgi.input"].read(wanted) if wanted else b""
+    except (ValueError, OSError) as error:
+        raise ProblemError(400, "the body broke off, or its chunks are wrong", "body") from error
     if len(body) > MAX_BODY:
         raise too_large
+    if not chunked and len(body) < wanted:
+        raise ProblemError(400, "the body broke off", "body")
     return body
 
 

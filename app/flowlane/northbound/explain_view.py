@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.model import Alternative
     from flowlane.core.state import Device, State
     from flowlane.northbound.controller import Clock
-    from flowlane.northbound.shapes import DeviceExplanation, QueueConsidered
+    from flowlane.northbound.flow_shapes import DeviceExplanation, QueueConsidered
 
 
 def explanation_view(state: State, clock: Clock, device: Device, row: int) -> DeviceExplanation:

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from flowlane.core.policy import TrafficClass
     from flowlane.core.state import Device, State
     from flowlane.northbound.controller import Clock
-    from flowlane.northbound.shapes import (
+    from flowlane.northbound.flow_shapes import (
         AssignmentView,
         Endpoints,
-        Family,
         FlowView,
         HintMark,
         MeterView,
         Placement,
     )
+    from flowlane.northbound.shapes import Family
 
 _FAMILIES: Mapping[int, Family] = {IPV4: "ipv4", IPV6: "ipv6", LAYER2: "ethernet"}
 _ICMP = frozenset(number for number, name in PROTOCOL_NAMES.items() if name.startswith("icmp"))

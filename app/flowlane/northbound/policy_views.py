@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowlane.core.policy import Policy, Rule, TrafficClass
-    from flowlane.northbound import shapes
+    from flowlane.northbound import policy_shapes
 
 
-def policy_view(policy: Policy) -> shapes.PolicyView:
+def policy_view(policy: Policy) -> policy_shapes.PolicyView:
     """The policy in force."""
     return {
         "text": policy.text,
@@ -22,7 +22,7 @@ def policy_view(policy: Policy) -> shapes.PolicyView:
     }
 
 
-def _class(item: TrafficClass) -> shapes.ClassView:
+def _class(item: TrafficClass) -> policy_shapes.ClassView:
     return {
         "name": item.name,
         "priority": item.priority,
@@ -34,7 +34,7 @@ def _class(item: TrafficClass) -> shapes.ClassView:
     }
 
 
-def policy_change(old: Policy, new: Policy, *, applied: bool) -> shapes.PolicyChange:
+def policy_change(old: Policy, new: Policy, *, applied: bool) -> policy_shapes.PolicyChange:
     """What ``new`` changes against ``old``, by the names of classes and rules.
 
     A rule has changed when it matches something else, leads to another class, or stands elsewhere in the

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowlane.core.flows import FlowTable
     from flowlane.core.model import Vm
     from flowlane.core.state import Device
-    from flowlane.northbound import shapes
+    from flowlane.northbound import flow_shapes, policy_shapes, shapes
     from flowlane.northbound.calls import Call
     from flowlane.northbound.paging import Found
 
@@ -85,12 +85,12 @@ def vm(call: Call) -> shapes.VmView:
     return _vm_views(call, [find_vm(call)])[0]
 
 
-def hints(call: Call) -> shapes.Hints:
+def hints(call: Call) -> policy_shapes.Hints:
     """A VM's suggestions."""
     return hints_view(call.controller.state, call.clock, find_vm(call).id)
 
 
-def flows(call: Call) -> shapes.Page[shapes.FlowView]:
+def flows(call: Call) -> shapes.Page[flow_shapes.FlowView]:
     """Flows, each once, with every device that has it."""
     state, start = call.controller.state, _start(call)
     chosen = selections(state, call.query)
@@ -101,12 +101,12 @@ def flows(call: Call) -> shapes.Page[shapes.FlowView]:
     return {"items": views, "next": following and write_cursor(following)}
 
 
-def flow(call: Call) -> shapes.FlowView:
+def flow(call: Call) -> flow_shapes.FlowView:
     """One flow."""
     return flow_view(call.controller.state, call.clock, _find_flow(call))
 
 
-def explain(call: Call) -> shapes.Explanation:
+def explain(call: Call) -> flow_shapes.Explanation:
     """Why each device has a flow where it is."""
     places = _find_flow(call)
     return {
@@ -115,7 +115,7 @@ def explain(call: Call) -> shapes.Explanation:
     }
 
 
-def assignments(call: Call) -> shapes.Page[shapes.AssignmentView]:
+def assignments(call: Call) -> shapes.Page[flow_shapes.AssignmentView]:
     """Flow and queue, once per device."""
     state = call.controller.state
     found, following = scan(

@@ -13,7 +13,15 @@ from urllib.parse import unquote
 
 from webob import Request, Response
 
-from flowlane.northbound import metrics, read_handlers, shapes, stream, write_handlers
+from flowlane.northbound import (
+    flow_shapes,
+    metrics,
+    policy_shapes,
+    read_handlers,
+    shapes,
+    stream,
+    write_handlers,
+)
 from flowlane.northbound import parameters as query
 from flowlane.northbound.answers import JSON, empty, json_response, respond
 from flowlane.northbound.calls import YAML, YAML_TYPES, Call, Route
@@ -80,38 +88,43 @@ ROUTES = (
     ),
     Route("GET", "/v1/vms", _R.vms, "VMs", shapes.Page[shapes.VmView], (*query.PAGE, query.DEVICE)),
     Route("GET", "/v1/vms/{id}", _R.vm, "A VM", shapes.VmView, also=(404,)),
-    Route("GET", "/v1/vms/{id}/hints", _R.hints, "A VM's suggestions", shapes.Hints, also=(404,)),
+    Route("GET", "/v1/vms/{id}/hints", _R.hints, "A VM's suggestions", policy_shapes.Hints, also=(404,)),
     Route(
         "PUT",
         "/v1/vms/{id}/hints",
         _W.put_hints,
         "Replace a VM's suggestions",
-        shapes.Hints,
-        takes=shapes.HintsInput,
+        policy_shapes.Hints,
+        takes=policy_shapes.HintsInput,
         accepts=(JSON,),
         also=(404, 422),
     ),
     Route("DELETE", "/v1/vms/{id}/hints", _W.delete_hints, "Withdraw a VM's suggestions", also=(204, 404)),
-    Route("GET", "/v1/flows", _R.flows, "Flows", shapes.Page[shapes.FlowView], _FLOW_PAGE),
-    Route("GET", "/v1/flows/{id}", _R.flow, "A flow", shapes.FlowView, also=(404,)),
+    Route("GET", "/v1/flows", _R.flows, "Flows", shapes.Page[flow_shapes.FlowView], _FLOW_PAGE),
+    Route("GET", "/v1/flows/{id}", _R.flow, "A flow", flow_shapes.FlowView, also=(404,)),
     Route(
-        "GET", "/v1/flows/{id}/explain", _R.explain, "Why a flow is there", shapes.Explanation, also=(404,)
+        "GET",
+        "/v1/flows/{id}/explain",
+        _R.explain,
+        "Why a flow is there",
+        flow_shapes.Explanation,
+        also=(404,),
     ),
     Route(
         "GET",
         "/v1/assignments",
         _R.assignments,
         "Which flow is on which queue",
-        shapes.Page[shapes.AssignmentView],
+        shapes.Page[flow_shapes.AssignmentView],
         _ASSIGNMENT_PAGE,
     ),
-    Route("GET", "/v1/policy", _W.get_policy, "The policy", shapes.PolicyView, produces=(JSON, YAML)),
+    Route("GET", "/v1/policy", _W.get_policy, "The policy", policy_shapes.PolicyView, produces=(JSON, YAML)),
     Route(
         "PUT",
         "/v1/policy",
         _W.put_policy,
         "Replace the policy, whole or not at all",
-        shapes.PolicyChange,
+        policy_shapes.PolicyChange,
         accepts=YAML_TYPES,
         also=(412, 422),
     ),
@@ -120,7 +133,7 @@ ROUTES = (
         "/v1/policy/check",
         _W.check_policy,
         "What a policy would change",
-        shapes.PolicyChange,
+        policy_shapes.PolicyChange,
         accepts=YAML_TYPES,
         also=(422,),
     ),

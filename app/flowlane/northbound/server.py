@@ -46,6 +46,14 @@ class Server(NamedTuple):
     feed: Feed
 
 
+class _QuietProtocol(wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has no types
+    """Eventlet's own, but what clients send wrong goes to the log's details and not to standard error."""
+
+    def log_message(self, text: str, *values: object) -> None:
+        """Log one line."""
+        _LOG.debug("%s: %s", self.client_address[0], text % values)
+
+
 def start(app: WsgiApp, feed: Feed, host: str = "127.0.0.1", port: int = 8080) -> Server:
     """Listen and serve. ``port`` 0 takes a free one.
 
@@ -75,6 +83,7 @@ def _serve(socket: Any, app: WsgiApp, pool: GreenPool) -> None:
     wsgi.server(
         socket,
         app,
+        protocol=_QuietProtocol,
         custom_pool=pool,
         keepalive=KEEP_ALIVE,
         socket_timeout=SOCKET_TIMEOUT,

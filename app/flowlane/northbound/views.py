@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Slot
     from flowlane.core.policy import Policy, TrafficClass
     from flowlane.core.state import Device, Port, State
-    from flowlane.northbound import shapes
+    from flowlane.northbound import policy_shapes, shapes
     from flowlane.northbound.controller import Check, Clock
 
 _OPENFLOW_VERSIONS = {1: "1.0", 2: "1.1", 3: "1.2", 4: "1.3", 5: "1.4", 6: "1.5"}
@@ -223,13 +223,13 @@ def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]
     return counts
 
 
-def hints_view(state: State, clock: Clock, vm_id: str) -> shapes.Hints:
+def hints_view(state: State, clock: Clock, vm_id: str) -> policy_shapes.Hints:
     """All suggestions of a VM, by id."""
     hints = [hint for _, hint in sorted(state.hints.items()) if hint.vm == vm_id]
     return {"vm": vm_id, "hints": [_hint(clock, hint) for hint in hints]}
 
 
-def _hint(clock: Clock, hint: model.Hint) -> shapes.HintView:
+def _hint(clock: Clock, hint: model.Hint) -> policy_shapes.HintView:
     return {
         "id": hint.id,
         "vm": hint.vm,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
@@ -10,13 +10,16 @@ from jsonschema.exceptions import best_match
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
 from flowlane.core.match_text import MatchError, read_match
 from flowlane.core.model import Hint, HintSource
-from flowlane.northbound import shapes
+from flowlane.northbound import policy_shapes
 from flowlane.northbound.answers import JSON, empty, json_response, respond
 from flowlane.northbound.calls import YAML, Call, etag_of, read_json, read_text
 from flowlane.northbound.policy_views import policy_change, policy_view
 from flowlane.northbound.problems import ProblemError
 from flowlane.northbound.read_handlers import find_vm, hints
 from flowlane.northbound.schemas import schema_of
+
+if TYPE_CHECKING:
+    from webob import Response
 
 MAX_HINTS = 64
 """Suggestions of one VM: each is tried for each of its new flows."""
@@ -28,15 +31,14 @@ MAX_LIFETIME = 30 * 86400.0
 def get_policy(call: Call) -> Response:
     """The policy in force, as JSON or as the YAML that it was made from."""
     policy = call.controller.state.policy
-    if call.request.accept.best_match([JSON, YAML], JSON) == YAML:
-        response = respond(policy.text.encode(), YAML)
-    else:
-        response = json_response(policy_view(policy))
+    best, _quality = call.request.accept.acceptable_offers([JSON, YAML])[0]
+    as_yaml = best == YAML
+    response = respond(policy.text.encode(), YAML) if as_yaml else json_response(policy_view(policy))
     response.etag = etag_of(policy.text)
     return response
 
 
-def put_policy(call: Call) -> shapes.PolicyChange:
+def put_policy(call: Call) -> policy_shapes.PolicyChange:
     """Put a policy in the place of the one in force; with If-Match only when nobody else did meanwhile."""
     old = call.controller.state.policy
     if etag_of(old.text) not in call.request.if_match:
@@ -46,13 +48,13 @@ def put_policy(call: Call) -> shapes.PolicyChange:
     return policy_change(old, new, applied=True)
 
 
-def check_policy(call: Call) -> shapes.PolicyChange:
+def check_policy(call: Call) -> policy_shapes.PolicyChange:
     """What a policy would change."""
     new = call.controller.compile_policy(read_text(call.request))
     return policy_change(call.controller.state.policy, new, applied=False)
 
 
-def put_hints(call: Call) -> shapes.Hints:
+def put_hints(call: Call) -> policy_shapes.Hints:
     """Put suggestions in the place of all that REST had of this VM."""
     vm = find_vm(call)
     wanted = _read_hints(call, vm.id)
@@ -70,16 +72,16 @@ def delete_hints(call: Call) -> Response:
 
 def _read_hints(call: Call, vm_id: str) -> list[Hint]:
     body = read_json(call.request)
-    errors = Draft202012Validator(schema_of(shapes.HintsInput)).iter_errors(body)
+    errors = Draft202012Validator(schema_of(policy_shapes.HintsInput)).iter_errors(body)
     if (error := best_match(errors)) is not None:
         raise ProblemError(422, error.message, error.json_path.removeprefix("$").removeprefix(".") or "body")
-    given = cast("shapes.HintsInput", body)["hints"]
+    given = cast("policy_shapes.HintsInput", body)["hints"]
     if len(given) > MAX_HINTS:
         raise ProblemError(422, f"a VM may have {MAX_HINTS} suggestions at most", "hints")
     return [_read_hint(call, vm_id, place, item) for place, item in enumerate(given)]
 
 
-def _read_hint(call: Call, vm_id: str, place: int, item: shapes.HintInput) -> Hint:
+def _read_hint(call: Call, vm_id: str, place: int, item: policy_shapes.HintInput) -> Hint:
     where, name, lifetime = f"hints[{place}]", item["class"], item.get("lifetime")
     classes = [known.name for known in call.controller.state.policy.classes]
     if name not in classes:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from fakes.controller import world
+from prometheus_client.parser import text_string_to_metric_families
+from webob import Request
+
+from flowlane.northbound.rest import make_app
+
+
+def samples(controller):
+    """Read by Prometheus' own parser: (name, labels) -> value."""
+    text = Request.blank("/metrics").get_response(make_app(controller)).text
+    families = list(text_string_to_metric_families(text))
+    assert all(family.documentation for family in families)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def pick(found, metric, /, **labels):
+    return [
+        value
+        for (key, given), value in found.items()
+        if key == metric and labels.items() <= dict(given).items()
+    ]
+
+
+def test_metrics_are_what_prometheus_reads():
+    found = samples(world())
+    assert pick(found, "flowlane_build_info", version="0.1.0") == [1]
+    assert pick(found, "flowlane_ready") == [1]
+    assert pick(found, "flowlane_flows", device="0000000000000001") == [5]
+    assert pick(found, "flowlane_assignments", device="0000000000000001", kind="physical") == [3]
+    assert pick(found, "flowlane_queue_transmit_bytes_total", queue="1", port="uplink", kind="physical") == [
+        9000
+    ]
+    assert pick(found, "flowlane_queue_transmit_bytes_total", queue="2") == []
+    assert pick(found, "flowlane_meters", device="0000000000000001") == [1]
+
+
+def test_odd_names_survive():
+    controller = world()
+    controller.state.devices[1].name = 'a "b"\\c\nd é \udcff'
+    assert pick(samples(controller), "flowlane_flows", name='a "b"\\c\nd é ?') == [5]
+
+
+def test_refusals_are_counted_by_reason():
+    controller = world()
+    controller.state.devices[1].refusals["OFPFMFC_TABLE_FULL"] = 3
+    assert pick(samples(controller), "flowlane_refusals_total", reason="OFPFMFC_TABLE_FULL") == [3]

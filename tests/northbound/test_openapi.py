@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from fakes.controller import FLOWS, NIC, world
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from webob import Request
+
+from flowlane.northbound.openapi import document
+from flowlane.northbound.rest import ROUTES, make_app
+
+DOCUMENT = document(ROUTES)
+TEXTS = {"/v1/devices/{dpid}": f"{NIC:016x}", "/v1/vms/{id}": "uuid-web", "/v1/flows/{id}": FLOWS[0][0].hex()}
+
+
+def concrete(path: str) -> str:
+    for prefix, text in TEXTS.items():
+        if path.startswith(prefix):
+            return prefix[: prefix.index("{")] + text + path[len(prefix) :]
+    return path
+
+
+def test_the_document_is_openapi_3_1():
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_every_route_is_in_it():
+    described = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert described == {(route.method, route.path) for route in ROUTES}
+
+
+def test_operation_ids_are_unique():
+    names = [operation["operationId"] for item in DOCUMENT["paths"].values() for operation in item.values()]
+    assert len(names) == len(set(names))
+
+
+def test_every_contracted_path_is_there():
+    paths = (
+        "/v1/status /healthz /readyz /metrics /v1/devices /v1/devices/{dpid} /v1/devices/{dpid}/queues /v1/vms "
+        "/v1/vms/{id} /v1/flows /v1/flows/{id} /v1/assignments /v1/flows/{id}/explain /v1/policy /v1/policy/check "
+        "/v1/vms/{id}/hints /v1/events / /openapi.json"
+    )
+    assert set(paths.split()) == set(DOCUMENT["paths"])
+
+
+JSON_ROUTES = [route for route in ROUTES if route.method == "GET" and "application/json" in route.produces]
+
+
+@pytest.mark.parametrize("route", JSON_ROUTES, ids=lambda route: route.path)
+def test_every_field_answered_is_described(route):
+    """The schemas are closed, so a field that is not in the document fails as well as one that is missing."""
+    answer = Request.blank(concrete(route.path)).get_response(make_app(world()))
+    content = DOCUMENT["paths"][route.path]["get"]["responses"]["200"]["content"]
+    schema = {**content[answer.content_type]["schema"], "components": DOCUMENT["components"]}
+    Draft202012Validator(schema, format_checker=FormatChecker()).validate(answer.json)
+    items = answer.json.get("items")
+    assert items is None or items, "an empty list would prove nothing"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/flows?x=1", "/v1/vms/none"])
+def test_problems_are_described(path):
+    answer = Request.blank(path).get_response(make_app(world()))
+    schema = {"$ref": "#/components/schemas/Problem", "components": DOCUMENT["components"]}
+    Draft202012Validator(schema).validate(json.loads(answer.text))
+
+
+def test_path_parameters_are_described():
+    for path, item in DOCUMENT["paths"].items():
+        for operation in item.values():
+            given = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+            assert given == set(re.findall(r"{(\w+)}", path))
+
+
+def test_what_is_served_is_this_document():
+    assert Request.blank("/openapi.json").get_response(make_app(world())).json == json.loads(
+        json.dumps(DOCUMENT)
+    )

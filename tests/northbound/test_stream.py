@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes.controller import world
+from webob import Request
+
+from flowlane.core.effects import Report
+from flowlane.northbound import stream
+from flowlane.northbound.feed import Feed
+from flowlane.northbound.rest import make_app
+
+
+@pytest.fixture
+def controller():
+    made = world()
+    made.feed = Feed(capacity=4)
+    return made
+
+
+def publish(controller, *kinds):
+    for kind in kinds:
+        controller.feed.publish(
+            Report(kind, f"a {kind}\nof two lines", {"n": controller.feed.last}), 1_800_000_000.5
+        )
+
+
+def open_stream(controller, query="", last=None):
+    headers = {} if last is None else {"Last-Event-ID": last}
+    answer = Request.blank(f"/v1/events{query}", headers=headers).get_response(make_app(controller))
+    assert answer.status_int == 200, answer.text
+    return answer
+
+
+def parse(chunk):
+    """Server-sent events: a list of their fields."""
+    events = [event.split("\n") for event in chunk.decode().split("\n\n") if event]
+    return [dict(line.split(": ", 1) for line in event if not line.startswith(":")) for event in events]
+
+
+def rest(answer, controller):
+    """Everything that a stream says until the feed closes."""
+    lines = iter(answer.app_iter)
+    head = next(lines)
+    controller.feed.close()
+    return parse(head + b"".join(lines))[1:]
+
+
+def test_events_from_now_on(controller):
+    publish(controller, "flow")
+    answer = open_stream(controller)
+    lines = iter(answer.app_iter)
+    assert next(lines).startswith(b": ")
+    publish(controller, "move")
+    (event,) = parse(next(lines))
+    assert event["event"] == "move"
+    assert json.loads(event["data"]) == {
+        "time": "2027-01-15T08:00:00.500Z",
+        "kind": "move",
+        "text": "a move\nof two lines",
+        "data": {"n": 1},
+    }
+
+
+def test_a_reader_comes_back(controller):
+    answer = open_stream(controller)
+    lines = iter(answer.app_iter)
+    next(lines)
+    publish(controller, "flow", "move", "device")
+    ids = [event["id"] for event in parse(next(lines))]
+    assert len(set(ids)) == 3
+    controller.feed.closed = False
+    again = iter(open_stream(controller, last=ids[0]).app_iter)
+    next(again)
+    assert [event["event"] for event in parse(next(again))] == ["move", "device"]
+
+
+@pytest.mark.parametrize("number", ["1", "99"])
+def test_a_reader_that_missed_something_is_told(controller, number):
+    publish(controller, *["flow"] * 9)
+    run = f"{int(controller.started * 1000):x}"
+    events = parse(b"".join(take(open_stream(controller, last=f"{run}-{number}"), 3)))[1:]
+    assert [event.get("event") for event in events] == ["lost", *["flow"] * 4]
+
+
+def test_a_reader_of_an_earlier_run_is_told(controller):
+    publish(controller, "flow")
+    events = parse(b"".join(take(open_stream(controller, last="abc-1"), 3)))[1:]
+    assert [event.get("event") for event in events] == ["lost", "flow"]
+
+
+def take(answer, count):
+    lines = iter(answer.app_iter)
+    return [next(lines) for _ in range(count)]
+
+
+def test_a_slow_reader_is_dropped(controller):
+    lines = iter(open_stream(controller).app_iter)
+    next(lines)
+    publish(controller, *["flow"] * 5)
+    assert list(lines) == []
+
+
+def test_kinds(controller):
+    lines = iter(open_stream(controller, "?kind=move,error").app_iter)
+    next(lines)
+    publish(controller, "flow", "move", "flow")
+    assert [event["event"] for event in parse(next(lines))] == ["move"]
+
+
+def test_signs_of_life(controller, monkeypatch):
+    monkeypatch.setattr(stream, "HEARTBEAT", 0.01)
+    lines = iter(open_stream(controller).app_iter)
+    next(lines)
+    assert next(lines) == b": still here\n\n"
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "1-x", "-", "1-" + "9" * 30, "1-٣".encode().decode("latin-1")])
+def test_a_wrong_last_event_id_is_refused(controller, text):
+    request = Request.blank("/v1/events", headers={"Last-Event-ID": text})
+    answer = request.get_response(make_app(controller))
+    assert (answer.status_int, answer.json["field"]) == (400, "Last-Event-ID")
+
+
+def test_readers_are_counted_and_bounded(controller):
+    answers = [open_stream(controller) for _ in range(stream.MAX_READERS)]
+    refused = Request.blank("/v1/events").get_response(make_app(controller))
+    assert refused.status_int == 503
+    assert refused.headers["Retry-After"]
+    answers[0].app_iter.close()
+    assert controller.feed.readers == stream.MAX_READERS - 1
+    open_stream(controller)
+
+
+def test_a_head_request_gives_its_place_back(controller):
+    Request.blank("/v1/events", method="HEAD").get_response(make_app(controller)).body  # noqa: B018
+    assert controller.feed.readers == 0

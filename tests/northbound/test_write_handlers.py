@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes.controller import POLICY, WEB, world
+from webob import Request
+
+from flowlane.core.events import PolicyReplaced
+from flowlane.core.model import Hint, HintSource
+from flowlane.northbound.calls import MAX_BODY
+from flowlane.northbound.rest import make_app
+
+HINTS = "/v1/vms/uuid-web/hints"
+YAML = {"content_type": "application/yaml"}
+
+
+@pytest.fixture
+def controller():
+    return world()
+
+
+@pytest.fixture
+def app(controller):
+    return make_app(controller)
+
+
+def ask(app, path, method="GET", **options):
+    return Request.blank(path, method=method, **options).get_response(app)
+
+
+def put_hints(app, *hints, **options):
+    body = json.dumps({"hints": hints}).encode()
+    return ask(app, HINTS, "PUT", body=body, content_type="application/json", **options)
+
+
+def test_the_policy_as_json_and_as_yaml(app):
+    assert [item["name"] for item in ask(app, "/v1/policy").json["classes"]] == ["default", "heavy", "capped"]
+    answer = ask(app, "/v1/policy", headers={"Accept": "application/yaml, application/json;q=0.5"})
+    assert answer.content_type == "application/yaml"
+    assert answer.text == POLICY.text
+
+
+def test_a_policy_is_checked_without_effect(app, controller):
+    change = ask(app, "/v1/policy/check", "POST", body=b"classes: default bulk heavy", **YAML).json
+    assert change == {
+        "applied": False,
+        "classes_added": ["bulk"],
+        "classes_removed": ["capped"],
+        "classes_changed": ["heavy"],
+        "rules_added": [],
+        "rules_removed": ["backups"],
+        "rules_changed": [],
+    }
+    assert controller.submitted == []
+    assert controller.state.policy is POLICY
+
+
+def test_a_policy_is_replaced(app, controller):
+    assert ask(app, "/v1/policy", "PUT", body=b"classes: a b", **YAML).json["applied"] is True
+    assert [type(event) for event in controller.submitted] == [PolicyReplaced]
+    assert ask(app, "/v1/policy").json["text"] == "classes: a b"
+
+
+def test_a_refused_policy_changes_nothing_and_names_every_place(app, controller):
+    for method, path in (("PUT", "/v1/policy"), ("POST", "/v1/policy/check")):
+        answer = ask(app, path, method, body=b"bad", **YAML)
+        assert answer.status_int == 422
+        assert answer.json["errors"] == [
+            {
+                "line": 3,
+                "column": 7,
+                "path": "classes.bulk.limit",
+                "detail": "'fast' is not a rate",
+                "remedy": "write 50Mbit/s",
+            }
+        ]
+    assert controller.submitted == []
+
+
+def test_two_people_do_not_overwrite_each_other(app):
+    etag = ask(app, "/v1/policy").headers["ETag"]
+    assert (
+        ask(app, "/v1/policy", "PUT", body=b"classes: a", headers={"If-Match": etag}, **YAML).status_int
+        == 200
+    )
+    late = ask(app, "/v1/policy", "PUT", body=b"classes: b", headers={"If-Match": etag}, **YAML)
+    assert late.status_int == 412
+    assert late.json["field"] == "If-Match"
+    assert ask(app, "/v1/policy").json["text"] == "classes: a"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "detail"),
+    [
+        (b"\xff\xfe", 400, "byte 0"),
+        (b"x" * (MAX_BODY + 1), 413, "4194304 bytes"),
+    ],
+)
+def test_bodies_that_cannot_be_read(app, body, status, detail):
+    answer = ask(app, "/v1/policy", "PUT", body=body, **YAML)
+    assert answer.status_int == status
+    assert detail in answer.json["detail"]
+
+
+def test_hints_are_given_replaced_and_withdrawn(app, controller):
+    given = put_hints(
+        app, {"class": "heavy", "match": {"dst-port": 80}, "lifetime": 60}, {"class": "capped"}
+    ).json["hints"]
+    assert [(hint["class"], hint["match"], hint["source"]) for hint in given] == [
+        ("heavy", {"dst-port": 80}, "rest"),
+        ("capped", {}, "rest"),
+    ]
+    assert given[0]["expires"] == "2027-01-15T08:01:00.000Z"
+    assert given[1]["expires"] is None
+    assert ask(app, "/v1/vms/uuid-web").json["hints"] == 2
+    assert len(put_hints(app, {"class": "heavy"}).json["hints"]) == 1
+    answer = ask(app, HINTS, "DELETE")
+    assert (answer.status_int, answer.body) == (204, b"")
+    assert ask(app, HINTS).json == {"vm": "uuid-web", "hints": []}
+    assert {report.report.kind for report in controller.feed.since(0)} >= {"hint"}
+
+
+def test_hints_from_ovsdb_stay(app, controller):
+    controller.state.hints["ovsdb:uuid-web"] = Hint(
+        "ovsdb:uuid-web", "uuid-web", "capped", {}, HintSource.OVSDB
+    )
+    put_hints(app, {"class": "heavy"})
+    ask(app, HINTS, "DELETE")
+    assert [hint["source"] for hint in ask(app, HINTS).json["hints"]] == ["ovsdb"]
+    assert controller.state.vms[WEB].id == "uuid-web"
+
+
+@pytest.mark.parametrize(
+    ("hint", "field"),
+    [
+        ({}, "hints[0]"),
+        ({"class": "unknown"}, "hints[0].class"),
+        ({"class": 7}, "hints[0].class"),
+        ({"class": None}, "hints[0].class"),
+        ({"class": "\ud800"}, "hints[0].class"),
+        ({"class": "heavy", "lifetime": 0}, "hints[0].lifetime"),
+        ({"class": "heavy", "lifetime": -1}, "hints[0].lifetime"),
+        ({"class": "heavy", "lifetime": 1e300}, "hints[0].lifetime"),
+        ({"class": "heavy", "lifetime": "60s"}, "hints[0].lifetime"),
+        ({"class": "heavy", "lifetime": True}, "hints[0].lifetime"),
+        ({"class": "heavy", "match": []}, "hints[0].match"),
+        ({"class": "heavy", "match": {"colour": 1}}, "hints[0].match"),
+        ({"class": "heavy", "match": {"dst-port": 70000}}, "hints[0].match"),
+        ({"class": "heavy", "match": {"src": {"a": 1}}}, "hints[0].match"),
+        ({"class": "heavy", "match": {"src": None}}, "hints[0].match"),
+        ({"class": "heavy", "priority": 1}, "hints[0]"),
+        ("heavy", "hints[0]"),
+    ],
+)
+def test_a_wrong_hint_names_its_key_and_changes_nothing(app, controller, hint, field):
+    put_hints(app, {"class": "capped"})
+    del controller.submitted[:]
+    answer = put_hints(app, hint)
+    assert (answer.status_int, answer.content_type) == (422, "application/problem+json")
+    assert answer.json["field"] == field
+    assert controller.submitted == []
+
+
+def test_too_many_hints(app):
+    answer = put_hints(app, *[{"class": "heavy"}] * 65)
+    assert (answer.status_int, answer.json["field"]) == (422, "hints")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b'{"hints": [}', 400),
+        (b'{"hints": NaN}', 400),
+        (b'{"hints": [' + b"1" * 5000 + b"]}", 400),
+        (b"[" * 100_000, 400),
+        (b'\xff"', 400),
+        (b"\xef\xbb\xbf{}", 400),
+        (b"null", 422),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b'{"hints": {}}', 422),
+        (b'{"hints": [], "more": 1}', 422),
+        (b" " * (MAX_BODY + 1), 413),
+    ],
+)
+def test_wrong_json_is_a_problem(app, controller, body, status):
+    answer = ask(app, HINTS, "PUT", body=body, content_type="application/json")
+    assert (answer.status_int, answer.content_type) == (status, "application/problem+json")
+    assert controller.submitted == []
+    assert len(answer.body) < 1000
+
+
+def test_a_body_without_length_is_read_to_the_bound(app):
+    request = Request.blank("/v1/policy", method="PUT", body=b"classes: a" + b" " * MAX_BODY, **YAML)
+    del request.environ["CONTENT_LENGTH"]
+    request.headers["Transfer-Encoding"] = "chunked"
+    assert request.get_response(app).status_int == 413
