@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from flowlane.core.allocate.state import Cell, PortState, Slot
 
-LOOK = 8
-"""Flows looked at per chain; they differ by a factor of two at most."""
-
 
 class Candidate(NamedTuple):
     """A flow (or a whole cell, ``row`` -1) that could move, and by how much the fuller queue would fall."""
@@ -58,13 +55,11 @@ def _near(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candid
     """Flows of a cell with rates near half the gap, from the chains around it downwards."""
     columns = state.columns
     for band in _bands(cell, gap):
-        row, seen = cell.heads[band], 0
-        while row >= 0 and seen < LOOK:
+        for row in cells.first_rows(state, cell.heads[band]):
             rate = columns.rate[row]
             gain = min(rate, gap - rate)
             if gain > 0 and allowed(state, row, now):
                 yield Candidate(gain, row, cell)
-            row, seen = columns.next[row], seen + 1
 
 
 def _bands(cell: Cell, gap: int) -> Iterator[int]:

@@ -11,10 +11,15 @@ from flowlane.core.allocate.columns import MEASURED, NOBODY
 from flowlane.core.allocate.state import Cell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowlane.core.allocate.state import Group, PortState, Slot
 
 GUESS = 1_000
 """bit/s assumed of a new flow while no flow of its class was measured: not 0, so that counts balance."""
+
+LOOK = 8
+"""Flows of a chain that are looked at when one of them is to be chosen."""
 
 WAITING_BANDS = 64
 """Rates are chained in bands, one for each power of two (0 to 63).
@@ -75,6 +80,15 @@ def group_of(state: PortState, row: int) -> Group:
     cell = state.cells[state.columns.cell[row]]
     assert cell is not None
     return cell.group
+
+
+def first_rows(state: PortState, head: int) -> Iterator[int]:
+    """The first few rows of a chain: all of a chain differ by a factor of two at most."""
+    after = state.columns.next
+    row, seen = head, 0
+    while row >= 0 and seen < LOOK:
+        yield row
+        row, seen = after[row], seen + 1
 
 
 def rows_of(state: PortState, cell: Cell) -> list[int]:

@@ -53,21 +53,39 @@ def region_for(
     state: PortState, demand: Demand, rate: int, current: Slot | None = None
 ) -> tuple[Region, Reason | None]:
     """Where a flow's queue is to be looked for, and the reason when there is something to say of it."""
-    hardware = state.region_of.get(demand.share) or state.region_of.get(-1)
-    software = state.software
+    hardware, software = hardware_of(state, demand), state.software
     if hardware is None:
-        reason = Reason.SOFTWARE_BY_RULE if demand.road is Road.SOFTWARE else Reason.OVERFLOW_TO_SOFTWARE
-        return (software, reason) if software.slots else (state.limbo.region, Reason.NO_QUEUES)
+        return _without_hardware(state, demand)
     if not software.slots:
         return hardware, None
     if demand.road is Road.SOFTWARE:
         return software, Reason.SOFTWARE_BY_RULE
+    home = _home_of(demand, hardware, software) if demand.keep_vm_together else None
     inside = current is not None and current.region is hardware
-    if fits(hardware, rate, FULL if inside else FILL):
-        return hardware, None
+    if home is not None or fits(hardware, rate, FULL if inside else FILL):
+        return home or hardware, None
     if demand.road is Road.HARDWARE:
         return hardware, Reason.HARDWARE_ONLY_FULL
     return software, Reason.OVERFLOW_TO_SOFTWARE
+
+
+def hardware_of(state: PortState, demand: Demand) -> Region | None:
+    """The hardware that a flow may use by its share, if there is any."""
+    return state.region_of.get(demand.share) or state.region_of.get(-1)
+
+
+def _without_hardware(state: PortState, demand: Demand) -> tuple[Region, Reason]:
+    if not state.software.slots:
+        return state.limbo.region, Reason.NO_QUEUES
+    by_rule = demand.road is Road.SOFTWARE
+    return state.software, Reason.SOFTWARE_BY_RULE if by_rule else Reason.OVERFLOW_TO_SOFTWARE
+
+
+def _home_of(demand: Demand, *regions: Region) -> Region | None:
+    """Where the other flows are of the VM with which a flow keeps together."""
+    key = pools.group_key(demand)
+    groups = ((region, region.groups.get(key)) for region in regions)
+    return next((region for region, group in groups if group and demand.vm_number in group.homes), None)
 
 
 def fits(region: Region, rate: int, fill: float) -> bool:

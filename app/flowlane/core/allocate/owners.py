@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 STRONGER = 1.25
 """How much heavier than an owner of the same priority a waiting flow must be to take over its queue."""
 
-LOOK = 8
-"""Flows looked at in a chain: those of one band differ by a factor of two at most."""
-
 
 def promote_waiting(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
     """Give queues to waiting flows, the most deserving first: free ones, then those of much lesser flows."""
@@ -34,17 +31,13 @@ def promote_waiting(state: PortState, region: Region, now: float, moves: list[Mo
 def _candidates(state: PortState, region: Region) -> list[int]:
     """Waiting flows, the most deserving first; of each chain only the first few."""
     rows: list[int] = []
-    after = state.columns.next
     for slot in region.slots:
         for cell in slot.cells.values():
             mask = cell.mask >> cells.WAITING_BANDS
             while mask:
                 band = mask.bit_length() - 1
                 mask ^= 1 << band
-                row, seen = cell.heads[band + cells.WAITING_BANDS], 0
-                while row >= 0 and seen < LOOK:
-                    rows.append(row)
-                    row, seen = after[row], seen + 1
+                rows.extend(cells.first_rows(state, cell.heads[band + cells.WAITING_BANDS]))
     rows.sort(key=lambda row: (*rank(state, row), -row), reverse=True)
     return rows
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import level, overflow, owners, strays
+from flowlane.core.allocate import level, overflow, owners, promotion, roads, strays
 from flowlane.core.allocate.columns import NEVER
 from flowlane.core.allocate.strategies import STRATEGIES
 
@@ -37,7 +37,10 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
         owners.promote_waiting(state, region, now, moves)
         strays.divide_again(state, region, now)
         strays.bring_home(state, region, now, moves)
-    overflow.settle_overflow(state, now, moves)
+    roads.sort_out(state, now, moves)
+    for region in state.hardware:
+        overflow.demote(state, region, now, moves)
+    promotion.promote(state, now, moves)
     for region in regions:
         for pool in region.pools:
             level.level_pool(state, pool, now, last_active, moves)

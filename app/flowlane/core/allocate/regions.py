@@ -63,6 +63,7 @@ def reshape(
     gone = list(known.values())
     if slots and state.limbo.count:
         gone.append(state.limbo)
+    before = state.region_of, bool(state.software.slots)
     homes = _assign(state, slots)
     strangers = [
         slot for slot in slots if slot.region is not homes[slot.index] or slot not in slot.region.slots
@@ -73,6 +74,7 @@ def reshape(
     state.slots = slots
     for slot in strangers:
         _enter(slot, homes[slot.index])
+    state.unsorted |= before != (state.region_of, bool(state.software.slots))
     for region in (*state.hardware, state.software):
         region.slots.sort(key=lambda slot: slot.index)
         _limit(state, region)

@@ -121,7 +121,7 @@ class PortState:
 
     ``known``: class index -> [sum of the measured rates, how many]. ``tokens``: moves that may be made now.
     ``region_of``: share index -> its hardware region (-1: VMs without a share). ``limbo`` holds the flows
-    while the port has no queue.
+    while the port has no queue. ``unsorted``: regions have changed, so that flows may be on hardware not for them.
     """
 
     columns: Columns
@@ -144,5 +144,6 @@ class PortState:
     load: int = 0
     count: int = 0
     cursor: int = 0
+    unsorted: bool = False
     tokens: float = 1.0
     refilled_at: float = NEVER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate.combined import FILL, fits
+from flowlane.core.allocate import combined
 from flowlane.core.allocate.model import Alternative
 from flowlane.core.allocate.operations import cell_of
 from flowlane.core.allocate.profiles import demand_of
@@ -60,7 +60,7 @@ _REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
 def _why_not_road(state: PortState, row: int, slot: Slot) -> str:
     if slot.queue.kind is QueueKind.SOFTWARE:
         return "a software queue, and hardware has room"
-    region = state.region_of.get(demand_of(state, row).share) or state.region_of.get(-1)
+    region = combined.hardware_of(state, demand_of(state, row))
     return "its class uses software queues" if region else "hardware of another VM's share"
 
 
@@ -68,11 +68,11 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
     demand = demand_of(state, row)
     if demand.road is Road.SOFTWARE:
         return "its class uses software queues"
-    region = state.region_of.get(demand.share) or state.region_of.get(-1)
+    region = combined.hardware_of(state, demand)
     if slot.region is not region:
         return "hardware of another VM's share"
     rate = state.columns.rate[row]
-    if not fits(slot.region, rate, FILL):
+    if not combined.fits(slot.region, rate, combined.FILL):
         return f"hardware is full: {format_rate(slot.region.load)} and {slot.region.count} flows are on it"
     return "hardware has room again; the flow comes back at the next rebalance"
 

@@ -1,0 +1,116 @@
+"""Flows come back from software queues: the most deserving first, while the hardware has room (M8).
+
+They come back while that leaves the load at ``combined.FILL`` or below, and leave above ``combined.FULL``, so
+that a load near the limit moves nobody to and fro. When the hardware is full, a flow that is more important,
+or at least ``HEAVIER`` times as heavy, changes places with the least deserving flow there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import cells, combined
+from flowlane.core.allocate.moving import allowed, may_spend
+from flowlane.core.allocate.overflow import near
+from flowlane.core.allocate.profiles import demand_of
+from flowlane.core.allocate.regions import rank
+from flowlane.core.allocate.roads import move_cell, move_to
+from flowlane.core.model import Reason
+from flowlane.core.policy import Road
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowlane.core.allocate.model import Move
+    from flowlane.core.allocate.state import Cell, PortState, Region
+
+HEAVIER = 2.0
+"""How many times the rate of a flow in hardware a software flow of its priority must have to replace it."""
+
+AT_ONCE = 64
+"""Flows promoted in one rebalance at most."""
+
+
+def promote(state: PortState, now: float, moves: list[Move]) -> None:
+    """Bring flows back to the hardware while they fit, or in exchange for lesser ones."""
+    if not state.hardware or not state.software.count:
+        return
+    _promote_vms(state, now, moves)
+    for _ in range(AT_ONCE):
+        rows = [row for row in _candidates(state) if allowed(state, row, now)]
+        rows.sort(key=lambda row: (*rank(state, row), -row), reverse=True)
+        if not any(_promote_one(state, row, now, moves) for row in rows):
+            return
+
+
+def _promote_one(state: PortState, row: int, now: float, moves: list[Move]) -> bool:
+    demand = demand_of(state, row)
+    region = combined.hardware_of(state, demand)
+    if region is None:
+        return False
+    if demand.road is Road.HARDWARE or combined.fits(region, state.columns.rate[row], combined.FILL):
+        return move_to(state, row, region, now, Reason.PROMOTED, moves)
+    return _exchange(state, row, region, now, moves)
+
+
+def _candidates(state: PortState) -> Iterator[int]:
+    """Flows in software that would rather be in hardware: the heaviest of each cell, and some that could fit."""
+    for cell in _hopeful(state):
+        if cell.vm:
+            continue
+        bands = [cell.mask.bit_length() - 1]
+        region = combined.hardware_of(state, cell.group.demand)
+        if region is not None and region.capacity is not None:
+            gap = max(0, int(combined.FILL * region.capacity) - region.load).bit_length()
+            bands.extend(sorted((band for band in cell.heads if band < gap), reverse=True)[:1])
+        for band in dict.fromkeys(bands):
+            yield from cells.first_rows(state, cell.heads[band])
+
+
+def _hopeful(state: PortState) -> list[Cell]:
+    return [
+        cell
+        for slot in state.software.slots
+        for cell in slot.cells.values()
+        if cell.group is not state.software.alone and cell.group.demand.road is not Road.SOFTWARE
+    ]
+
+
+def _promote_vms(state: PortState, now: float, moves: list[Move]) -> None:
+    """Bring back VMs whose flows keep together, all their flows or none."""
+    for cell in _hopeful(state):
+        first = next(iter(cell.heads.values()))
+        if not cell.vm or not allowed(state, first, now):
+            continue
+        demand = demand_of(state, first)
+        region = combined.hardware_of(state, demand)
+        if region is None:
+            continue
+        room = region.room is None or region.count + cell.count <= region.room
+        if demand.road is Road.HARDWARE or (room and combined.fits(region, cell.load, combined.FILL)):
+            move_cell(state, cell, region, now, Reason.PROMOTED, moves)
+
+
+def _exchange(state: PortState, row: int, region: Region, now: float, moves: list[Move]) -> bool:
+    """Put a flow in the place of the least deserving one, if that deserves it clearly less and it then fits."""
+    if not may_spend(state, 2):
+        return False
+    priority, rate = rank(state, row)
+    rates = state.columns.rate
+    rows = [
+        other
+        for other in near(state, region, 0)
+        if allowed(state, other, now)
+        and (
+            demand_of(state, other).priority < priority
+            or (demand_of(state, other).priority == priority and HEAVIER * rates[other] <= rate)
+        )
+    ]
+    if not rows:
+        return False
+    other = min(rows, key=lambda row: (*rank(state, row), row))
+    if region.capacity is not None and region.load - rates[other] + rate > combined.FILL * region.capacity:
+        return False
+    return move_to(state, other, state.software, now, Reason.OVERFLOW_TO_SOFTWARE, moves) and move_to(
+        state, row, region, now, Reason.PROMOTED, moves
+    )

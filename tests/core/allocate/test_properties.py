@@ -1,0 +1,171 @@
+"""Whatever comes in whatever order: the promises of the allocator hold (stateful properties).
+
+Faults planted to see that these tests find them, each found by the machine below: a departure that leaves
+its rate in the queue's sum; a removed queue whose exclusive owner stays; a waiting flow that is not promoted
+when a queue frees; a new flow placed on a queue that another has alone; a rebalance that walks a dictionary
+of ids in hash order; a group that keeps its pool after its last flow has gone.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+
+from fakes.allocation import Port, check, hardware, snapshot, software
+from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.core.policy import Balance, Road
+
+CLASSES = (
+    {"class_index": 0},
+    {"class_index": 1, "exclusive": True, "group": 1},
+    {"class_index": 2, "max_queues": 2, "group": 2, "priority": 3},
+    {"class_index": 3, "keep_vm_together": True, "group": 3},
+    {"class_index": 4, "road": Road.SOFTWARE, "group": 4},
+    {"class_index": 5, "road": Road.HARDWARE, "group": 5, "priority": 5},
+    {"class_index": 6, "exclusive": True, "group": 6, "priority": 7, "max_queues": 1},
+    {"class_index": 7, "min_queues": 2, "group": 7},
+)
+RATES = st.one_of(st.just(0), st.integers(1, 100), st.integers(10**6, 10**10))
+QUEUES = st.tuples(st.integers(0, 6), st.integers(0, 3)).map(
+    lambda counts: hardware(*range(counts[0])) + software(*range(10, 10 + counts[1]))
+)
+CLASS = st.integers(0, len(CLASSES) - 1)
+VM = st.integers(1, 3)
+
+
+def wanted(index: int, vm: int, rate: int) -> dict[str, object]:
+    return {**CLASSES[index], "vm_number": vm, "rate": rate, "share": vm - 2}
+
+
+class Allocator(RuleBasedStateMachine):
+    """Two ports get the same calls; one is held against the promises, the other against the first."""
+
+    rows = Bundle("rows")
+
+    def __init__(self) -> None:
+        super().__init__()
+        balance = Balance(moves_per_second=1e6, window=3.0, flows_per_queue=6)
+        self.ports = [Port(hardware(0, 1, 2, 3), balance, (0.5, 0.25)) for _ in range(2)]
+        self.next = 0
+
+    @property
+    def port(self) -> Port:
+        return self.ports[0]
+
+    @rule(target=rows, index=CLASS, vm=VM, rate=RATES)
+    def arrive(self, index: int, vm: int, rate: int) -> int:
+        row, self.next = self.next, self.next + 1
+        self._avoid_owned_queues(row, lambda port: port.arrive(row, **wanted(index, vm, rate)))
+        return row
+
+    @rule(row=consumes(rows))
+    def depart(self, row: int) -> None:
+        for port in self.ports:
+            port.depart(row)
+
+    @rule(row=rows, rate=st.integers(1, 10**10))
+    def measure(self, row: int, rate: int) -> None:
+        for port in self.ports:
+            port.measure(row, rate)
+
+    @rule(row=rows, index=CLASS, vm=VM, rate=RATES)
+    def change(self, row: int, index: int, vm: int, rate: int) -> None:
+        if rate == 0:
+            rate = self.port.demand[row].rate
+        old = self.port.demand[row]
+        if old._replace(rate=rate) == type(old)(**wanted(index, vm, rate)):
+            return
+        self._avoid_owned_queues(row, lambda port: port.change(row, **wanted(index, vm, rate)))
+        for port in self.ports:
+            if rate == 0:
+                port.demand[row] = port.demand[row]._replace(rate=0)
+
+    @rule(seconds=st.floats(0.1, 5.0))
+    def tick(self, seconds: float) -> None:
+        for port in self.ports:
+            port.tick(seconds)
+
+    @rule(queues=QUEUES)
+    def reshape(self, queues: list) -> None:
+        before = dict(self.port.place)
+        kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
+        for port in self.ports:
+            moves = port.reshape(list(queues))
+        stay = {queue.queue_id for queue in queues if kinds.get(queue.queue_id) is queue.kind}
+        if not self.port.state.shares:
+            assert all(before[move.row] not in stay for move in moves)
+
+    @precondition(lambda self: self.next)
+    @rule(index=CLASS, vm=VM, rate=RATES)
+    def arrive_and_depart(self, index: int, vm: int, rate: int) -> None:
+        before = dict(self.port.place), self.port.loads(), dict(self.port.state.known)
+        for port in self.ports:
+            port.arrive(10**4, **wanted(index, vm, rate))
+            port.depart(10**4)
+        assert before == (self.port.place, self.port.loads(), self.port.state.known)
+
+    @rule()
+    def come_to_rest(self) -> None:
+        for port in self.ports:
+            port.settle()
+        self._exclusive_flows_are_alone()
+        self._alike_flows_are_together()
+        self._nobody_is_on_a_wrong_road()
+
+    @invariant()
+    def sums_and_places_are_right(self) -> None:
+        check(self.port)
+
+    @invariant()
+    def the_same_calls_give_the_same_state(self) -> None:
+        assert snapshot(self.ports[0]) == snapshot(self.ports[1])
+
+    def _avoid_owned_queues(self, row: int, step: object) -> None:
+        owned = {slot.queue.queue_id for slot in self.port.state.slots if slot.owner not in (-1, row)}
+        for port in self.ports:
+            placement = step(port)  # type: ignore[operator]
+        assert placement.queue_id not in owned, "nobody is put on a queue that another has alone"
+        assert (placement.queue_id == NO_QUEUE) == (not self.port.queues)
+        assert (placement.reason is Reason.NO_QUEUES) == (not self.port.queues)
+
+    def _exclusive_flows_are_alone(self) -> None:
+        for slot in self.port.state.slots:
+            assert slot.owner < 0 or slot.count == 1
+        for region in (*self.port.state.hardware, self.port.state.software):
+            idle = [slot for slot in region.slots if slot.count == 0]
+            least = any(group.demand.min_queues for group in region.groups.values())
+            sharing = [
+                row
+                for slot in region.slots
+                if slot.count > 1
+                for row in self.port.place
+                if self.port.place[row] == slot.queue.queue_id and self.port.demand[row].class_index == 1
+            ]
+            assert least or not (idle and sharing), "no exclusive flow shares while a queue is free"
+
+    def _alike_flows_are_together(self) -> None:
+        queues_of: dict[tuple, set[int]] = {}
+        for row, demand in self.port.demand.items():
+            vm = demand.vm_number if demand.keep_vm_together else 0
+            kind = next(
+                (queue.kind for queue in self.port.queues if queue.queue_id == self.port.place[row]), None
+            )
+            queues_of.setdefault((demand.class_index, vm, demand.share, kind), set()).add(self.port.place[row])
+        for (index, vm, _, _), queues in queues_of.items():
+            limit = CLASSES[index].get("max_queues", 99)
+            if vm:
+                limit = 1
+            if not CLASSES[index].get("exclusive"):
+                assert len(queues) <= limit
+
+    def _nobody_is_on_a_wrong_road(self) -> None:
+        kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
+        both = set(kinds.values()) == {QueueKind.PHYSICAL, QueueKind.SOFTWARE}
+        for row, demand in self.port.demand.items():
+            if both and demand.road is Road.SOFTWARE:
+                assert kinds[self.port.place[row]] is QueueKind.SOFTWARE
+
+
+Allocator.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAllocator = Allocator.TestCase
