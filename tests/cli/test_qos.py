@@ -127,7 +127,7 @@ def test_a_foreign_row_needs_replace(command: Command, server: Server) -> None:
 def test_without_a_database_or_with_a_bad_remote_it_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert "no answer" in Command(f"unix:{tmp_path}/none", capsys)("show")[2]
+    assert "No such file or directory" in Command(f"unix:{tmp_path}/none", capsys)("show")[2]
     assert "ovsdb remote" in Command("http://x", capsys)("show")[2]
 
 

@@ -135,7 +135,7 @@ def test_a_switch_that_does_not_take_over_is_told_of(server: Server) -> None:
 
 def test_no_database_is_an_error_that_names_it(tmp_path: Path) -> None:
     with (
-        pytest.raises(DatabaseError, match=r"none\.sock"),
+        pytest.raises(DatabaseError, match=r"none\.sock: No such file"),
         open_database(f"unix:{tmp_path}/none.sock", timeout=0.3),
     ):
         pass

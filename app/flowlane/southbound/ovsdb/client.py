@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ovs.db.idl import Transaction
 from ovs.poller import Poller
+from ovs.stream import Stream
 
 from flowlane.errors import DatabaseError
 from flowlane.southbound.ovsdb.replica import Replica
@@ -27,8 +29,10 @@ def open_database(remote: str, timeout: float = 5.0) -> Iterator[Database]:
     """Connect, and close when done.
 
     Raises:
-        DatabaseError: no whole answer within ``timeout`` seconds.
+        DatabaseError: it cannot be reached (told at once, with the system's reason), or it gave no whole
+            answer within ``timeout`` seconds.
     """
+    _knock(remote)
     replica = Replica(remote, EVERYTHING, lambda: None)
     database = Database(replica, timeout)
     try:
@@ -36,6 +40,15 @@ def open_database(remote: str, timeout: float = 5.0) -> Iterator[Database]:
         yield database
     finally:
         replica.close()
+
+
+def _knock(remote: str) -> None:
+    """The IDL tries for ever and tells nobody why it fails; a command should say so at once."""
+    error, stream = Stream.open(remote)
+    if stream is not None:
+        stream.close()
+    if error:
+        raise DatabaseError(f"cannot reach the database at {remote}: {os.strerror(error)}")
 
 
 class Database:
