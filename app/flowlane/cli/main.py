@@ -61,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush fails
         return FAILED
+    except OSError as error:
+        print(f"flowlane: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
 
 
 def _run(words: list[str]) -> int:

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+import pytest
+from fakes.running import running
+
+
+@pytest.fixture(scope="session")
+def controller_url():
+    """A controller with two devices, two VMs and five flows (fakes/controller.py)."""
+    with running() as server:
+        yield server.url

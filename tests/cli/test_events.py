@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+import requests
+
+from flowlane.cli import main as cli
+
+
+def suggest(url, times):
+    """Make something happen: hints that come."""
+    for _ in range(times):
+        time.sleep(0.3)
+        requests.put(
+            f"{url}/v1/vms/web/hints", json={"hints": [{"class": "heavy"}]}, timeout=5
+        ).raise_for_status()
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_events_are_printed_as_they_come(controller_url, capsys, options):
+    writer = threading.Thread(target=suggest, args=(controller_url, 2))
+    writer.start()
+    code = cli.main(["events", "--url", controller_url, "--kind", "hint", "--count", "2", *options])
+    writer.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert len(lines) == 2
+    if options:
+        assert json.loads(lines[0])["data"]["vm"] == "uuid-web"
+    else:
+        assert "hint" in lines[0]
+        assert "suggests heavy" in lines[0]
+
+
+def test_no_controller(capsys):
+    assert cli.main(["events", "--url", "http://127.0.0.1:1"]) == 3
+    assert "no controller answers" in capsys.readouterr().err

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from fakes.controller import FLOWS
+
+import flowlane
+from flowlane.cli import main as cli
+
+FLOW = FLOWS[0][0].hex()
+
+
+@pytest.fixture
+def run(capsys, controller_url, monkeypatch):
+    monkeypatch.setenv("FLOWLANE_URL", controller_url)
+
+    def call(*words):
+        code = cli.main(words)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (
+            ["status"],
+            ["openflow", "ok", "1 connected of 2", "3 on physical queues", "default, heavy, capped"],
+        ),
+        (["devices"], ["0000000000000001", "br-nic", "4/4", "7/100".replace("7", "1"), "down"]),
+        (["queues"], ["uplink", "100Mbit/s", "software"]),
+        (["queues", "--device", "br-nic", "--port", "uplink"], ["uplink"]),
+        (["vms"], ["web", "ns/db", "02:00:00:00:00:01"]),
+        (["flows"], ["tcp 10.0.0.1:1234 > 192.0.2.1:80", "95Mbit/s", "uplink:1 up:-", "0x88f7", "vlan 7"]),
+        (["flows", "--vm", "db", "--proto", "udp"], ["udp 10.0.0.2:53 > 192.0.2.1:5353 vlan 0"]),
+        (["assignments", "--queue", "2", "--src-port", "1235"], ["capped", "7 (50Mbit/s)", "shared"]),
+        (["explain", FLOW], ["queue 1 (physical) of uplink", "class     heavy", "on tor"]),
+        (["explain", "10.0.0.1:1234-192.0.2.1:80"], [FLOW]),
+        (["explain", "[::1]-[2001::]"], ["icmpv6 ::1 > 2001:: type 128 vlan 7"]),
+        (["hint", "show", "web"], ["none"]),
+        (["policy", "show"], ["version: 1"]),
+    ],
+)
+def test_what_commands_show(run, words, shown):
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    for text in shown:
+        assert text in out
+
+
+@pytest.mark.parametrize("command", ["status", "devices", "queues", "vms", "flows", "assignments"])
+def test_json_is_what_rest_answers(run, command):
+    code, out, _ = run(command, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert "version" in found if command == "status" else found["items"]
+    assert command == "status" or found["next"] is None
+
+
+def test_limits_are_told(run):
+    assert "1 shown, there may be more: --limit 0 shows all" in run("flows", "--limit", "1")[1]
+    assert len(json.loads(run("flows", "--limit", "2", "--json")[1])["items"]) == 2
+    assert json.loads(run("flows", "--limit", "2", "--json")[1])["next"]
+
+
+def test_hints_over_their_life(run):
+    assert (
+        run("hint", "set", "web", "--class", "heavy", "--match", "dst-port=80", "--lifetime", "60s")[0] == 0
+    )
+    assert run("hint", "set", "ns/db", "--class", "capped")[0] == 0
+    added = run("hint", "set", "uuid-web", "--class", "capped", "--add", "--json")[1]
+    assert [item["class"] for item in json.loads(added)["hints"]] == ["heavy", "capped"]
+    assert "dst-port=80" in run("hint", "show", "web")[1]
+    assert run("hint", "clear", "web") == (0, "", "")
+    assert run("hint", "clear", "ns/db")[0] == 0
+    assert run("hint", "show", "ns/db")[1].strip() == "none"
+
+
+def test_a_policy_is_checked_replaced_and_refused(run, tmp_path):
+    sound, broken = tmp_path / "sound.yaml", tmp_path / "broken.yaml"
+    sound.write_text("classes: default heavy capped bulk")
+    broken.write_text("bad")
+    code, out, _ = run("policy", "check", str(sound))
+    assert code == 0
+    assert "bulk" in out
+    assert "nothing was changed" in out
+    code, out, err = run("policy", "replace", str(broken))
+    assert (code, out) == (1, "")
+    assert "Policy refused" in err
+    assert "line 3: classes.bulk.limit: 'fast' is not a rate (write 50Mbit/s)" in err
+    assert run("policy", "replace", str(tmp_path / "none.yaml"))[2].endswith("No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["flows", "--src-port", "http"], 1, "'http' is not a value of 'src_port'"),
+        (["explain", "ab" * 20], 1, "Not Found: there is no flow"),
+        (["explain", "what"], 1, "neither a flow's id nor"),
+        (["explain", "10.9.9.9-10.9.9.8"], 1, "no flow fits"),
+        (["hint", "show", "nobody"], 1, "there is no VM 'nobody'"),
+        (["hint", "set", "web", "--class", "gold"], 1, "no class 'gold'"),
+        (["hint", "set", "web", "--class", "heavy", "--lifetime", "60"], 1, "not a duration"),
+        (["hint", "set", "web", "--class", "heavy", "--match", "x"], 1, "not KEY=VALUE"),
+        (["status", "--url", "nonsense"], 3, "no controller answers"),
+        (["status", "--url", "http://host.invalid:1"], 3, "no controller answers at http://host.invalid:1"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(run, words, code, error):
+    assert run(*words)[0] == code
+    _, out, err = run(*words)
+    assert out == ""
+    assert error in err
+    assert err.startswith("flowlane: ")
+    assert err.count("\n") == 1
+
+
+def test_nobody_listens(run):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        code, _, err = run("status", "--url", url)
+    assert (code, err) == (3, f"flowlane: no controller answers at {url}: Connection refused\n")
+
+
+def test_something_else_listens(run):
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/v1/status" else 500)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *values):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        assert "does not speak Flowlane's REST" in run("status", "--url", url)[2]
+        assert "answered 500 Internal Server Error" in run("flows", "--url", url)[2]
+        other.shutdown()
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["dance"], ["flows", "--colour", "red"], ["hint"], ["policy", "replace"]]
+)
+def test_a_wrong_command_line_is_exit_code_2(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "usage: flowlane" in capsys.readouterr().err
+
+
+def test_help_names_every_command_that_is_there(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 0
+    for name in (
+        "status",
+        "devices",
+        "queues",
+        "vms",
+        "flows",
+        "assignments",
+        "explain",
+        "events",
+        "hint",
+        "policy",
+    ):
+        assert re.search(rf"^    {name}\s", out, re.MULTILINE)
+
+
+def test_a_missing_package_hurts_its_command_alone(run, monkeypatch, tmp_path):
+    (tmp_path / "needy.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, "needy", ("needy", "needs a package"))
+    code, _, err = run("needy")
+    assert code == 2
+    assert "'no_such_package' is missing" in err
+    assert run("status")[0] == 0
+
+
+def test_a_reader_that_goes_away_makes_no_noise(controller_url):
+    """As in ``flowlane flows --json | head -1``."""
+    command = [sys.executable, "-m", "flowlane.cli.main", "flows", "--json", "--url", controller_url]
+    path = str(Path(flowlane.__file__).parent.parent)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    os.close(write)
+    assert done.stderr == b""

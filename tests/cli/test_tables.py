@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from flowlane.cli.tables import Column, age, flow_text, table, text
+
+COLUMNS = (
+    Column("NAME", lambda item: item["name"]),
+    Column("DETAIL", lambda item: item["detail"], 3),
+    Column("COUNT", lambda item: str(item["count"]), 2, right=True),
+)
+ITEMS = [{"name": "a" * 10, "detail": "[bold]d" * 3, "count": 1}, {"name": "b", "detail": "", "count": 1000}]
+
+
+def shown(width, items=ITEMS):
+    console = Console(width=width, markup=True, color_system=None)
+    with console.capture() as capture:
+        console.print(table(COLUMNS, items, width))
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [
+        (100, ["NAME", "DETAIL", "COUNT"]),
+        (40, ["NAME", "DETAIL", "COUNT"]),
+        (39, ["NAME", "COUNT"]),
+        (17, ["NAME", "COUNT"]),
+        (16, ["NAME"]),
+        (5, ["NAME"]),
+    ],
+)
+def test_the_least_important_columns_go_first(width, heads):
+    lines = shown(width)
+    assert lines[0].split() == heads
+    assert len(lines) == len(ITEMS) + 1
+    assert all(len(line) <= width for line in lines)
+
+
+def test_names_are_not_taken_for_markup():
+    assert "[bold]d" in shown(100)[1]
+
+
+def test_nothing_to_show():
+    assert shown(100, []) == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "wanted"),
+    [(0, "0s"), (59, "59s"), (61, "1m01s"), (3600, "1h00m"), (90_000, "1d01h"), (-5, "0s")],
+)
+def test_ages(ago, wanted):
+    assert age((datetime.now(UTC) - timedelta(seconds=ago, milliseconds=10)).isoformat()) == wanted
+
+
+def test_no_values():
+    assert (age(None), text(None), text(""), text(0)) == ("-", "-", "-", "0")
+
+
+@pytest.mark.parametrize(
+    ("item", "wanted"),
+    [
+        (("tcp", "10.0.0.1", 1, "10.0.0.2", 2, None), "tcp 10.0.0.1:1 > 10.0.0.2:2"),
+        (("udp", "::1", 1, "::2", 2, 5), "udp [::1]:1 > [::2]:2 vlan 5"),
+        (("icmp", "10.0.0.1", 8, "10.0.0.2", 0, None), "icmp 10.0.0.1 > 10.0.0.2 type 8"),
+        (("47", "10.0.0.1", None, "10.0.0.2", None, None), "47 10.0.0.1 > 10.0.0.2"),
+        (("0x88f7", "02:00:00:00:00:01", None, "02:00:00:00:00:02", None, 0),
+         "0x88f7 02:00:00:00:00:01 > 02:00:00:00:00:02 vlan 0"),
+    ],
+)  # fmt: skip
+def test_flows_in_words(item, wanted):
+    assert (
+        flow_text(dict(zip(("protocol", "src", "src_port", "dst", "dst_port", "vlan"), item, strict=True)))
+        == wanted
+    )
