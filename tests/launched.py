@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -72,9 +71,7 @@ def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
         if not any(argument.startswith("--ovsdb") for argument in arguments):
             options.append("--ovsdb=none")
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*COMMAND, *options, *arguments], stdout=output, stderr=output, env=environment()
-            )
+            process = subprocess.Popen([*COMMAND, *options, *arguments], stdout=output, stderr=output)
         manager = Launched(process, log)
         try:
             wait_for(lambda: ready in manager.log or process.poll() is not None, START_TIME)
@@ -90,16 +87,9 @@ def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
 
 def refused(*arguments: str, within: float = START_TIME) -> tuple[int, list[str]]:
     """Run it where it cannot start; return its exit code and the lines that are not log lines."""
-    done = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=within, check=False, env=environment()
-    )
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=within, check=False)
     lines = (done.stderr + done.stdout).splitlines()
     return done.returncode, [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d ", line)]
-
-
-def environment() -> dict[str, str]:
-    """The tests' own environment, but the package's warnings are errors there too."""
-    return {**os.environ, "PYTHONWARNINGS": "default"}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0, what: str = "") -> None:

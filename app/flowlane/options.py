@@ -81,6 +81,11 @@ def parse(arguments: Sequence[str]) -> None:
             usage=f"{PROGRAM} [options] [APP ...]",
             default_config_files=[name for name in ("/etc/flowlane/flowlane.conf",) if Path(name).is_file()],
         )
+    except SystemExit as end:
+        # oslo.config's own way of refusing a value: its text for an exit code.
+        if isinstance(end.code, str):
+            raise ConfigError(end.code) from end
+        raise
     except Exception as error:
         raise ConfigError(" ".join(str(error).split())) from error
 
