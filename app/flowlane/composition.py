@@ -127,6 +127,7 @@ class Composition:
 
     def submit(self, event: Event) -> None:
         """Give the engine an event and carry out its effects before returning."""
+        self._engine.watched = self.feed.readers > 0
         for effect in self._engine.step(event, self._clock()):
             if isinstance(effect, Report):
                 self._publish(effect)

@@ -59,6 +59,15 @@ class Engine:
         return out
 
     @property
+    def watched(self) -> bool:
+        """Whether anybody reads reports of single flows; they are made only then."""
+        return self.state.watched
+
+    @watched.setter
+    def watched(self, value: bool) -> None:
+        self.state.watched = value
+
+    @property
     def devices(self) -> Mapping[int, Device]:
         """Devices by dpid."""
         return self.state.devices
