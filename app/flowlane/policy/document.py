@@ -181,12 +181,12 @@ class _Composer:
             return
         if isinstance(event, yaml.CollectionStartEvent) and event.tag not in (None, "!"):
             self._refuse(event, f"tag {shown(event.tag)}: tags are refused", "remove it")
+        if len(self._frames) == MAX_DEPTH:
+            self._stop(event, f"nested more than {MAX_DEPTH} deep")
         data: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
         marks = self._mark(event)
         self._place(event, data, marks)
         self._frames.append(_Frame(data, marks))
-        if len(self._frames) > MAX_DEPTH:
-            self._stop(event, f"nested more than {MAX_DEPTH} deep")
 
     def _take_scalar(self, event: yaml.ScalarEvent) -> None:
         if event.tag not in (None, "!"):

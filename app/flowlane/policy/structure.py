@@ -105,7 +105,8 @@ def _wrong_type(error: ValidationError) -> Wording:
     if _got(error) is None:
         yield "there is no value", f"write {_expected(error)}, or remove the key", None
     else:
-        yield f"{shown(_got(error))} is not {_expected(error)}", _example(error), None
+        remedy = _example(error) or f"write {_expected(error)}"
+        yield f"{shown(_got(error))} is not {_expected(error)}", remedy, None
 
 
 def _not_listed(error: ValidationError) -> Wording:
@@ -147,7 +148,7 @@ def _version(error: ValidationError) -> Wording:
 
 
 def _other(error: ValidationError) -> Wording:
-    yield str(error.message)[:120], _example(error), None
+    yield str(error.message)[:120], _example(error) or "see docs/policy.md for the language", None
 
 
 _WORDINGS: dict[str, Callable[[ValidationError], Wording]] = {
