@@ -46,6 +46,7 @@ class FakeController:
     engine: Engine
     feed: Feed = field(default_factory=Feed)
     started: float = WALL - 60
+    faults: int = 0
     now: float = NOW
     problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
     submitted: list[Event] = field(default_factory=list)

@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 import pytest
 from fakes.running import running
 
+from flowlane.northbound import server
+from flowlane.northbound.feed import Feed
 from flowlane.northbound.server import MAX_DISCARD
 
 
 @pytest.fixture(scope="module")
 def url():
-    with running() as server:
-        yield server.url
+    with running() as served:
+        yield served.url
 
 
 @pytest.fixture
@@ -137,22 +139,27 @@ def test_it_goes_on_after_all_that(url, connect):
 
 
 def test_it_stops_cleanly_with_readers_connected(connect):
-    with running() as server:
-        stream, idle = connect(server.url), connect(server.url)
+    with running() as served:
+        stream, idle = connect(served.url), connect(served.url)
         stream.request("GET", "/v1/events")
         answer = stream.getresponse()
         idle.request("GET", "/healthz")
         idle.getresponse().read()
-        last = server.stop()
+        last = served.stop()
         assert float(last.split()[2]) < 1.0
         assert answer.read().startswith(b": flowlane")
-        assert server.process.returncode == 0
+        assert served.process.returncode == 0
         with pytest.raises(OSError, match="refused"):
-            connect(server.url).connect()
+            connect(served.url).connect()
 
 
 def test_ipv6(connect):
-    with running("::1") as server:
-        link = connect(server.url)
+    with running("::1") as served:
+        link = connect(served.url)
         link.request("GET", "/healthz")
         assert link.getresponse().status == 200
+
+
+def test_a_port_that_is_taken_is_refused(url):
+    with pytest.raises(OSError, match="in use"):
+        server.start(lambda environ, start_response: [], Feed(), "127.0.0.1", urlsplit(url).port)

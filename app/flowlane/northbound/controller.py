@@ -40,7 +40,8 @@ class Controller(Protocol):
     """The running controller, as REST sees it.
 
     ``state`` is the engine's own; REST only reads it. ``feed`` is where the controller publishes every
-    :class:`~flowlane.core.effects.Report`. ``started`` is the Unix time at which it started, in seconds.
+    :class:`~flowlane.core.effects.Report`. ``started`` is the Unix time at which it started, in seconds;
+    ``faults`` counts exceptions that nobody foresaw: mistakes of ours, with their tracebacks in the log.
     """
 
     @property
@@ -49,6 +50,8 @@ class Controller(Protocol):
     def feed(self) -> Feed: ...
     @property
     def started(self) -> float: ...
+    @property
+    def faults(self) -> int: ...
 
     def clock(self) -> Clock:
         """The engine's clock and the wall clock, read together."""

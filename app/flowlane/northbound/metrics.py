@@ -63,7 +63,7 @@ def _per_device(read: Callable[[Device], float]) -> Callable[[Controller], Itera
 def _per_queue(field: str) -> Callable[[Controller], Iterable[Sample]]:
     def read(controller: Controller) -> Iterator[Sample]:
         for device in _devices(controller.state):
-            for queue in device_queues(device):
+            for queue in device_queues(device, classified=False):
                 value = queue[field]  # type: ignore[literal-required]
                 labels = {"port": queue["port"], "queue": str(queue["queue_id"]), "kind": queue["kind"]}
                 if value is not None:
@@ -106,6 +106,7 @@ METRICS = (
     Metric("flowlane_start_time_seconds", "gauge", "Unix time of the start.", _one(lambda c: c.started)),
     Metric("flowlane_ready", "gauge", "1 when everything needed is there.", _one(_ready)),
     Metric("flowlane_vms", "gauge", "Known VMs.", _one(lambda c: len(c.state.vms))),
+    Metric("flowlane_faults_total", "counter", "Errors nobody foresaw.", _one(lambda c: c.faults)),
     Metric("flowlane_reports_total", "counter", "Reports published.", _one(lambda c: c.feed.last)),
     Metric("flowlane_event_readers", "gauge", "Readers of /v1/events.", _one(lambda c: c.feed.readers)),
     Metric(

@@ -55,13 +55,13 @@ class _QuietProtocol(wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has n
 
 
 def start(app: WsgiApp, feed: Feed, host: str = "127.0.0.1", port: int = 8080) -> Server:
-    """Listen and serve. ``port`` 0 takes a free one.
+    """Listen and serve. ``port`` 0 takes a free one; one that is taken is an error (eventlet would share it).
 
     Raises:
         OSError: the address cannot be listened on.
     """
     family = eventlet.green.socket.AF_INET6 if ":" in host else eventlet.green.socket.AF_INET
-    socket = eventlet.listen((host, port), family=family, reuse_addr=True)
+    socket = eventlet.listen((host, port), family=family, reuse_port=False)
     pool = GreenPool(MAX_CONNECTIONS)
     thread = eventlet.spawn(_serve, socket, _bounded(app), pool)
     eventlet.sleep(0)

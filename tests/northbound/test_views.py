@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+from fakes.controller import FakeController, world
+from fakes.scenario import DPID, UPLINK, Scenario
+from webob import Request
+
+from flowlane.core.events import DeviceDown, QueueCounters
+from flowlane.core.model import HintSource, QueueKind, Reason, Role
+from flowlane.core.model import PortRole as CorePortRole
+from flowlane.northbound import parameters, views
+from flowlane.northbound.controller import Clock
+from flowlane.northbound.rest import make_app
+
+HEAVY, LIGHT = 40_000_000, 100_000
+
+
+@pytest.fixture
+def scenario():
+    """A flow that has earned a queue of its own, twelve that share, one with a limit; then the device's counters."""
+    made = Scenario(queues=4)
+    heavy = made.flow(1, 1000)
+    rows = [made.flow(vm, 2000 + vm) for vm in range(1, 9)]
+    made.limited = made.flow(3, 3000, dport=5000)
+    made.send({heavy: HEAVY, **dict.fromkeys(rows, LIGHT)}, 12)
+    made.do(QueueCounters(DPID, {(UPLINK, made.queue_of(heavy)): (7, 7000, 1)}))
+    made.heavy = heavy
+    return made
+
+
+def ask(scenario, path):
+    return Request.blank(path).get_response(make_app(FakeController(scenario.engine, now=scenario.now))).json
+
+
+def test_queues_tell_what_the_flow_table_holds(scenario):
+    """Counts and loads come from the allocator; the flow table is the other way to know them."""
+    queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
+    flows = scenario.device.flows
+    for number, queue in queues.items():
+        there = [row for row in flows if flows.queue_id[row] == number]
+        assert queue["flows"] == len(there)
+        assert queue["load"] == pytest.approx(sum(flows.rate[row] for row in there), rel=0.2, abs=LIGHT)
+    assert sum(queue["flows"] for queue in queues.values()) == len(flows) == 10
+
+
+def test_a_heavy_flow_is_alone_on_its_queue(scenario):
+    queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
+    mine = queues[scenario.queue_of(scenario.heavy)]
+    assert (mine["exclusive"], mine["flows"], mine["class"]) == (True, 1, "heavy")
+    assert (mine["tx_packets"], mine["tx_bytes"], mine["tx_errors"]) == (7, 7000, 1)
+    assert [queue["exclusive"] for queue in queues.values()].count(True) == 1
+    assert {queue["class"] for queue in queues.values()} <= {"heavy", "small", "limited", None}
+
+
+def test_devices_count_free_queues(scenario):
+    device = ask(scenario, f"/v1/devices/{DPID:016x}")
+    used = {scenario.queue_of(row) for row in scenario.device.flows}
+    assert device["queues"]["physical"] == {"total": 4, "free": 4 - len(used)}
+    assert device["queues"]["software"] == {"total": 0, "free": 0}
+    assert (device["role"], device["connected"], device["version"], device["meters"]) == (
+        "nic",
+        True,
+        "1.3",
+        1,
+    )
+    assert {port["role"] for port in device["ports"]} == {"vm", "uplink"}
+    scenario.do(DeviceDown(DPID))
+    assert ask(scenario, f"/v1/devices/{DPID:016x}")["connected"] is False
+
+
+def test_a_limit_shows_on_flow_and_assignment(scenario):
+    flow = ask(scenario, "/v1/flows?dst_port=5000")["items"][0]
+    meter = flow["assignments"][0]["meter"]
+    assert flow["limit"] == meter["rate"] == 2_000_000
+    assert scenario.meters == {meter["id"]: (meter["rate"], meter["burst"])}
+
+
+def test_assignments_are_the_pins(scenario):
+    items = ask(scenario, "/v1/assignments?limit=1000")["items"]
+    pins = {(pin.key.hex(), pin.queue_id, pin.meter_id) for pin in scenario.pins.values()}
+    assert {
+        (i["flow"], i["queue_id"], i["meter"]["id"] if i["meter"] else 0) for i in items if i["pinned"]
+    } == pins
+    assert pins
+
+
+def test_vms_count_their_flows(scenario):
+    counts = {vm["id"]: vm["flows"] for vm in ask(scenario, "/v1/vms")["items"]}
+    assert counts == {"vm1": 2, "vm2": 1, "vm3": 2, **{f"vm{n}": 1 for n in range(4, 9)}}
+
+
+def test_status_adds_up(scenario):
+    status = ask(scenario, "/v1/status")
+    assert status["flows"] == sum(status["assignments"].values()) == 10
+    assert status["assignments"]["physical"] == 10
+    scenario.end(scenario.heavy)
+    status = ask(scenario, "/v1/status")
+    assert status["flows"] == sum(status["assignments"].values()) == 9
+
+
+def test_since_is_when_it_was_placed():
+    clock = Clock(now=50.0, wall=1_800_000_000.0)
+    assert views.moment(clock, 40.5) == "2027-01-15T07:59:50.500Z"
+    assert views.moment(clock, 50.0) == "2027-01-15T08:00:00.000Z"
+
+
+def test_every_word_of_the_core_has_a_word_in_rest():
+    """A new kind, reason or role must not end a request with an error."""
+    assert set(views.KIND_WORDS) == set(QueueKind)
+    assert set(views.HINT_WORDS) == set(HintSource) - {HintSource.NONE}
+    assert set(parameters.REASONS.values()) == set(Reason)
+    document = Request.blank("/openapi.json").get_response(make_app(world())).json["components"]["schemas"]
+    assert document["DeviceView"]["properties"]["role"]["enum"] == [role.value for role in Role]
+    assert document["PortView"]["properties"]["role"]["enum"] == [role.value for role in CorePortRole]
