@@ -78,6 +78,19 @@ def _bands(cell: Cell, gap: int) -> Iterator[int]:
         base += cells.WAITING_BANDS
 
 
+def heaviest(state: PortState, slot: Slot) -> int:
+    """About the rate of the heaviest flow of a slot: that of the first few in its highest chains."""
+    rates = state.columns.rate
+    return max(
+        (
+            max(rates[row] for row in cells.first_rows(state, cell.heads[band]))
+            for cell in slot.cells.values()
+            for band in _bands(cell, slot.load)
+        ),
+        default=0,
+    )
+
+
 def best_swap(
     state: PortState, source: Slot, target: Slot, gap: int, now: float
 ) -> tuple[Candidate, Candidate] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate.candidates import Candidate, best_move, best_swap
+from flowlane.core.allocate.candidates import Candidate, best_move, best_swap, heaviest
 from flowlane.core.allocate.moving import may_spend, relocate, relocate_cell
 from flowlane.core.model import Reason
 
@@ -25,7 +25,8 @@ def level_pool(
 ) -> None:
     """Move flows until no queue is above the mean by more than ``Balance.imbalance``, or nothing more helps.
 
-    A queue that cannot be helped, such as one with a flow heavier than the mean, is left as it is.
+    A queue that cannot be helped is left as it is, and so is one whose load is little but one heavy flow:
+    it would take many moves of small flows to gain next to nothing.
     """
     loads = list(pool.loads)
     roof = sum(loads) * (1 + state.balance.imbalance) / max(1, len(loads))
@@ -36,7 +37,8 @@ def level_pool(
         place = loads.index(fullest)
         idlest = pool.loads.index(min(pool.loads))
         source, target = pool.slots[place], pool.slots[idlest]
-        if not _level_two(state, source, target, now, last_active, moves):
+        alone = heaviest(state, source) * (1 + state.balance.imbalance)
+        if fullest <= alone or not _level_two(state, source, target, now, last_active, moves):
             loads[place] = -1
             continue
         for changed in (place, idlest):
