@@ -159,7 +159,7 @@ def test_app_that_cannot_start_is_told_in_one_line(tmp_path: Path, name: str) ->
     ("options", "code", "told"),
     [
         (["--no-such-option"], 2, "flowlane-manager: error: unrecognized arguments: --no-such-option"),
-        (["--wsapi-port=x"], 1, "flowlane-manager: argument --wsapi_port: "),
+        (["--wsapi-port=x"], 1, "argument --wsapi_port: Invalid Integer value: x"),
         (["--config-file=/no/such/file"], 1, "flowlane-manager: "),
         (["--ovsdb=nonsense"], 1, "flowlane-manager: ovsdb remote 'nonsense' is none of "),
         (["--policy=/no/such/file"], 1, "flowlane-manager: cannot read --policy /no/such/file: "),

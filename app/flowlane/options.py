@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str]) -> None:
 
     Raises:
         ConfigError: the configuration file is wrong.
-        SystemExit: an argument is wrong (2), or help or version was asked for (0); argparse has told why.
+        SystemExit: an argument is wrong (1 or 2) and has been told, or help or version was asked for (0).
     """
     register()
     _load_user_flags(arguments)
@@ -81,11 +81,6 @@ def parse(arguments: Sequence[str]) -> None:
             usage=f"{PROGRAM} [options] [APP ...]",
             default_config_files=[name for name in ("/etc/flowlane/flowlane.conf",) if Path(name).is_file()],
         )
-    except SystemExit as end:
-        # oslo.config's own way of refusing a value: its text for an exit code.
-        if isinstance(end.code, str):
-            raise ConfigError(end.code) from end
-        raise
     except Exception as error:
         raise ConfigError(" ".join(str(error).split())) from error
 

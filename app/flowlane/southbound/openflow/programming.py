@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from flowlane.southbound.openflow import diff
+from flowlane.southbound.openflow import cookies, diff
 from flowlane.southbound.openflow.entries import (
     CONTROLLER_METER,
     EMPTY,
@@ -82,8 +82,10 @@ class Programming:
         return (Change(Op.MODIFY, change.entry),) if change.op is Op.ADD and why in _EXISTS else ()
 
     def refused(self, entry: Entry) -> None:
-        """Remember what the device does not take."""
-        self._refused.add(entry)
+        """Remember what the device does not take. Pins are the engine's own business."""
+        parts = cookies.unpack(entry.cookie) if isinstance(entry, FlowEntry) else None
+        if parts is None or parts.kind is not cookies.Kind.PIN:
+            self._refused.add(entry)
         if isinstance(entry, GroupEntry):
             self.capabilities = replace(self.capabilities, select_groups=False)
         elif isinstance(entry, MeterEntry) and entry.meter_id == CONTROLLER_METER:
