@@ -160,11 +160,15 @@ def _text(outcome: dict[str, Any]) -> str:
     lines = [
         f"{outcome['policy']}: good: {', '.join(counts)}; strategy {outcome['strategy']}",
         f"flows that no rule takes are of class {outcome['default']}",
-        *(f"{outcome['policy']}:{note['line']}: note: {note['text']}" for note in outcome["notes"]),
+        *(f"{_place(outcome['policy'], note['line'])}: note: {note['text']}" for note in outcome["notes"]),
     ]
     for device in outcome["devices"]:
         lines += _device_lines(device)
     return "\n".join(lines)
+
+
+def _place(source: str, line: int) -> str:
+    return f"{source}:{line}" if line else source
 
 
 def _device_lines(device: dict[str, Any]) -> list[str]:

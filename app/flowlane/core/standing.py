@@ -73,11 +73,12 @@ def standing_rules(
 
 def left_to_controller(policy: Policy) -> Iterator[tuple[Rule, str]]:
     """Rules that no device can decide by itself, and why."""
+    marked = {index for entry in policy.trust for _, index in (*entry.dscp, *entry.pcp)}
     for rule in policy.rules:
         if rule.match.gate is not None:
             yield rule, "only the controller measures rates"
-        elif rule.match.hint:
-            yield rule, "of hints a device sees only marks in the packet"
+        elif rule.match.hint and not marked.intersection(rule.match.hint):
+            yield rule, "its hints come apart from the packets"
         elif _size(rule.match) > MAX_ENTRIES:
             yield rule, f"it would need more than {MAX_ENTRIES} entries"
 
@@ -93,7 +94,7 @@ def _on_port(
 
 
 def _of_rules(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
-    skipped = {rule.index for rule, _ in left_to_controller(policy) if not rule.match.hint}
+    skipped = {rule.index for rule, _ in left_to_controller(policy)}
     marks = _marks_by_vms(policy, vms)
     for place, rule in enumerate(policy.rules):
         if rule.index in skipped:

@@ -47,8 +47,10 @@ def devices_of(data: object, source: str) -> tuple[DeviceView, ...]:
 def _device(data: object, where: str) -> DeviceView:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: not a mapping with name, role, queues and capabilities")
+    if not isinstance(data.get("ports", []), list):
+        raise ConfigError(f"{where}: ports is not a list")
     role = data.get("role", "nic")
-    if role not in {one.value for one in Role}:
+    if role not in [one.value for one in Role]:
         raise ConfigError(f"{where}: role {role!r} is none of nic, vswitch, switch")
     physical, software = _queues(data, where)
     kinds = {QueueKind.PHYSICAL: physical, QueueKind.SOFTWARE: software}
@@ -72,15 +74,16 @@ def _dpid(value: object, where: str) -> int:
 
 def _queues(data: dict[str, Any], where: str) -> tuple[int, int]:
     """Queues by kind on the port that has most; REST gives the sum over ports, and each port's ids."""
-    counts = [_count(data.get("queues"), kind, where) for kind in ("physical", "software")]
-    ports = data.get("ports")
-    listed = (
-        [len(port.get("queues", ())) for port in ports if isinstance(port, dict)]
-        if isinstance(ports, list)
-        else []
-    )
-    physical, software = counts
-    return (min(physical, max(listed)), min(software, max(listed))) if listed else (physical, software)
+    physical, software = (_count(data.get("queues"), kind, where) for kind in ("physical", "software"))
+    most = max((_on_port(port, where) for port in data.get("ports") or ()), default=physical + software)
+    return min(physical, most), min(software, most)
+
+
+def _on_port(port: object, where: str) -> int:
+    queues = port.get("queues", []) if isinstance(port, dict) else None
+    if not isinstance(queues, list):
+        raise ConfigError(f"{where}: ports: {port!r} has no list of queue ids")
+    return len(queues)
 
 
 def _count(queues: object, kind: str, where: str) -> int:
