@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from rich.padding import Padding
+
 from flowlane.cli.client import Client, RefusedError, connect, get, pages
 from flowlane.cli.listing import add_output
-from flowlane.cli.tables import Column, age, console, flow_text, rate, show_json, table, text
+from flowlane.cli.tables import Column, age, console, emit, flow_text, rate, show_json, table, text
 from flowlane.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[0-9a-fA-F]{24,}\Z")
 _END = r"(?:\[([^\]]+)\]|([0-9a-fA-F.]+|(?:[0-9a-fA-F]{0,4}:){2,}[0-9a-fA-F.]*))(?::(\d{1,5}))?"
 _ENDS = re.compile(_END + r"\s*[->]\s*" + _END + r"\Z")
+
+INDENT = 4
+"""Blanks before what belongs to a device."""
 
 AT_MOST = 20
 """Flows that are explained at once."""
@@ -98,4 +103,5 @@ def _print_device(out: Console, device: dict[str, Any]) -> None:
     for what in device["would_change"]:
         out.print(f"    changes   {what}")
     if device["considered"]:
-        out.print(table(COLUMNS, device["considered"], out.width))
+        indent = (0, 0, 0, INDENT)
+        emit(out, Padding(table(COLUMNS, device["considered"], out.width - INDENT), indent, expand=False))

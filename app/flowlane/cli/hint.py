@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from flowlane.cli.client import Client, call, connect, get
 from flowlane.cli.listing import add_output
-from flowlane.cli.tables import Column, console, show_json, table, text
+from flowlane.cli.tables import Column, console, emit, show_json, table, text
 from flowlane.errors import RequestError
 from flowlane.units import parse_duration
 
@@ -105,4 +105,4 @@ def _print(found: Any, args: argparse.Namespace) -> None:
         show_json(found)
     else:
         out = console()
-        out.print(table(COLUMNS, found["hints"], out.width))
+        emit(out, table(COLUMNS, found["hints"], out.width))

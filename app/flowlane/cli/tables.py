@@ -76,11 +76,21 @@ def _fitting(columns: Sequence[Column], texts: Sequence[Sequence[str]], width: i
     return chosen
 
 
+def emit(out: Console, made: RenderableType) -> None:
+    """Print; into a pipe or a file without the blanks that fill lines up."""
+    if out.is_terminal:
+        out.print(made)
+        return
+    with out.capture() as capture:
+        out.print(made)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
 def show(render: Callable[[int], RenderableType], every: float | None) -> None:
     """Print once, or again and again until Ctrl-C; ``render`` gets the width to fit."""
     out = console()
     if every is None:
-        out.print(render(out.width))
+        emit(out, render(out.width))
         return
     with Live(console=out, auto_refresh=False, screen=out.is_terminal, vertical_overflow="crop") as live:
         while True:
