@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _HEAD = re.compile(
     r"filter (?:parent \S+ )?protocol (\S+) pref (\d+) (\S+)(?: chain \d+)?"
-    r"(?: handle (0x[0-9a-f]+)| fh (\S+))?"
+    r"(?: handle (0x[0-9a-f]+)| fh (\S+[^:\s]) )?"
 )
 _PRIORITY = re.compile(r"^\s*meta\(priority eq (\d+)\)\s*$", re.MULTILINE)
 _MAPPING = re.compile(r"skbedit\s+queue_mapping (\d+)")
