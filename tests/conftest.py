@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 import openvswitch
 import pytest
+from hypothesis import settings
 
 from flowlane import hub
 
 # Before any test imports os-ken: the hub that the product runs on, without patching the test process.
 hub.prepare(patch=False)
+
+# A deadline per example measures how busy the machine is, and not the code.
+settings.register_profile("flowlane", deadline=None)
+settings.load_profile("flowlane")
 
 
 @pytest.fixture(scope="module")

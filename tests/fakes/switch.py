@@ -250,7 +250,7 @@ class FakeSwitch:
                 raise _RefusedError("OFPBMC_BAD_MASK")
         for step in entry.steps:
             if isinstance(step, Meter) and step.meter_id not in self._meters:
-                raise _RefusedError("OFPMMFC_UNKNOWN_METER")
+                raise _RefusedError("OFPMMFC_INVALID_METER")
             if isinstance(step, UseGroup) and step.group_id not in self.groups:
                 raise _RefusedError("OFPBAC_BAD_OUT_GROUP")
             if isinstance(step, Goto) and step.table_id <= entry.table_id:
