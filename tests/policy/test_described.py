@@ -2,9 +2,9 @@
 
 import contextlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-import pytest
 
 from flowlane.core.device_rules import DeviceView
 from flowlane.core.model import Capabilities, QueueKind, Role

@@ -11,6 +11,7 @@ from flowlane.cli.client import call, connect
 from flowlane.cli.listing import add_output
 from flowlane.cli.tables import show_json
 from flowlane.policy import default_text
+from flowlane.policy.reference import reference
 from flowlane.policy.structure import schema
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("file", metavar="POLICY", help="policy file; - reads standard input")
         add_output(action, watch=False)
     actions.add_parser("schema", help="print the language's JSON Schema, for editors")
+    actions.add_parser("reference", help="print the tables of the language, in Markdown")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,9 +95,15 @@ def _schema(_args: argparse.Namespace) -> int:
     return 0
 
 
+def _reference(_args: argparse.Namespace) -> int:
+    print(reference())
+    return 0
+
+
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "check": _check,
     "replace": _replace,
     "schema": _schema,
+    "reference": _reference,
 }

@@ -1,0 +1,76 @@
+"""The reference of the policy language as Markdown tables, made from the schema so that the two never differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flowlane.policy.structure import schema
+
+SECTIONS = (
+    ("The document", ()),
+    ("A class: `classes: NAME:`", ("class",)),
+    ("A rule: `rules:`", ("rule",)),
+    ("What a rule matches: `rules: match:`", ("match",)),
+    ("VMs: `vm:`", ("vms",)),
+    ("A share: `shares:`", ("share",)),
+    ("Trust: `trust:`", ("trustEntry",)),
+    ("A device: `devices:`", ("deviceEntry",)),
+    ("Which devices: `devices: match:`", ("deviceEntry", "match")),
+    ("What is different there: `devices: change: NAME:`", ("change",)),
+    ("`balance:`", ("balance",)),
+    ("`pins:`", ("pins",)),
+)
+"""Headings, and where in the schema the keys of the section are."""
+
+
+def reference() -> str:
+    """Write all tables."""
+    return "\n".join(line for title, place in SECTIONS for line in _section(title, place))
+
+
+def _section(title: str, place: tuple[str, ...]) -> Iterator[str]:
+    node = _find(place)
+    required = node.get("required", ())
+    yield from (f"### {title}", "", "| key | value | default | meaning |", "| --- | --- | --- | --- |")
+    for key, one in node["properties"].items():
+        whole = {**_resolved(one), **one}
+        default = "required" if key in required else _default(whole)
+        yield f"| `{key}` | {_value(whole)} | {default} | {whole.get('description', '')} |"
+    yield ""
+
+
+def _find(place: tuple[str, ...]) -> dict[str, Any]:
+    node: dict[str, Any] = schema()
+    if place:
+        node = node["$defs"][place[0]]
+    for key in place[1:]:
+        node = node["properties"][key]
+    return node
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    reference_to = node.get("$ref", "")
+    return dict(schema()["$defs"][reference_to.removeprefix("#/$defs/")]) if reference_to else {}
+
+
+def _default(node: dict[str, Any]) -> str:
+    default = node.get("default", "")
+    return "" if default == "" else f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+def _value(node: dict[str, Any]) -> str:
+    """What may stand there: the words allowed, else what it is called, with an example."""
+    if "const" in node:
+        return f"`{node['const']}`"
+    if "enum" in node:
+        return ", ".join(f"`{word}`" for word in node["enum"])
+    items = node.get("items", {})
+    if "enum" in items:
+        return "list of " + ", ".join(f"`{word}`" for word in items["enum"])
+    title = str(node.get("title", "")).replace("|", "\\|")
+    bounds = f", {node['minimum']} to {node['maximum']}" if {"minimum", "maximum"} <= node.keys() else ""
+    examples = [one if isinstance(one, str) else json.dumps(one) for one in node.get("examples", ())]
+    shown = ", such as " + " or ".join(f"`{one}`" for one in examples) if examples else ""
+    return f"{title}{bounds}{shown}"
