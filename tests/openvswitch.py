@@ -113,9 +113,13 @@ class PrivateOvs:
         """Run ovs-appctl against ovs-vswitchd."""
         return self._run("ovs-appctl", "-t", f"{self.directory}/vswitchd.ctl", *arguments)
 
-    def trace(self, bridge: str, packet: str) -> str:
-        """What would happen to a packet (``in_port=1,tcp,nw_src=...``), from ofproto/trace."""
-        return self.appctl("ofproto/trace", bridge, packet)
+    def trace(self, bridge: str, packet: str, frame: bytes = b"") -> str:
+        """What would happen to a packet (``in_port=1,tcp,nw_src=...``), from ofproto/trace.
+
+        Args:
+            frame: the packet's bytes; ``packet`` then only says where it comes in.
+        """
+        return self.appctl("ofproto/trace", bridge, packet, *((frame.hex(),) if frame else ()))
 
     def receive(self, port: str, packet: str, length: int | None = None) -> None:
         """Let a dummy port receive a packet: hex bytes, or a flow in the datapath's language.

@@ -10,7 +10,9 @@ from pathlib import Path
 from struct import pack
 
 import pytest
+from fakes.packets import packet_of
 from fakes.plans import FAR_MAC, OTHER_VM, PORTS, REST, UPLINK, VM, VM_MAC, VM_NUMBER, VOICE, WEB, pin, plan
+from fakes.switch import FakeSwitch
 from ofclient import VERSIONS, Client, controlled
 from openvswitch import PrivateOvs, running
 
@@ -80,9 +82,9 @@ def in_order(standing: Standing) -> list[list[str]]:
     return [sorted(map(str, part)) for part in (standing.flows, standing.groups, standing.meters)]
 
 
-def datapath_actions(ovs: PrivateOvs, packet: str) -> str:
+def datapath_actions(ovs: PrivateOvs, packet: str, frame: bytes = b"") -> str:
     """What the datapath would do; its numbers of meters, which it deals out itself, are left away."""
-    found = re.search(r"Datapath actions: (.*)", ovs.trace(BRIDGE, packet))
+    found = re.search(r"Datapath actions: (.*)", ovs.trace(BRIDGE, packet, frame))
     assert found is not None
     return re.sub(r"meter\(\d+\)", "meter", found[1])
 
@@ -372,3 +374,32 @@ def test_several_queues_are_told_and_counted() -> None:
                     1, client.request(encode.queue_stats_request(client.datapath))
                 )
                 assert counted.counters == dict.fromkeys(((2, 0), (2, 1), (2, 5)), (0, 0, 0))
+
+
+def test_the_in_memory_switch_decides_as_the_real_one(client: Client, ovs: PrivateOvs) -> None:
+    """What other tests are judged by is judged here; select groups hash each in their own way."""
+    wanted = plan(VOICE._replace(learn=False), REST._replace(queues=((1, 1),), learn=False))
+    fake = FakeSwitch(PORTS)
+    assert fake.apply(diff.changes(program(client, wanted), EMPTY)) == []
+    pinned = [
+        pins.change(pin(row=row, key=key, queue_id=3)) for row, key in enumerate(KINDS.values()) if row % 2
+    ]
+    send(client, *pinned)
+    assert fake.apply(pinned) == []
+    numbers = {number: int(port) for port, number in re.findall(r"(\d+)/(\d+)", ovs.appctl("dpif/show"))}
+    for name, key in KINDS.items():
+        for in_port in (VM, OTHER_VM, UPLINK):
+            frame = frame_of(key)
+            real = datapath_actions(ovs, f"in_port={in_port}", frame)
+            outcome = fake.receive(packet_of(in_port, frame))
+            assert _sent(real, numbers) == dict(outcome.sent), (
+                name,
+                in_port,
+            )
+
+
+def _sent(actions: str, numbers: dict[str, int]) -> dict[int, int | None]:
+    """OpenFlow port -> queue, of datapath actions; the bridge's own port left out."""
+    queue = re.search(r"skb_priority\(0x(\w+)\)", actions)
+    ports = [numbers[port] for port in re.findall(r"(?:^|,)(\d+)(?=,|$)", actions)]
+    return {port_no: int(queue[1], 16) if queue else None for port_no in ports if port_no in PORTS}

@@ -100,13 +100,13 @@ def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry) -> Message:
         out_port=ofproto.OFPP_ANY,
         out_group=ofproto.OFPG_ANY,
         flags=entry.flags,
-        instructions=[] if op is Op.DELETE else _instructions(datapath, entry.steps),
+        instructions=[] if op is Op.DELETE else instructions(datapath, entry.steps),
     )
     made.match = WireMatch(entry.match)
     return made
 
 
-def _instructions(datapath: Datapath, steps: Iterable[Step]) -> list[Any]:
+def instructions(datapath: Datapath, steps: Iterable[Step]) -> list[Any]:
     """Steps as instructions: what the packet is put through first, then metadata, then the next table."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     actions, first, last = [], [], []
