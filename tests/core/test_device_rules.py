@@ -149,3 +149,10 @@ def test_deriving_twice_is_deriving_once():
     again, left_out = derive(once, poor)
     assert again is once
     assert left_out == ()
+
+
+def test_a_minimum_that_no_queue_guarantees_is_told():
+    policy = policies.load("version: 1\nclasses: {default: {minimum: 10Mbit/s}}\n")
+    assert what(NIC, policy) == ["minimum of class default"]
+    assert what(replace(NIC, highest_minimum=9_999_999), policy) == ["minimum of class default"]
+    assert what(replace(NIC, highest_minimum=10_000_000), policy) == []

@@ -34,7 +34,10 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """A device as the derivation sees it. Queue counts are those of the port that has most of the kind."""
+    """A device as the derivation sees it. Queue counts are those of the port that has most of the kind.
+
+    ``highest_minimum`` is the highest rate (bit/s) that OVSDB guarantees to one of its queues; 0: none known.
+    """
 
     dpid: int
     name: str = ""
@@ -43,6 +46,7 @@ class DeviceView:
     physical_queues: int = 0
     software_queues: int = 0
     kinds: frozenset[QueueKind] = frozenset()
+    highest_minimum: int = 0
 
 
 def derive(policy: Policy, device: DeviceView) -> tuple[Policy, tuple[LeftOut, ...]]:
@@ -190,6 +194,14 @@ def _fit_min_queues(one: TrafficClass, device: DeviceView, left_out: list[LeftOu
     return replace(one, min_queues=there)
 
 
+def _tell_minimum(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    """A minimum is the scheduler's to keep, by a queue's min-rate; without one the class keeps its other properties."""
+    if one.min_rate is not None and one.min_rate > device.highest_minimum:
+        why = "no queue of the device is known to have a min-rate as high"
+        left_out.append(LeftOut(f"minimum of class {one.name}", why, "set min-rate in OVSDB (flowlane qos)"))
+    return one
+
+
 def _queues_for(one: TrafficClass, device: DeviceView) -> int:
     """Queues of the best port that the class may use."""
     hardware = 0 if one.road is Road.SOFTWARE else device.physical_queues
@@ -202,6 +214,7 @@ _ABILITIES: tuple[Callable[[TrafficClass, DeviceView, list[LeftOut]], TrafficCla
     _fit_road,
     _fit_exclusive,
     _fit_min_queues,
+    _tell_minimum,
 )
 
 
