@@ -42,7 +42,22 @@ def schema() -> dict[str, Any]:
 
 @cache
 def _validator() -> Draft202012Validator:
-    return Draft202012Validator(schema())
+    """Following references costs as much again as validating, so they are put in once."""
+    return Draft202012Validator(_without_references(schema()))
+
+
+def _without_references(node: Any) -> Any:
+    """The same schema with each reference replaced by what it is about; what stands beside it stays."""
+    if isinstance(node, list):
+        return [_without_references(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    target = schema()["$defs"][node["$ref"].removeprefix("#/$defs/")] if "$ref" in node else {}
+    return {
+        key: _without_references(value)
+        for key, value in {**target, **node}.items()
+        if key not in {"$ref", "$defs"}
+    }
 
 
 def check_structure(document: Document) -> frozenset[Path]:
