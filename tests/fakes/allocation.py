@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flowlane.core.allocate import Demand, Move, Placement, arrive, change, depart, measure, new_port, rebalance, reshape
+from flowlane.core.allocate import (
+    Demand,
+    Move,
+    Placement,
+    arrive,
+    change,
+    depart,
+    measure,
+    new_port,
+    rebalance,
+    reshape,
+)
 from flowlane.core.allocate.cells import WAITING_BANDS, rows_of
 from flowlane.core.allocate.columns import Columns
 from flowlane.core.allocate.state import PortState

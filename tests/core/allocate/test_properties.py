@@ -8,11 +8,11 @@ of ids in hash order; a group that keeps its pool after its last flow has gone.
 
 from __future__ import annotations
 
+from fakes.allocation import Port, check, hardware, snapshot, software
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from fakes.allocation import Port, check, hardware, snapshot, software
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Balance, Road
 
@@ -151,7 +151,9 @@ class Allocator(RuleBasedStateMachine):
             kind = next(
                 (queue.kind for queue in self.port.queues if queue.queue_id == self.port.place[row]), None
             )
-            queues_of.setdefault((demand.class_index, vm, demand.share, kind), set()).add(self.port.place[row])
+            queues_of.setdefault((demand.class_index, vm, demand.share, kind), set()).add(
+                self.port.place[row]
+            )
         for (index, vm, _, _), queues in queues_of.items():
             limit = CLASSES[index].get("max_queues", 99)
             if vm:

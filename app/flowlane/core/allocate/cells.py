@@ -21,6 +21,9 @@ GUESS = 1_000
 LOOK = 8
 """Flows of a chain that are looked at when one of them is to be chosen."""
 
+MAX_RATE = (1 << 60) - 1
+"""bit/s; a higher rate, which no counter means, is taken as this."""
+
 WAITING_BANDS = 64
 """Rates are chained in bands, one for each power of two (0 to 63).
 

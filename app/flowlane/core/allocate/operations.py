@@ -54,7 +54,7 @@ def enter(state: PortState, row: int, demand: Demand) -> None:
     columns.profile[row] = profiles.hold(state, demand)
     columns.moved_at[row] = NEVER
     columns.rate[row] = 0
-    rate = demand.rate
+    rate = min(demand.rate, cells.MAX_RATE)
     if rate > 0:
         cells.learn(state, row, demand.class_index, rate)
     else:
@@ -73,6 +73,7 @@ def depart(state: PortState, row: int, now: float) -> None:  # noqa: ARG001
 
 def measure(state: PortState, row: int, rate: int) -> None:
     """Note the measured rate of a flow, in bit/s; it stays where it is until a rebalance."""
+    rate = min(rate, cells.MAX_RATE)
     class_index = state.demands[state.columns.profile[row]].class_index
     cells.learn(state, row, class_index, rate)
     cells.set_rate(state, row, rate)
@@ -93,8 +94,9 @@ def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = 
     profiles.release(state, columns.profile[row])
     columns.profile[row] = profile
     if demand.rate > 0:
-        cells.learn(state, row, demand.class_index, demand.rate)
-        columns.rate[row] = demand.rate
+        rate = min(demand.rate, cells.MAX_RATE)
+        cells.learn(state, row, demand.class_index, rate)
+        columns.rate[row] = rate
     placement = choose(state, row, demand, key, slot)
     if placement.queue_id != slot.queue.queue_id:
         columns.moved_at[row] = now
@@ -114,6 +116,7 @@ def lift(state: PortState, row: int, demand: Demand) -> None:
     cell = cell_of(state, row)
     cells.take(state, row)
     slot, group = cell.slot, cell.group
+    slot.region.peak -= state.columns.rate[row]
     if slot.owner == row:
         pools.disown(slot.region, slot, demand.class_index)
     elif group.count == 0 and group.key != ALONE:

@@ -35,7 +35,7 @@ def find_group(region: Region, demand: Demand) -> Group:
 
 
 def drop_group(region: Region, group: Group) -> None:
-    """Forget a group that has no flow left; slots that nobody uses then are divided at the next rebalance."""
+    """Forget a group that has no flow left; slots that it had alone go to those who need them most."""
     pool = group.pool
     region.groups.pop(group.key, None)
     if pool is None:
@@ -43,10 +43,10 @@ def drop_group(region: Region, group: Group) -> None:
     group.pool = None
     del pool.groups[group.key]
     if not pool.groups:
+        region.pools.remove(pool)
         for slot in pool.slots:
             slot.pool = None
-        region.pools.remove(pool)
-        region.dirty = bool(region.pools)
+            give(region, slot)
 
 
 def attach(slot: Slot, pool: Pool) -> None:
@@ -138,7 +138,6 @@ def divide(region: Region, now: float) -> None:
 
 def rebuild(region: Region, parts: list[Part], free: list[Slot], now: float) -> None:
     """Make the pools of a plan, each with the slots on which its groups have most flows already."""
-    region.dirty = False
     region.planned_at = now
     region.pools = []
     for slot in free:
@@ -149,7 +148,7 @@ def rebuild(region: Region, parts: list[Part], free: list[Slot], now: float) -> 
     region.pools = pools
     for key, number in where.items():
         group = region.groups[key]
-        group.pool = pools[number]
+        group.pool, group.guest = pools[number], False
         pools[number].groups[key] = group
     for _, number, slot in _overlaps(free, where):
         if slot.pool is None and needs[number]:
@@ -179,9 +178,9 @@ def _house(region: Region, group: Group) -> None:
     if not region.pools:
         divide(region, region.planned_at)
         return
-    region.dirty = True
     slot = _idle_slot(region, group.demand)
     if slot is None:
+        group.guest = True
         _join(group, _nearest(region, group.demand))
         return
     detach(slot)
@@ -229,9 +228,9 @@ def _dissolve(region: Region, pool: Pool) -> None:
     for group in groups:
         group.pool = None
     for group in groups:
+        group.guest = True
         if region.pools:
             _join(group, _nearest(region, group.demand))
-    region.dirty = True
 
 
 def _class_slots(region: Region, class_index: int) -> int:

@@ -35,6 +35,8 @@ def promote(state: PortState, now: float, moves: list[Move]) -> None:
     """Bring flows back to the hardware while they fit, or in exchange for lesser ones."""
     if not state.hardware or not state.software.count:
         return
+    for region in state.hardware:
+        _note_peak(region, now, state.balance.window)
     _promote_vms(state, now, moves)
     for _ in range(AT_ONCE):
         rows = [row for row in _candidates(state) if allowed(state, row, now)]
@@ -43,12 +45,17 @@ def promote(state: PortState, now: float, moves: list[Move]) -> None:
             return
 
 
+def _note_peak(region: Region, now: float, window: float) -> None:
+    if region.load >= region.peak or now - region.peak_at > window:
+        region.peak, region.peak_at = region.load, now
+
+
 def _promote_one(state: PortState, row: int, now: float, moves: list[Move]) -> bool:
     demand = demand_of(state, row)
     region = combined.hardware_of(state, demand)
     if region is None:
         return False
-    if demand.road is Road.HARDWARE or combined.fits(region, state.columns.rate[row], combined.FILL):
+    if demand.road is Road.HARDWARE or _has_room(region, state.columns.rate[row], 1):
         return move_to(state, row, region, now, Reason.PROMOTED, moves)
     return _exchange(state, row, region, now, moves)
 
@@ -61,7 +68,7 @@ def _candidates(state: PortState) -> Iterator[int]:
         bands = [cell.mask.bit_length() - 1]
         region = combined.hardware_of(state, cell.group.demand)
         if region is not None and region.capacity is not None:
-            gap = max(0, int(combined.FILL * region.capacity) - region.load).bit_length()
+            gap = max(0, int(combined.FILL * region.capacity) - max(region.load, region.peak)).bit_length()
             bands.extend(sorted((band for band in cell.heads if band < gap), reverse=True)[:1])
         for band in dict.fromkeys(bands):
             yield from cells.first_rows(state, cell.heads[band])
@@ -86,9 +93,17 @@ def _promote_vms(state: PortState, now: float, moves: list[Move]) -> None:
         region = combined.hardware_of(state, demand)
         if region is None:
             continue
-        room = region.room is None or region.count + cell.count <= region.room
-        if demand.road is Road.HARDWARE or (room and combined.fits(region, cell.load, combined.FILL)):
+        if demand.road is Road.HARDWARE or _has_room(region, cell.load, cell.count):
             move_cell(state, cell, region, now, Reason.PROMOTED, moves)
+
+
+def _has_room(region: Region, rate: int, flows: int) -> bool:
+    """Whether flows would have fitted all through the last window; then they are not sent back at the next peak."""
+    if region.room is not None and region.count + flows > region.room:
+        return False
+    if region.capacity is None or region.count == 0:
+        return True
+    return max(region.load, region.peak) + rate <= combined.FILL * region.capacity
 
 
 def _exchange(state: PortState, row: int, region: Region, now: float, moves: list[Move]) -> bool:
@@ -109,7 +124,8 @@ def _exchange(state: PortState, row: int, region: Region, now: float, moves: lis
     if not rows:
         return False
     other = min(rows, key=lambda row: (*rank(state, row), row))
-    if region.capacity is not None and region.load - rates[other] + rate > combined.FILL * region.capacity:
+    load = max(region.load, region.peak)
+    if region.capacity is not None and load - rates[other] + rate > combined.FILL * region.capacity:
         return False
     return move_to(state, other, state.software, now, Reason.OVERFLOW_TO_SOFTWARE, moves) and move_to(
         state, row, region, now, Reason.PROMOTED, moves

@@ -157,7 +157,6 @@ def _leave(slot: Slot) -> None:
     region = slot.region
     if slot in region.slots and slot.queue.queue_id != NO_QUEUE:
         region.slots.remove(slot)
-        region.dirty = bool(region.groups)
 
 
 def _enter(slot: Slot, region: Region) -> None:
@@ -165,7 +164,6 @@ def _enter(slot: Slot, region: Region) -> None:
     region.slots.append(slot)
     if region.pools:
         pools.give(region, slot)
-    region.dirty = bool(region.groups)
 
 
 def _limit(state: PortState, region: Region) -> None:

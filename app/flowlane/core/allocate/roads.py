@@ -49,6 +49,7 @@ def move_to(
     state.tokens -= 1
     demand, source = demand_of(state, row), slot_of(state, row)
     lift(state, row, demand)
+    region.peak += state.columns.rate[row]
     target, group, vm, found = combined.place_in(region, row, demand, None)
     cells.put(state, row, target, group, vm, demand.exclusive and target.owner != row)
     note(state, row, source, target, now, found if found is Reason.EXCLUSIVE else reason, moves)

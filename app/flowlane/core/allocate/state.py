@@ -62,12 +62,16 @@ class Slot:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Flows that are alike, in one region. Its class, priority and bounds are those of its first flow."""
+    """Flows that are alike, in one region. Its class, priority and bounds are those of its first flow.
+
+    ``guest``: it came after the queues were divided and shares the nearest pool until they are again.
+    """
 
     key: int
     demand: Demand
     region: Region
     pool: Pool | None = None
+    guest: bool = False
     load: int = 0
     count: int = 0
     homes: dict[int, Cell] = field(default_factory=dict)
@@ -84,10 +88,10 @@ class Pool:
 
 @dataclass(slots=True, eq=False)
 class Region:
-    """Queues that are given out together. ``dirty``: groups have come since the queues were divided.
+    """Queues that are given out together. ``restless_since``: when a division came to be out of date.
 
     ``owned`` counts owned slots per class; ``waiting`` the flows that want a slot and have none; ``capacity``
-    is bit/s and ``room`` flows, None for no limit.
+    is bit/s and ``room`` flows, None for no limit. ``peak`` is the highest load at a rebalance within a window.
     """
 
     key: int
@@ -100,7 +104,9 @@ class Region:
     waiting: int = 0
     capacity: int | None = None
     room: int | None = None
-    dirty: bool = False
+    peak: int = 0
+    peak_at: float = NEVER
+    restless_since: float = NEVER
     planned_at: float = NEVER
     alone: Group = field(init=False)
 

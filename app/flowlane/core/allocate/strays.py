@@ -5,37 +5,56 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import combined, pools
+from flowlane.core.allocate.columns import NEVER
 from flowlane.core.allocate.moving import may_spend, relocate, relocate_cell
 from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.model import Move
+    from flowlane.core.allocate.plan import Part
     from flowlane.core.allocate.state import Cell, PortState, Region, Slot
 
 CLEARED = 0.1
 """Part of the port's flows that may be moved in one rebalance out of queues that one flow is to have alone."""
+
+PATIENCE = 3
+"""Intervals for which a new division must have been due: a group that comes and goes stirs nobody."""
 
 WORSE = 1.25
 """How much more loaded per queue the fullest pool must be than under a new division, for the new to be taken."""
 
 
 def divide_again(state: PortState, region: Region, now: float) -> None:
-    """Divide the region's queues anew if groups have come, or if their demand has shifted for good."""
-    if not region.groups or not region.slots:
-        region.dirty = False
-        return
-    waited = now - region.planned_at
-    if region.dirty:
-        if waited >= state.balance.interval:
-            pools.divide(region, now)
-        return
-    if len(region.pools) < 2 or waited < state.balance.window:
+    """Divide the region's queues anew if groups have come to stay, or if their demand has shifted for good."""
+    if len(region.groups) < 1 or not region.slots or now - region.planned_at < state.balance.window:
         return
     parts, free = pools.parts_of(region)
+    if _is_restless(region, parts):
+        if region.restless_since == NEVER:
+            region.restless_since = now
+        if now - region.restless_since < PATIENCE * state.balance.interval:
+            return
+    elif not _is_lopsided(region, parts):
+        region.restless_since = NEVER
+        return
+    region.restless_since = NEVER
+    pools.rebuild(region, parts, free, now)
+
+
+def _is_restless(region: Region, parts: list[Part]) -> bool:
+    """Whether groups share that could be apart, or slots lie idle that could be used."""
+    used = sum(len(pool.slots) for pool in region.pools)
+    return (
+        any(group.guest for group in region.groups.values())
+        or len(parts) > len(region.pools)
+        or sum(part.slots for part in parts) > used
+    )
+
+
+def _is_lopsided(region: Region, parts: list[Part]) -> bool:
+    """Whether the fullest pool has much more load per slot than under a new division."""
     worst = max(sum(group.load for group in pool.groups.values()) / len(pool.slots) for pool in region.pools)
-    best = max(part.load / part.slots for part in parts)
-    if worst > WORSE * best:
-        pools.rebuild(region, parts, free, now)
+    return worst > WORSE * max(part.load / part.slots for part in parts)
 
 
 def bring_home(state: PortState, region: Region, now: float, moves: list[Move]) -> None:

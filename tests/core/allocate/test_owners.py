@@ -1,0 +1,66 @@
+"""Who has a queue alone, and how that changes."""
+
+from fakes.allocation import Port, hardware
+
+from flowlane.core.model import Reason
+from flowlane.core.policy import Balance
+
+HEAVY = {"exclusive": True, "class_index": 1, "group": 1}
+
+
+def full_port(*rates, **more):
+    """Four queues: three owned by flows 0 to 2, the rest shares the last."""
+    port = Port(hardware(0, 1, 2, 3), Balance(window=10.0))
+    for row, rate in enumerate(rates):
+        port.arrive(row, rate=rate, **HEAVY, **more)
+    return port
+
+
+def test_a_queue_that_frees_goes_to_the_heaviest_that_waits():
+    port = full_port(100, 100, 100, 50, 90, 20)
+    port.depart(1)
+    moves = port.tick()
+    assert [(move.row, move.reason) for move in moves] == [(4, Reason.EXCLUSIVE)]
+    assert port.owner(port.place[4]) == 4
+
+
+def test_a_much_heavier_flow_takes_over_and_is_not_taken_over_soon():
+    port = full_port(100, 200, 300, 110)
+    assert port.tick() == [], "10 % heavier is not enough"
+    port.measure(3, 1000)
+    moves = port.tick()
+    assert {(move.row, move.reason) for move in moves} == {
+        (3, Reason.EXCLUSIVE),
+        (0, Reason.EXCLUSIVE_UNAVAILABLE),
+    }
+    for second in range(8):
+        port.measure(0, 5000 if second % 2 else 1)
+        port.measure(3, 1 if second % 2 else 5000)
+        assert port.tick() == []
+
+
+def test_priority_counts_before_rate():
+    port = full_port(100, 200, 300)
+    port.arrive(9, rate=1, exclusive=True, class_index=2, group=2, priority=7)
+    port.tick()
+    assert port.owner(port.place[9]) == 9
+    assert port.owner(port.place[0]) != 0
+
+
+def test_a_queue_is_emptied_for_its_owner_within_a_second():
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(64):
+        port.arrive(row, rate=10)
+    port.arrive(99, rate=10**6, **HEAVY)
+    port.tick()
+    assert port.members()[port.place[99]] == {99}
+
+
+def test_a_huge_queue_is_emptied_bit_by_bit():
+    port = Port(hardware(0, 1))
+    for row in range(2000):
+        port.arrive(row, rate=10)
+    queue = port.arrive(9999, rate=10**6, **HEAVY).queue_id
+    counts = [len(port.tick()) for _ in range(6)]
+    assert counts == [200, 200, 200, 200, 200, 0]
+    assert port.members()[queue] == {9999}

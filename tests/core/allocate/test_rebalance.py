@@ -1,0 +1,100 @@
+"""Moves are few, have a reason, and stop."""
+
+from fakes.allocation import Port, hardware
+
+from flowlane.core.model import Reason
+from flowlane.core.policy import Balance
+
+
+def uneven(flows=100, **balance):
+    """Two queues, all load on one of them."""
+    port = Port(hardware(0, 1), Balance(**balance))
+    for row in range(flows):
+        port.arrive(row, rate=100)
+    for row in range(flows):
+        port.measure(row, 1000 if port.place[row] == 0 else 10)
+    return port
+
+
+def test_nothing_moves_when_calm():
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(200):
+        port.arrive(row, rate=100)
+    assert [port.tick() for _ in range(30)] == [[]] * 30
+
+
+def test_at_most_so_many_a_second():
+    port = uneven(moves_per_second=0.02)
+    counts = [len(port.tick()) for _ in range(40)]
+    assert max(counts) <= 2 and sum(counts) > 10
+    assert len(uneven(moves_per_second=0.10).tick()) == 10
+
+
+def test_a_small_port_saves_for_a_move():
+    port = uneven(flows=10, moves_per_second=0.02)
+    counts = [len(port.tick()) for _ in range(101)]
+    assert 1 <= sum(counts) <= 3 and max(counts) == 1
+
+
+def test_never_the_same_flow_twice_in_a_window():
+    port = uneven(moves_per_second=1.0, window=10.0)
+    last = {}
+    for second in range(100):
+        for row in range(100):
+            port.measure(row, 1000 if (row + second) % 2 else 10)
+        for move in port.tick():
+            assert port.now - last.get(move.row, -100.0) >= 10.0
+            last[move.row] = port.now
+    assert last
+
+
+def test_a_load_that_crosses_the_threshold_every_second_does_not_flap():
+    port = Port(hardware(0, 1), Balance(imbalance=0.02))
+    for row in range(100):
+        port.arrive(row, rate=1000)
+    moves = 0
+    for second in range(120):
+        port.measure(0, 1000 + 4000 * (second % 2))
+        moves += len(port.tick())
+    assert moves <= 6
+
+
+def test_quiet_flows_move_first():
+    port = uneven(moves_per_second=0.05)
+    candidates = [row for row in port.place if port.place[row] == 0]
+    last_active = [100.0] * 100
+    for row in candidates[::2]:
+        last_active[row] = 40.0 + row / 100
+    moved = [move.row for move in port.tick(last_active=last_active)]
+    assert len(moved) == 5 and set(moved) <= set(candidates[::2])
+
+
+def test_one_good_move_rather_than_many_small_ones():
+    port = Port(hardware(0, 1), Balance(moves_per_second=1.0))
+    for row, rate in enumerate((500, 500, *[1] * 100)):
+        port.arrive(row, rate=rate)
+    slots = port.members()
+    assert {0, 1} & slots[0] and {0, 1} & slots[1]
+    port.measure(0, 1500)
+    heavier = port.place[0]
+    assert len(port.tick()) <= 50
+    assert port.place[0] == heavier, "a flow heavier than the gap stays"
+
+
+def test_two_flows_change_places_when_neither_may_move_alone():
+    port = Port(hardware(0, 1), Balance(moves_per_second=1.0, imbalance=0.02))
+    for row, rate in enumerate((60, 40, 50, 30)):
+        port.arrive(row, rate=rate)
+    for row, rate in enumerate((60, 30, 50, 40)):
+        port.measure(row, rate)
+    # one queue now has 60 + 40, the other 50 + 30: 60 and 50 change places
+    assert sorted(port.loads().values()) == [80, 100]
+    moves = port.tick()
+    assert len(moves) == 2 and {move.reason for move in moves} == {Reason.REBALANCED}
+    assert set(port.loads().values()) == {90}
+
+
+def test_strategies_that_do_not_move_flows_do_not():
+    for strategy in ("hash", "round-robin", "least-loaded", "one-vm-one-queue"):
+        port = uneven(strategy=strategy)
+        assert port.tick() == []
