@@ -16,8 +16,8 @@ GUEST = "tests/lab/guest"
 TIMEOUT_S = 900
 
 SUITES = {
-    "veth": [GUEST],
-    "sriov": [f"{GUEST}/test_set_queue.py"],
+    "veth": [GUEST, f"--ignore={GUEST}/test_vf.py"],
+    "sriov": [f"{GUEST}/test_vf.py", f"{GUEST}/test_set_queue.py", f"{GUEST}/test_assignment.py"],
 }
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from labtools.controller import Controller, physical
 from labtools.counters import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Lab(NamedTuple):
@@ -16,9 +21,10 @@ class Lab(NamedTuple):
     rate: int
     min_rate: int
 
-    def set_queues(self, count: int, *, rate: int | None = None, min_rate: int | None = None) -> None:
+    def set_queues(self, count: int, *, software: int = 0, rate: int | None = None) -> None:
         """Give the uplink ``count`` queues of another ``rate`` (bit/s), as the lab's own set-up does."""
-        numbers = (count, rate or self.rate, min_rate or self.min_rate)
+        most = rate or self.rate
+        numbers = (count, most, min(self.min_rate, most // (count + software)), software)
         run("/run/lab/control/queues", "pf0", *(str(number) for number in numbers))
 
 
@@ -36,3 +42,21 @@ def lab() -> Lab:
     for namespace, batch in lines.items():
         subprocess.run(["ip", "-n", namespace, "-batch", "-"], input=batch, text=True, check=True)
     return built
+
+
+@pytest.fixture(scope="session")
+def running(lab: Lab) -> Iterator[Controller]:
+    """One controller for all tests: it takes the emulated CPU seconds to start."""
+    lab.set_queues(4)
+    controller = Controller(Path(__file__).parent / "policy.yaml", Path("/run/lab/out/controller.log"))
+    yield controller
+    controller.close()
+
+
+@pytest.fixture
+def controller(lab: Lab, running: Controller) -> Controller:
+    """The controller, with four queues on the uplink."""
+    if running.queues() != physical(4):
+        lab.set_queues(4)
+        running.wait_for_queues(physical(4))
+    return running

@@ -1,0 +1,47 @@
+"""What does not fit the hardware queues takes the software road, and comes back (M8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labtools.controller import physical
+from labtools.counters import Count, classes, settle
+from labtools.traffic import Paced, udp_flows
+
+if TYPE_CHECKING:
+    from labtools.controller import Controller
+
+    from .conftest import Lab
+
+PORT = 7300
+RATE = 2_000_000
+SOFTWARE = 2
+"""The queue id after two physical ones."""
+
+
+def test_software_queue_is_used_and_left_again(lab: Lab, controller: Controller) -> None:
+    """Four flows of about 0.8 Mbit/s do not fit 2 Mbit/s; when two of them end, the rest does."""
+    lab.set_queues(2, software=1, rate=RATE)
+    controller.wait_for_queues(physical(2, software=1))
+
+    def roads() -> dict[tuple[str, int], str]:
+        return {key: row["kind"] for key, row in controller.assignments(PORT).items()}
+
+    def packets() -> int:
+        return classes().get(SOFTWARE, Count(0, 0)).packets
+
+    with udp_flows(("vm1", "vm2"), 2, PORT) as flows, Paced(flows, 100, size=958) as paced:
+        assert settle(lambda: "software" in roads().values(), 40), roads()
+        before = packets()
+        assert settle(lambda: packets() > before + 100, 10), (
+            "the kernel's class of the software queue counts them"
+        )
+        overflowed = {key for key, kind in roads().items() if kind == "software"}
+        assert 0 < len(overflowed) < 4, "no more than need be"
+        stay = next(flow for flow in flows if flow.key in overflowed)
+        paced.active.intersection_update({stay})
+        assert settle(lambda: roads().get(stay.key) == "physical", 40), roads()
+        left = packets()
+        sent = paced.sent[stay]
+        assert settle(lambda: paced.sent[stay] > sent + 200, 10)
+        assert packets() <= left + 1

@@ -1,0 +1,42 @@
+"""The layout with real VFs: what a VM sends by its VF is seen, assigned and counted, packet for packet."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from labtools.counters import run
+from labtools.traffic import udp_flows
+
+from .test_assignment import judge, place
+
+if TYPE_CHECKING:
+    from labtools.controller import Controller
+
+    from .conftest import Lab
+
+PORT = 7500
+
+
+def vf_sent(vm: str) -> int:
+    """Packets that the VF's own driver has sent."""
+    shown = run("ip", "netns", "exec", vm, "cat", "/proc/net/dev")
+    row = re.search(r"eth0:\s*(.*)", shown)
+    assert row is not None
+    return int(row[1].split()[9])
+
+
+def test_vms_have_real_vfs(lab: Lab) -> None:
+    for vm in lab.vms:
+        assert "driver: igbvf" in run("ip", "netns", "exec", vm, "ethtool", "-i", "eth0")
+
+
+def test_vf_traffic_is_seen_assigned_and_counted(lab: Lab, controller: Controller) -> None:
+    before = {vm: vf_sent(vm) for vm in lab.vms}
+    with udp_flows(lab.vms, 2, PORT) as flows:
+        place(controller, flows)
+        judge(controller, flows, {0, 1, 2, 3})
+        placed = controller.assignments(PORT)
+        assert {row["vm"] for row in placed.values()} == set(lab.vms)
+    # Each VM sent 2 packets a flow to be known, and then at least 5 and a few.
+    assert all(vf_sent(vm) - before[vm] >= 2 * (2 + 5) for vm in lab.vms)
