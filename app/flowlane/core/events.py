@@ -17,6 +17,7 @@ class DeviceUp:
 
     ``queues``: egress port number -> ids of the queues that the switch reports on it.
     ``pins``: the exact entries with our cookie that were found in the device's tables (after a restart).
+    ``hosts``: (MAC, port number) of the destinations that were found there.
     """
 
     dpid: int
@@ -25,6 +26,7 @@ class DeviceUp:
     queues: Mapping[int, tuple[int, ...]]
     pins: tuple[FoundPin, ...] = ()
     peer: str = ""
+    hosts: tuple[tuple[int, int], ...] = ()
 
 
 class FoundPin(NamedTuple):

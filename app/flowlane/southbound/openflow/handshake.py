@@ -6,22 +6,25 @@ reason to do without it. What it can do is found by asking and by trying, never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flowlane.core.events import DeviceUp
 from flowlane.core.model import Capabilities
-from flowlane.southbound.openflow import decode, encode, readback
+from flowlane.southbound.openflow import decode, encode, fields, pipeline, readback
 from flowlane.southbound.openflow.entries import (
     CONTROLLER_METER,
     Change,
+    FlowEntry,
     Meter,
     MeterEntry,
     Op,
     Standing,
     UseGroup,
+    WriteMetadata,
 )
 from flowlane.southbound.openflow.inquiries import Answer
+from flowlane.southbound.openflow.pipeline import Priority, TableId
 from flowlane.southbound.openflow.rules import controller_meter, port_mask_probe
 
 QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -51,9 +54,9 @@ _EXISTS = "OFPMMFC_METER_EXISTS"
 class Greeting(NamedTuple):
     """A device as it introduced itself.
 
-    ``present`` are our entries that stand there from before, ``pin_meters`` the meters that pins use,
-    ``others`` the numbers of groups and meters that are there but not known to be ours: they are left alone,
-    and changed in place when we need one of those numbers ourselves.
+    ``present`` are our entries that stand there from before, ``pin_meters`` the meters that pins use. Other
+    groups and meters are left alone: nothing says that they are ours. ``refused`` are the questions that got
+    no answer, and why.
     """
 
     up: DeviceUp
@@ -79,6 +82,7 @@ def greet(
         decode.queues(parts["queues"]),
         readback.found_pins(parts["flows"]),
         peer,
+        tuple(_hosts(readback.flow_entries(parts["flows"]))),
     )
     present, pin_meters = _ours(parts)
     if METER_PROBE not in refused_probes:
@@ -118,6 +122,16 @@ def _description(parts: tuple[Any, ...]) -> str:
         texts = (word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in words)
         return ", ".join(text for text in texts if text and text != "None")
     return ""
+
+
+def _hosts(entries: Iterable[FlowEntry]) -> Iterator[tuple[int, int]]:
+    """Destinations that a former run had learnt: forgotten, they would be flooded to until they speak."""
+    for entry in entries:
+        if entry.table_id == TableId.FORWARD and entry.priority == Priority.HOST:
+            mac = fields.values(entry.match).get("eth_dst")
+            for step in entry.steps:
+                if mac is not None and isinstance(step, WriteMetadata):
+                    yield mac, pipeline.egress_of(step.value)
 
 
 def _ours(parts: Mapping[str, tuple[Any, ...]]) -> tuple[Standing, dict[int, MeterEntry]]:

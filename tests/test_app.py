@@ -1,0 +1,215 @@
+"""The os-ken app: its guard in process, and all of it as a process on a real Open vSwitch."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import openvswitch
+import pytest
+from launched import Launched, launched, wait_for
+from openvswitch import PrivateOvs
+
+from flowlane import app, hub
+
+DPID = 0x42
+VERSIONS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
+TABLES = ("table=0", "table=1", "table=2", "table=3", "table=4")
+ADDRESSES = {1: "02:00:00:00:00:01", 2: "02:00:00:00:00:02"}
+
+
+def broken(_app: Any, _event: Any) -> None:
+    raise ValueError("a mistake of ours")
+
+
+@pytest.mark.parametrize("by_message", [True, False])
+def test_exception_in_a_handler_costs_one_connection(by_message: bool) -> None:
+    closed: list[str] = []
+    faults: list[str] = []
+    datapath = SimpleNamespace(close=lambda: closed.append("closed"))
+    event = (
+        SimpleNamespace(msg=SimpleNamespace(datapath=datapath))
+        if by_message
+        else SimpleNamespace(datapath=datapath)
+    )
+    flowlane = SimpleNamespace(composition=SimpleNamespace(fault=faults.append))
+    handler: Callable[[Any, Any], None] = app.on(app.ofp_event.EventOFPPacketIn, app.MAIN_DISPATCHER)(broken)
+    handler(flowlane, event)
+    hub.sleep()
+    assert (closed, faults) == (["closed"], ["SimpleNamespace"])
+
+
+def test_every_handler_is_guarded() -> None:
+    """os-ken finds handlers by a mark on them; each must be marked through the guard."""
+    handlers = [value for value in vars(app.Flowlane).values() if hasattr(value, "callers")]
+    assert len(handlers) >= 8
+    assert all(handler.__code__.co_name == "guarded" for handler in handlers)
+
+
+@contextmanager
+def controlled(
+    ovs: PrivateOvs, version: str, bridge: str = "br0", ports: tuple[str, ...] = ("p1", "p2")
+) -> Iterator[Launched]:
+    """A controller on a bridge of its own; both are gone afterwards."""
+    with launched(f"--ovsdb={ovs.database}") as manager:
+        ovs.add_bridge(
+            bridge, ports, dpid=DPID, controller=f"tcp:127.0.0.1:{manager.openflow_port}", versions=version
+        )
+        try:
+            wait_for(lambda: is_programmed(ovs, bridge, version), 20, manager.log)
+            yield manager
+        finally:
+            ovs.vsctl("del-br", bridge)
+
+
+def is_programmed(ovs: PrivateOvs, bridge: str, version: str) -> bool:
+    return all(table in ovs.ofctl("dump-flows", bridge, version=version) for table in TABLES)
+
+
+def device(manager: Launched) -> Any:
+    return manager.rest(f"/v1/devices/{DPID:016x}")
+
+
+def talk(ovs: PrivateOvs, source: int, destination: int, port: int = 1000) -> None:
+    """One TCP packet of a host on a dummy port to the host on another."""
+    ovs.receive(
+        f"p{source}",
+        f"in_port({source}),eth(src={ADDRESSES[source]},dst={ADDRESSES[destination]}),eth_type(0x0800),"
+        f"ipv4(src=10.0.0.{source},dst=10.0.0.{destination},proto=6,tos=0,ttl=64,frag=no),"
+        f"tcp(src={port},dst=80),tcp_flags(0x002)",
+        200,
+    )
+
+
+def announce(ovs: PrivateOvs, source: int) -> None:
+    """A host asks for the other by ARP, as hosts do first: so it becomes known where it is."""
+    ovs.receive(
+        f"p{source}",
+        f"in_port({source}),eth(src={ADDRESSES[source]},dst=ff:ff:ff:ff:ff:ff),eth_type(0x0806),"
+        f"arp(sip=10.0.0.{source},tip=10.0.0.{3 - source},op=1,sha={ADDRESSES[source]},tha=00:00:00:00:00:00)",
+    )
+
+
+def meet(ovs: PrivateOvs, version: str) -> None:
+    """Both hosts become known, and send one packet each."""
+    for host in (1, 2):
+        announce(ovs, host)
+    known = "priority=1000,dl_dst="
+    wait_for(
+        lambda: ovs.ofctl("dump-flows", "br0", "table=1", version=version).count(known) == 2, 10, "hosts"
+    )
+    talk(ovs, 2, 1)
+    talk(ovs, 1, 2)
+
+
+def pins(ovs: PrivateOvs, version: str) -> list[str]:
+    text = ovs.ofctl("dump-flows", "br0", "table=2", version=version)
+    return [line for line in text.splitlines() if "cookie=0xf10a3" in line]
+
+
+@pytest.mark.ovs
+@pytest.mark.parametrize("version", VERSIONS)
+def test_device_is_known_programmed_and_followed(ovs: PrivateOvs, version: str) -> None:
+    with controlled(ovs, version) as manager:
+        found = device(manager)
+        assert found["connected"]
+        assert found["version"] == f"1.{int(version[-1])}"
+        assert found["name"] == "br0"
+        assert {"p1", "p2"} <= {port["name"] for port in found["ports"]}
+        # A dummy device reports queue 0 and no other.
+        assert {port["name"]: port["queues"] for port in found["ports"]}["p1"] == [0]
+        assert found["capabilities"]["max_meters"] > 0
+        assert found["capabilities"]["select_groups"]
+        assert found["refusals"] == {}
+        ovs.add_port("br0", "p9", 9)
+        wait_for(lambda: "p9" in [port["name"] for port in device(manager)["ports"]])
+        wait_for(lambda: "output:9" in ovs.ofctl("dump-flows", "br0", "table=4", version=version))
+        ovs.vsctl("del-port", "br0", "p9")
+        wait_for(lambda: "p9" not in [port["name"] for port in device(manager)["ports"]])
+        wait_for(lambda: "output:9" not in ovs.ofctl("dump-flows", "br0", version=version))
+        assert "Traceback" not in manager.log
+
+
+@pytest.mark.ovs
+@pytest.mark.parametrize("version", VERSIONS)
+def test_flow_is_learnt_pinned_and_forgotten(version: str) -> None:
+    """On a switch of its own: its clock is moved, so that nobody waits for the idle timeout."""
+    with openvswitch.running() as ovs, controlled(ovs, version) as manager:
+        meet(ovs, version)
+        wait_for(lambda: len(pins(ovs, version)) == 2, 10, manager.log)
+        for item in manager.rest("/v1/assignments")["items"]:
+            assert item["queue_id"] == 0
+        assert all("set_queue:0" in pin and "send_flow_rem" in pin for pin in pins(ovs, version))
+        idle = int(re.findall(r"idle_timeout=(\d+)", pins(ovs, version)[0])[0])
+        ovs.appctl("time/stop")
+        ovs.appctl("time/warp", str(1000 * (idle + 2)), "1000")
+        wait_for(lambda: manager.rest("/v1/flows")["items"] == [], idle + 20, manager.log)
+        assert pins(ovs, version) == []
+
+
+@pytest.mark.ovs
+@pytest.mark.parametrize("version", VERSIONS)
+def test_controller_that_comes_back_touches_nothing_that_is_right(ovs: PrivateOvs, version: str) -> None:
+    with controlled(ovs, version) as manager:
+        port = manager.openflow_port
+        meet(ovs, version)
+        wait_for(lambda: len(pins(ovs, version)) == 2, 10, manager.log)
+        before = entries(ovs, version)
+        assert manager.stop()[0] == 0
+        assert entries(ovs, version) == before
+        stopped = time.monotonic()
+        with launched(f"--ovsdb={ovs.database}", f"--ofp-tcp-listen-port={port}") as again:
+            wait_for(lambda: keeps_talking(ovs) and "is connected" in again.log, 30, again.log)
+            wait_for(lambda: len(again.rest("/v1/flows")["items"]) == 2, 10, again.log)
+            assert entries(ovs, version) == before
+            assert min(ages(ovs, version)) > time.monotonic() - stopped
+
+
+def keeps_talking(ovs: PrivateOvs) -> bool:
+    """Both flows send a packet, so that they do not idle out while their controller is away."""
+    talk(ovs, 1, 2)
+    talk(ovs, 2, 1)
+    return True
+
+
+def ages(ovs: PrivateOvs, version: str) -> list[float]:
+    """Seconds that each entry has stood there."""
+    text = ovs.ofctl("dump-flows", "br0", version=version)
+    return [float(age) for age in re.findall(r"duration=([\d.]+)s", text)]
+
+
+def entries(ovs: PrivateOvs, version: str) -> list[str]:
+    """All entries without their counters and ages; where the hosts are is learnt anew."""
+    text = ovs.ofctl("dump-flows", "br0", version=version)
+    lines = [line for line in text.splitlines() if "cookie" in line and "dl_dst=02" not in line]
+    return sorted(
+        re.sub(r" (duration|n_packets|n_bytes|idle_age|hard_age)=[^,]*,", "", line) for line in lines
+    )
+
+
+@pytest.mark.mininet
+def test_queues_that_go_are_named_by_nothing_and_those_that_come_are_used() -> None:
+    """On tap devices, whose queues are those of their QoS row."""
+    version = VERSIONS[0]
+    with openvswitch.running(system=True) as ovs:
+        ovs_ports = ("fla-p1", "fla-p2", "fla-up")
+        with controlled(ovs, version, "fla-br", ovs_ports) as manager:
+            ovs.set_queues("fla-up", {number: {} for number in range(4)})
+            wait_for(lambda: named_queues(ovs, version) == {0, 1, 2, 3}, 5, manager.log)
+            rows = ovs.vsctl("get", "Port", "fla-up", "qos").strip()
+            ovs.vsctl("remove", "QoS", rows, "queues", "2", "3")
+            wait_for(lambda: named_queues(ovs, version) == {0, 1}, 5, manager.log)
+            ovs.vsctl(
+                "--id=@q", "create", "Queue", "external_ids:n=7", "--", "set", "QoS", rows, "queues:7=@q"
+            )
+            wait_for(lambda: named_queues(ovs, version) == {0, 1, 7}, 5, manager.log)
+
+
+def named_queues(ovs: PrivateOvs, version: str) -> set[int]:
+    """Every queue id that any entry of the device names."""
+    texts = [ovs.ofctl(command, "fla-br", version=version) for command in ("dump-flows", "dump-groups")]
+    return {int(number) for text in texts for number in re.findall(r"set_queue:(\d+)", text)}
