@@ -36,6 +36,14 @@ def test_neighbours_in_priority_are_merged_first():
     assert shape(plan(groups, 2)) == [([1, 2], 1), ([3], 1)]
 
 
+def test_light_groups_share_where_a_heavy_one_needs_the_queues():
+    groups = [unit(1, 900), unit(2, 50), unit(3, 30), unit(4, 20)]
+    assert shape(plan(groups, 4)) == [([1], 3), ([2, 3, 4], 1)]
+    assert shape(plan([one._replace(priority=one.groups[0]) for one in groups], 4)) == [
+        ([key], 1) for key in (1, 2, 3, 4)
+    ]
+
+
 def test_groups_stay_with_their_companions_while_that_is_balanced():
     groups = [unit(1, 10, old=0), unit(2, 9, old=1), unit(3, 9, old=0), unit(4, 10, old=1)]
     assert shape(plan(groups, 2)) == [([1, 3], 1), ([2, 4], 1)]

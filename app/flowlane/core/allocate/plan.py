@@ -1,10 +1,11 @@
 """How many queues which groups get: a pure function from groups and a number of queues to pools.
 
-Enough queues: every group has its own, then each class its minimum, then the queues go where the load per
-queue is highest, up to each class's maximum. Too few: groups are merged, first those of one class that has
-more groups than it may have queues, then those nearest to each other in priority, so that there is always a
-queue. A group that has a bin already stays in it unless that costs balance (``SLACK``): merging anew from
-scratch would move flows each time.
+Every group has its own queues where that is possible and does not cost balance: then each class has its
+minimum, and the rest go where the load per queue is highest, up to each class's maximum. Otherwise groups are
+merged: those of one class that has more groups than it may have queues, then the lightest of equal priority,
+and, only when there are fewer queues than priorities, those nearest in priority; there is always a queue. A group
+that has a bin already stays in it unless that costs balance (``SLACK``): merging anew from scratch would move
+flows each time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import NamedTuple
 
 SLACK = 0.10
 """A group stays with its old companions while that makes their load at most this much above the mean."""
+
+
+FINE = 0.25
+"""How much more load per queue than under the best division is accepted to keep more groups apart."""
 
 
 class Unit(NamedTuple):
@@ -39,12 +44,26 @@ class Part(NamedTuple):
 def plan(units: list[Unit], slots: int) -> list[Part]:
     """Divide ``slots`` (at least 1) queues among groups; every group is in exactly one part.
 
-    The parts together have at most ``slots`` queues and each at least one.
+    The parts together have at most ``slots`` queues and each at least one. Of all divisions that come within
+    ``FINE`` of the best balance, the one that keeps most groups apart is taken.
     """
     units = _bound_classes(units)
-    if len(units) > slots:
-        return [Part(unit.groups, 1, unit.load) for unit in _merge(units, slots)]
-    return _spread(units, slots)
+    divisions = [_spread(_merge(units, count), slots) for count in _counts(units, slots)]
+    worst = [max(part.load / part.slots for part in parts) for parts in divisions]
+    good = (1 + FINE) * min(worst)
+    return next(parts for parts, load in zip(divisions, worst, strict=True) if load <= good)
+
+
+def _counts(units: list[Unit], slots: int) -> list[int]:
+    """How many pools to try, most first.
+
+    Two at least, and never so few that unlike priorities share: all in one pool would balance best, but then
+    light flows stand behind heavy ones.
+    """
+    most = min(len(units), slots)
+    least = min(most, max(2, len({unit.priority for unit in units})))
+    tries = {most, most * 3 // 4, most // 2, most // 3, most // 4, most // 8, least}
+    return sorted((count for count in tries if least <= count <= most), reverse=True)
 
 
 def _bound_classes(units: list[Unit]) -> list[Unit]:
@@ -61,6 +80,8 @@ def _bound_classes(units: list[Unit]) -> list[Unit]:
 
 def _merge(units: list[Unit], slots: int) -> list[Unit]:
     """Merge units into at most ``slots``, unlike priorities last."""
+    if len(units) <= slots:
+        return units
     blocks: dict[tuple[int, int], list[Unit]] = {}
     for unit in sorted(units, key=lambda unit: (-unit.priority, unit.class_index)):
         blocks.setdefault((unit.priority, unit.class_index), []).append(unit)
