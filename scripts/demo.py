@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import requests
 import yaml
-from demo_view import after_words, assignment_table, class_table, line, live_view
+from demo_view import after_words, assignment_table, class_table, flow_text, line, live_view, queue_text
 from rich.console import Console
 from rich.live import Live
 
@@ -204,32 +204,54 @@ def start_servers(stage: Stage) -> None:
 def snapshot() -> dict[str, Any]:
     """What the picture is made of."""
     dpid = get("/v1/devices")["items"][0]["dpid"]
-    return {"queues": get_all(f"/v1/devices/{dpid}/queues"), "assignments": get_all("/v1/assignments")}
+    return {
+        "queues": get_all(f"/v1/devices/{dpid}/queues"),
+        "assignments": get_all("/v1/assignments"),
+        "vms": {vm["id"]: vm["name"] for vm in get_all("/v1/vms")},
+    }
+
+
+def start_wave(stage: Stage, wave: Wave, number: int) -> None:
+    """The wave's program, in each of its VMs."""
+    for vm in wave.vms:
+        stage.in_host(vm, f"wave{number}", *wave.program)
+
+
+def owners(seen: dict[str, Any]) -> dict[str, str]:
+    """Flows that have a queue to themselves, in words, by their id."""
+    alone = [item for item in seen["assignments"] if item["reason"] == "exclusive"]
+    return {
+        item["flow"]: f"{seen['vms'].get(item['vm'])}: {flow_text(item)}, {queue_text(item)}"
+        for item in alone
+    }
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Who got a queue of its own, and who gave one back."""
+    got = [f"{now[flow]} is its own now" for flow in now.keys() - before.keys()]
+    return got + [f"{before[flow]} is given back" for flow in before.keys() - now.keys()]
 
 
 def watch(stage: Stage, seconds: float) -> dict[str, Any]:
     """Start wave after wave, and show once a second where the flows are."""
     begun, coming, told = time.monotonic(), waves(seconds), list[str]()
     seen = snapshot()
-    with (
-        Live(console=console, refresh_per_second=4, transient=False)
-        if console.is_terminal
-        else _Silent() as live
-    ):
+    with Live(console=console, refresh_per_second=4) if console.is_terminal else _Silent() as live:
         while (passed := time.monotonic() - begun) < seconds:
+            shown = len(told)
             while coming and coming[0].start <= passed:
                 wave = coming.pop(0)
+                start_wave(stage, wave, len(coming))
                 told.append(f"{passed:4.0f} s  {', '.join(wave.vms)}: {wave.about}")
-                for vm in wave.vms:
-                    stage.in_host(vm, f"wave{len(told)}", *wave.program)
-                if not console.is_terminal:
-                    console.print(told[-1])
             stage.check()
-            seen = snapshot()
+            before, seen = owners(seen), snapshot()
+            told += [f"{passed:4.0f} s  {text}" for text in changes(before, owners(seen))]
             if console.is_terminal:
                 live.update(live_view(seen, told, passed, seconds))
-            elif round(passed) % 3 == 0:
-                console.print(line(seen, passed))
+            else:
+                console.print(
+                    *told[shown:], *([line(seen, passed)] if round(passed) % 3 == 0 else []), sep="\n"
+                )
             time.sleep(1)
     return seen
 
@@ -267,8 +289,8 @@ def play(arguments: argparse.Namespace) -> None:
     tell(f"traffic for {arguments.seconds:.0f} s")
     start_servers(stage)
     seen = watch(stage, arguments.seconds)
-    console.print(assignment_table(seen["assignments"], get_all("/v1/vms")))
-    console.print(class_table(get("/v1/policy"), get_all("/v1/flows"), seen["queues"]))
+    console.print(assignment_table(seen["assignments"], seen["vms"]))
+    console.print(class_table(get("/v1/policy"), seen["assignments"], seen["queues"]))
     after_words(console, datapath, arguments.url, arguments.keep, arguments.logs)
     if not seen["assignments"]:
         raise DemoError("no flow was assigned; the controller's words are in controller.log")

@@ -92,7 +92,7 @@ demo_main() {
     if [ -n "$keep" ]; then
         echo keep >&9
         kept=yes
-        say "left running: REST at http://127.0.0.1:$port   (try: .venv/bin/flowlane --url http://127.0.0.1:$port queues)"
+        say "left running: REST at http://127.0.0.1:$port   (try: .venv/bin/flowlane queues --url http://127.0.0.1:$port)"
         say "end it with: ./run demo --stop"
     fi
 }
