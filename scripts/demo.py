@@ -249,9 +249,8 @@ def watch(stage: Stage, seconds: float) -> dict[str, Any]:
             if console.is_terminal:
                 live.update(live_view(seen, told, passed, seconds))
             else:
-                console.print(
-                    *told[shown:], *([line(seen, passed)] if round(passed) % 3 == 0 else []), sep="\n"
-                )
+                for text in told[shown:] + ([line(seen, passed)] if round(passed) % 3 == 0 else []):
+                    console.print(text, soft_wrap=True)
             time.sleep(1)
     return seen
 
