@@ -9,8 +9,8 @@ from rulebooks import DB, WEB, facts, matches, one_part, policy_of, trusts
 
 from flowlane.core.classify import compile_rules
 from flowlane.core.effects import StandingMatch
-from flowlane.core.flowkey import LAYER2, SCTP, TCP, UDP
-from flowlane.core.matching import ETHERTYPES
+from flowlane.core.flowkey import IPV4, LAYER2, SCTP, TCP, UDP, FlowParts
+from flowlane.core.matching import ETHERTYPES, Facts
 from flowlane.core.model import HintSource
 from flowlane.core.policy import Match, Trust, VmSelector
 from flowlane.core.standing import MAX_ENTRIES, left_to_controller, standing_rules
@@ -135,3 +135,15 @@ def test_layer_2_flows_take_the_rules_for_their_ethertype():
     found = standing_rules(policy, [9], VMS, queues_of)
     assert [rule.match.eth_type for rule in found] == [0x0806, 0x0800, None]
     assert LAYER2 not in ETHERTYPES
+
+
+def test_a_packet_with_both_marks_goes_by_its_dscp():
+    both = frozenset({HintSource.DSCP, HintSource.PCP})
+    trust = Trust(VmSelector(), both, frozenset({1, 2}), dscp=((46, 1),), pcp=((5, 2),))
+    policy = replace(policy_of(), trust=(trust,))
+    parts = FlowParts(1, 7, IPV4, UDP, 1, 2, bytes(4), bytes(4))
+    rules = standing_rules(policy, [9], VMS, queues_of)
+    said = [
+        device_says(rules, Facts(WEB, parts, dscp, pcp)) for dscp, pcp in ((46, 5), (46, 0), (0, 5), (0, 0))
+    ]
+    assert said == ["c1", "c1", "c2", "c0"]
