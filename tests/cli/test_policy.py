@@ -1,0 +1,124 @@
+"""``flowlane policy``: what is printed, and what reaches the controller."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from flowlane import policy as policies
+from flowlane.cli import policy
+from flowlane.cli.client import RefusedError
+
+CHANGE = {
+    "applied": True,
+    "classes_added": ["gold"],
+    "classes_removed": [],
+    "classes_changed": ["bulk"],
+    "rules_added": [],
+    "rules_removed": ["rule 1"],
+    "rules_changed": [],
+}
+PROBLEM = {
+    "title": "Unprocessable Entity",
+    "detail": "the policy is refused: 1 problem",
+    "errors": [
+        {"line": 2, "path": "clases", "detail": "unknown key 'clases'", "remedy": "did you mean classes?"}
+    ],
+}
+
+
+class Controller(BaseHTTPRequestHandler):
+    """Answers as /v1/policy does, and remembers what came."""
+
+    def do_GET(self):
+        yaml = self.headers["Accept"] == "application/yaml"
+        self.answer(200, b"version: 1\n" if yaml else b'{"text": "version: 1"}')
+
+    def do_PUT(self):
+        self.take(applied=True)
+
+    def do_POST(self):
+        self.take(applied=False)
+
+    def take(self, applied):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append((self.command, self.path, self.headers["Content-Type"], body))
+        if b"clases" in body:
+            self.answer(422, json.dumps(PROBLEM).encode())
+        else:
+            self.answer(200, json.dumps({**CHANGE, "applied": applied}).encode())
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def controller():
+    server = HTTPServer(("127.0.0.1", 0), Controller)
+    server.seen = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def run(*words, server=None):
+    parser = argparse.ArgumentParser()
+    policy.add_arguments(parser)
+    url = ["--url", f"http://127.0.0.1:{server.server_port}"] if server else []
+    return policy.run(parser.parse_args([*map(str, words), *url]))
+
+
+def test_the_built_in_policy_is_printed_so_that_it_can_be_copied(capsys):
+    assert run("show", "--built-in") == 0
+    assert policies.load(capsys.readouterr().out) == policies.default()
+
+
+def test_the_policy_in_force(controller, capsys):
+    assert run("show", server=controller) == 0
+    assert capsys.readouterr().out == "version: 1\n"
+    assert run("show", "--json", server=controller) == 0
+    assert json.loads(capsys.readouterr().out) == {"text": "version: 1"}
+
+
+@pytest.mark.parametrize(
+    ("action", "request_line", "last"),
+    [
+        ("replace", ("PUT", "/v1/policy"), "the policy is in force"),
+        ("check", ("POST", "/v1/policy/check"), "nothing was changed: this was a check"),
+    ],
+)
+def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request_line, last):
+    path = tmp_path / "p.yaml"
+    path.write_bytes(b"version: 1 # \xc3\xa9\r\n")
+    assert run(action, path, server=controller) == 0
+    assert controller.seen == [(*request_line, "application/yaml", path.read_bytes())]
+    assert capsys.readouterr().out.splitlines() == ["+ class gold", "~ class bulk", "- rule rule 1", last]
+
+
+def test_a_refused_policy_names_line_and_key(controller, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("version: 1\nclases: {}\n")
+    with pytest.raises(
+        RefusedError, match=r"line 2: clases: unknown key 'clases' \(did you mean classes\?\)"
+    ):
+        run("replace", path, server=controller)
+
+
+def test_the_schema_and_the_tables(capsys):
+    assert run("schema") == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Flowlane policy"
+    assert run("reference") == 0
+    assert "| `keep-vm-together` |" in capsys.readouterr().out
