@@ -13,7 +13,7 @@ from time import process_time
 import numpy as np
 from allocate_delay import Mix, small_p99
 from allocate_flows import KINDS, draw, keys
-from allocate_ports import PLAIN, busiest, fill, hashed, least_loaded, round_robin, settle
+from allocate_ports import PLAIN, busiest, fill, hashed, hashes, least_loaded, round_robin, settle
 
 from flowlane.core.allocate import Demand, arrive, depart, measure, new_port, rebalance
 from flowlane.core.allocate.columns import Columns
@@ -28,11 +28,11 @@ UNBOUNDED = Balance(moves_per_second=1e9, window=0.0)
 
 def settled(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
     """The busiest queue over the lower bound, flows that may share, once nothing moves any more."""
-    for kind in KINDS:
-        for size in sizes:
+    for size in sizes:
+        flow_hashes = hashes(keys(size, np.random.default_rng(size)))
+        for kind in KINDS:
+            rates = draw(kind, size, np.random.default_rng(size + 1))
             for count in queues:
-                rng = np.random.default_rng(size + count)
-                rates, flow_keys = draw(kind, size, rng), keys(size, rng)
                 bound = lower_bound(rates, count)
                 state = fill(rates, count)
                 at_once = busiest(state) / bound
@@ -41,7 +41,7 @@ def settled(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
                     "rates": kind,
                     "flows": size,
                     "queues": count,
-                    "hash": max(hashed(rates, flow_keys, count)) / bound,
+                    "hash": max(hashed(rates, flow_hashes, count)) / bound,
                     "round-robin": max(round_robin(rates, count)) / bound,
                     "least-loaded": max(least_loaded(rates, count)) / bound,
                     "combined, unmoved": at_once,
@@ -229,7 +229,7 @@ def delay(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
                 for place in rng.choice(size, count // 4, replace=False):
                     rates.insert(int(place), int(0.8 * link / count))
                 heavy = [rate >= 0.25 * link / count for rate in rates]
-                slow = small_p99(_mixes_of_hash(rates, heavy, keys(len(rates), rng), count), link)
+                slow = small_p99(_mixes_of_hash(rates, heavy, hashes(keys(len(rates), rng)), count), link)
                 fast = small_p99(_mixes_of_classes(rates, heavy, count), link)
                 yield {
                     "rates": kind,
@@ -243,9 +243,9 @@ def delay(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
                 }
 
 
-def _mixes_of_hash(rates: list[int], heavy: list[bool], flow_keys: list[bytes], count: int) -> list[Mix]:
-    small = hashed([0 if big else rate for rate, big in zip(rates, heavy, strict=True)], flow_keys, count)
-    big = hashed([rate if big else 0 for rate, big in zip(rates, heavy, strict=True)], flow_keys, count)
+def _mixes_of_hash(rates: list[int], heavy: list[bool], flow_hashes: list[int], count: int) -> list[Mix]:
+    small = hashed([0 if big else rate for rate, big in zip(rates, heavy, strict=True)], flow_hashes, count)
+    big = hashed([rate if big else 0 for rate, big in zip(rates, heavy, strict=True)], flow_hashes, count)
     return [Mix(*pair) for pair in zip(small, big, strict=True)]
 
 

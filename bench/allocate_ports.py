@@ -11,7 +11,7 @@ from heapq import heapreplace
 from flowlane.core.allocate import Demand, arrive, measure, new_port, rebalance
 from flowlane.core.allocate.columns import Columns
 from flowlane.core.allocate.state import PortState
-from flowlane.core.allocate.toeplitz import bucket
+from flowlane.core.allocate.toeplitz import ENTRIES, rss_input, toeplitz
 from flowlane.core.model import Queue
 from flowlane.core.policy import Balance
 
@@ -44,11 +44,16 @@ def busiest(state: PortState) -> int:
     return max(slot.load for slot in state.slots)
 
 
-def hashed(rates: list[int], keys: list[bytes], queues: int) -> list[int]:
+def hashes(keys: list[bytes]) -> list[int]:
+    """The RSS hash of each flow."""
+    return [toeplitz(rss_input(key)) for key in keys]
+
+
+def hashed(rates: list[int], flow_hashes: list[int], queues: int) -> list[int]:
     """Loads per queue when RSS places the flows."""
     loads = [0] * queues
-    for rate, key in zip(rates, keys, strict=True):
-        loads[bucket(key, queues)] += rate
+    for rate, value in zip(rates, flow_hashes, strict=True):
+        loads[value % ENTRIES % queues] += rate
     return loads
 
 

@@ -143,6 +143,13 @@ class Allocator(RuleBasedStateMachine):
                 if self.port.place[row] == slot.queue.queue_id and self.port.demand[row].class_index == 1
             ]
             assert least or not (idle and sharing), "no exclusive flow shares while a queue is free"
+            free = [slot for slot in region.slots if slot.owner < 0]
+            wait = any(
+                self.port.demand[row].class_index == 1 and self.port.place[row] == slot.queue.queue_id
+                for slot in free
+                for row in self.port.place
+            )
+            assert least or not wait or len(free) == 1, "who waits for a queue gets it when there is one"
 
     def _alike_flows_are_together(self) -> None:
         queues_of: dict[tuple, set[int]] = {}

@@ -106,6 +106,7 @@ class Region:
     room: int | None = None
     peak: int = 0
     peak_at: float = NEVER
+    checked_at: float = NEVER
     restless_since: float = NEVER
     planned_at: float = NEVER
     alone: Group = field(init=False)

@@ -26,13 +26,17 @@ WORSE = 1.25
 
 def divide_again(state: PortState, region: Region, now: float) -> None:
     """Divide the region's queues anew if groups have come to stay, or if their demand has shifted for good."""
-    if len(region.groups) < 1 or not region.slots or now - region.planned_at < state.balance.window:
+    pause = PATIENCE * state.balance.interval
+    if not region.groups or not region.slots or now - region.planned_at < state.balance.window:
         return
+    if region.restless_since == NEVER and now - region.checked_at < pause:
+        return
+    region.checked_at = now
     parts, free = pools.parts_of(region)
     if _is_restless(region, parts):
         if region.restless_since == NEVER:
             region.restless_since = now
-        if now - region.restless_since < PATIENCE * state.balance.interval:
+        if now - region.restless_since < pause:
             return
     elif not _is_lopsided(region, parts):
         region.restless_since = NEVER
