@@ -59,6 +59,7 @@ def controlled(
         ovs.add_bridge(
             bridge, ports, dpid=DPID, controller=f"tcp:127.0.0.1:{manager.openflow_port}", versions=version
         )
+        ovs.vsctl("set", "Controller", bridge, "max_backoff=1000")
         try:
             wait_for(lambda: is_programmed(ovs, bridge, version), 20, manager.log)
             yield manager
@@ -152,7 +153,7 @@ def test_flow_is_learnt_pinned_and_forgotten(version: str) -> None:
 
 
 @pytest.mark.ovs
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", (VERSIONS[0], VERSIONS[-1]))
 def test_controller_that_comes_back_touches_nothing_that_is_right(ovs: PrivateOvs, version: str) -> None:
     with controlled(ovs, version) as manager:
         port = manager.openflow_port

@@ -164,6 +164,7 @@ def test_app_that_cannot_start_is_told_in_one_line(tmp_path: Path, name: str) ->
         (["--ovsdb=nonsense"], 1, "flowlane-manager: ovsdb remote 'nonsense' is none of "),
         (["--policy=/no/such/file"], 1, "flowlane-manager: cannot read --policy /no/such/file: "),
         (["--pid-file=/no/such/directory/pid"], 1, "flowlane-manager: cannot write --pid-file "),
+        (["--ofp-switch-address-list=nowhere"], 1, "flowlane-manager: --ofp-switch-address-list: "),
         (["--ctl-privkey=/no/key"], 1, "flowlane-manager: TLS needs both "),
         (["--ctl-privkey=/no/key", "--ctl-cert=/no/cert"], 1, "flowlane-manager: TLS: cannot use /no/key"),
         (["--log-file=/no/such/directory/log"], 1, "flowlane-manager: cannot write the log: "),

@@ -116,7 +116,7 @@ class Composition:
 
     def checks(self) -> Sequence[Check]:
         """What readiness depends on."""
-        return (Check("policy"), Check("rest"), *self._database_check())
+        return (Check("policy"), *self._database_check())
 
     def _database_check(self) -> Sequence[Check]:
         if self._watcher is None:

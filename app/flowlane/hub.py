@@ -92,6 +92,16 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     return server
 
 
+def connect(host: str, port: int) -> socket.socket:
+    """Connect to a TCP port.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    sock: socket.socket = eventlet.connect((host, port))
+    return sock
+
+
 def within(seconds: float, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> bool:
     """Run a function, but give it up after so many seconds; return whether it came to its end."""
     with eventlet.Timeout(seconds, False):

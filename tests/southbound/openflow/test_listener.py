@@ -11,7 +11,11 @@ import wire
 from fakes.faulty import FAULTY
 from fakes.peer import Peer
 from launched import Launched, launched, wait_for
+from os_ken.controller import controller
 from wire import OF13, OF15, VERSIONS
+
+from flowlane import hub
+from flowlane.southbound.openflow import listener
 
 GOOD = 0xA
 
@@ -152,6 +156,17 @@ def test_many_connections_at_once(manager: Launched, good: Peer) -> None:
         peer.expect(wire.FEATURES_REQUEST)
         peer.sock.close()
     assert good.is_served()
+
+
+def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HANDSHAKE_TIME", 0.1)
+    monkeypatch.setattr(controller.CONF, "socket_timeout", 0.1, raising=False)
+    server = hub.listen("127.0.0.1", 0, 1)
+    client = hub.connect(*server.getsockname()[:2])
+    sock, address = server.accept()
+    assert hub.within(5.0, listener.serve, sock, address)
+    assert client.recv(100)[1] == wire.HELLO
+    assert client.recv(100) == b""
 
 
 def test_log_has_one_line_for_a_faulty_switch(manager: Launched, good: Peer) -> None:

@@ -44,11 +44,12 @@ class Listener:
     """Accepts switches, over TCP, TLS or both, and connects to those that wait to be called.
 
     Raises:
-        ConfigError: an address is in use, or a key or certificate cannot be read.
+        ConfigError: an address is in use or is none, or a key or certificate cannot be read.
     """
 
     def __init__(self) -> None:
         self._servers: list[tuple[socket.socket, Callable[[Any], Any]]] = []
+        self._clients = [_client(address) for address in CONF.ofp_switch_address_list]
         tls = _tls_context()
         if tls is None or _tcp_is_wanted():
             self._bind(CONF.ofp_tcp_listen_port, lambda sock: sock)
@@ -57,8 +58,7 @@ class Listener:
 
     def __call__(self) -> None:
         """Accept until the green thread is killed; os-ken calls this once."""
-        for address in CONF.ofp_switch_address_list:
-            client = StreamClient(controller._split_addr(address))
+        for client in self._clients:
             hub.spawn(client.connect_loop, serve, CONF.ofp_switch_connect_interval)
         tasks = [hub.spawn(_accept, server, wrap) for server, wrap in self._servers]
         try:
@@ -80,6 +80,13 @@ class Listener:
             ) from error
         _LOG.info("listening for switches on %s port %d", *server.getsockname()[:2])
         self._servers.append((server, wrap))
+
+
+def _client(address: str) -> StreamClient:
+    try:
+        return StreamClient(controller._split_addr(address))
+    except ValueError as error:
+        raise ConfigError(f"--ofp-switch-address-list: {error}") from error
 
 
 def install() -> None:
@@ -158,7 +165,6 @@ def _give_up(datapath: Any) -> None:
         _LOG.warning(
             "switch at %s: no handshake within %g s; connection closed", datapath.address, HANDSHAKE_TIME
         )
-        datapath.socket.close()
         datapath.close()
 
 

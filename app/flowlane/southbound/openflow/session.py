@@ -104,7 +104,13 @@ class Session:
 
     def program(self, plan: DevicePlan) -> None:
         """Make the standing part of the device equal to the plan, by what differs only."""
+        before = self._programming.left_out
         self._change(self._programming.program(plan, self._there()))
+        for left in self._programming.left_out:
+            if left not in before:
+                _LOG.info(
+                    "device %016x, class %s: %s; %s", self.dpid, left.rule.class_name, left.why, left.instead
+                )
 
     def _there(self) -> dict[int, tuple[int, ...]]:
         return {port_no: self.queues.get(port_no, ()) for port_no in self.ports}

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flowlane import hub
+from flowlane.composition import Composition, read_policy
+from flowlane.core import events as ev
+from flowlane.core.model import Capabilities, PortReport
+from flowlane.errors import ConfigError, PolicyError
+from flowlane.options import Settings
+
+SETTINGS = Settings("127.0.0.1", 0, None, None)
+UP = ev.DeviceUp(0x42, Capabilities(), (PortReport(1, "p1"),), {})
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 5.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_facts_reach_the_engine_and_reports_the_feed() -> None:
+    made = Composition(SETTINGS, Time())
+    made.submit(UP)
+    assert made.state.devices[0x42].connected
+    assert made.state.now == 5.0
+    assert next(entry.report.kind for entry in made.feed.since(0)) == "device"
+    made.submit(ev.DeviceDown(0x42))
+    assert not made.state.devices[0x42].connected
+
+
+def test_both_clocks_are_read_together() -> None:
+    time = Time()
+    made = Composition(SETTINGS, time)
+    clock = made.clock()
+    assert clock.now == 5.0
+    assert abs(clock.wall - made.started) < 60
+
+
+def test_start_serves_and_stop_ends_it() -> None:
+    made = Composition(SETTINGS)
+    made.start()
+    hub.sleep()
+    made.stop()
+
+
+def test_rest_address_in_use() -> None:
+    server = hub.listen("127.0.0.1", 0, 1)
+    made = Composition(SETTINGS._replace(wsapi_port=server.getsockname()[1]))
+    with pytest.raises(ConfigError, match=r"cannot listen for REST on 127\.0\.0\.1 port"):
+        made.start()
+    server.close()
+
+
+def test_wrong_database() -> None:
+    with pytest.raises(ConfigError, match="ovsdb remote"):
+        Composition(SETTINGS._replace(ovsdb="nonsense"))
+
+
+def test_database_that_is_away_is_told(tmp_path: Path) -> None:
+    made = Composition(SETTINGS._replace(ovsdb=f"unix:{tmp_path}/no.sock"))
+    problems = {check.name: check.problem for check in made.checks()}
+    assert problems["policy"] == ""
+    assert problems["ovsdb"]
+
+
+def test_policy_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("version: 1\nclases: {}\n")
+    with pytest.raises(PolicyError, match=r"policy\.yaml:2"):
+        read_policy(file)
+    with pytest.raises(ConfigError, match="cannot read --policy"):
+        read_policy(tmp_path / "none.yaml")
+    assert read_policy(None).classes
+
+
+def test_match_of_a_suggestion_is_checked() -> None:
+    made = Composition(SETTINGS)
+    assert made.compile_match({"protocol": "tcp"}) == {"protocol": "tcp"}
+    with pytest.raises(PolicyError, match="no-such-key"):
+        made.compile_match({"no-such-key": 1})
+
+
+def test_a_tick_that_fails_does_not_end_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowlane.composition.TICK", 0.0)
+    made = Composition(SETTINGS)
+    ticks: list[object] = []
+
+    def submit(event: object) -> None:
+        ticks.append(event)
+        if len(ticks) == 1:
+            raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(made, "submit", submit)
+    made.start()
+    for _ in range(20):
+        hub.sleep()
+    made.stop()
+    assert len(ticks) > 1
+    assert made.faults == 1
