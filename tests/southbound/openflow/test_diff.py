@@ -111,6 +111,16 @@ def test_no_packet_is_lost_on_the_way_from_one_plan_to_another() -> None:
     assert switch.wrong_queues == []
 
 
+def test_a_device_that_is_being_filled_leads_no_packet_into_an_empty_table() -> None:
+    there = packet(VM, eth_src=0x0A0000000001, eth_dst=9, eth_type=0x800, ip_proto=6, ip_dscp=0, tcp_dst=443)
+    switch = FakeSwitch(PORTS)
+    for change in diff.changes(compiled(plan()), EMPTY):
+        assert switch.apply([change]) == []
+        outcome = switch.receive(there)
+        assert outcome.sent or len(outcome.path) <= 1
+    assert outcome.sent
+
+
 def test_counters_live_on_when_only_the_queue_changes() -> None:
     before, after = compiled(plan(REST)), compiled(plan(REST._replace(queues=())))
     ops = [change.op for change in diff.changes(after, before)]

@@ -135,3 +135,27 @@ def test_icmp_types_take_no_masks_and_choose_their_family() -> None:
 def test_what_cannot_be_said_is_refused(wanted: StandingMatch, port_masks: bool) -> None:
     with pytest.raises(CannotExpressError):
         expand.matches(wanted, 1, port_masks)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "takes_it"),
+    [
+        (StandingMatch(vlan=5), {"vlan_vid": 0x1005}, True),
+        (StandingMatch(vlan=5), {"vlan_vid": 0x1006}, False),
+        (StandingMatch(vlan=0), {"vlan_vid": 0}, False),
+        (StandingMatch(pcp=3), {"vlan_vid": 0x1006, "vlan_pcp": 3}, True),
+        (StandingMatch(pcp=0), {"vlan_vid": 0}, False),
+        (StandingMatch(src=(bytes((10, 0, 0, 0)), 8)), {"eth_type": 0x800, "ipv4_src": 0x0A010203}, True),
+        (StandingMatch(src=(bytes((10, 0, 0, 0)), 8)), {"eth_type": 0x800, "ipv4_src": 0x0B010203}, False),
+        (StandingMatch(dst=(bytes(15) + b"\1", 128)), {"eth_type": 0x86DD, "ipv6_dst": 1}, True),
+        (StandingMatch(dst=(bytes(15) + b"\1", 128)), {"eth_type": 0x86DD, "ipv6_dst": 2}, False),
+        (StandingMatch(vm_numbers=(7, 8)), {"metadata": 8 << 32 | 3}, True),
+        (StandingMatch(vm_numbers=(7, 8)), {"metadata": 9 << 32 | 3}, False),
+        (StandingMatch(dscp=46), {"eth_type": 0x86DD, "ip_dscp": 46}, True),
+        (StandingMatch(), {"metadata": 4}, False),
+    ],
+)
+def test_each_part_of_a_rule_by_itself(wanted: StandingMatch, there: dict[str, int], takes_it: bool) -> None:
+    seen_there = {**packet(1), "metadata": 7 << 32 | 3, **there}
+    matches = expand.matches(wanted, 3, port_masks=True)
+    assert any(all(takes(term, seen_there) for term in one) for one in matches) is takes_it

@@ -140,6 +140,11 @@ def test_a_link_leaves_the_sender_to_the_controller() -> None:
     assert pipeline.sender_of(copy.metadata) == 0xFFFFFFFF
 
 
+def test_a_host_behind_a_port_that_is_gone_is_unknown_again() -> None:
+    switch = programmed(hosts=((VM_MAC, VM), (FAR_MAC, 55)))
+    assert switch.receive(tcp()).sent == ((UPLINK, 0),)
+
+
 def test_ports_that_the_device_does_not_have_get_nothing() -> None:
     compiled = rules.compile_plan(plan(REST), ABLE, {VM: ()})
     assert FakeSwitch({VM: ()}).apply(diff.changes(compiled.standing, EMPTY)) == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from flowlane.core.model import NOT_A_VM
@@ -45,14 +45,6 @@ class LeftOut:
     rule: StandingRule
     why: str
     instead: str = ""
-
-
-class _Spreads(NamedTuple):
-    """A group's identity: it keeps its id when only its weights change, so no flow moves without need."""
-
-    egress_port: int
-    class_name: str
-    variant: int
 
 
 def compile_rules(
@@ -133,7 +125,6 @@ def _groups(
 ) -> dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry]:
     """A select group for each way of spreading; beyond what the device holds, rules go without."""
     found: dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry] = {}
-    variants: dict[tuple[int, str], int] = {}
     taken: set[int] = set()
     for rule in rules:
         wanted = (rule.egress_port, rule.class_name, rule.queues)
@@ -144,16 +135,17 @@ def _groups(
                 LeftOut(rule, "the device has no room for another group", "its first queue alone")
             )
             continue
-        variant = variants.setdefault(wanted[:2], 0)
-        variants[wanted[:2]] = variant + 1
-        group_id = _free_id(_Spreads(rule.egress_port, rule.class_name, variant), taken)
+        group_id = _free_id(rule.egress_port, rule.class_name, taken)
         found[wanted] = GroupEntry(group_id, _buckets(rule))
     return found
 
 
-def _free_id(spreads: _Spreads, taken: set[int]) -> int:
-    """An id that follows from what the group is for; on a clash the next free one."""
-    group_id = crc32(repr(tuple(spreads)).encode()) % _GROUP_IDS + 1
+def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
+    """An id that follows from what the group is for; the next free one when it is taken.
+
+    A group keeps its id when only its queues or weights change, so that it is modified and not replaced.
+    """
+    group_id = crc32(f"{egress_port} {class_name}".encode()) % _GROUP_IDS + 1
     while group_id in taken:
         group_id = group_id % _GROUP_IDS + 1
     taken.add(group_id)
