@@ -51,10 +51,10 @@ def _settled(axes: Any, rows: list[dict[str, Any]]) -> None:
         xticks=range(len(queues)),
         xticklabels=queues,
         xlabel="queues",
-        yscale="log",
         ylabel="busiest queue / lower bound",
     )
     axes.set_title(f"{size:,} flows, settled: the worst of four rate distributions", fontsize=9)
+    axes.axhline(1.05, color="#999999", linestyle=":", linewidth=1)
     axes.legend(frameon=False, fontsize=8)
 
 
@@ -89,7 +89,8 @@ def _delay(axes: Any, rows: list[dict[str, Any]]) -> None:
         ylabel="p99 delay of small flows, us",
     )
     axes.set_title("Small flows beside heavy ones, 16 queues (model)", fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_ylim(top=2e5)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
 
 
 def _cost(axes: Any, rows: list[dict[str, Any]]) -> None:

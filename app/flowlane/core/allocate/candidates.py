@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Cell, PortState, Slot
 
 
+DEPTH = 32
+"""Flows of a chain that are looked at when the first ones were moved lately."""
+
+
 class Candidate(NamedTuple):
     """A flow (or a whole cell, ``row`` -1) that could move, and by how much the fuller queue would fall."""
 
@@ -55,11 +59,15 @@ def _near(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candid
     """Flows of a cell with rates near half the gap, from the chains around it downwards."""
     columns = state.columns
     for band in _bands(cell, gap):
-        for row in cells.first_rows(state, cell.heads[band]):
+        seen = found = 0
+        row = cell.heads[band]
+        while row >= 0 and found < cells.LOOK and seen < DEPTH:
             rate = columns.rate[row]
             gain = min(rate, gap - rate)
             if gain > 0 and allowed(state, row, now):
                 yield Candidate(gain, row, cell)
+                found += 1
+            row, seen = columns.next[row], seen + 1
 
 
 def _bands(cell: Cell, gap: int) -> Iterator[int]:

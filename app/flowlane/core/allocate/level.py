@@ -19,17 +19,21 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.model import Move
     from flowlane.core.allocate.state import Pool, PortState, Slot
 
+WORTH = 4
+"""A move is made if it, made this many times as often as there are tokens, would level the queue."""
+
 
 def level_pool(
     state: PortState, pool: Pool, now: float, last_active: Sequence[float] | None, moves: list[Move]
 ) -> None:
     """Move flows until no queue is above the mean by more than ``Balance.imbalance``, or nothing more helps.
 
-    A queue that cannot be helped is left as it is, and so is one whose load is little but one heavy flow:
-    it would take many moves of small flows to gain next to nothing.
+    A queue may also be as full as its heaviest flow alone makes it. One that cannot be helped, or only by
+    more moves than are to be had, is left as it is.
     """
     loads = list(pool.loads)
-    roof = sum(loads) * (1 + state.balance.imbalance) / max(1, len(loads))
+    slack = 1 + state.balance.imbalance
+    roof = sum(loads) * slack / max(1, len(loads))
     while may_spend(state, 1):
         fullest = max(loads)
         if fullest <= roof:
@@ -37,8 +41,9 @@ def level_pool(
         place = loads.index(fullest)
         idlest = pool.loads.index(min(pool.loads))
         source, target = pool.slots[place], pool.slots[idlest]
-        alone = heaviest(state, source) * (1 + state.balance.imbalance)
-        if fullest <= alone or not _level_two(state, source, target, now, last_active, moves):
+        excess = fullest - max(roof, heaviest(state, source) * slack)
+        worth = excess / (WORTH * state.tokens)
+        if excess <= 0 or not _level_two(state, source, target, worth, now, last_active, moves):
             loads[place] = -1
             continue
         for changed in (place, idlest):
@@ -50,18 +55,19 @@ def _level_two(
     state: PortState,
     source: Slot,
     target: Slot,
+    worth: float,
     now: float,
     last_active: Sequence[float] | None,
     moves: list[Move],
 ) -> bool:
-    """Move one flow, or exchange two, between two queues; False when that cannot lower the fuller one."""
+    """Move one flow, or exchange two, between two queues; False when that gains too little."""
     gap = source.load - target.load
     best = best_move(state, source, gap, now, last_active)
-    if best is not None:
+    if best is not None and best.gain >= worth:
         _carry_out(state, best, target, now, moves)
         return True
     pair = best_swap(state, source, target, gap, now)
-    if pair is None or not may_spend(state, 2):
+    if pair is None or pair[0].gain < worth or not may_spend(state, 2):
         return False
     _carry_out(state, pair[0], target, now, moves)
     _carry_out(state, pair[1], source, now, moves)
