@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PortChanged,
         PortRemoved,
         QueuesReported,
+        StandingLeftOut,
     )
     from flowlane.core.model import PortFacts
 
@@ -113,6 +114,13 @@ def on_device_forgotten(state: State, event: DeviceForgotten, out: list[Effect])
         refresh(state, device, out)
 
 
+def on_standing_left_out(state: State, event: StandingLeftOut, out: list[Effect]) -> None:  # noqa: ARG001
+    """What of its plan a device does not get: kept for people to see."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        device.plan_left_out = tuple(device_rules.LeftOut(*left) for left in event.left_out)
+
+
 def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -> None:
     """A new policy replaces the old one whole; every device gets of it what it can."""
     state.policy = event.policy
@@ -130,7 +138,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     entries = device_rules.rules_for(state.policy, device.dpid, device.name, device.role)
     _refresh_ports(state, device, [name for entry in entries for name in entry.uplinks], out)
     attach.refresh_vms(state, device, out)
-    policy, device.left_out = device_rules.derive(state.policy, _view(device))
+    policy, device.policy_left_out = device_rules.derive(state.policy, _view(device))
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
     device.shares = attach.shares_of(state, device)
@@ -171,7 +179,12 @@ def _view(device: Device) -> device_rules.DeviceView:
         physical_queues=max((of_port.count(QueueKind.PHYSICAL) for of_port in kinds), default=0),
         software_queues=max((of_port.count(QueueKind.SOFTWARE) for of_port in kinds), default=0),
         kinds=frozenset(kind for of_port in kinds for kind in of_port),
+        highest_minimum=max((queue.min_rate or 0 for queue in _all_queues(device)), default=0),
     )
+
+
+def _all_queues(device: Device) -> list[Queue]:
+    return [queue for port in device.ports.values() for queue in port.queues.values()]
 
 
 def _look(device: Device) -> Role:

@@ -27,6 +27,7 @@ HANDLERS: dict[type, Handler] = {
     ev.FlowCounters: lifecycle.on_flow_counters,
     ev.FlowEnded: lifecycle.on_flow_ended,
     ev.RuleRefused: lifecycle.on_rule_refused,
+    ev.StandingLeftOut: devices.on_standing_left_out,
     ev.QueueCounters: counters.on_queue_counters,
     ev.MeterCounters: counters.on_meter_counters,
     ev.DeviceUp: devices.on_device_up,

@@ -168,6 +168,13 @@ class RuleRefused:
     why: str
 
 
+class StandingLeftOut(NamedTuple):
+    """What of its plan a device does not get, whole: (what, why, what stands in its place) each."""
+
+    dpid: int
+    left_out: tuple[tuple[str, str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HintGiven:
     """A VM suggests a class for some of its flows, apart from the flows."""
@@ -210,6 +217,7 @@ Event = (
     | QueueCounters
     | MeterCounters
     | RuleRefused
+    | StandingLeftOut
     | HintGiven
     | HintWithdrawn
     | PolicyReplaced

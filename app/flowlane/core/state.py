@@ -95,7 +95,10 @@ class Device:
     """Row -> what its meter limits, for the flows that have one."""
     groups: dict[tuple[object, ...], int] = field(default_factory=dict)
     """What makes flows alike -> the small number that the allocator knows it by."""
-    left_out: tuple[LeftOut, ...] = ()
+    policy_left_out: tuple[LeftOut, ...] = ()
+    """What of the operator's policy the device does not get."""
+    plan_left_out: tuple[LeftOut, ...] = ()
+    """What of its plan could not be made into entries of this device."""
     plan: DevicePlan | None = None
     plan_due: bool = False
     planned_at: float = -1e9
@@ -105,6 +108,11 @@ class Device:
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     next_read: float = 0.0
     sweep_from: int = 0
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """All that the device does not get, and why."""
+        return self.policy_left_out + self.plan_left_out
 
     @property
     def meters(self) -> Mapping[int, MeterSpec]:

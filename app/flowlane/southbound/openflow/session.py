@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
-from flowlane.core.events import PortChanged, PortRemoved, QueuesReported
+from flowlane.core.events import PortChanged, PortRemoved, QueuesReported, StandingLeftOut
 from flowlane.core.model import NO_QUEUE
 from flowlane.southbound.openflow import decode, encode, handshake, pins
 from flowlane.southbound.openflow.entries import BARRIER, Change, Op
@@ -106,11 +106,13 @@ class Session:
         """Make the standing part of the device equal to the plan, by what differs only."""
         before = self._programming.left_out
         self._change(self._programming.program(plan, self._there()))
-        for left in self._programming.left_out:
-            if left not in before:
-                _LOG.info(
-                    "device %016x, class %s: %s; %s", self.dpid, left.rule.class_name, left.why, left.instead
-                )
+        left_out = self._programming.left_out
+        if left_out != before:
+            told = [
+                (f"standing rule of class {left.rule.class_name}", left.why, left.instead)
+                for left in left_out
+            ]
+            self._emit(StandingLeftOut(self.dpid, tuple(dict.fromkeys(told))))
 
     def _there(self) -> dict[int, tuple[int, ...]]:
         return {port_no: self.queues.get(port_no, ()) for port_no in self.ports}
