@@ -37,7 +37,7 @@ def sent(peer: Any, change: Change) -> Any:
     """The message as its receiver reads it.
 
     os-ken has no parser for a 1.3 group-mod and meter-mod; those are looked at as they are before sending,
-    and arrive at a real switch in test_real_switch.py.
+    and arrive at a real switch in test_encode_real_switch.py.
     """
     message = encode.message(peer, change)
     message.serialize()
