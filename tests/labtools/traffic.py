@@ -84,6 +84,15 @@ class Paced:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
+    def add(self, flow: UdpFlow) -> None:
+        """Send on this flow too."""
+        self.sent[flow] = 0
+        self.active.add(flow)
+
+    def keep(self, flow: UdpFlow) -> None:
+        """Send on no other flow any more."""
+        self.active.intersection_update({flow})
+
     def __enter__(self) -> Paced:
         self._thread.start()
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -30,24 +31,24 @@ def queues_of(controller: Controller, flows: list[UdpFlow]) -> dict[UdpFlow, int
 
 
 def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dict[UdpFlow, int]:
-    """Send another count on each flow, and compare all counters with where REST says the flows are.
+    """Send on each flow, and compare all counters with where REST says the flows are.
 
-    A flow may be moved in the middle; then what was counted says nothing, and the count is made again.
+    A flow may be moved in the middle; then what was counted says nothing, and the count is made again. Equal
+    counts, because unequal ones would give the controller a reason to move flows.
     """
-    for _ in range(3):
+    for _ in range(5):
         placed = queues_of(controller, flows)
         before = read_all()
-        for number, flow in enumerate(flows):
-            flow.send(5 + number)
-        expected = Counter(dict.fromkeys(queues, 0))
-        for number, flow in enumerate(flows):
-            expected[placed[flow]] += 5 + number
-        wanted = {"hardware": dict(expected), "class": dict(expected), "openflow": dict(expected)}
+        for flow in flows:
+            flow.send(10)
+        expected = dict.fromkeys(queues, 0) | Counter(10 * list(placed.values()))
+        wanted = dict.fromkeys(before, expected)
         settle(lambda before=before, wanted=wanted: packets_since(before) == wanted)
         counted = packets_since(before)
         if queues_of(controller, flows) == placed:
             assert counted == wanted
             return placed
+        time.sleep(3)
     pytest.fail("the flows were moved each time they were counted")
 
 
@@ -63,39 +64,33 @@ def test_every_flow_leaves_by_exactly_its_queue(lab: Lab, controller: Controller
     assert {row["macs"][0] for row in rows} == {f"02:00:00:00:00:{n:02x}" for n in range(1, len(lab.vms) + 1)}
 
 
-def test_a_moved_pin_moves_the_packets(lab: Lab, controller: Controller) -> None:
-    """A suggestion puts one flow in a class with a queue of its own; while it moves, no packet goes astray."""
+def test_moved_pins_move_the_packets(lab: Lab, controller: Controller) -> None:
+    """A suggestion takes all flows of a VM to one queue; on the way no packet is lost or goes astray."""
     with udp_flows(("vm1",), 4, PORT) as flows:
         place(controller, flows)
-        moved = flows[0]
-        was = queues_of(controller, flows)[moved]
+        assert len(set(queues_of(controller, flows).values())) > 1
         before = read_all()
-        with Paced([moved], 100) as paced:
-            hint = {"class": "apart", "match": {"dst-port": PORT, "src-port": moved.key[1]}}
-            controller.put("/v1/vms/vm1/hints", {"hints": [hint]})
-            assert settle(lambda: controller.assignments(PORT)[moved.key]["class"] == "apart", 20)
-            now = queues_of(controller, flows)[moved]
-        sent = paced.sent[moved]
-        settle(lambda: sum(packets_since(before)["class"].values()) == sent)
-        counted = packets_since(before)
-        assert all(sum(rows.values()) == sent for rows in counted.values()), counted
-        assert all(rows[was] + rows[now] == sent for rows in counted.values()), (was, now, counted)
+        with Paced(flows, 20) as paced:
+            controller.put("/v1/vms/vm1/hints", {"hints": [{"class": "apart", "match": {"dst-port": PORT}}]})
+            assert settle(lambda: len(set(queues_of(controller, flows).values())) == 1, 30)
+        sent = sum(paced.sent.values())
+        settle(lambda: set(total(packets_since(before)).values()) == {sent})
+        assert set(total(packets_since(before)).values()) == {sent}
+        placed = judge(controller, flows, set(range(4)))
+        assert len(set(placed.values())) == 1
+    controller.put("/v1/vms/vm1/hints", {"hints": []})
 
-        alone = read_all()
-        moved.send(25)
-        wanted = {queue: 25 * (queue == now) for queue in range(4)}
-        settle(lambda: packets_since(alone)["openflow"] == wanted)
-        assert packets_since(alone) == {"hardware": wanted, "class": wanted, "openflow": wanted}
-        assert now not in {queue for flow, queue in queues_of(controller, flows).items() if flow is not moved}
-        controller.put("/v1/vms/vm1/hints", {"hints": []})
-        assert settle(lambda: controller.assignments(PORT)[moved.key]["class"] == "small", 20)
+
+def total(counted: dict[str, dict[int, int]]) -> dict[str, int]:
+    """All packets, by judge."""
+    return {name: sum(rows.values()) for name, rows in counted.items()}
 
 
 def test_a_vanished_queue_is_vacated(lab: Lab, controller: Controller) -> None:
     with udp_flows(lab.vms, 3, PORT + 20) as flows:
         place(controller, flows)
-        gone = 2
-        assert gone in queues_of(controller, flows).values()
+        gone = max(queues_of(controller, flows).values())
+        assert gone > 0
         qos = run("ovs-vsctl", "get", "port", "pf0", "qos").strip()
         run("ovs-vsctl", "remove", "qos", qos, "queues", str(gone))
         left = {queue: kind for queue, kind in physical(4).items() if queue != gone}
@@ -104,11 +99,12 @@ def test_a_vanished_queue_is_vacated(lab: Lab, controller: Controller) -> None:
         before = read_all()
         for flow in flows:
             flow.send(10)
-        expected = dict.fromkeys(left, 0) | Counter(10 * list(queues_of(controller, flows).values()))
-        settle(lambda: packets_since(before)["class"] == expected)
+        sent = 10 * len(flows)
+        settle(lambda: set(total(packets_since(before)).values()) == {sent})
         counted = packets_since(before)
-        assert counted["hardware"] == {**expected, gone: 0}
-        assert counted["class"] == counted["openflow"] == expected
+        assert set(total(counted).values()) == {sent}
+        assert counted["hardware"][gone] == 0
+        assert gone not in counted["class"]
 
 
 def test_the_switch_reports_what_the_database_says(controller: Controller) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from labtools.counters import Count, hardware_queues, settle
-from labtools.traffic import far_end_server, iperf_result, start_iperf
+from labtools.traffic import Paced, far_end_server, iperf_result, start_iperf, udp_flows
 
 if TYPE_CHECKING:
     from labtools.controller import Controller
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 WINDOW_S = 5.0
 SENT_BYTES = Path("/sys/class/net/pf0/statistics/tx_bytes")
 UDP_HEADERS = 14 + 20 + 8
+LARGE, SMALL = 6001, 6002
+"""Ports that the tests' policy limits; SMALL's flows are meant for small packets."""
 
 
 def wire_rate(seconds: float) -> float:
@@ -29,34 +31,49 @@ def wire_rate(seconds: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("port", "payload", "limit"),
-    [(6001, 1514 - UDP_HEADERS, 8_000_000), (6002, 64, 1_000_000)],
-    ids=["frames of 1514 bytes", "frames of 106 bytes"],
+    ("port", "frame", "limit"),
+    [(LARGE, 1514, 2_000_000), (SMALL, 106, 250_000)],
+    ids=["1514 bytes", "106 bytes"],
 )
-def test_a_limit_holds(lab: Lab, controller: Controller, port: int, payload: int, limit: int) -> None:
-    offered = str(int(1.6 * limit * payload / (payload + UDP_HEADERS)))
-    with far_end_server(port):
-        client = start_iperf("vm1", port, "-u", "-b", offered, "-l", str(payload), "-t", "14")
-        assert settle(lambda: any(row["meter"] for row in controller.assignments(port).values()), 10)
-        time.sleep(2)
-        before = hardware_queues()
-        rate = wire_rate(WINDOW_S)
-        placed = controller.assignments(port)
-        after = hardware_queues()
-        iperf_result(client)
-    assert rate == pytest.approx(limit, rel=0.05)
-    (queue,) = {row["queue_id"] for row in placed.values()}
-    others = [after[k].packets - before.get(k, Count(0, 0)).packets for k in after if k != queue]
-    assert after[queue].packets - before[queue].packets > 100
-    assert max(others) < 10, "only the limited flow's queue carried it"
+def test_a_limit_holds(lab: Lab, controller: Controller, port: int, frame: int, limit: int) -> None:
+    """Never more than the limit; and the limit itself in one of three windows at least.
+
+    When an emulated CPU stands still for longer than the meter's burst of 0.1 s, what could have been sent in
+    that time is lost, and the rate is honestly lower.
+    """
+    offered = 2 * limit / (8 * frame)
+    with udp_flows(("vm1",), 1, port) as flows, Paced(flows, offered, size=frame - UDP_HEADERS) as paced:
+        assert settle(lambda: controller.assignments(port).get(flows[0].key, {}).get("meter"), 20)
+        time.sleep(3)
+        rates = []
+        for _ in range(3):
+            before, sent = hardware_queues(), paced.sent[flows[0]]
+            rates.append(wire_rate(WINDOW_S))
+            assert rates[-1] < 1.05 * limit
+            assert (paced.sent[flows[0]] - sent) * frame * 8 / WINDOW_S > 1.3 * limit, (
+                "too little was offered"
+            )
+            if rates[-1] > 0.95 * limit:
+                break
+        assert rates[-1] == pytest.approx(limit, rel=0.05), rates
+        queue = controller.assignments(port)[flows[0].key]["queue_id"]
+        carried = {
+            k: row.packets - before.get(k, Count(0, 0)).packets for k, row in hardware_queues().items()
+        }
+    assert carried.pop(queue) > 0.9 * limit * WINDOW_S / 8 / frame
+    assert max(carried.values()) < 10, "only the limited flow's queue carried it"
 
 
 def test_tcp_stays_below_its_limit(lab: Lab, controller: Controller) -> None:
     """TCP backs off when the meter drops, so it may stay below; segmentation offload must not lift it above."""
-    with far_end_server(6001):
-        client = start_iperf("vm2", 6001, "-t", "12")
-        assert settle(lambda: any(row["meter"] for row in controller.assignments(6001).values()), 10)
-        time.sleep(2)
+    limit = 2_000_000
+    with far_end_server(LARGE):
+        client = start_iperf("vm2", LARGE, "-t", "20")
+        # iperf3 has a second connection, for control.
+        assert settle(
+            lambda: sum(bool(row["meter"]) for row in controller.assignments(LARGE).values()) >= 2, 20
+        )
+        time.sleep(4)
         rate = wire_rate(WINDOW_S)
         iperf_result(client)
-    assert 0.4 * 8e6 < rate < 1.05 * 8e6
+    assert 0.3 * limit < rate < 1.05 * limit
