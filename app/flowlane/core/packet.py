@@ -1,7 +1,8 @@
 """What a frame says of its flow: a reader of packet bytes that never raises.
 
 A packet-in may hold a frame cut short, or garbage that a VM made up. What cannot be read is left at 0; a
-frame too short for its Ethernet header is no frame at all (None).
+frame too short for its Ethernet header is no frame at all (None). Fragments of a packet, the first one too, have
+no ports: so it is in Open vSwitch's flow tables (ovs-ofctl(8), set-frags normal), and a key has to say the same.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def _read_ipv4(data: bytes, offset: int) -> _Layer3 | None:
     if len(data) < offset + 20 or data[offset] >> 4 != 4:
         return None
     protocol = data[offset + 9]
-    first_fragment = not _U16(data, offset + 6)[0] & 0x1FFF
-    ports = _ports(data, offset + (data[offset] & 15) * 4, protocol) if first_fragment else (0, 0)
+    fragment = _U16(data, offset + 6)[0] & 0x3FFF
+    ports = (0, 0) if fragment else _ports(data, offset + (data[offset] & 15) * 4, protocol)
     addresses = data[offset + 12 : offset + 16], data[offset + 16 : offset + 20]
     return IPV4, protocol, *ports, *addresses, data[offset + 1] >> 2
 
@@ -107,7 +108,7 @@ def _read_ipv6(data: bytes, offset: int) -> _Layer3 | None:
 def _skip_extensions(data: bytes, protocol: int, offset: int) -> tuple[int, int]:
     """Walk the extension headers (RFC 8200, 4): the protocol above them, and where it begins.
 
-    The beginning is 0 when there is none to read: a later fragment, or a chain cut short or without end.
+    The beginning is 0 when there is none to read: a fragment, or a chain cut short or without end.
     """
     for _ in range(_MAX_EXTENSION_HEADERS):
         if len(data) < offset + 8:
@@ -117,9 +118,9 @@ def _skip_extensions(data: bytes, protocol: int, offset: int) -> tuple[int, int]
         elif protocol == _AUTHENTICATION:
             protocol, offset = data[offset], offset + (data[offset + 1] + 2) * 4
         elif protocol == _FRAGMENT:
-            later = _U16(data, offset + 2)[0] & 0xFFF8
+            fragment = _U16(data, offset + 2)[0] & 0xFFF9
             protocol, offset = data[offset], offset + 8
-            if later:
+            if fragment:
                 return protocol, 0
         else:
             return protocol, offset
