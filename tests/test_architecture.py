@@ -111,10 +111,13 @@ TEST_FILES = sorted(path for folder in MIRRORED for path in (ROOT / "tests" / fo
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_tests_mirror_the_package(path: Path) -> None:
-    """tests/a/test_b.py or tests/a/test_b_more.py tests app/flowlane/a/b.py, or the package a/b."""
+    """tests/a/test_b.py or tests/a/test_b_more.py tests app/flowlane/a/b.py, or the package a/b.
+
+    Properties of a whole package are in its test_properties.py.
+    """
     folder = PACKAGE / path.parent.relative_to(ROOT / "tests")
     subjects = [module.stem.lstrip("_") for module in folder.glob("*.py")]
-    subjects += [inner.name for inner in folder.iterdir() if inner.is_dir()]
+    subjects += [inner.name for inner in folder.iterdir() if inner.is_dir()] + ["properties"]
     subject = path.stem.removeprefix("test_")
     assert any(subject == name or subject.startswith(f"{name}_") for name in subjects), (
         f"no module for {subject}"
