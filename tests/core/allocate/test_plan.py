@@ -7,7 +7,9 @@ from flowlane.core.allocate.plan import Unit, plan
 
 
 def unit(key, load, priority=0, class_index=0, least=0, most=None, old=-1):
-    return Unit((key,), load, priority, class_index, least, most, old)
+    return Unit(
+        (key,), load, priority, class_index, least, () if most is None else ((class_index, most),), old
+    )
 
 
 def shape(parts):

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Pool, PortState, Slot
 
 WORTH = 4
-"""A move is made if it, made this many times as often as there are tokens, would level the queue."""
+"""Moves of less than the excess spread over all flows of a queue, or over this many times the tokens, are left.
+
+They would level nothing now, and a flow that has moved cannot move again when it is needed.
+"""
 
 
 def level_pool(
@@ -29,7 +32,7 @@ def level_pool(
     """Move flows until no queue is above the mean by more than ``Balance.imbalance``, or nothing more helps.
 
     A queue may also be as full as its heaviest flow alone makes it. One that cannot be helped, or only by
-    more moves than are to be had, is left as it is.
+    moving a host of tiny flows, is left as it is.
     """
     loads = list(pool.loads)
     slack = 1 + state.balance.imbalance
@@ -42,7 +45,7 @@ def level_pool(
         idlest = pool.loads.index(min(pool.loads))
         source, target = pool.slots[place], pool.slots[idlest]
         excess = fullest - max(roof, heaviest(state, source) * slack)
-        worth = excess / (WORTH * state.tokens)
+        worth = excess / max(source.count, WORTH * state.tokens)
         if excess <= 0 or not _level_two(state, source, target, worth, now, last_active, moves):
             loads[place] = -1
             continue

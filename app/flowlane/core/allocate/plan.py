@@ -22,14 +22,17 @@ FINE = 0.25
 
 
 class Unit(NamedTuple):
-    """A group, or groups merged already. ``bin`` tells which groups shared a pool before, -1: none."""
+    """A group, or groups merged already. ``bin`` tells which groups shared a pool before, -1: none.
+
+    ``limits``: (class, most queues) of the classes in it that have a maximum.
+    """
 
     groups: tuple[int, ...]
     load: int
     priority: int
     class_index: int
     min_queues: int
-    max_queues: int | None
+    limits: tuple[tuple[int, int], ...]
     bin: int
 
 
@@ -73,8 +76,8 @@ def _bound_classes(units: list[Unit]) -> list[Unit]:
         by_class.setdefault(unit.class_index, []).append(unit)
     result: list[Unit] = []
     for members in by_class.values():
-        limit = members[0].max_queues
-        result.extend(members if limit is None else pack(members, max(1, limit)))
+        limits = members[0].limits
+        result.extend(pack(members, max(1, limits[0][1])) if limits else members)
     return result
 
 
@@ -136,15 +139,11 @@ def pack(units: list[Unit], bins: int) -> list[Unit]:
 
 def _union(members: list[Unit]) -> Unit:
     first = members[0]
-    limits = [unit.max_queues for unit in members if unit.max_queues is not None]
-    return Unit(
-        tuple(key for unit in members for key in unit.groups),
-        sum(unit.load for unit in members),
-        max(unit.priority for unit in members),
-        first.class_index,
-        first.min_queues,
-        min(limits) if limits else None,
-        first.bin,
+    return first._replace(
+        groups=tuple(key for unit in members for key in unit.groups),
+        load=sum(unit.load for unit in members),
+        priority=max(unit.priority for unit in members),
+        limits=tuple(dict.fromkeys(limit for unit in members for limit in unit.limits)),
     )
 
 
@@ -152,30 +151,31 @@ def _spread(units: list[Unit], slots: int) -> list[Part]:
     """Give every unit a queue, classes their minimum, and the rest by load up to the maximum."""
     counts = [1] * len(units)
     taken: dict[int, int] = {}
-    for unit in units:
-        taken[unit.class_index] = taken.get(unit.class_index, 0) + 1
+
+    def may_grow(index: int) -> bool:
+        return all(taken[class_index] < most for class_index, most in units[index].limits)
+
+    def grow(index: int) -> None:
+        for class_index in {units[index].class_index, *(limit[0] for limit in units[index].limits)}:
+            taken[class_index] = taken.get(class_index, 0) + 1
+
+    for index in range(len(units)):
+        grow(index)
     left = slots - len(units)
-    by_priority = sorted(range(len(units)), key=lambda i: (-units[i].priority, i))
-    for index in by_priority:
+    for index in sorted(range(len(units)), key=lambda i: (-units[i].priority, i)):
         unit = units[index]
-        while left and taken[unit.class_index] < _least(unit):
+        while left and taken[unit.class_index] < unit.min_queues and may_grow(index):
             counts[index] += 1
-            taken[unit.class_index] += 1
+            grow(index)
             left -= 1
     for _ in range(left):
-        open_units = [
-            i
-            for i, unit in enumerate(units)
-            if unit.max_queues is None or taken[unit.class_index] < unit.max_queues
-        ]
-        if not open_units:
+        best = max(
+            filter(may_grow, range(len(units))),
+            key=lambda i: (units[i].load / counts[i], -counts[i], -i),
+            default=None,
+        )
+        if best is None:
             break
-        best = max(open_units, key=lambda i: (units[i].load / counts[i], -counts[i], -i))
         counts[best] += 1
-        taken[units[best].class_index] += 1
+        grow(best)
     return [Part(unit.groups, count, unit.load) for unit, count in zip(units, counts, strict=True)]
-
-
-def _least(unit: Unit) -> int:
-    limit = unit.max_queues
-    return unit.min_queues if limit is None else min(unit.min_queues, max(1, limit))

@@ -122,12 +122,16 @@ def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
             group.demand.priority,
             group.demand.class_index,
             group.demand.min_queues,
-            group.demand.max_queues,
+            _limits(group.demand),
             bins.get(id(group.pool), -1),
         )
         for group in region.groups.values()
     ]
     return (plan(units, len(free)) if units and free else []), free
+
+
+def _limits(demand: Demand) -> tuple[tuple[int, int], ...]:
+    return () if demand.max_queues is None else ((demand.class_index, demand.max_queues),)
 
 
 def divide(region: Region, now: float) -> None:
