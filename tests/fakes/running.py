@@ -33,7 +33,7 @@ def running(*arguments: str) -> Iterator[Running]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=TESTS,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"},
     )
     assert process.stdout is not None
     try:
