@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from labtools.namespaces import FAR_END, udp_socket
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
+
+
+SO_SNDBUFFORCE = 32  # <asm-generic/socket.h>; beyond net.core.wmem_max
 
 
 class UdpFlow(NamedTuple):
@@ -35,9 +38,18 @@ class UdpFlow(NamedTuple):
 
 
 @contextmanager
-def udp_flows(vms: tuple[str, ...], per_vm: int, dst_port: int) -> Iterator[list[UdpFlow]]:
-    """Open flows that stay until the end of the block; they say nothing by themselves."""
+def udp_flows(
+    vms: tuple[str, ...], per_vm: int, dst_port: int, *, impatient: bool = False
+) -> Iterator[list[UdpFlow]]:
+    """Open flows that stay until the end of the block; they say nothing by themselves.
+
+    A packet in the uplink's queue still counts against its socket's buffer, so that a full queue slows the sender
+    down. ``impatient`` senders have so much buffer that they go on, as a VM behind a VF does.
+    """
     flows = [UdpFlow(vm, udp_socket(vm), dst_port) for vm in vms for _ in range(per_vm)]
+    if impatient:
+        for flow in flows:
+            flow.sender.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 24)
     try:
         yield flows
     finally:
@@ -83,11 +95,6 @@ class Paced:
         self._size = size
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def add(self, flow: UdpFlow) -> None:
-        """Send on this flow too."""
-        self.sent[flow] = 0
-        self.active.add(flow)
 
     def keep(self, flow: UdpFlow) -> None:
         """Send on no other flow any more."""
