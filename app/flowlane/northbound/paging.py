@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from flowlane.core.flows import FlowTable
     from flowlane.core.state import Device
 
-ROWS_PER_PAGE = 50_000
-"""Rows that one page looks at: some tens of milliseconds."""
+ROWS_PER_PAGE = 20_000
+"""Rows that one page looks at: 50 ms of the one thread at most (measured: 2.5 us a row with two filters)."""
 
 _CURSOR = Struct("!dQI")
 
