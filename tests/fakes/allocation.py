@@ -137,6 +137,11 @@ def check(port: Port) -> None:
         assert sum(region.owned.values()) == sum(slot.owner >= 0 for slot in region.slots)
         assert all(group.count and group.pool in region.pools for group in region.groups.values())
         assert all(pool.slots and pool.groups for pool in region.pools)
+        assert all(
+            region.groups.get(key) is group and group.pool is pool
+            for pool in region.pools
+            for key, group in pool.groups.items()
+        )
     assert state.load == sum(columns.rate[row] for row in seen) and state.count == len(seen)
     known: dict[int, list[int]] = {}
     for demand in port.demand.values():

@@ -11,7 +11,16 @@ from __future__ import annotations
 from fakes.allocation import Port, check, hardware, snapshot, software
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Balance, Road
@@ -30,6 +39,7 @@ RATES = st.one_of(st.just(0), st.integers(1, 100), st.integers(10**6, 10**10))
 QUEUES = st.tuples(st.integers(0, 6), st.integers(0, 3)).map(
     lambda counts: hardware(*range(counts[0])) + software(*range(10, 10 + counts[1]))
 )
+WINDOW = 3.0
 CLASS = st.integers(0, len(CLASSES) - 1)
 VM = st.integers(1, 3)
 
@@ -45,9 +55,14 @@ class Allocator(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        balance = Balance(moves_per_second=1e6, window=3.0, flows_per_queue=6)
-        self.ports = [Port(hardware(0, 1, 2, 3), balance, (0.5, 0.25)) for _ in range(2)]
+        self.ports: list[Port] = []
         self.next = 0
+        self.moved: dict[int, float] = {}
+
+    @initialize(shares=st.sampled_from([(), (0.5, 0.25)]), most=st.sampled_from([None, 6]))
+    def make(self, shares: tuple[float, ...], most: int | None) -> None:
+        balance = Balance(moves_per_second=1e6, window=WINDOW, flows_per_queue=most)
+        self.ports = [Port(hardware(0, 1, 2, 3), balance, shares) for _ in range(2)]
 
     @property
     def port(self) -> Port:
@@ -58,6 +73,10 @@ class Allocator(RuleBasedStateMachine):
         row, self.next = self.next, self.next + 1
         self._avoid_owned_queues(row, lambda port: port.arrive(row, **wanted(index, vm, rate)))
         return row
+
+    @rule(target=rows, index=CLASS, vm=VM, rate=RATES, count=st.integers(2, 8))
+    def arrive_together(self, index: int, vm: int, rate: int, count: int) -> object:
+        return multiple(*(self.arrive(index, vm, rate + number) for number in range(count)))
 
     @rule(row=consumes(rows))
     def depart(self, row: int) -> None:
@@ -76,15 +95,23 @@ class Allocator(RuleBasedStateMachine):
         old = self.port.demand[row]
         if old._replace(rate=rate) == type(old)(**wanted(index, vm, rate)):
             return
+        before = self.port.place[row]
         self._avoid_owned_queues(row, lambda port: port.change(row, **wanted(index, vm, rate)))
         for port in self.ports:
             if rate == 0:
                 port.demand[row] = port.demand[row]._replace(rate=0)
+        if self.port.place[row] != before:
+            self.moved[row] = self.port.now
 
     @rule(seconds=st.floats(0.1, 5.0))
     def tick(self, seconds: float) -> None:
+        owners = {slot.queue.queue_id: slot.owner for slot in self.port.state.slots}
         for port in self.ports:
-            port.tick(seconds)
+            moves = port.tick(seconds)
+        for move in moves:
+            cleared = owners[move.old] >= 0 or self.port.owner(move.old) >= 0
+            assert cleared or self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
+            self.moved[move.row] = self.port.now
 
     @rule(queues=QUEUES)
     def reshape(self, queues: list) -> None:
@@ -93,8 +120,8 @@ class Allocator(RuleBasedStateMachine):
         for port in self.ports:
             moves = port.reshape(list(queues))
         stay = {queue.queue_id for queue in queues if kinds.get(queue.queue_id) is queue.kind}
-        if not self.port.state.shares:
-            assert all(before[move.row] not in stay for move in moves)
+        assert self.port.state.shares or all(before[move.row] not in stay for move in moves)
+        self.moved.update((move.row, self.port.now) for move in moves)
 
     @precondition(lambda self: self.next)
     @rule(index=CLASS, vm=VM, rate=RATES)
@@ -109,6 +136,7 @@ class Allocator(RuleBasedStateMachine):
     def come_to_rest(self) -> None:
         for port in self.ports:
             port.settle()
+        self.moved.clear()
         self._exclusive_flows_are_alone()
         self._alike_flows_are_together()
         self._nobody_is_on_a_wrong_road()
@@ -174,6 +202,8 @@ class Allocator(RuleBasedStateMachine):
         for row, demand in self.port.demand.items():
             if both and demand.road is Road.SOFTWARE:
                 assert kinds[self.port.place[row]] is QueueKind.SOFTWARE
+            if both and demand.road is Road.HARDWARE:
+                assert kinds[self.port.place[row]] is QueueKind.PHYSICAL
 
 
 Allocator.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

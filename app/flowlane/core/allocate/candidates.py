@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import cells
-from flowlane.core.allocate.moving import allowed, may_spend
+from flowlane.core.allocate.moving import all_allowed, allowed, may_spend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,8 +50,7 @@ def best_move(
 
 def _whole(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
     gain = min(cell.load, gap - cell.load)
-    row = next(iter(cell.heads.values()))
-    if gain > 0 and may_spend(state, cell.count) and allowed(state, row, now):
+    if gain > 0 and may_spend(state, cell.count) and all_allowed(state, cell, now):
         yield Candidate(gain, -1, cell)
 
 

@@ -17,6 +17,11 @@ def allowed(state: PortState, row: int, now: float) -> bool:
     return now - state.columns.moved_at[row] >= state.balance.window
 
 
+def all_allowed(state: PortState, cell: Cell, now: float) -> bool:
+    """Whether the flows of a VM that keep together may all be moved now."""
+    return all(allowed(state, row, now) for row in cells.rows_of(state, cell))
+
+
 def relocate(
     state: PortState, row: int, target: Slot, group: Group, now: float, reason: Reason, moves: list[Move]
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, combined
-from flowlane.core.allocate.moving import allowed
+from flowlane.core.allocate.moving import all_allowed, allowed
 from flowlane.core.allocate.profiles import demand_of
 from flowlane.core.allocate.roads import move_cell, move_to
 from flowlane.core.model import Reason
@@ -65,9 +65,7 @@ def _misfit(state: PortState, row: int, excess: int) -> int:
 
 def _demote_vm(state: PortState, region: Region, now: float, moves: list[Move]) -> bool:
     """Move out the flows of a VM that keep together, all of them; the least important, the fewest first."""
-    whole = [
-        cell for cell in _movable(region) if cell.vm and allowed(state, next(iter(cell.heads.values())), now)
-    ]
+    whole = [cell for cell in _movable(region) if cell.vm and all_allowed(state, cell, now)]
     if not whole:
         return False
     cell = min(whole, key=lambda cell: (cell.group.demand.priority, cell.count, cell.index))

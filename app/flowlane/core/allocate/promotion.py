@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, combined
-from flowlane.core.allocate.moving import allowed, may_spend
+from flowlane.core.allocate.moving import all_allowed, allowed, may_spend
 from flowlane.core.allocate.overflow import near
 from flowlane.core.allocate.profiles import demand_of
 from flowlane.core.allocate.regions import rank
@@ -86,10 +86,9 @@ def _hopeful(state: PortState) -> list[Cell]:
 def _promote_vms(state: PortState, now: float, moves: list[Move]) -> None:
     """Bring back VMs whose flows keep together, all their flows or none."""
     for cell in _hopeful(state):
-        first = next(iter(cell.heads.values()))
-        if not cell.vm or not allowed(state, first, now):
+        if not cell.vm or not all_allowed(state, cell, now):
             continue
-        demand = demand_of(state, first)
+        demand = demand_of(state, next(iter(cell.heads.values())))
         region = combined.hardware_of(state, demand)
         if region is None:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, combined
-from flowlane.core.allocate.moving import may_spend, note
+from flowlane.core.allocate.moving import allowed, may_spend, note
 from flowlane.core.allocate.operations import lift, slot_of
 from flowlane.core.allocate.profiles import demand_of
 from flowlane.core.model import Reason
@@ -23,13 +23,18 @@ def sort_out(state: PortState, now: float, moves: list[Move]) -> None:
     """
     if not state.unsorted:
         return
+    waiting = False
     for region in state.hardware:
         for slot in region.slots:
             for row in [row for cell in slot.cells.values() for row in cells.rows_of(state, cell)]:
                 home, reason = _home(state, demand_of(state, row))
-                if home is not region and not move_to(state, row, home, now, reason, moves):
+                if home is region:
+                    continue
+                if not allowed(state, row, now):
+                    waiting = True
+                elif not move_to(state, row, home, now, reason, moves):
                     return
-    state.unsorted = False
+    state.unsorted = waiting
 
 
 def _home(state: PortState, demand: Demand) -> tuple[Region, Reason]:

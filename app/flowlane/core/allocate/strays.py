@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import combined, pools
+from flowlane.core.allocate import cells, combined, pools
 from flowlane.core.allocate.columns import NEVER
-from flowlane.core.allocate.moving import may_spend, relocate, relocate_cell
+from flowlane.core.allocate.moving import all_allowed, may_spend, relocate, relocate_cell
 from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
@@ -64,20 +64,19 @@ def _is_lopsided(region: Region, parts: list[Part]) -> bool:
 def bring_home(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
     """Move strays to the queues of their groups, heaviest first.
 
-    A queue that somebody is to have alone is a promise: emptying it costs no tokens, up to ``CLEARED``.
+    A queue that somebody is to have alone is a promise: emptying it costs no tokens, up to ``CLEARED``, and
+    does not wait for the flows' windows.
     """
     left = max(16.0, CLEARED * state.count)
     for slot in region.slots:
         if slot.owner >= 0 and slot.count > 1:
             saved, state.tokens = state.tokens, left
-            for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
-                _empty(state, cell, now, moves)
+            _clear(state, slot, NEVER, now, moves)
             left, state.tokens = state.tokens, saved
+    latest = now - state.balance.window
     for slot in region.slots:
-        if slot.owner < 0:
-            for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
-                if not _empty(state, cell, now, moves):
-                    return
+        if slot.owner < 0 and not _clear(state, slot, latest, now, moves):
+            return
 
 
 def is_stray(slot: Slot, cell: Cell) -> bool:
@@ -87,21 +86,39 @@ def is_stray(slot: Slot, cell: Cell) -> bool:
     return cell.group.pool is not slot.pool
 
 
-def _empty(state: PortState, cell: Cell, now: float, moves: list[Move]) -> bool:
-    """Move the flows of a cell home as far as the tokens reach; False when they have run out."""
-    reason = Reason.EXCLUSIVE_UNAVAILABLE if cell.group.demand.exclusive else Reason.REBALANCED
-    if cell.vm:
-        if not may_spend(state, cell.count):
+def _clear(state: PortState, slot: Slot, latest: float, now: float, moves: list[Move]) -> bool:
+    """Move the strays of a slot that have not moved since ``latest`` (NEVER: all); False when tokens run out."""
+    for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
+        done = _clear_vm if cell.vm else _clear_cell
+        if not done(state, cell, latest, now, moves):
             return False
-        state.tokens -= cell.count
-        cell.group.homes.pop(cell.vm, None)
-        target = combined.slot_to_share(cell.group, 0)
-        relocate_cell(state, cell, target, now, reason, moves)
+    return True
+
+
+def _clear_vm(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
+    if latest != NEVER and not all_allowed(state, cell, now):
         return True
-    while cell.count:
+    if not may_spend(state, cell.count):
+        return False
+    state.tokens -= cell.count
+    cell.group.homes.pop(cell.vm, None)
+    relocate_cell(state, cell, combined.slot_to_share(cell.group, 0), now, _reason(cell), moves)
+    return True
+
+
+def _clear_cell(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
+    rows = [
+        row for row in cells.rows_of(state, cell) if latest == NEVER or state.columns.moved_at[row] <= latest
+    ]
+    rates = state.columns.rate
+    for row in sorted(rows, key=lambda row: (-rates[row], row)):
         if not may_spend(state, 1):
             return False
         state.tokens -= 1
-        row = cell.heads[cell.mask.bit_length() - 1]
-        relocate(state, row, combined.slot_to_share(cell.group, 0), cell.group, now, reason, moves)
+        target = combined.slot_to_share(cell.group, 0)
+        relocate(state, row, target, cell.group, now, _reason(cell), moves)
     return True
+
+
+def _reason(cell: Cell) -> Reason:
+    return Reason.EXCLUSIVE_UNAVAILABLE if cell.group.demand.exclusive else Reason.REBALANCED
