@@ -54,8 +54,13 @@ def demand_of(device: Device, row: int) -> Demand:
 
 
 def _group(device: Device, wanted: TrafficClass, row: int) -> int:
-    """The small number of the flow's likeness: equal for flows that the policy calls alike."""
-    likeness = (wanted.name, *(_ALIKE[alike](device, wanted, row) for alike in wanted.alike))
+    """The small number of the flow's likeness: equal for flows that the policy calls alike.
+
+    What makes flows alike goes across classes [claims 5 and 6]; where a class does not say, its own flows are alike.
+    """
+    likeness: tuple[object, ...] = tuple(
+        (alike, _ALIKE[alike](device, wanted, row)) for alike in wanted.alike
+    ) or (wanted.name,)
     return device.groups.setdefault(likeness, len(device.groups))
 
 
