@@ -12,8 +12,8 @@ import warnings
 warnings.simplefilter("ignore")
 
 from eventlet.green import os  # noqa: E402
-
 from fakes.controller import world  # noqa: E402
+
 from flowlane.northbound import server  # noqa: E402
 from flowlane.northbound.rest import make_app  # noqa: E402
 

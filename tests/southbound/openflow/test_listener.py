@@ -11,7 +11,7 @@ import wire
 from fakes.faulty import FAULTY
 from fakes.peer import Peer
 from launched import Launched, launched, wait_for
-from os_ken.controller import controller
+from os_ken.cfg import CONF
 from wire import OF13, OF15, VERSIONS
 
 from flowlane import hub
@@ -160,7 +160,7 @@ def test_many_connections_at_once(manager: Launched, good: Peer) -> None:
 
 def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_TIME", 0.1)
-    monkeypatch.setattr(controller.CONF, "socket_timeout", 0.1, raising=False)
+    monkeypatch.setattr(CONF, "socket_timeout", 0.1, raising=False)
     server = hub.listen("127.0.0.1", 0, 1)
     client = hub.connect(*server.getsockname()[:2])
     sock, address = server.accept()
