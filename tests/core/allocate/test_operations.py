@@ -50,6 +50,17 @@ def test_a_departure_undoes_an_arrival():
     assert snapshot(port) == before
 
 
+def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured():
+    """A switch that restarts has no queues for a moment: the port goes, and its rows enter the next one."""
+    old = Port(hardware(0))
+    old.arrive(0, rate=5000)
+    port = Port(hardware(0))
+    port.state.columns = old.state.columns
+    port.arrive(0)
+    port.depart(0)
+    assert port.state.known == {}
+
+
 def test_a_port_without_queues_still_knows_its_flows():
     port = Port([])
     assert port.arrive(0, rate=5) == (NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)

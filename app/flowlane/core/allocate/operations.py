@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, combined, pools, profiles
-from flowlane.core.allocate.columns import NEVER
+from flowlane.core.allocate.columns import MEASURED, NEVER
 from flowlane.core.allocate.model import Placement
 from flowlane.core.allocate.state import ALONE
 from flowlane.core.allocate.strategies import STRATEGIES
@@ -54,6 +54,7 @@ def enter(state: PortState, row: int, demand: Demand) -> None:
     columns.profile[row] = profiles.hold(state, demand)
     columns.moved_at[row] = NEVER
     columns.rate[row] = 0
+    columns.flags[row] &= ~MEASURED  # by a port that is no more
     rate = min(demand.rate, cells.MAX_RATE)
     if rate > 0:
         cells.learn(state, row, demand.class_index, rate)
