@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.model import Move
     from flowlane.core.allocate.state import PortState, Region, Slot
 
+EARN = 1.25
+"""How many times the mean load of a shared queue a flow must carry to get a queue alone while others wait."""
+
+KEEP = 0.8
+"""Below this part of the mean load of a shared queue an owner loses its queue while others wait."""
+
 STRONGER = 1.25
 """How much heavier than an owner of the same priority a waiting flow must be to take over its queue."""
 
@@ -26,6 +32,38 @@ def promote_waiting(state: PortState, region: Region, now: float, moves: list[Mo
     for row in _candidates(state, region):
         if not _take_free(state, region, row, now, moves):
             _take_over(state, region, row, now, moves)
+
+
+def share_out(state: PortState, region: Region, now: float) -> None:
+    """Take queues back from the least deserving owners while more flows want one alone than there are queues.
+
+    The flows that wait share queues of their own, apart from the flows that never asked to be alone; and an
+    owner has to carry about what a shared queue carries, or the others would crowd for nothing.
+    """
+    changed = False
+    while region.waiting:
+        owned = [slot for slot in region.slots if slot.owner >= 0]
+        if not owned:
+            break
+        slot = min(owned, key=lambda slot: rank(state, slot.owner))
+        free = len(region.slots) - len(owned)
+        if free >= pools.reserve(region, region.waiting) and slot.load * free >= KEEP * _shared_load(region):
+            break
+        disinherit(state, slot)
+        changed = True
+    if changed:
+        pools.divide(region, now)
+
+
+def _earns(state: PortState, region: Region, row: int) -> bool:
+    """Whether a waiting flow would carry clearly more alone than each queue that the others are left with."""
+    free = sum(slot.owner < 0 for slot in region.slots)
+    rate = state.columns.rate[row]
+    return rate * (free - 1) >= EARN * (_shared_load(region) - rate)
+
+
+def _shared_load(region: Region) -> int:
+    return sum(slot.load for slot in region.slots if slot.owner < 0)
 
 
 def _candidates(state: PortState, region: Region) -> list[int]:
@@ -44,6 +82,8 @@ def _candidates(state: PortState, region: Region) -> list[int]:
 
 def _take_free(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> bool:
     demand, current = demand_of(state, row), slot_of(state, row)
+    if region.waiting > 1 and not _earns(state, region, row):
+        return False
     slot = combined.slot_to_own(region, demand, current, 1)
     if slot is None or not (slot is current or allowed(state, row, now)):
         return False

@@ -101,14 +101,19 @@ def give(region: Region, slot: Slot) -> None:
         attach(slot, pool)
 
 
-def reserve(region: Region) -> int:
-    """Slots that flows may not take for themselves: the minimum of the classes that share, at least one."""
+def reserve(region: Region, waiting: int = 0) -> int:
+    """Slots that flows may not take for themselves: the minimum of the classes that share, at least one.
+
+    ``waiting`` flows want a queue alone and have none: beside flows that share they need one more, for a flow
+    that is to be alone must rather be with its like than among the small ones.
+    """
     least = {
         group.demand.class_index: group.demand.min_queues
         for group in region.groups.values()
         if not group.demand.exclusive
     }
-    return max(1, min(sum(least.values()), len(region.slots) - 1))
+    base = max(1, min(sum(least.values()), len(region.slots) - 1))
+    return min(base + 1, len(region.slots)) if waiting and least else base
 
 
 def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
