@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from .conftest import Lab
 
 PORT = 7300
-RATE = 2_000_000
+RATE = 1_000_000
 SOFTWARE = 2
 """The queue id after two physical ones."""
 
 
 def test_software_queue_is_used_and_left_again(lab: Lab, controller: Controller) -> None:
-    """Four flows of 0.8 Mbit/s do not fit 2 Mbit/s; when only one that overflowed is left, it comes back."""
+    """Four flows of 0.8 Mbit/s do not fit two queues of 1 Mbit/s; alone again, one that overflowed comes back."""
     lab.set_queues(2, software=1, rate=RATE)
     controller.wait_for_queues(physical(2, software=1))
 
