@@ -4,8 +4,8 @@ import pytest
 from fakes.running import running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def controller_url():
-    """A controller with two devices, two VMs and five flows (fakes/controller.py)."""
+    """A controller with two devices, two VMs and five flows (fakes/controller.py); each module changes its own."""
     with running() as server:
         yield server.url
