@@ -83,7 +83,12 @@ def is_stray(slot: Slot, cell: Cell) -> bool:
     """Whether the flows of a cell do not belong on its slot."""
     if slot.owner >= 0:
         return cell.group is not slot.region.alone
-    return cell.group.pool is not slot.pool
+    return cell.group.pool is not slot.pool or _is_apart(cell)
+
+
+def _is_apart(cell: Cell) -> bool:
+    """Whether the flows of a VM that keep together are on another queue too, as where they were taken over."""
+    return cell.vm > 0 and cell.group.homes.get(cell.vm, cell) is not cell
 
 
 def _clear(state: PortState, slot: Slot, latest: float, now: float, moves: list[Move]) -> bool:
@@ -101,8 +106,12 @@ def _clear_vm(state: PortState, cell: Cell, latest: float, now: float, moves: li
     if not may_spend(state, cell.count):
         return False
     state.tokens -= cell.count
-    cell.group.homes.pop(cell.vm, None)
-    relocate_cell(state, cell, combined.slot_to_share(cell.group, 0), now, _reason(cell), moves)
+    home = cell.group.homes.pop(cell.vm, cell)
+    if home is cell:
+        target = combined.slot_to_share(cell.group, 0)
+    else:
+        target, cell.group.homes[cell.vm] = home.slot, home
+    relocate_cell(state, cell, target, now, _reason(cell), moves)
     return True
 
 
