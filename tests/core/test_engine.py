@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fakes.scenario import DPID, UPLINK, Scenario, small_policy
+from fakes.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.model import NO_QUEUE, Capabilities, Hint, HintSource, PortReport, QueueKind, Reason
@@ -30,6 +30,26 @@ def test_a_heavy_flow_gets_a_queue_alone_and_gives_it_back():
     assert host.device.flows.reason[heavy] == Reason.EXCLUSIVE
     host.send({heavy: 1_000_000, **dict.fromkeys(small, 100_000)}, 12)
     assert host.class_of(heavy) == "small"
+
+
+def test_heavy_flows_that_cannot_all_be_alone_share_apart_from_the_small_ones():
+    host = Scenario()
+    small = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(5)]
+    heavy = [host.flow(vm, 9000) for vm in range(1, 5)]
+    host.send({**dict.fromkeys(heavy, 20_000_000), **dict.fromkeys(small, 100_000)}, 40)
+    assert {host.queue_of(row) for row in heavy}.isdisjoint(host.queue_of(row) for row in small)
+    assert len({host.queue_of(row) for row in heavy}) == 3
+    host.end(heavy[0])
+    host.send({**dict.fromkeys(heavy[1:], 20_000_000), **dict.fromkeys(small, 100_000)}, 20)
+    assert [host.device.flows.reason[row] for row in heavy[1:]] == [Reason.EXCLUSIVE] * 3
+
+
+def test_many_heavy_flows_do_not_crowd_on_one_queue_for_the_sake_of_a_few():
+    host = Scenario()
+    heavy = [host.flow(n % 8 + 1, 2000 + n) for n in range(60)]
+    host.send({row: 11_000_000 + row * 1000 for row in heavy}, 60)
+    counts = [[host.queue_of(row) for row in heavy].count(queue) for queue in range(4)]
+    assert max(counts) <= 18
 
 
 def test_a_load_that_crosses_the_threshold_every_second_does_not_flap():
@@ -219,10 +239,10 @@ def test_the_pin_budget_is_held():
 
 
 def test_only_worthy_flows_are_pinned_when_the_policy_says_so():
-    host = Scenario(small_policy(pins=Pins(which="worthy")))
+    host = Scenario(small_policy(pins=Pins(which="worthy")), caps=LEARNING)
     for n in range(50):
-        host.flow(1, 1000 + n)
-    limited = host.flow(1, 3000, dport=5000)
+        host.flow(1, 1000 + n, queue_id=n % 4)
+    limited = host.flow(1, 3000, dport=5000, queue_id=0)
     assert list(host.pins) == [limited]
 
 

@@ -17,7 +17,7 @@ from flowlane.core.allocate import (
     reshape,
 )
 from flowlane.core.allocate.cells import WAITING_BANDS, rows_of
-from flowlane.core.allocate.columns import Columns
+from flowlane.core.allocate.columns import MEASURED, Columns
 from flowlane.core.allocate.state import PortState
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind
 from flowlane.core.policy import Balance
@@ -100,7 +100,7 @@ class Port:
     def _follow(self, moves: list[Move]) -> list[Move]:
         kinds = {queue.queue_id: queue.kind for queue in self.queues} | {NO_QUEUE: QueueKind.NONE}
         for move in moves:
-            assert self.place[move.row] == move.old != move.new, "a move starts where the flow is"
+            assert self.place[move.row] == move.old, "a move starts where the flow is"
             assert kinds[move.new] is move.kind
             self.place[move.row] = move.new
         self.moves.extend(moves)
@@ -108,7 +108,13 @@ class Port:
 
 
 def check(port: Port) -> None:
-    """Hold the state against the account: every flow once, where it was said to be, in every sum once."""
+    """Hold the state against the account: places, sums, and the means of the measured rates."""
+    check_sums(port)
+    check_means(port)
+
+
+def check_sums(port: Port) -> None:
+    """Every flow once, where it was said to be, in every sum once."""
     state, columns = port.state, port.state.columns
     seen: dict[int, int] = {}
     for slot in (*state.slots, state.limbo):
@@ -143,13 +149,19 @@ def check(port: Port) -> None:
             for key, group in pool.groups.items()
         )
     assert state.load == sum(columns.rate[row] for row in seen) and state.count == len(seen)
+
+
+def check_means(port: Port) -> None:
+    """The measured rates of every class, summed and counted."""
+    columns = port.state.columns
     known: dict[int, list[int]] = {}
-    for demand in port.demand.values():
-        if demand.rate:
+    for row, demand in port.demand.items():
+        assert columns.flags[row] & MEASURED or not demand.rate
+        if columns.flags[row] & MEASURED:
             entry = known.setdefault(demand.class_index, [0, 0])
-            entry[0] += demand.rate
+            entry[0] += columns.rate[row]
             entry[1] += 1
-    assert state.known == known
+    assert port.state.known == known
 
 
 def snapshot(port: Port) -> object:

@@ -177,7 +177,19 @@ class Allocator(RuleBasedStateMachine):
                 for slot in free
                 for row in self.port.place
             )
-            assert least or not wait or len(free) == 1, "who waits for a queue gets it when there is one"
+            sharers = any(not group.demand.exclusive for group in region.groups.values())
+            kept = 2 if sharers and len(region.slots) > 1 else 1
+            loads = sum(slot.load for slot in free)
+            owed = [
+                row
+                for slot in free
+                for row in self.port.place
+                if self.port.demand[row].class_index == 1
+                and self.port.place[row] == slot.queue.queue_id
+                and self.port.state.columns.rate[row] * (len(free) - 1)
+                >= 1.25 * (loads - self.port.state.columns.rate[row])
+            ]
+            assert least or not wait or len(free) <= kept or not owed, "who waits and earns a queue gets one"
 
     def _alike_flows_are_together(self) -> None:
         queues_of: dict[tuple, set[int]] = {}

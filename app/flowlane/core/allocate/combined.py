@@ -99,7 +99,8 @@ def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: i
     """The queue that a flow can have alone: an idle one, else the one with the fewest flows to move away.
 
     None while others must share what is left, when the class has as many as it may, or for a newcomer while
-    others wait: a rebalance then decides who deserves one. ``current`` is where the flow is (``present`` 1) or was just now (0); it is preferred, since then the flow need not move.
+    others wait: a rebalance then decides who deserves one. ``current`` is where the flow is (``present`` 1)
+    or was just now (0); it is preferred, since then the flow need not move.
     """
     if demand.max_queues is not None and region.owned.get(demand.class_index, 0) >= demand.max_queues:
         return None

@@ -44,7 +44,10 @@ class Placement(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A flow that has to change its queue; ``kind`` is that of the new queue."""
+    """A flow that has to change its queue; ``kind`` is that of the new queue.
+
+    With ``old`` and ``new`` the same, the flow stays, for another reason than until now.
+    """
 
     row: int
     old: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, combined, pools
+from flowlane.core.allocate.model import Move
 from flowlane.core.allocate.moving import allowed, note, relocate
 from flowlane.core.allocate.operations import slot_of
 from flowlane.core.allocate.profiles import demand_of
@@ -12,7 +13,6 @@ from flowlane.core.allocate.regions import disinherit, rank
 from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.model import Move
     from flowlane.core.allocate.state import PortState, Region, Slot
 
 EARN = 1.25
@@ -34,7 +34,7 @@ def promote_waiting(state: PortState, region: Region, now: float, moves: list[Mo
             _take_over(state, region, row, now, moves)
 
 
-def share_out(state: PortState, region: Region, now: float) -> None:
+def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
     """Take queues back from the least deserving owners while more flows want one alone than there are queues.
 
     The flows that wait share queues of their own, apart from the flows that never asked to be alone; and an
@@ -47,8 +47,10 @@ def share_out(state: PortState, region: Region, now: float) -> None:
             break
         slot = min(owned, key=lambda slot: rank(state, slot.owner))
         free = len(region.slots) - len(owned)
-        if free >= pools.reserve(region, region.waiting) and slot.load * free >= KEEP * _shared_load(region):
+        earns = slot.load * free >= KEEP * _shared_load(region) or not allowed(state, slot.owner, now)
+        if free >= pools.reserve(region, region.waiting) and earns:
             break
+        moves.append(_stay(slot.owner, slot, Reason.EXCLUSIVE_UNAVAILABLE))
         disinherit(state, slot)
         changed = True
     if changed:
@@ -127,3 +129,10 @@ def _hand_over(state: PortState, region: Region, row: int, slot: Slot, now: floa
     cells.put(state, row, slot, region.alone, 0)
     if current is not slot:
         note(state, row, current, slot, now, Reason.EXCLUSIVE, moves)
+    else:
+        moves.append(_stay(row, slot, Reason.EXCLUSIVE))
+
+
+def _stay(row: int, slot: Slot, reason: Reason) -> Move:
+    """Tell that a flow stays on its queue for another reason than until now."""
+    return Move(row, slot.queue.queue_id, slot.queue.queue_id, slot.queue.kind, reason)

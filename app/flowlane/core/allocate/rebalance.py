@@ -35,7 +35,7 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
     regions = [*state.hardware, state.software]
     for region in regions:
         owners.promote_waiting(state, region, now, moves)
-        owners.share_out(state, region, now)
+        owners.share_out(state, region, now, moves)
         strays.divide_again(state, region, now)
         strays.bring_home(state, region, now, moves)
     roads.sort_out(state, now, moves)
