@@ -38,11 +38,15 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
     if port.allocation is not None and queues:
         if queues != port.shaped:
             apply_moves(state, device, reshape(port.allocation, queues, state.now), out)
+            for row in _members(device, port):
+                device.flows.kind[row] = port.queues[device.flows.queue_id[row]].kind
     elif queues:
         weights = tuple(share.weight for share in device.policy.shares)
         port.allocation = new_port(device.columns, queues, device.policy.balance, weights, port.rate)
         _place_all(state, device, port.port_no, out)
     elif port.allocation is not None:
+        for row in _members(device, port):
+            depart(port.allocation, row, state.now)
         port.allocation = None
         _place_all(state, device, port.port_no, out)
     port.shaped = queues
@@ -58,13 +62,15 @@ def _place_all(state: State, device: Device, port_no: int, out: list[Effect]) ->
 
 def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]) -> None:
     """Classify and place every flow under the new policy; what that does not change stays where it is."""
+    # All are classified first: an old class's number may mean another class now, or none.
+    for row in device.flows:
+        key = device.flows.keys[row]
+        assert key is not None
+        classify_row(state, device, row, unpack(key))
     if before.balance != device.policy.balance or before.shares != device.policy.shares:
         for port in device.ports.values():
             _rebuild(state, device, port)
     for row in list(device.flows):
-        key = device.flows.keys[row]
-        assert key is not None
-        classify_row(state, device, row, unpack(key))
         replace(state, device, row, out)
     _resize_meters(device, out)
 
@@ -74,15 +80,19 @@ def _rebuild(state: State, device: Device, port: Port) -> None:
     if port.allocation is None:
         return
     flows = device.flows
-    members = [
-        row for row in flows if flows.egress_port[row] == port.port_no and flows.queue_id[row] != NO_QUEUE
-    ]
+    members = _members(device, port)
     for row in members:
         depart(port.allocation, row, state.now)
     weights = tuple(share.weight for share in device.policy.shares)
     port.allocation = new_port(device.columns, port.shaped, device.policy.balance, weights, port.rate)
     for row in members:
         settle(port.allocation, row, demand_of(device, row), flows.queue_id[row], state.now)
+
+
+def _members(device: Device, port: Port) -> list[int]:
+    """The flows that the port's allocation knows."""
+    flows = device.flows
+    return [row for row in flows if flows.egress_port[row] == port.port_no and flows.queue_id[row] != NO_QUEUE]
 
 
 def _resize_meters(device: Device, out: list[Effect]) -> None:

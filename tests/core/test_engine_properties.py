@@ -1,0 +1,329 @@
+"""Whatever happens to a host in whatever order: the promises of the whole engine hold (stateful properties)."""
+
+from __future__ import annotations
+
+import os
+
+from fakes.mirror import DPID, UPLINK, VM_PORTS, Mirror
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.flows import PINNED
+from flowlane.core.model import Capabilities, Hint, HintSource, PortReport, QueueKind
+from flowlane.core.packet import read_frame
+from flowlane.core.policy import (
+    Alike,
+    Balance,
+    LimitScope,
+    Match,
+    Pins,
+    Policy,
+    RateGate,
+    Road,
+    Rule,
+    Share,
+    TrafficClass,
+    Trust,
+    VmSelector,
+)
+
+LIMITED, TOGETHER, OTHER = 5000, 6000, 7000
+"""Destination ports that the policies below treat in ways of their own."""
+
+GATES = (RateGate(at_least=10_000_000, hold=2.0, below=5_000_000),)
+PINS = Pins(budget=20, idle_timeout=60)
+HEAVY = TrafficClass("heavy", 1, priority=1, exclusive=True)
+BALANCE = Balance(moves_per_second=1e6, window=3.0)
+
+
+def port(number: int) -> Match:
+    return Match(protocols=(6,), dst_ports=((number, number),))
+
+
+def policy(classes: tuple[TrafficClass, ...], rules: tuple[tuple[Match, int], ...], **more: object) -> Policy:
+    named = tuple(Rule(f"rule {n}", n, match, index) for n, (match, index) in enumerate(rules))
+    return Policy(classes, named, **{"pins": PINS, "balance": BALANCE, **more})  # type: ignore[arg-type]
+
+
+EXCLUSIVE = policy(
+    (TrafficClass("small", 0), HEAVY, TrafficClass("limited", 2, rate_limit=2_000_000, alike=(Alike.RATE_LIMIT,))),
+    ((port(LIMITED), 2), (Match(gate=0), 1)),
+    gates=GATES,
+)
+TOGETHER_ON_ONE = policy(
+    (
+        TrafficClass("small", 0, alike=(Alike.RATE_BAND,)),
+        TrafficClass("limited", 1, rate_limit=3_000_000, limit_scope=LimitScope.VM),
+        TrafficClass("together", 2, keep_vm_together=True),
+        TrafficClass("single", 3, priority=4, max_queues=1),
+    ),
+    ((port(LIMITED), 1), (port(TOGETHER), 2), (port(OTHER), 3)),
+    pins=Pins(budget=20, idle_timeout=60, which="worthy"),
+)
+SHARES = policy(
+    (TrafficClass("all", 0),),
+    (),
+    shares=(Share("a", VmSelector(("vm1", "vm2")), 2.0), Share("b", VmSelector(("vm3",)), 1.0)),
+)
+ROADS = policy(
+    (
+        TrafficClass("any", 0),
+        TrafficClass("hard", 1, priority=3, road=Road.HARDWARE),
+        TrafficClass("soft", 2, road=Road.SOFTWARE, rate_limit=1_000_000, limit_scope=LimitScope.CLASS),
+        TrafficClass("heavy", 3, priority=5, exclusive=True),
+    ),
+    ((port(LIMITED), 2), (port(TOGETHER), 1), (Match(gate=0), 3)),
+    gates=GATES,
+    balance=Balance(moves_per_second=1e6, window=3.0, flows_per_queue=2),
+)
+HINTED = policy(
+    (TrafficClass("small", 0), HEAVY, TrafficClass("metered", 2, rate_limit=5_000_000, meter_only=True)),
+    ((port(LIMITED), 2),),
+    trust=(
+        Trust(
+            VmSelector(),
+            frozenset((HintSource.DSCP, HintSource.REST)),
+            frozenset((1, 2)),
+            dscp=((46, 1),),
+        ),
+    ),
+)
+IN_TURN = policy((TrafficClass("all", 0),), (), balance=Balance(strategy="round-robin"))
+POLICIES = (EXCLUSIVE, TOGETHER_ON_ONE, SHARES, ROADS, HINTED, IN_TURN)
+
+ABLE = Capabilities(max_meters=5, meter_bands=1, meter_burst=True, select_groups=True, max_groups=100)
+NO_METERS = Capabilities(select_groups=True, max_groups=100)
+KIND = st.sampled_from((QueueKind.PHYSICAL, QueueKind.PHYSICAL, QueueKind.SOFTWARE))
+QUEUES = st.dictionaries(st.integers(0, 5), KIND, max_size=6)
+NUMBER = st.integers(0, 40)
+RATE = st.sampled_from((0, 100_000, 1_000_000, 7_000_000, 30_000_000, 120_000_000))
+
+
+class Host(RuleBasedStateMachine):
+    """A host with four ports for VMs and an uplink with queues."""
+
+    @initialize(first=st.sampled_from(POLICIES), caps=st.sampled_from((ABLE, ABLE, NO_METERS)))
+    def begin(self, first: Policy, caps: Capabilities) -> None:
+        self.host = Mirror(first, caps)
+
+    def row(self, number: int) -> int | None:
+        rows = list(self.host.flows)
+        return rows[number % len(rows)] if rows else None
+
+    @rule(
+        vm=st.sampled_from(VM_PORTS),
+        sport=st.integers(1, 5),
+        dport=st.sampled_from((80, LIMITED, TOGETHER, OTHER)),
+        dscp=st.sampled_from((0, 46)),
+    )
+    def see(self, vm: int, sport: int, dport: int, dscp: int) -> None:
+        if self.host.connected:
+            self.host.do(ev.FlowSeen(DPID, vm, frame(vm, sport, dport, dscp), UPLINK))
+
+    @rule(rates=st.lists(RATE, min_size=1, max_size=6), seconds=st.sampled_from((1.0, 2.0, 3.0)))
+    def count(self, rates: list[int], seconds: float) -> None:
+        rows = list(self.host.flows)
+        self.host.count({row: rates[n % len(rates)] for n, row in enumerate(rows)}, seconds)
+
+    @rule(number=NUMBER)
+    def idle_out(self, number: int) -> None:
+        row = self.row(number)
+        if row is not None and self.host.connected:
+            generation = self.host.flows.generation[row]
+            self.host.lose(row)
+            self.host.do(ev.FlowEnded(DPID, row, generation, 1, 1, idle=True))
+            self.host.do(ev.FlowEnded(DPID, row, generation, 1, 1, idle=True))
+
+    @rule(number=NUMBER)
+    def evict_and_send_again(self, number: int) -> None:
+        row = self.row(number)
+        if row is not None and self.host.connected and self.host.flows.flags[row] & PINNED:
+            flows = self.host.flows
+            key, in_port = flows.keys[row], flows.in_port[row]
+            self.host.lose(row)
+            self.host.do(ev.FlowEnded(DPID, row, flows.generation[row], 1, 1, idle=False))
+            self.host.tick(2)
+            if key in flows.rows:
+                sport, dport = int.from_bytes(key[8:10]), int.from_bytes(key[10:12])
+                self.host.do(ev.FlowSeen(DPID, in_port, frame(in_port, sport, dport, 0), UPLINK))
+                assert any(pin.row == row for pin in self.host.pins.values()), "it is pinned again"
+
+    @rule(number=NUMBER)
+    def refuse(self, number: int) -> None:
+        row = self.row(number)
+        if row is not None and self.host.connected and self.host.flows.flags[row] & PINNED:
+            self.host.refuse(row)
+
+    @rule(queues=QUEUES, told_first=st.booleans())
+    def change_queues(self, queues: dict[int, QueueKind], told_first: bool) -> None:
+        self.host.queues = dict(sorted(queues.items()))
+        reported = ev.QueuesReported(DPID, {UPLINK: tuple(self.host.queues)})
+        events = [self.host.described(), reported]
+        for event in events if told_first else reversed(events):
+            if self.host.connected or isinstance(event, ev.DeviceDescribed):
+                self.host.do(event)
+                self.host.check()
+
+    @rule(order=st.permutations(VM_PORTS), present=st.integers(2, 4))
+    def move_vms(self, order: list[int], present: int) -> None:
+        """VMs appear, change places and go."""
+        self.host.ids = {port_no: f"vm{n}" for n, port_no in enumerate(order[:present], 1)}
+        self.host.do(self.host.described())
+
+    @rule(port_no=st.sampled_from(VM_PORTS))
+    def flap_port(self, port_no: int) -> None:
+        if not self.host.connected:
+            return
+        if port_no in self.host.ports:
+            self.host.ports.remove(port_no)
+            self.host.do(ev.PortRemoved(DPID, port_no))
+            assert port_no not in set(self.host.flows.in_port[row] for row in self.host.flows)
+        else:
+            self.host.ports.add(port_no)
+            self.host.do(ev.PortChanged(DPID, PortReport(port_no, f"tap{port_no}")))
+
+    @rule(new=st.sampled_from(POLICIES))
+    def replace_policy(self, new: Policy) -> None:
+        self.host.policy = new
+        self.host.do(ev.PolicyReplaced(new))
+        self.host.check()
+        before = self.host.picture()
+        again = self.host.do(ev.PolicyReplaced(new))
+        assert all(isinstance(effect, fx.Report) for effect in again), "replaced twice is the same as once"
+        assert self.host.picture() == before
+
+    @rule(vm=st.sampled_from(("vm1", "vm2")), wanted=st.sampled_from(("heavy", "metered", "nonsense")))
+    def suggest(self, vm: str, wanted: str) -> None:
+        self.host.do(ev.HintGiven(Hint(f"h-{vm}", vm, wanted, {}, HintSource.REST, self.host.now + 20)))
+
+    @rule(vm=st.sampled_from(("vm1", "vm2")))
+    def withdraw(self, vm: str) -> None:
+        self.host.do(ev.HintWithdrawn(vm))
+
+    @precondition(lambda self: self.host.connected)
+    @rule()
+    def lose_connection(self) -> None:
+        self.host.do(ev.DeviceDown(DPID))
+        self.host.connected = False
+
+    @precondition(lambda self: not self.host.connected)
+    @rule()
+    def reconnect(self) -> None:
+        self.host.connect()
+
+    @precondition(lambda self: self.host.connected)
+    @rule()
+    def restart_controller(self) -> None:
+        """A new controller finds the entries in the device: flows stay where they are."""
+        before = {place: pin.queue_id for place, pin in self.host.pins.items()}
+        self.host.connected = False
+        self.host.start()
+        vms = set(self.host.device.port_vm)
+        after = {place: pin.queue_id for place, pin in self.host.pins.items()}
+        classes, flows = self.host.device.policy.classes, self.host.flows
+        for place, queue_id in before.items():
+            if place[1] in vms and queue_id in self.host.queues:
+                row = self.host.pins[place].row
+                assert classes[flows.class_index[row]].meter_only or after[place] == queue_id
+
+    @rule(seconds=st.integers(1, 4))
+    def tick(self, seconds: int) -> None:
+        self.host.tick(seconds)
+
+    @precondition(lambda self: self.host.connected)
+    @rule(vm=st.sampled_from(VM_PORTS), dport=st.sampled_from((80, LIMITED, OTHER)))
+    def come_and_go(self, vm: int, dport: int) -> None:
+        """Departure undoes arrival."""
+        self.host.do(ev.FlowSeen(DPID, vm, frame(vm, 9, 9, 0), UPLINK))
+        before, flows = self.host.picture(), self.host.flows
+        rows = set(flows)
+        self.host.do(ev.FlowSeen(DPID, vm, frame(vm, 77, dport, 0), UPLINK))
+        for row in set(flows) - rows:
+            self.host.lose(row)
+            self.host.do(ev.FlowEnded(DPID, row, flows.generation[row], 1, 1, idle=True))
+        assert self.host.picture() == before
+
+    @rule(rates=st.lists(RATE, min_size=1, max_size=6))
+    def come_to_rest(self, rates: list[int]) -> None:
+        """When nothing changes for a while, all is as the policy wants it."""
+        share = dict(zip(list(self.host.flows), rates * 40, strict=False))
+        for _ in range(15):
+            known = {row: rate for row, rate in share.items() if self.host.flows.keys[row] is not None}
+            self.host.count(known, 1.0)
+            self.host.do(ev.Tick())
+        if self.host.device.policy.balance.strategy == "combined":
+            self._exclusive_flows_are_alone()
+            self._alike_flows_are_together()
+            self._roads_are_kept()
+
+    def _members(self) -> dict[int, list[int]]:
+        flows = self.host.flows
+        found: dict[int, list[int]] = {queue_id: [] for queue_id in self.host.device.ports[UPLINK].queues}
+        for row in flows:
+            if flows.queue_id[row] >= 0:
+                found[flows.queue_id[row]].append(row)
+        return found
+
+    def _exclusive_flows_are_alone(self) -> None:
+        device, members = self.host.device, self._members()
+        queues, classes = device.ports[UPLINK].queues, device.policy.classes
+        shares = {device.shares.get(device.flows.vm_number[row], -1) for row in device.flows}
+        if len(shares) > 1:
+            return
+        for kind in (QueueKind.PHYSICAL, QueueKind.SOFTWARE):
+            of_kind = {queue_id: rows for queue_id, rows in members.items() if queues[queue_id].kind is kind}
+            free = [queue_id for queue_id, rows in of_kind.items() if not rows]
+            sharing = [
+                row
+                for rows in of_kind.values()
+                if len(rows) > 1
+                for row in rows
+                if classes[device.flows.class_index[row]].exclusive
+            ]
+            assert not (free and sharing), "no exclusive flow shares while a queue is free"
+
+    def _alike_flows_are_together(self) -> None:
+        device, flows = self.host.device, self.host.flows
+        found: dict[tuple[object, ...], set[int]] = {}
+        limits: dict[tuple[object, ...], int] = {}
+        for row in flows:
+            wanted = device.policy.classes[flows.class_index[row]]
+            if wanted.exclusive or flows.queue_id[row] < 0:
+                continue
+            number = flows.vm_number[row]
+            vm = number if wanted.keep_vm_together else 0
+            likeness = wanted.name, vm, device.shares.get(number, -1), flows.kind[row]
+            found.setdefault(likeness, set()).add(flows.queue_id[row])
+            limits[likeness] = 1 if vm else wanted.max_queues or 1000
+        assert all(len(queues) <= limits[likeness] for likeness, queues in found.items())
+
+    def _roads_are_kept(self) -> None:
+        device, flows = self.host.device, self.host.flows
+        kinds = {queue.kind for queue in device.ports[UPLINK].queues.values()}
+        if len(kinds) < 2:
+            return
+        for row in flows:
+            road = device.policy.classes[flows.class_index[row]].road
+            assert road is not Road.SOFTWARE or flows.kind[row] == QueueKind.SOFTWARE
+            assert road is not Road.HARDWARE or flows.kind[row] == QueueKind.PHYSICAL
+
+    @invariant()
+    def everything_agrees(self) -> None:
+        self.host.check()
+
+
+def frame(vm: int, sport: int, dport: int, dscp: int) -> bytes:
+    head = bytes.fromhex("0200000000fe0200000000") + bytes([vm]) + b"\x08\x00"
+    ip = bytes([0x45, dscp << 2]) + bytes(6) + bytes([64, 6, 0, 0, 10, 0, 0, vm, 10, 0, 0, 254])
+    data = head + ip + sport.to_bytes(2) + dport.to_bytes(2) + bytes(20)
+    assert read_frame(data) is not None
+    return data
+
+
+Host.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize="CI" in os.environ
+)
+TestHost = Host.TestCase

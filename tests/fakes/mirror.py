@@ -1,0 +1,206 @@
+"""Two engines that get the same facts, and a device that holds what they want: for properties of the engine.
+
+The device is an account kept in another way than the engine's: entries by what they match, meters by number.
+Whatever the engine asks for that a switch would refuse, or that would do harm there, fails here at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from fakes.allocation import check
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.assign import demand_of
+from flowlane.core.engine import Engine
+from flowlane.core.flows import PINNED
+from flowlane.core.model import NO_QUEUE, Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.core.policy import Policy
+
+DPID = 7
+UPLINK = 100
+VM_PORTS = (1, 2, 3, 4)
+Match = tuple[bytes, int, int]
+
+
+class Mirror:
+    """``pins`` by match, ``meters`` by id: what the device holds. ``connected``: effects reach it."""
+
+    def __init__(self, policy: Policy, caps: Capabilities) -> None:
+        self.caps = caps
+        self.now = 100.0
+        self.policy = policy
+        self.pins: dict[Match, fx.PinFlow] = {}
+        self.meters: dict[int, fx.MeterSpec] = {}
+        self.queues: dict[int, QueueKind] = dict.fromkeys(range(4), QueueKind.PHYSICAL)
+        self.ports = set(VM_PORTS)
+        self.ids = {port_no: f"vm{port_no}" for port_no in VM_PORTS}
+        self.connected = False
+        self.start()
+
+    def start(self) -> None:
+        """New engines, as after a restart of the controller."""
+        self.engines = [Engine(self.policy) for _ in range(2)]
+        self.do(self.described())
+        self.connect()
+
+    @property
+    def device(self):
+        return self.engines[0].devices[DPID]
+
+    @property
+    def flows(self):
+        return self.device.flows
+
+    def do(self, event: ev.Event) -> list[fx.Effect]:
+        """Give both engines a fact; they must want the same; have it done."""
+        first, second = (engine.step(event, self.now) for engine in self.engines)
+        assert first == second, "the same facts in, the same effects out"
+        for effect in first:
+            if self.connected:
+                self._apply(effect)
+        return first
+
+    def connect(self) -> list[fx.Effect]:
+        self.connected = True
+        found = tuple(self._found(pin) for pin in self.pins.values())
+        reports = tuple(PortReport(n, f"tap{n}") for n in sorted(self.ports)) + (PortReport(UPLINK, "eth0"),)
+        return self.do(ev.DeviceUp(DPID, self.caps, reports, {UPLINK: tuple(self.queues)}, found))
+
+    def described(self) -> ev.DeviceDescribed:
+        facts = {n: PortFacts(f"tap{n}", {"iface-id": self.ids[n]} if n in self.ids else {}) for n in VM_PORTS}
+        kinds = {queue_id: QueueFacts(kind) for queue_id, kind in self.queues.items()}
+        facts[UPLINK] = PortFacts("eth0", {"flowlane-port": "uplink"}, queues=kinds, qos_max_rate=10**8)
+        return ev.DeviceDescribed(DPID, "br-int", "nic", {}, "netdev", facts)
+
+    def _found(self, pin: fx.PinFlow) -> ev.FoundPin:
+        # A device's entry does not hold the VM's number.
+        key = bytes(4) + pin.key[4:]
+        place = pin.in_port, pin.egress_port
+        return ev.FoundPin(pin.row, pin.generation, key, *place, pin.queue_id, pin.meter_id, 5, 500)
+
+    def _apply(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.PinFlow():
+                place = effect.key[4:], effect.in_port, effect.egress_port
+                assert effect.meter_id == 0 or effect.meter_id in self.meters, "the meter is set before its pin"
+                assert effect.queue_id == NO_QUEUE or effect.queue_id in self.device.ports[UPLINK].queues
+                old = self.pins.get(place)
+                assert old is None or (old.row, old.generation) == (effect.row, effect.generation)
+                self.pins[place] = effect
+            case fx.UnpinFlow():
+                self.pins.pop((effect.key[4:], effect.in_port, effect.egress_port), None)
+            case fx.SetMeter():
+                before = self.meters.get(effect.meter.meter_id)
+                assert effect.change == (before is not None) or before == effect.meter
+                self.meters[effect.meter.meter_id] = effect.meter
+            case fx.ClearMeter():
+                users = [pin for pin in self.pins.values() if pin.meter_id == effect.meter_id]
+                assert not users, "clearing a used meter deletes its entries"
+                self.meters.pop(effect.meter_id)
+
+    def refuse(self, row: int) -> None:
+        """The device says no to the flow's entry, as when its table is full."""
+        self.lose(row)
+        self.do(ev.RuleRefused(DPID, "pin", row, self.flows.generation[row], "OFPFMFC_TABLE_FULL"))
+
+    def lose(self, row: int) -> None:
+        self.pins = {place: pin for place, pin in self.pins.items() if pin.row != row}
+
+    def count(self, rates: dict[int, int], seconds: float) -> None:
+        self.now += seconds
+        flows = self.flows
+        told = tuple(
+            (row, flows.generation[row], 1, flows.octets[row] + int(rate * seconds / 8), 0.0)
+            for row, rate in rates.items()
+        )
+        self.do(ev.FlowCounters(DPID, told))
+
+    def tick(self, seconds: int = 1) -> None:
+        for _ in range(seconds):
+            self.now += 1.0
+            self.do(ev.Tick())
+
+    def check(self) -> None:
+        """Everything that must hold after every fact."""
+        self._check_places()
+        self._check_meters()
+        self._check_pins()
+        self._check_allocator()
+
+    def _check_places(self) -> None:
+        flows, classes = self.flows, self.device.policy.classes
+        there = self.device.ports[UPLINK].queues
+        for row in flows:
+            meter_only = classes[flows.class_index[row]].meter_only
+            if meter_only or not there:
+                assert flows.queue_id[row] == NO_QUEUE
+                assert flows.kind[row] == QueueKind.NONE
+            else:
+                assert flows.queue_id[row] in there, "no flow without a queue, no queue that is not there"
+                assert flows.kind[row] == there[flows.queue_id[row]].kind
+
+    def _check_meters(self) -> None:
+        flows, pool, classes = self.flows, self.device.meter_pool, self.device.policy.classes
+        users: dict[int, int] = {}
+        for row in flows:
+            limit, meter_id = classes[flows.class_index[row]].rate_limit, flows.meter_id[row]
+            if limit is None:
+                assert meter_id == 0
+            elif meter_id == 0:
+                assert self.device.refusals.get("meter"), "a limit that is not enforced is told"
+                assert len(pool.specs) >= min(1, pool.limit)
+            else:
+                users[meter_id] = users.get(meter_id, 0) + 1
+                assert pool.specs[meter_id].rate == max(limit, 1000)
+        assert users == pool.users, "no meter without a flow, no flow under a meter that is not counted"
+        assert set(pool.specs) == set(users)
+        assert set(self.device.meter_owner) == {row for row in flows if flows.meter_id[row]}
+        if self.connected:
+            assert self.meters == pool.specs
+
+    def _check_pins(self) -> None:
+        flows, device = self.flows, self.device
+        pinned = {row for row in flows if flows.flags[row] & PINNED}
+        assert device.pinned == len(pinned) <= device.policy.pins.budget
+        if not self.connected:
+            return
+        for pin in self.pins.values():
+            assert pin.row in pinned, "an entry that nobody knows of"
+            assert pin.key == flows.keys[pin.row]
+            assert (pin.generation, pin.queue_id) == (flows.generation[pin.row], flows.queue_id[pin.row])
+            assert pin.meter_id == flows.meter_id[pin.row]
+            assert pin.egress_port == flows.egress_port[pin.row]
+
+    def _check_allocator(self) -> None:
+        flows, port = self.flows, self.device.ports[UPLINK]
+        assert (port.allocation is None) == (not port.queues)
+        if port.allocation is None:
+            return
+        rows = [row for row in flows if flows.queue_id[row] != NO_QUEUE]
+        account = SimpleNamespace(
+            state=port.allocation,
+            place={row: flows.queue_id[row] for row in rows},
+            demand={row: demand_of(self.device, row) for row in rows},
+            queues=list(port.queues.values()),
+        )
+        check(account)
+
+    def picture(self) -> object:
+        """What others may see of the flows: to hold against a later one."""
+        flows, port = self.flows, self.device.ports[UPLINK]
+        places = {
+            flows.keys[row]: (flows.queue_id[row], flows.meter_id[row], flows.class_index[row]) for row in flows
+        }
+        loads = [(slot.queue, slot.load, slot.count, slot.owner) for slot in port.allocation.slots] if port.allocation else []
+        return places, loads, dict(self.meters), {m: replace_row(p) for m, p in self.pins.items()}
+
+
+def replace_row(pin: fx.PinFlow) -> fx.PinFlow:
+    """A pin without what tells a new entry from a changed one."""
+    return pin._replace(moved=False)
+
+
+__all__ = ["DPID", "UPLINK", "VM_PORTS", "Mirror", "replace"]
