@@ -26,6 +26,9 @@ def test_an_unmeasured_flow_counts_as_the_mean_of_its_class():
     assert port.loads() == {0: 3000 + 1000 + 2000}
     port.arrive(3, class_index=9)
     assert port.loads() == {0: 6000 + GUESS}
+    port.depart(0)
+    port.arrive(4)
+    assert port.loads() == {0: 1000 + 2000 + GUESS + 1000}, "who has gone counts no more"
 
 
 def test_loads_do_not_drift():
@@ -87,6 +90,12 @@ def test_a_flow_that_becomes_exclusive_keeps_its_queue_and_the_others_leave():
     moves = port.tick()
     assert port.members()[before] == {5}
     assert {move.old for move in moves} == {before} and 5 not in {move.row for move in moves}
+
+
+def test_nobody_joins_a_flow_that_has_its_queue_alone_however_light_it_is():
+    port = Port(hardware(0, 1, 2))
+    alone = port.arrive(0, rate=1, exclusive=True, class_index=1, group=1).queue_id
+    assert all(port.arrive(row, rate=1000).queue_id != alone for row in range(1, 20))
 
 
 def test_an_exclusive_flow_that_shares_again_gives_its_queue_back_without_moving():
