@@ -6,17 +6,17 @@ Whatever the engine asks for that a switch would refuse, or that would do harm t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
-from fakes.allocation import check
+from fakes.allocation import check_sums
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.allocate.columns import MEASURED
 from flowlane.core.assign import demand_of
 from flowlane.core.engine import Engine
 from flowlane.core.flows import PINNED
-from flowlane.core.model import NO_QUEUE, Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.core.model import NO_QUEUE, Capabilities, PortFacts, PortReport, QueueFacts, QueueKind, Reason
 from flowlane.core.policy import Policy
 
 DPID = 7
@@ -37,7 +37,7 @@ class Mirror:
         self.queues: dict[int, QueueKind] = dict.fromkeys(range(4), QueueKind.PHYSICAL)
         self.ports = set(VM_PORTS)
         self.ids = {port_no: f"vm{port_no}" for port_no in VM_PORTS}
-        self.connected = False
+        self.connected = self.was_away = False
         self.start()
 
     def start(self) -> None:
@@ -64,13 +64,15 @@ class Mirror:
         return first
 
     def connect(self) -> list[fx.Effect]:
-        self.connected = True
+        self.connected, self.was_away = True, bool(self.pins or self.meters)
         found = tuple(self._found(pin) for pin in self.pins.values())
-        reports = tuple(PortReport(n, f"tap{n}") for n in sorted(self.ports)) + (PortReport(UPLINK, "eth0"),)
+        reports = (*(PortReport(n, f"tap{n}") for n in sorted(self.ports)), PortReport(UPLINK, "eth0"))
         return self.do(ev.DeviceUp(DPID, self.caps, reports, {UPLINK: tuple(self.queues)}, found))
 
     def described(self) -> ev.DeviceDescribed:
-        facts = {n: PortFacts(f"tap{n}", {"iface-id": self.ids[n]} if n in self.ids else {}) for n in VM_PORTS}
+        facts = {
+            n: PortFacts(f"tap{n}", {"iface-id": self.ids[n]} if n in self.ids else {}) for n in VM_PORTS
+        }
         kinds = {queue_id: QueueFacts(kind) for queue_id, kind in self.queues.items()}
         facts[UPLINK] = PortFacts("eth0", {"flowlane-port": "uplink"}, queues=kinds, qos_max_rate=10**8)
         return ev.DeviceDescribed(DPID, "br-int", "nic", {}, "netdev", facts)
@@ -85,7 +87,9 @@ class Mirror:
         match effect:
             case fx.PinFlow():
                 place = effect.key[4:], effect.in_port, effect.egress_port
-                assert effect.meter_id == 0 or effect.meter_id in self.meters, "the meter is set before its pin"
+                assert effect.meter_id == 0 or effect.meter_id in self.meters, (
+                    "the meter is set before its pin"
+                )
                 assert effect.queue_id == NO_QUEUE or effect.queue_id in self.device.ports[UPLINK].queues
                 old = self.pins.get(place)
                 assert old is None or (old.row, old.generation) == (effect.row, effect.generation)
@@ -93,18 +97,24 @@ class Mirror:
             case fx.UnpinFlow():
                 self.pins.pop((effect.key[4:], effect.in_port, effect.egress_port), None)
             case fx.SetMeter():
-                before = self.meters.get(effect.meter.meter_id)
-                assert effect.change == (before is not None) or before == effect.meter
+                # Whether it has to be added or changed is known to who speaks with the device.
+                assert not effect.change or effect.meter.meter_id in self.meters
                 self.meters[effect.meter.meter_id] = effect.meter
             case fx.ClearMeter():
-                users = [pin for pin in self.pins.values() if pin.meter_id == effect.meter_id]
-                assert not users, "clearing a used meter deletes its entries"
+                assert not self._is_used(effect.meter_id), "clearing a used meter deletes its entries"
                 self.meters.pop(effect.meter_id)
 
     def refuse(self, row: int) -> None:
         """The device says no to the flow's entry, as when its table is full."""
         self.lose(row)
         self.do(ev.RuleRefused(DPID, "pin", row, self.flows.generation[row], "OFPFMFC_TABLE_FULL"))
+
+    def _is_used(self, meter_id: int) -> bool:
+        return any(pin.meter_id == meter_id for pin in self.pins.values())
+
+    def device_chose(self, row: int) -> bool:
+        """Whether the flow has no entry of its own, so that it is where the device puts it."""
+        return self.flows.reason[row] == Reason.DEVICE_CHOSE
 
     def lose(self, row: int) -> None:
         self.pins = {place: pin for place, pin in self.pins.items() if pin.row != row}
@@ -134,7 +144,7 @@ class Mirror:
         flows, classes = self.flows, self.device.policy.classes
         there = self.device.ports[UPLINK].queues
         for row in flows:
-            meter_only = classes[flows.class_index[row]].meter_only
+            meter_only = classes[flows.class_index[row]].meter_only and not self.device_chose(row)
             if meter_only or not there:
                 assert flows.queue_id[row] == NO_QUEUE
                 assert flows.kind[row] == QueueKind.NONE
@@ -159,7 +169,11 @@ class Mirror:
         assert set(pool.specs) == set(users)
         assert set(self.device.meter_owner) == {row for row in flows if flows.meter_id[row]}
         if self.connected:
-            assert self.meters == pool.specs
+            # One that was cleared while the device was away stays there, unused, until its number is taken.
+            left = {number: spec for number, spec in self.meters.items() if number not in pool.specs}
+            assert self.meters == {**left, **pool.specs}
+            assert not any(self._is_used(number) for number in left)
+            assert not left or self.was_away
 
     def _check_pins(self) -> None:
         flows, device = self.flows, self.device
@@ -169,7 +183,7 @@ class Mirror:
             return
         for pin in self.pins.values():
             assert pin.row in pinned, "an entry that nobody knows of"
-            assert pin.key == flows.keys[pin.row]
+            assert pin.key[4:] == flows.keys[pin.row][4:]
             assert (pin.generation, pin.queue_id) == (flows.generation[pin.row], flows.queue_id[pin.row])
             assert pin.meter_id == flows.meter_id[pin.row]
             assert pin.egress_port == flows.egress_port[pin.row]
@@ -183,24 +197,42 @@ class Mirror:
         account = SimpleNamespace(
             state=port.allocation,
             place={row: flows.queue_id[row] for row in rows},
-            demand={row: demand_of(self.device, row) for row in rows},
+            demand={row: self._demand(row, port.allocation.columns.rate[row]) for row in rows},
             queues=list(port.queues.values()),
         )
-        check(account)
+        check_sums(account)
+        self._check_means(rows, port.allocation)
+
+    def _check_means(self, rows: list[int], allocation: object) -> None:
+        columns, known = allocation.columns, {}
+        for row in rows:
+            if columns.flags[row] & MEASURED:
+                entry = known.setdefault(self.flows.class_index[row], [0, 0])
+                entry[0] += columns.rate[row]
+                entry[1] += 1
+        assert allocation.known == known
+
+    def _demand(self, row: int, counted: int) -> object:
+        """What the flow asks for; its rate as the allocator has it, where that is only the rounding of a column."""
+        demand = demand_of(self.device, row)
+        near = demand.rate and abs(demand.rate - counted) <= 1 + counted * 1e-6
+        return demand._replace(rate=counted) if near else demand
 
     def picture(self) -> object:
         """What others may see of the flows: to hold against a later one."""
         flows, port = self.flows, self.device.ports[UPLINK]
         places = {
-            flows.keys[row]: (flows.queue_id[row], flows.meter_id[row], flows.class_index[row]) for row in flows
+            flows.keys[row]: (flows.queue_id[row], flows.meter_id[row], flows.class_index[row])
+            for row in flows
         }
-        loads = [(slot.queue, slot.load, slot.count, slot.owner) for slot in port.allocation.slots] if port.allocation else []
+        loads = (
+            [(slot.queue, slot.load, slot.count, slot.owner) for slot in port.allocation.slots]
+            if port.allocation
+            else []
+        )
         return places, loads, dict(self.meters), {m: replace_row(p) for m, p in self.pins.items()}
 
 
 def replace_row(pin: fx.PinFlow) -> fx.PinFlow:
     """A pin without what tells a new entry from a changed one."""
     return pin._replace(moved=False)
-
-
-__all__ = ["DPID", "UPLINK", "VM_PORTS", "Mirror", "replace"]
