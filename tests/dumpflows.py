@@ -15,6 +15,9 @@ _PACKETS = re.compile(r"\bn_packets=(\d+),")
 _COOKIE = re.compile(r"\bcookie=(0x[0-9a-f]+|0),")
 
 
+_REGISTER = re.compile(r"\b(?:load:(\w+)->NXM_NX_REG1\[\]|set_field:(\w+)->reg1\b)")
+
+
 class Entry(NamedTuple):
     """A flow entry. ``match`` holds words without a value with the value ""."""
 
@@ -28,6 +31,13 @@ class Entry(NamedTuple):
     def queue(self) -> int | None:
         found = re.search(r"\bset_queue:(\d+)", self.actions)
         return int(found[1]) if found else None
+
+    @property
+    def learned_queue(self) -> int | None:
+        """The queue that a learned entry holds: its id + 1 is in register 1, 0 there is no queue."""
+        found = _REGISTER.search(self.actions)
+        register = int(found[1] or found[2], 0) if found else 0
+        return register - 1 if register else None
 
     @property
     def meter(self) -> int | None:
@@ -62,6 +72,8 @@ def groups(bridge: str, version: str = "OpenFlow13") -> str:
 
 
 def queues_named(bridge: str, version: str = "OpenFlow13") -> set[int]:
-    """Every queue id that any entry or group bucket of a bridge sets."""
+    """Every queue id that any entry or group bucket of a bridge sets, or puts (+ 1) into register 1."""
     texts = [entry.actions for entry in dump(bridge, version)] + [groups(bridge, version)]
-    return {int(number) for text in texts for number in re.findall(r"\bset_queue:(\d+)", text)}
+    found = {int(number) for text in texts for number in re.findall(r"\bset_queue:(\d+)", text)}
+    registers = {int(one or other, 0) for text in texts for one, other in _REGISTER.findall(text)}
+    return found | {number - 1 for number in registers if number}

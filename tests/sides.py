@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
     from dumpflows import Entry
 
-ASSIGN_TABLE = 2
+ASSIGN_TABLE, SEEN_TABLE = 2, 3
+"""Where pins stand, and what the device learned itself."""
+
 NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "tcp6", "udp6", "sctp6", "icmp6")
 NO_PORT = -1
@@ -39,14 +41,14 @@ def _number(match: dict[str, str], *names: str) -> int:
 
 
 def key_of_entry(entry: Entry) -> Key | None:
-    """The flow that an entry of the assign table names; None for entries that name no single flow."""
+    """The flow that a pin or a learned entry names; None for entries that name no single flow."""
     match = entry.match
     protocol = next((name for name in PROTOCOLS if name in match), None)
     src = match.get("nw_src") or match.get("ipv6_src") or match.get("dl_src")
     dst = match.get("nw_dst") or match.get("ipv6_dst") or match.get("dl_dst")
     if protocol is None and "dl_type" in match:
         protocol = f"0x{int(match['dl_type'], 16):04x}"
-    if entry.table != ASSIGN_TABLE or protocol is None or src is None or dst is None:
+    if entry.table not in (ASSIGN_TABLE, SEEN_TABLE) or protocol is None or src is None or dst is None:
         return None
     vlan = _number(match, "dl_vlan")
     return Key(
@@ -61,9 +63,14 @@ def key_of_entry(entry: Entry) -> Key | None:
 
 
 def in_switch(entries: Iterable[Entry]) -> dict[Key, Where]:
-    """Every flow that has an entry of its own, and what the entry does with it."""
-    keys = ((key_of_entry(entry), entry) for entry in entries)
-    return {key: Where(entry.queue, entry.meter) for key, entry in keys if key is not None}
+    """Every flow that has an entry of its own, and what becomes of it; a pin counts over a learned entry.
+
+    Packets meet the assign table first. A learned entry holds the queue that table output then sets.
+    """
+    named = [(key, entry) for entry in entries if (key := key_of_entry(entry)) is not None]
+    learned = {key: Where(entry.learned_queue, None) for key, entry in named if entry.table == SEEN_TABLE}
+    pinned = {key: Where(entry.queue, entry.meter) for key, entry in named if entry.table == ASSIGN_TABLE}
+    return learned | pinned
 
 
 def in_rest(items: Iterable[dict[str, Any]]) -> dict[Key, Where]:

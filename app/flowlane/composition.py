@@ -56,7 +56,7 @@ class Composition:
         self._settings = settings
         self._clock = clock
         self._engine = Engine(read_policy(settings.policy))
-        self.sessions = Sessions(self.submit, clock)
+        self.sessions = Sessions(self.submit, clock, settings.learn)
         self._watcher = None if settings.ovsdb is None else Watcher(settings.ovsdb, self.submit)
         self._server: server.Server | None = None
         self._ticker: hub.Task | None = None

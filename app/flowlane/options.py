@@ -32,6 +32,8 @@ class Settings(NamedTuple):
     wsapi_port: int
     ovsdb: str | None
     policy: Path | None
+    learn: bool = True
+    """Whether devices that can may learn flows by themselves."""
 
 
 def register() -> None:
@@ -49,6 +51,11 @@ def register() -> None:
                 f"(default unix:{OVSDB_SOCKET} where that is)",
             ),
             cfg.StrOpt("policy", help="the operator's policy, a YAML file (default: the built-in one)"),
+            cfg.BoolOpt(
+                "learn",
+                default=True,
+                help="let switches learn by themselves which flows they have seen, where they can (Open vSwitch)",
+            ),
             _positional_apps(),
         ]
     )
@@ -110,4 +117,5 @@ def settings() -> Settings:
     if ovsdb is None and OVSDB_SOCKET.is_socket():
         ovsdb = f"unix:{OVSDB_SOCKET}"
     policy = None if CONF.policy is None else Path(CONF.policy)
-    return Settings(CONF.wsapi_host, CONF.wsapi_port, None if ovsdb in (None, "", "none") else ovsdb, policy)
+    database = None if ovsdb in (None, "", "none") else ovsdb
+    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn)

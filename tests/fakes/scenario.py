@@ -6,6 +6,7 @@ The effects are kept by kind, and pins and meters are applied to dictionaries, a
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from ipaddress import ip_address
 
 from flowlane.core import effects as fx
@@ -27,6 +28,7 @@ from flowlane.core.policy import (
 DPID = 1
 UPLINK = 100
 ABLE = Capabilities(max_meters=1000, meter_bands=1, meter_burst=True, select_groups=True, max_groups=1000)
+LEARNING = replace(ABLE, learn=True)
 HEAVY_GATE = RateGate(at_least=10_000_000, hold=2.0, below=5_000_000)
 
 
@@ -131,9 +133,17 @@ class Scenario:
         macs = b"\x02\x00\x00\x00\x00\xfe" + b"\x02\x00\x00\x00\x00" + bytes([vm])
         return macs + b"\x08\x00" + ip + sport.to_bytes(2) + dport.to_bytes(2) + bytes(20)
 
-    def flow(self, vm: int, sport: int, dport: int = 80, dscp: int = 0, egress: int = UPLINK) -> int:
-        """A flow's first packet; returns its row."""
-        self.do(ev.FlowSeen(DPID, vm, self.frame(vm, sport, dport, dscp), egress))
+    def flow(
+        self,
+        vm: int,
+        sport: int,
+        dport: int = 80,
+        dscp: int = 0,
+        egress: int = UPLINK,
+        queue_id: int | None = None,
+    ) -> int:
+        """A flow's first packet, on the queue that the device chose; returns its row."""
+        self.do(ev.FlowSeen(DPID, vm, self.frame(vm, sport, dport, dscp), egress, queue_id))
         return self.row(vm, sport, dport)
 
     def row(self, vm: int, sport: int, dport: int = 80) -> int:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import arrive, change, depart
+from flowlane.core.allocate import arrive, change, depart, settle
 from flowlane.core.allocate.model import Demand, Placement
-from flowlane.core.effects import ClearMeter, Effect, PinFlow, Report, SetMeter, UnpinFlow
+from flowlane.core.choice import accept, may_stay
+from flowlane.core.effects import ClearMeter, Effect, Report, SetMeter
 from flowlane.core.flowkey import flow_id
-from flowlane.core.flows import PINNED, REFUSED
+from flowlane.core.flows import PINNED, UNTOLD
 from flowlane.core.meters import owner_of
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.core.pinning import WORTHY, mode, pin, remove_pin, unmark
 from flowlane.core.policy import Alike
 from flowlane.core.rates import band
 
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
 
 NO_QUEUES = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
 METER_ONLY = Placement(NO_QUEUE, QueueKind.NONE, Reason.METER_ONLY)
-
-_WORTHY = frozenset(
-    (Reason.EXCLUSIVE, Reason.REBALANCED, Reason.PROMOTED, Reason.CLASS_CHANGED, Reason.VM_TOGETHER)
-)
-"""Reasons for which the device's standing rules alone would have chosen otherwise."""
 
 
 def demand_of(device: Device, row: int) -> Demand:
@@ -83,11 +80,48 @@ def place(state: State, device: Device, row: int, out: list[Effect]) -> None:
     elif wanted.meter_only:
         placement = METER_ONLY
     else:
-        placement = arrive(port.allocation, row, demand_of(device, row), state.now, flows.keys[row] or b"")
+        demand = demand_of(device, row)
+        placement = accept(device, port.allocation, row, demand, state.now) or arrive(
+            port.allocation, row, demand, state.now, flows.keys[row] or b""
+        )
     set_place(state, device, row, placement)
     unused = take_meter(device, row, wanted, out)
-    pin(device, row, out)
+    pin_or_yield(state, device, row, out)
     clear_meter(device, unused, out)
+
+
+def pin_or_yield(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    """Pin the flow as far as it needs it; where no pin is to be had, it is where the device puts it."""
+    flows = device.flows
+    if pin(device, row, out) or flows.device_queue[row] in (UNTOLD, flows.queue_id[row]):
+        return
+    move_to_device_queue(state, device, row)
+
+
+def move_to_device_queue(state: State, device: Device, row: int) -> None:
+    """Note that a flow without a pin is on the queue that the device gave it."""
+    flows = device.flows
+    queue_id = flows.device_queue[row]
+    port = device.ports.get(flows.egress_port[row])
+    if port is None or port.allocation is None or queue_id not in port.queues:
+        # The device cannot have meant a queue that is gone: it chooses again, and says so.
+        return
+    _leave_queue(state, device, row)
+    placement = settle(port.allocation, row, demand_of(device, row), queue_id, state.now)
+    set_place(state, device, row, placement._replace(reason=Reason.DEVICE_CHOSE))
+
+
+def follow_device(state: State, device: Device, row: int, queue_id: int, out: list[Effect]) -> None:
+    """The device says which queue it gives a flow that has no pin: it stays there unless its class forbids."""
+    flows = device.flows
+    flows.device_queue[row] = queue_id
+    if queue_id == flows.queue_id[row]:
+        return
+    port = device.ports.get(flows.egress_port[row])
+    if port and port.allocation and may_stay(device, port.allocation, row, demand_of(device, row)):
+        move_to_device_queue(state, device, row)
+        return
+    pin_or_yield(state, device, row, out)
 
 
 def replace(state: State, device: Device, row: int, out: list[Effect]) -> None:
@@ -108,7 +142,7 @@ def replace(state: State, device: Device, row: int, out: list[Effect]) -> None:
     set_place(state, device, row, placement)
     unused = take_meter(device, row, wanted, out)
     if before != (flows.queue_id[row], flows.meter_id[row]) or not flows.flags[row] & PINNED:
-        pin(device, row, out)
+        pin_or_yield(state, device, row, out)
     clear_meter(device, unused, out)
 
 
@@ -116,8 +150,8 @@ def forget(state: State, device: Device, row: int, out: list[Effect], unpin: boo
     """The flow has ended: give back its queue, meter and row."""
     if unpin:
         remove_pin(device, row, out)
-    elif device.flows.flags[row] & PINNED:
-        device.pinned -= 1
+    else:
+        unmark(device, row)
     _leave_queue(state, device, row)
     clear_meter(device, _release_meter(device, row), out)
     device.flows.remove(row)
@@ -128,8 +162,16 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
     flows = device.flows
     for move in moves:
         set_place(state, device, move.row, Placement(move.new, move.kind, move.reason))
+        if move.old == move.new:
+            if not flows.flags[move.row] & PINNED:
+                pin_or_yield(state, device, move.row, out)
+            continue
         flows.moved_at[move.row] = state.now
-        pin(device, move.row, out)
+        if move.reason is Reason.QUEUE_GONE and mode(device) == WORTHY and not flows.flags[move.row] & PINNED:
+            # The device forgets what it learned about the port, and says where it puts the flow next.
+            flows.device_queue[move.row] = UNTOLD
+        else:
+            pin_or_yield(state, device, move.row, out)
         key = flows.keys[move.row]
         assert key is not None
         out.append(
@@ -211,55 +253,6 @@ def count_refusal(device: Device, what: str, why: str, out: list[Effect]) -> Non
         out.append(
             Report("error", text, {"device": f"{device.dpid:016x}", "what": what, "why": why, "count": count})
         )
-
-
-def is_worthy(device: Device, row: int) -> bool:
-    """Whether an exact entry pays for this flow: the standing rules alone would not do right by it."""
-    flows = device.flows
-    return bool(flows.meter_id[row] or flows.hint_source[row] or flows.reason[row] in _WORTHY)
-
-
-def pin(device: Device, row: int, out: list[Effect]) -> None:
-    """Put the flow's exact entry in, or bring it up to date, as far as the policy and the budget allow."""
-    flows, pins = device.flows, device.policy.pins
-    pinned = bool(flows.flags[row] & PINNED)
-    if not pinned:
-        if flows.flags[row] & REFUSED or device.pinned >= pins.budget:
-            return
-        if pins.which != "all" and not is_worthy(device, row):
-            return
-        flows.flags[row] |= PINNED
-        device.pinned += 1
-    key = flows.keys[row]
-    assert key is not None
-    out.append(
-        PinFlow(
-            device.dpid,
-            row,
-            flows.generation[row],
-            key,
-            flows.in_port[row],
-            flows.egress_port[row],
-            flows.queue_id[row],
-            flows.meter_id[row],
-            pins.idle_timeout,
-            pinned,
-        )
-    )
-
-
-def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
-    """Take the flow's exact entry out, if it has one."""
-    flows = device.flows
-    if not flows.flags[row] & PINNED:
-        return
-    flows.flags[row] &= ~PINNED
-    device.pinned -= 1
-    key = flows.keys[row]
-    assert key is not None
-    out.append(
-        UnpinFlow(device.dpid, row, flows.generation[row], key, flows.in_port[row], flows.egress_port[row])
-    )
 
 
 def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from flowlane.core import attach, device_rules, suggest
 from flowlane.core.assign import forget
 from flowlane.core.classify import compile_rules
-from flowlane.core.effects import Effect, Program, ReadQueues, Report, SetMeter
+from flowlane.core.effects import Effect, ForgetLearned, Program, ReadQueues, Report, SetMeter
 from flowlane.core.fitting import adopt_pins, fit_port, refit_policy
 from flowlane.core.hosts import forget_port
+from flowlane.core.learned import adopt_learned
 from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
+from flowlane.core.pinning import WORTHY, mode
 from flowlane.core.planning import make_plan
 from flowlane.core.state import LOCAL_PORT, MAX_PORT, Device, Port, State
 from flowlane.core.vms import identity, port_role
@@ -56,6 +58,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     refresh(state, device, out)
     out.extend(SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values())
     adopt_pins(state, device, event.pins, out)
+    adopt_learned(state, device, event.learned, out)
 
 
 def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
@@ -157,6 +160,9 @@ def replan(state: State, device: Device, out: list[Effect]) -> None:
     if plan != device.plan and device.connected:
         device.plan = plan
         out.append(Program(plan))
+        if mode(device) == WORTHY:
+            out.extend(ForgetLearned(device.dpid, port_no) for port_no in sorted(device.relearn))
+        device.relearn.clear()
 
 
 def _stated_role(state: State, device: Device) -> Role | None:

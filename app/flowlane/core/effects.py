@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class PlannedPort(NamedTuple):
-    """A port of the plan: who may send from it. ``macs`` empty: any source address."""
+    """A port of the plan: who may send from it, by which queues it sends. ``macs`` empty: any source address."""
 
     port_no: int
     role: PortRole
     vm_number: int
     macs: tuple[int, ...] = ()
+    queues: tuple[int, ...] = ()
 
 
 class StandingMatch(NamedTuple):
@@ -64,6 +65,10 @@ class DevicePlan:
     ``hosts``: (MAC, port number) of every known destination. ``unknown_port``: where unicast to an unknown
     address goes, None to flood it; ``flood_ports``: where it goes besides, since a host that has not spoken
     yet may be there. ``copy_rate``: packet-ins per second that the device may send; 0 for no limit.
+
+    How the device treats a flow without a pin: with ``learned_idle`` it remembers it by itself for so many
+    seconds without packets, on the queue that it chose, and copies its first packet only (where the device can);
+    without, it copies every packet. ``reactive``: it forwards nothing, the controller does.
     """
 
     dpid: int
@@ -75,6 +80,8 @@ class DevicePlan:
     flood_ports: tuple[int, ...] = ()
     copy_rate: int = 1000
     copy_bytes: int = 128
+    learned_idle: int = 0
+    reactive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,23 @@ class UnpinFlow(NamedTuple):
     key: bytes
     in_port: int
     egress_port: int
+
+
+class ForgetLearned(NamedTuple):
+    """Have the device place all flows of a port that have no pin anew, by its standing rules."""
+
+    dpid: int
+    egress_port: int
+
+
+class SendPacket(NamedTuple):
+    """Send a packet on that the device handed over whole (reactive mode)."""
+
+    dpid: int
+    in_port: int
+    egress_port: int
+    queue_id: int
+    frame: bytes
 
 
 class SetMeter(NamedTuple):
@@ -154,4 +178,15 @@ class Report:
     data: Mapping[str, object]
 
 
-Effect = Program | PinFlow | UnpinFlow | SetMeter | ClearMeter | ReadCounters | ReadQueues | Report
+Effect = (
+    Program
+    | PinFlow
+    | UnpinFlow
+    | ForgetLearned
+    | SendPacket
+    | SetMeter
+    | ClearMeter
+    | ReadCounters
+    | ReadQueues
+    | Report
+)

@@ -18,6 +18,7 @@ class DeviceUp:
     ``queues``: egress port number -> ids of the queues that the switch reports on it.
     ``pins``: the exact entries with our cookie that were found in the device's tables (after a restart).
     ``hosts``: (MAC, port number) of the destinations that were found there.
+    ``learned``: the flows that the device has placed by itself.
     """
 
     dpid: int
@@ -27,6 +28,7 @@ class DeviceUp:
     pins: tuple[FoundPin, ...] = ()
     peer: str = ""
     hosts: tuple[tuple[int, int], ...] = ()
+    learned: tuple[LearnedFlow, ...] = ()
 
 
 class FoundPin(NamedTuple):
@@ -117,15 +119,43 @@ class FlowCounters(NamedTuple):
     counters: tuple[tuple[int, int, int, int, float], ...]
 
 
-class KeyCounters(NamedTuple):
-    """Counters of entries that carry no row, such as learned ones: (key, packets, bytes, queue id) each.
+class LearnedFlow(NamedTuple):
+    """A flow that a device placed by itself, as its learned entry tells.
 
-    ``key`` is the flow key of the entry (see :mod:`flowlane.core.flowkey`), with its VM number; the queue id
-    is the one that the entry names, or NO_QUEUE.
+    ``key`` is the flow key (see :mod:`flowlane.core.flowkey`) with the VM number of the device's metadata,
+    ``eth_src`` its sender's MAC; ``queue_id`` the queue that the device chose, or NO_QUEUE; ``dscp`` and
+    ``pcp`` the marks of its first packet.
     """
 
+    key: bytes
+    in_port: int
+    egress_port: int
+    eth_src: int
+    queue_id: int
+    packets: int
+    octets: int
+    dscp: int = 0
+    pcp: int = 0
+
+
+class KeyCounters(NamedTuple):
+    """Counters of the flows that a device placed by itself: their entries carry no row."""
+
     dpid: int
-    counters: tuple[tuple[bytes, int, int, int], ...]
+    flows: tuple[LearnedFlow, ...]
+
+
+class KeyEnded(NamedTuple):
+    """A learned entry left the device's table (see :class:`LearnedFlow`): idle or deleted."""
+
+    dpid: int
+    key: bytes
+    in_port: int
+    egress_port: int
+    eth_src: int
+    packets: int
+    octets: int
+    idle: bool
 
 
 class FlowEnded(NamedTuple):
@@ -213,6 +243,7 @@ Event = (
     | FlowSeen
     | FlowCounters
     | KeyCounters
+    | KeyEnded
     | FlowEnded
     | QueueCounters
     | MeterCounters

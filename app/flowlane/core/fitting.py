@@ -10,7 +10,6 @@ from flowlane.core.assign import (
     clear_meter,
     demand_of,
     forget,
-    pin,
     place,
     replace,
     set_place,
@@ -22,6 +21,7 @@ from flowlane.core.flowkey import unpack
 from flowlane.core.flows import PINNED
 from flowlane.core.meters import owner_of
 from flowlane.core.model import NO_QUEUE, NOT_A_VM
+from flowlane.core.pinning import adopt, pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +37,8 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
     queues = tuple(queue for _, queue in sorted(port.queues.items()))
     if port.allocation is not None and queues:
         if queues != port.shaped:
+            if {queue.queue_id for queue in port.shaped} - port.queues.keys():
+                device.relearn.add(port.port_no)
             apply_moves(state, device, reshape(port.allocation, queues, state.now), out)
             for row in _members(device, port):
                 device.flows.kind[row] = port.queues[device.flows.queue_id[row]].kind
@@ -48,6 +50,7 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
         for row in _members(device, port):
             depart(port.allocation, row, state.now)
         port.allocation = None
+        device.relearn.add(port.port_no)
         _place_all(state, device, port.port_no, out)
     port.shaped = queues
 
@@ -92,7 +95,9 @@ def _rebuild(state: State, device: Device, port: Port) -> None:
 def _members(device: Device, port: Port) -> list[int]:
     """The flows that the port's allocation knows."""
     flows = device.flows
-    return [row for row in flows if flows.egress_port[row] == port.port_no and flows.queue_id[row] != NO_QUEUE]
+    return [
+        row for row in flows if flows.egress_port[row] == port.port_no and flows.queue_id[row] != NO_QUEUE
+    ]
 
 
 def _resize_meters(device: Device, out: list[Effect]) -> None:
@@ -125,9 +130,7 @@ def adopt_pins(state: State, device: Device, pins: Iterable[FoundPin], out: list
 def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
     """The pin of a flow that we know: put right only what differs."""
     flows, row = device.flows, found.row
-    if not flows.flags[row] & PINNED:
-        flows.flags[row] |= PINNED
-        device.pinned += 1
+    adopt(device, row)
     wanted = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
     if wanted != (found.queue_id, found.meter_id, found.egress_port, found.in_port):
         pin(device, row, out)
@@ -147,9 +150,9 @@ def _take_over(state: State, device: Device, found: FoundPin, out: list[Effect])
         found.egress_port,
         number,
     )
-    flows.packets[row], flows.octets[row] = found.packets, found.octets
-    flows.flags[row] |= PINNED
-    device.pinned += 1
+    flows.packets[row] = flows.entry_packets[row] = found.packets
+    flows.octets[row] = flows.entry_octets[row] = found.octets
+    adopt(device, row)
     classify_row(state, device, row, unpack(key))
     wanted = device.policy.classes[flows.class_index[row]]
     if wanted.rate_limit is not None and found.meter_id:

@@ -20,6 +20,9 @@ PINNED = 1
 REFUSED = 2
 """Flag: the device refused the flow's entry or meter; it stays on its standing rule."""
 
+UNTOLD = -2
+"""In ``device_queue``: nobody told which queue the device itself would give the flow."""
+
 _COLUMNS: dict[str, tuple[str, float]] = {
     "generation": ("H", 0),
     "in_port": ("I", 0),
@@ -28,6 +31,7 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "class_index": ("H", 0),
     "rule_index": ("H", 0),
     "queue_id": ("i", -1),
+    "device_queue": ("i", UNTOLD),
     "kind": ("B", 0),
     "reason": ("B", 0),
     "meter_id": ("I", 0),
@@ -40,6 +44,8 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "rate": ("f", 0.0),
     "packets": ("Q", 0),
     "octets": ("Q", 0),
+    "entry_packets": ("Q", 0),
+    "entry_octets": ("Q", 0),
     "counted_at": ("d", 0.0),
     "level_since": ("d", 0.0),
     "first_seen": ("d", 0.0),
@@ -59,6 +65,8 @@ class FlowTable:
     class_index: array[int]
     rule_index: array[int]
     queue_id: array[int]
+    device_queue: array[int]
+    """The queue that the device gives the flow where it has no pin, as the device told."""
     kind: array[int]
     reason: array[int]
     meter_id: array[int]
@@ -71,6 +79,9 @@ class FlowTable:
     rate: array[float]
     packets: array[int]
     octets: array[int]
+    entry_packets: array[int]
+    entry_octets: array[int]
+    """The last reading of the entry that counts the flow now; packets and octets are of its whole life."""
     counted_at: array[float]
     level_since: array[float]
     first_seen: array[float]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import measure
-from flowlane.core.assign import count_refusal, forget, pin, place, regroup, report_flow
-from flowlane.core.classified import classify_row, reclassify
+from flowlane.core.assign import count_refusal, follow_device, forget, pin_or_yield, report_flow
 from flowlane.core.devices import replan
-from flowlane.core.flowkey import FlowParts, unpack
-from flowlane.core.flows import PINNED, REFUSED
-from flowlane.core.gates import advance
+from flowlane.core.effects import SendPacket
+from flowlane.core.flowkey import FlowParts
+from flowlane.core.flows import PINNED, UNTOLD
 from flowlane.core.hosts import hear, sender
-from flowlane.core.model import NO_QUEUE, NOT_A_VM
+from flowlane.core.living import add_up, begin, count, reroute
+from flowlane.core.model import NOT_A_VM
 from flowlane.core.packet import read_frame
-from flowlane.core.rates import SHORTEST_WINDOW, grown, smooth
+from flowlane.core.pinning import REACTIVE, mode, pin, refuse, unmark
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
@@ -60,9 +59,13 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
             frame.src,
             frame.dst,
         )
-        _begin(state, device, event.in_port, egress, key, parts, (frame.dscp, frame.pcp), out)
+        way, marks = (event.in_port, egress), (frame.dscp, frame.pcp)
+        row = begin(state, device, way, key, parts, marks, event.queue_id, out)
     else:
-        _seen_again(state, device, row, event.in_port, egress, out)
+        row = _seen_again(state, device, row, (event.in_port, egress), event.queue_id, out)
+    if mode(device) == REACTIVE:
+        queue_id = device.flows.queue_id[row]
+        out.append(SendPacket(device.dpid, event.in_port, egress, queue_id, event.frame))
 
 
 def follow_hosts(state: State, device: Device, out: list[Effect]) -> None:
@@ -78,46 +81,25 @@ def _egress(device: Device, frame: Frame) -> int | None:
     return device.hosts.get(int.from_bytes(frame.eth_dst), plan.unknown_port if plan else None)
 
 
-def _begin(
-    state: State,
-    device: Device,
-    in_port: int,
-    egress: int,
-    key: bytes,
-    parts: FlowParts,
-    marks: tuple[int, int],
-    out: list[Effect],
+def _seen_again(
+    state: State, device: Device, row: int, way: tuple[int, int], device_queue: int | None, out: list[Effect]
 ) -> int:
+    """A packet of a known flow met no pin; returns the flow's row."""
     flows = device.flows
-    row = flows.add(key, state.now)
-    flows.in_port[row], flows.egress_port[row], flows.vm_number[row] = in_port, egress, parts.vm_number
-    flows.dscp[row], flows.pcp[row] = marks
-    classify_row(state, device, row, parts)
-    place(state, device, row, out)
-    report_flow(state, device, row, "seen", out)
-    return row
-
-
-def _seen_again(state: State, device: Device, row: int, in_port: int, egress: int, out: list[Effect]) -> None:
-    flows = device.flows
-    if flows.egress_port[row] != egress or flows.in_port[row] != in_port:
-        _reroute(state, device, row, in_port, egress, out)
-    elif state.now - flows.last_active[row] > REPIN_AFTER:
-        if flows.flags[row] & PINNED:
-            flows.flags[row] &= ~PINNED
-            device.pinned -= 1
+    if (flows.in_port[row], flows.egress_port[row]) != way:
+        return reroute(state, device, row, way, device_queue, out)
+    if not flows.flags[row] & PINNED:
         flows.last_active[row] = state.now
+        if device_queue is not None:
+            follow_device(state, device, row, device_queue, out)
+        else:
+            pin(device, row, out)
+    elif state.now - flows.last_active[row] > REPIN_AFTER:
+        unmark(device, row)
+        flows.last_active[row] = state.now
+        flows.device_queue[row] = UNTOLD if device_queue is None else device_queue
         pin(device, row, out)
-
-
-def _reroute(state: State, device: Device, row: int, in_port: int, egress: int, out: list[Effect]) -> None:
-    """The flow's sender or destination is at another port now: the same flow, with other queues."""
-    flows = device.flows
-    key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
-    assert key is not None
-    forget(state, device, row, out, unpin=True)
-    row = _begin(state, device, in_port, egress, key, unpack(key), marks, out)
-    flows.first_seen[row] = first
+    return row
 
 
 def on_flow_counters(state: State, event: FlowCounters, out: list[Effect]) -> None:
@@ -127,31 +109,7 @@ def on_flow_counters(state: State, event: FlowCounters, out: list[Effect]) -> No
         return
     for row, generation, packets, octets, _duration in event.counters:
         if device.flows.holds(row, generation):
-            _count(state, device, row, packets, octets, out)
-
-
-def _count(state: State, device: Device, row: int, packets: int, octets: int, out: list[Effect]) -> None:
-    flows, now = device.flows, state.now
-    seconds = now - flows.counted_at[row]
-    if seconds < SHORTEST_WINDOW:
-        return
-    more = grown(flows.octets[row], octets)
-    if more:
-        flows.last_active[row] = now
-    first = flows.counted_at[row] == flows.first_seen[row]
-    rate = flows.rate[row] = smooth(flows.rate[row], more, seconds, first)
-    flows.packets[row], flows.octets[row], flows.counted_at[row] = packets, octets, now
-    port = device.ports.get(flows.egress_port[row])
-    if port is not None and port.allocation is not None and flows.queue_id[row] != NO_QUEUE:
-        measure(port.allocation, row, int(rate))
-    gates = device.policy.gates
-    if gates:
-        before = flows.level[row]
-        level, flows.level_since[row] = advance(gates, before, flows.level_since[row], rate, now)
-        flows.level[row] = level
-        if level != before and reclassify(state, device, row, out):
-            return
-    regroup(state, device, row, out)
+            count(state, device, row, packets, octets, out)
 
 
 def on_flow_ended(state: State, event: FlowEnded, out: list[Effect]) -> None:
@@ -159,7 +117,7 @@ def on_flow_ended(state: State, event: FlowEnded, out: list[Effect]) -> None:
     device = state.devices.get(event.dpid)
     if device is None or not device.flows.holds(event.row, event.generation) or not event.idle:
         return
-    device.flows.packets[event.row], device.flows.octets[event.row] = event.packets, event.octets
+    add_up(device, event.row, event.packets, event.octets)
     report_flow(state, device, event.row, "ended", out)
     forget(state, device, event.row, out, unpin=False)
 
@@ -171,10 +129,8 @@ def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None
         return
     count_refusal(device, event.what, event.why, out)
     if event.what == "pin" and device.flows.holds(event.object_id, event.generation):
-        row = event.object_id
-        if device.flows.flags[row] & PINNED:
-            device.pinned -= 1
-        device.flows.flags[row] = device.flows.flags[row] & ~PINNED | REFUSED
+        refuse(device, event.object_id)
+        pin_or_yield(state, device, event.object_id, out)
 
 
 def sweep(state: State, device: Device, out: list[Effect]) -> None:

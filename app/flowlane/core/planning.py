@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import spread
 from flowlane.core.effects import DevicePlan, PlannedPort
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole, Role
+from flowlane.core.pinning import REACTIVE, WORTHY, mode
 from flowlane.core.standing import QueuesOf, standing_rules
+from flowlane.core.weights import queues_for
 
 if TYPE_CHECKING:
     from flowlane.core.state import Device, Port, State
@@ -23,16 +24,19 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         rules=standing_rules(device.policy, sorted(device.ports), state.vms, _queues_of(device)),
         flood_ports=_flood_ports(state, device),
         copy_rate=device.policy.copy_rate,
+        learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,
+        reactive=mode(device) == REACTIVE,
     )
 
 
 def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
+    queues = tuple(sorted(port.queues))
     if port.role is PortRole.LINK:
-        return PlannedPort(port.port_no, port.role, UNRESOLVED_VM)
+        return PlannedPort(port.port_no, port.role, UNRESOLVED_VM, (), queues)
     vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
     if vm is None:
-        return PlannedPort(port.port_no, port.role, NOT_A_VM)
-    return PlannedPort(port.port_no, port.role, vm.number, vm.macs)
+        return PlannedPort(port.port_no, port.role, NOT_A_VM, (), queues)
+    return PlannedPort(port.port_no, port.role, vm.number, vm.macs, queues)
 
 
 def _destinations(state: State, device: Device) -> dict[int, int]:
@@ -59,11 +63,11 @@ def _flood_ports(state: State, device: Device) -> tuple[int, ...]:
 
 
 def _queues_of(device: Device) -> QueuesOf:
-    """Where new flows of a class may go on a port, with weights (see :func:`flowlane.core.allocate.spread`)."""
+    """Where new flows of a class may go on a port, with weights (see :mod:`flowlane.core.weights`)."""
 
     def queues_of(class_index: int, port_no: int) -> tuple[tuple[int, int], ...]:
-        allocation = device.ports[port_no].allocation
-        wanted = device.policy.classes[class_index]
-        return () if allocation is None or wanted.meter_only else spread(allocation, wanted.road)
+        queues = queues_for(device, device.ports[port_no], class_index)
+        device.spreads[class_index, port_no] = queues
+        return queues
 
     return queues_of

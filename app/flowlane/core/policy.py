@@ -186,9 +186,12 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Exact entries: ``all`` pins every flow (the textbook way), ``worthy`` only where it pays."""
+    """Exact entries: ``worthy`` only where they pay, ``all`` for every flow.
 
-    which: str = "all"
+    ``reactive`` lets no packet of a new flow out before the controller has placed it (the textbook way).
+    """
+
+    which: str = "worthy"
     budget: int = 10_000
     idle_timeout: int = 10
 

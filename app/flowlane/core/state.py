@@ -103,6 +103,13 @@ class Device:
     plan_due: bool = False
     planned_at: float = -1e9
     pinned: int = 0
+    pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(5)))
+    """Rows with a pin, by what it is worth (see :mod:`flowlane.core.pinning`), the oldest first."""
+    relearn: set[int] = field(default_factory=set)
+    """Ports whose flows the device has to place anew once it has its next plan."""
+    spreads: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """(class index, port number) -> (queue id, weight) of the queues for new flows, as last planned."""
+    next_weighing: float = 0.0
     refusals: dict[str, int] = field(default_factory=dict)
     queue_counters: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)

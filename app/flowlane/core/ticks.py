@@ -10,6 +10,7 @@ from flowlane.core.assign import apply_moves
 from flowlane.core.devices import replan
 from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.lifecycle import sweep
+from flowlane.core.weights import weigh
 
 if TYPE_CHECKING:
     from flowlane.core.events import Tick
@@ -19,7 +20,7 @@ READ_INTERVAL = 2.0
 """Seconds between two readings of a device's counters (see :mod:`flowlane.core.rates`)."""
 
 READS_PER_SECOND = 5000
-"""Pins whose counters are read per second at most; a fuller device is read less often."""
+"""Flows whose counters are read per second at most; a fuller device is read less often."""
 
 
 def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
@@ -27,10 +28,10 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     suggest.expire(state, out)
     for device in list(state.devices.values()):
         _balance(state, device, out)
-        if device.plan_due:
+        if weigh(device, state.now) or device.plan_due:
             replan(state, device, out)
         if device.connected and state.now >= device.next_read:
-            device.next_read = state.now + max(READ_INTERVAL, device.pinned / READS_PER_SECOND)
+            device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)
             out.append(ReadCounters(device.dpid))
         sweep(state, device, out)
 

@@ -77,12 +77,15 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
     return "hardware has room again; the flow comes back at the next rebalance"
 
 
-def spread(state: PortState, road: Road) -> tuple[tuple[int, int], ...]:
+def spread(state: PortState, road: Road, group: int = -1) -> tuple[tuple[int, int], ...]:
     """(queue id, weight) of the queues over which a device may spread flows that it has never seen.
 
-    They are the queues of the class's road that no flow has alone; the weights do not follow the load, so
-    that standing rules are not written again for each flow.
+    They are the queues of the class's road that no flow has alone; of those, the ones that the ``group`` of
+    alike flows shares already, where there is one. The weights are even here (see :mod:`flowlane.core.weights`).
     """
     kind = QueueKind.SOFTWARE if road is Road.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
+    known = (slot.region.groups.get(group) for slot in slots)
+    pools = [found.pool for found in known if found is not None and found.pool is not None]
+    slots = [slot for slot in slots if slot.pool in pools] or slots
     return tuple((slot.queue.queue_id, 1) for slot in slots if slot.owner < 0)

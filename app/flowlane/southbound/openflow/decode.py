@@ -22,7 +22,16 @@ Message = Any
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_BAD = (AttributeError, IndexError, KeyError, OverflowError, StopIteration, struct.error, TypeError, ValueError)
+_BAD = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    StopIteration,
+    struct.error,
+    TypeError,
+    ValueError,
+)
 _MAX_PORT = 0xFFFFFF00
 """OFPP_MAX: higher port numbers are reserved, except OFPP_LOCAL."""
 
@@ -52,8 +61,14 @@ def flow_seen(dpid: int, message: Message) -> FlowSeen | None:
         return None
     there = dict(message.match.items())
     egress_port = pipeline.egress_of(_plain(there.get("metadata", 0)))
-    queue_id = cookies.standing_queue(message.cookie)
+    learned = message.table_id == pipeline.TableId.LEARN
+    queue_id = _queue_register(there) - 1 if learned else cookies.standing_queue(message.cookie)
     return FlowSeen(dpid, int(there["in_port"]), bytes(message.data), egress_port or None, queue_id)
+
+
+def _queue_register(there: Mapping[str, Any]) -> int:
+    """Register 1 of a packet-in; in OpenFlow 1.5 it is the low half of the 64-bit register 0."""
+    return _plain(there["reg1"]) if "reg1" in there else _plain(there.get("xreg0", 0)) & 0xFFFFFFFF
 
 
 def _plain(value: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowlane.southbound.openflow import cookies, fields
+from flowlane.southbound.openflow import cookies, fields, nicira
 from flowlane.southbound.openflow.entries import (
     Bucket,
     Change,
@@ -25,6 +25,9 @@ from flowlane.southbound.openflow.entries import (
     UseGroup,
     WriteMetadata,
 )
+from flowlane.southbound.openflow.nicira import Learn, Load, Resubmit
+from flowlane.southbound.openflow.pipeline import TableId, egress
+from flowlane.southbound.openflow.wire_parts import WireAction, WireMatch
 
 Datapath = Any
 """os-ken's Datapath, or anything with its ``ofproto`` and ``ofproto_parser``."""
@@ -34,8 +37,6 @@ Message = Any
 
 OPENFLOW_14, OPENFLOW_15 = 5, 6
 """Version numbers on the wire; OpenFlow 1.3 is 4."""
-
-_MATCH_TYPE_OXM = 1
 
 
 def messages(datapath: Datapath, changes: Iterable[Change]) -> list[Message]:
@@ -52,32 +53,6 @@ def message(datapath: Datapath, change: Change) -> Message:
     if isinstance(change.entry, MeterEntry):
         return _meter_mod(datapath, change.op, change.entry)
     return barrier(datapath)
-
-
-class WireMatch:
-    """A match that writes itself, in the place of os-ken's OFPMatch.
-
-    os-ken turns each value into text and back on the way to the wire, which is most of the time that it
-    takes to write a flow-mod.
-    """
-
-    __slots__ = ("_data", "length")
-
-    def __init__(self, wanted: fields.Match) -> None:
-        body = fields.pack(wanted)
-        self.length = 4 + len(body)
-        padding = -self.length % 8
-        self._data = (
-            _MATCH_TYPE_OXM.to_bytes(2, "big") + self.length.to_bytes(2, "big") + body + bytes(padding)
-        )
-
-    def serialize(self, buffer: bytearray, offset: int) -> int:
-        """Write the ``ofp_match`` at ``offset``; return its length with padding (os-ken calls this)."""
-        end = offset + len(self._data)
-        if len(buffer) < end:
-            buffer.extend(bytes(end - len(buffer)))
-        buffer[offset:end] = self._data
-        return len(self._data)
 
 
 def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry) -> Message:
@@ -120,7 +95,10 @@ def instructions(datapath: Datapath, steps: Iterable[Step]) -> list[Any]:
         else:
             actions.append(_ACTIONS[type(step)](datapath, step))
     if actions:
-        first.append(parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, actions))
+        applied = parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, [])
+        # Given afterwards, for os-ken's constructor takes its own actions only.
+        applied.actions = actions
+        first.append(applied)
     return first + last
 
 
@@ -133,6 +111,9 @@ _ACTIONS: dict[type, Callable[[Datapath, Any], Any]] = {
     SetQueue: lambda datapath, step: datapath.ofproto_parser.OFPActionSetQueue(step.queue_id),
     UseGroup: lambda datapath, step: datapath.ofproto_parser.OFPActionGroup(step.group_id),
     Meter: lambda datapath, step: datapath.ofproto_parser.OFPActionMeter(step.meter_id),
+    Load: lambda _datapath, step: WireAction(nicira.write(step)),
+    Resubmit: lambda _datapath, step: WireAction(nicira.write(step)),
+    Learn: lambda _datapath, step: WireAction(nicira.write(step)),
 }
 
 
@@ -145,12 +126,27 @@ def _group_mod(datapath: Datapath, op: Op, entry: GroupEntry) -> Message:
         type_=ofproto.OFPGT_SELECT,
         group_id=entry.group_id,
         buckets=[_bucket(datapath, number, bucket) for number, bucket in enumerate(buckets)],
+        **_selection(datapath, entry if op is not Op.DELETE else None),
     )
+
+
+def _selection(datapath: Datapath, entry: GroupEntry | None) -> dict[str, Any]:
+    """How the group selects a bucket; only groups of 1.5 can be told."""
+    if entry is None or not entry.by_fields:
+        return {}
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    method = parser.OFPGroupPropExperimenter(
+        type_=ofproto.OFPGPT_EXPERIMENTER,
+        experimenter=nicira.NETRONOME,
+        exp_type=nicira.SELECTION_METHOD,
+        data=nicira.hash_selection(),
+    )
+    return {"properties": [method]}
 
 
 def _bucket(datapath: Datapath, number: int, bucket: Bucket) -> Any:
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
-    actions = [parser.OFPActionSetQueue(bucket.queue_id), parser.OFPActionOutput(bucket.port_no, 0)]
+    actions = [_ACTIONS[type(step)](datapath, step) for step in bucket.steps]
     if ofproto.OFP_VERSION < OPENFLOW_15:
         return parser.OFPBucket(weight=bucket.weight, actions=actions)
     weight = parser.OFPGroupBucketPropWeight(type_=ofproto.OFPGBPT_WEIGHT, weight=bucket.weight)
@@ -233,6 +229,40 @@ def flows_request(
 def pins_request(datapath: Datapath) -> Message:
     """The pins and their counters."""
     return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN))
+
+
+def learned_request(datapath: Datapath) -> Message:
+    """The entries that the device learned, and their counters."""
+    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), table_id=TableId.SEEN)
+
+
+def forget_learned(datapath: Datapath, egress_port: int) -> Message:
+    """Delete what the device learned about flows that leave by a port: their next packets are placed anew."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    cookie, mask = cookies.of_kind(cookies.Kind.LEARNED)
+    made = parser.OFPFlowMod(
+        datapath,
+        cookie=cookie,
+        cookie_mask=mask,
+        table_id=TableId.SEEN,
+        command=ofproto.OFPFC_DELETE,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        instructions=[],
+    )
+    made.match = WireMatch(fields.match(metadata=egress(egress_port)))
+    return made
+
+
+def packet_out(datapath: Datapath, in_port: int, frame: bytes, steps: Iterable[Step]) -> Message:
+    """Send a packet that a device handed over."""
+    return datapath.ofproto_parser.OFPPacketOut(
+        datapath,
+        datapath.ofproto.OFP_NO_BUFFER,
+        in_port,
+        [_ACTIONS[type(step)](datapath, step) for step in steps],
+        frame,
+    )
 
 
 def queue_stats_request(datapath: Datapath) -> Message:

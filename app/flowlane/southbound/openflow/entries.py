@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from flowlane.southbound.openflow import cookies, fields, pipeline
+from flowlane.southbound.openflow import cookies, fields, nicira, pipeline
+from flowlane.southbound.openflow.nicira import Learn, Load, Resubmit
 from flowlane.southbound.openflow.pipeline import Act, TableId
 
 CONTROLLER_PORT = 0xFFFFFFFD
@@ -70,7 +71,7 @@ class Goto:
     table_id: int
 
 
-Step = Meter | SetQueue | Output | UseGroup | WriteMetadata | Goto
+Step = Meter | SetQueue | Output | UseGroup | WriteMetadata | Goto | Load | Resubmit | Learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +94,42 @@ class FlowEntry:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One way out of a select group; ``weight`` relative to the others'."""
+    """One way out of a select group; ``weight`` relative to the others'.
+
+    ``table_id`` None: the packet is sent by the port with the queue. Otherwise it goes on in that table with
+    the queue in its register.
+    """
 
     queue_id: int
     port_no: int
     weight: int
+    table_id: int | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the bucket does."""
+        if self.table_id is None:
+            return SetQueue(self.queue_id), Output(self.port_no)
+        return Load(nicira.QUEUE, self.queue_id + 1), Resubmit(self.table_id)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupEntry:
-    """A group of type select: one bucket per packet, the same for all packets of a flow."""
+    """A group of type select: one bucket per packet, the same for all packets of a flow.
+
+    ``by_fields``: by a hash of the addresses and ports, whatever the device would do else (see :mod:`.nicira`).
+    """
 
     group_id: int
     buckets: tuple[Bucket, ...]
+    by_fields: bool = False
 
     def __str__(self) -> str:
         """Write the group in ovs-ofctl's language."""
-        ways = (
-            f"bucket=weight:{b.weight},actions=set_queue:{b.queue_id},output:{b.port_no}"
-            for b in self.buckets
+        ways = (f"bucket=weight:{b.weight},actions={','.join(map(step_text, b.steps))}" for b in self.buckets)
+        return ",".join(
+            (f"group_id={self.group_id},type=select{',selection_method=hash' * self.by_fields}", *ways)
         )
-        return ",".join((f"group_id={self.group_id},type=select", *ways))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +206,11 @@ def flow(
         PipelineError: it is not what the pipeline declares, or a queue is set after the output that needs it.
     """
     made = tuple(steps)
-    goto = next((step.table_id for step in made if isinstance(step, Goto)), None)
-    pipeline.check(table, match, [act for step in made if (act := act_of(step)) is not None], goto)
+    acts = [act for step in made if (act := act_of(step)) is not None]
+    pipeline.check(table, match, acts, None)
+    for step in made:
+        if isinstance(step, Goto | Resubmit):
+            pipeline.check(table, match, acts, step.table_id)
     check_queue_first(made)
     return FlowEntry(table, int(priority), match, made, cookie, idle_timeout, 0, flags)
 
@@ -221,6 +240,9 @@ _ACTS = {
     SetQueue: Act.SET_QUEUE,
     UseGroup: Act.GROUP,
     WriteMetadata: Act.WRITE_METADATA,
+    Load: Act.LOAD,
+    Resubmit: Act.RESUBMIT,
+    Learn: Act.LEARN,
 }
 
 
@@ -256,6 +278,9 @@ _STEP_TEXTS: dict[type, Callable[[Any], str]] = {
     UseGroup: lambda step: f"group:{step.group_id}",
     WriteMetadata: lambda step: f"write_metadata:0x{step.value:x}/0x{step.mask:x}",
     Goto: lambda step: f"goto_table:{step.table_id}",
+    Load: nicira.text,
+    Resubmit: nicira.text,
+    Learn: nicira.text,
 }
 
 

@@ -13,7 +13,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 OPENFLOW_BASIC = 0x8000
-"""The OXM class of all fields here (OpenFlow 1.3.5 section 7.2.3.3)."""
+"""The OXM class of all fields of the specification (OpenFlow 1.3.5 section 7.2.3.3)."""
+
+NICIRA_1 = 0x0001
+"""The class of Open vSwitch's 32-bit registers, which it writes in OpenFlow 1.3 and 1.4 (ovs-fields(7))."""
+
+PACKET_REGISTERS = 0x8001
+"""OFPXMC_PACKET_REGS of 1.5: 64-bit registers, each two of Open vSwitch's 32-bit ones."""
 
 VLAN_PRESENT = 0x1000
 """Bit of ``vlan_vid`` that says the frame has a tag (OpenFlow 1.3.5 section 7.2.3.8)."""
@@ -30,6 +36,7 @@ class Field(NamedTuple):
     bits: int
     maskable: bool
     ofctl: str
+    oxm_class: int = OPENFLOW_BASIC
 
 
 class Term(NamedTuple):
@@ -67,10 +74,12 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "ipv6_dst": Field(27, 16, 128, True, "ipv6_dst"),
         "icmpv6_type": Field(29, 1, 8, False, "icmpv6_type"),
         "icmpv6_code": Field(30, 1, 8, False, "icmpv6_code"),
+        **{f"reg{n}": Field(n, 4, 32, True, f"reg{n}", NICIRA_1) for n in range(4)},
     }
 )
 
-_BY_NUMBER = {field.number: name for name, field in FIELDS.items()}
+_BY_NUMBER = {(field.oxm_class, field.number): name for name, field in FIELDS.items()}
+_ORDER = {name: place for place, name in enumerate(FIELDS)}
 
 
 def full_mask(field: str) -> int:
@@ -88,7 +97,7 @@ def match(**wanted: int | tuple[int, int]) -> Match:
         ValueError: the value is wider than the field.
     """
     terms = (_term(name, value) for name, value in wanted.items())
-    return tuple(sorted((t for t in terms if t.mask != 0), key=lambda term: FIELDS[term.field].number))
+    return tuple(sorted((t for t in terms if t.mask != 0), key=lambda term: _ORDER[term.field]))
 
 
 def _term(name: str, wanted: int | tuple[int, int]) -> Term:
@@ -112,9 +121,9 @@ def pack(wanted: Match) -> bytes:
 
 
 def _pack_term(term: Term) -> bytes:
-    number, octets, *_ = FIELDS[term.field]
+    number, octets, *_, oxm_class = FIELDS[term.field]
     masked = term.mask is not None
-    header = OPENFLOW_BASIC << 16 | number << 9 | masked << 8 | (octets << masked)
+    header = oxm_class << 16 | number << 9 | masked << 8 | (octets << masked)
     body = term.value.to_bytes(octets, "big")
     return (
         header.to_bytes(4, "big")
@@ -130,9 +139,13 @@ def unpack(data: bytes) -> Match | None:
     while offset < len(data):
         header = int.from_bytes(data[offset : offset + 4], "big")
         masked, length = header >> 8 & 1, header & 0xFF
-        name = _BY_NUMBER.get(header >> 9 & 0x7F)
+        name = _BY_NUMBER.get((header >> 16, header >> 9 & 0x7F))
         body = data[offset + 4 : offset + 4 + length]
-        if name is None or header >> 16 != OPENFLOW_BASIC or len(body) != FIELDS[name].octets << masked:
+        if header >> 16 == PACKET_REGISTERS and len(body) == 8 << masked:
+            found |= _registers(header >> 9 & 0x7F, body)
+            offset += 4 + length
+            continue
+        if name is None or len(body) != FIELDS[name].octets << masked:
             return None
         width = FIELDS[name].octets
         value = int.from_bytes(body[:width], "big")
@@ -142,6 +155,16 @@ def unpack(data: bytes) -> Match | None:
         return match(**found)
     except ValueError:
         return None
+
+
+def _registers(number: int, body: bytes) -> dict[str, tuple[int, int]]:
+    """The two registers that a 64-bit one of OpenFlow 1.5 holds; those without a mask drop out later."""
+    value, mask = body[:8], body[8:] or b"\xff" * 8
+    return {
+        name: (int.from_bytes(value[half : half + 4], "big"), int.from_bytes(mask[half : half + 4], "big"))
+        for name, half in ((f"reg{2 * number}", 0), (f"reg{2 * number + 1}", 4))
+        if name in FIELDS
+    }
 
 
 def text(wanted: Match) -> str:
@@ -165,6 +188,7 @@ _SHOW_FIELD: dict[str, Callable[[int], str]] = {
     "metadata": hex,
     "eth_type": hex,
     "vlan_vid": hex,
+    **{f"reg{n}": hex for n in range(4)},
 }
 _SHOW: dict[int, Callable[[int], str]] = {
     1: str,

@@ -25,7 +25,7 @@ from flowlane.southbound.openflow.entries import (
 )
 from flowlane.southbound.openflow.inquiries import Answer
 from flowlane.southbound.openflow.pipeline import Priority, TableId
-from flowlane.southbound.openflow.rules import controller_meter, port_mask_probe
+from flowlane.southbound.openflow.rules import controller_meter, learn_probe, port_mask_probe
 
 QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "ports": encode.ports_request,
@@ -45,7 +45,8 @@ PROBE_COPY_RATE = 1000
 
 METER_PROBE = Change(Op.ADD, controller_meter(PROBE_COPY_RATE))
 MASK_PROBE = Change(Op.ADD, port_mask_probe())
-PROBES = (METER_PROBE, MASK_PROBE)
+LEARN_PROBE = Change(Op.ADD, learn_probe())
+PROBES = (METER_PROBE, MASK_PROBE, LEARN_PROBE)
 """What is tried on the device, with a barrier behind: no error means that it can."""
 
 _EXISTS = "OFPMMFC_METER_EXISTS"
@@ -83,6 +84,7 @@ def greet(
         readback.found_pins(parts["flows"]),
         peer,
         tuple(_hosts(readback.flow_entries(parts["flows"]))),
+        readback.learned(parts["flows"]),
     )
     present, pin_meters = _ours(parts)
     if METER_PROBE not in refused_probes:
@@ -110,6 +112,7 @@ def capabilities(
         tables=len(sizes) or 254,
         controller_meter=refused_probes.get(METER_PROBE, _EXISTS) == _EXISTS,
         port_masks=MASK_PROBE not in refused_probes,
+        learn=LEARN_PROBE not in refused_probes,
         description=_description(parts["description"]),
         table_sizes=sizes,
     )

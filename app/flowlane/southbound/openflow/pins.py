@@ -126,6 +126,32 @@ def _parts(there: dict[str, int], vm_number: int) -> FlowParts:
     )
 
 
+class Learned(NamedTuple):
+    """What a learned entry's match says: as a pin's, and the sender's address."""
+
+    key: bytes
+    in_port: int
+    egress_port: int
+    eth_src: int
+
+
+def learned_place(wanted: Match) -> Learned | None:
+    """Read a learned entry's match; None when it is not one that our learn actions make.
+
+    Its metadata hold the number of the VM as well.
+    """
+    there = fields.values(wanted)
+    try:
+        metadata, eth_src = there["metadata"], there["eth_src"]
+        there.setdefault("vlan_vid", _UNTAGGED)
+        if "ip_proto" in there:
+            del there["eth_src"]
+        key = flowkey.pack(_parts(there, pipeline.sender_of(metadata)))
+        return Learned(key, there["in_port"], pipeline.egress_of(metadata), eth_src)
+    except (KeyError, ValueError):
+        return None
+
+
 def found(present: FlowEntry, vm_number: int, packets: int, octets: int) -> FoundPin | None:
     """Read a pin back from a device; None when the entry is not a pin of ours."""
     parts = cookies.unpack(present.cookie)

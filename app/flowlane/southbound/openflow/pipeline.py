@@ -2,7 +2,8 @@
 
 :func:`check` holds every entry against this declaration when it is built, so an undeclared match, action or
 goto fails in a test and never reaches a device. A table is added by adding one row to ``TABLES`` and naming
-it in the rows that lead to it. Plain OpenFlow 1.3 is enough for all of it.
+it in the rows that lead to it. Plain OpenFlow 1.3 is enough for all of it but the tables
+seen and learn, which need three actions of Open vSwitch's (see :mod:`.nicira`) and are left out without them.
 
 Metadata (64 bits) is the registers between tables::
 
@@ -10,6 +11,9 @@ Metadata (64 bits) is the registers between tables::
     +----------------------------------+----------------------------------+
     |  number of the sending VM        |  egress port                     |
     +----------------------------------+----------------------------------+
+
+On devices that learn, register 0 says that the flow has been seen, and register 1 holds the id + 1 of the queue
+that the device chose for it.
 
 VM number 0: no VM sent it; 0xffffffff: a VM behind a link, the controller tells which by its MAC.
 """
@@ -32,16 +36,24 @@ class Act(StrEnum):
     OUTPUT = "output"
     GROUP = "group"
     WRITE_METADATA = "write_metadata"
+    LOAD = "load a register"
+    RESUBMIT = "resubmit"
+    LEARN = "learn"
 
 
 class TableId(IntEnum):
-    """Tables in the order packets meet them; a goto only leads forward (OpenFlow 1.3.5 section 5.1)."""
+    """Tables in the order packets meet them; a goto only leads forward (OpenFlow 1.3.5 section 5.1).
+
+    SEEN and LEARN stay empty on a device that does not learn by itself.
+    """
 
     INGRESS = 0
     FORWARD = 1
     ASSIGN = 2
-    SPREAD = 3
-    OUTPUT = 4
+    SEEN = 3
+    SPREAD = 4
+    LEARN = 5
+    OUTPUT = 6
 
 
 class Priority(IntEnum):
@@ -53,12 +65,14 @@ class Priority(IntEnum):
     PIN = 1000
     HOST = 1000
     OUTPUT = 1000
+    QUEUE = 1001
     PORT = 1000
     MULTICAST = 2000
     SOURCE = 2000
     NEIGHBOUR = 3000
     RESERVED = 4000
     NOT_A_VM = 65000
+    SEEN = 65001
 
 
 STANDING_ORDERS = Priority.NOT_A_VM - Priority.STANDING
@@ -70,6 +84,7 @@ class Table:
     """One table's declaration. ``miss``: the table that a packet goes to that no entry takes, None to drop it.
 
     ``miss_is_planned``: the entry for the rest is made from the plan, not from this declaration.
+    ``extension``: the table is used only on devices that take Open vSwitch's learn action.
     """
 
     table_id: TableId
@@ -79,6 +94,7 @@ class Table:
     goes_to: frozenset[TableId]
     miss: TableId | None
     miss_is_planned: bool = False
+    extension: bool = False
 
     @property
     def name(self) -> str:
@@ -113,23 +129,42 @@ TABLES: tuple[Table, ...] = (
         TableId.ASSIGN,
         "Pins: exact entries of single flows, with their meter and queue",
         _FLOW | {"in_port", "eth_src", "eth_dst"},
-        frozenset((Act.METER, Act.SET_QUEUE, Act.COPY)),
-        frozenset((TableId.SPREAD, TableId.OUTPUT)),
+        frozenset((Act.METER, Act.SET_QUEUE, Act.COPY, Act.RESUBMIT)),
+        frozenset((TableId.SEEN, TableId.SPREAD, TableId.OUTPUT)),
         miss=TableId.SPREAD,
+        miss_is_planned=True,
+    ),
+    Table(
+        TableId.SEEN,
+        "Entries that the device learned itself: a flow that it has seen, and the queue it chose for it",
+        frozenset(),
+        frozenset(),
+        frozenset(),
+        miss=None,
+        extension=True,
     ),
     Table(
         TableId.SPREAD,
         "Standing rules: the device itself places flows it has never seen, and copies them to the controller",
-        _FLOW | {"ip_dscp", "vlan_pcp"},
-        frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP)),
-        frozenset((TableId.OUTPUT,)),
+        _FLOW | {"ip_dscp", "vlan_pcp", "reg0"},
+        frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD)),
+        frozenset((TableId.LEARN, TableId.OUTPUT)),
         miss=TableId.OUTPUT,
     ),
     Table(
+        TableId.LEARN,
+        "A flow's first packet: learn its entry in table seen, and copy the packet to the controller",
+        frozenset(("eth_type", "ip_proto", "metadata")),
+        frozenset((Act.LEARN, Act.COPY)),
+        frozenset((TableId.OUTPUT,)),
+        miss=None,
+        extension=True,
+    ),
+    Table(
         TableId.OUTPUT,
-        "Egress port to output",
-        frozenset(("metadata",)),
-        frozenset((Act.OUTPUT,)),
+        "Egress port, and the queue that the device chose, to output",
+        frozenset(("metadata", "reg1")),
+        frozenset((Act.SET_QUEUE, Act.OUTPUT)),
         frozenset(),
         miss=None,
     ),

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowlane.core.events import FoundPin
+from flowlane.core.events import FoundPin, KeyEnded, LearnedFlow
 from flowlane.core.model import NOT_A_VM
-from flowlane.southbound.openflow import cookies, decode, diff, fields, pins, pipeline
+from flowlane.southbound.openflow import cookies, decode, diff, fields, nicira, pins, pipeline
 from flowlane.southbound.openflow.entries import (
     CONTROLLER_PORT,
     Bucket,
@@ -27,6 +27,7 @@ from flowlane.southbound.openflow.entries import (
     UseGroup,
     WriteMetadata,
 )
+from flowlane.southbound.openflow.nicira import Load, Resubmit
 from flowlane.southbound.openflow.pipeline import TableId
 
 Message = Any
@@ -82,6 +83,20 @@ def _output(action: Message) -> Output:
     return Output(action.port, action.max_len if action.port == CONTROLLER_PORT else 0)
 
 
+def _plain(value: Any) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _learn(action: Message) -> Step:
+    """Raises ValueError when it is not a learn action of ours."""
+    buffer = bytearray()
+    action.serialize(buffer, 0)
+    found = nicira.read_learn(bytes(buffer))
+    if found is None:
+        raise ValueError("not a learn action of ours")
+    return found
+
+
 _STEPS: dict[str, Callable[[Any], Step]] = {
     "OFPInstructionMeter": lambda found: Meter(found.meter_id),
     "OFPInstructionWriteMetadata": lambda found: WriteMetadata(found.metadata, found.metadata_mask),
@@ -90,6 +105,10 @@ _STEPS: dict[str, Callable[[Any], Step]] = {
     "OFPActionSetQueue": lambda found: SetQueue(found.queue_id),
     "OFPActionGroup": lambda found: UseGroup(found.group_id),
     "OFPActionOutput": _output,
+    "OFPActionSetField": lambda found: Load(found.key, _plain(found.value)),
+    "NXActionRegLoad": lambda found: Load(found.dst, found.value),
+    "NXActionResubmitTable": lambda found: Resubmit(found.table_id),
+    "NXActionLearn": _learn,
 }
 
 
@@ -107,7 +126,10 @@ def groups(parts: Iterable[Message]) -> tuple[GroupEntry, ...]:
 def _group(desc: Message) -> GroupEntry | None:
     if desc.type != _SELECT:
         return None
-    return GroupEntry(desc.group_id, tuple(map(bucket, desc.buckets)))
+    methods = [part.data for part in getattr(desc, "properties", None) or ()]
+    if methods not in ([], [nicira.hash_selection()]):
+        return None
+    return GroupEntry(desc.group_id, tuple(map(bucket, desc.buckets)), bool(methods))
 
 
 def bucket(found: Message) -> Bucket:
@@ -116,10 +138,13 @@ def bucket(found: Message) -> Bucket:
     Raises:
         ValueError, KeyError, StopIteration: it does anything else than ours.
     """
-    queue, output = (_STEPS[type(action).__name__](action) for action in found.actions)
-    if not isinstance(queue, SetQueue) or not isinstance(output, Output):
-        raise ValueError("not a bucket of ours")
-    return Bucket(queue.queue_id, output.port_no, _weight(found))
+    steps = tuple(_STEPS[type(action).__name__](action) for action in found.actions)
+    match steps:
+        case SetQueue(queue_id), Output(port_no):
+            return Bucket(queue_id, port_no, _weight(found))
+        case Load(nicira.QUEUE, value), Resubmit(table_id):
+            return Bucket(value - 1, 0, _weight(found), table_id)
+    raise ValueError("not a bucket of ours")
 
 
 def _weight(found: Message) -> int:
@@ -178,3 +203,47 @@ def _senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
                 if isinstance(step, WriteMetadata):
                     found[in_port] = pipeline.sender_of(step.value)
     return found
+
+
+def learned(parts: Iterable[Message]) -> tuple[LearnedFlow, ...]:
+    """The flows in a reply that the device learned itself."""
+    found = (_learned(stats) for part in parts for stats in decode.bodies((part,)))
+    return tuple(flow for flow in found if flow is not None)
+
+
+@decode.forgiving
+def _learned(stats: Message) -> LearnedFlow | None:
+    parts = cookies.unpack(stats.cookie)
+    if parts is None or parts.kind is not cookies.Kind.LEARNED:
+        return None
+    wanted = match(stats.match)
+    entry = pins.learned_place(wanted) if wanted is not None else None
+    if entry is None:
+        return None
+    loads = {step.field: step.value for step in _steps(stats.instructions) if isinstance(step, Load)}
+    packets, octets, _ = decode.counters(stats)
+    return LearnedFlow(
+        entry.key,
+        entry.in_port,
+        entry.egress_port,
+        entry.eth_src,
+        loads.get(nicira.QUEUE, 0) - 1,
+        packets,
+        octets,
+        loads.get(nicira.DSCP, 0),
+        loads.get(nicira.PCP, 0),
+    )
+
+
+@decode.forgiving
+def key_ended(dpid: int, message: Message) -> KeyEnded | None:
+    """A learned entry that left its table; its reason 0 is the idle timeout in all versions."""
+    parts = cookies.unpack(message.cookie)
+    if parts is None or parts.kind is not cookies.Kind.LEARNED:
+        return None
+    wanted = match(message.match)
+    entry = pins.learned_place(wanted) if wanted is not None else None
+    if entry is None:
+        return None
+    packets, octets, _ = decode.counters(message)
+    return KeyEnded(dpid, *entry, packets, octets, message.reason == 0)

@@ -17,10 +17,13 @@ def repair() -> None:
     - In a 1.5 group-desc reply os-ken 4.2.2 takes the bytes after a bucket for properties of that bucket,
       because it adds the bucket's whole length to where its properties begin (OFPBucket.parser). Every group
       of two or more buckets is then refused as malformed.
+    - There it also takes the next groups for properties of a group: they end after the length counted from
+      where they begin, not from where the group does (OFPGroupDescStats.parser).
     - Open vSwitch (3.1 and before) answers meter-features in 1.5 with the 16 bytes of 1.3, where the
       specification has 24 (7.3.5.15); os-ken reads beyond the end. What is missing is taken as 0.
     """
     ofproto_v1_5_parser.OFPBucket.parser = classmethod(_parse_bucket)
+    ofproto_v1_5_parser.OFPGroupDescStats.parser = classmethod(_parse_group_desc)
     ofproto_v1_5_parser.OFPMeterFeaturesStats.parser = classmethod(_parse_meter_features)
 
 
@@ -45,6 +48,25 @@ def _parse_bucket(cls: Any, buffer: bytes, offset: int) -> Any:
         found, rest = ofproto_v1_5_parser.OFPGroupBucketProp.parse(rest)
         bucket.properties.append(found)
     return bucket
+
+
+def _parse_group_desc(cls: Any, buffer: bytes, offset: int) -> Any:
+    """Read an ``ofp_group_desc`` (OpenFlow 1.5.1 section 7.3.5.8): header, buckets, properties."""
+    group = cls()
+    group.length, group.type, group.group_id, group.bucket_array_len = struct.unpack_from(
+        ofproto_v1_5.OFP_GROUP_DESC_STATS_PACK_STR, buffer, offset
+    )
+    position = offset + ofproto_v1_5.OFP_GROUP_DESC_STATS_SIZE
+    end_of_buckets = position + group.bucket_array_len
+    while position < end_of_buckets:
+        bucket = ofproto_v1_5_parser.OFPBucket.parser(buffer, position)
+        group.buckets.append(bucket)
+        position += bucket.len
+    rest = bytes(buffer[end_of_buckets : offset + group.length])
+    while rest:
+        found, rest = ofproto_v1_5_parser.OFPGroupProp.parse(rest)
+        group.properties.append(found)
+    return group
 
 
 _METER_FEATURES = 24

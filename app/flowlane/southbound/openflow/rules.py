@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole
-from flowlane.southbound.openflow import cookies, expand, fields, pipeline, spread
+from flowlane.southbound.openflow import cookies, expand, fields, nicira, pipeline, spread
 from flowlane.southbound.openflow.entries import (
     ALL_PORTS,
     CONTROLLER_METER,
@@ -20,12 +20,14 @@ from flowlane.southbound.openflow.entries import (
     Goto,
     MeterEntry,
     Output,
+    SetQueue,
     Standing,
     Step,
     WriteMetadata,
     flow,
 )
 from flowlane.southbound.openflow.fields import match
+from flowlane.southbound.openflow.nicira import Learn, Resubmit
 from flowlane.southbound.openflow.pipeline import Priority, TableId
 from flowlane.southbound.openflow.spread import LeftOut
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from flowlane.southbound.openflow.fields import Match
 
 _COOKIE = cookies.pack(cookies.Kind.INFRASTRUCTURE)
+_TO_OUTPUT = Goto(TableId.OUTPUT)
 _GROUP_BIT = 1 << 40
 _MULTICAST = (_GROUP_BIT, _GROUP_BIT)
 _RESERVED = (0x0180C2000000, 0xFFFFFFFFFFF0)
@@ -71,14 +74,16 @@ def compile_plan(
     groups, spread_flows, left_out = spread.compile_rules(
         plan, capabilities, ports, frozenset(meter.meter_id for meter in meters)
     )
+    learns = spread.learns_itself(plan, capabilities)
     known = [port for port in plan.ports if port.port_no in ports]
     flows = (
-        *_declared_misses(),
+        *_declared_misses(learns),
         *_ingress(known),
         *_forward(plan, known, ports),
-        *_assign(plan.copy_bytes),
+        *_assign(plan.copy_bytes, learns),
         *spread_flows,
-        *_output(ports),
+        *(_learning(plan) if learns else ()),
+        *_output(plan, ports, learns),
     )
     return Compiled(Standing(flows, groups, meters), left_out)
 
@@ -102,6 +107,13 @@ def port_mask_probe() -> FlowEntry:
     return flow(TableId.SPREAD, Priority.MISS + 1, wanted, (Goto(TableId.OUTPUT),), _COOKIE)
 
 
+def learn_probe() -> FlowEntry:
+    """A learn entry as devices get it, for packets that there are none of: an error means that it cannot."""
+    wanted = match(metadata=pipeline.HIGH | pipeline.LOW)
+    learn = Learn(nicira.Family(), 1)
+    return flow(TableId.LEARN, Priority.MISS + 1, wanted, (learn, _TO_OUTPUT), _COOKIE)
+
+
 def _meters(plan: DevicePlan, capabilities: Capabilities) -> tuple[MeterEntry, ...]:
     made = [entry for meter in plan.meters if (entry := meter_entry(meter, capabilities)) is not None]
     if capabilities.controller_meter and plan.copy_rate > 0:
@@ -113,9 +125,9 @@ def _infrastructure(table: TableId, priority: int, wanted: Match, *steps: Step) 
     return flow(table, priority, wanted, steps, _COOKIE)
 
 
-def _declared_misses() -> Iterator[FlowEntry]:
+def _declared_misses(learns: bool) -> Iterator[FlowEntry]:
     for table in pipeline.TABLES:
-        if not table.miss_is_planned:
+        if not table.miss_is_planned and (learns or not table.extension):
             steps = () if table.miss is None else (Goto(table.miss),)
             yield _infrastructure(table.table_id, Priority.MISS, (), *steps)
 
@@ -167,8 +179,10 @@ def _leave_by(port_no: int) -> tuple[Step, ...]:
     return WriteMetadata(*pipeline.egress(port_no)), Goto(TableId.ASSIGN)
 
 
-def _assign(copy_bytes: int) -> Iterator[FlowEntry]:
+def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
     """Neighbour discovery to one host is no flow: it is copied, and needs no queue of its own."""
+    look_up = (Resubmit(TableId.SEEN),) if learns else ()
+    yield _infrastructure(TableId.ASSIGN, Priority.MISS, (), *look_up, Goto(TableId.SPREAD))
     for neighbour in NEIGHBOUR_MATCHES:
         copy = Output(CONTROLLER_PORT, copy_bytes)
         yield _infrastructure(
@@ -176,7 +190,22 @@ def _assign(copy_bytes: int) -> Iterator[FlowEntry]:
         )
 
 
-def _output(ports: Collection[int]) -> Iterator[FlowEntry]:
-    for port_no in sorted(ports):
+def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
+    """A flow's first packet: the device notes the flow and its queue, and shows the packet to the controller."""
+    copy = Output(CONTROLLER_PORT, plan.copy_bytes)
+    for family in nicira.FAMILIES:
+        priority, wanted = nicira.priority_of(family), nicira.match_of(family)
+        learn = Learn(family, plan.learned_idle)
+        yield _infrastructure(TableId.LEARN, priority, wanted, learn, copy, _TO_OUTPUT)
+
+
+def _output(plan: DevicePlan, ports: Mapping[int, Collection[int]], learns: bool) -> Iterator[FlowEntry]:
+    """To the port; by the queue in the packet's register where the port has it, and is to use it."""
+    queues = {port.port_no: port.queues for port in plan.ports}
+    for port_no, queue_ids in sorted(ports.items()):
         wanted = fields.match(metadata=pipeline.egress(port_no))
         yield _infrastructure(TableId.OUTPUT, Priority.OUTPUT, wanted, Output(port_no))
+        for queue_id in sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ():
+            wanted = fields.match(metadata=pipeline.egress(port_no), reg1=queue_id + 1)
+            steps = SetQueue(queue_id), Output(port_no)
+            yield _infrastructure(TableId.OUTPUT, Priority.QUEUE, wanted, *steps)

@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
-from flowlane.core.events import PortChanged, PortRemoved, QueuesReported, StandingLeftOut
+from flowlane.core.events import KeyCounters, PortChanged, PortRemoved, QueuesReported, StandingLeftOut
 from flowlane.core.model import NO_QUEUE
-from flowlane.southbound.openflow import decode, encode, handshake, pins
-from flowlane.southbound.openflow.entries import BARRIER, Change, Op
+from flowlane.southbound.openflow import decode, encode, handshake, pins, readback
+from flowlane.southbound.openflow.entries import BARRIER, Change, Op, Output, SetQueue, Step
 from flowlane.southbound.openflow.inquiries import Answer, Inquiries
 from flowlane.southbound.openflow.ledger import Ledger
 from flowlane.southbound.openflow.outbox import Outbox
 from flowlane.southbound.openflow.programming import Programming
 
 if TYPE_CHECKING:
-    from flowlane.core.effects import ClearMeter, DevicePlan, PinFlow, SetMeter, UnpinFlow
+    from flowlane.core.effects import (
+        ClearMeter,
+        DevicePlan,
+        ForgetLearned,
+        PinFlow,
+        SendPacket,
+        SetMeter,
+        UnpinFlow,
+    )
     from flowlane.core.events import Event
     from flowlane.core.model import PortReport
 
@@ -52,13 +61,20 @@ class Session:
     ``emit`` takes facts; it may call back into the session. Times are seconds of ``clock``.
     """
 
-    def __init__(self, datapath: Any, emit: Callable[[Event], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        datapath: Any,
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+        may_learn: bool = True,
+    ) -> None:
         self.datapath = datapath
         self.dpid: int = datapath.id
         self.peer = "{}:{}".format(*datapath.address[:2])
         self.ports: dict[int, PortReport] = {}
         self.queues: dict[int, tuple[int, ...]] = {}
         self.up = False
+        self._may_learn = may_learn
         self._emit = emit
         self._clock = clock
         self._outbox = Outbox(datapath.send, lambda: self.close("reads too slowly"))
@@ -79,7 +95,8 @@ class Session:
         for probe in handshake.PROBES:
             self._ledger.add(self._send(encode.message(self.datapath, probe)), probe)
         self._ask("probes", encode.barrier(self.datapath), partial(self._answered, "probes"))
-        self._change([Change(Op.DELETE, handshake.MASK_PROBE.entry), BARRIER])
+        probed = (handshake.MASK_PROBE, handshake.LEARN_PROBE)
+        self._change([*(Change(Op.DELETE, probe.entry) for probe in probed), BARRIER])
 
     def _answered(self, name: str, answer: Answer) -> None:
         self._answers[name] = answer
@@ -93,6 +110,8 @@ class Session:
         for name, why in greeting.refused.items():
             _LOG.info("device %016x does not tell its %s: %s", self.dpid, name, why)
         up = greeting.up
+        if not self._may_learn:
+            up = replace(up, capabilities=replace(up.capabilities, learn=False))
         self._programming = Programming(up.capabilities, greeting.present, dict(greeting.pin_meters))
         self.ports = {port.port_no: port for port in up.ports}
         self.queues = dict(up.queues)
@@ -141,12 +160,31 @@ class Session:
             return
         each = self._told(decode.flow_counters)
         self._ask("counters of pins", encode.pins_request(self.datapath), _ignore, lambda part: each([part]))
+        if self._programming.capabilities.learn:
+            learned = self._told(decode_learned)
+            self._ask(
+                "learned flows",
+                encode.learned_request(self.datapath),
+                _ignore,
+                lambda part: learned([part]),
+            )
         queues, meters = self._told(decode.queue_counters), self._told(decode.meter_counters)
         self._ask("counters of queues", encode.queue_stats_request(self.datapath), _unless_refused(queues))
         if self._programming.capabilities.max_meters:
             self._ask(
                 "counters of meters", encode.meter_stats_request(self.datapath), _unless_refused(meters)
             )
+
+    def forget_learned(self, effect: ForgetLearned) -> None:
+        """Have the device place the flows of a port anew, by the standing rules as they are now."""
+        self._send(encode.forget_learned(self.datapath, effect.egress_port))
+
+    def send_packet(self, effect: SendPacket) -> None:
+        """Send a packet on that the device handed over (reactive mode)."""
+        steps: list[Step] = [Output(effect.egress_port)]
+        if effect.queue_id != NO_QUEUE:
+            steps.insert(0, SetQueue(effect.queue_id))
+        self._send(encode.packet_out(self.datapath, effect.in_port, effect.frame, steps))
 
     def read_queues(self) -> None:
         """Ask which queues there are, now and again when the switch has had time to follow its database."""
@@ -271,6 +309,11 @@ class Session:
         message.serialize()
         self._outbox.put(bytes(message.buf))
         return xid
+
+
+def decode_learned(dpid: int, parts: Iterable[Any]) -> KeyCounters:
+    """What the device has learned itself."""
+    return KeyCounters(dpid, readback.learned(parts))
 
 
 def _ignore(_answer: Answer) -> None:

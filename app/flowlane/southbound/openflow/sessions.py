@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from flowlane.core.effects import (
     ClearMeter,
+    ForgetLearned,
     PinFlow,
     Program,
     ReadCounters,
     ReadQueues,
+    SendPacket,
     SetMeter,
     UnpinFlow,
 )
 from flowlane.core.events import DeviceDown
-from flowlane.southbound.openflow import decode
+from flowlane.southbound.openflow import decode, readback
 from flowlane.southbound.openflow.session import Session
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ _DO: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] 
     Program: (lambda effect: effect.plan.dpid, lambda session, effect: session.program(effect.plan)),
     PinFlow: (lambda effect: effect.dpid, Session.pin),
     UnpinFlow: (lambda effect: effect.dpid, Session.unpin),
+    ForgetLearned: (lambda effect: effect.dpid, Session.forget_learned),
+    SendPacket: (lambda effect: effect.dpid, Session.send_packet),
     SetMeter: (lambda effect: effect.dpid, Session.set_meter),
     ClearMeter: (lambda effect: effect.dpid, Session.clear_meter),
     ReadCounters: (lambda effect: effect.dpid, lambda session, _effect: session.read_counters()),
@@ -40,9 +44,15 @@ _DO: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] 
 
 
 class Sessions:
-    """The devices that are connected, by dpid. ``emit`` takes facts; ``clock`` gives seconds."""
+    """The devices that are connected, by dpid. ``emit`` takes facts; ``clock`` gives seconds.
 
-    def __init__(self, emit: Callable[[Event], None], clock: Callable[[], float]) -> None:
+    ``may_learn`` false: devices are not asked to learn flows by themselves, even those that can.
+    """
+
+    def __init__(
+        self, emit: Callable[[Event], None], clock: Callable[[], float], may_learn: bool = True
+    ) -> None:
+        self._may_learn = may_learn
         self._emit = emit
         self._clock = clock
         self._by_dpid: dict[int, Session] = {}
@@ -60,7 +70,7 @@ class Sessions:
             if old.datapath is datapath:
                 return
             old.close("the same device has connected again")
-        session = self._by_dpid[datapath.id] = Session(datapath, self._emit, self._clock)
+        session = self._by_dpid[datapath.id] = Session(datapath, self._emit, self._clock, self._may_learn)
         _LOG.info("device %016x at %s: connected", session.dpid, session.peer)
         session.greet()
 
@@ -117,7 +127,7 @@ class Sessions:
         """An entry has left a device's table."""
         session = self.of(message.datapath)
         if session is not None and session.up:
-            ended = decode.flow_ended(session.dpid, message)
+            ended = decode.flow_ended(session.dpid, message) or readback.key_ended(session.dpid, message)
             if ended is not None:
                 self._emit(ended)
 

@@ -3,19 +3,23 @@
 One queue: ``set_queue`` and on to output. Several: a select group, whose buckets set a queue and send; the
 device keeps all packets of a flow on one bucket. The copy for the controller goes out beside, and no packet
 waits for it [0054].
+
+On a device that learns by itself the queue goes into a register, and the packet on to table learn: only a
+flow's first packet comes here at all. In reactive mode, kept for comparison, the packet goes to the controller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from flowlane.core.model import NOT_A_VM
 from flowlane.southbound.openflow import cookies, expand, pipeline
 from flowlane.southbound.openflow.entries import (
     CONTROLLER_PORT,
+    WHOLE_PACKET,
     Bucket,
     FlowEntry,
     Goto,
@@ -28,14 +32,17 @@ from flowlane.southbound.openflow.entries import (
     flow,
 )
 from flowlane.southbound.openflow.fields import match
+from flowlane.southbound.openflow.nicira import QUEUE, SEEN, Load
 from flowlane.southbound.openflow.pipeline import STANDING_ORDERS, Priority, TableId
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, StandingRule
     from flowlane.core.model import Capabilities
 
+OPENFLOW_15 = 6
 _GROUP_IDS = 0x7FFFFFFF
 _TO_OUTPUT = Goto(TableId.OUTPUT)
+_TO_LEARN = Goto(TableId.LEARN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,21 @@ class LeftOut:
     rule: StandingRule
     why: str
     instead: str = ""
+
+
+class _Mode(NamedTuple):
+    """How the device places new flows: see :class:`flowlane.core.effects.DevicePlan`."""
+
+    copy_bytes: int
+    learns: bool
+    reactive: bool
+    port_masks: bool
+    by_fields: bool
+
+
+def learns_itself(plan: DevicePlan, capabilities: Capabilities) -> bool:
+    """Whether the device is to remember by itself which flows it has seen."""
+    return bool(plan.learned_idle and capabilities.learn and not plan.reactive)
 
 
 def compile_rules(
@@ -65,10 +87,17 @@ def compile_rules(
         for rule in plan.rules
         if (fitted := _fit(rule, capabilities, ports, meters, left_out)) is not None
     ]
-    groups = _groups(rules, capabilities, left_out)
-    flows = [_not_a_vm()]
+    mode = _Mode(
+        plan.copy_bytes,
+        learns_itself(plan, capabilities),
+        plan.reactive,
+        capabilities.port_masks,
+        capabilities.learn and capabilities.version >= OPENFLOW_15,
+    )
+    groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out)
+    flows = [_not_a_vm(), *([_seen()] if mode.learns else [])]
     for rule in rules:
-        flows.extend(_entries(rule, groups, plan.copy_bytes, capabilities.port_masks, left_out))
+        flows.extend(_entries(rule, groups, mode, left_out))
     used = {step.group_id for made in flows for step in made.steps if isinstance(step, UseGroup)}
     kept = (group for group in groups.values() if group.group_id in used)
     return tuple(sorted(kept, key=lambda group: group.group_id)), _unique(flows), tuple(left_out)
@@ -86,6 +115,12 @@ def _not_a_vm() -> FlowEntry:
     wanted = match(metadata=pipeline.sender(NOT_A_VM))
     cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
     return flow(TableId.SPREAD, Priority.NOT_A_VM, wanted, (_TO_OUTPUT,), cookie)
+
+
+def _seen() -> FlowEntry:
+    """A flow that the device has learned goes by the queue in its register."""
+    cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
+    return flow(TableId.SPREAD, Priority.SEEN, match(**{SEEN: 1}), (_TO_OUTPUT,), cookie)
 
 
 def _fit(
@@ -121,7 +156,7 @@ def _fit(
 
 
 def _groups(
-    rules: Iterable[StandingRule], capabilities: Capabilities, left_out: list[LeftOut]
+    rules: Iterable[StandingRule], capabilities: Capabilities, mode: _Mode, left_out: list[LeftOut]
 ) -> dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry]:
     """A select group for each way of spreading; beyond what the device holds, rules go without."""
     found: dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry] = {}
@@ -136,7 +171,7 @@ def _groups(
             )
             continue
         group_id = _free_id(rule.egress_port, rule.class_name, taken)
-        found[wanted] = GroupEntry(group_id, _buckets(rule))
+        found[wanted] = GroupEntry(group_id, _buckets(rule, mode), mode.by_fields)
     return found
 
 
@@ -152,25 +187,26 @@ def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
     return group_id
 
 
-def _buckets(rule: StandingRule) -> tuple[Bucket, ...]:
+def _buckets(rule: StandingRule, mode: _Mode) -> tuple[Bucket, ...]:
+    onward = TableId.LEARN if mode.learns else None
     return tuple(
-        Bucket(queue_id, rule.egress_port, max(1, min(weight, 0xFFFF))) for queue_id, weight in rule.queues
+        Bucket(queue_id, rule.egress_port, max(1, min(weight, 0xFFFF)), onward)
+        for queue_id, weight in rule.queues
     )
 
 
 def _entries(
     rule: StandingRule,
     groups: Mapping[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry],
-    copy_bytes: int,
-    port_masks: bool,
+    mode: _Mode,
     left_out: list[LeftOut],
 ) -> Iterator[FlowEntry]:
     group = groups.get((rule.egress_port, rule.class_name, rule.queues))
     queue_id = rule.queues[0][0] if rule.queues and group is None else None
     cookie = cookies.pack(cookies.Kind.STANDING, 0, cookies.standing_object(rule.order, queue_id))
-    steps = tuple(_steps(rule, group, queue_id, copy_bytes))
+    steps = tuple(_STEPS_OF[mode.learns, mode.reactive](rule, group, queue_id, mode.copy_bytes))
     try:
-        wanted = expand.matches(rule.match, rule.egress_port, port_masks)
+        wanted = expand.matches(rule.match, rule.egress_port, mode.port_masks)
     except expand.CannotExpressError as error:
         left_out.append(LeftOut(rule, str(error)))
         return
@@ -191,3 +227,26 @@ def _steps(
     if queue_id is not None:
         yield SetQueue(queue_id)
     yield _TO_OUTPUT
+
+
+def _learning_steps(
+    rule: StandingRule, group: GroupEntry | None, queue_id: int | None, _copy_bytes: int
+) -> Iterator[Step]:
+    if rule.meter_id:
+        yield Meter(rule.meter_id)
+    if group is not None:
+        yield UseGroup(group.group_id)
+        return
+    if queue_id is not None:
+        yield Load(QUEUE, queue_id + 1)
+    yield _TO_LEARN
+
+
+def _reactive_steps(
+    _rule: StandingRule, _group: GroupEntry | None, _queue_id: int | None, _copy_bytes: int
+) -> Iterator[Step]:
+    yield Output(CONTROLLER_PORT, WHOLE_PACKET)
+
+
+_STEPS_OF = {(False, False): _steps, (True, False): _learning_steps, (False, True): _reactive_steps}
+"""(the device learns, reactive) -> what a standing rule's entries do."""

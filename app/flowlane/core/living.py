@@ -1,0 +1,95 @@
+"""A flow begins, is counted, goes another way: what both pins and learned entries tell of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import measure
+from flowlane.core.assign import forget, place, regroup, report_flow
+from flowlane.core.classified import classify_row, reclassify
+from flowlane.core.flowkey import unpack
+from flowlane.core.flows import UNTOLD
+from flowlane.core.gates import advance
+from flowlane.core.model import NO_QUEUE
+from flowlane.core.rates import SHORTEST_WINDOW, grown, smooth
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import Effect
+    from flowlane.core.flowkey import FlowParts
+    from flowlane.core.state import Device, State
+
+
+def begin(
+    state: State,
+    device: Device,
+    way: tuple[int, int],
+    key: bytes,
+    parts: FlowParts,
+    marks: tuple[int, int],
+    device_queue: int | None,
+    out: list[Effect],
+) -> int:
+    """Take up a flow that is not known yet; returns its row.
+
+    Args:
+        way: the ports by which it comes in and leaves.
+        marks: its DSCP and PCP.
+        device_queue: the queue that the device gave it, None when it did not say.
+    """
+    flows = device.flows
+    row = flows.add(key, state.now)
+    (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = way, parts.vm_number
+    flows.dscp[row], flows.pcp[row] = marks
+    flows.device_queue[row] = UNTOLD if device_queue is None else device_queue
+    classify_row(state, device, row, parts)
+    place(state, device, row, out)
+    report_flow(state, device, row, "seen", out)
+    return row
+
+
+def reroute(
+    state: State, device: Device, row: int, way: tuple[int, int], device_queue: int | None, out: list[Effect]
+) -> int:
+    """The flow's sender or destination is at another port now: the same flow, with other queues."""
+    flows = device.flows
+    key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
+    assert key is not None
+    forget(state, device, row, out, unpin=True)
+    row = begin(state, device, way, key, unpack(key), marks, device_queue, out)
+    flows.first_seen[row] = first
+    return row
+
+
+def add_up(device: Device, row: int, packets: int, octets: int) -> int:
+    """Add what the flow's entry has counted since its last reading; returns by how many bytes."""
+    flows = device.flows
+    more = grown(flows.entry_octets[row], octets)
+    flows.packets[row] += grown(flows.entry_packets[row], packets)
+    flows.octets[row] += more
+    flows.entry_packets[row], flows.entry_octets[row] = packets, octets
+    return more
+
+
+def count(state: State, device: Device, row: int, packets: int, octets: int, out: list[Effect]) -> None:
+    """Take a reading of the flow's entry: measure, and classify anew where a rate gate opened or closed."""
+    flows, now = device.flows, state.now
+    seconds = now - flows.counted_at[row]
+    if seconds < SHORTEST_WINDOW:
+        return
+    more = add_up(device, row, packets, octets)
+    if more:
+        flows.last_active[row] = now
+    first = flows.counted_at[row] == flows.first_seen[row]
+    rate = flows.rate[row] = smooth(flows.rate[row], more, seconds, first)
+    flows.counted_at[row] = now
+    port = device.ports.get(flows.egress_port[row])
+    if port is not None and port.allocation is not None and flows.queue_id[row] != NO_QUEUE:
+        measure(port.allocation, row, int(rate))
+    gates = device.policy.gates
+    if gates:
+        before = flows.level[row]
+        level, flows.level_since[row] = advance(gates, before, flows.level_since[row], rate, now)
+        flows.level[row] = level
+        if level != before and reclassify(state, device, row, out):
+            return
+    regroup(state, device, row, out)

@@ -1,0 +1,84 @@
+"""Where devices send new flows, and how many of them: the weights follow the load, in coarse steps.
+
+A queue with less load gets more of the new flows. Each change is a change of groups in the device, so weights
+are looked at every few seconds, have few values, and move only when the load has clearly left its step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import spread
+
+if TYPE_CHECKING:
+    from flowlane.core.allocate.state import PortState
+    from flowlane.core.state import Device, Port
+
+INTERVAL = 5.0
+"""Seconds between two weighings of a device."""
+
+_STEPS = ((0.5, 8), (2.0, 4))
+"""(load over mean load, weight): below the first, up to the second; a queue above it has weight 1."""
+
+_MARGIN = 1.3
+"""By how much a load must be beyond the edge of its step before the weight changes."""
+
+_LEAST_SHARE = 0.05
+"""Load that is less than this share of the port's rate leaves all weights equal."""
+
+_LEAST_RATE = 10_000_000
+"""bit/s, in the place of that share where the port's rate is unknown."""
+
+EVEN = 4
+
+
+def weigh(device: Device, now: float) -> bool:
+    """Look at all loads; True when what the device should do with new flows has changed."""
+    if now < device.next_weighing:
+        return False
+    device.next_weighing = now + INTERVAL
+    changed = False
+    for port in device.ports.values():
+        for index, wanted in enumerate(device.policy.classes):
+            if port.allocation is not None and not wanted.meter_only:
+                place = (index, port.port_no)
+                queues = queues_for(device, port, index)
+                changed = changed or device.spreads.get(place) != queues
+                device.spreads[place] = queues
+    return changed
+
+
+def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int, int], ...]:
+    """(queue id, weight) of the queues to which new flows of a class may go on a port."""
+    allocation = port.allocation
+    wanted = device.policy.classes[class_index]
+    if allocation is None or wanted.meter_only:
+        return ()
+    group = device.groups.get((wanted.name,), -1)
+    queue_ids = [queue_id for queue_id, _ in spread(allocation, wanted.road, group)]
+    before = dict(device.spreads.get((class_index, port.port_no), ()))
+    loads = _relative_loads(allocation, queue_ids, port.rate)
+    return tuple((queue_id, _weight(loads.get(queue_id), before.get(queue_id))) for queue_id in queue_ids)
+
+
+def _relative_loads(allocation: PortState, queue_ids: list[int], rate: int | None) -> dict[int, float]:
+    """Queue id -> load over the mean; empty when the port does little."""
+    loads = {slot.queue.queue_id: slot.load for slot in allocation.slots if slot.queue.queue_id in queue_ids}
+    total = sum(loads.values())
+    if total < (rate * _LEAST_SHARE if rate else _LEAST_RATE):
+        return {}
+    return {queue_id: load * len(loads) / total for queue_id, load in loads.items()}
+
+
+def _weight(load: float | None, before: int | None) -> int:
+    if load is None:
+        return EVEN
+    wanted = _step(load)
+    if before is None or wanted == before:
+        return wanted
+    beyond = load * _MARGIN if wanted > before else load / _MARGIN
+    return wanted if _step(beyond) == wanted or (_step(beyond) > before) == (wanted > before) else before
+
+
+def _step(load: float) -> int:
+    return next((weight for edge, weight in _STEPS if load < edge), 1)

@@ -1,0 +1,237 @@
+"""Open vSwitch's registers and actions that Flowlane uses, as bytes: load, resubmit and learn.
+
+Layouts are those of ``ofp-actions.c`` and ovs-actions(7) of Open vSwitch. os-ken has classes for them; the
+bytes are made here because a learn action of 20 parts is read back and compared at every connect, and because
+what is compared has to be equal whatever the OpenFlow version writes around it.
+
+A learn action makes an entry out of the packet that meets it. Ours (one per protocol family) make the exact
+entry of the packet's flow in table seen, which remembers the queue that the device chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from struct import Struct
+from types import MappingProxyType
+from typing import NamedTuple
+
+from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
+from flowlane.southbound.openflow import cookies
+from flowlane.southbound.openflow.expand import ETH_IPV4, ETH_IPV6, port_fields
+from flowlane.southbound.openflow.fields import FIELDS, Match, match
+from flowlane.southbound.openflow.pipeline import Priority, TableId
+
+NICIRA = 0x00002320
+_EXPERIMENTER = 0xFFFF
+_RESUBMIT, _LEARN = 14, 16
+_SET_FIELD_TYPE = 25
+"""OFPAT_SET_FIELD: Nicira's own load action is not there in OpenFlow 1.5."""
+
+_SEND_FLOW_REMOVED = 1
+_KEEP_IN_PORT = 0xFFF8
+"""OFPP_IN_PORT in 16 bits: resubmit with the packet's own in_port."""
+
+_HEAD = Struct("!HHIH")
+_SET_FIELD = Struct("!HHII4x")
+_RESUBMIT_BODY = Struct("!HB3x")
+_LEARN_BODY = Struct("!HHHQHBxHH")
+_SPEC = Struct("!H")
+_SUBFIELD = Struct("!IH")
+_IMMEDIATE = 1 << 13
+_TO_ACTION = 1 << 11
+
+SEEN, QUEUE, DSCP, PCP = "reg0", "reg1", "reg2", "reg3"
+"""Registers: the flow has been seen; its queue's id + 1; the marks of the packet by which it was learned."""
+
+_IN_PORT = 0x00000002
+"""NXM_OF_IN_PORT: the 16-bit form of in_port, which a learn action copies."""
+
+_NXM = MappingProxyType(
+    {
+        **{"eth_dst": 1 << 9 | 6, "eth_src": 2 << 9 | 6, "eth_type": 3 << 9 | 2, "ip_proto": 6 << 9 | 1},
+        **{"ipv4_src": 7 << 9 | 4, "ipv4_dst": 8 << 9 | 4, "tcp_src": 9 << 9 | 2, "tcp_dst": 10 << 9 | 2},
+        **{"udp_src": 11 << 9 | 2, "udp_dst": 12 << 9 | 2},
+        **{"icmpv4_type": 13 << 9 | 1, "icmpv4_code": 14 << 9 | 1},
+        **{"ipv6_src": 1 << 16 | 19 << 9 | 16, "ipv6_dst": 1 << 16 | 20 << 9 | 16},
+        **{"icmpv6_type": 1 << 16 | 21 << 9 | 1, "icmpv6_code": 1 << 16 | 22 << 9 | 1},
+    }
+)
+"""Fields by their older, Nicira headers: Open vSwitch names them so in a learn action, whatever it was sent."""
+
+_VLAN_TCI = 0x00000802
+"""NXM_OF_VLAN_TCI. Its low 13 bits are ``vlan_vid`` of OpenFlow, also of a packet without a tag (0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Put a number into a register."""
+
+    field: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Let the packet through another table too, and then go on here."""
+
+    table_id: int
+
+
+class Family(NamedTuple):
+    """Packets that one learn action serves: an ethertype (None: any) and an IP protocol (None: any)."""
+
+    eth_type: int | None = None
+    protocol: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Make the exact entry of the packet's flow in table seen; it goes after ``idle_timeout`` s without packets."""
+
+    family: Family
+    idle_timeout: int
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(),
+    *(
+        Family(eth_type, protocol)
+        for eth_type, protocols in (
+            (ETH_IPV4, (None, TCP, UDP, SCTP, ICMP)),
+            (ETH_IPV6, (None, TCP, UDP, SCTP, ICMPV6)),
+        )
+        for protocol in protocols
+    ),
+)
+_ADDRESSES: Mapping[int | None, tuple[str, str]] = MappingProxyType(
+    {
+        None: ("eth_type", "eth_dst"),
+        ETH_IPV4: ("ipv4_src", "ipv4_dst"),
+        ETH_IPV6: ("ipv6_src", "ipv6_dst"),
+    }
+)
+"""Beside eth_src, which every learned entry has: it tells the VM behind a port that several share."""
+
+
+def match_of(family: Family) -> Match:
+    """The match of the entry that learns a family's flows."""
+    wanted = {"eth_type": family.eth_type, "ip_proto": family.protocol}
+    return match(**{name: value for name, value in wanted.items() if value is not None})
+
+
+def priority_of(family: Family) -> int:
+    """The more a family asks for, the higher: any packet, an address family, a protocol."""
+    return Priority.STANDING + sum(part is not None for part in family)
+
+
+def write(step: Load | Resubmit | Learn) -> bytes:
+    """The action's bytes."""
+    if isinstance(step, Load):
+        return _SET_FIELD.pack(_SET_FIELD_TYPE, _SET_FIELD.size, _header(step.field), step.value)
+    if isinstance(step, Resubmit):
+        return _action(_RESUBMIT, _RESUBMIT_BODY.pack(_KEEP_IN_PORT, step.table_id))
+    return _action(_LEARN, _learn(step))
+
+
+def read_learn(data: bytes) -> Learn | None:
+    """A learn action's step from its bytes; None when it is not one of ours."""
+    if len(data) < _HEAD.size + _LEARN_BODY.size:
+        return None
+    idle_timeout = _LEARN_BODY.unpack_from(data, _HEAD.size)[0]
+    made = (Learn(family, idle_timeout) for family in FAMILIES)
+    return next((learn for learn in made if write(learn) == data), None)
+
+
+def text(step: Load | Resubmit | Learn) -> str:
+    """Write the step in ovs-ofctl's language; a learn action with its match cut to the family."""
+    if isinstance(step, Load):
+        return f"load:0x{step.value:x}->NXM_NX_{step.field.upper()}[]"
+    if isinstance(step, Resubmit):
+        return f"resubmit(,{step.table_id})"
+    return f"learn(table={TableId.SEEN:d},idle_timeout={step.idle_timeout})"
+
+
+def _action(subtype: int, body: bytes) -> bytes:
+    length = -(-(_HEAD.size + len(body)) // 8) * 8
+    return (_HEAD.pack(_EXPERIMENTER, length, NICIRA, subtype) + body).ljust(length, b"\0")
+
+
+def _header(field: str) -> int:
+    return _NXM.get(field) or _oxm_header(field)
+
+
+def _oxm_header(field: str) -> int:
+    known = FIELDS[field]
+    return known.oxm_class << 16 | known.number << 9 | known.octets
+
+
+def _learn(step: Learn) -> bytes:
+    cookie = cookies.pack(cookies.Kind.LEARNED)
+    head = _LEARN_BODY.pack(
+        step.idle_timeout, 0, Priority.PIN, cookie, _SEND_FLOW_REMOVED, TableId.SEEN, 0, 0
+    )
+    return head + b"".join(_specs(step.family))
+
+
+def _specs(family: Family) -> Iterator[bytes]:
+    """The entry's match, prerequisites first, and what it does."""
+    yield _copied(_IN_PORT, 16)
+    yield _copied(_header("metadata"), 64)
+    yield _copied(_header("eth_src"), 48)
+    yield _copied(_VLAN_TCI, 13)
+    if family.eth_type is not None:
+        yield _given("eth_type", family.eth_type)
+    if family.protocol is not None:
+        yield _given("ip_proto", family.protocol)
+    elif family.eth_type is not None:
+        yield _copied(_header("ip_proto"), 8)
+    names = list(_ADDRESSES[family.eth_type])
+    if family.eth_type is not None and family.protocol is not None:
+        names += port_fields(family.eth_type, family.protocol) or ()
+    for name in names:
+        yield _copied(_header(name), FIELDS[name].bits)
+    yield _SPEC.pack(_IMMEDIATE | _TO_ACTION | 32) + (1).to_bytes(4, "big") + _SUBFIELD.pack(_header(SEEN), 0)
+    yield _loaded(_header(QUEUE), 0, QUEUE, 32)
+    if family.eth_type is not None:
+        yield _loaded(_header("ip_dscp"), 0, DSCP, 6)
+    yield _loaded(_VLAN_TCI, 13, PCP, 3)
+
+
+def _copied(header: int, bits: int) -> bytes:
+    """The learned entry matches the packet's own value."""
+    return _SPEC.pack(bits) + _SUBFIELD.pack(header, 0) * 2
+
+
+def _given(field: str, value: int) -> bytes:
+    bits = FIELDS[field].bits
+    octets = -(-bits // 16) * 2
+    return _SPEC.pack(_IMMEDIATE | bits) + value.to_bytes(octets, "big") + _SUBFIELD.pack(_header(field), 0)
+
+
+def _loaded(header: int, start: int, register: str, bits: int) -> bytes:
+    """The learned entry loads what the packet (or a register) held when it was made."""
+    return (
+        _SPEC.pack(_TO_ACTION | bits) + _SUBFIELD.pack(header, start) + _SUBFIELD.pack(_header(register), 0)
+    )
+
+
+NETRONOME = 0x0000154D
+SELECTION_METHOD = 1
+_HASH = b"hash".ljust(16, b"\0")
+_HASHED = (
+    *("eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst"),
+    *("tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst"),
+)
+
+
+def hash_selection() -> list[int]:
+    """The data of a group's selection-method property, in 32-bit words: a hash of a flow's fields.
+
+    Open vSwitch's own choice leaves out the ports of UDP on the userspace datapath, so that all UDP flows of two
+    hosts would share one bucket (``flow_hash_symmetric_l3l4`` in its flow.c). The property is Netronome's
+    extension for groups of OpenFlow 1.5 (Open vSwitch: Documentation/group-selection-method-property.txt).
+    """
+    fields = b"".join(_oxm_header(name).to_bytes(4, "big") + b"\xff" * FIELDS[name].octets for name in _HASHED)
+    data = bytes(4) + _HASH + bytes(8) + fields
+    return [int.from_bytes(data[place : place + 4], "big") for place in range(0, len(data), 4)]
