@@ -111,6 +111,12 @@ NO_METERS = Capabilities(select_groups=True, max_groups=100)
 DEVICES = {"able": ABLE, "learns": replace(ABLE, learn=True), "no meters": NO_METERS}
 KIND = st.sampled_from((QueueKind.PHYSICAL, QueueKind.PHYSICAL, QueueKind.SOFTWARE))
 QUEUES = st.dictionaries(st.integers(0, 5), KIND, max_size=6)
+FLOW = st.tuples(
+    st.sampled_from(VM_PORTS),
+    st.integers(1, 5),
+    st.sampled_from((80, LIMITED, TOGETHER, OTHER)),
+    st.sampled_from((0, 46)),
+)
 NUMBER = st.integers(0, 40)
 RATE = st.sampled_from((0, 100_000, 1_000_000, 7_000_000, 30_000_000, 120_000_000))
 
@@ -126,18 +132,13 @@ class Host(RuleBasedStateMachine):
         rows = list(self.host.flows)
         return rows[number % len(rows)] if rows else None
 
-    @rule(
-        vm=st.sampled_from(VM_PORTS),
-        sport=st.integers(1, 5),
-        dport=st.sampled_from((80, LIMITED, TOGETHER, OTHER)),
-        dscp=st.sampled_from((0, 46)),
-        chosen=st.one_of(st.none(), st.integers(0, 5)),
-    )
-    def see(self, vm: int, sport: int, dport: int, dscp: int, chosen: int | None) -> None:
-        """A flow's packet reaches us; the device says on which queue it put it, or does not."""
+    @rule(flows=st.lists(FLOW, min_size=1, max_size=8), chosen=st.one_of(st.none(), st.integers(0, 5)))
+    def see(self, flows: list[tuple[int, int, int, int]], chosen: int | None) -> None:
+        """Packets reach us; the device says on which queue it put them, or does not."""
         if self.host.connected:
             there = chosen if chosen in self.host.queues else None
-            self.host.do(ev.FlowSeen(DPID, vm, frame(vm, sport, dport, dscp), UPLINK, there))
+            for flow in flows:
+                self.host.do(ev.FlowSeen(DPID, flow[0], frame(*flow), UPLINK, there))
 
     @rule(rates=st.lists(RATE, min_size=1, max_size=6), seconds=st.sampled_from((1.0, 2.0, 3.0)))
     def count(self, rates: list[int], seconds: float) -> None:
@@ -292,15 +293,15 @@ class Host(RuleBasedStateMachine):
             return
         for kind in (QueueKind.PHYSICAL, QueueKind.SOFTWARE):
             of_kind = {queue_id: rows for queue_id, rows in members.items() if queues[queue_id].kind is kind}
-            free = [queue_id for queue_id, rows in of_kind.items() if not rows]
-            sharing = [
+            wanting = [
                 row
                 for rows in of_kind.values()
-                if len(rows) > 1
                 for row in rows
                 if classes[device.flows.class_index[row]].exclusive and not self.host.device_chose(row)
             ]
-            assert not (free and sharing), "no exclusive flow shares while a queue is free"
+            sharing = [row for rows in of_kind.values() if len(rows) > 1 for row in rows if row in wanting]
+            enough = len(wanting) < len(of_kind)
+            assert not (enough and sharing), f"flows {sharing} share, with queues for all: {members}"
 
     def _alike_flows_are_together(self) -> None:
         device, flows = self.host.device, self.host.flows
