@@ -125,10 +125,11 @@ def lift(state: PortState, row: int, demand: Demand) -> None:
 
 
 def where(state: PortState, row: int) -> Placement:
-    """Where a row is now; the reason is the general one for its position."""
+    """Where a row is now; the reason is the general one for its position, or that a simple strategy chose it."""
     cell = cell_of(state, row)
     queue = cell.slot.queue
-    return Placement(queue.queue_id, queue.kind, reason_of(cell, row))
+    reason = reason_of(cell, row) if STRATEGIES[state.balance.strategy].moves else Reason.STRATEGY
+    return Placement(queue.queue_id, queue.kind, reason)
 
 
 def reason_of(cell: Cell, row: int) -> Reason:
