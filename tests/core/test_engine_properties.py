@@ -35,7 +35,7 @@ LIMITED, TOGETHER, OTHER = 5000, 6000, 7000
 """Destination ports that the policies below treat in ways of their own."""
 
 GATES = (RateGate(at_least=10_000_000, hold=2.0, below=5_000_000),)
-PINS = Pins(budget=20, idle_timeout=60)
+PINS = Pins(budget=8, idle_timeout=60)
 HEAVY = TrafficClass("heavy", 1, priority=1, exclusive=True)
 BALANCE = Balance(moves_per_second=1e6, window=3.0)
 
@@ -58,6 +58,9 @@ EXCLUSIVE = policy(
     ((port(LIMITED), 2), (Match(gate=0), 1)),
     gates=GATES,
 )
+TIGHTER = replace(
+    EXCLUSIVE, classes=(*EXCLUSIVE.classes[:2], replace(EXCLUSIVE.classes[2], rate_limit=1_500_000))
+)
 TOGETHER_ON_ONE = policy(
     (
         TrafficClass("small", 0, alike=(Alike.RATE_BAND,)),
@@ -66,7 +69,7 @@ TOGETHER_ON_ONE = policy(
         TrafficClass("single", 3, priority=4, max_queues=1),
     ),
     ((port(LIMITED), 1), (port(TOGETHER), 2), (port(OTHER), 3)),
-    pins=Pins(budget=20, idle_timeout=60, which="worthy"),
+    pins=Pins(budget=8, idle_timeout=60, which="worthy"),
 )
 SHARES = policy(
     (TrafficClass("all", 0),),
@@ -99,6 +102,7 @@ HINTED = policy(
 IN_TURN = policy((TrafficClass("all", 0),), (), balance=Balance(strategy="round-robin"))
 POLICIES = {
     "exclusive": EXCLUSIVE,
+    "tighter": TIGHTER,
     "together": TOGETHER_ON_ONE,
     "shares": SHARES,
     "roads": ROADS,
@@ -151,8 +155,12 @@ class Host(RuleBasedStateMachine):
         if row is not None and self.host.connected:
             generation = self.host.flows.generation[row]
             self.host.lose(row)
-            self.host.do(ev.FlowEnded(DPID, row, generation, 1, 1, idle=True))
-            self.host.do(ev.FlowEnded(DPID, row, generation, 1, 1, idle=True))
+            ended = ev.FlowEnded(DPID, row, generation, 1, 1, idle=True)
+            self.host.do(ended)
+            self.host.do(ev.FlowSeen(DPID, 1, frame(1, 66, 80, 0), UPLINK))
+            before = self.host.picture()
+            self.host.do(ended)
+            assert self.host.picture() == before, "a late word of an old flow is not about the new one"
 
     @rule(number=NUMBER)
     def evict_and_send_again(self, number: int) -> None:

@@ -56,6 +56,8 @@ class Mirror:
 
     def do(self, event: ev.Event) -> list[fx.Effect]:
         """Give both engines a fact; they must want the same; have it done."""
+        if isinstance(event, ev.DeviceDescribed):
+            self.stated = set(event.ports[UPLINK].queues)
         first, second = (engine.step(event, self.now) for engine in self.engines)
         assert first == second, "the same facts in, the same effects out"
         for effect in first:
@@ -143,6 +145,10 @@ class Mirror:
     def _check_places(self) -> None:
         flows, classes = self.flows, self.device.policy.classes
         there = self.device.ports[UPLINK].queues
+        reported = set(self.device.reported_queues.get(UPLINK, ()))
+        assert set(there) == (reported & self.stated if self.stated else reported), (
+            "both have to know a queue"
+        )
         for row in flows:
             meter_only = classes[flows.class_index[row]].meter_only and not self.device_chose(row)
             if meter_only or not there:

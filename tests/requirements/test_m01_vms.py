@@ -1,0 +1,47 @@
+"""M1: the VMs of every host and their ports are known; one that appears, moves or goes is noticed."""
+
+from fakes.mirror import DPID, Mirror
+from fakes.tried import policy
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.model import PortReport
+from flowlane.simulation.world import ABLE
+
+
+def reports(effects, change):
+    return [
+        e.data["vm"]
+        for e in effects
+        if isinstance(e, fx.Report) and e.kind == "vm" and e.data["change"] == change
+    ]
+
+
+def places(host):
+    return {vm.id: (vm.dpid, vm.port_no) for vm in host.engines[0].vms.values()}
+
+
+def test_vms_appear_move_and_go():
+    host = Mirror(policy("m04"), ABLE)
+    assert places(host) == {f"vm{n}": (DPID, n) for n in (1, 2, 3, 4)}
+    number = {vm.id: vm.number for vm in host.engines[0].vms.values()}
+    host.ids = {1: "vm1", 2: "vm2", 4: "vm3"}
+    host.do(host.described())
+    assert places(host)["vm3"] == (DPID, 4)
+    assert "vm4" not in places(host)
+    assert {vm.id: vm.number for vm in host.engines[0].vms.values()}["vm3"] == number["vm3"]
+    gone = host.do(ev.PortRemoved(DPID, 1))
+    assert reports(gone, "gone") == ["vm1"]
+    back = host.do(ev.PortChanged(DPID, PortReport(1, "tap1")))
+    assert reports(back, "attached") == ["vm1"]
+    assert {vm.id: vm.number for vm in host.engines[0].vms.values()}["vm1"] == number["vm1"]
+    programmed = [e.plan for e in back if isinstance(e, fx.Program)]
+    assert number["vm1"] in {port.vm_number for port in programmed[-1].ports}
+
+
+def test_a_vm_that_moves_to_another_host_is_one_vm():
+    host = Mirror(policy("m04"), ABLE)
+    other = ev.DeviceDescribed(8, "br-2", "nic", {}, "netdev", {1: host.described().ports[3]})
+    host.do(other)
+    host.do(ev.DeviceUp(8, ABLE, (PortReport(1, "tap3"),), {}))
+    assert places(host)["vm3"] == (8, 1)

@@ -1,0 +1,64 @@
+"""M2: each device gets rules made from the operator's rules: the same, altered, or a subset fit for it."""
+
+from dataclasses import replace
+
+import pytest
+from fakes.tried import policy
+
+from flowlane.core import events as ev
+from flowlane.core.engine import Engine
+from flowlane.core.model import PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.simulation.world import ABLE
+
+
+def device(role, caps=ABLE, kinds=(QueueKind.PHYSICAL,) * 4, rules=None):
+    """A device of this role with the example policy, as it is after its handshake."""
+    engine = Engine(rules or policy("m02"))
+    queues = {number: QueueFacts(kind) for number, kind in enumerate(kinds)}
+    facts = {
+        1: PortFacts("vf1", {"iface-id": "vm1"}),
+        9: PortFacts("up", {"flowlane-port": "uplink"}, queues=queues, qos_max_rate=10**10),
+    }
+    engine.step(ev.DeviceDescribed(1, "dev", role, {}, "", facts), 0.0)
+    ports = PortReport(1, "vf1"), PortReport(9, "up")
+    engine.step(ev.DeviceUp(1, caps, ports, {9: tuple(queues)}), 0.0)
+    return engine.devices[1]
+
+
+def test_a_device_that_can_do_all_gets_the_same_rules():
+    whole = policy("m02")
+    nic = device("nic", rules=whole)
+    assert nic.policy is whole
+    assert nic.left_out == ()
+    assert {rule.class_name for rule in nic.plan.rules} == {"web", "backup", "default"}
+
+
+def test_a_software_switch_gets_an_altered_copy():
+    changed = device("vswitch", kinds=(QueueKind.PHYSICAL, QueueKind.SOFTWARE))
+    backup = next(one for one in changed.policy.classes if one.name == "backup")
+    assert backup.rate_limit == 100_000_000
+    rules = [rule for rule in changed.plan.rules if rule.class_name == "backup" and rule.egress_port == 9]
+    assert {queue_id for rule in rules for queue_id, _ in rule.queues} == {1}, "software queues only"
+
+
+def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out():
+    subset = device("switch")
+    assert {rule.class_name for rule in subset.plan.rules} == {"backup", "default"}
+    assert [left.what for left in subset.left_out] == ["class web"]
+    assert next(one for one in subset.policy.classes if one.name == "backup").rate_limit is None
+
+
+@pytest.mark.parametrize(
+    ("caps", "what"),
+    [
+        (replace(ABLE, max_meters=0), "limit of class backup"),
+        (replace(ABLE, meter_burst=False), "burst of class backup"),
+        (replace(ABLE, select_groups=False, max_groups=0), "spreading of new flows"),
+        (replace(ABLE, table_sizes={2: 100}), "9900 of 10000 pins"),
+    ],
+)
+def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(caps, what):
+    left = [one for one in device("nic", caps).left_out if what in one.what]
+    assert len(left) == 1
+    assert left[0].why
+    assert left[0].remedy

@@ -1,0 +1,46 @@
+"""M10: flows of similar rate limit share a queue, and each flow's limit is enforced."""
+
+from fakes.tried import Tried, spec
+
+MBIT = 1_000_000
+VMS = ["free-1", "free-2", "paid-1", "paid-2", "other"]
+
+
+def world(queues=8):
+    host = Tried("m10", VMS, queues)
+    free = host.begin(*(spec(f"free-{n % 2 + 1}", n, 80, 8 * MBIT) for n in range(6)))
+    paid = host.begin(*(spec(f"paid-{n % 2 + 1}", n, 80, 30 * MBIT) for n in range(6)))
+    dns = host.begin(*(spec(vm, 99, 53, MBIT, "udp") for vm in VMS))
+    other = host.begin(spec("other", 0, 80, MBIT))
+    host.wait(40)
+    return host, free, paid, dns, other
+
+
+def test_every_flow_is_under_the_meter_of_its_limit():
+    host, free, paid, dns, other = world()
+    assert {host.meter(number).rate for number in free} == {10 * MBIT}
+    assert {host.meter(number).burst for number in free} == {125_000 * 8}
+    assert len({host.meter(number).meter_id for number in free}) == len(free), "each flow by itself"
+    assert len({host.meter(number).meter_id for number in paid}) == 2, "one for each VM"
+    assert {host.meter(number).rate for number in paid} == {100 * MBIT}
+    assert len({host.meter(number).meter_id for number in dns}) == 1, "one for the class"
+    assert host.meter(other[0]) is None
+
+
+def test_flows_of_one_limit_share_queues_that_flows_of_another_do_not_use():
+    host, free, paid, dns, _ = world()
+    assert host.queues(free).isdisjoint(host.queues(paid))
+    assert host.queues(free).isdisjoint(host.queues(dns))
+    assert host.queues(paid).isdisjoint(host.queues(dns))
+
+
+def test_a_meter_ends_with_its_last_flow_and_is_never_written_twice():
+    host, free, paid, dns, _ = world()
+    written = host.world.counts["SetMeter"]
+    assert written == len(host.world.device.meters) == 6 + 2 + 1
+    host.end([*paid, *dns])
+    host.wait(30)
+    assert {meter.rate for meter in host.world.device.meters.values()} == {10 * MBIT}
+    assert host.world.counts["SetMeter"] == written
+    assert host.world.counts["ClearMeter"] == 3
+    assert "holds it to 10Mbit/s" in host.explain(free[0]).meter
