@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 
 from flowlane.core.flowkey import ICMP, ICMPV6, LAYER2
@@ -17,6 +18,9 @@ from flowlane.units import parse_rate
 
 MOST_FLOWS = 1_000_000
 """A file with more flows than this is refused rather than read for ever."""
+
+MOST_RATE = 10**15
+"""bit/s; no link carries that much, and sums of it stay exact enough."""
 
 FIELDS = (
     "vm",
@@ -44,7 +48,11 @@ def read_flows(path: Path) -> list[FlowSpec]:
     """
     try:
         rows = list(_rows(path))
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}") from None
+    except RecursionError:
+        raise RequestError(f"{path}: nested too deeply for a list of flows") from None
+    except (ValueError, csv.Error) as error:
         raise RequestError(f"{path}: {error}") from None
     return [_flow(path, place, row) for place, row in rows]
 
@@ -55,17 +63,24 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
             found = json.load(file)
             if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
                 raise RequestError(f"{path}: a list of objects is wanted, one for each flow")
-            yield from enumerate(found[: MOST_FLOWS + 1], start=1)
+            _bound(path, len(found))
+            yield from enumerate(found, start=1)
             return
         reader = csv.DictReader(file, strict=True)
         for row in reader:
-            if reader.line_num > MOST_FLOWS:
-                raise RequestError(f"{path}: more than {MOST_FLOWS} flows")
+            _bound(path, reader.line_num - 1)
+            if None in row:
+                raise RequestError(f"{path}, flow at {reader.line_num}: more values than the header has fields")
             yield reader.line_num, row
 
 
+def _bound(path: Path, flows: int) -> None:
+    if flows > MOST_FLOWS:
+        raise RequestError(f"{path}: more than {MOST_FLOWS} flows")
+
+
 def _flow(path: Path, place: int, row: Mapping[str, object]) -> FlowSpec:
-    given = {key: value for key, value in row.items() if value not in {None, ""}}
+    given = {key: value for key, value in row.items() if value is not None and value != ""}
     unknown = [key for key in given if key not in FIELDS]
     if unknown:
         raise RequestError(
@@ -100,7 +115,7 @@ def _named(names: Mapping[str, int], highest: int) -> Callable[[object], int]:
 
 def _seconds(value: object) -> float:
     seconds = float(str(value))
-    if not seconds >= 0:
+    if not 0 <= seconds < inf:
         raise ValueError(f"{value!r} is not a number of seconds")
     return seconds
 
@@ -111,11 +126,12 @@ def _address(value: object) -> bytes:
 
 
 def _rate(value: object) -> float:
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool)
-        else float(parse_rate(value))
-    )
+    """A rate with its unit, or in JSON a number of bit/s."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return float(parse_rate(value))
+    if not 0 <= value <= MOST_RATE:
+        raise ValueError(f"{value!r} is not a number of bit/s")
+    return float(value)
 
 
 _READERS: dict[str, Callable[[object], object]] = {
@@ -139,6 +155,8 @@ def _spec(path: Path, place: int, read: Mapping[str, object]) -> FlowSpec:
     source, target = read["src"], read["dst"]
     assert isinstance(source, bytes) and isinstance(target, bytes)
     kind = {4: 4, 16: 6, 6: LAYER2}[len(source)]
+    if not float(str(read.get("start", 0.0))) <= float(str(read.get("end", inf))):
+        raise RequestError(f"{path}, flow at {place}: end: it is before start")
     if len(source) != len(target):
         raise RequestError(f"{path}, flow at {place}: src and dst are not of one kind")
     protocol = read.get("protocol", 0 if kind == LAYER2 else 6)

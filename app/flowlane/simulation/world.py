@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from flowlane.simulation.flowspec import FlowSpec
 
 DPID = 1
-UPLINK = 60_000
+UPLINK = 0xFFFF_0000
+"""Port number of the uplink: above those of any number of VMs, below OpenFlow's reserved ones."""
+
 READ_INTERVAL = 2
 """Seconds between two readings of the counters, as in the controller."""
 
@@ -48,11 +50,10 @@ class Host:
 
 @dataclass(slots=True)
 class Live:
-    """A flow that is under way: its row in the engine's table, and the bytes that the device has counted."""
+    """A flow that is under way, and its row in the engine's table."""
 
     spec: FlowSpec
     row: int
-    octets: float = 0.0
 
 
 @dataclass(slots=True)
@@ -63,6 +64,10 @@ class World:
     ports: Mapping[str, int]
     now: float = 0.0
     live: dict[int, Live] = field(default_factory=dict)
+    sent: dict[int, float] = field(default_factory=dict)
+    """Row -> the bytes that the device has counted."""
+    users: Counter[int] = field(default_factory=Counter)
+    """Row -> how many flows of the workload have that 5-tuple now: for the device they are one flow."""
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -86,22 +91,29 @@ class World:
         row = self.device.flows.rows.get(frame.key(self.device.port_vm[port_no]))
         if row is not None:
             self.live[number] = Live(spec, row)
+            self.users[row] += 1
+            self.sent.setdefault(row, 0.0)
 
     def end(self, number: int) -> None:
-        """A flow's pin has idled out."""
+        """A flow's pin has idled out, unless another flow of the same 5-tuple uses it."""
         flow = self.live.pop(number, None)
-        if flow is not None:
-            generation = self.device.flows.generation[flow.row]
-            self.step(ev.FlowEnded(DPID, flow.row, generation, 0, int(flow.octets), idle=True))
+        if flow is None:
+            return
+        row = flow.row
+        self.users[row] -= 1
+        if not self.users[row]:
+            octets = int(self.sent.pop(row))
+            del self.users[row]
+            self.step(ev.FlowEnded(DPID, row, self.device.flows.generation[row], 0, octets, idle=True))
 
     def second(self) -> None:
         """Let a second pass: bytes flow, counters are read when they are due, the engine ticks."""
         self.now += 1.0
         for flow in self.live.values():
-            flow.octets += flow.spec.rate / 8
+            self.sent[flow.row] += flow.spec.rate / 8
         if int(self.now) % READ_INTERVAL == 0:
             generation = self.device.flows.generation
-            counters = tuple((f.row, generation[f.row], 0, int(f.octets), 0.0) for f in self.live.values())
+            counters = tuple((row, generation[row], 0, int(sent), 0.0) for row, sent in self.sent.items())
             self.step(ev.FlowCounters(DPID, counters))
         self.step(ev.Tick())
 
