@@ -161,6 +161,9 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
     """Carry out the allocator's moves: the rows' queues, their pins, a report of each."""
     flows = device.flows
     for move in moves:
+        if _is_needless(device, move):
+            move_to_device_queue(state, device, move.row)
+            continue
         set_place(state, device, move.row, Placement(move.new, move.kind, move.reason))
         if move.old == move.new:
             if not flows.flags[move.row] & PINNED:
@@ -188,6 +191,14 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
                 },
             )
         )
+
+
+def _is_needless(device: Device, move: Move) -> bool:
+    """Whether a flow is to move, by a pin that it does not have yet, though it sends nothing any more."""
+    flows, row = device.flows, move.row
+    quiet = flows.last_active[row] < flows.counted_at[row]
+    known = flows.device_queue[row] == move.old
+    return quiet and known and move.reason is Reason.REBALANCED and not flows.flags[row] & PINNED
 
 
 def set_place(state: State, device: Device, row: int, placement: Placement) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.assign import forget
-from flowlane.core.effects import Effect, Report
+from flowlane.core.effects import Effect, ForgetLearned, Report
 from flowlane.core.model import NO_TEXT, PortRole, Vm
+from flowlane.core.pinning import WORTHY, mode
 from flowlane.core.state import rows_of_vm
 from flowlane.core.vm_select import selects
 from flowlane.core.vms import attached_macs, identity, vm_number
@@ -101,5 +102,7 @@ def _detach(state: State, device: Device, port_no: int, out: list[Effect]) -> No
         del state.macs[mac]
     for row in rows_of_vm(device, number):
         forget(state, device, row, out, unpin=True)
+    if mode(device) == WORTHY:
+        out.append(ForgetLearned(device.dpid, in_port=port_no))
     text = f"VM {vm.name} has left port {vm.port_name} of {device.name}"
     out.append(Report("vm", text, {"vm": vm.id, "device": f"{device.dpid:016x}", "change": "gone"}))

@@ -208,6 +208,8 @@ def _leave_port(state: State, device: Device, port_no: int, out: list[Effect]) -
     flows = device.flows
     for row in [row for row in flows if flows.egress_port[row] == port_no]:
         forget(state, device, row, out, unpin=True)
+    if mode(device) == WORTHY:
+        out.append(ForgetLearned(device.dpid, port_no))
 
 
 def _refresh_ports(state: State, device: Device, uplinks: Container[str], out: list[Effect]) -> None:

@@ -122,10 +122,14 @@ class UnpinFlow(NamedTuple):
 
 
 class ForgetLearned(NamedTuple):
-    """Have the device place all flows of a port that have no pin anew, by its standing rules."""
+    """Have the device place all flows that leave, or come in, by a port anew, by its standing rules.
+
+    Just one of the two ports is given, the other is 0. Pins are not touched.
+    """
 
     dpid: int
-    egress_port: int
+    egress_port: int = 0
+    in_port: int = 0
 
 
 class SendPacket(NamedTuple):

@@ -130,7 +130,13 @@ def slot_to_share(group: Group, vm: int) -> Slot:
     most = group.demand.max_queues
     if most is not None and most < len(loads):
         loads = loads[: max(1, most)]
-    return pool.slots[loads.index(min(loads))]
+    least = min(loads)
+    slot = pool.slots[loads.index(least)]
+    if slot.count and loads.count(least) > 1:
+        # Flows that nobody has measured yet weigh nothing: without this they would all sit on one queue.
+        equal = (other for other, load in zip(pool.slots, loads, strict=False) if load == least)
+        slot = min(equal, key=lambda other: (other.count, other.place))
+    return slot
 
 
 def sharing_reason(region: Region, group: Group, vm: int) -> Reason:

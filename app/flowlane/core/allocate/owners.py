@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, combined, pools
+from flowlane.core.allocate.columns import NOBODY
 from flowlane.core.allocate.model import Move
 from flowlane.core.allocate.moving import allowed, note, relocate
 from flowlane.core.allocate.operations import slot_of
@@ -13,7 +14,7 @@ from flowlane.core.allocate.regions import disinherit, rank
 from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.state import PortState, Region, Slot
+    from flowlane.core.allocate.state import Group, PortState, Region, Slot
 
 EARN = 1.25
 """How many times the mean load of a shared queue a flow must carry to get a queue alone while others wait."""
@@ -38,7 +39,8 @@ def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -
     """Take queues back from the least deserving owners while more flows want one alone than there are queues.
 
     The flows that wait share queues of their own, apart from the flows that never asked to be alone; and an
-    owner has to carry about what a shared queue carries, or the others would crowd for nothing.
+    owner has to carry about what a shared queue carries, or the others would crowd for nothing; unless its
+    priority is above theirs.
     """
     changed = False
     while region.waiting:
@@ -47,8 +49,9 @@ def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -
             break
         slot = min(owned, key=lambda slot: rank(state, slot.owner))
         free = len(region.slots) - len(owned)
-        earns = slot.load * free >= KEEP * _shared_load(region) or not allowed(state, slot.owner, now)
-        if free >= pools.reserve(region, region.waiting) and earns:
+        first = rank(state, slot.owner)[0] > _rivals(state, region)
+        earns = first or slot.load * free >= KEEP * _shared_load(region) or not _is_crowded(region)
+        if free >= pools.reserve(region, region.waiting) and (earns or not allowed(state, slot.owner, now)):
             break
         moves.append(_stay(slot.owner, slot, Reason.EXCLUSIVE_UNAVAILABLE))
         disinherit(state, slot)
@@ -58,10 +61,40 @@ def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -
 
 
 def _earns(state: PortState, region: Region, row: int) -> bool:
-    """Whether a waiting flow would carry clearly more alone than each queue that the others are left with."""
+    """Whether a waiting flow would carry clearly more alone than each queue that the others are left with.
+
+    One that comes before all others that wait, by priority, need not.
+    """
     free = sum(slot.owner < 0 for slot in region.slots)
-    rate = state.columns.rate[row]
-    return rate * (free - 1) >= EARN * (_shared_load(region) - rate)
+    priority, rate = rank(state, row)
+    return priority > _rivals(state, region, row) or rate * (free - 1) >= EARN * (_shared_load(region) - rate)
+
+
+def _is_crowded(region: Region, group: Group | None = None, slot: Slot | None = None) -> bool:
+    """Whether somewhere more flows share than there are queues, and one queue more would help.
+
+    With a group and a slot: whether that would be so if a flow of the group took the slot for itself.
+    """
+    for pool in region.pools:
+        flows = sum(each.count for each in pool.groups.values()) - (group is not None and group.pool is pool)
+        left = len(pool.slots) - (slot is not None and slot.pool is pool)
+        if flows > left and (left < len(pool.slots) or pools.may_grow(region, pool)):
+            return True
+    return False
+
+
+def _rivals(state: PortState, region: Region, row: int = NOBODY) -> int:
+    """The highest priority among the flows that wait, but for one; -1 when there are none."""
+    best = -1
+    for cell in (cell for slot in region.slots for cell in slot.cells.values()):
+        bands = (band for band in cell.heads if band >= cells.WAITING_BANDS)
+        others = (band for band in bands if cell.heads[band] != row or state.columns.next[row] >= 0)
+        best = max(best, max(others, default=0) // cells.WAITING_BANDS - 1)
+    return best
+
+
+def _has_idle(region: Region) -> bool:
+    return any(slot.count == 0 for slot in region.slots)
 
 
 def _shared_load(region: Region) -> int:
@@ -84,10 +117,11 @@ def _candidates(state: PortState, region: Region) -> list[int]:
 
 def _take_free(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> bool:
     demand, current = demand_of(state, row), slot_of(state, row)
-    if region.waiting > 1 and not _earns(state, region, row):
-        return False
     slot = combined.slot_to_own(region, demand, current, 1)
     if slot is None or not (slot is current or allowed(state, row, now)):
+        return False
+    group = cells.group_of(state, row)
+    if region.waiting > 1 and _is_crowded(region, group, slot) and not _earns(state, region, row):
         return False
     _hand_over(state, region, row, slot, now, moves)
     return True
@@ -109,6 +143,10 @@ def _take_over(state: PortState, region: Region, row: int, now: float, moves: li
     victim = slot.owner
     (mine, rate), (its, its_rate) = rank(state, row), rank(state, victim)
     if mine < its or (mine == its and rate <= STRONGER * its_rate) or not allowed(state, victim, now):
+        return
+    free = sum(other.owner < 0 for other in region.slots)
+    left = _shared_load(region) - rate + its_rate
+    if rate * free < KEEP * left and mine <= max(its, _rivals(state, region, row)):
         return
     disinherit(state, slot)
     _hand_over(state, region, row, slot, now, moves)

@@ -24,7 +24,8 @@ FINE = 0.25
 class Unit(NamedTuple):
     """A group, or groups merged already. ``bin`` tells which groups shared a pool before, -1: none.
 
-    ``limits``: (class, most queues) of the classes in it that have a maximum.
+    ``limits``: (class, most queues) of the classes in it that have a maximum. It has no use
+    yet for more queues than ``flows``, and gets them last.
     """
 
     groups: tuple[int, ...]
@@ -34,6 +35,7 @@ class Unit(NamedTuple):
     min_queues: int
     limits: tuple[tuple[int, int], ...]
     bin: int
+    flows: int = 1 << 30
 
 
 class Part(NamedTuple):
@@ -143,6 +145,7 @@ def _union(members: list[Unit]) -> Unit:
         groups=tuple(key for unit in members for key in unit.groups),
         load=sum(unit.load for unit in members),
         priority=max(unit.priority for unit in members),
+        flows=sum(unit.flows for unit in members),
         limits=tuple(dict.fromkeys(limit for unit in members for limit in unit.limits)),
     )
 
@@ -171,7 +174,7 @@ def _spread(units: list[Unit], slots: int) -> list[Part]:
     for _ in range(left):
         best = max(
             filter(may_grow, range(len(units))),
-            key=lambda i: (units[i].load / counts[i], -counts[i], -i),
+            key=lambda i: (counts[i] < units[i].flows, units[i].load / counts[i], -counts[i], -i),
             default=None,
         )
         if best is None:

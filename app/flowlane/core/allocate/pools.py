@@ -129,6 +129,7 @@ def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
             group.demand.min_queues,
             _limits(group.demand),
             bins.get(id(group.pool), -1),
+            group.count,
         )
         for group in region.groups.values()
     ]

@@ -12,7 +12,7 @@ from flowlane.core.model import Reason
 if TYPE_CHECKING:
     from flowlane.core.allocate.model import Move
     from flowlane.core.allocate.plan import Part
-    from flowlane.core.allocate.state import Cell, PortState, Region, Slot
+    from flowlane.core.allocate.state import Cell, Pool, PortState, Region, Slot
 
 CLEARED = 0.1
 """Part of the port's flows that may be moved in one rebalance out of queues that one flow is to have alone."""
@@ -47,12 +47,16 @@ def divide_again(state: PortState, region: Region, now: float) -> None:
 
 def _is_restless(region: Region, parts: list[Part]) -> bool:
     """Whether groups share that could be apart, or slots lie idle that could be used."""
-    used = sum(len(pool.slots) for pool in region.pools)
-    return (
-        any(group.guest for group in region.groups.values())
-        or len(parts) > len(region.pools)
-        or sum(part.slots for part in parts) > used
-    )
+    if any(group.guest for group in region.groups.values()) or len(parts) > len(region.pools):
+        return True
+    idle = any(slot.count == 0 and slot.owner < 0 for slot in region.slots)
+    return idle and any(part.slots > len(_pool_of(region, part).slots) for part in parts)
+
+
+def _pool_of(region: Region, part: Part) -> Pool:
+    pool = region.groups[part.groups[0]].pool
+    assert pool is not None
+    return pool
 
 
 def _is_lopsided(region: Region, parts: list[Part]) -> bool:

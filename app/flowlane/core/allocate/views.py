@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import combined
-from flowlane.core.allocate.model import Alternative
+from flowlane.core.allocate.model import Alternative, Demand
 from flowlane.core.allocate.operations import cell_of
+from flowlane.core.allocate.pools import group_key
 from flowlane.core.allocate.profiles import demand_of
 from flowlane.core.allocate.simple import candidates
 from flowlane.core.allocate.state import Cell, Slot
@@ -85,7 +86,8 @@ def spread(state: PortState, road: Road, group: int = -1) -> tuple[tuple[int, in
     """
     kind = QueueKind.SOFTWARE if road is Road.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
-    known = (slot.region.groups.get(group) for slot in slots)
+    key = group_key(Demand(group=group, road=road))
+    known = (slot.region.groups.get(key) for slot in slots)
     pools = [found.pool for found in known if found is not None and found.pool is not None]
     slots = [slot for slot in slots if slot.pool in pools] or slots
     return tuple((slot.queue.queue_id, 1) for slot in slots if slot.owner < 0)

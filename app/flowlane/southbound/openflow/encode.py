@@ -236,8 +236,11 @@ def learned_request(datapath: Datapath) -> Message:
     return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), table_id=TableId.SEEN)
 
 
-def forget_learned(datapath: Datapath, egress_port: int) -> Message:
-    """Delete what the device learned about flows that leave by a port: their next packets are placed anew."""
+def forget_learned(datapath: Datapath, egress_port: int, in_port: int) -> Message:
+    """Delete what the device learned about flows of a port: their next packets are placed anew.
+
+    One of the two ports is 0: the flows that leave, or that come in, by the other.
+    """
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     cookie, mask = cookies.of_kind(cookies.Kind.LEARNED)
     made = parser.OFPFlowMod(
@@ -250,7 +253,9 @@ def forget_learned(datapath: Datapath, egress_port: int) -> Message:
         out_group=ofproto.OFPG_ANY,
         instructions=[],
     )
-    made.match = WireMatch(fields.match(metadata=egress(egress_port)))
+    made.match = WireMatch(
+        fields.match(in_port=in_port) if in_port else fields.match(metadata=egress(egress_port))
+    )
     return made
 
 

@@ -91,7 +91,8 @@ def _learn(action: Message) -> Step:
     """Raises ValueError when it is not a learn action of ours."""
     buffer = bytearray()
     action.serialize(buffer, 0)
-    found = nicira.read_learn(bytes(buffer))
+    # os-ken counts the padding in the length, but does not write it.
+    found = nicira.read_learn(bytes(buffer).ljust(int.from_bytes(buffer[2:4], "big"), b"\0"))
     if found is None:
         raise ValueError("not a learn action of ours")
     return found

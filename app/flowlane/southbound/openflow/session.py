@@ -177,7 +177,7 @@ class Session:
 
     def forget_learned(self, effect: ForgetLearned) -> None:
         """Have the device place the flows of a port anew, by the standing rules as they are now."""
-        self._send(encode.forget_learned(self.datapath, effect.egress_port))
+        self._send(encode.forget_learned(self.datapath, effect.egress_port, effect.in_port))
 
     def send_packet(self, effect: SendPacket) -> None:
         """Send a packet on that the device handed over (reactive mode)."""
