@@ -74,6 +74,7 @@ def test_the_flows_of_a_vm_keep_together():
     for row in range(30):
         placement = port.arrive(row, rate=10 + row, vm_number=1 + row % 3, keep_vm_together=True)
         assert placement.reason is Reason.VM_TOGETHER
+        assert placement.queue_id == port.place[row % 3]
     port.settle()
     for vm in range(3):
         assert len({port.place[row] for row in range(30) if row % 3 == vm}) == 1

@@ -34,6 +34,7 @@ def level_pool(
     A queue may also be as full as its heaviest flow alone makes it. One that cannot be helped, or only by
     moving a host of tiny flows, is left as it is.
     """
+    _fill_idle(state, pool, now, last_active, moves)
     loads = list(pool.loads)
     slack = 1 + state.balance.imbalance
     roof = sum(loads) * slack / max(1, len(loads))
@@ -52,6 +53,20 @@ def level_pool(
         for changed in (place, idlest):
             if loads[changed] >= 0:
                 loads[changed] = pool.loads[changed]
+
+
+def _fill_idle(
+    state: PortState, pool: Pool, now: float, last_active: Sequence[float] | None, moves: list[Move]
+) -> None:
+    """Put a flow on each queue that has none while others are shared, however light the flow is."""
+    for target in pool.slots:
+        if target.count or not may_spend(state, 1):
+            continue
+        source = max(pool.slots, key=lambda slot: (slot.count > 1, slot.load))
+        best = best_move(state, source, source.load, now, last_active) if source.count > 1 else None
+        if best is None:
+            return
+        _carry_out(state, best, target, now, moves)
 
 
 def _level_two(
