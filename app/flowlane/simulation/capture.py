@@ -14,6 +14,9 @@ from flowlane.simulation.flowspec import FlowSpec
 MOST_FLOWS = 1_000_000
 """Flows that are kept; packets of further ones are counted together, and that is said."""
 
+MOST_RECORD = 1 << 20
+"""Bytes; libpcap's own bound on a record is 256 KiB, a longer one is a damaged length."""
+
 _NO_MACS = bytes(12)
 _ETH = {4: b"\x08\x00", 6: b"\x86\xdd"}
 
@@ -45,6 +48,23 @@ LINK_TYPES: dict[int, Callable[[bytes], bytes]] = {
     276: _cooked2,
 }
 """Link type (tcpdump.org's list) -> how its packets become Ethernet frames."""
+
+
+class _WholeFile:
+    """A file that is read in records: one that is too long or breaks off is refused instead of cut."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.name = file.name
+        self.seek = file.seek
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= MOST_RECORD:
+            raise ValueError(f"it has a record of {size} bytes")
+        data = self._file.read(size)
+        if data and len(data) < size:
+            raise ValueError("it breaks off inside a record")
+        return data
 
 
 class Tally:
@@ -85,7 +105,7 @@ def _packets(path: Path, file: BinaryIO) -> Iterator[tuple[float, int, bytes]]:
     import dpkt  # noqa: PLC0415  an extra: only this command needs it
 
     try:
-        reader = dpkt.pcap.UniversalReader(file)
+        reader = dpkt.pcap.UniversalReader(_WholeFile(file))
         frame_of = LINK_TYPES.get(reader.datalink())
         if frame_of is None:
             raise RequestError(f"{path}: link type {reader.datalink()} is not known")

@@ -70,7 +70,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
         for row in reader:
             _bound(path, reader.line_num - 1)
             if None in row:
-                raise RequestError(f"{path}, flow at {reader.line_num}: more values than the header has fields")
+                raise RequestError(
+                    f"{path}, flow at {reader.line_num}: more values than the header has fields"
+                )
             yield reader.line_num, row
 
 

@@ -1,0 +1,114 @@
+"""``flowlane plan``: as a table, as JSON and as a plot."""
+
+import json
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+from scapy.utils import wrpcap
+
+from flowlane.cli.main import main
+
+POLICIES = Path(__file__).parents[2] / "docs" / "policies"
+FLOWS = POLICIES / "flows.csv"
+
+
+def run(capsys, *words):
+    code = main(["plan", *map(str, words)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def planned(capsys, *words):
+    code, out, err = run(capsys, *words, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def test_every_flow_of_the_file_has_its_line(capsys):
+    result = planned(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS, "--queues", 8)
+    assert len(result["assignments"]) == len(FLOWS.read_text().splitlines()) - 1
+    by_vm = {item["vm"]: item for item in result["assignments"]}
+    assert (by_vm["free-1"]["class"], by_vm["free-1"]["limit"]) == ("free", 10_000_000)
+    assert by_vm["web-1"]["class"] == "default"
+    assert sum(queue["flows"] for queue in result["queues"]) == len(result["assignments"])
+    assert {queue["queue_id"] for queue in result["queues"]} == set(range(8))
+    assert result["figures"]["bytes_in_hardware"] == 1.0
+
+
+def test_a_limit_holds_a_flow_back_in_the_plan_as_the_meter_does(capsys):
+    result = planned(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS)
+    assert all(
+        item["limit"] is None or item["class"] in {"free", "paid", "dns"} for item in result["assignments"]
+    )
+
+
+def test_the_table_names_flow_class_queue_and_reason(capsys):
+    code, out, _ = run(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS)
+    assert code == 0
+    assert "tcp 10.0.0.1:40001" in out
+    assert "busiest hardware queue over the lower bound: " in out
+    assert "bytes in hardware: 100.0%" in out
+
+
+def test_software_queues_take_part(capsys):
+    words = (POLICIES / "m08-overflow.yaml", "--flows", FLOWS, "--queues", 2, "--software-queues", 2)
+    result = planned(capsys, *words)
+    assert {queue["kind"] for queue in result["queues"]} == {"physical", "software"}
+    backup = [item for item in result["assignments"] if item["class"] == "background"]
+    assert {item["kind"] for item in backup} == {"software"}
+
+
+def test_no_queues_at_all(capsys):
+    result = planned(capsys, POLICIES / "m06-two-on-one-queue.yaml", "--flows", FLOWS, "--queues", 0)
+    assert {item["queue_id"] for item in result["assignments"]} == {None}
+    assert run(capsys, POLICIES / "m06-two-on-one-queue.yaml", "--flows", FLOWS, "--queues", 0)[0] == 0
+
+
+def test_a_capture(capsys, tmp_path):
+    path = tmp_path / "x.pcap"
+    frames = [
+        Ether(src="02:00:00:00:00:07", dst="02:00:00:00:00:fe")
+        / IP(src="10.0.0.1", dst="10.0.0.2")
+        / TCP(sport=n, dport=80)
+        for n in range(9)
+    ]
+    wrpcap(str(path), frames, linktype=1)
+    result = planned(capsys, POLICIES / "m07-all-on-hardware.yaml", "--pcap", path)
+    assert len(result["assignments"]) == 9
+    assert {item["vm"] for item in result["assignments"]} == {"02:00:00:00:00:07"}
+
+
+@pytest.mark.parametrize(("name", "begin"), [("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")])
+def test_the_plot_is_a_picture(capsys, tmp_path, name, begin):
+    path = tmp_path / name
+    assert run(capsys, POLICIES / "m07-all-on-hardware.yaml", "--flows", FLOWS, "--plot", path)[0] == 0
+    assert path.read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("none.yaml", "--flows", FLOWS), "none.yaml"),
+        ((POLICIES / "m06-two-on-one-queue.yaml", "--flows", "none.csv"), "none.csv"),
+        (
+            (POLICIES / "m06-two-on-one-queue.yaml", "--flows", FLOWS, "--plot", "/nowhere/x.png"),
+            "/nowhere/x.png",
+        ),
+        ((FLOWS, "--flows", FLOWS), "flows.csv"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(capsys, words, text):
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (1, "")
+    assert text in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [("--queues", "-1"), ("--queues", "x"), ("--uplink", "10"), ()])
+def test_a_wrong_option_is_refused(capsys, words):
+    with pytest.raises(SystemExit) as refused:
+        main(["plan", str(POLICIES / "m06-two-on-one-queue.yaml"), *words])
+    assert refused.value.code == 2
+    capsys.readouterr()

@@ -1,0 +1,79 @@
+"""``flowlane simulate``: the report, its JSON and its plot."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flowlane.cli.main import main
+
+POLICIES = Path(__file__).parents[2] / "docs" / "policies"
+SHORT = ("--seconds", "10", "--count", "40", "--vms", "3")
+
+
+def run(capsys, *words):
+    code = main(["simulate", *map(str, words)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_the_report(capsys):
+    code, out, err = run(capsys, *SHORT)
+    assert (code, err) == (0, "")
+    assert "second half: busiest over lower bound" in out
+    assert "moves: " in out
+    assert len([line for line in out.splitlines() if line.strip()[:1].isdigit()]) == 10
+
+
+@pytest.mark.parametrize("workload", ["web-search", "hadoop", "zipf-1.0", "zipf-1.3"])
+def test_every_workload_under_a_policy(capsys, workload):
+    words = (POLICIES / "m08-overflow.yaml", "--workload", workload, "--software-queues", 2, *SHORT, "--json")
+    code, out, _ = run(capsys, *words)
+    report = json.loads(out)
+    assert code == 0
+    assert [one["second"] for one in report["samples"]] == list(range(1, 11))
+    assert all(set(one["loads"]) == {"0", "1", "2", "3", "4", "5"} for one in report["samples"])
+    assert all(one["over_bound"] >= 0.999 for one in report["samples"])
+    assert all(0 <= one["in_hardware"] <= 1 and 0 < one["fairness"] <= 1 for one in report["samples"])
+    moves = [one["moves"] for one in report["samples"]]
+    assert moves == sorted(moves)
+    assert report["pins"] >= 40
+
+
+def test_another_seed_is_another_run_and_the_same_seed_the_same(capsys):
+    runs = [run(capsys, *SHORT, "--seed", seed, "--json")[1] for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_recorded_flows(capsys):
+    code, out, _ = run(
+        capsys,
+        POLICIES / "m07-all-on-hardware.yaml",
+        "--flows",
+        POLICIES / "flows.csv",
+        "--seconds",
+        5,
+        "--json",
+    )
+    assert code == 0
+    assert (
+        json.loads(out)["samples"][-1]["flows"] == len((POLICIES / "flows.csv").read_text().splitlines()) - 1
+    )
+
+
+@pytest.mark.parametrize(("name", "begin"), [("run.png", b"\x89PNG"), ("run.svg", b"<?xml")])
+def test_the_plot_is_a_picture(capsys, tmp_path, name, begin):
+    path = tmp_path / name
+    assert run(capsys, *SHORT, "--plot", path)[0] == 0
+    assert path.read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--count", "0"), ("--seconds", "ten"), ("--churn", "-1"), ("--load", "much"), ("--workload", "x")],
+)
+def test_a_wrong_option_is_refused(capsys, words):
+    with pytest.raises(SystemExit) as refused:
+        main(["simulate", *words])
+    assert refused.value.code == 2
+    capsys.readouterr()

@@ -1,0 +1,28 @@
+"""What plan and simulate have in common."""
+
+import argparse
+
+import pytest
+
+from flowlane.cli.trial import add_host_arguments, host_for, read_policy, read_workload
+from flowlane.errors import RequestError
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    add_host_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_the_host_has_the_vms_of_the_flows(tmp_path):
+    path = tmp_path / "flows.csv"
+    path.write_text("vm,src,dst,rate\nb,::1,::2,1Mbit/s\na,::1,::3,1Mbit/s\nb,::1,::4,1Mbit/s\n")
+    flows, remark = read_workload(path, None)
+    host = host_for(parsed("--queues", "3", "--software-queues", "2", "--uplink", "1Gbit/s"), flows)
+    assert (host.vms, host.queues, host.software_queues, host.rate, remark) == (("a", "b"), 3, 2, 10**9, "")
+
+
+def test_without_a_policy_the_built_in_one_is_tried(tmp_path):
+    assert read_policy(None).classes
+    with pytest.raises(RequestError, match=r"none\.yaml"):
+        read_policy(tmp_path / "none.yaml")
