@@ -18,12 +18,12 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from labtools.controller import Controller
 from labtools.counters import BRIDGE, UPLINK_PORT, classes, ofctl, run, settle
 from labtools.namespaces import FAR_END, inside, udp_socket
 
@@ -36,29 +36,49 @@ REQUEST_BYTES = 96
 LOST_S = 2.0
 """A request that was not answered within it counts as this long."""
 
-WARM_UP_S = 8.0
-"""From the start of the heavy flows to the first request that counts: they fill the queue, Flowlane measures them."""
-
 HASH_GROUP = 1
+VMS = [f"vm{number}" for number in range(1, int(os.environ["LAB_VMS"]) + 1)]
+"""The first sends the heavy flows, the others the small ones."""
+
+
+def empty_switch() -> None:
+    """Take the switch from the controller, and out of it what anybody has put in."""
+    run("ovs-vsctl", "del-controller", BRIDGE)
+    for what in ("flows", "groups", "meters"):
+        ofctl(f"del-{what}", BRIDGE)
 
 
 def place_by_hand(actions: str) -> None:
-    """Take the switch from the controller and send what VMs send to the uplink with these actions."""
-    run("ovs-vsctl", "del-controller", BRIDGE)
-    ofctl("del-flows", BRIDGE)
-    ofctl("del-groups", BRIDGE)
+    """Send what VMs send to the uplink with these actions."""
+    empty_switch()
     buckets = ",".join(f"bucket=set_queue:{queue},output:{UPLINK_PORT}" for queue in sorted(classes()))
     ofctl("add-group", BRIDGE, f"group_id={HASH_GROUP},type=select,{buckets}")
     ofctl("add-flow", BRIDGE, "priority=1,actions=NORMAL")
-    for port in range(1, int(os.environ["LAB_VMS"]) + 1):
+    for port in range(1, len(VMS) + 1):
         ofctl("add-flow", BRIDGE, f"priority=9,in_port={port},ip,actions={actions}")
 
 
 def place_by_flowlane() -> None:
-    """Give the switch, emptied, to the running controller."""
-    ofctl("del-flows", BRIDGE)
-    ofctl("del-groups", BRIDGE)
-    run("ovs-vsctl", "set-controller", BRIDGE, "tcp:127.0.0.1:6653")
+    """Give the switch, emptied, to the controller."""
+    empty_switch()
+    run("ovs-vsctl", "set-controller", BRIDGE, os.environ["LATENCY_CONTROLLER"])
+    run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000")
+    assert settle(lambda: run("ovs-vsctl", "get", "controller", BRIDGE, "is_connected") == "true\n", 60)
+
+
+def assignments() -> list[dict[str, Any]]:
+    """All pages of the controller's assignments."""
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        with urllib.request.urlopen(
+            f"{os.environ['LATENCY_REST']}/v1/assignments{cursor}", timeout=20
+        ) as answer:
+            page = json.loads(answer.read())
+        found += page["items"]
+        if not page["next"]:
+            return found
+        cursor = f"?cursor={page['next']}"
 
 
 ONE_QUEUE = f"set_queue:0,output:{UPLINK_PORT}"
@@ -98,8 +118,8 @@ class Asker:
     """Small flows in one thread: an open loop, so that slow answers do not thin the requests out."""
 
     def __init__(self, flows: int, interval: float) -> None:
-        vms = [f"vm{number}" for number in range(2, int(os.environ["LAB_VMS"]) + 1)]
-        self.sockets = [udp_socket(vms[number % len(vms)]) for number in range(flows)]
+        senders = VMS[1:]
+        self.sockets = [udp_socket(senders[number % len(senders)]) for number in range(flows)]
         self.interval = interval
         self.poll = select.poll()
         self.by_descriptor: dict[int, socket.socket] = {}
@@ -140,6 +160,12 @@ class Asker:
                     self.times.append(min(LOST_S, time.monotonic() - sent_at))
 
 
+def everybody_reaches_the_far_end() -> bool:
+    """Whether the switch forwards for every VM; it also learns where the far end is."""
+    pings = [["ip", "netns", "exec", vm, "ping", "-c", "1", "-W", "2", FAR_END] for vm in VMS]
+    return all(subprocess.run(ping, stdout=subprocess.DEVNULL, check=False).returncode == 0 for ping in pings)
+
+
 def start_heavy(flows: int, seconds: float) -> subprocess.Popen[str]:
     """Start the heavy flows, all of one VM."""
     words = ["-c", FAR_END, "-p", str(HEAVY_PORT), "-t", str(int(seconds)), "-P", str(flows), "-J"]
@@ -160,18 +186,17 @@ def busy_seconds() -> tuple[float, float]:
     return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK"), sum(ticks) / os.sysconf("SC_CLK_TCK")
 
 
-def one_round(placement: str, arguments: argparse.Namespace, controller: Controller) -> dict[str, Any]:
+def one_round(placement: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one placement once."""
     PLACEMENTS[placement]()
-    if placement == "flowlane":
-        assert settle(lambda: controller.get("/v1/status")["devices"]["connected"] == 1, 60)
-    seconds = WARM_UP_S + arguments.seconds
+    assert settle(everybody_reaches_the_far_end, 60)
+    seconds = arguments.warm_up + arguments.seconds
     asker = Asker(arguments.small, arguments.interval)
     heavy = None if placement == "nothing heavy" else start_heavy(arguments.heavy, seconds + 4)
     before = classes()
     used, passed = busy_seconds()
     with inside("vm2"):
-        asker.run(seconds, count_after=WARM_UP_S)
+        asker.run(seconds, count_after=arguments.warm_up)
     used_after, passed_after = busy_seconds()
     result = {
         "placement": placement,
@@ -181,10 +206,8 @@ def one_round(placement: str, arguments: argparse.Namespace, controller: Control
         "cpu_share": (used_after - used) / (passed_after - passed),
     }
     if placement == "flowlane":
-        rows = controller.items("/v1/assignments")
-        result["assignments"] = [
-            [row["class"], row["dst_port"], row["queue_id"], row["rate"]] for row in rows
-        ]
+        columns = ("class", "dst_port", "queue_id", "rate", "reason")
+        result["assignments"] = [[row[name] for name in columns] for row in assignments()]
     result["heavy_bit_s"] = heavy_rates(heavy) if heavy else []
     for sender in asker.sockets:
         sender.close()
@@ -202,24 +225,23 @@ def main() -> None:
         ("interval", float),
     ):
         parser.add_argument(f"--{name}", type=kind, required=True)
-    parser.add_argument("--policy", type=Path, required=True)
+    parser.add_argument("--warm-up", type=float, required=True)
+    parser.add_argument("--placements", nargs="+", choices=PLACEMENTS, default=list(PLACEMENTS))
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
     command = ["ip", "netns", "exec", "wire", "iperf3", "-s", "-p", str(HEAVY_PORT)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    controller = Controller(arguments.policy, arguments.out.parent / "controller.log")
     results = []
     with in_background(answer):
         for number in range(arguments.rounds):
-            for placement in PLACEMENTS:
-                result = one_round(placement, arguments, controller)
+            for placement in arguments.placements:
+                result = one_round(placement, arguments)
                 results.append({"round": number, **result})
                 middle = sorted(result["latency_s"])[len(result["latency_s"]) // 2]
                 print(f"round {number + 1}: {placement}: p50 {middle * 1000:.1f} ms", flush=True)
                 arguments.out.write_text(json.dumps(results))
     server.kill()
-    controller.process.kill()
 
 
 if __name__ == "__main__":

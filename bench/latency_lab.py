@@ -9,30 +9,69 @@ One boot, four placements in turn, several rounds: nothing heavy (the ideal), on
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 COLOURS = {"nothing heavy": "#777777", "one queue": "#b2182b", "hash": "#ef8a62", "flowlane": "#2166ac"}
 
 
+def free_ports(count: int) -> list[int]:
+    """TCP ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def controller(openflow: int, rest: int, ovsdb: int, log: Path) -> Iterator[None]:
+    """Run flowlane-manager outside the guest, as it mostly runs elsewhere: the emulated CPU carries packets only."""
+    command = [
+        str(ROOT / ".venv/bin/flowlane-manager"), "--ofp-listen-host", "127.0.0.1",
+        "--ofp-tcp-listen-port", str(openflow), "--wsapi-port", str(rest), "--ovsdb", f"tcp:127.0.0.1:{ovsdb}",
+        "--policy", str(ROOT / "bench/latency_policy.yaml"),
+    ]  # fmt: skip
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 def measure(arguments: argparse.Namespace) -> Path:
     """Run the guest's part in a fresh guest; return the JSON file it wrote."""
+    openflow, rest, ovsdb = free_ports(3)
     out = arguments.out.absolute()
     boot = [
         str(ROOT / "lab/boot"), "--layout", arguments.layout, "--queues", str(arguments.queues),
         "--rate", arguments.rate, "--min-rate", arguments.min_rate, "--out", str(out), "--timeout", "3000",
+        "--hostfwd", f"tcp:127.0.0.1:{ovsdb}-:6640", "--env", f"LATENCY_CONTROLLER=tcp:10.0.2.2:{openflow}",
+        "--env", f"LATENCY_REST=http://10.0.2.2:{rest}",
     ]  # fmt: skip
+    numbers = ("rounds", "seconds", "heavy", "small", "warm_up", "interval")
+    options = [
+        word for name in numbers for word in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))
+    ]
     guest = [
-        str(ROOT / ".venv/bin/python"), str(ROOT / "bench/latency_guest.py"), "--rounds", str(arguments.rounds),
-        "--seconds", str(arguments.seconds), "--heavy", str(arguments.heavy), "--small", str(arguments.small),
-        "--interval", str(arguments.interval), "--policy", str(ROOT / "bench/latency_policy.yaml"),
+        str(ROOT / ".venv/bin/python"), str(ROOT / "bench/latency_guest.py"), *options,
         "--out", "/run/lab/out/rounds.json",
+        "--placements", *arguments.placements,
     ]  # fmt: skip
-    subprocess.run([*boot, "--", *guest], check=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with controller(openflow, rest, ovsdb, out / "controller.log"):
+        subprocess.run([*boot, "--", *guest], check=True)
     facts = {name: str(value) for name, value in vars(arguments).items()}
     target = out / "latency.json"
     target.write_text(
@@ -123,6 +162,10 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=15.0, help="that count, of each placement in each round"
     )
+    parser.add_argument(
+        "--warm-up", type=float, default=20.0, help="before that: heavy flows fill queues, and are measured"
+    )
+    parser.add_argument("--placements", nargs="+", choices=COLOURS, default=list(COLOURS))
     parser.add_argument("--interval", type=float, default=0.4, help="between two requests of one small flow")
     arguments = parser.parse_args()
     source = arguments.plot or measure(arguments)
