@@ -97,7 +97,7 @@ class Bucket:
     """One way out of a select group; ``weight`` relative to the others'.
 
     ``table_id`` None: the packet is sent by the port with the queue. Otherwise it goes on in that table with
-    the queue in its register.
+    the queue in its register, and ``port_no`` is 0.
     """
 
     queue_id: int
