@@ -10,7 +10,7 @@ When the budget is spent, a flow takes the pin of the oldest among those that ar
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.flows import PINNED, REFUSED, UNTOLD
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from flowlane.core.effects import Effect
     from flowlane.core.state import Device
 
-WORTHY, ALL, REACTIVE = "worthy", "all", "reactive"
+Mode = Literal["worthy", "all", "reactive"]
+WORTHY: Mode = "worthy"
+ALL: Mode = "all"
+REACTIVE: Mode = "reactive"
 
 
 class Worth(IntEnum):
@@ -37,13 +40,15 @@ _MOVED = frozenset((Reason.REBALANCED, Reason.DEVICE_CHOSE, Reason.QUEUE_GONE))
 _ALONE = frozenset((Reason.EXCLUSIVE,))
 
 
-def mode(device: Device) -> str:
+def mode(device: Device) -> Mode:
     """How the device is used: as the policy says, but where it does not learn by itself every flow is pinned.
 
     Otherwise it would copy every packet of the others to the controller.
     """
     which = device.policy.pins.which
-    return ALL if which == WORTHY and not device.capabilities.learn else which
+    if which == REACTIVE:
+        return REACTIVE
+    return WORTHY if which == WORTHY and device.capabilities.learn else ALL
 
 
 def worth_of(device: Device, row: int) -> Worth:

@@ -142,6 +142,15 @@ class DeviceView(TypedDict):
     ports: list[PortView]
     flows: int
     pinned: Annotated[int, "flows with an exact entry in the device"]
+    mode: Annotated[
+        Literal["worthy", "all", "reactive"],
+        "which flows get a pin; all where the policy says worthy, but the device does not learn by itself",
+    ]
+    pin_budget: Annotated[int, "exact entries that the device may get at most"]
+    copies_dropped: Annotated[
+        int | None,
+        "packet copies that the device's rate limit kept from the controller; null: it does not count",
+    ]
     meters: Annotated[int, "meters in use"]
     queues: QueuesByKind
     left_out: Annotated[list[LeftOutView], "what of the policy the device does not get, and why"]

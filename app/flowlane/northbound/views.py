@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import flowlane
+from flowlane.core.counters import copies_dropped
 from flowlane.core.flowkey import format_mac
 from flowlane.core.model import HintSource, QueueKind
+from flowlane.core.pinning import mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -112,6 +114,9 @@ def device_view(device: Device, clock: Clock) -> shapes.DeviceView:
         "ports": [_port(port) for _, port in sorted(device.ports.items())],
         "flows": len(device.flows),
         "pinned": device.pinned,
+        "mode": mode(device),
+        "pin_budget": device.policy.pins.budget,
+        "copies_dropped": copies_dropped(device),
         "meters": len(device.meters),
         "queues": {
             "physical": _queue_counts(device, QueueKind.PHYSICAL),
