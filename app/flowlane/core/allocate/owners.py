@@ -76,7 +76,9 @@ def _is_crowded(region: Region, group: Group | None = None, slot: Slot | None = 
     With a group and a slot: whether that would be so if a flow of the group took the slot for itself.
     """
     for pool in region.pools:
-        flows = sum(each.count for each in pool.groups.values()) - (group is not None and group.pool is pool)
+        flows = sum(pools.spreadable(each) for each in pool.groups.values()) - (
+            group is not None and group.pool is pool
+        )
         left = len(pool.slots) - (slot is not None and slot.pool is pool)
         if flows > left and (left < len(pool.slots) or pools.may_grow(region, pool)):
             return True

@@ -129,11 +129,16 @@ def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
             group.demand.min_queues,
             _limits(group.demand),
             bins.get(id(group.pool), -1),
-            group.count,
+            spreadable(group),
         )
         for group in region.groups.values()
     ]
     return (plan(units, len(free)) if units and free else []), free
+
+
+def spreadable(group: Group) -> int:
+    """On how many queues the group's flows could be: VMs whose flows keep together count as one."""
+    return len(group.homes) if group.demand.keep_vm_together else group.count
 
 
 def _limits(demand: Demand) -> tuple[tuple[int, int], ...]:
