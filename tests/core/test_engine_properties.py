@@ -16,7 +16,7 @@ import os
 from dataclasses import replace
 
 from fakes.mirror import DPID, UPLINK, VM_PORTS, Mirror
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -322,8 +322,9 @@ class Host(RuleBasedStateMachine):
                 if classes[device.flows.class_index[row]].exclusive and not self.host.device_chose(row)
             ]
             sharing = [row for rows in of_kind.values() if len(rows) > 1 for row in rows if row in wanting]
-            enough = len(wanting) < len(of_kind)
-            assert not (enough and sharing), f"flows {sharing} share, with queues for all: {members}"
+            # Several that want to be alone also have to earn it by their load; see docs/strategies.md.
+            enough = len(wanting) == 1 < len(of_kind)
+            assert not (enough and sharing), f"flow {sharing} shares, with a queue for it: {members}"
 
     def _alike_flows_are_together(self) -> None:
         device, flows = self.host.device, self.host.flows
@@ -366,7 +367,12 @@ def frame(vm: int, sport: int, dport: int, dscp: int) -> bytes:
     return data
 
 
+# Shrinking a run of forty steps takes minutes; a failing run is printed as it was.
 Host.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize="CI" in os.environ
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize="CI" in os.environ,
 )
 TestHost = Host.TestCase
