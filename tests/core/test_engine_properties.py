@@ -280,11 +280,13 @@ class Host(RuleBasedStateMachine):
         self.host.do(ev.FlowSeen(DPID, vm, frame(vm, 9, 9, 0), UPLINK))
         before, flows = self.host.picture(), self.host.flows
         rows = set(flows)
+        # With the budget spent, the pin of a lesser flow would go to this one, and come back with time.
+        room = self.host.device.pinned < PINS.budget
         self.host.do(ev.FlowSeen(DPID, vm, frame(vm, 77, dport, 0), UPLINK))
         for row in set(flows) - rows:
             self.host.lose(row)
             self.host.do(ev.FlowEnded(DPID, row, flows.generation[row], 1, 1, idle=True))
-        assert self.host.picture() == before
+        assert not room or self.host.picture() == before
 
     @rule(rates=st.lists(RATE, min_size=1, max_size=6))
     def come_to_rest(self, rates: list[int]) -> None:
