@@ -67,13 +67,13 @@ class Controller:
         return {row["queue_id"]: row["kind"] for row in rows if row["port_no"] == UPLINK_PORT}
 
     def assignments(self, dst_port: int | range) -> dict[tuple[str, int], dict[str, Any]]:
-        """Pinned UDP and TCP flows to one of these ports at the far end, by source address and port."""
+        """UDP and TCP flows to one of these ports, by source address and port; pinned, or where the device put them."""
         wanted = dst_port if isinstance(dst_port, range) else (dst_port,)
         rows = self.items("/v1/assignments")
         return {
             (row["src"], row["src_port"]): row
             for row in rows
-            if row["protocol"] in ("udp", "tcp") and row["dst_port"] in wanted and row["pinned"]
+            if row["protocol"] in ("udp", "tcp") and row["dst_port"] in wanted
         }
 
     def wait_for_queues(self, kinds: dict[int, str], seconds: float = 20) -> None:

@@ -18,7 +18,7 @@ PORT = 7100
 
 
 def place(controller: Controller, flows: list[UdpFlow], seconds: float = 20) -> None:
-    """Have all flows known and pinned; what was sent while a switch starts is lost, so some of it is repeated."""
+    """Have all flows known and assigned; what was sent while a switch starts is lost, so some of it is repeated."""
     wanted = {flow.key for flow in flows}
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -26,7 +26,7 @@ def place(controller: Controller, flows: list[UdpFlow], seconds: float = 20) -> 
             flow.send(2)
         if settle(lambda: wanted <= set(controller.assignments(flows[0].dst_port)), 4):
             return
-    pytest.fail(f"{len(flows)} flows were not all pinned within {seconds} s")
+    pytest.fail(f"{len(flows)} flows were not all assigned within {seconds} s")
 
 
 def queues_of(controller: Controller, flows: list[UdpFlow]) -> dict[UdpFlow, int]:
