@@ -56,7 +56,7 @@ class Mirror:
 
     def do(self, event: ev.Event) -> list[fx.Effect]:
         """Give both engines a fact; they must want the same; have it done."""
-        if isinstance(event, ev.DeviceDescribed):
+        if isinstance(event, ev.DeviceDescribed) and event.dpid == DPID:
             self.stated = set(event.ports[UPLINK].queues)
         first, second = (engine.step(event, self.now) for engine in self.engines)
         assert first == second, "the same facts in, the same effects out"
