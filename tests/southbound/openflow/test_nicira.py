@@ -20,7 +20,7 @@ from flowlane.core.events import FlowSeen, LearnedFlow
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import PortRole
 from flowlane.southbound.openflow import decode, diff, encode, nicira, readback, repairs, rules
-from flowlane.southbound.openflow.entries import EMPTY, Standing
+from flowlane.southbound.openflow.entries import EMPTY, Output, SetQueue, Standing
 from flowlane.southbound.openflow.nicira import FAMILIES, Learn
 from flowlane.southbound.openflow.pipeline import TableId
 
@@ -180,6 +180,16 @@ def test_flows_of_one_pair_of_hosts_spread_over_all_queues(
     dumped = map(read_entry, ovs.ofctl("dump-flows", BRIDGE, f"table={TableId.SEEN:d}").splitlines()[1:])
     shown = Counter(entry.learned_queue for entry in dumped if entry.learned_queue is not None)
     assert shown == found
+
+
+@pytest.mark.ovs
+def test_a_packet_that_was_handed_over_is_sent_on(client: Client, ovs: PrivateOvs, version: str) -> None:
+    assert version in VERSIONS
+    frame = bytes.fromhex("0a00000000fe0a00000000010800") + bytes(50)
+    steps = (SetQueue(0), Output(UPLINK))
+    assert client.apply([encode.packet_out(client.datapath, VM, frame, steps)]) == []
+    sent = ovs.ofctl("dump-ports", BRIDGE, str(UPLINK))
+    assert "tx pkts=1" in sent
 
 
 @pytest.mark.parametrize("family", FAMILIES)

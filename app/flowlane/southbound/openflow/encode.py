@@ -260,11 +260,12 @@ def forget_learned(datapath: Datapath, egress_port: int, in_port: int) -> Messag
 
 
 def packet_out(datapath: Datapath, in_port: int, frame: bytes, steps: Iterable[Step]) -> Message:
-    """Send a packet that a device handed over."""
-    return datapath.ofproto_parser.OFPPacketOut(
+    """Send a packet that a device handed over; 1.5 has its in_port in a match."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    return parser.OFPPacketOut(
         datapath,
-        datapath.ofproto.OFP_NO_BUFFER,
-        in_port,
+        ofproto.OFP_NO_BUFFER,
+        in_port if ofproto.OFP_VERSION < OPENFLOW_15 else parser.OFPMatch(in_port=in_port),
         [_ACTIONS[type(step)](datapath, step) for step in steps],
         frame,
     )

@@ -1,0 +1,202 @@
+"""How long the first packets of new flows take: through Flowlane, through a reactive controller, through NORMAL.
+
+Usage: ``unshare --net bench/first_packet.py [--rates 100,2000] [--seconds 5] [--json FILE]`` (root, Open vSwitch).
+A private Open vSwitch on the userspace datapath has tap devices as ports; frames go in by one and are caught at
+the other, both by this process, so one clock times them. Every flow sends three packets, 10 ms apart; only the
+first one is timed. A packet that does not arrive within 2 s counts as lost. Copies: packets that met an entry
+that shows them to the controller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import openvswitch  # noqa: E402
+import requests  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openvswitch import PrivateOvs
+
+VM, UP = "flb-vm", "flb-up"
+SOURCE, TARGET = bytes.fromhex("0a0000000001"), bytes.fromhex("0a00000000fe")
+PACKETS, GAP = 3, 0.010
+PATIENCE = 2.0
+POLICY = "version: 1\ncopy-rate: 100000\npins: {{which: {which}, budget: 10000}}\nclasses: {{any: {{}}}}\n"
+
+
+class Result(NamedTuple):
+    """One run. Latencies in microseconds."""
+
+    way: str
+    rate: int
+    flows: int
+    p50: float
+    p99: float
+    lost: int
+    copies: float
+
+
+def frame(number: int, packet: int) -> bytes:
+    """A UDP packet of the flow with this number, which its payload tells again."""
+    address, port = struct.pack("!I", 0x0A010000 + number // 60000), 1024 + number % 60000
+    payload = struct.pack("!IB", number, packet) + bytes(59)
+    ip = (
+        struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0)
+        + address
+        + bytes((10, 0, 0, 254))
+    )
+    return TARGET + SOURCE + b"\x08\x00" + ip + struct.pack("!HHHH", port, 9, 8 + len(payload), 0) + payload
+
+
+def catch(sock: socket.socket, arrived: dict[int, float], done: threading.Event) -> None:
+    """Note when the first packet of each flow arrives."""
+    sock.settimeout(0.2)
+    while not done.is_set():
+        with contextlib.suppress(TimeoutError):
+            data = sock.recv(2048)
+            now = time.perf_counter()
+            if data[:6] == TARGET and len(data) >= 47 and data[46] == 0:
+                arrived.setdefault(int.from_bytes(data[42:46], "big"), now)
+
+
+def drive(rate: int, seconds: float, first: int) -> tuple[dict[int, float], dict[int, float]]:
+    """Start flows at a rate; returns when each flow's first packet left and arrived."""
+    sender, receiver = (socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) for _ in range(2))
+    sender.bind((VM, 0))
+    receiver.bind((UP, 0))
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+    sent: dict[int, float] = {}
+    arrived: dict[int, float] = {}
+    done = threading.Event()
+    catcher = threading.Thread(target=catch, args=(receiver, arrived, done))
+    catcher.start()
+    due = sorted(
+        (number / rate + packet * GAP, first + number, packet)
+        for number in range(int(rate * seconds))
+        for packet in range(PACKETS)
+    )
+    start = time.perf_counter()
+    for when, number, packet in due:
+        wait = start + when - time.perf_counter()
+        if wait > 0:
+            time.sleep(wait)
+        data = frame(number, packet)
+        if packet == 0:
+            sent[number] = time.perf_counter()
+        sender.send(data)
+    time.sleep(PATIENCE)
+    done.set()
+    catcher.join()
+    sender.close()
+    receiver.close()
+    return sent, arrived
+
+
+def measure(way: str, rate: int, seconds: float, first: int, ovs: PrivateOvs) -> Result:
+    """One run, with the copies counted by the switch."""
+    before = shown(ovs)
+    sent, arrived = drive(rate, seconds, first)
+    waits = sorted((arrived[number] - left) * 1e6 for number, left in sent.items() if number in arrived)
+    copies = (shown(ovs) - before) / len(sent)
+    middle, high = (waits[int(len(waits) * part)] if waits else float("nan") for part in (0.5, 0.99))
+    return Result(way, rate, len(sent), middle, high, len(sent) - len(waits), copies)
+
+
+def shown(ovs: PrivateOvs) -> int:
+    """Packets that met an entry which shows them to the controller, after the switch has counted them."""
+    time.sleep(1.5)
+    lines = ovs.ofctl("dump-flows", "br0").splitlines()
+    counts = (re.search(r"n_packets=(\d+)", line) for line in lines if "CONTROLLER" in line and "udp" in line)
+    reactive = (re.search(r"n_packets=(\d+)", line) for line in lines if line.endswith("CONTROLLER:65535"))
+    return sum(int(found[1]) for found in (*counts, *reactive) if found)
+
+
+@contextlib.contextmanager
+def controller(ovs: PrivateOvs, which: str) -> Iterator[None]:
+    """A Flowlane that has programmed the bridge."""
+    with tempfile.TemporaryDirectory() as folder:
+        policy, log = Path(folder) / "policy.yaml", Path(folder) / "log"
+        policy.write_text(POLICY.format(which=which))
+        command = [str(Path(sys.executable).parent / "flowlane-manager"), "--ofp-tcp-listen-port=16653"]
+        command += ["--wsapi-port=18080", f"--ovsdb={ovs.database}", f"--policy={policy}"]
+        with log.open("w") as out:
+            process = subprocess.Popen(command, stdout=out, stderr=out)
+        try:
+            ovs.vsctl("set-controller", "br0", "tcp:127.0.0.1:16653")
+            for _ in range(100):
+                with contextlib.suppress(requests.ConnectionError):
+                    devices = requests.get("http://127.0.0.1:18080/v1/devices", timeout=5).json()["items"]
+                    if devices and devices[0]["connected"]:
+                        break
+                time.sleep(0.2)
+            else:
+                raise SystemExit(log.read_text())
+            time.sleep(3)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def run(rates: list[int], seconds: float) -> list[Result]:
+    """All ways at all rates."""
+    results = []
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for way, which in (("NORMAL", ""), ("Flowlane", "worthy"), ("reactive", "reactive")):
+        with openvswitch.running(system=True) as ovs:
+            ovs.add_bridge("br0", (VM, UP), dpid=1)
+            ovs.vsctl("set", "Interface", VM, "external_ids:iface-id=vm")
+            ovs.vsctl("set", "Interface", UP, "external_ids:flowlane-port=uplink")
+            ovs.set_queues(UP, {number: {} for number in range(4)})
+            for name in (VM, UP):
+                subprocess.run(["ip", "link", "set", name, "up"], check=True)
+            if not which:
+                ovs.ofctl("add-flow", "br0", "actions=NORMAL")
+            with controller(ovs, which) if which else contextlib.nullcontext():
+                for place, rate in enumerate(rates):
+                    results.append(measure(way, rate, seconds, place * 100_000, ovs))
+                    print(*(f"{value:.2f}" if isinstance(value, float) else value for value in results[-1]))
+    return results
+
+
+def table(results: list[Result]) -> str:
+    """The results for the documentation."""
+    head = "| way | new flows/s | flows | p50 (µs) | p99 (µs) | lost | copies per flow |\n" + "|---" * 7 + "|\n"
+    return head + "".join(
+        f"| {r.way} | {r.rate} | {r.flows} | {r.p50:.0f} | {r.p99:.0f} | {r.lost} | {r.copies:.2f} |\n"
+        for r in results
+    )
+
+
+def main() -> None:
+    """Run, print the table, write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rates", default="100,2000")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    results = run([int(rate) for rate in given.rates.split(",")], given.seconds)
+    print(table(results))
+    if given.json:
+        given.json.write_text(json.dumps([result._asdict() for result in results], indent=1))
+
+
+if __name__ == "__main__":
+    main()
