@@ -178,7 +178,9 @@ def run(rates: list[int], seconds: float) -> list[Result]:
 
 def table(results: list[Result]) -> str:
     """The results for the documentation."""
-    head = "| way | new flows/s | flows | p50 (µs) | p99 (µs) | lost | copies per flow |\n" + "|---" * 7 + "|\n"
+    head = (
+        "| way | new flows/s | flows | p50 (µs) | p99 (µs) | lost | copies per flow |\n" + "|---" * 7 + "|\n"
+    )
     return head + "".join(
         f"| {r.way} | {r.rate} | {r.flows} | {r.p50:.0f} | {r.p99:.0f} | {r.lost} | {r.copies:.2f} |\n"
         for r in results

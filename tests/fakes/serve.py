@@ -20,7 +20,9 @@ from flowlane.northbound.rest import make_app  # noqa: E402
 
 def main() -> None:
     controller = world()
-    running = server.start(make_app(controller), controller.feed, sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1", 0)
+    running = server.start(
+        make_app(controller), controller.feed, sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1", 0
+    )
     host, port = running.address
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     while os.read(0, 100):

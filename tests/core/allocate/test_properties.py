@@ -108,7 +108,7 @@ class Allocator(RuleBasedStateMachine):
         owners = {slot.queue.queue_id: slot.owner for slot in self.port.state.slots}
         for port in self.ports:
             moves = port.tick(seconds)
-        for move in moves:
+        for move in (move for move in moves if move.old != move.new):
             cleared = owners[move.old] >= 0 or self.port.owner(move.old) >= 0
             assert cleared or self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
             self.moved[move.row] = self.port.now

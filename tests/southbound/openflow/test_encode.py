@@ -11,7 +11,7 @@ from ofclient import VERSIONS, datapath
 from os_ken.ofproto import ofproto_parser
 
 from flowlane.core.effects import PinFlow
-from flowlane.southbound.openflow import cookies, diff, encode, pins, readback, repairs, rules
+from flowlane.southbound.openflow import cookies, diff, encode, pins, questions, readback, repairs, rules
 from flowlane.southbound.openflow.entries import (
     BARRIER,
     EMPTY,
@@ -137,9 +137,9 @@ def test_one_message_for_each_change_in_order(peer: Any) -> None:
     assert type(encode.message(peer, BARRIER)).__name__ == "OFPBarrierRequest"
 
 
-@pytest.mark.parametrize("name", sorted(name for name in vars(encode) if name.endswith("_request")))
+@pytest.mark.parametrize("name", sorted(name for name in vars(questions) if name.endswith("_request")))
 def test_every_request_can_be_written_and_read(peer: Any, name: str) -> None:
-    message = getattr(encode, name)(peer)
+    message = getattr(questions, name)(peer)
     message.serialize()
     assert len(message.buf) == int.from_bytes(message.buf[2:4], "big")
     assert message.buf[0] == peer.ofproto.OFP_VERSION
@@ -147,7 +147,7 @@ def test_every_request_can_be_written_and_read(peer: Any, name: str) -> None:
 
 def test_queues_are_asked_for_in_the_versions_own_way(peer: Any) -> None:
     expected = "OFPQueueGetConfigRequest" if peer.ofproto.OFP_VERSION == 4 else "OFPQueueDescStatsRequest"
-    assert type(encode.queues_request(peer)).__name__ == expected
+    assert type(questions.queues_request(peer)).__name__ == expected
 
 
 def test_deleting_all_of_ours_spares_the_entries_of_others(peer: Any) -> None:

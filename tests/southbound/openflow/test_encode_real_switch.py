@@ -21,7 +21,7 @@ from flowlane.core.effects import DevicePlan, UnpinFlow
 from flowlane.core.events import RuleRefused
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.model import NO_QUEUE, Capabilities, MeterSpec
-from flowlane.southbound.openflow import decode, diff, encode, pins, readback, repairs, rules
+from flowlane.southbound.openflow import decode, diff, encode, pins, questions, readback, repairs, rules
 from flowlane.southbound.openflow.entries import EMPTY, Change, Op, Standing
 
 pytestmark = pytest.mark.ovs
@@ -44,8 +44,8 @@ def client(ovs: PrivateOvs, version: str) -> Iterator[Client]:
 
 
 def abilities(client: Client) -> Capabilities:
-    meters = decode.meter_abilities(client.request(encode.meter_features_request(client.datapath)))
-    groups = decode.group_abilities(client.request(encode.group_features_request(client.datapath)))
+    meters = decode.meter_abilities(client.request(questions.meter_features_request(client.datapath)))
+    groups = decode.group_abilities(client.request(questions.group_features_request(client.datapath)))
     probe = client.apply(
         [encode.message(client.datapath, Change(op, rules.port_mask_probe())) for op in (Op.ADD, Op.DELETE)]
     )
@@ -58,9 +58,9 @@ def abilities(client: Client) -> Capabilities:
 def present(client: Client) -> Standing:
     peer = client.datapath
     return readback.standing(
-        client.request(encode.flows_request(peer)),
-        client.request(encode.groups_request(peer)),
-        client.request(encode.meters_request(peer)),
+        client.request(questions.flows_request(peer)),
+        client.request(questions.groups_request(peer)),
+        client.request(questions.meters_request(peer)),
     )
 
 
@@ -253,7 +253,7 @@ def test_every_kind_of_flow_meets_its_pin_and_is_found_again(client: Client, ovs
     for key in KINDS.values():
         ovs.receive("vm1", frame_of(key).hex())
     ovs.appctl("revalidator/purge")
-    parts = client.request(encode.flows_request(client.datapath))
+    parts = client.request(questions.flows_request(client.datapath))
     found = {pin.row: pin for pin in readback.found_pins(parts)}
     assert {row: found[row][:7] for row in found} == {
         pin.row: (pin.row, pin.generation, pin.key, pin.in_port, pin.egress_port, pin.queue_id, pin.meter_id)
@@ -298,11 +298,11 @@ def test_an_unpinned_flow_is_told_as_not_idle_and_a_late_unpin_hits_nobody(
     wanted = pin()
     late = pins.change(UnpinFlow(1, wanted.row, 2, wanted.key, wanted.in_port, wanted.egress_port))
     send(client, pins.change(wanted), late)
-    assert len(readback.found_pins(client.request(encode.pins_request(client.datapath)))) == 1
+    assert len(readback.found_pins(client.request(questions.pins_request(client.datapath)))) == 1
     send(client, pins.change(UnpinFlow(1, wanted.row, 3, wanted.key, wanted.in_port, wanted.egress_port)))
     ended = decode.flow_ended(1, client.wait_for("OFPFlowRemoved"))
     assert ended == (1, 5, 3, 0, 0, False)
-    assert readback.found_pins(client.request(encode.pins_request(client.datapath))) == ()
+    assert readback.found_pins(client.request(questions.pins_request(client.datapath))) == ()
 
 
 def test_a_moved_pin_keeps_its_counters(client: Client, ovs: PrivateOvs) -> None:
@@ -311,7 +311,7 @@ def test_a_moved_pin_keeps_its_counters(client: Client, ovs: PrivateOvs) -> None
     ovs.receive("vm1", frame_of(KINDS["tcp"]).hex())
     ovs.appctl("revalidator/purge")
     send(client, pins.change(pin(queue_id=1, moved=True)))
-    (found,) = readback.found_pins(client.request(encode.pins_request(client.datapath)))
+    (found,) = readback.found_pins(client.request(questions.pins_request(client.datapath)))
     assert (found.queue_id, found.packets) == (1, 1)
 
 
@@ -320,7 +320,7 @@ def test_meters_count_what_they_see(client: Client, ovs: PrivateOvs) -> None:
     send(client, pins.change(pin()))
     frame = frame_of(KINDS["tcp"])
     ovs.receive("vm1", frame.hex())
-    found = decode.meter_counters(1, client.request(encode.meter_stats_request(client.datapath)))
+    found = decode.meter_counters(1, client.request(questions.meter_stats_request(client.datapath)))
     assert found.counters[9] == (1, len(frame), 0, 0)
 
 
@@ -349,14 +349,14 @@ def test_our_entries_are_deleted_and_others_stay(client: Client, ovs: PrivateOvs
 
 
 def test_ports_and_their_queues_are_told(client: Client) -> None:
-    ports = decode.ports(client.request(encode.ports_request(client.datapath)))
+    ports = decode.ports(client.request(questions.ports_request(client.datapath)))
     assert {report.name: report.port_no for report in ports if report.port_no < 10} == {
         "vm1": VM,
         "vm2": OTHER_VM,
         "up": UPLINK,
     }
     assert all(report.mac and report.up for report in ports)
-    queues = decode.queues(client.request(encode.queues_request(client.datapath)))
+    queues = decode.queues(client.request(questions.queues_request(client.datapath)))
     assert {port_no: queues[port_no] for port_no in (VM, OTHER_VM, UPLINK)} == dict.fromkeys((1, 2, 3), (0,))
 
 
@@ -369,9 +369,11 @@ def test_several_queues_are_told_and_counted() -> None:
             names = ("flt-vm", "flt-up")
             with controlled(ovs, "flt-br", version, names) as client:
                 ovs.set_queues("flt-up", {0: {}, 1: {"max-rate": "1000000"}, 5: {}})
-                assert decode.queues(client.request(encode.queues_request(client.datapath))) == {2: (0, 1, 5)}
+                assert decode.queues(client.request(questions.queues_request(client.datapath))) == {
+                    2: (0, 1, 5)
+                }
                 counted = decode.queue_counters(
-                    1, client.request(encode.queue_stats_request(client.datapath))
+                    1, client.request(questions.queue_stats_request(client.datapath))
                 )
                 assert counted.counters == dict.fromkeys(((2, 0), (2, 1), (2, 5)), (0, 0, 0))
 

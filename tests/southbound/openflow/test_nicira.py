@@ -19,7 +19,7 @@ from flowlane.core.effects import StandingMatch, StandingRule
 from flowlane.core.events import FlowSeen, LearnedFlow
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import PortRole
-from flowlane.southbound.openflow import decode, diff, encode, nicira, readback, repairs, rules
+from flowlane.southbound.openflow import decode, diff, encode, nicira, questions, readback, repairs, rules
 from flowlane.southbound.openflow.entries import EMPTY, Output, SetQueue, Standing
 from flowlane.southbound.openflow.nicira import FAMILIES, Learn
 from flowlane.southbound.openflow.pipeline import TableId
@@ -76,7 +76,7 @@ def copies(client: Client) -> list[FlowSeen]:
 
 
 def learned(client: Client) -> tuple[LearnedFlow, ...]:
-    return readback.learned(client.request(encode.learned_request(client.datapath)))
+    return readback.learned(client.request(questions.learned_request(client.datapath)))
 
 
 def key(sport: int, proto: int = UDP, vlan: int | None = None) -> bytes:
@@ -87,8 +87,8 @@ def key(sport: int, proto: int = UDP, vlan: int | None = None) -> bytes:
 @pytest.mark.ovs
 def test_the_switch_keeps_what_it_is_given(client: Client, version: str) -> None:
     standing = program(client, version, SPREAD)
-    flows = client.request(encode.flows_request(client.datapath))
-    groups = client.request(encode.groups_request(client.datapath))
+    flows = client.request(questions.flows_request(client.datapath))
+    groups = client.request(questions.groups_request(client.datapath))
     found = readback.standing(flows, groups)
     assert set(found.flows) == set(standing.flows)
     assert found.groups == standing.groups

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from flowlane.core.events import DeviceUp
 from flowlane.core.model import Capabilities
-from flowlane.southbound.openflow import decode, encode, fields, pipeline, readback
+from flowlane.southbound.openflow import decode, fields, pipeline, questions, readback
 from flowlane.southbound.openflow.entries import (
     CONTROLLER_METER,
     Change,
@@ -28,15 +28,15 @@ from flowlane.southbound.openflow.pipeline import Priority, TableId
 from flowlane.southbound.openflow.rules import controller_meter, learn_probe, port_mask_probe
 
 QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
-    "ports": encode.ports_request,
-    "queues": encode.queues_request,
-    "meter features": encode.meter_features_request,
-    "group features": encode.group_features_request,
-    "table features": encode.table_features_request,
-    "description": encode.description_request,
-    "flows": encode.flows_request,
-    "groups": encode.groups_request,
-    "meters": encode.meters_request,
+    "ports": questions.ports_request,
+    "queues": questions.queues_request,
+    "meter features": questions.meter_features_request,
+    "group features": questions.group_features_request,
+    "table features": questions.table_features_request,
+    "description": questions.description_request,
+    "flows": questions.flows_request,
+    "groups": questions.groups_request,
+    "meters": questions.meters_request,
 }
 """Name of a question -> the message that asks it."""
 

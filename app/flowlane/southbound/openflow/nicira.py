@@ -232,6 +232,8 @@ def hash_selection() -> list[int]:
     hosts would share one bucket (``flow_hash_symmetric_l3l4`` in its flow.c). The property is Netronome's
     extension for groups of OpenFlow 1.5 (Open vSwitch: Documentation/group-selection-method-property.txt).
     """
-    fields = b"".join(_oxm_header(name).to_bytes(4, "big") + b"\xff" * FIELDS[name].octets for name in _HASHED)
+    fields = b"".join(
+        _oxm_header(name).to_bytes(4, "big") + b"\xff" * FIELDS[name].octets for name in _HASHED
+    )
     data = bytes(4) + _HASH + bytes(8) + fields
     return [int.from_bytes(data[place : place + 4], "big") for place in range(0, len(data), 4)]

@@ -12,14 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
-from flowlane.core.events import KeyCounters, PortChanged, PortRemoved, QueuesReported, StandingLeftOut
+from flowlane.core.events import PortChanged, PortRemoved, QueuesReported, StandingLeftOut
 from flowlane.core.model import NO_QUEUE
-from flowlane.southbound.openflow import decode, encode, handshake, pins, readback
+from flowlane.southbound.openflow import decode, encode, handshake, pins, questions
 from flowlane.southbound.openflow.entries import BARRIER, Change, Op, Output, SetQueue, Step
 from flowlane.southbound.openflow.inquiries import Answer, Inquiries
 from flowlane.southbound.openflow.ledger import Ledger
 from flowlane.southbound.openflow.outbox import Outbox
 from flowlane.southbound.openflow.programming import Programming
+from flowlane.southbound.openflow.readings import PINS, readings, takers
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
@@ -156,24 +157,10 @@ class Session:
 
     def read_counters(self) -> None:
         """Ask for the counters of pins, queues and meters, unless the last answer is still on its way."""
-        if self._inquiries.asks("counters of pins"):
+        if self._inquiries.asks(PINS):
             return
-        each = self._told(decode.flow_counters)
-        self._ask("counters of pins", encode.pins_request(self.datapath), _ignore, lambda part: each([part]))
-        if self._programming.capabilities.learn:
-            learned = self._told(decode_learned)
-            self._ask(
-                "learned flows",
-                encode.learned_request(self.datapath),
-                _ignore,
-                lambda part: learned([part]),
-            )
-        queues, meters = self._told(decode.queue_counters), self._told(decode.meter_counters)
-        self._ask("counters of queues", encode.queue_stats_request(self.datapath), _unless_refused(queues))
-        if self._programming.capabilities.max_meters:
-            self._ask(
-                "counters of meters", encode.meter_stats_request(self.datapath), _unless_refused(meters)
-            )
+        for reading in readings(self.datapath, self._programming.capabilities):
+            self._ask(reading.name, reading.question, *takers(reading, self._told(reading.read)))
 
     def forget_learned(self, effect: ForgetLearned) -> None:
         """Have the device place the flows of a port anew, by the standing rules as they are now."""
@@ -188,7 +175,7 @@ class Session:
 
     def read_queues(self) -> None:
         """Ask which queues there are, now and again when the switch has had time to follow its database."""
-        self._ask("queues", encode.queues_request(self.datapath), self._queues_told)
+        self._ask("queues", questions.queues_request(self.datapath), self._queues_told)
         now = self._clock()
         self._queue_times = [*(now + wait for wait in SETTLE), now + QUEUE_POLL]
 
@@ -265,7 +252,7 @@ class Session:
         if self._ledger.unconfirmed:
             self._change([BARRIER])
         if self.up and self._queue_times and self._queue_times[0] <= now:
-            self._ask("queues", encode.queues_request(self.datapath), self._queues_told)
+            self._ask("queues", questions.queues_request(self.datapath), self._queues_told)
             self._queue_times = [time for time in self._queue_times if time > now] or [now + QUEUE_POLL]
         if now - self._heard > DEAD:
             self.close(f"silent for {DEAD:g} s")
@@ -309,16 +296,3 @@ class Session:
         message.serialize()
         self._outbox.put(bytes(message.buf))
         return xid
-
-
-def decode_learned(dpid: int, parts: Iterable[Any]) -> KeyCounters:
-    """What the device has learned itself."""
-    return KeyCounters(dpid, readback.learned(parts))
-
-
-def _ignore(_answer: Answer) -> None:
-    """Take an answer whose parts were handed over one by one."""
-
-
-def _unless_refused(take: Callable[[Iterable[Any]], None]) -> Callable[[Answer], None]:
-    return lambda answer: None if answer.refused else take(answer.parts)

@@ -190,8 +190,7 @@ def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
 def _buckets(rule: StandingRule, mode: _Mode) -> tuple[Bucket, ...]:
     port_no, onward = (0, TableId.LEARN) if mode.learns else (rule.egress_port, None)
     return tuple(
-        Bucket(queue_id, port_no, max(1, min(weight, 0xFFFF)), onward)
-        for queue_id, weight in rule.queues
+        Bucket(queue_id, port_no, max(1, min(weight, 0xFFFF)), onward) for queue_id, weight in rule.queues
     )
 
 
