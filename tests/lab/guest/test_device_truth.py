@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labtools.controller import flowlane, physical
+from labtools.controller import DPID, flowlane, physical
 from labtools.counters import run, settle
 from labtools.traffic import udp_flows
 
@@ -27,6 +27,11 @@ def restart_switch() -> None:
     run("ovs-appctl", "-t", "ovs-vswitchd", "exit")
     assert settle(lambda: not Path(f"/proc/{pid}").exists(), 10)
     run(*START)
+
+
+def reconnected_after(controller: Controller, before: str) -> bool:
+    device = controller.get(f"/v1/devices/{DPID}")
+    return bool(device["connected"]) and device["since"] != before
 
 
 def test_queues_made_by_flowlane(lab: Lab, controller: Controller) -> None:
@@ -56,8 +61,11 @@ def test_queues_made_by_flowlane(lab: Lab, controller: Controller) -> None:
     with udp_flows(lab.vms[:2], 8, PORT) as flows:
         place(controller, flows)
         judge(controller, flows, set(range(8)))
+        before = controller.get(f"/v1/devices/{DPID}")["since"]
         restart_switch()
-        time.sleep(3)
+        # What the controller knew of the flows goes when it finds the new switch without their entries.
+        assert settle(lambda: reconnected_after(controller, before), 40)
         controller.wait_for_queues(physical(8), 30)
+        time.sleep(3)
         place(controller, flows, 40)
         judge(controller, flows, set(range(8)))
