@@ -152,10 +152,10 @@ def sharing_reason(region: Region, group: Group, vm: int) -> Reason:
 
 def _may_stay(current: Slot, group: Group, vm: int) -> bool:
     """Whether a flow may stay on a slot; an idle slot changes pools for it, as when it was owned until now."""
-    if vm and vm in group.homes:
-        return group.homes[vm].slot is current
     if current.region is not group.region or current.owner >= 0:
         return False
+    if vm and vm in group.homes:
+        return group.homes[vm].slot is current and current.pool is group.pool
     if current.pool is group.pool:
         most = group.demand.max_queues
         return most is None or current.place < max(1, most)

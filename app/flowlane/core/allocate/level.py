@@ -59,14 +59,16 @@ def _fill_idle(
     state: PortState, pool: Pool, now: float, last_active: Sequence[float] | None, moves: list[Move]
 ) -> None:
     """Put a flow on each queue that has none while others are shared, however light the flow is."""
-    for target in pool.slots:
-        if target.count or not may_spend(state, 1):
-            continue
-        source = max(pool.slots, key=lambda slot: (slot.count > 1, slot.load))
-        best = best_move(state, source, source.load, now, last_active) if source.count > 1 else None
-        if best is None:
-            return
-        _carry_out(state, best, target, now, moves)
+    idle = [slot for slot in pool.slots if slot.count == 0]
+    shared = (
+        sorted((slot for slot in pool.slots if slot.count > 1), key=lambda slot: -slot.load) if idle else []
+    )
+    for source in shared:
+        while idle and source.count > 1 and may_spend(state, 1):
+            best = best_move(state, source, source.load, now, last_active)
+            if best is None:
+                break
+            _carry_out(state, best, idle.pop(), now, moves)
 
 
 def _level_two(
