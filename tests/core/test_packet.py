@@ -37,6 +37,7 @@ V6 = IPv6(src="fd00::1", dst="fd00::2", tc=10 << 2)
         (ETHER / V4 / ICMP(type=8, code=0), (IPV4, 1, 8, 0, None, 0, 46)),
         (ETHER / Dot1Q(vlan=12, prio=5) / V4 / TCP(sport=1, dport=2), (IPV4, 6, 1, 2, 12, 5, 46)),
         (ETHER / Dot1Q(vlan=0, prio=3) / V4 / TCP(sport=1, dport=2), (IPV4, 6, 1, 2, 0, 3, 46)),
+        (ETHER / V4 / TCP(sport=1234, dport=80, dataofs=3), (IPV4, 6, 0, 0, None, 0, 46)),
         (ETHER / V6 / UDP(sport=1, dport=2), (IPV6, 17, 1, 2, None, 0, 10)),
         (ETHER / V6 / IPv6ExtHdrHopByHop() / TCP(sport=5, dport=6), (IPV6, 6, 5, 6, None, 0, 10)),
         (ETHER / V6 / ICMPv6EchoRequest(), (IPV6, 58, 128, 0, None, 0, 10)),

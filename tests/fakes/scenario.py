@@ -131,7 +131,16 @@ class Scenario:
     def frame(self, vm: int, sport: int, dport: int = 80, dscp: int = 0) -> bytes:
         ip = bytes([0x45, dscp << 2]) + bytes(6) + bytes([64, TCP, 0, 0, 10, 0, 0, vm, 10, 0, 0, 254])
         macs = b"\x02\x00\x00\x00\x00\xfe" + b"\x02\x00\x00\x00\x00" + bytes([vm])
-        return macs + b"\x08\x00" + ip + sport.to_bytes(2) + dport.to_bytes(2) + bytes(20)
+        return (
+            macs
+            + b"\x08\x00"
+            + ip
+            + sport.to_bytes(2)
+            + dport.to_bytes(2)
+            + bytes(8)
+            + b"\x50\x02"
+            + bytes(10)
+        )
 
     def flow(
         self,

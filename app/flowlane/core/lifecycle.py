@@ -13,7 +13,7 @@ from flowlane.core.hosts import hear, sender
 from flowlane.core.living import add_up, begin, count, reroute
 from flowlane.core.model import NOT_A_VM
 from flowlane.core.packet import read_frame
-from flowlane.core.pinning import REACTIVE, mode, pin, refuse, unmark
+from flowlane.core.pinning import REACTIVE, mode, pin, refuse, remove_pin
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
@@ -95,7 +95,8 @@ def _seen_again(
         else:
             pin(device, row, out)
     elif state.now - flows.last_active[row] > REPIN_AFTER:
-        unmark(device, row)
+        # Lost or not: an entry that stands there after all must not outlive what we know of it.
+        remove_pin(device, row, out)
         flows.last_active[row] = state.now
         flows.device_queue[row] = UNTOLD if device_queue is None else device_queue
         pin(device, row, out)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
-from flowlane.core.flowkey import HEAD, ICMP, ICMPV6, IPV4, IPV6, LAYER2, PORT_PROTOCOLS
+from flowlane.core.flowkey import HEAD, ICMP, ICMPV6, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, TCP
 
 ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
 ETH_LLC = 0x05FF
@@ -128,9 +128,14 @@ def _skip_extensions(data: bytes, protocol: int, offset: int) -> tuple[int, int]
 
 
 def _ports(data: bytes, offset: int, protocol: int) -> tuple[int, int]:
-    """Source and destination port, or ICMP's type and code."""
+    """Source and destination port, or ICMP's type and code.
+
+    A TCP header that claims to be shorter than one can be has no ports, as in Open vSwitch's flow_extract.
+    """
     if protocol in PORT_PROTOCOLS:
-        if len(data) >= offset + 4:
+        if len(data) >= offset + 4 and not (
+            protocol == TCP and b"" < data[offset + 12 : offset + 13] < b"\x50"
+        ):
             source, destination = _PORTS(data, offset)
             return source, destination
     elif protocol in {ICMP, ICMPV6} and len(data) >= offset + 2:
