@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import openvswitch
@@ -23,3 +24,7 @@ def ovs() -> Iterator[openvswitch.PrivateOvs]:
     """One private Open vSwitch for all tests of a module, without bridges; each test adds its own."""
     with openvswitch.running() as switch:
         yield switch
+
+
+# A run in the background has SIGINT ignored, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
