@@ -51,11 +51,12 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.meter_pool.limit = event.capabilities.max_meters
     device.reported_ports = {port.port_no: port for port in event.ports}
     device.reported_queues = dict(event.queues)
+    device.hosts = {**dict(event.hosts), **device.hosts}
     device.plan = None
+    refresh(state, device, out)
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
-    refresh(state, device, out)
     out.extend(SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values())
     adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)

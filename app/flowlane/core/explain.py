@@ -13,6 +13,7 @@ from flowlane.core.gates import OPEN_GATES
 from flowlane.core.hints import HINT_TEXTS
 from flowlane.core.matching import Facts, unmet
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
+from flowlane.core.pinning import Worth, worth_of
 from flowlane.core.policy import Road
 from flowlane.units import format_rate
 
@@ -155,6 +156,10 @@ def _entry(device: Device, row: int) -> str:
         return "an exact entry of its own"
     if flags & REFUSED:
         return "the device's standing rules: it refused an entry of its own"
+    if worth_of(device, row) is not Worth.NOTHING and device.pinned >= device.policy.pins.budget:
+        return (
+            "the device's standing rules: the budget of entries is spent on flows to which one is worth more"
+        )
     return "the device's standing rules: an entry of its own would not pay"
 
 
