@@ -80,7 +80,7 @@ class Port:
         quiet = 0
         for _ in range(500):
             quiet = 0 if self.tick() else quiet + 1
-            if quiet > self.balance.window + 2:
+            if quiet > self.balance.window + 10 * self.balance.interval:
                 return
         raise AssertionError("the port does not come to rest")
 

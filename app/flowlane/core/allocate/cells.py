@@ -135,7 +135,7 @@ def forget(state: PortState, row: int, class_index: int) -> None:
 def estimate(state: PortState, class_index: int) -> int:
     """What a flow of this class is taken to send until it is measured, in bit/s."""
     known = state.known.get(class_index)
-    return known[0] // known[1] if known else GUESS
+    return max(1, known[0] // known[1]) if known else GUESS
 
 
 def _open(state: PortState, slot: Slot, group: Group, vm: int) -> Cell:

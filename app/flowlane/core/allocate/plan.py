@@ -167,7 +167,12 @@ def _spread(units: list[Unit], slots: int) -> list[Part]:
     left = slots - len(units)
     for index in sorted(range(len(units)), key=lambda i: (-units[i].priority, i)):
         unit = units[index]
-        while left and taken[unit.class_index] < unit.min_queues and may_grow(index):
+        while (
+            left
+            and taken[unit.class_index] < unit.min_queues
+            and may_grow(index)
+            and counts[index] < unit.flows
+        ):
             counts[index] += 1
             grow(index)
             left -= 1
