@@ -44,7 +44,6 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device = state.devices.get(event.dpid)
     if device is None:
         device = state.devices[event.dpid] = Device(event.dpid, state.policy, compile_rules(state.policy))
-        device.name = f"{event.dpid:016x}"
         device.described = state.described.get(event.dpid)
     device.connected, device.since, device.peer = True, state.now, event.peer
     device.capabilities = event.capabilities
@@ -53,10 +52,11 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.reported_queues = dict(event.queues)
     device.hosts = {**dict(event.hosts), **device.hosts}
     device.plan = None
-    refresh(state, device, out)
+    device.name = _name(device)
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
+    refresh(state, device, out)
     out.extend(SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values())
     adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)
@@ -137,7 +137,7 @@ def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -
 def refresh(state: State, device: Device, out: list[Effect]) -> None:
     """Make everything that follows from a device's inputs anew, and act on what differs."""
     before = device.policy
-    device.name = device.described.name if device.described else f"{device.dpid:016x}"
+    device.name = _name(device)
     device.role = _stated_role(state, device) or _look(device)
     entries = device_rules.rules_for(state.policy, device.dpid, device.name, device.role)
     _refresh_ports(state, device, [name for entry in entries for name in entry.uplinks], out)
@@ -152,6 +152,11 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
         refit_policy(state, device, before, out)
     suggest.follow_ovsdb(state, device.dpid, out)
     replan(state, device, out)
+
+
+def _name(device: Device) -> str:
+    """The bridge's name where OVSDB tells it, else the datapath id."""
+    return device.described.name if device.described else f"{device.dpid:016x}"
 
 
 def replan(state: State, device: Device, out: list[Effect]) -> None:
