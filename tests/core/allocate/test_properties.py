@@ -1,9 +1,12 @@
 """Whatever comes in whatever order: the promises of the allocator hold (stateful properties).
 
-Faults planted to see that these tests find them, each found by the machine below: a departure that leaves
-its rate in the queue's sum; a removed queue whose exclusive owner stays; a waiting flow that is not promoted
-when a queue frees; a new flow placed on a queue that another has alone; a rebalance that walks a dictionary
-of ids in hash order; a group that keeps its pool after its last flow has gone.
+Faults that were planted, one at a time, and found by this machine (with 1,200 examples):
+a departure leaves its rate in the pool's sum; a measured rate stays in its class's mean; a chain forgets a
+link; a waiting flow gets no queue that frees; an owned queue stays in its pool; owners keep queues though others
+have none; flows of a removed queue stay; strays are not brought home; a VM's home is not looked at; a class's
+maximum is ignored; the window is ignored; a flow heavier than the gap is moved; groups are taken in the order
+of their addresses; a departed group stays in its pool; flows never come back from software; flows are not
+sorted out after the shares' queues changed. Moves that cost no tokens are found by ``test_rebalance`` only.
 """
 
 from __future__ import annotations
