@@ -47,6 +47,7 @@ def demand_of(device: Device, row: int) -> Demand:
         min_queues=wanted.min_queues,
         max_queues=wanted.max_queues,
         keep_vm_together=wanted.keep_vm_together,
+        min_rate=wanted.min_rate or 0,
     )
 
 

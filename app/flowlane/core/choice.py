@@ -44,4 +44,5 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
         or wanted.meter_only
         or wanted.max_queues is not None
     )
-    return not bound and any(queue_id == other for other, _ in spread(allocation, demand.road, demand.group))
+    queues = spread(allocation, demand.road, demand.group, demand.min_rate)
+    return not bound and any(queue_id == other for other, _ in queues)

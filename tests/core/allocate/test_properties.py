@@ -11,6 +11,8 @@ sorted out after the shares' queues changed. Moves that cost no tokens are found
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fakes.allocation import Port, check, hardware, snapshot, software
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -37,10 +39,19 @@ CLASSES = (
     {"class_index": 5, "road": Road.HARDWARE, "group": 5, "priority": 5},
     {"class_index": 6, "exclusive": True, "group": 6, "priority": 7, "max_queues": 1},
     {"class_index": 7, "min_queues": 2, "group": 7},
+    {"class_index": 8, "min_rate": 300, "group": 8, "priority": 1},
 )
 RATES = st.one_of(st.just(0), st.integers(1, 100), st.integers(10**6, 10**10))
+RATED = {2: 500, 3: 200, 4: 400, 11: 300}
+"""Queue id -> what the queue guarantees, bit/s; nothing is known of the others."""
+
+
+def rated(queues):
+    return [replace(queue, min_rate=RATED.get(queue.queue_id)) for queue in queues]
+
+
 QUEUES = st.tuples(st.integers(0, 6), st.integers(0, 3)).map(
-    lambda counts: hardware(*range(counts[0])) + software(*range(10, 10 + counts[1]))
+    lambda counts: rated(hardware(*range(counts[0])) + software(*range(10, 10 + counts[1])))
 )
 WINDOW = 3.0
 CLASS = st.integers(0, len(CLASSES) - 1)
@@ -65,7 +76,7 @@ class Allocator(RuleBasedStateMachine):
     @initialize(shares=st.sampled_from([(), (0.5, 0.25)]), most=st.sampled_from([None, 6]))
     def make(self, shares: tuple[float, ...], most: int | None) -> None:
         balance = Balance(moves_per_second=1e6, window=WINDOW, flows_per_queue=most)
-        self.ports = [Port(hardware(0, 1, 2, 3), balance, shares) for _ in range(2)]
+        self.ports = [Port(rated(hardware(0, 1, 2, 3)), balance, shares) for _ in range(2)]
 
     @property
     def port(self) -> Port:
@@ -143,6 +154,7 @@ class Allocator(RuleBasedStateMachine):
         self._exclusive_flows_are_alone()
         self._alike_flows_are_together()
         self._nobody_is_on_a_wrong_road()
+        self._minima_are_guaranteed()
 
     @invariant()
     def sums_and_places_are_right(self) -> None:
@@ -193,6 +205,14 @@ class Allocator(RuleBasedStateMachine):
                 >= 1.25 * (loads - self.port.state.columns.rate[row])
             ]
             assert least or not wait or len(free) <= kept or not owed, "who waits and earns a queue gets one"
+
+    def _minima_are_guaranteed(self) -> None:
+        for region in (*self.port.state.hardware, self.port.state.software):
+            rates = {slot.queue.queue_id: slot.queue.min_rate or 0 for slot in region.slots if slot.owner < 0}
+            for row, queue_id in self.port.place.items():
+                if queue_id in rates and self.port.demand[row].min_rate:
+                    least = min(self.port.demand[row].min_rate, max(rates.values()))
+                    assert rates[queue_id] >= least, "a class with a minimum is where it is guaranteed"
 
     def _alike_flows_are_together(self) -> None:
         queues_of: dict[tuple, set[int]] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.allocate import cells
+from flowlane.core.allocate import cells, guarantees
 from flowlane.core.allocate.moving import all_allowed, allowed, may_spend
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ class Candidate(NamedTuple):
 
 
 def best_move(
-    state: PortState, slot: Slot, gap: int, now: float, last_active: Sequence[float] | None
+    state: PortState, slot: Slot, target: Slot, gap: int, now: float, last_active: Sequence[float] | None
 ) -> Candidate | None:
-    """The move off a slot that fixes most of a gap; among nearly equal ones that of the quietest flow."""
+    """The move from slot to slot that fixes most of a gap; among nearly equal ones that of the quietest flow."""
     found = [
         candidate
         for cell in slot.cells.values()
-        if cell.group.pool is slot.pool
+        if cell.group.pool is slot.pool and guarantees.may_go(cell.group, slot, target)
         for candidate in (_whole(state, cell, gap, now) if cell.vm else _near(state, cell, gap, now))
     ]
     if not found:
@@ -104,11 +104,11 @@ def best_swap(
     """The flows of two queues, one each, whose exchange lowers the fuller one most; None when none does."""
     best: tuple[Candidate, Candidate] | None = None
     rate_of = state.columns.rate
-    for first in _flows(state, source, source.load, now):
+    for first in _flows(state, source, target, source.load, now):
         wanted = rate_of[first.row] - gap // 2
         if wanted <= 0:
             continue
-        for second in _flows(state, target, 2 * wanted, now):
+        for second in _flows(state, target, source, 2 * wanted, now):
             less = rate_of[first.row] - rate_of[second.row]
             gain = min(less, gap - less)
             if gain > 0 and (best is None or gain > best[0].gain):
@@ -116,7 +116,7 @@ def best_swap(
     return best
 
 
-def _flows(state: PortState, slot: Slot, below: int, now: float) -> Iterator[Candidate]:
+def _flows(state: PortState, slot: Slot, target: Slot, below: int, now: float) -> Iterator[Candidate]:
     for cell in slot.cells.values():
-        if cell.group.pool is slot.pool and not cell.vm:
+        if cell.group.pool is slot.pool and not cell.vm and guarantees.may_go(cell.group, slot, target):
             yield from _near(state, cell, below, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import pools
+from flowlane.core.allocate import guarantees, pools
 from flowlane.core.model import Reason
 from flowlane.core.policy import Road
 
@@ -99,8 +99,9 @@ def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: i
     """The queue that a flow can have alone: an idle one, else the one with the fewest flows to move away.
 
     None while others must share what is left, when the class has as many as it may, or for a newcomer while
-    others wait: a rebalance then decides who deserves one. ``current`` is where the flow is (``present`` 1)
-    or was just now (0); it is preferred, since then the flow need not move.
+    others wait: a rebalance then decides who deserves one. A queue on whose guarantee a class counts is not
+    given away, and a class with a minimum of its own gets a queue that guarantees it. ``current`` is where the
+    flow is (``present`` 1) or was just now (0); it is preferred, since then the flow need not move.
     """
     if demand.max_queues is not None and region.owned.get(demand.class_index, 0) >= demand.max_queues:
         return None
@@ -109,13 +110,14 @@ def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: i
     if len(free) <= pools.reserve(region, others) or (others and not present):
         return None
 
-    def cost(slot: Slot) -> tuple[bool, bool, int, int]:
+    def cost(slot: Slot) -> tuple[bool, int, bool, bool, int, int]:
         others = slot.count - (present if slot is current else 0)
         last = slot.pool is not None and len(slot.pool.slots) == 1
         away = current is not None and slot is not current
-        return others > 0, last and others > 0, others + away, slot.index
+        fit = guarantees.misfit(slot, demand.min_rate) if demand.min_rate else (False, 0)
+        return *fit, others > 0, last and others > 0, others + away, slot.index
 
-    return min(free, key=cost)
+    return min((slot for slot in free if not guarantees.is_promised(slot)), key=cost, default=None)
 
 
 def slot_to_share(group: Group, vm: int) -> Slot:
@@ -126,6 +128,9 @@ def slot_to_share(group: Group, vm: int) -> Slot:
         home = group.homes.get(vm)
         if home is not None and home.slot.pool is pool:
             return home.slot
+    if group.demand.min_rate > pool.floor:
+        slots = guarantees.eligible(pool.slots, group.demand.min_rate)
+        return min(slots, key=lambda slot: (slot.load, slot.count, slot.place))
     loads = pool.loads
     most = group.demand.max_queues
     if most is not None and most < len(loads):
@@ -159,7 +164,7 @@ def _may_stay(current: Slot, group: Group, vm: int) -> bool:
     if current.pool is group.pool:
         most = group.demand.max_queues
         return most is None or current.place < max(1, most)
-    if current.count or group.pool is None or not pools.may_grow(current.region, group.pool):
+    if current.count or group.pool is None or not pools.may_take(current.region, group.pool, current):
         return False
     if current.pool is not None and len(current.pool.slots) == 1:
         return False

@@ -65,7 +65,7 @@ def _fill_idle(
     )
     for source in shared:
         while idle and source.count > 1 and may_spend(state, 1):
-            best = best_move(state, source, source.load, now, last_active)
+            best = best_move(state, source, idle[-1], source.load, now, last_active)
             if best is None:
                 break
             _carry_out(state, best, idle.pop(), now, moves)
@@ -82,7 +82,7 @@ def _level_two(
 ) -> bool:
     """Move one flow, or exchange two, between two queues; False when that gains too little."""
     gap = source.load - target.load
-    best = best_move(state, source, gap, now, last_active)
+    best = best_move(state, source, target, gap, now, last_active)
     if best is not None and best.gain >= worth:
         _carry_out(state, best, target, now, moves)
         return True

@@ -20,6 +20,7 @@ class Demand(NamedTuple):
     flows of the class. ``group`` numbers the flow's likeness [claims 5 and 6]: flows with the same number
     belong together; whoever interns the number decides whether classes are part of the likeness.
     ``share`` is the index of the VM's part of the hardware, -1 for none. ``max_queues`` None: no limit.
+    ``min_rate`` is what a queue of the class has to guarantee, bit/s, 0 for nothing.
     """
 
     rate: int = 0
@@ -33,6 +34,7 @@ class Demand(NamedTuple):
     min_queues: int = 0
     max_queues: int | None = None
     keep_vm_together: bool = False
+    min_rate: int = 0
 
 
 class Placement(NamedTuple):

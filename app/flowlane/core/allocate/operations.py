@@ -99,6 +99,9 @@ def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = 
         cells.learn(state, row, demand.class_index, rate)
         columns.rate[row] = rate
     placement = choose(state, row, demand, key, slot)
+    group = cells.group_of(state, row)
+    if group.key != ALONE and group.demand.class_index == demand.class_index:
+        group.demand = demand  # A new policy tells it to every flow of the class.
     if placement.queue_id != slot.queue.queue_id:
         columns.moved_at[row] = now
     return placement

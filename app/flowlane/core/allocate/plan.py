@@ -11,7 +11,12 @@ flows each time.
 from __future__ import annotations
 
 from heapq import heapreplace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowlane.core.allocate.guarantees import Want, grant, take_more
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SLACK = 0.10
 """A group stays with its old companions while that makes their load at most this much above the mean."""
@@ -24,8 +29,8 @@ FINE = 0.25
 class Unit(NamedTuple):
     """A group, or groups merged already. ``bin`` tells which groups shared a pool before, -1: none.
 
-    ``limits``: (class, most queues) of the classes in it that have a maximum. It has no use
-    yet for more queues than ``flows``, and gets them last.
+    ``limits``: (class, most queues) of the classes in it that have a maximum; ``minima``: (class, bit/s) of those
+    that need a guarantee. It has no use yet for more queues than ``flows``, and gets them last.
     """
 
     groups: tuple[int, ...]
@@ -36,24 +41,28 @@ class Unit(NamedTuple):
     limits: tuple[tuple[int, int], ...]
     bin: int
     flows: int = 1 << 30
+    minima: tuple[tuple[int, int], ...] = ()
 
 
 class Part(NamedTuple):
-    """A pool to be: its groups and how many queues it gets."""
+    """A pool to be: its groups and how many queues it gets, each of which has to guarantee ``floor`` bit/s."""
 
     groups: tuple[int, ...]
     slots: int
     load: int
+    floor: int = 0
 
 
-def plan(units: list[Unit], slots: int) -> list[Part]:
+def plan(units: list[Unit], slots: int, rates: Sequence[int] = ()) -> list[Part]:
     """Divide ``slots`` (at least 1) queues among groups; every group is in exactly one part.
 
     The parts together have at most ``slots`` queues and each at least one. Of all divisions that come within
-    ``FINE`` of the best balance, the one that keeps most groups apart is taken.
+    ``FINE`` of the best balance, the one that keeps most groups apart is taken. ``rates`` are what the queues
+    guarantee in bit/s; there are enough such queues for the floors of all parts together.
     """
-    units = _bound_classes(units)
-    divisions = [_spread(_merge(units, count), slots) for count in _counts(units, slots)]
+    rates = rates if any(unit.minima for unit in units) and any(rates) else ()
+    units = _guaranteed(_bound_classes(units), rates)
+    divisions = [_spread(_merge(units, count), slots, rates) for count in _counts(units, slots)]
     worst = [max(part.load / part.slots for part in parts) for parts in divisions]
     good = (1 + FINE) * min(worst)
     return next(parts for parts, load in zip(divisions, worst, strict=True) if load <= good)
@@ -69,6 +78,49 @@ def _counts(units: list[Unit], slots: int) -> list[int]:
     least = min(most, max(2, len({unit.priority for unit in units})))
     tries = {most, most * 3 // 4, most // 2, most // 3, most // 4, most // 8, least}
     return sorted((count for count in tries if least <= count <= most), reverse=True)
+
+
+def _guaranteed(units: list[Unit], rates: Sequence[int]) -> list[Unit]:
+    """Merge the groups of a class that needs a guarantee onto as many queues as have it.
+
+    Classes that need the same queue, whose guarantee is enough for them together, become one unit.
+    """
+    if not rates:
+        return units
+    wants = {unit.class_index: Want(*unit.minima[0], unit.priority) for unit in units if unit.minima}
+    grants, free = grant(wants.values(), rates, may_join=True)
+    result = [unit for unit in units if not unit.minima]
+    for each in grants:
+        members = [unit for unit in units if unit.minima and unit.class_index in each.keys]
+        joined = len(each.keys) > 1
+        result += pack(members, 1 if joined else 1 + take_more(free, each.floor, len(members) - 1))
+    placed = {class_index for each in grants for class_index in each.keys}
+    return result + [unit for unit in units if unit.minima and unit.class_index not in placed]
+
+
+def _floors(units: list[Unit], rates: Sequence[int]) -> list[int]:
+    """What the queues of each unit have to guarantee: the sum of its classes' minima, or the best there is."""
+    wants = [
+        Want(index, sum(rate for _, rate in unit.minima), unit.priority)
+        for index, unit in enumerate(units)
+        if unit.minima
+    ]
+    floors = [0] * len(units)
+    for each in grant(wants, rates)[0]:
+        floors[each.keys[0]] = each.floor
+    return floors
+
+
+def _limited(units: list[Unit], floors: list[int], rates: Sequence[int]) -> list[Unit]:
+    """Let the units that need a guarantee have together no more queues than there are that give it."""
+    levels = {floor: -1 - number for number, floor in enumerate(sorted({*floors} - {0}))}
+    most = {key: (key, sum(rate >= floor for rate in rates)) for floor, key in levels.items()}
+    return [
+        unit._replace(
+            limits=unit.limits + tuple(most[key] for level, key in levels.items() if level <= floor)
+        )
+        for unit, floor in zip(units, floors, strict=True)
+    ]
 
 
 def _bound_classes(units: list[Unit]) -> list[Unit]:
@@ -147,11 +199,14 @@ def _union(members: list[Unit]) -> Unit:
         priority=max(unit.priority for unit in members),
         flows=sum(unit.flows for unit in members),
         limits=tuple(dict.fromkeys(limit for unit in members for limit in unit.limits)),
+        minima=tuple(dict.fromkeys(minimum for unit in members for minimum in unit.minima)),
     )
 
 
-def _spread(units: list[Unit], slots: int) -> list[Part]:
-    """Give every unit a queue, classes their minimum, and the rest by load up to the maximum."""
+def _spread(units: list[Unit], slots: int, rates: Sequence[int]) -> list[Part]:
+    """Give every unit a queue, classes their ``min_queues``, and the rest by load up to the maximum."""
+    floors = _floors(units, rates)
+    units = _limited(units, floors, rates)
     counts = [1] * len(units)
     taken: dict[int, int] = {}
 
@@ -186,4 +241,7 @@ def _spread(units: list[Unit], slots: int) -> list[Part]:
             break
         counts[best] += 1
         grow(best)
-    return [Part(unit.groups, count, unit.load) for unit, count in zip(units, counts, strict=True)]
+    return [
+        Part(unit.groups, count, unit.load, floor)
+        for unit, count, floor in zip(units, counts, floors, strict=True)
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core.allocate import guarantees
 from flowlane.core.allocate.columns import NOBODY
 from flowlane.core.allocate.plan import Part, Unit, plan
 from flowlane.core.allocate.state import Group, Pool, Region, Slot
@@ -29,6 +30,8 @@ def find_group(region: Region, demand: Demand) -> Group:
     group = region.groups.get(key)
     if group is None:
         group = region.groups[key] = Group(key, demand, region)
+    if demand.min_rate > group.demand.min_rate:
+        group.demand = group.demand._replace(min_rate=demand.min_rate)
     if group.pool is None and region.slots:
         _house(region, group)
     return group
@@ -84,7 +87,7 @@ def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = Non
     region.owned[class_index] -= 1
     if region.owned[class_index] == 0:
         del region.owned[class_index]
-    if pool is None or not may_grow(region, pool):
+    if pool is None or not may_take(region, pool, slot):
         give(region, slot)
     else:
         attach(slot, pool)
@@ -93,7 +96,7 @@ def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = Non
 def give(region: Region, slot: Slot) -> None:
     """Give a slot to the pool that needs it most, if any may have one more."""
     pool = max(
-        (pool for pool in region.pools if may_grow(region, pool)),
+        (pool for pool in region.pools if may_take(region, pool, slot)),
         key=lambda pool: sum(pool.loads) / len(pool.slots),
         default=None,
     )
@@ -130,10 +133,12 @@ def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
             _limits(group.demand),
             bins.get(id(group.pool), -1),
             spreadable(group),
+            ((group.demand.class_index, group.demand.min_rate),) if group.demand.min_rate else (),
         )
         for group in region.groups.values()
     ]
-    return (plan(units, len(free)) if units and free else []), free
+    rates = [guarantees.rate_of(slot) for slot in free]
+    return (plan(units, len(free), rates) if units and free else []), free
 
 
 def spreadable(group: Group) -> int:
@@ -159,13 +164,19 @@ def rebuild(region: Region, parts: list[Part], free: list[Slot], now: float) -> 
         slot.pool = None
     where = {key: number for number, part in enumerate(parts) for key in part.groups}
     needs = [part.slots for part in parts]
-    pools = [Pool() for _ in parts]
+    pools = [Pool(floor=part.floor) for part in parts]
     region.pools = pools
     for key, number in where.items():
         group = region.groups[key]
         group.pool, group.guest = pools[number], False
         pools[number].groups[key] = group
-    for _, number, slot in _overlaps(free, where):
+    overlaps = _overlaps(free, where)
+    for number in sorted(range(len(parts)), key=lambda number: -parts[number].floor):
+        if parts[number].floor:
+            for slot in _guaranteeing(free, parts[number], number, overlaps):
+                attach(slot, pools[number])
+                needs[number] -= 1
+    for _, number, slot in overlaps:
         if slot.pool is None and needs[number]:
             attach(slot, pools[number])
             needs[number] -= 1
@@ -173,6 +184,19 @@ def rebuild(region: Region, parts: list[Part], free: list[Slot], now: float) -> 
     for number, need in enumerate(needs):
         for _ in range(need):
             attach(spare.pop(), pools[number])
+
+
+def _guaranteeing(
+    free: list[Slot], part: Part, number: int, overlaps: list[tuple[int, int, Slot]]
+) -> list[Slot]:
+    """The slots for a part that counts on a guarantee: the smallest that suffice, of equals those it is on.
+
+    Taken in the order of falling floors that never leaves a lower one without: what fits it fits those too.
+    """
+    there = {slot.index: flows for flows, other, slot in overlaps if other == number}
+    left = [slot for slot in free if slot.pool is None]
+    left.sort(key=lambda slot: (*guarantees.misfit(slot, part.floor), -there.get(slot.index, 0), slot.index))
+    return left[: part.slots]
 
 
 def _overlaps(free: list[Slot], where: dict[int, int]) -> list[tuple[int, int, Slot]]:
@@ -199,35 +223,50 @@ def _house(region: Region, group: Group) -> None:
         _join(group, _nearest(region, group.demand))
         return
     detach(slot)
-    pool = Pool()
+    pool = Pool(floor=min(group.demand.min_rate, guarantees.rate_of(slot)))
     region.pools.append(pool)
     attach(slot, pool)
     _join(group, pool)
 
 
 def _idle_slot(region: Region, demand: Demand) -> Slot | None:
-    """A slot that a new group can have at once: without flows, and not the last of its pool."""
+    """A slot that a new group can have at once: without flows, and not one that its pool needs.
+
+    For a class with a minimum also none that guarantees too little while another queue has more.
+    """
     if demand.max_queues is not None and _class_slots(region, demand.class_index) >= max(
         1, demand.max_queues
     ):
         return None
-    for slot in region.slots:
-        if slot.owner < 0 and slot.count == 0 and (slot.pool is None or len(slot.pool.slots) > 1):
-            return slot
-    return None
+    shared = [slot for slot in region.slots if slot.owner < 0]
+    idle = [
+        slot
+        for slot in shared
+        if slot.count == 0
+        and (slot.pool is None or len(slot.pool.slots) > 1)
+        and not guarantees.is_promised(slot)
+    ]
+    if not idle:
+        return None
+    slot = guarantees.fittest(idle, demand.min_rate)
+    return slot if slot in guarantees.eligible(shared, demand.min_rate) else None
 
 
 def _nearest(region: Region, demand: Demand) -> Pool:
-    """The pool whose groups are most like a demand: by class, then priority, then the lightest."""
+    """The pool whose groups are most like a demand: by class, then priority, then the lightest.
 
-    def distance(pool: Pool) -> tuple[int, float]:
+    Before that comes what a pool's queues still guarantee, for a class that needs it.
+    """
+
+    def distance(pool: Pool) -> tuple[int, int, float]:
         unlike = min(
             0
             if group.demand.class_index == demand.class_index
             else 1 + abs(group.demand.priority - demand.priority)
             for group in pool.groups.values()
         )
-        return unlike, sum(pool.loads) / len(pool.slots)
+        short = guarantees.shortfall(pool, demand.min_rate)
+        return short, unlike, sum(pool.loads) / len(pool.slots)
 
     return min(region.pools, key=distance)
 
@@ -263,3 +302,8 @@ def may_grow(region: Region, pool: Pool) -> bool:
         or _class_slots(region, group.demand.class_index) < group.demand.max_queues
         for group in pool.groups.values()
     )
+
+
+def may_take(region: Region, pool: Pool, slot: Slot) -> bool:
+    """Whether a pool may have one slot more, and this one guarantees what its groups count on."""
+    return guarantees.rate_of(slot) >= pool.floor and may_grow(region, pool)

@@ -64,6 +64,8 @@ class Slot:
 class Group:
     """Flows that are alike, in one region. Its class, priority and bounds are those of its first flow.
 
+    Only its minimum is the highest of its flows' classes.
+
     ``guest``: it came after the queues were divided and shares the nearest pool until they are again.
     """
 
@@ -79,11 +81,15 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class Pool:
-    """Slots and the groups that use them. ``loads`` repeats the slots' loads: min() of a list is quick."""
+    """Slots and the groups that use them. ``loads`` repeats the slots' loads: min() of a list is quick.
+
+    ``floor`` is what each of its slots has to guarantee (bit/s), as far as the port's queues can; 0: nothing.
+    """
 
     slots: list[Slot] = field(default_factory=list)
     loads: list[int] = field(default_factory=list)
     groups: dict[int, Group] = field(default_factory=dict)
+    floor: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, combined, pools
+from flowlane.core.allocate import cells, combined, guarantees, pools
 from flowlane.core.allocate.columns import NEVER
 from flowlane.core.allocate.moving import all_allowed, may_spend, relocate, relocate_cell
 from flowlane.core.model import Reason
@@ -46,8 +46,10 @@ def divide_again(state: PortState, region: Region, now: float) -> None:
 
 
 def _is_restless(region: Region, parts: list[Part]) -> bool:
-    """Whether groups share that could be apart, or slots lie idle that could be used."""
+    """Whether groups share that could be apart, or lack a guarantee, or slots lie idle that could be used."""
     if any(group.guest for group in region.groups.values()) or len(parts) > len(region.pools):
+        return True
+    if any(guarantees.rate_of(slot) < part.floor for part in parts for slot in _pool_of(region, part).slots):
         return True
     idle = any(slot.count == 0 and slot.owner < 0 for slot in region.slots)
     return idle and any(part.slots > len(_pool_of(region, part).slots) for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import combined
+from flowlane.core.allocate import combined, guarantees
 from flowlane.core.allocate.model import Alternative, Demand
 from flowlane.core.allocate.operations import cell_of
 from flowlane.core.allocate.pools import group_key
@@ -52,6 +52,10 @@ _REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
     (lambda row, mine, _slot: mine.slot.owner == row, "the flow has a queue alone"),
     (lambda _row, mine, _slot: mine.vm > 0, "the flows of its VM keep together on another queue"),
     (lambda _row, mine, slot: slot.pool is not mine.group.pool, "serves flows that are less like it"),
+    (
+        lambda _row, mine, slot: not guarantees.may_go(mine.group, mine.slot, slot),
+        "guarantees less than its class's minimum",
+    ),
     (lambda _row, mine, slot: slot.load >= mine.slot.load, "has as much load or more"),
     (lambda _row, _mine, _slot: True, "has less load, but the difference is too small to move the flow"),
 )
@@ -78,11 +82,12 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
     return "hardware has room again; the flow comes back at the next rebalance"
 
 
-def spread(state: PortState, road: Road, group: int = -1) -> tuple[tuple[int, int], ...]:
+def spread(state: PortState, road: Road, group: int = -1, min_rate: int = 0) -> tuple[tuple[int, int], ...]:
     """(queue id, weight) of the queues over which a device may spread flows that it has never seen.
 
     They are the queues of the class's road that no flow has alone; of those, the ones that the ``group`` of
-    alike flows shares already, where there is one. The weights are even here (see :mod:`flowlane.core.weights`).
+    alike flows shares already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s). The
+    weights are even here (see :mod:`flowlane.core.weights`).
     """
     kind = QueueKind.SOFTWARE if road is Road.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
@@ -90,4 +95,5 @@ def spread(state: PortState, road: Road, group: int = -1) -> tuple[tuple[int, in
     known = (slot.region.groups.get(key) for slot in slots)
     pools = [found.pool for found in known if found is not None and found.pool is not None]
     slots = [slot for slot in slots if slot.pool in pools] or slots
-    return tuple((slot.queue.queue_id, 1) for slot in slots if slot.owner < 0)
+    shared = [slot for slot in slots if slot.owner < 0]
+    return tuple((slot.queue.queue_id, 1) for slot in guarantees.eligible(shared, min_rate))
