@@ -81,10 +81,11 @@ def test_the_flows_of_a_vm_keep_together():
     assert len(set(port.place.values())) == 3
 
 
-def test_unlike_flows_get_different_queues_while_there_are_enough():
-    port = Port(hardware(0, 1, 2, 3))
+@pytest.mark.parametrize("heavier", [1, 10, 1000])
+def test_unlike_flows_get_different_queues_while_there_are_enough(heavier):
+    port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=1.0))
     for row in range(40):
-        port.arrive(row, rate=100, group=row % 4)
+        port.arrive(row, rate=100 * heavier ** (row % 4), group=row % 4)
     port.settle()
     for queue, rows in port.members().items():
         assert len({row % 4 for row in rows}) == 1, queue

@@ -39,11 +39,19 @@ def test_neighbours_in_priority_are_merged_first():
 
 
 def test_light_groups_share_where_a_heavy_one_needs_the_queues():
-    groups = [unit(1, 900), unit(2, 50), unit(3, 30), unit(4, 20)]
-    assert shape(plan(groups, 4)) == [([1], 3), ([2, 3, 4], 1)]
-    assert shape(plan([one._replace(priority=one.groups[0]) for one in groups], 4)) == [
-        ([key], 1) for key in (1, 2, 3, 4)
+    groups = [unit(1, 900), unit(2, 50), unit(3, 30), unit(4, 15), unit(5, 5)]
+    assert shape(plan(groups, 4)) == [([1], 3), ([2, 3, 4, 5], 1)]
+    assert shape(plan([one._replace(priority=min(3, one.groups[0])) for one in groups], 4)) == [
+        ([1], 2),
+        ([2], 1),
+        ([3, 4, 5], 1),
     ]
+
+
+def test_no_group_shares_while_there_is_a_queue_for_each():
+    groups = [unit(1, 900_000), unit(2, 50), unit(3, 0), unit(4, 20, class_index=2)]
+    assert shape(plan(groups, 4)) == [([1], 1), ([2], 1), ([3], 1), ([4], 1)]
+    assert shape(plan(groups, 6)) == [([1], 3), ([2], 1), ([3], 1), ([4], 1)]
 
 
 def test_groups_stay_with_their_companions_while_that_is_balanced():
@@ -76,6 +84,8 @@ def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw, slots):
     assert sorted(key for part in parts for key in part.groups) == list(range(len(units)))
     assert all(part.slots >= 1 for part in parts) and sum(part.slots for part in parts) <= slots
     assert plan(units, slots) == parts
+    if len(units) <= slots and all(most is None for _, most in bounds.values()):
+        assert len(parts) == len(units), "nothing is merged while queues suffice"
     if len(parts) < slots:
         for index, (_, most) in bounds.items():
             mine = [part for part in parts if any(units[key].class_index == index for key in part.groups)]

@@ -1,7 +1,7 @@
 """How many queues which groups get: a pure function from groups and a number of queues to pools.
 
-Every group has its own queues where that is possible and does not cost balance: then each class has its
-minimum, and the rest go where the load per queue is highest, up to each class's maximum. Otherwise groups are
+Every group has its own queues while there are enough: then each class has its ``min_queues``, and the rest go
+where the load per queue is highest, up to each class's maximum. Only with more groups than queues are groups
 merged: those of one class that has more groups than it may have queues, then the lightest of equal priority,
 and, only when there are fewer queues than priorities, those nearest in priority; there is always a queue. A group
 that has a bin already stays in it unless that costs balance (``SLACK``): merging anew from scratch would move
@@ -23,7 +23,10 @@ SLACK = 0.10
 
 
 FINE = 0.25
-"""How much more load per queue than under the best division is accepted to keep more groups apart."""
+"""How much more load per queue than under the best division is accepted to keep more groups apart.
+
+It counts only where groups have to share anyway: flows that are unlike are kept apart while queues suffice [claim 5].
+"""
 
 
 class Unit(NamedTuple):
@@ -56,9 +59,9 @@ class Part(NamedTuple):
 def plan(units: list[Unit], slots: int, rates: Sequence[int] = ()) -> list[Part]:
     """Divide ``slots`` (at least 1) queues among groups; every group is in exactly one part.
 
-    The parts together have at most ``slots`` queues and each at least one. Of all divisions that come within
-    ``FINE`` of the best balance, the one that keeps most groups apart is taken. ``rates`` are what the queues
-    guarantee in bit/s; there are enough such queues for the floors of all parts together.
+    The parts together have at most ``slots`` queues and each at least one. Where there are too few for a queue
+    each, the division is taken that keeps most groups apart of all that come within ``FINE`` of the best balance.
+    ``rates`` are what the queues guarantee in bit/s; there are enough such queues for the floors of all parts.
     """
     rates = rates if any(unit.minima for unit in units) and any(rates) else ()
     units = _guaranteed(_bound_classes(units), rates)
@@ -71,10 +74,12 @@ def plan(units: list[Unit], slots: int, rates: Sequence[int] = ()) -> list[Part]
 def _counts(units: list[Unit], slots: int) -> list[int]:
     """How many pools to try, most first.
 
-    Two at least, and never so few that unlike priorities share: all in one pool would balance best, but then
-    light flows stand behind heavy ones.
+    One for each group if there are queues for that. Else two at least, and never so few that unlike priorities
+    share: all in one pool would balance best, but then light flows stand behind heavy ones.
     """
-    most = min(len(units), slots)
+    if len(units) <= slots:
+        return [len(units)]
+    most = slots
     least = min(most, max(2, len({unit.priority for unit in units})))
     tries = {most, most * 3 // 4, most // 2, most // 3, most // 4, most // 8, least}
     return sorted((count for count in tries if least <= count <= most), reverse=True)
