@@ -98,3 +98,18 @@ def test_strategies_that_do_not_move_flows_do_not():
     for strategy in ("hash", "round-robin", "least-loaded", "one-vm-one-queue"):
         port = uneven(strategy=strategy)
         assert port.tick() == []
+
+
+def test_a_class_that_is_a_guest_is_not_levelled_beyond_its_maximum():
+    """Eight flows change their class while no queue is idle: one queue at once, and one queue for good."""
+    port = Port(hardware(0, 1, 2, 3), Balance(window=2.0, moves_per_second=1.0, imbalance=0.5))
+    for row in range(24):
+        port.arrive(row, rate=100)
+    for row in range(8):
+        port.change(row, class_index=1, group=1, max_queues=1, rate=100)
+    used = []
+    for _ in range(20):
+        used.append({port.place[row] for row in range(8)})
+        port.tick()
+    assert [len(queues) for queues in used] == [1] * 20
+    assert port.place[23] not in used[-1]

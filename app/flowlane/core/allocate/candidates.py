@@ -14,7 +14,7 @@ from flowlane.core.allocate.moving import all_allowed, allowed, may_spend
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flowlane.core.allocate.state import Cell, PortState, Slot
+    from flowlane.core.allocate.state import Cell, Group, PortState, Slot
 
 
 DEPTH = 32
@@ -36,7 +36,7 @@ def best_move(
     found = [
         candidate
         for cell in slot.cells.values()
-        if cell.group.pool is slot.pool and guarantees.may_go(cell.group, slot, target)
+        if cell.group.pool is slot.pool and _may_go(cell.group, slot, target)
         for candidate in (_whole(state, cell, gap, now) if cell.vm else _near(state, cell, gap, now))
     ]
     if not found:
@@ -85,6 +85,16 @@ def _bands(cell: Cell, gap: int) -> Iterator[int]:
         base += cells.WAITING_BANDS
 
 
+def _may_go(group: Group, source: Slot, target: Slot) -> bool:
+    """Whether flows of a group may move within their pool.
+
+    A class with a maximum that is a guest in a larger pool keeps to the pool's first queues; levelling it over
+    all of them would only be undone when it gets queues of its own.
+    """
+    most = group.demand.max_queues
+    return (most is None or target.place < max(1, most)) and guarantees.may_go(group, source, target)
+
+
 def heaviest(state: PortState, slot: Slot) -> int:
     """About the rate of the heaviest flow of a slot: that of the first few in its highest chains."""
     rates = state.columns.rate
@@ -118,5 +128,5 @@ def best_swap(
 
 def _flows(state: PortState, slot: Slot, target: Slot, below: int, now: float) -> Iterator[Candidate]:
     for cell in slot.cells.values():
-        if cell.group.pool is slot.pool and not cell.vm and guarantees.may_go(cell.group, slot, target):
+        if cell.group.pool is slot.pool and not cell.vm and _may_go(cell.group, slot, target):
             yield from _near(state, cell, below, now)
