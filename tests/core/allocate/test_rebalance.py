@@ -101,15 +101,14 @@ def test_strategies_that_do_not_move_flows_do_not():
 
 
 def test_a_class_that_is_a_guest_is_not_levelled_beyond_its_maximum():
-    """Eight flows change their class while no queue is idle: one queue at once, and one queue for good."""
+    """Heavy flows change their class while no queue is idle: one queue at once, and one queue for good."""
     port = Port(hardware(0, 1, 2, 3), Balance(window=2.0, moves_per_second=1.0, imbalance=0.5))
     for row in range(24):
-        port.arrive(row, rate=100)
+        port.arrive(row, rate=1000 if row < 8 else 10)
     for row in range(8):
-        port.change(row, class_index=1, group=1, max_queues=1, rate=100)
+        port.change(row, class_index=1, group=1, max_queues=1, rate=1000)
     used = []
     for _ in range(20):
-        used.append({port.place[row] for row in range(8)})
+        used.append(len({port.place[row] for row in range(8)}))
         port.tick()
-    assert [len(queues) for queues in used] == [1] * 20
-    assert port.place[23] not in used[-1]
+    assert used == [1] * 20
