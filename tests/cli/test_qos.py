@@ -161,12 +161,11 @@ def test_the_hardware_is_mapped_and_the_mapping_taken_back(
     assert len(command.json("clear", "up0")["tc"]) == 3
 
 
-def test_hardware_that_is_not_here_cannot_be_mapped(command: Command) -> None:
-    code, _, err = command(
-        "apply", "up0", "--queues", "2", "--rate", "1Gbit/s", "--map-hardware", "--dry-run"
-    )
+def test_hardware_that_cannot_be_mapped_is_found_before_anything_is_changed(command: Command) -> None:
+    code, _, err = command("apply", "up0", "--queues", "2", "--rate", "1Gbit/s", "--map-hardware")
     assert code == 1
     assert "up0 is not a network device of this host" in err
+    assert command.json("show", "up0")[0]["queues"] == []
 
 
 @pytest.mark.mininet

@@ -170,9 +170,14 @@ def _change(
     plan: Callable[[Snapshot], list[RowChange]],
     lines_for: Callable[[PortEntry, list[NicTruth | None]], list[str]],
 ) -> int:
-    """Change rows first, then the NIC: the mapping follows the queues that the database has by then."""
+    """Change rows first, then the NIC: the mapping follows the queues that the database has by then.
+
+    What is in the way on the NIC is found before anything is changed.
+    """
     with open_database(args.db, args.timeout) as database:
         before = database.snapshot()
+        port = port_of(before, args.port)
+        lines_for(port, truths_of(port, args.db))
         rows, taken = (plan(before), True) if args.dry_run else apply_plan(database, plan, args.timeout)
         port = port_of(before if args.dry_run else database.snapshot(), args.port)
     lines = lines_for(port, truths_of(port, args.db))
