@@ -8,6 +8,7 @@ from flowlane.southbound.nic import Nic
 from flowlane.southbound.nic_channels import Channels
 from flowlane.southbound.nic_tc import Filter, Qdisc
 from flowlane.southbound.nic_truth import NicTruth, Said, differences
+from flowlane.southbound.nic_vfs import VfLimit
 
 PF = Nic("pf0", "igb", hardware=True, up=True, tx_queues=8)
 HTB = (Qdisc("htb", "1:", True, ""),)
@@ -100,3 +101,10 @@ def test_filters_of_others_before_ours_are_warned_of() -> None:
 def test_a_device_without_hardware_is_not_told_to_map() -> None:
     veth = PF._replace(hardware=False, up=False)
     assert differences(said(), truth(veth, filters=())) == []
+
+
+def test_a_limit_of_the_card_is_told() -> None:
+    limits = (VfLimit(0, None, None, 0), VfLimit(1, 50_000_000, None, 101))
+    assert texts(said(), truth()._replace(limits=limits)) == [
+        "info: the NIC limits functions by itself, beside any meter: VF 1 at most 50Mbit/s"
+    ]

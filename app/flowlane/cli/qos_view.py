@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from flowlane.cli.qos import Outcome
     from flowlane.southbound.findings import Finding
+    from flowlane.southbound.nic import Vf
     from flowlane.southbound.nic_truth import NicTruth
     from flowlane.southbound.ovsdb.inventory import PortEntry
     from flowlane.southbound.ovsdb.plan import RowChange
@@ -127,9 +128,22 @@ def _nic_json(truth: NicTruth) -> dict[str, Any]:
         "most_tx_queues": truth.channels.most_tx if truth.channels else None,
         "vfs": nic.num_vfs,
         "total_vfs": nic.total_vfs,
+        "functions": [_function_json(vf, truth) for vf in nic.vfs],
         "switch_id": nic.switch_id or None,
         "root_qdisc": next((f"{q.kind} {q.handle}" for q in truth.qdiscs if q.root), None),
         "mapped_queues": list(mapped_queues(truth.filters)),
+    }
+
+
+def _function_json(vf: Vf, truth: NicTruth) -> dict[str, Any]:
+    limit = next((row for row in truth.limits if row.number == vf.number), None)
+    return {
+        "number": vf.number,
+        "pci": vf.pci,
+        "netdev": vf.netdev or None,
+        "max_tx_rate": limit.max_tx if limit else None,
+        "min_tx_rate": limit.min_tx if limit else None,
+        "vlan": (limit.vlan or None) if limit else None,
     }
 
 

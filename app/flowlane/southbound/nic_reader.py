@@ -9,6 +9,7 @@ from flowlane.southbound.nic import read_nic
 from flowlane.southbound.nic_channels import read_channels
 from flowlane.southbound.nic_tc import read_filters, read_qdiscs
 from flowlane.southbound.nic_truth import NicTruth
+from flowlane.southbound.nic_vfs import read_limits
 
 if TYPE_CHECKING:
     from flowlane.southbound.nic_tc import Filter, Qdisc
@@ -29,4 +30,5 @@ def read_truth(name: str) -> NicTruth | None:
         filters = read_filters(name, qdiscs)
     except FlowlaneError:
         pass
-    return NicTruth(nic, read_channels(name), qdiscs, filters)
+    limits = read_limits(name) if nic.num_vfs else ()
+    return NicTruth(nic, read_channels(name), qdiscs, filters, limits)

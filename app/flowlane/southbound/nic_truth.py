@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowlane.core.model import QueueKind
 from flowlane.southbound.findings import Finding, Level
 from flowlane.southbound.nic_mapping import foreign_filters, mapped_queues
+from flowlane.units import format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from flowlane.southbound.nic import Nic
     from flowlane.southbound.nic_channels import Channels
     from flowlane.southbound.nic_tc import Filter, Qdisc
+    from flowlane.southbound.nic_vfs import VfLimit
 
 _OVS_HTB = ("htb", "1:")
 """The root qdisc that Open vSwitch makes for linux-htb (lib/netdev-linux.c)."""
@@ -26,6 +28,7 @@ class NicTruth(NamedTuple):
     channels: Channels | None = None
     qdiscs: tuple[Qdisc, ...] = ()
     filters: tuple[Filter, ...] = ()
+    limits: tuple[VfLimit, ...] = ()
 
 
 class Said(NamedTuple):
@@ -52,7 +55,7 @@ def differences(said: Said, truth: NicTruth | None) -> list[Finding]:
     """Compare; an empty list means that all agree, as far as this host can tell."""
     found = _reported(said)
     if truth is not None:
-        found += _counts(said, truth)
+        found += _counts(said, truth) + _limits(said, truth)
         if said.scheduled and said.queues:
             found += _qdisc(said, truth) + _mapping(said, truth)
     return found
@@ -88,6 +91,18 @@ def _counts(said: Said, truth: NicTruth) -> list[Finding]:
         what = f"{wanted} of the NIC's {nic.tx_queues} transmit queues are used as queues"
         return [Finding(Level.INFO, said.port, what, f"flowlane qos apply {said.port} --queues auto", source)]
     return []
+
+
+def _limits(said: Said, truth: NicTruth) -> list[Finding]:
+    """What the card itself allows a function, no policy knows of: a flow may be slower than its class says."""
+    texts = [
+        f"VF {limit.number} at most {format_rate(limit.max_tx)}" for limit in truth.limits if limit.max_tx
+    ]
+    if not texts:
+        return []
+    what = f"the NIC limits functions by itself, beside any meter: {', '.join(texts)}"
+    remedy = f"ip link set {truth.nic.name} vf N max_tx_rate 0, where the policy is to decide alone"
+    return [Finding(Level.INFO, said.port, what, remedy, "ip link show")]
 
 
 def _transmit(number: int) -> str:
