@@ -129,14 +129,22 @@ def _hint(state: State, device: Device, row: int) -> str:
 
 
 def _not_hardware(device: Device, row: int, wanted: TrafficClass) -> str:
-    """Why the flow has no physical queue; empty when it has one."""
-    if device.flows.kind[row] == QueueKind.PHYSICAL:
+    """Why the flow has no physical queue; empty when it has one.
+
+    Why it has the queue that it has is another question: a flow can be the only one of a software queue.
+    """
+    flows = device.flows
+    kind, reason = flows.kind[row], Reason(flows.reason[row])
+    if kind == QueueKind.PHYSICAL:
         return ""
-    return (
-        REASONS[Reason(device.flows.reason[row])]
-        if wanted.road is not Road.SOFTWARE
-        else (REASONS[Reason.SOFTWARE_BY_RULE])
-    )
+    if wanted.road is Road.SOFTWARE:
+        return REASONS[Reason.SOFTWARE_BY_RULE]
+    if kind == QueueKind.NONE or reason in (Reason.ADOPTED, Reason.DEVICE_CHOSE):
+        return REASONS[reason]
+    queues = device.ports[flows.egress_port[row]].queues.values()
+    if all(queue.kind is not QueueKind.PHYSICAL for queue in queues):
+        return "its egress port has no physical queues"
+    return REASONS[Reason.OVERFLOW_TO_SOFTWARE]
 
 
 def _meter(device: Device, row: int, wanted: TrafficClass) -> str:
@@ -177,7 +185,8 @@ def _would_change(device: Device, row: int, wanted: TrafficClass) -> list[str]:
             found.append(f"{above} makes it {name}, if {rule.name} fits")
         elif opened and rule.class_index == wanted.index:
             found.append(f"a rate below {format_rate(gate.below)} ends {rule.name}")
-    if flows.reason[row] in (Reason.EXCLUSIVE_UNAVAILABLE, Reason.OVERFLOW_TO_SOFTWARE):
+    overflowed = flows.kind[row] == QueueKind.SOFTWARE and wanted.road is not Road.SOFTWARE
+    if overflowed or flows.reason[row] == Reason.EXCLUSIVE_UNAVAILABLE:
         found.append("a hardware queue that becomes free")
     if flows.queue_id[row] == NO_QUEUE and flows.reason[row] == Reason.NO_QUEUES:
         found.append("queues on its egress port (flowlane qos apply)")

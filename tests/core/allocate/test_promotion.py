@@ -70,3 +70,76 @@ def test_a_vm_that_keeps_together_comes_back_whole():
     port.depart(99)
     port.tick()
     assert {port.place[row] for row in range(4)} == {0}
+
+
+ALONE = {"exclusive": True, "class_index": 1, "group": 1}
+
+
+def alone_in_software():
+    """The hardware is full by rate with flow 0; flow 1 has software queue 10 alone."""
+    port = Port(
+        [Queue(0, max_rate=500), Queue(1, max_rate=500), Queue(2, max_rate=0), *software(10, 11)], FAST
+    )
+    port.arrive(0, rate=900)
+    port.arrive(1, rate=400, **ALONE)
+    assert port.owner(10) == 1
+    return port
+
+
+def test_a_flow_that_has_a_software_queue_alone_gets_a_hardware_queue_alone():
+    port = alone_in_software()
+    assert port.tick() == []
+    port.depart(0)
+    port.arrive(2, rate=100)
+    moves = [move for _ in range(4) for move in port.tick()]
+    assert [(move.row, move.reason) for move in moves] == [(1, Reason.EXCLUSIVE)]
+    assert port.owner(port.place[1]) == 1 and port.place[1] in (0, 1, 2)
+
+
+def test_it_stays_alone_in_software_while_it_could_only_share_in_hardware():
+    port = Port([Queue(0, max_rate=1000), *software(10, 11)], FAST)
+    port.arrive(0, rate=900)
+    port.arrive(1, rate=400, **ALONE)
+    port.measure(0, 1)
+    for _ in range(10):
+        assert port.tick() == []
+    assert port.owner(10) == 1
+    port.change(1, rate=400, road=Road.HARDWARE, **ALONE)
+    assert port.place[1] == 0, "whoever must be in hardware shares it"
+
+
+def test_a_load_that_swings_does_not_send_it_to_and_fro():
+    port = alone_in_software()
+    moves = 0
+    for second in range(60):
+        port.measure(0, 300 if second % 2 else 900)
+        moves += len(port.tick())
+    assert moves == 0, "it would not have fitted all through the last window"
+    port.measure(0, 300)
+    port.settle()
+    assert port.place[1] != 10
+    before = len(port.moves)
+    for second in range(60):
+        port.measure(0, 550 if second % 2 else 300)
+        port.tick()
+    assert port.moves[before:] == [] and port.owner(port.place[1]) == 1
+
+
+def test_a_much_heavier_one_takes_the_place_of_a_light_flow():
+    port = Port(hardware(0, 1, 2) + software(10, 11), Balance(flows_per_queue=1, moves_per_second=1.0))
+    for row in range(3):
+        port.arrive(row, rate=100)
+    port.arrive(9, rate=900, **ALONE)
+    assert port.owner(10) == 9
+    port.settle()
+    assert port.owner(port.place[9]) == 9 and port.place[9] in (0, 1, 2)
+    assert [port.place[row] in (10, 11) for row in range(3)].count(True) == 1
+
+
+def test_who_must_have_hardware_leaves_even_a_queue_alone_for_it():
+    port = Port(software(10, 11), FAST)
+    port.arrive(0, rate=100, road=Road.HARDWARE, **ALONE)
+    assert port.owner(port.place[0]) == 0
+    port.reshape(hardware(0) + software(10, 11))
+    port.tick()
+    assert port.place[0] == 0 and port.owner(0) < 0, "the last queue is not given away"

@@ -2,7 +2,8 @@
 
 They come back while that leaves the load at ``combined.FILL`` or below, and leave above ``combined.FULL``, so
 that a load near the limit moves nobody to and fro. When the hardware is full, a flow that is more important,
-or at least ``HEAVIER`` times as heavy, changes places with the least deserving flow there.
+or at least ``HEAVIER`` times as heavy, changes places with the least deserving flow there. A flow that has a software
+queue alone leaves it for a hardware queue alone only: shared hardware is not what its class asks for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, combined
 from flowlane.core.allocate.moving import all_allowed, allowed, may_spend
+from flowlane.core.allocate.operations import slot_of
 from flowlane.core.allocate.overflow import near
 from flowlane.core.allocate.profiles import demand_of
 from flowlane.core.allocate.regions import rank
@@ -21,7 +23,7 @@ from flowlane.core.policy import Road
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowlane.core.allocate.model import Move
+    from flowlane.core.allocate.model import Demand, Move
     from flowlane.core.allocate.state import Cell, PortState, Region
 
 HEAVIER = 2.0
@@ -53,15 +55,23 @@ def _note_peak(region: Region, now: float, window: float) -> None:
 def _promote_one(state: PortState, row: int, now: float, moves: list[Move]) -> bool:
     demand = demand_of(state, row)
     region = combined.hardware_of(state, demand)
-    if region is None:
+    if region is None or not _is_better(state, row, demand, region):
         return False
     if demand.road is Road.HARDWARE or _has_room(region, state.columns.rate[row], 1):
         return move_to(state, row, region, now, Reason.PROMOTED, moves)
     return _exchange(state, row, region, now, moves)
 
 
+def _is_better(state: PortState, row: int, demand: Demand, region: Region) -> bool:
+    """Whether hardware has what a flow asks for: a queue alone, if it has one in software and may stay there."""
+    owns = slot_of(state, row).owner == row
+    return demand.road is Road.HARDWARE or not owns or bool(combined.slot_to_own(region, demand, None, 0))
+
+
 def _candidates(state: PortState) -> Iterator[int]:
     """Flows in software that would rather be in hardware: the heaviest of each cell, and some that could fit."""
+    owners = (slot.owner for slot in state.software.slots if slot.owner >= 0)
+    yield from (row for row in owners if demand_of(state, row).road is not Road.SOFTWARE)
     for cell in _hopeful(state):
         if cell.vm:
             continue
@@ -75,6 +85,7 @@ def _candidates(state: PortState) -> Iterator[int]:
 
 
 def _hopeful(state: PortState) -> list[Cell]:
+    """Where flows share software queues that would rather be in hardware."""
     return [
         cell
         for slot in state.software.slots
