@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import depart, new_port, reshape, settle
+from flowlane.core.allocate import depart, new_port, reshape, set_speed, settle
 from flowlane.core.assign import (
     apply_moves,
     clear_meter,
@@ -36,6 +36,7 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
     """Make a port's allocation fit the queues it has now; flows on queues that are gone move."""
     queues = tuple(queue for _, queue in sorted(port.queues.items()))
     if port.allocation is not None and queues:
+        set_speed(port.allocation, port.rate)
         if queues != port.shaped:
             if {queue.queue_id for queue in port.shaped} - port.queues.keys():
                 device.relearn.add(port.port_no)

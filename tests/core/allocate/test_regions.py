@@ -3,6 +3,8 @@
 import pytest
 from fakes.allocation import Port, check, hardware, software
 
+from flowlane.core.allocate import new_port, set_speed
+from flowlane.core.allocate.columns import Columns
 from flowlane.core.allocate.regions import apportion
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, Road
@@ -108,3 +110,17 @@ def test_a_vm_without_a_share_uses_software_when_all_hardware_is_divided():
     assert port.arrive(0, rate=1, share=-1).queue_id == 9
     port.reshape(hardware(0, 1))
     assert port.place[0] in (0, 1)
+
+
+def test_the_port_may_carry_less_than_its_queues_together():
+    queues = [Queue(number, max_rate=1000) for number in range(4)] + software(10)
+    state = new_port(Columns(), queues, Balance(), speed=1000)
+    assert [region.capacity for region in state.hardware] == [1000]
+    set_speed(state, 400)
+    assert [region.capacity for region in state.hardware] == [400]
+    set_speed(state, 9000)
+    assert [region.capacity for region in state.hardware] == [4000]
+    state = new_port(Columns(), queues, Balance(), (0.5, 0.25), 1000)
+    assert {region.key: region.capacity for region in state.hardware} == {0: 500, 1: 250, -1: 250}
+    set_speed(state, None)
+    assert {region.key: region.capacity for region in state.hardware} == {0: 2000, 1: 1000, -1: 1000}

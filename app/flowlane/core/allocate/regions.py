@@ -166,8 +166,18 @@ def _enter(slot: Slot, region: Region) -> None:
         pools.give(region, slot)
 
 
+def set_speed(state: PortState, speed: int | None) -> None:
+    """Note what the port can carry now, in bit/s: what is too much for it leaves the hardware at the next rebalance."""
+    state.speed = speed
+    for region in state.hardware:
+        _limit(state, region)
+
+
 def _limit(state: PortState, region: Region) -> None:
-    """Set what a region of hardware can take: the rates of its queues, and flows per queue by policy."""
+    """Set what a region of hardware can take: its queues' rates, its part of the port's, flows per queue by policy.
+
+    The least of them counts: queues may be allowed more together than their port (QoS ``max-rate``) can carry.
+    """
     region.capacity = region.room = None
     if region is state.software:
         return
