@@ -16,6 +16,7 @@ _COOKIE = re.compile(r"\bcookie=(0x[0-9a-f]+|0),")
 
 
 _REGISTER = re.compile(r"\b(?:load:(\w+)->NXM_NX_REG1\[\]|set_field:(\w+)->reg1\b)")
+_METER_REGISTER = re.compile(r"\b(?:load:(\w+)->NXM_NX_REG4\[\]|set_field:(\w+)->reg4\b)")
 
 
 class Entry(NamedTuple):
@@ -38,6 +39,12 @@ class Entry(NamedTuple):
         found = _REGISTER.search(self.actions)
         register = int(found[1] or found[2], 0) if found else 0
         return register - 1 if register else None
+
+    @property
+    def learned_meter(self) -> int | None:
+        """The number in register 4 of a learned entry: the meter that its class shares."""
+        found = _METER_REGISTER.search(self.actions)
+        return (int(found[1] or found[2], 0) or None) if found else None
 
     @property
     def meter(self) -> int | None:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from dumpflows import Entry
 
-ASSIGN_TABLE, SEEN_TABLE = 2, 3
-"""Where pins stand, and what the device learned itself."""
+ASSIGN_TABLE, SEEN_TABLE, SPREAD_TABLE = 2, 3, 4
+"""Where pins stand, what the device learned itself, and the standing rules."""
 
 NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "tcp6", "udp6", "sctp6", "icmp6")
@@ -65,10 +65,21 @@ def key_of_entry(entry: Entry) -> Key | None:
 def in_switch(entries: Iterable[Entry]) -> dict[Key, Where]:
     """Every flow that has an entry of its own, and what becomes of it; a pin counts over a learned entry.
 
-    Packets meet the assign table first. A learned entry holds the queue that table output then sets.
+    Packets meet the assign table first. A learned entry holds the queue that table output then sets, and the
+    number of the meter to which table spread takes it.
     """
+    entries = list(entries)
+    meters = {
+        int(entry.match["reg4"], 0): entry.meter
+        for entry in entries
+        if entry.table == SPREAD_TABLE and "reg4" in entry.match
+    }
     named = [(key, entry) for entry in entries if (key := key_of_entry(entry)) is not None]
-    learned = {key: Where(entry.learned_queue, None) for key, entry in named if entry.table == SEEN_TABLE}
+    learned = {
+        key: Where(entry.learned_queue, meters.get(entry.learned_meter or 0))
+        for key, entry in named
+        if entry.table == SEEN_TABLE
+    }
     pinned = {key: Where(entry.queue, entry.meter) for key, entry in named if entry.table == ASSIGN_TABLE}
     return learned | pinned
 

@@ -86,6 +86,18 @@ SHARES = policy(
     (),
     shares=(Share("a", VmSelector(("vm1", "vm2")), 2.0), Share("b", VmSelector(("vm3",)), 1.0)),
 )
+CLASS_WIDE = policy(
+    (
+        TrafficClass("any", 0, rate_limit=9_000_000, limit_scope=LimitScope.CLASS),
+        TrafficClass("limited", 1, rate_limit=1_000_000, limit_scope=LimitScope.CLASS),
+        TrafficClass("heavy", 2, rate_limit=8_000_000, limit_scope=LimitScope.CLASS),
+        TrafficClass("single", 3, rate_limit=2_000_000),
+        TrafficClass("free", 4),
+    ),
+    ((port(LIMITED), 1), (port(TOGETHER), 3), (port(OTHER), 4), (Match(gate=0), 2)),
+    gates=GATES,
+    pins=Pins(idle_timeout=60, which="worthy"),
+)
 ROADS = policy(
     (
         TrafficClass("any", 0),
@@ -116,6 +128,7 @@ POLICIES = {
     "together": TOGETHER_ON_ONE,
     "shares": SHARES,
     "roads": ROADS,
+    "class-wide": CLASS_WIDE,
     "hinted": HINTED,
     "in turn": IN_TURN,
 }
@@ -152,7 +165,14 @@ class Host(RuleBasedStateMachine):
         if self.host.connected:
             there = chosen if chosen in self.host.queues else None
             for flow in flows:
-                self.host.do(ev.FlowSeen(DPID, flow[0], frame(*flow), UPLINK, there))
+                data = frame(*flow)
+                meter_id = self.placed(flow, data) if there is not None and self.host.caps.learn else 0
+                self.host.do(ev.FlowSeen(DPID, flow[0], data, UPLINK, there, meter_id))
+
+    def placed(self, flow: tuple[int, int, int, int], data: bytes) -> int:
+        """The meter under which the device puts a flow that it places itself; it does not see those with a pin."""
+        found, number = read_frame(data), self.host.device.port_vm.get(flow[0])
+        return self.host.place(found.key(number), (flow[0], UPLINK), flow[3]) if found and number else 0
 
     @rule(rates=st.lists(RATE, min_size=1, max_size=6), seconds=st.sampled_from((1.0, 2.0, 3.0)))
     def count(self, rates: list[int], seconds: float) -> None:

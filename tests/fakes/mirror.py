@@ -15,9 +15,10 @@ from flowlane.core import events as ev
 from flowlane.core.allocate.columns import MEASURED
 from flowlane.core.assign import demand_of
 from flowlane.core.engine import Engine
-from flowlane.core.flows import PINNED
+from flowlane.core.flowkey import FlowParts, unpack
+from flowlane.core.flows import PINNED, REFUSED
 from flowlane.core.model import NO_QUEUE, Capabilities, PortFacts, PortReport, QueueFacts, QueueKind, Reason
-from flowlane.core.policy import Policy
+from flowlane.core.policy import LimitScope, Policy
 
 DPID = 7
 UPLINK = 100
@@ -26,7 +27,10 @@ Match = tuple[bytes, int, int]
 
 
 class Mirror:
-    """``pins`` by match, ``meters`` by id: what the device holds. ``connected``: effects reach it."""
+    """``pins`` by match, ``meters`` by id: what the device holds. ``connected``: effects reach it.
+
+    ``learned``: the meter under which the device itself put a flow that it placed; None when it places it anew.
+    """
 
     def __init__(self, policy: Policy, caps: Capabilities) -> None:
         self.caps = caps
@@ -34,6 +38,8 @@ class Mirror:
         self.policy = policy
         self.pins: dict[Match, fx.PinFlow] = {}
         self.meters: dict[int, fx.MeterSpec] = {}
+        self.plan: fx.DevicePlan | None = None
+        self.learned: dict[Match, int | None] = {}
         self.queues: dict[int, QueueKind] = dict.fromkeys(range(4), QueueKind.PHYSICAL)
         self.ports = set(VM_PORTS)
         self.ids = {port_no: f"vm{port_no}" for port_no in VM_PORTS}
@@ -66,7 +72,7 @@ class Mirror:
         return first
 
     def connect(self) -> list[fx.Effect]:
-        self.connected, self.was_away = True, bool(self.pins or self.meters)
+        self.connected, self.was_away = True, self.plan is not None
         found = tuple(self._found(pin) for pin in self.pins.values())
         reports = (*(PortReport(n, f"tap{n}") for n in sorted(self.ports)), PortReport(UPLINK, "eth0"))
         return self.do(ev.DeviceUp(DPID, self.caps, reports, {UPLINK: tuple(self.queues)}, found))
@@ -98,13 +104,40 @@ class Mirror:
                 self.pins[place] = effect
             case fx.UnpinFlow():
                 self.pins.pop((effect.key[4:], effect.in_port, effect.egress_port), None)
+            case fx.Program():
+                self._program(effect.plan)
+            case fx.ForgetLearned():
+                self.learned = dict.fromkeys(self.learned)
             case fx.SetMeter():
                 # Whether it has to be added or changed is known to who speaks with the device.
                 assert not effect.change or effect.meter.meter_id in self.meters
+                assert effect.meter.meter_id not in {meter.meter_id for meter in self.plan.meters}
                 self.meters[effect.meter.meter_id] = effect.meter
             case fx.ClearMeter():
                 assert not self._is_used(effect.meter_id), "clearing a used meter deletes its entries"
-                self.meters.pop(effect.meter_id)
+                assert effect.meter_id in self.meters or self.was_away
+                self.meters.pop(effect.meter_id, None)
+
+    def _program(self, plan: fx.DevicePlan) -> None:
+        """The plan's meters come; those of the plan before go, but for what pins use (as the sessions do it)."""
+        told = {meter.meter_id: meter for meter in plan.meters}
+        assert {rule.meter_id for rule in plan.rules} <= {0, *told}, "no rule names a meter that is not there"
+        for meter in self.plan.meters if self.plan else ():
+            used = self._is_used(meter.meter_id)
+            assert not used or meter.meter_id in told or self.was_away, "its entries would go with it"
+            if not used:
+                self.meters.pop(meter.meter_id, None)
+        self.meters.update(told)
+        self.plan = plan
+
+    def place(self, key: bytes, way: tuple[int, int], dscp: int) -> int:
+        """The device places a flow by its standing rules; returns the meter that they give it."""
+        parts = unpack(key)
+        known = (rule for rule in self.plan.rules if rule.egress_port == way[1])
+        fitting = [rule for rule in known if _fits(rule.match, parts, dscp)]
+        meter_id = max(fitting, key=lambda rule: rule.order).meter_id
+        self.learned[key[4:], *way] = meter_id
+        return meter_id
 
     def refuse(self, row: int) -> None:
         """The device says no to the flow's entry, as when its table is full."""
@@ -171,15 +204,30 @@ class Mirror:
             else:
                 users[meter_id] = users.get(meter_id, 0) + 1
                 assert pool.specs[meter_id].rate == max(limit, 1000)
-        assert users == pool.users, "no meter without a flow, no flow under a meter that is not counted"
-        assert set(pool.specs) == set(users)
+        standing = {pool.ids[owner] for owner in pool.held}
+        counted = {number: count for number, count in pool.users.items() if count or number not in standing}
+        assert users == counted, "no meter without a flow, no flow under a meter that is not counted"
+        assert set(pool.specs) == set(users) | standing
         assert set(self.device.meter_owner) == {row for row in flows if flows.meter_id[row]}
+        of_classes = [one for one in classes if one.rate_limit and one.limit_scope is LimitScope.CLASS]
+        left_out = len(self.device.meters_left_out)
+        assert len(standing) + left_out == len(of_classes), (
+            "each class has its meter, or is told that it has none"
+        )
+        for row in flows:
+            assert self._is_limited(row), "a limit is held by the flow's entry, or by what the device learned"
         if self.connected:
-            # One that was cleared while the device was away stays there, unused, until its number is taken.
-            left = {number: spec for number, spec in self.meters.items() if number not in pool.specs}
-            assert self.meters == {**left, **pool.specs}
-            assert not any(self._is_used(number) for number in left)
-            assert not left or self.was_away
+            assert self.meters == pool.specs, "no meter is missing in the device, and none is left there"
+            assert {meter.meter_id for meter in self.plan.meters} == standing
+
+    def _is_limited(self, row: int) -> bool:
+        """Whether the flow is under its meter, or there is no entry to be had for it."""
+        flows, device = self.flows, self.device
+        if flows.flags[row] & (PINNED | REFUSED) or device.pinned >= device.policy.pins.budget:
+            return True
+        place = flows.keys[row][4:], flows.in_port[row], flows.egress_port[row]
+        by_device = self.learned.get(place, 0)
+        return by_device is None or by_device == flows.meter_id[row]
 
     def _check_pins(self) -> None:
         flows, device = self.flows, self.device
@@ -237,6 +285,18 @@ class Mirror:
             else []
         )
         return places, loads, dict(self.meters), {m: replace_row(p) for m, p in self.pins.items()}
+
+
+def _fits(match: fx.StandingMatch, parts: FlowParts, dscp: int) -> bool:
+    ports = match.dst_ports or ((0, 0xFFFF),)
+    return (
+        (not match.vm_numbers or parts.vm_number in match.vm_numbers)
+        and match.ip_proto in (None, parts.protocol)
+        and match.dscp in (None, dscp)
+        and any(first <= parts.dst_port <= last for first, last in ports)
+        and match.eth_type in (None, 0x0800)
+        and not match.pcp
+    )
 
 
 def replace_row(pin: fx.PinFlow) -> fx.PinFlow:

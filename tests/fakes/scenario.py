@@ -99,7 +99,8 @@ class Scenario:
     def _apply(self, effect: fx.Effect) -> None:
         match effect:
             case fx.PinFlow():
-                assert effect.meter_id == 0 or effect.meter_id in self.meters, (
+                standing = {meter.meter_id for meter in self.plan.meters}
+                assert effect.meter_id == 0 or effect.meter_id in {*self.meters, *standing}, (
                     "a pin names a meter that is not there"
                 )
                 assert (
@@ -119,6 +120,12 @@ class Scenario:
                 assert not users, "clearing a used meter deletes its entries"
                 del self.meters[effect.meter_id]
             case fx.Program():
+                told = {meter.meter_id for meter in effect.plan.meters}
+                assert {rule.meter_id for rule in effect.plan.rules} <= told | {0}
+                assert not told & self.meters.keys(), "a number is that of one meter"
+                going = {meter.meter_id for meter in self.plan.meters} - told if self.plan else set()
+                users = [pin for pin in self.pins.values() if pin.meter_id in going]
+                assert not users, "clearing a used meter deletes its entries"
                 self.plan = effect.plan
             case fx.Report():
                 self.reports.append(effect)
@@ -150,9 +157,10 @@ class Scenario:
         dscp: int = 0,
         egress: int = UPLINK,
         queue_id: int | None = None,
+        meter_id: int = 0,
     ) -> int:
-        """A flow's first packet, on the queue that the device chose; returns its row."""
-        self.do(ev.FlowSeen(DPID, vm, self.frame(vm, sport, dport, dscp), egress, queue_id))
+        """A flow's first packet, on the queue (and under the meter) that the device chose; returns its row."""
+        self.do(ev.FlowSeen(DPID, vm, self.frame(vm, sport, dport, dscp), egress, queue_id, meter_id))
         return self.row(vm, sport, dport)
 
     def row(self, vm: int, sport: int, dport: int = 80) -> int:

@@ -15,7 +15,7 @@ from flowlane.core.flowkey import flow_id
 from flowlane.core.flows import PINNED, UNTOLD
 from flowlane.core.meters import owner_of
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
-from flowlane.core.pinning import WORTHY, mode, pin, remove_pin, unmark
+from flowlane.core.pinning import WORTHY, Worth, mode, pin, remove_pin, unmark, worth_of
 from flowlane.core.policy import Alike
 from flowlane.core.rates import band
 
@@ -112,17 +112,20 @@ def move_to_device_queue(state: State, device: Device, row: int) -> None:
     set_place(state, device, row, placement._replace(reason=Reason.DEVICE_CHOSE))
 
 
-def follow_device(state: State, device: Device, row: int, queue_id: int, out: list[Effect]) -> None:
-    """The device says which queue it gives a flow that has no pin: it stays there unless its class forbids."""
+def follow_device(state: State, device: Device, row: int, chosen: tuple[int, int], out: list[Effect]) -> None:
+    """The device says which queue and meter it gives a flow that has no pin: so be it unless its class forbids."""
     flows = device.flows
-    flows.device_queue[row] = queue_id
-    if queue_id == flows.queue_id[row]:
-        return
+    flows.device_queue[row], flows.device_meter[row] = chosen
     port = device.ports.get(flows.egress_port[row])
-    if port and port.allocation and may_stay(device, port.allocation, row, demand_of(device, row)):
+    if (
+        flows.device_queue[row] != flows.queue_id[row]
+        and port is not None
+        and port.allocation is not None
+        and may_stay(device, port.allocation, row, demand_of(device, row))
+    ):
         move_to_device_queue(state, device, row)
-        return
-    pin_or_yield(state, device, row, out)
+    if worth_of(device, row) is not Worth.NOTHING:
+        pin_or_yield(state, device, row, out)
 
 
 def replace(state: State, device: Device, row: int, out: list[Effect]) -> None:
@@ -255,6 +258,8 @@ def clear_meter(device: Device, unused: int | None, out: list[Effect]) -> None:
     """Have a meter cleared that no entry uses any more; deleting a used one would delete its entries."""
     if unused is not None:
         out.append(ClearMeter(device.dpid, unused))
+        if not device.connected:
+            device.meters_owed.add(unused)
 
 
 def count_refusal(device: Device, what: str, why: str, out: list[Effect]) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core import attach, device_rules, suggest
+from flowlane.core import attach, class_meters, device_rules, suggest
 from flowlane.core.assign import forget
 from flowlane.core.classify import compile_rules
-from flowlane.core.effects import Effect, ForgetLearned, Program, ReadQueues, Report, SetMeter
+from flowlane.core.effects import ClearMeter, Effect, ForgetLearned, Program, ReadQueues, Report, SetMeter
 from flowlane.core.fitting import adopt_pins, fit_port, refit_policy
 from flowlane.core.hosts import forget_port
 from flowlane.core.learned import adopt_learned
@@ -56,10 +56,23 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
-    refresh(state, device, out)
-    out.extend(SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values())
+    standing = class_meters.specs(device)
+    out.extend(SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing)
+    changes: list[Effect] = []
+    refresh(state, device, changes)
+    # Pins that change with the reconnection may use what the device lacks until it has its plan.
+    out.extend(effect for effect in changes if isinstance(effect, Program))
+    out.extend(effect for effect in changes if not isinstance(effect, Program))
     adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)
+    _clear_owed(device, {pin.meter_id for pin in event.pins} - {0}, out)
+
+
+def _clear_owed(device: Device, used: set[int], out: list[Effect]) -> None:
+    """Clear meters that nothing uses any more: given up while the device was away, or of pins that were not kept."""
+    owed = (device.meters_owed | used) - device.meter_pool.specs.keys()
+    device.meters_owed.clear()
+    out.extend(ClearMeter(device.dpid, meter_id) for meter_id in sorted(owed))
 
 
 def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
@@ -146,12 +159,15 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
     device.shares = attach.shares_of(state, device)
+    unused = class_meters.give_up(device)
+    class_meters.hold(device, out)
     for port in list(device.ports.values()):
         fit_port(state, device, port, out)
     if policy != before:
         refit_policy(state, device, before, out)
     suggest.follow_ovsdb(state, device.dpid, out)
     replan(state, device, out)
+    class_meters.drop(device, unused)
 
 
 def _name(device: Device) -> str:

@@ -102,7 +102,8 @@ class FlowSeen(NamedTuple):
     """The first packet of a flow, as a packet-in brought it: the frame may be cut short.
 
     ``egress_port`` is where the device sends it (out of its metadata), None when the device did not say.
-    ``queue_id`` is the queue that the device chose for it, None when it did not say.
+    ``queue_id`` is the queue that the device chose for it, None when it did not say; ``meter_id`` the meter
+    under which the device itself put it, 0 for none.
     """
 
     dpid: int
@@ -110,6 +111,7 @@ class FlowSeen(NamedTuple):
     frame: bytes
     egress_port: int | None = None
     queue_id: int | None = None
+    meter_id: int = 0
 
 
 class FlowCounters(NamedTuple):
@@ -124,7 +126,7 @@ class LearnedFlow(NamedTuple):
 
     ``key`` is the flow key (see :mod:`flowlane.core.flowkey`) with the VM number of the device's metadata,
     ``eth_src`` its sender's MAC; ``queue_id`` the queue that the device chose, or NO_QUEUE; ``dscp`` and
-    ``pcp`` the marks of its first packet.
+    ``pcp`` the marks of its first packet, ``meter_id`` the meter that its class shares (0: none).
     """
 
     key: bytes
@@ -136,6 +138,7 @@ class LearnedFlow(NamedTuple):
     octets: int
     dscp: int = 0
     pcp: int = 0
+    meter_id: int = 0
 
 
 class KeyCounters(NamedTuple):

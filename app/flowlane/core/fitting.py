@@ -102,11 +102,15 @@ def _members(device: Device, port: Port) -> list[int]:
 
 
 def _resize_meters(device: Device, out: list[Effect]) -> None:
-    """Change the meters whose limit changed; the others are not written again."""
+    """Change the meters whose limit changed; the others are not written again. The plan has those of classes."""
     classes = {traffic_class.name: traffic_class for traffic_class in device.policy.classes}
-    for owner in device.meter_pool.ids:
-        spec = device.meter_pool.resize(owner, classes[owner[0]])
-        if spec is not None:
+    pool = device.meter_pool
+    for owner in pool.ids:
+        traffic_class = classes.get(owner[0])
+        if traffic_class is None or traffic_class.rate_limit is None:
+            continue  # The meter of a class without a limit now: it is dropped with the next plan.
+        spec = pool.resize(owner, traffic_class)
+        if spec is not None and owner not in pool.held:
             out.append(SetMeter(device.dpid, spec, change=True))
 
 

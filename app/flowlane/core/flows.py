@@ -35,6 +35,7 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "kind": ("B", 0),
     "reason": ("B", 0),
     "meter_id": ("I", 0),
+    "device_meter": ("I", 0),
     "dscp": ("B", 0),
     "pcp": ("B", 0),
     "hint_class": ("H", 0),
@@ -70,6 +71,8 @@ class FlowTable:
     kind: array[int]
     reason: array[int]
     meter_id: array[int]
+    device_meter: array[int]
+    """The meter of its class under which the device itself puts the flow, as the device told; 0 for none."""
     dscp: array[int]
     pcp: array[int]
     hint_class: array[int]

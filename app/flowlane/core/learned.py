@@ -41,14 +41,14 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     way = flow.in_port, flow.egress_port
     if row is None:
         marks = flow.dscp, flow.pcp
-        row = begin(state, device, way, key, unpack(key), marks, flow.queue_id, out)
+        row = begin(state, device, way, key, unpack(key), marks, (flow.queue_id, flow.meter_id), out)
     elif flows.flags[row] & PINNED:
         return row
     elif (flows.in_port[row], flows.egress_port[row]) != way:
         # Entries of its old way stay until they are idle; the flow moves with its packets (see lifecycle).
         return row
-    elif flow.queue_id != flows.device_queue[row]:
-        follow_device(state, device, row, flow.queue_id, out)
+    elif (flow.queue_id, flow.meter_id) != (flows.device_queue[row], flows.device_meter[row]):
+        follow_device(state, device, row, (flow.queue_id, flow.meter_id), out)
     count(state, device, row, flow.packets, flow.octets, out)
     return row
 

@@ -60,9 +60,10 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
             frame.dst,
         )
         way, marks = (event.in_port, egress), (frame.dscp, frame.pcp)
-        row = begin(state, device, way, key, parts, marks, event.queue_id, out)
+        row = begin(state, device, way, key, parts, marks, (event.queue_id, event.meter_id), out)
     else:
-        row = _seen_again(state, device, row, (event.in_port, egress), event.queue_id, out)
+        chosen = event.queue_id, event.meter_id
+        row = _seen_again(state, device, row, (event.in_port, egress), chosen, out)
     if mode(device) == REACTIVE:
         queue_id = device.flows.queue_id[row]
         out.append(SendPacket(device.dpid, event.in_port, egress, queue_id, event.frame))
@@ -82,16 +83,22 @@ def _egress(device: Device, frame: Frame) -> int | None:
 
 
 def _seen_again(
-    state: State, device: Device, row: int, way: tuple[int, int], device_queue: int | None, out: list[Effect]
+    state: State,
+    device: Device,
+    row: int,
+    way: tuple[int, int],
+    chosen: tuple[int | None, int],
+    out: list[Effect],
 ) -> int:
     """A packet of a known flow met no pin; returns the flow's row."""
     flows = device.flows
     if (flows.in_port[row], flows.egress_port[row]) != way:
-        return reroute(state, device, row, way, device_queue, out)
+        return reroute(state, device, row, way, chosen, out)
+    device_queue, device_meter = chosen
     if not flows.flags[row] & PINNED:
         flows.last_active[row] = state.now
         if device_queue is not None:
-            follow_device(state, device, row, device_queue, out)
+            follow_device(state, device, row, (device_queue, device_meter), out)
         else:
             pin(device, row, out)
     elif state.now - flows.last_active[row] > REPIN_AFTER:
@@ -99,6 +106,7 @@ def _seen_again(
         remove_pin(device, row, out)
         flows.last_active[row] = state.now
         flows.device_queue[row] = UNTOLD if device_queue is None else device_queue
+        flows.device_meter[row] = device_meter
         pin(device, row, out)
     return row
 

@@ -26,7 +26,7 @@ def begin(
     key: bytes,
     parts: FlowParts,
     marks: tuple[int, int],
-    device_queue: int | None,
+    chosen: tuple[int | None, int],
     out: list[Effect],
 ) -> int:
     """Take up a flow that is not known yet; returns its row.
@@ -34,12 +34,13 @@ def begin(
     Args:
         way: the ports by which it comes in and leaves.
         marks: its DSCP and PCP.
-        device_queue: the queue that the device gave it, None when it did not say.
+        chosen: the queue that the device gave it, None when it did not say, and the meter, 0 for none.
     """
     flows = device.flows
     row = flows.add(key, state.now)
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = way, parts.vm_number
     flows.dscp[row], flows.pcp[row] = marks
+    device_queue, flows.device_meter[row] = chosen
     flows.device_queue[row] = UNTOLD if device_queue is None else device_queue
     classify_row(state, device, row, parts)
     place(state, device, row, out)
@@ -48,14 +49,19 @@ def begin(
 
 
 def reroute(
-    state: State, device: Device, row: int, way: tuple[int, int], device_queue: int | None, out: list[Effect]
+    state: State,
+    device: Device,
+    row: int,
+    way: tuple[int, int],
+    chosen: tuple[int | None, int],
+    out: list[Effect],
 ) -> int:
     """The flow's sender or destination is at another port now: the same flow, with other queues."""
     flows = device.flows
     key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
     assert key is not None
     forget(state, device, row, out, unpin=True)
-    row = begin(state, device, way, key, unpack(key), marks, device_queue, out)
+    row = begin(state, device, way, key, unpack(key), marks, chosen, out)
     flows.first_seen[row] = first
     return row
 

@@ -2,8 +2,9 @@
 
 A meter is known by what it limits (its *owner*): one flow, one VM's flows of a class, or a whole class.
 Numbers are the lowest free ones, so the same events give the same numbers, and an owner keeps its number
-as long as a flow uses it. An unchanged meter is never written again: Open vSwitch's userspace datapath
-would fill its bucket anew each time.
+as long as a flow uses it. Meters of whole classes are *held* whether flows use them or not, and have the highest
+numbers, so that after a restart they are the same ones, however many flows there were before. An unchanged meter
+is never written again: Open vSwitch's userspace datapath would fill its bucket anew each time.
 """
 
 from __future__ import annotations
@@ -27,10 +28,19 @@ Owner = tuple[str, int, int]
 def owner_of(traffic_class: TrafficClass, vm_number: int, row: int) -> Owner:
     """Who shares the limit of a flow of this class."""
     if traffic_class.limit_scope is LimitScope.CLASS:
-        return traffic_class.name, -1, -1
+        return class_owner(traffic_class)
     if traffic_class.limit_scope is LimitScope.VM:
         return traffic_class.name, vm_number, -1
     return traffic_class.name, vm_number, row
+
+
+def class_owner(traffic_class: TrafficClass) -> Owner:
+    """All flows of a class together."""
+    return traffic_class.name, -1, -1
+
+
+def _is_class(owner: Owner) -> bool:
+    return owner[1] == -1
 
 
 def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:
@@ -43,12 +53,17 @@ def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:
 
 @dataclass(slots=True)
 class MeterPool:
-    """One device's meters. ``limit`` is how many it can have; 0 for none."""
+    """One device's meters.
+
+    ``limit`` is how many it can have, 0 for none; ``users`` how many flows each has; ``free`` numbers that were
+    given back, of which some may have been found in use in a device since.
+    """
 
     limit: int = 0
     ids: dict[Owner, int] = field(default_factory=dict)
     users: dict[int, int] = field(default_factory=dict)
     specs: dict[int, MeterSpec] = field(default_factory=dict)
+    held: set[Owner] = field(default_factory=set)
     free: list[int] = field(default_factory=list)
     highest: int = 0
 
@@ -58,25 +73,34 @@ class MeterPool:
         if meter_id is not None:
             self.users[meter_id] += 1
             return self.specs[meter_id], False
-        if len(self.ids) >= self.limit:
+        if len(self.ids) >= self.limit or _is_class(owner):
             return None, False
         meter_id = self._next_free()
-        self._put(owner, meter_id, size_of(traffic_class, meter_id))
+        self._put(owner, meter_id, traffic_class, 1)
         return self.specs[meter_id], True
+
+    def hold(self, owner: Owner, traffic_class: TrafficClass) -> bool:
+        """Make the meter of a whole class, which stays until it is dropped; False when out of meters."""
+        if len(self.ids) >= self.limit:
+            return False
+        meter_id = next(number for number in range(self.limit, 0, -1) if number not in self.users)
+        self._put(owner, meter_id, traffic_class, 0)
+        self.held.add(owner)
+        return True
+
+    def drop(self, owner: Owner) -> int | None:
+        """Hold a class's meter no longer; its number when no flow uses it any more."""
+        self.held.discard(owner)
+        return None if self.users[self.ids[owner]] else self._remove(owner)
 
     def reserve(self, owner: Owner, meter_id: int, traffic_class: TrafficClass) -> bool:
         """Take over a meter found in a device for its owner; False when that cannot be."""
         if self.ids.get(owner) == meter_id:
             self.users[meter_id] += 1
             return True
-        if owner in self.ids or meter_id in self.users or not meter_id > 0:
+        if owner in self.ids or meter_id in self.users or not 0 < meter_id <= self.limit or _is_class(owner):
             return False
-        while self.highest < meter_id:
-            self.highest += 1
-            if self.highest != meter_id:
-                heappush(self.free, self.highest)
-        self.free = [number for number in self.free if number != meter_id]
-        self._put(owner, meter_id, size_of(traffic_class, meter_id))
+        self._put(owner, meter_id, traffic_class, 1)
         return True
 
     def release(self, owner: Owner) -> int | None:
@@ -85,11 +109,7 @@ class MeterPool:
         if meter_id is None:
             return None
         self.users[meter_id] -= 1
-        if self.users[meter_id]:
-            return None
-        del self.ids[owner], self.users[meter_id], self.specs[meter_id]
-        heappush(self.free, meter_id)
-        return meter_id
+        return None if self.users[meter_id] or owner in self.held else self._remove(owner)
 
     def resize(self, owner: Owner, traffic_class: TrafficClass) -> MeterSpec | None:
         """The owner's meter at its class's present size, when that differs from what it was."""
@@ -101,10 +121,22 @@ class MeterPool:
         return spec
 
     def _next_free(self) -> int:
-        if self.free:
-            return heappop(self.free)
+        while self.free:
+            meter_id = heappop(self.free)
+            if meter_id not in self.users:
+                return meter_id
         self.highest += 1
+        while self.highest in self.users:
+            self.highest += 1
         return self.highest
 
-    def _put(self, owner: Owner, meter_id: int, spec: MeterSpec) -> None:
-        self.ids[owner], self.users[meter_id], self.specs[meter_id] = meter_id, 1, spec
+    def _put(self, owner: Owner, meter_id: int, traffic_class: TrafficClass, users: int) -> None:
+        self.ids[owner], self.users[meter_id] = meter_id, users
+        self.specs[meter_id] = size_of(traffic_class, meter_id)
+
+    def _remove(self, owner: Owner) -> int:
+        meter_id = self.ids.pop(owner)
+        del self.users[meter_id], self.specs[meter_id]
+        if meter_id <= self.highest:
+            heappush(self.free, meter_id)
+        return meter_id

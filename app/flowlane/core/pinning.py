@@ -1,10 +1,10 @@
 """Pins: which flows get an exact entry in their device, within the budget, the most valuable first (M14).
 
 A pin pays where the device would not do right by the flow alone. From the most to the least valuable:
-*limited* (the flow has a meter; without a pin nothing holds its limit), *exclusive* (a queue alone is worth
+*limited* (the flow needs a meter that the device does not put it under by itself), *exclusive* (a queue alone is worth
 little when its flow is elsewhere), *corrected* (its class, a hint or the policy wants another queue than the
-device chose), *moved* (the load is more even so). A flow that is where the device puts it anyway needs none.
-When the budget is spent, a flow takes the pin of the oldest among those that are worth least, if less.
+device chose, or no meter), *moved* (the load is more even so). A flow that is where the device puts it anyway
+needs none. When the budget is spent, a flow takes the pin of the oldest among those that are worth least, if less.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def mode(device: Device) -> Mode:
 def worth_of(device: Device, row: int) -> Worth:
     """What a pin would be worth for a flow that is placed."""
     flows = device.flows
-    if flows.meter_id[row]:
-        return Worth.LIMITED
+    if flows.meter_id[row] != flows.device_meter[row]:
+        return Worth.LIMITED if flows.meter_id[row] else Worth.CORRECTED
     if flows.queue_id[row] == flows.device_queue[row]:
         return Worth.NOTHING
     reason = flows.reason[row]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core import class_meters
 from flowlane.core.effects import DevicePlan, PlannedPort
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole, Role
 from flowlane.core.pinning import REACTIVE, WORTHY, mode
@@ -21,7 +22,14 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         ports=tuple(_planned_port(state, device, port) for _, port in sorted(device.ports.items())),
         hosts=tuple(sorted(_destinations(state, device).items())),
         unknown_port=_unknown_port(device),
-        rules=standing_rules(device.policy, sorted(device.ports), state.vms, _queues_of(device)),
+        rules=standing_rules(
+            device.policy,
+            sorted(device.ports),
+            state.vms,
+            _queues_of(device),
+            class_meters.meter_of(device),
+        ),
+        meters=class_meters.specs(device),
         flood_ports=_flood_ports(state, device),
         copy_rate=device.policy.copy_rate,
         learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,

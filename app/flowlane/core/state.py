@@ -93,10 +93,14 @@ class Device:
     meter_pool: MeterPool = field(default_factory=MeterPool)
     meter_owner: dict[int, Owner] = field(default_factory=dict)
     """Row -> what its meter limits, for the flows that have one."""
+    meters_owed: set[int] = field(default_factory=set)
+    """Meters that were given up while the device was away: it may have them still."""
     groups: dict[tuple[object, ...], int] = field(default_factory=dict)
     """What makes flows alike -> the small number that the allocator knows it by."""
     policy_left_out: tuple[LeftOut, ...] = ()
     """What of the operator's policy the device does not get."""
+    meters_left_out: tuple[LeftOut, ...] = ()
+    """Limits of classes for which it has no meter left."""
     plan_left_out: tuple[LeftOut, ...] = ()
     """What of its plan could not be made into entries of this device."""
     plan: DevicePlan | None = None
@@ -119,7 +123,7 @@ class Device:
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """All that the device does not get, and why."""
-        return self.policy_left_out + self.plan_left_out
+        return self.policy_left_out + self.meters_left_out + self.plan_left_out
 
     @property
     def meters(self) -> Mapping[int, MeterSpec]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core import suggest
+from flowlane.core import class_meters, suggest
 from flowlane.core.allocate import rebalance
 from flowlane.core.assign import apply_moves
 from flowlane.core.devices import replan
@@ -28,7 +28,8 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     suggest.expire(state, out)
     for device in list(state.devices.values()):
         _balance(state, device, out)
-        if weigh(device, state.now) or device.plan_due:
+        found = class_meters.try_again(state, device, out)
+        if weigh(device, state.now) or device.plan_due or found:
             replan(state, device, out)
         if device.connected and state.now >= device.next_read:
             device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)

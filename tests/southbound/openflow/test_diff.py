@@ -150,6 +150,14 @@ def test_pins_and_their_meters_are_not_part_of_what_stands() -> None:
     assert found.meters == (other,)
 
 
+def test_a_meter_that_pins_and_standing_rules_share_is_part_of_what_stands() -> None:
+    """Else it would be written anew at every connect, with a full bucket."""
+    made = compiled(plan(VOICE))
+    found = diff.standing([*made.flows, pins.entry(pin())], made.groups, made.meters)
+    assert found.meters == made.meters
+    assert diff.changes(made, found) == ()
+
+
 @pytest.mark.parametrize("wanted", [(), (BARRIER,)])
 def test_nothing_to_do_sends_no_barrier(wanted: tuple[Change, ...]) -> None:
     assert diff.ordered(wanted) == ()

@@ -94,6 +94,21 @@ def test_what_stands_there_of_ours_is_found(client: Client) -> None:
 
 
 @pytest.mark.ovs
+def test_a_meter_of_rules_and_pins_together_is_known_as_both(client: Client) -> None:
+    first = ask(client)
+    limited = WEB._replace(queues=((0, 1),), meter_id=9)
+    compiled = rules.compile_plan(plan(limited), first.up.capabilities, DUMMY_PORTS)
+    (meter,) = (meter for meter in compiled.standing.meters if meter.meter_id == 9)
+    changes = [*diff.changes(compiled.standing, first.present), pins.change(pin(queue_id=0, meter_id=9))]
+    assert client.apply(encode.messages(client.datapath, changes)) == []
+    again = ask(client)
+    assert meter in again.present.meters
+    assert again.pin_meters == {9: meter}
+    gone = Change(Op.DELETE, MeterEntry(70, 1, 0))
+    assert client.apply(encode.messages(client.datapath, [gone])) == [], "no meter of that number: no error"
+
+
+@pytest.mark.ovs
 def test_entries_of_others_are_not_ours(ovs: PrivateOvs, client: Client, version: str) -> None:
     ovs.ofctl("add-flow", BRIDGE, "table=2,priority=9,cookie=0x1234,actions=drop", version=version)
     ovs.ofctl("add-group", BRIDGE, "group_id=5,type=select,bucket=actions=output:1", version=version)

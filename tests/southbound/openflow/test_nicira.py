@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,14 +16,14 @@ from ofclient import VERSIONS, Client, controlled
 from openvswitch import PrivateOvs
 
 from flowlane.core import flowkey
-from flowlane.core.effects import StandingMatch, StandingRule
+from flowlane.core.effects import PlannedPort, StandingMatch, StandingRule
 from flowlane.core.events import FlowSeen, LearnedFlow
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
-from flowlane.core.model import PortRole
+from flowlane.core.model import MeterSpec, PortRole
 from flowlane.southbound.openflow import decode, diff, encode, nicira, questions, readback, repairs, rules
 from flowlane.southbound.openflow.entries import EMPTY, Output, SetQueue, Standing
 from flowlane.southbound.openflow.nicira import FAMILIES, Learn
-from flowlane.southbound.openflow.pipeline import TableId
+from flowlane.southbound.openflow.pipeline import Priority, TableId
 
 BRIDGE = "br0"
 QUEUES = (0, 1, 2, 3)
@@ -48,16 +49,13 @@ def client(ovs: PrivateOvs, version: str) -> Iterator[Client]:
 
 def program(client: Client, version: str, rule: StandingRule) -> Standing:
     given = plan(rule, learned_idle=IDLE, meters=())
-    ports = tuple(
-        port._replace(queues=QUEUES) if port.role is PortRole.UPLINK else port for port in given.ports
-    )
     able = replace(LEARNING, version=NUMBERS[version])
-    standing = rules.compile_plan(replace(given, ports=ports, copy_rate=0), able, PORTS).standing
+    standing = rules.compile_plan(replace(given, ports=_with_queues(), copy_rate=0), able, PORTS).standing
     assert client.apply(encode.messages(client.datapath, diff.changes(standing, EMPTY))) == []
     return standing
 
 
-def send(ovs: PrivateOvs, sport: int, proto: int = UDP, tag: str = "") -> None:
+def send(ovs: PrivateOvs, sport: int, proto: int = UDP, tag: str = "", length: int = 200) -> None:
     name = {TCP: "tcp", UDP: "udp"}[proto]
     inner = (
         "eth_type(0x0800),ipv4(src=10.0.0.1,dst=10.0.0.9,"
@@ -65,7 +63,7 @@ def send(ovs: PrivateOvs, sport: int, proto: int = UDP, tag: str = "") -> None:
     )
     if tag:
         inner = f"eth_type(0x8100),vlan({tag}),encap({inner})"
-    ovs.receive("vm1", f"in_port(1),eth(src=0a:00:00:00:00:01,dst=0a:00:00:00:00:fe),{inner}", 200)
+    ovs.receive("vm1", f"in_port(1),eth(src=0a:00:00:00:00:01,dst=0a:00:00:00:00:fe),{inner}", length)
 
 
 def copies(client: Client) -> list[FlowSeen]:
@@ -137,6 +135,47 @@ def test_later_packets_leave_by_the_queue_of_the_first_whatever_the_rules_say_no
     packet = f"in_port=1,vlan_tci=0,udp,{addresses}"
     assert "set_queue:2" in ovs.trace(BRIDGE, f"{packet},udp_src=1000,udp_dst=53")
     assert "set_queue:1" in ovs.trace(BRIDGE, f"{packet},udp_src=1001,udp_dst=53")
+
+
+@pytest.mark.ovs
+@pytest.mark.parametrize("rule", [ONE, SPREAD], ids=["one queue", "several"])
+def test_the_meter_of_a_class_holds_a_flow_from_its_first_packet_and_when_it_is_known(
+    client: Client, ovs: PrivateOvs, version: str, rule: StandingRule
+) -> None:
+    limited = rule._replace(meter_id=9)
+    given = replace(plan(limited, learned_idle=IDLE, meters=(METER,), copy_rate=0), ports=_with_queues())
+    able = replace(LEARNING, version=NUMBERS[version])
+    standing = rules.compile_plan(given, able, PORTS).standing
+    assert client.apply(encode.messages(client.datapath, diff.changes(standing, EMPTY))) == []
+    frame = "in_port=1,udp,dl_src=0a:00:00:00:00:01,dl_dst=0a:00:00:00:00:fe,nw_src=10.0.0.1,nw_dst=10.0.0.9"
+    first = ovs.trace(BRIDGE, f"{frame},udp_src=1000,udp_dst=53")
+    assert re.search(r"Datapath actions: meter\(\d+\)", first), "nothing comes before the meter"
+    for _ in range(40):
+        send(ovs, 1000, length=1000)
+    assert {one.meter_id for one in copies(client)} == {9}
+    (found,) = learned(client)
+    assert found.meter_id == 9
+    later = ovs.trace(BRIDGE, f"{frame},udp_src=1000,udp_dst=53")
+    assert f"reg0=0x1,reg4=0x9, priority {Priority.SEEN_LIMITED}" in later
+    assert re.search(r"Datapath actions: meter\(\d+\)", later)
+    # 40 packets of 8 kbit through a meter of 8 kbit/s with a burst of 40: what is over is dropped, however fast.
+    (told,) = [told for told in meter_stats(client) if told[0] == 9]
+    assert told[1] == 40
+    assert told[2] > 0
+
+
+METER = MeterSpec(9, 8_000, 40_000)
+
+
+def meter_stats(client: Client) -> list[tuple[int, int, int]]:
+    """(id, packets in, packets dropped) of each meter."""
+    told = decode.meter_counters(1, client.request(questions.meter_stats_request(client.datapath)))
+    return [(number, counts[0], counts[2]) for number, counts in told.counters.items()]
+
+
+def _with_queues() -> tuple[PlannedPort, ...]:
+    ports = plan(ONE).ports
+    return tuple(port._replace(queues=QUEUES) if port.role is PortRole.UPLINK else port for port in ports)
 
 
 @pytest.mark.ovs

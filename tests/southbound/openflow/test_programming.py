@@ -3,10 +3,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fakes.plans import ABLE, PORTS, REST, UPLINK, WEB, plan
-from fakes.switch import NO_GROUPS, FakeSwitch, Refusal
+from fakes.switch import NO_GROUPS, NO_METERS, FakeSwitch, Refusal
 
 from flowlane.core.model import MeterSpec
-from flowlane.southbound.openflow.entries import CONTROLLER_METER, Change, MeterEntry, Op, SetQueue, UseGroup
+from flowlane.southbound.openflow.entries import (
+    CONTROLLER_METER,
+    Change,
+    Meter,
+    MeterEntry,
+    Op,
+    SetQueue,
+    UseGroup,
+)
 from flowlane.southbound.openflow.programming import MAX_RETRIES, Programming
 
 METER = MeterSpec(5, 10_000_000, 1_000_000)
@@ -98,7 +106,34 @@ def test_meter_is_added_changed_and_deleted_once() -> None:
         Change(Op.MODIFY, replace(ENTRY, rate=20_000)),
     )
     assert programming.clear_meter(5) == (Change(Op.DELETE, replace(ENTRY, rate=20_000)),)
-    assert programming.clear_meter(5) == ()
+    assert programming.clear_meter(5) == (Change(Op.DELETE, MeterEntry(5, 1, 0)),), (
+        "one of an earlier connection"
+    )
+    assert Programming(replace(ABLE, max_meters=0)).clear_meter(5) == ()
+
+
+def test_refused_meter_of_a_plan_is_done_without_until_the_plan_names_others() -> None:
+    """A standing rule that names a meter that is not there would be refused, and the class's flows go astray."""
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS, refuses=(NO_METERS,))
+    assert carry_out(programming, switch, programming.program(plan(), PORTS))
+    assert carry_out(programming, switch, programming.settle(PORTS)) == []
+    assert {left.why for left in programming.left_out} == {"the device has no meter for it"}
+    assert not any(isinstance(step, Meter) for flow in switch.standing().flows for step in flow.steps)
+    assert programming.program(plan(unknown_port=None), PORTS)
+    assert programming.left_out, "another plan with the same meters"
+    programming.program(plan(meters=(MeterSpec(9, 6_000_000, 400_000),)), PORTS)
+    assert not programming.left_out
+
+
+def test_a_meter_that_pins_use_goes_by_the_engines_word_only() -> None:
+    """After a reconnection pins may still use the meter of a class that has no limit any more."""
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    carry_out(programming, switch, programming.program(plan(), PORTS))
+    nine = next(meter for meter in programming.present.meters if meter.meter_id == 9)
+    again = Programming(ABLE, programming.present, {9: nine})
+    changes = again.program(plan(REST, meters=()), PORTS)
+    assert Change(Op.DELETE, nine) not in changes
+    assert again.clear_meter(9) == (Change(Op.DELETE, nine),)
 
 
 def test_meter_that_was_there_before_is_left_alone() -> None:

@@ -62,13 +62,17 @@ def flow_seen(dpid: int, message: Message) -> FlowSeen | None:
     there = dict(message.match.items())
     egress_port = pipeline.egress_of(_plain(there.get("metadata", 0)))
     learned = message.table_id == pipeline.TableId.LEARN
-    queue_id = _queue_register(there) - 1 if learned else cookies.standing_queue(message.cookie)
-    return FlowSeen(dpid, int(there["in_port"]), bytes(message.data), egress_port or None, queue_id)
+    queue_id = _register(there, 1) - 1 if learned else cookies.standing_queue(message.cookie)
+    meter_id = _register(there, 4) if learned else 0
+    return FlowSeen(dpid, int(there["in_port"]), bytes(message.data), egress_port or None, queue_id, meter_id)
 
 
-def _queue_register(there: Mapping[str, Any]) -> int:
-    """Register 1 of a packet-in; in OpenFlow 1.5 it is the low half of the 64-bit register 0."""
-    return _plain(there["reg1"]) if "reg1" in there else _plain(there.get("xreg0", 0)) & 0xFFFFFFFF
+def _register(there: Mapping[str, Any], number: int) -> int:
+    """A register of a packet-in; OpenFlow 1.5 has two of them in one of 64 bits, the even one in the high half."""
+    if f"reg{number}" in there:
+        return _plain(there[f"reg{number}"])
+    both = _plain(there.get(f"xreg{number // 2}", 0))
+    return both & 0xFFFFFFFF if number % 2 else both >> 32
 
 
 def _plain(value: Any) -> int:

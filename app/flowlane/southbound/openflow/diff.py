@@ -119,7 +119,7 @@ def standing(
 ) -> Standing:
     """The standing part of what was read back from a device: without pins and learned entries.
 
-    Groups and meters carry no owner. Those that pins use are left out too, so that they are not taken for
+    Groups and meters carry no owner. Those that only pins use are left out too, so that they are not taken for
     superfluous and deleted, which would delete the pins. Whoever needs such a number for a standing rule
     changes it in place.
     """
@@ -129,7 +129,8 @@ def standing(
         parts = cookies.unpack(flow.cookie)
         if parts is not None:
             (mine if parts.kind in _STANDING_KINDS else single).append(flow)
-    used = {step for flow in single for step in flow.steps}
+    shared = {step for flow in mine for step in flow.steps}
+    used = {step for flow in single for step in flow.steps} - shared
     return Standing(
         tuple(mine),
         tuple(group for group in groups if UseGroup(group.group_id) not in used),

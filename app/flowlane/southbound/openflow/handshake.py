@@ -150,6 +150,6 @@ def _ours(parts: Mapping[str, tuple[Any, ...]]) -> tuple[Standing, dict[int, Met
             if Meter(meter.meter_id) in steps or meter.meter_id == CONTROLLER_METER
         ),
     )
-    standing = {meter.meter_id for meter in found.meters}
+    in_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"])}
     there = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
-    return present, {number: meter for number, meter in there.items() if number not in standing}
+    return present, {number: meter for number, meter in there.items() if number in in_pins}

@@ -41,8 +41,9 @@ _SUBFIELD = Struct("!IH")
 _IMMEDIATE = 1 << 13
 _TO_ACTION = 1 << 11
 
-SEEN, QUEUE, DSCP, PCP = "reg0", "reg1", "reg2", "reg3"
-"""Registers: the flow has been seen; its queue's id + 1; the marks of the packet by which it was learned."""
+SEEN, QUEUE, DSCP, PCP, METER = "reg0", "reg1", "reg2", "reg3", "reg4"
+"""Registers: the flow has been seen; its queue's id + 1; the marks of the packet by which it was learned; its
+class's meter."""
 
 _IN_PORT = 0x00000002
 """NXM_OF_IN_PORT: the 16-bit form of in_port, which a learn action copies."""
@@ -193,6 +194,7 @@ def _specs(family: Family) -> Iterator[bytes]:
         yield _copied(_header(name), FIELDS[name].bits)
     yield _SPEC.pack(_IMMEDIATE | _TO_ACTION | 32) + (1).to_bytes(4, "big") + _SUBFIELD.pack(_header(SEEN), 0)
     yield _loaded(_header(QUEUE), 0, QUEUE, 32)
+    yield _loaded(_header(METER), 0, METER, 32)
     if family.eth_type is not None:
         yield _loaded(_header("ip_dscp"), 0, DSCP, 6)
     yield _loaded(_VLAN_TCI, 13, PCP, 3)

@@ -13,7 +13,7 @@ Metadata (64 bits) is the registers between tables::
     +----------------------------------+----------------------------------+
 
 On devices that learn, register 0 says that the flow has been seen, and register 1 holds the id + 1 of the queue
-that the device chose for it.
+that the device chose for it, register 4 the meter that its class shares (0: none).
 
 VM number 0: no VM sent it; 0xffffffff: a VM behind a link, the controller tells which by its MAC.
 """
@@ -73,6 +73,7 @@ class Priority(IntEnum):
     RESERVED = 4000
     NOT_A_VM = 65000
     SEEN = 65001
+    SEEN_LIMITED = 65002
 
 
 STANDING_ORDERS = Priority.NOT_A_VM - Priority.STANDING
@@ -146,7 +147,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.SPREAD,
         "Standing rules: the device itself places flows it has never seen, and copies them to the controller",
-        _FLOW | {"ip_dscp", "vlan_pcp", "reg0"},
+        _FLOW | {"ip_dscp", "vlan_pcp", "reg0", "reg4"},
         frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD)),
         frozenset((TableId.LEARN, TableId.OUTPUT)),
         miss=TableId.OUTPUT,

@@ -48,6 +48,8 @@ class Programming:
     left_out: tuple[LeftOut, ...] = ()
     _plan: DevicePlan | None = None
     _refused: set[Entry] = field(default_factory=set)
+    _no_meters: set[int] = field(default_factory=set)
+    """Standing meters that the device refused: the plan is made without them until it names others."""
     _retries: int = 0
 
     def program(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes:
@@ -57,11 +59,20 @@ class Programming:
             ports: the ports that the device has, each with the ids of its queues.
         """
         if plan != self._plan:
+            if self._plan is None or plan.meters != self._plan.meters:
+                self._no_meters.clear()
             self._plan, self._retries = plan, 0
-        compiled = compile_plan(plan, self.capabilities, ports)
-        changes = diff.changes(compiled.standing, self.present)
+        granted = tuple(meter for meter in plan.meters if meter.meter_id not in self._no_meters)
+        compiled = compile_plan(replace(plan, meters=granted), self.capabilities, ports)
+        changes = tuple(filter(self._may_go, diff.changes(compiled.standing, self.present)))
         self.present, self.left_out = compiled.standing, compiled.left_out
         return changes
+
+    def _may_go(self, change: Change) -> bool:
+        """Deleting a meter that pins use would delete the pins; the engine has it cleared after them."""
+        meter = change.entry
+        used = isinstance(meter, MeterEntry) and meter.meter_id in self.pin_meters
+        return not (used and change.op is Op.DELETE)
 
     def set_meter(self, meter: MeterSpec) -> Changes:
         """Add or change a pin's meter; one that is there already as it should be is left alone."""
@@ -73,9 +84,9 @@ class Programming:
         return (Change(Op.MODIFY if known else Op.ADD, entry),)
 
     def clear_meter(self, meter_id: int) -> Changes:
-        """Delete a pin's meter."""
-        entry = self.pin_meters.pop(meter_id, None)
-        return () if entry is None else (Change(Op.DELETE, entry),)
+        """Delete a pin's meter, also one of an earlier connection: a device that has none such does nothing."""
+        entry = self.pin_meters.pop(meter_id, MeterEntry(meter_id, 1, 0))
+        return (Change(Op.DELETE, entry),) if self.capabilities.max_meters else ()
 
     def instead(self, change: Change, why: str) -> Changes:
         """What to send in the place of a change that was refused: a number that is taken is taken over."""
@@ -92,6 +103,8 @@ class Programming:
             self.capabilities = replace(self.capabilities, controller_meter=False)
         elif isinstance(entry, MeterEntry) and self.pin_meters.get(entry.meter_id) == entry:
             del self.pin_meters[entry.meter_id]
+        elif isinstance(entry, MeterEntry):
+            self._no_meters.add(entry.meter_id)
 
     def settle(self, ports: Mapping[int, Collection[int]]) -> Changes:
         """What follows from refusals since the last time: the plan in the next best form.

@@ -233,6 +233,7 @@ def _learned(stats: Message) -> LearnedFlow | None:
         octets,
         loads.get(nicira.DSCP, 0),
         loads.get(nicira.PCP, 0),
+        loads.get(nicira.METER, 0),
     )
 
 

@@ -32,7 +32,7 @@ from flowlane.southbound.openflow.entries import (
     flow,
 )
 from flowlane.southbound.openflow.fields import match
-from flowlane.southbound.openflow.nicira import QUEUE, SEEN, Load
+from flowlane.southbound.openflow.nicira import METER, QUEUE, SEEN, Load
 from flowlane.southbound.openflow.pipeline import STANDING_ORDERS, Priority, TableId
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def compile_rules(
         capabilities.learn and capabilities.version >= OPENFLOW_15,
     )
     groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out)
-    flows = [_not_a_vm(), *([_seen()] if mode.learns else [])]
+    flows = [_not_a_vm(), *(_seen(rules) if mode.learns else ())]
     for rule in rules:
         flows.extend(_entries(rule, groups, mode, left_out))
     used = {step.group_id for made in flows for step in made.steps if isinstance(step, UseGroup)}
@@ -117,10 +117,13 @@ def _not_a_vm() -> FlowEntry:
     return flow(TableId.SPREAD, Priority.NOT_A_VM, wanted, (_TO_OUTPUT,), cookie)
 
 
-def _seen() -> FlowEntry:
-    """A flow that the device has learned goes by the queue in its register."""
+def _seen(rules: Iterable[StandingRule]) -> Iterator[FlowEntry]:
+    """A flow that the device has learned goes by the queue in its register, through the meter of its class."""
     cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
-    return flow(TableId.SPREAD, Priority.SEEN, match(**{SEEN: 1}), (_TO_OUTPUT,), cookie)
+    yield flow(TableId.SPREAD, Priority.SEEN, match(**{SEEN: 1}), (_TO_OUTPUT,), cookie)
+    for meter_id in sorted({rule.meter_id for rule in rules} - {0}):
+        wanted = match(**{SEEN: 1, METER: meter_id})
+        yield flow(TableId.SPREAD, Priority.SEEN_LIMITED, wanted, (Meter(meter_id), _TO_OUTPUT), cookie)
 
 
 def _fit(
@@ -233,6 +236,7 @@ def _learning_steps(
 ) -> Iterator[Step]:
     if rule.meter_id:
         yield Meter(rule.meter_id)
+        yield Load(METER, rule.meter_id)
     if group is not None:
         yield UseGroup(group.group_id)
         return
