@@ -38,6 +38,7 @@ def fill_control_folder(folder: Path, scripts: Path, software: Software, options
         "FLOWLANE_LAB": "1",
         "LAB_MODULES": software.kernel.root / "usr/lib/modules",
         "LAB_LAYOUT": options.layout,
+        "LAB_FAR": options.far,
         "LAB_VMS": options.vms,
         "LAB_QUEUES": options.queues,
         "LAB_RATE": options.rate,
@@ -47,7 +48,7 @@ def fill_control_folder(folder: Path, scripts: Path, software: Software, options
     lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
     lines += [f"export {shlex.quote(word)}\n" for word in options.environment]
     (folder / "settings").write_text("".join(lines))
-    (folder / "nics").write_text(names_by_mac(options.layout))
+    (folder / "nics").write_text(names_by_mac(options.layout, options.far))
     job = shlex.join(options.command) if options.command else terminal.shell_command()
     (folder / "job").write_text(f"cd {shlex.quote(str(Path.cwd()))} && exec {job}\n")
 

@@ -22,18 +22,22 @@ class Nic(NamedTuple):
 
 
 UPLINK = (Nic("pf0", "52:54:00:f1:01:00", 0), Nic("wire0", "52:54:00:f1:02:00", 0))
+FAR_NETWORK = "net=10.0.0.0/24,host=10.0.0.254,dns=10.0.0.253,dhcpstart=10.0.0.240,ipv6=off"
+"""QEMU's user network as the far end: it takes every frame for its own, so nothing else may be on that wire."""
+
 VF_NIC = (Nic("sr0", "52:54:00:f1:03:00", 1), Nic("vepa0", "52:54:00:f1:04:00", 1))
 ACCELERATORS = {"kvm": "kvm", "tcg": "tcg,thread=multi"}
 
 
-def nics(layout: str) -> tuple[Nic, ...]:
-    """Return the NICs that a layout needs."""
-    return UPLINK + VF_NIC if layout == "sriov" else UPLINK
+def nics(layout: str, far: str = "guest") -> tuple[Nic, ...]:
+    """Return the NICs that a layout needs; the last of the uplink's wire only where the guest is the far end."""
+    wire = UPLINK if far == "guest" else UPLINK[:1]
+    return wire + VF_NIC if layout == "sriov" else wire
 
 
-def names_by_mac(layout: str) -> str:
+def names_by_mac(layout: str, far: str = "guest") -> str:
     """Return the lines from which the guest names its NICs."""
-    known = [MANAGEMENT, *((nic.mac, nic.name) for nic in nics(layout))]
+    known = [MANAGEMENT, *((nic.mac, nic.name) for nic in nics(layout, far))]
     return "".join(f"{mac} {name}\n" for mac, name in known)
 
 
@@ -57,7 +61,12 @@ def command_line(
         *(word for name, descriptor in outputs.items() for word in _output(name, descriptor)),
         *(word for tag, (folder, frozen) in shares.items() for word in _share(tag, folder, read_only=frozen)),
         *_user_network(options.hostfwd),
-        *(word for slot, nic in enumerate(nics(options.layout), start=1) for word in _nic(nic, slot)),
+        *(
+            word
+            for slot, nic in enumerate(nics(options.layout, options.far), start=1)
+            for word in _nic(nic, slot)
+        ),
+        *(_far_network() if options.far == "host" else ()),
         *(_terminal(control / "terminal") if options.interactive else ()),
     ]
 
@@ -116,6 +125,13 @@ def _user_network(forwards: tuple[str, ...]) -> list[str]:
     rules = "".join(f",hostfwd={rule}" for rule in forwards)
     nic = f"virtio-net-pci,netdev=user,mac={MANAGEMENT[0]},romfile="
     return ["-netdev", f"user,id=user{rules}", "-device", nic]
+
+
+def _far_network() -> list[str]:
+    return [
+        "-netdev", f"user,id=far,{FAR_NETWORK}",
+        "-netdev", f"hubport,id=far0,hubid={UPLINK[0].wire},netdev=far",
+    ]  # fmt: skip
 
 
 def _nic(nic: Nic, slot: int) -> list[str]:

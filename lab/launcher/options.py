@@ -26,11 +26,17 @@ LAYOUTS = {
     "direct": "VM i = a real VF of the uplink pf0 itself: its packets pass the switch by, and pf0 keeps one queue",
 }
 
+FAR_ENDS = {
+    "guest": "namespace `wire` in the guest, behind a NIC of its own",
+    "host": "this machine's 127.0.0.1, so that the emulated CPU carries the VMs and the switch only",
+}
+
 
 class Options(NamedTuple):
     """What the operator asked for; rates in bit/s, times in seconds, memory in MiB."""
 
     layout: str
+    far: str
     vms: int
     queues: int
     rate: int
@@ -64,6 +70,7 @@ def parse(arguments: Sequence[str]) -> Options:
     min_rate = read.min_rate if read.min_rate is not None else read.rate // 10
     return Options(
         layout=layout,
+        far=read.far,
         vms=read.vms,
         queues=1 if layout == "direct" else read.queues,
         rate=read.rate,
@@ -100,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("one", "two"),
         default="two",
         help="sriov: VFs and uplink on one NIC (= direct) or on two",
+    )
+    add(
+        "--far",
+        choices=FAR_ENDS,
+        default="guest",
+        help="what 10.0.0.254 is: " + "; ".join(f"{k}: {v}" for k, v in FAR_ENDS.items()),
     )
     add("--vms", type=_within(1, MAX_VMS), default=4, help="number of VMs")
     add("--queues", type=_within(1, MAX_QUEUES), default=4, help="transmit queues of the uplink")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from launcher.machine import names_by_mac, nics
 from launcher.options import parse
 
 
@@ -23,6 +24,14 @@ def test_guarantees_never_exceed_the_uplink() -> None:
 def test_vfs_of_the_uplink_itself_leave_it_one_queue() -> None:
     options = parse(["--layout", "sriov", "--nics", "one", "--queues", "8"])
     assert (options.layout, options.queues) == ("direct", 1)
+
+
+def test_the_far_end_outside_the_guest_needs_no_nic_in_it() -> None:
+    options = parse(["--far", "host", "--layout", "sriov"])
+    names = [nic.name for nic in nics(options.layout, options.far)]
+    assert names == ["pf0", "sr0", "vepa0"]
+    assert "wire0" not in names_by_mac(options.layout, options.far)
+    assert "wire0" in names_by_mac("sriov", parse([]).far)
 
 
 @pytest.mark.parametrize(
