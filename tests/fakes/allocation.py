@@ -140,6 +140,7 @@ def check_sums(port: Port) -> None:
             for cell in slot.cells.values()
             for row in rows_of(state, cell)
         )
+        assert region.waiting == sum(region.claims.values())
         assert sum(region.owned.values()) == sum(slot.owner >= 0 for slot in region.slots)
         assert all(group.count and group.pool in region.pools for group in region.groups.values())
         assert all(pool.slots and pool.groups for pool in region.pools)

@@ -6,6 +6,7 @@ from flowlane.core.model import Reason
 from flowlane.core.policy import Balance
 
 HEAVY = {"exclusive": True, "class_index": 1, "group": 1}
+CAPPED = {"exclusive": True, "class_index": 2, "group": 2, "max_queues": 1}
 
 
 def full_port(*rates, **more):
@@ -45,6 +46,73 @@ def test_priority_counts_before_rate():
     port.tick()
     assert port.owner(port.place[9]) == 9
     assert port.owner(port.place[0]) != 0
+
+
+def short_port():
+    """Four queues, five light flows that want one each, and load that shares: too few queues."""
+    port = Port(hardware(0, 1, 2, 3), Balance(window=5.0, moves_per_second=0.5))
+    for row in range(100, 140):
+        port.arrive(row, rate=1000)
+    for row in range(5):
+        port.arrive(row, rate=10, **HEAVY)
+    port.settle()
+    assert len(owners(port)) < 3
+    return port
+
+
+def owners(port):
+    return {slot.owner for slot in port.state.slots} - {-1}
+
+
+def test_all_are_alone_as_soon_as_queues_suffice_however_light_they_are():
+    port = short_port()
+    for row in (1, 3):
+        port.depart(row)
+    port.settle()
+    assert owners(port) == {0, 2, 4}
+    assert len({port.place[row] for row in range(100, 140)}) == 1
+
+
+def test_who_may_not_be_alone_does_not_keep_the_others_waiting():
+    port = short_port()
+    for row in range(4):
+        port.depart(row)
+    for row in (10, 11, 12):
+        port.arrive(row, rate=10, **CAPPED)
+    port.settle()
+    assert 4 in owners(port) and len(owners(port)) == 2
+    waiting = {10, 11, 12} - owners(port)
+    assert port.members()[port.place[waiting.pop()]] >= waiting
+    assert len(port.members()[port.place[100]]) == 40, "apart from the flows that never asked"
+
+
+def test_who_waits_keeps_apart_from_who_never_asked_even_if_that_takes_a_queue():
+    port = Port(hardware(0, 1, 2, 3), Balance(window=5.0, moves_per_second=0.5))
+    for row in (0, 1):
+        port.arrive(row, rate=10_000, **HEAVY)
+    for row in (10, 11):
+        port.arrive(row, rate=10_000, **CAPPED)
+    for row in range(100, 110):
+        port.arrive(row, rate=1000)
+    port.settle()
+    assert len(port.members()[port.place[100]]) == 10
+    assert sorted(len(rows) for rows in port.members().values()) == [1, 1, 2, 10]
+
+
+def test_one_flow_too_many_that_comes_and_goes_does_not_stir_the_port():
+    port = short_port()
+    for row in (3, 4):
+        port.depart(row)
+    before = len(port.moves)
+    for second in range(60):
+        if second % 4 == 0:
+            port.arrive(9, rate=10, **HEAVY)
+        elif second % 4 == 2:
+            port.depart(9)
+        port.tick()
+    assert len(port.moves) - before <= 60, "forty flows that share would have moved to and fro"
+    port.settle()
+    assert owners(port) == {0, 1, 2}
 
 
 def test_a_queue_is_emptied_for_its_owner_within_a_second():

@@ -6,15 +6,18 @@ link; a waiting flow gets no queue that frees; an owned queue stays in its pool;
 have none; flows of a removed queue stay; strays are not brought home; a VM's home is not looked at; a class's
 maximum is ignored; the window is ignored; a flow heavier than the gap is moved; groups are taken in the order
 of their addresses; a departed group stays in its pool; flows never come back from software; flows are not
-sorted out after the shares' queues changed. Moves that cost no tokens are found by ``test_rebalance`` only.
+sorted out after the shares' queues changed; flows go on sharing though each could be alone again; owners lose
+queues for flows that may not own one; a class's minimum is forgotten where no queue is idle. Moves that cost no
+tokens are found by ``test_rebalance`` only, and a port that is stirred by one flow too many by ``test_owners``.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from fakes.allocation import Port, check, hardware, snapshot, software
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -27,6 +30,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from flowlane.core.allocate.state import Region, Slot
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Balance, Road
 
@@ -60,6 +64,60 @@ VM = st.integers(1, 3)
 
 def wanted(index: int, vm: int, rate: int) -> dict[str, object]:
     return {**CLASSES[index], "vm_number": vm, "rate": rate, "share": vm - 2}
+
+
+def exclusive_flows_are_alone(port: Port) -> None:
+    for slot in port.state.slots:
+        assert slot.owner < 0 or slot.count == 1
+    for region in (*port.state.hardware, port.state.software):
+        nobody_waits_who_could_be_alone(port, region)
+        who_waits_and_earns_a_queue_gets_one(port, region)
+
+
+def nobody_waits_who_could_be_alone(port: Port, region: Region) -> None:
+    """Exclusive flows first: one queue, and the classes' ``min_queues``, are all that is left to the others."""
+    here = {slot.queue.queue_id for slot in region.slots}
+    classes = Counter(
+        port.demand[row].class_index for row, queue_id in port.place.items() if queue_id in here
+    )
+    alone = [index for index in classes if CLASSES[index].get("exclusive")]
+    granted = sum(min(classes[index], CLASSES[index].get("max_queues", 99)) for index in alone)
+    left = sum(classes[index] for index in alone) - granted
+    sharers = [index for index in classes if index not in alone]
+    least = sum(CLASSES[index].get("min_queues", 0) for index in sharers)
+    kept = max(1, min(least, len(here) - 1)) + bool(left and sharers)
+    owned = sum(slot.owner >= 0 for slot in region.slots)
+    assert granted + kept > len(here) or owned == granted, (
+        "who wants a queue alone has it while queues suffice"
+    )
+    shared = [slot for slot in region.slots if slot.count > 1]
+    assert sharers or left or granted > len(here) or not shared, "the last queue is left to the last of them"
+    idle = any(slot.count == 0 for slot in region.slots)
+    assert not (idle and any(waiting_on(port, slot) for slot in shared)), (
+        "nobody shares while a queue is free"
+    )
+
+
+def waiting_on(port: Port, slot: Slot) -> list[int]:
+    """Flows of the exclusive class without a limit of queues that have none alone."""
+    here = [row for row, queue_id in port.place.items() if queue_id == slot.queue.queue_id and slot.owner < 0]
+    return [row for row in here if port.demand[row].class_index == 1]
+
+
+def who_waits_and_earns_a_queue_gets_one(port: Port, region: Region) -> None:
+    free = [slot for slot in region.slots if slot.owner < 0]
+    sharers = any(not group.demand.exclusive for group in region.groups.values())
+    least = any(group.demand.min_queues for group in region.groups.values())
+    kept = 2 if sharers and len(region.slots) > 1 else 1
+    rates = port.state.columns.rate
+    load = sum(slot.load for slot in free)
+    owed = [
+        row
+        for slot in free
+        for row in waiting_on(port, slot)
+        if rates[row] * (len(free) - 1) >= 1.25 * (load - rates[row])
+    ]
+    assert least or len(free) <= kept or not owed, "who waits and earns a queue gets one"
 
 
 class Allocator(RuleBasedStateMachine):
@@ -151,7 +209,7 @@ class Allocator(RuleBasedStateMachine):
         for port in self.ports:
             port.settle()
         self.moved.clear()
-        self._exclusive_flows_are_alone()
+        exclusive_flows_are_alone(self.port)
         self._alike_flows_are_together()
         self._nobody_is_on_a_wrong_road()
         self._minima_are_guaranteed()
@@ -171,40 +229,6 @@ class Allocator(RuleBasedStateMachine):
         assert placement.queue_id not in owned, "nobody is put on a queue that another has alone"
         assert (placement.queue_id == NO_QUEUE) == (not self.port.queues)
         assert (placement.reason is Reason.NO_QUEUES) == (not self.port.queues)
-
-    def _exclusive_flows_are_alone(self) -> None:
-        for slot in self.port.state.slots:
-            assert slot.owner < 0 or slot.count == 1
-        for region in (*self.port.state.hardware, self.port.state.software):
-            idle = [slot for slot in region.slots if slot.count == 0]
-            least = any(group.demand.min_queues for group in region.groups.values())
-            sharing = [
-                row
-                for slot in region.slots
-                if slot.count > 1
-                for row in self.port.place
-                if self.port.place[row] == slot.queue.queue_id and self.port.demand[row].class_index == 1
-            ]
-            assert least or not (idle and sharing), "no exclusive flow shares while a queue is free"
-            free = [slot for slot in region.slots if slot.owner < 0]
-            wait = any(
-                self.port.demand[row].class_index == 1 and self.port.place[row] == slot.queue.queue_id
-                for slot in free
-                for row in self.port.place
-            )
-            sharers = any(not group.demand.exclusive for group in region.groups.values())
-            kept = 2 if sharers and len(region.slots) > 1 else 1
-            loads = sum(slot.load for slot in free)
-            owed = [
-                row
-                for slot in free
-                for row in self.port.place
-                if self.port.demand[row].class_index == 1
-                and self.port.place[row] == slot.queue.queue_id
-                and self.port.state.columns.rate[row] * (len(free) - 1)
-                >= 1.25 * (loads - self.port.state.columns.rate[row])
-            ]
-            assert least or not wait or len(free) <= kept or not owed, "who waits and earns a queue gets one"
 
     def _minima_are_guaranteed(self) -> None:
         for region in (*self.port.state.hardware, self.port.state.software):
@@ -243,3 +267,30 @@ class Allocator(RuleBasedStateMachine):
 
 Allocator.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestAllocator = Allocator.TestCase
+
+
+EXCLUSIVE, CAPPED, SHARING, RESERVED = 1, 6, 0, 7
+CROWD = st.lists(
+    st.tuples(
+        st.sampled_from([EXCLUSIVE, EXCLUSIVE, CAPPED, SHARING, RESERVED]), st.sampled_from([1, 10, 10**4])
+    ),
+    min_size=3,
+    max_size=10,
+)
+
+
+@given(
+    CROWD, st.lists(st.tuples(st.sets(st.integers(0, 9)), CROWD), min_size=1, max_size=3), st.integers(2, 6)
+)
+def test_exclusive_flows_come_first_whoever_came_and_went_before(crowd, turns, queues):
+    port = Port(hardware(*range(queues)), Balance(moves_per_second=1e6, window=WINDOW))
+    rows = iter(range(1000))
+    for leaving, arriving in [(set(), crowd), *turns, (set(range(0, 10, 2)), [])]:
+        for place, row in enumerate(list(port.place)):
+            if place in leaving:
+                port.depart(row)
+        for index, rate in arriving:
+            port.arrive(next(rows), **wanted(index, 1, rate))
+        port.settle()
+        check(port)
+        exclusive_flows_are_alone(port)

@@ -13,7 +13,7 @@ from flowlane.core.allocate.state import Cell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowlane.core.allocate.state import Group, PortState, Slot
+    from flowlane.core.allocate.state import Group, PortState, Region, Slot
 
 GUESS = 1_000
 """bit/s assumed of a new flow while no flow of its class was measured: not 0, so that counts balance."""
@@ -41,7 +41,7 @@ def put(state: PortState, row: int, slot: Slot, group: Group, vm: int, waiting: 
     band = rate.bit_length()
     if waiting:
         band += WAITING_BANDS * (1 + state.demands[columns.profile[row]].priority)
-        slot.region.waiting += 1
+        _claim(state, slot.region, row, 1)
     columns.cell[row] = cell.index
     _chain(state, cell, row, band)
     _add(state, cell, rate, 1)
@@ -53,7 +53,7 @@ def take(state: PortState, row: int) -> None:
     cell = state.cells[columns.cell[row]]
     assert cell is not None
     if columns.band[row] >= WAITING_BANDS:
-        cell.slot.region.waiting -= 1
+        _claim(state, cell.slot.region, row, -1)
     _unchain(state, cell, row)
     columns.cell[row] = NOBODY
     _add(state, cell, -columns.rate[row], -1)
@@ -177,6 +177,16 @@ def _add(state: PortState, cell: Cell, rate: int, count: int) -> None:
         group.count += count
         region.count += count
         state.count += count
+
+
+def _claim(state: PortState, region: Region, row: int, count: int) -> None:
+    """Count a flow that waits for a queue of its own."""
+    demand = state.demands[state.columns.profile[row]]
+    key = demand.class_index, demand.max_queues
+    region.waiting += count
+    region.claims[key] = region.claims.get(key, 0) + count
+    if not region.claims[key]:
+        del region.claims[key]
 
 
 def _chain(state: PortState, cell: Cell, row: int, band: int) -> None:

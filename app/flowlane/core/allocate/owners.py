@@ -30,6 +30,8 @@ def promote_waiting(state: PortState, region: Region, now: float, moves: list[Mo
     """Give queues to waiting flows, the most deserving first: free ones, then those of much lesser flows."""
     if not region.waiting:
         return
+    if not pools.suffices(region):
+        region.short_at = now
     for row in _candidates(state, region):
         if not _take_free(state, region, row, now, moves):
             _take_over(state, region, row, now, moves)
@@ -43,7 +45,7 @@ def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -
     priority is above theirs.
     """
     changed = False
-    while region.waiting:
+    while region.waiting and not pools.suffices(region):
         owned = [slot for slot in region.slots if slot.owner >= 0]
         if not owned:
             break
@@ -123,7 +125,13 @@ def _take_free(state: PortState, region: Region, row: int, now: float, moves: li
     if slot is None or not (slot is current or allowed(state, row, now)):
         return False
     group = cells.group_of(state, row)
-    if region.waiting > 1 and _is_crowded(region, group, slot) and not _earns(state, region, row):
+    enough = pools.suffices(region) and now - region.short_at >= state.balance.window
+    if (
+        not enough
+        and region.waiting > 1
+        and _is_crowded(region, group, slot)
+        and not _earns(state, region, row)
+    ):
         return False
     _hand_over(state, region, row, slot, now, moves)
     return True

@@ -119,6 +119,20 @@ def reserve(region: Region, waiting: int = 0) -> int:
     return min(base + 1, len(region.slots)) if waiting and least else base
 
 
+def suffices(region: Region) -> bool:
+    """Whether every waiting flow whose class may have one more queue alone can have it, beside those who share.
+
+    Flows whose class has its most queues already share one of their own then, apart from flows that never asked.
+    """
+    granted = sum(
+        count if most is None else max(0, min(count, most - region.owned.get(class_index, 0)))
+        for (class_index, most), count in region.claims.items()
+    )
+    free = [slot for slot in region.slots if slot.owner < 0]
+    kept = reserve(region, region.waiting - granted)
+    return granted <= min(len(free) - kept, sum(not guarantees.is_promised(slot) for slot in free))
+
+
 def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
     """The best division of the slots that nobody owns among the groups there are."""
     free = [slot for slot in region.slots if slot.owner < 0]

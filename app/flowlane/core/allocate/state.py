@@ -96,7 +96,8 @@ class Pool:
 class Region:
     """Queues that are given out together. ``restless_since``: when a division came to be out of date.
 
-    ``owned`` counts owned slots per class; ``waiting`` the flows that want a slot and have none; ``capacity``
+    ``owned`` counts owned slots per class; ``waiting`` the flows that want a slot and have none, ``claims`` the
+    same per class and its most queues; ``short_at`` is when there were last too few slots for them. ``capacity``
     is bit/s and ``room`` flows, None for no limit. ``peak`` is the highest load at a rebalance within a window.
     """
 
@@ -108,6 +109,8 @@ class Region:
     load: int = 0
     count: int = 0
     waiting: int = 0
+    claims: dict[tuple[int, int | None], int] = field(default_factory=dict)
+    short_at: float = NEVER
     capacity: int | None = None
     room: int | None = None
     peak: int = 0
