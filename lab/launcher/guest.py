@@ -23,6 +23,9 @@ from launcher.options import Options
 from launcher.software import Software
 
 POLL_S = 0.05
+PROGRAMS = Path(__file__).parents[2] / ".venv/bin"
+"""Flowlane's own commands, found in the guest after all others."""
+
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -43,6 +46,7 @@ def fill_control_folder(folder: Path, scripts: Path, software: Software, options
         "LAB_QUEUES": options.queues,
         "LAB_RATE": options.rate,
         "LAB_MIN_RATE": options.min_rate,
+        "LAB_PROGRAMS": PROGRAMS,
         "LAB_TERMINAL": "1" if options.interactive else "",
     }
     lines = [f"export {name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
@@ -59,15 +63,16 @@ def boot(software: Software, options: Options, accel: str, control: Path, say: C
     Raises:
         NeverStartedError: the command did not run at all.
     """
-    for old in ("started", "status", "setup.log"):
+    for old in ("started", "attached", "status", "setup.log"):
         (control / old).unlink(missing_ok=True)
     began = time.monotonic()
     with _qemu(software, options, accel, control) as (process, copiers):
         if not _wait_for_start(process, control, began + options.boot_timeout):
-            raise NeverStartedError(_last_words(control))
+            raise NeverStartedError(_last_words(control, process.poll()))
         say(f"ready after {time.monotonic() - began:.1f} s")
         if options.interactive:
-            terminal.attach(control / "terminal", process)
+            say_always("a shell in the guest; leave it with `exit`")
+            terminal.attach(control, process)
         try:
             process.wait(options.timeout)
         except subprocess.TimeoutExpired:
@@ -78,7 +83,7 @@ def boot(software: Software, options: Options, accel: str, control: Path, say: C
     say(f"the guest lived {time.monotonic() - began:.1f} s")
     status = control / "status"
     if not status.exists():
-        say_always(f"the guest was lost while the command ran\n{_last_words(control)}")
+        say_always(f"the guest was lost while the command ran\n{_last_words(control, process.poll())}")
         return EXIT_LOST
     return int(status.read_text())
 
@@ -137,9 +142,11 @@ def _wait_for_start(process: subprocess.Popen[bytes], control: Path, deadline: f
     return True
 
 
-def _last_words(control: Path) -> str:
-    """Return what the guest's set-up, its console and QEMU said last."""
+def _last_words(control: Path, status: int | None) -> str:
+    """Return what the guest's set-up, its console and QEMU said last, and how QEMU ended if it did (None: it runs)."""
     parts = []
+    if status is not None and status < 0:
+        parts.append(f"QEMU was ended by signal {-status}; is the memory of this machine used up?")
     for name in ("setup.log", "console.log", "qemu.log"):
         path = control / name
         lines = path.read_text(errors="replace").splitlines()[-15:] if path.exists() else []

@@ -13,6 +13,7 @@ from launcher.accel import choose
 from launcher.cache import cache_folder, run_folder
 from launcher.errors import EXIT_LOST, LabError
 from launcher.guest import NeverStartedError, boot, fill_control_folder, say_always
+from launcher.memory import check_memory
 from launcher.options import Options, parse
 from launcher.software import Software, prepare
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Options, say: Callable[[str], None]) -> int:
     if options.interactive and not sys.stdin.isatty():
         raise LabError("a shell needs a terminal; give a command: run lab -- COMMAND")
+    check_memory(options.memory)
     cache = cache_folder()
     software = prepare(cache, SCRIPTS, refresh=options.refresh, say=say_always)
     accel = choose(options.accel, software, cache)

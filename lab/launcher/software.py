@@ -120,7 +120,7 @@ def _qemu(root: Path) -> Qemu:
     qemu = Qemu(
         program=str(root / "usr/bin/qemu-system-x86_64"),
         options=tuple(word for name in folders for word in ("-L", str(root / "usr" / name))),
-        environment={"LD_LIBRARY_PATH": str(libraries), "QEMU_MODULE_DIR": str(libraries / "qemu")},
+        environment={**_libraries(root), "QEMU_MODULE_DIR": str(libraries / "qemu")},
     )
     if not _has_igb(qemu):
         raise LabError(f"{qemu.program} does not run here or has no igb NIC; --refresh fetches it again")
@@ -152,10 +152,18 @@ def _busybox(tools: Path) -> Path:
 
 
 def _index_modules(store: Path) -> None:
-    """Make modules.dep, which a kernel package's installation would make."""
+    """Make modules.dep, which a kernel package's installation would make; depmod is a name of kmod."""
     release = _kernel_in(store / "kernel").release
-    own = store / "tools/usr/sbin/depmod"
-    depmod = (
-        str(own) if own.exists() else shutil.which("depmod", path="/usr/sbin:/sbin:/usr/bin:/bin") or "depmod"
-    )
-    subprocess.run([depmod, "-b", store / "kernel", release], check=True)
+    own = store / "tools/usr/bin/kmod"
+    kmod, environment = (own, _libraries(store / "tools")) if own.exists() else (_installed_kmod(), {})
+    command = ["depmod", "-b", str(store / "kernel"), release]
+    subprocess.run(command, executable=kmod, env={**os.environ, **environment}, check=True)
+
+
+def _installed_kmod() -> str:
+    return shutil.which("kmod", path="/usr/bin:/bin") or "kmod"
+
+
+def _libraries(root: Path) -> dict[str, str]:
+    """Return the setting that lets a program of an unpacked root find its libraries."""
+    return {"LD_LIBRARY_PATH": str(root / "usr/lib/x86_64-linux-gnu")}

@@ -22,10 +22,14 @@ def shell_command() -> str:
     return f"sh -c 'stty rows {size.lines} cols {size.columns}; TERM={term} exec bash -i'"
 
 
-def attach(path: Path, process: subprocess.Popen[bytes]) -> None:
-    """Copy between our terminal and QEMU's socket at ``path`` until the guest is gone."""
+def attach(control: Path, process: subprocess.Popen[bytes]) -> None:
+    """Copy between our terminal and QEMU's socket in the ``control`` folder until the guest is gone.
+
+    The guest's shell waits for the file ``attached``: what it writes while nobody is there would be lost.
+    """
     with socket.socket(socket.AF_UNIX) as guest, _raw(sys.stdin.fileno()):
-        guest.connect(str(path))
+        guest.connect(str(control / "terminal"))
+        (control / "attached").touch()
         keyboard = sys.stdin.fileno()
         sources: list[int | socket.socket] = [guest, keyboard]
         while process.poll() is None:

@@ -89,8 +89,58 @@ def test_no_guest_outlives_its_launcher(how: signal.Signals) -> None:
         launcher.kill()
 
 
-def test_an_error_of_set_up_is_told_and_the_boot_tried_again() -> None:
-    """More memory than there is: QEMU cannot even start, so the command has not run and may be tried again."""
-    done = lab("--memory", "65536", "--cpus", "1", "--boot-timeout", "1", "--", "true")
+def test_a_guest_that_does_not_come_up_is_tried_again_and_told() -> None:
+    """The command has not run, so that trying again repeats nothing."""
+    done = lab("--boot-timeout", "1", "--", "true")
     assert done.returncode == 125
     assert "attempt 3 of 3" in done.stderr
+
+
+def test_more_memory_than_there_is() -> None:
+    done = lab("--memory", "65536", "--", "true")
+    assert (done.returncode, "--memory" in done.stderr) == (125, True), done.stderr
+
+
+def test_no_qemu_and_no_archive_to_get_it_from(tmp_path: Path) -> None:
+    """Nothing in the cache, and no archive answers: said in one line of its own, and nothing is left half done."""
+    nowhere = {"FLOWLANE_CACHE": str(tmp_path), "FLOWLANE_LAB_MIRROR": "http://127.0.0.1:9/debian"}
+    done = subprocess.run(
+        [BOOT, "--", "true"], env={**os.environ, **nowhere}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 125
+    assert "fetching QEMU" in done.stderr
+    assert "apt-get -qq update failed" in done.stderr
+    assert not list(tmp_path.glob("lab/software-????????????"))
+
+
+FACTS = """
+nproc; ip netns list | grep -c ^vm
+cd /sys/class/net/pf0; ls -d queues/tx-* | wc -l; cat device/sriov_numvfs
+awk '/MemTotal/ { print int($2 / 1024) < 1100 }' /proc/meminfo; ls -d /sys/class/net/sr0 2>/dev/null | wc -l
+ovs-vsctl --bare --columns=other_config list qos; ovs-vsctl --bare --columns=other_config list queue | sort | uniq -c
+ip netns exec vm1 ethtool -i eth0 | head -n 1
+"""
+"""CPUs, VMs, the uplink's transmit queues and VFs, memory below 1100 MiB, VF NICs, the port's and the queues' rates."""
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        (
+            "--layout veth --vms 7 --queues 2 --rate 20Mbit/s --min-rate 3Mbit/s --cpus 3 --memory 1024",
+            "3 7 2 0 1 0 max-rate=20000000 2 max-rate=20000000 min-rate=3000000 driver: veth",
+        ),
+        (
+            "--layout sriov --nics two --vms 2 --queues 3 --rate 30Mbit/s --cpus 1",
+            "1 2 3 0 0 1 max-rate=30000000 3 max-rate=30000000 min-rate=3000000 driver: igbvf",
+        ),
+        (
+            "--layout sriov --nics one --vms 3 --queues 4 --rate 40Mbit/s",
+            "2 3 1 3 0 0 max-rate=40000000 1 max-rate=40000000 min-rate=4000000 driver: igbvf",
+        ),
+    ],
+    ids=["veth", "two NICs", "one NIC"],
+)
+def test_options_are_what_the_guest_has(words: str, facts: str) -> None:
+    done = lab(*words.split(), "--", "sh", "-c", FACTS)
+    assert (done.returncode, done.stdout.split()) == (0, facts.split()), done.stderr

@@ -1,0 +1,77 @@
+"""``./run lab`` without a command, as a user at a terminal sees it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+RUN = Path(__file__).parents[2] / "run"
+PROMPT = b"# "
+PATIENCE_S = 300
+
+
+class Screen:
+    """What the program on a terminal has shown, and a keyboard for it."""
+
+    def __init__(self, terminal: int) -> None:
+        self.terminal = terminal
+        self.shown = b""
+
+    def wait_for(self, text: bytes) -> None:
+        """Read until the text is shown, and forget what came before its end."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in self.shown:
+            assert time.monotonic() < deadline, self.shown
+            if select.select([self.terminal], [], [], 1)[0]:
+                self.shown += os.read(self.terminal, 65536)
+        self.shown = self.shown.partition(text)[2]
+
+    def type(self, text: str) -> None:
+        os.write(self.terminal, text.encode())
+
+
+def test_a_shell_that_is_used_and_left() -> None:
+    """Typed words arrive, Ctrl-C ends what runs in the guest and not the lab, `exit` ends it all."""
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    launcher = subprocess.Popen(
+        [RUN, "lab"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    screen = Screen(ours)
+    try:
+        screen.wait_for(b"leave it with `exit`")
+        screen.wait_for(PROMPT)
+        screen.type("echo $((6 * 7)) on $(uname -n)\r")
+        screen.wait_for(b"42 on lab")
+        screen.type("sleep 1000\r")
+        screen.wait_for(b"sleep 1000")
+        screen.type("\x03")
+        screen.wait_for(PROMPT)
+        screen.type("ovs-vsctl list-br; which flowlane\r")
+        screen.wait_for(b"br0")
+        screen.wait_for(b".venv/bin/flowlane")
+        screen.type("exit 3\r")
+        assert launcher.wait(PATIENCE_S) == 3
+        assert termios.tcgetattr(theirs) == before
+        assert not guest_of(launcher.pid)
+    finally:
+        launcher.kill()
+        os.close(theirs)
+        os.close(ours)
+
+
+def guest_of(session: int) -> list[str]:
+    """QEMU processes of a session of processes."""
+    shown = subprocess.run(
+        ["ps", "-o", "comm=", "-s", str(session)], capture_output=True, text=True, check=False
+    )
+    return [line for line in shown.stdout.splitlines() if line.startswith("qemu-system")]
