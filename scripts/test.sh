@@ -35,7 +35,11 @@ tier_lab() {
 # Inside the guest everything is there, and the environment is not to be changed: only pytest.
 in_lab_main() {
     [ -n "${FLOWLANE_LAB:-}" ] || die "this runs inside the lab: ./run lab -- ./run test-in-lab"
-    [ $# -gt 0 ] || set -- tests/lab/guest
+    local word which=()
+    case $LAB_LAYOUT in veth | sriov) ;; *) die "the tests need VMs on the bridge: --layout veth or sriov" ;; esac
+    for word in "$@"; do [ ! -e "${word%%::*}" ] || which=(given); done
+    # Options alone do not say which tests: the rest of the suite cannot run here.
+    [ ${#which[@]} -gt 0 ] || set -- tests/lab/guest "$@"
     # Plugins that these tests do not use take seconds to import there.
     PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 .venv/bin/python -m pytest -p no:cacheprovider "$@"
 }

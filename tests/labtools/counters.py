@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BRIDGE, UPLINK, UPLINK_PORT = "br0", "pf0", 100
 
@@ -18,14 +19,14 @@ class Count(NamedTuple):
     bytes: int
 
 
-def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*command: str, given: str = "") -> str:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
 
 
-def ofctl(*words: str) -> str:
-    return run("ovs-ofctl", "-O", "OpenFlow13", *words)
+def ofctl(*words: str, given: str = "") -> str:
+    return run("ovs-ofctl", "-O", "OpenFlow13", *words, given=given)
 
 
 def hardware_queues(nic: str = UPLINK) -> dict[int, Count]:
@@ -71,8 +72,26 @@ def packets_since(before: Reading) -> dict[str, dict[int, int]]:
     }
 
 
-def settle(true: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Wait until ``true()``; the switch's own counters follow the kernel's by up to a second."""
+@contextmanager
+def exactly() -> Iterator[dict[int, int]]:
+    """Assert that all three judges count in the block what it puts into the dictionary, and nothing else.
+
+    Packets by queue.
+    """
+    before, expected = read_all(), dict[int, int]()
+
+    def counted() -> dict[str, dict[int, int]]:
+        since = packets_since(before)
+        return {judge: {queue: n for queue, n in rows.items() if n} for judge, rows in since.items()}
+
+    yield expected
+    wanted = dict.fromkeys(before, expected)
+    settle(lambda: counted() == wanted)
+    assert counted() == wanted
+
+
+def settle(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Wait until ``true()``; the switch's own counters follow the kernel's by up to a second of an idle CPU."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:

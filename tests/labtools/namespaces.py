@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CLONE_NEWNET = 0x40000000
 FAR_END = "10.0.0.254"
+FIRST_PORT = 7000
+"""Of ``send_counts`` by queue: to this port and the following."""
 
 
 @contextmanager
@@ -53,3 +55,10 @@ def send_counts(
             for _ in range(count):
                 sender.sendto(b"x" * size, (FAR_END, port))
                 time.sleep(gap_s)
+
+
+def send_by_queue(name: str, queues: int) -> dict[int, int]:
+    """Send 10, 20, 30 .. packets to the ports of that many queues; returns how many for each queue."""
+    sent = {queue: 10 * (queue + 1) for queue in range(queues)}
+    send_counts(name, [(FIRST_PORT + queue, packets) for queue, packets in sent.items()])
+    return sent

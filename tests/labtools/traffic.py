@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import threading
@@ -75,14 +74,6 @@ def start_iperf(vm: str, port: int, *words: str) -> subprocess.Popen[str]:
     """Start an iperf3 client in a VM; ``words`` are its further options."""
     command = ["ip", "netns", "exec", vm, "iperf3", "-c", FAR_END, "-p", str(port), "-J", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def iperf_result(client: subprocess.Popen[str]) -> dict[str, object]:
-    """Wait for a client and return what it says of the end."""
-    out, errors = client.communicate(timeout=120)
-    assert client.returncode == 0, out + errors
-    found: dict[str, object] = json.loads(out)["end"]
-    return found
 
 
 class Paced:

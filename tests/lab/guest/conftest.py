@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from labtools.controller import Controller, physical
-from labtools.counters import run
+from labtools.counters import BRIDGE, UPLINK_PORT, ofctl, run
+from labtools.namespaces import FIRST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+collect_ignore = [] if os.environ.get("LAB_LAYOUT") == "sriov" else ["test_vf.py"]
+"""Only there are VFs behind the bridge's ports."""
+
+
+COOKIE = 0x7E57
+"""Of the entries made here; a controller that is connected leaves them alone."""
 
 
 class Lab(NamedTuple):
@@ -60,3 +69,13 @@ def controller(lab: Lab, running: Controller) -> Controller:
         lab.set_queues(4)
         running.wait_for_queues(physical(4))
     return running
+
+
+@pytest.fixture
+def queue_flows() -> Iterator[None]:
+    """UDP from vm1 to port FIRST_PORT + k goes to queue k, whether the uplink has it or not; past any controller."""
+    match = f"cookie={COOKIE:#x},priority=65000,in_port=1,udp,tp_dst="
+    entries = [f"{match}{FIRST_PORT + k},actions=set_queue:{k},output:{UPLINK_PORT}\n" for k in range(9)]
+    ofctl("add-flows", BRIDGE, "-", given="".join(entries))
+    yield
+    ofctl("del-flows", BRIDGE, f"cookie={COOKIE:#x}/-1")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 PORT = 7100
 
 
-def place(controller: Controller, flows: list[UdpFlow], seconds: float = 20) -> None:
+def place(controller: Controller, flows: list[UdpFlow], seconds: float = 90) -> None:
     """Have all flows known and assigned; what was sent while a switch starts is lost, so some of it is repeated."""
     wanted = {flow.key for flow in flows}
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for flow in flows:
             flow.send(2)
-        if settle(lambda: wanted <= set(controller.assignments(flows[0].dst_port)), 4):
+        if settle(lambda: wanted <= set(controller.assignments(flows[0].dst_port)), 6):
             return
     pytest.fail(f"{len(flows)} flows were not all assigned within {seconds} s")
 
@@ -34,20 +34,38 @@ def queues_of(controller: Controller, flows: list[UdpFlow]) -> dict[UdpFlow, int
     return {flow: placed[flow.key]["queue_id"] for flow in flows}
 
 
+def spread(controller: Controller, flows: list[UdpFlow], number: int) -> None:
+    """Have the flows, which send alike, on this many queues and so even that there is no reason to move any.
+
+    The device places them by a hash; the controller fills what that leaves idle, and levels what is too full.
+    """
+
+    def even() -> bool:
+        counts = Counter(queues_of(controller, flows).values())
+        return len(counts) == number and max(counts.values()) <= 1.5 * len(flows) / number
+
+    with Paced(flows, 5):
+        assert settle(even, 90), f"{queues_of(controller, flows).values()} instead of {number} queues"
+
+
 def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dict[UdpFlow, int]:
     """Send on each flow, and compare all counters with where REST says the flows are.
 
     A flow may be moved in the middle; then what was counted says nothing, and the count is made again. Equal
     counts, because unequal ones would give the controller a reason to move flows.
     """
-    for _ in range(5):
+    for _ in range(8):
         placed = queues_of(controller, flows)
         before = read_all()
         for flow in flows:
             flow.send(10)
         expected = dict.fromkeys(queues, 0) | Counter(10 * list(placed.values()))
         wanted = dict.fromkeys(before, expected)
-        settle(lambda before=before, wanted=wanted: packets_since(before) == wanted)
+        settle(
+            lambda before=before, wanted=wanted, placed=placed: (
+                packets_since(before) == wanted or queues_of(controller, flows) != placed
+            )
+        )
         counted = packets_since(before)
         if queues_of(controller, flows) == placed:
             assert counted == wanted
@@ -62,8 +80,8 @@ def test_every_flow_leaves_by_exactly_its_queue(lab: Lab, controller: Controller
     controller.wait_for_queues(physical(count))
     with udp_flows(lab.vms, 4, PORT + count) as flows:
         place(controller, flows)
-        placed = judge(controller, flows, set(range(count)))
-        assert set(placed.values()) == set(range(count)), "every queue is used"
+        spread(controller, flows, count)
+        judge(controller, flows, set(range(count)))
     rows = controller.items("/v1/vms")
     assert {row["macs"][0] for row in rows} == {f"02:00:00:00:00:{n:02x}" for n in range(1, len(lab.vms) + 1)}
 
@@ -72,11 +90,11 @@ def test_moved_pins_move_the_packets(lab: Lab, controller: Controller) -> None:
     """A suggestion takes all flows of a VM to one queue; on the way no packet is lost or goes astray."""
     with udp_flows(("vm1",), 4, PORT) as flows:
         place(controller, flows)
-        assert len(set(queues_of(controller, flows).values())) > 1
+        spread(controller, flows, 4)
         before = read_all()
         with Paced(flows, 20) as paced:
             controller.put("/v1/vms/vm1/hints", {"hints": [{"class": "apart", "match": {"dst-port": PORT}}]})
-            assert settle(lambda: len(set(queues_of(controller, flows).values())) == 1, 30)
+            assert settle(lambda: len(set(queues_of(controller, flows).values())) == 1, 60)
         sent = sum(paced.sent.values())
         settle(lambda: set(total(packets_since(before)).values()) == {sent})
         assert set(total(packets_since(before)).values()) == {sent}
@@ -99,7 +117,7 @@ def test_a_vanished_queue_is_vacated(lab: Lab, controller: Controller) -> None:
         run("ovs-vsctl", "remove", "qos", qos, "queues", str(gone))
         left = {queue: kind for queue, kind in physical(4).items() if queue != gone}
         controller.wait_for_queues(left)
-        assert settle(lambda: gone not in queues_of(controller, flows).values(), 10)
+        assert settle(lambda: gone not in queues_of(controller, flows).values(), 60)
         before = read_all()
         for flow in flows:
             flow.send(10)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from labtools.counters import run
 from labtools.traffic import udp_flows
 
+from flowlane.southbound.nic_reader import read_truth
+
 from .test_assignment import judge, place
 
 if TYPE_CHECKING:
@@ -29,6 +31,17 @@ def vf_sent(vm: str) -> int:
 def test_vms_have_real_vfs(lab: Lab) -> None:
     for vm in lab.vms:
         assert "driver: igbvf" in run("ip", "netns", "exec", vm, "ethtool", "-i", "eth0")
+
+
+def test_the_functions_and_their_limits_are_found(lab: Lab) -> None:
+    """The emulated card takes a limit and shows it; that it does not keep it is its own affair."""
+    run("ip", "link", "set", "sr0", "vf", "1", "max_tx_rate", "50")
+    found = read_truth("sr0")
+    run("ip", "link", "set", "sr0", "vf", "1", "max_tx_rate", "0")
+    assert found is not None
+    assert [vf.number for vf in found.nic.vfs] == list(range(len(lab.vms)))
+    assert [limit.max_tx for limit in found.limits] == [None, 50_000_000, *[None] * (len(lab.vms) - 2)]
+    assert [limit.vlan for limit in found.limits] == [101 + number for number in range(len(lab.vms))]
 
 
 def test_vf_traffic_is_seen_assigned_and_counted(lab: Lab, controller: Controller) -> None:
