@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from dumpflows import Entry
 
-ASSIGN_TABLE, SEEN_TABLE, SPREAD_TABLE = 2, 3, 4
+ASSIGN_TABLE, SEEN_TABLE, SPREAD_TABLE = 4, 5, 6
 """Where pins stand, what the device learned itself, and the standing rules."""
 
 NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}

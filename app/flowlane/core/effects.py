@@ -68,7 +68,9 @@ class DevicePlan:
 
     How the device treats a flow without a pin: with ``learned_idle`` it remembers it by itself for so many
     seconds without packets, on the queue that it chose, and copies its first packet only (where the device can);
-    without, it copies every packet. ``reactive``: it forwards nothing, the controller does.
+    without, it copies every packet. With ``learn_after`` the first so many packets of a TCP or UDP flow go by the
+    standing rules alone, where the device tracks connections (see docs/pipeline.md). ``reactive``: it forwards
+    nothing, the controller does.
     """
 
     dpid: int
@@ -81,6 +83,7 @@ class DevicePlan:
     copy_rate: int = 1000
     copy_bytes: int = 128
     learned_idle: int = 0
+    learn_after: int = 0
     reactive: bool = False
 
 

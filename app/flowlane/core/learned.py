@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.assign import follow_device, forget, report_flow
 from flowlane.core.flowkey import unpack
 from flowlane.core.flows import PINNED, UNTOLD
-from flowlane.core.living import add_up, begin, count
+from flowlane.core.living import add_up, begin, count, is_young
 from flowlane.core.model import NOT_A_VM, PortRole
 from flowlane.core.pinning import WORTHY, mode
 
@@ -93,5 +93,5 @@ def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], 
     there = {_on_learned(state, device, flow, out) for flow in learned}
     flows = device.flows
     for row in list(flows):
-        if row not in there and not flows.flags[row] & PINNED:
+        if row not in there and not flows.flags[row] & PINNED and not is_young(device, row):
             forget(state, device, row, out, unpin=False)

@@ -10,7 +10,7 @@ from flowlane.core.effects import SendPacket
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.flows import PINNED, UNTOLD
 from flowlane.core.hosts import hear, sender
-from flowlane.core.living import add_up, begin, count, reroute
+from flowlane.core.living import add_up, begin, count, is_young, reroute
 from flowlane.core.model import NOT_A_VM
 from flowlane.core.packet import read_frame
 from flowlane.core.pinning import REACTIVE, mode, pin, refuse, remove_pin
@@ -145,17 +145,21 @@ def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None
 def sweep(state: State, device: Device, out: list[Effect]) -> None:
     """Forget flows that showed no sign of life for long, a part of the table at a time.
 
-    Idle pins end by flow-removed; this is for the flows whose word was lost, or that had no pin.
+    Idle pins end by flow-removed; this is for the flows whose word was lost, or that had no entry. Young flows
+    are given the idle timeout only, since no word will come of them.
     """
     flows = device.flows
     size = len(flows.keys)
     if not device.connected or not size:
         return
-    oldest = state.now - 1.5 * device.policy.pins.idle_timeout - 5.0
+    idle_timeout = device.policy.pins.idle_timeout
+    oldest, oldest_young = state.now - 1.5 * idle_timeout - 5.0, state.now - idle_timeout
     first = device.sweep_from % size
     last = min(size, first + size // SWEEP_PARTS + 1)
     for row in range(first, last):
-        if flows.keys[row] is not None and flows.last_active[row] < oldest:
+        if flows.keys[row] is None or flows.last_active[row] >= oldest_young:
+            continue
+        if flows.last_active[row] < oldest or is_young(device, row):
             report_flow(state, device, row, "ended", out)
             forget(state, device, row, out, unpin=True)
     device.sweep_from = last % size

@@ -8,7 +8,7 @@ from flowlane.core.allocate import measure
 from flowlane.core.assign import forget, place, regroup, report_flow
 from flowlane.core.classified import classify_row, reclassify
 from flowlane.core.flowkey import unpack
-from flowlane.core.flows import UNTOLD
+from flowlane.core.flows import PINNED, UNTOLD
 from flowlane.core.gates import advance
 from flowlane.core.model import NO_QUEUE
 from flowlane.core.rates import SHORTEST_WINDOW, grown, smooth
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from flowlane.core.effects import Effect
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.state import Device, State
+
+
+def is_young(device: Device, row: int) -> bool:
+    """Whether the flow may be too young for an entry of its own: the device keeps none for first packets."""
+    flows = device.flows
+    gated = device.capabilities.conntrack and device.plan is not None and device.plan.learn_after
+    return bool(gated) and not flows.flags[row] & PINNED and not flows.entry_packets[row]
 
 
 def begin(

@@ -139,8 +139,8 @@ class Capabilities:
     """What a device can do, as probed: never guessed from a version.
 
     ``max_meters`` 0 means that the device has no meters. ``select_groups``: group type select is there.
-    ``learn``: the Nicira learn action was accepted. ``port_masks``: masks on transport
-    ports were accepted. ``table_sizes``: entries per table id, where reported.
+    ``learn``: the Nicira learn action was accepted; ``conntrack``: its connection tracker too. ``port_masks``:
+    masks on transport ports were accepted. ``table_sizes``: entries per table id, where reported.
     """
 
     version: int = 4
@@ -152,6 +152,7 @@ class Capabilities:
     max_groups: int = 0
     tables: int = 254
     learn: bool = False
+    conntrack: bool = False
     port_masks: bool = False
     controller_meter: bool = False
     description: str = ""

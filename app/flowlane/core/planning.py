@@ -33,6 +33,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         flood_ports=_flood_ports(state, device),
         copy_rate=device.policy.copy_rate,
         learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,
+        learn_after=device.policy.learn_after if mode(device) == WORTHY else 0,
         reactive=mode(device) == REACTIVE,
     )
 

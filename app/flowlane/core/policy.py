@@ -209,4 +209,5 @@ class Policy:
     balance: Balance = field(default_factory=Balance)
     pins: Pins = field(default_factory=Pins)
     copy_rate: int = 1000
+    learn_after: int = 8
     text: str = ""

@@ -14,7 +14,7 @@ from flowlane.policy.context import Context, unsound_paths
 from flowlane.policy.devices import build_devices
 from flowlane.policy.gates import read_gates
 from flowlane.policy.rules import build_rules, check_hints
-from flowlane.policy.settings import build_balance, build_copy_rate, build_pins
+from flowlane.policy.settings import build_balance, build_copy_rate, build_learn_after, build_pins
 from flowlane.policy.structure import check_structure
 from flowlane.policy.trust import build_shares, build_trust
 
@@ -91,6 +91,7 @@ def _build(document: documents.Document, text: str) -> Policy:
         balance=build_balance(context),
         pins=build_pins(context),
         copy_rate=build_copy_rate(context),
+        learn_after=build_learn_after(context),
         text=text,
     )
     check_hints(context, policy.rules, policy.trust)

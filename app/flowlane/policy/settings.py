@@ -12,6 +12,7 @@ from flowlane.policy.words import did_you_mean
 from flowlane.units import parse_duration
 
 DEFAULT_COPY_RATE = 1000
+DEFAULT_LEARN_AFTER = 8
 """First packets per second that a device may show to the controller."""
 
 
@@ -68,6 +69,13 @@ def build_pins(context: Context) -> Pins:
         path: Path = ("pins", "idle-timeout")
         context.report(path, f"{entry['idle-timeout']} cannot be used", "whole seconds, from 1s to 65535s")
     return Pins(entry.get("which", plain.which), int(entry.get("budget", plain.budget)), int(idle))
+
+
+def build_learn_after(context: Context) -> int:
+    """The packets of a flow that pass before the device keeps an entry for it."""
+    data = context.document.data
+    given = data.get("learn-after", DEFAULT_LEARN_AFTER) if isinstance(data, dict) else DEFAULT_LEARN_AFTER
+    return int(given) if isinstance(given, int | float) else DEFAULT_LEARN_AFTER
 
 
 def build_copy_rate(context: Context) -> int:

@@ -36,9 +36,9 @@ PIN = flow(
 
 def test_an_entry_reads_like_ovs_ofctl() -> None:
     assert str(PIN) == (
-        "table=2,priority=1000,cookie=0xf10a300300000005,idle_timeout=10,send_flow_rem,in_port=1,"
+        "table=4,priority=1000,cookie=0xf10a300300000005,idle_timeout=10,send_flow_rem,in_port=1,"
         "metadata=0x3/0xffffffff,dl_type=0x800,vlan_vid=0x0,nw_proto=6,nw_src=10.0.0.1,tcp_dst=443,"
-        "actions=meter:9,set_queue:2,goto_table:6"
+        "actions=meter:9,set_queue:2,goto_table:8"
     )
 
 
@@ -48,7 +48,7 @@ def test_an_entry_without_steps_drops() -> None:
 
 def test_an_explanation_names_table_and_cookie() -> None:
     assert entries.explain(PIN).startswith("assign [1000] in_port=1,")
-    assert entries.explain(PIN).endswith("-> meter:9 set_queue:2 goto_table:6 (pin 5 (generation 3))")
+    assert entries.explain(PIN).endswith("-> meter:9 set_queue:2 goto_table:8 (pin 5 (generation 3))")
 
 
 def test_groups_meters_and_changes_read_like_ovs_ofctl() -> None:

@@ -13,7 +13,14 @@ from flowlane.core.effects import DevicePlan
 from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow import diff, encode, handshake, lazy_tables, pins, repairs, rules
 from flowlane.southbound.openflow.entries import EMPTY, Change, MeterEntry, Op
-from flowlane.southbound.openflow.handshake import LEARN_PROBE, MASK_PROBE, METER_PROBE, PROBES, Greeting
+from flowlane.southbound.openflow.handshake import (
+    LEARN_PROBE,
+    MASK_PROBE,
+    METER_PROBE,
+    PROBES,
+    TRACK_PROBE,
+    Greeting,
+)
 from flowlane.southbound.openflow.inquiries import Answer
 
 BRIDGE = "br0"
@@ -45,7 +52,7 @@ def ask(client: Client) -> Greeting:
     for probe in PROBES:
         if client.apply([encode.message(client.datapath, probe)]):
             refused[probe] = "OFPMMFC_METER_EXISTS" if probe is METER_PROBE else "OFPBMC_BAD_MASK"
-    probed = (MASK_PROBE, LEARN_PROBE)
+    probed = (MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
     client.apply([encode.message(client.datapath, Change(Op.DELETE, probe.entry)) for probe in probed])
     return handshake.greet(1, client.datapath.ofproto.OFP_VERSION, "peer", answers, refused)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowlane.southbound.openflow import cookies, fields, nicira
+from flowlane.southbound.openflow import cookies, fields, nicira, selection
 from flowlane.southbound.openflow.entries import (
     Bucket,
     Change,
@@ -25,7 +25,7 @@ from flowlane.southbound.openflow.entries import (
     UseGroup,
     WriteMetadata,
 )
-from flowlane.southbound.openflow.nicira import Learn, Load, Resubmit
+from flowlane.southbound.openflow.nicira import Learn, Load, Resubmit, Track
 from flowlane.southbound.openflow.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire_parts import WireAction, WireMatch
 
@@ -113,6 +113,7 @@ _ACTIONS: dict[type, Callable[[Datapath, Any], Any]] = {
     Meter: lambda datapath, step: datapath.ofproto_parser.OFPActionMeter(step.meter_id),
     Load: lambda _datapath, step: WireAction(nicira.write(step)),
     Resubmit: lambda _datapath, step: WireAction(nicira.write(step)),
+    Track: lambda _datapath, step: WireAction(nicira.write(step)),
     Learn: lambda _datapath, step: WireAction(nicira.write(step)),
 }
 
@@ -132,14 +133,14 @@ def _group_mod(datapath: Datapath, op: Op, entry: GroupEntry) -> Message:
 
 def _selection(datapath: Datapath, entry: GroupEntry | None) -> dict[str, Any]:
     """How the group selects a bucket; only groups of 1.5 can be told."""
-    if entry is None or not entry.by_fields:
+    if entry is None or not entry.select_by:
         return {}
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     method = parser.OFPGroupPropExperimenter(
         type_=ofproto.OFPGPT_EXPERIMENTER,
-        experimenter=nicira.NETRONOME,
-        exp_type=nicira.SELECTION_METHOD,
-        data=nicira.hash_selection(),
+        experimenter=selection.NETRONOME,
+        exp_type=selection.SELECTION_METHOD,
+        data=selection.selection(entry.select_by),
     )
     return {"properties": [method]}
 

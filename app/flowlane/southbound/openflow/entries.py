@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from flowlane.southbound.openflow import cookies, fields, nicira, pipeline
-from flowlane.southbound.openflow.nicira import Learn, Load, Resubmit
+from flowlane.southbound.openflow.nicira import Learn, Load, Resubmit, Track
 from flowlane.southbound.openflow.pipeline import Act, TableId
 
 CONTROLLER_PORT = 0xFFFFFFFD
@@ -71,7 +71,7 @@ class Goto:
     table_id: int
 
 
-Step = Meter | SetQueue | Output | UseGroup | WriteMetadata | Goto | Load | Resubmit | Learn
+Step = Meter | SetQueue | Output | UseGroup | WriteMetadata | Goto | Load | Resubmit | Track | Learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +117,18 @@ class Bucket:
 class GroupEntry:
     """A group of type select: one bucket per packet, the same for all packets of a flow.
 
-    ``by_fields``: by a hash of the addresses and ports, whatever the device would do else (see :mod:`.nicira`).
+    ``select_by``: by which hash, in the words of :mod:`.selection`; '' leaves it to the device.
     """
 
     group_id: int
     buckets: tuple[Bucket, ...]
-    by_fields: bool = False
+    select_by: str = ""
 
     def __str__(self) -> str:
         """Write the group in ovs-ofctl's language."""
         ways = (f"bucket=weight:{b.weight},actions={','.join(map(step_text, b.steps))}" for b in self.buckets)
-        return ",".join(
-            (f"group_id={self.group_id},type=select{',selection_method=hash' * self.by_fields}", *ways)
-        )
+        how = f",selection_method={self.select_by}" if self.select_by else ""
+        return ",".join((f"group_id={self.group_id},type=select{how}", *ways))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +208,7 @@ def flow(
     acts = [act for step in made if (act := act_of(step)) is not None]
     pipeline.check(table, match, acts, None)
     for step in made:
-        if isinstance(step, Goto | Resubmit):
+        if isinstance(step, Goto | Resubmit | Track) and step.table_id is not None:
             pipeline.check(table, match, acts, step.table_id)
     check_queue_first(made)
     return FlowEntry(table, int(priority), match, made, cookie, idle_timeout, 0, flags)
@@ -242,6 +241,7 @@ _ACTS = {
     WriteMetadata: Act.WRITE_METADATA,
     Load: Act.LOAD,
     Resubmit: Act.RESUBMIT,
+    Track: Act.TRACK,
     Learn: Act.LEARN,
 }
 
@@ -280,6 +280,7 @@ _STEP_TEXTS: dict[type, Callable[[Any], str]] = {
     Goto: lambda step: f"goto_table:{step.table_id}",
     Load: nicira.text,
     Resubmit: nicira.text,
+    Track: nicira.text,
     Learn: nicira.text,
 }
 

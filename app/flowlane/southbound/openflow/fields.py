@@ -74,7 +74,10 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "ipv6_dst": Field(27, 16, 128, True, "ipv6_dst"),
         "icmpv6_type": Field(29, 1, 8, False, "icmpv6_type"),
         "icmpv6_code": Field(30, 1, 8, False, "icmpv6_code"),
-        **{f"reg{n}": Field(n, 4, 32, True, f"reg{n}", NICIRA_1) for n in range(5)},
+        "ip_frag": Field(26, 1, 2, True, "ip_frag", NICIRA_1),
+        **{f"reg{n}": Field(n, 4, 32, True, f"reg{n}", NICIRA_1) for n in range(6)},
+        "ct_state": Field(105, 4, 32, True, "ct_state", NICIRA_1),
+        "ct_mark": Field(107, 4, 32, True, "ct_mark", NICIRA_1),
     }
 )
 
@@ -188,7 +191,9 @@ _SHOW_FIELD: dict[str, Callable[[int], str]] = {
     "metadata": hex,
     "eth_type": hex,
     "vlan_vid": hex,
-    **{f"reg{n}": hex for n in range(5)},
+    **{f"reg{n}": hex for n in range(6)},
+    "ct_state": hex,
+    "ct_mark": hex,
 }
 _SHOW: dict[int, Callable[[int], str]] = {
     1: str,

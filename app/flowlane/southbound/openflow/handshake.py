@@ -23,6 +23,7 @@ from flowlane.southbound.openflow.entries import (
     UseGroup,
     WriteMetadata,
 )
+from flowlane.southbound.openflow.gate import track_probe
 from flowlane.southbound.openflow.inquiries import Answer
 from flowlane.southbound.openflow.pipeline import Priority, TableId
 from flowlane.southbound.openflow.rules import controller_meter, learn_probe, port_mask_probe
@@ -46,7 +47,8 @@ PROBE_COPY_RATE = 1000
 METER_PROBE = Change(Op.ADD, controller_meter(PROBE_COPY_RATE))
 MASK_PROBE = Change(Op.ADD, port_mask_probe())
 LEARN_PROBE = Change(Op.ADD, learn_probe())
-PROBES = (METER_PROBE, MASK_PROBE, LEARN_PROBE)
+TRACK_PROBE = Change(Op.ADD, track_probe())
+PROBES = (METER_PROBE, MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
 """What is tried on the device, with a barrier behind: no error means that it can."""
 
 _EXISTS = "OFPMMFC_METER_EXISTS"
@@ -113,6 +115,7 @@ def capabilities(
         controller_meter=refused_probes.get(METER_PROBE, _EXISTS) == _EXISTS,
         port_masks=MASK_PROBE not in refused_probes,
         learn=LEARN_PROBE not in refused_probes,
+        conntrack=TRACK_PROBE not in refused_probes,
         description=_description(parts["description"]),
         table_sizes=sizes,
     )

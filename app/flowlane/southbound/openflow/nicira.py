@@ -1,4 +1,4 @@
-"""Open vSwitch's registers and actions that Flowlane uses, as bytes: load, resubmit and learn.
+"""Open vSwitch's registers and actions that Flowlane uses, as bytes: load, resubmit, ct and learn.
 
 Layouts are those of ``ofp-actions.c`` and ovs-actions(7) of Open vSwitch. os-ken has classes for them; the
 bytes are made here because a learn action of 20 parts is read back and compared at every connect, and because
@@ -24,7 +24,7 @@ from flowlane.southbound.openflow.pipeline import Priority, TableId
 
 NICIRA = 0x00002320
 _EXPERIMENTER = 0xFFFF
-_RESUBMIT, _LEARN = 14, 16
+_RESUBMIT, _LEARN, _CT = 14, 16, 35
 _SET_FIELD_TYPE = 25
 """OFPAT_SET_FIELD: Nicira's own load action is not there in OpenFlow 1.5."""
 
@@ -36,6 +36,7 @@ _HEAD = Struct("!HHIH")
 _SET_FIELD = Struct("!HHII4x")
 _RESUBMIT_BODY = Struct("!HB3x")
 _LEARN_BODY = Struct("!HHHQHBxHH")
+_CT_BODY = Struct("!HIHB3xH")
 _SPEC = Struct("!H")
 _SUBFIELD = Struct("!IH")
 _IMMEDIATE = 1 << 13
@@ -45,6 +46,16 @@ SEEN, QUEUE, DSCP, PCP, METER = "reg0", "reg1", "reg2", "reg3", "reg4"
 """Registers: the flow has been seen; its queue's id + 1; the marks of the packet by which it was learned; its
 class's meter."""
 
+ZONE = "reg5"
+"""The connection tracking zone of the port that the packet came in by."""
+
+MARK = "ct_mark"
+_ZONE_BITS = 16
+_COMMIT = 1
+_NO_TABLE = 0xFF
+"""NX_CT_RECIRC_NONE: the packet goes on where it is."""
+
+_TRACK_SIZE = _HEAD.size + _CT_BODY.size
 _IN_PORT = 0x00000002
 """NXM_OF_IN_PORT: the 16-bit form of in_port, which a learn action copies."""
 
@@ -70,6 +81,19 @@ class Load:
 
     field: str
     value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Put the packet through the connection tracker, in a zone (None: the one in the packet's register).
+
+    With ``table_id`` the connection is looked up, and the packet goes on there (and nowhere else). Without, a
+    connection that is new is noted, and gets the ``mark``, if any; the packet goes on here.
+    """
+
+    zone: int | None = None
+    table_id: int | None = None
+    mark: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +150,10 @@ def priority_of(family: Family) -> int:
     return Priority.STANDING + sum(part is not None for part in family)
 
 
-def write(step: Load | Resubmit | Learn) -> bytes:
+def write(step: Load | Resubmit | Track | Learn) -> bytes:
     """The action's bytes."""
+    if isinstance(step, Track):
+        return _action(_CT, _track(step))
     if isinstance(step, Load):
         return _SET_FIELD.pack(_SET_FIELD_TYPE, _SET_FIELD.size, _header(step.field), step.value)
     if isinstance(step, Resubmit):
@@ -144,13 +170,43 @@ def read_learn(data: bytes) -> Learn | None:
     return next((learn for learn in made if write(learn) == data), None)
 
 
-def text(step: Load | Resubmit | Learn) -> str:
+def text(step: Load | Resubmit | Track | Learn) -> str:
     """Write the step in ovs-ofctl's language; a learn action with its match cut to the family."""
     if isinstance(step, Load):
         return f"load:0x{step.value:x}->NXM_NX_{step.field.upper()}[]"
     if isinstance(step, Resubmit):
         return f"resubmit(,{step.table_id})"
+    if isinstance(step, Track):
+        return _track_text(step)
     return f"learn(table={TableId.SEEN:d},idle_timeout={step.idle_timeout})"
+
+
+def _track_text(step: Track) -> str:
+    zone = f"NXM_NX_{ZONE.upper()}[0..15]" if step.zone is None else str(step.zone)
+    parts = [f"table={step.table_id}" if step.table_id is not None else "commit", f"zone={zone}"]
+    if step.mark is not None:
+        parts.append(f"exec(load:0x{step.mark:x}->NXM_NX_CT_MARK[])")
+    return f"ct({','.join(parts)})"
+
+
+def _track(step: Track) -> bytes:
+    """``struct nx_action_conntrack`` from its flags on."""
+    zone = (_header(ZONE), _ZONE_BITS - 1) if step.zone is None else (0, step.zone)
+    flags, table_id = (_COMMIT, _NO_TABLE) if step.table_id is None else (0, step.table_id)
+    marked = b"" if step.mark is None else write(Load(MARK, step.mark))
+    return _CT_BODY.pack(flags, *zone, table_id, 0) + marked
+
+
+def read_track(data: bytes) -> Track | None:
+    """A ct action's step from its bytes; None when it is not one of ours."""
+    if len(data) < _HEAD.size + _CT_BODY.size:
+        return None
+    _, zone_src, zone, table_id, _ = _CT_BODY.unpack_from(data, _HEAD.size)
+    mark = (
+        _SET_FIELD.unpack_from(data, _TRACK_SIZE)[3] if len(data) == _TRACK_SIZE + _SET_FIELD.size else None
+    )
+    found = Track(None if zone_src else zone, None if table_id == _NO_TABLE else table_id, mark)
+    return found if write(found) == data else None
 
 
 def _action(subtype: int, body: bytes) -> bytes:
@@ -159,10 +215,11 @@ def _action(subtype: int, body: bytes) -> bytes:
 
 
 def _header(field: str) -> int:
-    return _NXM.get(field) or _oxm_header(field)
+    return _NXM.get(field) or oxm_header(field)
 
 
-def _oxm_header(field: str) -> int:
+def oxm_header(field: str) -> int:
+    """A field's OXM header (OpenFlow 1.3.5 section 7.2.3.2)."""
     known = FIELDS[field]
     return known.oxm_class << 16 | known.number << 9 | known.octets
 
@@ -216,26 +273,3 @@ def _loaded(header: int, start: int, register: str, bits: int) -> bytes:
     return (
         _SPEC.pack(_TO_ACTION | bits) + _SUBFIELD.pack(header, start) + _SUBFIELD.pack(_header(register), 0)
     )
-
-
-NETRONOME = 0x0000154D
-SELECTION_METHOD = 1
-_HASH = b"hash".ljust(16, b"\0")
-_HASHED = (
-    *("eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst"),
-    *("tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst"),
-)
-
-
-def hash_selection() -> list[int]:
-    """The data of a group's selection-method property, in 32-bit words: a hash of a flow's fields.
-
-    Open vSwitch's own choice leaves out the ports of UDP on the userspace datapath, so that all UDP flows of two
-    hosts would share one bucket (``flow_hash_symmetric_l3l4`` in its flow.c). The property is Netronome's
-    extension for groups of OpenFlow 1.5 (Open vSwitch: Documentation/group-selection-method-property.txt).
-    """
-    fields = b"".join(
-        _oxm_header(name).to_bytes(4, "big") + b"\xff" * FIELDS[name].octets for name in _HASHED
-    )
-    data = bytes(4) + _HASH + bytes(8) + fields
-    return [int.from_bytes(data[place : place + 4], "big") for place in range(0, len(data), 4)]

@@ -3,7 +3,7 @@
 :func:`check` holds every entry against this declaration when it is built, so an undeclared match, action or
 goto fails in a test and never reaches a device. A table is added by adding one row to ``TABLES`` and naming
 it in the rows that lead to it. Plain OpenFlow 1.3 is enough for all of it but the tables
-seen and learn, which need three actions of Open vSwitch's (see :mod:`.nicira`) and are left out without them.
+track, gate, seen and learn, which need actions of Open vSwitch's (see :mod:`.nicira`) and are left out without them.
 
 Metadata (64 bits) is the registers between tables::
 
@@ -39,21 +39,25 @@ class Act(StrEnum):
     LOAD = "load a register"
     RESUBMIT = "resubmit"
     LEARN = "learn"
+    TRACK = "track the connection"
 
 
 class TableId(IntEnum):
     """Tables in the order packets meet them; a goto only leads forward (OpenFlow 1.3.5 section 5.1).
 
-    SEEN and LEARN stay empty on a device that does not learn by itself.
+    SEEN and LEARN stay empty on a device that does not learn by itself, TRACK and GATE also on one that does not
+    track connections.
     """
 
     INGRESS = 0
     FORWARD = 1
-    ASSIGN = 2
-    SEEN = 3
-    SPREAD = 4
-    LEARN = 5
-    OUTPUT = 6
+    TRACK = 2
+    GATE = 3
+    ASSIGN = 4
+    SEEN = 5
+    SPREAD = 6
+    LEARN = 7
+    OUTPUT = 8
 
 
 class Priority(IntEnum):
@@ -62,6 +66,7 @@ class Priority(IntEnum):
     MISS = 0
     UNKNOWN_FROM_UPLINK = 50
     STANDING = 100
+    YOUNG = 1000
     PIN = 1000
     HOST = 1000
     OUTPUT = 1000
@@ -85,7 +90,7 @@ class Table:
     """One table's declaration. ``miss``: the table that a packet goes to that no entry takes, None to drop it.
 
     ``miss_is_planned``: the entry for the rest is made from the plan, not from this declaration.
-    ``extension``: the table is used only on devices that take Open vSwitch's learn action.
+    ``extension``: the action of Open vSwitch's without which the table stays empty.
     """
 
     table_id: TableId
@@ -95,7 +100,7 @@ class Table:
     goes_to: frozenset[TableId]
     miss: TableId | None
     miss_is_planned: bool = False
-    extension: bool = False
+    extension: Act | None = None
 
     @property
     def name(self) -> str:
@@ -122,9 +127,27 @@ TABLES: tuple[Table, ...] = (
         "Destination to egress port; multicast goes to all ports, neighbour discovery also to the controller",
         frozenset(("in_port", "eth_dst", "eth_type", "ip_proto", "icmpv6_type")),
         frozenset((Act.WRITE_METADATA, Act.COPY, Act.OUTPUT)),
-        frozenset((TableId.ASSIGN,)),
+        frozenset((TableId.TRACK, TableId.ASSIGN)),
         miss=None,
         miss_is_planned=True,
+    ),
+    Table(
+        TableId.TRACK,
+        "TCP and UDP from a VM through the connection tracker, which counts a flow's first packets",
+        frozenset(("in_port", "eth_type", "ip_proto", "ip_frag")),
+        frozenset((Act.LOAD, Act.TRACK)),
+        frozenset((TableId.GATE, TableId.ASSIGN)),
+        miss=TableId.ASSIGN,
+        extension=Act.TRACK,
+    ),
+    Table(
+        TableId.GATE,
+        "A flow's first packets go by the standing rules alone: no exact entry is looked up or made for them",
+        frozenset(("ct_state", "ct_mark")),
+        frozenset(),
+        frozenset((TableId.SPREAD, TableId.ASSIGN)),
+        miss=TableId.ASSIGN,
+        extension=Act.TRACK,
     ),
     Table(
         TableId.ASSIGN,
@@ -142,7 +165,7 @@ TABLES: tuple[Table, ...] = (
         frozenset(),
         frozenset(),
         miss=None,
-        extension=True,
+        extension=Act.LEARN,
     ),
     Table(
         TableId.SPREAD,
@@ -154,18 +177,18 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.LEARN,
-        "A flow's first packet: learn its entry in table seen, and copy the packet to the controller",
-        frozenset(("eth_type", "ip_proto", "metadata")),
-        frozenset((Act.LEARN, Act.COPY)),
+        "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen",
+        frozenset(("eth_type", "ip_proto", "metadata", "ct_state", "ct_mark")),
+        frozenset((Act.LEARN, Act.COPY, Act.TRACK)),
         frozenset((TableId.OUTPUT,)),
         miss=None,
-        extension=True,
+        extension=Act.LEARN,
     ),
     Table(
         TableId.OUTPUT,
         "Egress port, and the queue that the device chose, to output",
-        frozenset(("metadata", "reg1")),
-        frozenset((Act.SET_QUEUE, Act.OUTPUT)),
+        frozenset(("metadata", "reg1", "eth_type", "ip_proto", "ip_frag")),
+        frozenset((Act.SET_QUEUE, Act.OUTPUT, Act.TRACK)),
         frozenset(),
         miss=None,
     ),

@@ -29,6 +29,7 @@ from flowlane.southbound.openflow.entries import (
 )
 from flowlane.southbound.openflow.nicira import Load, Resubmit
 from flowlane.southbound.openflow.pipeline import TableId
+from flowlane.southbound.openflow.selection import selected_by
 
 Message = Any
 
@@ -87,14 +88,26 @@ def _plain(value: Any) -> int:
     return int(value[0] if isinstance(value, tuple) else value)
 
 
-def _learn(action: Message) -> Step:
-    """Raises ValueError when it is not a learn action of ours."""
+def _bytes(action: Message) -> bytes:
     buffer = bytearray()
     action.serialize(buffer, 0)
     # os-ken counts the padding in the length, but does not write it.
-    found = nicira.read_learn(bytes(buffer).ljust(int.from_bytes(buffer[2:4], "big"), b"\0"))
+    return bytes(buffer).ljust(int.from_bytes(buffer[2:4], "big"), b"\0")
+
+
+def _learn(action: Message) -> Step:
+    """Raises ValueError when it is not a learn action of ours."""
+    found = nicira.read_learn(_bytes(action))
     if found is None:
         raise ValueError("not a learn action of ours")
+    return found
+
+
+def _track(action: Message) -> Step:
+    """Raises ValueError when it is not a ct action of ours."""
+    found = nicira.read_track(_bytes(action))
+    if found is None:
+        raise ValueError("not a ct action of ours")
     return found
 
 
@@ -110,6 +123,7 @@ _STEPS: dict[str, Callable[[Any], Step]] = {
     "NXActionRegLoad": lambda found: Load(found.dst, found.value),
     "NXActionResubmitTable": lambda found: Resubmit(found.table_id),
     "NXActionLearn": _learn,
+    "NXActionCT": _track,
 }
 
 
@@ -128,9 +142,10 @@ def _group(desc: Message) -> GroupEntry | None:
     if desc.type != _SELECT:
         return None
     methods = [part.data for part in getattr(desc, "properties", None) or ()]
-    if methods not in ([], [nicira.hash_selection()]):
+    select_by = selected_by(methods)
+    if select_by is None:
         return None
-    return GroupEntry(desc.group_id, tuple(map(bucket, desc.buckets)), bool(methods))
+    return GroupEntry(desc.group_id, tuple(map(bucket, desc.buckets)), select_by)
 
 
 def bucket(found: Message) -> Bucket:

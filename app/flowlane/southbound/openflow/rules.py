@@ -6,12 +6,12 @@ device cannot do is replaced by the next best or left out, and both are said.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole
-from flowlane.southbound.openflow import cookies, expand, fields, nicira, pipeline, spread
+from flowlane.southbound.openflow import cookies, expand, gate, nicira, pipeline, spread
 from flowlane.southbound.openflow.entries import (
     ALL_PORTS,
     CONTROLLER_METER,
@@ -28,7 +28,7 @@ from flowlane.southbound.openflow.entries import (
 )
 from flowlane.southbound.openflow.fields import match
 from flowlane.southbound.openflow.nicira import Learn, Resubmit
-from flowlane.southbound.openflow.pipeline import Priority, TableId
+from flowlane.southbound.openflow.pipeline import Act, Priority, TableId
 from flowlane.southbound.openflow.spread import LeftOut
 
 if TYPE_CHECKING:
@@ -74,16 +74,17 @@ def compile_plan(
     groups, spread_flows, left_out = spread.compile_rules(
         plan, capabilities, ports, frozenset(meter.meter_id for meter in meters)
     )
-    learns = spread.learns_itself(plan, capabilities)
+    learns, gated = spread.learns_itself(plan, capabilities), gate.gated(plan, capabilities)
     known = [port for port in plan.ports if port.port_no in ports]
     flows = (
-        *_declared_misses(learns),
+        *_declared_misses(learns, gated),
         *_ingress(known),
-        *_forward(plan, known, ports),
+        *_forward(plan, known, ports, TableId.TRACK if gated else TableId.ASSIGN),
+        *(_gate(plan, known) if gated else ()),
         *_assign(plan.copy_bytes, learns),
         *spread_flows,
         *(_learning(plan) if learns else ()),
-        *_output(plan, ports, learns),
+        *_output(plan, ports, learns, gated),
     )
     return Compiled(Standing(flows, groups, meters), left_out)
 
@@ -125,9 +126,10 @@ def _infrastructure(table: TableId, priority: int, wanted: Match, *steps: Step) 
     return flow(table, priority, wanted, steps, _COOKIE)
 
 
-def _declared_misses(learns: bool) -> Iterator[FlowEntry]:
+def _declared_misses(learns: bool, gated: bool) -> Iterator[FlowEntry]:
+    there = {None: True, Act.LEARN: learns, Act.TRACK: gated}
     for table in pipeline.TABLES:
-        if not table.miss_is_planned and (learns or not table.extension):
+        if not table.miss_is_planned and there[table.extension]:
             steps = () if table.miss is None else (Goto(table.miss),)
             yield _infrastructure(table.table_id, Priority.MISS, (), *steps)
 
@@ -156,7 +158,15 @@ def _enter(port: PlannedPort) -> tuple[Step, ...]:
     return (onward,) if number == NOT_A_VM else (WriteMetadata(*pipeline.sender(number)), onward)
 
 
-def _forward(plan: DevicePlan, known: Collection[PlannedPort], ports: Collection[int]) -> Iterator[FlowEntry]:
+def _gate(plan: DevicePlan, ports: Collection[PlannedPort]) -> Iterator[FlowEntry]:
+    yield from gate.track(plan.dpid, ports)
+    yield from gate.young(plan.learn_after)
+    yield from gate.count(plan)
+
+
+def _forward(
+    plan: DevicePlan, known: Collection[PlannedPort], ports: Collection[int], onward: TableId
+) -> Iterator[FlowEntry]:
     for neighbour in NEIGHBOUR_MATCHES:
         wanted = match(eth_dst=_MULTICAST, **neighbour)
         copy = Output(CONTROLLER_PORT, plan.copy_bytes)
@@ -164,19 +174,21 @@ def _forward(plan: DevicePlan, known: Collection[PlannedPort], ports: Collection
     yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(eth_dst=_MULTICAST), Output(ALL_PORTS))
     for mac, port_no in plan.hosts:
         if port_no in ports:
-            yield _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no))
+            yield _infrastructure(
+                TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, onward)
+            )
     for port in known:
         if port.role is PortRole.UPLINK:
             wanted = match(in_port=port.port_no)
             yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN_FROM_UPLINK, wanted, Output(ALL_PORTS))
     unknown = plan.unknown_port if plan.unknown_port in ports else None
     also = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
-    rest = (Output(ALL_PORTS),) if unknown is None else (*also, *_leave_by(unknown))
+    rest = (Output(ALL_PORTS),) if unknown is None else (*also, *_leave_by(unknown, onward))
     yield _infrastructure(TableId.FORWARD, Priority.MISS, (), *rest)
 
 
-def _leave_by(port_no: int) -> tuple[Step, ...]:
-    return WriteMetadata(*pipeline.egress(port_no)), Goto(TableId.ASSIGN)
+def _leave_by(port_no: int, onward: TableId) -> tuple[Step, ...]:
+    return WriteMetadata(*pipeline.egress(port_no)), Goto(onward)
 
 
 def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
@@ -199,13 +211,26 @@ def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
         yield _infrastructure(TableId.LEARN, priority, wanted, learn, copy, _TO_OUTPUT)
 
 
-def _output(plan: DevicePlan, ports: Mapping[int, Collection[int]], learns: bool) -> Iterator[FlowEntry]:
+def _output(
+    plan: DevicePlan, ports: Mapping[int, Collection[int]], learns: bool, gated: bool
+) -> Iterator[FlowEntry]:
     """To the port; by the queue in the packet's register where the port has it, and is to use it."""
     queues = {port.port_no: port.queues for port in plan.ports}
+    zones = {port.port_no for port in plan.ports if gated and gate.has_zone(port)}
     for port_no, queue_ids in sorted(ports.items()):
-        wanted = fields.match(metadata=pipeline.egress(port_no))
-        yield _infrastructure(TableId.OUTPUT, Priority.OUTPUT, wanted, Output(port_no))
-        for queue_id in sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ():
-            wanted = fields.match(metadata=pipeline.egress(port_no), reg1=queue_id + 1)
-            steps = SetQueue(queue_id), Output(port_no)
-            yield _infrastructure(TableId.OUTPUT, Priority.QUEUE, wanted, *steps)
+        used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()
+        for priority, onto, steps in _ways_out(port_no, used):
+            yield _infrastructure(TableId.OUTPUT, priority, match(**onto), *steps)
+            if port_no in zones:
+                yield from gate.deliver(plan.dpid, port_no, priority + gate.DELIVER, onto, *steps)
+
+
+def _ways_out(
+    port_no: int, queue_ids: Iterable[int]
+) -> Iterator[tuple[int, expand.Fields, tuple[Step, ...]]]:
+    """(priority, match, steps): the port's default queue, and each queue that a packet's register may name."""
+    metadata = pipeline.egress(port_no)
+    yield Priority.OUTPUT, {"metadata": metadata}, (Output(port_no),)
+    for queue_id in queue_ids:
+        onto: expand.Fields = {"metadata": metadata, "reg1": queue_id + 1}
+        yield Priority.QUEUE, onto, (SetQueue(queue_id), Output(port_no))

@@ -96,7 +96,7 @@ class Session:
         for probe in handshake.PROBES:
             self._ledger.add(self._send(encode.message(self.datapath, probe)), probe)
         self._ask("probes", encode.barrier(self.datapath), partial(self._answered, "probes"))
-        probed = (handshake.MASK_PROBE, handshake.LEARN_PROBE)
+        probed = (handshake.MASK_PROBE, handshake.LEARN_PROBE, handshake.TRACK_PROBE)
         self._change([*(Change(Op.DELETE, probe.entry) for probe in probed), BARRIER])
 
     def _answered(self, name: str, answer: Answer) -> None:

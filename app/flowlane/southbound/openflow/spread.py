@@ -32,8 +32,10 @@ from flowlane.southbound.openflow.entries import (
     flow,
 )
 from flowlane.southbound.openflow.fields import match
+from flowlane.southbound.openflow.gate import gated
 from flowlane.southbound.openflow.nicira import METER, QUEUE, SEEN, Load
 from flowlane.southbound.openflow.pipeline import STANDING_ORDERS, Priority, TableId
+from flowlane.southbound.openflow.selection import BY_DATAPATH, BY_FIELDS
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, StandingRule
@@ -61,7 +63,7 @@ class _Mode(NamedTuple):
     learns: bool
     reactive: bool
     port_masks: bool
-    by_fields: bool
+    select_by: str
 
 
 def learns_itself(plan: DevicePlan, capabilities: Capabilities) -> bool:
@@ -92,7 +94,7 @@ def compile_rules(
         learns_itself(plan, capabilities),
         plan.reactive,
         capabilities.port_masks,
-        capabilities.learn and capabilities.version >= OPENFLOW_15,
+        _select_by(plan, capabilities),
     )
     groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out)
     flows = [_not_a_vm(), *(_seen(rules) if mode.learns else ())]
@@ -101,6 +103,13 @@ def compile_rules(
     used = {step.group_id for made in flows for step in made.steps if isinstance(step, UseGroup)}
     kept = (group for group in groups.values() if group.group_id in used)
     return tuple(sorted(kept, key=lambda group: group.group_id)), _unique(flows), tuple(left_out)
+
+
+def _select_by(plan: DevicePlan, capabilities: Capabilities) -> str:
+    """Which hash groups are told to use: 1.5's only can be told, and only Open vSwitch's extensions say how."""
+    if not capabilities.learn or capabilities.version < OPENFLOW_15:
+        return ""
+    return BY_DATAPATH if gated(plan, capabilities) else BY_FIELDS
 
 
 def _unique(flows: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
@@ -174,7 +183,7 @@ def _groups(
             )
             continue
         group_id = _free_id(rule.egress_port, rule.class_name, taken)
-        found[wanted] = GroupEntry(group_id, _buckets(rule, mode), mode.by_fields)
+        found[wanted] = GroupEntry(group_id, _buckets(rule, mode), mode.select_by)
     return found
 
 
