@@ -19,7 +19,9 @@ from flowlane import app, hub
 
 DPID = 0x42
 VERSIONS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
-TABLES = tuple(f"table={number}" for number in range(7))
+TABLES = tuple(f"table={number}" for number in range(9))
+TALK = 9
+"""Packets after which a flow has an entry of its own: the policy's default of learn-after, and one more."""
 ADDRESSES = {1: "02:00:00:00:00:01", 2: "02:00:00:00:00:02"}
 
 
@@ -97,15 +99,16 @@ def announce(ovs: PrivateOvs, source: int) -> None:
 
 
 def meet(ovs: PrivateOvs, version: str) -> None:
-    """Both hosts become known, and send one packet each."""
+    """Both hosts become known, and send each other some packets."""
     for host in (1, 2):
         announce(ovs, host)
     known = "priority=1000,dl_dst="
     wait_for(
         lambda: ovs.ofctl("dump-flows", "br0", "table=1", version=version).count(known) == 2, 10, "hosts"
     )
-    talk(ovs, 2, 1)
-    talk(ovs, 1, 2)
+    for _ in range(TALK):
+        talk(ovs, 2, 1)
+        talk(ovs, 1, 2)
 
 
 def learned(ovs: PrivateOvs, version: str) -> list[str]:

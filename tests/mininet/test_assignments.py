@@ -32,7 +32,7 @@ def missing(controller: Controller, flows: set[Flow]) -> set[Flow]:
 def test_200_flows_on_4_queues(host_of_eight: tuple[Network, Controller]) -> None:
     network, controller = host_of_eight
     network.serve("7000")
-    asking = [network.ask(f"vm{number}", udp=15, tcp=10, interval=1.0) for number in range(1, 9)]
+    asking = [network.ask(f"vm{number}", udp=15, tcp=10, interval=0.3) for number in range(1, 9)]
     flows = set().union(*(one.flows for one in asking))
     assert len(flows) == 200
 
