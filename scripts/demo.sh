@@ -1,4 +1,5 @@
-# ./run demo: opens a stage, plays scripts/demo.py on it, and clears it away. Sourced by ./run.
+# ./run demo: opens a stage, plays scripts/demo.py on it, and clears it away; with --lab it plays in the lab's guest.
+# Sourced by ./run.
 # shellcheck shell=bash
 . scripts/stage.sh
 
@@ -36,7 +37,25 @@ free_port() {
     die "ports $* of 127.0.0.1 are all taken; give another with --port"
 }
 
-demo_usage() { die "usage: ./run demo [--keep] [--seconds S] [--policy FILE] [--port N] | --stop"; }
+demo_usage() {
+    die "usage: ./run demo [--keep] [--seconds S] [--policy FILE] [--port N] | --stop | --lab [--seconds S] [--policy FILE]"
+}
+
+# Needs neither root nor a stage: the guest is a stage, and QEMU dies with this process.
+demo_lab() {
+    local play=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --seconds) [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || demo_usage; play+=("$1" "$2"); shift ;;
+            --policy) play+=("$1" "$(cd "$here" && realpath -e -- "${2:-}")") || demo_usage; shift ;;
+            *) demo_usage ;;
+        esac
+        shift
+    done
+    setup_packages "${network_packages[@]}"
+    setup_python
+    exec .venv/bin/python scripts/demo_lab.py --logs "$state/demo-lab" "${play[@]}"
+}
 
 # The stage holds on to the reading end of the leash: when this shell is gone, even by SIGKILL, it ends too.
 open_stage() {
@@ -55,6 +74,7 @@ open_stage() {
 
 demo_main() {
     local keep='' port='' policy='' play=() pid status=0
+    if [ "${1:-}" = --lab ]; then shift; demo_lab "$@"; fi
     while [ $# -gt 0 ]; do
         case $1 in
             --keep) keep=yes ;;

@@ -1,0 +1,52 @@
+"""``./run demo --lab``: boots the lab, with the controller and the far end out here, and plays the demo in it."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
+
+from lab_outside import ROOT, controller, far_end, free_ports, run_in_guest
+
+BOOT = ("--layout", "sriov", "--vms", "3", "--queues", "4", "--rate", "20Mbit/s", "--min-rate", "4Mbit/s")
+
+
+def main() -> int:
+    """Return 0 when the story came to its end, or the status of what failed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--logs", type=Path, required=True)
+    parser.add_argument("--seconds", type=int, default=12, help="of each of the three parts")
+    parser.add_argument("--policy", type=Path, default=ROOT / "docs/policies/demo-lab.yaml")
+    arguments = parser.parse_args()
+    arguments.logs.mkdir(parents=True, exist_ok=True)
+    ports = free_ports()
+    print(f"==> flowlane-manager, REST at {ports.url}", flush=True)
+    print(
+        "==> a guest with real VFs, a NIC with 4 transmit queues, and an uplink of 20 Mbit/s boots",
+        flush=True,
+    )
+    first = ROOT / "docs/policies/one-queue.yaml"
+    program = [
+        str(ROOT / "scripts/demo_lab_guest.py"),
+        str(arguments.seconds),
+        str(arguments.policy.resolve()),
+    ]
+    try:
+        with (
+            far_end(ports, arguments.logs / "iperf3.log"),
+            controller(ports, first, arguments.logs / "controller.log"),
+        ):
+            run_in_guest(ports, arguments.logs, BOOT, program)
+    except subprocess.CalledProcessError as failure:
+        return failure.returncode
+    except KeyboardInterrupt:
+        return 130
+    print("\n==> everything is gone again; what each part said is in", arguments.logs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The lab's demo, inside the guest: small requests, a heavy neighbour, and a policy that parts them.
+
+Three parts, a line a second: small flows alone; beside heavy ones in one queue; and with Flowlane's policy, by which
+heavy flows get queues of their own. Words: seconds of each part, then the two policies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from lab_traffic import LOST_S, VMS, Asker, be_first, everybody_reaches_the_far_end, start_heavy
+from labtools.counters import BRIDGE, classes, run, settle
+
+SMALL_FLOWS, INTERVAL_S, HEAVY_FLOWS = 8, 0.2, 2
+BAR, BAR_MS = 30, 4.0
+"""A bar's longest, and one character of it."""
+
+MEGABIT = 1e6
+
+
+def ask_controller(path: str, policy: str | None = None) -> Any:
+    """Ask over REST, or put a policy."""
+    request = urllib.request.Request(os.environ["BENCH_REST"] + path)
+    if policy is not None:
+        request.method, request.data = "PUT", policy.encode()
+        request.add_header("Content-Type", "application/yaml")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def give_to_controller() -> None:
+    """Connect the switch, and wait until every VM reaches the far end."""
+    run("ovs-vsctl", "set-controller", BRIDGE, os.environ["BENCH_CONTROLLER"])
+    run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000")
+    connected = settle(lambda: run("ovs-vsctl", "get", "controller", BRIDGE, "is_connected") == "true\n", 60)
+    if not connected or not settle(everybody_reaches_the_far_end, 60):
+        sys.exit("the controller did not take the switch; see controller.log")
+
+
+def heavy_queues() -> str:
+    """Where the controller has the heavy flows, in words."""
+    rows = ask_controller(f"/v1/assignments?dst_port={os.environ['BENCH_HEAVY']}")["items"]
+    found = {(row["class"], row["queue_id"]) for row in rows if (row["rate"] or 0) > MEGABIT}
+    return ", ".join(f"{name} in queue {queue}" for name, queue in sorted(found, key=str))
+
+
+def quantile(times: list[float], share: float) -> float:
+    """The value in ms below which ``share`` of the times (s) lie, by nearest rank."""
+    ordered = sorted(times)
+    return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def watch(asker: Asker, seconds: int, *, heavy: bool) -> list[float]:
+    """Ask for so long, a line a second; return the second half's times (s), when what moved has settled."""
+    begin = time.monotonic()
+    for second in range(1, seconds + 1):
+        answered = len(asker.answers)
+        asker.ask(1.0)
+        times = [answer.took for answer in asker.answers[answered:]]
+        middle = quantile(times, 0.5) if times else LOST_S * 1000
+        bar = "█" * min(BAR, max(1, round(middle / BAR_MS)))
+        words = heavy_queues() if heavy and second % 3 == 0 else ""
+        print(f"  {second:3} s   small flows {middle:6.1f} ms  {bar:<{BAR}}  {words}".rstrip(), flush=True)
+    end = time.monotonic()
+    asker.wait_for_answers()
+    return asker.times((begin + end) / 2, end)
+
+
+def tell(text: str) -> None:
+    """One line of the story."""
+    print(f"\n==> {text}", flush=True)
+
+
+def queue_packets(before: dict[int, int]) -> str:
+    """Packets of each queue since ``before``, as the kernel's scheduler counted."""
+    return ", ".join(
+        f"queue {queue}: {row.packets - before[queue]}" for queue, row in sorted(classes().items())
+    )
+
+
+def play(seconds: int, policy: str) -> None:
+    """All of it."""
+    give_to_controller()
+    asker = Asker(SMALL_FLOWS, INTERVAL_S, VMS[1:])
+    parts: dict[str, list[float]] = {}
+    tell(f"{SMALL_FLOWS} small flows (requests and answers) of {', '.join(VMS[1:])}, alone")
+    parts["alone"] = watch(asker, seconds, heavy=False)
+    tell(f"{HEAVY_FLOWS} heavy flows of {VMS[0]} join in; the policy has one class and one queue")
+    client = start_heavy(HEAVY_FLOWS, 2 * seconds + 5)
+    parts["one queue"] = watch(asker, seconds, heavy=True)
+    tell("PUT /v1/policy: what is heavy for 2 s gets a queue of its own")
+    ask_controller("/v1/policy", policy)
+    before = {queue: row.packets for queue, row in classes().items()}
+    parts["flowlane"] = watch(asker, seconds, heavy=True)
+    client.kill()
+    client.wait()
+    tell("small flows, request to answer (second half of each part)")
+    for name, times in parts.items():
+        print(f"  {name:<10} p50 {quantile(times, 0.5):6.1f} ms   p99 {quantile(times, 0.99):6.1f} ms")
+    print(f"  packets since the policy, counted by the kernel: {queue_packets(before)}", flush=True)
+
+
+if __name__ == "__main__":
+    be_first()
+    play(int(sys.argv[1]), Path(sys.argv[2]).read_text())
