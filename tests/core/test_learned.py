@@ -1,5 +1,6 @@
 """Flows that a device placed by itself: what its learned entries tell of them."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from fakes.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
@@ -104,3 +105,45 @@ def test_frames_of_nobody_and_of_other_ports_make_no_flow():
     flow = learned(there, 1, 1000, NO_QUEUE)
     there.do(ev.KeyCounters(DPID, (flow._replace(in_port=UPLINK), flow._replace(in_port=77))))
     assert len(there.device.flows) == 0
+
+
+TRACKING = replace(LEARNING, conntrack=True)
+
+
+def test_a_young_flow_ends_with_the_idle_timeout_for_no_entry_will_tell_of_it():
+    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    assert there.plan.learn_after == 8
+    there.flow(1, 1000, queue_id=2)
+    there.tick(9)
+    assert len(there.device.flows) == 1
+    there.tick(12)
+    assert len(there.device.flows) == 0
+    assert [report.text for report in there.reports if report.kind == "flow" and "ended" in report.text]
+
+
+def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost():
+    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    there.flow(1, 1000, queue_id=2)
+    there.tick(2)
+    there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, 9000),)))
+    there.tick(12)
+    assert len(there.device.flows) == 1
+
+
+def test_a_young_flow_outlives_a_lost_connection():
+    """The device has nothing that tells of it, and still carries it."""
+    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    young = there.flow(1, 1000, queue_id=2)
+    there.flow(2, 1000, queue_id=1)
+    there.tick(2)
+    there.do(ev.KeyCounters(DPID, (learned(there, 2, 1000, 1, 9000),)))
+    there.do(ev.DeviceDown(DPID))
+    there.connect(4, TRACKING)
+    assert list(there.device.flows) == [young]
+
+
+def test_without_a_tracker_no_flow_is_young():
+    there = host()
+    there.flow(1, 1000, queue_id=2)
+    there.tick(12)
+    assert len(there.device.flows) == 1

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes.controller import FakeController, world
-from fakes.scenario import DPID, UPLINK, Scenario
+from fakes.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 from webob import Request
 
-from flowlane.core.events import DeviceDown, QueueCounters
+from flowlane.core.events import DeviceDown, KeyCounters, LearnedFlow, QueueCounters
 from flowlane.core.model import HintSource, QueueKind, Reason, Role
 from flowlane.core.model import PortRole as CorePortRole
+from flowlane.core.policy import Balance
 from flowlane.northbound import parameters, views
 from flowlane.northbound.controller import Clock
 from flowlane.northbound.rest import make_app
@@ -82,6 +85,18 @@ def test_assignments_are_the_pins(scenario):
         (i["flow"], i["queue_id"], i["meter"]["id"] if i["meter"] else 0) for i in items if i["pinned"]
     } == pins
     assert pins
+
+
+def test_what_holds_a_flow_is_told(scenario):
+    """By the device's tables: an exact entry, one that it learned by itself, or none of the flow's own."""
+    assert {item["entry"] for item in ask(scenario, "/v1/assignments")["items"] if item["pinned"]} == {"pin"}
+    there = Scenario(small_policy(balance=Balance(interval=1e9)), caps=replace(LEARNING, conntrack=True))
+    row = there.flow(1, 1000, queue_id=2)
+    assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["standing"]
+    key = there.device.flows.keys[row]
+    there.tick(2)
+    there.do(KeyCounters(DPID, (LearnedFlow(key, 1, UPLINK, 0, 2, 3, 3000),)))
+    assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["learned"]
 
 
 def test_vms_count_their_flows(scenario):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from flowlane.northbound.shapes import BitRate, Dpid, Family, HintOrigin, Kind, Moment, OfClass
 
@@ -47,7 +47,11 @@ class Placement(TypedDict):
     meter: MeterView | None
     reason: Annotated[str, "why it is there, in one word"]
     since: Moment
-    pinned: Annotated[bool, "an exact entry stands in the device; else a standing rule serves the flow"]
+    pinned: Annotated[bool, "Flowlane put an exact entry into the device"]
+    entry: Annotated[
+        Literal["pin", "learned", "standing"],
+        "what holds the flow: Flowlane's exact entry, one that the device made itself, or the standing rules alone",
+    ]
 
 
 class FlowView(Endpoints, OfClass):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flowlane.core.flowkey import (
     IPV4,
@@ -16,7 +16,9 @@ from flowlane.core.flowkey import (
     unpack,
 )
 from flowlane.core.flows import PINNED
+from flowlane.core.living import is_young
 from flowlane.core.model import NO_QUEUE, Reason
+from flowlane.core.pinning import WORTHY, mode
 from flowlane.northbound.paging import Found
 from flowlane.northbound.views import HINT_WORDS, KIND_WORDS, dpid_text, limit_of, moment
 
@@ -99,7 +101,14 @@ def placement(clock: Clock, device: Device, row: int) -> Placement:
         "reason": reason_word(flows.reason[row]),
         "since": moment(clock, flows.assigned_since[row]),
         "pinned": bool(flows.flags[row] & PINNED),
+        "entry": _entry(device, row),
     }
+
+
+def _entry(device: Device, row: int) -> Literal["pin", "learned", "standing"]:
+    if device.flows.flags[row] & PINNED:
+        return "pin"
+    return "learned" if mode(device) == WORTHY and not is_young(device, row) else "standing"
 
 
 def endpoints(state: State, parts: FlowParts) -> Endpoints:

@@ -92,6 +92,7 @@ class Capabilities(TypedDict):
     max_groups: int
     tables: int
     learn: Annotated[bool, "takes Open vSwitch's learn action"]
+    conntrack: Annotated[bool, "takes its connection tracker's action too"]
     controller_meter: Annotated[bool, "limits its own packet-ins"]
     description: str
 

@@ -135,6 +135,7 @@ def _capabilities(abilities: model.Capabilities) -> shapes.Capabilities:
         "max_groups": abilities.max_groups,
         "tables": abilities.tables,
         "learn": abilities.learn,
+        "conntrack": abilities.conntrack,
         "controller_meter": abilities.controller_meter,
         "description": abilities.description,
     }
