@@ -1,53 +1,389 @@
-"""Why a flow is where it is, in the words that people get."""
+"""Every sentence with which the controller says why a flow is where it is."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from fakes.scenario import UPLINK, Scenario, small_policy
+from fakes.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
-from flowlane.core.explain import explain
-from flowlane.core.model import QueueKind
-from flowlane.core.policy import Balance, Match, Road, Rule, TrafficClass
-
-FULL = "the hardware queues are taken by flows that deserve them more"
-
-
-def host_with(hardware: int, software: int, **heavy: object) -> Scenario:
-    """Flows to port 9000 want a queue each; hardware takes one flow for each of its queues."""
-    policy = small_policy(
-        classes=(TrafficClass("small", 0), TrafficClass("alone", 1, exclusive=True, **heavy)),
-        rules=(Rule("9000", 0, Match(dst_ports=((9000, 9000),)), 1),),
-        gates=(),
-        balance=Balance(flows_per_queue=1),
-    )
-    host = Scenario(policy, hardware)
-    host.describe(hardware, software)
-    host.do(ev.QueuesReported(1, {UPLINK: tuple(range(hardware + software))}))
-    return host
-
-
-def told(host: Scenario, row: int):
-    return explain(host.engine.state, host.device, row)
-
-
-@pytest.mark.parametrize(
-    ("hardware", "road", "text"),
-    [
-        (2, Road.PREFER_HARDWARE, FULL),
-        (2, Road.SOFTWARE, "its class uses software queues only"),
-        (0, Road.PREFER_HARDWARE, "its egress port has no physical queues"),
-    ],
+from flowlane.core.explain import REASONS, Explanation, explain
+from flowlane.core.model import NO_QUEUE, Hint, HintSource, QueueKind, Reason
+from flowlane.core.policy import (
+    Alike,
+    Balance,
+    LimitScope,
+    Match,
+    Pins,
+    Policy,
+    RateGate,
+    Road,
+    Rule,
+    TrafficClass,
+    Trust,
+    VmSelector,
 )
-def test_why_a_flow_that_has_a_software_queue_alone_is_not_in_hardware(hardware, road, text):
-    host = host_with(hardware, 3, road=road)
-    for number in range(hardware):
-        host.flow(1, 1000 + number)
-    row = host.flow(2, 1000, 9000)
-    mine = told(host, row)
-    assert mine.kind is QueueKind.SOFTWARE and mine.reason.startswith("its class has a queue for each flow")
-    assert mine.not_hardware == text
-    assert ("a hardware queue that becomes free" in mine.would_change) == (road is not Road.SOFTWARE)
+
+STILL = Balance(interval=1e9)
+MBIT = 1_000_000
 
 
-def test_who_is_in_hardware_is_not_told_why_not():
-    host = host_with(2, 2)
-    assert told(host, host.flow(1, 1000)).not_hardware == ""
+def why(there: Scenario, row: int) -> Explanation:
+    return explain(there.engine.state, there.device, row)
+
+
+def of_classes(*classes: TrafficClass, **changes: object) -> Policy:
+    """Flows to port 5000 are of the second class; the others of the first."""
+    rules = (Rule("to 5000", 0, Match(dst_ports=((5000, 5000),)), 1, 7),) if len(classes) > 1 else ()
+    return small_policy(**{"classes": classes, "rules": rules, "gates": (), "balance": STILL, **changes})
+
+
+def with_software(there: Scenario, hardware: int, software: int) -> None:
+    there.describe(hardware, software)
+    there.do(ev.QueuesReported(DPID, {UPLINK: tuple(range(hardware + software))}))
+
+
+# ---- the rule, and the rules before it
+
+
+def test_the_rule_is_named_with_its_line_and_those_before_it_with_what_did_not_hold() -> None:
+    rules = (
+        Rule("voice", 0, Match(dst_ports=((5060, 5060),), protocols=(17,)), 1, 4),
+        Rule("tagged", 1, Match(vlans=((7, 7),)), 1, 5),
+        Rule("to 80", 2, Match(dst_ports=((80, 80),)), 0, 6),
+        Rule("no line", 3, Match(dst_ports=((81, 81),)), 0),
+    )
+    classes = (TrafficClass("small", 0), TrafficClass("other", 1))
+    there = Scenario(small_policy(classes=classes, rules=rules, gates=()))
+    told = why(there, there.flow(1, 1))
+    assert (told.class_name, told.rule) == ("small", "to 80 (line 6)")
+    assert told.rules_before == (("voice", ("protocol", "dst-port")), ("tagged", ("vlan",)))
+    assert why(there, there.flow(1, 1, 81)).rule == "no line"
+    told = why(there, there.flow(1, 1, 99))
+    assert told.rule == "no rule takes it"
+    assert [before.rule for before in told.rules_before] == ["voice", "tagged", "to 80", "no line"]
+
+
+# ---- the hint
+
+TRUST = Trust(
+    VmSelector(("vm1",)),
+    frozenset((HintSource.DSCP, HintSource.REST)),
+    frozenset((1,)),
+    dscp=((46, 1), (34, 2)),
+    at_most=5 * MBIT,
+    gate=0,
+)
+HINTED = small_policy(
+    classes=(TrafficClass("small", 0), TrafficClass("voice", 1), TrafficClass("video", 2)),
+    rules=(),
+    gates=(RateGate(5 * MBIT, 2.0, 4 * MBIT),),
+    trust=(TRUST,),
+    balance=STILL,
+)
+
+
+def hinted(vm: int = 1, dscp: int = 0, source: HintSource | None = None, name: str = "voice") -> Explanation:
+    there = Scenario(HINTED)
+    if source is not None:
+        there.do(ev.HintGiven(Hint("h", f"vm{vm}", name, {}, source)))
+    return why(there, there.flow(vm, 1, dscp=dscp))
+
+
+def test_what_became_of_a_hint() -> None:
+    assert hinted().hint == "the VM gave no hint for this flow"
+    believed = hinted(dscp=46)
+    assert believed.hint == "DSCP: the hint is believed"
+    assert (believed.class_name, believed.rule) == ("voice", "no rule takes it; the VM's hint counts")
+    assert hinted(source=HintSource.REST).hint == "REST: the hint is believed"
+    assert hinted(vm=2, source=HintSource.REST).hint == "REST: no trust entry of the policy covers the VM"
+    untrusted = "OVSDB: the policy does not believe the VM's hints from this source"
+    assert hinted(source=HintSource.OVSDB).hint == untrusted
+    not_allowed = "REST: the policy does not let the VM ask for this class"
+    assert hinted(source=HintSource.REST, name="video").hint == not_allowed
+    assert (
+        hinted(source=HintSource.REST, name="nonsense").hint == "REST: the policy has no class of this name"
+    )
+
+
+def test_a_hint_that_the_measured_rate_belies() -> None:
+    there = Scenario(HINTED)
+    row = there.flow(1, 1, dscp=46)
+    there.send({row: 8 * MBIT}, 12)
+    told = why(there, row)
+    assert told.hint == "DSCP: the flow's measured rate is higher than the policy allows for this hint"
+    assert (told.class_name, told.rule) == ("small", "no rule takes it")
+
+
+# ---- the place, its reason and its alternatives
+
+
+def unplaced(there: Scenario) -> int:
+    row = there.flow(1, 1)
+    there.device.flows.reason[row] = Reason.UNPLACED
+    return row
+
+
+def no_queues(there: Scenario) -> int:
+    there.do(ev.QueuesReported(DPID, {}))
+    return there.flow(1, 1)
+
+
+def exclusive_unavailable(there: Scenario) -> int:
+    rows = [there.flow(1, n, 5000) for n in range(6)]
+    return rows[-1]
+
+
+def queue_gone(there: Scenario) -> int:
+    rows = [there.flow(1, n) for n in range(8)]
+    row = next(row for row in rows if there.queue_of(row) == 3)
+    there.do(ev.QueuesReported(DPID, {UPLINK: (0, 1, 2)}))
+    return row
+
+
+def adopted(there: Scenario) -> int:
+    row = there.flow(1, 1)
+    pin = there.pins[row]
+    again = Scenario(there.engine.policy)
+    found = ev.FoundPin(pin.row, pin.generation, pin.key, 1, UPLINK, 2, 0, 1, 1)
+    again.do(ev.DeviceDown(DPID))
+    again.pins[row] = pin
+    again.connect(4, ABLE, (found,))
+    there.engine = again.engine
+    return again.row(1, 1)
+
+
+def overflown(there: Scenario) -> int:
+    with_software(there, 2, 2)
+    rows = [there.flow(1, n) for n in range(6)]
+    return next(row for row in rows if why(there, row).kind is QueueKind.SOFTWARE)
+
+
+def promoted(there: Scenario) -> int:
+    row = overflown(there)
+    for other in list(there.device.flows):
+        if why(there, other).kind is QueueKind.PHYSICAL:
+            there.end(other)
+    there.tick(20)
+    return row
+
+
+def rebalanced(there: Scenario) -> int:
+    rows = {there.flow(1, n): 3 * MBIT for n in range(12)}
+    before = {row: there.queue_of(row) for row in rows}
+    heavier = [row for row in rows if before[row] == before[min(rows)]]
+    there.send({row: 12 * MBIT if row in heavier else rate for row, rate in rows.items()}, 30)
+    return next(row for row in rows if there.queue_of(row) != before[row])
+
+
+FEW = Balance(flows_per_queue=1, moves_per_second=10.0, window=1.0)
+ALONE = of_classes(TrafficClass("small", 0), TrafficClass("alone", 1, exclusive=True))
+REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
+    Reason.UNPLACED: (ALONE, unplaced),
+    Reason.NO_QUEUES: (ALONE, no_queues),
+    Reason.SHARED: (ALONE, lambda there: there.flow(1, 1)),
+    Reason.EXCLUSIVE: (ALONE, lambda there: there.flow(1, 1, 5000)),
+    Reason.EXCLUSIVE_UNAVAILABLE: (ALONE, exclusive_unavailable),
+    Reason.QUEUE_GONE: (ALONE, queue_gone),
+    Reason.ADOPTED: (ALONE, adopted),
+    Reason.GROUPED: (
+        of_classes(TrafficClass("small", 0), TrafficClass("other", 1, alike=(Alike.PRIORITY,))),
+        lambda there: [there.flow(1, n, dport) for n, dport in ((1, 80), (2, 5000), (3, 5000))][2],
+    ),
+    Reason.OVERFLOW_TO_SOFTWARE: (of_classes(TrafficClass("small", 0), balance=FEW), overflown),
+    Reason.PROMOTED: (of_classes(TrafficClass("small", 0), balance=FEW), promoted),
+    Reason.REBALANCED: (
+        of_classes(TrafficClass("small", 0), balance=Balance(moves_per_second=1.0, window=1.0)),
+        rebalanced,
+    ),
+    Reason.SOFTWARE_BY_RULE: (
+        of_classes(TrafficClass("small", 0, road=Road.SOFTWARE)),
+        lambda there: (with_software(there, 2, 2), there.flow(1, 1))[1],
+    ),
+    Reason.HARDWARE_ONLY_FULL: (
+        of_classes(TrafficClass("small", 0, road=Road.HARDWARE), balance=FEW),
+        lambda there: (with_software(there, 1, 2), [there.flow(1, n) for n in range(4)])[1][3],
+    ),
+    Reason.VM_TOGETHER: (
+        of_classes(TrafficClass("small", 0, keep_vm_together=True)),
+        lambda there: [there.flow(1, n) for n in range(2)][1],
+    ),
+    Reason.STRATEGY: (
+        of_classes(TrafficClass("small", 0), balance=Balance(strategy="round-robin")),
+        lambda there: there.flow(1, 1),
+    ),
+    Reason.METER_ONLY: (
+        of_classes(TrafficClass("small", 0, rate_limit=MBIT, meter_only=True)),
+        lambda there: there.flow(1, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REACHED, ids=lambda reason: reason.name)
+def test_a_place_is_given_with_its_reason(reason: Reason) -> None:
+    policy, reach = REACHED[reason]
+    there = Scenario(policy)
+    row = reach(there)
+    told = why(there, row)
+    assert Reason(there.device.flows.reason[row]) is reason
+    assert told.reason == REASONS[reason]
+    assert told.queue_id == there.queue_of(row)
+
+
+def test_every_reason_has_its_sentence_and_no_two_the_same() -> None:
+    assert set(REASONS) == set(Reason)
+    assert {*REACHED, Reason.DEVICE_CHOSE} == set(Reason), "each is reached in a test"
+    assert len(set(REASONS.values())) == len(Reason)
+
+
+def test_the_device_s_own_choice() -> None:
+    there = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
+    told = why(there, there.flow(1, 1, queue_id=2))
+    assert (told.queue_id, told.reason) == (2, REASONS[Reason.DEVICE_CHOSE])
+
+
+def test_since_is_when_the_queue_changed_and_not_when_anything_else_did() -> None:
+    there = Scenario(small_policy(balance=STILL))
+    there.now = 500.0
+    row = there.flow(1, 1)
+    assert why(there, row).since == 500.0
+    there.send({row: 1000}, 6)
+    assert why(there, row).since == 500.0
+    queue_id = there.queue_of(row)
+    there.do(ev.QueuesReported(DPID, {UPLINK: tuple({0, 1, 2, 3} - {queue_id})}))
+    assert there.queue_of(row) != queue_id
+    assert why(there, row).since == 506.0
+
+
+def test_the_other_queues_are_there_with_their_load_and_why_not() -> None:
+    there = Scenario(ALONE)
+    small, alone = there.flow(1, 1), there.flow(1, 2, 5000)
+    found = {one.queue_id: one for one in why(there, small).alternatives}
+    assert set(found) == {0, 1, 2, 3}
+    assert found.pop(there.queue_of(small)).why == "", "its own"
+    assert found[there.queue_of(alone)].why == "one flow has this queue alone"
+    assert found[there.queue_of(alone)].flows == 1
+    assert all(one.why for one in found.values())
+
+
+def test_no_alternatives_where_there_are_no_queues() -> None:
+    there = Scenario(ALONE)
+    told = why(there, no_queues(there))
+    assert (told.alternatives, told.queue_id, told.kind) == ((), NO_QUEUE, QueueKind.NONE)
+    assert told.not_hardware == REASONS[Reason.NO_QUEUES]
+    assert told.would_change == ("queues on its egress port (flowlane qos apply)",)
+
+
+# ---- why not hardware
+
+
+def overflowing(road: Road = Road.PREFER_HARDWARE) -> tuple[Scenario, list[int]]:
+    there = Scenario(of_classes(TrafficClass("small", 0, road=road), balance=Balance(flows_per_queue=1)))
+    with_software(there, 2, 2)
+    return there, [there.flow(1, n) for n in range(6)]
+
+
+def test_why_a_flow_is_on_no_hardware_queue() -> None:
+    there, rows = overflowing()
+    told = {why(there, row).kind: why(there, row) for row in rows}
+    assert told[QueueKind.PHYSICAL].not_hardware == ""
+    assert told[QueueKind.SOFTWARE].not_hardware == REASONS[Reason.OVERFLOW_TO_SOFTWARE]
+    assert "a hardware queue that becomes free" in told[QueueKind.SOFTWARE].would_change
+    assert "a hardware queue that becomes free" not in told[QueueKind.PHYSICAL].would_change
+
+
+def test_why_a_flow_of_a_class_for_software_is_there() -> None:
+    there, rows = overflowing(Road.SOFTWARE)
+    told = why(there, rows[0])
+    assert told.not_hardware == told.reason == REASONS[Reason.SOFTWARE_BY_RULE]
+    assert told.would_change == ()
+
+
+def test_no_hardware_where_there_is_none() -> None:
+    there = Scenario(of_classes(TrafficClass("small", 0)))
+    with_software(there, 0, 2)
+    told = why(there, there.flow(1, 1))
+    assert told.not_hardware == "its egress port has no physical queues"
+    assert "a hardware queue that becomes free" not in told.would_change
+
+
+def test_a_flow_that_is_limited_only_has_no_queue_for_that() -> None:
+    policy, reach = REACHED[Reason.METER_ONLY]
+    there = Scenario(policy)
+    assert why(there, reach(there)).not_hardware == REASONS[Reason.METER_ONLY]
+
+
+# ---- the meter
+
+
+def limited(scope: LimitScope, **changes: object) -> Policy:
+    limit = TrafficClass("limited", 1, rate_limit=2 * MBIT, limit_scope=scope)
+    return of_classes(TrafficClass("small", 0), limit, **changes)
+
+
+def test_the_meter_that_holds_a_flow_and_who_shares_it() -> None:
+    there = Scenario(limited(LimitScope.FLOW))
+    assert why(there, there.flow(1, 1)).meter == "its class has no limit"
+    row = there.flow(1, 1, 5000)
+    assert why(there, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes"
+    there = Scenario(limited(LimitScope.VM))
+    row = min([there.flow(1, n, 5000) for n in range(3)])
+    assert why(there, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes, shared by 3 flows"
+    there = Scenario(limited(LimitScope.CLASS))
+    row = there.flow(1, 1, 5000)
+    assert why(there, row).meter == "meter 1000 holds it to 2Mbit/s of layer-2 bytes"
+
+
+def test_a_limit_that_nothing_holds_is_told_with_what_would_help() -> None:
+    there = Scenario(limited(LimitScope.FLOW), caps=replace(ABLE, max_meters=1))
+    told = [why(there, there.flow(1, n, 5000)) for n in range(2)][1]
+    assert told.meter == "its class is limited to 2Mbit/s, but the device gave no meter"
+    assert told.would_change == ("a meter that becomes free: its limit would hold",)
+
+
+def test_a_limit_of_another_class_by_the_device_s_own_rules() -> None:
+    there = Scenario(limited(LimitScope.CLASS, pins=Pins(budget=0)), caps=LEARNING)
+    told = why(there, there.flow(1, 1, queue_id=0, meter_id=1000))
+    assert (
+        told.meter
+        == "its class has no limit, but by the device's standing rules meter 1000 holds it to 2Mbit/s"
+    )
+    there = Scenario(limited(LimitScope.CLASS), caps=LEARNING)
+    assert why(there, there.flow(1, 1, queue_id=0, meter_id=1000)).meter == "its class has no limit"
+
+
+# ---- the entry
+
+
+def test_which_entry_a_flow_has() -> None:
+    there = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
+    row = there.flow(1, 1, queue_id=2)
+    assert why(there, row).entry == "the device's standing rules: an entry of its own would not pay"
+    there = Scenario(limited(LimitScope.FLOW, pins=Pins(budget=1)), caps=LEARNING)
+    first, second = there.flow(1, 1, 5000, queue_id=2), there.flow(1, 2, 5000, queue_id=2)
+    assert why(there, first).entry == "an exact entry of its own"
+    spent = "the device's standing rules: the budget of entries is spent on flows to which one is worth more"
+    assert why(there, second).entry == spent
+    there.do(ev.RuleRefused(DPID, "pin", first, there.device.flows.generation[first], "OFPFMFC_TABLE_FULL"))
+    refused = "the device's standing rules: it refused an entry of its own"
+    assert why(there, first).entry == refused
+
+
+# ---- what would change it
+
+
+def test_what_rates_would_change() -> None:
+    there = Scenario(small_policy(balance=STILL))
+    row = there.flow(1, 1)
+    above = "a rate of 10Mbit/s or more for 2 s makes it heavy, if heavy fits"
+    assert why(there, row).would_change == (above,)
+    there.send({row: 20 * MBIT}, 10)
+    told = why(there, row)
+    assert told.class_name == "heavy"
+    assert told.would_change == ("a rate below 5Mbit/s ends heavy",)
+
+
+def test_a_flow_that_waits_for_a_queue_of_its_own() -> None:
+    there = Scenario(ALONE)
+    told = why(there, exclusive_unavailable(there))
+    assert told.would_change == ("a hardware queue that becomes free",)

@@ -40,7 +40,6 @@ REASONS: dict[Reason, str] = {
     Reason.METER_ONLY: "its class is limited by a meter and has no queue, so that the device may offload it",
     Reason.ADOPTED: "it was found on this queue when the controller started, and stays",
     Reason.DEVICE_CHOSE: "the device itself chose this queue by its standing rules",
-    Reason.CLASS_CHANGED: "its class changed",
 }
 
 
@@ -137,25 +136,39 @@ def _not_hardware(device: Device, row: int, wanted: TrafficClass) -> str:
     kind, reason = flows.kind[row], Reason(flows.reason[row])
     if kind == QueueKind.PHYSICAL:
         return ""
+    if kind == QueueKind.NONE:
+        return REASONS[reason]
     if wanted.road is Road.SOFTWARE:
         return REASONS[Reason.SOFTWARE_BY_RULE]
-    if kind == QueueKind.NONE or reason in (Reason.ADOPTED, Reason.DEVICE_CHOSE):
-        return REASONS[reason]
-    queues = device.ports[flows.egress_port[row]].queues.values()
-    if all(queue.kind is not QueueKind.PHYSICAL for queue in queues):
+    if not _has_hardware(device, row):
         return "its egress port has no physical queues"
-    return REASONS[Reason.OVERFLOW_TO_SOFTWARE]
+    return REASONS[reason if reason in (Reason.ADOPTED, Reason.DEVICE_CHOSE) else Reason.OVERFLOW_TO_SOFTWARE]
+
+
+def _has_hardware(device: Device, row: int) -> bool:
+    queues = device.ports[device.flows.egress_port[row]].queues.values()
+    return any(queue.kind is QueueKind.PHYSICAL for queue in queues)
 
 
 def _meter(device: Device, row: int, wanted: TrafficClass) -> str:
     if wanted.rate_limit is None:
-        return "its class has no limit"
+        return _foreign_meter(device, row) or "its class has no limit"
     spec = device.meter_pool.specs.get(device.flows.meter_id[row])
     if spec is None:
         return f"its class is limited to {format_rate(wanted.rate_limit)}, but the device gave no meter"
     users = device.meter_pool.users[spec.meter_id]
     shared = f", shared by {users} flows" if users > 1 else ""
     return f"meter {spec.meter_id} holds it to {format_rate(spec.rate)} of layer-2 bytes{shared}"
+
+
+def _foreign_meter(device: Device, row: int) -> str:
+    """The device takes the flow for one of another class, whose limit counts until it has an entry of its own."""
+    flows = device.flows
+    spec = device.meter_pool.specs.get(flows.device_meter[row])
+    if spec is None or flows.flags[row] & PINNED:
+        return ""
+    held = f"meter {spec.meter_id} holds it to {format_rate(spec.rate)}"
+    return f"its class has no limit, but by the device's standing rules {held}"
 
 
 def _entry(device: Device, row: int) -> str:
@@ -186,8 +199,11 @@ def _would_change(device: Device, row: int, wanted: TrafficClass) -> list[str]:
         elif opened and rule.class_index == wanted.index:
             found.append(f"a rate below {format_rate(gate.below)} ends {rule.name}")
     overflowed = flows.kind[row] == QueueKind.SOFTWARE and wanted.road is not Road.SOFTWARE
-    if overflowed or flows.reason[row] == Reason.EXCLUSIVE_UNAVAILABLE:
+    waits = flows.reason[row] == Reason.EXCLUSIVE_UNAVAILABLE
+    if waits or (overflowed and _has_hardware(device, row)):
         found.append("a hardware queue that becomes free")
+    if wanted.rate_limit is not None and not flows.meter_id[row]:
+        found.append("a meter that becomes free: its limit would hold")
     if flows.queue_id[row] == NO_QUEUE and flows.reason[row] == Reason.NO_QUEUES:
         found.append("queues on its egress port (flowlane qos apply)")
     return found

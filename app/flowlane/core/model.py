@@ -76,7 +76,6 @@ class Reason(IntEnum):
     METER_ONLY = 14
     ADOPTED = 15
     DEVICE_CHOSE = 16
-    CLASS_CHANGED = 17
 
 
 class HintSource(IntEnum):
