@@ -9,6 +9,7 @@ import contextlib
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,13 @@ LOOPBACK = "127.0.0.1"
 
 WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """Has the kernel end a program with this one, however this one ends (setpriv(1))."""
+
+
+START_S = 60.0
+
+
+class OutsideError(Exception):
+    """A program that the experiment needs does not run; the text is what it said."""
 
 
 class Ports(NamedTuple):
@@ -47,13 +55,22 @@ def free_ports() -> Ports:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], log: Path) -> Iterator[None]:
-    """Run a program for the length of a block; what it says goes to ``log``."""
+def running(command: Sequence[str], port: int, log: Path) -> Iterator[None]:
+    """Run a program for the length of a block, once it listens on a TCP port; what it says goes to ``log``.
+
+    Raises:
+        OutsideError: it has ended, or does not listen within START_S.
+    """
     with log.open("w") as stream:
         process = subprocess.Popen(
             [*WITH_US, *command], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
         )
     try:
+        deadline = time.monotonic() + START_S
+        while not _listening(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise OutsideError(f"{command[0]} does not run:\n{log.read_text()[-2000:]}")
+            time.sleep(0.1)
         yield
     finally:
         process.terminate()
@@ -64,13 +81,23 @@ def running(command: Sequence[str], log: Path) -> Iterator[None]:
             process.wait()
 
 
+def _listening(port: int) -> bool:
+    """Whether the port is taken; iperf3 would count a connection as a client."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return True
+    return False
+
+
 @contextlib.contextmanager
 def far_end(ports: Ports, log: Path) -> Iterator[None]:
     """Answer the VMs: every UDP request is sent back, and iperf3 takes what is heavy."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((LOOPBACK, ports.echo))
         threading.Thread(target=_send_back, args=(server,), daemon=True).start()
-        with running(["iperf3", "-s", "-B", LOOPBACK, "-p", str(ports.heavy)], log):
+        with running(["iperf3", "-s", "-B", LOOPBACK, "-p", str(ports.heavy)], ports.heavy, log):
             yield
 
 
@@ -89,7 +116,7 @@ def controller(ports: Ports, policy: Path, log: Path) -> Iterator[None]:
         "--ofp-tcp-listen-port", str(ports.openflow), "--wsapi-port", str(ports.rest),
         "--ovsdb", f"tcp:{LOOPBACK}:{ports.ovsdb}", "--policy", str(policy),
     ]  # fmt: skip
-    with running(command, log):
+    with running(command, ports.rest, log):
         yield
 
 

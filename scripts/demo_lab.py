@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 
-from lab_outside import ROOT, controller, far_end, free_ports, run_in_guest
+from lab_outside import ROOT, OutsideError, controller, far_end, free_ports, run_in_guest
 
 BOOT = ("--layout", "sriov", "--vms", "3", "--queues", "4", "--rate", "20Mbit/s", "--min-rate", "4Mbit/s")
 
@@ -42,6 +42,9 @@ def main() -> int:
             run_in_guest(ports, arguments.logs, BOOT, program)
     except subprocess.CalledProcessError as failure:
         return failure.returncode
+    except OutsideError as failure:
+        print(f"failed: {failure}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     print("\n==> everything is gone again; what each part said is in", arguments.logs)
