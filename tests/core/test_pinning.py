@@ -63,6 +63,7 @@ def test_a_refused_pin_is_not_tried_again():
     there = host()
     row = there.flow(1, 1000, dport=LIMITED, queue_id=1)
     flows = there.device.flows
+    del there.pins[row]
     there.do(ev.RuleRefused(DPID, "pin", row, flows.generation[row], "OFPFMFC_TABLE_FULL"))
     assert flows.flags[row] & REFUSED
     before = there.counts["PinFlow"]

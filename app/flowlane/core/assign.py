@@ -18,6 +18,7 @@ from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.core.pinning import WORTHY, Worth, mode, pin, remove_pin, unmark, worth_of
 from flowlane.core.policy import Alike
 from flowlane.core.rates import band
+from flowlane.core.reports import count_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,9 +93,14 @@ def place(state: State, device: Device, row: int, out: list[Effect]) -> None:
 
 
 def pin_or_yield(state: State, device: Device, row: int, out: list[Effect]) -> None:
-    """Pin the flow as far as it needs it; where no pin is to be had, it is where the device puts it."""
+    """Pin the flow as far as it needs it; where no pin is to be had, it is where the device puts it, without limit."""
     flows = device.flows
-    if pin(device, row, out) or flows.device_queue[row] in (UNTOLD, flows.queue_id[row]):
+    if pin(device, row, out):
+        return
+    if flows.meter_id[row] not in (0, flows.device_meter[row]):
+        clear_meter(device, release_meter(device, row), out)
+        count_refusal(device, "limit", "no pin is to be had for it", out)
+    if flows.device_queue[row] in (UNTOLD, flows.queue_id[row]):
         return
     move_to_device_queue(state, device, row)
 
@@ -157,7 +163,7 @@ def forget(state: State, device: Device, row: int, out: list[Effect], unpin: boo
     else:
         unmark(device, row)
     _leave_queue(state, device, row)
-    clear_meter(device, _release_meter(device, row), out)
+    clear_meter(device, release_meter(device, row), out)
     device.flows.remove(row)
 
 
@@ -233,7 +239,7 @@ def take_meter(device: Device, row: int, wanted: TrafficClass, out: list[Effect]
     owner = owner_of(wanted, flows.vm_number[row], row) if wanted.rate_limit is not None else None
     if device.meter_owner.get(row) == owner:
         return None
-    unused = _release_meter(device, row)
+    unused = release_meter(device, row)
     if owner is None:
         return unused
     spec, new = device.meter_pool.take(owner, wanted)
@@ -248,7 +254,8 @@ def take_meter(device: Device, row: int, wanted: TrafficClass, out: list[Effect]
     return None if unused == spec.meter_id else unused
 
 
-def _release_meter(device: Device, row: int) -> int | None:
+def release_meter(device: Device, row: int) -> int | None:
+    """Take the flow from under its meter; the meter's number when nobody uses it any more."""
     owner = device.meter_owner.pop(row, None)
     device.flows.meter_id[row] = 0
     return device.meter_pool.release(owner) if owner is not None else None
@@ -260,16 +267,6 @@ def clear_meter(device: Device, unused: int | None, out: list[Effect]) -> None:
         out.append(ClearMeter(device.dpid, unused))
         if not device.connected:
             device.meters_owed.add(unused)
-
-
-def count_refusal(device: Device, what: str, why: str, out: list[Effect]) -> None:
-    """Count what a device could not take; tell people of the first, and of every thousandth."""
-    count = device.refusals[what] = device.refusals.get(what, 0) + 1
-    if count % 1000 == 1:
-        text = f"{device.name}: {what} not set: {why}"
-        out.append(
-            Report("error", text, {"device": f"{device.dpid:016x}", "what": what, "why": why, "count": count})
-        )
 
 
 def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:

@@ -31,11 +31,17 @@ def accept(device: Device, allocation: PortState, row: int, demand: Demand, now:
 
 
 def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) -> bool:
-    """Whether the queue that the device gave a flow is one of those that its class may have."""
+    """Whether the queue that the device gave a flow is one of those that its class may have.
+
+    For what is found in a device that is taken over any will do: which queues a class has follows from where its
+    flows are, and what does not fit then is moved home little by little, as any stray.
+    """
     queue_id = device.flows.device_queue[row]
     if queue_id in (UNTOLD, NO_QUEUE) or device.policy.balance.strategy != _SPREADING:
         return False
     wanted = device.policy.classes[demand.class_index]
+    if device.adopting:
+        return not wanted.meter_only and any(slot.queue.queue_id == queue_id for slot in allocation.slots)
     bound = (
         demand.exclusive
         or demand.share >= 0

@@ -52,7 +52,7 @@ def hold(device: Device, out: list[Effect]) -> list[int]:
 
 def try_again(state: State, device: Device, out: list[Effect]) -> bool:
     """Meters may have become free for classes that got none; True when one has, and the plan should follow."""
-    if not device.meters_left_out or len(device.meter_pool.ids) >= device.meter_pool.limit:
+    if not device.meters_left_out or device.meter_pool.is_full:
         return False
     found = set(hold(device, out))
     for row in [row for row in device.flows if device.flows.class_index[row] in found]:
@@ -107,4 +107,4 @@ def _limited(device: Device) -> list[TrafficClass]:
 
 
 def _why(device: Device) -> str:
-    return f"all {device.meter_pool.limit} meters of the device are in use"
+    return f"all {len(device.meter_pool.ids)} meters of the device are in use"

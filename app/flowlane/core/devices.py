@@ -20,6 +20,7 @@ from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
 from flowlane.core.pinning import WORTHY, mode
 from flowlane.core.planning import make_plan
 from flowlane.core.state import LOCAL_PORT, MAX_PORT, Device, Port, State
+from flowlane.core.takeover import replace_plan, take_stock
 from flowlane.core.vms import identity, port_role
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
         device.described = state.described.get(event.dpid)
     device.connected, device.since, device.peer = True, state.now, event.peer
     device.capabilities = event.capabilities
-    device.meter_pool.limit = event.capabilities.max_meters
+    device.meter_pool.limit, device.meter_pool.room = event.capabilities.max_meters, None
+    device.pin_room, device.taking_over = None, True
+    device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}
     device.reported_queues = dict(event.queues)
     device.hosts = {**dict(event.hosts), **device.hosts}
@@ -57,7 +60,9 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
     standing = class_meters.specs(device)
-    out.extend(SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing)
+    out.extend(
+        SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
+    )
     changes: list[Effect] = []
     refresh(state, device, changes)
     # Pins that change with the reconnection may use what the device lacks until it has its plan.
@@ -65,6 +70,11 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.extend(effect for effect in changes if not isinstance(effect, Program))
     adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)
+    take_stock(device, state.now)
+    made = device.plan
+    changes = []
+    replan(state, device, changes)
+    replace_plan(out, made, changes)
     _clear_owed(device, {pin.meter_id for pin in event.pins} - {0}, out)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flowlane.core import counters, devices, learned, lifecycle, suggest, ticks
+from flowlane.core import counters, devices, learned, lifecycle, refusals, suggest, ticks
 from flowlane.core import events as ev
 from flowlane.core.state import State
 
@@ -28,7 +28,7 @@ HANDLERS: dict[type, Handler] = {
     ev.FlowEnded: lifecycle.on_flow_ended,
     ev.KeyCounters: learned.on_key_counters,
     ev.KeyEnded: learned.on_key_ended,
-    ev.RuleRefused: lifecycle.on_rule_refused,
+    ev.RuleRefused: refusals.on_rule_refused,
     ev.StandingLeftOut: devices.on_standing_left_out,
     ev.QueueCounters: counters.on_queue_counters,
     ev.MeterCounters: counters.on_meter_counters,

@@ -27,8 +27,15 @@ def on_key_counters(state: State, event: KeyCounters, out: list[Effect]) -> None
     """Counters of learned entries."""
     device = state.devices.get(event.dpid)
     if device is not None:
-        for flow in event.flows:
-            _on_learned(state, device, flow, out)
+        _read(state, device, event.flows, out)
+
+
+def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[Effect]) -> set[int | None]:
+    """Take learned entries in; returns the rows of their flows."""
+    device.adopting = device.taking_over
+    rows = {_on_learned(state, device, flow, out) for flow in found}
+    device.adopting = False
+    return rows
 
 
 def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effect]) -> int | None:
@@ -90,7 +97,7 @@ def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], 
     """Make flows and learned entries agree after a (re)connection: the device's own tables are the truth."""
     if mode(device) != WORTHY:
         return
-    there = {_on_learned(state, device, flow, out) for flow in learned}
+    there = _read(state, device, learned, out)
     flows = device.flows
     for row in list(flows):
         if row not in there and not flows.flags[row] & PINNED and not is_young(device, row):

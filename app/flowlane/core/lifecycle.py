@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.assign import count_refusal, follow_device, forget, pin_or_yield, report_flow
+from flowlane.core.assign import follow_device, forget, report_flow
 from flowlane.core.devices import replan
 from flowlane.core.effects import SendPacket
 from flowlane.core.flowkey import FlowParts
@@ -13,11 +13,11 @@ from flowlane.core.hosts import hear, sender
 from flowlane.core.living import add_up, begin, count, is_young, reroute
 from flowlane.core.model import NOT_A_VM
 from flowlane.core.packet import read_frame
-from flowlane.core.pinning import REACTIVE, mode, pin, refuse, remove_pin
+from flowlane.core.pinning import REACTIVE, mode, pin, remove_pin
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
-    from flowlane.core.events import FlowCounters, FlowEnded, FlowSeen, RuleRefused
+    from flowlane.core.events import FlowCounters, FlowEnded, FlowSeen
     from flowlane.core.packet import Frame
     from flowlane.core.state import Device, State
 
@@ -129,17 +129,6 @@ def on_flow_ended(state: State, event: FlowEnded, out: list[Effect]) -> None:
     add_up(device, event.row, event.packets, event.octets)
     report_flow(state, device, event.row, "ended", out)
     forget(state, device, event.row, out, unpin=False)
-
-
-def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None:
-    """A device refused an entry: the flow stays on the device's standing rules, and that is told."""
-    device = state.devices.get(event.dpid)
-    if device is None:
-        return
-    count_refusal(device, event.what, event.why, out)
-    if event.what == "pin" and device.flows.holds(event.object_id, event.generation):
-        refuse(device, event.object_id)
-        pin_or_yield(state, device, event.object_id, out)
 
 
 def sweep(state: State, device: Device, out: list[Effect]) -> None:

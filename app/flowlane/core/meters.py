@@ -60,6 +60,7 @@ class MeterPool:
     """
 
     limit: int = 0
+    room: int | None = None
     ids: dict[Owner, int] = field(default_factory=dict)
     users: dict[int, int] = field(default_factory=dict)
     specs: dict[int, MeterSpec] = field(default_factory=dict)
@@ -67,13 +68,18 @@ class MeterPool:
     free: list[int] = field(default_factory=list)
     highest: int = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the device has no meter left: as many are in use as it said, or as it took (``room``)."""
+        return len(self.ids) >= (self.limit if self.room is None else min(self.limit, self.room))
+
     def take(self, owner: Owner, traffic_class: TrafficClass) -> tuple[MeterSpec | None, bool]:
         """Use the owner's meter, making it if need be: (meter, whether it is new); (None, False) when out of them."""
         meter_id = self.ids.get(owner)
         if meter_id is not None:
             self.users[meter_id] += 1
             return self.specs[meter_id], False
-        if len(self.ids) >= self.limit or _is_class(owner):
+        if self.is_full or _is_class(owner):
             return None, False
         meter_id = self._next_free()
         self._put(owner, meter_id, traffic_class, 1)
@@ -81,7 +87,7 @@ class MeterPool:
 
     def hold(self, owner: Owner, traffic_class: TrafficClass) -> bool:
         """Make the meter of a whole class, which stays until it is dropped; False when out of meters."""
-        if len(self.ids) >= self.limit:
+        if self.is_full:
             return False
         meter_id = next(number for number in range(self.limit, 0, -1) if number not in self.users)
         self._put(owner, meter_id, traffic_class, 0)

@@ -101,7 +101,7 @@ def pin(device: Device, row: int, out: list[Effect]) -> bool:
 
 def _make_room(device: Device, worth: Worth, out: list[Effect]) -> bool:
     """Whether there is room for one more pin, if need be that of a flow to which it is worth less."""
-    if device.pinned < device.policy.pins.budget:
+    if device.pinned < device.pin_budget:
         return True
     for less in device.pins_by_worth[:worth]:
         if less:

@@ -103,10 +103,19 @@ class Device:
     """Limits of classes for which it has no meter left."""
     plan_left_out: tuple[LeftOut, ...] = ()
     """What of its plan could not be made into entries of this device."""
+    refused_left_out: dict[str, LeftOut] = field(default_factory=dict)
+    """What the device has no room for, by what it refused (see :mod:`flowlane.core.refusals`)."""
     plan: DevicePlan | None = None
     plan_due: bool = False
     planned_at: float = -1e9
     pinned: int = 0
+    taking_over: bool = False
+    """Just connected: what is found in the device stays where it is (see :mod:`flowlane.core.takeover`)."""
+    adopting: bool = False
+    """What is being placed now was found there."""
+    pin_room: int | None = None
+    """Pins that the device has room for, None: as many as the budget; to be tried again at ``pin_retry``."""
+    pin_retry: float = 0.0
     pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(5)))
     """Rows with a pin, by what it is worth (see :mod:`flowlane.core.pinning`), the oldest first."""
     relearn: set[int] = field(default_factory=set)
@@ -123,7 +132,14 @@ class Device:
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """All that the device does not get, and why."""
-        return self.policy_left_out + self.meters_left_out + self.plan_left_out
+        planned = self.policy_left_out + self.meters_left_out + self.plan_left_out
+        return planned + tuple(self.refused_left_out.values())
+
+    @property
+    def pin_budget(self) -> int:
+        """Exact entries that the device may get at most: the policy's word, or the room that there is."""
+        budget = self.policy.pins.budget
+        return budget if self.pin_room is None else min(budget, self.pin_room)
 
     @property
     def meters(self) -> Mapping[int, MeterSpec]:

@@ -10,6 +10,8 @@ from flowlane.core.assign import apply_moves
 from flowlane.core.devices import replan
 from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.lifecycle import sweep
+from flowlane.core.refusals import try_another_pin
+from flowlane.core.takeover import end_taking_over
 from flowlane.core.weights import weigh
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     """Let every device do what is due."""
     suggest.expire(state, out)
     for device in list(state.devices.values()):
+        end_taking_over(device, state.now)
         _balance(state, device, out)
+        if device.pin_room is not None and state.now >= device.pin_retry:
+            try_another_pin(device)
         found = class_meters.try_again(state, device, out)
         if weigh(device, state.now) or device.plan_due or found:
             replan(state, device, out)
@@ -39,6 +44,9 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
 
 def _balance(state: State, device: Device, out: list[Effect]) -> None:
     for port in device.ports.values():
-        if port.allocation is not None and state.now >= port.next_balance:
+        if device.taking_over:
+            # Nothing is measured yet: loads that are not known are no reason to move anything.
+            port.next_balance = state.now + device.policy.balance.interval
+        elif port.allocation is not None and state.now >= port.next_balance:
             port.next_balance = state.now + device.policy.balance.interval
             apply_moves(state, device, rebalance(port.allocation, state.now, device.flows.last_active), out)

@@ -115,7 +115,7 @@ def device_view(device: Device, clock: Clock) -> shapes.DeviceView:
         "flows": len(device.flows),
         "pinned": device.pinned,
         "mode": mode(device),
-        "pin_budget": device.policy.pins.budget,
+        "pin_budget": device.pin_budget,
         "copies_dropped": copies_dropped(device),
         "meters": len(device.meters),
         "queues": {

@@ -8,7 +8,7 @@ once a second. Time is an argument, and the same calls give the same state.
 from flowlane.core.allocate.model import Alternative, Demand, Move, Placement
 from flowlane.core.allocate.operations import arrive, change, depart, measure, settle
 from flowlane.core.allocate.rebalance import rebalance
-from flowlane.core.allocate.regions import new_port, reshape, set_speed
+from flowlane.core.allocate.regions import new_port, redivide, reshape, set_speed
 from flowlane.core.allocate.strategies import STRATEGIES
 from flowlane.core.allocate.views import alternatives, spread
 
@@ -25,6 +25,7 @@ __all__ = [
     "measure",
     "new_port",
     "rebalance",
+    "redivide",
     "reshape",
     "set_speed",
     "settle",

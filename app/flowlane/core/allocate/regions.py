@@ -108,6 +108,12 @@ def _assign(state: PortState, slots: list[Slot]) -> list[Region]:
     return result
 
 
+def redivide(state: PortState, now: float) -> None:
+    """Divide the queues among the groups anew; they stay with those that have most flows on them. Nothing moves."""
+    for region in dict.fromkeys(slot.region for slot in state.slots):
+        pools.divide(region, now)
+
+
 def apportion(shares: Sequence[float], queues: int) -> dict[int, int]:
     """Share index (-1: VMs without one) -> its number of queues, by largest remainder, at least one each.
 

@@ -84,6 +84,7 @@ class Session:
         self._answers: dict[str, Answer] = {}
         self._refused_probes: dict[Change, str] = {}
         self._programming: Programming
+        self._announced: tuple[tuple[str, str, str], ...] = ()
         self._heard = self._asked = clock()
         self._queue_times: list[float] = []
 
@@ -124,15 +125,14 @@ class Session:
 
     def program(self, plan: DevicePlan) -> None:
         """Make the standing part of the device equal to the plan, by what differs only."""
-        before = self._programming.left_out
         self._change(self._programming.program(plan, self._there()))
-        left_out = self._programming.left_out
-        if left_out != before:
-            told = [
-                (f"standing rule of class {left.rule.class_name}", left.why, left.instead)
-                for left in left_out
-            ]
-            self._emit(StandingLeftOut(self.dpid, tuple(dict.fromkeys(told))))
+        self._tell_left_out()
+
+    def _tell_left_out(self) -> None:
+        told = self._programming.told
+        if told != self._announced:
+            self._announced = told
+            self._emit(StandingLeftOut(self.dpid, told))
 
     def _there(self) -> dict[int, tuple[int, ...]]:
         return {port_no: self.queues.get(port_no, ()) for port_no in self.ports}
@@ -237,7 +237,7 @@ class Session:
             self._change(instead)
             return
         _LOG.warning("device %016x refused to %s: %s", self.dpid, change, why)
-        self._programming.refused(change.entry)
+        self._programming.refused(change.entry, why)
         refused = decode.refused(self.dpid, change, why)
         if refused is not None:
             self._emit(refused)
@@ -249,6 +249,7 @@ class Session:
         self._inquiries.expire(now)
         if self.up:
             self._change(self._programming.settle(self._there()))
+            self._tell_left_out()
         if self._ledger.unconfirmed:
             self._change([BARRIER])
         if self.up and self._queue_times and self._queue_times[0] <= now:
