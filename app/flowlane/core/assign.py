@@ -11,7 +11,7 @@ from flowlane.core.allocate import arrive, change, depart, settle
 from flowlane.core.allocate.model import Demand, Placement
 from flowlane.core.choice import accept, may_stay
 from flowlane.core.effects import ClearMeter, Effect, Report, SetMeter
-from flowlane.core.flowkey import flow_id
+from flowlane.core.flowkey import flow_id, flow_text
 from flowlane.core.flows import PINNED, UNTOLD
 from flowlane.core.meters import owner_of
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
@@ -190,7 +190,7 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
         out.append(
             Report(
                 "move",
-                f"queue {move.old} to {move.new}",
+                f"{flow_text(key)}: from queue {move.old} to {move.new}",
                 {
                     "device": f"{device.dpid:016x}",
                     "flow": flow_id(key),
@@ -291,4 +291,4 @@ def report_flow(state: State, device: Device, row: int, change: str, out: list[E
         "queue_id": flows.queue_id[row],
         "class": device.policy.classes[flows.class_index[row]].name,
     }
-    out.append(Report("flow", change, data))
+    out.append(Report("flow", f"{flow_text(key)}: {change}", data))

@@ -13,24 +13,26 @@ from flowlane.core.vm_select import selects
 from flowlane.core.vms import attached_macs, identity, vm_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from flowlane.core.state import Device, Port, State
 
 
-def refresh_vms(state: State, device: Device, out: list[Effect]) -> None:
-    """Make the device's VMs follow its ports: new ones are attached, changed ones replaced, gone ones dropped."""
+def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
+    """Make the device's VMs follow its ports: new ones are attached, changed ones replaced, gone ones dropped.
+
+    Returns the numbers of those of which something has changed and that may have flows.
+    """
     here = {port.port_no: port for port in device.ports.values() if port.role is PortRole.VM}
     for port_no in [port_no for port_no in device.port_vm if port_no not in here]:
         _detach(state, device, port_no, out)
-    for port in here.values():
-        _attach(state, device, port, out)
+    return {number for port in here.values() if (number := _attach(state, device, port, out)) is not None}
 
 
-def shares_of(state: State, device: Device) -> dict[int, int]:
+def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:
     """VM number -> index of its share of the hardware, for VMs that have one (M11)."""
     found = {}
-    for vm in state.vms.values():
+    for vm in vms:
         for index, share in enumerate(device.policy.shares):
             if selects(share.vms, vm):
                 found[vm.number] = index
@@ -38,17 +40,19 @@ def shares_of(state: State, device: Device) -> dict[int, int]:
     return found
 
 
-def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> None:
+def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int | None:
+    """Put the port's VM in its place; its number when it was known before and is not as it was."""
     external_ids = port.facts.external_ids if port.facts else NO_TEXT
     vm_id, name, source = _free_identity(state, device, port, external_ids)
     number = state.vm_numbers.get(vm_id)
+    is_known = number is not None
     if number is None:
         number = state.vm_numbers[vm_id] = vm_number(vm_id, state.numbers_taken)
         state.numbers_taken.add(number)
     macs = attached_macs(external_ids)
     vm = Vm(number, vm_id, name, device.dpid, port.port_no, port.name, macs, external_ids, source)
     if state.vms.get(number) == vm:
-        return
+        return None
     _leave_old_place(state, device, vm, out)
     before = state.vms.get(number)
     state.vms[number] = vm
@@ -61,6 +65,7 @@ def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> None
             "vm", text, {"vm": vm_id, "device": f"{device.dpid:016x}", "port": port.name, "change": change}
         )
     )
+    return number if is_known else None
 
 
 def _free_identity(

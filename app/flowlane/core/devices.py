@@ -13,7 +13,7 @@ from flowlane.core import attach, class_meters, device_rules, suggest
 from flowlane.core.assign import forget
 from flowlane.core.classify import compile_rules
 from flowlane.core.effects import ClearMeter, Effect, ForgetLearned, Program, ReadQueues, Report, SetMeter
-from flowlane.core.fitting import adopt_pins, fit_port, refit_policy
+from flowlane.core.fitting import adopt_pins, fit_port, pinned_flows, refit_policy, refit_vms
 from flowlane.core.hosts import forget_port
 from flowlane.core.learned import adopt_learned
 from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
@@ -63,12 +63,13 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.extend(
         SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
     )
+    expected = pinned_flows(device)
     changes: list[Effect] = []
     refresh(state, device, changes)
     # Pins that change with the reconnection may use what the device lacks until it has its plan.
     out.extend(effect for effect in changes if isinstance(effect, Program))
     out.extend(effect for effect in changes if not isinstance(effect, Program))
-    adopt_pins(state, device, event.pins, out)
+    adopt_pins(state, device, event.pins, expected, out)
     adopt_learned(state, device, event.learned, out)
     take_stock(device, state.now)
     made = device.plan
@@ -164,20 +165,38 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     device.role = _stated_role(state, device) or _look(device)
     entries = device_rules.rules_for(state.policy, device.dpid, device.name, device.role)
     _refresh_ports(state, device, [name for entry in entries for name in entry.uplinks], out)
-    attach.refresh_vms(state, device, out)
+    changed = attach.refresh_vms(state, device, out)
     policy, device.policy_left_out = device_rules.derive(state.policy, _view(device))
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
-    device.shares = attach.shares_of(state, device)
+    shares, device.shares = device.shares, attach.shares_of(device, state.vms.values())
     unused = class_meters.give_up(device)
     class_meters.hold(device, out)
     for port in list(device.ports.values()):
         fit_port(state, device, port, out)
     if policy != before:
         refit_policy(state, device, before, out)
+    else:
+        refit_vms(state, device, {*changed, *_differing(shares, device.shares)}, out)
+    _tell_others(state, device, changed, out)
     suggest.follow_ovsdb(state, device.dpid, out)
     replan(state, device, out)
     class_meters.drop(device, unused)
+
+
+def _differing(before: dict[int, int], after: dict[int, int]) -> set[int]:
+    return {number for number in before.keys() | after.keys() if before.get(number) != after.get(number)}
+
+
+def _tell_others(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
+    """VMs that have changed may have flows on other devices, which know them by their addresses [0058]."""
+    vms = [state.vms[number] for number in changed]
+    for other in state.devices.values():
+        if other is not device and vms:
+            for number in changed:
+                other.shares.pop(number, None)
+            other.shares.update(attach.shares_of(other, vms))
+            refit_vms(state, other, changed, out)
 
 
 def _name(device: Device) -> str:

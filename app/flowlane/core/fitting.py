@@ -24,7 +24,7 @@ from flowlane.core.model import NO_QUEUE, NOT_A_VM
 from flowlane.core.pinning import adopt, pin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from flowlane.core.effects import Effect
     from flowlane.core.events import FoundPin
@@ -79,6 +79,16 @@ def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]
     _resize_meters(device, out)
 
 
+def refit_vms(state: State, device: Device, numbers: Collection[int], out: list[Effect]) -> None:
+    """Classify and place the flows of some VMs anew: their identities or their shares are others now."""
+    flows = device.flows
+    for row in [row for row in flows if flows.vm_number[row] in numbers] if numbers else ():
+        key = flows.keys[row]
+        assert key is not None
+        classify_row(state, device, row, unpack(key))
+        replace(state, device, row, out)
+
+
 def _rebuild(state: State, device: Device, port: Port) -> None:
     """Make a port's allocation anew, by other settings, with every flow left on its queue."""
     if port.allocation is None:
@@ -114,16 +124,29 @@ def _resize_meters(device: Device, out: list[Effect]) -> None:
             out.append(SetMeter(device.dpid, spec, change=True))
 
 
-def adopt_pins(state: State, device: Device, pins: Iterable[FoundPin], out: list[Effect]) -> None:
+def pinned_flows(device: Device) -> list[tuple[int, int]]:
+    """(row, generation) of the flows that have a pin."""
+    flows = device.flows
+    return [(row, flows.generation[row]) for row in flows if flows.flags[row] & PINNED]
+
+
+def adopt_pins(
+    state: State,
+    device: Device,
+    pins: Iterable[FoundPin],
+    expected: Iterable[tuple[int, int]],
+    out: list[Effect],
+) -> None:
     """Make flows and pins agree after a (re)connection: the device's own tables are the truth.
 
     A pin that we do not know is taken over with its flow, where it is (after a restart of the controller);
-    one that cannot be is removed; a flow whose pin has gone meanwhile has ended.
+    one that cannot be is removed; a flow whose pin has gone meanwhile has ended: one of the ``expected``, which
+    are the :func:`pinned_flows` of before the connection. Later pins are still on their way to the device.
     """
     flows = device.flows
     present = {(found.row, found.generation) for found in pins}
-    for row in list(flows):
-        if flows.flags[row] & PINNED and (row, flows.generation[row]) not in present:
+    for row, generation in expected:
+        if flows.holds(row, generation) and flows.flags[row] & PINNED and (row, generation) not in present:
             forget(state, device, row, out, unpin=False)
     for found in pins:
         if flows.holds(found.row, found.generation):

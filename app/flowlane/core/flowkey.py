@@ -83,6 +83,21 @@ def format_address(kind: int, address: bytes) -> str:
     return str(IPv6Address(address)) if kind == IPV6 else format_mac(address)
 
 
+def flow_text(key: bytes) -> str:
+    """A flow in the words of people: protocol, source, destination. Whose it is the addresses tell."""
+    parts = unpack(key)
+    tag = "" if parts.vlan is None else f" in VLAN {parts.vlan}"
+    src, dst = (format_address(parts.kind, address) for address in (parts.src, parts.dst))
+    if parts.kind == LAYER2:
+        return f"ethertype 0x{parts.src_port:04x} {src} to {dst}{tag}"
+    name = PROTOCOL_NAMES.get(parts.protocol, f"IP protocol {parts.protocol}")
+    if parts.protocol not in PORT_PROTOCOLS:
+        return f"{name} {src} to {dst}{tag}"
+    if parts.kind == IPV6:
+        src, dst = f"[{src}]", f"[{dst}]"
+    return f"{name} {src}:{parts.src_port} to {dst}:{parts.dst_port}{tag}"
+
+
 def flow_id(key: bytes) -> str:
     """The id of a flow in REST: its key in hex. ``bytes.fromhex`` leads back."""
     return key.hex()

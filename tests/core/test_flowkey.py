@@ -1,0 +1,58 @@
+"""Flow keys, packed and told."""
+
+from ipaddress import ip_address
+
+import pytest
+from fakes.scenario import Scenario, small_policy
+
+from flowlane.core import events as ev
+from flowlane.core.flowkey import ICMP, IPV4, IPV6, LAYER2, TCP, UDP, FlowParts, flow_text, pack
+
+
+def ends(*texts: str) -> list[bytes]:
+    return [ip_address(text).packed for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (
+            FlowParts(7, None, IPV4, TCP, 40000, 443, *ends("10.0.0.1", "192.0.2.9")),
+            "tcp 10.0.0.1:40000 to 192.0.2.9:443",
+        ),
+        (
+            FlowParts(7, 12, IPV6, UDP, 1, 53, *ends("2001:db8::1", "2001:db8::2")),
+            "udp [2001:db8::1]:1 to [2001:db8::2]:53 in VLAN 12",
+        ),
+        (
+            FlowParts(7, None, IPV4, ICMP, 8, 0, *ends("10.0.0.1", "10.0.0.2")),
+            "icmp 10.0.0.1 to 10.0.0.2",
+        ),
+        (
+            FlowParts(7, None, IPV4, 47, 0, 0, *ends("10.0.0.1", "10.0.0.2")),
+            "IP protocol 47 10.0.0.1 to 10.0.0.2",
+        ),
+        (
+            FlowParts(
+                7, None, LAYER2, 0, 0x88B5, 0, bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+            ),
+            "ethertype 0x88b5 02:00:00:00:00:01 to 02:00:00:00:00:02",
+        ),
+    ],
+)
+def test_a_flow_in_the_words_of_people(parts: FlowParts, text: str) -> None:
+    assert flow_text(pack(parts)) == text
+
+
+def test_reports_name_the_flow_that_they_are_about() -> None:
+    there = Scenario(small_policy())
+    there.engine.watched = True
+    row = there.flow(1, 1000)
+    queue_id = there.queue_of(row)
+    there.do(ev.QueuesReported(1, {100: tuple({0, 1, 2, 3} - {queue_id})}))
+    there.end(row)
+    told = [report.text for report in there.reports if report.kind in ("flow", "move")]
+    name = "tcp 10.0.0.1:1000 to 10.0.0.254:80"
+    assert told[0] == f"{name}: seen"
+    assert told[1].startswith(f"{name}: from queue {queue_id} to ")
+    assert told[2] == f"{name}: ended"
