@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -177,14 +177,20 @@ class PrivateOvs:
         *,
         kind: str = "linux-htb",
         max_rate: int = 10**9,
+        software: Collection[int] = (),
     ) -> None:
-        """Give a port a QoS row with these queues: queue id -> its other_config (rates in bit/s)."""
+        """Give a port a QoS row with these queues: queue id -> its other_config (rates in bit/s).
+
+        Args:
+            software: those that are said to be software queues.
+        """
         rows = [f"queues:{number}=@q{number}" for number in queues]
         command = ["set", "Port", port, "qos=@qos", "--", "--id=@qos", "create", "QoS", f"type={kind}"]
         command += [f"other-config:max-rate={max_rate}", *rows]
         for number, settings in queues.items():
             command += ["--", f"--id=@q{number}", "create", "Queue", f"external_ids:number={number}"]
             command += [f"other-config:{key}={value}" for key, value in settings.items()]
+            command += ["external_ids:flowlane-kind=software"] if number in software else []
         self.vsctl(*command)
 
     def _run(self, tool: str, *arguments: str) -> str:
