@@ -13,8 +13,10 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 class Server:
     """An ovsdb-server on a Unix socket in its own directory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
+        """Make the database. ``more``: further options of ovsdb-server."""
         self.folder = folder
+        self.more = more
         self.socket = folder / "db.sock"
         self.remote = f"unix:{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -31,6 +33,7 @@ class Server:
                 f"--unixctl={self.folder}/ctl",
                 "--no-chdir",
                 "-vconsole:off",
+                *self.more,
             ]
         )
         deadline = time.monotonic() + 10

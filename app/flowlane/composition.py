@@ -22,6 +22,7 @@ from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
 from flowlane.northbound.rest import make_app
 from flowlane.southbound.openflow.sessions import Sessions
+from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
 from flowlane.southbound.ovsdb.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class Composition:
         self._clock = clock
         self._engine = Engine(read_policy(settings.policy))
         self.sessions = Sessions(self.submit, clock, settings.learn)
-        self._watcher = None if settings.ovsdb is None else Watcher(settings.ovsdb, self.submit)
+        self._watcher = None
+        if settings.ovsdb is not None:
+            self._watcher = Watcher(prepare(settings.ovsdb, TlsFiles(*settings.tls)), self.submit)
         self._server: server.Server | None = None
         self._ticker: hub.Task | None = None
 

@@ -34,6 +34,8 @@ class Settings(NamedTuple):
     policy: Path | None
     learn: bool = True
     """Whether devices that can may learn flows by themselves."""
+    tls: tuple[str | None, str | None, str | None] = (None, None, None)
+    """Private key, certificate and CA certificate: of OpenFlow's listener, and of an ``ssl:`` database."""
 
 
 def register() -> None:
@@ -47,7 +49,8 @@ def register() -> None:
             cfg.ListOpt("app-lists", default=[], help="apps to run, separated by commas"),
             cfg.StrOpt(
                 "ovsdb",
-                help="Open vSwitch database: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT, or none "
+                help="Open vSwitch database: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT (with the files of "
+                "--ctl-privkey, --ctl-cert and --ca-certs), or none "
                 f"(default unix:{OVSDB_SOCKET} where that is)",
             ),
             cfg.StrOpt("policy", help="the operator's policy, a YAML file (default: the built-in one)"),
@@ -118,4 +121,5 @@ def settings() -> Settings:
         ovsdb = f"unix:{OVSDB_SOCKET}"
     policy = None if CONF.policy is None else Path(CONF.policy)
     database = None if ovsdb in (None, "", "none") else ovsdb
-    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn)
+    tls = CONF.ctl_privkey, CONF.ctl_cert, CONF.ca_certs
+    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn, tls)

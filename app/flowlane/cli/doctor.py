@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from flowlane.cli.qos import add_common, compare, truths_of
+from flowlane.cli.qos import add_common, compare, database_of, truths_of
 from flowlane.cli.qos_view import finding_json, wide_console
 from flowlane.errors import FlowlaneError
 from flowlane.southbound.findings import Finding, Level
@@ -18,7 +18,6 @@ from flowlane.southbound.ovsdb.checks import Host, check_database
 from flowlane.southbound.ovsdb.client import open_database
 from flowlane.southbound.ovsdb.inventory import ports_of
 from flowlane.southbound.ovsdb.ofctl import reported_queues
-from flowlane.southbound.ovsdb.remote import check_remote
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check and print; 0 when there is no problem, 1 when there is one."""
-    found = examine(args.db, args.timeout)
+    found = examine(args)
     if args.json:
         print(json.dumps([finding_json(finding) for finding in found], indent=2))
     else:
@@ -44,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
     return int(any(finding.level is Level.PROBLEM for finding in found))
 
 
-def examine(remote: str, timeout: float) -> list[Finding]:
-    """Return all findings about the Open vSwitch at ``remote`` and, where it is local, about this host."""
+def examine(args: argparse.Namespace) -> list[Finding]:
+    """Return all findings about the Open vSwitch that the options name and, where it is local, about this host."""
+    remote = args.db
     try:
-        with open_database(check_remote(remote), timeout) as database:
+        with open_database(database_of(args), args.timeout) as database:
             snapshot = database.snapshot()
     except FlowlaneError as error:
         remedy = "systemctl start openvswitch-switch, or --db REMOTE; reading the socket needs root"

@@ -19,7 +19,7 @@ from flowlane.southbound.ovsdb.apply import apply_plan
 from flowlane.southbound.ovsdb.client import open_database
 from flowlane.southbound.ovsdb.inventory import port_of, ports_of
 from flowlane.southbound.ovsdb.plan import plan_clear, plan_qos
-from flowlane.southbound.ovsdb.remote import check_remote
+from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
 from flowlane.units import parse_rate
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ class Outcome(NamedTuple):
     dry_run: bool
 
 
+TLS_FILES = {
+    "private-key": "our private key",
+    "certificate": "our certificate",
+    "ca-cert": "certificate of who signed the database's",
+}
+"""The options of ovs-vsctl(8)."""
+
+
 def default_remote() -> str:
     """Return the database socket of this host's Open vSwitch (OVS_RUNDIR counts, as for ovs-vsctl)."""
     return f"unix:{os.environ.get('OVS_RUNDIR', '/var/run/openvswitch')}/db.sock"
@@ -53,10 +61,21 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--db", default=default_remote(), metavar="REMOTE", help="unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT"
     )
+    for name, about in TLS_FILES.items():
+        parser.add_argument(f"--{name}", metavar="FILE", help=f"{about} (PEM), for ssl:HOST:PORT")
     parser.add_argument(
         "--timeout", type=float, default=5.0, metavar="SECONDS", help="patience with the database"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def database_of(args: argparse.Namespace) -> str:
+    """The database that the options name, with its TLS made ready.
+
+    Raises:
+        ConfigError: see :func:`flowlane.southbound.ovsdb.remote.prepare`.
+    """
+    return prepare(args.db, TlsFiles(args.private_key, args.certificate, args.ca_cert))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command; 0 done, 1 refused or failed (the reason goes to the standard error)."""
     try:
-        check_remote(args.db)
+        database_of(args)
         return _ACTIONS[args.action](args)
     except FlowlaneError as error:
         print(f"flowlane qos {args.action}: {error}", file=sys.stderr)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
+from typing import NamedTuple
+
 from ovs.stream import Stream
 
 from flowlane.errors import ConfigError
@@ -21,8 +24,35 @@ def check_remote(remote: str) -> str:
     raise ConfigError(f"ovsdb remote {remote!r} is none of unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT")
 
 
-def use_tls(private_key: str, certificate: str, ca_certificate: str) -> None:
-    """Set the files that ``ssl:`` remotes use; the OVS library keeps them for the whole process."""
-    Stream.ssl_set_private_key_file(private_key)
-    Stream.ssl_set_certificate_file(certificate)
-    Stream.ssl_set_ca_cert_file(ca_certificate)
+class TlsFiles(NamedTuple):
+    """PEM files: our own key and certificate, and the certificate of who signed the database's."""
+
+    private_key: str | None = None
+    certificate: str | None = None
+    ca_certificate: str | None = None
+
+
+def prepare(remote: str, files: TlsFiles) -> str:
+    """Check a remote, and have the OVS library use the files where it is one with TLS.
+
+    The library keeps them for the whole process, and reads them anew at every connection. It shows our certificate
+    and demands one of the database that the CA has signed, as ovsdb-server and ovs-vsctl do of each other
+    (ovs-vsctl(8), "Public Key Infrastructure Options").
+
+    Raises:
+        ConfigError: it is no remote, or there are not all three files, or one cannot be used.
+    """
+    if not check_remote(remote).startswith("ssl:"):
+        return remote
+    if None in files:
+        raise ConfigError(f"ovsdb remote {remote} needs a private key, a certificate and a CA certificate")
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(files.ca_certificate)
+        context.load_cert_chain(files.certificate or "", files.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"TLS to {remote}: cannot use {', '.join(map(str, files))}: {error}") from error
+    Stream.ssl_set_private_key_file(files.private_key)
+    Stream.ssl_set_certificate_file(files.certificate)
+    Stream.ssl_set_ca_cert_file(files.ca_certificate)
+    return remote
