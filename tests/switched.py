@@ -26,7 +26,6 @@ from flowlane.core.flowkey import IPV4, TCP, UDP
 from flowlane.simulation.flowspec import FlowSpec, frame_of
 
 BRIDGE, UPLINK, DPID = "flr-br", "flr-up", 7
-VERSION = "OpenFlow13"
 FRAME = 1400
 """Bytes of a frame of steady traffic."""
 
@@ -48,8 +47,11 @@ class Flow(NamedTuple):
 class Switched:
     """The host: ``vms`` are on ports 1 and up, in order; the uplink has the port after them."""
 
-    def __init__(self, ovs: openvswitch.PrivateOvs, manager: Launched, vms: Sequence[str]) -> None:
+    def __init__(
+        self, ovs: openvswitch.PrivateOvs, manager: Launched, vms: Sequence[str], version: str
+    ) -> None:
         self.ovs = ovs
+        self.version = version
         self.manager = manager
         self.vms = tuple(vms)
 
@@ -124,7 +126,7 @@ class Switched:
 
     def entries(self) -> list[Entry]:
         """Every entry of every table."""
-        text = self.ovs.ofctl("dump-flows", BRIDGE, version=VERSION)
+        text = self.ovs.ofctl("dump-flows", BRIDGE, version=self.version)
         return [read_entry(line.strip()) for line in text.splitlines() if " actions=" in line]
 
     def assignments(self) -> list[dict[str, Any]]:
@@ -147,7 +149,7 @@ class Switched:
 
     def meter_rates(self) -> list[int]:
         """Rates in kbit/s of the meters that limit flows; the one with packets/s limits copies."""
-        text = self.ovs.ofctl("dump-meters", BRIDGE, version=VERSION)
+        text = self.ovs.ofctl("dump-meters", BRIDGE, version=self.version)
         found = re.findall(r"meter=(\S+ [^\n]*)\n\s*type=drop rate=(\d+)", text)
         return sorted(int(rate) for head, rate in found if "kbps" in head)
 
@@ -158,7 +160,9 @@ def interface(number: int) -> str:
 
 
 @contextmanager
-def switched(vms: Sequence[str], policy: Path, queues: int = 4) -> Iterator[Switched]:
+def switched(
+    vms: Sequence[str], policy: Path, queues: int = 4, version: str = "OpenFlow13"
+) -> Iterator[Switched]:
     """Give a host whose controller runs under a policy; all of it is gone at the end."""
     with (
         openvswitch.running(system=True) as ovs,
@@ -166,7 +170,7 @@ def switched(vms: Sequence[str], policy: Path, queues: int = 4) -> Iterator[Swit
     ):
         names = [interface(number) for number, _ in enumerate(vms, start=1)]
         controller = f"tcp:127.0.0.1:{manager.openflow_port}"
-        ovs.add_bridge(BRIDGE, (*names, UPLINK), dpid=DPID, controller=controller, versions=VERSION)
+        ovs.add_bridge(BRIDGE, (*names, UPLINK), dpid=DPID, controller=controller, versions=version)
         for name, vm in zip(names, vms, strict=True):
             ovs.vsctl("set", "Interface", name, f"external_ids:iface-id={vm}")
         ovs.vsctl("set", "Interface", UPLINK, "external_ids:flowlane-port=uplink")
@@ -174,8 +178,8 @@ def switched(vms: Sequence[str], policy: Path, queues: int = 4) -> Iterator[Swit
         for name in (*names, UPLINK):
             subprocess.run(["ip", "link", "set", name, "up"], check=True)
         last = f"set_queue:{queues - 1}"
-        wait_for(lambda: last in ovs.ofctl("dump-flows", BRIDGE, version=VERSION), 20, manager.log)
+        wait_for(lambda: last in ovs.ofctl("dump-flows", BRIDGE, version=version), 20, manager.log)
         try:
-            yield Switched(ovs, manager, vms)
+            yield Switched(ovs, manager, vms, version)
         finally:
             ovs.vsctl("del-br", BRIDGE)

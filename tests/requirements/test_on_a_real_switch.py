@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import sides
 from launched import wait_for
-from switched import BRIDGE, VERSION, Flow, Switched, switched
+from switched import BRIDGE, Flow, Switched, switched
 
 VMS = ("trusted", "doubted")
 EF = 46
@@ -44,11 +44,11 @@ devices:
 )
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switched]:
+@pytest.fixture(scope="module", params=["OpenFlow13", "OpenFlow15"])
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switched]:
     policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
     policy.write_text(POLICY)
-    with switched(VMS, policy) as made:
+    with switched(VMS, policy, version=request.param) as made:
         yield made
 
 
@@ -124,14 +124,14 @@ def test_a_limit_of_a_class_holds_flows_that_have_no_entry_of_their_own(host: Sw
 def class_meters(host: Switched) -> list[tuple[int, int]]:
     """(number, rate in kbit/s) of meters that standing rules use."""
     used = {entry.meter for entry in host.entries() if entry.table == sides.SPREAD_TABLE}
-    text = host.ovs.ofctl("dump-meters", BRIDGE, version=VERSION)
+    text = host.ovs.ofctl("dump-meters", BRIDGE, version=host.version)
     found = re.findall(r"meter=(\d+) [^\n]*\n\s*type=drop rate=(\d+)", text)
     return [(int(number), int(rate)) for number, rate in found if int(number) in used]
 
 
 def meter_counts(host: Switched, meter_id: int) -> tuple[int, int]:
     """Packets that came to a meter, and those that it dropped."""
-    text = host.ovs.ofctl("meter-stats", BRIDGE, f"meter={meter_id}", version=VERSION)
+    text = host.ovs.ofctl("meter-stats", BRIDGE, f"meter={meter_id}", version=host.version)
     came = re.search(r"packet_in_count:(\d+)", text)
     dropped = re.search(r"bands:\s*0: packet_count:(\d+)", text)
     assert came is not None, text
