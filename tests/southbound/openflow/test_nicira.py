@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,7 +75,11 @@ def copies(client: Client) -> list[FlowSeen]:
 
 
 def learned(client: Client) -> tuple[LearnedFlow, ...]:
-    return readback.learned(client.request(questions.learned_request(client.datapath)))
+    """What it has learned; its bytes are read as os-ken reads them."""
+    parts = client.request(questions.learned_request(client.datapath))
+    found = readback.learned(parts)
+    assert found == readback.learned(SimpleNamespace(body=part.body) for part in parts)
+    return found
 
 
 def key(sport: int, proto: int = UDP, vlan: int | None = None) -> bytes:

@@ -135,6 +135,11 @@ def _pack_term(term: Term) -> bytes:
     )
 
 
+def name_of(oxm_class: int, number: int) -> str | None:
+    """The field with a number in an OXM class; None for one that Flowlane never uses."""
+    return _BY_NUMBER.get((oxm_class, number))
+
+
 def unpack(data: bytes) -> Match | None:
     """Read an OXM list; None when it holds a field that Flowlane never uses, or is malformed."""
     found: dict[str, int | tuple[int, int]] = {}
@@ -142,7 +147,7 @@ def unpack(data: bytes) -> Match | None:
     while offset < len(data):
         header = int.from_bytes(data[offset : offset + 4], "big")
         masked, length = header >> 8 & 1, header & 0xFF
-        name = _BY_NUMBER.get((header >> 16, header >> 9 & 0x7F))
+        name = name_of(header >> 16, header >> 9 & 0x7F)
         body = data[offset + 4 : offset + 4 + length]
         if header >> 16 == PACKET_REGISTERS and len(body) == 8 << masked:
             found |= _registers(header >> 9 & 0x7F, body)

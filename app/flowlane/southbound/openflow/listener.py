@@ -21,7 +21,7 @@ from os_ken.ofproto import ofproto_parser
 
 from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
-from flowlane.southbound.openflow import lazy_tables
+from flowlane.southbound.openflow import lazy_flows, lazy_tables
 from flowlane.southbound.openflow.guard import check, read_header
 from flowlane.southbound.openflow.repairs import repair
 
@@ -93,6 +93,7 @@ def install() -> None:
     """Put the listener, the guard and the repaired parsers in the places where os-ken looks for its own."""
     repair()
     lazy_tables.install()
+    lazy_flows.install()
     ofp_handler.OpenFlowController = Listener
     ofproto_parser.msg = read
 
@@ -186,7 +187,7 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     if parser is None:
         raise ProtocolError(f"OpenFlow version {version} on the wire is not served")
     try:
-        return parser(datapath, version, kind, length, xid, message)
+        return lazy_flows.read(datapath, message) or parser(datapath, version, kind, length, xid, message)
     except Exception as error:
         _LOG.warning("switch at %s: message of type %d left out: %r", datapath.address, kind, error)
         return None

@@ -11,7 +11,16 @@ from typing import Any
 
 from flowlane.core.events import FoundPin, KeyEnded, LearnedFlow
 from flowlane.core.model import NOT_A_VM
-from flowlane.southbound.openflow import cookies, decode, diff, fields, nicira, pins, pipeline
+from flowlane.southbound.openflow import (
+    cookies,
+    decode,
+    diff,
+    fields,
+    learned_entries,
+    nicira,
+    pins,
+    pipeline,
+)
 from flowlane.southbound.openflow.entries import (
     CONTROLLER_PORT,
     Bucket,
@@ -223,8 +232,7 @@ def _senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
 
 def learned(parts: Iterable[Message]) -> tuple[LearnedFlow, ...]:
     """The flows in a reply that the device learned itself."""
-    found = (_learned(stats) for part in parts for stats in decode.bodies((part,)))
-    return tuple(flow for flow in found if flow is not None)
+    return tuple(flow for part in parts for flow in _READER.read(part))
 
 
 @decode.forgiving
@@ -250,6 +258,9 @@ def _learned(stats: Message) -> LearnedFlow | None:
         loads.get(nicira.PCP, 0),
         loads.get(nicira.METER, 0),
     )
+
+
+_READER = learned_entries.Reader(_learned)
 
 
 @decode.forgiving

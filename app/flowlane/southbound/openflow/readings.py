@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowlane.core.events import KeyCounters
-from flowlane.southbound.openflow import decode, questions, readback
+from flowlane.core.events import FlowCounters, KeyCounters
+from flowlane.southbound.openflow import cookies, decode, flow_stats, questions, readback
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
@@ -24,18 +25,38 @@ class Reading(NamedTuple):
     by_part: bool = False
 
 
+_PIN = cookies.pack(cookies.Kind.PIN)
 PINS = "counters of pins"
 """The first reading; while its answer is on its way nothing is asked again."""
 
 
 def readings(datapath: Datapath, capabilities: Capabilities) -> Iterator[Reading]:
     """The readings of a device, by what it has."""
-    yield Reading(PINS, questions.pins_request(datapath), decode.flow_counters, by_part=True)
+    yield Reading(PINS, questions.pins_request(datapath), pin_counters, by_part=True)
     if capabilities.learn:
         yield Reading("learned flows", questions.learned_request(datapath), learned_counters, by_part=True)
     yield Reading("counters of queues", questions.queue_stats_request(datapath), decode.queue_counters)
     if capabilities.max_meters:
         yield Reading("counters of meters", questions.meter_stats_request(datapath), decode.meter_counters)
+
+
+def pin_counters(dpid: int, parts: Iterable[Any]) -> FlowCounters:
+    """Counters of pins: their cookie is all that has to be known of them."""
+    return FlowCounters(dpid, tuple(chain.from_iterable(map(_pins_in, parts))))
+
+
+def _pins_in(part: Any) -> tuple[tuple[int, int, int, int, float], ...]:
+    found = flow_stats.entries(part)
+    if found is None:
+        return decode.flow_counters(0, (part,)).counters
+    try:
+        return tuple(
+            (raw.cookie & 0xFFFFFFFF, raw.cookie >> 32 & 0xFFF, raw.packets, raw.octets, raw.seconds)
+            for raw in found
+            if raw.cookie & cookies.KIND_MASK == _PIN
+        )
+    except ValueError:
+        return decode.flow_counters(0, (part,)).counters
 
 
 def learned_counters(dpid: int, parts: Iterable[Any]) -> KeyCounters:

@@ -1,0 +1,107 @@
+"""Replies with flow entries, read by their bytes: what the controller does most often for most entries.
+
+Layouts are those of ``ofp_flow_stats`` (7.3.5.2 of OpenFlow 1.3.5 and 1.4.1) and ``ofp_flow_desc`` (7.3.5.2 of
+1.5.1, whose counters are a list of OXS fields). What is laid out in another way is left to os-ken: then there
+are no bytes to be had here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import Any, NamedTuple
+
+Message = Any
+MULTIPART_REPLY, FLOW = 19, 1
+_HEAD = 16
+_LENGTH = Struct("!H").unpack_from
+_MATCH = Struct("!HH").unpack_from
+
+
+class Raw(NamedTuple):
+    """One entry: its cookie, the OXM fields of its match and its instructions as bytes, its counters.
+
+    ``seconds`` is how long it has stood there; ``start`` where it begins in the message.
+    """
+
+    cookie: int
+    fields: bytes
+    instructions: bytes
+    packets: int
+    octets: int
+    seconds: float
+    start: int
+
+
+_HEAD_13 = Struct("!HBxIIHHHH4xQQQ")
+_HEAD_15 = Struct("!H2xBxHHHHHQ")
+_STATS_15 = Struct("!HHIIIIIIIQIQ")
+"""``ofp_stats`` as Open vSwitch writes it: duration, idle time, number of flows left out, packets, bytes."""
+
+_OXS = 0x8002
+_DURATION, _IDLE, _PACKETS, _OCTETS = (_OXS << 16 | number << 9 | 8 for number in (0, 1, 4, 5))
+
+
+def entries(message: Message) -> Iterator[Raw] | None:
+    """The entries of a reply; None when its bytes are not there, or not of a version that is known.
+
+    Raises (while iterating):
+        ValueError: an entry is laid out otherwise, and has to be read by os-ken.
+    """
+    data = getattr(message, "buf", None)
+    if not isinstance(data, bytes) or len(data) < _HEAD or data[1] != MULTIPART_REPLY:
+        return None
+    read = _READERS.get(data[0])
+    if read is None or data[8:10] != b"\x00\x01":
+        return None
+    return _walk(data, read)
+
+
+def _walk(data: bytes, read: Callable[[bytes, int, int], Raw]) -> Iterator[Raw]:
+    start, end = _HEAD, len(data)
+    while start < end:
+        length: int = _LENGTH(data, start)[0]
+        if length < _HEAD_15.size or start + length > end:
+            raise ValueError("an entry that is longer than its message")
+        yield read(data, start, start + length)
+        start += length
+
+
+def _read_13(data: bytes, start: int, end: int) -> Raw:
+    if end - start < _HEAD_13.size + 4:
+        raise ValueError("an entry cut short")
+    head = _HEAD_13.unpack_from(data, start)
+    fields, after = _match(data, start + _HEAD_13.size, end)
+    cookie, packets, octets = head[8:]
+    return Raw(cookie, fields, data[after:end], packets, octets, head[2] + head[3] / 1e9, start)
+
+
+def _read_15(data: bytes, start: int, end: int) -> Raw:
+    cookie: int = _HEAD_15.unpack_from(data, start)[7]
+    fields, at = _match(data, start + _HEAD_15.size, end)
+    if at + _STATS_15.size > end:
+        raise ValueError("an entry without statistics")
+    found = _STATS_15.unpack_from(data, at)
+    _, length, first, seconds, nanoseconds, second, _, _, third, packets, fourth, octets = found
+    if (length, first, second, third, fourth) != (
+        _STATS_15.size,
+        _DURATION,
+        _IDLE,
+        _PACKETS,
+        _OCTETS,
+    ):
+        raise ValueError("statistics in another order")
+    after = at + length + -length % 8
+    return Raw(cookie, fields, data[after:end], packets, octets, seconds + nanoseconds / 1e9, start)
+
+
+def _match(data: bytes, at: int, end: int) -> tuple[bytes, int]:
+    """The fields of the ``ofp_match`` at a place, and where what follows it begins."""
+    kind, length = _MATCH(data, at)
+    after = at + length + -length % 8
+    if kind != 1 or length < 4 or after > end:
+        raise ValueError("a match that is longer than its entry")
+    return data[at + 4 : at + length], after
+
+
+_READERS = {4: _read_13, 5: _read_13, 6: _read_15}
