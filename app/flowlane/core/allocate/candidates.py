@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DEPTH = 32
 """Flows of a chain that are looked at when the first ones were moved lately."""
 
+BANDS = 3
+"""Chains of a cell that are looked at, of those with flows that may move: moved flows hide none behind them."""
+
 
 class Candidate(NamedTuple):
     """A flow (or a whole cell, ``row`` -1) that could move, and by how much the fuller queue would fall."""
@@ -57,6 +60,7 @@ def _whole(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candi
 def _near(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
     """Flows of a cell with rates near half the gap, from the chains around it downwards."""
     columns = state.columns
+    bands = 0
     for band in _bands(cell, gap):
         seen = found = 0
         row = cell.heads[band]
@@ -67,15 +71,18 @@ def _near(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candid
                 yield Candidate(gain, row, cell)
                 found += 1
             row, seen = columns.next[row], seen + 1
+        bands += found > 0
+        if bands == BANDS:
+            return
 
 
-def _bands(cell: Cell, gap: int) -> Iterator[int]:
-    """The chains whose flows may be lighter than the gap, nearest to half of it first; three with flows."""
+def _bands(cell: Cell, gap: int, most: int = cells.WAITING_BANDS) -> Iterator[int]:
+    """The chains whose flows may be lighter than the gap, nearest to half of it first; ``most`` of each priority."""
     top = gap.bit_length()
     mask, base = cell.mask, 0
     while mask:
         part = mask & ((1 << cells.WAITING_BANDS) - 1) & ((2 << top) - 1)
-        for _ in range(3):
+        for _ in range(most):
             if not part:
                 break
             band = part.bit_length() - 1
@@ -102,7 +109,7 @@ def heaviest(state: PortState, slot: Slot) -> int:
         (
             max(rates[row] for row in cells.first_rows(state, cell.heads[band]))
             for cell in slot.cells.values()
-            for band in _bands(cell, slot.load)
+            for band in _bands(cell, slot.load, BANDS)
         ),
         default=0,
     )
@@ -130,3 +137,21 @@ def _flows(state: PortState, slot: Slot, target: Slot, below: int, now: float) -
     for cell in slot.cells.values():
         if cell.group.pool is slot.pool and not cell.vm and _may_go(cell.group, slot, target):
             yield from _near(state, cell, below, now)
+
+
+def movable(state: PortState, slot: Slot, most: int, below: float, now: float) -> list[Candidate]:
+    """The heaviest flows of a slot that may move and are lighter than ``below`` bit/s; ``gain`` is a flow's rate."""
+    rates = state.columns.rate
+    found: list[Candidate] = []
+    for cell in slot.cells.values():
+        if cell.group.pool is not slot.pool or cell.vm:
+            continue
+        rows: list[int] = []
+        for band in _bands(cell, int(below)):
+            chain = cells.first_rows(state, cell.heads[band], DEPTH)
+            rows.extend(row for row in chain if 0 < rates[row] < below and allowed(state, row, now))
+            if len(rows) >= most:
+                break
+        found.extend(Candidate(rates[row], row, cell) for row in rows)
+    found.sort(key=lambda each: (-each.gain, each.row))
+    return found[:most]

@@ -85,11 +85,11 @@ def group_of(state: PortState, row: int) -> Group:
     return cell.group
 
 
-def first_rows(state: PortState, head: int) -> Iterator[int]:
+def first_rows(state: PortState, head: int, most: int = LOOK) -> Iterator[int]:
     """The first few rows of a chain: all of a chain differ by a factor of two at most."""
     after = state.columns.next
     row, seen = head, 0
-    while row >= 0 and seen < LOOK:
+    while row >= 0 and seen < most:
         yield row
         row, seen = after[row], seen + 1
 

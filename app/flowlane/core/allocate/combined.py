@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import guarantees, pools
+from flowlane.core.allocate import bounds, guarantees, pools
 from flowlane.core.model import Reason
 from flowlane.core.policy import Road
 
@@ -107,7 +107,7 @@ def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: i
         return None
     free = [slot for slot in region.slots if slot.owner < 0]
     others = region.waiting - present
-    if len(free) <= pools.reserve(region, others) or (others and not present):
+    if len(free) <= bounds.reserve(region, others) or (others and not present):
         return None
 
     def cost(slot: Slot) -> tuple[bool, int, bool, bool, int, int]:
@@ -164,7 +164,7 @@ def _may_stay(current: Slot, group: Group, vm: int) -> bool:
     if current.pool is group.pool:
         most = group.demand.max_queues
         return most is None or current.place < max(1, most)
-    if current.count or group.pool is None or not pools.may_take(current.region, group.pool, current):
+    if current.count or group.pool is None or not bounds.may_take(current.region, group.pool, current):
         return False
     if current.pool is not None and len(current.pool.slots) == 1:
         return False

@@ -2,14 +2,16 @@
 
 A flow whose rate is half the gap between two queues makes them equal; a flow heavier than the gap would only
 swap their places. Where every flow of the fullest queue is too heavy, two flows whose rates differ by about
-half the gap change places.
+half the gap change places; where one is a large part of the queue, it goes for several (see
+:mod:`flowlane.core.allocate.exchange`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate.candidates import Candidate, best_move, best_swap, heaviest
+from flowlane.core.allocate.candidates import Candidate, best_move, best_swap, heaviest, movable
+from flowlane.core.allocate.exchange import LUMP, MOST, best_exchange
 from flowlane.core.allocate.moving import may_spend, relocate, relocate_cell
 from flowlane.core.model import Reason
 
@@ -25,6 +27,12 @@ WORTH = 4
 They would level nothing now, and a flow that has moved cannot move again when it is needed.
 """
 
+ALARM = 1.05
+"""Up to this many times what it should carry a queue is levelled only by moves to spare."""
+
+SPARE = 0.1
+"""Part of the moves of a second that is to spare. A flow that moves now cannot move when it matters more."""
+
 
 def level_pool(
     state: PortState, pool: Pool, now: float, last_active: Sequence[float] | None, moves: list[Move]
@@ -38,6 +46,7 @@ def level_pool(
     loads = list(pool.loads)
     slack = 1 + state.balance.imbalance
     roof = sum(loads) * slack / max(1, len(loads))
+    full = (1 - SPARE) * state.balance.moves_per_second * state.count * max(1.0, state.balance.interval)
     while may_spend(state, 1):
         fullest = max(loads)
         if fullest <= roof:
@@ -45,9 +54,16 @@ def level_pool(
         place = loads.index(fullest)
         idlest = pool.loads.index(min(pool.loads))
         source, target = pool.slots[place], pool.slots[idlest]
-        excess = fullest - max(roof, heaviest(state, source) * slack)
+        least = max(roof / slack, heaviest(state, source))
+        excess = fullest - least * slack
         worth = excess / max(source.count, WORTH * state.tokens)
-        if excess <= 0 or not _level_two(state, source, target, worth, now, last_active, moves):
+        if excess <= 0 or (fullest <= ALARM * least and state.tokens < full):
+            loads[place] = -1
+            continue
+        other = _exchange(state, source, target, pool, roof, now, moves)
+        if other is not None:
+            idlest = other.place
+        elif not _level_two(state, source, target, worth, now, last_active, moves):
             loads[place] = -1
             continue
         for changed in (place, idlest):
@@ -69,6 +85,30 @@ def _fill_idle(
             if best is None:
                 break
             _carry_out(state, best, idle.pop(), now, moves)
+
+
+def _exchange(
+    state: PortState, source: Slot, idlest: Slot, pool: Pool, roof: float, now: float, moves: list[Move]
+) -> Slot | None:
+    """Exchange a lump of the fullest queue for lighter flows of another, which is returned; None if that gains nothing.
+
+    It gains nothing where the queue is far too full only for a moment: when its own light flows can go to the idlest.
+    """
+    mean = sum(pool.loads) / len(pool.loads)
+    most = min(MOST, int(state.tokens) - 1)
+    if source.load <= ALARM * mean or most < 0:
+        return None
+    alone = source.load
+    for each in movable(state, source, most + 1, LUMP * mean, now):
+        if alone > roof and idlest.load + each.gain < alone:
+            alone -= each.gain
+    best = best_exchange(state, source, pool, roof, most, now) if alone > ALARM * mean else None
+    if best is None or best.load >= alone or (best.target is idlest and not best.back):
+        return None
+    _carry_out(state, best.lump, best.target, now, moves)
+    for each in best.back:
+        _carry_out(state, each, source, now, moves)
+    return best.target
 
 
 def _level_two(

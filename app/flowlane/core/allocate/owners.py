@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, combined, pools
+from flowlane.core.allocate import bounds, cells, combined, pools
 from flowlane.core.allocate.columns import NOBODY
 from flowlane.core.allocate.model import Move
 from flowlane.core.allocate.moving import allowed, note, relocate
@@ -30,7 +30,7 @@ def promote_waiting(state: PortState, region: Region, now: float, moves: list[Mo
     """Give queues to waiting flows, the most deserving first: free ones, then those of much lesser flows."""
     if not region.waiting:
         return
-    if not pools.suffices(region):
+    if not bounds.suffices(region):
         region.short_at = now
     for row in _candidates(state, region):
         if not _take_free(state, region, row, now, moves):
@@ -45,7 +45,7 @@ def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -
     priority is above theirs.
     """
     changed = False
-    while region.waiting and not pools.suffices(region):
+    while region.waiting and not bounds.suffices(region):
         owned = [slot for slot in region.slots if slot.owner >= 0]
         if not owned:
             break
@@ -53,7 +53,7 @@ def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -
         free = len(region.slots) - len(owned)
         first = rank(state, slot.owner)[0] > _rivals(state, region)
         earns = first or slot.load * free >= KEEP * _shared_load(region) or not _is_crowded(region)
-        if free >= pools.reserve(region, region.waiting) and (earns or not allowed(state, slot.owner, now)):
+        if free >= bounds.reserve(region, region.waiting) and (earns or not allowed(state, slot.owner, now)):
             break
         moves.append(_stay(slot.owner, slot, Reason.EXCLUSIVE_UNAVAILABLE))
         disinherit(state, slot)
@@ -82,7 +82,7 @@ def _is_crowded(region: Region, group: Group | None = None, slot: Slot | None = 
             group is not None and group.pool is pool
         )
         left = len(pool.slots) - (slot is not None and slot.pool is pool)
-        if flows > left and (left < len(pool.slots) or pools.may_grow(region, pool)):
+        if flows > left and (left < len(pool.slots) or bounds.may_grow(region, pool)):
             return True
     return False
 
@@ -125,7 +125,7 @@ def _take_free(state: PortState, region: Region, row: int, now: float, moves: li
     if slot is None or not (slot is current or allowed(state, row, now)):
         return False
     group = cells.group_of(state, row)
-    enough = pools.suffices(region) and now - region.short_at >= state.balance.window
+    enough = bounds.suffices(region) and now - region.short_at >= state.balance.window
     if (
         not enough
         and region.waiting > 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import guarantees
+from flowlane.core.allocate import bounds, guarantees
 from flowlane.core.allocate.columns import NOBODY
 from flowlane.core.allocate.plan import Part, Unit, plan
 from flowlane.core.allocate.state import Group, Pool, Region, Slot
@@ -87,7 +87,7 @@ def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = Non
     region.owned[class_index] -= 1
     if region.owned[class_index] == 0:
         del region.owned[class_index]
-    if pool is None or not may_take(region, pool, slot):
+    if pool is None or not bounds.may_take(region, pool, slot):
         give(region, slot)
     else:
         attach(slot, pool)
@@ -96,41 +96,12 @@ def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = Non
 def give(region: Region, slot: Slot) -> None:
     """Give a slot to the pool that needs it most, if any may have one more."""
     pool = max(
-        (pool for pool in region.pools if may_take(region, pool, slot)),
+        (pool for pool in region.pools if bounds.may_take(region, pool, slot)),
         key=lambda pool: sum(pool.loads) / len(pool.slots),
         default=None,
     )
     if pool is not None:
         attach(slot, pool)
-
-
-def reserve(region: Region, waiting: int = 0) -> int:
-    """Slots that flows may not take for themselves: the minimum of the classes that share, at least one.
-
-    ``waiting`` flows want a queue alone and have none: beside flows that share they need one more, for a flow
-    that is to be alone must rather be with its like than among the small ones.
-    """
-    least = {
-        group.demand.class_index: group.demand.min_queues
-        for group in region.groups.values()
-        if not group.demand.exclusive
-    }
-    base = max(1, min(sum(least.values()), len(region.slots) - 1))
-    return min(base + 1, len(region.slots)) if waiting and least else base
-
-
-def suffices(region: Region) -> bool:
-    """Whether every waiting flow whose class may have one more queue alone can have it, beside those who share.
-
-    Flows whose class has its most queues already share one of their own then, apart from flows that never asked.
-    """
-    granted = sum(
-        count if most is None else max(0, min(count, most - region.owned.get(class_index, 0)))
-        for (class_index, most), count in region.claims.items()
-    )
-    free = [slot for slot in region.slots if slot.owner < 0]
-    kept = reserve(region, region.waiting - granted)
-    return granted <= min(len(free) - kept, sum(not guarantees.is_promised(slot) for slot in free))
 
 
 def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
@@ -248,7 +219,7 @@ def _idle_slot(region: Region, demand: Demand) -> Slot | None:
 
     For a class with a minimum also none that guarantees too little while another queue has more.
     """
-    if demand.max_queues is not None and _class_slots(region, demand.class_index) >= max(
+    if demand.max_queues is not None and bounds.class_slots(region, demand.class_index) >= max(
         1, demand.max_queues
     ):
         return None
@@ -299,25 +270,3 @@ def _dissolve(region: Region, pool: Pool) -> None:
         group.guest = True
         if region.pools:
             _join(group, _nearest(region, group.demand))
-
-
-def _class_slots(region: Region, class_index: int) -> int:
-    return sum(
-        len(pool.slots)
-        for pool in region.pools
-        if any(group.demand.class_index == class_index for group in pool.groups.values())
-    )
-
-
-def may_grow(region: Region, pool: Pool) -> bool:
-    """Whether no class in the pool has as many slots as it may."""
-    return all(
-        group.demand.max_queues is None
-        or _class_slots(region, group.demand.class_index) < group.demand.max_queues
-        for group in pool.groups.values()
-    )
-
-
-def may_take(region: Region, pool: Pool, slot: Slot) -> bool:
-    """Whether a pool may have one slot more, and this one guarantees what its groups count on."""
-    return guarantees.rate_of(slot) >= pool.floor and may_grow(region, pool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, pools
+from flowlane.core.allocate import bounds, cells, pools
 from flowlane.core.allocate.model import Move
 from flowlane.core.allocate.operations import choose, lift
 from flowlane.core.allocate.profiles import demand_of
@@ -201,7 +201,7 @@ def _limit(state: PortState, region: Region) -> None:
 
 def _make_room(state: PortState, region: Region) -> None:
     """Take queues from those who own them, the least important first, until those who share have theirs."""
-    while region.slots and sum(slot.owner < 0 for slot in region.slots) < pools.reserve(region):
+    while region.slots and sum(slot.owner < 0 for slot in region.slots) < bounds.reserve(region):
         slot = min(
             (slot for slot in region.slots if slot.owner >= 0), key=lambda slot: rank(state, slot.owner)
         )
