@@ -147,3 +147,25 @@ def test_a_packet_with_both_marks_goes_by_its_dscp():
         device_says(rules, Facts(WEB, parts, dscp, pcp)) for dscp, pcp in ((46, 5), (46, 0), (0, 5), (0, 0))
     ]
     assert said == ["c1", "c1", "c2", "c0"]
+
+
+def test_a_port_without_queues_gets_the_rules_down_to_the_last_one_with_a_meter():
+    """Rules above a limited class keep flows from it; those below it decide nothing there."""
+    to = [Match(protocols=(TCP,), dst_ports=((port, port),)) for port in (1, 2, 3, 4)]
+    policy = policy_of(*to)
+    limited = {2: 77}
+
+    def names(of_port, meters):
+        return [rule.class_name for rule in standing_rules(policy, (of_port,), VMS, queues_of, meters)]
+
+    def meter_of(index, _port_no):
+        return limited.get(index, 0)
+
+    assert set(names(9, meter_of)) == {one.name for one in policy.classes}
+    found = names(8, meter_of)
+    assert set(found) == {policy.classes[index].name for index in (0, 1, 2)}
+    assert found[-1] == policy.classes[0].name
+    assert names(8, lambda _index, _port_no: 0) == [policy.classes[0].name]
+    assert set(names(8, lambda index, _port_no: 5 if index == 0 else 0)) == {
+        one.name for one in policy.classes
+    }

@@ -88,9 +88,15 @@ def _on_port(
 ) -> Iterator[StandingRule]:
     queues = {one.index: tuple(queues_of(one.index, port_no)) for one in policy.classes}
     meters = {one.index: meter_of(one.index, port_no) for one in policy.classes}
-    wanted = standing if any(queues.values()) or any(meters.values()) else standing[-1:]
-    for order, match, index in wanted:
+    for order, match, index in standing if any(queues.values()) else _down_to_meters(standing, meters):
         yield StandingRule(order, match, port_no, policy.classes[index].name, queues[index], meters[index])
+
+
+def _down_to_meters(standing: list[_Standing], meters: Mapping[int, int]) -> list[_Standing]:
+    """On a port without queues: the rules with a meter, those that come before them, and the last one."""
+    metered = [place for place, one in enumerate(standing) if meters[one.class_index]]
+    count = metered[-1] + 1 if metered else 0
+    return standing if count == len(standing) else [*standing[:count], standing[-1]]
 
 
 def _of_rules(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
