@@ -29,7 +29,7 @@ def measure(arguments: argparse.Namespace) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     boot = [
         "--layout", arguments.layout, "--queues", str(arguments.queues), "--rate", arguments.rate,
-        "--min-rate", arguments.min_rate, "--timeout", "3000",
+        "--min-rate", arguments.min_rate, "--cpus", str(arguments.cpus), "--timeout", "3000",
     ]  # fmt: skip
     numbers = ("rounds", "seconds", "heavy", "small", "warm_up", "interval")
     options = [
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("latency-lab"))
     parser.add_argument("--plot", type=Path, metavar="JSON")
     parser.add_argument("--layout", choices=("veth", "sriov"), default="sriov")
-    for name, default in (("queues", 4), ("heavy", 4), ("small", 40), ("rounds", 3)):
+    for name, default in (("queues", 4), ("heavy", 4), ("small", 40), ("rounds", 3), ("cpus", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--rate", default="20Mbit/s")
     parser.add_argument("--min-rate", default="2Mbit/s")
@@ -148,10 +148,10 @@ def main() -> None:
         "--seconds", type=float, default=15.0, help="that count, of each placement in each round"
     )
     parser.add_argument(
-        "--warm-up", type=float, default=12.0, help="before that: queues fill, heavy flows are found"
+        "--warm-up", type=float, default=10.0, help="before that: queues fill, heavy flows are found"
     )
     parser.add_argument("--placements", nargs="+", choices=COLOURS, default=list(COLOURS))
-    parser.add_argument("--interval", type=float, default=0.4, help="between two requests of one small flow")
+    parser.add_argument("--interval", type=float, default=1.0, help="between two requests of one small flow")
     arguments = parser.parse_args()
     source = arguments.plot or measure(arguments)
     rounds = json.loads(source.read_text())["rounds"]

@@ -29,7 +29,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     with far_end(ports, out / "iperf3.log"):
         for _ in range(arguments.rounds):
             for layout in LAYOUTS:
-                boot = ["--layout", layout, "--vms", "1"]
+                boot = ["--layout", layout, "--vms", "1", "--cpus", "1"]
                 run_in_guest(ports, out, boot, [str(ROOT / "bench/roads_guest.py"), *options])
                 found += json.loads((out / "roads.json").read_text())
     (out / "roads.json").write_text(json.dumps(found))

@@ -11,7 +11,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 
 from lab_outside import ROOT, OutsideError, controller, far_end, free_ports, run_in_guest
 
-BOOT = ("--layout", "sriov", "--vms", "3", "--queues", "4", "--rate", "20Mbit/s", "--min-rate", "4Mbit/s")
+BOOT = (
+    "--layout",
+    "sriov",
+    "--vms",
+    "3",
+    "--queues",
+    "4",
+    "--cpus",
+    "1",
+    "--rate",
+    "20Mbit/s",
+    "--min-rate",
+    "4Mbit/s",
+)
 
 
 def main() -> int:
