@@ -81,7 +81,11 @@ class Archive:
             f"Signed-By: {KEYRING}",
         ]
         (self.folder / "parts/debian.sources").write_text("\n".join(source) + "\n")
-        self._apt("apt-get", "-qq", "update")
+        try:
+            self._apt("apt-get", "-qq", "update")
+        except LabError as error:
+            hint = "the first boot needs Debian's archive; FLOWLANE_LAB_MIRROR names another mirror than apt's own"
+            raise LabError(f"{error}\n{hint}") from error
 
     def kernel_package(self) -> str:
         """Return the package that the archive's ``linux-image-amd64`` stands for now; old ones vanish from archives."""
@@ -122,6 +126,7 @@ class Archive:
             "Dir::Cache::archives": self.folder / "archives",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
+            "APT::Update::Error-Mode": "any",  # else an archive that does not answer is a warning
             "APT::Sandbox::User": "root",  # the _apt user need not be able to read the cache
             "Debug::NoLocking": "1",  # the host's dpkg lock is not ours to take: nothing is installed
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,10 +17,11 @@ from pathlib import Path
 
 
 def shell_command() -> str:
-    """Return the guest's shell, told how large the operator's window is."""
+    """Return the guest's shell, told how large the operator's window is; its prompt says where one is."""
     size = shutil.get_terminal_size()
     term = os.environ.get("TERM", "linux")
-    return f"sh -c 'stty rows {size.lines} cols {size.columns}; TERM={term} exec bash -i'"
+    setup = f"stty rows {size.lines} cols {size.columns}; TERM={term} PS1='lab:\\w# '"
+    return shlex.join(("sh", "-c", f"{setup} exec bash --norc -i"))
 
 
 def attach(control: Path, process: subprocess.Popen[bytes]) -> None:

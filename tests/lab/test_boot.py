@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from labtools.guests import guests_of
 
 pytestmark = pytest.mark.lab
 
@@ -20,19 +21,6 @@ PATIENCE_S = 400
 def lab(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [str(BOOT), "--layout", "bare", *words]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-
-
-def guests_of(launcher: int) -> list[int]:
-    """QEMU processes started by ``launcher``; also when it is dead and they were left behind."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command, status = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if b"qemu-system" in command and f"LAB_TEST_MARK={launcher}".encode() in status:
-            found.append(int(folder.name))
-    return found
 
 
 def wait_until(condition: object, seconds: float) -> bool:
@@ -110,6 +98,7 @@ def test_no_qemu_and_no_archive_to_get_it_from(tmp_path: Path) -> None:
     assert done.returncode == 125
     assert "fetching QEMU" in done.stderr
     assert "apt-get -qq update failed" in done.stderr
+    assert "FLOWLANE_LAB_MIRROR names another mirror" in done.stderr
     assert not list(tmp_path.glob("lab/software-????????????"))
 
 
@@ -117,7 +106,8 @@ FACTS = """
 nproc; ip netns list | grep -c ^vm
 cd /sys/class/net/pf0; ls -d queues/tx-* | wc -l; cat device/sriov_numvfs
 awk '/MemTotal/ { print int($2 / 1024) < 1100 }' /proc/meminfo; ls -d /sys/class/net/sr0 2>/dev/null | wc -l
-ovs-vsctl --bare --columns=other_config list qos; ovs-vsctl --bare --columns=other_config list queue | sort | uniq -c
+ovs-vsctl --bare --columns=other_config list qos
+ovs-vsctl --bare --columns=other_config list queue | grep . | sort | uniq -c
 ip netns exec vm1 ethtool -i eth0 | head -n 1
 """
 """CPUs, VMs, the uplink's transmit queues and VFs, memory below 1100 MiB, VF NICs, the port's and the queues' rates."""

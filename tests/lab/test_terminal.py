@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from labtools.guests import guests_of
 
 pytestmark = pytest.mark.lab
 
 RUN = Path(__file__).parents[2] / "run"
-PROMPT = b"# "
+PROMPT = b"lab:"
 PATIENCE_S = 300
 
 
@@ -42,9 +43,15 @@ class Screen:
 def test_a_shell_that_is_used_and_left() -> None:
     """Typed words arrive, Ctrl-C ends what runs in the guest and not the lab, `exit` ends it all."""
     ours, theirs = pty.openpty()
+    mark = os.getpid() * 100
     before = termios.tcgetattr(theirs)
     launcher = subprocess.Popen(
-        [RUN, "lab"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        [RUN, "lab"],
+        env={**os.environ, "LAB_TEST_MARK": str(mark)},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
     )
     screen = Screen(ours)
     try:
@@ -52,8 +59,8 @@ def test_a_shell_that_is_used_and_left() -> None:
         screen.wait_for(PROMPT)
         screen.type("echo $((6 * 7)) on $(uname -n)\r")
         screen.wait_for(b"42 on lab")
-        screen.type("sleep 1000\r")
-        screen.wait_for(b"sleep 1000")
+        screen.type("sh -c 'echo $((1 + 1)) seconds; sleep 1000'\r")
+        screen.wait_for(b"2 seconds")
         screen.type("\x03")
         screen.wait_for(PROMPT)
         screen.type("ovs-vsctl list-br; which flowlane\r")
@@ -62,16 +69,8 @@ def test_a_shell_that_is_used_and_left() -> None:
         screen.type("exit 3\r")
         assert launcher.wait(PATIENCE_S) == 3
         assert termios.tcgetattr(theirs) == before
-        assert not guest_of(launcher.pid)
+        assert not guests_of(mark)
     finally:
         launcher.kill()
         os.close(theirs)
         os.close(ours)
-
-
-def guest_of(session: int) -> list[str]:
-    """QEMU processes of a session of processes."""
-    shown = subprocess.run(
-        ["ps", "-o", "comm=", "-s", str(session)], capture_output=True, text=True, check=False
-    )
-    return [line for line in shown.stdout.splitlines() if line.startswith("qemu-system")]
