@@ -28,7 +28,6 @@ tier_mininet() {
 }
 
 tier_lab() {
-    setup_packages "${network_packages[@]}"
     .venv/bin/python -m pytest -m lab "$@"
 }
 
