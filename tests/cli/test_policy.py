@@ -50,7 +50,8 @@ class Controller(BaseHTTPRequestHandler):
         if b"clases" in body:
             self.answer(422, json.dumps(PROBLEM).encode())
         else:
-            self.answer(200, json.dumps({**CHANGE, "applied": applied}).encode())
+            flows = {} if applied else {"flows": {"total": 26, "reclassified": 4, "moved": 2}}
+            self.answer(200, json.dumps({**CHANGE, **flows, "applied": applied}).encode())
 
     def answer(self, status, body):
         self.send_response(status)
@@ -96,8 +97,15 @@ def test_the_policy_in_force(controller, capsys):
 @pytest.mark.parametrize(
     ("action", "request_line", "last"),
     [
-        ("replace", ("PUT", "/v1/policy"), "the policy is in force"),
-        ("check", ("POST", "/v1/policy/check"), "nothing was changed: this was a check"),
+        ("replace", ("PUT", "/v1/policy"), ["the policy is in force"]),
+        (
+            "check",
+            ("POST", "/v1/policy/check"),
+            [
+                "of 26 flows 4 would be of another class, 2 on another queue",
+                "nothing was changed: this was a check",
+            ],
+        ),
     ],
 )
 def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request_line, last):
@@ -105,7 +113,7 @@ def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request
     path.write_bytes(b"version: 1 # \xc3\xa9\r\n")
     assert run(action, path, server=controller) == 0
     assert controller.seen == [(*request_line, "application/yaml", path.read_bytes())]
-    assert capsys.readouterr().out.splitlines() == ["+ class gold", "~ class bulk", "- rule rule 1", last]
+    assert capsys.readouterr().out.splitlines() == ["+ class gold", "~ class bulk", "- rule rule 1", *last]
 
 
 def test_a_refused_policy_names_line_and_key(controller, tmp_path):

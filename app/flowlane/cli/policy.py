@@ -16,7 +16,7 @@ from flowlane.policy.structure import schema
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 YAML = "application/yaml"
 
@@ -87,7 +87,15 @@ def _send(args: argparse.Namespace, method: str, path: str) -> int:
 def _changes(answer: dict[str, Any]) -> list[str]:
     lines = [f"{mark} {name}" for key, mark in CHANGES.items() for name in answer[key]]
     done = "the policy is in force" if answer["applied"] else "nothing was changed: this was a check"
-    return [*lines, done if lines else f"classes and rules stay as they are; {done}"]
+    last = done if lines else f"classes and rules stay as they are; {done}"
+    return [*lines, *(_flows(answer["flows"]) if "flows" in answer else ()), last]
+
+
+def _flows(flows: dict[str, int]) -> Iterator[str]:
+    yield (
+        f"of {flows['total']} flows {flows['reclassified']} would be of another class, "
+        f"{flows['moved']} on another queue"
+    )
 
 
 def _schema(_args: argparse.Namespace) -> int:

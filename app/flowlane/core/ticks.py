@@ -30,7 +30,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     suggest.expire(state, out)
     for device in list(state.devices.values()):
         end_taking_over(device, state.now)
-        _balance(state, device, out)
+        balance(state, device, out)
         if device.pin_room is not None and state.now >= device.pin_retry:
             try_another_pin(device)
         found = class_meters.try_again(state, device, out)
@@ -42,7 +42,8 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
         sweep(state, device, out)
 
 
-def _balance(state: State, device: Device, out: list[Effect]) -> None:
+def balance(state: State, device: Device, out: list[Effect]) -> None:
+    """Balance those of a device's ports that are due."""
     for port in device.ports.values():
         if device.taking_over:
             # Nothing is measured yet: loads that are not known are no reason to move anything.

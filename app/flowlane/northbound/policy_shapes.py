@@ -58,6 +58,14 @@ class PolicyView(TypedDict):
     strategy: str
 
 
+class FlowChange(TypedDict):
+    """What a policy would do to the flows of all devices, at the rates that they have now."""
+
+    total: int
+    reclassified: Annotated[int, "would be of another class"]
+    moved: Annotated[int, "would be on another queue after ten seconds"]
+
+
 class PolicyChange(TypedDict):
     """What a policy document changes against the one in force."""
 
@@ -68,3 +76,4 @@ class PolicyChange(TypedDict):
     rules_added: list[str]
     rules_removed: list[str]
     rules_changed: list[str]
+    flows: NotRequired[Annotated[FlowChange, "of a check: what it would do to the flows that there are"]]

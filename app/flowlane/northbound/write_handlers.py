@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from flowlane.core.dry_run import dry_run
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
 from flowlane.core.match_text import MatchError, read_match
 from flowlane.core.model import Hint, HintSource
@@ -51,7 +52,10 @@ def put_policy(call: Call) -> policy_shapes.PolicyChange:
 def check_policy(call: Call) -> policy_shapes.PolicyChange:
     """What a policy would change."""
     new = call.controller.compile_policy(read_text(call.request))
-    return policy_change(call.controller.state.policy, new, applied=False)
+    state = call.controller.state
+    total, reclassified, moved = dry_run(state, new)
+    flows: policy_shapes.FlowChange = {"total": total, "reclassified": reclassified, "moved": moved}
+    return {**policy_change(state.policy, new, applied=False), "flows": flows}
 
 
 def put_hints(call: Call) -> policy_shapes.Hints:
