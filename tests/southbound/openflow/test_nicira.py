@@ -21,7 +21,17 @@ from flowlane.core.effects import PlannedPort, StandingMatch, StandingRule
 from flowlane.core.events import FlowSeen, LearnedFlow
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import MeterSpec, PortRole
-from flowlane.southbound.openflow import decode, diff, encode, nicira, questions, readback, repairs, rules
+from flowlane.southbound.openflow import (
+    decode,
+    diff,
+    encode,
+    lazy_packets,
+    nicira,
+    questions,
+    readback,
+    repairs,
+    rules,
+)
 from flowlane.southbound.openflow.entries import EMPTY, Output, SetQueue, Standing
 from flowlane.southbound.openflow.nicira import FAMILIES, Learn
 from flowlane.southbound.openflow.pipeline import Priority, TableId
@@ -67,10 +77,21 @@ def send(ovs: PrivateOvs, sport: int, proto: int = UDP, tag: str = "", length: i
     ovs.receive("vm1", f"in_port(1),eth(src=0a:00:00:00:00:01,dst=0a:00:00:00:00:fe),{inner}", length)
 
 
+def without_bytes(message: Any) -> SimpleNamespace:
+    """A packet-in as os-ken has read it."""
+    return SimpleNamespace(
+        **{name: getattr(message, name) for name in ("cookie", "table_id", "match", "data")}
+    )
+
+
 def copies(client: Client) -> list[FlowSeen]:
     """What the switch has told so far; a barrier makes sure that nothing is on its way."""
     client.apply([])
     found = [message for message in client.seen if type(message).__name__ == "OFPPacketIn"]
+    lazy_packets.install()
+    for message in found:
+        late = lazy_packets.read(client.datapath, message.buf)
+        assert decode.flow_seen(1, late) == decode.flow_seen(1, without_bytes(message))
     return [seen for message in found if (seen := decode.flow_seen(1, message)) is not None]
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from flowlane.core.events import FlowCounters, FlowEnded, FlowSeen, MeterCounters, QueueCounters, RuleRefused
 from flowlane.core.model import PortReport
-from flowlane.southbound.openflow import cookies, pipeline
+from flowlane.southbound.openflow import cookies, lazy_packets, pipeline
 from flowlane.southbound.openflow.entries import Change, FlowEntry, GroupEntry, MeterEntry
 
 Message = Any
@@ -59,7 +59,7 @@ def flow_seen(dpid: int, message: Message) -> FlowSeen | None:
     """A packet that an entry of ours copied to the controller: a flow's first, or neighbour discovery."""
     if cookies.unpack(message.cookie) is None or not message.data:
         return None
-    there = dict(message.match.items())
+    there = lazy_packets.told(message)
     egress_port = pipeline.egress_of(_plain(there.get("metadata", 0)))
     learned = message.table_id == pipeline.TableId.LEARN
     queue_id = _register(there, 1) - 1 if learned else cookies.standing_queue(message.cookie)

@@ -21,7 +21,7 @@ from os_ken.ofproto import ofproto_parser
 
 from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
-from flowlane.southbound.openflow import lazy_flows, lazy_tables
+from flowlane.southbound.openflow import lazy_flows, lazy_packets, lazy_tables
 from flowlane.southbound.openflow.guard import check, read_header
 from flowlane.southbound.openflow.repairs import repair
 
@@ -94,6 +94,7 @@ def install() -> None:
     repair()
     lazy_tables.install()
     lazy_flows.install()
+    lazy_packets.install()
     ofp_handler.OpenFlowController = Listener
     ofproto_parser.msg = read
 
@@ -187,7 +188,11 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     if parser is None:
         raise ProtocolError(f"OpenFlow version {version} on the wire is not served")
     try:
-        return lazy_flows.read(datapath, message) or parser(datapath, version, kind, length, xid, message)
+        for late in (lazy_packets.read, lazy_flows.read):
+            found = late(datapath, message)
+            if found is not None:
+                return found
+        return parser(datapath, version, kind, length, xid, message)
     except Exception as error:
         _LOG.warning("switch at %s: message of type %d left out: %r", datapath.address, kind, error)
         return None
