@@ -111,6 +111,14 @@ class Switched:
         url = f"http://127.0.0.1:{self.manager.rest_port}/v1/policy"
         return requests.put(url, data=text, headers={"Content-Type": "application/yaml"}, timeout=10)
 
+    def check_policy(self, text: str) -> dict[str, Any]:
+        """What a policy would do, by the controller's account."""
+        url = f"http://127.0.0.1:{self.manager.rest_port}/v1/policy/check"
+        answer = requests.post(url, data=text, headers={"Content-Type": "application/yaml"}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
     def set_queues(self, count: int, software: Collection[int] = (), max_rate: int = 10**9) -> None:
         """Give the uplink other queues, and wait until the controller has heard of them."""
         self.ovs.set_queues(

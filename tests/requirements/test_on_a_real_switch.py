@@ -85,6 +85,12 @@ def test_a_device_gets_the_rules_as_the_operator_changed_them_for_it(host: Switc
     for vm in VMS:
         host.send(Flow(vm, 3000, dst_port=873), ENOUGH)
     wait_for(lambda: host.meter_rates() == [800, 4000, 4000], 15, host.manager.log)
+    freed = POLICY.replace("class: backup", "class: small")
+    foretold = host.check_policy(freed)["flows"]
+    assert foretold["total"] >= foretold["reclassified"] >= len(VMS), (
+        "a flow of the backup class from each VM"
+    )
+    assert host.meter_rates() == [800, 4000, 4000], "a check changes nothing"
     answer = host.put_policy(ALTERED)
     assert answer.status_code == 200, answer.text
     wait_for(lambda: host.meter_rates() == [800, 2000, 2000], 10, host.manager.log)
