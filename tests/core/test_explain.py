@@ -363,7 +363,10 @@ def test_which_entry_a_flow_has() -> None:
     first, second = there.flow(1, 1, 5000, queue_id=2), there.flow(1, 2, 5000, queue_id=2)
     assert why(there, first).entry == "an exact entry of its own"
     spent = "the device's standing rules: the budget of entries is spent on flows to which one is worth more"
-    assert why(there, second).entry == spent
+    told = why(there, second)
+    assert told.entry == spent
+    assert told.meter == "its class is limited to 2Mbit/s, but no exact entry is to be had for it"
+    assert told.would_change == ("an exact entry that becomes free: its limit would hold",)
     there.do(ev.RuleRefused(DPID, "pin", first, there.device.flows.generation[first], "OFPFMFC_TABLE_FULL"))
     refused = "the device's standing rules: it refused an entry of its own"
     assert why(there, first).entry == refused

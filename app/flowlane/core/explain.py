@@ -155,10 +155,21 @@ def _meter(device: Device, row: int, wanted: TrafficClass) -> str:
         return _foreign_meter(device, row) or "its class has no limit"
     spec = device.meter_pool.specs.get(device.flows.meter_id[row])
     if spec is None:
-        return f"its class is limited to {format_rate(wanted.rate_limit)}, but the device gave no meter"
+        why = (
+            "no exact entry is to be had for it"
+            if _lacks_entry(device, row, wanted)
+            else "the device gave no meter"
+        )
+        return f"its class is limited to {format_rate(wanted.rate_limit)}, but {why}"
     users = device.meter_pool.users[spec.meter_id]
     shared = f", shared by {users} flows" if users > 1 else ""
     return f"meter {spec.meter_id} holds it to {format_rate(spec.rate)} of layer-2 bytes{shared}"
+
+
+def _lacks_entry(device: Device, row: int, wanted: TrafficClass) -> bool:
+    """Whether the flow would have an exact entry if there were room; a flow without one has no meter of its own."""
+    unlimited = wanted.rate_limit is not None and not device.flows.meter_id[row]
+    return device.pinned >= device.pin_budget and (unlimited or worth_of(device, row) is not Worth.NOTHING)
 
 
 def _foreign_meter(device: Device, row: int) -> str:
@@ -177,7 +188,7 @@ def _entry(device: Device, row: int) -> str:
         return "an exact entry of its own"
     if flags & REFUSED:
         return "the device's standing rules: it refused an entry of its own"
-    if worth_of(device, row) is not Worth.NOTHING and device.pinned >= device.policy.pins.budget:
+    if _lacks_entry(device, row, device.policy.classes[device.flows.class_index[row]]):
         return (
             "the device's standing rules: the budget of entries is spent on flows to which one is worth more"
         )
@@ -203,7 +214,8 @@ def _would_change(device: Device, row: int, wanted: TrafficClass) -> list[str]:
     if waits or (overflowed and _has_hardware(device, row)):
         found.append("a hardware queue that becomes free")
     if wanted.rate_limit is not None and not flows.meter_id[row]:
-        found.append("a meter that becomes free: its limit would hold")
+        missing = "an exact entry" if _lacks_entry(device, row, wanted) else "a meter"
+        found.append(f"{missing} that becomes free: its limit would hold")
     if flows.queue_id[row] == NO_QUEUE and flows.reason[row] == Reason.NO_QUEUES:
         found.append("queues on its egress port (flowlane qos apply)")
     return found
