@@ -4,12 +4,13 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from fakes.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
+from pytest import approx
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
 from flowlane.core.model import NO_QUEUE, PortReport, Reason
-from flowlane.core.policy import Balance
+from flowlane.core.policy import Balance, Match, Rule
 
 STILL = Balance(interval=1e9)
 
@@ -146,3 +147,19 @@ def test_without_a_tracker_no_flow_is_young():
     there.flow(1, 1000, queue_id=2)
     there.tick(12)
     assert len(there.device.flows) == 1
+
+
+def test_what_an_entry_counted_before_the_pin_came_is_not_missed_in_the_rate():
+    """The pin counts from its own beginning: the time before it is no time without traffic."""
+    there = Scenario(small_policy(balance=STILL), caps=LEARNING)
+    row = there.flow(1, 1000, queue_id=2)
+    for seconds in (2, 4, 6):
+        there.tick(2)
+        there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, seconds * 100_000),)))
+    there.tick(1)
+    there.do(ev.PolicyReplaced(small_policy(rules=(Rule("all", 0, Match(), 2),), balance=STILL)))
+    assert row in there.pins
+    there.tick(1)
+    flows = there.device.flows
+    there.do(ev.FlowCounters(DPID, ((row, flows.generation[row], 100, 100_000, 1.0),)))
+    assert flows.rate[row] == approx(800_000, rel=0.01)

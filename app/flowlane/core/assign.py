@@ -95,7 +95,11 @@ def place(state: State, device: Device, row: int, out: list[Effect]) -> None:
 def pin_or_yield(state: State, device: Device, row: int, out: list[Effect]) -> None:
     """Pin the flow as far as it needs it; where no pin is to be had, it is where the device puts it, without limit."""
     flows = device.flows
+    had_pin = flows.flags[row] & PINNED
     if pin(device, row, out):
+        if flows.flags[row] & PINNED and not had_pin and flows.counted_at[row] != flows.first_seen[row]:
+            # What the flow sent since the last reading was counted by another entry, which nobody reads now.
+            flows.counted_at[row] = state.now
         return
     if flows.meter_id[row] not in (0, flows.device_meter[row]):
         clear_meter(device, release_meter(device, row), out)
