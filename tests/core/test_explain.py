@@ -367,6 +367,7 @@ def test_which_entry_a_flow_has() -> None:
     assert told.entry == spent
     assert told.meter == "its class is limited to 2Mbit/s, but no exact entry is to be had for it"
     assert told.would_change == ("an exact entry that becomes free: its limit would hold",)
+    del there.pins[first]
     there.do(ev.RuleRefused(DPID, "pin", first, there.device.flows.generation[first], "OFPFMFC_TABLE_FULL"))
     refused = "the device's standing rules: it refused an entry of its own"
     assert why(there, first).entry == refused
