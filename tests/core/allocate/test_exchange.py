@@ -51,6 +51,12 @@ def test_light_flows_are_moved_rather_than_the_lump_where_that_will_do():
     assert port.place[0] == 0 and max(port.loads().values()) <= 850
 
 
+def test_many_light_flows_are_moved_rather_than_the_lump():
+    port = port_with([800, *[14] * 30], [100] * 8, [100] * 8)
+    port.tick(0.5)
+    assert port.place[0] == 0 and max(port.loads().values()) <= 990
+
+
 def test_it_costs_a_token_for_every_flow():
     port = port_with(
         [800, 200, 200], [200] * 4, [200, 200, 200, 100], balance=Balance(moves_per_second=0.4, window=10.0)

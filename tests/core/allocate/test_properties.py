@@ -7,7 +7,7 @@ have none; flows of a removed queue stay; strays are not brought home; a VM's ho
 maximum is ignored; the window is ignored; a flow heavier than the gap is moved; groups are taken in the order
 of their addresses; a departed group stays in its pool; flows never come back from software; flows are not
 sorted out after the shares' queues changed; flows go on sharing though each could be alone again; owners lose
-queues for flows that may not own one; a class's minimum is forgotten where no queue is idle. Moves that cost no
+queues for flows that may not own one; a class's minimum is forgotten when queues are divided. Moves that cost no
 tokens are found by ``test_rebalance`` only, and a port that is stirred by one flow too many by ``test_owners``.
 """
 

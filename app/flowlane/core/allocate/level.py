@@ -30,6 +30,9 @@ They would level nothing now, and a flow that has moved cannot move again when i
 ALARM = 1.05
 """Up to this many times what it should carry a queue is levelled only by moves to spare."""
 
+LIGHT = 32
+"""Light flows of the fullest queue that are looked at before one of its heavy flows is exchanged."""
+
 SPARE = 0.1
 """Part of the moves of a second that is to spare. A flow that moves now cannot move when it matters more."""
 
@@ -54,13 +57,15 @@ def level_pool(
         place = loads.index(fullest)
         idlest = pool.loads.index(min(pool.loads))
         source, target = pool.slots[place], pool.slots[idlest]
-        least = max(roof / slack, heaviest(state, source))
+        lump = heaviest(state, source)
+        least = max(roof / slack, lump)
         excess = fullest - least * slack
         worth = excess / max(source.count, WORTH * state.tokens)
         if excess <= 0 or (fullest <= ALARM * least and state.tokens < full):
             loads[place] = -1
             continue
-        other = _exchange(state, source, target, pool, roof, now, moves)
+        heavy = lump >= LUMP * roof / slack and fullest > ALARM * roof / slack
+        other = _exchange(state, source, target, pool, roof, now, moves) if heavy else None
         if other is not None:
             idlest = other.place
         elif not _level_two(state, source, target, worth, now, last_active, moves):
@@ -96,10 +101,10 @@ def _exchange(
     """
     mean = sum(pool.loads) / len(pool.loads)
     most = min(MOST, int(state.tokens) - 1)
-    if source.load <= ALARM * mean or most < 0:
+    if most < 0:
         return None
     alone = source.load
-    for each in movable(state, source, most + 1, LUMP * mean, now):
+    for each in movable(state, source, min(LIGHT, int(state.tokens)), LUMP * mean, now):
         if alone > roof and idlest.load + each.gain < alone:
             alone -= each.gain
     best = best_exchange(state, source, pool, roof, most, now) if alone > ALARM * mean else None
