@@ -169,7 +169,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     policy, device.policy_left_out = device_rules.derive(state.policy, _view(device))
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
-    shares, device.shares = device.shares, attach.shares_of(device, state.vms.values())
+    device.shares = attach.shares_of(device, state.vms.values())
     unused = class_meters.give_up(device)
     class_meters.hold(device, out)
     for port in list(device.ports.values()):
@@ -177,15 +177,11 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     if policy != before:
         refit_policy(state, device, before, out)
     else:
-        refit_vms(state, device, {*changed, *_differing(shares, device.shares)}, out)
+        refit_vms(state, device, changed, out)
     _tell_others(state, device, changed, out)
     suggest.follow_ovsdb(state, device.dpid, out)
     replan(state, device, out)
     class_meters.drop(device, unused)
-
-
-def _differing(before: dict[int, int], after: dict[int, int]) -> set[int]:
-    return {number for number in before.keys() | after.keys() if before.get(number) != after.get(number)}
 
 
 def _tell_others(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
