@@ -2,6 +2,7 @@
 
 from fakes.allocation import Port, hardware
 
+from flowlane.core.allocate import set_speed
 from flowlane.core.model import Reason
 from flowlane.core.policy import Balance
 
@@ -112,3 +113,13 @@ def test_a_class_that_is_a_guest_is_not_levelled_beyond_its_maximum():
         used.append(len({port.place[row] for row in range(8)}))
         port.tick()
     assert used == [1] * 20
+
+
+def test_a_port_that_carries_next_to_nothing_is_left_as_it_is():
+    """On 1 Gbit/s a queue with 5 Mbit/s keeps nobody waiting; the same flows on 10 Mbit/s are levelled."""
+    for speed, levelled in ((1_000_000_000, False), (10_000_000, True)):
+        port = uneven(moves_per_second=1.0)
+        set_speed(port.state, speed)
+        for row in range(100):
+            port.measure(row, 100_000 if port.place[row] == 0 else 1_000)
+        assert bool([move for _ in range(5) for move in port.tick()]) == levelled

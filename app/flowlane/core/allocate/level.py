@@ -27,6 +27,9 @@ WORTH = 4
 They would level nothing now, and a flow that has moved cannot move again when it is needed.
 """
 
+LEAST = 0.05
+"""Part of what one queue can carry below which the fullest is left as it is: nobody waits there, and moves cost."""
+
 ALARM = 1.05
 """Up to this many times what it should carry a queue is levelled only by moves to spare."""
 
@@ -43,9 +46,11 @@ def level_pool(
     """Move flows until no queue is above the mean by more than ``Balance.imbalance``, or nothing more helps.
 
     A queue may also be as full as its heaviest flow alone makes it. One that cannot be helped, or only by
-    moving a host of tiny flows, is left as it is.
+    moving a host of tiny flows, is left as it is; so are all while the fullest carries next to nothing.
     """
     _fill_idle(state, pool, now, last_active, moves)
+    if _is_quiet(pool):
+        return
     loads = list(pool.loads)
     slack = 1 + state.balance.imbalance
     roof = sum(loads) * slack / max(1, len(loads))
@@ -74,6 +79,14 @@ def level_pool(
         for changed in (place, idlest):
             if loads[changed] >= 0:
                 loads[changed] = pool.loads[changed]
+
+
+def _is_quiet(pool: Pool) -> bool:
+    """Whether no queue carries enough to matter; where the rate of the port is unknown, any load does."""
+    region = pool.slots[0].region if pool.slots else None
+    if region is None or region.capacity is None:
+        return False
+    return max(pool.loads) * len(region.slots) < LEAST * region.capacity
 
 
 def _fill_idle(
