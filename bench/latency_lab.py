@@ -139,7 +139,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("latency-lab"))
     parser.add_argument("--plot", type=Path, metavar="JSON")
-    parser.add_argument("--layout", choices=("veth", "sriov"), default="sriov")
+    parser.add_argument("--layout", choices=("veth", "sriov"), default="veth")
     for name, default in (("queues", 4), ("heavy", 4), ("small", 40), ("rounds", 3), ("cpus", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--rate", default="20Mbit/s")
