@@ -6,6 +6,9 @@ from flowlane.southbound.openflow import cookies
 from flowlane.southbound.openflow.encode import OPENFLOW_14, OPENFLOW_15, Datapath, Message
 from flowlane.southbound.openflow.pipeline import TableId
 
+_VM_BITS = 32
+"""Where the number of the sending VM begins in the metadata (see :mod:`.pipeline`)."""
+
 
 def ports_request(datapath: Datapath) -> Message:
     """Which ports the device has."""
@@ -25,8 +28,9 @@ def flows_request(
     cookie: int = cookies.OWNER << 48,
     mask: int = cookies.OWNER_MASK,
     table_id: int | None = None,
+    wanted: Message = None,
 ) -> Message:
-    """Entries and their counters, by cookie and mask; by default all of ours, in all tables.
+    """Entries and their counters, by cookie and mask; by default all of ours, in all tables, with any match.
 
     In 1.5 this is flow-desc: its flow-stats leaves out the cookies.
     """
@@ -42,6 +46,7 @@ def flows_request(
         ofproto.OFPG_ANY,
         cookie,
         mask,
+        wanted,
     )
 
 
@@ -50,9 +55,14 @@ def pins_request(datapath: Datapath) -> Message:
     return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN))
 
 
-def learned_request(datapath: Datapath) -> Message:
-    """The entries that the device learned, and their counters."""
-    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), table_id=TableId.SEEN)
+def learned_request(datapath: Datapath, part: int = 0, bits: int = 0) -> Message:
+    """The entries that the device learned, and their counters.
+
+    With ``bits`` those of VMs whose numbers end in that many bits of ``part``.
+    """
+    place = (part << _VM_BITS, (1 << bits) - 1 << _VM_BITS)
+    wanted = datapath.ofproto_parser.OFPMatch(metadata=place) if bits else None
+    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), TableId.SEEN, wanted)
 
 
 def queue_stats_request(datapath: Datapath) -> Message:

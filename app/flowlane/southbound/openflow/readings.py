@@ -31,10 +31,8 @@ PINS = "counters of pins"
 
 
 def readings(datapath: Datapath, capabilities: Capabilities) -> Iterator[Reading]:
-    """The readings of a device, by what it has."""
+    """The readings of a device, by what it has; of learned entries see :mod:`.slices`."""
     yield Reading(PINS, questions.pins_request(datapath), pin_counters, by_part=True)
-    if capabilities.learn:
-        yield Reading("learned flows", questions.learned_request(datapath), learned_counters, by_part=True)
     yield Reading("counters of queues", questions.queue_stats_request(datapath), decode.queue_counters)
     if capabilities.max_meters:
         yield Reading("counters of meters", questions.meter_stats_request(datapath), decode.meter_counters)
@@ -64,12 +62,10 @@ def learned_counters(dpid: int, parts: Iterable[Any]) -> KeyCounters:
     return KeyCounters(dpid, readback.learned(parts))
 
 
-Take = Callable[[Iterable[Any]], None]
-"""What is done with an answer's parts."""
-
-
-def takers(reading: Reading, take: Take) -> tuple[Callable[[Answer], None], Callable[[Any], None] | None]:
+def takers(
+    reading: Reading, dpid: int, tell: Callable[[Event], None]
+) -> tuple[Callable[[Answer], None], Callable[[Any], None] | None]:
     """(What is done with the whole answer, what with each part as it comes); a refusal tells nothing."""
     if reading.by_part:
-        return (lambda _answer: None), (lambda part: take([part]))
-    return (lambda answer: None if answer.refused else take(answer.parts)), None
+        return (lambda _answer: None), (lambda part: tell(reading.read(dpid, (part,))))
+    return (lambda answer: None if answer.refused else tell(reading.read(dpid, answer.parts))), None

@@ -21,6 +21,7 @@ from flowlane.southbound.openflow.ledger import Ledger
 from flowlane.southbound.openflow.outbox import Outbox
 from flowlane.southbound.openflow.programming import Programming
 from flowlane.southbound.openflow.readings import PINS, readings, takers
+from flowlane.southbound.openflow.slices import Slices
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
@@ -84,6 +85,7 @@ class Session:
         self._answers: dict[str, Answer] = {}
         self._refused_probes: dict[Change, str] = {}
         self._programming: Programming
+        self._slices = Slices(datapath, self._ask, hub.spawn_after, emit)
         self._announced: tuple[tuple[str, str, str], ...] = ()
         self._heard = self._asked = clock()
         self._queue_times: list[float] = []
@@ -160,7 +162,9 @@ class Session:
         if self._inquiries.asks(PINS):
             return
         for reading in readings(self.datapath, self._programming.capabilities):
-            self._ask(reading.name, reading.question, *takers(reading, self._told(reading.read)))
+            self._ask(reading.name, reading.question, *takers(reading, self.dpid, self._emit))
+        if self._programming.capabilities.learn:
+            self._slices.begin()
 
     def forget_learned(self, effect: ForgetLearned) -> None:
         """Have the device place the flows of a port anew, by the standing rules as they are now."""
@@ -178,9 +182,6 @@ class Session:
         self._ask("queues", questions.queues_request(self.datapath), self._queues_told)
         now = self._clock()
         self._queue_times = [*(now + wait for wait in SETTLE), now + QUEUE_POLL]
-
-    def _told(self, read: Callable[[int, Iterable[Any]], Event]) -> Callable[[Iterable[Any]], None]:
-        return lambda parts: self._emit(read(self.dpid, parts))
 
     def _queues_told(self, answer: Answer) -> None:
         queues = decode.queues(answer.parts)
