@@ -67,12 +67,20 @@ def register(version: int, number: int, value: int) -> bytes:
 
 
 def packet_in(
-    version: int, table: int, in_port: int, metadata: int, registers: dict[int, int], frame: bytes
+    version: int,
+    table: int,
+    in_port: int,
+    metadata: int,
+    registers: dict[int, int],
+    frame: bytes,
+    padding: int,
 ) -> bytes:
     fields = [wire.oxm(0, pack("!I", in_port)), wire.oxm(2, pack("!Q", metadata))]
     fields += [register(version, number, value) for number, value in registers.items()]
     head = pack("!IHBBQ", 0xFFFFFFFF, len(frame), 1, table, LEARN)
-    return wire.message(version, wire.PACKET_IN, head + wire.match(*fields) + bytes(2) + frame)
+    return wire.message(
+        version, wire.PACKET_IN, head + wire.match(*fields) + bytes(2) + frame + bytes(padding)
+    )
 
 
 packets = st.builds(
@@ -83,6 +91,7 @@ packets = st.builds(
     st.integers(0, (1 << 64) - 1),
     st.dictionaries(st.sampled_from((1, 4, 6)), st.integers(0, 0xFFFFFFFF), max_size=2),
     st.binary(max_size=80),
+    st.integers(0, 7),
 )
 
 
