@@ -117,12 +117,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, kind in (("rounds", int), ("seconds", float), ("rate", float)):
         parser.add_argument(f"--{name}", type=kind, required=True)
+    parser.add_argument("--backwards", action="store_true", help="the roads in the other order")
     arguments = parser.parse_args()
     be_first()
     prepare()
     found = []
+    roads = list(ROADS[os.environ["LAB_LAYOUT"]].items())
     for _ in range(arguments.rounds):
-        for road, queue in ROADS[os.environ["LAB_LAYOUT"]].items():
+        for road, queue in reversed(roads) if arguments.backwards else roads:
             found.append({"road": road, **one_road(queue, arguments)})
             print(
                 f"{road}: {found[-1]['busy']:.2f} CPUs busy, {found[-1]['idle']:.2f} without traffic",

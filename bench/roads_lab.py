@@ -27,10 +27,11 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     options = ("--rounds", "1", "--seconds", str(arguments.seconds), "--rate", str(arguments.rate))
     found: list[dict[str, Any]] = []
     with far_end(ports, out / "iperf3.log"):
-        for _ in range(arguments.rounds):
+        for number in range(arguments.rounds):
+            turn = ["--backwards"] if number % 2 else []
             for layout in LAYOUTS:
                 boot = ["--layout", layout, "--vms", "1", "--cpus", "1"]
-                run_in_guest(ports, out, boot, [str(ROOT / "bench/roads_guest.py"), *options])
+                run_in_guest(ports, out, boot, [str(ROOT / "bench/roads_guest.py"), *options, *turn])
                 found += json.loads((out / "roads.json").read_text())
     (out / "roads.json").write_text(json.dumps(found))
     return found
@@ -69,8 +70,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("roads-lab"))
-    parser.add_argument("--rounds", type=int, default=3, help="guests of each layout")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each of the three parts")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=4,
+        help="guests of each layout; every other one takes the roads backwards",
+    )
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each of the three parts")
     parser.add_argument("--rate", type=float, default=15e6, help="of the steady transfer, bit/s")
     sys.stdout.write(table(measure(parser.parse_args())) + "\n")
 
