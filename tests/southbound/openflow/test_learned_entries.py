@@ -139,6 +139,18 @@ def test_counters_of_pins_are_the_same_too(version: int, made: list[Entry]) -> N
 
 
 @settings(max_examples=80)
+@given(st.sampled_from(VERSIONS), st.lists(entries, max_size=6))
+def test_at_a_connect_only_what_was_programmed_is_parsed(version: int, made: list[Entry]) -> None:
+    data = reply(version, *made)
+    late = lazy(data)
+    found = readback.found_pins((late,)), readback.flow_entries((late,))
+    assert "body" not in vars(late)
+    by_body = SimpleNamespace(body=lazy(data).body)
+    others = [entry for entry in readback.flow_entries((by_body,)) if entry.cookie != LEARNED]
+    assert found == (readback.found_pins((by_body,)), tuple(others))
+
+
+@settings(max_examples=80)
 @given(st.lists(entries, min_size=2, max_size=5), st.data())
 def test_bytes_that_are_not_as_they_should_be(made: list[Entry], data: st.DataObject) -> None:
     """What the guard lets through is read the same in both ways."""

@@ -38,6 +38,7 @@ from flowlane.southbound.openflow.entries import (
 )
 from flowlane.southbound.openflow.nicira import Load, Resubmit
 from flowlane.southbound.openflow.pipeline import TableId
+from flowlane.southbound.openflow.programmed import programmed
 from flowlane.southbound.openflow.selection import selected_by
 
 Message = Any
@@ -138,7 +139,7 @@ _STEPS: dict[str, Callable[[Any], Step]] = {
 
 def flow_entries(parts: Iterable[Message]) -> tuple[FlowEntry, ...]:
     """Our entries in a flow statistics reply."""
-    return tuple(entry for stats in decode.bodies(parts) if (entry := flow_entry(stats)) is not None)
+    return tuple(entry for stats in programmed(parts) if (entry := flow_entry(stats)) is not None)
 
 
 def groups(parts: Iterable[Message]) -> tuple[GroupEntry, ...]:
@@ -205,7 +206,7 @@ def found_pins(parts: Iterable[Message]) -> tuple[FoundPin, ...]:
     The number of a pin's VM is read from the ingress entries of its in_port; NOT_A_VM when they are not in
     the reply, UNRESOLVED_VM where the device does not know the VM either.
     """
-    items = [(entry, stats) for stats in decode.bodies(parts) if (entry := flow_entry(stats)) is not None]
+    items = [(entry, stats) for stats in programmed(parts) if (entry := flow_entry(stats)) is not None]
     senders = _senders(entry for entry, _ in items)
     found = (_found_pin(entry, stats, senders) for entry, stats in items)
     return tuple(pin for pin in found if pin is not None)
