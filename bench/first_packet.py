@@ -4,7 +4,8 @@ Usage: ``unshare --net bench/first_packet.py [--rates 100,2000] [--seconds 5] [-
 A private Open vSwitch on the userspace datapath has tap devices as ports; frames go in by one and are caught at
 the other, both by this process, so one clock times them. Every flow sends three packets, 10 ms apart; only the
 first one is timed. A packet that does not arrive within 2 s counts as lost. Copies: packets that met an entry
-that shows them to the controller.
+that shows them to the controller. ``--kernel`` takes the machine's own Open vSwitch and its kernel datapath: for
+the lab, ``./run lab -- .venv/bin/python bench/first_packet.py --kernel``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from openvswitch import PrivateOvs
 
-VM, UP = "flb-vm", "flb-up"
+BRIDGE, VM, UP = "flb-br", "flb-vm", "flb-up"
 SOURCE, TARGET = bytes.fromhex("0a0000000001"), bytes.fromhex("0a00000000fe")
 PACKETS, GAP = 3, 0.010
 PATIENCE = 2.0
@@ -125,10 +126,39 @@ def measure(way: str, rate: int, seconds: float, first: int, ovs: PrivateOvs) ->
     return Result(way, rate, len(sent), middle, high, len(sent) - len(waits), copies)
 
 
+class KernelOvs(PrivateOvs):
+    """The Open vSwitch that runs already: a kernel has one datapath for it. The bridge is ours, and goes."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/run/openvswitch"), system=True)
+        self.datapath = "system"
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        self.vsctl("--if-exists", "del-br", BRIDGE)
+
+
+@contextlib.contextmanager
+def switch(kernel: bool) -> Iterator[PrivateOvs]:
+    """An Open vSwitch with a bridge between the VM's device and the uplink."""
+    with contextlib.ExitStack() as stack:
+        ovs = KernelOvs() if kernel else stack.enter_context(openvswitch.running(system=True))
+        stack.callback(ovs.stop)
+        ovs.add_bridge(BRIDGE, (VM, UP), dpid=0xF1)
+        ovs.vsctl("set", "Interface", VM, "external_ids:iface-id=vm")
+        ovs.vsctl("set", "Interface", UP, "external_ids:flowlane-port=uplink")
+        ovs.set_queues(UP, {number: {} for number in range(4)})
+        for name in (VM, UP):
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        yield ovs
+
+
 def shown(ovs: PrivateOvs) -> int:
     """Packets that met an entry which shows them to the controller, after the switch has counted them."""
     time.sleep(1.5)
-    lines = ovs.ofctl("dump-flows", "br0").splitlines()
+    lines = ovs.ofctl("dump-flows", BRIDGE).splitlines()
     copying = (line for line in lines if "CONTROLLER" in line and "arp" not in line and "icmp" not in line)
     counts = (re.search(r"n_packets=(\d+)", line) for line in copying)
     return sum(int(found[1]) for found in counts if found)
@@ -145,7 +175,7 @@ def controller(ovs: PrivateOvs, which: str) -> Iterator[None]:
         with log.open("w") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out)
         try:
-            ovs.vsctl("set-controller", "br0", "tcp:127.0.0.1:16653")
+            ovs.vsctl("set-controller", BRIDGE, "tcp:127.0.0.1:16653")
             for _ in range(100):
                 with contextlib.suppress(requests.ConnectionError):
                     devices = requests.get("http://127.0.0.1:18080/v1/devices", timeout=5).json()["items"]
@@ -161,20 +191,14 @@ def controller(ovs: PrivateOvs, which: str) -> Iterator[None]:
             process.wait()
 
 
-def run(rates: list[int], seconds: float) -> list[Result]:
+def run(rates: list[int], seconds: float, kernel: bool) -> list[Result]:
     """All ways at all rates."""
     results = []
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for way, which in (("NORMAL", ""), ("Flowlane", "worthy"), ("reactive", "reactive")):
-        with openvswitch.running(system=True) as ovs:
-            ovs.add_bridge("br0", (VM, UP), dpid=1)
-            ovs.vsctl("set", "Interface", VM, "external_ids:iface-id=vm")
-            ovs.vsctl("set", "Interface", UP, "external_ids:flowlane-port=uplink")
-            ovs.set_queues(UP, {number: {} for number in range(4)})
-            for name in (VM, UP):
-                subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        with switch(kernel) as ovs:
             if not which:
-                ovs.ofctl("add-flow", "br0", "actions=NORMAL")
+                ovs.ofctl("add-flow", BRIDGE, "actions=NORMAL")
             with controller(ovs, which) if which else contextlib.nullcontext():
                 for place, rate in enumerate(rates):
                     results.append(measure(way, rate, seconds, place * 100_000, ovs))
@@ -199,8 +223,9 @@ def main() -> None:
     parser.add_argument("--rates", default="100,2000")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--kernel", action="store_true")
     given = parser.parse_args()
-    results = run([int(rate) for rate in given.rates.split(",")], given.seconds)
+    results = run([int(rate) for rate in given.rates.split(",")], given.seconds, given.kernel)
     print(table(results))
     if given.json:
         given.json.write_text(json.dumps([result._asdict() for result in results], indent=1))

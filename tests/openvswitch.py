@@ -51,6 +51,7 @@ class PrivateOvs:
     def __init__(self, directory: Path, *, system: bool = False) -> None:
         self.directory = directory
         self.system = system
+        self.datapath = "netdev" if system else "dummy"
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._env = {
             **os.environ,
@@ -149,8 +150,16 @@ class PrivateOvs:
             dpid: its datapath id.
             controller: where it connects to, such as ``tcp:127.0.0.1:6653``.
         """
-        kind = "netdev" if self.system else "dummy"
-        command = ["add-br", name, "--", "set", "Bridge", name, f"datapath_type={kind}", "fail_mode=secure"]
+        command = [
+            "add-br",
+            name,
+            "--",
+            "set",
+            "Bridge",
+            name,
+            f"datapath_type={self.datapath}",
+            "fail_mode=secure",
+        ]
         command.append(f"protocols={versions}")
         command += [f"external_ids:{key}={value}" for key, value in (external_ids or {}).items()]
         if dpid is not None:
