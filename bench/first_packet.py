@@ -29,11 +29,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import openvswitch  # noqa: E402
 import requests  # noqa: E402
+from openvswitch import PrivateOvs  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openvswitch import PrivateOvs
 
 BRIDGE, VM, UP = "flb-br", "flb-vm", "flb-up"
 SOURCE, TARGET = bytes.fromhex("0a0000000001"), bytes.fromhex("0a00000000fe")
@@ -133,10 +133,7 @@ class KernelOvs(PrivateOvs):
         super().__init__(Path("/run/openvswitch"), system=True)
         self.datapath = "system"
 
-    def start(self) -> None:
-        pass
-
-    def stop(self) -> None:
+    def close(self) -> None:
         self.vsctl("--if-exists", "del-br", BRIDGE)
 
 
@@ -144,8 +141,9 @@ class KernelOvs(PrivateOvs):
 def switch(kernel: bool) -> Iterator[PrivateOvs]:
     """An Open vSwitch with a bridge between the VM's device and the uplink."""
     with contextlib.ExitStack() as stack:
-        ovs = KernelOvs() if kernel else stack.enter_context(openvswitch.running(system=True))
-        stack.callback(ovs.stop)
+        ovs = stack.enter_context(
+            contextlib.closing(KernelOvs()) if kernel else openvswitch.running(system=True)
+        )
         ovs.add_bridge(BRIDGE, (VM, UP), dpid=0xF1)
         ovs.vsctl("set", "Interface", VM, "external_ids:iface-id=vm")
         ovs.vsctl("set", "Interface", UP, "external_ids:flowlane-port=uplink")
