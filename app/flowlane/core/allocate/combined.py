@@ -7,6 +7,7 @@ not use it, goes to software queues [0056, 0057; claims 2 to 6, 9].
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import bounds, guarantees, pools
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 FILL = 0.9
 """Share of the hardware's capacity up to which flows that may do without it are let in."""
+
+TIES = 8
+"""Queues of equal load whose flows are counted for a newcomer; all where the load is nothing."""
 
 FULL = 1.0
 """Share of the capacity above which such flows are moved out. The gap to ``FILL`` keeps them from flapping."""
@@ -137,10 +141,10 @@ def slot_to_share(group: Group, vm: int) -> Slot:
         loads = loads[: max(1, most)]
     least = min(loads)
     slot = pool.slots[loads.index(least)]
-    if slot.count and loads.count(least) > 1:
+    if slot.count > (least > 0) and loads.count(least) > 1:
         # Flows that nobody has measured yet weigh nothing: without this they would all sit on one queue.
         equal = (other for other, load in zip(pool.slots, loads, strict=False) if load == least)
-        slot = min(equal, key=lambda other: (other.count, other.place))
+        slot = min(islice(equal, TIES if least else None), key=lambda other: (other.count, other.place))
     return slot
 
 
