@@ -2,7 +2,7 @@
 
 Usage: ``unshare --net bench/first_packet.py [--rates 100,2000] [--seconds 5] [--json FILE]`` (root, Open vSwitch).
 A private Open vSwitch on the userspace datapath has tap devices as ports; frames go in by one and are caught at
-the other, both by this process, so one clock times them. Every flow sends three packets, 10 ms apart; only the
+the other, both by this process, so one clock times them. Every flow sends ``--packets`` packets, 10 ms apart; only the
 first one is timed. A packet that does not arrive within 2 s counts as lost. Copies: packets that met an entry
 that shows them to the controller. ``--kernel`` takes the machine's own Open vSwitch and its kernel datapath: for
 the lab, ``./run lab -- .venv/bin/python bench/first_packet.py --kernel``.
@@ -37,9 +37,25 @@ if TYPE_CHECKING:
 
 BRIDGE, VM, UP = "flb-br", "flb-vm", "flb-up"
 SOURCE, TARGET = bytes.fromhex("0a0000000001"), bytes.fromhex("0a00000000fe")
-PACKETS, GAP = 3, 0.010
+GAP = 0.010
 PATIENCE = 2.0
-POLICY = "version: 1\ncopy-rate: 100000\npins: {{which: {which}, budget: 10000}}\nclasses: {{any: {{}}}}\n"
+SETTINGS = {
+    "NORMAL": "",
+    "Flowlane": "pins: {budget: 10000}",
+    "learn-after: 0": "pins: {budget: 10000}\nlearn-after: 0",
+    "reactive": "pins: {which: reactive, budget: 10000}",
+}
+"""Way -> what its policy has besides; none for NORMAL."""
+
+POLICY = "version: 1\ncopy-rate: 100000\nclasses: {any: {}}\n"
+
+
+class Load(NamedTuple):
+    """``rate`` new flows/s for so many seconds, of so many packets each."""
+
+    rate: int
+    seconds: float
+    packets: int
 
 
 class Result(NamedTuple):
@@ -47,6 +63,7 @@ class Result(NamedTuple):
 
     way: str
     rate: int
+    packets: int
     flows: int
     p50: float
     p99: float
@@ -83,7 +100,7 @@ def catch(sock: socket.socket, arrived: dict[int, float], done: threading.Event)
                 arrived.setdefault(int.from_bytes(data[42:46], "big"), now)
 
 
-def drive(rate: int, seconds: float, first: int) -> tuple[dict[int, float], dict[int, float]]:
+def drive(load: Load, first: int) -> tuple[dict[int, float], dict[int, float]]:
     """Start flows at a rate; returns when each flow's first packet left and arrived."""
     sender, receiver = (socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) for _ in range(2))
     sender.bind((VM, 0))
@@ -95,9 +112,9 @@ def drive(rate: int, seconds: float, first: int) -> tuple[dict[int, float], dict
     catcher = threading.Thread(target=catch, args=(receiver, arrived, done))
     catcher.start()
     due = sorted(
-        (number / rate + packet * GAP, first + number, packet)
-        for number in range(int(rate * seconds))
-        for packet in range(PACKETS)
+        (number / load.rate + packet * GAP, first + number, packet)
+        for number in range(int(load.rate * load.seconds))
+        for packet in range(load.packets)
     )
     start = time.perf_counter()
     for when, number, packet in due:
@@ -116,14 +133,14 @@ def drive(rate: int, seconds: float, first: int) -> tuple[dict[int, float], dict
     return sent, arrived
 
 
-def measure(way: str, rate: int, seconds: float, first: int, ovs: PrivateOvs) -> Result:
+def measure(way: str, load: Load, first: int, ovs: PrivateOvs) -> Result:
     """One run, with the copies counted by the switch."""
     before = shown(ovs)
-    sent, arrived = drive(rate, seconds, first)
+    sent, arrived = drive(load, first)
     waits = sorted((arrived[number] - left) * 1e6 for number, left in sent.items() if number in arrived)
     copies = (shown(ovs) - before) / len(sent)
     middle, high = (waits[int(len(waits) * part)] if waits else float("nan") for part in (0.5, 0.99))
-    return Result(way, rate, len(sent), middle, high, len(sent) - len(waits), copies)
+    return Result(way, load.rate, load.packets, len(sent), middle, high, len(sent) - len(waits), copies)
 
 
 class KernelOvs(PrivateOvs):
@@ -163,11 +180,11 @@ def shown(ovs: PrivateOvs) -> int:
 
 
 @contextlib.contextmanager
-def controller(ovs: PrivateOvs, which: str) -> Iterator[None]:
+def controller(ovs: PrivateOvs, settings: str) -> Iterator[None]:
     """A Flowlane that has programmed the bridge."""
     with tempfile.TemporaryDirectory() as folder:
         policy, log = Path(folder) / "policy.yaml", Path(folder) / "log"
-        policy.write_text(POLICY.format(which=which))
+        policy.write_text(f"{POLICY}{settings}\n")
         command = [str(Path(sys.executable).parent / "flowlane-manager"), "--ofp-tcp-listen-port=16653"]
         command += ["--wsapi-port=18080", f"--ovsdb={ovs.database}", f"--policy={policy}"]
         with log.open("w") as out:
@@ -189,17 +206,17 @@ def controller(ovs: PrivateOvs, which: str) -> Iterator[None]:
             process.wait()
 
 
-def run(rates: list[int], seconds: float, kernel: bool) -> list[Result]:
+def run(loads: list[Load], kernel: bool) -> list[Result]:
     """All ways at all rates."""
     results = []
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for way, which in (("NORMAL", ""), ("Flowlane", "worthy"), ("reactive", "reactive")):
+    for way, settings in SETTINGS.items():
         with switch(kernel) as ovs:
-            if not which:
+            if not settings:
                 ovs.ofctl("add-flow", BRIDGE, "actions=NORMAL")
-            with controller(ovs, which) if which else contextlib.nullcontext():
-                for place, rate in enumerate(rates):
-                    results.append(measure(way, rate, seconds, place * 100_000, ovs))
+            with controller(ovs, settings) if settings else contextlib.nullcontext():
+                for place, load in enumerate(loads):
+                    results.append(measure(way, load, place * 100_000, ovs))
                     print(*(f"{value:.2f}" if isinstance(value, float) else value for value in results[-1]))
     return results
 
@@ -207,10 +224,12 @@ def run(rates: list[int], seconds: float, kernel: bool) -> list[Result]:
 def table(results: list[Result]) -> str:
     """The results for the documentation."""
     head = (
-        "| way | new flows/s | flows | p50 (µs) | p99 (µs) | lost | copies per flow |\n" + "|---" * 7 + "|\n"
+        "| way | new flows/s | packets each | flows | p50 (µs) | p99 (µs) | lost | copies per flow |\n"
+        + "|---" * 8
+        + "|\n"
     )
     return head + "".join(
-        f"| {r.way} | {r.rate} | {r.flows} | {r.p50:.0f} | {r.p99:.0f} | {r.lost} | {r.copies:.2f} |\n"
+        f"| {r.way} | {r.rate} | {r.packets} | {r.flows} | {r.p50:.0f} | {r.p99:.0f} | {r.lost} | {r.copies:.2f} |\n"
         for r in results
     )
 
@@ -221,9 +240,11 @@ def main() -> None:
     parser.add_argument("--rates", default="100,2000")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--packets", type=int, default=3)
     parser.add_argument("--kernel", action="store_true")
     given = parser.parse_args()
-    results = run([int(rate) for rate in given.rates.split(",")], given.seconds, given.kernel)
+    loads = [Load(int(rate), given.seconds, given.packets) for rate in given.rates.split(",")]
+    results = run(loads, given.kernel)
     print(table(results))
     if given.json:
         given.json.write_text(json.dumps([result._asdict() for result in results], indent=1))
