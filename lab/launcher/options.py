@@ -118,7 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--queues", type=_within(1, MAX_QUEUES), default=4, help="transmit queues of the uplink")
     add("--rate", type=_rate, default="1Gbit/s", metavar="RATE", help="limit of the uplink, such as 20Mbit/s")
     add("--min-rate", type=_rate, metavar="RATE", help="guarantee of each queue (default: a tenth of --rate)")
-    add("--cpus", type=_within(1, 16), default=2, help="the guest's CPUs")
+    add(
+        "--cpus",
+        type=_within(1, 16),
+        default=1,
+        help="the guest's CPUs; more than one are no faster without KVM, and boot less surely",
+    )
     add("--memory", type=_within(512, 65536), default=1536, metavar="MiB", help="the guest's memory")
     add(
         "--accel",

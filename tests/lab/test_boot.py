@@ -121,12 +121,12 @@ ip netns exec vm1 ethtool -i eth0 | head -n 1
             "3 7 2 0 1 0 max-rate=20000000 2 max-rate=20000000 min-rate=3000000 driver: veth",
         ),
         (
-            "--layout sriov --nics two --vms 2 --queues 3 --rate 30Mbit/s --cpus 1",
-            "1 2 3 0 0 1 max-rate=30000000 3 max-rate=30000000 min-rate=3000000 driver: igbvf",
+            "--layout sriov --nics two --vms 2 --queues 3 --rate 30Mbit/s --cpus 2",
+            "2 2 3 0 0 1 max-rate=30000000 3 max-rate=30000000 min-rate=3000000 driver: igbvf",
         ),
         (
             "--layout sriov --nics one --vms 3 --queues 4 --rate 40Mbit/s",
-            "2 3 1 3 0 0 max-rate=40000000 1 max-rate=40000000 min-rate=4000000 driver: igbvf",
+            "1 3 1 3 0 0 max-rate=40000000 1 max-rate=40000000 min-rate=4000000 driver: igbvf",
         ),
     ],
     ids=["veth", "two NICs", "one NIC"],
