@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from flowlane.cli.qos_view import change_json, port_json, print_changes, print_ports
+from flowlane.cli.qos_view import Outcome, change_json, port_json, print_changes, print_ports
 from flowlane.core.model import QueueKind
 from flowlane.errors import FlowlaneError, RequestError
 from flowlane.southbound.nic_mapping import plan_mapping, plan_unmapping
@@ -31,16 +31,6 @@ if TYPE_CHECKING:
     from flowlane.southbound.ovsdb.inventory import PortEntry
     from flowlane.southbound.ovsdb.plan import RowChange, WantedQos
     from flowlane.southbound.ovsdb.rows import Snapshot
-
-
-class Outcome(NamedTuple):
-    """What a change did: row changes, tc lines, and whether ovs-vswitchd took it over in time."""
-
-    port: str
-    rows: list[RowChange]
-    tc: list[str]
-    taken_over: bool
-    dry_run: bool
 
 
 TLS_FILES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from flowlane.cli.qos import Outcome
     from flowlane.southbound.findings import Finding
     from flowlane.southbound.nic import Vf
     from flowlane.southbound.nic_truth import NicTruth
     from flowlane.southbound.ovsdb.inventory import PortEntry
     from flowlane.southbound.ovsdb.plan import RowChange
+
+
+class Outcome(NamedTuple):
+    """What a change did: row changes, tc lines, and whether ovs-vswitchd took it over in time."""
+
+    port: str
+    rows: list[RowChange]
+    tc: list[str]
+    taken_over: bool
+    dry_run: bool
 
 
 def port_json(port: PortEntry, truths: Sequence[NicTruth | None], found: Sequence[Finding]) -> dict[str, Any]:
