@@ -55,6 +55,8 @@ def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dic
     """
     for _ in range(8):
         placed = queues_of(controller, flows)
+        # A flow that was moved just now goes its old way until the switch has looked at its datapath's flows again.
+        run("ovs-appctl", "revalidator/wait")
         before = read_all()
         for flow in flows:
             flow.send(10)

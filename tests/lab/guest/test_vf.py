@@ -10,7 +10,7 @@ from labtools.traffic import udp_flows
 
 from flowlane.southbound.nic_reader import read_truth
 
-from .test_assignment import judge, place
+from .test_assignment import judge, place, spread
 
 if TYPE_CHECKING:
     from labtools.controller import Controller
@@ -48,6 +48,7 @@ def test_vf_traffic_is_seen_assigned_and_counted(lab: Lab, controller: Controlle
     before = {vm: vf_sent(vm) for vm in lab.vms}
     with udp_flows(lab.vms, 2, PORT) as flows:
         place(controller, flows)
+        spread(controller, flows, 4)
         judge(controller, flows, {0, 1, 2, 3})
         placed = controller.assignments(PORT)
         assert {row["vm"] for row in placed.values()} == set(lab.vms)
