@@ -207,10 +207,10 @@ def controller(ovs: PrivateOvs, settings: str) -> Iterator[None]:
             process = subprocess.Popen(["nice", "-n", "10", *command], stdout=out, stderr=out)
         try:
             ovs.vsctl("set-controller", BRIDGE, "tcp:127.0.0.1:16653")
-            for _ in range(100):
+            for _ in range(500):
                 with contextlib.suppress(requests.ConnectionError):
                     devices = requests.get("http://127.0.0.1:18080/v1/devices", timeout=5).json()["items"]
-                    if devices and devices[0]["connected"]:
+                    if any(device["connected"] for device in devices):
                         break
                 time.sleep(0.2)
             else:
