@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from os_ken.lib.stringify import obj_python_attrs
-from os_ken.ofproto import ofproto_parser, ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser
+from os_ken.ofproto import ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser
+
+from flowlane.southbound.openflow import late_parts
 
 _MULTIPART_REPLY, _FLOW = 19, 1
 _REPLIES = {
@@ -22,9 +23,7 @@ _REPLIES = {
 
 def install() -> None:
     """Let os-ken's three classes of replies with flow entries make their body late; twice is the same as once."""
-    for kind in _REPLIES.values():
-        kind.__getattr__ = _read_body
-        kind.stringify_attrs = _attributes
+    late_parts.install(_REPLIES.values(), "body")
 
 
 def read(datapath: Any, message: bytes) -> Any:
@@ -32,25 +31,7 @@ def read(datapath: Any, message: bytes) -> Any:
     kind = _REPLIES.get(message[0]) if message[1] == _MULTIPART_REPLY and len(message) >= 16 else None
     if kind is None or int.from_bytes(message[8:10], "big") != _FLOW:
         return None
-    reply = kind(datapath)
-    reply.set_headers(*ofproto_parser.header(message))
-    reply.set_buf(message)
+    reply = late_parts.begun(kind, datapath, message)
     reply.type, reply.flags = _FLOW, int.from_bytes(message[10:12], "big")
     del reply.body
     return reply
-
-
-def _read_body(reply: Any, name: str) -> Any:
-    """Stand in for the attribute until it is there; Python asks here for attributes that are missing."""
-    if name != "body":
-        raise AttributeError(name)
-    parse = ofproto_parser._MSG_PARSERS[reply.version]
-    header = (reply.version, reply.msg_type, reply.msg_len, reply.xid)
-    reply.body = parse(reply.datapath, *header, reply.buf).body
-    return reply.body
-
-
-def _attributes(reply: Any) -> Any:
-    """What os-ken writes of a reply as text or JSON: that too is looking."""
-    _ = reply.body
-    return obj_python_attrs(reply)

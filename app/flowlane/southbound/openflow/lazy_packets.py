@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Any
 
-from os_ken.lib.stringify import obj_python_attrs
-from os_ken.ofproto import ofproto_parser, ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser
+from os_ken.ofproto import ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser
+
+from flowlane.southbound.openflow import late_parts
 
 PACKET_IN = 10
 _KINDS = {
@@ -43,9 +44,7 @@ one in 1.5, where it masks the half that is not in use."""
 
 def install() -> None:
     """Let os-ken's three classes of packet-ins make their match late; twice is the same as once."""
-    for kind in _KINDS.values():
-        kind.__getattr__ = _read_match
-        kind.stringify_attrs = _attributes
+    late_parts.install(_KINDS.values(), "match")
 
 
 def read(datapath: Any, message: bytes) -> Any:
@@ -53,9 +52,7 @@ def read(datapath: Any, message: bytes) -> Any:
     kind = _KINDS.get(message[0]) if message[1] == PACKET_IN else None
     if kind is None:
         return None
-    found = kind(datapath)
-    found.set_headers(*ofproto_parser.header(message))
-    found.set_buf(message)
+    found = late_parts.begun(kind, datapath, message)
     found.buffer_id, found.total_len, found.reason, found.table_id, found.cookie = _FIXED.unpack_from(
         message, 8
     )
@@ -85,19 +82,3 @@ def told(message: Any) -> Mapping[str, Any]:
             found[known[0]] = int.from_bytes(data[at + 4 : at + 4 + known[1]], "big")
         at = after
     return found
-
-
-def _read_match(message: Any, name: str) -> Any:
-    """Stand in for the attribute until it is there; Python asks here for attributes that are missing."""
-    if name != "match":
-        raise AttributeError(name)
-    parse = ofproto_parser._MSG_PARSERS[message.version]
-    header = (message.version, message.msg_type, message.msg_len, message.xid)
-    message.match = parse(message.datapath, *header, message.buf).match
-    return message.match
-
-
-def _attributes(message: Any) -> Any:
-    """What os-ken writes of a packet-in as text or JSON: that too is looking."""
-    _ = message.match
-    return obj_python_attrs(message)
