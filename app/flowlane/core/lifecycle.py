@@ -8,9 +8,9 @@ from flowlane.core.assign import follow_device, forget, report_flow
 from flowlane.core.devices import replan
 from flowlane.core.effects import SendPacket
 from flowlane.core.flowkey import FlowParts
-from flowlane.core.flows import PINNED, UNTOLD
+from flowlane.core.flows import PINNED
 from flowlane.core.hosts import hear, sender
-from flowlane.core.living import add_up, begin, count, is_young, reroute
+from flowlane.core.living import add_up, begin, count, is_young, note_choice, reroute
 from flowlane.core.model import NOT_A_VM
 from flowlane.core.packet import read_frame
 from flowlane.core.pinning import REACTIVE, mode, pin, remove_pin
@@ -105,8 +105,7 @@ def _seen_again(
         # Lost or not: an entry that stands there after all must not outlive what we know of it.
         remove_pin(device, row, out)
         flows.last_active[row] = state.now
-        flows.device_queue[row] = UNTOLD if device_queue is None else device_queue
-        flows.device_meter[row] = device_meter
+        note_choice(device, row, chosen)
         pin(device, row, out)
     return row
 

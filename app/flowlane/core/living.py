@@ -47,12 +47,18 @@ def begin(
     row = flows.add(key, state.now)
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = way, parts.vm_number
     flows.dscp[row], flows.pcp[row] = marks
-    device_queue, flows.device_meter[row] = chosen
-    flows.device_queue[row] = UNTOLD if device_queue is None else device_queue
+    note_choice(device, row, chosen)
     classify_row(state, device, row, parts)
     place(state, device, row, out)
     report_flow(state, device, row, "seen", out)
     return row
+
+
+def note_choice(device: Device, row: int, chosen: tuple[int | None, int]) -> None:
+    """Note the queue that the device gave the flow, None when it did not say, and the meter, 0 for none."""
+    flows = device.flows
+    queue_id, flows.device_meter[row] = chosen
+    flows.device_queue[row] = UNTOLD if queue_id is None else queue_id
 
 
 def reroute(
