@@ -25,7 +25,10 @@ from os_ken.ofproto import (
     ofproto_v1_5_parser,
 )
 
-VERSIONS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
+NUMBERS = {"OpenFlow13": 4, "OpenFlow14": 5, "OpenFlow15": 6}
+"""Version, as ovs-ofctl calls it -> its number on the wire."""
+
+VERSIONS = tuple(NUMBERS)
 _MODULES = {
     "OpenFlow13": (ofproto_v1_3, ofproto_v1_3_parser),
     "OpenFlow14": (ofproto_v1_4, ofproto_v1_4_parser),

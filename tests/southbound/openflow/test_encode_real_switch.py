@@ -31,12 +31,6 @@ DEVICES = ("vm1", "vm2", "up")
 TCP = f"in_port={VM},dl_src=0a:00:00:00:00:01,dl_dst=0a:00:00:00:00:fe,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.9,tp_src=40000"
 
 
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    repairs.repair()
-    return str(request.param)
-
-
 @pytest.fixture
 def client(ovs: PrivateOvs, version: str) -> Iterator[Client]:
     with controlled(ovs, BRIDGE, version, DEVICES) as connected:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from fakes.plans import OTHER_VM, OTHER_VM_MAC, UPLINK, VM, VM_MAC, VM_NUMBER, WEB, pin, plan
-from ofclient import VERSIONS, Client, controlled
+from ofclient import Client, controlled
 from openvswitch import PrivateOvs
 
 from flowlane.core.effects import DevicePlan
 from flowlane.core.model import MeterSpec
-from flowlane.southbound.openflow import diff, encode, handshake, lazy_tables, pins, repairs, rules
+from flowlane.southbound.openflow import diff, encode, handshake, lazy_tables, pins, rules
 from flowlane.southbound.openflow.entries import EMPTY, Change, MeterEntry, Op
 from flowlane.southbound.openflow.handshake import (
     LEARN_PROBE,
@@ -28,11 +28,11 @@ DUMMY_PORTS = {VM: (0,), OTHER_VM: (0,), UPLINK: (0,)}
 """A dummy device reports queue 0 only."""
 
 
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    repairs.repair()
+@pytest.fixture
+def version(version: str) -> str:
+    """With table features read late, as in the app."""
     lazy_tables.install()
-    return str(request.param)
+    return version
 
 
 @pytest.fixture

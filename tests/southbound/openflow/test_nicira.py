@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from dumpflows import read_entry
 from fakes.plans import ABLE, OTHER_VM, UPLINK, VM, VM_NUMBER, plan
-from ofclient import VERSIONS, Client, controlled
+from ofclient import NUMBERS, VERSIONS, Client, controlled
 from openvswitch import PrivateOvs
 
 from flowlane.core import flowkey
@@ -29,7 +29,6 @@ from flowlane.southbound.openflow import (
     nicira,
     questions,
     readback,
-    repairs,
     rules,
 )
 from flowlane.southbound.openflow.entries import EMPTY, Output, SetQueue, Standing
@@ -43,13 +42,6 @@ LEARNING = replace(ABLE, learn=True)
 SPREAD = StandingRule(0, StandingMatch(), UPLINK, "any", tuple((queue_id, 1) for queue_id in QUEUES))
 ONE = SPREAD._replace(queues=((2, 1),))
 IDLE = 10
-NUMBERS = {"OpenFlow13": 4, "OpenFlow14": 5, "OpenFlow15": 6}
-
-
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    repairs.repair()
-    return str(request.param)
 
 
 @pytest.fixture

@@ -1,0 +1,15 @@
+"""What tests of the OpenFlow side share."""
+
+from __future__ import annotations
+
+import pytest
+from ofclient import VERSIONS
+
+from flowlane.southbound.openflow import repairs
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    """Each version of OpenFlow that Flowlane speaks, with os-ken repaired as the app repairs it."""
+    repairs.repair()
+    return str(request.param)
