@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fakes.plans import ABLE, OTHER_VM, UPLINK, VM, VM_NUMBER, plan
@@ -16,11 +17,11 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from flowlane.core.effects import PlannedPort, StandingMatch, StandingRule
+from flowlane.core.effects import DevicePlan, PlannedPort, StandingMatch, StandingRule
 from flowlane.core.events import FlowSeen
-from flowlane.core.model import PortRole
+from flowlane.core.model import MeterSpec, PortRole
 from flowlane.southbound.openflow import decode, diff, encode, gate, questions, readback, rules
-from flowlane.southbound.openflow.entries import EMPTY, Goto, Output, Standing
+from flowlane.southbound.openflow.entries import EMPTY, Goto, Output, SetQueue, Standing
 from flowlane.southbound.openflow.nicira import Learn, Track
 from flowlane.southbound.openflow.pipeline import TableId
 
@@ -36,6 +37,7 @@ HOSTS = ((0x0A0000000001, VM), (0x0A0000000002, OTHER_VM))
 TRACKING = replace(ABLE, learn=True, conntrack=True)
 AFTER = 3
 SPREAD = StandingRule(0, StandingMatch(), UPLINK, "any", tuple((queue_id, 1) for queue_id in QUEUES))
+SPREAD_2 = StandingRule(1, StandingMatch(eth_type=0x0800, ip_proto=6), UPLINK, "other", ((2, 1),))
 INSIDE = tuple(StandingRule(0, StandingMatch(), port_no, "any", ()) for port_no in (VM, OTHER_VM))
 PLAN = replace(
     plan(
@@ -52,8 +54,14 @@ PLAN = replace(
 )
 
 
-def compiled(version: str = "OpenFlow15") -> Standing:
-    return rules.compile_plan(PLAN, replace(TRACKING, version=NUMBERS[version]), PORTS).standing
+def compiled(version: str = "OpenFlow15", given_plan: DevicePlan = PLAN) -> Standing:
+    return rules.compile_plan(given_plan, replace(TRACKING, version=NUMBERS[version]), PORTS).standing
+
+
+def spread_over(*queues: int, meter_id: int = 0) -> DevicePlan:
+    """The plan with these queues for what leaves by the uplink."""
+    rule = SPREAD._replace(queues=tuple((queue_id, 1) for queue_id in queues), meter_id=meter_id)
+    return replace(PLAN, rules=(rule, *INSIDE))
 
 
 @pytest.mark.parametrize(
@@ -202,3 +210,89 @@ def test_both_ends_on_one_switch_are_two_flows(client: Client, ovs: PrivateOvs, 
         (VM, OTHER_VM),
         (OTHER_VM, VM),
     ]
+
+
+def change(client: Client, version: str, before: DevicePlan, after: DevicePlan) -> None:
+    changes = diff.changes(compiled(version, after), compiled(version, before))
+    assert client.apply(encode.messages(client.datapath, changes)) == []
+
+
+def queue_counts(client: Client) -> dict[int, int]:
+    """Queue id -> packets that left the uplink by it, as the entries of table output count them."""
+    found: dict[int, int] = {}
+    for stats in decode.bodies(client.request(questions.flows_request(client.datapath))):
+        entry = readback.flow_entry(stats)
+        if entry is not None and entry.table_id == TableId.OUTPUT and stats_packets(stats):
+            queue = next((step.queue_id for step in entry.steps if isinstance(step, SetQueue)), -1)
+            found[queue] = found.get(queue, 0) + stats_packets(stats)
+    return found
+
+
+def stats_packets(stats: Any) -> int:
+    return decode.counters(stats)[0]
+
+
+@pytest.mark.ovs
+def test_a_young_flow_keeps_its_queue_when_new_ones_go_elsewhere(
+    client: Client, ovs: PrivateOvs, version: str
+) -> None:
+    """What its first packet was given is noted with the connection, and is what its entry remembers."""
+    change(client, version, PLAN, spread_over(2))
+    ask(ovs, 1000)
+    both = replace(spread_over(1), rules=(*spread_over(1).rules, SPREAD_2))
+    change(client, version, spread_over(2), both)
+    for _ in range(AFTER):
+        ask(ovs, 1000)
+    ask(ovs, 2000)
+    (entry,) = readback.learned(client.request(questions.flows_request(client.datapath)))
+    assert entry.queue_id == 2
+    assert queue_counts(client) == {1: 1, 2: AFTER + 1}
+
+
+@pytest.mark.ovs
+def test_a_queue_that_no_rule_gives_out_any_more_is_left(
+    client: Client, ovs: PrivateOvs, version: str
+) -> None:
+    change(client, version, PLAN, spread_over(2))
+    ask(ovs, 1000)
+    change(client, version, spread_over(2), spread_over(1, 3))
+    for _ in range(AFTER):
+        ask(ovs, 1000)
+    (entry,) = readback.learned(client.request(questions.flows_request(client.datapath)))
+    assert entry.queue_id in (1, 3)
+
+
+@pytest.mark.ovs
+def test_the_meter_of_the_class_holds_for_every_packet_of_a_young_flow(
+    client: Client, ovs: PrivateOvs, version: str
+) -> None:
+    limited = replace(spread_over(1, 2, meter_id=7), meters=(MeterSpec(7, 1_000_000_000, 100_000_000),))
+    change(client, version, PLAN, limited)
+    for number in range(1, AFTER + 3):
+        ask(ovs, 1000)
+        assert "meter:7 flow_count:" in ovs.ofctl("meter-stats", BRIDGE)
+        assert f"packet_in_count:{number} " in ovs.ofctl("meter-stats", BRIDGE)
+
+
+@pytest.mark.ovs
+def test_a_flow_that_grows_old_is_decided_upon_once(client: Client, ovs: PrivateOvs, version: str) -> None:
+    """Its entry is made from what its connection remembers: no bucket has to be found for it."""
+    for sport in (1000, 1001):
+        ask(ovs, *[sport] * AFTER)
+    cached = set(re.findall(r"ufid:\S+", ovs.appctl("dpctl/dump-flows", "-m")))
+    ask(ovs, 1000)
+    new = set(re.findall(r"ufid:\S+", ovs.appctl("dpctl/dump-flows", "-m"))) - cached
+    assert learned(client) == 1
+    assert len(new) == 1
+
+
+@pytest.mark.ovs
+def test_a_fragment_is_not_held_back_until_the_others_have_come(
+    client: Client, ovs: PrivateOvs, version: str
+) -> None:
+    """A tracker would have to put the packet together first; the flow is learned at once instead."""
+    first = Ether(src=VM_END[0], dst=FAR_END[0]) / IP(src=VM_END[1], dst=FAR_END[1], flags="MF")
+    # Smaller ones a tracker takes for an attack, and lets pass (ovs-appctl dpctl/ipf-get-status).
+    ovs.receive("vm1", bytes(first / UDP(sport=1000, dport=53, len=2000) / (b"x" * 1400)).hex())
+    assert sum(queue_counts(client).values()) == 1
+    assert learned(client) == 1

@@ -78,6 +78,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         **{f"reg{n}": Field(n, 4, 32, True, f"reg{n}", NICIRA_1) for n in range(6)},
         "ct_state": Field(105, 4, 32, True, "ct_state", NICIRA_1),
         "ct_mark": Field(107, 4, 32, True, "ct_mark", NICIRA_1),
+        "ct_label": Field(108, 16, 128, True, "ct_label", NICIRA_1),
     }
 )
 
@@ -199,6 +200,7 @@ _SHOW_FIELD: dict[str, Callable[[int], str]] = {
     **{f"reg{n}": hex for n in range(6)},
     "ct_state": hex,
     "ct_mark": hex,
+    "ct_label": hex,
 }
 _SHOW: dict[int, Callable[[int], str]] = {
     1: str,

@@ -6,6 +6,14 @@ first packets of a TCP or UDP flow, up to a stated number, meet no table that te
 standing rules, through cache entries that all flows share, and the mark of their connection counts them. The first
 one is copied to the controller; the packet after the last of them makes the learned entry.
 
+The queue and the meter that the standing rules gave the first packet are noted in the connection's label, and hold for
+the others as long as any standing rule gives them out::
+
+     127          64 63                           32 31                            0
+    +---------------+-------------------------------+-------------------------------+
+    |  0            |  meter of the class (0: none) |  id of the queue + 1          |
+    +---------------+-------------------------------+-------------------------------+
+
 Every port with VMs behind it has a zone of its own, in which both directions of its connections are tracked: what
 the VM sends when it comes in, what is sent to it when it goes out.
 """
@@ -18,19 +26,19 @@ from zlib import crc32
 
 from flowlane.core.flowkey import TCP, UDP
 from flowlane.core.model import PortRole
-from flowlane.southbound.openflow import cookies, nicira
-from flowlane.southbound.openflow.entries import CONTROLLER_PORT, FlowEntry, Goto, Output, Step, flow
-from flowlane.southbound.openflow.expand import ETH_IPV4, ETH_IPV6, range_masks
+from flowlane.southbound.openflow import cookies, nicira, pipeline
+from flowlane.southbound.openflow.entries import CONTROLLER_PORT, FlowEntry, Goto, Meter, Output, Step, flow
+from flowlane.southbound.openflow.expand import ETH_IPV4, ETH_IPV6, Fields, range_masks
 from flowlane.southbound.openflow.fields import Match, match
-from flowlane.southbound.openflow.nicira import ZONE, Family, Learn, Load, Track
+from flowlane.southbound.openflow.nicira import METER, QUEUE, ZONE, Family, Learn, Load, Track
 from flowlane.southbound.openflow.pipeline import Priority, TableId
 
 if TYPE_CHECKING:
-    from flowlane.core.effects import DevicePlan, PlannedPort
+    from flowlane.core.effects import DevicePlan, PlannedPort, StandingRule
     from flowlane.core.model import Capabilities
 
 _COOKIE = cookies.pack(cookies.Kind.INFRASTRUCTURE)
-_TO_OUTPUT = Goto(TableId.OUTPUT)
+_TO_OUTPUT, _TO_LEARN = Goto(TableId.OUTPUT), Goto(TableId.LEARN)
 _IP_TYPES = (ETH_IPV4, ETH_IPV6)
 _TRACKED = tuple(Family(eth_type, protocol) for eth_type in _IP_TYPES for protocol in (TCP, UDP))
 """What is tracked. ICMP is not: its flows are told apart otherwise than connections (by type, not by id)."""
@@ -70,8 +78,9 @@ def has_zone(port: PlannedPort) -> bool:
 
 
 def track_probe() -> FlowEntry:
-    """Make a tracking entry as devices get it, for a port that there is none of: an error means that it cannot."""
-    return _flow(TableId.TRACK, Priority.MISS + 1, _of(_TRACKED[0], in_port=1), *_track(_UPPER_HALF))
+    """Make an entry that tracks as others do, for a port that there is none of: an error means that it cannot."""
+    noted = Track(_UPPER_HALF, mark=1, label=1)
+    return _flow(TableId.TRACK, Priority.MISS + 1, _of(_TRACKED[0], in_port=1), noted, *_track(_UPPER_HALF))
 
 
 def track(dpid: int, ports: Iterable[PlannedPort]) -> Iterator[FlowEntry]:
@@ -103,9 +112,32 @@ def count(plan: DevicePlan) -> Iterator[FlowEntry]:
         yield _flow(TableId.LEARN, Priority.YOUNG, wanted, Learn(family, plan.learned_idle), _TO_OUTPUT)
 
 
-def deliver(
-    dpid: int, port_no: int, priority: int, onto: dict[str, int | tuple[int, int]], *steps: Step
-) -> Iterator[FlowEntry]:
+def remember(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEntry]:
+    """What the standing rules gave a connection's first packet is noted; the others get the same."""
+    given = {(rule.egress_port, queue_id, rule.meter_id) for rule in rules for queue_id, _ in rule.queues}
+    copy = Output(CONTROLLER_PORT, copy_bytes)
+    for queue_id, meter_id in sorted({(queue_id, meter_id) for _, queue_id, meter_id in given}):
+        noted = Track(mark=1, label=_label(queue_id, meter_id))
+        onto: Fields = {QUEUE: queue_id + 1, METER: meter_id, "ct_state": _TRACKED_STATE, "ct_mark": 0}
+        for eth_type in _IP_TYPES:
+            wanted = match(eth_type=eth_type, **onto)
+            yield _flow(TableId.LEARN, Priority.FIRST, wanted, noted, copy, _TO_OUTPUT)
+    for egress_port, queue_id, meter_id in sorted(given):
+        wanted = match(
+            metadata=pipeline.egress(egress_port),
+            ct_state=_TRACKED_STATE,
+            ct_label=_label(queue_id, meter_id),
+        )
+        limit = (Meter(meter_id), Load(METER, meter_id)) if meter_id else ()
+        again = (*limit, Load(QUEUE, queue_id + 1), _TO_LEARN)
+        yield _flow(TableId.SPREAD, Priority.REMEMBERED, wanted, *again)
+
+
+def _label(queue_id: int, meter_id: int) -> int:
+    return meter_id << 32 | queue_id + 1
+
+
+def deliver(dpid: int, port_no: int, priority: int, onto: Fields, *steps: Step) -> Iterator[FlowEntry]:
     """What goes to a port with a zone: noted there, so that the VM's answer is known for one."""
     for family in _TRACKED:
         yield _flow(TableId.OUTPUT, priority, _of(family, **onto), Track(zone_of(dpid, port_no)), *steps)
@@ -116,7 +148,7 @@ def _track(zone: int) -> tuple[Step, ...]:
 
 
 def _of(family: Family, **also: int | tuple[int, int]) -> Match:
-    named: dict[str, int | tuple[int, int]] = {term.field: term.value for term in nicira.match_of(family)}
+    named: Fields = {term.field: term.value for term in nicira.match_of(family)}
     return match(**named, ip_frag=_NOT_A_FRAGMENT, **also)
 
 

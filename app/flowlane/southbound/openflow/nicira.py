@@ -33,7 +33,7 @@ _KEEP_IN_PORT = 0xFFF8
 """OFPP_IN_PORT in 16 bits: resubmit with the packet's own in_port."""
 
 _HEAD = Struct("!HHIH")
-_SET_FIELD = Struct("!HHII4x")
+_SET_FIELD_HEAD = Struct("!HHI")
 _RESUBMIT_BODY = Struct("!HB3x")
 _LEARN_BODY = Struct("!HHHQHBxHH")
 _CT_BODY = Struct("!HIHB3xH")
@@ -49,13 +49,14 @@ class's meter."""
 ZONE = "reg5"
 """The connection tracking zone of the port that the packet came in by."""
 
-MARK = "ct_mark"
+MARK, LABEL = "ct_mark", "ct_label"
 _ZONE_BITS = 16
 _COMMIT = 1
 _NO_TABLE = 0xFF
 """NX_CT_RECIRC_NONE: the packet goes on where it is."""
 
 _TRACK_SIZE = _HEAD.size + _CT_BODY.size
+_MARK_SIZE = 16
 _IN_PORT = 0x00000002
 """NXM_OF_IN_PORT: the 16-bit form of in_port, which a learn action copies."""
 
@@ -88,12 +89,13 @@ class Track:
     """Put the packet through the connection tracker, in a zone (None: the one in the packet's register).
 
     With ``table_id`` the connection is looked up, and the packet goes on there (and nowhere else). Without, a
-    connection that is new is noted, and gets the ``mark``, if any; the packet goes on here.
+    connection that is new is noted, and gets the ``mark`` and the ``label``, if any; the packet goes on here.
     """
 
     zone: int | None = None
     table_id: int | None = None
     mark: int | None = None
+    label: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def write(step: Load | Resubmit | Track | Learn) -> bytes:
     if isinstance(step, Track):
         return _action(_CT, _track(step))
     if isinstance(step, Load):
-        return _SET_FIELD.pack(_SET_FIELD_TYPE, _SET_FIELD.size, _header(step.field), step.value)
+        return _set_field(step)
     if isinstance(step, Resubmit):
         return _action(_RESUBMIT, _RESUBMIT_BODY.pack(_KEEP_IN_PORT, step.table_id))
     return _action(_LEARN, _learn(step))
@@ -184,8 +186,10 @@ def text(step: Load | Resubmit | Track | Learn) -> str:
 def _track_text(step: Track) -> str:
     zone = f"NXM_NX_{ZONE.upper()}[0..15]" if step.zone is None else str(step.zone)
     parts = [f"table={step.table_id}" if step.table_id is not None else "commit", f"zone={zone}"]
-    if step.mark is not None:
-        parts.append(f"exec(load:0x{step.mark:x}->NXM_NX_CT_MARK[])")
+    sets = ((MARK, step.mark), (LABEL, step.label))
+    marks = [f"set_field:0x{value:x}->{field}" for field, value in sets if value is not None]
+    if marks:
+        parts.append(f"exec({','.join(marks)})")
     return f"ct({','.join(parts)})"
 
 
@@ -193,7 +197,8 @@ def _track(step: Track) -> bytes:
     """``struct nx_action_conntrack`` from its flags on."""
     zone = (_header(ZONE), _ZONE_BITS - 1) if step.zone is None else (0, step.zone)
     flags, table_id = (_COMMIT, _NO_TABLE) if step.table_id is None else (0, step.table_id)
-    marked = b"" if step.mark is None else write(Load(MARK, step.mark))
+    sets = ((MARK, step.mark), (LABEL, step.label))
+    marked = b"".join(_set_field(Load(field, value)) for field, value in sets if value is not None)
     return _CT_BODY.pack(flags, *zone, table_id, 0) + marked
 
 
@@ -202,11 +207,22 @@ def read_track(data: bytes) -> Track | None:
     if len(data) < _HEAD.size + _CT_BODY.size:
         return None
     _, zone_src, zone, table_id, _ = _CT_BODY.unpack_from(data, _HEAD.size)
-    mark = (
-        _SET_FIELD.unpack_from(data, _TRACK_SIZE)[3] if len(data) == _TRACK_SIZE + _SET_FIELD.size else None
+    marked, labelled = data[_TRACK_SIZE:][:_MARK_SIZE], data[_TRACK_SIZE + _MARK_SIZE :]
+    found = Track(
+        None if zone_src else zone,
+        None if table_id == _NO_TABLE else table_id,
+        int.from_bytes(marked[8:12], "big") if marked else None,
+        int.from_bytes(labelled[8:24], "big") if labelled else None,
     )
-    found = Track(None if zone_src else zone, None if table_id == _NO_TABLE else table_id, mark)
     return found if write(found) == data else None
+
+
+def _set_field(step: Load) -> bytes:
+    """A whole field set to a number (``struct ofp12_action_set_field``), padded to 8 octets."""
+    octets = FIELDS[step.field].octets
+    size = -(-(_SET_FIELD_HEAD.size + octets) // 8) * 8
+    head = _SET_FIELD_HEAD.pack(_SET_FIELD_TYPE, size, _header(step.field))
+    return (head + step.value.to_bytes(octets, "big")).ljust(size, b"\0")
 
 
 def _action(subtype: int, body: bytes) -> bytes:

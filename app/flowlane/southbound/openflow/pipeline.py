@@ -67,6 +67,7 @@ class Priority(IntEnum):
     UNKNOWN_FROM_UPLINK = 50
     STANDING = 100
     YOUNG = 1000
+    FIRST = 1001
     PIN = 1000
     HOST = 1000
     OUTPUT = 1000
@@ -76,13 +77,14 @@ class Priority(IntEnum):
     SOURCE = 2000
     NEIGHBOUR = 3000
     RESERVED = 4000
+    REMEMBERED = 64999
     NOT_A_VM = 65000
     SEEN = 65001
     SEEN_LIMITED = 65002
 
 
-STANDING_ORDERS = Priority.NOT_A_VM - Priority.STANDING
-"""A standing rule's order is below this, so that its priority stays below NOT_A_VM."""
+STANDING_ORDERS = Priority.REMEMBERED - Priority.STANDING
+"""A standing rule's order is below this, so that its priority stays below REMEMBERED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.SPREAD,
         "Standing rules: the device itself places flows it has never seen, and copies them to the controller",
-        _FLOW | {"ip_dscp", "vlan_pcp", "reg0", "reg4"},
+        _FLOW | {"ip_dscp", "vlan_pcp", "reg0", "reg4", "ct_state", "ct_label"},
         frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD)),
         frozenset((TableId.LEARN, TableId.OUTPUT)),
         miss=TableId.OUTPUT,
@@ -178,7 +180,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.LEARN,
         "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen",
-        frozenset(("eth_type", "ip_proto", "metadata", "ct_state", "ct_mark")),
+        frozenset(("eth_type", "ip_proto", "metadata", "reg1", "reg4", "ct_state", "ct_mark")),
         frozenset((Act.LEARN, Act.COPY, Act.TRACK)),
         frozenset((TableId.OUTPUT,)),
         miss=None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from flowlane.core.model import NOT_A_VM
-from flowlane.southbound.openflow import cookies, expand, pipeline
+from flowlane.southbound.openflow import cookies, expand, gate, pipeline
 from flowlane.southbound.openflow.entries import (
     CONTROLLER_PORT,
     WHOLE_PACKET,
@@ -32,7 +32,6 @@ from flowlane.southbound.openflow.entries import (
     flow,
 )
 from flowlane.southbound.openflow.fields import match
-from flowlane.southbound.openflow.gate import gated
 from flowlane.southbound.openflow.nicira import METER, QUEUE, SEEN, Load
 from flowlane.southbound.openflow.pipeline import STANDING_ORDERS, Priority, TableId
 from flowlane.southbound.openflow.selection import BY_DATAPATH, BY_FIELDS
@@ -102,14 +101,16 @@ def compile_rules(
         flows.extend(_entries(rule, groups, mode, left_out))
     used = {step.group_id for made in flows for step in made.steps if isinstance(step, UseGroup)}
     kept = (group for group in groups.values() if group.group_id in used)
-    return tuple(sorted(kept, key=lambda group: group.group_id)), _unique(flows), tuple(left_out)
+    remembered = gate.remember(rules, plan.copy_bytes) if gate.gated(plan, capabilities) else ()
+    entries = (*_unique(flows), *remembered)
+    return tuple(sorted(kept, key=lambda group: group.group_id)), entries, tuple(left_out)
 
 
 def _select_by(plan: DevicePlan, capabilities: Capabilities) -> str:
     """Which hash groups are told to use: 1.5's only can be told, and only Open vSwitch's extensions say how."""
     if not capabilities.learn or capabilities.version < OPENFLOW_15:
         return ""
-    return BY_DATAPATH if gated(plan, capabilities) else BY_FIELDS
+    return BY_DATAPATH if gate.gated(plan, capabilities) else BY_FIELDS
 
 
 def _unique(flows: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
