@@ -5,7 +5,7 @@ A private Open vSwitch on the userspace datapath has tap devices as ports; frame
 the other, both by this process, so one clock times them. Every flow sends ``--packets`` packets, 10 ms apart; only the
 first one is timed. A packet that does not arrive within 2 s counts as lost. Copies: packets that met an entry
 that shows them to the controller. ``--kernel`` takes the machine's own Open vSwitch and its kernel datapath: for
-the lab, ``./run lab -- .venv/bin/python bench/first_packet.py --kernel``.
+the lab, see ``first_packet_lab.py``, which also has the controllers run elsewhere (``--outside``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import re
 import socket
 import struct
@@ -48,6 +49,17 @@ SETTINGS = {
 """Way -> what its policy has besides; none for NORMAL."""
 
 POLICY = "version: 1\ncopy-rate: 100000\nclasses: {any: {}}\n"
+
+
+class Place(NamedTuple):
+    """Where a controller runs: a host, and its ports for OpenFlow and REST."""
+
+    host: str
+    openflow: int
+    rest: int
+
+
+HERE = Place("127.0.0.1", 16653, 18080)
 
 
 class Load(NamedTuple):
@@ -200,41 +212,60 @@ def controller(ovs: PrivateOvs, settings: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         policy, log = Path(folder) / "policy.yaml", Path(folder) / "log"
         policy.write_text(f"{POLICY}{settings}\n")
-        command = [str(Path(sys.executable).parent / "flowlane-manager"), "--ofp-tcp-listen-port=16653"]
-        command += ["--wsapi-port=18080", f"--ovsdb={ovs.database}", f"--policy={policy}"]
+        command = [str(Path(sys.executable).parent / "flowlane-manager")]
+        command += [f"--ofp-tcp-listen-port={HERE.openflow}", f"--wsapi-port={HERE.rest}"]
+        command += [f"--ovsdb={ovs.database}", f"--policy={policy}"]
         with log.open("w") as out:
             # Mostly it runs elsewhere: here it must not take the switch's processors.
             process = subprocess.Popen(["nice", "-n", "10", *command], stdout=out, stderr=out)
         try:
-            ovs.vsctl("set-controller", BRIDGE, "tcp:127.0.0.1:16653")
-            for _ in range(500):
-                with contextlib.suppress(requests.ConnectionError):
-                    devices = requests.get("http://127.0.0.1:18080/v1/devices", timeout=5).json()["items"]
-                    if any(device["connected"] for device in devices):
-                        break
-                time.sleep(0.2)
-            else:
+            if not programmed(ovs, HERE):
                 raise SystemExit(log.read_text())
-            time.sleep(3)
             yield
         finally:
             process.terminate()
             process.wait()
 
 
-def run(ways: list[str], loads: list[Load], rounds: int, kernel: bool) -> list[Result]:
+def programmed(ovs: PrivateOvs, place: Place) -> bool:
+    """Give the bridge to a controller; whether it has programmed it within 100 s."""
+    ovs.vsctl("set-controller", BRIDGE, f"tcp:{place.host}:{place.openflow}")
+    for _ in range(500):
+        with contextlib.suppress(requests.ConnectionError):
+            url = f"http://{place.host}:{place.rest}/v1/devices"
+            if any(device["connected"] for device in requests.get(url, timeout=5).json()["items"]):
+                time.sleep(3)
+                return True
+        time.sleep(0.2)
+    return False
+
+
+@contextlib.contextmanager
+def driven(ovs: PrivateOvs, way: str, outside: dict[str, Place]) -> Iterator[None]:
+    """The bridge as a way has it: by itself, by a controller that runs here, by one that runs elsewhere."""
+    if not SETTINGS[way]:
+        ovs.ofctl("add-flow", BRIDGE, "actions=NORMAL")
+        yield
+    elif way not in outside:
+        with controller(ovs, SETTINGS[way]):
+            yield
+    elif programmed(ovs, outside[way]):
+        yield
+    else:
+        raise SystemExit(f"the controller at {outside[way]} has not programmed the switch")
+
+
+def run(
+    ways: list[str], loads: list[Load], rounds: int, kernel: bool, outside: dict[str, Place]
+) -> list[Result]:
     """All ways in turn, with all loads, and so again for each round."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     taken: dict[tuple[str, Load], list[Taken]] = {(way, load): [] for way in ways for load in loads}
     for _ in range(rounds):
         for way in ways:
-            settings = SETTINGS[way]
-            with switch(kernel) as ovs:
-                if not settings:
-                    ovs.ofctl("add-flow", BRIDGE, "actions=NORMAL")
-                with controller(ovs, settings) if settings else contextlib.nullcontext():
-                    for place, load in enumerate(loads):
-                        taken[way, load].append(measure(load, place * 100_000, ovs))
+            with switch(kernel) as ovs, driven(ovs, way, outside):
+                for place, load in enumerate(loads):
+                    taken[way, load].append(measure(load, place * 100_000, ovs))
     return [result(way, load, found) for (way, load), found in taken.items()]
 
 
@@ -261,12 +292,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--packets", type=int, default=3)
     parser.add_argument("--kernel", action="store_true")
+    parser.add_argument(
+        "--outside", nargs=4, action="append", default=[], metavar=("WAY", "HOST", "OPENFLOW", "REST")
+    )
     given = parser.parse_args()
     loads = [Load(int(rate), given.seconds, given.packets) for rate in given.rates.split(",")]
-    results = run(given.ways, loads, given.rounds, given.kernel)
+    outside = {way: Place(host, int(of), int(rest)) for way, host, of, rest in given.outside}
+    results = run(given.ways, loads, given.rounds, given.kernel, outside)
     print(table(results))
     if given.json:
-        given.json.write_text(json.dumps([result._asdict() for result in results], indent=1))
+        target = Path(os.environ.get("LAB_OUT", ""), given.json)
+        target.write_text(json.dumps([result._asdict() for result in results], indent=1))
 
 
 if __name__ == "__main__":

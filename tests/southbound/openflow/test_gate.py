@@ -296,3 +296,19 @@ def test_a_fragment_is_not_held_back_until_the_others_have_come(
     ovs.receive("vm1", bytes(first / UDP(sport=1000, dport=53, len=2000) / (b"x" * 1400)).hex())
     assert sum(queue_counts(client).values()) == 1
     assert learned(client) == 1
+
+
+@pytest.mark.ovs
+def test_a_flow_whose_first_packet_went_over_a_limit_is_learned_all_the_same(
+    client: Client, ovs: PrivateOvs, version: str
+) -> None:
+    """Its second is the first that counts."""
+    tight = replace(spread_over(1, 2, meter_id=7), meters=(MeterSpec(7, 1000, 1),))
+    change(client, version, PLAN, tight)
+    ask(ovs, 999, 1000)
+    assert len(copies(client)) == 1, "the meter lets one packet through"
+    change(client, version, tight, PLAN)
+    for _ in range(AFTER + 1):
+        ask(ovs, 1000)
+    assert len(copies(client)) == 2
+    assert learned(client) == 1

@@ -1,0 +1,57 @@
+"""How long the first packets of new flows take on the kernel's datapath, in the lab (docs/first-packet.md).
+
+    .venv/bin/python bench/first_packet_lab.py --out DIR [--rates 20,100] [--seconds 5] [--rounds 3]
+
+What ``first_packet.py`` measures, inside a guest; the controllers, one for each way, run on the machine outside,
+so that the emulated CPU carries sender, switch and receiver only. Writes ``first-packet.json`` and prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from pathlib import Path
+
+from first_packet import POLICY, SETTINGS, Place, Result, table
+from lab_outside import ROOT, Ports, controller, free_ports, run_in_guest
+
+GATEWAY = "10.0.2.2"
+"""The machine outside, as a guest sees it."""
+
+
+def measure(ways: list[str], options: list[str], out: Path) -> list[Result]:
+    """Boot, measure all ways in turn, read what the guest left in ``out``."""
+    guest = free_ports()
+    program = [str(ROOT / "bench/first_packet.py"), "--kernel", "--ways", *ways, *options]
+    with contextlib.ExitStack() as stack:
+        for number, way in enumerate(way for way in ways if SETTINGS[way]):
+            ports = Ports(*free_ports()[:2], *guest[2:])
+            policy = out / f"policy-{number}.yaml"
+            policy.write_text(f"{POLICY}{SETTINGS[way]}\n")
+            stack.enter_context(controller(ports, policy, out / f"controller-{number}.log"))
+            place = Place(GATEWAY, ports.openflow, ports.rest)
+            program += ["--outside", way, *map(str, place)]
+        run_in_guest(guest, out, [], [*program, "--json", "first-packet.json"])
+    return [Result(**row) for row in json.loads((out / "first-packet.json").read_text())]
+
+
+def main() -> None:
+    """Measure, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("first-packet-lab"))
+    parser.add_argument("--rates", default="20,100")
+    parser.add_argument("--seconds", default="5")
+    parser.add_argument("--rounds", default="3")
+    parser.add_argument("--packets", default="3")
+    parser.add_argument("--ways", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    given = parser.parse_args()
+    out = given.out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = ("rates", "seconds", "rounds", "packets")
+    options = [word for name in numbers for word in (f"--{name}", getattr(given, name))]
+    print(table(measure(given.ways, options, out)))
+
+
+if __name__ == "__main__":
+    main()
