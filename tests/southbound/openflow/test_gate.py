@@ -22,7 +22,7 @@ from flowlane.core.events import FlowSeen
 from flowlane.core.model import MeterSpec, PortRole
 from flowlane.southbound.openflow import decode, diff, encode, gate, questions, readback, rules
 from flowlane.southbound.openflow.entries import EMPTY, Goto, Output, SetQueue, Standing
-from flowlane.southbound.openflow.nicira import Learn, Resubmit, Track
+from flowlane.southbound.openflow.nicira import Learn, Track
 from flowlane.southbound.openflow.pipeline import TableId
 
 BRIDGE = "br0"
@@ -97,7 +97,7 @@ def test_of_the_first_packets_one_is_copied_and_none_learned() -> None:
         mark = {term.field: term.value for term in entry.match}["ct_mark"]
         by_mark.setdefault(mark, []).append({type(step) for step in entry.steps} - {Goto})
     assert set(by_mark) == {0, 1, 2, AFTER}
-    assert by_mark[0] == [{Track, Resubmit, Output}] * 2
+    assert by_mark[0] == [{Track, Output}] * 2
     assert by_mark[1] == by_mark[2] == [{Track}] * 2
     assert by_mark[AFTER] == [{Learn}] * 4
 

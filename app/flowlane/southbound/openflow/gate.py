@@ -30,7 +30,7 @@ from flowlane.southbound.openflow import cookies, nicira, pipeline
 from flowlane.southbound.openflow.entries import CONTROLLER_PORT, FlowEntry, Goto, Meter, Output, Step, flow
 from flowlane.southbound.openflow.expand import ETH_IPV4, ETH_IPV6, Fields, range_masks
 from flowlane.southbound.openflow.fields import Match, match
-from flowlane.southbound.openflow.nicira import METER, QUEUE, ZONE, Family, Learn, Load, Resubmit, Track
+from flowlane.southbound.openflow.nicira import METER, QUEUE, ZONE, Family, Learn, Load, Track
 from flowlane.southbound.openflow.pipeline import Priority, TableId
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def young(learn_after: int) -> Iterator[FlowEntry]:
 
 def count(plan: DevicePlan) -> Iterator[FlowEntry]:
     """In table learn: the first packets are counted, the first one is copied, and the next makes the entry."""
+    copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     for number in range(plan.learn_after):
-        onward = then_copy(plan.copy_bytes) if number == 0 else (_TO_OUTPUT,)
-        steps: tuple[Step, ...] = (Track(mark=number + 1), *onward)
+        steps: tuple[Step, ...] = (Track(mark=number + 1), *((copy,) if number == 0 else ()), _TO_OUTPUT)
         for eth_type in _IP_TYPES:
             wanted = match(eth_type=eth_type, ct_state=_TRACKED_STATE, ct_mark=number)
             yield _flow(TableId.LEARN, Priority.YOUNG, wanted, *steps)
@@ -115,12 +115,13 @@ def count(plan: DevicePlan) -> Iterator[FlowEntry]:
 def remember(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEntry]:
     """What the standing rules gave a connection's first packet is noted; the others get the same."""
     given = {(rule.egress_port, queue_id, rule.meter_id) for rule in rules for queue_id, _ in rule.queues}
+    copy = Output(CONTROLLER_PORT, copy_bytes)
     for queue_id, meter_id in sorted({(queue_id, meter_id) for _, queue_id, meter_id in given}):
         noted = Track(mark=1, label=_label(queue_id, meter_id))
         onto: Fields = {QUEUE: queue_id + 1, METER: meter_id, "ct_state": _TRACKED_STATE, "ct_mark": 0}
         for eth_type in _IP_TYPES:
             wanted = match(eth_type=eth_type, **onto)
-            yield _flow(TableId.LEARN, Priority.FIRST, wanted, noted, *then_copy(copy_bytes))
+            yield _flow(TableId.LEARN, Priority.FIRST, wanted, noted, copy, _TO_OUTPUT)
     for egress_port, queue_id, meter_id in sorted(given):
         wanted = match(
             metadata=pipeline.egress(egress_port),
@@ -134,11 +135,6 @@ def remember(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEnt
 
 def _label(queue_id: int, meter_id: int) -> int:
     return meter_id << 32 | queue_id + 1
-
-
-def then_copy(copy_bytes: int) -> tuple[Step, ...]:
-    """Out with the packet, and then its copy to the controller: a kernel does one after the other."""
-    return Resubmit(TableId.OUTPUT), Output(CONTROLLER_PORT, copy_bytes)
 
 
 def deliver(dpid: int, port_no: int, priority: int, onto: Fields, *steps: Step) -> Iterator[FlowEntry]:

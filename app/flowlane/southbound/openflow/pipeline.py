@@ -181,7 +181,7 @@ TABLES: tuple[Table, ...] = (
         TableId.LEARN,
         "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen",
         frozenset(("eth_type", "ip_proto", "metadata", "reg1", "reg4", "ct_state", "ct_mark")),
-        frozenset((Act.LEARN, Act.COPY, Act.TRACK, Act.RESUBMIT)),
+        frozenset((Act.LEARN, Act.COPY, Act.TRACK)),
         frozenset((TableId.OUTPUT,)),
         miss=None,
         extension=Act.LEARN,

@@ -204,10 +204,11 @@ def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
 
 def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
     """A flow's first packet: the device notes the flow and its queue, and shows the packet to the controller."""
+    copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     for family in nicira.FAMILIES:
         priority, wanted = nicira.priority_of(family), nicira.match_of(family)
         learn = Learn(family, plan.learned_idle)
-        yield _infrastructure(TableId.LEARN, priority, wanted, learn, *gate.then_copy(plan.copy_bytes))
+        yield _infrastructure(TableId.LEARN, priority, wanted, learn, copy, _TO_OUTPUT)
 
 
 def _output(
