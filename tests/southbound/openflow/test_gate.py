@@ -170,8 +170,7 @@ def test_a_flow_is_copied_with_its_first_packet_and_learned_after_so_many(
         (seen,) = copies(client)
         assert (seen.in_port, seen.egress_port) == (VM, UPLINK)
         assert learned(client) == (number > AFTER)
-    (entry,) = readback.learned(client.request(questions.flows_request(client.datapath)))
-    assert entry.queue_id == seen.queue_id, "the entry keeps the queue that the first packet took"
+    assert learned_queue(client) == seen.queue_id, "the entry keeps the queue that the first packet took"
 
 
 @pytest.mark.ovs
@@ -239,6 +238,12 @@ def stats_packets(stats: Any) -> int:
     return decode.counters(stats)[0]
 
 
+def learned_queue(client: Client) -> int:
+    """The queue in the one entry that the switch has learned."""
+    (entry,) = readback.learned(client.request(questions.flows_request(client.datapath)))
+    return entry.queue_id
+
+
 @pytest.mark.ovs
 def test_a_young_flow_keeps_its_queue_when_new_ones_go_elsewhere(
     client: Client, ovs: PrivateOvs, version: str
@@ -251,8 +256,7 @@ def test_a_young_flow_keeps_its_queue_when_new_ones_go_elsewhere(
     for _ in range(AFTER):
         ask(ovs, 1000)
     ask(ovs, 2000)
-    (entry,) = readback.learned(client.request(questions.flows_request(client.datapath)))
-    assert entry.queue_id == 2
+    assert learned_queue(client) == 2
     assert queue_counts(client) == {1: 1, 2: AFTER + 1}
 
 
@@ -265,8 +269,7 @@ def test_a_queue_that_no_rule_gives_out_any_more_is_left(
     change(client, version, spread_over(2), spread_over(1, 3))
     for _ in range(AFTER):
         ask(ovs, 1000)
-    (entry,) = readback.learned(client.request(questions.flows_request(client.datapath)))
-    assert entry.queue_id in (1, 3)
+    assert learned_queue(client) in (1, 3)
 
 
 @pytest.mark.ovs
