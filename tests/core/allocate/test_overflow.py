@@ -55,3 +55,36 @@ def test_a_vm_that_keeps_together_leaves_whole():
         frozenset((0, 2, 4, 6)),
         frozenset((1, 3, 5, 7)),
     }
+
+
+def test_no_queue_is_left_idle_by_rates_however_high():
+    port = Port([Queue(0, max_rate=1000), Queue(1, max_rate=1000), *software(10)], FAST)
+    for row in range(4):
+        port.arrive(row, rate=100)
+    for row in range(4):
+        port.measure(row, 5000)
+    port.settle()
+    assert sorted(len(port.members()[queue]) for queue in (0, 1)) == [1, 1]
+    before = len(port.moves)
+    port.settle()
+    assert port.moves[before:] == [], "and nobody is sent to and fro"
+
+
+def test_queues_that_become_idle_are_used_whatever_the_rate():
+    port = Port([Queue(0, max_rate=1000), Queue(1, max_rate=1000), *software(10)], FAST)
+    for row in range(4):
+        port.arrive(row, rate=5000)
+    assert len(port.members()[10]) == 2, "those that found more flows than queues"
+    port.depart(0)
+    port.settle()
+    assert sorted(len(port.members()[queue]) for queue in (0, 1, 10)) == [1, 1, 1]
+
+
+def test_a_vm_that_is_all_the_hardware_has_stays():
+    port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
+    for row in range(3):
+        port.arrive(row, rate=100, vm_number=1, keep_vm_together=True)
+    for row in range(3):
+        port.measure(row, 2000)
+    port.settle()
+    assert port.moves == []

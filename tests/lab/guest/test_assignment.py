@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from labtools.controller import DPID, Controller, physical
-from labtools.counters import packets_since, read_all, run, settle
+from labtools.counters import BRIDGE, ofctl, packets_since, read_all, run, settle
 from labtools.traffic import Paced, UdpFlow, udp_flows
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dic
         for flow in flows:
             flow.send(10)
         expected = dict.fromkeys(queues, 0) | Counter(10 * list(placed.values()))
-        wanted = dict.fromkeys(before, expected)
+        wanted = {name: expected | dict.fromkeys(set(rows) - queues, 0) for name, rows in before.items()}
         settle(
             lambda before=before, wanted=wanted, placed=placed: (
                 packets_since(before) == wanted or queues_of(controller, flows) != placed
@@ -109,9 +110,29 @@ def total(counted: dict[str, dict[int, int]]) -> dict[str, int]:
     return {name: sum(rows.values()) for name, rows in counted.items()}
 
 
+def grow_up(flows: list[UdpFlow]) -> None:
+    """Send until the switch has an entry for each flow: what it has learned of the flow, or a pin."""
+
+    def young() -> list[UdpFlow]:
+        entries = [set(re.split(r"[ ,]", line)) for line in ofctl("dump-flows", BRIDGE).splitlines()]
+        names = {flow: {f"nw_src={flow.key[0]}", f"tp_src={flow.key[1]}"} for flow in flows}
+        return [flow for flow, name in names.items() if not any(name <= entry for entry in entries)]
+
+    def none_is_young() -> bool:
+        # Packets that the datapath meets while it asks for the first one's way are counted as one.
+        left = young()
+        for flow in left:
+            flow.send(8)
+        return not left
+
+    assert settle(none_is_young, 60), young()
+
+
 def test_a_vanished_queue_is_vacated(lab: Lab, controller: Controller) -> None:
+    """Also by flows that the switch has learned: they take no other queue before they are told to."""
     with udp_flows(lab.vms, 3, PORT + 20) as flows:
         place(controller, flows)
+        grow_up(flows)
         gone = max(queues_of(controller, flows).values())
         assert gone > 0
         qos = run("ovs-vsctl", "get", "port", "pf0", "qos").strip()
@@ -119,15 +140,8 @@ def test_a_vanished_queue_is_vacated(lab: Lab, controller: Controller) -> None:
         left = {queue: kind for queue, kind in physical(4).items() if queue != gone}
         controller.wait_for_queues(left)
         assert settle(lambda: gone not in queues_of(controller, flows).values(), 60)
-        before = read_all()
-        for flow in flows:
-            flow.send(10)
-        sent = 10 * len(flows)
-        settle(lambda: set(total(packets_since(before)).values()) == {sent})
-        counted = packets_since(before)
-        assert set(total(counted).values()) == {sent}
-        assert counted["hardware"][gone] == 0
-        assert gone not in counted["class"]
+        judge(controller, flows, set(left))
+        assert gone not in read_all()["class"]
 
 
 def test_the_switch_reports_what_the_database_says(controller: Controller) -> None:

@@ -37,9 +37,11 @@ def test_software_queue_is_used_and_left_again(lab: Lab, controller: Controller)
         return packets() > before
 
     with udp_flows(("vm1", "vm2"), 2, PORT, impatient=True) as flows, Paced(flows, 100, size=958) as paced:
-        assert settle(lambda: "software" in roads().values(), 60), roads()
+        # What the tests before have sent may still count as load, and more than two be turned away at first.
+        assert settle(
+            lambda: sorted(roads().values()) == ["physical", "physical", "software", "software"], 90
+        ), roads()
         overflowed = {key for key, kind in roads().items() if kind == "software"}
-        assert len(overflowed) < len(flows), "no more than need be"
         before = packets()
         assert settle(lambda: packets() > before + 50, 20), (
             "the kernel's class of the software queue counts them"

@@ -93,10 +93,12 @@ def _home_of(demand: Demand, *regions: Region) -> Region | None:
 
 
 def fits(region: Region, rate: int, fill: float) -> bool:
-    """Whether one more flow fits the region; one flow alone always does."""
+    """Whether one more flow fits the region; while it has more queues than flows, one always does."""
     if region.room is not None and region.count >= region.room:
         return False
-    return region.capacity is None or region.count == 0 or region.load + rate <= fill * region.capacity
+    if region.capacity is None or region.count < len(region.slots):
+        return True
+    return region.load + rate <= fill * region.capacity
 
 
 def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: int) -> Slot | None:

@@ -1,8 +1,9 @@
 """Hardware that is full: flows that prefer it, and can do without it, go to software queues (M8).
 
 Hardware is full by the rates of its queues (``combined.FULL``) or by ``Balance.flows_per_queue``. The least
-important flows go first; among equals those with whose rate the excess is gone at once. What comes back, and
-when, is in :mod:`flowlane.core.allocate.promotion`.
+important flows go first; among equals those with whose rate the excess is gone at once. Rates alone move nobody
+out while there are no more flows than queues: a hardware queue that nobody uses helps nobody. What comes back,
+and when, is in :mod:`flowlane.core.allocate.promotion`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def demote(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
     """Move flows out of a region of hardware while it is over full."""
     while state.software.slots:
-        excess = 0 if region.capacity is None else region.load - int(combined.FULL * region.capacity)
+        excess = _excess(region)
         crowd = 0 if region.room is None else region.count - region.room
         if excess <= 0 and crowd <= 0:
             return
@@ -40,6 +41,13 @@ def demote(state: PortState, region: Region, now: float, moves: list[Move]) -> N
             gone = _demote_vm(state, region, now, moves)
         if not gone:
             return
+
+
+def _excess(region: Region) -> int:
+    """By how much (bit/s) the flows send more than the hardware takes; nothing while there are no more than queues."""
+    if region.capacity is None or region.count <= len(region.slots):
+        return 0
+    return region.load - int(combined.FULL * region.capacity)
 
 
 def near(state: PortState, region: Region, rate: int) -> Iterator[int]:
@@ -64,8 +72,15 @@ def _misfit(state: PortState, row: int, excess: int) -> int:
 
 
 def _demote_vm(state: PortState, region: Region, now: float, moves: list[Move]) -> bool:
-    """Move out the flows of a VM that keep together, all of them; the least important, the fewest first."""
-    whole = [cell for cell in _movable(region) if cell.vm and all_allowed(state, cell, now)]
+    """Move out the flows of a VM that keep together, all of them; the least important, the fewest first.
+
+    If they are all that the hardware has, they stay.
+    """
+    whole = [
+        cell
+        for cell in _movable(region)
+        if cell.vm and cell.count < region.count and all_allowed(state, cell, now)
+    ]
     if not whole:
         return False
     cell = min(whole, key=lambda cell: (cell.group.demand.priority, cell.count, cell.index))

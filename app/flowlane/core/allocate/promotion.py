@@ -111,7 +111,7 @@ def _has_room(region: Region, rate: int, flows: int) -> bool:
     """Whether flows would have fitted all through the last window; then they are not sent back at the next peak."""
     if region.room is not None and region.count + flows > region.room:
         return False
-    if region.capacity is None or region.count == 0:
+    if region.capacity is None or region.count == 0 or region.count + flows <= len(region.slots):
         return True
     return max(region.load, region.peak) + rate <= combined.FILL * region.capacity
 
