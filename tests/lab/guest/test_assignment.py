@@ -48,12 +48,32 @@ def spread(controller: Controller, flows: list[UdpFlow], number: int) -> None:
         assert settle(all_used, 90), f"{queues_of(controller, flows).values()} instead of {number} queues"
 
 
+def grow_up(flows: list[UdpFlow]) -> None:
+    """Send until the switch has an entry for each flow: what it has learned of the flow, or a pin."""
+
+    def young() -> list[UdpFlow]:
+        entries = [set(re.split(r"[ ,]", line)) for line in ofctl("dump-flows", BRIDGE).splitlines()]
+        names = {flow: {f"nw_src={flow.key[0]}", f"tp_src={flow.key[1]}"} for flow in flows}
+        return [flow for flow, name in names.items() if not any(name <= entry for entry in entries)]
+
+    def none_is_young() -> bool:
+        # Packets that the datapath meets while it asks for the first one's way are counted as one.
+        left = young()
+        for flow in left:
+            flow.send(8)
+        return not left
+
+    assert settle(none_is_young, 60), young()
+
+
 def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dict[UdpFlow, int]:
     """Send on each flow, and compare all counters with where REST says the flows are.
 
     A flow may be moved in the middle; then what was counted says nothing, and the count is made again. Equal
-    counts, because unequal ones would give the controller a reason to move flows.
+    counts, because unequal ones would give the controller a reason to move flows. A pin holds for a flow once it
+    is no longer young (docs/decisions/0006).
     """
+    grow_up(flows)
     for _ in range(8):
         placed = queues_of(controller, flows)
         # A flow that was moved just now goes its old way until the switch has looked at its datapath's flows again.
@@ -108,24 +128,6 @@ def test_moved_pins_move_the_packets(lab: Lab, controller: Controller) -> None:
 def total(counted: dict[str, dict[int, int]]) -> dict[str, int]:
     """All packets, by judge."""
     return {name: sum(rows.values()) for name, rows in counted.items()}
-
-
-def grow_up(flows: list[UdpFlow]) -> None:
-    """Send until the switch has an entry for each flow: what it has learned of the flow, or a pin."""
-
-    def young() -> list[UdpFlow]:
-        entries = [set(re.split(r"[ ,]", line)) for line in ofctl("dump-flows", BRIDGE).splitlines()]
-        names = {flow: {f"nw_src={flow.key[0]}", f"tp_src={flow.key[1]}"} for flow in flows}
-        return [flow for flow, name in names.items() if not any(name <= entry for entry in entries)]
-
-    def none_is_young() -> bool:
-        # Packets that the datapath meets while it asks for the first one's way are counted as one.
-        left = young()
-        for flow in left:
-            flow.send(8)
-        return not left
-
-    assert settle(none_is_young, 60), young()
 
 
 def test_a_vanished_queue_is_vacated(lab: Lab, controller: Controller) -> None:
