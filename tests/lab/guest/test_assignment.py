@@ -49,12 +49,13 @@ def spread(controller: Controller, flows: list[UdpFlow], number: int) -> None:
 
 
 def grow_up(flows: list[UdpFlow]) -> None:
-    """Send until the switch has an entry for each flow: what it has learned of the flow, or a pin."""
+    """Send until packets of every flow meet an entry of its own: what the switch has learned of it, or a pin."""
 
     def young() -> list[UdpFlow]:
-        entries = [set(re.split(r"[ ,]", line)) for line in ofctl("dump-flows", BRIDGE).splitlines()]
+        entries = [set(re.split(r"[ ,]+", line)) for line in ofctl("dump-flows", BRIDGE).splitlines()]
+        used = [entry for entry in entries if "n_packets=0" not in entry]
         names = {flow: {f"nw_src={flow.key[0]}", f"tp_src={flow.key[1]}"} for flow in flows}
-        return [flow for flow, name in names.items() if not any(name <= entry for entry in entries)]
+        return [flow for flow, name in names.items() if not any(name <= entry for entry in used)]
 
     def none_is_young() -> bool:
         # Packets that the datapath meets while it asks for the first one's way are counted as one.
