@@ -1,12 +1,12 @@
 """How long the first packets of new flows take: through Flowlane, through a reactive controller, through NORMAL.
 
 Usage: ``unshare --net bench/first_packet.py [--rates 100,2000] [--seconds 5] [--json FILE]`` (root, Open vSwitch).
-A private Open vSwitch on the userspace datapath has tap devices as ports; frames go in by one and are caught at
-the other, both by this process, so one clock times them. Every flow sends ``--packets`` packets, 10 ms apart; only
-the first one is timed, and those of each run's first second are not (the switch fills its cache then). A packet that
-does not arrive within 2 s counts as lost. Copies: packets that met an entry
-that shows them to the controller. ``--kernel`` takes the machine's own Open vSwitch and its kernel datapath: for
-the lab, see ``first_packet_lab.py``, which also has the controllers run elsewhere (``--outside``).
+A private Open vSwitch on the userspace datapath has tap devices as ports; what goes in and comes out there is in
+``first_packet_traffic.py``. Every flow sends ``--packets`` packets, 10 ms apart; only the first one is timed, and those
+of each run's first second are not (the switch fills its cache then). Copies: packets that met an entry that shows them
+to the controller. *Paused*: the controller stands still while packets are timed, and reads its copies after: what the
+switch does by itself, as when the controller runs elsewhere. ``--kernel`` takes the machine's own Open vSwitch and its
+kernel datapath: for the lab, see ``first_packet_lab.py``, which also has the controllers run elsewhere (``--outside``).
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import contextlib
 import json
 import os
 import re
-import socket
-import struct
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,26 +29,25 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import openvswitch  # noqa: E402
 import requests  # noqa: E402
+from first_packet_traffic import UP, VM, WARM_UP, Load, drive  # noqa: E402
 from openvswitch import PrivateOvs  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-BRIDGE, VM, UP = "flb-br", "flb-vm", "flb-up"
-SOURCE, TARGET = bytes.fromhex("0a0000000001"), bytes.fromhex("0a00000000fe")
-GAP = 0.010
-PATIENCE = 2.0
-WARM_UP = 1.0
-"""Seconds that a run goes on before packets are timed."""
+BRIDGE = "flb-br"
 
 SETTINGS = {
     "NORMAL": "",
     "Flowlane": "pins: {budget: 10000}",
+    "Flowlane, paused": "pins: {budget: 10000}",
     "learn-after: 0": "pins: {budget: 10000}\nlearn-after: 0",
     "reactive": "pins: {which: reactive, budget: 10000}",
 }
 """Way -> what its policy has besides; none for NORMAL."""
+
+PAUSED = ("Flowlane, paused",)
 
 POLICY = "version: 1\ncopy-rate: 100000\nclasses: {any: {}}\n"
 
@@ -64,14 +61,6 @@ class Place(NamedTuple):
 
 
 HERE = Place("127.0.0.1", 16653, 18080)
-
-
-class Load(NamedTuple):
-    """``rate`` new flows/s for so many seconds after WARM_UP, of so many packets each."""
-
-    rate: int
-    seconds: float
-    packets: int
 
 
 class Result(NamedTuple):
@@ -89,68 +78,6 @@ class Result(NamedTuple):
     copies: float
 
 
-def checksum(header: bytes) -> int:
-    """The internet checksum (RFC 1071); a connection tracker takes no packet whose own is wrong."""
-    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
-
-
-def frame(number: int, packet: int) -> bytes:
-    """A UDP packet of the flow with this number, which its payload tells again."""
-    address, port = struct.pack("!I", 0x0A010000 + number // 60000), 1024 + number % 60000
-    payload = struct.pack("!IB", number, packet) + bytes(59)
-    target = bytes((10, 0, 0, 254))
-    plain = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0) + address + target
-    ip = plain[:10] + struct.pack("!H", checksum(plain)) + plain[12:]
-    return TARGET + SOURCE + b"\x08\x00" + ip + struct.pack("!HHHH", port, 9, 8 + len(payload), 0) + payload
-
-
-def catch(sock: socket.socket, arrived: dict[int, float], done: threading.Event) -> None:
-    """Note when the first packet of each flow arrives."""
-    sock.settimeout(0.2)
-    while not done.is_set():
-        with contextlib.suppress(TimeoutError):
-            data = sock.recv(2048)
-            now = time.perf_counter()
-            if data[:6] == TARGET and len(data) >= 47 and data[46] == 0:
-                arrived.setdefault(int.from_bytes(data[42:46], "big"), now)
-
-
-def drive(load: Load, first: int) -> tuple[dict[int, float], dict[int, float]]:
-    """Start flows at a rate; returns when each flow's first packet left and arrived, by the flow's number."""
-    sender, receiver = (socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) for _ in range(2))
-    sender.bind((VM, 0))
-    receiver.bind((UP, 0))
-    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
-    sent: dict[int, float] = {}
-    arrived: dict[int, float] = {}
-    done = threading.Event()
-    catcher = threading.Thread(target=catch, args=(receiver, arrived, done))
-    catcher.start()
-    due = sorted(
-        (number / load.rate + packet * GAP, first + number, packet)
-        for number in range(int(load.rate * (WARM_UP + load.seconds)))
-        for packet in range(load.packets)
-    )
-    start = time.perf_counter()
-    for when, number, packet in due:
-        wait = start + when - time.perf_counter()
-        if wait > 0:
-            time.sleep(wait)
-        data = frame(number, packet)
-        if packet == 0:
-            sent[number] = time.perf_counter()
-        sender.send(data)
-    time.sleep(PATIENCE)
-    done.set()
-    catcher.join()
-    sender.close()
-    receiver.close()
-    return sent, arrived
-
-
 class Taken(NamedTuple):
     """What one round told: the waits of first packets (us), how many were timed, and copies per flow begun."""
 
@@ -159,13 +86,24 @@ class Taken(NamedTuple):
     copies: float
 
 
-def measure(load: Load, first: int, ovs: PrivateOvs) -> Taken:
-    """One round, with the copies counted by the switch."""
+def measure(load: Load, first: int, ovs: PrivateOvs, pause: int | None) -> Taken:
+    """One round, with the copies counted by the switch; ``pause`` is a process that stands still meanwhile."""
     before = shown(ovs)
-    sent, arrived = drive(load, first)
+    with paused(pause):
+        sent, arrived = drive(load, first)
     timed = {number: left for number, left in sent.items() if number - first >= load.rate * WARM_UP}
     waits = [(arrived[number] - left) * 1e6 for number, left in timed.items() if number in arrived]
     return Taken(waits, len(timed), (shown(ovs) - before) / len(sent))
+
+
+@contextlib.contextmanager
+def paused(process: int | None) -> Iterator[None]:
+    """Have a process stand still; a switch gives its controller up only when it is silent for 10 s."""
+    if process is not None:
+        os.kill(process, signal.SIGSTOP)
+    yield
+    if process is not None:
+        os.kill(process, signal.SIGCONT)
 
 
 def result(way: str, load: Load, rounds: list[Taken]) -> Result:
@@ -222,8 +160,8 @@ def shown(ovs: PrivateOvs) -> int:
 
 
 @contextlib.contextmanager
-def controller(ovs: PrivateOvs, settings: str) -> Iterator[None]:
-    """A Flowlane that has programmed the bridge."""
+def controller(ovs: PrivateOvs, settings: str) -> Iterator[int]:
+    """A Flowlane that has programmed the bridge; its process."""
     with tempfile.TemporaryDirectory() as folder:
         policy, log = Path(folder) / "policy.yaml", Path(folder) / "log"
         policy.write_text(f"{POLICY}{settings}\n")
@@ -236,7 +174,7 @@ def controller(ovs: PrivateOvs, settings: str) -> Iterator[None]:
         try:
             if not programmed(ovs, HERE):
                 raise SystemExit(log.read_text())
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait()
@@ -256,16 +194,16 @@ def programmed(ovs: PrivateOvs, place: Place) -> bool:
 
 
 @contextlib.contextmanager
-def driven(ovs: PrivateOvs, way: str, outside: dict[str, Place]) -> Iterator[None]:
-    """The bridge as a way has it: by itself, by a controller that runs here, by one that runs elsewhere."""
+def driven(ovs: PrivateOvs, way: str, outside: dict[str, Place]) -> Iterator[int | None]:
+    """The bridge as a way has it: by itself, by a controller here or elsewhere; the process to be paused, if any."""
     if not SETTINGS[way]:
         ovs.ofctl("add-flow", BRIDGE, "actions=NORMAL")
-        yield
+        yield None
     elif way not in outside:
-        with controller(ovs, SETTINGS[way]):
-            yield
+        with controller(ovs, SETTINGS[way]) as process:
+            yield process if way in PAUSED else None
     elif programmed(ovs, outside[way]):
-        yield
+        yield None
     else:
         raise SystemExit(f"the controller at {outside[way]} has not programmed the switch")
 
@@ -278,9 +216,9 @@ def run(
     taken: dict[tuple[str, Load], list[Taken]] = {(way, load): [] for way in ways for load in loads}
     for _ in range(rounds):
         for way in ways:
-            with switch(kernel) as ovs, driven(ovs, way, outside):
+            with switch(kernel) as ovs, driven(ovs, way, outside) as pause:
                 for place, load in enumerate(loads):
-                    taken[way, load].append(measure(load, place * 100_000, ovs))
+                    taken[way, load].append(measure(load, place * 100_000, ovs, pause))
     return [result(way, load, found) for (way, load), found in taken.items()]
 
 
