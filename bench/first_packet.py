@@ -99,10 +99,13 @@ def measure(load: Load, first: int, ovs: PrivateOvs, pause: int | None) -> Taken
 @contextlib.contextmanager
 def paused(process: int | None) -> Iterator[None]:
     """Have a process stand still; a switch gives its controller up only when it is silent for 10 s."""
-    if process is not None:
-        os.kill(process, signal.SIGSTOP)
-    yield
-    if process is not None:
+    if process is None:
+        yield
+        return
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
         os.kill(process, signal.SIGCONT)
 
 
