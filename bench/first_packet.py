@@ -64,7 +64,10 @@ HERE = Place("127.0.0.1", 16653, 18080)
 
 
 class Result(NamedTuple):
-    """All rounds of one way. Latencies in microseconds: the median round's, and the best and worst round's p99."""
+    """All rounds of one way. Latencies in microseconds: the median round's, and the best and worst round's p99.
+
+    ``ratios``: p99 against the first way's in the same round; the lower quartile, the median, the upper quartile.
+    """
 
     way: str
     rate: int
@@ -74,6 +77,7 @@ class Result(NamedTuple):
     p99: float
     p99_best: float
     p99_worst: float
+    ratios: tuple[float, float, float]
     lost: int
     copies: float
 
@@ -109,16 +113,17 @@ def paused(process: int | None) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
-def result(way: str, load: Load, rounds: list[Taken]) -> Result:
-    """All rounds of one way and load together."""
+def result(way: str, load: Load, rounds: list[Taken], beside: list[Taken]) -> Result:
+    """All rounds of one way and load together; ``beside``: the same rounds of the way that it is held against."""
     flows = sum(taken.timed for taken in rounds)
     lost = flows - sum(len(taken.waits) for taken in rounds)
     copies = sum(taken.copies for taken in rounds) / len(rounds)
-    p50s, p99s = (sorted(quantile(taken.waits, share) for taken in rounds) for share in (0.5, 0.99))
-    middle = len(rounds) // 2
-    return Result(
-        way, load.rate, load.packets, flows, p50s[middle], p99s[middle], p99s[0], p99s[-1], lost, copies
-    )
+    p50s = [quantile(taken.waits, 0.5) for taken in rounds]
+    p99s = [quantile(taken.waits, 0.99) for taken in rounds]
+    against = [p99 / quantile(other.waits, 0.99) for p99, other in zip(p99s, beside, strict=True)]
+    ratios = (quantile(against, 0.25), quantile(against, 0.5), quantile(against, 0.75))
+    p50, p99 = quantile(p50s, 0.5), quantile(p99s, 0.5)
+    return Result(way, load.rate, load.packets, flows, p50, p99, min(p99s), max(p99s), ratios, lost, copies)
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -222,19 +227,19 @@ def run(
             with switch(kernel) as ovs, driven(ovs, way, outside) as pause:
                 for place, load in enumerate(loads):
                     taken[way, load].append(measure(load, place * 100_000, ovs, pause))
-    return [result(way, load, found) for (way, load), found in taken.items()]
+    return [result(way, load, found, taken[ways[0], load]) for (way, load), found in taken.items()]
 
 
 def table(results: list[Result]) -> str:
     """The results for the documentation."""
     head = (
-        "| way | new flows/s | packets each | flows | p50 (µs) | p99 (µs) | p99 of rounds | lost | copies per flow |\n"
-        + "|---" * 9
-        + "|\n"
+        "| way | new flows/s | packets each | flows | p50 (µs) | p99 (µs) | p99 of rounds "
+        "| p99, times the first way's | lost | copies per flow |\n" + "|---" * 10 + "|\n"
     )
     return head + "".join(
         f"| {r.way} | {r.rate} | {r.packets} | {r.flows} | {r.p50:.0f} | {r.p99:.0f}"
-        f" | {r.p99_best:.0f} to {r.p99_worst:.0f} | {r.lost} | {r.copies:.2f} |\n"
+        f" | {r.p99_best:.0f} to {r.p99_worst:.0f} | {r.ratios[1]:.2f} ({r.ratios[0]:.2f} to {r.ratios[2]:.2f})"
+        f" | {r.lost} | {r.copies:.2f} |\n"
         for r in results
     )
 
