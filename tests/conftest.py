@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import openvswitch
 import pytest
@@ -24,6 +26,18 @@ def ovs() -> Iterator[openvswitch.PrivateOvs]:
     """One private Open vSwitch for all tests of a module, without bridges; each test adds its own."""
     with openvswitch.running() as switch:
         yield switch
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that is its own authority, for both ends."""
+    directory = tmp_path_factory.mktemp("keys")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=flowlane",
+         "-keyout", directory / "key.pem", "-out", directory / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return directory
 
 
 # A run in the background has SIGINT ignored, and so would every process that a test starts and interrupts.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -189,18 +188,6 @@ def test_wrong_policy_is_told_with_its_line(tmp_path: Path) -> None:
     assert code == 1
     assert lines
     assert lines[0].startswith(f"flowlane-manager: {policy}:2: ")
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate that is its own authority, for both ends."""
-    directory = tmp_path_factory.mktemp("keys")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=flowlane",
-         "-keyout", directory / "key.pem", "-out", directory / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return directory
 
 
 def tls(keys: Path, *, certificate: bool = True) -> ssl.SSLContext:

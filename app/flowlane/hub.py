@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 with warnings.catch_warnings():
     # It tells whoever starts us to choose another library, at every start; we know.
@@ -28,6 +28,8 @@ HUB_TYPE = "eventlet"
 """The value of ``OSKEN_HUB_TYPE``."""
 
 _LOG = logging.getLogger(__name__)
+_select: Any = eventlet.patcher.original("select")
+"""The library's own: eventlet takes ``poll`` out of the patched one, for it could wait."""
 _P = ParamSpec("_P")
 
 
@@ -100,6 +102,16 @@ def connect(host: str, port: int) -> socket.socket:
     """
     sock: socket.socket = eventlet.connect((host, port))
     return sock
+
+
+def readable(sock: Any) -> bool:
+    """Return whether reading from a socket, over TLS or not, would find something (or its end) at once."""
+    decrypted = getattr(sock, "pending", None)
+    if decrypted is not None and decrypted():
+        return True
+    poll = _select.poll()
+    poll.register(sock.fileno(), _select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def within(seconds: float, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> bool:

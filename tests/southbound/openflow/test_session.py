@@ -28,6 +28,7 @@ from flowlane.core.effects import (
 from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec
+from flowlane.southbound.openflow import coalescing
 from flowlane.southbound.openflow import session as session_module
 from flowlane.southbound.openflow.sessions import Sessions
 
@@ -45,6 +46,7 @@ class FakeDatapath:
         self.id, self.address = dpid, ("192.0.2.1", 50000)
         self.sent: list[bytes] = []
         self.closed = False
+        self.socket = SimpleNamespace(pause=0.0)
         self._xid = 0
 
     def set_xid(self, message: Any) -> int:
@@ -310,6 +312,16 @@ def test_silent_device_is_asked_and_then_given_up(world: World) -> None:
     world.pass_time(session_module.DEAD, hear=False)
     hub.sleep()
     assert world.datapath.closed
+
+
+def test_messages_are_read_together_while_nobody_waits_for_what_is_done_with_copies(world: World) -> None:
+    """The device that learns by itself: not before it is programmed, and not when each packet waits for an answer."""
+    waits = []
+    for changes in ({"learned_idle": 10}, {"learned_idle": 10, "reactive": True}, {"learned_idle": 0}):
+        waits.append(world.datapath.socket.pause)
+        world.sessions.execute(Program(plan(dpid=DPID, **changes)))
+    assert waits == [0.0, coalescing.PAUSE, 0.0]
+    assert world.datapath.socket.pause == 0.0
 
 
 def test_device_that_is_heard_is_kept(world: World) -> None:

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flowlane.southbound.openflow.entries import Change
 
+BATCH = 256
+"""Changes between two barriers at most."""
+
+MAX_UNCONFIRMED = 200_000
+"""Changes without a barrier's reply, after which the device is given up."""
+
 
 class Ledger:
     """Changes by transaction id, oldest first; a barrier stands as None."""

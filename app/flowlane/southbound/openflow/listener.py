@@ -22,6 +22,7 @@ from os_ken.ofproto import ofproto_parser
 from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
 from flowlane.southbound.openflow import lazy_flows, lazy_packets, lazy_tables
+from flowlane.southbound.openflow.coalescing import CoalescedSocket
 from flowlane.southbound.openflow.guard import check, read_header
 from flowlane.southbound.openflow.repairs import repair
 
@@ -150,7 +151,7 @@ def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any]) -> 
 
 def serve(sock: Any, address: Address) -> None:
     """Serve one switch until its connection ends. Its faults end there: they cost this connection only."""
-    with closing(controller.Datapath(sock, address)) as datapath:
+    with closing(controller.Datapath(CoalescedSocket(sock), address)) as datapath:
         timer = hub.spawn_after(HANDSHAKE_TIME, _give_up, datapath)
         try:
             datapath.serve()

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from flowlane import hub
 from flowlane.core.events import PortChanged, PortRemoved, QueuesReported, StandingLeftOut
 from flowlane.core.model import NO_QUEUE
-from flowlane.southbound.openflow import decode, encode, handshake, pins, questions
+from flowlane.southbound.openflow import coalescing, decode, encode, handshake, pins, questions
 from flowlane.southbound.openflow.entries import BARRIER, Change, Op, Output, SetQueue, Step
 from flowlane.southbound.openflow.inquiries import Answer, Inquiries
-from flowlane.southbound.openflow.ledger import Ledger
+from flowlane.southbound.openflow.ledger import BATCH, MAX_UNCONFIRMED, Ledger
 from flowlane.southbound.openflow.outbox import Outbox
 from flowlane.southbound.openflow.programming import Programming
 from flowlane.southbound.openflow.readings import PINS, readings, takers
 from flowlane.southbound.openflow.slices import Slices
+from flowlane.southbound.openflow.spread import learns_itself
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
@@ -49,12 +50,6 @@ QUEUE_POLL = 10.0
 
 SETTLE = (1.0, 3.0)
 """Seconds after which queues are read again when they may be changing: the database is ahead of the switch."""
-
-BATCH = 256
-"""Changes between two barriers at most."""
-
-MAX_UNCONFIRMED = 200_000
-"""Changes without a barrier's reply, after which the device is given up."""
 
 
 class Session:
@@ -127,6 +122,8 @@ class Session:
 
     def program(self, plan: DevicePlan) -> None:
         """Make the standing part of the device equal to the plan, by what differs only."""
+        nobody_waits = learns_itself(plan, self._programming.capabilities)
+        self.datapath.socket.pause = coalescing.PAUSE if nobody_waits else 0.0
         self._change(self._programming.program(plan, self._there()))
         self._tell_left_out()
 
