@@ -88,8 +88,8 @@ class Load:
 class Track:
     """Put the packet through the connection tracker, in a zone (None: the one in the packet's register).
 
-    With ``table_id`` the connection is looked up, and the packet goes on there (and nowhere else). Without, a
-    connection that is new is noted, and gets the ``mark`` and the ``label``, if any; the packet goes on here.
+    A connection that is new is noted; it or an older one gets the ``mark`` and the ``label``, if any. With ``table_id``
+    the packet goes on there, with what is known of its connection (and nowhere else); without, it goes on here.
     """
 
     zone: int | None = None
@@ -185,7 +185,8 @@ def text(step: Load | Resubmit | Track | Learn) -> str:
 
 def _track_text(step: Track) -> str:
     zone = f"NXM_NX_{ZONE.upper()}[0..15]" if step.zone is None else str(step.zone)
-    parts = [f"table={step.table_id}" if step.table_id is not None else "commit", f"zone={zone}"]
+    onto = (f"table={step.table_id}",) if step.table_id is not None else ()
+    parts = ["commit", *onto, f"zone={zone}"]
     sets = ((MARK, step.mark), (LABEL, step.label))
     marks = [f"set_field:0x{value:x}->{field}" for field, value in sets if value is not None]
     if marks:
@@ -196,10 +197,10 @@ def _track_text(step: Track) -> str:
 def _track(step: Track) -> bytes:
     """``struct nx_action_conntrack`` from its flags on."""
     zone = (_header(ZONE), _ZONE_BITS - 1) if step.zone is None else (0, step.zone)
-    flags, table_id = (_COMMIT, _NO_TABLE) if step.table_id is None else (0, step.table_id)
+    table_id = _NO_TABLE if step.table_id is None else step.table_id
     sets = ((MARK, step.mark), (LABEL, step.label))
     marked = b"".join(_set_field(Load(field, value)) for field, value in sets if value is not None)
-    return _CT_BODY.pack(flags, *zone, table_id, 0) + marked
+    return _CT_BODY.pack(_COMMIT, *zone, table_id, 0) + marked
 
 
 def read_track(data: bytes) -> Track | None:
