@@ -30,6 +30,7 @@ Path = tuple[str | int, ...]
 """Keys and list positions that lead to a value."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LIBYAML_DEPTH = "exceeded maximum nesting depth"
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}\Z")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,8}\Z")
@@ -91,19 +92,27 @@ def read(text: str) -> Document:
         PolicyError: the text cannot be read at all, or what it says is ambiguous.
     """
     _check_text(text)
-    composer = _Composer()
-    try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            composer.take(event)
-            if len(composer.problems) > MAX_PROBLEMS:
-                break
-    except yaml.YAMLError as error:
-        composer.problems.append(_yaml_problem(error, text))
+    composer = _compose(text, _LOADER)
+    if any(_LIBYAML_DEPTH in problem.message for problem in composer.problems):
+        # libyaml reads ahead and meets its own limit before ours is told where; Python's reader has none.
+        composer = _compose(text, yaml.SafeLoader)
     if composer.problems:
         raise PolicyError(composer.problems)
     if composer.marks is None:
         raise PolicyError([Problem(1, 1, "", "the policy is empty", "the smallest one is: version: 1")])
     return Document(composer.data, composer.marks)
+
+
+def _compose(text: str, loader: Any) -> _Composer:
+    composer = _Composer()
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            composer.take(event)
+            if len(composer.problems) > MAX_PROBLEMS:
+                break
+    except yaml.YAMLError as error:
+        composer.problems.append(_yaml_problem(error, text))
+    return composer
 
 
 def _check_text(text: str) -> None:
