@@ -30,7 +30,11 @@ Path = tuple[str | int, ...]
 """Keys and list positions that lead to a value."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_LIBYAML_DEPTH = "exceeded maximum nesting depth"
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
+"""libyaml's own limit (1,000 levels): it reads up to 1 kB of a line ahead, and may meet that before we count 16."""
+
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
+_LANGUAGE = "see docs/policy.md for the language"
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}\Z")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,8}\Z")
@@ -92,27 +96,19 @@ def read(text: str) -> Document:
         PolicyError: the text cannot be read at all, or what it says is ambiguous.
     """
     _check_text(text)
-    composer = _compose(text, _LOADER)
-    if any(_LIBYAML_DEPTH in problem.message for problem in composer.problems):
-        # libyaml reads ahead and meets its own limit before ours is told where; Python's reader has none.
-        composer = _compose(text, yaml.SafeLoader)
+    composer = _Composer()
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            composer.take(event)
+            if len(composer.problems) > MAX_PROBLEMS:
+                break
+    except yaml.YAMLError as error:
+        composer.problems.append(_yaml_problem(error, text, composer.here()))
     if composer.problems:
         raise PolicyError(composer.problems)
     if composer.marks is None:
         raise PolicyError([Problem(1, 1, "", "the policy is empty", "the smallest one is: version: 1")])
     return Document(composer.data, composer.marks)
-
-
-def _compose(text: str, loader: Any) -> _Composer:
-    composer = _Composer()
-    try:
-        for event in yaml.parse(text, Loader=loader):
-            composer.take(event)
-            if len(composer.problems) > MAX_PROBLEMS:
-                break
-    except yaml.YAMLError as error:
-        composer.problems.append(_yaml_problem(error, text))
-    return composer
 
 
 def _check_text(text: str) -> None:
@@ -128,10 +124,12 @@ def _check_text(text: str) -> None:
         raise PolicyError([Problem(1, 1, "", f"the policy has {size} bytes, more than {MAX_BYTES}", remedy)])
 
 
-def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
+def _yaml_problem(error: yaml.YAMLError, text: str, here: Path) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is not None:
         message = str(getattr(error, "problem", None) or getattr(error, "context", None) or "cannot be read")
+        if message == _LIBYAML_TOO_DEEP:
+            return Problem(mark.line + 1, mark.column + 1, format_path(here), _TOO_DEEP, _LANGUAGE)
         remedy = "check indentation, quotes and brackets near here; quote texts that have : # or begin with * & ! % @"
         return Problem(mark.line + 1, mark.column + 1, "", f"not YAML: {message}", remedy)
     position = getattr(error, "position", 0) or 0
@@ -191,7 +189,7 @@ class _Composer:
         if isinstance(event, yaml.CollectionStartEvent) and event.tag not in (None, "!"):
             self._refuse(event, f"tag {shown(event.tag)}: tags are refused", "remove it")
         if len(self._frames) == MAX_DEPTH:
-            self._stop(event, f"nested more than {MAX_DEPTH} deep")
+            self._stop(event, _TOO_DEEP)
         data: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
         marks = self._mark(event)
         self._place(event, data, marks)
@@ -232,6 +230,10 @@ class _Composer:
             frame.data[frame.key] = data
             frame.key = None
 
+    def here(self) -> Path:
+        """Return the path of the value that comes next."""
+        return (*self._path(), *_next_step(self._frames[-1] if self._frames else None))
+
     def _path(self) -> Path:
         return tuple(self._steps())
 
@@ -241,12 +243,10 @@ class _Composer:
 
     def _refuse(self, event: yaml.Event, message: str, remedy: str) -> None:
         mark = self._mark(event)
-        frame = self._frames[-1] if self._frames else None
-        here: Path = (*self._path(), *_next_step(frame))
-        self.problems.append(Problem(mark.line, mark.column, format_path(here), message, remedy))
+        self.problems.append(Problem(mark.line, mark.column, format_path(self.here()), message, remedy))
 
     def _stop(self, event: yaml.Event, message: str) -> None:
-        self._refuse(event, message, "see docs/policy.md for the language")
+        self._refuse(event, message, _LANGUAGE)
         raise PolicyError(self.problems)
 
     @staticmethod
