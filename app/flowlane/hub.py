@@ -105,10 +105,7 @@ def connect(host: str, port: int) -> socket.socket:
 
 
 def readable(sock: Any) -> bool:
-    """Return whether reading from a socket, over TLS or not, would find something (or its end) at once."""
-    decrypted = getattr(sock, "pending", None)
-    if decrypted is not None and decrypted():
-        return True
+    """Return whether something, or its end, has come for a socket (over TLS: beyond the record that was read last)."""
     poll = _select.poll()
     poll.register(sock.fileno(), _select.POLLIN)
     return bool(poll.poll(0))
