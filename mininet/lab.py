@@ -104,7 +104,8 @@ def set_controller(bridges, target):
             subprocess.run(["ovs-ofctl", "add-flow", "-OOpenFlow13", name, "actions=NORMAL"], check=True)
         return
     for name in bridges:
-        vsctl("set-controller", name, target, "--", "set", "controller", name, "max_backoff=1000")
+        settings = ("max_backoff=1000", "connection_mode=out-of-band")
+        vsctl("set-controller", name, target, "--", "set", "controller", name, *settings)
 
 
 def prepare_host(host, spec, datapath):

@@ -43,7 +43,7 @@ def ask_controller(path: str, policy: str | None = None) -> Any:
 def give_to_controller() -> None:
     """Connect the switch, and wait until every VM reaches the far end."""
     run("ovs-vsctl", "set-controller", BRIDGE, os.environ["BENCH_CONTROLLER"])
-    run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000")
+    run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000", "connection_mode=out-of-band")
     for ready, trouble in (
         (_connected, "the switch does not reach the controller"),
         (everybody_reaches_the_far_end, "the VMs do not reach the far end"),

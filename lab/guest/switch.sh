@@ -20,7 +20,7 @@ port_of_vm() {
 describe_bridge() {
     set -- add-br br0 \
         -- set bridge br0 fail_mode=secure protocols=OpenFlow13,OpenFlow14,OpenFlow15 \
-        other-config:datapath-id=0000000000000001 external-ids:flowlane-role=nic \
+        other-config:datapath-id=0000000000000001 other-config:disable-in-band=true external-ids:flowlane-role=nic \
         -- add-port br0 pf0 -- set interface pf0 ofport_request=100 external-ids:flowlane-port=uplink
     [ "$LAB_LAYOUT" = direct ] || for vm in $(seq "$LAB_VMS"); do
         port=$(port_of_vm "$vm")

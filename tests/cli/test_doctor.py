@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import openvswitch
 import pytest
+from launched import wait_for
 
 from flowlane.cli import doctor
 
@@ -50,6 +51,23 @@ def test_a_dummy_port_whose_queues_the_switch_does_not_report(
     code, text = run(ovs.database, capsys)
     assert code == 1
     assert "start flowlane-manager" in text
+
+
+def test_in_band_control_lets_a_vm_pass_by_the_tables_until_the_remedy_is_taken(
+    ovs: PrivateOvs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ovs.add_bridge("br0", ("vm", "up"), controller="tcp:192.0.2.1:6653")
+    packet = "in_port=vm,tcp,dl_dst=0a:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=192.0.2.1,tp_dst=6653"
+
+    def told() -> list[str]:
+        found = [item for item in findings(ovs.database, capsys) if "in-band" in item["what"]]
+        return [item["remedy"] for item in found]
+
+    wait_for(lambda: "Datapath actions: drop" not in ovs.trace("br0", packet))
+    (remedy,) = told()
+    ovs.vsctl(*remedy.partition("ovs-vsctl ")[2].split())
+    wait_for(lambda: "Datapath actions: drop" in ovs.trace("br0", packet))
+    assert not told()
 
 
 @pytest.mark.mininet

@@ -31,7 +31,7 @@ GOOD = Snapshot(
     interfaces={uuid(4): InterfaceRow("up0", ofport=1)},
     qos={uuid(5): QosRow("linux-htb", {0: uuid(6), 1: uuid(8)}, {"max-rate": "1000"})},
     queues={n: QueueRow({"min-rate": "500", "max-rate": "1000"}) for n in (uuid(6), uuid(8))},
-    controllers={uuid(7): ControllerRow("tcp:127.0.0.1:6653", True)},
+    controllers={uuid(7): ControllerRow("tcp:127.0.0.1:6653", True, "out-of-band")},
 )
 
 
@@ -62,9 +62,19 @@ CASES = {
     "old protocols": (with_bridge(protocols=("OpenFlow10",)), Level.PROBLEM, "OpenFlow10 enabled"),
     "standalone": (with_bridge(fail_mode=""), Level.WARNING, "standalone"),
     "not connected": (
-        GOOD._replace(controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653")}),
+        GOOD._replace(controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653", False, "out-of-band")}),
         Level.PROBLEM,
         "not connected to tcp:192.0.2.1:6653",
+    ),
+    "in-band, by default": (
+        GOOD._replace(controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653", True)}),
+        Level.WARNING,
+        "pass by Flowlane's tables",
+    ),
+    "in-band, as set": (
+        GOOD._replace(controllers={uuid(7): ControllerRow("ssl:192.0.2.1:6653", True, "in-band")}),
+        Level.WARNING,
+        "in-band control",
     ),
     "vswitchd is away": (
         GOOD._replace(roots={uuid(1): RootRow((uuid(2),), next_cfg=3, cur_cfg=2)}),
@@ -119,3 +129,17 @@ def test_a_kernel_without_the_module_is_a_problem_only_where_it_can_be_known() -
 def test_no_bridge_is_said() -> None:
     empty = Snapshot({uuid(1): RootRow()}, {}, {}, {}, {}, {}, {})
     assert "no bridge" in bad(empty)[Level.WARNING]
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        with_bridge(other_config={"disable-in-band": "true"})._replace(
+            controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653", True)}
+        ),
+        GOOD._replace(controllers={uuid(7): ControllerRow("unix:/run/controller.sock", True)}),
+    ],
+    ids=["switched off for the bridge", "a local socket"],
+)
+def test_control_is_not_in_band(snapshot: Snapshot) -> None:
+    assert bad(snapshot) == {}

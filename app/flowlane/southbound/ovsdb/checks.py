@@ -73,6 +73,7 @@ def _bridge(bridge: BridgeRow, snapshot: Snapshot, host: Host) -> Iterator[Findi
     where = f"bridge {bridge.name}"
     yield from _datapath(bridge, where, host)
     yield from _controllers(bridge, snapshot, where)
+    yield from _in_band(bridge, snapshot, where)
     if bridge.protocols and not set(bridge.protocols) & set(_SUPPORTED):
         what = f"only {', '.join(bridge.protocols)} enabled; Flowlane speaks OpenFlow 1.3, 1.4 and 1.5"
         remedy = f"ovs-vsctl set bridge {bridge.name} protocols={','.join(_SUPPORTED)}"
@@ -120,6 +121,24 @@ def _controllers(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[
         yield Finding(
             Level.PROBLEM, where, what, "start flowlane-manager; check address, port and firewall", _SCHEMA
         )
+
+
+def _in_band(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[Finding]:
+    """Whether Open vSwitch keeps a way to the controller open through the bridge itself: its default."""
+    rows = [snapshot.controllers[uuid] for uuid in bridge.controller if uuid in snapshot.controllers]
+    over_ip = [row for row in rows if row.target.startswith(("tcp:", "ssl:"))]
+    if bridge.other_config.get("disable-in-band") in _TRUE:
+        return
+    if any(row.connection_mode != "out-of-band" for row in over_ip):
+        what = (
+            "in-band control: hidden entries let packets from and to the controller's address and port pass by "
+            "Flowlane's tables, VMs' packets too, and are looked after each time that ovs-vswitchd wakes up"
+        )
+        remedy = (
+            f"unless the way to the controller leads through this bridge: "
+            f"ovs-vsctl set bridge {bridge.name} other_config:disable-in-band=true"
+        )
+        yield Finding(Level.WARNING, where, what, remedy, "Open vSwitch, ofproto/in-band.c")
 
 
 def _port(port: PortEntry) -> Iterator[Finding]:

@@ -38,6 +38,7 @@ class BridgeRow(NamedTuple):
     fail_mode: str = ""
     protocols: tuple[str, ...] = ()
     controller: tuple[UUID, ...] = ()
+    other_config: Mapping[str, str] = _NO_TEXT
 
 
 class PortRow(NamedTuple):
@@ -78,10 +79,11 @@ class QueueRow(NamedTuple):
 
 
 class ControllerRow(NamedTuple):
-    """A bridge's OpenFlow controller."""
+    """A bridge's OpenFlow controller. ``connection_mode`` empty: not told, which Open vSwitch takes for in-band."""
 
     target: str
     is_connected: bool = False
+    connection_mode: str = ""
 
 
 class Snapshot(NamedTuple):
@@ -108,6 +110,7 @@ RECORDS: Mapping[str, type[Any]] = {
 """Table name -> record, in the order of the fields of :class:`Snapshot`."""
 
 _OPTIONAL: Mapping[str, object] = {
+    "connection_mode": "",
     "datapath_id": "",
     "fail_mode": "",
     "ovs_version": "",

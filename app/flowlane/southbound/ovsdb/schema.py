@@ -48,6 +48,7 @@ _TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "fail_mode": _MAYBE_TEXT,
         "protocols": _TEXTS,
         "controller": _ROWS,
+        "other_config": _MAP,
     },
     "Port": {"name": _TEXT, "interfaces": _ROWS, "qos": _MAYBE_ROW},
     "Interface": {
@@ -62,7 +63,7 @@ _TABLES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "QoS": {"type": _TEXT, "queues": _ROW_BY_NUMBER, "other_config": _MAP, "external_ids": _MAP},
     "Queue": {"other_config": _MAP, "external_ids": _MAP},
-    "Controller": {"target": _TEXT, "is_connected": _BOOLEAN},
+    "Controller": {"target": _TEXT, "is_connected": _BOOLEAN, "connection_mode": _MAYBE_TEXT},
 }
 
 WATCHED: Mapping[str, tuple[str, ...]] = {
