@@ -1,12 +1,16 @@
 """How long the first packets of new flows take: through Flowlane, through a reactive controller, through NORMAL.
 
-Usage: ``unshare --net bench/first_packet.py [--rates 100,2000] [--seconds 5] [--json FILE]`` (root, Open vSwitch).
-A private Open vSwitch on the userspace datapath has tap devices as ports; what goes in and comes out there is in
-``first_packet_traffic.py``. Every flow sends ``--packets`` packets, 10 ms apart; only the first one is timed, and those
-of each run's first second are not (the switch fills its cache then). Copies: packets that met an entry that shows them
-to the controller. *Paused*: the controller stands still while packets are timed, and reads its copies after: what the
-switch does by itself, as when the controller runs elsewhere. ``--kernel`` takes the machine's own Open vSwitch and its
-kernel datapath: for the lab, see ``first_packet_lab.py``, which also has the controllers run elsewhere (``--outside``).
+Usage: ``bench/first_packet.py [--rates 100,2000] [--seconds 2] [--rounds 10] [--json FILE]`` (root, Open vSwitch).
+Each way has a private Open vSwitch on the userspace datapath, in a network namespace of its own, with a VM and a far
+host (``first_packet_traffic.py``); all of them run from the beginning to the end, and take turns in an order that is
+drawn anew for each round. Every flow sends ``--packets`` packets, 10 ms apart; only the first one is timed, and those
+of each turn's first second are not (the switch fills its cache then). A controller stands still while it is not its
+turn.
+
+Copies: packets that met an entry that shows them to the controller. *Paused*: the controller stands still while packets
+are timed, and reads its copies after: what the switch does by itself, as when the controller runs elsewhere.
+``--kernel`` takes the machine's own Open vSwitch and its kernel datapath: for the lab, see ``first_packet_lab.py``,
+which also has the controllers run elsewhere (``--outside``).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -29,14 +34,12 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import openvswitch  # noqa: E402
 import requests  # noqa: E402
-from first_packet_traffic import UP, VM, WARM_UP, Load, drive  # noqa: E402
+from first_packet_traffic import WARM_UP, Load, Wire, drive, network_of_its_own, wire  # noqa: E402
 from openvswitch import PrivateOvs  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-BRIDGE = "flb-br"
 
 SETTINGS = {
     "NORMAL": "",
@@ -62,68 +65,117 @@ class Place(NamedTuple):
 
 HERE = Place("127.0.0.1", 16653, 18080)
 
+PATIENCE = {"reactive": 2.0}
+"""Seconds after a turn in which packets may still arrive, where it is not 0.5: the reactive way's wait in a queue."""
+
+CATCH_UP = 0.5
+"""Seconds for a controller that stood still to read what has come meanwhile."""
+
 
 class Result(NamedTuple):
-    """All rounds of one way. Latencies in microseconds: the median round's, and the best and worst round's p99.
+    """All turns of one way under one load, taken together. Latencies in microseconds.
 
-    ``ratios``: p99 against the first way's in the same round; the lower quartile, the median, the upper quartile.
+    ``ratio``: p99 against the first way's, with the bounds between which 90 % of what other turns would have given lie
+    (the turns drawn anew with replacement, round by round: bootstrap).
     """
 
     way: str
     rate: int
+    arrivals: str
     packets: int
     flows: int
     p50: float
     p99: float
-    p99_best: float
-    p99_worst: float
-    ratios: tuple[float, float, float]
+    ratio: float
+    ratio_low: float
+    ratio_high: float
     lost: int
     copies: float
 
 
 class Taken(NamedTuple):
-    """What one round told: the waits of first packets (us), how many were timed, and copies per flow begun."""
+    """What one turn told: the waits of first packets (us), and how many were timed."""
 
     waits: list[float]
     timed: int
-    copies: float
 
 
-def measure(load: Load, first: int, ovs: PrivateOvs, pause: int | None) -> Taken:
-    """One round, with the copies counted by the switch; ``pause`` is a process that stands still meanwhile."""
-    before = shown(ovs)
-    with paused(pause):
-        sent, arrived = drive(load, first)
+class Way(NamedTuple):
+    """One way, ready: its switch and bridge, the hosts beside it, and its controller's process where it runs here."""
+
+    name: str
+    ovs: PrivateOvs
+    bridge: str
+    ends: Wire
+    process: int | None
+
+
+def take_turn(way: Way, load: Load, first: int) -> Taken:
+    """One turn of a way, with flows numbered from ``first``."""
+    with at_work(way.process, way.name in PAUSED):
+        sent, arrived = drive(way.ends, load, first, PATIENCE.get(way.name, 0.5))
     timed = {number: left for number, left in sent.items() if number - first >= load.rate * WARM_UP}
-    waits = [(arrived[number] - left) * 1e6 for number, left in timed.items() if number in arrived]
-    return Taken(waits, len(timed), (shown(ovs) - before) / len(sent))
+    waits = [(arrived[number] - left) / 1e3 for number, left in timed.items() if number in arrived]
+    return Taken(waits, len(timed))
 
 
 @contextlib.contextmanager
-def paused(process: int | None) -> Iterator[None]:
-    """Have a process stand still; a switch gives its controller up only when it is silent for 10 s."""
+def at_work(process: int | None, afterwards: bool) -> Iterator[None]:
+    """Let a process that stands still go on: for the block, or to catch up after it."""
     if process is None:
         yield
         return
-    os.kill(process, signal.SIGSTOP)
     try:
+        if not afterwards:
+            os.kill(process, signal.SIGCONT)
+            time.sleep(CATCH_UP)
         yield
+        if afterwards:
+            os.kill(process, signal.SIGCONT)
+            time.sleep(CATCH_UP)
     finally:
-        os.kill(process, signal.SIGCONT)
+        os.kill(process, signal.SIGSTOP)
 
 
-def result(way: str, load: Load, rounds: list[Taken], beside: list[Taken]) -> Result:
-    """All rounds of one way and load together; ``beside``: the same rounds of the way that it is held against."""
-    flows = sum(taken.timed for taken in rounds)
-    lost = flows - sum(len(taken.waits) for taken in rounds)
-    copies = sum(taken.copies for taken in rounds) / len(rounds)
-    p50s = [quantile(taken.waits, 0.5) for taken in rounds]
-    p99s = [quantile(taken.waits, 0.99) for taken in rounds]
-    against = [p99 / quantile(other.waits, 0.99) for p99, other in zip(p99s, beside, strict=True)]
-    ratios = (quantile(against, 0.25), quantile(against, 0.5), quantile(against, 0.75))
-    p50, p99 = quantile(p50s, 0.5), quantile(p99s, 0.5)
-    return Result(way, load.rate, load.packets, flows, p50, p99, min(p99s), max(p99s), ratios, lost, copies)
+def result(way: str, load: Load, turns: list[Taken], beside: list[Taken], copies: float) -> Result:
+    """All turns of one way and load together; ``beside``: the same rounds of the way that it is held against."""
+    flows = sum(turn.timed for turn in turns)
+    waits = pooled(turns)
+    low, high = interval(turns, beside)
+    return Result(
+        way,
+        load.rate,
+        load.arrivals,
+        load.packets,
+        flows,
+        quantile(waits, 0.5),
+        quantile(waits, 0.99),
+        p99_ratio(turns, beside),
+        low,
+        high,
+        flows - len(waits),
+        copies,
+    )
+
+
+def pooled(turns: list[Taken]) -> list[float]:
+    """The waits of all turns."""
+    return [wait for turn in turns for wait in turn.waits]
+
+
+def p99_ratio(turns: list[Taken], beside: list[Taken]) -> float:
+    """The p99 of some turns against that of others."""
+    return quantile(pooled(turns), 0.99) / quantile(pooled(beside), 0.99)
+
+
+def interval(turns: list[Taken], beside: list[Taken], draws: int = 200) -> tuple[float, float]:
+    """Where 90 % of the ratios lie when the rounds are drawn anew (Efron 1979), the same ones for both."""
+    chance = random.Random(1)
+    ratios = []
+    for _ in range(draws):
+        rounds = [chance.randrange(len(turns)) for _ in turns]
+        ratios.append(p99_ratio([turns[each] for each in rounds], [beside[each] for each in rounds]))
+    return quantile(ratios, 0.05), quantile(ratios, 0.95)
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -132,65 +184,73 @@ def quantile(values: list[float], share: float) -> float:
 
 
 class KernelOvs(PrivateOvs):
-    """The Open vSwitch that runs already: a kernel has one datapath for it. The bridge is ours, and goes."""
+    """The Open vSwitch that runs already: a kernel has one datapath for it."""
 
     def __init__(self) -> None:
         super().__init__(Path("/run/openvswitch"), system=True)
         self.datapath = "system"
 
-    def close(self) -> None:
-        self.vsctl("--if-exists", "del-br", BRIDGE)
-
 
 @contextlib.contextmanager
-def switch(kernel: bool) -> Iterator[PrivateOvs]:
-    """An Open vSwitch with a bridge between the VM's device and the uplink."""
+def switch(number: int, kernel: bool) -> Iterator[tuple[PrivateOvs, str, Wire]]:
+    """An Open vSwitch with a bridge between a VM and an uplink with queues, and the hosts at its ends."""
+    vm, uplink, bridge = (f"flb-{what}{number}" for what in ("vm", "up", "br"))
     with contextlib.ExitStack() as stack:
-        ovs = stack.enter_context(
-            contextlib.closing(KernelOvs()) if kernel else openvswitch.running(system=True)
-        )
-        ovs.add_bridge(BRIDGE, (VM, UP), dpid=0xF1)
-        ovs.vsctl("set", "Interface", VM, "external_ids:iface-id=vm")
-        ovs.vsctl("set", "Interface", UP, "external_ids:flowlane-port=uplink")
-        ovs.set_queues(UP, {number: {} for number in range(4)})
-        for name in (VM, UP):
-            subprocess.run(["ip", "link", "set", name, "up"], check=True)
-        yield ovs
+        if not kernel:
+            network_of_its_own()
+        ends = stack.enter_context(wire(vm, uplink))
+        ovs = KernelOvs() if kernel else stack.enter_context(openvswitch.running(system=True))
+        ovs.add_bridge(bridge, (), dpid=0xF1 + number)
+        stack.callback(ovs.vsctl, "--if-exists", "del-br", bridge)
+        for place, name in enumerate((vm, uplink), start=1):
+            port = ("add-port", bridge, name, "--", "set", "Interface", name, f"ofport_request={place}")
+            ovs.vsctl(*port)
+        ovs.vsctl("set", "Interface", vm, "external_ids:iface-id=vm")
+        ovs.vsctl("set", "Interface", uplink, "external_ids:flowlane-port=uplink")
+        ovs.set_queues(uplink, {queue: {} for queue in range(4)})
+        yield ovs, bridge, ends
 
 
-def shown(ovs: PrivateOvs) -> int:
+def shown(way: Way) -> int:
     """Packets that met an entry which shows them to the controller, after the switch has counted them."""
     time.sleep(1.5)
-    lines = ovs.ofctl("dump-flows", BRIDGE).splitlines()
+    lines = way.ovs.ofctl("dump-flows", way.bridge).splitlines()
     copying = (line for line in lines if "CONTROLLER" in line and "arp" not in line and "icmp" not in line)
     counts = (re.search(r"n_packets=(\d+)", line) for line in copying)
     return sum(int(found[1]) for found in counts if found)
 
 
 @contextlib.contextmanager
-def controller(ovs: PrivateOvs, settings: str) -> Iterator[int]:
-    """A Flowlane that has programmed the bridge; its process."""
+def controller(ovs: PrivateOvs, bridge: str, place: Place, settings: str) -> Iterator[int]:
+    """A Flowlane that has programmed the bridge, and stands still; its process."""
     with tempfile.TemporaryDirectory() as folder:
         policy, log = Path(folder) / "policy.yaml", Path(folder) / "log"
         policy.write_text(f"{POLICY}{settings}\n")
         command = [str(Path(sys.executable).parent / "flowlane-manager")]
-        command += [f"--ofp-tcp-listen-port={HERE.openflow}", f"--wsapi-port={HERE.rest}"]
+        command += [f"--ofp-tcp-listen-port={place.openflow}", f"--wsapi-port={place.rest}"]
         command += [f"--ovsdb={ovs.database}", f"--policy={policy}"]
         with log.open("w") as out:
             # Mostly it runs elsewhere: here it gets the processors when the switch does not want them.
             process = subprocess.Popen(["chrt", "--idle", "0", *command], stdout=out, stderr=out)
         try:
-            if not programmed(ovs, HERE):
+            if not programmed(ovs, bridge, place):
                 raise SystemExit(log.read_text())
+            process.send_signal(signal.SIGSTOP)
             yield process.pid
         finally:
             process.terminate()
+            process.send_signal(signal.SIGCONT)
             process.wait()
 
 
-def programmed(ovs: PrivateOvs, place: Place) -> bool:
-    """Give the bridge to a controller; whether it has programmed it within 100 s."""
-    ovs.vsctl("set-controller", BRIDGE, f"tcp:{place.host}:{place.openflow}")
+def programmed(ovs: PrivateOvs, bridge: str, place: Place) -> bool:
+    """Give the bridge to a controller; whether it has programmed it within 100 s.
+
+    Out of band, as a host's management network mostly is; and never given up for its silence.
+    """
+    settings = ("connection_mode=out-of-band", "inactivity_probe=0")
+    target = f"tcp:{place.host}:{place.openflow}"
+    ovs.vsctl("set-controller", bridge, target, "--", "set", "Controller", bridge, *settings)
     for _ in range(500):
         with contextlib.suppress(requests.ConnectionError):
             url = f"http://{place.host}:{place.rest}/v1/devices"
@@ -202,44 +262,55 @@ def programmed(ovs: PrivateOvs, place: Place) -> bool:
 
 
 @contextlib.contextmanager
-def driven(ovs: PrivateOvs, way: str, outside: dict[str, Place]) -> Iterator[int | None]:
-    """The bridge as a way has it: by itself, by a controller here or elsewhere; the process to be paused, if any."""
-    if not SETTINGS[way]:
-        ovs.ofctl("add-flow", BRIDGE, "actions=NORMAL")
-        yield None
-    elif way not in outside:
-        with controller(ovs, SETTINGS[way]) as process:
-            yield process if way in PAUSED else None
-    elif programmed(ovs, outside[way]):
-        yield None
-    else:
-        raise SystemExit(f"the controller at {outside[way]} has not programmed the switch")
+def ready(name: str, number: int, kernel: bool, outside: dict[str, Place]) -> Iterator[Way]:
+    """A way with its switch: by itself, by a controller here or elsewhere."""
+    with contextlib.ExitStack() as stack:
+        ovs, bridge, ends = stack.enter_context(switch(number, kernel))
+        process = None
+        if not SETTINGS[name]:
+            ovs.ofctl("add-flow", bridge, "actions=NORMAL")
+        elif name not in outside:
+            place = Place(HERE.host, HERE.openflow + number, HERE.rest + number)
+            process = stack.enter_context(controller(ovs, bridge, place, SETTINGS[name]))
+        elif not programmed(ovs, bridge, outside[name]):
+            raise SystemExit(f"the controller at {outside[name]} has not programmed the switch")
+        yield Way(name, ovs, bridge, ends, process)
 
 
 def run(
-    ways: list[str], loads: list[Load], rounds: int, kernel: bool, outside: dict[str, Place]
+    names: list[str], loads: list[Load], rounds: int, kernel: bool, outside: dict[str, Place]
 ) -> list[Result]:
-    """All ways in turn, with all loads, and so again for each round."""
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    taken: dict[tuple[str, Load], list[Taken]] = {(way, load): [] for way in ways for load in loads}
-    for _ in range(rounds):
-        for way in ways:
-            with switch(kernel) as ovs, driven(ovs, way, outside) as pause:
-                for place, load in enumerate(loads):
-                    taken[way, load].append(measure(load, place * 100_000, ovs, pause))
-    return [result(way, load, found, taken[ways[0], load]) for (way, load), found in taken.items()]
+    """All ways in turn, and so again for each round; one load after the other."""
+    results = []
+    with contextlib.ExitStack() as stack:
+        ways = [
+            stack.enter_context(ready(name, number, kernel, outside)) for number, name in enumerate(names)
+        ]
+        first = 0
+        for load in loads:
+            before = {way.name: shown(way) for way in ways}
+            taken: dict[str, list[Taken]] = {name: [] for name in names}
+            flows = int(load.rate * (WARM_UP + load.seconds))
+            for _ in range(rounds):
+                for way in random.sample(ways, len(ways)):
+                    taken[way.name].append(take_turn(way, load, first))
+                first += flows
+            for way in ways:
+                copies = (shown(way) - before[way.name]) / (flows * rounds)
+                turns = taken[way.name]
+                results.append(result(way.name, load, turns, taken[names[0]], copies))
+    return results
 
 
 def table(results: list[Result]) -> str:
     """The results for the documentation."""
     head = (
-        "| way | new flows/s | packets each | flows | p50 (µs) | p99 (µs) | p99 of rounds "
+        "| way | new flows/s | begin | packets each | flows | p50 (µs) | p99 (µs) "
         "| p99, times the first way's | lost | copies per flow |\n" + "|---" * 10 + "|\n"
     )
     return head + "".join(
-        f"| {r.way} | {r.rate} | {r.packets} | {r.flows} | {r.p50:.0f} | {r.p99:.0f}"
-        f" | {r.p99_best:.0f} to {r.p99_worst:.0f} | {r.ratios[1]:.2f} ({r.ratios[0]:.2f} to {r.ratios[2]:.2f})"
-        f" | {r.lost} | {r.copies:.2f} |\n"
+        f"| {r.way} | {r.rate} | {r.arrivals} | {r.packets} | {r.flows} | {r.p50:.0f} | {r.p99:.0f}"
+        f" | {r.ratio:.2f} ({r.ratio_low:.2f} to {r.ratio_high:.2f}) | {r.lost} | {r.copies:.2f} |\n"
         for r in results
     )
 
@@ -248,17 +319,22 @@ def main() -> None:
     """Run, print the table, write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rates", default="100,2000")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--ways", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--packets", type=int, default=3)
+    parser.add_argument("--arrivals", nargs="+", default=["even"], choices=["even", "random"])
     parser.add_argument("--kernel", action="store_true")
     parser.add_argument(
         "--outside", nargs=4, action="append", default=[], metavar=("WAY", "HOST", "OPENFLOW", "REST")
     )
     given = parser.parse_args()
-    loads = [Load(int(rate), given.seconds, given.packets) for rate in given.rates.split(",")]
+    loads = [
+        Load(int(rate), given.seconds, given.packets, arrivals)
+        for arrivals in given.arrivals
+        for rate in given.rates.split(",")
+    ]
     outside = {way: Place(host, int(of), int(rest)) for way, host, of, rest in given.outside}
     results = run(given.ways, loads, given.rounds, given.kernel, outside)
     print(table(results))
