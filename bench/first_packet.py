@@ -41,14 +41,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_NOTE = "ct(commit,zone=5,exec(set_field:1->ct_mark,set_field:1->ct_label))"
+
+ENTRIES = {
+    "NORMAL": ("actions=NORMAL",),
+    "by hand": (
+        "priority=1,actions=NORMAL",
+        "priority=2,in_port=1,udp,actions=ct(commit,table=1,zone=5)",
+        "table=1,priority=1,udp,ct_mark=0,actions=group:1",
+        "table=1,actions=set_queue:0,output:2",
+        f"table=2,udp,actions={_NOTE},controller(max_len=128),set_queue:0,output:2",
+    ),
+}
+"""Ways without a controller: the entries. *By hand* is the least that places a flow on one of several queues by a hash
+and shows each flow once, without the slow path: a connection tracker, the datapath's hash, and the copy."""
+
+GROUP = "group_id=1,type=select,selection_method=dp_hash," + ",".join(
+    f"bucket=bucket_id:{queue},actions=set_field:{queue + 1}->reg1,resubmit(,2)" for queue in range(4)
+)
+
 SETTINGS = {
-    "NORMAL": "",
     "Flowlane": "pins: {budget: 10000}",
     "Flowlane, paused": "pins: {budget: 10000}",
     "learn-after: 0": "pins: {budget: 10000}\nlearn-after: 0",
     "reactive": "pins: {which: reactive, budget: 10000}",
 }
-"""Way -> what its policy has besides; none for NORMAL."""
+"""Ways with a controller: what the policy has besides."""
+
+WAYS = ("NORMAL", "Flowlane", "Flowlane, paused", "by hand", "learn-after: 0", "reactive")
 
 PAUSED = ("Flowlane, paused",)
 
@@ -68,8 +88,8 @@ HERE = Place("127.0.0.1", 16653, 18080)
 PATIENCE = {"reactive": 2.0}
 """Seconds after a turn in which packets may still arrive, where it is not 0.5: the reactive way's wait in a queue."""
 
-CATCH_UP = 0.5
-"""Seconds for a controller that stood still to read what has come meanwhile."""
+CATCH_UP = 2.0
+"""Seconds for a controller that stood still to read what has come meanwhile, and to forget flows that have ended."""
 
 
 class Result(NamedTuple):
@@ -267,8 +287,10 @@ def ready(name: str, number: int, kernel: bool, outside: dict[str, Place]) -> It
     with contextlib.ExitStack() as stack:
         ovs, bridge, ends = stack.enter_context(switch(number, kernel))
         process = None
-        if not SETTINGS[name]:
-            ovs.ofctl("add-flow", bridge, "actions=NORMAL")
+        if name in ENTRIES:
+            ovs.ofctl("add-group", bridge, GROUP, version="OpenFlow15")
+            for entry in ENTRIES[name]:
+                ovs.ofctl("add-flow", bridge, entry)
         elif name not in outside:
             place = Place(HERE.host, HERE.openflow + number, HERE.rest + number)
             process = stack.enter_context(controller(ovs, bridge, place, SETTINGS[name]))
@@ -321,7 +343,7 @@ def main() -> None:
     parser.add_argument("--rates", default="100,2000")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--ways", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--packets", type=int, default=3)
     parser.add_argument("--arrivals", nargs="+", default=["even"], choices=["even", "random"])

@@ -13,7 +13,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from first_packet import PAUSED, POLICY, SETTINGS, Place, Result, table
+from first_packet import PAUSED, POLICY, SETTINGS, WAYS, Place, Result, table
 from lab_outside import ROOT, Ports, controller, free_ports, run_in_guest
 
 GATEWAY = "10.0.2.2"
@@ -25,7 +25,7 @@ def measure(ways: list[str], options: list[str], out: Path) -> list[Result]:
     guest = free_ports()
     program = [str(ROOT / "bench/first_packet.py"), "--kernel", "--ways", *ways, *options]
     with contextlib.ExitStack() as stack:
-        for number, way in enumerate(way for way in ways if SETTINGS[way]):
+        for number, way in enumerate(way for way in ways if way in SETTINGS):
             ports = Ports(*free_ports()[:2], *guest[2:])
             policy = out / f"policy-{number}.yaml"
             policy.write_text(f"{POLICY}{SETTINGS[way]}\n")
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--seconds", default="5")
     parser.add_argument("--rounds", default="3")
     parser.add_argument("--packets", default="3")
-    ways = [way for way in SETTINGS if way not in PAUSED]
+    ways = [way for way in WAYS if way not in PAUSED]
     parser.add_argument("--ways", nargs="+", default=ways, choices=ways)
     given = parser.parse_args()
     out = given.out.absolute()
