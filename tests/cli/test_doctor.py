@@ -56,17 +56,18 @@ def test_a_dummy_port_whose_queues_the_switch_does_not_report(
 def test_in_band_control_lets_a_vm_pass_by_the_tables_until_the_remedy_is_taken(
     ovs: PrivateOvs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ovs.add_bridge("br0", ("vm", "up"), controller="tcp:192.0.2.1:6653")
-    packet = "in_port=vm,tcp,dl_dst=0a:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=192.0.2.1,tp_dst=6653"
+    ovs.add_bridge("br-in", ("in-vm", "in-up"), controller="tcp:127.0.0.1:9")
+    packet = "in_port=in-vm,tcp,dl_dst=0a:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=127.0.0.1,tp_dst=9"
 
     def told() -> list[str]:
-        found = [item for item in findings(ovs.database, capsys) if "in-band" in item["what"]]
+        mine = [item for item in findings(ovs.database, capsys) if item["where"] == "bridge br-in"]
+        found = [item for item in mine if "in-band" in item["what"]]
         return [item["remedy"] for item in found]
 
-    wait_for(lambda: "Datapath actions: drop" not in ovs.trace("br0", packet))
+    wait_for(lambda: "Datapath actions: drop" not in ovs.trace("br-in", packet))
     (remedy,) = told()
     ovs.vsctl(*remedy.partition("ovs-vsctl ")[2].split())
-    wait_for(lambda: "Datapath actions: drop" in ovs.trace("br0", packet))
+    wait_for(lambda: "Datapath actions: drop" in ovs.trace("br-in", packet))
     assert not told()
 
 
