@@ -48,8 +48,8 @@ ENTRIES = {
     "by hand": (
         "priority=1,actions=NORMAL",
         "priority=2,in_port=1,udp,actions=ct(commit,table=1,zone=5)",
-        "table=1,priority=1,udp,ct_mark=0,actions=group:1",
-        "table=1,actions=set_queue:0,output:2",
+        "table=1,priority=2,udp,ct_mark=0,actions=group:1",
+        "table=1,priority=1,actions=set_queue:0,output:2",
         f"table=2,udp,actions={_NOTE},controller(max_len=128),set_queue:0,output:2",
     ),
 }
