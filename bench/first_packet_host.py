@@ -32,7 +32,7 @@ def join(device: str) -> socket.socket:
 
 
 def announce(device: str) -> None:
-    """Say by ARP who has the address (a request for one's own, RFC 5227 section 3)."""
+    """Say by ARP who has the address (a request for one's own, RFC 5227 section 2.3)."""
     address = socket.inet_aton(ADDRESS)
     head = b"\xff" * 6 + TARGET + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:

@@ -13,7 +13,8 @@ import contextlib
 import json
 from pathlib import Path
 
-from first_packet import PAUSED, POLICY, SETTINGS, WAYS, Place, Result, table
+from first_packet import PAUSED, POLICY, SETTINGS, WAYS, Place
+from first_packet_results import Result, table
 from lab_outside import ROOT, Ports, controller, free_ports, run_in_guest
 
 GATEWAY = "10.0.2.2"

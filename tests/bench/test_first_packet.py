@@ -12,7 +12,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
-    return import_module("first_packet")
+    return import_module("first_packet_results")
 
 
 @pytest.fixture
@@ -66,19 +66,19 @@ def turn(bench, *waits):
     return bench.Taken(list(waits), len(waits))
 
 
-def test_all_turns_count_together(bench):
+def test_all_turns_count_together(bench, traffic):
     mine = [turn(bench, *[10.0] * 99, 50.0), turn(bench, *[10.0] * 99, 90.0)]
     other = [turn(bench, *[10.0] * 100)] * 2
-    load = bench.Load(100, 1.0, 3, "even")
+    load = traffic.Load(100, 1.0, 3, "even")
     found = bench.result("Flowlane", load, mine, other, 1.0)
     assert (found.flows, found.lost, found.p50) == (200, 0, 10.0)
     assert found.p99 == 50.0
     assert found.ratio == 5.0
 
 
-def test_what_has_not_arrived_is_lost(bench):
+def test_what_has_not_arrived_is_lost(bench, traffic):
     mine = [bench.Taken([10.0] * 7, 10)]
-    assert bench.result("way", bench.Load(1, 1.0, 1, "even"), mine, mine, 0.0).lost == 3
+    assert bench.result("way", traffic.Load(1, 1.0, 1, "even"), mine, mine, 0.0).lost == 3
 
 
 def test_the_interval_holds_the_ratio_and_is_wide_when_rounds_differ(bench):
