@@ -54,7 +54,7 @@ demo_lab() {
     done
     setup_packages "${network_packages[@]}"
     setup_python
-    exec .venv/bin/python scripts/demo_lab.py --logs "$state/demo-lab" "${play[@]}"
+    exec .venv/bin/python -m scripts.demo_lab --logs "$state/demo-lab" "${play[@]}"
 }
 
 # The stage holds on to the reading end of the leash: when this shell is gone, even by SIGKILL, it ends too.

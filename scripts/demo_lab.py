@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
-
-from lab_outside import ROOT, OutsideError, controller, far_end, free_ports, run_in_guest
+from lab.outside import ROOT, OutsideError, controller, far_end, free_ports, run_in_guest
 
 BOOT = (
     "--layout",
@@ -43,7 +41,7 @@ def main() -> int:
     )
     first = ROOT / "docs/policies/one-queue.yaml"
     program = [
-        str(ROOT / "scripts/demo_lab_guest.py"),
+        "scripts.demo_lab_guest",
         str(arguments.seconds),
         str(arguments.policy.resolve()),
     ]

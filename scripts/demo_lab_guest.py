@@ -14,11 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-from lab_traffic import LOST_S, VMS, Asker, be_first, everybody_reaches_the_far_end, start_heavy
-from labtools.counters import BRIDGE, classes, run, settle
+from lab.inside.counters import BRIDGE, classes, run, settle
+from lab.inside.experiment import LOST_S, VMS, Asker, be_first, everybody_reaches_the_far_end, start_heavy
 
 SMALL_FLOWS, INTERVAL_S, HEAVY_FLOWS = 8, 0.2, 2
 BAR, BAR_MS = 30, 4.0

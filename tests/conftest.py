@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import openvswitch
 import pytest
 from hypothesis import settings
+from lab.inside import private_ovs
 
 from flowlane import hub
 
@@ -22,9 +22,9 @@ settings.load_profile("flowlane")
 
 
 @pytest.fixture(scope="module")
-def ovs() -> Iterator[openvswitch.PrivateOvs]:
+def ovs() -> Iterator[private_ovs.PrivateOvs]:
     """One private Open vSwitch for all tests of a module, without bridges; each test adds its own."""
-    with openvswitch.running() as switch:
+    with private_ovs.running() as switch:
         yield switch
 
 

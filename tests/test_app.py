@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import openvswitch
 import pytest
-from dumpflows import read_entry
-from launched import Launched, launched, wait_for
-from openvswitch import PrivateOvs
+from lab.inside import private_ovs
+from lab.inside.dump_flows import read_entry
+from lab.inside.manager import Launched, launched, wait_for
+from lab.inside.private_ovs import PrivateOvs
 
 from flowlane import app, hub
 
@@ -145,7 +145,7 @@ def test_device_is_known_programmed_and_followed(ovs: PrivateOvs, version: str) 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_flow_is_learnt_and_forgotten(version: str) -> None:
     """On a switch of its own: its clock is moved, so that nobody waits for the idle timeout."""
-    with openvswitch.running() as ovs, controlled(ovs, version) as manager:
+    with private_ovs.running() as ovs, controlled(ovs, version) as manager:
         meet(ovs, version)
         wait_for(lambda: len(learned(ovs, version)) == 2, 10, manager.log)
         for item in manager.rest("/v1/assignments")["items"]:
@@ -202,7 +202,7 @@ def entries(ovs: PrivateOvs, version: str) -> list[str]:
 def test_queues_that_go_are_named_by_nothing_and_those_that_come_are_used() -> None:
     """On tap devices, whose queues are those of their QoS row."""
     version = VERSIONS[0]
-    with openvswitch.running(system=True) as ovs:
+    with private_ovs.running(system=True) as ovs:
         ovs_ports = ("fla-p1", "fla-p2", "fla-up")
         with controlled(ovs, version, "fla-br", ovs_ports) as manager:
             ovs.set_queues("fla-up", {number: {} for number in range(4)})

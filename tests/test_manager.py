@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import wire
-from fakes.peer import Peer
-from launched import STOP_TIME, Launched, launched, refused, wait_for
+from lab.inside.manager import STOP_TIME, Launched, launched, refused, wait_for
+from support.openflow import messages
+from support.openflow.raw_switch import Peer
 
-RYU_STYLE = str(Path(__file__).parent / "fakes" / "ryu_style_app.py")
+RYU_STYLE = str(Path(__file__).parent / "support" / "apps" / "ryu_style_app.py")
 FRAME = bytes.fromhex("ffffffffffff 020000000009 0806") + bytes(46)
 
 
@@ -56,7 +56,7 @@ def test_runs_other_apps_beside_flowlane(tmp_path: Path) -> None:
     with launched(*arguments) as manager, Peer(manager.openflow_port) as peer:
         peer.introduce(0x77)
         peer.refuse_questions()
-        peer.send(wire.packet_in(wire.OF13, 2, FRAME))
+        peer.send(messages.packet_in(messages.OF13, 2, FRAME))
         wait_for(lambda: "good morning: features of 77" in manager.log)
         wait_for(lambda: "packet-in of 02:00:00:00:00:09 on port 2" in manager.log)
         assert manager.rest("/v1/devices/0000000000000077")["connected"]

@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flowlane import hub, policy
+from flowlane.core.classify.matching import MatchError, read_match
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import Tick
-from flowlane.core.match_text import MatchError, read_match
 from flowlane.errors import ConfigError, PolicyError, Problem
 from flowlane.northbound import server
+from flowlane.northbound.app import make_app
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
-from flowlane.northbound.rest import make_app
-from flowlane.southbound.openflow.sessions import Sessions
+from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
 from flowlane.southbound.ovsdb.watcher import Watcher
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
-    from flowlane.core.state import State
+    from flowlane.core.state.device import State
     from flowlane.options import Settings
 
 _LOG = logging.getLogger(__name__)

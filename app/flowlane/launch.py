@@ -11,7 +11,7 @@ from os_ken import log
 
 from flowlane import options, runner
 from flowlane.errors import ConfigError, FlowlaneError
-from flowlane.southbound.openflow import listener
+from flowlane.southbound.openflow.osken import listener
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes.running import running
+from support.rest.server import running
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-import openvswitch
 import pytest
-from launched import wait_for
+from lab.inside import private_ovs
+from lab.inside.manager import wait_for
 
 from flowlane.cli import doctor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openvswitch import PrivateOvs
+    from lab.inside.private_ovs import PrivateOvs
 
 
 def run(remote: str, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -73,7 +73,7 @@ def test_in_band_control_lets_a_vm_pass_by_the_tables_until_the_remedy_is_taken(
 
 @pytest.mark.mininet
 def test_a_real_userspace_switch_is_found_out(capsys: pytest.CaptureFixture[str]) -> None:
-    with openvswitch.running(system=True) as switch:
+    with private_ovs.running(system=True) as switch:
         switch.add_bridge("br0", ("fl-up",))
         switch.set_queues("fl-up", {0: {"min-rate": "1000"}, 1: {"min-rate": "1000"}})
         found = findings(switch.database, capsys)

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from fakes.controller import FLOWS
+from support.engine.controller import FLOWS
 
 import flowlane
 from flowlane.cli import main as cli

@@ -6,15 +6,18 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-import openvswitch
 import pytest
-from ovsdb_server import Server
+from lab.inside import private_ovs
+from support.ovs.ovsdb_server import Server
 
 from flowlane.cli import qos
-from flowlane.southbound.nic import Nic
-from flowlane.southbound.nic_channels import Channels
-from flowlane.southbound.nic_tc import Filter, Qdisc
-from flowlane.southbound.nic_truth import NicTruth
+from flowlane.cli.qos import print_ports
+from flowlane.core.model import QueueKind
+from flowlane.hosttools.findings import Finding, Level
+from flowlane.hosttools.inventory import PortEntry, QueueEntry
+from flowlane.hosttools.nic.consistency import NicTruth
+from flowlane.hosttools.nic.reader import Channels, Nic
+from flowlane.hosttools.nic.tc import Filter, Qdisc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +173,7 @@ def test_hardware_that_cannot_be_mapped_is_found_before_anything_is_changed(comm
 
 @pytest.mark.mininet
 def test_queues_of_a_real_device_are_counted_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    with openvswitch.running(system=True) as switch:
+    with private_ovs.running(system=True) as switch:
         switch.add_bridge("br0", ("fl-up",))
         command = Command(switch.database, capsys)
         assert command.json("apply", "fl-up", "--rate", "1Gbit/s")["taken_over"] is True
@@ -179,3 +182,19 @@ def test_queues_of_a_real_device_are_counted_and_reported(capsys: pytest.Capture
         command("apply", "fl-up", "--rate", "1Gbit/s", "--queues", "3")
         assert switch.ofctl("queue-get-config", "br0", "fl-up").count("queue ") == 3
         assert "3 physical queues, but the NIC has 1 transmit queue" in command("show", "fl-up")[1]
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    queue = QueueEntry(0, QueueKind.PHYSICAL, None, 10**9)
+    port = PortEntry("[red]x", "br[/0]", "system", (), "linux-htb", 10**9, False, (queue,))
+    print_ports([port], {"[red]x": []}, {"[red]x": [Finding(Level.WARNING, "[b]", "w[/]hat", "re[m]edy")]})
+    text = capsys.readouterr().out
+    for word in (
+        "[red]x",
+        "br[/0]",
+        "linux-htb (not Flowlane's)",
+        "1Gbit/s",
+        "warning: [b]: w[/]hat",
+        "re[m]edy",
+    ):
+        assert word in text

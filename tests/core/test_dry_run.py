@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fakes.scenario import DPID, UPLINK, Scenario, small_policy
+from support.engine.scenario import DPID, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.dry_run import SETTLING, Outcome, dry_run

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fakes.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
+from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.model import NO_QUEUE, Capabilities, Hint, HintSource, PortReport, QueueKind, Reason

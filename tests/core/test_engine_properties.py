@@ -15,16 +15,15 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from fakes.mirror import DPID, UPLINK, VM_PORTS, Mirror
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.engine.twin_engines import DPID, UPLINK, VM_PORTS, Mirror
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
-from flowlane.core.flows import PINNED
+from flowlane.core.frame import read_frame
 from flowlane.core.model import Capabilities, Hint, HintSource, PortReport, QueueKind
-from flowlane.core.packet import read_frame
 from flowlane.core.policy import (
     Alike,
     Balance,
@@ -40,6 +39,7 @@ from flowlane.core.policy import (
     Trust,
     VmSelector,
 )
+from flowlane.core.state.flows import PINNED
 
 LIMITED, TOGETHER, OTHER = 5000, 6000, 7000
 """Destination ports that the policies below treat in ways of their own."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fakes.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
+from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.explain import REASONS, Explanation, explain

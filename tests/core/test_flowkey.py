@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 import pytest
-from fakes.scenario import Scenario, small_policy
+from support.engine.scenario import Scenario, small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.flowkey import ICMP, IPV4, IPV6, LAYER2, TCP, UDP, FlowParts, flow_text, pack

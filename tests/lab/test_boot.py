@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from labtools.guests import guests_of
+from support.hosts.guests import guests_of
 
 pytestmark = pytest.mark.lab
 

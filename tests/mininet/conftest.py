@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from stage import running
+from support.hosts.network import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from stage import Controller, Network
+    from support.hosts.network import Controller, Network
 
 ALL_VERSIONS = "OpenFlow13,OpenFlow14,OpenFlow15"
 

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from dumpflows import dump, queues_named
-from sides import differences, in_rest, in_switch
-from stage import eventually, running
+from lab.inside.compare import differences, in_rest, in_switch
+from lab.inside.dump_flows import dump, queues_named
+from support.hosts.network import eventually, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stage import Controller, Flow, Network
+    from support.hosts.network import Controller, Flow, Network
 
 IDLE = 10
 """Seconds without a packet after which the built-in policy lets an entry go."""

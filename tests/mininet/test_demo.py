@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stage import ROOT, eventually
+from support.hosts.network import ROOT, eventually
 
 RUN = str(ROOT / "run")
 

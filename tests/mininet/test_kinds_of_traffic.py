@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dumpflows import dump
-from sides import Key, differences, in_rest, in_switch
-from stage import eventually
+from lab.inside.compare import Key, differences, in_rest, in_switch
+from lab.inside.dump_flows import dump
+from support.hosts.network import eventually
 
 if TYPE_CHECKING:
-    from stage import Controller, Network
+    from support.hosts.network import Controller, Network
 
 VM1, REMOTE = "52:54:00:00:00:01", "52:54:00:00:01:00"
 KINDS = {

@@ -8,12 +8,12 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from dumpflows import dump, queues_named
-from sides import differences, in_rest, in_switch
-from stage import eventually
+from lab.inside.compare import differences, in_rest, in_switch
+from lab.inside.dump_flows import dump, queues_named
+from support.hosts.network import eventually
 
 if TYPE_CHECKING:
-    from stage import Controller, Network
+    from support.hosts.network import Controller, Network
 
 
 def agree(network: Network, controller: Controller) -> bool:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from fakes.controller import world
 from prometheus_client.parser import text_string_to_metric_families
+from support.engine.controller import world
 from webob import Request
 
-from flowlane.northbound.rest import make_app
+from flowlane.northbound.app import make_app
 
 
 def samples(controller):

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
-from fakes.controller import FLOWS, NIC, world
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.engine.controller import FLOWS, NIC, world
 from webob import Request
 
-from flowlane.northbound.openapi import document
-from flowlane.northbound.rest import ROUTES, make_app
+from flowlane.northbound.app import ROUTES, make_app
+from flowlane.northbound.openapi import document, schema_of
+from flowlane.northbound.types import HintsInput, Page, VmView
 
 DOCUMENT = document(ROUTES)
 TEXTS = {"/v1/devices/{dpid}": f"{NIC:016x}", "/v1/vms/{id}": "uuid-web", "/v1/flows/{id}": FLOWS[0][0].hex()}
@@ -78,3 +80,50 @@ def test_what_is_served_is_this_document():
     assert Request.blank("/openapi.json").get_response(make_app(world())).json == json.loads(
         json.dumps(DOCUMENT)
     )
+
+
+class Leaf(TypedDict):
+    """A leaf."""
+
+    size: Annotated[int | None, "bytes"]
+    kind: Literal["a", "b"]
+    extra: NotRequired[list[str]]
+
+
+def test_an_object_is_closed_and_says_what_is_optional():
+    assert schema_of(Leaf) == {
+        "type": "object",
+        "description": "A leaf.",
+        "properties": {
+            "size": {"anyOf": [{"type": "integer"}, {"type": "null"}], "description": "bytes"},
+            "kind": {"enum": ["a", "b"]},
+            "extra": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["kind", "size"],
+        "additionalProperties": False,
+    }
+
+
+def test_components_are_shared_and_generic_shapes_are_filled():
+    components: dict[str, Any] = {}
+    assert schema_of(Page[VmView], components) == {"$ref": "#/components/schemas/PageVmView"}
+    assert components["PageVmView"]["properties"]["items"]["items"] == {"$ref": "#/components/schemas/VmView"}
+    assert "macs" in components["VmView"]["properties"]
+
+
+def test_what_json_has_not_is_refused():
+    with pytest.raises(TypeError, match="no JSON schema"):
+        schema_of(bytes)
+
+
+@pytest.mark.parametrize(
+    ("body", "sound"),
+    [
+        ({"hints": [{"class": "a"}]}, True),
+        ({"hints": [{"class": "a", "match": {"src": ["::1"]}, "lifetime": None}]}, True),
+        ({"hints": [{"match": {}}]}, False),
+        ({"hints": [{"class": "a", "x": 1}]}, False),
+    ],
+)
+def test_bodies_are_checked_with_it(body, sound):
+    assert Draft202012Validator(schema_of(HintsInput)).is_valid(body) is sound

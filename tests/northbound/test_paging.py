@@ -3,12 +3,12 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from fakes.controller import NIC, TOR, WEB, ipv4, put, world
+from support.engine.controller import NIC, TOR, WEB, ipv4, put, world
 from webob import Request
 
 from flowlane.northbound import paging
+from flowlane.northbound.app import make_app
 from flowlane.northbound.paging import Cursor, page_of_names, read_cursor, write_cursor
-from flowlane.northbound.rest import make_app
 
 
 def follow(app, path, between=lambda page: None):

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import pytest
-from fakes.running import running
+from support.rest.server import running
 
 from flowlane.northbound import server
 from flowlane.northbound.feed import Feed

@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes.controller import world
+from support.engine.controller import world
 from webob import Request
 
 from flowlane.core.effects import Report
 from flowlane.northbound import stream
+from flowlane.northbound.app import make_app
 from flowlane.northbound.feed import Feed
-from flowlane.northbound.rest import make_app
 
 
 @pytest.fixture

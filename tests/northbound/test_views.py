@@ -3,17 +3,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes.controller import FakeController, world
-from fakes.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
+from support.engine.controller import FakeController, world
+from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 from webob import Request
 
 from flowlane.core.events import DeviceDown, KeyCounters, LearnedFlow, QueueCounters
 from flowlane.core.model import HintSource, QueueKind, Reason, Role
 from flowlane.core.model import PortRole as CorePortRole
-from flowlane.core.policy import Balance
-from flowlane.northbound import parameters, views
+from flowlane.core.policy import Balance, Match, Policy, RateGate, Rule, TrafficClass
+from flowlane.northbound import query, views
+from flowlane.northbound.app import make_app
 from flowlane.northbound.controller import Clock
-from flowlane.northbound.rest import make_app
+from flowlane.northbound.views import policy_change, policy_view
 
 HEAVY, LIGHT = 40_000_000, 100_000
 
@@ -123,7 +124,52 @@ def test_every_word_of_the_core_has_a_word_in_rest():
     """A new kind, reason or role must not end a request with an error."""
     assert set(views.KIND_WORDS) == set(QueueKind)
     assert set(views.HINT_WORDS) == set(HintSource) - {HintSource.NONE}
-    assert set(parameters.REASONS.values()) == set(Reason)
+    assert set(query.REASONS.values()) == set(Reason)
     document = Request.blank("/openapi.json").get_response(make_app(world())).json["components"]["schemas"]
     assert document["DeviceView"]["properties"]["role"]["enum"] == [role.value for role in Role]
     assert document["PortView"]["properties"]["role"]["enum"] == [role.value for role in CorePortRole]
+
+
+BASE = Policy(
+    classes=(TrafficClass("default", 0), TrafficClass("bulk", 1, rate_limit=5)),
+    rules=(Rule("a", 0, Match(dst_ports=((80, 80),)), 1, line=3), Rule("b", 1, Match(gate=0), 1, line=4)),
+    gates=(RateGate(100, 2.0, 80),),
+    text="text",
+)
+
+
+def changes(new):
+    change = policy_change(BASE, new, applied=False)
+    return {name: value for name, value in change.items() if value}
+
+
+def test_the_same_policy_changes_nothing():
+    assert changes(BASE) == {}
+
+
+def test_places_in_the_file_and_numbers_do_not_matter():
+    """Another order of classes renumbers them all: what rules mean stays."""
+    classes = (replace(BASE.classes[1], index=0), replace(BASE.classes[0], index=1))
+    rules = tuple(replace(rule, class_index=0, line=99) for rule in BASE.rules)
+    assert changes(replace(BASE, classes=classes, rules=rules)) == {}
+
+
+def test_what_differs_is_named():
+    classes = (BASE.classes[0], TrafficClass("bulk", 1, rate_limit=6), TrafficClass("voice", 2))
+    assert changes(replace(BASE, classes=classes)) == {
+        "classes_added": ["voice"],
+        "classes_changed": ["bulk"],
+    }
+    assert changes(replace(BASE, rules=BASE.rules[:1])) == {"rules_removed": ["b"]}
+    assert changes(replace(BASE, gates=(RateGate(200, 2.0, 80),))) == {"rules_changed": ["b"]}
+    order = (replace(BASE.rules[1], index=0), replace(BASE.rules[0], index=1))
+    assert changes(replace(BASE, rules=order)) == {"rules_changed": ["b", "a"]}
+
+
+def test_the_policy_in_force():
+    view = policy_view(BASE)
+    assert (view["text"], view["rules"], view["strategy"]) == ("text", ["a", "b"], "combined")
+    assert [(item["name"], item["rate_limit"]) for item in view["classes"]] == [
+        ("default", None),
+        ("bulk", 5),
+    ]

@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes.controller import POLICY, WEB, world
+from support.engine.controller import POLICY, WEB, world
 from webob import Request
 
 from flowlane.core.events import PolicyReplaced
 from flowlane.core.model import Hint, HintSource
-from flowlane.northbound.calls import MAX_BODY
-from flowlane.northbound.rest import make_app
+from flowlane.northbound.app import make_app
+from flowlane.northbound.routing import MAX_BODY
 
 HINTS = "/v1/vms/uuid-web/hints"
 YAML = {"content_type": "application/yaml"}

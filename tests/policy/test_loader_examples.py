@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from flowlane import policy as policies
-from flowlane.core.classify import compile_rules
-from flowlane.core.device_rules import DeviceView, derive
+from flowlane.core.classify.classifier import compile_rules
+from flowlane.core.classify.gates import advance
+from flowlane.core.classify.matching import read_match
+from flowlane.core.device.rules import DeviceView, derive
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
-from flowlane.core.gates import advance
-from flowlane.core.match_text import read_match
 from flowlane.core.model import Capabilities, Hint, HintSource, Role, Vm
-from flowlane.policy.notes import notes
+from flowlane.policy.lint import notes
 from flowlane.units import parse_duration, parse_rate
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "policies"

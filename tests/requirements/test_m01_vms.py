@@ -1,12 +1,12 @@
 """M1: the VMs of every host and their ports are known; one that appears, moves or goes is noticed."""
 
-from fakes.mirror import DPID, Mirror
-from fakes.tried import policy
+from support.engine.example_policies import policy
+from support.engine.twin_engines import DPID, Mirror
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.model import PortReport
-from flowlane.simulation.world import ABLE
+from flowlane.simulation.host import ABLE
 
 
 def reports(effects, change):

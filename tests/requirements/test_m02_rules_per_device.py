@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from fakes.tried import policy
+from support.engine.example_policies import policy
 
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
 from flowlane.core.model import PortFacts, PortReport, QueueFacts, QueueKind
-from flowlane.simulation.world import ABLE
+from flowlane.simulation.host import ABLE
 
 
 def device(role, caps=ABLE, kinds=(QueueKind.PHYSICAL,) * 4, rules=None):

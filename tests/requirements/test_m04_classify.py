@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 from flowlane.core.flowkey import IPV6, LAYER2, TCP
 from flowlane.simulation.flowspec import FlowSpec

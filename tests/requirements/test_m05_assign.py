@@ -1,6 +1,6 @@
 """M5: flows are assigned to queues by their characteristics and the rules."""
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 from flowlane.core.model import QueueKind
 

@@ -1,6 +1,6 @@
 """M6: two or more flows on one queue."""
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 
 def test_all_flows_of_a_class_with_one_queue_share_it():

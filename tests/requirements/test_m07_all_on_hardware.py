@@ -1,6 +1,6 @@
 """M7: more flows than queues, all of them on physical queues, by sharing."""
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 from flowlane.core.model import QueueKind
 

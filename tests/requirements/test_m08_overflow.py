@@ -1,6 +1,6 @@
 """M8: some flows on physical queues, the rest on software queues, in balance as traffic changes."""
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 from flowlane.core.model import QueueKind
 

@@ -1,6 +1,6 @@
 """M9: flows of similar characteristics share a queue."""
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 
 def test_flows_of_one_label_and_about_one_rate_share_across_classes():

@@ -1,6 +1,6 @@
 """M10: flows of similar rate limit share a queue, and each flow's limit is enforced."""
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 MBIT = 1_000_000
 VMS = ["free-1", "free-2", "paid-1", "paid-2", "other"]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 from flowlane.core import events as ev
 from flowlane.core.model import Reason

@@ -1,6 +1,6 @@
 """M12: a VM's suggestion counts where the rules believe it."""
 
-from fakes.tried import Tried, spec
+from support.engine.example_policies import Tried, spec
 
 from flowlane.core import events as ev
 from flowlane.core.model import Hint, HintSource, QueueKind

@@ -1,12 +1,12 @@
 """M13: a flow that crosses several devices is assigned on each of them by itself."""
 
-from fakes.tried import policy
+from support.engine.example_policies import policy
 
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
 from flowlane.core.model import NO_QUEUE, PortFacts, PortReport, QueueFacts, Reason
 from flowlane.simulation.flowspec import FlowSpec, frame_of
-from flowlane.simulation.world import ABLE
+from flowlane.simulation.host import ABLE
 
 NIC, TOR, OFFLOAD = 1, 2, 3
 UPLINK, LINK = 50, 1

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import tapped
-from dumpflows import read_entry
-from launched import free_port, launched, wait_for
+from lab.inside import tap_host
+from lab.inside.dump_flows import read_entry
+from lab.inside.manager import free_port, launched, wait_for
 
 HEAD = "version: 1\ndefault: small\npins: {idle-timeout: 300s, budget: %d}\ncopy-rate: %d\n"
 AT_ONCE = "learn-after: 0\n"
@@ -40,7 +40,9 @@ QUEUES = {0, 1, 2, 3}
 CONTROLLER_METER = 0xFFFFFFFE
 
 
-def burst(host: tapped.Tapped, count: int, pace: float = 0.0, first: int = 2000, dst_port: int = 80) -> None:
+def burst(
+    host: tap_host.Tapped, count: int, pace: float = 0.0, first: int = 2000, dst_port: int = 80
+) -> None:
     """The first packet of so many flows; ``pace`` is how long to rest after every hundredth, in seconds."""
     for number in range(count):
         host.send(1, first + number, dst_port)
@@ -52,11 +54,11 @@ def burst(host: tapped.Tapped, count: int, pace: float = 0.0, first: int = 2000,
 def test_without_learning_flows_are_placed_at_once_and_pins_follow(tmp_path: Path) -> None:
     rate = 50
     with (
-        tapped.tapped(tmp_path, HEAD % (10_000, rate) + AT_ONCE + PLAIN, "--nolearn") as host,
-        tapped.caught() as arrived,
+        tap_host.tapped(tmp_path, HEAD % (10_000, rate) + AT_ONCE + PLAIN, "--nolearn") as host,
+        tap_host.caught() as arrived,
     ):
         assert host.device()["mode"] == "all"
-        assert host.entries(tapped.LEARNED) == []
+        assert host.entries(tap_host.LEARNED) == []
         before, began = host.proxy.count("packet-in"), time.monotonic()
         burst(host, 400)
         assert sum(arrived.wait_for(400).values()) == 400
@@ -75,14 +77,17 @@ def test_without_learning_flows_are_placed_at_once_and_pins_follow(tmp_path: Pat
             missing = 400 - len(known)
             assert time.monotonic() - began < 60, f"{missing} of 400 flows are not known"
         host.agree(400)
-        pins = host.entries(tapped.PIN)
+        pins = host.entries(tap_host.PIN)
         assert len(pins) == 400
         assert {pin.queue for pin in pins} == QUEUES
 
 
 @pytest.mark.mininet
 def test_copies_that_were_dropped_are_counted_and_their_flows_learnt_later(tmp_path: Path) -> None:
-    with tapped.tapped(tmp_path, HEAD % (10_000, 20) + AT_ONCE + PLAIN) as host, tapped.caught() as arrived:
+    with (
+        tap_host.tapped(tmp_path, HEAD % (10_000, 20) + AT_ONCE + PLAIN) as host,
+        tap_host.caught() as arrived,
+    ):
         before = host.proxy.count("packet-in")
         burst(host, 500)
         assert sum(arrived.wait_for(500).values()) == 500
@@ -99,7 +104,7 @@ def test_copies_that_were_dropped_are_counted_and_their_flows_learnt_later(tmp_p
 def test_five_thousand_flows_within_the_pin_budget(tmp_path: Path, budget: int) -> None:
     """With the default budget no flow wants a pin but to balance; with 300, 1,000 of the 5,000 want one."""
     policy = HEAD % (budget, 10_000) + AT_ONCE + (PLAIN if budget > 1000 else WANTING)
-    with tapped.tapped(tmp_path, policy) as host:
+    with tap_host.tapped(tmp_path, policy) as host:
         if budget > 1000:
             burst(host, 5000, 0.05)
         else:
@@ -133,7 +138,7 @@ LIFE = 24
 class Load:
     """Flows that go on, and new ones, one after the other; every packet has a number of its own."""
 
-    def __init__(self, host: tapped.Tapped, established: int, new_per_second: int) -> None:
+    def __init__(self, host: tap_host.Tapped, established: int, new_per_second: int) -> None:
         self.sent = 0
         self.first_new = 10_000
         self.new = 0
@@ -173,7 +178,7 @@ class Load:
 
 
 @contextmanager
-def loaded(host: tapped.Tapped, established: int, new_per_second: int) -> Iterator[Load]:
+def loaded(host: tap_host.Tapped, established: int, new_per_second: int) -> Iterator[Load]:
     load = Load(host, established, new_per_second)
     load.start()
     try:
@@ -191,7 +196,7 @@ def test_a_controller_that_is_killed_for_a_minute_is_not_missed(tmp_path: Path) 
     policy = HEAD % (10_000, 1000) + STILL + WANTING
     port = free_port()
     option = f"--ofp-tcp-listen-port={port}"
-    with tapped.tapped(tmp_path, policy, option) as host, tapped.caught() as arrived:
+    with tap_host.tapped(tmp_path, policy, option) as host, tap_host.caught() as arrived:
         for number in range(5 * LIFE):
             host.send(1, 30_000 + number % 5, METERED)
             time.sleep(0.01)
@@ -212,7 +217,7 @@ def test_a_controller_that_is_killed_for_a_minute_is_not_missed(tmp_path: Path) 
             words = (option, f"--ovsdb={host.ovs.database}", f"--policy={tmp_path / 'policy.yaml'}")
             with launched(*words) as again:
                 host.manager = again
-                wait_for(lambda: len(list(tapped.assignments(again))) >= load.new, 30, again.log)
+                wait_for(lambda: len(list(tap_host.assignments(again))) >= load.new, 30, again.log)
                 time.sleep(5)
                 after, away = stable(host), time.monotonic() - killed
                 assert replaced(before, after, away) == []
@@ -224,7 +229,7 @@ def test_a_controller_that_is_killed_for_a_minute_is_not_missed(tmp_path: Path) 
         assert set(numbered.values()) == {1}
 
 
-def stable(host: tapped.Tapped) -> dict[str, float]:
+def stable(host: tap_host.Tapped) -> dict[str, float]:
     """Entries as text without what changes by itself -> seconds that they have stood there.
 
     Standing rules are left out: how many queues a class has for new flows follows from the load, which is not known
@@ -239,19 +244,19 @@ def stable(host: tapped.Tapped) -> dict[str, float]:
     return found
 
 
-def new_flows(host: tapped.Tapped, load: Load, known: int) -> dict[int, int | None]:
+def new_flows(host: tap_host.Tapped, load: Load, known: int) -> dict[int, int | None]:
     """Source port -> queue of the flows that began after the first ``known`` ones."""
-    entries = host.entries(tapped.LEARNED)
+    entries = host.entries(tap_host.LEARNED)
     ports = {int(entry.match["tp_src"]): entry.learned_queue for entry in entries if "tp_src" in entry.match}
     new = range(load.first_new + known, load.first_new + load.new)
     return {number: queue for number, queue in ports.items() if number in new}
 
 
-def queues_for_new_flows(host: tapped.Tapped) -> set[int]:
+def queues_for_new_flows(host: tap_host.Tapped) -> set[int]:
     """Queues among which the switch spreads what is no other class's, by the group that its standing rule names."""
     (rule,) = (
         entry
-        for entry in host.entries(tapped.STANDING)
+        for entry in host.entries(tap_host.STANDING)
         if entry.match.get("metadata") == "0x2/0xffffffff" and entry.match["priority"] == "100"
     )
     number = re.search(r"group:(\d+)", rule.actions)
@@ -270,7 +275,7 @@ def replaced(before: dict[str, float], after: dict[str, float], seconds: float) 
 @pytest.mark.mininet
 def test_weights_follow_the_load_with_few_changes_and_move_no_flow_that_is_learned(tmp_path: Path) -> None:
     """On an uplink of 2 Mbit/s, one flow of some 600 kbit/s and many small ones."""
-    with tapped.tapped(tmp_path, HEAD % (10_000, 1000) + AT_ONCE + PLAIN, rate=2_000_000) as host:
+    with tap_host.tapped(tmp_path, HEAD % (10_000, 1000) + AT_ONCE + PLAIN, rate=2_000_000) as host:
         burst(host, 60)
         host.agree(60)
         before = queues_of(host)
@@ -296,7 +301,7 @@ def test_weights_follow_the_load_with_few_changes_and_move_no_flow_that_is_learn
         assert {port: queues_of(host)[port] for port in before} == before
 
 
-def steady(host: tapped.Tapped, ended: Callable[[], bool]) -> None:
+def steady(host: tap_host.Tapped, ended: Callable[[], bool]) -> None:
     while not ended():
         host.send(1, 2000, payload=bytes(1400))
         time.sleep(0.018)
@@ -306,7 +311,7 @@ def weights(groups: list[str]) -> list[str]:
     return sorted(re.findall(r"weight:(\d+)", " ".join(groups)))
 
 
-def queues_of(host: tapped.Tapped) -> dict[int, int | None]:
+def queues_of(host: tap_host.Tapped) -> dict[int, int | None]:
     """Source port -> queue in the learned entries: pins that balance the load are another matter."""
-    entries = host.entries(tapped.LEARNED)
+    entries = host.entries(tap_host.LEARNED)
     return {int(entry.match["tp_src"]): entry.learned_queue for entry in entries if "tp_src" in entry.match}

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import sides
-from launched import wait_for
-from switched import BRIDGE, Flow, Switched, switched
+from lab.inside import compare
+from lab.inside.manager import wait_for
+from support.hosts.ovs_host import BRIDGE, Flow, Switched, switched
 
 VMS = ("trusted", "doubted")
 EF = 46
@@ -118,7 +118,7 @@ def test_a_limit_of_a_class_holds_flows_that_have_no_entry_of_their_own(host: Sw
         pinned = [
             entry
             for entry in host.entries()
-            if entry.table == sides.ASSIGN_TABLE and entry.match.get("tp_dst") == "53"
+            if entry.table == compare.ASSIGN_TABLE and entry.match.get("tp_dst") == "53"
         ]
         limited = {item["meter"] and item["meter"]["id"] for item in flows}
         agreed = host.disagreement(len(host.assignments())) == []
@@ -129,7 +129,7 @@ def test_a_limit_of_a_class_holds_flows_that_have_no_entry_of_their_own(host: Sw
 
 def class_meters(host: Switched) -> list[tuple[int, int]]:
     """(number, rate in kbit/s) of meters that standing rules use."""
-    used = {entry.meter for entry in host.entries() if entry.table == sides.SPREAD_TABLE}
+    used = {entry.meter for entry in host.entries() if entry.table == compare.SPREAD_TABLE}
     text = host.ovs.ofctl("dump-meters", BRIDGE, version=host.version)
     found = re.findall(r"meter=(\d+) [^\n]*\n\s*type=drop rate=(\d+)", text)
     return [(int(number), int(rate)) for number, rate in found if int(number) in used]

@@ -13,8 +13,8 @@ from operator import xor
 from pathlib import Path
 
 import pytest
-from launched import wait_for
-from switched import Flow, Switched, switched
+from lab.inside.manager import wait_for
+from support.hosts.ovs_host import Flow, Switched, switched
 
 POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 VMS = ("a-1", "a-2", "b-1", "b-router", "other")

@@ -16,7 +16,7 @@ from flowlane.core.flowkey import (
     FlowParts,
     pack,
 )
-from flowlane.core.packet import read_frame
+from flowlane.core.frame import read_frame
 from flowlane.simulation.flowspec import FlowSpec, frame_of
 
 PORT = st.integers(0, 0xFFFF)

@@ -1,9 +1,56 @@
-"""A workload over time."""
+"""Figures, against those worked out by hand.
 
-from fakes.tried import policy, spec
+A workload over time.
+"""
 
-from flowlane.simulation.run import simulate
-from flowlane.simulation.world import Host
+import pytest
+from support.engine.example_policies import Tried, policy, spec
+
+from flowlane.simulation.host import Host
+from flowlane.simulation.run import jain, over_bound, sample, simulate
+
+
+@pytest.mark.parametrize(
+    ("values", "index"),
+    [
+        ([1, 1, 1, 1], 1.0),
+        ([4, 0, 0, 0], 0.25),
+        ([1, 3], 16 / 20),
+        ([2, 2, 0], 2 / 3),
+        ([0, 0], 1.0),
+        ([], 1.0),
+    ],
+)
+def test_jains_index(values, index):
+    assert jain(values) == pytest.approx(index)
+
+
+@pytest.mark.parametrize(
+    ("loads", "heaviest", "ratio"),
+    [
+        ([5, 5], 1, 1.0),
+        ([6, 4], 1, 1.2),
+        ([8, 2], 8, 1.0),
+        ([8, 2], 6, 8 / 6),
+        ([0, 0], 0, 1.0),
+        ([], 0, 1.0),
+    ],
+)
+def test_the_busiest_queue_over_what_no_placement_can_beat(loads, heaviest, ratio):
+    assert over_bound(loads, heaviest) == pytest.approx(ratio)
+
+
+def test_a_sample_adds_up():
+    host = Tried("m08", ["a"], queues=2, software=1, rate=1_000_000_000)
+    host.begin(*(spec("a", n, 443, 10e6) for n in range(4)), *(spec("a", n, 873, 5e6) for n in range(8)))
+    host.wait(4)
+    one = sample(host.world, 4)
+    assert (one.second, one.flows) == (4, 12)
+    assert sum(one.loads.values()) == pytest.approx(80e6)
+    assert one.loads[2] == pytest.approx(40e6)
+    assert one.in_hardware == pytest.approx(0.5)
+    assert one.over_bound == pytest.approx(1.0)
+    assert one.fairness == pytest.approx(1.0)
 
 
 def test_flows_come_and_go_when_they_should():

@@ -11,11 +11,11 @@ from typing import Any
 import requests
 
 from flowlane import policy as policies
-from flowlane.core.device_rules import DeviceView, LeftOut, derive, rules_for
+from flowlane.core.device.rules import DeviceView, LeftOut, derive, rules_for
 from flowlane.core.policy import Policy
 from flowlane.errors import ConfigError, FlowlaneError, PolicyError
-from flowlane.policy.described import devices_of, read_devices
-from flowlane.policy.notes import notes
+from flowlane.policy.devices import devices_of, read_devices
+from flowlane.policy.lint import notes
 
 EPILOG = """\
 Exit status: 0 the policy is good, 1 it is refused, 2 a file or the controller cannot be read.

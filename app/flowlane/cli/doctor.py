@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from flowlane.cli.qos import add_common, compare, database_of, truths_of
-from flowlane.cli.qos_view import finding_json, wide_console
+from flowlane.cli.qos import add_common, compare, database_of, finding_json, truths_of, wide_console
 from flowlane.errors import FlowlaneError
-from flowlane.southbound.findings import Finding, Level
-from flowlane.southbound.nic import kernel_datapath
-from flowlane.southbound.ovsdb.checks import Host, check_database
-from flowlane.southbound.ovsdb.client import open_database
-from flowlane.southbound.ovsdb.inventory import ports_of
-from flowlane.southbound.ovsdb.ofctl import reported_queues
+from flowlane.hosttools.checks import Host, check_database
+from flowlane.hosttools.client import open_database, reported_queues
+from flowlane.hosttools.findings import Finding, Level
+from flowlane.hosttools.inventory import ports_of
+from flowlane.hosttools.nic.reader import kernel_datapath
 
 if TYPE_CHECKING:
     import argparse

@@ -11,16 +11,15 @@ from flowlane.cli.trial import add_host_arguments, host_for, read_policy, read_w
 from flowlane.core.explain import REASONS
 from flowlane.core.flowkey import PROTOCOL_NAMES, format_address
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
-from flowlane.simulation.measure import sample
-from flowlane.simulation.run import simulate
-from flowlane.simulation.world import UPLINK
+from flowlane.simulation.host import UPLINK
+from flowlane.simulation.run import sample, simulate
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
     import argparse
 
     from flowlane.simulation.flowspec import FlowSpec
-    from flowlane.simulation.world import World
+    from flowlane.simulation.host import World
 
 SETTLE = 60
 """Seconds that the flows last before the result is read: rate gates have opened, and the queues are balanced."""

@@ -10,7 +10,7 @@ from flowlane.errors import RequestError
 from flowlane.policy import default, load_file
 from flowlane.simulation.capture import read_capture
 from flowlane.simulation.flowfile import read_flows
-from flowlane.simulation.world import Host
+from flowlane.simulation.host import Host
 from flowlane.units import parse_rate
 
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.devices import on_policy_replaced
+from flowlane.core.device.refresh import on_policy_replaced
+from flowlane.core.device.takeover import end_taking_over
+from flowlane.core.engine import balance
 from flowlane.core.events import PolicyReplaced
-from flowlane.core.takeover import end_taking_over
-from flowlane.core.ticks import balance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowlane.core.effects import Effect
     from flowlane.core.policy import Policy
-    from flowlane.core.state import State
+    from flowlane.core.state.device import State
 
 SETTLING = 10
 """Seconds of balancing, at the rates that flows have now, after which it is read where they are."""

@@ -1,6 +1,8 @@
 """The engine: facts and the time in, decisions out. Deterministic; no I/O, no clock, no thread.
 
 One call of :meth:`Engine.step` per fact. Its effects are in the order in which they have to be carried out.
+
+What happens because time has passed: counters are due, queues are balanced, ended flows are swept out.
 """
 
 from __future__ import annotations
@@ -8,17 +10,61 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flowlane.core import counters, devices, learned, lifecycle, refusals, suggest, ticks
 from flowlane.core import events as ev
-from flowlane.core.state import State
+from flowlane.core.allocate import rebalance
+from flowlane.core.device import class_meters, hints, refresh, refusals
+from flowlane.core.device.plan import weigh
+from flowlane.core.device.refresh import replan
+from flowlane.core.device.refusals import try_another_pin
+from flowlane.core.device.takeover import end_taking_over
+from flowlane.core.effects import Effect, ReadCounters
+from flowlane.core.flow import learned, lifecycle
+from flowlane.core.flow.assign import apply_moves
+from flowlane.core.flow.lifecycle import sweep
+from flowlane.core.state.device import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowlane.core.effects import Effect
+    from flowlane.core.events import Tick
     from flowlane.core.model import Hint, Vm
     from flowlane.core.policy import Policy
-    from flowlane.core.state import Device
+    from flowlane.core.state.device import Device
+
+READ_INTERVAL = 2.0
+"""Seconds between two readings of a device's counters (see :mod:`flowlane.core.flow.rates`)."""
+
+READS_PER_SECOND = 5000
+"""Flows whose counters are read per second at most; a fuller device is read less often."""
+
+
+def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
+    """Let every device do what is due."""
+    hints.expire(state, out)
+    for device in list(state.devices.values()):
+        end_taking_over(device, state.now)
+        balance(state, device, out)
+        if device.pin_room is not None and state.now >= device.pin_retry:
+            try_another_pin(device)
+        found = class_meters.try_again(state, device, out)
+        if weigh(device, state.now) or device.plan_due or found:
+            replan(state, device, out)
+        if device.connected and state.now >= device.next_read:
+            device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)
+            out.append(ReadCounters(device.dpid))
+        sweep(state, device, out)
+
+
+def balance(state: State, device: Device, out: list[Effect]) -> None:
+    """Balance those of a device's ports that are due."""
+    for port in device.ports.values():
+        if device.taking_over:
+            # Nothing is measured yet: loads that are not known are no reason to move anything.
+            port.next_balance = state.now + device.policy.balance.interval
+        elif port.allocation is not None and state.now >= port.next_balance:
+            port.next_balance = state.now + device.policy.balance.interval
+            apply_moves(state, device, rebalance(port.allocation, state.now, device.flows.last_active), out)
+
 
 Handler = Callable[[State, Any, "list[Effect]"], None]
 
@@ -29,20 +75,20 @@ HANDLERS: dict[type, Handler] = {
     ev.KeyCounters: learned.on_key_counters,
     ev.KeyEnded: learned.on_key_ended,
     ev.RuleRefused: refusals.on_rule_refused,
-    ev.StandingLeftOut: devices.on_standing_left_out,
-    ev.QueueCounters: counters.on_queue_counters,
-    ev.MeterCounters: counters.on_meter_counters,
-    ev.DeviceUp: devices.on_device_up,
-    ev.DeviceDown: devices.on_device_down,
-    ev.PortChanged: devices.on_port_changed,
-    ev.PortRemoved: devices.on_port_removed,
-    ev.QueuesReported: devices.on_queues_reported,
-    ev.DeviceDescribed: devices.on_device_described,
-    ev.DeviceForgotten: devices.on_device_forgotten,
-    ev.HintGiven: suggest.on_hint_given,
-    ev.HintWithdrawn: suggest.on_hint_withdrawn,
-    ev.PolicyReplaced: devices.on_policy_replaced,
-    ev.Tick: ticks.on_tick,
+    ev.StandingLeftOut: refresh.on_standing_left_out,
+    ev.QueueCounters: refresh.on_queue_counters,
+    ev.MeterCounters: refresh.on_meter_counters,
+    ev.DeviceUp: refresh.on_device_up,
+    ev.DeviceDown: refresh.on_device_down,
+    ev.PortChanged: refresh.on_port_changed,
+    ev.PortRemoved: refresh.on_port_removed,
+    ev.QueuesReported: refresh.on_queues_reported,
+    ev.DeviceDescribed: refresh.on_device_described,
+    ev.DeviceForgotten: refresh.on_device_forgotten,
+    ev.HintGiven: hints.on_hint_given,
+    ev.HintWithdrawn: hints.on_hint_withdrawn,
+    ev.PolicyReplaced: refresh.on_policy_replaced,
+    ev.Tick: on_tick,
 }
 """What each fact does. A kind of fact that is not here is a fault of ours, and raises KeyError."""
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import alternatives
-from flowlane.core.classified import find_hint
-from flowlane.core.classify import NO_RULE
+from flowlane.core.classify.classifier import NO_RULE
+from flowlane.core.classify.gates import OPEN_GATES
+from flowlane.core.classify.hints import HINT_TEXTS
+from flowlane.core.classify.matching import Facts, unmet
+from flowlane.core.flow.assign import find_hint
+from flowlane.core.flow.pins import Worth, worth_of
 from flowlane.core.flowkey import unpack
-from flowlane.core.flows import PINNED, REFUSED
-from flowlane.core.gates import OPEN_GATES
-from flowlane.core.hints import HINT_TEXTS
-from flowlane.core.matching import Facts, unmet
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
-from flowlane.core.pinning import Worth, worth_of
 from flowlane.core.policy import Road
+from flowlane.core.state.flows import PINNED, REFUSED
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.model import Alternative
+    from flowlane.core.allocate.state import Alternative
     from flowlane.core.policy import Policy, TrafficClass
-    from flowlane.core.state import Device, State
+    from flowlane.core.state.device import Device, State
 
 REASONS: dict[Reason, str] = {
     Reason.UNPLACED: "it is not placed yet",

@@ -1,6 +1,6 @@
 """The words of Flowlane as data: queues, ports, devices' abilities, VMs, roads and reasons.
 
-Plain values only; the tables that change live in :mod:`flowlane.core.state`. Rates are bit/s, times are
+Plain values only; the tables that change live in :mod:`flowlane.core.state.device`. Rates are bit/s, times are
 seconds of the caller's clock (monotonic), MAC addresses are 48-bit integers.
 """
 
@@ -162,7 +162,8 @@ class Capabilities:
 class Vm:
     """A virtual machine's attachment. ``number`` marks it in flow keys and in the devices' metadata.
 
-    ``id`` is, in this order, OVSDB's ``iface-id``, its ``vm-uuid``, the port's name (see :mod:`flowlane.core.vms`).
+    ``id`` is, in this order, OVSDB's ``iface-id``, its ``vm-uuid``, the port's name
+    (see :mod:`flowlane.core.device.vms`).
     ``macs`` are the addresses that may send from the port; empty when nobody told (any may).
     """
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
-    from flowlane.core.state import State
+    from flowlane.core.state.device import State
     from flowlane.northbound.feed import Feed
 
 

@@ -1,9 +1,15 @@
-"""Flows and assignments as JSON-ready objects."""
+"""Flows and assignments as JSON-ready objects.
+
+Why a flow is where it is, as a JSON-ready object.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from flowlane.core.explain import explain
+from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.flow.track import is_young
 from flowlane.core.flowkey import (
     IPV4,
     IPV6,
@@ -15,28 +21,29 @@ from flowlane.core.flowkey import (
     format_address,
     unpack,
 )
-from flowlane.core.flows import PINNED
-from flowlane.core.living import is_young
 from flowlane.core.model import NO_QUEUE, Reason
-from flowlane.core.pinning import WORTHY, mode
+from flowlane.core.state.flows import PINNED
 from flowlane.northbound.paging import Found
 from flowlane.northbound.views import HINT_WORDS, KIND_WORDS, dpid_text, limit_of, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowlane.core.allocate.state import Alternative
     from flowlane.core.policy import TrafficClass
-    from flowlane.core.state import Device, State
+    from flowlane.core.state.device import Device, State
     from flowlane.northbound.controller import Clock
-    from flowlane.northbound.flow_shapes import (
+    from flowlane.northbound.types import (
         AssignmentView,
+        DeviceExplanation,
         Endpoints,
+        Family,
         FlowView,
         HintMark,
         MeterView,
         Placement,
+        QueueConsidered,
     )
-    from flowlane.northbound.shapes import Family
 
 _FAMILIES: Mapping[int, Family] = {IPV4: "ipv4", IPV6: "ipv6", LAYER2: "ethernet"}
 _ICMP = frozenset(number for number, name in PROTOCOL_NAMES.items() if name.startswith("icmp"))
@@ -160,3 +167,37 @@ def _hint(device: Device, row: int) -> HintMark | None:
     if source is None or index < 0:
         return None
     return {"source": source, "class": device.policy.classes[index].name}
+
+
+def explanation_view(state: State, clock: Clock, device: Device, row: int) -> DeviceExplanation:
+    """Why one device has a flow where it is."""
+    told = explain(state, device, row)
+    port = device.ports.get(device.flows.egress_port[row])
+    return {
+        "device": dpid_text(device.dpid),
+        "device_name": told.device,
+        "class": told.class_name,
+        "rule": told.rule,
+        "rules_before": [{"rule": item.rule, "unmet": list(item.unmet)} for item in told.rules_before],
+        "hint": told.hint,
+        "port": port.name if port else "",
+        "queue_id": None if told.queue_id == NO_QUEUE else told.queue_id,
+        "kind": KIND_WORDS[told.kind],
+        "reason": told.reason,
+        "since": moment(clock, told.since),
+        "considered": [_considered(item) for item in told.alternatives],
+        "not_hardware": told.not_hardware,
+        "meter": told.meter,
+        "entry": told.entry,
+        "would_change": list(told.would_change),
+    }
+
+
+def _considered(item: Alternative) -> QueueConsidered:
+    return {
+        "queue_id": item.queue_id,
+        "kind": KIND_WORDS[item.kind],
+        "load": item.load,
+        "flows": item.flows,
+        "why": item.why,
+    }

@@ -13,7 +13,7 @@ from flowlane.northbound.views import device_queues, dpid_text, kind_counts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from flowlane.core.state import Device, State
+    from flowlane.core.state.device import Device, State
     from flowlane.northbound.controller import Controller
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"

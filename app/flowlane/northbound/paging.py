@@ -19,8 +19,8 @@ from flowlane.northbound.problems import bad_field
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flowlane.core.flows import FlowTable
-    from flowlane.core.state import Device
+    from flowlane.core.state.device import Device
+    from flowlane.core.state.flows import FlowTable
 
 ROWS_PER_PAGE = 20_000
 """Rows that one page looks at: 50 ms of the one thread at most (measured: 2.5 us a row with two filters)."""

@@ -6,12 +6,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 from flowlane.core.flowkey import flow_id
-from flowlane.northbound.explain_view import explanation_view
-from flowlane.northbound.flow_views import assignment_view, flow_view, where_it_is
+from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, where_it_is
 from flowlane.northbound.paging import Cursor, page_of_names, read_cursor, scan, write_cursor
-from flowlane.northbound.parameters import DEFAULT_LIMIT
 from flowlane.northbound.problems import ProblemError, bad_field
-from flowlane.northbound.selection import listed_here, ports_named, selections
+from flowlane.northbound.query import DEFAULT_LIMIT, listed_here, ports_named, selections
 from flowlane.northbound.views import (
     check_results,
     device_queues,
@@ -25,51 +23,51 @@ from flowlane.northbound.views import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from flowlane.core.flows import FlowTable
     from flowlane.core.model import Vm
-    from flowlane.core.state import Device
-    from flowlane.northbound import flow_shapes, policy_shapes, shapes
-    from flowlane.northbound.calls import Call
+    from flowlane.core.state.device import Device
+    from flowlane.core.state.flows import FlowTable
+    from flowlane.northbound import types
     from flowlane.northbound.paging import Found
+    from flowlane.northbound.routing import Call
 
 
-def status(call: Call) -> shapes.Status:
+def status(call: Call) -> types.Status:
     """The controller's own state."""
     return status_view(call.controller.state, call.clock, call.controller.started, call.controller.checks())
 
 
-def healthz(call: Call) -> shapes.Health:  # noqa: ARG001  (an answer at all is the answer)
+def healthz(call: Call) -> types.Health:  # noqa: ARG001  (an answer at all is the answer)
     """Whether the process still answers."""
     return {"ok": True, "checks": []}
 
 
-def readiness(call: Call) -> tuple[shapes.Health, int]:
+def readiness(call: Call) -> tuple[types.Health, int]:
     """Whether everything that the controller needs is there, and the status that says so."""
     checks = call.controller.checks()
     ready = not any(check.problem for check in checks)
     return {"ok": ready, "checks": check_results(checks)}, 200 if ready else 503
 
 
-def devices(call: Call) -> shapes.Page[shapes.DeviceView]:
+def devices(call: Call) -> types.Page[types.DeviceView]:
     """All devices, by dpid."""
     found = {f"{dpid:016x}": device for dpid, device in call.controller.state.devices.items()}
     names, following = _names_page(call, found)
     return {"items": [device_view(found[name], call.clock) for name in names], "next": following}
 
 
-def device(call: Call) -> shapes.DeviceView:
+def device(call: Call) -> types.DeviceView:
     """One device."""
     return device_view(find_device(call), call.clock)
 
 
-def queues(call: Call) -> shapes.Page[shapes.QueueView]:
+def queues(call: Call) -> types.Page[types.QueueView]:
     """The queues of a device, by port and id: all at once, since a device has few."""
     found = find_device(call)
     numbers = ports_named(found, call.query["port"]) if "port" in call.query else found.ports
     return {"items": [view for view in device_queues(found) if view["port_no"] in numbers], "next": None}
 
 
-def vms(call: Call) -> shapes.Page[shapes.VmView]:
+def vms(call: Call) -> types.Page[types.VmView]:
     """All VMs, by id."""
     state = call.controller.state
     found = {vm.id: vm for vm in state.vms.values()}
@@ -80,17 +78,17 @@ def vms(call: Call) -> shapes.Page[shapes.VmView]:
     return {"items": _vm_views(call, [found[name] for name in names]), "next": following}
 
 
-def vm(call: Call) -> shapes.VmView:
+def vm(call: Call) -> types.VmView:
     """One VM."""
     return _vm_views(call, [find_vm(call)])[0]
 
 
-def hints(call: Call) -> policy_shapes.Hints:
+def hints(call: Call) -> types.Hints:
     """A VM's suggestions."""
     return hints_view(call.controller.state, call.clock, find_vm(call).id)
 
 
-def flows(call: Call) -> shapes.Page[flow_shapes.FlowView]:
+def flows(call: Call) -> types.Page[types.FlowView]:
     """Flows, each once, with every device that has it."""
     state, start = call.controller.state, _start(call)
     chosen = selections(state, call.query)
@@ -101,12 +99,12 @@ def flows(call: Call) -> shapes.Page[flow_shapes.FlowView]:
     return {"items": views, "next": following and write_cursor(following)}
 
 
-def flow(call: Call) -> flow_shapes.FlowView:
+def flow(call: Call) -> types.FlowView:
     """One flow."""
     return flow_view(call.controller.state, call.clock, _find_flow(call))
 
 
-def explain(call: Call) -> flow_shapes.Explanation:
+def explain(call: Call) -> types.Explanation:
     """Why each device has a flow where it is."""
     places = _find_flow(call)
     return {
@@ -115,7 +113,7 @@ def explain(call: Call) -> flow_shapes.Explanation:
     }
 
 
-def assignments(call: Call) -> shapes.Page[flow_shapes.AssignmentView]:
+def assignments(call: Call) -> types.Page[types.AssignmentView]:
     """Flow and queue, once per device."""
     state = call.controller.state
     found, following = scan(
@@ -163,7 +161,7 @@ def _find_flow(call: Call) -> list[Found]:
     return places
 
 
-def _vm_views(call: Call, found: list[Vm]) -> list[shapes.VmView]:
+def _vm_views(call: Call, found: list[Vm]) -> list[types.VmView]:
     state = call.controller.state
     counts = flows_per_vm(state, (item.dpid for item in found))
     return [vm_view(state, item, counts[item.dpid, item.number]) for item in found]

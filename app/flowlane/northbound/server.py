@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from eventlet.greenthread import GreenThread
 
+    from flowlane.northbound.app import WsgiApp
     from flowlane.northbound.feed import Feed
-    from flowlane.northbound.rest import WsgiApp
 
 MAX_CONNECTIONS = 256
 SOCKET_TIMEOUT = 30.0

@@ -18,9 +18,9 @@ from flowlane.northbound.views import unix_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowlane.northbound.calls import Call
     from flowlane.northbound.controller import Controller
     from flowlane.northbound.feed import Entry, Feed
+    from flowlane.northbound.routing import Call
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = 15.0

@@ -1,36 +1,40 @@
-"""The engine's state as JSON-ready objects: status, devices, queues, VMs, hints, policy."""
+"""The engine's state as JSON-ready objects: status, devices, queues, VMs, hints, policy.
+
+The policy as JSON-ready objects: what is in force, and what another document would change.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import flowlane
-from flowlane.core.counters import copies_dropped
+from flowlane.core.device.refresh import copies_dropped
+from flowlane.core.flow.pins import mode
 from flowlane.core.flowkey import format_mac
 from flowlane.core.model import HintSource, QueueKind
-from flowlane.core.pinning import mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from flowlane.core import model
     from flowlane.core.allocate.state import Slot
-    from flowlane.core.policy import Policy, TrafficClass
-    from flowlane.core.state import Device, Port, State
-    from flowlane.northbound import policy_shapes, shapes
+    from flowlane.core.policy import Policy, Rule, TrafficClass
+    from flowlane.core.state.device import Device, Port, State
+    from flowlane.northbound import types
     from flowlane.northbound.controller import Check, Clock
 
 _OPENFLOW_VERSIONS = {1: "1.0", 2: "1.1", 3: "1.2", 4: "1.3", 5: "1.4", 6: "1.5"}
 """Wire version to name (OpenFlow 1.5.1, 7.1.1)."""
 
-KIND_WORDS: Mapping[int, shapes.Kind] = {
+KIND_WORDS: Mapping[int, types.Kind] = {
     QueueKind.NONE: "none",
     QueueKind.PHYSICAL: "physical",
     QueueKind.SOFTWARE: "software",
 }
-HINT_WORDS: Mapping[int, shapes.HintOrigin] = {
+HINT_WORDS: Mapping[int, types.HintOrigin] = {
     HintSource.DSCP: "dscp",
     HintSource.PCP: "pcp",
     HintSource.REST: "rest",
@@ -53,7 +57,7 @@ def unix_text(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def status_view(state: State, clock: Clock, started: float, checks: Sequence[Check]) -> shapes.Status:
+def status_view(state: State, clock: Clock, started: float, checks: Sequence[Check]) -> types.Status:
     """The controller's own state."""
     return {
         "version": flowlane.__version__,
@@ -72,12 +76,12 @@ def status_view(state: State, clock: Clock, started: float, checks: Sequence[Che
     }
 
 
-def check_results(checks: Sequence[Check]) -> list[shapes.CheckResult]:
+def check_results(checks: Sequence[Check]) -> list[types.CheckResult]:
     """What readiness depends on."""
     return [{"name": item.name, "ok": not item.problem, "problem": item.problem} for item in checks]
 
 
-def kind_counts(devices: Iterable[Device]) -> shapes.KindCounts:
+def kind_counts(devices: Iterable[Device]) -> types.KindCounts:
     """Assignments by kind of queue. Rows that are not in use have the kind ``none``, and are taken off."""
     counts: Counter[int] = Counter()
     unused = 0
@@ -91,7 +95,7 @@ def kind_counts(devices: Iterable[Device]) -> shapes.KindCounts:
     }
 
 
-def policy_summary(policy: Policy) -> shapes.PolicySummary:
+def policy_summary(policy: Policy) -> types.PolicySummary:
     """Names of what the policy is made of."""
     return {
         "classes": [item.name for item in policy.classes],
@@ -100,7 +104,7 @@ def policy_summary(policy: Policy) -> shapes.PolicySummary:
     }
 
 
-def device_view(device: Device, clock: Clock) -> shapes.DeviceView:
+def device_view(device: Device, clock: Clock) -> types.DeviceView:
     """A device with its ports, abilities and counts."""
     return {
         "dpid": dpid_text(device.dpid),
@@ -127,7 +131,7 @@ def device_view(device: Device, clock: Clock) -> shapes.DeviceView:
     }
 
 
-def _capabilities(abilities: model.Capabilities) -> shapes.Capabilities:
+def _capabilities(abilities: model.Capabilities) -> types.Capabilities:
     return {
         "max_meters": abilities.max_meters,
         "meter_burst": abilities.meter_burst,
@@ -141,7 +145,7 @@ def _capabilities(abilities: model.Capabilities) -> shapes.Capabilities:
     }
 
 
-def _port(port: Port) -> shapes.PortView:
+def _port(port: Port) -> types.PortView:
     return {
         "port_no": port.port_no,
         "name": port.name,
@@ -151,7 +155,7 @@ def _port(port: Port) -> shapes.PortView:
     }
 
 
-def _queue_counts(device: Device, kind: QueueKind) -> shapes.QueueCounts:
+def _queue_counts(device: Device, kind: QueueKind) -> types.QueueCounts:
     queues = [(slots(port), queue) for port in device.ports.values() for queue in port.queues.values()]
     flows = [_count(there.get(queue.queue_id)) for there, queue in queues if queue.kind == kind]
     return {"total": len(flows), "free": flows.count(0)}
@@ -166,7 +170,7 @@ def _count(slot: Slot | None) -> int:
     return slot.count if slot else 0
 
 
-def device_queues(device: Device, *, classified: bool = True) -> list[shapes.QueueView]:
+def device_queues(device: Device, *, classified: bool = True) -> list[types.QueueView]:
     """All queues of a device, by port number and queue id; not ``classified``: cheaper, without their class."""
     classes = _classes_on_queues(device) if classified else {}
     return [
@@ -178,7 +182,7 @@ def device_queues(device: Device, *, classified: bool = True) -> list[shapes.Que
 
 def _queue(
     device: Device, port: Port, queue_id: int, classes: Mapping[tuple[int, int], list[int]]
-) -> shapes.QueueView:
+) -> types.QueueView:
     queue, slot = port.queues[queue_id], slots(port).get(queue_id)
     counters = device.queue_counters.get((port.port_no, queue_id), (None, None, None))
     there = classes.get((port.port_no, queue_id), [])
@@ -220,7 +224,7 @@ def limit_of(device: Device, row: int, traffic_class: TrafficClass) -> int | Non
     return meter.rate if meter else traffic_class.rate_limit
 
 
-def vm_view(state: State, vm: model.Vm, flows: int) -> shapes.VmView:
+def vm_view(state: State, vm: model.Vm, flows: int) -> types.VmView:
     """A VM; ``flows`` is how many it has on the device that it is attached to."""
     return {
         "id": vm.id,
@@ -246,13 +250,13 @@ def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]
     return counts
 
 
-def hints_view(state: State, clock: Clock, vm_id: str) -> policy_shapes.Hints:
+def hints_view(state: State, clock: Clock, vm_id: str) -> types.Hints:
     """All suggestions of a VM, by id."""
     hints = [hint for _, hint in sorted(state.hints.items()) if hint.vm == vm_id]
     return {"vm": vm_id, "hints": [_hint(clock, hint) for hint in hints]}
 
 
-def _hint(clock: Clock, hint: model.Hint) -> policy_shapes.HintView:
+def _hint(clock: Clock, hint: model.Hint) -> types.HintView:
     return {
         "id": hint.id,
         "vm": hint.vm,
@@ -261,3 +265,68 @@ def _hint(clock: Clock, hint: model.Hint) -> policy_shapes.HintView:
         "source": HINT_WORDS[hint.source],
         "expires": None if hint.expires is None else moment(clock, hint.expires),
     }
+
+
+def policy_view(policy: Policy) -> types.PolicyView:
+    """The policy in force."""
+    return {
+        "text": policy.text,
+        "classes": [_class(item) for item in policy.classes],
+        "rules": [rule.name for rule in policy.rules],
+        "strategy": policy.balance.strategy,
+    }
+
+
+def _class(item: TrafficClass) -> types.ClassView:
+    return {
+        "name": item.name,
+        "priority": item.priority,
+        "qos": item.qos,
+        "rate_limit": item.rate_limit,
+        "min_rate": item.min_rate,
+        "exclusive": item.exclusive,
+        "road": item.road.value,
+    }
+
+
+def policy_change(old: Policy, new: Policy, *, applied: bool) -> types.PolicyChange:
+    """What ``new`` changes against ``old``, by the names of classes and rules.
+
+    A rule has changed when it matches something else, leads to another class, or stands elsewhere in the
+    order; its line in the file does not matter.
+    """
+    old_classes, new_classes = _classes(old), _classes(new)
+    old_rules, new_rules = _rules(old), _rules(new)
+    return {
+        "applied": applied,
+        "classes_added": _missing(new_classes, old_classes),
+        "classes_removed": _missing(old_classes, new_classes),
+        "classes_changed": _changed(old_classes, new_classes),
+        "rules_added": _missing(new_rules, old_rules),
+        "rules_removed": _missing(old_rules, new_rules),
+        "rules_changed": _changed(old_rules, new_rules),
+    }
+
+
+def _classes(policy: Policy) -> dict[str, object]:
+    return {item.name: replace(item, index=0) for item in policy.classes}
+
+
+def _rules(policy: Policy) -> dict[str, object]:
+    return {rule.name: _meaning(policy, rule) for rule in policy.rules}
+
+
+def _meaning(policy: Policy, rule: Rule) -> object:
+    """A rule without indices, so that it can be compared with a rule of another policy."""
+    gate = None if rule.match.gate is None else policy.gates[rule.match.gate]
+    hint = tuple(policy.classes[index].name for index in rule.match.hint)
+    match = replace(rule.match, gate=None, hint=())
+    return rule.index, match, gate, hint, policy.classes[rule.class_index].name
+
+
+def _missing(names: Mapping[str, object], others: Mapping[str, object]) -> list[str]:
+    return [name for name in names if name not in others]
+
+
+def _changed(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    return [name for name in new if name in old and old[name] != new[name]]

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, cast
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from flowlane.core.classify.matching import MatchError, read_match
 from flowlane.core.dry_run import dry_run
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
-from flowlane.core.match_text import MatchError, read_match
 from flowlane.core.model import Hint, HintSource
-from flowlane.northbound import policy_shapes
-from flowlane.northbound.answers import JSON, empty, json_response, respond
-from flowlane.northbound.calls import YAML, Call, etag_of, read_json, read_text
-from flowlane.northbound.policy_views import policy_change, policy_view
-from flowlane.northbound.problems import ProblemError
+from flowlane.northbound import types
+from flowlane.northbound.openapi import schema_of
+from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond
 from flowlane.northbound.read_handlers import find_vm, hints
-from flowlane.northbound.schemas import schema_of
+from flowlane.northbound.routing import YAML, Call, etag_of, read_json, read_text
+from flowlane.northbound.views import policy_change, policy_view
 
 if TYPE_CHECKING:
     from webob import Response
@@ -39,7 +38,7 @@ def get_policy(call: Call) -> Response:
     return response
 
 
-def put_policy(call: Call) -> policy_shapes.PolicyChange:
+def put_policy(call: Call) -> types.PolicyChange:
     """Put a policy in the place of the one in force; with If-Match only when nobody else did meanwhile."""
     old = call.controller.state.policy
     if etag_of(old.text) not in call.request.if_match:
@@ -49,16 +48,16 @@ def put_policy(call: Call) -> policy_shapes.PolicyChange:
     return policy_change(old, new, applied=True)
 
 
-def check_policy(call: Call) -> policy_shapes.PolicyChange:
+def check_policy(call: Call) -> types.PolicyChange:
     """What a policy would change."""
     new = call.controller.compile_policy(read_text(call.request))
     state = call.controller.state
     total, reclassified, moved = dry_run(state, new)
-    flows: policy_shapes.FlowChange = {"total": total, "reclassified": reclassified, "moved": moved}
+    flows: types.FlowChange = {"total": total, "reclassified": reclassified, "moved": moved}
     return {**policy_change(state.policy, new, applied=False), "flows": flows}
 
 
-def put_hints(call: Call) -> policy_shapes.Hints:
+def put_hints(call: Call) -> types.Hints:
     """Put suggestions in the place of all that REST had of this VM."""
     vm = find_vm(call)
     wanted = _read_hints(call, vm.id)
@@ -76,16 +75,16 @@ def delete_hints(call: Call) -> Response:
 
 def _read_hints(call: Call, vm_id: str) -> list[Hint]:
     body = read_json(call.request)
-    errors = Draft202012Validator(schema_of(policy_shapes.HintsInput)).iter_errors(body)
+    errors = Draft202012Validator(schema_of(types.HintsInput)).iter_errors(body)
     if (error := best_match(errors)) is not None:
         raise ProblemError(422, error.message, error.json_path.removeprefix("$").removeprefix(".") or "body")
-    given = cast("policy_shapes.HintsInput", body)["hints"]
+    given = cast("types.HintsInput", body)["hints"]
     if len(given) > MAX_HINTS:
         raise ProblemError(422, f"a VM may have {MAX_HINTS} suggestions at most", "hints")
     return [_read_hint(call, vm_id, place, item) for place, item in enumerate(given)]
 
 
-def _read_hint(call: Call, vm_id: str, place: int, item: policy_shapes.HintInput) -> Hint:
+def _read_hint(call: Call, vm_id: str, place: int, item: types.HintInput) -> Hint:
     where, name, lifetime = f"hints[{place}]", item["class"], item.get("lifetime")
     classes = [known.name for known in call.controller.state.policy.classes]
     if name not in classes:

@@ -6,8 +6,7 @@ from typing import Any
 
 from flowlane.core.policy import Alike, LimitScope, Road, TrafficClass
 from flowlane.policy.context import Context
-from flowlane.policy.document import Document, Path
-from flowlane.policy.words import did_you_mean
+from flowlane.policy.document import Document, Path, did_you_mean
 from flowlane.units import format_rate, parse_rate, parse_size
 
 DEFAULT = "default"

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from flowlane.policy.document import Document, Path, shown
-from flowlane.policy.words import did_you_mean
+from flowlane.policy.document import Document, Path, did_you_mean, shown
 
 if TYPE_CHECKING:
     from flowlane.core.policy import RateGate

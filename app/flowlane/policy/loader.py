@@ -12,7 +12,7 @@ from flowlane.policy import document as documents
 from flowlane.policy.classes import build_classes, class_names
 from flowlane.policy.context import Context, unsound_paths
 from flowlane.policy.devices import build_devices
-from flowlane.policy.gates import read_gates
+from flowlane.policy.match import read_gates
 from flowlane.policy.rules import build_rules, check_hints
 from flowlane.policy.settings import build_balance, build_copy_rate, build_learn_after, build_pins
 from flowlane.policy.structure import check_structure

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from flowlane.core.classify.matching import READERS, MatchError, items, read_match
 from flowlane.core.flowkey import PORT_PROTOCOLS
-from flowlane.core.match_text import READERS, MatchError, items, read_match
 from flowlane.core.policy import Match, Rule, Trust
 from flowlane.policy.context import Context
 from flowlane.policy.document import Path
-from flowlane.policy.selectors import read_vms
+from flowlane.policy.match import read_vms
 
 _IP = frozenset((0x0800, 0x86DD))
 

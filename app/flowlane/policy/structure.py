@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
-from flowlane.policy.document import MAX_PROBLEMS, Document, Path, shown
-from flowlane.policy.words import did_you_mean
+from flowlane.policy.document import MAX_PROBLEMS, Document, Path, did_you_mean, shown
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

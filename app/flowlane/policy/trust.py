@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowlane.core.match_text import READERS, MatchError
+from flowlane.core.classify.matching import READERS, MatchError
 from flowlane.core.model import HintSource
 from flowlane.core.policy import Share, Trust, VmSelector
 from flowlane.policy.context import Context
 from flowlane.policy.document import Path, shown
-from flowlane.policy.selectors import read_vms
+from flowlane.policy.match import read_vms
 
 SOURCES = {source.name.lower(): source for source in HintSource if source is not HintSource.NONE}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flowlane.core.flowkey import LAYER2, format_address, unpack
-from flowlane.core.packet import Frame, read_frame
+from flowlane.core.frame import Frame, read_frame
 from flowlane.errors import RequestError
 from flowlane.simulation.flowspec import FlowSpec
 

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 from math import inf
 from pathlib import Path
 
+from flowlane.core.classify.matching import DSCP_NAMES, PROTOCOL_NUMBERS
+from flowlane.core.device.vms import read_mac
 from flowlane.core.flowkey import ICMP, ICMPV6, LAYER2
-from flowlane.core.match_text import DSCP_NAMES, PROTOCOL_NUMBERS
-from flowlane.core.vms import read_mac
 from flowlane.errors import RequestError, UnitError
 from flowlane.simulation.flowspec import FlowSpec
 from flowlane.units import parse_rate

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from flowlane.simulation.measure import Sample
+    from flowlane.simulation.run import Sample
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

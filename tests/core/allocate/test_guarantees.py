@@ -1,9 +1,9 @@
 """A class with a minimum is served by queues that guarantee it."""
 
 import pytest
-from fakes.allocation import Port, check
 from hypothesis import given
 from hypothesis import strategies as st
+from support.engine.allocation import Port, check
 
 from flowlane.core.allocate import alternatives, spread
 from flowlane.core.allocate.guarantees import Grant, Want, grant

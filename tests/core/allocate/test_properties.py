@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from fakes.allocation import Port, check, hardware, snapshot, software
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,6 +28,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from support.engine.allocation import Port, check, hardware, snapshot, software
 
 from flowlane.core.allocate.state import Region, Slot
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason

@@ -1,6 +1,6 @@
 """Moves are few, have a reason, and stop."""
 
-from fakes.allocation import Port, hardware
+from support.engine.allocation import Port, hardware
 
 from flowlane.core.allocate import set_speed
 from flowlane.core.model import Reason

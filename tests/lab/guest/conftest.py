@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from labtools.controller import Controller, physical
-from labtools.counters import BRIDGE, UPLINK_PORT, ofctl, run
-from labtools.namespaces import FIRST_PORT
+from lab.inside.controller import Controller, physical
+from lab.inside.counters import BRIDGE, UPLINK_PORT, ofctl, run
+from lab.inside.namespaces import FIRST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

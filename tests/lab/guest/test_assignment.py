@@ -8,9 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from labtools.controller import DPID, Controller, physical
-from labtools.counters import BRIDGE, ofctl, packets_since, read_all, run, settle
-from labtools.traffic import Paced, UdpFlow, udp_flows
+from lab.inside.controller import DPID, Controller, physical
+from lab.inside.counters import BRIDGE, ofctl, packets_since, read_all, run, settle
+from lab.inside.packet_counts import Paced, UdpFlow, udp_flows
 
 if TYPE_CHECKING:
     from .conftest import Lab

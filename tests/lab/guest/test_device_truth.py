@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from labtools.controller import DPID, flowlane, physical
-from labtools.counters import exactly, run, settle
-from labtools.namespaces import send_by_queue
-from labtools.traffic import udp_flows
+from lab.inside.controller import DPID, flowlane, physical
+from lab.inside.counters import exactly, run, settle
+from lab.inside.namespaces import send_by_queue
+from lab.inside.packet_counts import udp_flows
 
 from .test_assignment import judge, place, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from labtools.controller import Controller
+    from lab.inside.controller import Controller
 
     from .conftest import Lab
 

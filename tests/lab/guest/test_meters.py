@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from labtools.counters import BRIDGE, Count, hardware_queues, ofctl, settle
-from labtools.traffic import Paced, far_end_server, start_iperf, udp_flows
+from lab.inside.counters import BRIDGE, Count, hardware_queues, ofctl, settle
+from lab.inside.packet_counts import Paced, far_end_server, start_iperf, udp_flows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from labtools.controller import Controller
+    from lab.inside.controller import Controller
 
     from .conftest import Lab
 

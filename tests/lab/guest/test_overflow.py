@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from labtools.controller import physical
-from labtools.counters import Count, classes, settle
-from labtools.traffic import Paced, udp_flows
+from lab.inside.controller import physical
+from lab.inside.counters import Count, classes, settle
+from lab.inside.packet_counts import Paced, udp_flows
 
 if TYPE_CHECKING:
-    from labtools.controller import Controller
+    from lab.inside.controller import Controller
 
     from .conftest import Lab
 

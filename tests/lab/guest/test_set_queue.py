@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from labtools.counters import exactly
-from labtools.namespaces import FIRST_PORT, send_by_queue, send_counts
+from lab.inside.counters import exactly
+from lab.inside.namespaces import FIRST_PORT, send_by_queue, send_counts
 
 if TYPE_CHECKING:
     from .conftest import Lab

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from labtools.counters import run
-from labtools.traffic import udp_flows
+from lab.inside.counters import run
+from lab.inside.packet_counts import udp_flows
 
-from flowlane.southbound.nic_reader import read_truth
+from flowlane.hosttools.nic.reader import read_truth
 
 from .test_assignment import judge, place, spread
 
 if TYPE_CHECKING:
-    from labtools.controller import Controller
+    from lab.inside.controller import Controller
 
     from .conftest import Lab
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ofclient import VERSIONS
+from support.openflow.client import VERSIONS
 
-from flowlane.southbound.openflow import repairs
+from flowlane.southbound.openflow.osken import repairs
 
 
 @pytest.fixture(params=VERSIONS)

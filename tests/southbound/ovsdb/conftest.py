@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ovsdb_server import Server
+from support.ovs.ovsdb_server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

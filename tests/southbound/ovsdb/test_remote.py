@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launched import launched, wait_for
+from lab.inside.manager import launched, wait_for
 from ovs.stream import Stream
-from ovsdb_server import Server
+from support.ovs.ovsdb_server import Server
 
 from flowlane.cli import qos
 from flowlane.errors import ConfigError, DatabaseError
-from flowlane.southbound.ovsdb.client import open_database
+from flowlane.hosttools.client import open_database
 from flowlane.southbound.ovsdb.remote import TlsFiles, check_remote, prepare
 
 

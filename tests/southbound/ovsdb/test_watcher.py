@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 import json
+import socket as blocking_socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import eventlet
 import pytest
 from eventlet.green import socket
+from ovs.poller import POLLIN, POLLOUT
 
 from flowlane.core.events import DeviceDescribed, DeviceForgotten
 from flowlane.core.model import QueueKind
 from flowlane.errors import ConfigError
-from flowlane.southbound.ovsdb.watcher import Watcher
+from flowlane.southbound.ovsdb.watcher import GreenPoller, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from openvswitch import PrivateOvs
-    from ovsdb_server import Server
+    from lab.inside.private_ovs import PrivateOvs
+    from support.ovs.ovsdb_server import Server
 
     from flowlane.core.events import Event
 
@@ -326,3 +329,47 @@ def test_a_real_switchs_bridges_ports_and_queues_are_told(ovs: PrivateOvs) -> No
     ovs.vsctl("del-br", "br9")
     watch.until(lambda: DeviceForgotten(0x99) in watch.events)
     watch.watcher.stop()
+
+
+def blocked(poller: GreenPoller) -> float:
+    start = time.monotonic()
+    poller.block()
+    return time.monotonic() - start
+
+
+def test_it_waits_for_the_first_wish_only_once() -> None:
+    poller = GreenPoller()
+    poller.timer_wait(10_000)
+    poller.timer_wait(50)
+    assert 0.04 < blocked(poller) < 2
+    poller.timer_wait(80)
+    assert blocked(poller) > 0.07
+
+
+def test_a_descriptor_wakes_it_and_others_run_meanwhile() -> None:
+    here, there = blocking_socket.socketpair()
+    with here, there:
+        poller = GreenPoller()
+        poller.fd_wait(here, POLLIN)
+        poller.timer_wait(5_000)
+        eventlet.spawn_after(0.05, there.send, b"x")
+        assert blocked(poller) < 2
+        poller.fd_wait(here.fileno(), POLLOUT)
+        assert blocked(poller) < 1
+
+
+@pytest.mark.parametrize(
+    "wish", [GreenPoller.immediate_wake, lambda p: p.timer_wait(-1), lambda p: p.timer_wait_until(0)]
+)
+def test_at_once_is_at_once_but_never_a_busy_loop(wish: object) -> None:
+    poller = GreenPoller()
+    assert callable(wish)
+    wish(poller)
+    assert blocked(poller) < 0.5
+    start, cpu, rounds = time.monotonic(), time.process_time(), 0
+    while time.monotonic() - start < 0.5:
+        wish(poller)
+        poller.block()
+        rounds += 1
+    assert rounds < 100
+    assert time.process_time() - cpu < 0.25

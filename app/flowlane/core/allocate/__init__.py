@@ -5,12 +5,12 @@ A port is made by :func:`new_port` and fitted to its queues by :func:`reshape`; 
 once a second. Time is an argument, and the same calls give the same state.
 """
 
-from flowlane.core.allocate.model import Alternative, Demand, Move, Placement
-from flowlane.core.allocate.operations import arrive, change, depart, measure, settle
+from flowlane.core.allocate.flow import arrive, change, depart, measure, settle
+from flowlane.core.allocate.inspect import alternatives, spread
+from flowlane.core.allocate.port import new_port, redivide, reshape, set_speed
 from flowlane.core.allocate.rebalance import rebalance
-from flowlane.core.allocate.regions import new_port, redivide, reshape, set_speed
+from flowlane.core.allocate.state import Alternative, Demand, Move, Placement
 from flowlane.core.allocate.strategies import STRATEGIES
-from flowlane.core.allocate.views import alternatives, spread
 
 __all__ = [
     "STRATEGIES",

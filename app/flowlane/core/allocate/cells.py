@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate.columns import MEASURED, NOBODY
-from flowlane.core.allocate.state import Cell
+from flowlane.core.allocate.state import MEASURED, NOBODY, Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

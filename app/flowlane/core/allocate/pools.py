@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import bounds, guarantees
-from flowlane.core.allocate.columns import NOBODY
-from flowlane.core.allocate.plan import Part, Unit, plan
-from flowlane.core.allocate.state import Group, Pool, Region, Slot
+from flowlane.core.allocate import division, guarantees
+from flowlane.core.allocate.division import Part, Unit, plan
+from flowlane.core.allocate.state import NOBODY, Group, Pool, Region, Slot
 from flowlane.core.policy import Road
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.model import Demand
+    from flowlane.core.allocate.state import Demand
 
 _ROAD_CODES = {road: code for code, road in enumerate(Road)}
 
@@ -87,7 +86,7 @@ def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = Non
     region.owned[class_index] -= 1
     if region.owned[class_index] == 0:
         del region.owned[class_index]
-    if pool is None or not bounds.may_take(region, pool, slot):
+    if pool is None or not division.may_take(region, pool, slot):
         give(region, slot)
     else:
         attach(slot, pool)
@@ -96,7 +95,7 @@ def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = Non
 def give(region: Region, slot: Slot) -> None:
     """Give a slot to the pool that needs it most, if any may have one more."""
     pool = max(
-        (pool for pool in region.pools if bounds.may_take(region, pool, slot)),
+        (pool for pool in region.pools if division.may_take(region, pool, slot)),
         key=lambda pool: sum(pool.loads) / len(pool.slots),
         default=None,
     )
@@ -219,7 +218,7 @@ def _idle_slot(region: Region, demand: Demand) -> Slot | None:
 
     For a class with a minimum also none that guarantees too little while another queue has more.
     """
-    if demand.max_queues is not None and bounds.class_slots(region, demand.class_index) >= max(
+    if demand.max_queues is not None and division.class_slots(region, demand.class_index) >= max(
         1, demand.max_queues
     ):
         return None

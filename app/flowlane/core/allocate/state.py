@@ -10,16 +10,129 @@
 
 A flow whose group does not use the pool of its slot, or which sits on a queue that another flow owns, is a
 *stray*: :func:`~flowlane.core.allocate.rebalance.rebalance` brings it home, in few moves a second.
+
+What the allocator is asked and what it answers. Plain data; rates are bit/s, times seconds.
+
+A *row* is the number of a flow in the device's :class:`~flowlane.core.state.flows.FlowTable`.
+
+What the allocator knows of each flow of a device: one array per fact, indexed by row.
+
+Arrays cost 35 bytes a flow where objects would cost some 400, and the garbage collector has nothing to
+walk. ``prev`` and ``next`` chain the flows of one cell and rate band, so that a flow of about a given rate
+is found, added and taken out in a time that does not depend on how many flows there are.
+
+Demands without their rates, stored once however many flows make them.
+
+The flows of one class and VM ask for the same; a row keeps the number of its profile (4 bytes).
 """
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.allocate.columns import NEVER, NOBODY, Columns
-from flowlane.core.allocate.model import Demand
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind
-from flowlane.core.policy import Balance
+from flowlane.core.policy import Balance, Road
+
+if TYPE_CHECKING:
+    from flowlane.core.model import Reason
+
+
+class Demand(NamedTuple):
+    """What a flow asks of the queues of its egress port: its class as policy says, and its rate.
+
+    ``rate`` is bit/s, 0 when nobody has measured it yet: the allocator then takes the mean of the measured
+    flows of the class. ``group`` numbers the flow's likeness [claims 5 and 6]: flows with the same number
+    belong together; whoever interns the number decides whether classes are part of the likeness.
+    ``share`` is the index of the VM's part of the hardware, -1 for none. ``max_queues`` None: no limit.
+    ``min_rate`` is what a queue of the class has to guarantee, bit/s, 0 for nothing.
+    """
+
+    rate: int = 0
+    class_index: int = 0
+    group: int = 0
+    exclusive: bool = False
+    road: Road = Road.PREFER_HARDWARE
+    priority: int = 0
+    vm_number: int = 0
+    share: int = -1
+    min_queues: int = 0
+    max_queues: int | None = None
+    keep_vm_together: bool = False
+    min_rate: int = 0
+
+
+class Placement(NamedTuple):
+    """Where a flow is: its queue, or NO_QUEUE and ``QueueKind.NONE`` when its port has none."""
+
+    queue_id: int
+    kind: QueueKind
+    reason: Reason
+
+
+class Move(NamedTuple):
+    """A flow that has to change its queue; ``kind`` is that of the new queue.
+
+    With ``old`` and ``new`` the same, the flow stays, for another reason than until now.
+    """
+
+    row: int
+    old: int
+    new: int
+    kind: QueueKind
+    reason: Reason
+
+
+class Alternative(NamedTuple):
+    """A queue that was considered for a flow, and why it was not taken; ``why`` empty: it was taken."""
+
+    queue_id: int
+    kind: QueueKind
+    load: int
+    flows: int
+    why: str
+
+
+MEASURED = 1
+"""Flag: the rate was measured; without it the rate is an estimate."""
+
+NOBODY = -1
+"""No row, no cell."""
+
+
+class Columns:
+    """The allocator's columns, shared by all ports of a device; ``cell`` NOBODY: the row is not placed."""
+
+    __slots__ = ("band", "cell", "flags", "moved_at", "next", "prev", "profile", "rate")
+
+    def __init__(self) -> None:
+        self.cell: array[int] = array("i")
+        self.prev: array[int] = array("i")
+        self.next: array[int] = array("i")
+        self.band: array[int] = array("H")
+        self.profile: array[int] = array("I")
+        self.rate: array[int] = array("q")
+        self.moved_at: array[float] = array("d")
+        self.flags: array[int] = array("B")
+
+    def grow(self, row: int) -> None:
+        """Make room for a row. Grows by an eighth, so that a million arrivals copy the columns rarely."""
+        missing = row + 1 - len(self.cell)
+        if missing <= 0:
+            return
+        extra = missing + (len(self.cell) >> 3)
+        for links in (self.cell, self.prev, self.next):
+            links.extend(array("i", [NOBODY]) * extra)
+        self.band.extend(array("H", [0]) * extra)
+        self.profile.extend(array("I", [0]) * extra)
+        self.rate.extend(array("q", [0]) * extra)
+        self.moved_at.extend(array("d", [NEVER]) * extra)
+        self.flags.extend(array("B", [0]) * extra)
+
+
+NEVER = -1e18
+"""A time before every other."""
 
 SOFTWARE = -2
 """Key of the region of software queues; hardware regions have the number of their share (-1: no share)."""
@@ -163,3 +276,37 @@ class PortState:
     unsorted: bool = False
     tokens: float = 1.0
     refilled_at: float = NEVER
+
+
+def hold_profile(state: PortState, demand: Demand) -> int:
+    """The profile number of a demand; one reference more."""
+    key = demand[1:]
+    number = state.profiles.get(key)
+    if number is None:
+        number = _new(state, demand)
+        state.profiles[key] = number
+    state.references[number] += 1
+    return number
+
+
+def release_profile(state: PortState, number: int) -> None:
+    """One reference less; the number of a profile that nobody uses is used again."""
+    state.references[number] -= 1
+    if state.references[number] == 0:
+        del state.profiles[state.demands[number][1:]]
+        state.free_profiles.append(number)
+
+
+def demand_of(state: PortState, row: int) -> Demand:
+    """What a placed row asked for; the rate in it is that of the first flow that asked so."""
+    return state.demands[state.columns.profile[row]]
+
+
+def _new(state: PortState, demand: Demand) -> int:
+    if state.free_profiles:
+        number = state.free_profiles.pop()
+        state.demands[number] = demand
+        return number
+    state.demands.append(demand)
+    state.references.append(0)
+    return len(state.demands) - 1

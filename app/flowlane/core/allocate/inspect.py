@@ -1,0 +1,97 @@
+"""Reading the state: the queues that were considered for a flow, and where new flows may go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import guarantees
+from flowlane.core.allocate.flow import cell_of
+from flowlane.core.allocate.pools import group_key
+from flowlane.core.allocate.state import Alternative, Cell, Demand, Slot, demand_of
+from flowlane.core.allocate.strategies import STRATEGIES, combined
+from flowlane.core.allocate.strategies.simple import candidates
+from flowlane.core.model import QueueKind
+from flowlane.core.policy import Road
+from flowlane.units import format_rate
+
+if TYPE_CHECKING:
+    from flowlane.core.allocate.state import PortState
+
+
+def alternatives(state: PortState, row: int) -> list[Alternative]:
+    """All queues of the port as they are for a placed flow now: loads in bit/s, flows, and why not this one."""
+    mine = cell_of(state, row)
+    return [
+        Alternative(
+            slot.queue.queue_id,
+            slot.queue.kind,
+            slot.load,
+            slot.count,
+            "" if slot is mine.slot else _why_not(state, row, mine, slot),
+        )
+        for slot in state.slots
+    ]
+
+
+def _why_not(state: PortState, row: int, mine: Cell, slot: Slot) -> str:
+    strategy = state.balance.strategy
+    if slot not in candidates(state, demand_of(state, row)):
+        return _why_not_road(state, row, slot)
+    if not STRATEGIES[strategy].moves:
+        return f"strategy {strategy} chose another queue"
+    if mine.slot.region is not slot.region:
+        return _why_not_region(state, row, slot)
+    return next(text for applies, text in _REASONS if applies(row, mine, slot))
+
+
+_REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
+    (lambda _row, _mine, slot: slot.owner >= 0, "one flow has this queue alone"),
+    (lambda row, mine, _slot: mine.slot.owner == row, "the flow has a queue alone"),
+    (lambda _row, mine, _slot: mine.vm > 0, "the flows of its VM keep together on another queue"),
+    (lambda _row, mine, slot: slot.pool is not mine.group.pool, "serves flows that are less like it"),
+    (
+        lambda _row, mine, slot: not guarantees.may_go(mine.group, mine.slot, slot),
+        "guarantees less than its class's minimum",
+    ),
+    (lambda _row, mine, slot: slot.load >= mine.slot.load, "has as much load or more"),
+    (lambda _row, _mine, _slot: True, "has less load, but the difference is too small to move the flow"),
+)
+"""Why not a queue of the flow's own region; the first that applies counts."""
+
+
+def _why_not_road(state: PortState, row: int, slot: Slot) -> str:
+    if slot.queue.kind is QueueKind.SOFTWARE:
+        return "a software queue, and hardware has room"
+    region = combined.hardware_of(state, demand_of(state, row))
+    return "its class uses software queues" if region else "hardware of another VM's share"
+
+
+def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
+    demand = demand_of(state, row)
+    if demand.road is Road.SOFTWARE:
+        return "its class uses software queues"
+    region = combined.hardware_of(state, demand)
+    if slot.region is not region:
+        return "hardware of another VM's share"
+    rate = state.columns.rate[row]
+    if not combined.fits(slot.region, rate, combined.FILL):
+        return f"hardware is full: {format_rate(slot.region.load)} and {slot.region.count} flows are on it"
+    return "hardware has room again; the flow comes back at the next rebalance"
+
+
+def spread(state: PortState, road: Road, group: int = -1, min_rate: int = 0) -> tuple[tuple[int, int], ...]:
+    """(queue id, weight) of the queues over which a device may spread flows that it has never seen.
+
+    They are the queues of the class's road that no flow has alone; of those, the ones that the ``group`` of
+    alike flows shares already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s). The
+    weights are even here (see :mod:`flowlane.core.device.plan`).
+    """
+    kind = QueueKind.SOFTWARE if road is Road.SOFTWARE else QueueKind.PHYSICAL
+    slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
+    key = group_key(Demand(group=group, road=road))
+    known = (slot.region.groups.get(key) for slot in slots)
+    pools = [found.pool for found in known if found is not None and found.pool is not None]
+    slots = [slot for slot in slots if slot.pool in pools] or slots
+    shared = [slot for slot in slots if slot.owner < 0]
+    return tuple((slot.queue.queue_id, 1) for slot in guarantees.eligible(shared, min_rate))

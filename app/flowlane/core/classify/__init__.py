@@ -1,0 +1,1 @@
+"""Which class a flow is of: rules, hints and rate gates, and the matches that they share."""

@@ -1,0 +1,189 @@
+"""Which class a flow is of: the first rule that matches its facts, else the hint believed, else class 0.
+
+:func:`compile_rules` prepares a policy once; after that a new flow costs a few look-ups and bitwise ands,
+however many rules and flows there are (see :mod:`flowlane.core.classify.bitmaps`). What a VM's identity decides is
+remembered per VM and made anew when the VM's record is replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowlane.core.classify.bitmaps import Intervals, by_value, intervals, prefix_intervals
+from flowlane.core.classify.gates import OPEN_GATES
+from flowlane.core.classify.hints import Belief, Beliefs, beliefs_of, weigh
+from flowlane.core.classify.matching import ETHERTYPES, selects
+from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PORT_PROTOCOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flowlane.core.flowkey import FlowParts
+    from flowlane.core.model import Hint, Vm
+    from flowlane.core.policy import Match, Policy
+
+NO_RULE = 0xFFFF
+"""In the place of a rule's index: no rule takes the flow."""
+
+
+class _VmView(NamedTuple):
+    """What a VM's identity decides: the rules it may match, and whose hints are believed."""
+
+    vm: Vm | None
+    rules: int
+    beliefs: Beliefs
+
+
+class _Fields(NamedTuple):
+    """Rules by the value of each packet field; None: no rule looks at the field."""
+
+    layer2: dict[int, int]
+    layer2_other: int
+    protocols: dict[int, list[int]]
+    src: dict[int, Intervals | None]
+    dst: dict[int, Intervals | None]
+    src_ports: Intervals | None
+    dst_ports: Intervals | None
+    vlans: Intervals | None
+    dscp: list[int] | None
+    pcp: list[int] | None
+    untagged: int
+
+
+@dataclass(slots=True, eq=False)
+class Classifier:
+    """A policy made ready for use by :func:`compile_rules`; what is learnt of VMs and gates is kept."""
+
+    policy: Policy
+    fields: _Fields
+    hinted: dict[int, int]
+    unhinted: int
+    views: dict[int, _VmView] = field(default_factory=dict)
+    gate_bits: dict[int, int] = field(default_factory=dict)
+
+    def classify(
+        self, vm: Vm | None, parts: FlowParts, dscp: int, pcp: int, hint: int | None = None, level: int = 0
+    ) -> tuple[int, int]:
+        """Give a flow's (class index, rule index); the rule index is NO_RULE when no rule takes it.
+
+        ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :meth:`believed` gave;
+        ``level`` the flow's gates as :func:`flowlane.core.classify.gates.advance` keeps them.
+        """
+        bits = _view(self, vm).rules
+        if bits:
+            bits &= _packet_bits(self.fields, parts, dscp, pcp)
+        if bits:
+            bits &= self.unhinted if hint is None else self.hinted.get(hint, self.unhinted)
+            bits &= _level_bits(self, level & OPEN_GATES)
+        if bits:
+            rule = self.policy.rules[(bits & -bits).bit_length() - 1]
+            return rule.class_index, rule.index
+        return (hint or 0), NO_RULE
+
+    def believed(
+        self, vm: Vm | None, dscp: int, pcp: int, hint: Hint | None = None, level: int = 0
+    ) -> Belief:
+        """Weigh a VM's hints for a flow: ``hint`` apart from the flow first, then its DSCP, then its PCP (M12).
+
+        ``level`` is the flow's gates: a hint that the measured rate belies is not believed.
+        """
+        return weigh(_view(self, vm).beliefs, dscp, pcp, hint, level & OPEN_GATES)
+
+
+def compile_rules(policy: Policy) -> Classifier:
+    """Prepare a policy (or what one device gets of it) for classifying flows."""
+    matches = [rule.match for rule in policy.rules]
+    hinted, unhinted = by_value(match.hint for match in matches)
+    return Classifier(policy, _index_fields(matches), hinted, unhinted)
+
+
+def _view(classifier: Classifier, vm: Vm | None) -> _VmView:
+    number = 0 if vm is None else vm.number
+    view = classifier.views.get(number)
+    if view is None or view.vm is not vm:
+        view = classifier.views[number] = _make_view(classifier.policy, vm)
+    return view
+
+
+def _make_view(policy: Policy, vm: Vm | None) -> _VmView:
+    return _VmView(vm, _bits(selects(rule.match.vms, vm) for rule in policy.rules), beliefs_of(policy, vm))
+
+
+def _packet_bits(fields: _Fields, parts: FlowParts, dscp: int, pcp: int) -> int:
+    if parts.kind == LAYER2:
+        bits = fields.layer2.get(parts.src_port, fields.layer2_other)
+    else:
+        bits = _ip_bits(fields, parts, dscp)
+    if parts.vlan is None:
+        return bits & fields.untagged
+    if fields.vlans is not None:
+        bits &= fields.vlans.at(parts.vlan)
+    return bits if fields.pcp is None else bits & fields.pcp[pcp]
+
+
+def _ip_bits(fields: _Fields, parts: FlowParts, dscp: int) -> int:
+    kind, protocol = parts.kind, parts.protocol
+    bits = fields.protocols[kind][protocol]
+    if protocol in PORT_PROTOCOLS:
+        if fields.dst_ports is not None:
+            bits &= fields.dst_ports.at(parts.dst_port)
+        if fields.src_ports is not None:
+            bits &= fields.src_ports.at(parts.src_port)
+    if (sources := fields.src[kind]) is not None:
+        bits &= sources.at(parts.src)
+    if (destinations := fields.dst[kind]) is not None:
+        bits &= destinations.at(parts.dst)
+    return bits if fields.dscp is None else bits & fields.dscp[dscp]
+
+
+def _level_bits(classifier: Classifier, opened: int) -> int:
+    bits = classifier.gate_bits.get(opened)
+    if bits is None:
+        gates = (rule.match.gate for rule in classifier.policy.rules)
+        bits = classifier.gate_bits[opened] = _bits(gate is None or opened >> gate & 1 for gate in gates)
+    return bits
+
+
+def _bits(verdicts: Iterable[object]) -> int:
+    return sum(1 << place for place, verdict in enumerate(verdicts) if verdict)
+
+
+def _index_fields(matches: list[Match]) -> _Fields:
+    no_ports = _bits(not (match.src_ports or match.dst_ports) for match in matches)
+    not_ip = no_ports & _bits(
+        not (match.protocols or match.src or match.dst or match.dscp) for match in matches
+    )
+    types, other_types = by_value(match.eth_types for match in matches)
+    sources = [match.src for match in matches]
+    destinations = [match.dst for match in matches]
+    return _Fields(
+        layer2={eth_type: bits & not_ip for eth_type, bits in types.items()},
+        layer2_other=other_types & not_ip,
+        protocols={
+            kind: _index_protocols(matches, types.get(eth_type, other_types), no_ports)
+            for kind, eth_type in ETHERTYPES.items()
+        },
+        src={IPV4: prefix_intervals(sources, 4), IPV6: prefix_intervals(sources, 16)},
+        dst={IPV4: prefix_intervals(destinations, 4), IPV6: prefix_intervals(destinations, 16)},
+        src_ports=intervals([match.src_ports for match in matches]),
+        dst_ports=intervals([match.dst_ports for match in matches]),
+        vlans=intervals([match.vlans for match in matches]),
+        dscp=_index_small([match.dscp for match in matches], 64),
+        pcp=_index_small([match.pcp for match in matches], 8),
+        untagged=_bits(not (match.vlans or match.pcp) for match in matches),
+    )
+
+
+def _index_protocols(matches: list[Match], of_family: int, no_ports: int) -> list[int]:
+    """Rules by IP protocol; a protocol without ports never satisfies a rule that names some."""
+    named, other = by_value(match.protocols for match in matches)
+    found = [named.get(protocol, other) & of_family for protocol in range(256)]
+    return [bits if protocol in PORT_PROTOCOLS else bits & no_ports for protocol, bits in enumerate(found)]
+
+
+def _index_small(values: list[tuple[int, ...]], size: int) -> list[int] | None:
+    if not any(values):
+        return None
+    named, other = by_value(values)
+    return [named.get(value, other) for value in range(size)]

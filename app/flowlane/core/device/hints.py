@@ -1,0 +1,79 @@
+"""Hints that VMs hand over apart from their flows [0055]; :mod:`flowlane.core.classify.hints` weighs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.classify.matching import read_match
+from flowlane.core.effects import Effect, Report
+from flowlane.core.flow.assign import reclassify
+from flowlane.core.model import Hint, HintSource
+from flowlane.core.state.device import rows_of_vm
+
+if TYPE_CHECKING:
+    from flowlane.core.events import HintGiven, HintWithdrawn
+    from flowlane.core.state.device import State
+
+OVSDB_KEY = "flowlane-class"
+"""Key in an Interface's ``external_ids`` whose value is the class that all of the VM's flows should be of."""
+
+
+def on_hint_given(state: State, event: HintGiven, out: list[Effect]) -> None:
+    """Keep a hint, in the place of one with the same id."""
+    state.hints[event.hint.id] = event.hint
+    _refresh_vm(state, event.hint.vm, out)
+    out.append(_report(event.hint, "given"))
+
+
+def on_hint_withdrawn(state: State, event: HintWithdrawn, out: list[Effect]) -> None:
+    """Drop one hint of a VM, or all of those that came over REST."""
+    for hint in list(state.hints.values()):
+        named = event.hint_id == hint.id or (event.hint_id is None and hint.source is HintSource.REST)
+        if hint.vm == event.vm and named:
+            del state.hints[hint.id]
+            out.append(_report(hint, "withdrawn"))
+    _refresh_vm(state, event.vm, out)
+
+
+def expire(state: State, out: list[Effect]) -> None:
+    """Drop the hints whose lifetime is over."""
+    for hint in list(state.hints.values()):
+        if hint.expires is not None and hint.expires <= state.now:
+            del state.hints[hint.id]
+            out.append(_report(hint, "expired"))
+            _refresh_vm(state, hint.vm, out)
+
+
+def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
+    """Make the hints from OVSDB those that stand there now for the VMs of a device."""
+    for vm in [vm for vm in state.vms.values() if vm.dpid == dpid]:
+        hint_id, wanted = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)
+        present = state.hints.get(hint_id)
+        if wanted and (present is None or present.class_name != wanted):
+            state.hints[hint_id] = Hint(hint_id, vm.id, wanted, {}, HintSource.OVSDB)
+            _refresh_vm(state, vm.id, out)
+        elif not wanted and present is not None:
+            del state.hints[hint_id]
+            _refresh_vm(state, vm.id, out)
+
+
+def _refresh_vm(state: State, vm_id: str, out: list[Effect]) -> None:
+    """Sort the VM's hints, the most specific first, and classify its flows anew."""
+    hints = sorted(
+        (hint for hint in state.hints.values() if hint.vm == vm_id), key=lambda h: (-len(h.match), h.id)
+    )
+    if hints:
+        state.hints_of_vm[vm_id] = tuple((read_match(hint.match), hint) for hint in hints)
+    else:
+        state.hints_of_vm.pop(vm_id, None)
+    number = state.vm_numbers.get(vm_id)
+    if number is None:
+        return
+    for device in state.devices.values():
+        for row in rows_of_vm(device, number):
+            reclassify(state, device, row, out)
+
+
+def _report(hint: Hint, change: str) -> Report:
+    text = f"{hint.vm} suggests {hint.class_name}: {change}"
+    return Report("hint", text, {"vm": hint.vm, "hint": hint.id, "class": hint.class_name, "change": change})

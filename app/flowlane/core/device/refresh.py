@@ -1,0 +1,321 @@
+"""Devices, their ports, queues and VMs: from what OpenFlow and OVSDB report to what a device is.
+
+Every fact only replaces a raw input; :func:`refresh` then makes ports, VMs, queues, the derived policy and the
+standing plan anew from the inputs, and acts on what differs. So the order in which facts come does not
+matter, and a fact told twice changes nothing.
+
+What devices count per queue and per meter: kept as the last reading, for people to see.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.classify.classifier import compile_rules
+from flowlane.core.device import class_meters, hints, rules
+from flowlane.core.device.hosts import forget_port
+from flowlane.core.device.plan import make_plan
+from flowlane.core.device.refit import adopt_pins, fit_port, pinned_flows, refit_policy, refit_vms
+from flowlane.core.device.takeover import replace_plan, take_stock
+from flowlane.core.device.vms import identity, port_role, refresh_vms, shares_of
+from flowlane.core.effects import ClearMeter, Effect, ForgetLearned, Program, ReadQueues, Report, SetMeter
+from flowlane.core.flow.assign import forget
+from flowlane.core.flow.learned import adopt_learned
+from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
+from flowlane.core.state.device import LOCAL_PORT, MAX_PORT, Device, Port, State
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from flowlane.core.events import (
+        DeviceDescribed,
+        DeviceDown,
+        DeviceForgotten,
+        DeviceUp,
+        MeterCounters,
+        PolicyReplaced,
+        PortChanged,
+        PortRemoved,
+        QueueCounters,
+        QueuesReported,
+        StandingLeftOut,
+    )
+    from flowlane.core.model import PortFacts
+
+
+def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
+    """A device is there, new or again: what it reports replaces what it reported before."""
+    device = state.devices.get(event.dpid)
+    if device is None:
+        device = state.devices[event.dpid] = Device(event.dpid, state.policy, compile_rules(state.policy))
+        device.described = state.described.get(event.dpid)
+    device.connected, device.since, device.peer = True, state.now, event.peer
+    device.capabilities = event.capabilities
+    device.meter_pool.limit, device.meter_pool.room = event.capabilities.max_meters, None
+    device.pin_room, device.taking_over = None, True
+    device.refused_left_out.clear()
+    device.reported_ports = {port.port_no: port for port in event.ports}
+    device.reported_queues = dict(event.queues)
+    device.hosts = {**dict(event.hosts), **device.hosts}
+    device.plan = None
+    device.name = _name(device)
+    out.append(
+        Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
+    )
+    standing = class_meters.specs(device)
+    out.extend(
+        SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
+    )
+    expected = pinned_flows(device)
+    changes: list[Effect] = []
+    refresh(state, device, changes)
+    # Pins that change with the reconnection may use what the device lacks until it has its plan.
+    out.extend(effect for effect in changes if isinstance(effect, Program))
+    out.extend(effect for effect in changes if not isinstance(effect, Program))
+    adopt_pins(state, device, event.pins, expected, out)
+    adopt_learned(state, device, event.learned, out)
+    take_stock(device, state.now)
+    made = device.plan
+    changes = []
+    replan(state, device, changes)
+    replace_plan(out, made, changes)
+    _clear_owed(device, {pin.meter_id for pin in event.pins} - {0}, out)
+
+
+def _clear_owed(device: Device, used: set[int], out: list[Effect]) -> None:
+    """Clear meters that nothing uses any more: given up while the device was away, or of pins that were not kept."""
+    owed = (device.meters_owed | used) - device.meter_pool.specs.keys()
+    device.meters_owed.clear()
+    out.extend(ClearMeter(device.dpid, meter_id) for meter_id in sorted(owed))
+
+
+def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
+    """The connection ended; the device goes on with what it has, and so do we with what we know."""
+    device = state.devices.get(event.dpid)
+    if device is None or not device.connected:
+        return
+    device.connected = False
+    device.since = state.now
+    out.append(Report("device", f"{device.name} is gone", {"device": f"{event.dpid:016x}", "change": "down"}))
+
+
+def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None:
+    """A port was added or modified."""
+    device = state.devices.get(event.dpid)
+    if device and device.reported_ports.get(event.port.port_no) != event.port:
+        device.reported_ports[event.port.port_no] = event.port
+        out.append(ReadQueues(event.dpid))
+        refresh(state, device, out)
+
+
+def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None:
+    """A port is gone, and its queues with it."""
+    device = state.devices.get(event.dpid)
+    if device and device.reported_ports.pop(event.port_no, None):
+        device.reported_queues.pop(event.port_no, None)
+        refresh(state, device, out)
+
+
+def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -> None:
+    """The switch's own word on which queues there are."""
+    device = state.devices.get(event.dpid)
+    if device and device.reported_queues != dict(event.queues):
+        device.reported_queues = dict(event.queues)
+        refresh(state, device, out)
+
+
+def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:
+    """OVSDB's word on names, VMs, rates and kinds. A change of queues there makes us ask the switch again."""
+    state.described[event.dpid] = event
+    device = state.devices.get(event.dpid)
+    if device is None or device.described == event:
+        return
+    device.described = event
+    if device.connected:
+        out.append(ReadQueues(event.dpid))
+    refresh(state, device, out)
+
+
+def on_device_forgotten(state: State, event: DeviceForgotten, out: list[Effect]) -> None:
+    """The bridge is gone from OVSDB: what it said of VMs and rates no longer holds."""
+    state.described.pop(event.dpid, None)
+    device = state.devices.get(event.dpid)
+    if device:
+        device.described = None
+        refresh(state, device, out)
+
+
+def on_standing_left_out(state: State, event: StandingLeftOut, out: list[Effect]) -> None:  # noqa: ARG001
+    """What of its plan a device does not get: kept for people to see."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        device.plan_left_out = tuple(rules.LeftOut(*left) for left in event.left_out)
+
+
+def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -> None:
+    """A new policy replaces the old one whole; every device gets of it what it can."""
+    state.policy = event.policy
+    state.policy_changes += 1
+    for device in list(state.devices.values()):
+        refresh(state, device, out)
+    out.append(Report("policy", "the policy was replaced", {"classes": len(event.policy.classes)}))
+
+
+def refresh(state: State, device: Device, out: list[Effect]) -> None:
+    """Make everything that follows from a device's inputs anew, and act on what differs."""
+    before = device.policy
+    device.name = _name(device)
+    device.role = _stated_role(state, device) or _look(device)
+    entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
+    _refresh_ports(state, device, [name for entry in entries for name in entry.uplinks], out)
+    changed = refresh_vms(state, device, out)
+    policy, device.policy_left_out = rules.derive(state.policy, _view(device))
+    if policy != before:
+        device.policy, device.classifier = policy, compile_rules(policy)
+    device.shares = shares_of(device, state.vms.values())
+    unused = class_meters.give_up(device)
+    class_meters.hold(device, out)
+    for port in list(device.ports.values()):
+        fit_port(state, device, port, out)
+    if policy != before:
+        refit_policy(state, device, before, out)
+    else:
+        refit_vms(state, device, changed, out)
+    _tell_others(state, device, changed, out)
+    hints.follow_ovsdb(state, device.dpid, out)
+    replan(state, device, out)
+    class_meters.drop(device, unused)
+
+
+def _tell_others(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
+    """VMs that have changed may have flows on other devices, which know them by their addresses [0058]."""
+    vms = [state.vms[number] for number in changed]
+    for other in state.devices.values():
+        if other is not device and vms:
+            for number in changed:
+                other.shares.pop(number, None)
+            other.shares.update(shares_of(other, vms))
+            refit_vms(state, other, changed, out)
+
+
+def _name(device: Device) -> str:
+    """The bridge's name where OVSDB tells it, else the datapath id."""
+    return device.described.name if device.described else f"{device.dpid:016x}"
+
+
+def replan(state: State, device: Device, out: list[Effect]) -> None:
+    """Make the standing plan anew; have it programmed when it differs from the last one."""
+    device.plan_due, device.planned_at = False, state.now
+    plan = make_plan(state, device)
+    if plan != device.plan and device.connected:
+        device.plan = plan
+        out.append(Program(plan))
+        if mode(device) == WORTHY:
+            out.extend(ForgetLearned(device.dpid, port_no) for port_no in sorted(device.relearn))
+        device.relearn.clear()
+
+
+def _stated_role(state: State, device: Device) -> Role | None:
+    """The role that OVSDB or the policy gives the device."""
+    stated = device.described.role if device.described else None
+    if stated in set(Role):
+        return Role(stated)
+    entries = rules.rules_for(state.policy, device.dpid, device.name, None)
+    return next((entry.role for entry in entries if entry.role), None)
+
+
+def _view(device: Device) -> rules.DeviceView:
+    """The device as the derivation of its rules sees it."""
+    kinds = [[queue.kind for queue in port.queues.values()] for port in device.ports.values()]
+    return rules.DeviceView(
+        dpid=device.dpid,
+        name=device.name,
+        role=device.role,
+        capabilities=device.capabilities,
+        physical_queues=max((of_port.count(QueueKind.PHYSICAL) for of_port in kinds), default=0),
+        software_queues=max((of_port.count(QueueKind.SOFTWARE) for of_port in kinds), default=0),
+        kinds=frozenset(kind for of_port in kinds for kind in of_port),
+        highest_minimum=max((queue.min_rate or 0 for queue in _all_queues(device)), default=0),
+    )
+
+
+def _all_queues(device: Device) -> list[Queue]:
+    return [queue for port in device.ports.values() for queue in port.queues.values()]
+
+
+def _look(device: Device) -> Role:
+    """The role of a device that nobody told, by its looks: a NIC has physical queues or VMs by their ids."""
+    ports = device.described.ports.values() if device.described else ()
+    kinds = {queue.kind for facts in ports for queue in facts.queues.values()}
+    if kinds == {QueueKind.SOFTWARE}:
+        return Role.VSWITCH
+    named = any(identity(facts.name, facts.external_ids)[2] != "port" for facts in ports)
+    return Role.NIC if named or any(len(ids) > 1 for ids in device.reported_queues.values()) else Role.SWITCH
+
+
+def _leave_port(state: State, device: Device, port_no: int, out: list[Effect]) -> None:
+    """A port is gone: so are the flows that left by it."""
+    flows = device.flows
+    for row in [row for row in flows if flows.egress_port[row] == port_no]:
+        forget(state, device, row, out, unpin=True)
+    if mode(device) == WORTHY:
+        out.append(ForgetLearned(device.dpid, port_no))
+
+
+def _refresh_ports(state: State, device: Device, uplinks: Container[str], out: list[Effect]) -> None:
+    for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
+        forget_port(device, port_no)
+        _leave_port(state, device, port_no, out)
+        del device.ports[port_no]
+    for report in device.reported_ports.values():
+        if report.port_no < MAX_PORT or report.port_no == LOCAL_PORT:
+            _refresh_port(device, report, uplinks)
+
+
+def _refresh_port(device: Device, report: PortReport, uplinks: Container[str]) -> None:
+    facts = device.described.ports.get(report.port_no) if device.described else None
+    queues = _queues(device, report.port_no, facts)
+    local = report.port_no == LOCAL_PORT
+    role = port_role(report.name, facts, device.role, len(queues), uplinks, local)
+    port = device.ports.get(report.port_no)
+    if port is None:
+        port = device.ports[report.port_no] = Port(report.port_no, report.name, role)
+    port.name, port.role, port.report, port.facts, port.queues = report.name, role, report, facts, queues
+
+
+def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, Queue]:
+    """The queues that a flow may use: those that the switch reports and OVSDB, where it knows any, has not dropped."""
+    stated = facts.queues if facts else {}
+    usual = QueueKind.SOFTWARE if device.role is Role.VSWITCH else QueueKind.PHYSICAL
+    found = {}
+    for queue_id in sorted(device.reported_queues.get(port_no, ())):
+        if stated and queue_id not in stated:
+            continue
+        fact = stated.get(queue_id, QueueFacts())
+        found[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate)
+    return found
+
+
+CONTROLLER_METER = 0xFFFFFFFE
+"""OFPM_CONTROLLER: the virtual meter of all packet-ins (OpenFlow 1.3.5 section 7.3.4.4)."""
+
+
+def copies_dropped(device: Device) -> int | None:
+    """Copies of packets that the device's rate limit kept from the controller; None when it does not count."""
+    counted = device.meter_counters.get(CONTROLLER_METER)
+    return None if counted is None else counted[2]
+
+
+def on_queue_counters(state: State, event: QueueCounters, out: list[Effect]) -> None:  # noqa: ARG001
+    """Keep the queues' transmit counters."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        device.queue_counters = dict(event.counters)
+
+
+def on_meter_counters(state: State, event: MeterCounters, out: list[Effect]) -> None:  # noqa: ARG001
+    """Keep the meters' counters."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        device.meter_counters = dict(event.counters)

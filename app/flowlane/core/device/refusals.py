@@ -1,0 +1,97 @@
+"""What a device refused: the cause is found, and what it was for goes on in the next best way.
+
+- A meter: its flows go on without a limit, and no further meter is asked for while as many stand as the device took.
+- A pin because the table is full: as many pins as stand there are the budget from now on, so that a flow that is
+  worth more takes the place of one that is worth less. The device is tried again after :data:`RETRY` s.
+- A pin for any other reason: the flow stays where the device's standing rules put it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.device import class_meters
+from flowlane.core.device.rules import LeftOut
+from flowlane.core.flow.assign import pin_or_yield, release_meter
+from flowlane.core.flow.pins import refuse, remove_pin
+from flowlane.core.state.device import count_refusal
+from flowlane.core.state.flows import PINNED
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import Effect
+    from flowlane.core.events import RuleRefused
+    from flowlane.core.state.device import Device, State
+
+RETRY = 60.0
+"""Seconds after which a table that was full is tried again with one more pin."""
+
+TABLE_FULL = "OFPFMFC_TABLE_FULL"
+_NO_SUCH_METER = frozenset(("OFPMMFC_INVALID_METER", "OFPMMFC_UNKNOWN_METER"))
+
+
+def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None:
+    """A device refused an entry, a group or a meter: told, and done without."""
+    device = state.devices.get(event.dpid)
+    if device is None:
+        return
+    count_refusal(device, event.what, event.why, out)
+    if event.what == "meter":
+        _meter_refused(state, device, event.object_id, event.why, out)
+    elif event.what == "pin" and device.flows.holds(event.object_id, event.generation):
+        _pin_refused(state, device, event.object_id, event.why, out)
+
+
+def _meter_refused(state: State, device: Device, meter_id: int, why: str, out: list[Effect]) -> None:
+    """No flow has the meter; the pins that name it were refused as well, or will be."""
+    flows, pool = device.flows, device.meter_pool
+    owner = next((owner for owner, number in pool.ids.items() if number == meter_id), None)
+    if owner is None:
+        return
+    users = [row for row in device.meter_owner if flows.meter_id[row] == meter_id]
+    for row in users:
+        release_meter(device, row)
+    class_meters.drop(device, {owner} & pool.held)
+    pool.room = len(pool.ids)
+    device.refused_left_out["meter"] = LeftOut(
+        f"limits of flows beyond {pool.room} meters",
+        f"the device refused another meter: {why}",
+        "a limit-scope of class or vm needs fewer meters",
+    )
+    class_meters.hold(device, out)
+    device.plan_due = True
+    for row in users:
+        _pin_anew(state, device, row, out)
+
+
+def _pin_anew(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    remove_pin(device, row, out)
+    pin_or_yield(state, device, row, out)
+
+
+def _pin_refused(state: State, device: Device, row: int, why: str, out: list[Effect]) -> None:
+    flows = device.flows
+    if why in _NO_SUCH_METER:
+        # Without a meter by now: the error is about the pin that named it, and another was sent since.
+        if flows.meter_id[row]:
+            _meter_refused(state, device, flows.meter_id[row], why, out)
+        return
+    standing = bool(flows.flags[row] & PINNED)
+    refuse(device, row)
+    if why == TABLE_FULL and standing:
+        _table_is_full(state, device)
+    pin_or_yield(state, device, row, out)
+
+
+def _table_is_full(state: State, device: Device) -> None:
+    device.pin_room, device.pin_retry = device.pinned, state.now + RETRY
+    device.refused_left_out["pin"] = LeftOut(
+        f"pins beyond {device.pinned}",
+        f"the device's table for exact entries is full ({TABLE_FULL})",
+        "pins: {which: worthy} spends them where they pay",
+    )
+
+
+def try_another_pin(device: Device) -> None:
+    """Leave it to the device again whether there is room."""
+    device.pin_room = None
+    device.refused_left_out.pop("pin", None)

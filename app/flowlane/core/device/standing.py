@@ -1,0 +1,225 @@
+"""The rules that let a device place a flow it has never seen, by itself [0054] (M14).
+
+Of the policy's rules a device can decide those that ask only for what a packet shows and where it came
+from; rules on a measured rate, or on a hint given apart from the flow, are left to the controller. Marks
+that the policy believes as hints (DSCP, PCP) the device can see. The order is that of
+:mod:`flowlane.core.classify.classifier`: rules first, then hints, then class 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowlane.core.classify.hints import Beliefs, beliefs_of
+from flowlane.core.classify.matching import selects
+from flowlane.core.effects import StandingMatch, StandingRule
+from flowlane.core.flowkey import PORT_PROTOCOLS
+
+if TYPE_CHECKING:
+    from flowlane.core.model import Vm
+    from flowlane.core.policy import Match, Policy, Rule
+
+MAX_ENTRIES = 4096
+"""A rule that would need more entries than this in a device is left to the controller."""
+
+DEFAULT_ORDER, PCP_ORDER, DSCP_ORDER, FIRST_RULE_ORDER = 0, 1, 2, 3
+
+_IP_TYPES = {4: 0x0800, 16: 0x86DD}
+"""Ethertype by the length of an address."""
+
+QueuesOf = Callable[[int, int], Sequence[tuple[int, int]]]
+"""(class index, egress port) -> (queue id, weight) of the queues that new flows of the class may go to."""
+
+MeterOf = Callable[[int, int], int]
+"""(class index, egress port) -> the meter that the whole class shares, 0 for none."""
+
+
+class _Standing(NamedTuple):
+    """A standing rule before it is made for each egress port."""
+
+    order: int
+    match: StandingMatch
+    class_index: int
+
+
+def no_meter(_class_index: int, _port_no: int) -> int:
+    """No class has a meter that all of its flows share."""
+    return 0
+
+
+def standing_rules(
+    policy: Policy,
+    egress_ports: Iterable[int],
+    vms: Mapping[int, Vm],
+    queues_of: QueuesOf,
+    meter_of: MeterOf = no_meter,
+) -> tuple[StandingRule, ...]:
+    """Make the standing rules of a device from its policy (see :mod:`flowlane.core.device.rules`).
+
+    ``vms`` are the VMs whose numbers the device knows. A port on which no class has a queue or meter gets
+    the last rule only, which shows new flows to the controller.
+    """
+    standing = [
+        *_of_rules(policy, vms),
+        *_of_marks(policy, vms),
+        _Standing(DEFAULT_ORDER, StandingMatch(), 0),
+    ]
+    return tuple(
+        rule for port_no in egress_ports for rule in _on_port(policy, standing, port_no, queues_of, meter_of)
+    )
+
+
+def left_to_controller(policy: Policy) -> Iterator[tuple[Rule, str]]:
+    """Rules that no device can decide by itself, and why."""
+    marked = {index for entry in policy.trust for _, index in (*entry.dscp, *entry.pcp)}
+    for rule in policy.rules:
+        if rule.match.gate is not None:
+            yield rule, "only the controller measures rates"
+        elif rule.match.hint and not marked.intersection(rule.match.hint):
+            yield rule, "its hints come apart from the packets"
+        elif _size(rule.match) > MAX_ENTRIES:
+            yield rule, f"it would need more than {MAX_ENTRIES} entries"
+
+
+def _on_port(
+    policy: Policy, standing: list[_Standing], port_no: int, queues_of: QueuesOf, meter_of: MeterOf
+) -> Iterator[StandingRule]:
+    queues = {one.index: tuple(queues_of(one.index, port_no)) for one in policy.classes}
+    meters = {one.index: meter_of(one.index, port_no) for one in policy.classes}
+    for order, match, index in standing if any(queues.values()) else _down_to_meters(standing, meters):
+        yield StandingRule(order, match, port_no, policy.classes[index].name, queues[index], meters[index])
+
+
+def _down_to_meters(standing: list[_Standing], meters: Mapping[int, int]) -> list[_Standing]:
+    """On a port without queues: the rules with a meter, those that come before them, and the last one."""
+    metered = [place for place, one in enumerate(standing) if meters[one.class_index]]
+    count = metered[-1] + 1 if metered else 0
+    return standing if count == len(standing) else [*standing[:count], standing[-1]]
+
+
+def _of_rules(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
+    skipped = {rule.index for rule, _ in left_to_controller(policy)}
+    marks = _marks_by_vms(policy, vms)
+    for place, rule in enumerate(policy.rules):
+        if rule.index in skipped:
+            continue
+        order = FIRST_RULE_ORDER + len(policy.rules) - 1 - place
+        senders = _senders(rule.match, vms)
+        if senders is None:
+            continue
+        for match in _matches(rule.match, senders, marks):
+            yield _Standing(order, match, rule.class_index)
+
+
+def _senders(match: Match, vms: Mapping[int, Vm]) -> tuple[int, ...] | None:
+    """Numbers of the VMs that a rule means: empty for all, None for no VM that the device knows."""
+    if match.vms is None or selects(match.vms, None):
+        return ()
+    return tuple(sorted(number for number, vm in vms.items() if selects(match.vms, vm))) or None
+
+
+def _matches(
+    match: Match, senders: tuple[int, ...], marks: list[tuple[tuple[int, ...], Beliefs]]
+) -> Iterator[StandingMatch]:
+    """What one rule matches, as entries that have one value for each field."""
+    if not match.hint:
+        yield from _products(match, senders, match.dscp, match.pcp)
+        return
+    for numbers, beliefs in marks:
+        chosen = tuple(number for number in numbers if not senders or number in senders)
+        dscp = tuple(
+            value for value in _naming(beliefs.dscp, match.hint) if value in (match.dscp or (value,))
+        )
+        pcp = tuple(value for value in _naming(beliefs.pcp, match.hint) if value in (match.pcp or (value,)))
+        if chosen and dscp:
+            yield from _products(match, chosen, dscp, match.pcp)
+        if chosen and pcp:
+            yield from _products(match, chosen, match.dscp, pcp)
+
+
+def _naming(marks: Mapping[int, tuple[int, int | None]], classes: tuple[int, ...]) -> list[int]:
+    return [value for value, (index, _gate) in marks.items() if index in classes]
+
+
+def _products(
+    match: Match, senders: tuple[int, ...], dscp: tuple[int, ...], pcp: tuple[int, ...]
+) -> Iterator[StandingMatch]:
+    any_value: tuple[None, ...] = (None,)
+    protocols = _protocols(match)
+    if match.protocols and not protocols:
+        return
+    vlans = tuple(vlan for first, last in match.vlans for vlan in range(first, last + 1))
+    for eth_type, src, dst in _families(match, bool(dscp)):
+        for protocol, one_dscp, one_pcp, vlan in product(
+            protocols or any_value, dscp or any_value, pcp or any_value, vlans or any_value
+        ):
+            yield StandingMatch(
+                senders,
+                eth_type,
+                protocol,
+                src,
+                dst,
+                match.src_ports,
+                match.dst_ports,
+                one_dscp,
+                one_pcp,
+                vlan,
+            )
+
+
+def _protocols(match: Match) -> tuple[int, ...]:
+    """IP protocols to match: ports need one that has ports (OpenFlow 1.3.5, 7.2.3.8 prerequisites)."""
+    if not (match.src_ports or match.dst_ports):
+        return match.protocols
+    with_ports = tuple(sorted(PORT_PROTOCOLS))
+    return tuple(p for p in match.protocols if p in PORT_PROTOCOLS) if match.protocols else with_ports
+
+
+_Prefix = tuple[bytes, int]
+
+
+def _families(match: Match, has_dscp: bool) -> Iterator[tuple[int | None, _Prefix | None, _Prefix | None]]:
+    """(ethertype, source, destination) combinations; IP fields need an IP ethertype beside them."""
+    is_ip = has_dscp or match.protocols or match.src_ports or match.dst_ports or match.src or match.dst
+    if not is_ip:
+        yield from ((eth_type, None, None) for eth_type in match.eth_types or (None,))
+        return
+    for octets, eth_type in _IP_TYPES.items():
+        if match.eth_types and eth_type not in match.eth_types:
+            continue
+        sources = [prefix for prefix in match.src if len(prefix[0]) == octets] if match.src else [None]
+        destinations = [prefix for prefix in match.dst if len(prefix[0]) == octets] if match.dst else [None]
+        yield from ((eth_type, src, dst) for src, dst in product(sources, destinations))
+
+
+def _size(match: Match) -> int:
+    """Entries that a rule would take, apart from its VMs."""
+    vlans = sum(last - first + 1 for first, last in match.vlans) or 1
+    families = sum(1 for _ in _families(match, bool(match.dscp)))
+    return (
+        families * vlans * max(1, len(_protocols(match))) * max(1, len(match.dscp)) * max(1, len(match.pcp))
+    )
+
+
+def _of_marks(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
+    """Marks of VMs whose word counts, for flows that no rule takes."""
+    for numbers, beliefs in _marks_by_vms(policy, vms):
+        for value, (index, _gate) in beliefs.dscp.items():
+            for eth_type in _IP_TYPES.values():
+                yield _Standing(DSCP_ORDER, StandingMatch(numbers, eth_type, dscp=value), index)
+        for value, (index, _gate) in beliefs.pcp.items():
+            yield _Standing(PCP_ORDER, StandingMatch(numbers, pcp=value), index)
+
+
+def _marks_by_vms(policy: Policy, vms: Mapping[int, Vm]) -> list[tuple[tuple[int, ...], Beliefs]]:
+    """Group VMs by what is believed of their marks: many VMs, few rules."""
+    groups: dict[tuple[object, ...], tuple[list[int], Beliefs]] = {}
+    if any(entry.dscp or entry.pcp for entry in policy.trust):
+        for number in sorted(vms):
+            beliefs = beliefs_of(policy, vms[number])
+            if beliefs.dscp or beliefs.pcp:
+                likeness = (tuple(beliefs.dscp.items()), tuple(beliefs.pcp.items()))
+                groups.setdefault(likeness, ([], beliefs))[0].append(number)
+    return [(tuple(numbers), beliefs) for numbers, beliefs in groups.values()]

@@ -1,0 +1,184 @@
+"""VMs on ports (M1): one that appears, moves or goes is noticed here, and its flows follow.
+
+Who is a VM, and how it is known.
+
+A VM's identity stands where libvirt, OpenStack and Kubernetes already write it, on OVSDB's Interface row:
+``external_ids`` ``iface-id``, ``vm-uuid`` and ``attached-mac`` (ovs-vswitchd.conf.db(5)). A VM with two NICs has
+one ``vm-uuid`` and two ``iface-id``; each NIC has its own place on a device, so the ``iface-id`` counts first.
+A port with none of them is a VM known by the port's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from flowlane.core.classify.matching import selects
+from flowlane.core.effects import Effect, ForgetLearned, Report
+from flowlane.core.flow.assign import forget
+from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.model import NO_TEXT, NOT_A_VM, UNRESOLVED_VM, PortFacts, PortRole, Role, Vm
+from flowlane.core.state.device import rows_of_vm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flowlane.core.state.device import Device, Port, State
+
+_MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\Z")
+_ROLE_KEY = "flowlane-port"
+_RESERVED = frozenset((NOT_A_VM, UNRESOLVED_VM))
+
+
+def vm_number(vm_id: str, taken: Container[int]) -> int:
+    """A number for a VM: the CRC-32 of its id, or the next free one. The same after a restart."""
+    number = crc32(vm_id.encode())
+    while number in taken or number in _RESERVED:
+        number = (number + 1) & 0xFFFFFFFF
+    return number
+
+
+def identity(port_name: str, external_ids: Mapping[str, str]) -> tuple[str, str, str]:
+    """(id, name, where it is from) of the VM on a port."""
+    for source in ("iface-id", "vm-uuid"):
+        if external_ids.get(source):
+            return external_ids[source], external_ids.get("vm-name") or port_name, source
+    return port_name, port_name, "port"
+
+
+def attached_macs(external_ids: Mapping[str, str]) -> tuple[int, ...]:
+    """The addresses that OVSDB says are the VM's; what is not a MAC address is passed over."""
+    macs = (read_mac(text) for text in external_ids.get("attached-mac", "").replace(",", " ").split())
+    return tuple(sorted({mac for mac in macs if mac is not None}))
+
+
+def read_mac(text: str) -> int | None:
+    """Six pairs of hex digits with colons or dashes between, as a 48-bit number; None for anything else."""
+    if not _MAC.match(text):
+        return None
+    return int(text.replace("-", "").replace(":", ""), 16)
+
+
+def port_role(
+    port_name: str,
+    facts: PortFacts | None,
+    device_role: Role,
+    queues: int,
+    uplinks: Container[str],
+    local: bool,
+) -> PortRole:
+    """What hangs on a port: what OVSDB or the policy say, else what the port looks like.
+
+    A port with a VM's ids is a VM's; the switch's own LOCAL port is the host's; several queues make an uplink
+    on a host's device; any other port is a VM's on a host's device and on a plain switch alike [0053].
+    """
+    ids = facts.external_ids if facts else {}
+    stated = ids.get(_ROLE_KEY)
+    if stated in set(PortRole):
+        return PortRole(stated)
+    if port_name in uplinks:
+        return PortRole.UPLINK
+    if local:
+        return PortRole.HOST
+    if any(ids.get(key) for key in ("vm-uuid", "iface-id", "attached-mac")):
+        return PortRole.VM
+    if queues > 1:
+        return PortRole.LINK if device_role is Role.SWITCH else PortRole.UPLINK
+    return PortRole.VM
+
+
+def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
+    """Make the device's VMs follow its ports: new ones are attached, changed ones replaced, gone ones dropped.
+
+    Returns the numbers of those of which something has changed and that may have flows.
+    """
+    here = {port.port_no: port for port in device.ports.values() if port.role is PortRole.VM}
+    for port_no in [port_no for port_no in device.port_vm if port_no not in here]:
+        _detach(state, device, port_no, out)
+    return {number for port in here.values() if (number := _attach(state, device, port, out)) is not None}
+
+
+def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:
+    """VM number -> index of its share of the hardware, for VMs that have one (M11)."""
+    found = {}
+    for vm in vms:
+        for index, share in enumerate(device.policy.shares):
+            if selects(share.vms, vm):
+                found[vm.number] = index
+                break
+    return found
+
+
+def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int | None:
+    """Put the port's VM in its place; its number when it was known before and is not as it was."""
+    external_ids = port.facts.external_ids if port.facts else NO_TEXT
+    vm_id, name, source = _free_identity(state, device, port, external_ids)
+    number = state.vm_numbers.get(vm_id)
+    is_known = number is not None
+    if number is None:
+        number = state.vm_numbers[vm_id] = vm_number(vm_id, state.numbers_taken)
+        state.numbers_taken.add(number)
+    macs = attached_macs(external_ids)
+    vm = Vm(number, vm_id, name, device.dpid, port.port_no, port.name, macs, external_ids, source)
+    if state.vms.get(number) == vm:
+        return None
+    _leave_old_place(state, device, vm, out)
+    before = state.vms.get(number)
+    state.vms[number] = vm
+    device.port_vm[port.port_no] = number
+    state.macs.update(dict.fromkeys(macs, number))
+    change = "changed" if before is not None else "attached"
+    text = f"VM {name} is on port {port.name} of {device.name}"
+    out.append(
+        Report(
+            "vm", text, {"vm": vm_id, "device": f"{device.dpid:016x}", "port": port.name, "change": change}
+        )
+    )
+    return number if is_known else None
+
+
+def _free_identity(
+    state: State, device: Device, port: Port, external_ids: Mapping[str, str]
+) -> tuple[str, str, str]:
+    """The port's identity; a port name that another device's VM has already is made unique by the device."""
+    vm_id, name, source = identity(port.name, external_ids)
+    holder = state.vms.get(state.vm_numbers.get(vm_id, -1))
+    if (
+        source == "port"
+        and holder is not None
+        and (holder.dpid, holder.port_no) != (device.dpid, port.port_no)
+    ):
+        return f"{device.dpid:016x}/{port.name}", name, source
+    return vm_id, name, source
+
+
+def _leave_old_place(state: State, device: Device, vm: Vm, out: list[Effect]) -> None:
+    """The VM was elsewhere, or another VM was here: those flows are no longer what they were."""
+    tenant = device.port_vm.get(vm.port_no)
+    if tenant is not None and tenant != vm.number:
+        _detach(state, device, vm.port_no, out)
+    before = state.vms.get(vm.number)
+    if before is not None and (before.dpid, before.port_no) != (vm.dpid, vm.port_no):
+        old_device = state.devices.get(before.dpid)
+        if old_device is not None:
+            _detach(state, old_device, before.port_no, out)
+    elif before is not None:
+        for mac in before.macs:
+            state.macs.pop(mac, None)
+
+
+def _detach(state: State, device: Device, port_no: int, out: list[Effect]) -> None:
+    number = device.port_vm.pop(port_no)
+    vm = state.vms.pop(number, None)
+    if vm is None:
+        return
+    for mac in [mac for mac, owner in state.macs.items() if owner == number]:
+        del state.macs[mac]
+    for row in rows_of_vm(device, number):
+        forget(state, device, row, out, unpin=True)
+    if mode(device) == WORTHY:
+        out.append(ForgetLearned(device.dpid, in_port=port_no))
+    text = f"VM {vm.name} has left port {vm.port_name} of {device.name}"
+    out.append(Report("vm", text, {"vm": vm.id, "device": f"{device.dpid:016x}", "change": "gone"}))

@@ -1,0 +1,104 @@
+"""Flows that a device placed by itself: known, counted and ended by the entries that it learned.
+
+They carry no row, so each is found by its key. What the device's rate limit kept from the controller is
+learnt here too, from the next reading of the counters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.flow.assign import follow_device, forget, report_flow
+from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.flow.track import add_up, begin, count, is_young
+from flowlane.core.flowkey import unpack
+from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.state.flows import PINNED, UNTOLD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flowlane.core.effects import Effect
+    from flowlane.core.events import KeyCounters, KeyEnded, LearnedFlow
+    from flowlane.core.state.device import Device, State
+
+
+def on_key_counters(state: State, event: KeyCounters, out: list[Effect]) -> None:
+    """Counters of learned entries."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        _read(state, device, event.flows, out)
+
+
+def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[Effect]) -> set[int | None]:
+    """Take learned entries in; returns the rows of their flows."""
+    device.adopting = device.taking_over
+    rows = {_on_learned(state, device, flow, out) for flow in found}
+    device.adopting = False
+    return rows
+
+
+def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effect]) -> int | None:
+    """One learned entry: a flow that is news, or its queue and counters; returns its row."""
+    key = _key(state, device, flow.key, flow.in_port, flow.eth_src)
+    if key is None or flow.egress_port == flow.in_port:
+        return None
+    flows = device.flows
+    row = flows.rows.get(key)
+    way = flow.in_port, flow.egress_port
+    if row is None:
+        marks = flow.dscp, flow.pcp
+        row = begin(state, device, way, key, unpack(key), marks, (flow.queue_id, flow.meter_id), out)
+    elif flows.flags[row] & PINNED:
+        return row
+    elif (flows.in_port[row], flows.egress_port[row]) != way:
+        # Entries of its old way stay until they are idle; the flow moves with its packets (see lifecycle).
+        return row
+    elif (flow.queue_id, flow.meter_id) != (flows.device_queue[row], flows.device_meter[row]):
+        follow_device(state, device, row, (flow.queue_id, flow.meter_id), out)
+    count(state, device, row, flow.packets, flow.octets, out)
+    return row
+
+
+def _key(state: State, device: Device, key: bytes, in_port: int, eth_src: int) -> bytes | None:
+    """The flow's key with the number of the VM that sends it; None when no VM does."""
+    port = device.ports.get(in_port)
+    if port is None:
+        return None
+    if port.role is PortRole.LINK:
+        number = state.macs.get(eth_src, NOT_A_VM)
+    else:
+        number = device.port_vm.get(in_port, NOT_A_VM) if port.role is PortRole.VM else NOT_A_VM
+    return None if number == NOT_A_VM else number.to_bytes(4) + key[4:]
+
+
+def on_key_ended(state: State, event: KeyEnded, out: list[Effect]) -> None:
+    """A learned entry has gone. Idle: the flow has ended, unless it has a pin by now."""
+    device = state.devices.get(event.dpid)
+    key = _key(state, device, event.key, event.in_port, event.eth_src) if device is not None else None
+    row = device.flows.rows.get(key) if device is not None and key is not None else None
+    if device is None or row is None:
+        return
+    flows = device.flows
+    if (flows.in_port[row], flows.egress_port[row]) != (event.in_port, event.egress_port):
+        return
+    if flows.flags[row] & PINNED:
+        flows.device_queue[row] = UNTOLD
+    elif event.idle:
+        add_up(device, row, event.packets, event.octets)
+        report_flow(state, device, row, "ended", out)
+        forget(state, device, row, out, unpin=False)
+    else:
+        add_up(device, row, event.packets, event.octets)
+        flows.entry_packets[row] = flows.entry_octets[row] = 0
+
+
+def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], out: list[Effect]) -> None:
+    """Make flows and learned entries agree after a (re)connection: the device's own tables are the truth."""
+    if mode(device) != WORTHY:
+        return
+    there = _read(state, device, learned, out)
+    flows = device.flows
+    for row in list(flows):
+        if row not in there and not flows.flags[row] & PINNED and not is_young(device, row):
+            forget(state, device, row, out, unpin=False)

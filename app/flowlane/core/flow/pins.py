@@ -1,0 +1,153 @@
+"""Pins: which flows get an exact entry in their device, within the budget, the most valuable first (M14).
+
+A pin pays where the device would not do right by the flow alone. From the most to the least valuable:
+*limited* (the flow needs a meter that the device does not put it under by itself), *exclusive* (a queue alone is worth
+little when its flow is elsewhere), *corrected* (its class, a hint or the policy wants another queue than the
+device chose, or no meter), *moved* (the load is more even so). A flow that is where the device puts it anyway
+needs none. When the budget is spent, a flow takes the pin of the oldest among those that are worth least, if less.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Literal
+
+from flowlane.core.effects import PinFlow, UnpinFlow
+from flowlane.core.model import Reason
+from flowlane.core.state.flows import PINNED, REFUSED, UNTOLD
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import Effect
+    from flowlane.core.state.device import Device
+
+Mode = Literal["worthy", "all", "reactive"]
+WORTHY: Mode = "worthy"
+ALL: Mode = "all"
+REACTIVE: Mode = "reactive"
+
+
+class Worth(IntEnum):
+    """What a pin is worth; see the module."""
+
+    NOTHING = 0
+    MOVED = 1
+    CORRECTED = 2
+    EXCLUSIVE = 3
+    LIMITED = 4
+
+
+_MOVED = frozenset((Reason.REBALANCED, Reason.DEVICE_CHOSE, Reason.QUEUE_GONE))
+_ALONE = frozenset((Reason.EXCLUSIVE,))
+
+
+def mode(device: Device) -> Mode:
+    """How the device is used: as the policy says, but where it does not learn by itself every flow is pinned.
+
+    Otherwise it would copy every packet of the others to the controller.
+    """
+    which = device.policy.pins.which
+    if which == REACTIVE:
+        return REACTIVE
+    return WORTHY if which == WORTHY and device.capabilities.learn else ALL
+
+
+def worth_of(device: Device, row: int) -> Worth:
+    """What a pin would be worth for a flow that is placed."""
+    flows = device.flows
+    if flows.meter_id[row] != flows.device_meter[row]:
+        return Worth.LIMITED if flows.meter_id[row] else Worth.CORRECTED
+    if flows.queue_id[row] == flows.device_queue[row]:
+        return Worth.NOTHING
+    reason = flows.reason[row]
+    if reason in _ALONE:
+        return Worth.EXCLUSIVE
+    return Worth.MOVED if reason in _MOVED else Worth.CORRECTED
+
+
+def pin(device: Device, row: int, out: list[Effect]) -> bool:
+    """Put the flow's exact entry in, or bring it up to date, as far as the policy and the budget allow.
+
+    False when the flow needs a pin and cannot have it.
+    """
+    flows = device.flows
+    pinned = bool(flows.flags[row] & PINNED)
+    worth = worth_of(device, row)
+    if not pinned:
+        if worth is Worth.NOTHING and mode(device) == WORTHY:
+            return True
+        if flows.flags[row] & REFUSED or not _make_room(device, worth, out):
+            return False
+        flows.entry_packets[row] = flows.entry_octets[row] = 0
+    unmark(device, row)
+    _mark(device, row, worth)
+    key = flows.keys[row]
+    assert key is not None
+    out.append(
+        PinFlow(
+            device.dpid,
+            row,
+            flows.generation[row],
+            key,
+            flows.in_port[row],
+            flows.egress_port[row],
+            flows.queue_id[row],
+            flows.meter_id[row],
+            device.policy.pins.idle_timeout,
+            pinned,
+        )
+    )
+    return True
+
+
+def _make_room(device: Device, worth: Worth, out: list[Effect]) -> bool:
+    """Whether there is room for one more pin, if need be that of a flow to which it is worth less."""
+    if device.pinned < device.pin_budget:
+        return True
+    for less in device.pins_by_worth[:worth]:
+        if less:
+            row = next(iter(less))
+            remove_pin(device, row, out)
+            device.flows.device_queue[row] = UNTOLD
+            return True
+    return False
+
+
+def adopt(device: Device, row: int) -> None:
+    """Note that the flow's exact entry stands in the device already."""
+    unmark(device, row)
+    _mark(device, row, worth_of(device, row))
+
+
+def _mark(device: Device, row: int, worth: Worth) -> None:
+    device.flows.flags[row] |= PINNED
+    device.pins_by_worth[worth][row] = None
+    device.pinned += 1
+
+
+def unmark(device: Device, row: int) -> None:
+    """Note that the flow has no exact entry."""
+    if device.flows.flags[row] & PINNED:
+        device.flows.flags[row] &= ~PINNED
+        device.pinned -= 1
+        for rows in device.pins_by_worth:
+            rows.pop(row, None)
+
+
+def refuse(device: Device, row: int) -> None:
+    """The device refused the flow's entry: none is tried again."""
+    unmark(device, row)
+    device.flows.flags[row] |= REFUSED
+
+
+def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
+    """Take the flow's exact entry out, if it has one."""
+    flows = device.flows
+    if not flows.flags[row] & PINNED:
+        return
+    unmark(device, row)
+    flows.entry_packets[row] = flows.entry_octets[row] = 0
+    key = flows.keys[row]
+    assert key is not None
+    out.append(
+        UnpinFlow(device.dpid, row, flows.generation[row], key, flows.in_port[row], flows.egress_port[row])
+    )

@@ -1,0 +1,113 @@
+"""A flow begins, is counted, goes another way: what both pins and learned entries tell of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import measure
+from flowlane.core.classify.gates import advance
+from flowlane.core.flow.assign import classify_row, forget, place, reclassify, regroup, report_flow
+from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
+from flowlane.core.flowkey import unpack
+from flowlane.core.model import NO_QUEUE
+from flowlane.core.state.flows import PINNED, UNTOLD
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import Effect
+    from flowlane.core.flowkey import FlowParts
+    from flowlane.core.state.device import Device, State
+
+
+def is_young(device: Device, row: int) -> bool:
+    """Whether the flow may be too young for an entry of its own: the device keeps none for first packets."""
+    flows = device.flows
+    gated = device.capabilities.conntrack and device.plan is not None and device.plan.learn_after
+    return bool(gated) and not flows.flags[row] & PINNED and not flows.entry_packets[row]
+
+
+def begin(
+    state: State,
+    device: Device,
+    way: tuple[int, int],
+    key: bytes,
+    parts: FlowParts,
+    marks: tuple[int, int],
+    chosen: tuple[int | None, int],
+    out: list[Effect],
+) -> int:
+    """Take up a flow that is not known yet; returns its row.
+
+    Args:
+        way: the ports by which it comes in and leaves.
+        marks: its DSCP and PCP.
+        chosen: the queue that the device gave it, None when it did not say, and the meter, 0 for none.
+    """
+    flows = device.flows
+    row = flows.add(key, state.now)
+    (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = way, parts.vm_number
+    flows.dscp[row], flows.pcp[row] = marks
+    note_choice(device, row, chosen)
+    classify_row(state, device, row, parts)
+    place(state, device, row, out)
+    report_flow(state, device, row, "seen", out)
+    return row
+
+
+def note_choice(device: Device, row: int, chosen: tuple[int | None, int]) -> None:
+    """Note the queue that the device gave the flow, None when it did not say, and the meter, 0 for none."""
+    flows = device.flows
+    queue_id, flows.device_meter[row] = chosen
+    flows.device_queue[row] = UNTOLD if queue_id is None else queue_id
+
+
+def reroute(
+    state: State,
+    device: Device,
+    row: int,
+    way: tuple[int, int],
+    chosen: tuple[int | None, int],
+    out: list[Effect],
+) -> int:
+    """The flow's sender or destination is at another port now: the same flow, with other queues."""
+    flows = device.flows
+    key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
+    assert key is not None
+    forget(state, device, row, out, unpin=True)
+    row = begin(state, device, way, key, unpack(key), marks, chosen, out)
+    flows.first_seen[row] = first
+    return row
+
+
+def add_up(device: Device, row: int, packets: int, octets: int) -> int:
+    """Add what the flow's entry has counted since its last reading; returns by how many bytes."""
+    flows = device.flows
+    more = grown(flows.entry_octets[row], octets)
+    flows.packets[row] += grown(flows.entry_packets[row], packets)
+    flows.octets[row] += more
+    flows.entry_packets[row], flows.entry_octets[row] = packets, octets
+    return more
+
+
+def count(state: State, device: Device, row: int, packets: int, octets: int, out: list[Effect]) -> None:
+    """Take a reading of the flow's entry: measure, and classify anew where a rate gate opened or closed."""
+    flows, now = device.flows, state.now
+    seconds = now - flows.counted_at[row]
+    if seconds < SHORTEST_WINDOW:
+        return
+    more = add_up(device, row, packets, octets)
+    if more:
+        flows.last_active[row] = now
+    first = flows.counted_at[row] == flows.first_seen[row]
+    rate = flows.rate[row] = smooth(flows.rate[row], more, seconds, first)
+    flows.counted_at[row] = now
+    port = device.ports.get(flows.egress_port[row])
+    if port is not None and port.allocation is not None and flows.queue_id[row] != NO_QUEUE:
+        measure(port.allocation, row, int(rate))
+    gates = device.policy.gates
+    if gates:
+        before = flows.level[row]
+        level, flows.level_since[row] = advance(gates, before, flows.level_since[row], rate, now)
+        flows.level[row] = level
+        if level != before and reclassify(state, device, row, out):
+            return
+    regroup(state, device, row, out)

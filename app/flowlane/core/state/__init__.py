@@ -1,0 +1,1 @@
+"""What the engine knows: devices, their flows in columns, their meters."""

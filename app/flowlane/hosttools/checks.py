@@ -1,0 +1,190 @@
+"""What an operator's Open vSwitch may be doing wrong, out of one snapshot of its database: pure.
+
+Facts about Open vSwitch are from ovs-vswitchd.conf.db(5) unless a finding names another source.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowlane.hosttools.findings import Finding, Level
+from flowlane.hosttools.inventory import ports_of
+from flowlane.hosttools.qos_plan import orphans
+from flowlane.southbound.ovsdb.describe import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowlane.hosttools.inventory import PortEntry
+    from flowlane.southbound.ovsdb.rows import BridgeRow, Snapshot
+
+_SCHEMA = "ovs-vswitchd.conf.db(5)"
+_SUPPORTED = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
+_SHAPERS = ("linux-htb", "linux-hfsc")
+_TRUE = ("true", "1")
+
+
+class Host(NamedTuple):
+    """What is known of the machine. ``local``: the database is this machine's, so it can be asked at all."""
+
+    local: bool
+    kernel_datapath: bool
+
+
+def check_database(snapshot: Snapshot, host: Host) -> list[Finding]:
+    """Return every finding about the database, the most general first."""
+    found = [*_switch(snapshot), *_offload(snapshot)]
+    for bridge in sorted(snapshot.bridges.values(), key=lambda row: row.name):
+        found += _bridge(bridge, snapshot, host)
+    for port in ports_of(snapshot):
+        found += _port(port)
+    found += [
+        Finding(Level.WARNING, *defect, "set a whole number of bit/s", _SCHEMA)
+        for defect in describe(snapshot).defects
+    ]
+    return found + list(_orphans(snapshot))
+
+
+def _switch(snapshot: Snapshot) -> Iterator[Finding]:
+    root = next(iter(snapshot.roots.values()))
+    yield Finding(
+        Level.OK, "Open vSwitch", f"version {root.ovs_version or 'not told'}, {len(snapshot.bridges)} bridges"
+    )
+    if root.cur_cfg < root.next_cfg:
+        what = "ovs-vswitchd has not taken over the last change of the database"
+        yield Finding(Level.PROBLEM, "ovs-vswitchd", what, "systemctl start openvswitch-switch", _SCHEMA)
+    if not snapshot.bridges:
+        yield Finding(Level.WARNING, "Open vSwitch", "there is no bridge", "ovs-vsctl add-br br0")
+
+
+def _offload(snapshot: Snapshot) -> Iterator[Finding]:
+    root = next(iter(snapshot.roots.values()))
+    if root.other_config.get("hw-offload") in _TRUE:
+        what = (
+            "hw-offload is on: a flow that uses set_queue is not offloaded and takes the kernel's road; "
+            "meters are offloaded, so limits work on offloaded flows and queues do not"
+        )
+        remedy = "decide per class: queues (not offloaded) or meters only (offloaded)"
+        source = "Open vSwitch, lib/netdev-offload-tc.c: a match on skb_priority is refused"
+        yield Finding(Level.WARNING, "Open vSwitch", what, remedy, source)
+
+
+def _bridge(bridge: BridgeRow, snapshot: Snapshot, host: Host) -> Iterator[Finding]:
+    where = f"bridge {bridge.name}"
+    yield from _datapath(bridge, where, host)
+    yield from _controllers(bridge, snapshot, where)
+    yield from _in_band(bridge, snapshot, where)
+    if bridge.protocols and not set(bridge.protocols) & set(_SUPPORTED):
+        what = f"only {', '.join(bridge.protocols)} enabled; Flowlane speaks OpenFlow 1.3, 1.4 and 1.5"
+        remedy = f"ovs-vsctl set bridge {bridge.name} protocols={','.join(_SUPPORTED)}"
+        yield Finding(Level.PROBLEM, where, what, remedy, _SCHEMA)
+    if bridge.fail_mode != "secure":
+        what = "fail_mode is standalone: without its controller the bridge forgets the queues and just learns addresses"
+        yield Finding(Level.WARNING, where, what, f"ovs-vsctl set-fail-mode {bridge.name} secure", _SCHEMA)
+    if not any(port.bridge == bridge.name and port.queues for port in ports_of(snapshot)):
+        what = "no port has queues: its flows are served without set_queue"
+        yield Finding(Level.WARNING, where, what, "flowlane qos apply UPLINK")
+
+
+def _datapath(bridge: BridgeRow, where: str, host: Host) -> Iterator[Finding]:
+    if bridge.datapath_type == "netdev":
+        what = (
+            "userspace datapath: queues are reported and assigned, but not scheduled; every packet counts in queue 0 "
+            "(only DPDK ports with the trtcm-policer read the queue)"
+        )
+        remedy = "use the kernel's datapath where queues have to work"
+        yield Finding(
+            Level.WARNING, where, what, remedy, "Open vSwitch, lib/netdev-dpdk.c: only reader of the queue"
+        )
+    elif bridge.datapath_type in ("", "system") and host.local:
+        if host.kernel_datapath:
+            yield Finding(Level.OK, where, "kernel datapath: queues are scheduled")
+        else:
+            what = "the kernel of this host has no Open vSwitch datapath, so the bridge cannot work"
+            remedy = f"modprobe openvswitch, or ovs-vsctl set bridge {bridge.name} datapath_type=netdev"
+            yield Finding(Level.PROBLEM, where, what, remedy, "/sys/module/openvswitch")
+    if not bridge.datapath_id:
+        what = "ovs-vswitchd has not made it (no datapath id)"
+        yield Finding(Level.PROBLEM, where, what, "look into ovs-vswitchd's log", _SCHEMA)
+
+
+def _controllers(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[Finding]:
+    rows = [snapshot.controllers[uuid] for uuid in bridge.controller if uuid in snapshot.controllers]
+    targets = ", ".join(sorted(row.target for row in rows))
+    if not rows:
+        remedy = f"ovs-vsctl set-controller {bridge.name} tcp:127.0.0.1:6653"
+        yield Finding(Level.WARNING, where, "no controller is set", remedy, _SCHEMA)
+    elif any(row.is_connected for row in rows):
+        yield Finding(Level.OK, where, f"connected to {targets}")
+    else:
+        what = f"not connected to {targets}"
+        yield Finding(
+            Level.PROBLEM, where, what, "start flowlane-manager; check address, port and firewall", _SCHEMA
+        )
+
+
+def _in_band(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[Finding]:
+    """Whether Open vSwitch keeps a way to the controller open through the bridge itself: its default."""
+    rows = [snapshot.controllers[uuid] for uuid in bridge.controller if uuid in snapshot.controllers]
+    over_ip = [row for row in rows if row.target.startswith(("tcp:", "ssl:"))]
+    if bridge.other_config.get("disable-in-band") in _TRUE:
+        return
+    if any(row.connection_mode != "out-of-band" for row in over_ip):
+        what = (
+            "in-band control: hidden entries let packets from and to the controller's address and port pass by "
+            "Flowlane's tables, VMs' packets too, and are looked after each time that ovs-vswitchd wakes up"
+        )
+        remedy = (
+            f"unless the way to the controller leads through this bridge: "
+            f"ovs-vsctl set bridge {bridge.name} other_config:disable-in-band=true"
+        )
+        yield Finding(Level.WARNING, where, what, remedy, "Open vSwitch, ofproto/in-band.c")
+
+
+def _port(port: PortEntry) -> Iterator[Finding]:
+    where = f"port {port.name}"
+    for row in port.interfaces:
+        if row.error:
+            yield Finding(
+                Level.PROBLEM, where, f"Open vSwitch says: {row.error}", "", "OVSDB Interface:error"
+            )
+    if not port.qos_type:
+        return
+    if any(row.type == "internal" for row in port.interfaces):
+        what = "is an internal port and has a QoS row: traffic to the host does not pass its queues"
+        remedy = f"ovs-vsctl clear port {port.name} qos"
+        yield Finding(Level.WARNING, where, what, remedy, "openvswitch/ovs-issues 215")
+    if port.queues and port.qos_type not in _SHAPERS:
+        what = f"QoS type {port.qos_type} makes no queues that OpenFlow could use"
+        yield Finding(Level.WARNING, where, what, f"flowlane qos apply {port.name} --replace", _SCHEMA)
+    if not port.max_rate and not port.link_speed:
+        what = "neither QoS max-rate nor a link speed is known: Open vSwitch shapes to 10 Gbit/s"
+        remedy = f"flowlane qos apply {port.name} --rate RATE"
+        yield Finding(Level.WARNING, where, what, remedy, "Open vSwitch, lib/netdev-linux.c")
+    yield from _guarantees(port, where)
+    yield Finding(Level.OK, where, f"{len(port.queues)} queues, {port.qos_type}")
+
+
+def _guarantees(port: PortEntry, where: str) -> Iterator[Finding]:
+    bare = [queue for queue in port.queues if not queue.min_rate]
+    total = sum(queue.min_rate or 0 for queue in port.queues)
+    rate = port.max_rate or port.link_speed
+    if bare and len(port.queues) > 1:
+        what = f"{len(bare)} of {len(port.queues)} queues have no min-rate: HTB gives them next to nothing under load"
+        yield Finding(
+            Level.WARNING, where, what, f"flowlane qos apply {port.name} --min-rate even", "tc-htb(8)"
+        )
+    if rate and total > rate:
+        what = f"the queues' min-rates together ({total} bit/s) exceed the port's rate ({rate} bit/s): none is kept"
+        yield Finding(
+            Level.WARNING, where, what, f"flowlane qos apply {port.name} --min-rate even", "tc-htb(8)"
+        )
+
+
+def _orphans(snapshot: Snapshot) -> Iterator[Finding]:
+    tables = dict(zip(("QoS", "Queue"), orphans(snapshot), strict=True))
+    for table, rows in tables.items():
+        if rows:
+            what = f"{len(rows)} {table} rows are used by nothing; Open vSwitch never removes them"
+            remedy = f"ovs-vsctl -- {' -- '.join(f'destroy {table} {uuid}' for uuid in rows[:3])}"
+            yield Finding(Level.INFO, "Open vSwitch", what, remedy, _SCHEMA)

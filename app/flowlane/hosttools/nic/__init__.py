@@ -1,0 +1,1 @@
+"""What a NIC of this host has, read from sysfs, ethtool, tc and ip."""

@@ -1,0 +1,228 @@
+"""The WSGI application: a table of routes, and the way of a request through it.
+
+Every answer that is not what was asked for is a problem document, made in :mod:`flowlane.northbound.problems`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
+
+from webob import Request, Response
+
+from flowlane.northbound import metrics, query, read_handlers, stream, types, write_handlers
+from flowlane.northbound.openapi import document
+from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
+from flowlane.northbound.routing import YAML, YAML_TYPES, Call, Route
+
+if TYPE_CHECKING:
+    from flowlane.northbound.controller import Controller
+
+HTML = "text/html"
+_PAGE_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy of the page: it loads nothing, and talks to this server alone."""
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def page(call: Call) -> Response:  # noqa: ARG001
+    """The page."""
+    text = files("flowlane.northbound").joinpath("static/index.html").read_text("utf-8")
+    headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"}
+    return respond(text.encode(), f"{HTML}; charset=utf-8", headers=headers)
+
+
+def openapi(call: Call) -> Response:
+    """The OpenAPI document."""
+    return respond(call.document, JSON)
+
+
+def readyz(call: Call) -> Response:
+    """Readiness, with the status that says it."""
+    return json_response(*read_handlers.readiness(call))
+
+
+def prometheus(call: Call) -> Response:
+    """Metrics."""
+    text = metrics.exposition(call.controller)
+    return respond(text.encode(), metrics.MEDIA_TYPE)
+
+
+_FLOW_PAGE = (*query.PAGE, *query.FLOW_FILTERS)
+_ASSIGNMENT_PAGE = (*query.PAGE, *query.ASSIGNMENT_FILTERS)
+_R, _W = read_handlers, write_handlers
+
+ROUTES = (
+    Route("GET", "/", page, "The page: devices, queues and assignments, live", produces=(HTML,)),
+    Route("GET", "/openapi.json", openapi, "This description", dict[str, Any]),
+    Route("GET", "/healthz", _R.healthz, "Whether the process answers", types.Health),
+    Route("GET", "/readyz", readyz, "Whether all that is needed is there", types.Health, also=(503,)),
+    Route("GET", "/metrics", prometheus, "Metrics for Prometheus", produces=(metrics.MEDIA_TYPE,)),
+    Route("GET", "/v1/status", _R.status, "The controller's own state", types.Status),
+    Route("GET", "/v1/devices", _R.devices, "Devices", types.Page[types.DeviceView], query.PAGE),
+    Route("GET", "/v1/devices/{dpid}", _R.device, "A device", types.DeviceView, also=(404,)),
+    Route(
+        "GET",
+        "/v1/devices/{dpid}/queues",
+        _R.queues,
+        "A device's queues with what is on them",
+        types.Page[types.QueueView],
+        (query.PORT,),
+        also=(404,),
+    ),
+    Route("GET", "/v1/vms", _R.vms, "VMs", types.Page[types.VmView], (*query.PAGE, query.DEVICE)),
+    Route("GET", "/v1/vms/{id}", _R.vm, "A VM", types.VmView, also=(404,)),
+    Route("GET", "/v1/vms/{id}/hints", _R.hints, "A VM's suggestions", types.Hints, also=(404,)),
+    Route(
+        "PUT",
+        "/v1/vms/{id}/hints",
+        _W.put_hints,
+        "Replace a VM's suggestions",
+        types.Hints,
+        takes=types.HintsInput,
+        accepts=(JSON,),
+        also=(404, 422),
+    ),
+    Route("DELETE", "/v1/vms/{id}/hints", _W.delete_hints, "Withdraw a VM's suggestions", also=(204, 404)),
+    Route("GET", "/v1/flows", _R.flows, "Flows", types.Page[types.FlowView], _FLOW_PAGE),
+    Route("GET", "/v1/flows/{id}", _R.flow, "A flow", types.FlowView, also=(404,)),
+    Route(
+        "GET",
+        "/v1/flows/{id}/explain",
+        _R.explain,
+        "Why a flow is there",
+        types.Explanation,
+        also=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/assignments",
+        _R.assignments,
+        "Which flow is on which queue",
+        types.Page[types.AssignmentView],
+        _ASSIGNMENT_PAGE,
+    ),
+    Route("GET", "/v1/policy", _W.get_policy, "The policy", types.PolicyView, produces=(JSON, YAML)),
+    Route(
+        "PUT",
+        "/v1/policy",
+        _W.put_policy,
+        "Replace the policy, whole or not at all",
+        types.PolicyChange,
+        accepts=YAML_TYPES,
+        also=(412, 422),
+    ),
+    Route(
+        "POST",
+        "/v1/policy/check",
+        _W.check_policy,
+        "What a policy would change",
+        types.PolicyChange,
+        accepts=YAML_TYPES,
+        also=(422,),
+    ),
+    Route(
+        "GET",
+        "/v1/events",
+        stream.events,
+        "Server-sent events of what changes",
+        parameters=(query.EVENT_KIND,),
+        produces=(stream.MEDIA_TYPE,),
+        also=(503,),
+    ),
+)
+
+
+class _Found(NamedTuple):
+    """The routes of a path by method, and what the path's variables are."""
+
+    methods: Mapping[str, Route]
+    path: Mapping[str, str]
+
+
+def make_app(controller: Controller) -> WsgiApp:
+    """The WSGI application over a controller."""
+    text = json.dumps(document(ROUTES)).encode() + b"\n"
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = Request(environ)
+        try:
+            response = _answer(controller, request, text)
+        except Exception as error:
+            response = response_of(error)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        answer: Iterable[bytes] = response(environ, start_response)
+        return answer
+
+    return app
+
+
+def _answer(controller: Controller, request: Request, text: bytes) -> Response:
+    found = _find(_segments(request))
+    method = "GET" if request.method == "HEAD" else request.method
+    allow = ", ".join(sorted({*found.methods, *(["HEAD"] if "GET" in found.methods else []), "OPTIONS"}))
+    if method == "OPTIONS":
+        return empty({"Allow": allow})
+    route = found.methods.get(method)
+    if route is None:
+        raise ProblemError(
+            405, f"{request.method} is not for this path; {allow} are", headers={"Allow": allow}
+        )
+    _negotiate(request, route)
+    values = query.read_query(request, route.parameters)
+    answer = route.handler(Call(controller, request, controller.clock(), found.path, values, text))
+    return answer if isinstance(answer, Response) else json_response(answer)
+
+
+def _segments(request: Request) -> list[str]:
+    """The path in parts, each decoded on its own: an id may hold an encoded slash.
+
+    The server keeps the path as it came in ``RAW_PATH_INFO``; WSGI's own ``PATH_INFO`` is decoded already.
+    """
+    raw = request.environ.get("RAW_PATH_INFO")
+    try:
+        if raw is None:
+            return str(request.path_info).split("/")[1:]
+        return [unquote(part, errors="strict") for part in raw.partition("?")[0].split("/")[1:]]
+    except UnicodeDecodeError as error:
+        raise ProblemError(400, "the path is not UTF-8", "path") from error
+
+
+def _find(segments: list[str]) -> _Found:
+    methods: dict[str, Route] = {}
+    path: dict[str, str] = {}
+    for route in ROUTES:
+        variables = _match(route.path.split("/")[1:], segments)
+        if variables is not None:
+            methods[route.method] = route
+            path = variables
+    if not methods:
+        raise ProblemError(404, "there is nothing at this path; /openapi.json lists what there is")
+    return _Found(methods, path)
+
+
+def _match(template: list[str], segments: list[str]) -> dict[str, str] | None:
+    if len(template) != len(segments):
+        return None
+    variables = {}
+    for part, segment in zip(template, segments, strict=True):
+        if part.startswith("{") and segment:
+            variables[part[1:-1]] = segment
+        elif part != segment:
+            return None
+    return variables
+
+
+def _negotiate(request: Request, route: Route) -> None:
+    """Refuse what cannot be answered in a form that is accepted (406), or read in the form it is sent (415)."""
+    plain = [kind.partition(";")[0] for kind in route.produces]
+    if 204 not in route.also and not request.accept.acceptable_offers(plain):
+        raise ProblemError(406, f"this comes as {' or '.join(plain)}", "Accept")
+    if route.accepts and request.content_type not in route.accepts:
+        raise ProblemError(415, f"send this as {route.accepts[0]}", "Content-Type")

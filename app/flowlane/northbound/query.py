@@ -1,0 +1,284 @@
+"""Query parameters: what each is, how its text is read, and the refusal that names it.
+
+Filters over flow tables: a query becomes, per device, one function of a row.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowlane.core.flowkey import HEAD, HEAD_LENGTH, IPV4, IPV6, LAYER2, PROTOCOL_NAMES
+from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.northbound.problems import bad_field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from webob import Request
+
+    from flowlane.core.state.device import Device, State
+    from flowlane.core.state.flows import FlowTable
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+LONGEST = 256
+"""Characters of a query parameter's value."""
+
+Network = IPv4Network | IPv6Network
+Wildcard = bytes | Network
+"""A MAC address, or the addresses of a prefix."""
+
+
+class Parameter(NamedTuple):
+    """A query parameter. ``read`` raises ValueError with what is accepted; ``schema`` is its OpenAPI schema."""
+
+    name: str
+    read: Callable[[str], Any]
+    about: str
+    schema: Mapping[str, Any]
+
+
+def read_query(request: Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Read a request's query against what its route takes.
+
+    Raises:
+        ProblemError: a parameter is unknown, given twice, too long or cannot be read; it is named.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+    values: dict[str, Any] = {}
+    for name, text in _pairs(request):
+        if name not in known:
+            raise bad_field(name, f"there is no parameter {name!r} here; {_known_text(known)}")
+        if name in values:
+            raise bad_field(name, f"parameter {name!r} is given twice")
+        values[name] = _read(known[name], text)
+    return values
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
+    try:
+        return list(request.GET.items())
+    except UnicodeDecodeError as error:
+        raise bad_field("query", "the query is not UTF-8") from error
+
+
+def _known_text(known: Mapping[str, Parameter]) -> str:
+    return f"there are: {', '.join(known)}" if known else "there are none"
+
+
+def _read(parameter: Parameter, text: str) -> Any:
+    if len(text) > LONGEST:
+        raise bad_field(parameter.name, f"parameter {parameter.name!r} is longer than {LONGEST} characters")
+    try:
+        return parameter.read(text)
+    except ValueError as error:
+        raise bad_field(parameter.name, f"{text!r} is not a value of {parameter.name!r}: {error}") from error
+
+
+def whole_number(text: str, lowest: int, highest: int) -> int:
+    """Read a decimal number within bounds; signs, blanks and digits of other scripts are refused."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and lowest <= int(text) <= highest):
+        raise ValueError(f"a number from {lowest} to {highest}")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    return whole_number(text, 1, MAX_LIMIT)
+
+
+def _layer4_port(text: str) -> int:
+    return whole_number(text, 0, 0xFFFF)
+
+
+def _queue(text: str) -> int:
+    return NO_QUEUE if text == "none" else whole_number(text, 0, 0xFFFFFFFE)
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def _member(words: Mapping[str, int]) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if text not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return words[text]
+
+    return read
+
+
+def _protocol(text: str) -> int | str:
+    """An IP protocol's number, or an ethertype as text for what is not IP."""
+    numbers = {name: number for number, name in PROTOCOL_NAMES.items()}
+    if text in numbers:
+        return numbers[text]
+    if text.startswith("0x"):
+        return f"0x{int(text, 16):04x}"
+    return whole_number(text, 0, 255)
+
+
+def _address(text: str) -> Wildcard:
+    octets = text.split(":")
+    if len(octets) == 6 and all(len(octet) == 2 for octet in octets):
+        return bytes.fromhex("".join(octets))
+    return ip_network(text, strict=False)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split(","))
+
+
+KINDS = {kind.word: int(kind) for kind in QueueKind}
+REASONS = {reason.name.lower().replace("_", "-"): int(reason) for reason in Reason}
+_STRING = {"type": "string"}
+_PORT = {"type": "integer", "minimum": 0, "maximum": 0xFFFF}
+
+LIMIT = Parameter(
+    "limit",
+    _limit,
+    "items of a page at most",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+)
+CURSOR = Parameter("cursor", _text, "the next of the page before", _STRING)
+PAGE = (LIMIT, CURSOR)
+DEVICE = Parameter("device", _text, "a device's dpid or name", _STRING)
+PORT = Parameter("port", _text, "the egress port's name or number", _STRING)
+QUEUE = Parameter("queue", _queue, "a queue id, or none for flows without set_queue", _STRING)
+VM = Parameter("vm", _text, "a VM's id or name", _STRING)
+CLASS = Parameter("class", _text, "a class of the policy", _STRING)
+KIND = Parameter("kind", _member(KINDS), "the queue's kind", {"enum": list(KINDS)})
+REASON = Parameter("reason", _member(REASONS), "why a flow is where it is", {"enum": list(REASONS)})
+PROTO = Parameter(
+    "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (0x88f7)", _STRING
+)
+SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address", _STRING)
+DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", _STRING)
+SRC_PORT = Parameter("src_port", _layer4_port, "source port", _PORT)
+DST_PORT = Parameter("dst_port", _layer4_port, "destination port", _PORT)
+EVENT_KIND = Parameter("kind", _words, "kinds of event, with commas between", _STRING)
+
+FLOW_FILTERS = (DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)
+ASSIGNMENT_FILTERS = (*FLOW_FILTERS, PORT, QUEUE, KIND, REASON)
+
+if TYPE_CHECKING:
+    Wanted = Callable[[FlowTable, int], bool]
+
+
+def selections(state: State, query: Mapping[str, Any]) -> list[tuple[Device, Wanted]]:
+    """The devices that a query is about, in order of dpid, each with what is wanted of its rows."""
+    return [
+        (device, wanted)
+        for device in devices_named(state, query.get("device"))
+        if (wanted := _wanted(state, device, query)) is not None
+    ]
+
+
+def devices_named(state: State, name: str | None) -> list[Device]:
+    """The devices whose dpid (16 hex digits) or name this is; all for None. In order of dpid."""
+    return [
+        device
+        for dpid, device in sorted(state.devices.items())
+        if name is None or f"{dpid:016x}" == name.lower() or device.name == name
+    ]
+
+
+def _wanted(state: State, device: Device, query: Mapping[str, Any]) -> Wanted | None:
+    """All conditions of a query as one function; None when no row of the device can meet them."""
+    conditions: list[Wanted] = []
+    for column, values in _column_values(state, device, query).items():
+        if not values:
+            return None
+        conditions.append(_in_column(column, values))
+    conditions.extend(_KEY_CONDITIONS[name](query[name]) for name in _KEY_CONDITIONS if name in query)
+    return lambda flows, row: all(condition(flows, row) for condition in conditions)
+
+
+def _column_values(state: State, device: Device, query: Mapping[str, Any]) -> dict[str, frozenset[int]]:
+    """What some columns have to hold: column -> values."""
+    values: dict[str, frozenset[int]] = {}
+    if "vm" in query:
+        values["vm_number"] = frozenset(n for n, vm in state.vms.items() if query["vm"] in (vm.id, vm.name))
+    if "class" in query:
+        values["class_index"] = frozenset(c.index for c in device.policy.classes if c.name == query["class"])
+    if "port" in query:
+        values["egress_port"] = frozenset(ports_named(device, query["port"]))
+    for name, column in (("queue", "queue_id"), ("kind", "kind"), ("reason", "reason")):
+        if name in query:
+            values[column] = frozenset((query[name],))
+    return values
+
+
+def ports_named(device: Device, name: str) -> list[int]:
+    """Numbers of the device's ports that have this name or number."""
+    return [number for number, port in device.ports.items() if name in (port.name, str(number))]
+
+
+def _in_column(column: str, values: frozenset[int]) -> Wanted:
+    return lambda flows, row: getattr(flows, column)[row] in values
+
+
+def _select_protocol(wanted: int | str) -> Wanted:
+    def check(flows: FlowTable, row: int) -> bool:
+        _, _, kind, protocol, ethertype, _ = HEAD.unpack_from(flows.keys[row] or b"")
+        return (f"0x{ethertype:04x}" if kind == LAYER2 else protocol) == wanted
+
+    return check
+
+
+def _select_layer4_port(place: int) -> Callable[[int], Wanted]:
+    def condition(wanted: int) -> Wanted:
+        def check(flows: FlowTable, row: int) -> bool:
+            head = HEAD.unpack_from(flows.keys[row] or b"")
+            return bool(head[2] != LAYER2 and head[place] == wanted)
+
+        return check
+
+    return condition
+
+
+def _select_address(source: bool) -> Callable[[Wildcard], Wanted]:
+    def condition(wanted: Wildcard) -> Wanted:
+        if isinstance(wanted, bytes):
+            kind, low, high = LAYER2, wanted, wanted
+        else:
+            kind = IPV4 if wanted.version == 4 else IPV6
+            low, high = wanted.network_address.packed, wanted.broadcast_address.packed
+
+        def check(flows: FlowTable, row: int) -> bool:
+            key = flows.keys[row] or b""
+            middle = (len(key) + HEAD_LENGTH) // 2
+            address = key[HEAD_LENGTH:middle] if source else key[middle:]
+            return key[6] == kind and low <= address <= high
+
+        return check
+
+    return condition
+
+
+_KEY_CONDITIONS: Mapping[str, Callable[[Any], Wanted]] = {
+    "proto": _select_protocol,
+    "src": _select_address(source=True),
+    "dst": _select_address(source=False),
+    "src_port": _select_layer4_port(4),
+    "dst_port": _select_layer4_port(5),
+}
+
+
+def listed_here(devices: Sequence[Device], device: Device, as_of: float) -> Wanted:
+    """Whether a flow is listed under this device: the lowest dpid of those that had it at a moment.
+
+    ``devices`` are the devices that are listed. A flow that crosses several of them comes once.
+    """
+    lower = [other.flows for other in devices if other.dpid < device.dpid]
+
+    def check(flows: FlowTable, row: int) -> bool:
+        key = flows.keys[row]
+        assert key is not None
+        return not any(
+            (there := table.rows.get(key)) is not None and table.first_seen[there] <= as_of for table in lower
+        )
+
+    return check

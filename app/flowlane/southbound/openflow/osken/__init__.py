@@ -1,0 +1,1 @@
+"""Every patch of os-ken, in one place: the listener, coalesced reading, lazy parts, repairs."""

@@ -1,0 +1,199 @@
+"""The OpenFlow listener in the place of os-ken's: it binds before it starts, guards what it reads, survives.
+
+os-ken's own listens with a backlog of 50, so that of some hundred switches that connect at once many wait for
+TCP's next attempt 1 to 3 s later; it opens a second port, 6633; and an error while binding is only logged.
+The rest of os-ken's connection handling is used as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from os_ken.base import app_manager
+from os_ken.controller import controller, ofp_handler
+from os_ken.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER, MAIN_DISPATCHER
+from os_ken.lib.hub import StreamClient
+from os_ken.ofproto import ofproto_parser
+
+from flowlane import hub
+from flowlane.errors import ConfigError, ProtocolError
+from flowlane.southbound.openflow.osken import lazy
+from flowlane.southbound.openflow.osken.coalescing import CoalescedSocket
+from flowlane.southbound.openflow.osken.repairs import repair
+from flowlane.southbound.openflow.wire.guard import check, read_header
+
+if TYPE_CHECKING:
+    import socket
+
+_LOG = logging.getLogger(__name__)
+BACKLOG = 1024
+"""Connections that may wait for ``accept``: 1,000 switches then connect in 0.2 s instead of some seconds."""
+
+HANDSHAKE_TIME = 30.0
+"""Seconds that a peer has for hello, features and ports: what does not speak OpenFlow is not kept."""
+
+_ACCEPT_PAUSE = 0.1
+Address = tuple[Any, ...]
+CONF: Any = app_manager.cfg.CONF
+
+
+class Listener:
+    """Accepts switches, over TCP, TLS or both, and connects to those that wait to be called.
+
+    Raises:
+        ConfigError: an address is in use or is none, or a key or certificate cannot be read.
+    """
+
+    def __init__(self) -> None:
+        self._servers: list[tuple[socket.socket, Callable[[Any], Any]]] = []
+        self._clients = [_client(address) for address in CONF.ofp_switch_address_list]
+        tls = _tls_context()
+        if tls is None or _tcp_is_wanted():
+            self._bind(CONF.ofp_tcp_listen_port, lambda sock: sock)
+        if tls is not None:
+            self._bind(CONF.ofp_ssl_listen_port, lambda sock: tls.wrap_socket(sock, server_side=True))
+
+    def __call__(self) -> None:
+        """Accept until the green thread is killed; os-ken calls this once."""
+        for client in self._clients:
+            hub.spawn(client.connect_loop, serve, CONF.ofp_switch_connect_interval)
+        tasks = [hub.spawn(_accept, server, wrap) for server, wrap in self._servers]
+        try:
+            while True:
+                hub.sleep(3600)
+        finally:
+            for task in tasks:
+                task.kill()
+            for server, _wrap in self._servers:
+                server.close()
+
+    def _bind(self, port: int, wrap: Callable[[Any], Any]) -> None:
+        host = CONF.ofp_listen_host
+        try:
+            server = hub.listen(host, port, BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen for switches on {host} port {port}: {error.strerror or error}"
+            ) from error
+        _LOG.info("listening for switches on %s port %d", *server.getsockname()[:2])
+        self._servers.append((server, wrap))
+
+
+def _client(address: str) -> StreamClient:
+    try:
+        return StreamClient(controller._split_addr(address))
+    except ValueError as error:
+        raise ConfigError(f"--ofp-switch-address-list: {error}") from error
+
+
+def install() -> None:
+    """Put the listener, the guard and the repaired parsers in the places where os-ken looks for its own."""
+    repair()
+    lazy.install_lazy_tables()
+    lazy.install_lazy_flows()
+    lazy.install_lazy_packets()
+    ofp_handler.OpenFlowController = Listener
+    ofproto_parser.msg = read
+
+
+def _tcp_is_wanted() -> bool:
+    """Whether plain TCP is wanted beside TLS: only where its port was named, and is another one."""
+    location = CONF.get_location("ofp_tcp_listen_port")
+    named = location is not None and location.location.is_user_controlled
+    return bool(named and CONF.ofp_tcp_listen_port != CONF.ofp_ssl_listen_port)
+
+
+def _tls_context() -> ssl.SSLContext | None:
+    key, certificate = CONF.ctl_privkey, CONF.ctl_cert
+    if key is None and certificate is None:
+        return None
+    if key is None or certificate is None:
+        raise ConfigError("TLS needs both --ctl-privkey and --ctl-cert")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+        if CONF.ciphers is not None:
+            context.set_ciphers(CONF.ciphers)
+        if CONF.ca_certs is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(CONF.ca_certs)
+    except OSError as error:
+        raise ConfigError(f"TLS: cannot use {key}, {certificate} or {CONF.ca_certs}: {error}") from error
+    return context
+
+
+def _accept(server: socket.socket, wrap: Callable[[Any], Any]) -> None:
+    """Accept for ever: running out of file descriptors, say, must not end the listening."""
+    while True:
+        try:
+            sock, address = server.accept()
+        except OSError as error:
+            _LOG.warning("cannot accept a switch: %s", error)
+            hub.sleep(_ACCEPT_PAUSE)
+            continue
+        hub.spawn(_wrap_and_serve, sock, address, wrap)
+
+
+def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any]) -> None:
+    sock.settimeout(CONF.socket_timeout)
+    try:
+        wrapped = wrap(sock)
+    except OSError as error:
+        _LOG.warning("TLS with %s failed: %s", address, error)
+        sock.close()
+        return
+    serve(wrapped, address)
+
+
+def serve(sock: Any, address: Address) -> None:
+    """Serve one switch until its connection ends. Its faults end there: they cost this connection only."""
+    with closing(controller.Datapath(CoalescedSocket(sock), address)) as datapath:
+        timer = hub.spawn_after(HANDSHAKE_TIME, _give_up, datapath)
+        try:
+            datapath.serve()
+        except ProtocolError as error:
+            _LOG.warning("switch at %s: %s; connection closed", address, error)
+        except Exception:
+            _LOG.exception("switch at %s: connection closed", address)
+        finally:
+            timer.kill()
+
+
+def _give_up(datapath: Any) -> None:
+    if datapath.state not in (MAIN_DISPATCHER, DEAD_DISPATCHER):
+        _LOG.warning(
+            "switch at %s: no handshake within %g s; connection closed", datapath.address, HANDSHAKE_TIME
+        )
+        datapath.close()
+
+
+def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data: bytearray) -> Any:
+    """Parse a message in the place of ``os_ken.ofproto.ofproto_parser.msg``, when the guard lets it pass.
+
+    What os-ken cannot read all the same is left out (None) with one line in the log: the connection is worth
+    more than a message of a kind that nobody here asks for.
+
+    Raises:
+        ProtocolError: the guard refused it; os-ken then ends the connection.
+    """
+    agreed = None if datapath.state == HANDSHAKE_DISPATCHER else datapath.ofproto.OFP_VERSION
+    message = check(bytes(data), agreed)
+    if message is None:
+        return None
+    version, kind, length, xid = read_header(message)
+    parser = ofproto_parser._MSG_PARSERS.get(version)
+    if parser is None:
+        raise ProtocolError(f"OpenFlow version {version} on the wire is not served")
+    try:
+        for late in (lazy.read_packet, lazy.read_flows):
+            found = late(datapath, message)
+            if found is not None:
+                return found
+        return parser(datapath, version, kind, length, xid, message)
+    except Exception as error:
+        _LOG.warning("switch at %s: message of type %d left out: %r", datapath.address, kind, error)
+        return None

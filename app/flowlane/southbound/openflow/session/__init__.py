@@ -1,0 +1,1 @@
+"""One connected device: handshake, programming, encoding and decoding, counters, requests."""

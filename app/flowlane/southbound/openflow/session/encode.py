@@ -1,0 +1,224 @@
+"""Entries and requests as os-ken messages for OpenFlow 1.3, 1.4 and 1.5.
+
+What differs between the versions is in this module: where a meter goes (an instruction until 1.4, an action
+in 1.5), how a bucket holds its weight, and how queues are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowlane.southbound.openflow.osken.parts import WireAction, WireMatch
+from flowlane.southbound.openflow.tables.entries import (
+    Bucket,
+    Change,
+    FlowEntry,
+    Goto,
+    GroupEntry,
+    Meter,
+    MeterEntry,
+    Op,
+    Output,
+    SetQueue,
+    Step,
+    UseGroup,
+    WriteMetadata,
+)
+from flowlane.southbound.openflow.tables.pipeline import TableId, egress
+from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
+from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Track
+
+Datapath = Any
+"""os-ken's Datapath, or anything with its ``ofproto`` and ``ofproto_parser``."""
+
+Message = Any
+"""An os-ken message (MsgBase)."""
+
+OPENFLOW_14, OPENFLOW_15 = 5, 6
+"""Version numbers on the wire; OpenFlow 1.3 is 4."""
+
+
+def messages(datapath: Datapath, changes: Iterable[Change]) -> list[Message]:
+    """One message for each change, in the same order, so that an error's xid leads to its change."""
+    return [message(datapath, change) for change in changes]
+
+
+def message(datapath: Datapath, change: Change) -> Message:
+    """The message of one change."""
+    if isinstance(change.entry, FlowEntry):
+        return _flow_mod(datapath, change.op, change.entry)
+    if isinstance(change.entry, GroupEntry):
+        return _group_mod(datapath, change.op, change.entry)
+    if isinstance(change.entry, MeterEntry):
+        return _meter_mod(datapath, change.op, change.entry)
+    return barrier(datapath)
+
+
+def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry) -> Message:
+    """A strict flow-mod. Only an add may touch an entry with another cookie than this one's."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    command = {
+        Op.ADD: ofproto.OFPFC_ADD,
+        Op.MODIFY: ofproto.OFPFC_MODIFY_STRICT,
+        Op.DELETE: ofproto.OFPFC_DELETE_STRICT,
+    }[op]
+    made = parser.OFPFlowMod(
+        datapath,
+        cookie=entry.cookie,
+        cookie_mask=0 if op is Op.ADD else cookies.FULL_MASK,
+        table_id=entry.table_id,
+        command=command,
+        idle_timeout=entry.idle_timeout,
+        hard_timeout=entry.hard_timeout,
+        priority=entry.priority,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        flags=entry.flags,
+        instructions=[] if op is Op.DELETE else instructions(datapath, entry.steps),
+    )
+    made.match = WireMatch(entry.match)
+    return made
+
+
+def instructions(datapath: Datapath, steps: Iterable[Step]) -> list[Any]:
+    """Steps as instructions: what the packet is put through first, then metadata, then the next table."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    actions, first, last = [], [], []
+    for step in steps:
+        if isinstance(step, Meter) and ofproto.OFP_VERSION < OPENFLOW_15:
+            first.append(parser.OFPInstructionMeter(step.meter_id, ofproto.OFPIT_METER))
+        elif isinstance(step, WriteMetadata):
+            last.append(parser.OFPInstructionWriteMetadata(step.value, step.mask))
+        elif isinstance(step, Goto):
+            last.append(parser.OFPInstructionGotoTable(step.table_id))
+        else:
+            actions.append(_ACTIONS[type(step)](datapath, step))
+    if actions:
+        applied = parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, [])
+        # Given afterwards, for os-ken's constructor takes its own actions only.
+        applied.actions = actions
+        first.append(applied)
+    return first + last
+
+
+def _output(datapath: Datapath, step: Any) -> Any:
+    return datapath.ofproto_parser.OFPActionOutput(step.port_no, step.max_len)
+
+
+_ACTIONS: dict[type, Callable[[Datapath, Any], Any]] = {
+    Output: _output,
+    SetQueue: lambda datapath, step: datapath.ofproto_parser.OFPActionSetQueue(step.queue_id),
+    UseGroup: lambda datapath, step: datapath.ofproto_parser.OFPActionGroup(step.group_id),
+    Meter: lambda datapath, step: datapath.ofproto_parser.OFPActionMeter(step.meter_id),
+    Load: lambda _datapath, step: WireAction(nicira.write(step)),
+    Resubmit: lambda _datapath, step: WireAction(nicira.write(step)),
+    Track: lambda _datapath, step: WireAction(nicira.write(step)),
+    Learn: lambda _datapath, step: WireAction(nicira.write(step)),
+}
+
+
+def _group_mod(datapath: Datapath, op: Op, entry: GroupEntry) -> Message:
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    buckets = [] if op is Op.DELETE else list(entry.buckets)
+    return parser.OFPGroupMod(
+        datapath,
+        command=getattr(ofproto, f"OFPGC_{op.name}"),
+        type_=ofproto.OFPGT_SELECT,
+        group_id=entry.group_id,
+        buckets=[_bucket(datapath, number, bucket) for number, bucket in enumerate(buckets)],
+        **_selection(datapath, entry if op is not Op.DELETE else None),
+    )
+
+
+def _selection(datapath: Datapath, entry: GroupEntry | None) -> dict[str, Any]:
+    """How the group selects a bucket; only groups of 1.5 can be told."""
+    if entry is None or not entry.select_by:
+        return {}
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    method = parser.OFPGroupPropExperimenter(
+        type_=ofproto.OFPGPT_EXPERIMENTER,
+        experimenter=selection.NETRONOME,
+        exp_type=selection.SELECTION_METHOD,
+        data=selection.selection(entry.select_by),
+    )
+    return {"properties": [method]}
+
+
+def _bucket(datapath: Datapath, number: int, bucket: Bucket) -> Any:
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    actions = [_ACTIONS[type(step)](datapath, step) for step in bucket.steps]
+    if ofproto.OFP_VERSION < OPENFLOW_15:
+        return parser.OFPBucket(weight=bucket.weight, actions=actions)
+    weight = parser.OFPGroupBucketPropWeight(type_=ofproto.OFPGBPT_WEIGHT, weight=bucket.weight)
+    return parser.OFPBucket(bucket_id=number, actions=actions, properties=[weight])
+
+
+def _meter_mod(datapath: Datapath, op: Op, entry: MeterEntry) -> Message:
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    flags = ofproto.OFPMF_PKTPS if entry.packets else ofproto.OFPMF_KBPS
+    flags |= ofproto.OFPMF_STATS | (ofproto.OFPMF_BURST if entry.burst else 0)
+    bands = [] if op is Op.DELETE else [parser.OFPMeterBandDrop(rate=entry.rate, burst_size=entry.burst)]
+    return parser.OFPMeterMod(
+        datapath,
+        command=getattr(ofproto, f"OFPMC_{op.name}"),
+        flags=flags,
+        meter_id=entry.meter_id,
+        bands=bands,
+    )
+
+
+def barrier(datapath: Datapath) -> Message:
+    """All that was sent before is carried out before anything that is sent after."""
+    return datapath.ofproto_parser.OFPBarrierRequest(datapath)
+
+
+def delete_all(datapath: Datapath, kind: cookies.Kind | None = None) -> Message:
+    """Delete every entry of ours in all tables, or those of one kind, by cookie mask; others' stay."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    cookie, mask = (cookies.OWNER << 48, cookies.OWNER_MASK) if kind is None else cookies.of_kind(kind)
+    return parser.OFPFlowMod(
+        datapath,
+        cookie=cookie,
+        cookie_mask=mask,
+        table_id=ofproto.OFPTT_ALL,
+        command=ofproto.OFPFC_DELETE,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        instructions=[],
+    )
+
+
+def forget_learned(datapath: Datapath, egress_port: int, in_port: int) -> Message:
+    """Delete what the device learned about flows of a port: their next packets are placed anew.
+
+    One of the two ports is 0: the flows that leave, or that come in, by the other.
+    """
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    cookie, mask = cookies.of_kind(cookies.Kind.LEARNED)
+    made = parser.OFPFlowMod(
+        datapath,
+        cookie=cookie,
+        cookie_mask=mask,
+        table_id=TableId.SEEN,
+        command=ofproto.OFPFC_DELETE,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        instructions=[],
+    )
+    made.match = WireMatch(
+        fields.match(in_port=in_port) if in_port else fields.match(metadata=egress(egress_port))
+    )
+    return made
+
+
+def packet_out(datapath: Datapath, in_port: int, frame: bytes, steps: Iterable[Step]) -> Message:
+    """Send a packet that a device handed over; 1.5 has its in_port in a match."""
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    return parser.OFPPacketOut(
+        datapath,
+        ofproto.OFP_NO_BUFFER,
+        in_port if ofproto.OFP_VERSION < OPENFLOW_15 else parser.OFPMatch(in_port=in_port),
+        [_ACTIONS[type(step)](datapath, step) for step in steps],
+        frame,
+    )

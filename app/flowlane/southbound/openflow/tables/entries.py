@@ -1,0 +1,294 @@
+"""Flow, group and meter entries as plain data: compared by equality, readable, without OpenFlow objects.
+
+os-ken's messages compare by identity and change when they are serialised, so what is desired, sent and read
+back is kept in these values, and messages exist only in :mod:`.encode` and :mod:`.decode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from flowlane.southbound.openflow.tables import pipeline
+from flowlane.southbound.openflow.tables.pipeline import Act, TableId
+from flowlane.southbound.openflow.wire import cookies, fields, nicira
+from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Track
+
+CONTROLLER_PORT = 0xFFFFFFFD
+ALL_PORTS = 0xFFFFFFFC
+CONTROLLER_METER = 0xFFFFFFFE
+"""OFPM_CONTROLLER: the virtual meter of all packet-ins (OpenFlow 1.3.5 section 7.3.4.4)."""
+
+WHOLE_PACKET = 0xFFFF
+"""OFPCML_NO_BUFFER: a copy is not cut."""
+
+SEND_FLOW_REMOVED = 1
+"""OFPFF_SEND_FLOW_REM, the same bit in all versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Pass the packet through a meter."""
+
+    meter_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetQueue:
+    """Choose the queue of the port that the packet leaves by."""
+
+    queue_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Send the packet; ``max_len`` cuts copies to the controller to so many bytes."""
+
+    port_no: int
+    max_len: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UseGroup:
+    """Hand the packet to a group."""
+
+    group_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMetadata:
+    """Write the bits of ``mask``."""
+
+    value: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Go on in a later table."""
+
+    table_id: int
+
+
+Step = Meter | SetQueue | Output | UseGroup | WriteMetadata | Goto | Load | Resubmit | Track | Learn
+
+
+@dataclass(frozen=True, slots=True)
+class FlowEntry:
+    """A flow entry. ``steps`` are in the order in which they take effect; no steps: drop. Timeouts are s."""
+
+    table_id: int
+    priority: int
+    match: fields.Match
+    steps: tuple[Step, ...]
+    cookie: int
+    idle_timeout: int = 0
+    hard_timeout: int = 0
+    flags: int = 0
+
+    def __str__(self) -> str:
+        """Write the entry in ovs-ofctl's language."""
+        return flow_text(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One way out of a select group; ``weight`` relative to the others'.
+
+    ``table_id`` None: the packet is sent by the port with the queue. Otherwise it goes on in that table with
+    the queue in its register, and ``port_no`` is 0.
+    """
+
+    queue_id: int
+    port_no: int
+    weight: int
+    table_id: int | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the bucket does."""
+        if self.table_id is None:
+            return SetQueue(self.queue_id), Output(self.port_no)
+        return Load(nicira.QUEUE, self.queue_id + 1), Resubmit(self.table_id)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEntry:
+    """A group of type select: one bucket per packet, the same for all packets of a flow.
+
+    ``select_by``: by which hash, in the words of :mod:`.selection`; '' leaves it to the device.
+    """
+
+    group_id: int
+    buckets: tuple[Bucket, ...]
+    select_by: str = ""
+
+    def __str__(self) -> str:
+        """Write the group in ovs-ofctl's language."""
+        ways = (f"bucket=weight:{b.weight},actions={','.join(map(step_text, b.steps))}" for b in self.buckets)
+        how = f",selection_method={self.select_by}" if self.select_by else ""
+        return ",".join((f"group_id={self.group_id},type=select{how}", *ways))
+
+
+@dataclass(frozen=True, slots=True)
+class MeterEntry:
+    """A meter with one drop band, in the device's units.
+
+    ``rate`` is kbit/s, or packets/s with ``packets``; ``burst`` kbit, or packets; 0: the device's default.
+    """
+
+    meter_id: int
+    rate: int
+    burst: int
+    packets: bool = False
+
+    def __str__(self) -> str:
+        """Write the meter in ovs-ofctl's language."""
+        name = "controller" if self.meter_id == CONTROLLER_METER else str(self.meter_id)
+        unit = "pktps" if self.packets else "kbps"
+        burst = f",burst_size={self.burst}" if self.burst else ""
+        return f"meter={name},{unit}{',burst' if self.burst else ''},bands=type=drop,rate={self.rate}{burst}"
+
+
+Entry = FlowEntry | GroupEntry | MeterEntry
+
+
+class Op(Enum):
+    """What to do with an entry; a barrier has none."""
+
+    ADD = "add"
+    MODIFY = "modify"
+    DELETE = "delete"
+    BARRIER = "barrier"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One message to a device. A flow is deleted only while its cookie is the same."""
+
+    op: Op
+    entry: Entry | None = None
+
+    def __str__(self) -> str:
+        """Write the change for people."""
+        return self.op.value if self.entry is None else f"{self.op.value} {self.entry}"
+
+
+BARRIER = Change(Op.BARRIER)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands in a device beside its pins, and the pins' meters."""
+
+    flows: tuple[FlowEntry, ...] = ()
+    groups: tuple[GroupEntry, ...] = ()
+    meters: tuple[MeterEntry, ...] = ()
+
+
+EMPTY = Standing()
+
+
+def flow(
+    table: TableId,
+    priority: int,
+    match: fields.Match,
+    steps: Iterable[Step],
+    cookie: int,
+    idle_timeout: int = 0,
+    flags: int = 0,
+) -> FlowEntry:
+    """Make a flow entry that the pipeline declares.
+
+    Raises:
+        PipelineError: it is not what the pipeline declares, or a queue is set after the output that needs it.
+    """
+    made = tuple(steps)
+    acts = [act for step in made if (act := act_of(step)) is not None]
+    pipeline.check(table, match, acts, None)
+    for step in made:
+        if isinstance(step, Goto | Resubmit | Track) and step.table_id is not None:
+            pipeline.check(table, match, acts, step.table_id)
+    check_queue_first(made)
+    return FlowEntry(table, int(priority), match, made, cookie, idle_timeout, 0, flags)
+
+
+def act_of(step: Step) -> Act | None:
+    """The pipeline's word for a step; None for a goto."""
+    if isinstance(step, Output):
+        return Act.COPY if step.port_no == CONTROLLER_PORT else Act.OUTPUT
+    return _ACTS.get(type(step))
+
+
+def check_queue_first(steps: tuple[Step, ...]) -> None:
+    """Refuse steps that set a queue after an output, where it would come too late and go unnoticed.
+
+    Raises:
+        PipelineError: they do.
+    """
+    after_output = False
+    for step in steps:
+        if after_output and isinstance(step, SetQueue):
+            raise pipeline.PipelineError("set_queue after output has no effect")
+        after_output = after_output or act_of(step) is Act.OUTPUT
+
+
+_ACTS = {
+    Meter: Act.METER,
+    SetQueue: Act.SET_QUEUE,
+    UseGroup: Act.GROUP,
+    WriteMetadata: Act.WRITE_METADATA,
+    Load: Act.LOAD,
+    Resubmit: Act.RESUBMIT,
+    Track: Act.TRACK,
+    Learn: Act.LEARN,
+}
+
+
+def flow_text(entry: FlowEntry) -> str:
+    """Write a flow entry so that ``ovs-ofctl add-flow`` takes it."""
+    parts = [f"table={entry.table_id}", f"priority={entry.priority}", f"cookie=0x{entry.cookie:x}"]
+    if entry.idle_timeout:
+        parts.append(f"idle_timeout={entry.idle_timeout}")
+    if entry.hard_timeout:
+        parts.append(f"hard_timeout={entry.hard_timeout}")
+    if entry.flags & SEND_FLOW_REMOVED:
+        parts.append("send_flow_rem")
+    if entry.match:
+        parts.append(fields.text(entry.match))
+    return ",".join(parts) + ",actions=" + (",".join(map(step_text, entry.steps)) or "drop")
+
+
+def step_text(step: Step) -> str:
+    """Write a step in ovs-ofctl's language."""
+    return _STEP_TEXTS[type(step)](step)
+
+
+def _output_text(step: Output) -> str:
+    if step.port_no == CONTROLLER_PORT:
+        return f"CONTROLLER:{step.max_len}"
+    return "ALL" if step.port_no == ALL_PORTS else f"output:{step.port_no}"
+
+
+_STEP_TEXTS: dict[type, Callable[[Any], str]] = {
+    Meter: lambda step: f"meter:{step.meter_id}",
+    SetQueue: lambda step: f"set_queue:{step.queue_id}",
+    Output: _output_text,
+    UseGroup: lambda step: f"group:{step.group_id}",
+    WriteMetadata: lambda step: f"write_metadata:0x{step.value:x}/0x{step.mask:x}",
+    Goto: lambda step: f"goto_table:{step.table_id}",
+    Load: nicira.text,
+    Resubmit: nicira.text,
+    Track: nicira.text,
+    Learn: nicira.text,
+}
+
+
+def explain(entry: FlowEntry) -> str:
+    """Write an entry with the names of its table, priority and cookie, for a person."""
+    table = pipeline.BY_ID.get(TableId(entry.table_id)) if entry.table_id in pipeline.BY_ID else None
+    name = table.name if table is not None else str(entry.table_id)
+    steps = " ".join(map(step_text, entry.steps)) or "drop"
+    return f"{name} [{entry.priority}] {fields.text(entry.match) or 'any'} -> {steps} ({cookies.text(entry.cookie)})"

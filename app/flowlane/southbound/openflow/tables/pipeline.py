@@ -1,0 +1,250 @@
+"""The OpenFlow pipeline, declared once as data: what each table is for, matches, does and leads to.
+
+:func:`check` holds every entry against this declaration when it is built, so an undeclared match, action or
+goto fails in a test and never reaches a device. A table is added by adding one row to ``TABLES`` and naming
+it in the rows that lead to it. Plain OpenFlow 1.3 is enough for all of it but the tables
+track, gate, seen and learn, which need actions of Open vSwitch's (see :mod:`.nicira`) and are left out without them.
+
+Metadata (64 bits) is the registers between tables::
+
+     63                              32 31                               0
+    +----------------------------------+----------------------------------+
+    |  number of the sending VM        |  egress port                     |
+    +----------------------------------+----------------------------------+
+
+On devices that learn, register 0 says that the flow has been seen, and register 1 holds the id + 1 of the queue
+that the device chose for it, register 4 the meter that its class shares (0: none).
+
+VM number 0: no VM sent it; 0xffffffff: a VM behind a link, the controller tells which by its MAC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from flowlane.southbound.openflow.wire.fields import Match
+
+
+class Act(StrEnum):
+    """What an entry may do with a packet."""
+
+    METER = "meter"
+    COPY = "copy to the controller"
+    SET_QUEUE = "set_queue"
+    OUTPUT = "output"
+    GROUP = "group"
+    WRITE_METADATA = "write_metadata"
+    LOAD = "load a register"
+    RESUBMIT = "resubmit"
+    LEARN = "learn"
+    TRACK = "track the connection"
+
+
+class TableId(IntEnum):
+    """Tables in the order packets meet them; a goto only leads forward (OpenFlow 1.3.5 section 5.1).
+
+    SEEN and LEARN stay empty on a device that does not learn by itself, TRACK and GATE also on one that does not
+    track connections.
+    """
+
+    INGRESS = 0
+    FORWARD = 1
+    TRACK = 2
+    GATE = 3
+    ASSIGN = 4
+    SEEN = 5
+    SPREAD = 6
+    LEARN = 7
+    OUTPUT = 8
+
+
+class Priority(IntEnum):
+    """Names for the priorities of all entries. Standing rules take STANDING + their order."""
+
+    MISS = 0
+    UNKNOWN_FROM_UPLINK = 50
+    STANDING = 100
+    YOUNG = 1000
+    FIRST = 1001
+    PIN = 1000
+    HOST = 1000
+    OUTPUT = 1000
+    QUEUE = 1001
+    PORT = 1000
+    MULTICAST = 2000
+    SOURCE = 2000
+    NEIGHBOUR = 3000
+    RESERVED = 4000
+    REMEMBERED = 64999
+    NOT_A_VM = 65000
+    SEEN = 65001
+    SEEN_LIMITED = 65002
+
+
+STANDING_ORDERS = Priority.REMEMBERED - Priority.STANDING
+"""A standing rule's order is below this, so that its priority stays below REMEMBERED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table's declaration. ``miss``: the table that a packet goes to that no entry takes, None to drop it.
+
+    ``miss_is_planned``: the entry for the rest is made from the plan, not from this declaration.
+    ``extension``: the action of Open vSwitch's without which the table stays empty.
+    """
+
+    table_id: TableId
+    purpose: str
+    matches: frozenset[str]
+    acts: frozenset[Act]
+    goes_to: frozenset[TableId]
+    miss: TableId | None
+    miss_is_planned: bool = False
+    extension: Act | None = None
+
+    @property
+    def name(self) -> str:
+        """The table's name in texts."""
+        return self.table_id.name.lower()
+
+
+_ADDRESSES = frozenset(("eth_type", "ip_proto", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst"))
+_PORTS = frozenset(("tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst"))
+_ICMP = frozenset(("icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"))
+_FLOW = _ADDRESSES | _PORTS | _ICMP | {"metadata", "vlan_vid"}
+
+TABLES: tuple[Table, ...] = (
+    Table(
+        TableId.INGRESS,
+        "Which VM sent this; drop what the port's VM may not send, and frames for the switch itself",
+        frozenset(("in_port", "eth_src", "eth_dst", "eth_type")),
+        frozenset((Act.WRITE_METADATA,)),
+        frozenset((TableId.FORWARD,)),
+        miss=None,
+    ),
+    Table(
+        TableId.FORWARD,
+        "Destination to egress port; multicast goes to all ports, neighbour discovery also to the controller",
+        frozenset(("in_port", "eth_dst", "eth_type", "ip_proto", "icmpv6_type")),
+        frozenset((Act.WRITE_METADATA, Act.COPY, Act.OUTPUT)),
+        frozenset((TableId.TRACK, TableId.ASSIGN)),
+        miss=None,
+        miss_is_planned=True,
+    ),
+    Table(
+        TableId.TRACK,
+        "TCP and UDP from a VM through the connection tracker, which counts a flow's first packets",
+        frozenset(("in_port", "eth_type", "ip_proto", "ip_frag")),
+        frozenset((Act.LOAD, Act.TRACK)),
+        frozenset((TableId.GATE, TableId.ASSIGN)),
+        miss=TableId.ASSIGN,
+        extension=Act.TRACK,
+    ),
+    Table(
+        TableId.GATE,
+        "A flow's first packets go by the standing rules alone: no exact entry is looked up or made for them",
+        frozenset(("ct_state", "ct_mark")),
+        frozenset(),
+        frozenset((TableId.SPREAD, TableId.ASSIGN)),
+        miss=TableId.ASSIGN,
+        extension=Act.TRACK,
+    ),
+    Table(
+        TableId.ASSIGN,
+        "Pins: exact entries of single flows, with their meter and queue",
+        _FLOW | {"in_port", "eth_src", "eth_dst"},
+        frozenset((Act.METER, Act.SET_QUEUE, Act.COPY, Act.RESUBMIT)),
+        frozenset((TableId.SEEN, TableId.SPREAD, TableId.OUTPUT)),
+        miss=TableId.SPREAD,
+        miss_is_planned=True,
+    ),
+    Table(
+        TableId.SEEN,
+        "Entries that the device learned itself: a flow that it has seen, and the queue it chose for it",
+        frozenset(),
+        frozenset(),
+        frozenset(),
+        miss=None,
+        extension=Act.LEARN,
+    ),
+    Table(
+        TableId.SPREAD,
+        "Standing rules: the device itself places flows it has never seen, and copies them to the controller",
+        _FLOW | {"ip_dscp", "vlan_pcp", "reg0", "reg4", "ct_state", "ct_label"},
+        frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD)),
+        frozenset((TableId.LEARN, TableId.OUTPUT)),
+        miss=TableId.OUTPUT,
+    ),
+    Table(
+        TableId.LEARN,
+        "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen",
+        frozenset(("eth_type", "ip_proto", "metadata", "reg1", "reg4", "ct_state", "ct_mark")),
+        frozenset((Act.LEARN, Act.COPY, Act.TRACK)),
+        frozenset((TableId.OUTPUT,)),
+        miss=None,
+        extension=Act.LEARN,
+    ),
+    Table(
+        TableId.OUTPUT,
+        "Egress port, and the queue that the device chose, to output",
+        frozenset(("metadata", "reg1", "eth_type", "ip_proto", "ip_frag")),
+        frozenset((Act.SET_QUEUE, Act.OUTPUT, Act.TRACK)),
+        frozenset(),
+        miss=None,
+    ),
+)
+
+BY_ID = {table.table_id: table for table in TABLES}
+
+LOW = 0xFFFFFFFF
+HIGH = LOW << 32
+
+
+def egress(port_no: int) -> tuple[int, int]:
+    """Metadata (value, mask) of an egress port."""
+    return port_no, LOW
+
+
+def sender(vm_number: int) -> tuple[int, int]:
+    """Metadata (value, mask) of the VM that sent a packet."""
+    return vm_number << 32, HIGH
+
+
+def egress_and_sender(port_no: int, vm_number: int | None) -> tuple[int, int]:
+    """Metadata (value, mask) of an egress port and, unless None, of the sending VM."""
+    return egress(port_no) if vm_number is None else (vm_number << 32 | port_no, HIGH | LOW)
+
+
+def egress_of(metadata: int) -> int:
+    """The egress port in metadata; 0 when none was written."""
+    return metadata & LOW
+
+
+def sender_of(metadata: int) -> int:
+    """The number of the sending VM in metadata."""
+    return metadata >> 32
+
+
+class PipelineError(AssertionError):
+    """An entry is not what the pipeline declares: a mistake in Flowlane itself, for a test to find."""
+
+
+def check(table_id: int, match: Match, acts: Collection[Act], goto: int | None) -> None:
+    """Hold an entry against the declaration.
+
+    Raises:
+        PipelineError: the table, a match field, an act or the next table is not declared.
+    """
+    table = BY_ID.get(TableId(table_id)) if table_id in BY_ID else None
+    if table is None:
+        raise PipelineError(f"table {table_id} is not declared")
+    for term in match:
+        if term.field not in table.matches:
+            raise PipelineError(f"table {table.name} does not match {term.field}")
+    for act in acts:
+        if act not in table.acts:
+            raise PipelineError(f"table {table.name} does not {act.value}")
+    if goto is not None and goto not in table.goes_to:
+        raise PipelineError(f"table {table.name} does not lead to table {goto}")

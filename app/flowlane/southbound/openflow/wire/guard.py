@@ -1,0 +1,133 @@
+"""A check in front of os-ken's OpenFlow parser, for bytes that it must not see.
+
+os-ken 4.2 steps through lists by lengths off the wire: a length of 0 (a hello element, a flow-stats entry,
+a queue, a property, a group description, a meter's statistics, ...) makes it loop for ever, and with it, on a
+single-threaded hub, every other switch. The same holds for a well-formed property of a type it does not know in a
+queue-config reply. Ryu has known of the family since 2023 (faucetsdn/ryu issues 188 to 196). Here every
+length that steers its parser is checked first, so that such a message costs its sender the connection
+and nobody else anything.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from flowlane.errors import ProtocolError
+from flowlane.southbound.openflow.wire.layouts import EXPERIMENTER, HELLO, MESSAGES
+
+HEADER = Struct("!BBHI")
+"""Version, type, length, transaction id (7.1)."""
+
+HELLO_TYPE, ERROR_TYPE, ECHO_REQUEST, ECHO_REPLY, QUEUE_CONFIG_REPLY = 0, 1, 2, 3, 23
+_BEFORE_VERSION = frozenset((HELLO_TYPE, ERROR_TYPE, ECHO_REQUEST, ECHO_REPLY))
+_SAME_IN_ALL = frozenset((ERROR_TYPE, ECHO_REQUEST, ECHO_REPLY))
+_NEWEST = 6
+_KNOWN_QUEUE_PROPERTIES = frozenset((1, 2, EXPERIMENTER))
+_HELLO_FAILED = b"\x00\x00"
+
+
+class Header(NamedTuple):
+    """The fixed start of every message. ``length`` is in bytes, the header included."""
+
+    version: int
+    kind: int
+    length: int
+    xid: int
+
+
+def read_header(data: bytes | bytearray) -> Header:
+    """Read the first 8 bytes of a message.
+
+    Raises:
+        ProtocolError: there are fewer, or the length is less than the header itself.
+    """
+    if len(data) < HEADER.size:
+        raise ProtocolError(f"message of {len(data)} bytes; an OpenFlow header takes 8")
+    header = Header(*HEADER.unpack_from(data))
+    if header.length < HEADER.size:
+        raise ProtocolError(f"message length {header.length}, less than the header's 8")
+    return header
+
+
+def check(message: bytes, agreed: int | None) -> bytes | None:
+    """Check one whole message of a switch; return what may be parsed.
+
+    That is the message itself, or a copy without the queue properties that os-ken cannot step over, or None
+    for a message of a type that only controllers send or that is not known: nobody could use it.
+
+    Args:
+        message: header and body, as long as the header says.
+        agreed: the OpenFlow version on the wire that hello settled; None before that.
+
+    Raises:
+        ProtocolError: its lengths contradict each other; the text names the structure.
+    """
+    header = read_header(message)
+    if header.length != len(message):
+        raise ProtocolError(f"message length {header.length} in {len(message)} bytes")
+    if header.kind == HELLO_TYPE:
+        return _hello(message, header)
+    if header.kind == ERROR_TYPE:
+        _check_error(message)
+    if agreed is None:
+        if header.kind not in _BEFORE_VERSION:
+            raise ProtocolError(f"message of type {header.kind} before hello")
+        return message if header.version <= _NEWEST else None
+    if header.version != agreed:
+        raise ProtocolError(f"message of version {header.version} where {agreed} was agreed")
+    return message if header.kind in _SAME_IN_ALL else _body(message, header)
+
+
+def _body(message: bytes, header: Header) -> bytes | None:
+    layouts = MESSAGES.get(header.version)
+    if layouts is None:
+        raise ProtocolError(f"OpenFlow version {header.version} is not served")
+    shape = layouts.get(header.kind)
+    if shape is None:
+        return None
+    shape(message, HEADER.size, header.length)
+    return _known_properties(message) if header.kind == QUEUE_CONFIG_REPLY else message
+
+
+def _hello(message: bytes, header: Header) -> bytes:
+    """Check a hello. One of a newer version than any we know counts as our newest (6.3.1)."""
+    HELLO(message, HEADER.size, header.length)
+    if header.version == 0:
+        raise ProtocolError("hello of version 0")
+    return bytes((min(header.version, _NEWEST),)) + message[1:]
+
+
+def _check_error(message: bytes) -> None:
+    """Check an error: os-ken reads the text of a refused hello as ASCII (7.5.4.1)."""
+    if len(message) < 12:
+        raise ProtocolError(f"error message cut short: {len(message)} of 12 bytes")
+    if message[8:10] == _HELLO_FAILED and not message[12:].isascii():
+        raise ProtocolError("hello-failed error with a text that is not ASCII")
+
+
+def _known_properties(message: bytes) -> bytes:
+    """Leave out queue properties of unknown type: os-ken stays on one for ever (7.3.6 of 1.3).
+
+    The shape was checked before, so that the lengths can be trusted.
+    """
+    queues, position = bytearray(), 16
+    while position < len(message):
+        length = int.from_bytes(message[position + 8 : position + 10], "big")
+        properties = _only_known(message[position + 16 : position + length])
+        queues += message[position : position + 8] + (16 + len(properties)).to_bytes(2, "big")
+        queues += message[position + 10 : position + 16] + properties
+        position += length
+    size = (16 + len(queues)).to_bytes(2, "big")
+    return message[:2] + size + message[4:16] + bytes(queues)
+
+
+def _only_known(properties: bytes) -> bytes:
+    kept, position = bytearray(), 0
+    while position < len(properties):
+        kind = int.from_bytes(properties[position : position + 2], "big")
+        length = int.from_bytes(properties[position + 2 : position + 4], "big")
+        if kind in _KNOWN_QUEUE_PROPERTIES:
+            kept += properties[position : position + length]
+        position += length
+    return bytes(kept)

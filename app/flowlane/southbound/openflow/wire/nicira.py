@@ -1,0 +1,292 @@
+"""Open vSwitch's registers and actions that Flowlane uses, as bytes: load, resubmit, ct and learn.
+
+Layouts are those of ``ofp-actions.c`` and ovs-actions(7) of Open vSwitch. os-ken has classes for them; the
+bytes are made here because a learn action of 20 parts is read back and compared at every connect, and because
+what is compared has to be equal whatever the OpenFlow version writes around it.
+
+A learn action makes an entry out of the packet that meets it. Ours (one per protocol family) make the exact
+entry of the packet's flow in table seen, which remembers the queue that the device chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from struct import Struct
+from types import MappingProxyType
+from typing import NamedTuple
+
+from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
+from flowlane.southbound.openflow.tables.matches import ETH_IPV4, ETH_IPV6, port_fields
+from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
+from flowlane.southbound.openflow.wire import cookies
+from flowlane.southbound.openflow.wire.fields import FIELDS, Match, match
+
+NICIRA = 0x00002320
+_EXPERIMENTER = 0xFFFF
+_RESUBMIT, _LEARN, _CT = 14, 16, 35
+_SET_FIELD_TYPE = 25
+"""OFPAT_SET_FIELD: Nicira's own load action is not there in OpenFlow 1.5."""
+
+_SEND_FLOW_REMOVED = 1
+_KEEP_IN_PORT = 0xFFF8
+"""OFPP_IN_PORT in 16 bits: resubmit with the packet's own in_port."""
+
+_HEAD = Struct("!HHIH")
+_SET_FIELD_HEAD = Struct("!HHI")
+_RESUBMIT_BODY = Struct("!HB3x")
+_LEARN_BODY = Struct("!HHHQHBxHH")
+_CT_BODY = Struct("!HIHB3xH")
+_SPEC = Struct("!H")
+_SUBFIELD = Struct("!IH")
+_IMMEDIATE = 1 << 13
+_TO_ACTION = 1 << 11
+
+SEEN, QUEUE, DSCP, PCP, METER = "reg0", "reg1", "reg2", "reg3", "reg4"
+"""Registers: the flow has been seen; its queue's id + 1; the marks of the packet by which it was learned; its
+class's meter."""
+
+ZONE = "reg5"
+"""The connection tracking zone of the port that the packet came in by."""
+
+MARK, LABEL = "ct_mark", "ct_label"
+_ZONE_BITS = 16
+_COMMIT = 1
+_NO_TABLE = 0xFF
+"""NX_CT_RECIRC_NONE: the packet goes on where it is."""
+
+_TRACK_SIZE = _HEAD.size + _CT_BODY.size
+_MARK_SIZE = 16
+_IN_PORT = 0x00000002
+"""NXM_OF_IN_PORT: the 16-bit form of in_port, which a learn action copies."""
+
+_NXM = MappingProxyType(
+    {
+        **{"eth_dst": 1 << 9 | 6, "eth_src": 2 << 9 | 6, "eth_type": 3 << 9 | 2, "ip_proto": 6 << 9 | 1},
+        **{"ipv4_src": 7 << 9 | 4, "ipv4_dst": 8 << 9 | 4, "tcp_src": 9 << 9 | 2, "tcp_dst": 10 << 9 | 2},
+        **{"udp_src": 11 << 9 | 2, "udp_dst": 12 << 9 | 2},
+        **{"icmpv4_type": 13 << 9 | 1, "icmpv4_code": 14 << 9 | 1},
+        **{"ipv6_src": 1 << 16 | 19 << 9 | 16, "ipv6_dst": 1 << 16 | 20 << 9 | 16},
+        **{"icmpv6_type": 1 << 16 | 21 << 9 | 1, "icmpv6_code": 1 << 16 | 22 << 9 | 1},
+    }
+)
+"""Fields by their older, Nicira headers: Open vSwitch names them so in a learn action, whatever it was sent."""
+
+_VLAN_TCI = 0x00000802
+"""NXM_OF_VLAN_TCI. Its low 13 bits are ``vlan_vid`` of OpenFlow, also of a packet without a tag (0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Put a number into a register."""
+
+    field: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Put the packet through the connection tracker, in a zone (None: the one in the packet's register).
+
+    A connection that is new is noted; it or an older one gets the ``mark`` and the ``label``, if any. With ``table_id``
+    the packet goes on there, with what is known of its connection (and nowhere else); without, it goes on here.
+    """
+
+    zone: int | None = None
+    table_id: int | None = None
+    mark: int | None = None
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Let the packet through another table too, and then go on here."""
+
+    table_id: int
+
+
+class Family(NamedTuple):
+    """Packets that one learn action serves: an ethertype (None: any) and an IP protocol (None: any)."""
+
+    eth_type: int | None = None
+    protocol: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Make the exact entry of the packet's flow in table seen; it goes after ``idle_timeout`` s without packets."""
+
+    family: Family
+    idle_timeout: int
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(),
+    *(
+        Family(eth_type, protocol)
+        for eth_type, protocols in (
+            (ETH_IPV4, (None, TCP, UDP, SCTP, ICMP)),
+            (ETH_IPV6, (None, TCP, UDP, SCTP, ICMPV6)),
+        )
+        for protocol in protocols
+    ),
+)
+_ADDRESSES: Mapping[int | None, tuple[str, str]] = MappingProxyType(
+    {
+        None: ("eth_type", "eth_dst"),
+        ETH_IPV4: ("ipv4_src", "ipv4_dst"),
+        ETH_IPV6: ("ipv6_src", "ipv6_dst"),
+    }
+)
+"""Beside eth_src, which every learned entry has: it tells the VM behind a port that several share."""
+
+
+def match_of(family: Family) -> Match:
+    """The match of the entry that learns a family's flows."""
+    wanted = {"eth_type": family.eth_type, "ip_proto": family.protocol}
+    return match(**{name: value for name, value in wanted.items() if value is not None})
+
+
+def priority_of(family: Family) -> int:
+    """The more a family asks for, the higher: any packet, an address family, a protocol."""
+    return Priority.STANDING + sum(part is not None for part in family)
+
+
+def write(step: Load | Resubmit | Track | Learn) -> bytes:
+    """The action's bytes."""
+    if isinstance(step, Track):
+        return _action(_CT, _track(step))
+    if isinstance(step, Load):
+        return _set_field(step)
+    if isinstance(step, Resubmit):
+        return _action(_RESUBMIT, _RESUBMIT_BODY.pack(_KEEP_IN_PORT, step.table_id))
+    return _action(_LEARN, _learn(step))
+
+
+def read_learn(data: bytes) -> Learn | None:
+    """A learn action's step from its bytes; None when it is not one of ours."""
+    if len(data) < _HEAD.size + _LEARN_BODY.size:
+        return None
+    idle_timeout = _LEARN_BODY.unpack_from(data, _HEAD.size)[0]
+    made = (Learn(family, idle_timeout) for family in FAMILIES)
+    return next((learn for learn in made if write(learn) == data), None)
+
+
+def text(step: Load | Resubmit | Track | Learn) -> str:
+    """Write the step in ovs-ofctl's language; a learn action with its match cut to the family."""
+    if isinstance(step, Load):
+        return f"load:0x{step.value:x}->NXM_NX_{step.field.upper()}[]"
+    if isinstance(step, Resubmit):
+        return f"resubmit(,{step.table_id})"
+    if isinstance(step, Track):
+        return _track_text(step)
+    return f"learn(table={TableId.SEEN:d},idle_timeout={step.idle_timeout})"
+
+
+def _track_text(step: Track) -> str:
+    zone = f"NXM_NX_{ZONE.upper()}[0..15]" if step.zone is None else str(step.zone)
+    onto = (f"table={step.table_id}",) if step.table_id is not None else ()
+    parts = ["commit", *onto, f"zone={zone}"]
+    sets = ((MARK, step.mark), (LABEL, step.label))
+    marks = [f"set_field:0x{value:x}->{field}" for field, value in sets if value is not None]
+    if marks:
+        parts.append(f"exec({','.join(marks)})")
+    return f"ct({','.join(parts)})"
+
+
+def _track(step: Track) -> bytes:
+    """``struct nx_action_conntrack`` from its flags on."""
+    zone = (_header(ZONE), _ZONE_BITS - 1) if step.zone is None else (0, step.zone)
+    table_id = _NO_TABLE if step.table_id is None else step.table_id
+    sets = ((MARK, step.mark), (LABEL, step.label))
+    marked = b"".join(_set_field(Load(field, value)) for field, value in sets if value is not None)
+    return _CT_BODY.pack(_COMMIT, *zone, table_id, 0) + marked
+
+
+def read_track(data: bytes) -> Track | None:
+    """A ct action's step from its bytes; None when it is not one of ours."""
+    if len(data) < _HEAD.size + _CT_BODY.size:
+        return None
+    _, zone_src, zone, table_id, _ = _CT_BODY.unpack_from(data, _HEAD.size)
+    marked, labelled = data[_TRACK_SIZE:][:_MARK_SIZE], data[_TRACK_SIZE + _MARK_SIZE :]
+    found = Track(
+        None if zone_src else zone,
+        None if table_id == _NO_TABLE else table_id,
+        int.from_bytes(marked[8:12], "big") if marked else None,
+        int.from_bytes(labelled[8:24], "big") if labelled else None,
+    )
+    return found if write(found) == data else None
+
+
+def _set_field(step: Load) -> bytes:
+    """A whole field set to a number (``struct ofp12_action_set_field``), padded to 8 octets."""
+    octets = FIELDS[step.field].octets
+    size = -(-(_SET_FIELD_HEAD.size + octets) // 8) * 8
+    head = _SET_FIELD_HEAD.pack(_SET_FIELD_TYPE, size, _header(step.field))
+    return (head + step.value.to_bytes(octets, "big")).ljust(size, b"\0")
+
+
+def _action(subtype: int, body: bytes) -> bytes:
+    length = -(-(_HEAD.size + len(body)) // 8) * 8
+    return (_HEAD.pack(_EXPERIMENTER, length, NICIRA, subtype) + body).ljust(length, b"\0")
+
+
+def _header(field: str) -> int:
+    return _NXM.get(field) or oxm_header(field)
+
+
+def oxm_header(field: str) -> int:
+    """A field's OXM header (OpenFlow 1.3.5 section 7.2.3.2)."""
+    known = FIELDS[field]
+    return known.oxm_class << 16 | known.number << 9 | known.octets
+
+
+def _learn(step: Learn) -> bytes:
+    cookie = cookies.pack(cookies.Kind.LEARNED)
+    head = _LEARN_BODY.pack(
+        step.idle_timeout, 0, Priority.PIN, cookie, _SEND_FLOW_REMOVED, TableId.SEEN, 0, 0
+    )
+    return head + b"".join(_specs(step.family))
+
+
+def _specs(family: Family) -> Iterator[bytes]:
+    """The entry's match, prerequisites first, and what it does."""
+    yield _copied(_IN_PORT, 16)
+    yield _copied(_header("metadata"), 64)
+    yield _copied(_header("eth_src"), 48)
+    yield _copied(_VLAN_TCI, 13)
+    if family.eth_type is not None:
+        yield _given("eth_type", family.eth_type)
+    if family.protocol is not None:
+        yield _given("ip_proto", family.protocol)
+    elif family.eth_type is not None:
+        yield _copied(_header("ip_proto"), 8)
+    names = list(_ADDRESSES[family.eth_type])
+    if family.eth_type is not None and family.protocol is not None:
+        names += port_fields(family.eth_type, family.protocol) or ()
+    for name in names:
+        yield _copied(_header(name), FIELDS[name].bits)
+    yield _SPEC.pack(_IMMEDIATE | _TO_ACTION | 32) + (1).to_bytes(4, "big") + _SUBFIELD.pack(_header(SEEN), 0)
+    yield _loaded(_header(QUEUE), 0, QUEUE, 32)
+    yield _loaded(_header(METER), 0, METER, 32)
+    if family.eth_type is not None:
+        yield _loaded(_header("ip_dscp"), 0, DSCP, 6)
+    yield _loaded(_VLAN_TCI, 13, PCP, 3)
+
+
+def _copied(header: int, bits: int) -> bytes:
+    """The learned entry matches the packet's own value."""
+    return _SPEC.pack(bits) + _SUBFIELD.pack(header, 0) * 2
+
+
+def _given(field: str, value: int) -> bytes:
+    bits = FIELDS[field].bits
+    octets = -(-bits // 16) * 2
+    return _SPEC.pack(_IMMEDIATE | bits) + value.to_bytes(octets, "big") + _SUBFIELD.pack(_header(field), 0)
+
+
+def _loaded(header: int, start: int, register: str, bits: int) -> bytes:
+    """The learned entry loads what the packet (or a register) held when it was made."""
+    return (
+        _SPEC.pack(_TO_ACTION | bits) + _SUBFIELD.pack(header, start) + _SUBFIELD.pack(_header(register), 0)
+    )

@@ -1,0 +1,86 @@
+"""Measure how well and how fast flows are allocated: ``python -m bench.allocate [PART ...] [--quick]``.
+
+Prints a table for each part and writes all of them as JSON and as the README's picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.allocate import parts
+from bench.allocate.plot import draw_picture
+from rich.console import Console
+from rich.table import Table
+
+QUEUES = (4, 8, 16, 64, 256)
+ROOT = Path(__file__).parents[2]
+
+PARTS: dict[str, Callable[[bool], Iterator[parts.Row]]] = {
+    "settled": lambda quick: parts.settled(
+        *(((100, 1000), (4, 16)) if quick else ((10**2, 10**3, 10**4, 10**5, 10**6), QUEUES))
+    ),
+    "exact": lambda quick: parts.exact((12,) if quick else (12, 16), (3, 4)),
+    "churn": lambda quick: parts.churn(
+        *(((1000,), (4, 16), 10) if quick else ((10**2, 10**3, 10**4, 10**5), QUEUES, 30))
+    ),
+    "cost": lambda quick: parts.cost((10**3, 10**4) if quick else (10**3, 10**4, 10**5, 10**6), (4, 64, 256)),
+    "full": lambda quick: parts.full(((1000, 16),) if quick else ((1000, 16), (10**4, 256))),
+    "memory": lambda quick: parts.memory((10**4,) if quick else (10**5, 10**6)),
+    "delay": lambda quick: parts.delay(
+        *(((1000,), (16,)) if quick else ((10**3, 10**4, 10**5), (8, 16, 64)))
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, some seconds")
+    parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "allocate.json")
+    parser.add_argument("--picture", type=Path, help="draw the README's picture here (needs all parts)")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    results: dict[str, list[parts.Row]] = {}
+    if options.json.exists() and not options.quick:
+        results = json.loads(options.json.read_text())["results"]
+    for name in options.parts or PARTS:
+        with console.status(f"measuring {name}"):
+            results[name] = list(PARTS[name](options.quick))
+        console.print(table_of(name, results[name]))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    about = {"python": platform.python_version(), "machine": platform.machine(), "quick": options.quick}
+    options.json.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
+    console.print(f"written: {options.json}")
+    if options.picture:
+        draw_picture(results, options.picture)
+        console.print(f"written: {options.picture}")
+
+
+def table_of(name: str, rows: list[parts.Row]) -> Table:
+    """One part as a table; lists (series for the picture) are left out."""
+    table = Table(title=name)
+    names = [key for key, value in rows[0].items() if not isinstance(value, list)]
+    for key in names:
+        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+    for row in rows:
+        table.add_row(*(show(row[key]) for key in names))
+    return table
+
+
+def show(value: object) -> str:
+    """A cell: yes or no, whole numbers in full, others in four digits."""
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Flows to allocate: rates drawn from two published distributions of flow sizes, and from Zipf's law.
+
+A rate is a size sent within one second: what matters here is how unequal the rates are, not their scale.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
+
+DATA = files("flowlane.simulation").joinpath("flow-sizes.json")
+KINDS = ("web-search", "hadoop", "zipf-1.0", "zipf-1.3")
+
+
+def draw(kind: str, count: int, rng: np.random.Generator) -> list[int]:
+    """``count`` rates in bit/s, in random order; the Zipf rates are the law's values themselves, shuffled."""
+    if kind.startswith("zipf-"):
+        rates = 1e10 / np.arange(1, count + 1) ** float(kind.removeprefix("zipf-"))
+        rng.shuffle(rates)
+    else:
+        points = np.array(json.loads(DATA.read_text())[kind]["points"], dtype=float)
+        rates = 8 * np.interp(rng.random(count) * 100, points[:, 1], points[:, 0])
+    return [max(1, int(rate)) for rate in rates]
+
+
+def heavy_at_least(kind: str, part: float) -> int:
+    """The rate in bit/s that ``part`` of the flows of a published distribution reach."""
+    points: list[Any] = json.loads(DATA.read_text())[kind]["points"]
+    sizes, percents = [p[0] for p in points], [p[1] for p in points]
+    return int(8 * np.interp(100 * (1 - part), percents, sizes))
+
+
+def keys(count: int, rng: np.random.Generator) -> list[bytes]:
+    """Packed 5-tuples of ``count`` TCP flows of many VMs to a few servers."""
+    sources = rng.integers(0, 1 << 16, count)
+    targets = rng.integers(0, 256, count)
+    ports = rng.integers(32768, 61000, count)
+    return [
+        pack(
+            FlowParts(
+                1,
+                None,
+                IPV4,
+                TCP,
+                int(port),
+                443,
+                b"\x0a\x00" + int(source).to_bytes(2),
+                b"\x0a\x01\x00" + bytes([int(target)]),
+            )
+        )
+        for source, target, port in zip(sources, targets, ports, strict=True)
+    ]

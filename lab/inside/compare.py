@@ -1,0 +1,109 @@
+"""The same flows seen from two sides: the switch's tables, as ovs-ofctl prints them, and REST."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lab.inside.dump_flows import Entry
+
+ASSIGN_TABLE, SEEN_TABLE, SPREAD_TABLE = 4, 5, 6
+"""Where pins stand, what the device learned itself, and the standing rules."""
+
+NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}
+PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "tcp6", "udp6", "sctp6", "icmp6")
+NO_PORT = -1
+
+
+class Key(NamedTuple):
+    """A flow on one egress port. For ICMP the ports are type and code, for other ethertypes there are none."""
+
+    protocol: str
+    src: str
+    src_port: int
+    dst: str
+    dst_port: int
+    vlan: int | None
+    egress_port: int
+
+
+class Where(NamedTuple):
+    """Where it was put."""
+
+    queue: int | None
+    meter: int | None
+
+
+def _number(match: dict[str, str], *names: str) -> int:
+    return next((int(match[name], 0) for name in names if name in match), NO_PORT)
+
+
+def key_of_entry(entry: Entry) -> Key | None:
+    """The flow that a pin or a learned entry names; None for entries that name no single flow."""
+    match = entry.match
+    protocol = next((name for name in PROTOCOLS if name in match), None)
+    src = match.get("nw_src") or match.get("ipv6_src") or match.get("dl_src")
+    dst = match.get("nw_dst") or match.get("ipv6_dst") or match.get("dl_dst")
+    if protocol is None and "dl_type" in match:
+        protocol = f"0x{int(match['dl_type'], 16):04x}"
+    if entry.table not in (ASSIGN_TABLE, SEEN_TABLE) or protocol is None or src is None or dst is None:
+        return None
+    vlan = _number(match, "dl_vlan")
+    return Key(
+        NAMES.get(protocol, protocol),
+        src,
+        _number(match, "tp_src", "icmp_type"),
+        dst,
+        _number(match, "tp_dst", "icmp_code"),
+        None if vlan == NO_PORT else vlan,
+        int(match["metadata"].partition("/")[0], 0) & 0xFFFFFFFF,
+    )
+
+
+def in_switch(entries: Iterable[Entry]) -> dict[Key, Where]:
+    """Every flow that has an entry of its own, and what becomes of it; a pin counts over a learned entry.
+
+    Packets meet the assign table first. A learned entry holds the queue that table output then sets, and the
+    number of the meter to which table spread takes it.
+    """
+    entries = list(entries)
+    meters = {
+        int(entry.match["reg4"], 0): entry.meter
+        for entry in entries
+        if entry.table == SPREAD_TABLE and "reg4" in entry.match
+    }
+    named = [(key, entry) for entry in entries if (key := key_of_entry(entry)) is not None]
+    learned = {
+        key: Where(entry.learned_queue, meters.get(entry.learned_meter or 0))
+        for key, entry in named
+        if entry.table == SEEN_TABLE
+    }
+    pinned = {key: Where(entry.queue, entry.meter) for key, entry in named if entry.table == ASSIGN_TABLE}
+    return learned | pinned
+
+
+def in_rest(items: Iterable[dict[str, Any]]) -> dict[Key, Where]:
+    """The items of GET /v1/assignments."""
+    found = {}
+    for item in items:
+        ports = (NO_PORT if item[name] is None else item[name] for name in ("src_port", "dst_port"))
+        src_port, dst_port = ports
+        key = Key(
+            item["protocol"], item["src"], src_port, item["dst"], dst_port, item["vlan"], item["port_no"]
+        )
+        found[key] = Where(item["queue_id"], item["meter"]["id"] if item["meter"] else None)
+    return found
+
+
+def differences(switch: dict[Key, Where], rest: dict[Key, Where]) -> list[str]:
+    """What one side has and the other has not, or has otherwise; empty when they agree."""
+    only_switch = [f"only in the switch: {key} {switch[key]}" for key in switch.keys() - rest.keys()]
+    only_rest = [f"only in REST: {key} {rest[key]}" for key in rest.keys() - switch.keys()]
+    both = switch.keys() & rest.keys()
+    return (
+        only_switch
+        + only_rest
+        + [f"{key}: {switch[key]} {rest[key]}" for key in both if switch[key] != rest[key]]
+    )

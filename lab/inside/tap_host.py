@@ -1,0 +1,244 @@
+"""A host made of tap devices: VMs and an uplink with queues on a private Open vSwitch, with its controller.
+
+The queues are those of the uplink's QoS row, packets are real, and what the switch holds is read by ovs-ofctl.
+Needs root; the devices are those of the network namespace that the test runs in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from flowlane.core.flowkey import IPV4, UDP
+from flowlane.simulation.flowspec import FlowSpec, frame_of
+from lab.inside import compare, private_ovs, proxy
+from lab.inside.dump_flows import Entry, read_entry
+from lab.inside.manager import Launched, launched, wait_for
+
+BRIDGE, UPLINK = "flt-br", "flt-up"
+DPID = 9
+FAR = bytes((10, 9, 255, 254))
+_RCVBUFFORCE = 33
+"""SO_RCVBUFFORCE of socket(7), which Python does not name."""
+
+PIN, LEARNED, STANDING = 3, 4, 2
+"""Kinds of entries, in the bits 44 to 47 of their cookies (docs/pipeline.md)."""
+
+
+def vm_port(number: int) -> str:
+    return f"flt-vm{number}"
+
+
+def frame(number: int, src_port: int, dst_port: int = 80, payload: bytes = b"", protocol: int = UDP) -> bytes:
+    """A frame of one of a VM's flows; ``payload`` follows the UDP header."""
+    spec = FlowSpec(vm_port(number), IPV4, protocol, bytes((10, 9, 0, number)), FAR, src_port, dst_port, 0.0)
+    whole = bytearray(frame_of(spec, number))
+    if payload:
+        whole[16:18] = struct.pack("!H", 28 + len(payload))
+        whole[38:40] = struct.pack("!H", 8 + len(payload))
+        whole[42:] = payload
+    whole[24:26] = struct.pack("!H", _checksum(bytes(whole[14:24] + bytes(2) + whole[26:34])))
+    return bytes(whole)
+
+
+def _checksum(header: bytes) -> int:
+    """The internet checksum (RFC 1071): a switch that tracks connections looks at it."""
+    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+@dataclass
+class Tapped:
+    """A running host. ``proxy`` stands between its switch and its controller, ``manager``."""
+
+    ovs: private_ovs.PrivateOvs
+    manager: Launched
+    proxy: proxy.Between
+    version: str
+    _senders: dict[int, socket.socket]
+
+    def send(self, number: int, src_port: int, dst_port: int = 80, payload: bytes = b"") -> None:
+        """One UDP packet out of a VM's interface."""
+        self._senders[number].send(frame(number, src_port, dst_port, payload))
+
+    def dump(self, *what: str) -> list[str]:
+        """The lines of ovs-ofctl dump-flows."""
+        text = self.ovs.ofctl("dump-flows", BRIDGE, *what, version=self.version)
+        return [line.strip() for line in text.splitlines() if " actions=" in line]
+
+    def entries(self, kind: int | None = None) -> list[Entry]:
+        """Flowlane's entries in the switch; those of one kind."""
+        found = [read_entry(line) for line in self.dump()]
+        return [one for one in found if kind is None or one.cookie >> 44 & 0xF == kind]
+
+    def groups(self) -> list[str]:
+        text = self.ovs.ofctl("dump-groups", BRIDGE, version=self.version)
+        return [line.strip() for line in text.splitlines() if "group_id=" in line]
+
+    def meters(self) -> str:
+        return self.ovs.ofctl("dump-meters", BRIDGE, version=self.version)
+
+    def device(self) -> Any:
+        return self.manager.rest(f"/v1/devices/{DPID:016x}")
+
+    def assignments(self) -> list[dict[str, Any]]:
+        """All that REST knows of flows that a test sent: the host's own kernel speaks here, too."""
+        return list(assignments(self.manager))
+
+    def put_policy(self, text: str) -> None:
+        url = f"http://127.0.0.1:{self.manager.rest_port}/v1/policy"
+        answer = requests.put(url, data=text, headers={"Content-Type": "application/yaml"}, timeout=10)
+        assert answer.status_code == 200, answer.text
+
+    def disagreement(self, count: int) -> list[str]:
+        """What the switch and REST hold otherwise of the flows that a test sent; empty when they agree."""
+        rest = compare.in_rest(self.assignments())
+        switch = {
+            key: where
+            for key, where in compare.in_switch(self.entries()).items()
+            if key.src.startswith("10.9.")
+        }
+        missing = [] if len(rest) == count else [f"REST has {len(rest)} flows of {count}"]
+        return missing + compare.differences(switch, rest)
+
+    def agree(self, count: int, seconds: float = 20) -> None:
+        """Wait until both sides hold the same of so many flows."""
+        deadline = time.monotonic() + seconds
+        while found := self.disagreement(count):
+            assert time.monotonic() < deadline, "\n".join([*found[:5], self.manager.log[-2000:]])
+            time.sleep(0.1)
+
+
+def assignments(manager: Launched) -> Iterator[dict[str, Any]]:
+    cursor = ""
+    while True:
+        page = manager.rest(f"/v1/assignments?limit=1000{cursor}")
+        yield from (item for item in page["items"] if item["src"].startswith("10.9."))
+        if not page["next"]:
+            return
+        cursor = f"&cursor={page['next']}"
+
+
+@contextmanager
+def tapped(
+    folder: Path,
+    policy: str,
+    *options: str,
+    refuse: proxy.Refuse = proxy.nothing,
+    vms: int = 1,
+    queues: int = 4,
+    rate: int = 10**9,
+    version: str = "OpenFlow15",
+    limits: dict[int, int] | None = None,
+) -> Iterator[Tapped]:
+    """A host whose controller has programmed it.
+
+    Args:
+        refuse: what the proxy refuses, see :mod:`lab.inside.proxy`.
+        rate: bit/s of the uplink's QoS row.
+        limits: table -> how many entries the switch takes there (Flow_Table flow_limit).
+    """
+    (folder / "policy.yaml").write_text(policy)
+    with ExitStack() as stack:
+        ovs = stack.enter_context(private_ovs.running(system=True))
+        words = (f"--ovsdb={ovs.database}", f"--policy={folder / 'policy.yaml'}", *options)
+        manager = stack.enter_context(launched(*words))
+        between = stack.enter_context(proxy.between(manager.openflow_port, refuse))
+        names = [vm_port(number) for number in range(1, vms + 1)]
+        ovs.add_bridge(BRIDGE, (*names, UPLINK), dpid=DPID, versions=version)
+        for name in names:
+            ovs.vsctl("set", "Interface", name, f"external_ids:iface-id={name}")
+        ovs.vsctl("set", "Interface", UPLINK, "external_ids:flowlane-port=uplink")
+        ovs.set_queues(UPLINK, {number: {} for number in range(queues)}, max_rate=rate)
+        for name in (*names, UPLINK):
+            Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        for table, limit in (limits or {}).items():
+            limit_table(ovs, table, limit)
+        senders = {}
+        for number, name in enumerate(names, start=1):
+            senders[number] = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+            senders[number].bind((name, 0))
+        ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{between.port}")
+        ovs.vsctl("set", "Controller", BRIDGE, "max_backoff=1000")
+        host = Tapped(ovs, manager, between, version, senders)
+        wait_for(lambda: is_up(host), 20, manager.log)
+        wait_for(lambda: is_quiet(host), 20, manager.log)
+        yield host
+
+
+def is_up(host: Tapped) -> bool:
+    items = host.manager.rest("/v1/devices")["items"]
+    ports = [port for item in items if item["connected"] for port in item["ports"]]
+    return any(port["name"] == UPLINK and port["queues"] and port["role"] == "uplink" for port in ports)
+
+
+def is_quiet(host: Tapped) -> bool:
+    """Whether nothing has been programmed for a while."""
+    names = ("flow-mod", "group-mod", "meter-mod")
+    before = host.proxy.count(*names)
+    time.sleep(1.5)
+    return before == host.proxy.count(*names)
+
+
+def limit_table(ovs: private_ovs.PrivateOvs, table: int, limit: int) -> None:
+    """Have the switch take so many entries in a table and refuse more (ovs-vswitchd.conf.db(5), Flow_Table)."""
+    make = ["--", "--id=@t", "create", "Flow_Table", f"flow_limit={limit}", f"name=table-{table}"]
+    ovs.vsctl(*make, "--", "set", "Bridge", BRIDGE, f"flow_tables:{table}=@t")
+
+
+class Caught:
+    """What arrives at the uplink: packets of the tests' flows, by source port and what they carry."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[tuple[int, bytes]] = Counter()
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, 1 << 25)
+        self._socket.bind((UPLINK, 0))
+        self._socket.settimeout(0.1)
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._catch, daemon=True)
+        self._thread.start()
+
+    def _catch(self) -> None:
+        while not self._ends.is_set():
+            with contextlib.suppress(TimeoutError):
+                data = self._socket.recv(2048)
+                if data[23:24] == bytes((UDP,)) and data[26:28] == b"\x0a\x09":
+                    length = int.from_bytes(data[38:40], "big") - 8
+                    self.seen[int.from_bytes(data[34:36], "big"), data[42 : 42 + length]] += 1
+
+    def wait_for(self, count: int, seconds: float = 10) -> Counter[tuple[int, bytes]]:
+        """All that has arrived, as soon as it is so many packets or the time is over."""
+        deadline = time.monotonic() + seconds
+        while sum(self.seen.values()) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return Counter(self.seen)
+
+    def close(self) -> None:
+        self._ends.set()
+        self._thread.join()
+        self._socket.close()
+
+
+@contextmanager
+def caught() -> Iterator[Caught]:
+    """Catch what the switch sends out by the uplink."""
+    made = Caught()
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,68 @@
+"""Queues are divided anew as demand shifts, and the flows that this uproots come home."""
+
+from support.engine.allocation import Port, check, hardware
+
+from flowlane.core.policy import Balance
+
+
+def two_kinds(balance):
+    port = Port(hardware(0, 1, 2, 3), balance)
+    for row in range(80):
+        port.arrive(row, rate=100, group=row % 2, class_index=row % 2)
+    port.settle()
+    return port
+
+
+def queues_of(port, kind):
+    return {port.place[row] for row in port.place if row % 2 == kind}
+
+
+def test_equal_demand_gets_equal_parts():
+    port = two_kinds(Balance(moves_per_second=0.2))
+    assert len(queues_of(port, 0)) == len(queues_of(port, 1)) == 2
+    assert not queues_of(port, 0) & queues_of(port, 1)
+
+
+def test_queues_follow_demand_that_shifts_for_good():
+    port = two_kinds(Balance(moves_per_second=0.2))
+    for row in range(0, 80, 2):
+        port.measure(row, 900)
+    port.settle()
+    check(port)
+    assert (len(queues_of(port, 0)), len(queues_of(port, 1))) == (3, 1)
+
+
+def test_demand_that_shifts_to_and_fro_moves_little():
+    port = two_kinds(Balance(moves_per_second=0.2))
+    moves = 0
+    for second in range(60):
+        for row in range(0, 80, 2):
+            port.measure(row, 130 if second % 2 else 100)
+        moves += len(port.tick())
+    assert moves == 0
+
+
+def test_a_kind_that_comes_and_goes_every_second_does_not_stir_the_others():
+    port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=0.2))
+    for row in range(80):
+        port.arrive(row, rate=100)
+    moves = 0
+    for second in range(60):
+        if second % 2:
+            port.depart(999)
+        else:
+            port.arrive(999, rate=100, group=1, class_index=1)
+        moves += len(port.tick())
+    assert moves <= 60
+
+
+def test_flows_are_brought_home_within_the_tokens():
+    port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=0.05))
+    for row in range(100):
+        port.arrive(row, rate=100)
+    for row in range(100, 200):
+        port.arrive(row, rate=100, group=1, class_index=1)
+    counts = [len(port.tick()) for _ in range(30)]
+    assert max(counts) <= 10
+    groups = [{row >= 100 for row in rows} for rows in port.members().values()]
+    assert all(len(kinds) == 1 for kinds in groups)

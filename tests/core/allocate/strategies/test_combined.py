@@ -1,0 +1,102 @@
+"""Where the default strategy puts a new flow, and the reason that it gives."""
+
+import pytest
+from support.engine.allocation import Port, hardware, software
+
+from flowlane.core.model import Queue, Reason
+from flowlane.core.policy import Balance, Road
+
+HW, SW, BOTH = hardware(0, 1), software(10, 11), hardware(0, 1) + software(10, 11)
+
+
+@pytest.mark.parametrize(
+    ("queues", "road", "expected", "reason"),
+    [
+        (HW, Road.SOFTWARE, {0, 1}, Reason.SHARED),
+        (HW, Road.PREFER_HARDWARE, {0, 1}, Reason.SHARED),
+        (SW, Road.HARDWARE, {10, 11}, Reason.OVERFLOW_TO_SOFTWARE),
+        (SW, Road.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
+        (BOTH, Road.HARDWARE, {0, 1}, Reason.SHARED),
+        (BOTH, Road.PREFER_HARDWARE, {0, 1}, Reason.SHARED),
+        (BOTH, Road.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
+    ],
+)
+def test_the_road_decides_among_kinds(queues, road, expected, reason):
+    placement = Port(queues).arrive(0, rate=1, road=road)
+    assert placement.queue_id in expected
+    assert placement.reason is reason
+
+
+def test_what_does_not_fit_goes_to_software():
+    port = Port([Queue(0, max_rate=100), *software(10)])
+    assert port.arrive(0, rate=80).queue_id == 0
+    assert port.arrive(1, rate=20).reason is Reason.OVERFLOW_TO_SOFTWARE
+    assert port.arrive(2, rate=20, road=Road.HARDWARE).reason is Reason.HARDWARE_ONLY_FULL
+    assert port.place == {0: 0, 1: 10, 2: 0}
+
+
+def test_the_number_of_flows_can_fill_the_hardware_too():
+    port = Port(hardware(0, 1) + software(10), Balance(flows_per_queue=3))
+    for row in range(8):
+        port.arrive(row, rate=5)
+    assert sorted(len(rows) for rows in port.members().values()) == [2, 3, 3]
+    assert len(port.members()[10]) == 2
+
+
+def test_exclusive_flows_get_queues_while_queues_last():
+    port = Port(hardware(0, 1, 2, 3))
+    reasons = [port.arrive(row, rate=9, exclusive=True).reason for row in range(5)]
+    assert reasons[:3] == [Reason.EXCLUSIVE] * 3
+    assert reasons[3:] == [Reason.EXCLUSIVE_UNAVAILABLE] * 2
+    assert sorted(len(rows) for rows in port.members().values()) == [1, 1, 1, 2]
+
+
+def test_a_class_takes_no_more_queues_than_it_may():
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(6):
+        port.arrive(row, rate=9, exclusive=True, max_queues=1, class_index=1, group=1)
+    for row in range(6, 12):
+        port.arrive(row, rate=9, max_queues=2, class_index=2, group=2)
+    assert sum(slot.owner >= 0 for slot in port.state.slots) == 1
+    port.settle()
+    assert len({port.place[row] for row in range(6, 12)}) == 2
+
+
+def test_the_minimum_of_others_is_not_given_away():
+    port = Port(hardware(0, 1, 2, 3))
+    port.arrive(0, rate=1, class_index=2, group=2, min_queues=3)
+    reasons = [port.arrive(row, rate=9, exclusive=True, class_index=1, group=1).reason for row in (1, 2)]
+    assert reasons == [Reason.EXCLUSIVE, Reason.EXCLUSIVE_UNAVAILABLE]
+
+
+def test_the_flows_of_a_vm_keep_together():
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(30):
+        placement = port.arrive(row, rate=10 + row, vm_number=1 + row % 3, keep_vm_together=True)
+        assert placement.reason is Reason.VM_TOGETHER
+        assert placement.queue_id == port.place[row % 3]
+    port.settle()
+    for vm in range(3):
+        assert len({port.place[row] for row in range(30) if row % 3 == vm}) == 1
+    assert len(set(port.place.values())) == 3
+
+
+@pytest.mark.parametrize("heavier", [1, 10, 1000])
+def test_unlike_flows_get_different_queues_while_there_are_enough(heavier):
+    port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=1.0))
+    for row in range(40):
+        port.arrive(row, rate=100 * heavier ** (row % 4), group=row % 4)
+    port.settle()
+    for queue, rows in port.members().items():
+        assert len({row % 4 for row in rows}) == 1, queue
+
+
+def test_more_kinds_than_queues_are_merged_nearest_in_priority_first():
+    port = Port(hardware(0, 1))
+    for row in range(40):
+        kind = row % 4
+        port.arrive(row, rate=100, group=kind, class_index=kind, priority=(0, 0, 7, 7)[kind])
+    port.settle()
+    for rows in port.members().values():
+        assert {row % 4 for row in rows} in ({0, 1}, {2, 3})
+    assert port.arrive(99, rate=1, group=0, class_index=0).reason is Reason.GROUPED

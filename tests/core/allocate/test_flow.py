@@ -1,0 +1,143 @@
+"""A flow arrives, is measured, changes its class and departs."""
+
+from support.engine.allocation import Port, check, hardware, snapshot, software
+
+from flowlane.core.allocate import Demand, settle
+from flowlane.core.allocate.cells import GUESS
+from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+
+
+def test_flows_that_share_are_spread_by_load():
+    port = Port(hardware(0, 1, 2, 3))
+    placements = [port.arrive(row, rate=rate) for row, rate in enumerate((9, 5, 3, 2, 1))]
+    assert sorted(placement.queue_id for placement in placements[:4]) == [0, 1, 2, 3]
+    assert placements[4].queue_id == placements[3].queue_id, "the fifth joins the lightest"
+    assert {placement.reason for placement in placements} == {Reason.SHARED}
+    assert placements[0].kind is QueueKind.PHYSICAL
+
+
+def test_an_unmeasured_flow_counts_as_the_mean_of_its_class():
+    port = Port(hardware(0))
+    port.arrive(0)
+    assert port.loads() == {0: GUESS}
+    port.measure(0, 3000)
+    port.arrive(1, rate=1000)
+    port.arrive(2)
+    assert port.loads() == {0: 3000 + 1000 + 2000}
+    port.arrive(3, class_index=9)
+    assert port.loads() == {0: 6000 + GUESS}
+    port.depart(0)
+    port.arrive(4)
+    assert port.loads() == {0: 1000 + 2000 + GUESS + 1000}, "who has gone counts no more"
+
+
+def test_loads_do_not_drift():
+    port = Port(hardware(0, 1))
+    for row in range(50):
+        port.arrive(row, rate=10**12 + row)
+    for turn in range(200):
+        port.measure(turn % 50, 7**turn % 10**11)
+    for row in range(50):
+        port.depart(row)
+    assert port.loads() == {0: 0, 1: 0}
+    assert port.state.profiles == {} and port.state.known == {}
+
+
+def test_a_departure_undoes_an_arrival():
+    port = Port(hardware(0, 1, 2))
+    for row in range(10):
+        port.arrive(row, rate=100 * row + 1)
+    before = snapshot(port)
+    port.arrive(10, rate=77)
+    port.depart(10)
+    assert snapshot(port) == before
+
+
+def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured():
+    """A switch that restarts has no queues for a moment: the port goes, and its rows enter the next one."""
+    old = Port(hardware(0))
+    old.arrive(0, rate=5000)
+    port = Port(hardware(0))
+    port.state.columns = old.state.columns
+    port.arrive(0)
+    port.depart(0)
+    assert port.state.known == {}
+
+
+def test_a_port_without_queues_still_knows_its_flows():
+    port = Port([])
+    assert port.arrive(0, rate=5) == (NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
+    assert [move.new for move in port.reshape(hardware(7))] == [7]
+    check(port)
+
+
+def test_a_device_with_one_queue_shares_it_with_everybody():
+    port = Port(hardware(0))
+    first = port.arrive(0, rate=5, exclusive=True)
+    second = port.arrive(1, rate=5)
+    assert (first.queue_id, second.queue_id) == (0, 0)
+    assert first.reason is Reason.EXCLUSIVE_UNAVAILABLE
+    assert port.owner(0) == -1
+
+
+def test_a_flow_that_becomes_exclusive_keeps_its_queue_and_the_others_leave():
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(20):
+        port.arrive(row, rate=10)
+    before = port.place[5]
+    placement = port.change(5, rate=10**6, exclusive=True, class_index=1, group=1)
+    assert placement == (before, QueueKind.PHYSICAL, Reason.EXCLUSIVE)
+    moves = port.tick()
+    assert port.members()[before] == {5}
+    assert {move.old for move in moves} == {before} and 5 not in {move.row for move in moves}
+
+
+def test_nobody_joins_a_flow_that_has_its_queue_alone_however_light_it_is():
+    port = Port(hardware(0, 1, 2))
+    alone = port.arrive(0, rate=1, exclusive=True, class_index=1, group=1).queue_id
+    assert all(port.arrive(row, rate=1000).queue_id != alone for row in range(1, 20))
+
+
+def test_an_exclusive_flow_that_shares_again_gives_its_queue_back_without_moving():
+    port = Port(hardware(0, 1))
+    for row in range(4):
+        port.arrive(row, rate=10)
+    alone = port.change(0, rate=1000, exclusive=True, class_index=1, group=1).queue_id
+    port.settle()
+    assert port.change(0, rate=10).queue_id == alone
+    port.settle()
+    assert {len(rows) for rows in port.members().values()} == {2}
+
+
+def test_the_same_demand_with_a_new_rate_is_a_measurement():
+    port = Port(hardware(0, 1))
+    port.arrive(0, rate=10)
+    assert port.change(0, rate=99).queue_id == port.place[0]
+    assert port.loads()[port.place[0]] == 99
+
+
+def test_a_flow_is_taken_over_where_it_is():
+    port = Port(hardware(0, 1, 2))
+    state = port.state
+    assert settle(state, 0, Demand(rate=5), 2, 0.0) == (2, QueueKind.PHYSICAL, Reason.ADOPTED)
+    assert (
+        settle(state, 1, Demand(rate=9, exclusive=True, class_index=1, group=1), 1, 0.0).reason
+        is Reason.EXCLUSIVE
+    )
+    stray = settle(state, 2, Demand(rate=5), 1, 0.0)
+    assert stray.queue_id == 1, "even onto a queue that another has alone; a rebalance puts it right"
+    assert settle(state, 3, Demand(rate=5), 8, 0.0).queue_id in (0, 2), "a queue that is gone"
+    port.place = {
+        0: 2,
+        1: 1,
+        2: 1,
+        3: next(slot.queue.queue_id for slot in state.slots if slot.load == 5 and slot.index == 0),
+    }
+    port.demand = {0: Demand(5), 1: Demand(9, 1, 1, True), 2: Demand(5), 3: Demand(5)}
+    port.settle()
+    assert port.members()[1] == {1}
+
+
+def test_kinds_are_told():
+    port = Port(software(3))
+    assert port.arrive(0).kind is QueueKind.SOFTWARE

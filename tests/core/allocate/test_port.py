@@ -1,0 +1,126 @@
+"""Queues come and go while flows live; the hardware is divided among VMs."""
+
+import pytest
+from support.engine.allocation import Port, check, hardware, software
+
+from flowlane.core.allocate import new_port, set_speed
+from flowlane.core.allocate.port import apportion
+from flowlane.core.allocate.state import Columns
+from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
+from flowlane.core.policy import Balance, Road
+
+
+def filled(queues, flows=40, **settings):
+    port = Port(queues, **settings)
+    for row in range(flows):
+        port.arrive(row, rate=100 + row)
+    return port
+
+
+def test_only_the_flows_of_queues_that_are_gone_move():
+    port = filled(hardware(0, 1, 2, 3))
+    gone = port.members()[2] | port.members()[3]
+    moves = port.reshape(hardware(0, 1))
+    assert {move.row for move in moves} == gone
+    assert {move.reason for move in moves} == {Reason.QUEUE_GONE}
+    assert max(port.loads().values()) < 1.02 * min(port.loads().values())
+    check(port)
+
+
+def test_a_queue_that_is_added_moves_nobody_at_once_and_is_used():
+    port = filled(hardware(0, 1), balance=Balance(moves_per_second=0.1))
+    assert port.reshape(hardware(0, 1, 2)) == []
+    assert port.arrive(99, rate=1).queue_id == 2
+    port.settle()
+    assert max(port.loads().values()) < 1.05 * min(port.loads().values())
+
+
+def test_the_same_queues_again_change_nothing():
+    port = filled(hardware(0, 1, 2))
+    port.change(3, rate=9**9, exclusive=True, class_index=1, group=1)
+    port.settle()
+    assert port.reshape(hardware(0, 1, 2)) == []
+    assert port.owner(port.place[3]) == 3
+
+
+def test_a_queue_that_changes_its_kind_is_left_by_those_who_may_not_use_it():
+    port = Port(hardware(0, 1))
+    for row in range(10):
+        port.arrive(row, rate=100, road=Road.HARDWARE)
+    moves = port.reshape([Queue(0), Queue(1, QueueKind.SOFTWARE)])
+    assert all(move.old == 1 and move.new == 0 for move in moves) and len(moves) == 5
+
+
+def test_all_queues_go_and_others_come():
+    port = filled(hardware(0, 1))
+    assert {move.new for move in port.reshape([])} == {NO_QUEUE}
+    assert {move.reason for move in port.reshape(hardware(4, 5))} <= {Reason.SHARED}
+    assert sorted(len(rows) for rows in port.members().values()) == [20, 20]
+
+
+def test_owners_give_way_when_too_few_queues_are_left():
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(3):
+        port.arrive(row, rate=100 * (row + 1), exclusive=True, class_index=1, group=1)
+    port.arrive(3, rate=1)
+    port.reshape(hardware(0, 1))
+    port.settle()
+    check(port)
+    assert not [slot for slot in port.state.slots if slot.owner >= 0]
+    assert {port.place[row] for row in range(3)}.isdisjoint({port.place[3]}), "the flow that shares is apart"
+
+
+@pytest.mark.parametrize(
+    ("shares", "queues", "expected"),
+    [
+        ((), 4, {-1: 4}),
+        ((0.5, 0.25), 4, {0: 2, 1: 1, -1: 1}),
+        ((0.5, 0.5), 4, {0: 2, 1: 2}),
+        ((3, 1), 10, {0: 6, 1: 2, -1: 2}),
+        ((0.9, 0.05), 4, {0: 2, 1: 1, -1: 1}),
+        ((0.5, 0.3), 2, {-1: 2}),
+    ],
+)
+def test_hardware_is_divided_by_weight(shares, queues, expected):
+    assert apportion(shares, queues) == expected
+
+
+def test_vms_keep_to_their_share():
+    port = Port(hardware(0, 1, 2, 3), shares=(0.5, 0.25))
+    for row in range(30):
+        port.arrive(row, rate=100, share=row % 3 - 1)
+    port.settle()
+    used = [{port.place[row] for row in range(share, 30, 3)} for share in range(3)]
+    assert [len(queues) for queues in used] == [1, 2, 1]
+    assert not (used[0] & used[1] or used[1] & used[2] or used[0] & used[2])
+
+
+def test_flows_find_their_share_when_queues_come():
+    port = Port(hardware(0), shares=(0.5,))
+    for row in range(20):
+        port.arrive(row, rate=100, share=row % 2 - 1)
+    port.reshape(hardware(0, 1, 2, 3))
+    port.settle()
+    used = [{port.place[row] for row in range(first, 20, 2)} for first in (0, 1)]
+    assert [len(queues) for queues in used] == [2, 2] and not used[0] & used[1]
+
+
+def test_a_vm_without_a_share_uses_software_when_all_hardware_is_divided():
+    port = Port(hardware(0, 1) + software(9), shares=(0.5, 0.5))
+    assert port.arrive(0, rate=1, share=-1).queue_id == 9
+    port.reshape(hardware(0, 1))
+    assert port.place[0] in (0, 1)
+
+
+def test_the_port_may_carry_less_than_its_queues_together():
+    queues = [Queue(number, max_rate=1000) for number in range(4)] + software(10)
+    state = new_port(Columns(), queues, Balance(), speed=1000)
+    assert [region.capacity for region in state.hardware] == [1000]
+    set_speed(state, 400)
+    assert [region.capacity for region in state.hardware] == [400]
+    set_speed(state, 9000)
+    assert [region.capacity for region in state.hardware] == [4000]
+    state = new_port(Columns(), queues, Balance(), (0.5, 0.25), 1000)
+    assert {region.key: region.capacity for region in state.hardware} == {0: 500, 1: 250, -1: 250}
+    set_speed(state, None)
+    assert {region.key: region.capacity for region in state.hardware} == {0: 2000, 1: 1000, -1: 1000}

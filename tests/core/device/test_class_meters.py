@@ -1,0 +1,194 @@
+"""Meters that a whole class shares: they stand with the rules, and limit flows that the controller never pins."""
+
+from dataclasses import replace
+
+from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.policy import LimitScope, Match, Pins, Rule, TrafficClass
+
+BACKUP = TrafficClass("backup", 1, rate_limit=5_000_000, limit_scope=LimitScope.CLASS)
+SINGLE = TrafficClass("single", 2, rate_limit=1_000_000)
+CLASSES = (TrafficClass("small", 0), BACKUP, SINGLE)
+RULES = (
+    Rule("backup", 0, Match(dst_ports=((873, 873),)), 1),
+    Rule("single", 1, Match(dst_ports=((22, 22),)), 2),
+)
+
+
+def policy(*classes: TrafficClass, **changes: object):
+    kept = tuple(rule for rule in RULES if rule.class_index < len(classes or CLASSES))
+    return small_policy(classes=classes or CLASSES, rules=kept, gates=(), **changes)
+
+
+def host(caps=LEARNING) -> Scenario:
+    return Scenario(policy(), caps=caps)
+
+
+def meters(there: Scenario) -> dict[int, int]:
+    return {meter.meter_id: meter.rate for meter in there.plan.meters}
+
+
+def standing(there: Scenario, port_no: int, name: str) -> set[int]:
+    rules = [rule for rule in there.plan.rules if (rule.egress_port, rule.class_name) == (port_no, name)]
+    assert rules
+    return {rule.meter_id for rule in rules}
+
+
+def test_the_standing_rules_have_the_meter_before_any_flow_comes():
+    there = host()
+    assert meters(there) == {1000: 5_000_000}
+    assert standing(there, UPLINK, "backup") == {1000}
+    assert standing(there, 1, "backup") == {1000}, (
+        "also where a port has no queues: the limit is the device's"
+    )
+    assert standing(there, UPLINK, "small") == {0}
+
+
+def test_a_flow_that_the_device_put_under_the_meter_needs_no_pin():
+    there = host()
+    row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
+    assert there.device.flows.meter_id[row] == 1000
+    assert there.pins == {}
+    assert there.counts["SetMeter"] == 0
+
+
+def test_a_flow_that_the_device_did_not_put_under_it_is_pinned_to_it():
+    there = host()
+    row = there.flow(1, 1000, 873, queue_id=2)
+    assert there.pins[row].meter_id == 1000
+
+
+def test_a_flow_that_the_device_limits_and_should_not_is_pinned_without_a_meter():
+    there = host()
+    row = there.flow(1, 1000, 80, queue_id=2, meter_id=1000)
+    assert there.pins[row].meter_id == 0
+
+
+def test_what_the_learned_entry_says_later_counts():
+    there = host()
+    row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
+    key = there.device.flows.keys[row]
+    there.now += 2
+    learned = ev.LearnedFlow(key, 1, UPLINK, 0x0200_0000_0001, 2, 9, 9000, 0, 0, 0)
+    there.do(ev.KeyCounters(DPID, (learned,)))
+    assert there.pins[row].meter_id == 1000
+
+
+def test_a_device_that_does_not_learn_has_pins_under_the_same_meter():
+    there = host(ABLE)
+    rows = [there.flow(1, 1000 + n, 873, queue_id=n) for n in range(3)]
+    assert {there.pins[row].meter_id for row in rows} == {1000}
+    for row in rows:
+        there.end(row)
+    assert meters(there) == {1000: 5_000_000}, "it stays when its last flow ends"
+    assert there.counts["ClearMeter"] == 0
+
+
+def test_a_new_limit_changes_the_meter_in_place_and_an_unchanged_one_is_not_written():
+    there = host()
+    row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
+    there.tick()
+    programs = there.counts["Program"]
+    there.do(ev.PolicyReplaced(policy()))
+    assert there.counts["Program"] == programs
+    there.do(ev.PolicyReplaced(policy(CLASSES[0], replace(BACKUP, rate_limit=3_000_000), SINGLE)))
+    assert meters(there) == {1000: 3_000_000}
+    assert there.device.flows.meter_id[row] == 1000
+    assert there.pins == {}
+
+
+def test_a_limit_that_is_lifted_takes_the_meter_with_it_and_nothing_is_pinned_for_that():
+    there = host()
+    row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
+    out = there.do(ev.PolicyReplaced(policy(CLASSES[0], replace(BACKUP, rate_limit=None), SINGLE)))
+    assert meters(there) == {}
+    assert there.device.flows.meter_id[row] == 0
+    assert there.pins == {}
+    forgotten = {effect.egress_port for effect in out if isinstance(effect, fx.ForgetLearned)}
+    assert forgotten == set(there.device.ports), (
+        "what was learned names a number that may mean another class soon"
+    )
+    plan = next(n for n, effect in enumerate(out) if isinstance(effect, fx.Program))
+    assert all(n > plan for n, effect in enumerate(out) if isinstance(effect, fx.ForgetLearned))
+
+
+def test_a_limit_for_the_class_that_was_one_for_each_flow():
+    there = host(ABLE)
+    row = there.flow(1, 1000, 22, queue_id=2)
+    assert there.pins[row].meter_id == 1
+    there.do(ev.PolicyReplaced(policy(*CLASSES[:2], replace(SINGLE, limit_scope=LimitScope.CLASS))))
+    assert meters(there) == {999: 1_000_000, 1000: 5_000_000}
+    assert there.pins[row].meter_id == 999
+    assert there.meters == {}, "the flow's own is cleared"
+
+
+def test_what_the_device_has_no_meter_for_is_told_and_gets_one_when_one_is_free():
+    there = Scenario(
+        policy(CLASSES[0], replace(BACKUP, rate_limit=None), SINGLE), caps=replace(LEARNING, max_meters=2)
+    )
+    rows = [there.flow(vm, 1000, 22, queue_id=0) for vm in (1, 2)]
+    limited = there.flow(3, 1000, 873, queue_id=1)
+    there.do(ev.PolicyReplaced(policy()))
+    left = [left for left in there.device.left_out if left.what == "limit of class backup"]
+    assert [one.why for one in left] == ["all 2 meters of the device are in use"]
+    assert meters(there) == {}
+    there.end(rows[1])
+    there.tick()
+    assert meters(there) == {2: 5_000_000}
+    assert not there.device.left_out
+    assert there.device.flows.meter_id[limited] == 2
+    assert there.pins[limited].meter_id == 2, "the device learned it without"
+
+
+def test_a_device_without_meters_has_the_limit_left_out():
+    there = host(replace(LEARNING, max_meters=0))
+    assert [left.what for left in there.device.left_out] == ["limit of class backup", "limit of class single"]
+    assert meters(there) == {}
+
+
+def test_the_numbers_are_the_same_after_a_restart_and_the_pins_keep_them():
+    there = host(ABLE)
+    rows = [there.flow(1, 1000 + n, 873, queue_id=0) for n in range(2)]
+    single = there.flow(1, 999, 22, queue_id=0)
+    pins = [there.pins[row] for row in (*rows, single)]
+    again = Scenario(policy(), caps=ABLE)
+    again.pins, again.meters = dict(there.pins), dict(there.meters)
+    found = tuple(
+        ev.FoundPin(
+            pin.row, pin.generation, pin.key, pin.in_port, pin.egress_port, pin.queue_id, pin.meter_id, 1, 1
+        )
+        for pin in pins
+    )
+    written = again.counts["PinFlow"]
+    again.do(ev.DeviceDown(DPID))
+    again.connect(4, ABLE, found)
+    assert again.plan.meters == there.plan.meters
+    assert again.counts["PinFlow"] == written
+    assert {again.device.flows.meter_id[row] for row in rows} == {1000}
+
+
+def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back():
+    there = host(ABLE)
+    single = there.flow(1, 999, 22, queue_id=0)
+    assert there.pins[single].meter_id == 1
+    there.do(ev.DeviceDown(DPID))
+    there.pins.clear()
+    there.engine.step(ev.PolicyReplaced(policy(CLASSES[0], pins=Pins(idle_timeout=10))), there.now)
+    there.plan = None
+    reports = tuple(port.report for port in there.device.ports.values())
+    out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), there.now)
+    assert [effect.meter_id for effect in out if isinstance(effect, fx.ClearMeter)] == [1, 1000]
+    again = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), there.now)
+    assert not [effect for effect in again if isinstance(effect, fx.ClearMeter)], "once"
+
+
+def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin():
+    there = host(ABLE)
+    there.do(ev.DeviceDown(DPID))
+    stranger = ev.FoundPin(7, 1, b"\0" * 4 + there.frame(1, 5)[:12], UPLINK, 1, 0, 44, 1, 1)
+    reports = tuple(port.report for port in there.device.ports.values())
+    out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}, (stranger,)), there.now)
+    kinds = [type(effect) for effect in out if isinstance(effect, fx.UnpinFlow | fx.ClearMeter)]
+    assert kinds == [fx.UnpinFlow, fx.ClearMeter]

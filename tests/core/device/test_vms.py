@@ -1,0 +1,138 @@
+"""VMs whose identities or shares change: the flows that they have already follow."""
+
+import zlib
+
+import pytest
+from support.engine.scenario import ABLE, DPID, UPLINK, Scenario, small_policy
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.device.vms import attached_macs, identity, port_role, read_mac, vm_number
+from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortFacts, PortReport, PortRole, Role
+from flowlane.core.policy import Balance, Match, Rule, Share, TrafficClass, VmSelector
+
+STILL = Balance(interval=1e9)
+GOLD = VmSelector(external_ids=(("plan", "gold"),))
+BY_PLAN = small_policy(
+    classes=(TrafficClass("small", 0), TrafficClass("gold", 1, rate_limit=1_000_000)),
+    rules=(Rule("gold plan", 0, Match(vms=GOLD), 1),),
+    gates=(),
+    balance=STILL,
+)
+
+
+def ids(**more: str) -> dict[str, str]:
+    return {"iface-id": "vm1", **more}
+
+
+def test_an_external_id_that_comes_later_classifies_the_flows_that_are_there() -> None:
+    there = Scenario(BY_PLAN)
+    mine, other = there.flow(1, 1), there.flow(2, 1)
+    assert there.class_of(mine) == "small"
+    there.describe(4, ids={1: ids(plan="gold")})
+    assert (there.class_of(mine), there.class_of(other)) == ("gold", "small")
+    assert there.pins[mine].meter_id
+    there.describe(4, ids={1: ids()})
+    assert there.class_of(mine) == "small"
+    assert there.pins[mine].meter_id == 0
+
+
+def test_an_external_id_that_changes_nothing_moves_nothing() -> None:
+    there = Scenario(BY_PLAN)
+    row = there.flow(1, 1)
+    before = there.pins[row], there.counts["PinFlow"]
+    there.describe(4, ids={1: ids(owner="somebody")})
+    assert (there.pins[row], there.counts["PinFlow"]) == before
+
+
+def test_flows_follow_their_vm_to_its_share() -> None:
+    shares = (Share("gold", GOLD, 1.0), Share("rest", VmSelector(("vm*",)), 1.0))
+    there = Scenario(
+        small_policy(classes=(TrafficClass("small", 0),), rules=(), gates=(), shares=shares, balance=STILL)
+    )
+    mine, others = [there.flow(1, n) for n in range(4)], [there.flow(2, n) for n in range(4)]
+    there.describe(4, ids={1: ids(plan="gold")})
+    assert {there.queue_of(row) for row in mine}.isdisjoint(there.queue_of(row) for row in others)
+    assert all(there.pins[row].queue_id == there.queue_of(row) for row in mine)
+
+
+def test_flows_on_another_device_follow_too() -> None:
+    """A device at the other end of a link knows the VM by its address, from the first device's account."""
+    there, far = Scenario(BY_PLAN), DPID + 1
+    step = there.engine.step
+
+    def describe(**more: str) -> list[fx.Effect]:
+        known = ids(**{"attached-mac": "02:00:00:00:00:01"}, **more)
+        facts = {1: PortFacts("pf0vf1", known), UPLINK: PortFacts("pf0", {"flowlane-port": "uplink"})}
+        return step(ev.DeviceDescribed(DPID, "br-int", "nic", {}, "netdev", facts), there.now)
+
+    describe()
+    facts = {
+        1: PortFacts("link", {"flowlane-port": "link"}),
+        2: PortFacts("out", {"flowlane-port": "uplink"}),
+    }
+    step(ev.DeviceDescribed(far, "tor", "switch", {}, "netdev", facts), there.now)
+    reports = (PortReport(1, "link"), PortReport(2, "out"))
+    step(ev.DeviceUp(far, ABLE, reports, {2: (0, 1)}), there.now)
+    step(ev.FlowSeen(far, 1, there.frame(1, 1), 2), there.now)
+    device = there.engine.devices[far]
+    (row,) = device.flows
+    assert device.flows.meter_id[row] == 0
+    pins = [effect for effect in describe(plan="gold") if isinstance(effect, fx.PinFlow)]
+    assert [(pin.dpid, pin.row, pin.meter_id > 0) for pin in pins] == [(far, row, True)]
+
+
+def test_a_number_is_the_same_after_a_restart_and_unique():
+    first = vm_number("vm-a", set())
+    assert vm_number("vm-a", set()) == first
+    assert vm_number("vm-a", {first}) == (first + 1) & 0xFFFFFFFF
+
+
+def test_probing_passes_over_numbers_that_are_taken():
+    crc = zlib.crc32(b"vm-a")
+    assert vm_number("vm-a", {crc, crc + 1}) == crc + 2
+    assert vm_number("vm-a", {crc}) not in {NOT_A_VM, UNRESOLVED_VM}
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ({"iface-id": "i", "vm-uuid": "u", "attached-mac": "m"}, ("i", "p", "iface-id")),
+        ({"vm-uuid": "u"}, ("u", "p", "vm-uuid")),
+        ({"iface-id": "i", "vm-name": "web"}, ("i", "web", "iface-id")),
+        ({}, ("p", "p", "port")),
+    ],
+)
+def test_identity_comes_from_where_libvirt_and_openstack_write_it(ids, expected):
+    assert identity("p", ids) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "02:00:00:00:00", "02:00:00:00:00:zz", "0200:0000:0001", "+2:00:00:00:00:01"]
+)
+def test_what_is_no_mac_is_passed_over(text):
+    assert read_mac(text) is None
+
+
+def test_attached_macs_are_read_with_either_separator():
+    assert attached_macs({"attached-mac": "02:00:00:00:00:01, 02-00-00-00-00-02 junk"}) == (
+        0x020000000001,
+        0x020000000002,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "device_role", "queues", "uplinks", "local", "expected"),
+    [
+        ({"flowlane-port": "uplink", "iface-id": "x"}, Role.NIC, 0, (), False, PortRole.UPLINK),
+        ({}, Role.NIC, 0, ("p",), False, PortRole.UPLINK),
+        ({}, Role.NIC, 0, (), True, PortRole.HOST),
+        ({"iface-id": "x"}, Role.NIC, 4, (), False, PortRole.VM),
+        ({}, Role.NIC, 4, (), False, PortRole.UPLINK),
+        ({}, Role.SWITCH, 4, (), False, PortRole.LINK),
+        ({}, Role.NIC, 1, (), False, PortRole.VM),
+        ({"flowlane-port": "nonsense"}, Role.NIC, 0, (), False, PortRole.VM),
+    ],
+)
+def test_port_roles(ids, device_role, queues, uplinks, local, expected):
+    assert port_role("p", PortFacts("p", ids), device_role, queues, uplinks, local) is expected

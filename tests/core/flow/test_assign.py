@@ -1,0 +1,57 @@
+"""From a class to what the allocator is asked for, on a device."""
+
+from dataclasses import replace
+
+from support.engine.scenario import LEARNING, UPLINK, Scenario, small_policy
+
+from flowlane.core import events as ev
+from flowlane.core.allocate import spread
+from flowlane.core.model import PortFacts, QueueFacts
+from flowlane.core.policy import Match, Road, Rule, TrafficClass
+
+MINIMUM = 40_000_000
+POLICY = small_policy(
+    classes=(TrafficClass("small", 0), TrafficClass("storage", 1, min_rate=MINIMUM)),
+    rules=(Rule("NFS", 0, Match(dst_ports=((2049, 2049),)), 1),),
+    gates=(),
+)
+
+
+def guarantee(host: Scenario, **rates: int) -> None:
+    """OVSDB gives the uplink's queues these min-rates."""
+    queues = {number: QueueFacts(min_rate=rates.get(f"q{number}", 1000)) for number in range(4)}
+    facts = host.device.described
+    port = PortFacts("pf0", {"flowlane-port": "uplink"}, queues=queues)
+    host.do(replace(facts, ports={**facts.ports, UPLINK: port}))
+
+
+def test_a_class_with_a_minimum_is_served_by_the_queue_that_guarantees_it():
+    host = Scenario(POLICY)
+    guarantee(host, q2=MINIMUM)
+    small = [host.flow(1, 1000 + number) for number in range(12)]
+    storage = [host.flow(2, 1000 + number, 2049) for number in range(4)]
+    assert {host.queue_of(row) for row in storage} == {2}
+    host.send(dict.fromkeys([*small, *storage], 1_000_000), 40)
+    assert {host.queue_of(row) for row in storage} == {2}
+    assert {host.queue_of(row) for row in small} == {0, 1, 3}
+    assert host.device.left_out == ()
+
+
+def test_a_device_that_places_flows_itself_is_told_that_queue():
+    host = Scenario(POLICY, caps=LEARNING)
+    guarantee(host, q1=MINIMUM, q3=MINIMUM)
+    rule = next(rule for rule in host.plan.rules if rule.class_name == "storage")
+    assert [queue_id for queue_id, _ in rule.queues] == [1, 3]
+    assert host.queue_of(host.flow(2, 1001, 2049, queue_id=0)) in (1, 3), "not guaranteed"
+    assert host.queue_of(host.flow(2, 1000, 2049, queue_id=3)) == 3, "as good as any"
+
+
+def test_a_new_policy_moves_a_class_to_its_guarantee():
+    host = Scenario(replace(POLICY, classes=(POLICY.classes[0], replace(POLICY.classes[1], min_rate=None))))
+    guarantee(host, q2=MINIMUM)
+    storage = [host.flow(2, 1000 + number, 2049) for number in range(4)]
+    assert len({host.queue_of(row) for row in storage}) > 1
+    host.do(ev.PolicyReplaced(POLICY))
+    host.send(dict.fromkeys(storage, 1_000_000), 120)
+    assert {host.queue_of(row) for row in storage} == {2}
+    assert spread(host.device.ports[UPLINK].allocation, Road.PREFER_HARDWARE, min_rate=MINIMUM) == ((2, 1),)

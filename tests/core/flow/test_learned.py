@@ -1,0 +1,165 @@
+"""Flows that a device placed by itself: what its learned entries tell of them."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+from pytest import approx
+from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
+from flowlane.core.model import NO_QUEUE, PortReport, Reason
+from flowlane.core.policy import Balance, Match, Rule
+
+STILL = Balance(interval=1e9)
+
+
+def host() -> Scenario:
+    return Scenario(small_policy(balance=STILL), caps=LEARNING)
+
+
+def learned(there: Scenario, vm: int, sport: int, queue_id: int, octets: int = 0, dport: int = 80):
+    source, destination = ip_address(f"10.0.0.{vm}").packed, ip_address("10.0.0.254").packed
+    number = there.device.port_vm[vm]
+    key = pack(FlowParts(number, None, IPV4, TCP, sport, dport, source, destination))
+    return ev.LearnedFlow(key, vm, UPLINK, 0x0200_0000_0000 + vm, queue_id, octets // 1000, octets)
+
+
+def ended(flow: ev.LearnedFlow, *, idle: bool) -> ev.KeyEnded:
+    return ev.KeyEnded(DPID, flow.key, flow.in_port, flow.egress_port, flow.eth_src, 3, 3000, idle)
+
+
+def test_what_no_copy_told_is_learnt_from_the_counters():
+    there = host()
+    there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2),)))
+    row = there.row(1, 1000)
+    assert (there.queue_of(row), there.device.flows.reason[row]) == (2, Reason.DEVICE_CHOSE)
+    assert there.pins == {}
+
+
+def test_a_flow_that_grows_heavy_is_found_and_gets_its_own_queue():
+    there = host()
+    row = there.flow(1, 1000, queue_id=2)
+    octets = 0
+    for _ in range(6):
+        there.tick(2)
+        octets += 20_000_000 // 8 * 2
+        there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, octets),)))
+    assert there.class_of(row) == "heavy"
+    assert there.device.flows.reason[row] == Reason.EXCLUSIVE
+    assert there.queue_of(row) == 2 or there.pins[row].queue_id == there.queue_of(row)
+
+
+def test_an_idle_entry_ends_its_flow_and_a_deleted_one_does_not():
+    there = host()
+    there.flow(1, 1000, queue_id=2)
+    flow = learned(there, 1, 1000, 2)
+    there.do(ended(flow, idle=False))
+    assert len(there.device.flows) == 1
+    there.do(ended(flow, idle=True))
+    assert len(there.device.flows) == 0
+
+
+def test_the_entry_under_a_pin_ends_nothing():
+    there = host()
+    row = there.flow(1, 1000, dport=5000, queue_id=2)
+    there.do(ended(learned(there, 1, 1000, 2, dport=5000), idle=True))
+    assert row in there.pins
+    assert len(there.device.flows) == 1
+
+
+def test_queues_that_go_are_forgotten_after_the_new_plan_and_their_flows_placed_anew():
+    there = host()
+    rows = [there.flow(1, 1000 + n, queue_id=n % 4) for n in range(8)]
+    out = there.do(ev.QueuesReported(DPID, {UPLINK: (0, 1)}))
+    (program,) = [effect for effect in out if isinstance(effect, fx.Program)]
+    forgets = [effect for effect in out if isinstance(effect, fx.ForgetLearned)]
+    assert forgets == [fx.ForgetLearned(DPID, UPLINK)]
+    assert out.index(program) < out.index(forgets[0])
+    assert there.pins == {}
+    for n, row in enumerate(rows):
+        there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000 + n), UPLINK, n // 4))
+        assert there.queue_of(row) == n // 4
+    assert there.pins == {}
+
+
+def test_a_controller_that_comes_back_takes_learned_flows_over_and_sends_no_pin():
+    before = host()
+    flows = tuple(learned(before, 1, 1000 + n, n % 4, 5000) for n in range(8))
+    there = host()
+    ports = [PortReport(n, f"pf0vf{n}") for n in range(1, 9)] + [PortReport(UPLINK, "pf0")]
+    out = there.do(ev.DeviceUp(DPID, LEARNING, tuple(ports), {UPLINK: (0, 1, 2, 3)}, learned=flows))
+    assert [there.queue_of(there.row(1, 1000 + n)) for n in range(8)] == [0, 1, 2, 3] * 2
+    assert not [effect for effect in out if isinstance(effect, fx.PinFlow | fx.ForgetLearned)]
+
+
+def test_what_a_reconnected_device_no_longer_knows_has_ended():
+    there = host()
+    there.flow(1, 1000, queue_id=2)
+    there.connect(4, LEARNING)
+    assert len(there.device.flows) == 0
+
+
+def test_frames_of_nobody_and_of_other_ports_make_no_flow():
+    there = host()
+    flow = learned(there, 1, 1000, NO_QUEUE)
+    there.do(ev.KeyCounters(DPID, (flow._replace(in_port=UPLINK), flow._replace(in_port=77))))
+    assert len(there.device.flows) == 0
+
+
+TRACKING = replace(LEARNING, conntrack=True)
+
+
+def test_a_young_flow_ends_with_the_idle_timeout_for_no_entry_will_tell_of_it():
+    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    assert there.plan.learn_after == 8
+    there.flow(1, 1000, queue_id=2)
+    there.tick(9)
+    assert len(there.device.flows) == 1
+    there.tick(12)
+    assert len(there.device.flows) == 0
+
+
+def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost():
+    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    there.flow(1, 1000, queue_id=2)
+    there.tick(2)
+    there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, 9000),)))
+    there.tick(12)
+    assert len(there.device.flows) == 1
+
+
+def test_a_young_flow_outlives_a_lost_connection():
+    """The device has nothing that tells of it, and still carries it."""
+    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    young = there.flow(1, 1000, queue_id=2)
+    there.flow(2, 1000, queue_id=1)
+    there.tick(2)
+    there.do(ev.KeyCounters(DPID, (learned(there, 2, 1000, 1, 9000),)))
+    there.do(ev.DeviceDown(DPID))
+    there.connect(4, TRACKING)
+    assert list(there.device.flows) == [young]
+
+
+def test_without_a_tracker_no_flow_is_young():
+    there = host()
+    there.flow(1, 1000, queue_id=2)
+    there.tick(12)
+    assert len(there.device.flows) == 1
+
+
+def test_what_an_entry_counted_before_the_pin_came_is_not_missed_in_the_rate():
+    """The pin counts from its own beginning: the time before it is no time without traffic."""
+    there = Scenario(small_policy(balance=STILL), caps=LEARNING)
+    row = there.flow(1, 1000, queue_id=2)
+    for seconds in (2, 4, 6):
+        there.tick(2)
+        there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, seconds * 100_000),)))
+    there.tick(1)
+    there.do(ev.PolicyReplaced(small_policy(rules=(Rule("all", 0, Match(), 2),), balance=STILL)))
+    assert row in there.pins
+    there.tick(1)
+    flows = there.device.flows
+    there.do(ev.FlowCounters(DPID, ((row, flows.generation[row], 100, 100_000, 1.0),)))
+    assert flows.rate[row] == approx(800_000, rel=0.01)

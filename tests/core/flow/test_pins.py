@@ -1,0 +1,100 @@
+"""Which flows get a pin: where it pays, within the budget, the most valuable first."""
+
+from dataclasses import replace
+
+from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.flow.pins import ALL, REACTIVE, WORTHY, mode
+from flowlane.core.model import NO_QUEUE, Reason
+from flowlane.core.policy import Balance, Pins
+from flowlane.core.state.flows import PINNED, REFUSED
+
+LIMITED = 5000
+STILL = Balance(interval=1e9)
+
+
+def host(budget: int = 100, which: str = "worthy", caps=LEARNING) -> Scenario:
+    return Scenario(small_policy(pins=Pins(which, budget), balance=STILL), caps=caps)
+
+
+def test_a_flow_is_where_its_device_put_it():
+    there = host()
+    rows = [there.flow(1, 1000 + n, queue_id=n % 4) for n in range(8)]
+    assert there.pins == {}
+    assert [there.queue_of(row) for row in rows] == [0, 1, 2, 3] * 2
+    assert {there.device.flows.reason[row] for row in rows} == {Reason.DEVICE_CHOSE}
+
+
+def test_a_queue_that_the_port_lacks_is_not_taken_for_the_devices_choice():
+    there = host()
+    row = there.flow(1, 1000, queue_id=9)
+    assert there.pins[row].queue_id in range(4)
+
+
+def test_limited_flows_are_pinned_on_the_queue_of_their_class():
+    there = host()
+    row = there.flow(1, 1000, dport=LIMITED, queue_id=0)
+    assert there.pins[row].meter_id
+
+
+def test_the_budget_is_held_and_the_most_valuable_flows_have_it():
+    there = host(budget=3)
+    corrected = [there.flow(1, 1000 + n, queue_id=NO_QUEUE) for n in range(5)]
+    assert sorted(there.pins) == corrected[:3]
+    limited = [there.flow(2, 1000 + n, dport=LIMITED, queue_id=0) for n in range(5)]
+    assert sorted(there.pins) == limited[:3]
+    assert there.device.pinned == 3
+    assert all(not there.device.flows.flags[row] & PINNED for row in (*corrected, *limited[3:]))
+
+
+def test_a_flow_without_its_pin_is_where_the_device_says():
+    there = host(budget=1)
+    there.flow(2, 1, dport=LIMITED, queue_id=0)
+    row = there.flow(1, 1000, queue_id=2)
+    assert there.queue_of(row) == 2
+    there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000), UPLINK, 3))
+    assert there.queue_of(row) == 3
+    assert len(there.pins) == 1
+
+
+def test_a_refused_pin_is_not_tried_again():
+    there = host()
+    row = there.flow(1, 1000, dport=LIMITED, queue_id=1)
+    flows = there.device.flows
+    del there.pins[row]
+    there.do(ev.RuleRefused(DPID, "pin", row, flows.generation[row], "OFPFMFC_TABLE_FULL"))
+    assert flows.flags[row] & REFUSED
+    before = there.counts["PinFlow"]
+    there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000, LIMITED), UPLINK, 1))
+    there.tick(5)
+    assert there.counts["PinFlow"] == before
+    assert there.queue_of(row) == 1
+    assert there.device.refusals["pin"] == 1
+
+
+def test_a_device_that_does_not_learn_gets_a_pin_for_every_flow():
+    there = host(caps=ABLE)
+    assert mode(there.device) == ALL
+    assert there.plan.learned_idle == 0
+    rows = [there.flow(1, 1000 + n) for n in range(5)]
+    assert sorted(there.pins) == rows
+
+
+def test_reactive_mode_sends_each_packet_itself():
+    there = host(which=REACTIVE)
+    assert there.plan.reactive
+    out = there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000), UPLINK))
+    sent = [effect for effect in out if isinstance(effect, fx.SendPacket)]
+    (pin,) = [effect for effect in out if isinstance(effect, fx.PinFlow)]
+    assert [(one.egress_port, one.queue_id, one.frame) for one in sent] == [
+        (UPLINK, pin.queue_id, there.frame(1, 1000))
+    ]
+    assert out.index(pin) < out.index(sent[0])
+
+
+def test_the_plan_tells_how_long_a_device_remembers():
+    there = host()
+    assert (mode(there.device), there.plan.learned_idle) == (WORTHY, 10)
+    assert replace(LEARNING, learn=False) == ABLE

@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import pytest
+
+from flowlane.core.policy import LimitScope, TrafficClass
+from flowlane.core.state.meters import LEAST_BURST, MeterPool, class_owner, owner_of, size_of
+
+LIMITED = TrafficClass("limited", 1, rate_limit=50_000_000)
+
+
+def take(pool, row, vm=1, of=LIMITED):
+    return pool.take(owner_of(of, vm, row), of)
+
+
+def test_numbers_are_the_lowest_free_ones():
+    pool = MeterPool(limit=10)
+    assert [take(pool, row)[0].meter_id for row in range(3)] == [1, 2, 3]
+    assert pool.release(owner_of(LIMITED, 1, 1)) == 2
+    assert take(pool, 7)[0].meter_id == 2
+
+
+@pytest.mark.parametrize(("scope", "meters"), [(LimitScope.FLOW, 4), (LimitScope.VM, 2)])
+def test_flows_share_a_meter_as_the_policy_says(scope, meters):
+    pool, of = MeterPool(limit=10), replace(LIMITED, limit_scope=scope)
+    for row, vm in ((0, 1), (1, 1), (2, 2), (3, 2)):
+        take(pool, row, vm, of)
+    assert len(pool.specs) == meters
+    unused = [pool.release(owner_of(of, vm, row)) for row, vm in ((0, 1), (1, 1), (2, 2), (3, 2))]
+    assert len([meter for meter in unused if meter]) == meters
+    assert not pool.specs
+
+
+OF_CLASS = replace(LIMITED, limit_scope=LimitScope.CLASS)
+
+
+def test_a_class_meter_is_there_without_flows_and_stays_after_them():
+    pool = MeterPool(limit=10)
+    assert take(pool, 0, of=OF_CLASS) == (None, False), "it is made with the plan, not with a flow"
+    assert pool.hold(class_owner(OF_CLASS), OF_CLASS)
+    spec, new = take(pool, 0, of=OF_CLASS)
+    assert (spec.meter_id, new) == (10, False)
+    assert take(pool, 1, of=OF_CLASS)[0] == spec
+    assert [pool.release(class_owner(OF_CLASS)) for _ in range(2)] == [None, None]
+    assert pool.specs == {10: spec}
+    assert pool.drop(class_owner(OF_CLASS)) == 10
+    assert not pool.specs
+
+
+def test_class_meters_have_the_highest_free_numbers_and_the_others_pass_them_by():
+    pool = MeterPool(limit=4)
+    first, second = OF_CLASS, replace(OF_CLASS, name="second")
+    assert pool.hold(class_owner(first), first)
+    assert pool.hold(class_owner(second), second)
+    pool.drop(class_owner(first))
+    assert sorted(pool.specs) == [3]
+    assert [take(pool, row)[0].meter_id for row in range(3)] == [1, 2, 4]
+    assert take(pool, 3) == (None, False)
+    assert not pool.hold(class_owner(first), first), "out of meters"
+    assert pool.release(owner_of(LIMITED, 1, 2)) == 4
+    assert pool.hold(class_owner(first), first)
+    assert sorted(pool.specs) == [1, 2, 3, 4]
+
+
+def test_a_device_that_is_out_of_meters_gives_none():
+    pool = MeterPool(limit=1)
+    assert take(pool, 0)[1]
+    assert take(pool, 1) == (None, False)
+    assert MeterPool(limit=0).take(owner_of(LIMITED, 1, 0), LIMITED) == (None, False)
+
+
+def test_burst_is_a_tenth_of_a_second_but_never_below_ten_frames():
+    assert size_of(LIMITED, 1).burst == 5_000_000
+    assert size_of(replace(LIMITED, rate_limit=100_000), 1).burst == LEAST_BURST
+    assert size_of(replace(LIMITED, burst=9_000_000), 1).burst == 9_000_000
+
+
+def test_a_meter_of_the_same_size_is_not_written_again():
+    pool = MeterPool(limit=4)
+    take(pool, 0)
+    owner = owner_of(LIMITED, 1, 0)
+    assert pool.resize(owner, LIMITED) is None
+    assert pool.resize(owner, replace(LIMITED, rate_limit=10_000_000)).rate == 10_000_000
+
+
+def test_meters_found_in_a_device_keep_their_numbers():
+    pool = MeterPool(limit=10)
+    owner = owner_of(LIMITED, 1, 5)
+    assert pool.reserve(owner, 3, LIMITED)
+    assert not pool.reserve(owner_of(LIMITED, 1, 6), 3, LIMITED)
+    assert sorted(take(pool, row)[0].meter_id for row in (10, 11, 12)) == [1, 2, 4]
+    assert pool.release(owner) == 3
+    assert take(pool, 13)[0].meter_id == 3
+    assert not pool.reserve(owner_of(LIMITED, 1, 7), 11, LIMITED), "a number that the device cannot have"
+    assert not pool.reserve(class_owner(OF_CLASS), 7, OF_CLASS), "a class's meter is made with the plan"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from flowlane.hosttools.checks import Host, check_database
+from flowlane.hosttools.findings import Level
+from flowlane.southbound.ovsdb.rows import (
+    BridgeRow,
+    ControllerRow,
+    InterfaceRow,
+    PortRow,
+    QosRow,
+    QueueRow,
+    RootRow,
+    Snapshot,
+)
+
+KERNEL = Host(local=True, kernel_datapath=True)
+
+
+def uuid(number: int) -> UUID:
+    return UUID(int=number)
+
+
+GOOD = Snapshot(
+    roots={uuid(1): RootRow((uuid(2),), "3.1.0")},
+    bridges={uuid(2): BridgeRow("br0", (uuid(3),), "ab", "", {}, "secure", ("OpenFlow13",), (uuid(7),))},
+    ports={uuid(3): PortRow("up0", (uuid(4),), uuid(5))},
+    interfaces={uuid(4): InterfaceRow("up0", ofport=1)},
+    qos={uuid(5): QosRow("linux-htb", {0: uuid(6), 1: uuid(8)}, {"max-rate": "1000"})},
+    queues={n: QueueRow({"min-rate": "500", "max-rate": "1000"}) for n in (uuid(6), uuid(8))},
+    controllers={uuid(7): ControllerRow("tcp:127.0.0.1:6653", True, "out-of-band")},
+)
+
+
+def with_bridge(**changes: object) -> Snapshot:
+    return GOOD._replace(bridges={uuid(2): GOOD.bridges[uuid(2)]._replace(**changes)})
+
+
+def with_queue(**config: str) -> Snapshot:
+    return GOOD._replace(queues={**GOOD.queues, uuid(8): QueueRow(config)})
+
+
+def bad(snapshot: Snapshot, host: Host = KERNEL) -> dict[Level, str]:
+    found = [finding for finding in check_database(snapshot, host) if finding.level is not Level.OK]
+    assert all(finding.remedy or "Open vSwitch says" in finding.what for finding in found)
+    return {finding.level: finding.what for finding in found}
+
+
+def test_a_good_host_has_nothing_but_ok() -> None:
+    assert bad(GOOD) == {}
+    assert [finding.level for finding in check_database(GOOD, KERNEL)] == [Level.OK] * 4
+
+
+NO_QOS = GOOD._replace(ports={uuid(3): PortRow("up0", (uuid(4),))}, qos={}, queues={})
+CASES = {
+    "no datapath id": (with_bridge(datapath_id=""), Level.PROBLEM, "no datapath id"),
+    "userspace": (with_bridge(datapath_type="netdev"), Level.WARNING, "not scheduled"),
+    "no controller": (with_bridge(controller=()), Level.WARNING, "no controller is set"),
+    "old protocols": (with_bridge(protocols=("OpenFlow10",)), Level.PROBLEM, "OpenFlow10 enabled"),
+    "standalone": (with_bridge(fail_mode=""), Level.WARNING, "standalone"),
+    "not connected": (
+        GOOD._replace(controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653", False, "out-of-band")}),
+        Level.PROBLEM,
+        "not connected to tcp:192.0.2.1:6653",
+    ),
+    "in-band, by default": (
+        GOOD._replace(controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653", True)}),
+        Level.WARNING,
+        "pass by Flowlane's tables",
+    ),
+    "in-band, as set": (
+        GOOD._replace(controllers={uuid(7): ControllerRow("ssl:192.0.2.1:6653", True, "in-band")}),
+        Level.WARNING,
+        "in-band control",
+    ),
+    "vswitchd is away": (
+        GOOD._replace(roots={uuid(1): RootRow((uuid(2),), next_cfg=3, cur_cfg=2)}),
+        Level.PROBLEM,
+        "taken over",
+    ),
+    "offload": (
+        GOOD._replace(roots={uuid(1): RootRow((uuid(2),), other_config={"hw-offload": "true"})}),
+        Level.WARNING,
+        "set_queue is not offloaded",
+    ),
+    "no queues": (NO_QOS, Level.WARNING, "no port has queues"),
+    "internal": (
+        GOOD._replace(interfaces={uuid(4): InterfaceRow("up0", "internal", 1)}),
+        Level.WARNING,
+        "internal port",
+    ),
+    "interface error": (
+        GOOD._replace(interfaces={uuid(4): InterfaceRow("up0", ofport=-1, error="no such device")}),
+        Level.PROBLEM,
+        "no such device",
+    ),
+    "broken rate": (with_queue(**{"min-rate": "500", "max-rate": "1Gbit"}), Level.WARNING, "max-rate=1Gbit"),
+    "no guarantee": (with_queue(), Level.WARNING, "1 of 2 queues have no min-rate"),
+    "too many guarantees": (with_queue(**{"min-rate": "501"}), Level.WARNING, "1001 bit/s"),
+    "noop": (
+        GOOD._replace(qos={uuid(5): GOOD.qos[uuid(5)]._replace(type="linux-noop")}),
+        Level.WARNING,
+        "linux-noop",
+    ),
+    "no rate": (
+        GOOD._replace(qos={uuid(5): GOOD.qos[uuid(5)]._replace(other_config={})}),
+        Level.WARNING,
+        "10 Gbit/s",
+    ),
+    "orphans": (GOOD._replace(queues={**GOOD.queues, uuid(99): QueueRow()}), Level.INFO, "1 Queue rows"),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "level", "text"), CASES.values(), ids=CASES)
+def test_each_fault_is_found_and_only_it(snapshot: Snapshot, level: Level, text: str) -> None:
+    found = bad(snapshot)
+    assert list(found) == [level], found
+    assert text in found[level]
+
+
+def test_a_kernel_without_the_module_is_a_problem_only_where_it_can_be_known() -> None:
+    assert "no Open vSwitch datapath" in bad(GOOD, Host(True, False))[Level.PROBLEM]
+    assert bad(GOOD, Host(False, False)) == {}
+
+
+def test_no_bridge_is_said() -> None:
+    empty = Snapshot({uuid(1): RootRow()}, {}, {}, {}, {}, {}, {})
+    assert "no bridge" in bad(empty)[Level.WARNING]
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        with_bridge(other_config={"disable-in-band": "true"})._replace(
+            controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653", True)}
+        ),
+        GOOD._replace(controllers={uuid(7): ControllerRow("unix:/run/controller.sock", True)}),
+    ],
+    ids=["switched off for the bridge", "a local socket"],
+)
+def test_control_is_not_in_band(snapshot: Snapshot) -> None:
+    assert bad(snapshot) == {}

@@ -1,0 +1,228 @@
+"""Reading together, on real sockets: nothing is lost or late, and what comes one by one is read together."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import eventlet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowlane import hub
+from flowlane.southbound.openflow.osken import coalescing
+from flowlane.southbound.openflow.osken.coalescing import PIECE, CoalescedSocket
+
+PAUSE = 0.15
+
+
+class Counting:
+    """A green socket that counts its reads."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.reads = 0
+
+    def recv(self, size: int) -> bytes:
+        self.reads += 1
+        data: bytes = self.sock.recv(size)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+
+class Pair:
+    """Two ends of a connection: what a peer writes is read by a coalesced socket."""
+
+    def __init__(self, pause: float) -> None:
+        reader, self.peer = eventlet.green.socket.socketpair()
+        self.below = Counting(reader)
+        self.end = CoalescedSocket(self.below)
+        self.end.pause = pause
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self.end.recv(size - len(data))
+            assert part, "the connection ended"
+            data += part
+        return data
+
+    def close(self) -> None:
+        self.below.sock.close()
+        self.peer.close()
+
+
+class Clock:
+    """In the place of the hub's time: it stands still but for the pauses, which it keeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(coalescing.hub, "sleep", made.sleep)
+    monkeypatch.setattr(coalescing.time, "monotonic", lambda: made.now)
+    return made
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = Pair(PAUSE)
+    yield made
+    made.close()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1), st.lists(st.integers(1, 400), min_size=1))
+def test_gives_what_was_sent_in_order_however_it_is_asked_for(pieces: list[bytes], sizes: list[int]) -> None:
+    pair = Pair(0.0)
+    for piece in pieces:
+        pair.peer.sendall(piece)
+    pair.peer.close()
+    read = b""
+    while part := pair.end.recv(sizes[len(read) % len(sizes)]):
+        read += part
+    pair.close()
+    assert read == b"".join(pieces)
+
+
+def test_a_lone_message_is_read_at_once(pair: Pair, clock: Clock) -> None:
+    for _ in range(2):
+        clock.now += PAUSE
+        pair.peer.sendall(b"alone")
+        assert pair.read(5) == b"alone"
+    assert clock.pauses == []
+
+
+def test_what_comes_within_the_pause_is_read_in_one_piece(pair: Pair, clock: Clock) -> None:
+    pair.peer.sendall(b"x")
+    pair.read(1)
+    reads = pair.below.reads
+    clock.now += PAUSE / 3
+    for _ in range(20):
+        pair.peer.sendall(b"y" * 100)
+    assert pair.read(8) + pair.read(1992) == b"y" * 2000
+    assert pair.below.reads - reads == 1
+    assert clock.pauses == [pytest.approx(PAUSE * 2 / 3)]
+
+
+def test_without_a_pause_nothing_waits(clock: Clock) -> None:
+    pair = Pair(0.0)
+    for _ in range(50):
+        pair.peer.sendall(b"one")
+        assert pair.read(3) == b"one"
+    assert clock.pauses == []
+    pair.close()
+
+
+def test_a_pause_that_is_taken_away_is_not_waited_for(pair: Pair, clock: Clock) -> None:
+    pair.peer.sendall(b"xy")
+    pair.read(2)
+    pair.end.pause = 0.0
+    pair.peer.sendall(b"z")
+    pair.read(1)
+    assert clock.pauses == []
+
+
+def test_a_full_piece_is_followed_by_the_next_without_a_pause(pair: Pair, clock: Clock) -> None:
+    """As long answers are: three full pieces and a short one, of which all is there."""
+    for end in (pair.peer, pair.below.sock):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * PIECE)
+    long = bytes(range(256)) * (PIECE // 256 * 3) + b"end"
+    writer = threading.Thread(target=pair.peer.fd.sendall, args=(long,))
+    pair.peer.fd.setblocking(True)
+    writer.start()
+    writer.join(10)
+    assert not writer.is_alive(), "the kernel did not take it all"
+    assert pair.read(len(long)) == long
+    assert clock.pauses == []
+
+
+def test_others_run_while_it_pauses(pair: Pair) -> None:
+    ran: list[str] = []
+    pair.peer.sendall(b"x")
+    pair.read(1)
+    hub.spawn_after(0.01, ran.append, "another")
+    pair.peer.sendall(b"y")
+    pair.read(1)
+    assert ran == ["another"]
+
+
+def test_what_came_before_an_end_is_read_first(pair: Pair) -> None:
+    pair.peer.sendall(b"last words")
+    pair.peer.close()
+    assert pair.read(10) == b"last words"
+    assert pair.end.recv(8) == b""
+    assert pair.end.recv(8) == b""
+
+
+def test_what_came_before_an_error_is_read_first() -> None:
+    """A message, and then a reset before the socket was found to have no more."""
+
+    class Resetting(Counting):
+        def recv(self, size: int) -> bytes:
+            if self.reads:
+                raise ConnectionResetError
+            return super().recv(size)
+
+    reader, peer = eventlet.green.socket.socketpair()
+    end = CoalescedSocket(Resetting(reader))
+    peer.sendall(b"last words")
+    peer.close()
+    assert end.recv(100) == b"last words"
+    with pytest.raises(ConnectionResetError):
+        end.recv(100)
+    reader.close()
+
+
+def test_a_time_out_is_the_sockets(pair: Pair) -> None:
+    """os-ken sets one, and goes round when it is over."""
+    pair.end.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        pair.end.recv(8)
+    pair.peer.sendall(b"then")
+    assert pair.read(4) == b"then"
+
+
+def test_records_of_tls_are_read_together(keys: Path, clock: Clock) -> None:
+    """Fifty messages, each a record of its own, as Open vSwitch writes them: one pause for all."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(keys / "cert.pem", keys / "key.pem")
+    client = eventlet.green.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.load_verify_locations(keys / "cert.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def write() -> None:
+            with server.wrap_socket(listener.accept()[0], server_side=True) as peer:
+                peer.sendall(b"x")
+                peer.recv(1)
+                for number in range(50):
+                    peer.sendall(b"%03d" % number)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        below = Counting(client.wrap_socket(eventlet.connect(listener.getsockname())))
+        end = CoalescedSocket(below)
+        end.pause = PAUSE
+        assert end.recv(1) == b"x"
+        end.sendall(b"g")
+        thread.join(10)
+        assert not thread.is_alive(), "the peer has not written everything"
+        read = b"".join(end.recv(3) for _ in range(50))
+        below.sock.close()
+    assert read == b"".join(b"%03d" % number for number in range(50))
+    assert len(clock.pauses) == 1

@@ -1,0 +1,180 @@
+"""Faulty switches over real sockets: each costs its own connection, and nobody else anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from struct import pack
+
+import pytest
+from lab.inside.manager import Launched, launched, wait_for
+from os_ken.cfg import CONF
+from support.openflow import messages
+from support.openflow.malformed import FAULTY
+from support.openflow.messages import OF13, OF15, VERSIONS
+from support.openflow.raw_switch import Peer
+
+from flowlane import hub
+from flowlane.southbound.openflow.osken import listener
+
+GOOD = 0xA
+
+
+@pytest.fixture(scope="module")
+def manager() -> Iterator[Launched]:
+    with launched() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def good(manager: Launched) -> Iterator[Peer]:
+    """A switch that behaves; it refuses every question but the one for its ports."""
+    with Peer(manager.openflow_port) as peer:
+        peer.introduce(GOOD)
+        peer.refuse_questions()
+        yield peer
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_faulty_message_costs_its_own_connection(manager: Launched, good: Peer, name: str) -> None:
+    version, data, _ = FAULTY[name]
+    with Peer(manager.openflow_port, version) as bad:
+        if data[1] != messages.HELLO:
+            bad.hello()
+        bad.send(data)
+        assert good.is_served()
+        assert bad.is_closed()
+    assert good.is_served()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pack("!BBHI", 4, 0, 7, 1),
+        pack("!BBHI", 4, 0, 0, 1),
+        pack("!BBHI", 0, 0, 8, 1),
+        pack("!BBHI", 2, 0, 8, 1),
+        pack("!BBHI", 4, 10, 8, 1),
+        b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n" + bytes(40_000),
+        pack("!BBHI", 4, 0, 65535, 1) + bytes(65535 - 8),
+        pack("!BBHI", 4, 0, 65532, 1) + pack("!HH", 1, 0) * 16381,
+    ],
+    ids=[
+        "length 7",
+        "length 0",
+        "version 0",
+        "version 2",
+        "packet-in first",
+        "HTTP",
+        "long zeros",
+        "long elements",
+    ],
+)
+def test_what_is_no_hello_costs_its_own_connection(manager: Launched, good: Peer, data: bytes) -> None:
+    with Peer(manager.openflow_port) as bad:
+        bad.send(data)
+        assert good.is_served()
+        assert bad.is_closed()
+    assert good.is_served()
+
+
+def test_another_version_than_agreed_costs_the_connection(manager: Launched, good: Peer) -> None:
+    with Peer(manager.openflow_port, OF15) as bad:
+        bad.hello()
+        bad.send(messages.features(OF13, 0xB))
+        assert bad.is_closed()
+    assert good.is_served()
+
+
+def test_unknown_queue_property_costs_nothing(manager: Launched, good: Peer) -> None:
+    """Well formed, and yet os-ken's parser would stay on it for ever."""
+    with Peer(manager.openflow_port) as peer:
+        peer.hello()
+        peer.send(messages.queue_config(messages.queue_13(1, 1, pack("!HH4x", 9, 8))))
+        assert peer.is_served()
+    assert good.is_served()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_truncated_and_random_frames_in_packet_ins_cost_nothing(
+    manager: Launched, good: Peer, version: int
+) -> None:
+    frame = bytes.fromhex(
+        "020000000002020000000001 0800 45000028000100004006 0000 0a000001 0a000002"
+        "03e80050 00000000 00000000 5002 2000 0000 0000"
+    )
+    with Peer(manager.openflow_port, version) as peer:
+        peer.introduce(0xC0 + version)
+        peer.refuse_questions()
+        frames = [frame[:size] for size in range(len(frame) + 1)] + [
+            os.urandom(size) for size in range(1, 129)
+        ]
+        for tag in (b"\x81\x00", b"\x08\x00", b"\x86\xdd", b"\x08\x06", b"\x88\xcc"):
+            frames += [frame[:12] + tag + os.urandom(size) for size in range(0, 64, 3)]
+        for one in frames:
+            peer.send(with_our_cookie(messages.packet_in(version, 1, one)))
+        assert peer.is_served()
+        device = manager.rest(f"/v1/devices/{0xC0 + version:016x}")
+        assert device["connected"]
+    assert good.is_served()
+    assert "Traceback" not in manager.log
+
+
+def with_our_cookie(message: bytes) -> bytes:
+    """As a copy that one of our standing rules made."""
+    return message[:16] + (0xF10A_2000_0000_FFFF).to_bytes(8, "big") + message[24:]
+
+
+def test_device_that_refuses_every_question_is_served(manager: Launched, good: Peer) -> None:
+    device = manager.rest(f"/v1/devices/{GOOD:016x}")
+    assert good.is_served()
+    assert device["connected"]
+    assert [port["name"] for port in device["ports"]] == ["port1", "port2"]
+    assert device["capabilities"]["max_meters"] == 0
+    assert not device["capabilities"]["select_groups"]
+
+
+def test_newer_connection_of_a_device_wins(manager: Launched, good: Peer) -> None:
+    with Peer(manager.openflow_port) as old, Peer(manager.openflow_port) as new:
+        old.introduce(0xD)
+        old.refuse_questions()
+        new.introduce(0xD)
+        new.refuse_questions()
+        assert old.is_closed()
+        assert new.is_served()
+        assert manager.rest("/v1/devices/000000000000000d")["connected"]
+    wait_for(lambda: not manager.rest("/v1/devices/000000000000000d")["connected"])
+    assert good.is_served()
+
+
+def test_many_connections_at_once(manager: Launched, good: Peer) -> None:
+    """More than os-ken's own backlog of 50; nobody waits for TCP's second attempt after 1 s."""
+    peers = [Peer(manager.openflow_port) for _ in range(200)]
+    for peer in peers:
+        peer.send(messages.hello(OF13, messages.version_bitmap(OF13)))
+    for peer in peers:
+        peer.expect(messages.FEATURES_REQUEST)
+        peer.sock.close()
+    assert good.is_served()
+
+
+def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HANDSHAKE_TIME", 0.1)
+    monkeypatch.setattr(CONF, "socket_timeout", 0.1, raising=False)
+    server = hub.listen("127.0.0.1", 0, 1)
+    client = hub.connect(*server.getsockname()[:2])
+    sock, address = server.accept()
+    assert hub.within(5.0, listener.serve, sock, address)
+    assert client.recv(100)[1] == messages.HELLO
+    assert client.recv(100) == b""
+
+
+def test_log_has_one_line_for_a_faulty_switch(manager: Launched, good: Peer) -> None:
+    size = len(manager.log)
+    with Peer(manager.openflow_port) as bad:
+        bad.send(messages.hello(OF13, pack("!HH", 1, 0)))
+        assert bad.is_closed()
+    assert good.is_served()
+    lines = manager.log[size:].splitlines()
+    assert len(lines) == 1
+    assert "hello element of length 0" in lines[0]

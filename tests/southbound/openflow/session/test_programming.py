@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from support.engine.plans import ABLE, PORTS, REST, UPLINK, WEB, plan
+from support.openflow.memory_switch import NO_GROUPS, NO_METERS, FakeSwitch, Refusal
+
+from flowlane.core.model import MeterSpec
+from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Programming
+from flowlane.southbound.openflow.tables.entries import (
+    CONTROLLER_METER,
+    Change,
+    Meter,
+    MeterEntry,
+    Op,
+    SetQueue,
+    UseGroup,
+)
+
+METER = MeterSpec(5, 10_000_000, 1_000_000)
+ENTRY = MeterEntry(5, 10_000, 1000)
+
+
+def carry_out(programming: Programming, switch: FakeSwitch, changes: tuple[Change, ...]) -> list[Refusal]:
+    """Send changes, and give back what the switch refused, as a session does."""
+    refusals = switch.apply(changes)
+    for refusal in refusals:
+        if refusal.change.entry is not None:
+            programming.refused(refusal.change.entry)
+    return refusals
+
+
+def test_plan_is_carried_out_and_not_sent_twice() -> None:
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    assert carry_out(programming, switch, programming.program(plan(), PORTS)) == []
+    assert set(switch.standing().flows) == set(programming.present.flows)
+    assert programming.program(plan(), PORTS) == ()
+
+
+def test_new_plan_sends_what_differs() -> None:
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    carry_out(programming, switch, programming.program(plan(), PORTS))
+    changes = programming.program(plan(unknown_port=None), PORTS)
+    assert 0 < len([change for change in changes if change.op is not Op.BARRIER]) < 5
+    assert carry_out(programming, switch, changes) == []
+
+
+def test_queue_that_is_gone_is_named_by_no_entry() -> None:
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    carry_out(programming, switch, programming.program(plan(), PORTS))
+    carry_out(programming, switch, programming.program(plan(), {**PORTS, UPLINK: (0, 1)}))
+    steps = [step for flow in switch.standing().flows for step in flow.steps]
+    queues = {step.queue_id for step in steps if isinstance(step, SetQueue)}
+    queues |= {bucket.queue_id for group in switch.standing().groups for bucket in group.buckets}
+    assert queues <= {0, 1}
+
+
+def test_refused_group_is_done_without() -> None:
+    """The device said it had select groups, and refuses one: its heaviest queue then serves the class."""
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS, refuses=(NO_GROUPS,))
+    assert carry_out(programming, switch, programming.program(plan(WEB, REST), PORTS))
+    assert carry_out(programming, switch, programming.settle(PORTS)) == []
+    steps = [step for flow in switch.standing().flows for step in flow.steps]
+    assert not any(isinstance(step, UseGroup) for step in steps)
+    assert SetQueue(2) in steps
+    assert programming.settle(PORTS) == ()
+
+
+def test_refused_controller_meter_is_done_without() -> None:
+    programming = Programming(ABLE)
+    programming.program(plan(), PORTS)
+    meter = next(meter for meter in programming.present.meters if meter.meter_id == CONTROLLER_METER)
+    programming.refused(meter)
+    assert programming.settle(PORTS) == ()
+    assert CONTROLLER_METER not in {meter.meter_id for meter in programming.present.meters}
+    assert not programming.capabilities.controller_meter
+
+
+def test_plan_that_is_refused_again_and_again_is_let_be() -> None:
+    programming = Programming(ABLE)
+    programming.program(plan(), PORTS)
+    sent = 0
+    for _ in range(3 * MAX_RETRIES):
+        group_or_meter = (*programming.present.groups, *programming.present.meters)
+        if not group_or_meter:
+            break
+        programming.refused(group_or_meter[0])
+        sent += bool(programming.settle(PORTS))
+    assert sent <= MAX_RETRIES
+
+
+def test_refused_flow_is_tried_again_with_the_next_plan_only() -> None:
+    programming = Programming(ABLE)
+    programming.program(plan(), PORTS)
+    refused = programming.present.flows[-1]
+    programming.refused(refused)
+    assert programming.settle(PORTS) == ()
+    assert Change(Op.ADD, refused) in programming.program(plan(), PORTS)
+
+
+def test_meter_is_added_changed_and_deleted_once() -> None:
+    programming = Programming(ABLE)
+    assert programming.set_meter(METER) == (Change(Op.ADD, ENTRY),)
+    assert programming.set_meter(METER) == ()
+    assert programming.set_meter(METER._replace(rate=20_000_000)) == (
+        Change(Op.MODIFY, replace(ENTRY, rate=20_000)),
+    )
+    assert programming.clear_meter(5) == (Change(Op.DELETE, replace(ENTRY, rate=20_000)),)
+    assert programming.clear_meter(5) == (Change(Op.DELETE, MeterEntry(5, 1, 0)),), (
+        "one of an earlier connection"
+    )
+    assert Programming(replace(ABLE, max_meters=0)).clear_meter(5) == ()
+
+
+def test_refused_meter_of_a_plan_is_done_without_until_the_plan_names_others() -> None:
+    """A standing rule that names a meter that is not there would be refused, and the class's flows go astray."""
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS, refuses=(NO_METERS,))
+    assert carry_out(programming, switch, programming.program(plan(), PORTS))
+    assert carry_out(programming, switch, programming.settle(PORTS)) == []
+    assert {left.why for left in programming.left_out} == {"the device has no meter for it"}
+    assert not any(isinstance(step, Meter) for flow in switch.standing().flows for step in flow.steps)
+    assert programming.program(plan(unknown_port=None), PORTS)
+    assert programming.left_out, "another plan with the same meters"
+    programming.program(plan(meters=(MeterSpec(9, 6_000_000, 400_000),)), PORTS)
+    assert not programming.left_out
+
+
+def test_a_meter_that_pins_use_goes_by_the_engines_word_only() -> None:
+    """After a reconnection pins may still use the meter of a class that has no limit any more."""
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    carry_out(programming, switch, programming.program(plan(), PORTS))
+    nine = next(meter for meter in programming.present.meters if meter.meter_id == 9)
+    again = Programming(ABLE, programming.present, {9: nine})
+    changes = again.program(plan(REST, meters=()), PORTS)
+    assert Change(Op.DELETE, nine) not in changes
+    assert again.clear_meter(9) == (Change(Op.DELETE, nine),)
+
+
+def test_meter_that_was_there_before_is_left_alone() -> None:
+    """Rewriting a meter fills its bucket anew, and lets a burst through."""
+    programming = Programming(ABLE, pin_meters={5: ENTRY})
+    assert programming.set_meter(METER) == ()
+
+
+def test_refused_meter_is_tried_again_when_it_is_wanted_again() -> None:
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    programming.refused(ENTRY)
+    assert programming.set_meter(METER) == (Change(Op.ADD, ENTRY),)
+
+
+def test_number_that_is_taken_is_taken_over() -> None:
+    programming = Programming(ABLE)
+    add = Change(Op.ADD, ENTRY)
+    assert programming.instead(add, "OFPMMFC_METER_EXISTS") == (Change(Op.MODIFY, ENTRY),)
+    assert programming.instead(add, "OFPMMFC_OUT_OF_METERS") == ()
+    assert programming.instead(Change(Op.MODIFY, ENTRY), "OFPMMFC_METER_EXISTS") == ()

@@ -1,0 +1,367 @@
+"""Sessions with a datapath that is no connection: what is sent, and what follows from what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import pack
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from os_ken.ofproto import ofproto_protocol
+from support.engine.plans import PORTS, UPLINK, plan
+from support.openflow import messages
+from support.openflow.messages import OF13, VERSIONS
+
+from flowlane import hub
+from flowlane.core import events as ev
+from flowlane.core.effects import (
+    ClearMeter,
+    PinFlow,
+    Program,
+    ReadCounters,
+    ReadQueues,
+    Report,
+    SetMeter,
+    UnpinFlow,
+)
+from flowlane.core.flowkey import IPV4, TCP, FlowParts
+from flowlane.core.flowkey import pack as pack_key
+from flowlane.core.model import NO_QUEUE, MeterSpec
+from flowlane.southbound.openflow.osken import coalescing
+from flowlane.southbound.openflow.session import session as session_module
+from flowlane.southbound.openflow.session.sessions import Sessions
+
+DPID = 0x42
+KEY = pack_key(FlowParts(77, None, IPV4, TCP, 1000, 80, bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))))
+PIN = PinFlow(DPID, 3, 1, KEY, 1, UPLINK, 2, 0, 10)
+FLOW_MOD, MULTIPART, BARRIER = 14, 18, 20
+
+
+class FakeDatapath:
+    """As much of os-ken's Datapath as a session uses; it keeps what is sent."""
+
+    def __init__(self, version: int = OF13, dpid: int = DPID) -> None:
+        self.ofproto, self.ofproto_parser = ofproto_protocol._versions[version]
+        self.id, self.address = dpid, ("192.0.2.1", 50000)
+        self.sent: list[bytes] = []
+        self.closed = False
+        self.socket = SimpleNamespace(pause=0.0)
+        self._xid = 0
+
+    def set_xid(self, message: Any) -> int:
+        self._xid += 1
+        message.set_xid(self._xid)
+        return self._xid
+
+    def send(self, data: bytes) -> bool:
+        position = 0
+        while position < len(data):
+            length = int.from_bytes(data[position + 2 : position + 4], "big")
+            self.sent.append(data[position : position + length])
+            position += length
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def read(self, data: bytes) -> Any:
+        """A message of the device as os-ken hands it over."""
+        xid = int.from_bytes(data[4:8], "big")
+        return self.ofproto_parser.msg_parser(self, data[0], data[1], len(data), xid, data)
+
+
+class World:
+    """Sessions with one device, a clock that stands until it is moved, and the facts that came."""
+
+    def __init__(self, version: int = OF13) -> None:
+        self.now = 100.0
+        self.events: list[Any] = []
+        self.sessions = Sessions(self.events.append, lambda: self.now)
+        self.datapath = FakeDatapath(version)
+        self.version = version
+
+    def sent(self) -> list[bytes]:
+        """What was sent since the last call."""
+        hub.sleep()
+        sent, self.datapath.sent = self.datapath.sent, []
+        return sent
+
+    def connect(self, refuse: bool = False) -> list[bytes]:
+        """Let the device introduce itself; return what was asked."""
+        self.sessions.connected(self.datapath)
+        asked = self.sent()
+        for request in asked:
+            self.answer(request, refuse=refuse)
+        return asked
+
+    def answer(self, request: bytes, *, refuse: bool = False) -> None:
+        """Answer like a switch with PORTS and no more abilities; refuse the rest."""
+        kind, xid = request[1], int.from_bytes(request[4:8], "big")
+        multipart = int.from_bytes(request[8:10], "big") if kind == MULTIPART else None
+        read = self.datapath.read
+        if kind == BARRIER:
+            self.sessions.barrier_reply(read(messages.message(self.version, BARRIER + 1, b"", xid)))
+        elif refuse:
+            self.refuse(xid)
+        elif multipart == 13:
+            ports = b"".join(messages.port(self.version, number, b"p%d" % number) for number in PORTS)
+            self.sessions.reply(read(messages.multipart(self.version, 13, ports, xid)))
+        elif kind == messages.QUEUE_CONFIG_REQUEST or multipart == 15:
+            self.sessions.reply(read(queues(self.version, PORTS, xid)))
+        elif multipart is not None:
+            self.refuse(xid)
+
+    def refuse(self, xid: int, kind: int = 1, code: int = 2) -> None:
+        error = messages.message(self.version, messages.ERROR, pack("!HH", kind, code) + bytes(64), xid)
+        self.sessions.error(self.datapath.read(error))
+
+    def pass_time(self, seconds: float, *, hear: bool = True) -> None:
+        """Let time pass in ticks of 1 s; the device is heard before each unless it is silent."""
+        for _ in range(round(seconds)):
+            self.now += 1.0
+            if hear:
+                self.sessions.of(self.datapath)
+            self.sessions.tick()
+
+    def take(self, kind: type) -> list[Any]:
+        """The facts of a kind that came since the last call; the others are dropped."""
+        found = [event for event in self.events if isinstance(event, kind)]
+        self.events.clear()
+        return found
+
+
+def queues(version: int, ports: dict[int, tuple[int, ...]], xid: int) -> bytes:
+    pairs = [(port_no, number) for port_no, numbers in ports.items() for number in numbers]
+    if version == OF13:
+        return messages.queue_config(
+            *(messages.queue_13(number, port_no) for port_no, number in pairs), xid=xid
+        )
+    body = b"".join(pack("!IIH6x", port_no, number, 16) for port_no, number in pairs)
+    return messages.multipart(version, 15, body, xid)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    made.connect()
+    made.sent()
+    assert made.take(ev.DeviceUp)
+    yield made
+    for session in made.sessions:
+        session.stop()
+
+
+def flow_mods(sent: list[bytes]) -> list[bytes]:
+    return [message for message in sent if message[1] == FLOW_MOD]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_device_comes_up_with_its_ports_and_queues(version: int) -> None:
+    world = World(version)
+    asked = world.connect()
+    (up,) = world.take(ev.DeviceUp)
+    assert up.dpid == DPID
+    assert [port.port_no for port in up.ports] == list(PORTS)
+    assert up.queues == {UPLINK: PORTS[UPLINK]}
+    assert up.peer == "192.0.2.1:50000"
+    assert up.capabilities.version == version
+    assert up.capabilities.max_meters == 0
+    kinds = {int.from_bytes(message[8:10], "big") for message in asked if message[1] == MULTIPART}
+    assert kinds >= {0, 1, 7, 8, 10, 11, 12, 13} | ({15} if version > OF13 else set())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_device_that_refuses_all_comes_up(version: int) -> None:
+    world = World(version)
+    world.connect(refuse=True)
+    (up,) = world.take(ev.DeviceUp)
+    assert (up.ports, up.queues, up.pins) == ((), {}, ())
+    assert not up.capabilities.controller_meter
+    assert not up.capabilities.port_masks
+
+
+def test_device_that_answers_nothing_comes_up_after_the_limit() -> None:
+    world = World()
+    world.sessions.connected(world.datapath)
+    world.pass_time(4)
+    assert world.take(ev.DeviceUp) == []
+    world.pass_time(2)
+    assert len(world.take(ev.DeviceUp)) == 1
+
+
+def test_nothing_reaches_the_device_before_it_is_up() -> None:
+    world = World()
+    world.sessions.connected(world.datapath)
+    world.sent()
+    world.sessions.execute(PIN)
+    world.sessions.execute(Program(plan(dpid=DPID)))
+    assert world.sent() == []
+
+
+def test_plan_is_programmed_and_not_twice(world: World) -> None:
+    world.sessions.execute(Program(plan(dpid=DPID)))
+    assert len(flow_mods(world.sent())) > 10
+    world.sessions.execute(Program(plan(dpid=DPID)))
+    assert world.sent() == []
+
+
+def test_pin_names_no_queue_that_the_port_does_not_have(world: World) -> None:
+    """A set_queue to an unknown queue is accepted by a switch, and silently wrong."""
+    world.sessions.execute(PIN)
+    world.sessions.execute(PIN._replace(queue_id=9))
+    good, bad = flow_mods(world.sent())
+    set_queue = pack("!HHI", 21, 8, 2)
+    assert set_queue in good
+    assert pack("!HHI", 21, 8, 9) not in bad
+    world.sessions.execute(PIN._replace(queue_id=NO_QUEUE))
+    assert flow_mods(world.sent())[0][8:] == bad[8:]
+
+
+def test_refusal_is_told_in_the_engines_words(world: World) -> None:
+    world.sessions.execute(PIN)
+    (mod,) = flow_mods(world.sent())
+    world.refuse(int.from_bytes(mod[4:8], "big"), 5, 1)
+    assert world.take(ev.RuleRefused) == [ev.RuleRefused(DPID, "pin", 3, 1, "OFPFMFC_TABLE_FULL")]
+
+
+def test_refusal_after_the_barrier_reply_is_another_apps(world: World) -> None:
+    world.sessions.execute(PIN)
+    (mod,) = flow_mods(world.sent())
+    world.pass_time(1)
+    (barrier,) = (message for message in world.sent() if message[1] == BARRIER)
+    world.answer(barrier)
+    world.refuse(int.from_bytes(mod[4:8], "big"), 5, 1)
+    assert world.take(ev.RuleRefused) == []
+
+
+def test_unpin_and_meters_reach_the_device(world: World) -> None:
+    world.sessions.execute(UnpinFlow(DPID, 3, 1, KEY, 1, UPLINK))
+    (mod,) = flow_mods(world.sent())
+    assert mod[25] == 4  # OFPFC_DELETE_STRICT
+    world.sessions.execute(SetMeter(DPID, MeterSpec(1, 10**6, 10**5)))
+    world.sessions.execute(ClearMeter(DPID, 1))
+    assert world.sent() == []  # the device has no meters
+
+
+def test_effects_for_no_device_are_told(world: World) -> None:
+    assert not world.sessions.execute(Report("flow", "text", {}))
+    assert world.sessions.execute(PIN._replace(dpid=99))
+    assert world.sent() == []
+
+
+def test_counters_are_asked_for_and_told_part_by_part(world: World) -> None:
+    world.sessions.execute(ReadCounters(DPID))
+    pins, queue_counters, _learned = world.sent()
+    world.sessions.execute(ReadCounters(DPID))
+    assert world.sent() == []  # the first answer is still on its way
+    xid = int.from_bytes(pins[4:8], "big")
+    cookie = 0xF10A_3001_0000_0003
+    entry = messages.flow_stats_13()
+    entry = entry[:24] + cookie.to_bytes(8, "big") + entry[32:]
+    for more in (True, False):
+        world.sessions.reply(world.datapath.read(messages.multipart(OF13, 1, entry, xid, more)))
+        (counters,) = world.take(ev.FlowCounters)
+        assert [row[:4] for row in counters.counters] == [(3, 1, 1, 60)]
+    world.refuse(int.from_bytes(queue_counters[4:8], "big"))
+    assert world.take(ev.QueueCounters) == []
+    world.sessions.execute(ReadCounters(DPID))
+    assert len(world.sent()) == 2  # what it has learned is still on its way
+
+
+def test_queues_are_read_again_until_the_switch_has_followed_its_database(world: World) -> None:
+    world.sessions.execute(ReadQueues(DPID))
+    (first,) = world.sent()
+    world.answer(first)
+    assert world.take(ev.QueuesReported) == []
+    world.pass_time(1)
+    (second,) = world.sent()
+    fewer = {UPLINK: (0, 1)}
+    world.sessions.reply(world.datapath.read(queues(OF13, fewer, int.from_bytes(second[4:8], "big"))))
+    assert world.take(ev.QueuesReported) == [ev.QueuesReported(DPID, fewer)]
+    world.pass_time(2)
+    assert len(world.sent()) == 1
+
+
+def test_queues_are_read_now_and_then_without_being_told(world: World) -> None:
+    asked = []
+    for _ in range(25):
+        world.pass_time(1)
+        asked += [message for message in world.sent() if message[1] == messages.QUEUE_CONFIG_REQUEST]
+    assert len(asked) == 2
+
+
+def test_refused_reading_of_queues_changes_nothing(world: World) -> None:
+    world.sessions.execute(ReadQueues(DPID))
+    (request,) = world.sent()
+    world.refuse(int.from_bytes(request[4:8], "big"))
+    assert world.take(ev.QueuesReported) == []
+
+
+@pytest.mark.parametrize(("reason", "kind"), [(0, ev.PortChanged), (1, ev.PortRemoved), (2, ev.PortChanged)])
+def test_port_status(world: World, reason: int, kind: type) -> None:
+    body = pack("!B7x", reason) + messages.port_13(2, b"renamed")
+    world.sessions.port_status(world.datapath.read(messages.message(OF13, messages.PORT_STATUS, body)))
+    (event,) = world.take(kind)
+    assert event.dpid == DPID
+    assert (event.port_no if kind is ev.PortRemoved else event.port.port_no) == 2
+
+
+def test_silent_device_is_asked_and_then_given_up(world: World) -> None:
+    world.pass_time(7, hear=False)
+    assert [message for message in world.sent() if message[1] == messages.ECHO_REQUEST]
+    assert not world.datapath.closed
+    world.pass_time(session_module.DEAD, hear=False)
+    hub.sleep()
+    assert world.datapath.closed
+
+
+def test_messages_are_read_together_while_nobody_waits_for_what_is_done_with_copies(world: World) -> None:
+    """The device that learns by itself: not before it is programmed, and not when each packet waits for an answer."""
+    waits = []
+    for changes in ({"learned_idle": 10}, {"learned_idle": 10, "reactive": True}, {"learned_idle": 0}):
+        waits.append(world.datapath.socket.pause)
+        world.sessions.execute(Program(plan(dpid=DPID, **changes)))
+    assert waits == [0.0, coalescing.PAUSE, 0.0]
+    assert world.datapath.socket.pause == 0.0
+
+
+def test_device_that_is_heard_is_kept(world: World) -> None:
+    world.pass_time(60)
+    hub.sleep()
+    assert not world.datapath.closed
+
+
+def test_device_that_acknowledges_nothing_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "MAX_UNCONFIRMED", 1000)
+    for _ in range(1001):
+        world.sessions.execute(PIN)
+    hub.sleep()
+    assert world.datapath.closed
+
+
+def test_newer_connection_wins_and_the_older_ones_end_says_nothing(world: World) -> None:
+    older, newer = world.datapath, FakeDatapath()
+    world.sessions.connected(newer)
+    world.sessions.disconnected(older)
+    assert world.take(ev.DeviceDown) == []
+    assert len(world.sessions) == 1
+    hub.sleep()
+    assert older.closed
+    assert not newer.closed
+    world.sessions.disconnected(newer)
+    assert world.take(ev.DeviceDown) == [ev.DeviceDown(DPID)]
+
+
+def test_messages_of_a_replaced_connection_are_dropped(world: World) -> None:
+    older = world.datapath
+    world.sessions.connected(FakeDatapath())
+    message = SimpleNamespace(datapath=older)
+    for take in (
+        world.sessions.packet_in,
+        world.sessions.reply,
+        world.sessions.error,
+        world.sessions.port_status,
+    ):
+        take(message)
+    assert world.take(object) == []

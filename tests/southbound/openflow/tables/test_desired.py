@@ -1,0 +1,195 @@
+"""Plans on the in-memory switch: where packets go, on which queue, and what the controller hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.engine.packets import Packet, packet
+from support.engine.plans import (
+    ABLE,
+    FAR_MAC,
+    OTHER_VM,
+    OTHER_VM_MAC,
+    OTHER_VM_NUMBER,
+    PORTS,
+    REST,
+    UPLINK,
+    VM,
+    VM_MAC,
+    VM_NUMBER,
+    pin,
+    plan,
+)
+from support.openflow.memory_switch import NO_METERS, FakeSwitch
+
+from flowlane.core.effects import PlannedPort
+from flowlane.core.model import Capabilities, MeterSpec, PortRole
+from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline
+from flowlane.southbound.openflow.tables.entries import CONTROLLER_METER, EMPTY, MeterEntry
+
+LINK = 4
+BROADCAST = 0xFFFFFFFFFFFF
+
+
+@pytest.fixture
+def switch() -> FakeSwitch:
+    return programmed()
+
+
+def programmed(**changes: object) -> FakeSwitch:
+    switch = FakeSwitch(PORTS)
+    compiled = desired.compile_plan(plan(**changes), ABLE, PORTS)
+    assert compiled.left_out == ()
+    assert switch.apply(diff.changes(compiled.standing, EMPTY)) == []
+    return switch
+
+
+def tcp(in_port: int = VM, dst: int = FAR_MAC, src: int = VM_MAC, port: int = 443, **others: int) -> Packet:
+    return packet(
+        in_port,
+        eth_src=src,
+        eth_dst=dst,
+        eth_type=0x800,
+        ip_proto=6,
+        ip_dscp=others.pop("ip_dscp", 0),
+        ipv4_src=0x0A000001,
+        ipv4_dst=0x0A000009,
+        tcp_src=40000,
+        tcp_dst=port,
+        **others,
+    )
+
+
+def test_a_new_flow_gets_a_queue_at_once_and_a_cut_copy_goes_to_the_controller(switch: FakeSwitch) -> None:
+    outcome = switch.receive(tcp(length=1500))
+    assert outcome.sent == ((UPLINK, 0),)
+    (copy,) = outcome.copies
+    assert (copy.metadata, copy.length) == (VM_NUMBER << 32 | UPLINK, 128)
+    assert copy.seen(1, bytes(1500))[3:] == (UPLINK, 0, 0)
+
+
+def test_a_class_is_spread_over_its_queues_and_a_flow_stays_on_one(switch: FakeSwitch) -> None:
+    flows = [tcp(port=80) | {"tcp_src": number} for number in range(200)]
+    first = [switch.receive(flow).sent for flow in flows]
+    assert {queue for ((port, queue),) in first if port == UPLINK} == {1, 2}
+    assert sum(queue == 2 for ((_, queue),) in first) > 100
+    assert first == [switch.receive(flow).sent for flow in flows]
+
+
+def test_a_limited_class_passes_its_meter(switch: FakeSwitch) -> None:
+    outcome = switch.receive(tcp(ip_dscp=46))
+    assert (outcome.sent, outcome.meters) == (((UPLINK, 3),), (9,))
+
+
+def test_a_pin_counts_above_the_rules_and_is_not_copied(switch: FakeSwitch) -> None:
+    assert switch.apply([pins.change(pin(queue_id=3))]) == []
+    outcome = switch.receive(tcp())
+    assert (outcome.sent, outcome.meters, outcome.copies) == (((UPLINK, 3),), (9,), ())
+
+
+def test_what_another_address_sends_from_a_vms_port_is_dropped(switch: FakeSwitch) -> None:
+    assert switch.receive(tcp(src=0x0A0000000BAD)).sent == ()
+    assert switch.receive(tcp(in_port=OTHER_VM, src=0x0A0000000BAD)).sent != ()
+
+
+def test_vms_reach_each_other_by_their_known_addresses(switch: FakeSwitch) -> None:
+    assert switch.receive(tcp(dst=OTHER_VM_MAC)).sent == ((OTHER_VM, None),)
+
+
+def test_what_comes_in_by_the_uplink_is_forwarded_without_a_queue_or_a_copy(switch: FakeSwitch) -> None:
+    outcome = switch.receive(tcp(in_port=UPLINK, src=FAR_MAC, dst=VM_MAC))
+    assert (outcome.sent, outcome.copies) == (((VM, None),), ())
+
+
+def test_an_unknown_address_from_the_uplink_goes_to_all_others(switch: FakeSwitch) -> None:
+    outcome = switch.receive(tcp(in_port=UPLINK, src=FAR_MAC, dst=0x0A0000000BAD))
+    assert {port for port, _ in outcome.sent} == {VM, OTHER_VM}
+
+
+def test_without_a_port_for_the_unknown_it_is_flooded() -> None:
+    outcome = programmed(unknown_port=None).receive(tcp())
+    assert {port for port, _ in outcome.sent} == {OTHER_VM, UPLINK}
+
+
+@pytest.mark.parametrize("dst", [BROADCAST, VM_MAC], ids=["broadcast", "unicast"])
+@pytest.mark.parametrize(
+    "kind", [{"eth_type": 0x806}, {"eth_type": 0x86DD, "ip_proto": 58, "icmpv6_type": 135}], ids=["ARP", "ND"]
+)
+def test_neighbour_discovery_is_copied_and_goes_on(
+    switch: FakeSwitch, dst: int, kind: dict[str, int]
+) -> None:
+    outcome = switch.receive(packet(OTHER_VM, eth_src=OTHER_VM_MAC, eth_dst=dst, **kind))
+    expected = {VM, UPLINK} if dst == BROADCAST else {VM}
+    assert {port for port, _ in outcome.sent} == expected
+    assert [copy.metadata >> 32 for copy in outcome.copies] == [OTHER_VM_NUMBER]
+
+
+def test_frames_for_the_switch_itself_are_dropped(switch: FakeSwitch) -> None:
+    assert switch.receive(packet(UPLINK, eth_dst=0x0180C200000E, eth_type=0x88CC)).path[-1].steps == ()
+    assert switch.receive(packet(UPLINK, eth_dst=0x0180C2000010, eth_type=0x88CC)).sent != ()
+
+
+def test_a_link_leaves_the_sender_to_the_controller() -> None:
+    link = PlannedPort(LINK, PortRole.LINK, 0)
+    wide = {**PORTS, LINK: ()}
+    compiled = desired.compile_plan(plan(ports=(*plan().ports, link)), ABLE, wide)
+    switch = FakeSwitch(wide)
+    assert switch.apply(diff.changes(compiled.standing, EMPTY)) == []
+    (copy,) = switch.receive(tcp(in_port=LINK)).copies
+    assert pipeline.sender_of(copy.metadata) == 0xFFFFFFFF
+
+
+def test_a_host_behind_a_port_that_is_gone_is_unknown_again() -> None:
+    switch = programmed(hosts=((VM_MAC, VM), (FAR_MAC, 55)))
+    assert switch.receive(tcp()).sent == ((UPLINK, 0),)
+
+
+def test_ports_that_the_device_does_not_have_get_nothing() -> None:
+    compiled = desired.compile_plan(plan(REST), ABLE, {VM: ()})
+    assert FakeSwitch({VM: ()}).apply(diff.changes(compiled.standing, EMPTY)) == []
+    assert [left.why for left in compiled.left_out] == [f"the device has no port {UPLINK}"]
+
+
+def test_a_device_without_meters_still_gets_all_else() -> None:
+    able = replace(ABLE, max_meters=0, controller_meter=False)
+    switch = FakeSwitch(PORTS, refuses=[NO_METERS])
+    compiled = desired.compile_plan(plan(), able, PORTS)
+    assert switch.apply(diff.changes(compiled.standing, EMPTY)) == []
+    assert switch.receive(tcp(ip_dscp=46)).sent == ((UPLINK, 3),)
+
+
+def test_copies_are_limited_where_the_device_can() -> None:
+    switch = programmed(copy_rate=8)
+    copies = [switch.receive(tcp() | {"tcp_src": number}).copies for number in range(10)]
+    assert sum(map(len, copies)) == 2
+    assert CONTROLLER_METER not in programmed(copy_rate=0).meters
+
+
+@pytest.mark.parametrize(
+    ("spec", "able", "expected"),
+    [
+        (MeterSpec(3, 1_000_000, 100_000), ABLE, MeterEntry(3, 1000, 100)),
+        (MeterSpec(3, 1_000_001, 1), ABLE, MeterEntry(3, 1001, 1)),
+        (MeterSpec(3, 5, 0), ABLE, MeterEntry(3, 1, 0)),
+        (MeterSpec(3, 1_000_000, 100_000), replace(ABLE, meter_burst=False), MeterEntry(3, 1000, 0)),
+        (MeterSpec(3, 1_000_000, 100_000), Capabilities(), None),
+        (MeterSpec(3, 1_000_000, 100_000), replace(ABLE, meter_kbps=False), None),
+    ],
+)
+def test_meters_are_in_the_devices_units(
+    spec: MeterSpec, able: Capabilities, expected: MeterEntry | None
+) -> None:
+    assert desired.meter_entry(spec, able) == expected
+
+
+def test_equal_plans_compile_to_equal_entries() -> None:
+    assert desired.compile_plan(plan(), ABLE, PORTS) == desired.compile_plan(plan(), ABLE, PORTS)
+
+
+def test_the_probe_for_port_masks_is_refused_where_there_are_none() -> None:
+    probe = diff.changes(replace(EMPTY, flows=(desired.port_mask_probe(),)), EMPTY)
+    assert FakeSwitch(PORTS).apply(probe) == []
+    assert [refusal.why for refusal in FakeSwitch(PORTS, refuses=["no port masks"]).apply(probe)] == [
+        "OFPBMC_BAD_MASK"
+    ]

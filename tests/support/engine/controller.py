@@ -1,0 +1,165 @@
+"""A controller for REST's tests: the engine's real tables, filled by hand, and no network."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from flowlane.core.classify.classifier import compile_rules
+from flowlane.core.effects import Report
+from flowlane.core.engine import Engine
+from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts, pack
+from flowlane.core.model import Capabilities, MeterSpec, PortRole, Queue, QueueKind, Reason, Role, Vm
+from flowlane.core.policy import Match, Policy, Rule, TrafficClass
+from flowlane.core.state.device import Device, Port
+from flowlane.core.state.flows import PINNED
+from flowlane.errors import PolicyError, Problem
+from flowlane.northbound.controller import Check, Clock
+from flowlane.northbound.feed import Feed
+
+if TYPE_CHECKING:
+    from flowlane.core.events import Event
+
+NIC, TOR = 0x1, 0xABCDEF0123456789
+WEB, DB = 0xAAAA0001, 0xBBBB0002
+NOW = 1000.0
+WALL = 1_800_000_000.0
+POLICY = Policy(
+    classes=(
+        TrafficClass("default", 0),
+        TrafficClass("heavy", 1, priority=3, exclusive=True),
+        TrafficClass("capped", 2, rate_limit=50_000_000),
+    ),
+    rules=(Rule("backups", 0, Match(dst_ports=((873, 873),)), 2, line=9),),
+    text="version: 1\n",
+)
+QUEUES = {n: Queue(n, QueueKind.PHYSICAL, 1_000_000, 100_000_000) for n in range(4)} | {
+    10: Queue(10, QueueKind.SOFTWARE)
+}
+
+
+@dataclass
+class FakeController:
+    """Fits :class:`flowlane.northbound.controller.Controller`; ``now`` moves when a test says so."""
+
+    engine: Engine
+    feed: Feed = field(default_factory=Feed)
+    started: float = WALL - 60
+    faults: int = 0
+    now: float = NOW
+    problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
+    submitted: list[Event] = field(default_factory=list)
+
+    @property
+    def state(self):
+        return self.engine.state
+
+    def clock(self) -> Clock:
+        return Clock(self.now, WALL + self.now - NOW)
+
+    def checks(self):
+        return self.problems
+
+    def submit(self, event: Event) -> None:
+        self.submitted.append(event)
+        for effect in self.engine.step(event, self.now):
+            if isinstance(effect, Report):
+                self.feed.publish(effect, self.clock().wall)
+
+    def compile_policy(self, text: str) -> Policy:
+        """A toy language: ``classes: a b c``; what begins with ``bad`` is refused."""
+        if text.startswith("bad") or not text:
+            raise PolicyError(
+                (Problem(3, 7, "classes.bulk.limit", "'fast' is not a rate", "write 50Mbit/s"),)
+            )
+        names = text.partition("classes:")[2].split() or ["default"]
+        classes = tuple(TrafficClass(name, index) for index, name in enumerate(names))
+        return replace(POLICY, classes=classes, rules=(), text=text)
+
+
+def world() -> FakeController:
+    """Two devices, two VMs, and flows of every kind on the first one; the second one knows one of them too."""
+    engine = Engine(POLICY)
+    state, rules = engine.state, compile_rules(POLICY)
+    nic = Device(
+        NIC, POLICY, rules, name="br-nic", role=Role.NIC, connected=True, since=NOW - 50, peer="127.0.0.1:1"
+    )
+    nic.capabilities = Capabilities(version=4, max_meters=100, select_groups=True)
+    nic.ports = {
+        1: Port(1, "vf0", PortRole.VM),
+        2: Port(2, "vf1", PortRole.VM),
+        9: Port(9, "uplink", PortRole.UPLINK, queues=dict(QUEUES)),
+    }
+    nic.queue_counters[9, 1] = (10, 9000, 0)
+    nic.meter_pool.specs[7] = MeterSpec(7, 50_000_000, 5_000_000)
+    tor = Device(TOR, POLICY, compile_rules(POLICY), name='tor "1"', role=Role.SWITCH)
+    tor.ports = {5: Port(5, "up", PortRole.UPLINK)}
+    state.devices = {TOR: tor, NIC: nic}
+    state.vms = {
+        WEB: Vm(WEB, "uuid-web", "web", NIC, 1, "vf0", (0x020000000001,), source="vm-uuid"),
+        DB: Vm(DB, "ns/db", "db", NIC, 2, "vf1"),
+    }
+    state.vm_numbers = {vm.id: number for number, vm in state.vms.items()}
+    for key, where in FLOWS:
+        put(nic, key, **where)
+    put(tor, FLOWS[0][0], egress_port=5, in_port=1)
+    return FakeController(engine)
+
+
+def put(device: Device, key: bytes, seen: float = NOW - 10, **columns: float) -> int:
+    """Put a flow into a device's table."""
+    row = device.flows.add(key, seen)
+    device.flows.vm_number[row] = struct.unpack_from("!I", key)[0]
+    for name, value in columns.items():
+        getattr(device.flows, name)[row] = value
+    device.pinned += int(bool(device.flows.flags[row] & PINNED))
+    return row
+
+
+def ipv4(
+    vm: int, protocol: int, src_port: int, dst_port: int, last: int = 1, vlan: int | None = None
+) -> bytes:
+    """Key of a flow from 10.0.0.<last> to 192.0.2.1."""
+    return pack(
+        FlowParts(
+            vm, vlan, IPV4, protocol, src_port, dst_port, bytes((10, 0, 0, last)), bytes((192, 0, 2, 1))
+        )
+    )
+
+
+PHYSICAL = {"egress_port": 9, "kind": QueueKind.PHYSICAL, "flags": PINNED}
+FLOWS: list[tuple[bytes, dict[str, float]]] = [
+    (
+        ipv4(WEB, 6, 1234, 80),
+        {
+            **PHYSICAL,
+            "queue_id": 1,
+            "class_index": 1,
+            "rate": 9.5e7,
+            "reason": Reason.EXCLUSIVE,
+            "packets": 5,
+            "octets": 700,
+        },
+    ),
+    (
+        ipv4(WEB, 6, 1235, 873),
+        {**PHYSICAL, "queue_id": 2, "class_index": 2, "meter_id": 7, "reason": Reason.SHARED},
+    ),
+    (
+        ipv4(DB, 17, 53, 5353, last=2, vlan=0),
+        {**PHYSICAL, "queue_id": 2, "reason": Reason.SHARED, "dscp": 46},
+    ),
+    (
+        pack(FlowParts(DB, 7, IPV6, 58, 128, 0, bytes(15) + b"\1", b"\x20\x01" + bytes(14))),
+        {"egress_port": 9, "queue_id": 10, "kind": QueueKind.SOFTWARE, "reason": Reason.OVERFLOW_TO_SOFTWARE},
+    ),
+    (
+        pack(
+            FlowParts(
+                DB, None, LAYER2, 0, 0x88F7, 0, bytes.fromhex("020000000002"), bytes.fromhex("0300000000ff")
+            )
+        ),
+        {"egress_port": 9, "reason": Reason.NO_QUEUES, "hint_class": 2, "hint_source": 3},
+    ),
+]

@@ -1,0 +1,36 @@
+"""REST over a real socket, on the tests' controller: prints its URL, serves until its input ends, then stops.
+
+It runs as a process of its own: the command line's HTTP client blocks, and the server needs the hub.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+
+warnings.simplefilter("ignore")
+
+from eventlet.green import os  # noqa: E402
+from support.engine.controller import world  # noqa: E402
+
+from flowlane.northbound import server  # noqa: E402
+from flowlane.northbound.app import make_app  # noqa: E402
+
+
+def main() -> None:
+    controller = world()
+    running = server.start(
+        make_app(controller), controller.feed, sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1", 0
+    )
+    host, port = running.address
+    print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    while os.read(0, 100):
+        pass
+    began = time.monotonic()
+    server.stop(running)
+    print(f"stopped in {time.monotonic() - began:.3f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
