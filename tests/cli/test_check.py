@@ -52,7 +52,7 @@ def described(tmp_path):
     return path
 
 
-def test_problems_are_printed_with_their_place(tmp_path, capsys):
+def test_problems_are_printed_with_their_place(tmp_path, capsys) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("version: 1\nclases: {}\nrules: [{class: x}]\n")
     assert run(path) == 1
@@ -64,7 +64,7 @@ def test_problems_are_printed_with_their_place(tmp_path, capsys):
     assert "2 problems" in err
 
 
-def test_problems_as_json(tmp_path, capsys):
+def test_problems_as_json(tmp_path, capsys) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("version: 1\nclases: {}\n")
     assert run(path, "--json") == 1
@@ -83,7 +83,7 @@ def test_problems_as_json(tmp_path, capsys):
     }
 
 
-def test_a_good_policy_is_summed_up(good, capsys):
+def test_a_good_policy_is_summed_up(good, capsys) -> None:
     assert run(good) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{good}: good: 3 classes, 2 rules, 0 rate conditions, 0 shares, 0 trust entries; strategy combined",
@@ -93,7 +93,7 @@ def test_a_good_policy_is_summed_up(good, capsys):
     ]
 
 
-def test_what_devices_would_get(good, described, capsys):
+def test_what_devices_would_get(good, described, capsys) -> None:
     assert run(good, "--devices", described) == 0
     lines = capsys.readouterr().out.splitlines()[4:]
     assert lines == [
@@ -112,7 +112,7 @@ def test_what_devices_would_get(good, described, capsys):
     ]
 
 
-def test_what_devices_would_get_as_json(good, described, capsys):
+def test_what_devices_would_get_as_json(good, described, capsys) -> None:
     assert run(good, "--devices", described, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [device["gets"] for device in found["devices"]] == ["same", "altered", "subset"]
@@ -123,7 +123,7 @@ def test_what_devices_would_get_as_json(good, described, capsys):
 class Pages(BaseHTTPRequestHandler):
     """Two pages of devices, as REST gives them."""
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         more = "cursor=2" in self.path
         page = {"items": DEVICES[1:] if more else DEVICES[:1], "next": None if more else "2"}
         body = json.dumps(page).encode() if self.path.startswith("/v1/devices") else b"{}"
@@ -132,7 +132,7 @@ class Pages(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_args):
+    def log_message(self, *_args) -> None:
         pass
 
 
@@ -147,7 +147,7 @@ def controller():
     server.server_close()
 
 
-def test_devices_of_a_running_controller(good, controller, capsys):
+def test_devices_of_a_running_controller(good, controller, capsys) -> None:
     assert run(good, "--url", controller, "--json") == 0
     assert [device["name"] for device in json.loads(capsys.readouterr().out)["devices"]] == [
         "able",
@@ -162,7 +162,7 @@ def test_devices_of_a_running_controller(good, controller, capsys):
      "[{queues: {physical: -1}}]", "[{capabilities: 5}]", "[{capabilities: {max_meters: lots}}]",
      "[{ports: [{queues: 5}]}]", "[{ports: 5}]", "[{ports: [5]}]", "[{role: [nic]}]", "2020-99-99", "[" * 5000, "\x00"],
 )  # fmt: skip
-def test_devices_that_cannot_be_read(good, tmp_path, capsys, text):
+def test_devices_that_cannot_be_read(good, tmp_path, capsys, text) -> None:
     path = tmp_path / "devices.yaml"
     path.write_text(text)
     assert run(good, "--devices", path) == 2
@@ -175,12 +175,12 @@ def test_devices_that_cannot_be_read(good, tmp_path, capsys, text):
     "words",
     [["nothere.yaml"], ["GOOD", "--devices", "nothere.json"], ["GOOD", "--url", "http://127.0.0.1:1"], ["."]],
 )
-def test_what_cannot_be_read_at_all(good, capsys, words):
+def test_what_cannot_be_read_at_all(good, capsys, words) -> None:
     assert run(*[good if word == "GOOD" else word for word in words]) == 2
     assert capsys.readouterr().err.startswith("flowlane check: ")
 
 
-def test_standard_input(monkeypatch, capsys):
+def test_standard_input(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"version: 2\n")))
     assert run("-") == 1
     assert capsys.readouterr().out.startswith("standard input:1: version:")

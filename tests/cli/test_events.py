@@ -10,7 +10,7 @@ import requests
 from flowlane.cli import main as cli
 
 
-def suggest(url, times):
+def suggest(url, times) -> None:
     """Make something happen: hints that come."""
     for _ in range(times):
         time.sleep(0.3)
@@ -20,7 +20,7 @@ def suggest(url, times):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_events_are_printed_as_they_come(controller_url, capsys, options):
+def test_events_are_printed_as_they_come(controller_url, capsys, options) -> None:
     writer = threading.Thread(target=suggest, args=(controller_url, 2))
     writer.start()
     code = cli.main(["events", "--url", controller_url, "--kind", "hint", "--count", "2", *options])
@@ -35,6 +35,6 @@ def test_events_are_printed_as_they_come(controller_url, capsys, options):
         assert "suggests heavy" in lines[0]
 
 
-def test_no_controller(capsys):
+def test_no_controller(capsys) -> None:
     assert cli.main(["events", "--url", "http://127.0.0.1:1"]) == 3
     assert "no controller answers" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def run(capsys, controller_url, monkeypatch):
         (["policy", "show"], ["version: 1"]),
     ],
 )
-def test_what_commands_show(run, words, shown):
+def test_what_commands_show(run, words, shown) -> None:
     code, out, err = run(*words)
     assert (code, err) == (0, "")
     for text in shown:
@@ -60,7 +60,7 @@ def test_what_commands_show(run, words, shown):
 
 
 @pytest.mark.parametrize("command", ["status", "devices", "queues", "vms", "flows", "assignments"])
-def test_json_is_what_rest_answers(run, command):
+def test_json_is_what_rest_answers(run, command) -> None:
     code, out, _ = run(command, "--json")
     found = json.loads(out)
     assert code == 0
@@ -68,13 +68,13 @@ def test_json_is_what_rest_answers(run, command):
     assert command == "status" or found["next"] is None
 
 
-def test_limits_are_told(run):
+def test_limits_are_told(run) -> None:
     assert "1 shown, there may be more: --limit 0 shows all" in run("flows", "--limit", "1")[1]
     assert len(json.loads(run("flows", "--limit", "2", "--json")[1])["items"]) == 2
     assert json.loads(run("flows", "--limit", "2", "--json")[1])["next"]
 
 
-def test_hints_over_their_life(run):
+def test_hints_over_their_life(run) -> None:
     assert (
         run("hint", "set", "web", "--class", "heavy", "--match", "dst-port=80", "--lifetime", "60s")[0] == 0
     )
@@ -87,7 +87,7 @@ def test_hints_over_their_life(run):
     assert run("hint", "show", "ns/db")[1].strip() == "none"
 
 
-def test_a_policy_is_checked_replaced_and_refused(run, tmp_path):
+def test_a_policy_is_checked_replaced_and_refused(run, tmp_path) -> None:
     sound, broken = tmp_path / "sound.yaml", tmp_path / "broken.yaml"
     sound.write_text("classes: default heavy capped bulk")
     broken.write_text("bad")
@@ -117,7 +117,7 @@ def test_a_policy_is_checked_replaced_and_refused(run, tmp_path):
         (["status", "--url", "http://host.invalid:1"], 3, "no controller answers at http://host.invalid:1"),
     ],
 )
-def test_errors_are_one_line_and_an_exit_code(run, words, code, error):
+def test_errors_are_one_line_and_an_exit_code(run, words, code, error) -> None:
     assert run(*words)[0] == code
     _, out, err = run(*words)
     assert out == ""
@@ -126,7 +126,7 @@ def test_errors_are_one_line_and_an_exit_code(run, words, code, error):
     assert err.count("\n") == 1
 
 
-def test_nobody_listens(run):
+def test_nobody_listens(run) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -144,7 +144,7 @@ def test_nobody_listens(run):
         ("flows", b"", "no controller answers"),
     ],
 )
-def test_something_else_listens(run, command, answer, error):
+def test_something_else_listens(run, command, answer, error) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(10)
         speaker = threading.Thread(target=say_once, args=(other, answer))
@@ -156,7 +156,7 @@ def test_something_else_listens(run, command, answer, error):
     assert error in err
 
 
-def say_once(listener, answer):
+def say_once(listener, answer) -> None:
     link, _ = listener.accept()
     with link:
         link.recv(65536)
@@ -166,14 +166,14 @@ def say_once(listener, answer):
 @pytest.mark.parametrize(
     "words", [[], ["dance"], ["flows", "--colour", "red"], ["hint"], ["policy", "replace"]]
 )
-def test_a_wrong_command_line_is_exit_code_2(words, capsys):
+def test_a_wrong_command_line_is_exit_code_2(words, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert ended.value.code == 2
     assert "usage: flowlane" in capsys.readouterr().err
 
 
-def test_help_names_every_command_that_is_there(capsys):
+def test_help_names_every_command_that_is_there(capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--help"])
     out = capsys.readouterr().out
@@ -193,7 +193,7 @@ def test_help_names_every_command_that_is_there(capsys):
         assert re.search(rf"^    {name}\s", out, re.MULTILINE)
 
 
-def test_a_missing_package_hurts_its_command_alone(run, monkeypatch, tmp_path):
+def test_a_missing_package_hurts_its_command_alone(run, monkeypatch, tmp_path) -> None:
     (tmp_path / "needy.py").write_text("import no_such_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(cli.COMMANDS, "needy", ("needy", "needs a package"))
@@ -203,7 +203,7 @@ def test_a_missing_package_hurts_its_command_alone(run, monkeypatch, tmp_path):
     assert run("status")[0] == 0
 
 
-def test_a_reader_that_goes_away_makes_no_noise(controller_url):
+def test_a_reader_that_goes_away_makes_no_noise(controller_url) -> None:
     """As in ``flowlane flows --json | head -1``."""
     command = [sys.executable, "-m", "flowlane.cli.main", "flows", "--json", "--url", controller_url]
     path = str(Path(flowlane.__file__).parent.parent)

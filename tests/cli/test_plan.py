@@ -26,7 +26,7 @@ def planned(capsys, *words):
     return json.loads(out)
 
 
-def test_every_flow_of_the_file_has_its_line(capsys):
+def test_every_flow_of_the_file_has_its_line(capsys) -> None:
     result = planned(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS, "--queues", 8)
     assert len(result["assignments"]) == len(FLOWS.read_text().splitlines()) - 1
     by_vm = {item["vm"]: item for item in result["assignments"]}
@@ -37,14 +37,14 @@ def test_every_flow_of_the_file_has_its_line(capsys):
     assert result["figures"]["bytes_in_hardware"] == 1.0
 
 
-def test_a_limit_holds_a_flow_back_in_the_plan_as_the_meter_does(capsys):
+def test_a_limit_holds_a_flow_back_in_the_plan_as_the_meter_does(capsys) -> None:
     result = planned(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS)
     assert all(
         item["limit"] is None or item["class"] in {"free", "paid", "dns"} for item in result["assignments"]
     )
 
 
-def test_the_table_names_flow_class_queue_and_reason(capsys):
+def test_the_table_names_flow_class_queue_and_reason(capsys) -> None:
     code, out, _ = run(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS)
     assert code == 0
     assert "tcp 10.0.0.1:40001" in out
@@ -52,7 +52,7 @@ def test_the_table_names_flow_class_queue_and_reason(capsys):
     assert "bytes in hardware: 100.0%" in out
 
 
-def test_software_queues_take_part(capsys):
+def test_software_queues_take_part(capsys) -> None:
     words = (POLICIES / "m08-overflow.yaml", "--flows", FLOWS, "--queues", 2, "--software-queues", 2)
     result = planned(capsys, *words)
     assert {queue["kind"] for queue in result["queues"]} == {"physical", "software"}
@@ -60,13 +60,13 @@ def test_software_queues_take_part(capsys):
     assert {item["kind"] for item in backup} == {"software"}
 
 
-def test_no_queues_at_all(capsys):
+def test_no_queues_at_all(capsys) -> None:
     result = planned(capsys, POLICIES / "m06-two-on-one-queue.yaml", "--flows", FLOWS, "--queues", 0)
     assert {item["queue_id"] for item in result["assignments"]} == {None}
     assert run(capsys, POLICIES / "m06-two-on-one-queue.yaml", "--flows", FLOWS, "--queues", 0)[0] == 0
 
 
-def test_a_capture(capsys, tmp_path):
+def test_a_capture(capsys, tmp_path) -> None:
     path = tmp_path / "x.pcap"
     frames = [
         Ether(src="02:00:00:00:00:07", dst="02:00:00:00:00:fe")
@@ -81,7 +81,7 @@ def test_a_capture(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "begin"), [("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")])
-def test_the_plot_is_a_picture(capsys, tmp_path, name, begin):
+def test_the_plot_is_a_picture(capsys, tmp_path, name, begin) -> None:
     path = tmp_path / name
     assert run(capsys, POLICIES / "m07-all-on-hardware.yaml", "--flows", FLOWS, "--plot", path)[0] == 0
     assert path.read_bytes().startswith(begin)
@@ -99,7 +99,7 @@ def test_the_plot_is_a_picture(capsys, tmp_path, name, begin):
         ((FLOWS, "--flows", FLOWS), "flows.csv"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(capsys, words, text):
+def test_what_cannot_be_done_is_one_line(capsys, words, text) -> None:
     code, out, err = run(capsys, *words)
     assert (code, out) == (1, "")
     assert text in err
@@ -107,7 +107,7 @@ def test_what_cannot_be_done_is_one_line(capsys, words, text):
 
 
 @pytest.mark.parametrize("words", [("--queues", "-1"), ("--queues", "x"), ("--uplink", "10"), ()])
-def test_a_wrong_option_is_refused(capsys, words):
+def test_a_wrong_option_is_refused(capsys, words) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["plan", str(POLICIES / "m06-two-on-one-queue.yaml"), *words])
     assert refused.value.code == 2

@@ -34,17 +34,17 @@ PROBLEM = {
 class Controller(BaseHTTPRequestHandler):
     """Answers as /v1/policy does, and remembers what came."""
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         yaml = self.headers["Accept"] == "application/yaml"
         self.answer(200, b"version: 1\n" if yaml else b'{"text": "version: 1"}')
 
-    def do_PUT(self):
+    def do_PUT(self) -> None:
         self.take(applied=True)
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         self.take(applied=False)
 
-    def take(self, applied):
+    def take(self, applied) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append((self.command, self.path, self.headers["Content-Type"], body))
         if b"clases" in body:
@@ -53,13 +53,13 @@ class Controller(BaseHTTPRequestHandler):
             flows = {} if applied else {"flows": {"total": 26, "reclassified": 4, "moved": 2}}
             self.answer(200, json.dumps({**CHANGE, **flows, "applied": applied}).encode())
 
-    def answer(self, status, body):
+    def answer(self, status, body) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_args):
+    def log_message(self, *_args) -> None:
         pass
 
 
@@ -82,12 +82,12 @@ def run(*words, server=None):
     return policy.run(parser.parse_args([*map(str, words), *url]))
 
 
-def test_the_built_in_policy_is_printed_so_that_it_can_be_copied(capsys):
+def test_the_built_in_policy_is_printed_so_that_it_can_be_copied(capsys) -> None:
     assert run("show", "--built-in") == 0
     assert policies.load(capsys.readouterr().out) == policies.default()
 
 
-def test_the_policy_in_force(controller, capsys):
+def test_the_policy_in_force(controller, capsys) -> None:
     assert run("show", server=controller) == 0
     assert capsys.readouterr().out == "version: 1\n"
     assert run("show", "--json", server=controller) == 0
@@ -108,7 +108,7 @@ def test_the_policy_in_force(controller, capsys):
         ),
     ],
 )
-def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request_line, last):
+def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request_line, last) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"version: 1 # \xc3\xa9\r\n")
     assert run(action, path, server=controller) == 0
@@ -116,7 +116,7 @@ def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request
     assert capsys.readouterr().out.splitlines() == ["+ class gold", "~ class bulk", "- rule rule 1", *last]
 
 
-def test_a_refused_policy_names_line_and_key(controller, tmp_path):
+def test_a_refused_policy_names_line_and_key(controller, tmp_path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("version: 1\nclases: {}\n")
     with pytest.raises(
@@ -125,7 +125,7 @@ def test_a_refused_policy_names_line_and_key(controller, tmp_path):
         run("replace", path, server=controller)
 
 
-def test_the_schema_and_the_tables(capsys):
+def test_the_schema_and_the_tables(capsys) -> None:
     assert run("schema") == 0
     assert json.loads(capsys.readouterr().out)["title"] == "Flowlane policy"
     assert run("reference") == 0

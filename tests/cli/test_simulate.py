@@ -17,7 +17,7 @@ def run(capsys, *words):
     return code, out, err
 
 
-def test_the_report(capsys):
+def test_the_report(capsys) -> None:
     code, out, err = run(capsys, *SHORT)
     assert (code, err) == (0, "")
     assert "second half: busiest over lower bound" in out
@@ -26,7 +26,7 @@ def test_the_report(capsys):
 
 
 @pytest.mark.parametrize("workload", ["web-search", "hadoop", "zipf-1.0", "zipf-1.3"])
-def test_every_workload_under_a_policy(capsys, workload):
+def test_every_workload_under_a_policy(capsys, workload) -> None:
     words = (POLICIES / "m08-overflow.yaml", "--workload", workload, "--software-queues", 2, *SHORT, "--json")
     code, out, _ = run(capsys, *words)
     report = json.loads(out)
@@ -40,12 +40,12 @@ def test_every_workload_under_a_policy(capsys, workload):
     assert report["pins"] >= 40
 
 
-def test_another_seed_is_another_run_and_the_same_seed_the_same(capsys):
+def test_another_seed_is_another_run_and_the_same_seed_the_same(capsys) -> None:
     runs = [run(capsys, *SHORT, "--seed", seed, "--json")[1] for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_recorded_flows(capsys):
+def test_recorded_flows(capsys) -> None:
     code, out, _ = run(
         capsys,
         POLICIES / "m07-all-on-hardware.yaml",
@@ -62,7 +62,7 @@ def test_recorded_flows(capsys):
 
 
 @pytest.mark.parametrize(("name", "begin"), [("run.png", b"\x89PNG"), ("run.svg", b"<?xml")])
-def test_the_plot_is_a_picture(capsys, tmp_path, name, begin):
+def test_the_plot_is_a_picture(capsys, tmp_path, name, begin) -> None:
     path = tmp_path / name
     assert run(capsys, *SHORT, "--plot", path)[0] == 0
     assert path.read_bytes().startswith(begin)
@@ -72,7 +72,7 @@ def test_the_plot_is_a_picture(capsys, tmp_path, name, begin):
     "words",
     [("--count", "0"), ("--seconds", "ten"), ("--churn", "-1"), ("--load", "much"), ("--workload", "x")],
 )
-def test_a_wrong_option_is_refused(capsys, words):
+def test_a_wrong_option_is_refused(capsys, words) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["simulate", *words])
     assert refused.value.code == 2

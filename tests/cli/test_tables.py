@@ -33,18 +33,18 @@ def shown(width, items=ITEMS):
         (5, ["NAME"]),
     ],
 )
-def test_the_least_important_columns_go_first(width, heads):
+def test_the_least_important_columns_go_first(width, heads) -> None:
     lines = shown(width)
     assert lines[0].split() == heads
     assert len(lines) == len(ITEMS) + 1
     assert all(len(line) <= width for line in lines)
 
 
-def test_names_are_not_taken_for_markup():
+def test_names_are_not_taken_for_markup() -> None:
     assert "[bold]d" in shown(100)[1]
 
 
-def test_nothing_to_show():
+def test_nothing_to_show() -> None:
     assert shown(100, []) == ["none"]
 
 
@@ -52,11 +52,11 @@ def test_nothing_to_show():
     ("ago", "wanted"),
     [(0, "0s"), (59, "59s"), (61, "1m01s"), (3600, "1h00m"), (90_000, "1d01h"), (-5, "0s")],
 )
-def test_ages(ago, wanted):
+def test_ages(ago, wanted) -> None:
     assert age((datetime.now(UTC) - timedelta(seconds=ago, milliseconds=10)).isoformat()) == wanted
 
 
-def test_no_values():
+def test_no_values() -> None:
     assert (age(None), text(None), text(""), text(0)) == ("-", "-", "-", "0")
 
 
@@ -71,7 +71,7 @@ def test_no_values():
          "0x88f7 02:00:00:00:00:01 > 02:00:00:00:00:02 vlan 0"),
     ],
 )  # fmt: skip
-def test_flows_in_words(item, wanted):
+def test_flows_in_words(item, wanted) -> None:
     assert (
         flow_text(dict(zip(("protocol", "src", "src_port", "dst", "dst_port", "vlan"), item, strict=True)))
         == wanted

@@ -14,7 +14,7 @@ def parsed(*words):
     return parser.parse_args(words)
 
 
-def test_the_host_has_the_vms_of_the_flows(tmp_path):
+def test_the_host_has_the_vms_of_the_flows(tmp_path) -> None:
     path = tmp_path / "flows.csv"
     path.write_text("vm,src,dst,rate\nb,::1,::2,1Mbit/s\na,::1,::3,1Mbit/s\nb,::1,::4,1Mbit/s\n")
     flows, remark = read_workload(path, None)
@@ -22,7 +22,7 @@ def test_the_host_has_the_vms_of_the_flows(tmp_path):
     assert (host.vms, host.queues, host.software_queues, host.rate, remark) == (("a", "b"), 3, 2, 10**9, "")
 
 
-def test_without_a_policy_the_built_in_one_is_tried(tmp_path):
+def test_without_a_policy_the_built_in_one_is_tried(tmp_path) -> None:
     assert read_policy(None).classes
     with pytest.raises(RequestError, match=r"none\.yaml"):
         read_policy(tmp_path / "none.yaml")

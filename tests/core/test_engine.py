@@ -10,7 +10,7 @@ from flowlane.core.model import NO_QUEUE, Capabilities, Hint, HintSource, PortRe
 from flowlane.core.policy import LimitScope, Pins, TrafficClass, Trust, VmSelector
 
 
-def test_every_flow_has_a_queue_and_an_entry_that_says_so():
+def test_every_flow_has_a_queue_and_an_entry_that_says_so() -> None:
     host = Scenario()
     rows = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(25)]
     assert len(host.pins) == len(set(rows)) == 200
@@ -19,7 +19,7 @@ def test_every_flow_has_a_queue_and_an_entry_that_says_so():
     assert used == {0, 1, 2, 3}
 
 
-def test_a_heavy_flow_gets_a_queue_alone_and_gives_it_back():
+def test_a_heavy_flow_gets_a_queue_alone_and_gives_it_back() -> None:
     host = Scenario()
     small = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(5)]
     heavy = host.flow(1, 9999)
@@ -32,7 +32,7 @@ def test_a_heavy_flow_gets_a_queue_alone_and_gives_it_back():
     assert host.class_of(heavy) == "small"
 
 
-def test_heavy_flows_that_cannot_all_be_alone_share_apart_from_the_small_ones():
+def test_heavy_flows_that_cannot_all_be_alone_share_apart_from_the_small_ones() -> None:
     host = Scenario()
     small = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(5)]
     heavy = [host.flow(vm, 9000) for vm in range(1, 5)]
@@ -44,7 +44,7 @@ def test_heavy_flows_that_cannot_all_be_alone_share_apart_from_the_small_ones():
     assert [host.device.flows.reason[row] for row in heavy[1:]] == [Reason.EXCLUSIVE] * 3
 
 
-def test_many_heavy_flows_do_not_crowd_on_one_queue_for_the_sake_of_a_few():
+def test_many_heavy_flows_do_not_crowd_on_one_queue_for_the_sake_of_a_few() -> None:
     host = Scenario()
     heavy = [host.flow(n % 8 + 1, 2000 + n) for n in range(60)]
     host.send({row: 11_000_000 + row * 1000 for row in heavy}, 60)
@@ -52,7 +52,7 @@ def test_many_heavy_flows_do_not_crowd_on_one_queue_for_the_sake_of_a_few():
     assert max(counts) <= 18
 
 
-def test_a_load_that_crosses_the_threshold_every_second_does_not_flap():
+def test_a_load_that_crosses_the_threshold_every_second_does_not_flap() -> None:
     host = Scenario()
     row = host.flow(1, 1000)
     moves = host.counts["PinFlow"]
@@ -61,7 +61,7 @@ def test_a_load_that_crosses_the_threshold_every_second_does_not_flap():
     assert host.counts["PinFlow"] - moves <= 2
 
 
-def test_a_limit_is_a_meter_that_is_written_once():
+def test_a_limit_is_a_meter_that_is_written_once() -> None:
     host = Scenario()
     row = host.flow(1, 1000, dport=5000)
     host.send({row: 1_900_000}, 30)
@@ -72,7 +72,7 @@ def test_a_limit_is_a_meter_that_is_written_once():
     assert not host.meters
 
 
-def test_flows_of_a_vm_share_a_meter_when_the_policy_says_so():
+def test_flows_of_a_vm_share_a_meter_when_the_policy_says_so() -> None:
     classes = small_policy().classes
     shared = (*classes[:2], replace(classes[2], limit_scope=LimitScope.VM))
     host = Scenario(small_policy(classes=shared))
@@ -82,14 +82,14 @@ def test_flows_of_a_vm_share_a_meter_when_the_policy_says_so():
     assert len(host.meters) == 2
 
 
-def test_a_device_without_meters_is_told_apart():
+def test_a_device_without_meters_is_told_apart() -> None:
     host = Scenario(caps=Capabilities(select_groups=True))
     row = host.flow(1, 1000, dport=5000)
     assert host.pins[row].meter_id == 0
     assert any("limit" in left.what for left in host.device.left_out)
 
 
-def test_queues_that_go_are_vacated_at_once_and_used_again_when_they_are_back():
+def test_queues_that_go_are_vacated_at_once_and_used_again_when_they_are_back() -> None:
     host = Scenario()
     rows = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(10)]
     host.describe(2)
@@ -101,7 +101,7 @@ def test_queues_that_go_are_vacated_at_once_and_used_again_when_they_are_back():
     assert {host.queue_of(row) for row in rows} == {0, 1, 2, 3}
 
 
-def test_a_port_that_loses_all_queues_serves_its_flows_without_one_and_back():
+def test_a_port_that_loses_all_queues_serves_its_flows_without_one_and_back() -> None:
     host = Scenario()
     rows = [host.flow(1, 1000 + n) for n in range(10)]
     host.do(ev.QueuesReported(DPID, {}))
@@ -111,7 +111,7 @@ def test_a_port_that_loses_all_queues_serves_its_flows_without_one_and_back():
     assert {host.pins[row].queue_id for row in rows} == {0, 1}
 
 
-def test_ended_flows_leave_nothing_behind():
+def test_ended_flows_leave_nothing_behind() -> None:
     host = Scenario()
     rows = [host.flow(vm, 1000 + n, 5000 if n == 3 else 80) for vm in range(1, 9) for n in range(5)]
     for row in rows:
@@ -121,7 +121,7 @@ def test_ended_flows_leave_nothing_behind():
     assert allocation.load == allocation.count == 0
 
 
-def test_a_flow_whose_end_was_never_told_is_swept_out():
+def test_a_flow_whose_end_was_never_told_is_swept_out() -> None:
     host = Scenario()
     host.flow(1, 1000)
     host.tick(40)
@@ -129,7 +129,7 @@ def test_a_flow_whose_end_was_never_told_is_swept_out():
     assert not host.pins
 
 
-def test_a_vm_that_goes_takes_its_flows_with_it():
+def test_a_vm_that_goes_takes_its_flows_with_it() -> None:
     host = Scenario()
     host.flow(1, 1000)
     kept = host.flow(2, 1000)
@@ -140,7 +140,7 @@ def test_a_vm_that_goes_takes_its_flows_with_it():
     assert "vm1" in {vm.id for vm in host.engine.vms.values()}
 
 
-def test_a_vm_that_moves_to_another_port_is_one_vm():
+def test_a_vm_that_moves_to_another_port_is_one_vm() -> None:
     host = Scenario()
     number = next(vm.number for vm in host.engine.vms.values() if vm.id == "vm1")
     host.describe(4, ids={1: {}, 8: {"iface-id": "vm1"}})
@@ -148,7 +148,7 @@ def test_a_vm_that_moves_to_another_port_is_one_vm():
     assert len({vm.port_no for vm in host.engine.vms.values()}) == len(host.engine.vms)
 
 
-def test_a_hint_counts_only_from_a_vm_whose_hints_are_believed():
+def test_a_hint_counts_only_from_a_vm_whose_hints_are_believed() -> None:
     trust = Trust(VmSelector(names=("vm1",)), frozenset((HintSource.REST,)), frozenset((2,)))
     host = Scenario(small_policy(trust=(trust,)))
     believed, doubted = host.flow(1, 1000), host.flow(2, 1000)
@@ -160,7 +160,7 @@ def test_a_hint_counts_only_from_a_vm_whose_hints_are_believed():
     assert not host.meters
 
 
-def test_the_policy_replaced_twice_is_the_same_as_once():
+def test_the_policy_replaced_twice_is_the_same_as_once() -> None:
     host = Scenario()
     rows = [host.flow(vm, 1000 + n, 5000 if n == 3 else 80) for vm in range(1, 9) for n in range(5)]
     host.tick()
@@ -176,7 +176,7 @@ def test_the_policy_replaced_twice_is_the_same_as_once():
     assert {row: host.pins[row] for row in rows} == once
 
 
-def test_after_a_restart_the_devices_own_tables_give_the_assignments_back():
+def test_after_a_restart_the_devices_own_tables_give_the_assignments_back() -> None:
     host = Scenario()
     rows = [host.flow(vm, 1000 + n, 5000 if n == 3 else 80) for vm in range(1, 9) for n in range(5)]
     found = tuple(
@@ -205,7 +205,7 @@ def test_after_a_restart_the_devices_own_tables_give_the_assignments_back():
         assert other.counts[kind] == before.get(kind, 0)
 
 
-def test_a_reconnected_device_tells_which_flows_have_ended():
+def test_a_reconnected_device_tells_which_flows_have_ended() -> None:
     host = Scenario()
     lives, ended = host.flow(1, 1000), host.flow(1, 1001)
     pin = host.pins[lives]
@@ -218,7 +218,7 @@ def test_a_reconnected_device_tells_which_flows_have_ended():
     assert ended not in host.device.flows
 
 
-def test_a_refused_entry_leaves_the_flow_on_the_standing_rules_and_does_not_loop():
+def test_a_refused_entry_leaves_the_flow_on_the_standing_rules_and_does_not_loop() -> None:
     host = Scenario()
     row = host.flow(1, 1000)
     host.do(ev.RuleRefused(DPID, "pin", row, host.device.flows.generation[row], "OFPFMFC_TABLE_FULL"))
@@ -230,7 +230,7 @@ def test_a_refused_entry_leaves_the_flow_on_the_standing_rules_and_does_not_loop
     assert host.device.refusals == {"pin": 1}
 
 
-def test_the_pin_budget_is_held():
+def test_the_pin_budget_is_held() -> None:
     host = Scenario(small_policy(pins=Pins(budget=10)))
     for n in range(50):
         host.flow(1, 1000 + n)
@@ -238,7 +238,7 @@ def test_the_pin_budget_is_held():
     assert len(host.device.flows) == 50
 
 
-def test_only_worthy_flows_are_pinned_when_the_policy_says_so():
+def test_only_worthy_flows_are_pinned_when_the_policy_says_so() -> None:
     host = Scenario(small_policy(pins=Pins(which="worthy")), caps=LEARNING)
     for n in range(50):
         host.flow(1, 1000 + n, queue_id=n % 4)
@@ -246,7 +246,7 @@ def test_only_worthy_flows_are_pinned_when_the_policy_says_so():
     assert list(host.pins) == [limited]
 
 
-def test_software_queues_take_what_their_class_sends_there():
+def test_software_queues_take_what_their_class_sends_there() -> None:
     host = Scenario()
     host.describe(2, software=2)
     assert {q.kind for q in host.device.ports[UPLINK].queues.values()} == {
@@ -255,7 +255,7 @@ def test_software_queues_take_what_their_class_sends_there():
     }
 
 
-def test_the_same_facts_in_give_the_same_effects_out():
+def test_the_same_facts_in_give_the_same_effects_out() -> None:
     def run():
         host = Scenario()
         rows = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(8)]
@@ -265,7 +265,7 @@ def test_the_same_facts_in_give_the_same_effects_out():
     assert run() == run()
 
 
-def test_packets_that_a_vm_may_not_send_teach_nothing():
+def test_packets_that_a_vm_may_not_send_teach_nothing() -> None:
     host = Scenario()
     host.describe(4, ids={1: {"iface-id": "vm1", "attached-mac": "02:00:00:00:00:aa"}})
     host.do(ev.FlowSeen(DPID, 1, host.frame(1, 1000), UPLINK))
@@ -274,14 +274,14 @@ def test_packets_that_a_vm_may_not_send_teach_nothing():
 
 
 @pytest.mark.parametrize("frame", [b"", bytes(5), bytes(14), bytes(60), b"\xff" * 60])
-def test_garbage_is_survived(frame):
+def test_garbage_is_survived(frame) -> None:
     host = Scenario()
     host.do(ev.FlowSeen(DPID, 1, frame, UPLINK))
     host.do(ev.FlowSeen(77, 1, frame, UPLINK))
     host.do(ev.FlowSeen(DPID, 4711, frame, None))
 
 
-def test_events_about_unknown_devices_and_rows_change_nothing():
+def test_events_about_unknown_devices_and_rows_change_nothing() -> None:
     host = Scenario()
     for event in (
         ev.DeviceDown(9),

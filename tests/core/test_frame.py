@@ -60,19 +60,19 @@ V6 = IPv6(src="fd00::1", dst="fd00::2", tc=10 << 2)
         ),
     ],
 )
-def test_fields_are_those_that_the_sender_meant(packet, expected):
+def test_fields_are_those_that_the_sender_meant(packet, expected) -> None:
     frame = read_frame(bytes(packet))
     read = (frame.kind, frame.protocol, frame.src_port, frame.dst_port, frame.vlan, frame.pcp, frame.dscp)
     assert read == expected
 
 
-def test_a_key_holds_vm_vlan_and_addresses():
+def test_a_key_holds_vm_vlan_and_addresses() -> None:
     frame = read_frame(bytes(ETHER / Dot1Q(vlan=7) / V4 / TCP(sport=1234, dport=80)))
     parts = unpack(frame.key(42))
     assert parts == (42, 7, IPV4, 6, 1234, 80, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 254]))
 
 
-def test_other_ethertypes_are_layer_2_flows():
+def test_other_ethertypes_are_layer_2_flows() -> None:
     frame = read_frame(
         bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02", type=0x88B5) / Raw(b"hello"))
     )
@@ -80,7 +80,7 @@ def test_other_ethertypes_are_layer_2_flows():
     assert unpack(frame.key(1)).src == bytes.fromhex("020000000001")
 
 
-def test_an_llc_frame_has_the_ethertype_that_open_vswitch_gives_it():
+def test_an_llc_frame_has_the_ethertype_that_open_vswitch_gives_it() -> None:
     assert read_frame(bytes(12) + b"\x00\x20" + bytes(32)).eth_type == ETH_LLC
 
 
@@ -88,27 +88,27 @@ def test_an_llc_frame_has_the_ethertype_that_open_vswitch_gives_it():
     "packet",
     [ETHER / ARP(pdst="10.0.0.2"), ETHER / IPv6(dst="ff02::1:ff00:2") / ICMPv6ND_NS(tgt="fe80::2")],
 )
-def test_neighbour_discovery_is_told_from_flows(packet):
+def test_neighbour_discovery_is_told_from_flows(packet) -> None:
     assert read_frame(bytes(packet)).is_discovery
 
 
-def test_a_frame_without_ethernet_header_is_none():
+def test_a_frame_without_ethernet_header_is_none() -> None:
     assert read_frame(b"\x02" * 13) is None
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_never_raise(data):
+def test_random_bytes_never_raise(data) -> None:
     frame = read_frame(data)
     assert (frame is None) == (len(data) < 14)
 
 
 @settings(max_examples=200)
 @given(st.sampled_from([V4 / TCP(), V6 / IPv6ExtHdrHopByHop() / UDP(), V6 / IPv6ExtHdrFragment()]), st.data())
-def test_frames_cut_anywhere_never_raise(payload, data):
+def test_frames_cut_anywhere_never_raise(payload, data) -> None:
     whole = bytes(ETHER / Dot1Q(vlan=1) / payload)
     read_frame(whole[: data.draw(st.integers(0, len(whole)))])
 
 
 @given(st.binary(min_size=54, max_size=90).map(lambda tail: bytes(12) + b"\x86\xdd\x60" + tail))
-def test_any_chain_of_extension_headers_ends(data):
+def test_any_chain_of_extension_headers_ends(data) -> None:
     assert read_frame(data).kind == IPV6

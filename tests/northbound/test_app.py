@@ -49,7 +49,7 @@ def concrete(path: str) -> str:
 @pytest.mark.parametrize(
     "path", sorted({route.path for route in ROUTES if route.method == "GET"} - {"/v1/events"})
 )
-def test_every_path_answers_and_head_is_get_without_a_body(app, path):
+def test_every_path_answers_and_head_is_get_without_a_body(app, path) -> None:
     got, head = ask(app, concrete(path)), ask(app, concrete(path), method="HEAD")
     assert got.status_int == head.status_int == 200
     assert head.body == b""
@@ -58,7 +58,7 @@ def test_every_path_answers_and_head_is_get_without_a_body(app, path):
     assert got.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_readiness_names_what_is_missing(app, controller):
+def test_readiness_names_what_is_missing(app, controller) -> None:
     controller.problems[1] = Check("ovsdb", "no connection to unix:/run/db.sock")
     answer = ask(app, "/readyz")
     assert answer.status_int == 503
@@ -89,7 +89,7 @@ def test_readiness_names_what_is_missing(app, controller):
         ("//", None),
     ],
 )
-def test_what_is_not_there_is_a_404(app, path, field):
+def test_what_is_not_there_is_a_404(app, path, field) -> None:
     document = problem(app, path)
     assert document["status"] == 404
     assert document.get("field") == field
@@ -127,18 +127,18 @@ def test_what_is_not_there_is_a_404(app, path, field):
         ("vm=" + "v" * 300, "vm"),
     ],
 )
-def test_a_wrong_query_names_its_field(app, query, field):
+def test_a_wrong_query_names_its_field(app, query, field) -> None:
     document = problem(app, f"/v1/assignments?{query}")
     assert document["status"] == 400
     assert document["field"] == field
 
 
-def test_an_unknown_parameter_is_told_what_there_is(app):
+def test_an_unknown_parameter_is_told_what_there_is(app) -> None:
     assert "limit, cursor" in problem(app, "/v1/flows?queue=1")["detail"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "TRACE", "NONSENSE"])
-def test_a_method_that_a_path_has_not_is_a_405(app, method):
+def test_a_method_that_a_path_has_not_is_a_405(app, method) -> None:
     answer = ask(app, "/v1/policy", method=method)
     assert answer.status_int == 405
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, PUT"
@@ -158,7 +158,7 @@ def test_a_method_that_a_path_has_not_is_a_405(app, method):
         ("/v1/events", "application/json", 406),
     ],
 )
-def test_what_is_accepted_counts(app, path, accept, status):
+def test_what_is_accepted_counts(app, path, accept, status) -> None:
     assert ask(app, path, headers={"Accept": accept}).status_int == status
 
 
@@ -171,7 +171,7 @@ def test_what_is_accepted_counts(app, path, accept, status):
         ("PUT", "/v1/vms/uuid-web/hints", "text/plain"),
     ],
 )
-def test_a_body_of_another_kind_is_a_415(app, method, path, sent):
+def test_a_body_of_another_kind_is_a_415(app, method, path, sent) -> None:
     assert problem(app, path, method=method, body=b"x", content_type=sent)["status"] == 415
 
 
@@ -187,17 +187,17 @@ def test_a_body_of_another_kind_is_a_415(app, method, path, sent):
         ({"CONTENT_LENGTH": "-5"}, 404),
     ],
 )
-def test_odd_bytes_in_the_request(app, environ, status):
+def test_odd_bytes_in_the_request(app, environ, status) -> None:
     request = Request.blank("/nothing" if "CONTENT_LENGTH" in environ else "/v1/status")
     request.environ.update(environ)
     assert request.get_response(app).status_int == status
 
 
-def test_a_vm_is_found_by_id_with_a_slash_and_by_name(app):
+def test_a_vm_is_found_by_id_with_a_slash_and_by_name(app) -> None:
     assert ask(app, "/v1/vms/" + quote("db")).json["id"] == "ns/db"
 
 
-def test_lists_are_filtered(app):
+def test_lists_are_filtered(app) -> None:
     def flows(query):
         return ask(app, f"/v1/flows?{query}").json["items"]
 
@@ -220,7 +220,7 @@ def test_lists_are_filtered(app):
     assert ask(app, "/v1/vms?device=other").json["items"] == []
 
 
-def test_an_unforeseen_error_is_a_500_without_details(app, controller, caplog):
+def test_an_unforeseen_error_is_a_500_without_details(app, controller, caplog) -> None:
     controller.checks = lambda: 1 // 0
     document = problem(app, "/v1/status")
     assert document["status"] == 500
@@ -228,7 +228,7 @@ def test_an_unforeseen_error_is_a_500_without_details(app, controller, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_the_page_loads_nothing_from_elsewhere(app):
+def test_the_page_loads_nothing_from_elsewhere(app) -> None:
     answer = ask(app, "/")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "http://" not in answer.text

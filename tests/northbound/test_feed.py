@@ -6,7 +6,7 @@ from flowlane.core.effects import Report
 from flowlane.northbound.feed import Feed
 
 
-def publish(feed, *texts):
+def publish(feed, *texts) -> None:
     for text in texts:
         feed.publish(Report("flow", text, {}), 1.0)
 
@@ -15,7 +15,7 @@ def texts(entries):
     return [entry.report.text for entry in entries]
 
 
-def test_a_reader_gets_what_came_since():
+def test_a_reader_gets_what_came_since() -> None:
     feed = Feed()
     publish(feed, "a", "b", "c")
     assert texts(feed.since(0)) == ["a", "b", "c"]
@@ -24,7 +24,7 @@ def test_a_reader_gets_what_came_since():
     assert [entry.number for entry in feed.since(1)] == [2, 3]
 
 
-def test_the_ring_forgets_and_says_so():
+def test_the_ring_forgets_and_says_so() -> None:
     feed = Feed(capacity=2)
     assert (feed.first, feed.last, feed.missed(0)) == (1, 0, False)
     publish(feed, "a", "b", "c")
@@ -34,7 +34,7 @@ def test_the_ring_forgets_and_says_so():
     assert not feed.missed(1)
 
 
-def test_waiting_ends_with_a_report_with_time_or_with_the_feed():
+def test_waiting_ends_with_a_report_with_time_or_with_the_feed() -> None:
     feed = Feed()
     assert feed.wait(0, 0.01) is False
     eventlet.spawn_after(0.01, publish, feed, "a")

@@ -27,7 +27,7 @@ def pick(found, metric, /, **labels):
     ]
 
 
-def test_metrics_are_what_prometheus_reads():
+def test_metrics_are_what_prometheus_reads() -> None:
     found = samples(world())
     assert pick(found, "flowlane_build_info", version="0.1.0") == [1]
     assert pick(found, "flowlane_ready") == [1]
@@ -40,13 +40,13 @@ def test_metrics_are_what_prometheus_reads():
     assert pick(found, "flowlane_meters", device="0000000000000001") == [1]
 
 
-def test_odd_names_survive():
+def test_odd_names_survive() -> None:
     controller = world()
     controller.state.devices[1].name = 'a "b"\\c\nd é \udcff'
     assert pick(samples(controller), "flowlane_flows", name='a "b"\\c\nd é ?') == [5]
 
 
-def test_refusals_are_counted_by_reason():
+def test_refusals_are_counted_by_reason() -> None:
     controller = world()
     controller.state.devices[1].refusals["OFPFMFC_TABLE_FULL"] = 3
     assert pick(samples(controller), "flowlane_refusals_total", reason="OFPFMFC_TABLE_FULL") == [3]

@@ -25,21 +25,21 @@ def concrete(path: str) -> str:
     return path
 
 
-def test_the_document_is_openapi_3_1():
+def test_the_document_is_openapi_3_1() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
-def test_every_route_is_in_it():
+def test_every_route_is_in_it() -> None:
     described = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
     assert described == {(route.method, route.path) for route in ROUTES}
 
 
-def test_operation_ids_are_unique():
+def test_operation_ids_are_unique() -> None:
     names = [operation["operationId"] for item in DOCUMENT["paths"].values() for operation in item.values()]
     assert len(names) == len(set(names))
 
 
-def test_every_contracted_path_is_there():
+def test_every_contracted_path_is_there() -> None:
     paths = (
         "/v1/status /healthz /readyz /metrics /v1/devices /v1/devices/{dpid} /v1/devices/{dpid}/queues /v1/vms "
         "/v1/vms/{id} /v1/flows /v1/flows/{id} /v1/assignments /v1/flows/{id}/explain /v1/policy /v1/policy/check "
@@ -52,7 +52,7 @@ JSON_ROUTES = [route for route in ROUTES if route.method == "GET" and "applicati
 
 
 @pytest.mark.parametrize("route", JSON_ROUTES, ids=lambda route: route.path)
-def test_every_field_answered_is_described(route):
+def test_every_field_answered_is_described(route) -> None:
     """The schemas are closed, so a field that is not in the document fails as well as one that is missing."""
     answer = Request.blank(concrete(route.path)).get_response(make_app(world()))
     content = DOCUMENT["paths"][route.path]["get"]["responses"]["200"]["content"]
@@ -63,20 +63,20 @@ def test_every_field_answered_is_described(route):
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1/flows?x=1", "/v1/vms/none"])
-def test_problems_are_described(path):
+def test_problems_are_described(path) -> None:
     answer = Request.blank(path).get_response(make_app(world()))
     schema = {"$ref": "#/components/schemas/Problem", "components": DOCUMENT["components"]}
     Draft202012Validator(schema).validate(json.loads(answer.text))
 
 
-def test_path_parameters_are_described():
+def test_path_parameters_are_described() -> None:
     for path, item in DOCUMENT["paths"].items():
         for operation in item.values():
             given = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
             assert given == set(re.findall(r"{(\w+)}", path))
 
 
-def test_what_is_served_is_this_document():
+def test_what_is_served_is_this_document() -> None:
     assert Request.blank("/openapi.json").get_response(make_app(world())).json == json.loads(
         json.dumps(DOCUMENT)
     )
@@ -90,7 +90,7 @@ class Leaf(TypedDict):
     extra: NotRequired[list[str]]
 
 
-def test_an_object_is_closed_and_says_what_is_optional():
+def test_an_object_is_closed_and_says_what_is_optional() -> None:
     assert schema_of(Leaf) == {
         "type": "object",
         "description": "A leaf.",
@@ -104,14 +104,14 @@ def test_an_object_is_closed_and_says_what_is_optional():
     }
 
 
-def test_components_are_shared_and_generic_shapes_are_filled():
+def test_components_are_shared_and_generic_shapes_are_filled() -> None:
     components: dict[str, Any] = {}
     assert schema_of(Page[VmView], components) == {"$ref": "#/components/schemas/PageVmView"}
     assert components["PageVmView"]["properties"]["items"]["items"] == {"$ref": "#/components/schemas/VmView"}
     assert "macs" in components["VmView"]["properties"]
 
 
-def test_what_json_has_not_is_refused():
+def test_what_json_has_not_is_refused() -> None:
     with pytest.raises(TypeError, match="no JSON schema"):
         schema_of(bytes)
 
@@ -125,5 +125,5 @@ def test_what_json_has_not_is_refused():
         ({"hints": [{"class": "a", "x": 1}]}, False),
     ],
 )
-def test_bodies_are_checked_with_it(body, sound):
+def test_bodies_are_checked_with_it(body, sound) -> None:
     assert Draft202012Validator(schema_of(HintsInput)).is_valid(body) is sound

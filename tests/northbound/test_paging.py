@@ -35,14 +35,14 @@ def controller():
 
 
 @pytest.mark.parametrize("limit", [1, 7, 55, 1000])
-def test_pages_give_every_flow_once(controller, limit):
+def test_pages_give_every_flow_once(controller, limit) -> None:
     app = make_app(controller)
     ids = [flow["id"] for flow in follow(app, f"/v1/flows?limit={limit}")]
     assert len(ids) == len(set(ids)) == 55
     assert len(follow(app, f"/v1/assignments?limit={limit}")) == 55 + 26
 
 
-def test_flows_that_stay_come_exactly_once_while_others_come_and_go(controller):
+def test_flows_that_stay_come_exactly_once_while_others_come_and_go(controller) -> None:
     """Between pages flows end, their rows are taken by new ones, and known flows turn up on the other device."""
     nic, tor = controller.state.devices[NIC], controller.state.devices[TOR]
     on_nic = [ipv4(WEB, 6, 2000 + number, 443) for number in range(20, 50)]
@@ -51,7 +51,7 @@ def test_flows_that_stay_come_exactly_once_while_others_come_and_go(controller):
     for key in on_tor:
         put(tor, key, egress_port=5)
 
-    def churn(page):
+    def churn(page) -> None:
         controller.now += 1
         if page < 20:
             nic.flows.remove(nic.flows.rows[ipv4(WEB, 6, 2000 + page, 443)])
@@ -65,7 +65,7 @@ def test_flows_that_stay_come_exactly_once_while_others_come_and_go(controller):
     assert not set(ids) & {key.hex() for key in new}
 
 
-def test_a_page_looks_at_a_bounded_number_of_rows(controller, monkeypatch):
+def test_a_page_looks_at_a_bounded_number_of_rows(controller, monkeypatch) -> None:
     monkeypatch.setattr(paging, "ROWS_PER_PAGE", 10)
     app = make_app(controller)
     first = Request.blank("/v1/flows?class=capped").get_response(app).json
@@ -74,13 +74,13 @@ def test_a_page_looks_at_a_bounded_number_of_rows(controller, monkeypatch):
     assert len(follow(app, "/v1/flows?limit=1000")) == 55
 
 
-def test_devices_and_vms_are_paged_by_name(controller):
+def test_devices_and_vms_are_paged_by_name(controller) -> None:
     app = make_app(controller)
     assert [item["id"] for item in follow(app, "/v1/vms?limit=1")] == ["ns/db", "uuid-web"]
     assert [item["dpid"] for item in follow(app, "/v1/devices?limit=1")] == [f"{NIC:016x}", f"{TOR:016x}"]
 
 
-def test_cursors_are_opaque_and_come_back():
+def test_cursors_are_opaque_and_come_back() -> None:
     cursor = Cursor(12.5, 0xFFFFFFFFFFFFFFFF, 77)
     assert read_cursor(write_cursor(cursor)) == cursor
     assert write_cursor(cursor).isascii()
@@ -90,13 +90,13 @@ def test_cursors_are_opaque_and_come_back():
 @pytest.mark.parametrize(
     "text", ["AAAA", "%%%", "a" * 200, "\u00e9", "flow-7", write_cursor(Cursor(1.0)) + "AA"]
 )
-def test_a_cursor_that_is_not_ours_is_refused(controller, text):
+def test_a_cursor_that_is_not_ours_is_refused(controller, text) -> None:
     problem = Request.blank(f"/v1/flows?cursor={quote(text)}").get_response(make_app(controller))
     assert problem.status_int == 400
     assert problem.json["field"] == "cursor"
 
 
-def test_page_of_names():
+def test_page_of_names() -> None:
     assert page_of_names(["a", "b", "c"], None, 2) == (["a", "b"], "b")
     assert page_of_names(["a", "c"], "b", 2) == (["c"], None)
     assert page_of_names([], None, 2) == ([], None)

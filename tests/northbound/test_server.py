@@ -51,7 +51,7 @@ def raw(url, data):
         return b"".join(chunks)
 
 
-def test_one_connection_serves_many_requests(url, connect):
+def test_one_connection_serves_many_requests(url, connect) -> None:
     link = connect(url)
     for path, status in (("/v1/status", 200), ("/nothing", 404), ("/v1/flows?limit=1", 200), ("/", 200)):
         link.request("GET", path)
@@ -65,13 +65,13 @@ def test_one_connection_serves_many_requests(url, connect):
     assert link.sock.getsockname() == first
 
 
-def test_a_path_keeps_its_encoded_slash(url, connect):
+def test_a_path_keeps_its_encoded_slash(url, connect) -> None:
     link = connect(url)
     link.request("GET", "/v1/vms/ns%2Fdb")
     assert json.loads(link.getresponse().read())["name"] == "db"
 
 
-def test_events_arrive_as_they_happen(url, connect):
+def test_events_arrive_as_they_happen(url, connect) -> None:
     stream, writer = connect(url), connect(url)
     stream.request("GET", "/v1/events?kind=hint")
     answer = stream.getresponse()
@@ -108,17 +108,17 @@ CHUNKED = POLICY + b"Transfer-Encoding: chunked\r\n\r\n"
     ],
     ids=range(9),
 )
-def test_odd_requests_are_answered(url, data, status):
+def test_odd_requests_are_answered(url, data, status) -> None:
     answer = raw(url, data)
     assert answer.split(b" ", 2)[1] == status, answer
     assert b"Traceback" not in answer
 
 
-def test_tls_on_the_plain_port_is_turned_away(url):
+def test_tls_on_the_plain_port_is_turned_away(url) -> None:
     assert b"Bad request syntax" in raw(url, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
 
 
-def test_a_huge_body_is_refused_unread(url):
+def test_a_huge_body_is_refused_unread(url) -> None:
     size = 100 << 20
     head = f"PUT /v1/policy HTTP/1.1\r\nHost: x\r\nContent-Type: text/yaml\r\nContent-Length: {size}\r\n\r\n"
     parts = urlsplit(url)
@@ -132,13 +132,13 @@ def test_a_huge_body_is_refused_unread(url):
         assert sent < MAX_DISCARD + (16 << 20)
 
 
-def test_it_goes_on_after_all_that(url, connect):
+def test_it_goes_on_after_all_that(url, connect) -> None:
     link = connect(url)
     link.request("GET", "/healthz")
     assert link.getresponse().status == 200
 
 
-def test_it_stops_cleanly_with_readers_connected(connect):
+def test_it_stops_cleanly_with_readers_connected(connect) -> None:
     with running() as served:
         stream, idle = connect(served.url), connect(served.url)
         stream.request("GET", "/v1/events")
@@ -153,13 +153,13 @@ def test_it_stops_cleanly_with_readers_connected(connect):
             connect(served.url).connect()
 
 
-def test_ipv6(connect):
+def test_ipv6(connect) -> None:
     with running("::1") as served:
         link = connect(served.url)
         link.request("GET", "/healthz")
         assert link.getresponse().status == 200
 
 
-def test_a_port_that_is_taken_is_refused(url):
+def test_a_port_that_is_taken_is_refused(url) -> None:
     with pytest.raises(OSError, match="in use"):
         server.start(lambda environ, start_response: [], Feed(), "127.0.0.1", urlsplit(url).port)

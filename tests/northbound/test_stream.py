@@ -19,7 +19,7 @@ def controller():
     return made
 
 
-def publish(controller, *kinds):
+def publish(controller, *kinds) -> None:
     for kind in kinds:
         controller.feed.publish(
             Report(kind, f"a {kind}\nof two lines", {"n": controller.feed.last}), 1_800_000_000.5
@@ -47,7 +47,7 @@ def rest(answer, controller):
     return parse(head + b"".join(lines))[1:]
 
 
-def test_events_from_now_on(controller):
+def test_events_from_now_on(controller) -> None:
     publish(controller, "flow")
     answer = open_stream(controller)
     lines = iter(answer.app_iter)
@@ -63,7 +63,7 @@ def test_events_from_now_on(controller):
     }
 
 
-def test_a_reader_comes_back(controller):
+def test_a_reader_comes_back(controller) -> None:
     answer = open_stream(controller)
     lines = iter(answer.app_iter)
     next(lines)
@@ -77,14 +77,14 @@ def test_a_reader_comes_back(controller):
 
 
 @pytest.mark.parametrize("number", ["1", "99"])
-def test_a_reader_that_missed_something_is_told(controller, number):
+def test_a_reader_that_missed_something_is_told(controller, number) -> None:
     publish(controller, *["flow"] * 9)
     run = f"{int(controller.started * 1000):x}"
     events = parse(b"".join(take(open_stream(controller, last=f"{run}-{number}"), 3)))[1:]
     assert [event.get("event") for event in events] == ["lost", *["flow"] * 4]
 
 
-def test_a_reader_of_an_earlier_run_is_told(controller):
+def test_a_reader_of_an_earlier_run_is_told(controller) -> None:
     publish(controller, "flow")
     events = parse(b"".join(take(open_stream(controller, last="abc-1"), 3)))[1:]
     assert [event.get("event") for event in events] == ["lost", "flow"]
@@ -95,21 +95,21 @@ def take(answer, count):
     return [next(lines) for _ in range(count)]
 
 
-def test_a_slow_reader_is_dropped(controller):
+def test_a_slow_reader_is_dropped(controller) -> None:
     lines = iter(open_stream(controller).app_iter)
     next(lines)
     publish(controller, *["flow"] * 5)
     assert next(lines, "ended") == "ended"
 
 
-def test_kinds(controller):
+def test_kinds(controller) -> None:
     lines = iter(open_stream(controller, "?kind=move,error").app_iter)
     next(lines)
     publish(controller, "flow", "move", "flow")
     assert [event["event"] for event in parse(next(lines))] == ["move"]
 
 
-def test_signs_of_life(controller, monkeypatch):
+def test_signs_of_life(controller, monkeypatch) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT", 0.01)
     lines = iter(open_stream(controller).app_iter)
     next(lines)
@@ -117,13 +117,13 @@ def test_signs_of_life(controller, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["x", "1-", "1-x", "-", "1-" + "9" * 30, "1-٣".encode().decode("latin-1")])
-def test_a_wrong_last_event_id_is_refused(controller, text):
+def test_a_wrong_last_event_id_is_refused(controller, text) -> None:
     request = Request.blank("/v1/events", headers={"Last-Event-ID": text})
     answer = request.get_response(make_app(controller))
     assert (answer.status_int, answer.json["field"]) == (400, "Last-Event-ID")
 
 
-def test_readers_are_counted_and_bounded(controller):
+def test_readers_are_counted_and_bounded(controller) -> None:
     answers = [open_stream(controller) for _ in range(stream.MAX_READERS)]
     refused = Request.blank("/v1/events").get_response(make_app(controller))
     assert refused.status_int == 503
@@ -133,6 +133,6 @@ def test_readers_are_counted_and_bounded(controller):
     open_stream(controller)
 
 
-def test_a_head_request_gives_its_place_back(controller):
+def test_a_head_request_gives_its_place_back(controller) -> None:
     Request.blank("/v1/events", method="HEAD").get_response(make_app(controller)).body  # noqa: B018
     assert controller.feed.readers == 0

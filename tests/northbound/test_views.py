@@ -36,7 +36,7 @@ def ask(scenario, path):
     return Request.blank(path).get_response(make_app(FakeController(scenario.engine, now=scenario.now))).json
 
 
-def test_queues_tell_what_the_flow_table_holds(scenario):
+def test_queues_tell_what_the_flow_table_holds(scenario) -> None:
     """Counts and loads come from the allocator; the flow table is the other way to know them."""
     queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
     flows = scenario.device.flows
@@ -47,7 +47,7 @@ def test_queues_tell_what_the_flow_table_holds(scenario):
     assert sum(queue["flows"] for queue in queues.values()) == len(flows) == 10
 
 
-def test_a_heavy_flow_is_alone_on_its_queue(scenario):
+def test_a_heavy_flow_is_alone_on_its_queue(scenario) -> None:
     queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
     mine = queues[scenario.queue_of(scenario.heavy)]
     assert (mine["exclusive"], mine["flows"], mine["class"]) == (True, 1, "heavy")
@@ -56,7 +56,7 @@ def test_a_heavy_flow_is_alone_on_its_queue(scenario):
     assert {queue["class"] for queue in queues.values()} <= {"heavy", "small", "limited", None}
 
 
-def test_devices_count_free_queues(scenario):
+def test_devices_count_free_queues(scenario) -> None:
     device = ask(scenario, f"/v1/devices/{DPID:016x}")
     used = {scenario.queue_of(row) for row in scenario.device.flows}
     assert device["queues"]["physical"] == {"total": 4, "free": 4 - len(used)}
@@ -72,14 +72,14 @@ def test_devices_count_free_queues(scenario):
     assert ask(scenario, f"/v1/devices/{DPID:016x}")["connected"] is False
 
 
-def test_a_limit_shows_on_flow_and_assignment(scenario):
+def test_a_limit_shows_on_flow_and_assignment(scenario) -> None:
     flow = ask(scenario, "/v1/flows?dst_port=5000")["items"][0]
     meter = flow["assignments"][0]["meter"]
     assert flow["limit"] == meter["rate"] == 2_000_000
     assert scenario.meters == {meter["id"]: (meter["rate"], meter["burst"])}
 
 
-def test_assignments_are_the_pins(scenario):
+def test_assignments_are_the_pins(scenario) -> None:
     items = ask(scenario, "/v1/assignments?limit=1000")["items"]
     pins = {(pin.key.hex(), pin.queue_id, pin.meter_id) for pin in scenario.pins.values()}
     assert {
@@ -88,7 +88,7 @@ def test_assignments_are_the_pins(scenario):
     assert pins
 
 
-def test_what_holds_a_flow_is_told(scenario):
+def test_what_holds_a_flow_is_told(scenario) -> None:
     """By the device's tables: an exact entry, one that it learned by itself, or none of the flow's own."""
     assert {item["entry"] for item in ask(scenario, "/v1/assignments")["items"] if item["pinned"]} == {"pin"}
     there = Scenario(small_policy(balance=Balance(interval=1e9)), caps=replace(LEARNING, conntrack=True))
@@ -100,12 +100,12 @@ def test_what_holds_a_flow_is_told(scenario):
     assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["learned"]
 
 
-def test_vms_count_their_flows(scenario):
+def test_vms_count_their_flows(scenario) -> None:
     counts = {vm["id"]: vm["flows"] for vm in ask(scenario, "/v1/vms")["items"]}
     assert counts == {"vm1": 2, "vm2": 1, "vm3": 2, **{f"vm{n}": 1 for n in range(4, 9)}}
 
 
-def test_status_adds_up(scenario):
+def test_status_adds_up(scenario) -> None:
     status = ask(scenario, "/v1/status")
     assert status["flows"] == sum(status["assignments"].values()) == 10
     assert status["assignments"]["physical"] == 10
@@ -114,13 +114,13 @@ def test_status_adds_up(scenario):
     assert status["flows"] == sum(status["assignments"].values()) == 9
 
 
-def test_since_is_when_it_was_placed():
+def test_since_is_when_it_was_placed() -> None:
     clock = Clock(now=50.0, wall=1_800_000_000.0)
     assert views.moment(clock, 40.5) == "2027-01-15T07:59:50.500Z"
     assert views.moment(clock, 50.0) == "2027-01-15T08:00:00.000Z"
 
 
-def test_every_word_of_the_core_has_a_word_in_rest():
+def test_every_word_of_the_core_has_a_word_in_rest() -> None:
     """A new kind, reason or role must not end a request with an error."""
     assert set(views.KIND_WORDS) == set(QueueKind)
     assert set(views.HINT_WORDS) == set(HintSource) - {HintSource.NONE}
@@ -143,18 +143,18 @@ def changes(new):
     return {name: value for name, value in change.items() if value}
 
 
-def test_the_same_policy_changes_nothing():
+def test_the_same_policy_changes_nothing() -> None:
     assert changes(BASE) == {}
 
 
-def test_places_in_the_file_and_numbers_do_not_matter():
+def test_places_in_the_file_and_numbers_do_not_matter() -> None:
     """Another order of classes renumbers them all: what rules mean stays."""
     classes = (replace(BASE.classes[1], index=0), replace(BASE.classes[0], index=1))
     rules = tuple(replace(rule, class_index=0, line=99) for rule in BASE.rules)
     assert changes(replace(BASE, classes=classes, rules=rules)) == {}
 
 
-def test_what_differs_is_named():
+def test_what_differs_is_named() -> None:
     classes = (BASE.classes[0], TrafficClass("bulk", 1, rate_limit=6), TrafficClass("voice", 2))
     assert changes(replace(BASE, classes=classes)) == {
         "classes_added": ["voice"],
@@ -166,7 +166,7 @@ def test_what_differs_is_named():
     assert changes(replace(BASE, rules=order)) == {"rules_changed": ["b", "a"]}
 
 
-def test_the_policy_in_force():
+def test_the_policy_in_force() -> None:
     view = policy_view(BASE)
     assert (view["text"], view["rules"], view["strategy"]) == ("text", ["a", "b"], "combined")
     assert [(item["name"], item["rate_limit"]) for item in view["classes"]] == [

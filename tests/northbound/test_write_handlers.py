@@ -34,14 +34,14 @@ def put_hints(app, *hints, **options):
     return ask(app, HINTS, "PUT", body=body, content_type="application/json", **options)
 
 
-def test_the_policy_as_json_and_as_yaml(app):
+def test_the_policy_as_json_and_as_yaml(app) -> None:
     assert [item["name"] for item in ask(app, "/v1/policy").json["classes"]] == ["default", "heavy", "capped"]
     answer = ask(app, "/v1/policy", headers={"Accept": "application/yaml, application/json;q=0.5"})
     assert answer.content_type == "application/yaml"
     assert answer.text == POLICY.text
 
 
-def test_a_policy_is_checked_without_effect(app, controller):
+def test_a_policy_is_checked_without_effect(app, controller) -> None:
     change = ask(app, "/v1/policy/check", "POST", body=b"classes: default bulk heavy", **YAML).json
     # What is foretold is tested with an engine that knows where its flows come from: tests/core/test_dry_run.py.
     flows = change.pop("flows")
@@ -60,13 +60,13 @@ def test_a_policy_is_checked_without_effect(app, controller):
     assert controller.state.policy is POLICY
 
 
-def test_a_policy_is_replaced(app, controller):
+def test_a_policy_is_replaced(app, controller) -> None:
     assert ask(app, "/v1/policy", "PUT", body=b"classes: a b", **YAML).json["applied"] is True
     assert [type(event) for event in controller.submitted] == [PolicyReplaced]
     assert ask(app, "/v1/policy").json["text"] == "classes: a b"
 
 
-def test_a_refused_policy_changes_nothing_and_names_every_place(app, controller):
+def test_a_refused_policy_changes_nothing_and_names_every_place(app, controller) -> None:
     for method, path in (("PUT", "/v1/policy"), ("POST", "/v1/policy/check")):
         answer = ask(app, path, method, body=b"bad", **YAML)
         assert answer.status_int == 422
@@ -82,7 +82,7 @@ def test_a_refused_policy_changes_nothing_and_names_every_place(app, controller)
     assert controller.submitted == []
 
 
-def test_two_people_do_not_overwrite_each_other(app):
+def test_two_people_do_not_overwrite_each_other(app) -> None:
     etag = ask(app, "/v1/policy").headers["ETag"]
     assert (
         ask(app, "/v1/policy", "PUT", body=b"classes: a", headers={"If-Match": etag}, **YAML).status_int
@@ -101,13 +101,13 @@ def test_two_people_do_not_overwrite_each_other(app):
         (b"x" * (MAX_BODY + 1), 413, "4194304 bytes"),
     ],
 )
-def test_bodies_that_cannot_be_read(app, body, status, detail):
+def test_bodies_that_cannot_be_read(app, body, status, detail) -> None:
     answer = ask(app, "/v1/policy", "PUT", body=body, **YAML)
     assert answer.status_int == status
     assert detail in answer.json["detail"]
 
 
-def test_hints_are_given_replaced_and_withdrawn(app, controller):
+def test_hints_are_given_replaced_and_withdrawn(app, controller) -> None:
     given = put_hints(
         app, {"class": "heavy", "match": {"dst-port": 80}, "lifetime": 60}, {"class": "capped"}
     ).json["hints"]
@@ -125,7 +125,7 @@ def test_hints_are_given_replaced_and_withdrawn(app, controller):
     assert {report.report.kind for report in controller.feed.since(0)} >= {"hint"}
 
 
-def test_hints_from_ovsdb_stay(app, controller):
+def test_hints_from_ovsdb_stay(app, controller) -> None:
     controller.state.hints["ovsdb:uuid-web"] = Hint(
         "ovsdb:uuid-web", "uuid-web", "capped", {}, HintSource.OVSDB
     )
@@ -157,7 +157,7 @@ def test_hints_from_ovsdb_stay(app, controller):
         ("heavy", "hints[0]"),
     ],
 )
-def test_a_wrong_hint_names_its_key_and_changes_nothing(app, controller, hint, field):
+def test_a_wrong_hint_names_its_key_and_changes_nothing(app, controller, hint, field) -> None:
     put_hints(app, {"class": "capped"})
     del controller.submitted[:]
     answer = put_hints(app, hint)
@@ -166,7 +166,7 @@ def test_a_wrong_hint_names_its_key_and_changes_nothing(app, controller, hint, f
     assert controller.submitted == []
 
 
-def test_too_many_hints(app):
+def test_too_many_hints(app) -> None:
     answer = put_hints(app, *[{"class": "heavy"}] * 65)
     assert (answer.status_int, answer.json["field"]) == (422, "hints")
 
@@ -190,14 +190,14 @@ def test_too_many_hints(app):
         (b" " * (MAX_BODY + 1), 413),
     ],
 )
-def test_wrong_json_is_a_problem(app, controller, body, status):
+def test_wrong_json_is_a_problem(app, controller, body, status) -> None:
     answer = ask(app, HINTS, "PUT", body=body, content_type="application/json")
     assert (answer.status_int, answer.content_type) == (status, "application/problem+json")
     assert controller.submitted == []
     assert len(answer.body) < 1000
 
 
-def test_a_body_without_length_is_read_to_the_bound(app):
+def test_a_body_without_length_is_read_to_the_bound(app) -> None:
     request = Request.blank("/v1/policy", method="PUT", body=b"classes: a" + b" " * MAX_BODY, **YAML)
     del request.environ["CONTENT_LENGTH"]
     request.headers["Transfer-Encoding"] = "chunked"

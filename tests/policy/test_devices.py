@@ -14,7 +14,7 @@ from flowlane.policy.devices import devices_of, read_devices
 BOTH = frozenset({QueueKind.PHYSICAL, QueueKind.SOFTWARE})
 
 
-def test_a_whole_description():
+def test_a_whole_description() -> None:
     text = """
 - name: br-nic
   dpid: "00000000000000af"
@@ -26,7 +26,7 @@ def test_a_whole_description():
     assert read_devices(text, "f") == (DeviceView(0xAF, "br-nic", Role.VSWITCH, able, 4, 2, BOTH),)
 
 
-def test_one_device_needs_no_list():
+def test_one_device_needs_no_list() -> None:
     assert read_devices("{name: a}", "f")[0].name == "a"
 
 
@@ -34,7 +34,7 @@ def test_one_device_needs_no_list():
     ("ports", "expected"),
     [([], (8, 4)), ([[0, 1, 2, 3], [0, 1, 2, 3]], (4, 4)), ([[]], (0, 0)), ([[], list(range(6))], (6, 4))],
 )
-def test_rest_counts_queues_over_all_ports_and_a_port_has_no_more_than_its_own(ports, expected):
+def test_rest_counts_queues_over_all_ports_and_a_port_has_no_more_than_its_own(ports, expected) -> None:
     view = {
         "queues": {"physical": {"total": 8, "free": 0}, "software": {"total": 4, "free": 0}},
         "ports": [{"queues": ids} for ids in ports],
@@ -59,6 +59,6 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_random_data_is_read_or_refused_in_words(data):
+def test_random_data_is_read_or_refused_in_words(data) -> None:
     with contextlib.suppress(ConfigError):
         assert all(device.physical_queues >= 0 for device in devices_of(data, "f"))

@@ -83,7 +83,7 @@ copy-rate: 200
 """
 
 
-def test_every_word_of_the_language():
+def test_every_word_of_the_language() -> None:
     found = policies.load(WHOLE)
     assert found.classes == (
         TrafficClass("rest", 0),
@@ -131,13 +131,13 @@ def test_every_word_of_the_language():
     assert found.text == WHOLE
 
 
-def test_the_smallest_policy_has_the_defaults():
+def test_the_smallest_policy_has_the_defaults() -> None:
     found = policies.load("version: 1")
     assert found.classes == (TrafficClass("default", 0),)
     assert (found.rules, found.gates, found.balance, found.pins) == ((), (), Balance(), Pins())
 
 
-def test_defaults_of_the_schema_are_those_of_the_model():
+def test_defaults_of_the_schema_are_those_of_the_model() -> None:
     """The schema's defaults are what editors show; writing them out must change nothing."""
     defaults = {
         name: {
@@ -164,12 +164,12 @@ def test_defaults_of_the_schema_are_those_of_the_model():
     )  # fmt: skip
 
 
-def test_a_class_named_default_is_the_default_one():
+def test_a_class_named_default_is_the_default_one() -> None:
     found = policies.load("version: 1\nclasses:\n  a: {}\n  default: {priority: 3}\n")
     assert [(one.name, one.index, one.priority) for one in found.classes] == [("default", 0, 3), ("a", 1, 0)]
 
 
-def test_equal_rate_conditions_are_one_gate():
+def test_equal_rate_conditions_are_one_gate() -> None:
     text = "version: 1\nrules:\n" + "".join(
         f"- {{match: {{rate: '{rate}', vlan: {n}}}, class: default}}\n"
         for n, rate in enumerate([">= 8Mbit/s", ">=1MB/s for 2000ms", ">= 8Mbit/s until below 4Mbit/s"])
@@ -179,7 +179,7 @@ def test_equal_rate_conditions_are_one_gate():
     assert [rule.match.gate for rule in found.rules] == [0, 0, 0]
 
 
-def test_words_that_yaml_1_1_would_twist_stay_words():
+def test_words_that_yaml_1_1_would_twist_stay_words() -> None:
     classes = "{no: {}, on: {qos: yes}, 1e3: {}}"
     text = f"version: 1\nclasses: {classes}\nrules:\n- {{match: {{vm: [no, 12:30:45]}}, class: no}}\n"
     found = policies.load(text)
@@ -188,7 +188,7 @@ def test_words_that_yaml_1_1_would_twist_stay_words():
     assert found.rules[0].match.vms == VmSelector(("no", "12:30:45"))
 
 
-def test_the_built_in_policy():
+def test_the_built_in_policy() -> None:
     found = policies.default()
     assert [one.name for one in found.classes] == ["small", "heavy"]
     assert (found.classes[0].exclusive, found.classes[1].exclusive) == (False, True)
@@ -197,14 +197,14 @@ def test_the_built_in_policy():
     assert found.text == policies.default_text()
 
 
-def test_a_file_with_a_byte_order_mark_and_windows_line_ends(tmp_path):
+def test_a_file_with_a_byte_order_mark_and_windows_line_ends(tmp_path) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"\xef\xbb\xbfversion: 1\r\nclasses:\r\n  a: {}\r\n")
     assert [one.name for one in policies.load_file(path).classes] == ["default", "a"]
 
 
 @pytest.mark.parametrize("text", [WHOLE, "version: 1", policies.default_text()])
-def test_loading_twice_gives_the_same(text):
+def test_loading_twice_gives_the_same(text) -> None:
     assert policies.load(text) == policies.load(text)
 
 
@@ -255,20 +255,20 @@ near = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(near, values))
-def test_random_documents_are_read_or_refused(data):
+def test_random_documents_are_read_or_refused(data) -> None:
     text = yaml.dump(data, allow_unicode=True)
     assert outcome(text) == outcome(text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200))
-def test_random_texts_are_read_or_refused(text):
+def test_random_texts_are_read_or_refused(text) -> None:
     assert outcome(text) == outcome(text)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_good_policy_with_a_piece_cut_or_put_in_is_read_or_refused(data):
+def test_a_good_policy_with_a_piece_cut_or_put_in_is_read_or_refused(data) -> None:
     start = data.draw(st.integers(0, len(WHOLE)))
     end = data.draw(st.integers(start, min(len(WHOLE), start + 40)))
     junk = data.draw(st.text(alphabet=" \n:-{}[]&*!|>'\"%@#,abz019.\t", max_size=6))
@@ -281,7 +281,7 @@ def test_a_good_policy_with_a_piece_cut_or_put_in_is_read_or_refused(data):
 
 @settings(max_examples=200, deadline=None)
 @given(near)
-def test_what_the_schema_refuses_is_refused(data):
+def test_what_the_schema_refuses_is_refused(data) -> None:
     """An editor with the schema and Flowlane never disagree in this direction."""
     text = yaml.safe_dump(data) if not _odd(data) else "version: 1"
     plain = yaml.safe_load(text)
@@ -302,5 +302,5 @@ def _plain(data):
     return isinstance(data, str | int | bool | None)
 
 
-def test_the_schema_is_a_schema():
+def test_the_schema_is_a_schema() -> None:
     Draft202012Validator.check_schema(schema())

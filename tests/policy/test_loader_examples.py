@@ -62,7 +62,7 @@ def verdict_of(policy, facts):
 
 
 @pytest.mark.parametrize(("path", "words", "verdict"), EXAMPLES)
-def test_an_example_flow_is_of_the_class_that_is_promised(path, words, verdict):
+def test_an_example_flow_is_of_the_class_that_is_promised(path, words, verdict) -> None:
     facts = dict(word.split("=", 1) for word in words.split())
     role = Role(facts.get("role", "nic"))
     device = DeviceView(1, facts.get("device", "br-nic"), role, ABLE, physical_queues=8, software_queues=8)
@@ -71,7 +71,7 @@ def test_an_example_flow_is_of_the_class_that_is_promised(path, words, verdict):
 
 
 @pytest.mark.parametrize("number", [2, *range(4, 14)])
-def test_every_requirement_has_its_example(number):
+def test_every_requirement_has_its_example(number) -> None:
     paths = [path for path in FILES if path.name.startswith(f"m{number:02}-")]
     assert len(paths) == 1
     text = paths[0].read_text()
@@ -80,7 +80,7 @@ def test_every_requirement_has_its_example(number):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_example_has_no_dead_rules_and_no_unused_class(path):
+def test_an_example_has_no_dead_rules_and_no_unused_class(path) -> None:
     policy = policies.load_file(path)
     assert [text for _, text in notes(policy) if "never" in text] == []
     if not path.name.startswith("m"):
@@ -97,7 +97,7 @@ def on(name, **device):
     return {one.name: one for one in policy.classes}, left_out
 
 
-def test_m2_the_same_altered_and_subset():
+def test_m2_the_same_altered_and_subset() -> None:
     whole = policies.load_file(next(FOLDER.glob("m02-*")))
     assert derive(whole, DeviceView(1, "br-nic", Role.NIC, ABLE, 8, 8))[0] is whole
     assert on("m02", role=Role.VSWITCH)[0]["backup"].rate_limit == 100_000_000
@@ -106,7 +106,7 @@ def test_m2_the_same_altered_and_subset():
     assert [one.what for one in left_out] == ["class web"]
 
 
-def test_m13_one_flow_is_treated_by_each_device_on_its_own():
+def test_m13_one_flow_is_treated_by_each_device_on_its_own() -> None:
     assert on("m13")[0]["elephants"].exclusive
     assert not on("m13", role=Role.SWITCH)[0]["elephants"].exclusive
     assert on("m13", device="br-offload")[0]["elephants"].meter_only

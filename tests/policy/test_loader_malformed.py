@@ -251,7 +251,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("text", "line", "path", "message"), CASES, ids=[f"{n}-{c[2]}"[:40] for n, c in enumerate(CASES)]
 )
-def test_a_malformed_policy_is_refused_with_its_place(text, line, path, message):
+def test_a_malformed_policy_is_refused_with_its_place(text, line, path, message) -> None:
     with pytest.raises(PolicyError) as caught:
         policies.load(text, "p.yaml")
     problems = caught.value.problems
@@ -260,12 +260,12 @@ def test_a_malformed_policy_is_refused_with_its_place(text, line, path, message)
     assert str(caught.value).startswith("p.yaml:")
 
 
-def test_there_are_at_least_a_hundred_of_them():
+def test_there_are_at_least_a_hundred_of_them() -> None:
     assert len(CASES) >= 100
     assert len({case[0] for case in CASES}) == len(CASES)
 
 
-def test_all_problems_come_at_once_in_the_order_of_the_document():
+def test_all_problems_come_at_once_in_the_order_of_the_document() -> None:
     text = (
         CLASS % "limt: 5"
         + "rules:\n- {class: c}\n- {class: a, match: {dst-port: [x, 70000], src: y}}\nbalance: {strategy: z}\n"
@@ -299,13 +299,13 @@ def test_all_problems_come_at_once_in_the_order_of_the_document():
         (CLASS % "limit: 50", "such as 50Mbit/s"),
     ],
 )
-def test_the_remedy_helps(text, remedy):
+def test_the_remedy_helps(text, remedy) -> None:
     with pytest.raises(PolicyError) as caught:
         policies.load(text)
     assert caught.value.problems[0].remedy == remedy
 
 
-def test_more_rate_conditions_than_a_flow_can_remember():
+def test_more_rate_conditions_than_a_flow_can_remember() -> None:
     rules = "".join(f"- {{class: a, match: {{rate: '>= {n + 1}Mbit/s'}}}}\n" for n in range(13))
     with pytest.raises(PolicyError) as caught:
         policies.load(CLASSES + "rules:\n" + rules)
@@ -315,7 +315,7 @@ def test_more_rate_conditions_than_a_flow_can_remember():
 @pytest.mark.parametrize(
     "junk", [b"\xff\xfe\x00version", b"\x7fELF\x02\x01\x01\x00\xff", bytes(range(128, 256))]
 )
-def test_a_binary_file(tmp_path, junk):
+def test_a_binary_file(tmp_path, junk) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"version: 1\n" + junk)
     with pytest.raises(PolicyError) as caught:
@@ -324,7 +324,7 @@ def test_a_binary_file(tmp_path, junk):
     assert str(path) in str(caught.value)
 
 
-def test_a_huge_file_is_not_read_to_its_end(tmp_path):
+def test_a_huge_file_is_not_read_to_its_end(tmp_path) -> None:
     path = tmp_path / "p.yaml"
     with path.open("wb") as file:
         file.truncate(10**12)
@@ -332,7 +332,7 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path):
         policies.load_file(path)
 
 
-def test_nesting_without_end_is_refused_with_its_place():
+def test_nesting_without_end_is_refused_with_its_place() -> None:
     """libyaml may end the reading itself, by its own limit, before it has told of the first bracket."""
     with pytest.raises(PolicyError) as caught:
         policies.load("version: 1\nrules: " + "[" * 100_000, "p.yaml")

@@ -21,7 +21,7 @@ def places(host):
     return {vm.id: (vm.dpid, vm.port_no) for vm in host.engines[0].vms.values()}
 
 
-def test_vms_appear_move_and_go():
+def test_vms_appear_move_and_go() -> None:
     host = Mirror(policy("m04"), ABLE)
     assert places(host) == {f"vm{n}": (DPID, n) for n in (1, 2, 3, 4)}
     number = {vm.id: vm.number for vm in host.engines[0].vms.values()}
@@ -39,7 +39,7 @@ def test_vms_appear_move_and_go():
     assert number["vm1"] in {port.vm_number for port in programmed[-1].ports}
 
 
-def test_a_vm_that_moves_to_another_host_is_one_vm():
+def test_a_vm_that_moves_to_another_host_is_one_vm() -> None:
     host = Mirror(policy("m04"), ABLE)
     other = ev.DeviceDescribed(8, "br-2", "nic", {}, "netdev", {1: host.described().ports[3]})
     host.do(other)

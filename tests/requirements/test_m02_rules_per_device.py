@@ -25,7 +25,7 @@ def device(role, caps=ABLE, kinds=(QueueKind.PHYSICAL,) * 4, rules=None):
     return engine.devices[1]
 
 
-def test_a_device_that_can_do_all_gets_the_same_rules():
+def test_a_device_that_can_do_all_gets_the_same_rules() -> None:
     whole = policy("m02")
     nic = device("nic", rules=whole)
     assert nic.policy is whole
@@ -33,7 +33,7 @@ def test_a_device_that_can_do_all_gets_the_same_rules():
     assert {rule.class_name for rule in nic.plan.rules} == {"web", "backup", "default"}
 
 
-def test_a_software_switch_gets_an_altered_copy():
+def test_a_software_switch_gets_an_altered_copy() -> None:
     changed = device("vswitch", kinds=(QueueKind.PHYSICAL, QueueKind.SOFTWARE))
     backup = next(one for one in changed.policy.classes if one.name == "backup")
     assert backup.rate_limit == 100_000_000
@@ -41,7 +41,7 @@ def test_a_software_switch_gets_an_altered_copy():
     assert {queue_id for rule in rules for queue_id, _ in rule.queues} == {1}, "software queues only"
 
 
-def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out():
+def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out() -> None:
     subset = device("switch")
     assert {rule.class_name for rule in subset.plan.rules} == {"backup", "default"}
     assert [left.what for left in subset.left_out] == ["class web"]
@@ -57,7 +57,7 @@ def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out():
         (replace(ABLE, table_sizes={2: 100}), "9900 of 10000 pins"),
     ],
 )
-def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(caps, what):
+def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(caps, what) -> None:
     left = [one for one in device("nic", caps).left_out if what in one.what]
     assert len(left) == 1
     assert left[0].why

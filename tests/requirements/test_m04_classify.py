@@ -11,7 +11,7 @@ MBIT = 1_000_000
 VMS = ["web-1", "db-1", "x"]
 
 
-def test_flows_of_every_kind_are_told_apart_and_classified():
+def test_flows_of_every_kind_are_told_apart_and_classified() -> None:
     host = Tried("m04", VMS, queues=8)
     ends6 = ip_address("2001:db8::1").packed, ip_address("2001:db8:20::7").packed
     macs = bytes.fromhex("020000000003"), bytes.fromhex("0200000000fe")
@@ -26,7 +26,7 @@ def test_flows_of_every_kind_are_told_apart_and_classified():
     assert [host.class_of(number) for number in numbers] == list(specs)
 
 
-def test_the_measured_rate_is_a_characteristic():
+def test_the_measured_rate_is_a_characteristic() -> None:
     host = Tried("m04", VMS, queues=8)
     (number,) = host.begin(spec("x", 0, 1, 200 * MBIT))
     assert host.class_of(number) == "ordinary"

@@ -19,7 +19,7 @@ def world():
     return host, flows
 
 
-def test_every_class_uses_queues_as_the_policy_says():
+def test_every_class_uses_queues_as_the_policy_says() -> None:
     host, flows = world()
     for name, numbers in flows.items():
         assert {host.class_of(number) for number in numbers} == {name}
@@ -32,7 +32,7 @@ def test_every_class_uses_queues_as_the_policy_says():
     assert {host.kind(number) for number in flows["voice"]} == {QueueKind.PHYSICAL}
 
 
-def test_the_device_is_told_of_every_assignment():
+def test_the_device_is_told_of_every_assignment() -> None:
     host, flows = world()
     device = host.world.device
     assert device.pinned == sum(len(numbers) for numbers in flows.values())

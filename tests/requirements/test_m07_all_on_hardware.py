@@ -5,7 +5,7 @@ from support.engine.example_policies import Tried, spec
 from flowlane.core.model import QueueKind
 
 
-def test_many_more_flows_than_queues_are_all_on_physical_queues():
+def test_many_more_flows_than_queues_are_all_on_physical_queues() -> None:
     host = Tried("m07", ["a", "b"], queues=4, software=4, rate=1_000_000_000)
     flows = [spec("ab"[n % 2], n, 80, 1_000_000 * (1 + n % 50)) for n in range(400)]
     numbers = host.begin(*flows)
@@ -15,7 +15,7 @@ def test_many_more_flows_than_queues_are_all_on_physical_queues():
     assert host.queues(numbers) == {0, 1, 2, 3}
 
 
-def test_that_holds_when_hardware_is_overbooked():
+def test_that_holds_when_hardware_is_overbooked() -> None:
     host = Tried("m07", ["a"], queues=2, software=2, rate=100_000_000)
     numbers = host.begin(*(spec("a", n, 80, 50_000_000) for n in range(40)))
     host.wait(30)

@@ -9,7 +9,7 @@ def host_with(queues=4, software=4, rate=1_000_000_000):
     return Tried("m08", ["a", "b", "c"], queues, software, rate)
 
 
-def test_what_does_not_fit_goes_to_software_with_a_reason_and_comes_back():
+def test_what_does_not_fit_goes_to_software_with_a_reason_and_comes_back() -> None:
     host = host_with()
     numbers = host.begin(*(spec("abc"[n % 3], n, 443, 40_000_000) for n in range(40)))
     host.wait(60)
@@ -26,7 +26,7 @@ def test_what_does_not_fit_goes_to_software_with_a_reason_and_comes_back():
     assert {host.kind(number) for number in software} == {QueueKind.PHYSICAL}
 
 
-def test_what_does_not_deserve_hardware_never_gets_it():
+def test_what_does_not_deserve_hardware_never_gets_it() -> None:
     host = host_with()
     background = host.begin(*(spec("a", n, 873, 1_000_000) for n in range(10)))
     host.wait(40)
@@ -34,7 +34,7 @@ def test_what_does_not_deserve_hardware_never_gets_it():
     assert host.explain(background[0]).not_hardware == "its class uses software queues only"
 
 
-def test_what_deserves_hardware_is_the_last_to_leave_it():
+def test_what_deserves_hardware_is_the_last_to_leave_it() -> None:
     host = host_with()
     heavy = host.begin(*(spec("b", n, 443, 200_000_000) for n in range(2)))
     host.wait(20)
@@ -48,7 +48,7 @@ def test_what_deserves_hardware_is_the_last_to_leave_it():
     assert 2 * 200_000_000 + 45_000_000 * len(kept) <= 1_000_000_000
 
 
-def test_a_load_that_swings_around_the_edge_does_not_flap():
+def test_a_load_that_swings_around_the_edge_does_not_flap() -> None:
     host = host_with()
     steady = host.begin(*(spec("a", n, 443, 40_000_000) for n in range(20)))
     swinging = host.begin(spec("b", 0, 443, 90_000_000))

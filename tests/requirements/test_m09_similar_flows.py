@@ -3,7 +3,7 @@
 from support.engine.example_policies import Tried, spec
 
 
-def test_flows_of_one_label_and_about_one_rate_share_across_classes():
+def test_flows_of_one_label_and_about_one_rate_share_across_classes() -> None:
     host = Tried("m09", ["a", "b", "c"], queues=16)
     small = host.begin(
         spec("a", 0, 5060, 40_000), *(spec("b", n, 16400 + n, 40_000, "udp") for n in range(12))
@@ -17,7 +17,7 @@ def test_flows_of_one_label_and_about_one_rate_share_across_classes():
     assert host.queues(large).isdisjoint(host.queues(others))
 
 
-def test_a_flow_that_grows_joins_the_flows_it_is_like_now():
+def test_a_flow_that_grows_joins_the_flows_it_is_like_now() -> None:
     host = Tried("m09", ["b"], queues=2)
     small = host.begin(*(spec("b", n, 16400 + n, 40_000, "udp") for n in range(12)))
     large = host.begin(*(spec("b", n, 17000 + n, 30_000_000, "udp") for n in range(12)))

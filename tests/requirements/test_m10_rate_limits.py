@@ -16,7 +16,7 @@ def world(queues=8):
     return host, free, paid, dns, other
 
 
-def test_every_flow_is_under_the_meter_of_its_limit():
+def test_every_flow_is_under_the_meter_of_its_limit() -> None:
     host, free, paid, dns, other = world()
     assert {host.meter(number).rate for number in free} == {10 * MBIT}
     assert {host.meter(number).burst for number in free} == {125_000 * 8}
@@ -27,14 +27,14 @@ def test_every_flow_is_under_the_meter_of_its_limit():
     assert host.meter(other[0]) is None
 
 
-def test_flows_of_one_limit_share_queues_that_flows_of_another_do_not_use():
+def test_flows_of_one_limit_share_queues_that_flows_of_another_do_not_use() -> None:
     host, free, paid, dns, _ = world()
     assert host.queues(free).isdisjoint(host.queues(paid))
     assert host.queues(free).isdisjoint(host.queues(dns))
     assert host.queues(paid).isdisjoint(host.queues(dns))
 
 
-def test_a_meter_ends_with_its_last_flow_and_is_never_written_twice():
+def test_a_meter_ends_with_its_last_flow_and_is_never_written_twice() -> None:
     host, free, paid, dns, _ = world()
     written = host.world.counts["SetMeter"]
     of_class = {meter.meter_id for meter in host.world.device.plan.meters}

@@ -12,7 +12,7 @@ MBIT = 1_000_000
 VMS = ["a-1", "a-2", "b-1", "b-router", "other"]
 
 
-def test_small_flows_share_while_a_heavy_one_has_a_queue_to_itself():
+def test_small_flows_share_while_a_heavy_one_has_a_queue_to_itself() -> None:
     host = Tried("m11", VMS, queues=6)
     small = host.begin(*(spec("a-1", n, 80, MBIT // 10) for n in range(30)))
     heavy = host.begin(spec("a-2", 0, 80, 60 * MBIT))
@@ -22,7 +22,7 @@ def test_small_flows_share_while_a_heavy_one_has_a_queue_to_itself():
     assert "this one was free" in host.explain(heavy[0]).reason
 
 
-def test_the_hardware_is_divided_among_the_tenants():
+def test_the_hardware_is_divided_among_the_tenants() -> None:
     host = Tried("m11", VMS, queues=6)
     tenant_a = host.begin(*(spec(f"a-{1 + n % 2}", n, 80, MBIT) for n in range(40)))
     tenant_b = host.begin(*(spec("b-1", n, 80, MBIT) for n in range(40)))
@@ -32,7 +32,7 @@ def test_the_hardware_is_divided_among_the_tenants():
     assert (len(host.queues(tenant_a)), len(host.queues(tenant_b))) == (3, 2)
 
 
-def test_a_vms_flows_keep_together_on_one_queue():
+def test_a_vms_flows_keep_together_on_one_queue() -> None:
     host = Tried("m11", VMS, queues=6)
     numbers = host.begin(*(spec("b-router", n, 80, 20 * MBIT) for n in range(8)))
     host.begin(*(spec("b-1", n, 80, MBIT) for n in range(8)))
@@ -41,7 +41,7 @@ def test_a_vms_flows_keep_together_on_one_queue():
     assert {host.class_of(number) for number in numbers} == {"together"}
 
 
-def test_flows_are_grouped_by_priority_and_label():
+def test_flows_are_grouped_by_priority_and_label() -> None:
     host = Tried("m11", VMS, queues=12)
     video = host.begin(*(spec("a-1", n, 5000, 2 * MBIT, "udp", dscp=34) for n in range(8)))
     small = host.begin(*(spec("a-1", n, 80, MBIT) for n in range(8)))
@@ -50,7 +50,7 @@ def test_flows_are_grouped_by_priority_and_label():
     assert host.queues(video).isdisjoint(host.queues(small))
 
 
-def test_flows_of_about_one_rate_are_grouped():
+def test_flows_of_about_one_rate_are_grouped() -> None:
     host = Tried("m11", VMS, queues=12)
     slow = host.begin(*(spec("a-1", n, 80, 20_000) for n in range(8)))
     fast = host.begin(*(spec("a-2", n, 80, 4 * MBIT) for n in range(8)))
@@ -59,7 +59,7 @@ def test_flows_of_about_one_rate_are_grouped():
 
 
 @pytest.mark.parametrize("strategy", ["hash", "round-robin", "least-loaded", "one-vm-one-queue"])
-def test_a_simple_strategy_takes_the_place_of_all_that(strategy):
+def test_a_simple_strategy_takes_the_place_of_all_that(strategy) -> None:
     host = Tried("m11", VMS, queues=4)
     policy = host.world.engine.policy
     balance = replace(policy.balance, strategy=strategy)

@@ -12,12 +12,12 @@ def world():
     return Tried("m12", ["voip-1", "job-1", "other"], queues=4, software=2)
 
 
-def suggest(host, vm, wanted, match=None, source=HintSource.REST, expires=None):
+def suggest(host, vm, wanted, match=None, source=HintSource.REST, expires=None) -> None:
     hint = Hint(f"{vm}-{wanted}", vm, wanted, match or {}, source, expires)
     host.world.step(ev.HintGiven(hint))
 
 
-def test_a_mark_on_the_packets_is_believed_from_some_vms_only():
+def test_a_mark_on_the_packets_is_believed_from_some_vms_only() -> None:
     host = world()
     believed, tagged, doubted = host.begin(
         spec("voip-1", 0, 5000, MBIT, "udp", dscp=46),
@@ -29,7 +29,7 @@ def test_a_mark_on_the_packets_is_believed_from_some_vms_only():
     assert host.explain(tagged).hint == "PCP: the hint is believed"
 
 
-def test_a_mark_that_the_measured_rate_belies_is_no_longer_believed():
+def test_a_mark_that_the_measured_rate_belies_is_no_longer_believed() -> None:
     host = world()
     (number,) = host.begin(spec("voip-1", 0, 5000, MBIT, "udp", dscp=46))
     host.wait(20)
@@ -40,7 +40,7 @@ def test_a_mark_that_the_measured_rate_belies_is_no_longer_believed():
     assert "measured rate is higher" in host.explain(number).hint
 
 
-def test_a_suggestion_apart_from_the_flow_counts_until_it_is_withdrawn():
+def test_a_suggestion_apart_from_the_flow_counts_until_it_is_withdrawn() -> None:
     host = world()
     (number,) = host.begin(spec("job-1", 0, 9000, MBIT))
     assert (host.class_of(number), host.kind(number)) == ("default", QueueKind.PHYSICAL)
@@ -51,14 +51,14 @@ def test_a_suggestion_apart_from_the_flow_counts_until_it_is_withdrawn():
     assert (host.class_of(number), host.kind(number)) == ("default", QueueKind.PHYSICAL)
 
 
-def test_a_suggestion_is_for_the_flows_that_it_names():
+def test_a_suggestion_is_for_the_flows_that_it_names() -> None:
     host = world()
     named, other = host.begin(spec("job-1", 0, 9000, MBIT), spec("job-1", 1, 9001, MBIT))
     suggest(host, "job-1", "bulk", {"dst-port": 9000, "protocol": "tcp"})
     assert (host.class_of(named), host.class_of(other)) == ("bulk", "default")
 
 
-def test_a_vm_gets_no_class_that_the_rules_do_not_let_it_ask_for():
+def test_a_vm_gets_no_class_that_the_rules_do_not_let_it_ask_for() -> None:
     host = world()
     (number,) = host.begin(spec("job-1", 0, 9000, MBIT))
     suggest(host, "job-1", "voice")
@@ -69,7 +69,7 @@ def test_a_vm_gets_no_class_that_the_rules_do_not_let_it_ask_for():
     assert host.class_of(ssh) == "interactive", "rules go before hints"
 
 
-def test_a_vm_that_nobody_trusts_is_not_heard():
+def test_a_vm_that_nobody_trusts_is_not_heard() -> None:
     host = world()
     (number,) = host.begin(spec("other", 0, 9000, MBIT))
     suggest(host, "other", "bulk", source=HintSource.OVSDB)
@@ -77,7 +77,7 @@ def test_a_vm_that_nobody_trusts_is_not_heard():
     assert host.explain(number).hint == "OVSDB: no trust entry of the policy covers the VM"
 
 
-def test_a_suggestion_ends_with_its_time():
+def test_a_suggestion_ends_with_its_time() -> None:
     host = world()
     (number,) = host.begin(spec("job-1", 0, 9000, MBIT))
     suggest(host, "job-1", "bulk", expires=host.world.now + 5)

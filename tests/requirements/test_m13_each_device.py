@@ -41,7 +41,7 @@ def engine_with_devices():
     return engine
 
 
-def send(engine, dpid, number, rate, octets, sender=None):
+def send(engine, dpid, number, rate, octets, sender=None) -> None:
     """One flow of the VM crosses a device: its first packet, later its counters."""
     flow = FlowSpec("vm", 4, 6, bytes((10, 0, 0, 1)), bytes((192, 0, 2, 1)), 1000 + number, 5001, rate)
     data = bytearray(frame_of(flow, LINK))
@@ -69,7 +69,7 @@ def run(engine, dpids, rates, seconds=20):
     return rows
 
 
-def test_one_flow_is_alone_on_one_device_shares_on_the_next_and_has_no_queue_on_a_third():
+def test_one_flow_is_alone_on_one_device_shares_on_the_next_and_has_no_queue_on_a_third() -> None:
     engine = engine_with_devices()
     rates = [300 * MBIT, 250 * MBIT, *[MBIT] * 10]
     rows = run(engine, (NIC, TOR, OFFLOAD), rates)
@@ -90,7 +90,7 @@ def test_one_flow_is_alone_on_one_device_shares_on_the_next_and_has_no_queue_on_
     ] * 3
 
 
-def test_what_happens_on_one_device_does_not_touch_the_others():
+def test_what_happens_on_one_device_does_not_touch_the_others() -> None:
     engine = engine_with_devices()
     run(engine, (NIC, TOR), [MBIT] * 8)
     before = list(engine.devices[TOR].flows.queue_id)

@@ -62,7 +62,7 @@ def write(path, found, link, ng=False):
 
 
 @pytest.mark.parametrize(("wrap", "link", "mac"), LINKS.values(), ids=LINKS)
-def test_the_flows_of_a_capture(tmp_path, wrap, link, mac):
+def test_the_flows_of_a_capture(tmp_path, wrap, link, mac) -> None:
     flows, other = read_capture(write(tmp_path / "x.pcap", packets(wrap), link))
     assert other == 0
     assert [(flow.kind, flow.src_port, flow.dst_port) for flow in flows] == [
@@ -78,7 +78,7 @@ def test_the_flows_of_a_capture(tmp_path, wrap, link, mac):
     assert format_address(first.kind, first.dst) == "10.0.0.2"
 
 
-def test_pcapng_is_read_as_pcap_is(tmp_path):
+def test_pcapng_is_read_as_pcap_is(tmp_path) -> None:
     wrap = LINKS["ethernet"][0]
     plain, _ = read_capture(write(tmp_path / "x.pcap", packets(wrap), 1))
     ng, _ = read_capture(write(tmp_path / "x.pcapng", packets(wrap), 1, ng=True))
@@ -86,7 +86,7 @@ def test_pcapng_is_read_as_pcap_is(tmp_path):
     assert [flow.rate for flow in ng] == pytest.approx([flow.rate for flow in plain])
 
 
-def test_tags_other_protocols_and_discovery(tmp_path):
+def test_tags_other_protocols_and_discovery(tmp_path) -> None:
     ether = Ether(src=MAC, dst=FAR)
     found = [
         ether / Dot1Q(vlan=7, prio=5) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2),
@@ -103,13 +103,13 @@ def test_tags_other_protocols_and_discovery(tmp_path):
     }
 
 
-def test_packets_cut_short_count_with_the_length_that_they_state(tmp_path):
+def test_packets_cut_short_count_with_the_length_that_they_state(tmp_path) -> None:
     body = Ether(src=MAC, dst=FAR) / IP(src="10.0.0.1", dst="10.0.0.2", len=1400) / TCP(sport=1, dport=2)
     flows, _ = read_capture(write(tmp_path / "x.pcap", [body], 1))
     assert flows[0].rate == 8 * 1414
 
 
-def test_further_flows_than_wanted_are_counted_and_left(tmp_path):
+def test_further_flows_than_wanted_are_counted_and_left(tmp_path) -> None:
     found = [
         Ether(src=MAC, dst=FAR) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=n, dport=1)
         for n in range(50)
@@ -137,7 +137,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("data", "words"), BROKEN.values(), ids=BROKEN)
-def test_what_is_no_whole_capture_is_refused_by_name(tmp_path, data, words):
+def test_what_is_no_whole_capture_is_refused_by_name(tmp_path, data, words) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(data)
     with pytest.raises(RequestError) as refused:
@@ -146,19 +146,19 @@ def test_what_is_no_whole_capture_is_refused_by_name(tmp_path, data, words):
     assert words in str(refused.value)
 
 
-def test_a_capture_that_breaks_off_is_refused(tmp_path):
+def test_a_capture_that_breaks_off_is_refused(tmp_path) -> None:
     path = write(tmp_path / "x.pcap", packets(LINKS["ethernet"][0]), 1)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(RequestError, match="not a whole packet capture"):
         read_capture(path)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_is_not_there(tmp_path) -> None:
     with pytest.raises(RequestError, match="No such file"):
         read_capture(tmp_path / "none.pcap")
 
 
-def test_memory_grows_with_the_flows_and_not_with_the_file(tmp_path):
+def test_memory_grows_with_the_flows_and_not_with_the_file(tmp_path) -> None:
     """40 MB of packets of 8 flows."""
     path = tmp_path / "big.pcap"
     bodies = [

@@ -48,7 +48,7 @@ def specs(draw):
 
 
 @given(specs(), st.integers(1, 60_000))
-def test_reading_the_frame_gives_the_flow_back(spec, port_no):
+def test_reading_the_frame_gives_the_flow_back(spec, port_no) -> None:
     frame = read_frame(frame_of(spec, port_no))
     parts = FlowParts(
         9, spec.vlan, spec.kind, spec.protocol, spec.src_port, spec.dst_port, spec.src, spec.dst

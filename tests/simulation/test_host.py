@@ -5,7 +5,7 @@ from support.engine.example_policies import Tried, spec
 from flowlane.simulation.host import Host, make_world
 
 
-def test_a_flow_ends_with_the_last_of_those_that_have_its_5_tuple():
+def test_a_flow_ends_with_the_last_of_those_that_have_its_5_tuple() -> None:
     host = Tried("m06", ["a"], queues=2)
     first, second = host.begin(spec("a", 0, 80, 1e6), spec("a", 0, 80, 3e6))
     assert host.row(first) == host.row(second)
@@ -20,7 +20,7 @@ def test_a_flow_ends_with_the_last_of_those_that_have_its_5_tuple():
     assert (len(flows), host.world.sent, dict(host.world.users)) == (0, {}, {})
 
 
-def test_a_host_without_vms_or_queues_is_a_host():
+def test_a_host_without_vms_or_queues_is_a_host() -> None:
     host = Tried("m06", ["a"], queues=0)
     (number,) = host.begin(spec("a", 0, 80, 1e6))
     assert host.queue(number) == -1
@@ -29,7 +29,7 @@ def test_a_host_without_vms_or_queues_is_a_host():
     assert not world.live
 
 
-def test_the_uplink_is_not_one_of_many_vms():
+def test_the_uplink_is_not_one_of_many_vms() -> None:
     vms = [f"vm{n}" for n in range(1, 301)]
     host = Tried("m06", vms, queues=2)
     host.begin(*(spec(vm, 0, 80, 1e6) for vm in vms))

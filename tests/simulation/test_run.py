@@ -21,7 +21,7 @@ from flowlane.simulation.run import jain, over_bound, sample, simulate
         ([], 1.0),
     ],
 )
-def test_jains_index(values, index):
+def test_jains_index(values, index) -> None:
     assert jain(values) == pytest.approx(index)
 
 
@@ -36,11 +36,11 @@ def test_jains_index(values, index):
         ([], 0, 1.0),
     ],
 )
-def test_the_busiest_queue_over_what_no_placement_can_beat(loads, heaviest, ratio):
+def test_the_busiest_queue_over_what_no_placement_can_beat(loads, heaviest, ratio) -> None:
     assert over_bound(loads, heaviest) == pytest.approx(ratio)
 
 
-def test_a_sample_adds_up():
+def test_a_sample_adds_up() -> None:
     host = Tried("m08", ["a"], queues=2, software=1, rate=1_000_000_000)
     host.begin(*(spec("a", n, 443, 10e6) for n in range(4)), *(spec("a", n, 873, 5e6) for n in range(8)))
     host.wait(4)
@@ -53,7 +53,7 @@ def test_a_sample_adds_up():
     assert one.fairness == pytest.approx(1.0)
 
 
-def test_flows_come_and_go_when_they_should():
+def test_flows_come_and_go_when_they_should() -> None:
     flows = [
         spec("a", 0, 80, 1e6, start=0.0, end=4.5),
         spec("a", 1, 80, 1e6, start=2.0),
@@ -68,7 +68,7 @@ def test_flows_come_and_go_when_they_should():
     assert len(world.device.flows) == 1
 
 
-def test_the_same_run_twice_is_the_same():
+def test_the_same_run_twice_is_the_same() -> None:
     flows = [spec("a", n, 80, 1e6 * (1 + n % 5), start=n / 10, end=n / 10 + 5) for n in range(80)]
     runs = [simulate(policy("m08"), Host(("a",), 2, 2), flows, 15)[1] for _ in range(2)]
     assert runs[0] == runs[1]

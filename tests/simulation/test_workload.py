@@ -12,7 +12,7 @@ TABLE = json.loads(files("flowlane.simulation").joinpath("flow-sizes.json").read
 
 
 @pytest.mark.parametrize("name", ["web-search", "hadoop"])
-def test_the_quantiles_of_drawn_sizes_are_those_of_the_table(name):
+def test_the_quantiles_of_drawn_sizes_are_those_of_the_table(name) -> None:
     """The share of draws at or below a tabled size is binomial: 0.2 percentage points for 20,000 at worst, times 4."""
     drawn = sized_weights(name, 20_000, Random(3))
     for size, percent in TABLE[name]["points"]:
@@ -20,13 +20,13 @@ def test_the_quantiles_of_drawn_sizes_are_those_of_the_table(name):
         assert abs(share - percent) < 1.5, (size, percent, share)
 
 
-def test_zipf_weights_are_one_over_the_rank():
+def test_zipf_weights_are_one_over_the_rank() -> None:
     assert zipf_weights(4, 1.0, Random(1)) == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
     assert zipf_weights(3, 1.3, Random(1)) == pytest.approx([1, 2**-1.3, 3**-1.3])
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_workload_carries_its_load_and_repeats(kind):
+def test_a_workload_carries_its_load_and_repeats(kind) -> None:
     shape = Shape(flows=100, seconds=30, churn=0.1, load=1e9, seed=7)
     flows = list(generate(kind, shape, ("a", "b")))
     assert flows == list(generate(kind, shape, ("a", "b")))
@@ -40,7 +40,7 @@ def test_a_workload_carries_its_load_and_repeats(kind):
         assert sum(flow.rate for flow in there) == pytest.approx(1e9, rel=0.01)
 
 
-def test_churn_replaces_that_part_of_the_flows_each_second():
+def test_churn_replaces_that_part_of_the_flows_each_second() -> None:
     shape = Shape(flows=500, seconds=40, churn=0.1, load=1e9)
     flows = list(generate("hadoop", shape, ("a",)))
     assert len(flows) - 500 == pytest.approx(500 * 0.1 * 40, rel=0.1)

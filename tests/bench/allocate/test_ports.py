@@ -14,7 +14,7 @@ def bench():
 
 
 @pytest.mark.parametrize("queues", [3, 16])
-def test_loads_are_those_of_the_strategies(bench, queues):
+def test_loads_are_those_of_the_strategies(bench, queues) -> None:
     flows, ports, rng = bench
     rates, keys = flows.draw("hadoop", 300, rng), flows.keys(300, rng)
     shortcuts = {
@@ -30,7 +30,7 @@ def test_loads_are_those_of_the_strategies(bench, queues):
         assert list(port.loads().values()) == loads, strategy
 
 
-def test_draws_follow_the_published_points(bench):
+def test_draws_follow_the_published_points(bench) -> None:
     flows, _, rng = bench
     rates = sorted(flows.draw("web-search", 20_000, rng))
     assert rates[int(0.6 * len(rates))] == pytest.approx(8 * 200_000, rel=0.1)

@@ -30,11 +30,11 @@ def best(queues, moves):
 
 @given(queues=QUEUES, moves=st.integers(0, 2))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_choice_of_moves_does_better(queues, moves):
+def test_no_choice_of_moves_does_better(queues, moves) -> None:
     assert reach.bounded(queues, moves) <= best(queues, moves) == reach.within_reach(queues, moves)
 
 
-def test_what_can_be_done_is_found():
+def test_what_can_be_done_is_found() -> None:
     assert reach.within_reach([[10, 1, 1], [2]], 1) == 11 == reach.bounded([[10, 1, 1], [2]], 1)
     assert reach.within_reach([[6, 5], []], 1) == 6 == reach.bounded([[6, 5], []], 1)
     assert reach.within_reach([[100, *[1] * 50], [1] * 40], 5) == 136, (
@@ -42,7 +42,7 @@ def test_what_can_be_done_is_found():
     )
 
 
-def test_queues_before_the_moves():
+def test_queues_before_the_moves() -> None:
     state = new_port(Columns(), [Queue(0), Queue(1)], Balance(moves_per_second=1.0))
     for row in range(4):
         arrive(state, row, Demand(), 0.0)

@@ -17,12 +17,12 @@ def rounds_of(**times_ms: list[float]) -> list[dict[str, object]]:
     ]
 
 
-def test_jain_is_one_for_equals_and_one_nth_for_one_that_has_all():
+def test_jain_is_one_for_equals_and_one_nth_for_one_that_has_all() -> None:
     assert bench.jain([3.0, 3.0, 3.0]) == pytest.approx(1)
     assert bench.jain([9.0, 0.0, 0.0]) == pytest.approx(1 / 3)
 
 
-def test_quantiles_are_over_all_rounds_together():
+def test_quantiles_are_over_all_rounds_together() -> None:
     hundred = [float(value) for value in range(1, 101)]
     summary = bench.summarise(rounds_of(hash=hundred) + rounds_of(hash=[1000.0] * 100))
     assert (summary["hash"]["p50_ms"], summary["hash"]["p99_ms"]) == pytest.approx((1000, 1000))
@@ -30,13 +30,13 @@ def test_quantiles_are_over_all_rounds_together():
     assert summary["hash"]["heavy_mbit_s"] == pytest.approx(10)
 
 
-def test_unanswered_requests_are_counted_as_lost_and_as_long():
+def test_unanswered_requests_are_counted_as_lost_and_as_long() -> None:
     summary = bench.summarise(rounds_of(hash=[1.0] * 98 + [2000.0] * 2))
     assert summary["hash"]["lost"] == 2
     assert summary["hash"]["p99_ms"] == pytest.approx(2000)
 
 
-def test_each_bar_is_reached_or_missed_by_itself():
+def test_each_bar_is_reached_or_missed_by_itself() -> None:
     def said(**times: list[float]) -> list[bool]:
         return [
             line.endswith("reached") for line in bench.bars(bench.summarise(rounds_of(**times))).splitlines()

@@ -16,29 +16,29 @@ def shape(parts):
     return sorted((sorted(part.groups), part.slots) for part in parts)
 
 
-def test_queues_go_where_the_load_is():
+def test_queues_go_where_the_load_is() -> None:
     assert shape(plan([unit(1, 600), unit(2, 200)], 4)) == [([1], 3), ([2], 1)]
 
 
-def test_minimum_before_load():
+def test_minimum_before_load() -> None:
     assert shape(plan([unit(1, 600), unit(2, 1, class_index=2, least=2)], 3)) == [([1], 1), ([2], 2)]
 
 
-def test_maximum_is_kept_and_the_rest_is_left_over():
+def test_maximum_is_kept_and_the_rest_is_left_over() -> None:
     assert shape(plan([unit(1, 600, most=2)], 8)) == [([1], 2)]
 
 
-def test_a_class_with_more_groups_than_queues_is_merged_by_load():
+def test_a_class_with_more_groups_than_queues_is_merged_by_load() -> None:
     groups = [unit(key, load, class_index=1, most=2) for key, load in ((1, 9), (2, 8), (3, 1), (4, 2))]
     assert shape(plan([*groups, unit(9, 1)], 8)) == [([1, 3], 1), ([2, 4], 1), ([9], 6)]
 
 
-def test_neighbours_in_priority_are_merged_first():
+def test_neighbours_in_priority_are_merged_first() -> None:
     groups = [unit(key, 10, priority=priority, class_index=key) for key, priority in ((1, 0), (2, 1), (3, 7))]
     assert shape(plan(groups, 2)) == [([1, 2], 1), ([3], 1)]
 
 
-def test_light_groups_share_where_a_heavy_one_needs_the_queues():
+def test_light_groups_share_where_a_heavy_one_needs_the_queues() -> None:
     groups = [unit(1, 900), unit(2, 50), unit(3, 30), unit(4, 15), unit(5, 5)]
     assert shape(plan(groups, 4)) == [([1], 3), ([2, 3, 4, 5], 1)]
     assert shape(plan([one._replace(priority=min(3, one.groups[0])) for one in groups], 4)) == [
@@ -48,13 +48,13 @@ def test_light_groups_share_where_a_heavy_one_needs_the_queues():
     ]
 
 
-def test_no_group_shares_while_there_is_a_queue_for_each():
+def test_no_group_shares_while_there_is_a_queue_for_each() -> None:
     groups = [unit(1, 900_000), unit(2, 50), unit(3, 0), unit(4, 20, class_index=2)]
     assert shape(plan(groups, 4)) == [([1], 1), ([2], 1), ([3], 1), ([4], 1)]
     assert shape(plan(groups, 6)) == [([1], 3), ([2], 1), ([3], 1), ([4], 1)]
 
 
-def test_groups_stay_with_their_companions_while_that_is_balanced():
+def test_groups_stay_with_their_companions_while_that_is_balanced() -> None:
     groups = [unit(1, 10, old=0), unit(2, 9, old=1), unit(3, 9, old=0), unit(4, 10, old=1)]
     assert shape(plan(groups, 2)) == [([1, 3], 1), ([2, 4], 1)]
 
@@ -74,7 +74,7 @@ UNITS = st.lists(
 
 
 @given(UNITS, st.integers(1, 12))
-def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw, slots):
+def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw, slots) -> None:
     bounds = {index: pair for _, _, index, pair, _ in raw}
     units = [
         unit(key, load, priority, index, *bounds[index], old)

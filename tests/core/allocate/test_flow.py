@@ -7,7 +7,7 @@ from flowlane.core.allocate.cells import GUESS
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 
 
-def test_flows_that_share_are_spread_by_load():
+def test_flows_that_share_are_spread_by_load() -> None:
     port = Port(hardware(0, 1, 2, 3))
     placements = [port.arrive(row, rate=rate) for row, rate in enumerate((9, 5, 3, 2, 1))]
     assert sorted(placement.queue_id for placement in placements[:4]) == [0, 1, 2, 3]
@@ -16,7 +16,7 @@ def test_flows_that_share_are_spread_by_load():
     assert placements[0].kind is QueueKind.PHYSICAL
 
 
-def test_an_unmeasured_flow_counts_as_the_mean_of_its_class():
+def test_an_unmeasured_flow_counts_as_the_mean_of_its_class() -> None:
     port = Port(hardware(0))
     port.arrive(0)
     assert port.loads() == {0: GUESS}
@@ -31,7 +31,7 @@ def test_an_unmeasured_flow_counts_as_the_mean_of_its_class():
     assert port.loads() == {0: 1000 + 2000 + GUESS + 1000}, "who has gone counts no more"
 
 
-def test_loads_do_not_drift():
+def test_loads_do_not_drift() -> None:
     port = Port(hardware(0, 1))
     for row in range(50):
         port.arrive(row, rate=10**12 + row)
@@ -43,7 +43,7 @@ def test_loads_do_not_drift():
     assert port.state.profiles == {} and port.state.known == {}
 
 
-def test_a_departure_undoes_an_arrival():
+def test_a_departure_undoes_an_arrival() -> None:
     port = Port(hardware(0, 1, 2))
     for row in range(10):
         port.arrive(row, rate=100 * row + 1)
@@ -53,7 +53,7 @@ def test_a_departure_undoes_an_arrival():
     assert snapshot(port) == before
 
 
-def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured():
+def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured() -> None:
     """A switch that restarts has no queues for a moment: the port goes, and its rows enter the next one."""
     old = Port(hardware(0))
     old.arrive(0, rate=5000)
@@ -64,14 +64,14 @@ def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured():
     assert port.state.known == {}
 
 
-def test_a_port_without_queues_still_knows_its_flows():
+def test_a_port_without_queues_still_knows_its_flows() -> None:
     port = Port([])
     assert port.arrive(0, rate=5) == (NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
     assert [move.new for move in port.reshape(hardware(7))] == [7]
     check(port)
 
 
-def test_a_device_with_one_queue_shares_it_with_everybody():
+def test_a_device_with_one_queue_shares_it_with_everybody() -> None:
     port = Port(hardware(0))
     first = port.arrive(0, rate=5, exclusive=True)
     second = port.arrive(1, rate=5)
@@ -80,7 +80,7 @@ def test_a_device_with_one_queue_shares_it_with_everybody():
     assert port.owner(0) == -1
 
 
-def test_a_flow_that_becomes_exclusive_keeps_its_queue_and_the_others_leave():
+def test_a_flow_that_becomes_exclusive_keeps_its_queue_and_the_others_leave() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(20):
         port.arrive(row, rate=10)
@@ -92,13 +92,13 @@ def test_a_flow_that_becomes_exclusive_keeps_its_queue_and_the_others_leave():
     assert {move.old for move in moves} == {before} and 5 not in {move.row for move in moves}
 
 
-def test_nobody_joins_a_flow_that_has_its_queue_alone_however_light_it_is():
+def test_nobody_joins_a_flow_that_has_its_queue_alone_however_light_it_is() -> None:
     port = Port(hardware(0, 1, 2))
     alone = port.arrive(0, rate=1, exclusive=True, class_index=1, group=1).queue_id
     assert all(port.arrive(row, rate=1000).queue_id != alone for row in range(1, 20))
 
 
-def test_an_exclusive_flow_that_shares_again_gives_its_queue_back_without_moving():
+def test_an_exclusive_flow_that_shares_again_gives_its_queue_back_without_moving() -> None:
     port = Port(hardware(0, 1))
     for row in range(4):
         port.arrive(row, rate=10)
@@ -109,14 +109,14 @@ def test_an_exclusive_flow_that_shares_again_gives_its_queue_back_without_moving
     assert {len(rows) for rows in port.members().values()} == {2}
 
 
-def test_the_same_demand_with_a_new_rate_is_a_measurement():
+def test_the_same_demand_with_a_new_rate_is_a_measurement() -> None:
     port = Port(hardware(0, 1))
     port.arrive(0, rate=10)
     assert port.change(0, rate=99).queue_id == port.place[0]
     assert port.loads()[port.place[0]] == 99
 
 
-def test_a_flow_is_taken_over_where_it_is():
+def test_a_flow_is_taken_over_where_it_is() -> None:
     port = Port(hardware(0, 1, 2))
     state = port.state
     assert settle(state, 0, Demand(rate=5), 2, 0.0) == (2, QueueKind.PHYSICAL, Reason.ADOPTED)
@@ -138,6 +138,6 @@ def test_a_flow_is_taken_over_where_it_is():
     assert port.members()[1] == {1}
 
 
-def test_kinds_are_told():
+def test_kinds_are_told() -> None:
     port = Port(software(3))
     assert port.arrive(0).kind is QueueKind.SOFTWARE

@@ -36,7 +36,7 @@ def used(port, first, count=10):
     return {port.place[row] for row in range(first, first + count)}
 
 
-def test_the_smallest_queue_that_suffices_is_taken():
+def test_the_smallest_queue_that_suffices_is_taken() -> None:
     port = port_of(10, 2000, 500, 1000)
     assert fill(port, 100, min_rate=450) <= {1, 2, 3}, "at once where it is guaranteed, beside others"
     port.settle()
@@ -45,7 +45,7 @@ def test_the_smallest_queue_that_suffices_is_taken():
     assert {port.place[row] for row in range(40)} == {0, 1, 3}
 
 
-def test_a_class_without_a_minimum_is_not_bound():
+def test_a_class_without_a_minimum_is_not_bound() -> None:
     port = port_of(10, 2000, 500, 1000)
     fill(port, 100)
     port.settle()
@@ -53,7 +53,7 @@ def test_a_class_without_a_minimum_is_not_bound():
     assert used(port, 0, 40) | used(port, 100) == {0, 1, 2, 3}
 
 
-def test_many_flows_use_only_queues_that_suffice():
+def test_many_flows_use_only_queues_that_suffice() -> None:
     port = port_of(10, 500, 500, 10, plain=4)
     fill(port, 100, 60, min_rate=400)
     port.settle()
@@ -61,21 +61,21 @@ def test_many_flows_use_only_queues_that_suffice():
 
 
 @pytest.mark.parametrize("rates", [(500, 500), (None, None), (0, 0)])
-def test_where_all_guarantee_the_same_a_minimum_binds_nobody(rates):
+def test_where_all_guarantee_the_same_a_minimum_binds_nobody(rates) -> None:
     port = Port(queues(*rates), FAST)
     fill(port, 0, 20, min_rate=900)
     port.settle()
     assert sorted(len(rows) for rows in port.members().values()) == [10, 10]
 
 
-def test_where_none_suffices_the_best_is_used():
+def test_where_none_suffices_the_best_is_used() -> None:
     port = port_of(10, 300, 20, 10)
     assert fill(port, 100, min_rate=1000) == {1}
     port.settle()
     assert used(port, 100) == {1}
 
 
-def test_two_classes_share_a_queue_that_guarantees_the_sum():
+def test_two_classes_share_a_queue_that_guarantees_the_sum() -> None:
     port = port_of(10, 1000, 10, 10)
     fill(port, 100, min_rate=600)
     fill(port, 200, min_rate=400, class_index=2, group=2)
@@ -84,7 +84,7 @@ def test_two_classes_share_a_queue_that_guarantees_the_sum():
     assert used(port, 0, 40) == {0, 2, 3}
 
 
-def test_guarantees_are_not_promised_twice():
+def test_guarantees_are_not_promised_twice() -> None:
     port = port_of(10, 1000, 50, 20)
     fill(port, 100, min_rate=600)
     fill(port, 200, min_rate=500, class_index=2, group=2)
@@ -93,7 +93,7 @@ def test_guarantees_are_not_promised_twice():
     assert used(port, 200) == {2}, "the best that is left"
 
 
-def test_the_higher_priority_has_the_queue_that_both_need():
+def test_the_higher_priority_has_the_queue_that_both_need() -> None:
     port = port_of(10, 1000, 50, 20)
     fill(port, 100, min_rate=600)
     fill(port, 200, min_rate=500, class_index=2, group=2, priority=5)
@@ -101,7 +101,7 @@ def test_the_higher_priority_has_the_queue_that_both_need():
     assert (used(port, 100), used(port, 200)) == ({2}, {1})
 
 
-def test_the_groups_of_a_class_keep_to_its_queue():
+def test_the_groups_of_a_class_keep_to_its_queue() -> None:
     port = port_of(10, 10, 1000, 10)
     for vm in range(3):
         fill(port, 100 + 10 * vm, min_rate=600, group=10 + vm, vm_number=vm)
@@ -109,7 +109,7 @@ def test_the_groups_of_a_class_keep_to_its_queue():
     assert used(port, 100, 30) == {2}
 
 
-def test_a_flow_that_has_a_queue_alone_keeps_it():
+def test_a_flow_that_has_a_queue_alone_keeps_it() -> None:
     port = Port(queues(10, 1000, 20), FAST)
     port.arrive(0, rate=9000, exclusive=True, class_index=3, group=3, min_rate=900)
     assert port.place[0] == 1, "an exclusive class can have a minimum, too"
@@ -123,7 +123,7 @@ def test_a_flow_that_has_a_queue_alone_keeps_it():
     assert used(port, 100) == {1}, "the queue that suffices is free now"
 
 
-def test_a_flow_that_wants_a_queue_alone_does_not_get_a_promised_one():
+def test_a_flow_that_wants_a_queue_alone_does_not_get_a_promised_one() -> None:
     port = port_of(10, 1000, 20, plain=4)
     fill(port, 100, 1, min_rate=500)
     port.settle()
@@ -134,7 +134,7 @@ def test_a_flow_that_wants_a_queue_alone_does_not_get_a_promised_one():
     assert [port.place[row] for row in range(200, 203)].count(1) == 0
 
 
-def test_a_queue_that_frees_goes_to_nobody_whom_it_guarantees_too_little():
+def test_a_queue_that_frees_goes_to_nobody_whom_it_guarantees_too_little() -> None:
     port = Port(queues(10, 1000, 10), FAST)
     port.arrive(0, rate=100)
     port.arrive(1, rate=500, exclusive=True, class_index=3, group=3)
@@ -146,7 +146,7 @@ def test_a_queue_that_frees_goes_to_nobody_whom_it_guarantees_too_little():
     assert used(port, 100) == {1}
 
 
-def test_a_newcomer_joins_those_who_have_a_guarantee_to_spare():
+def test_a_newcomer_joins_those_who_have_a_guarantee_to_spare() -> None:
     port = Port(queues(10, 1000, 10, 10), FAST)
     for kind in range(4):
         fill(port, 10 * kind, group=10 + kind, class_index=10 + kind)
@@ -154,7 +154,7 @@ def test_a_newcomer_joins_those_who_have_a_guarantee_to_spare():
     assert fill(port, 100, min_rate=500) == {1}
 
 
-def test_more_queues_allowed_are_no_reason_for_a_lesser_guarantee():
+def test_more_queues_allowed_are_no_reason_for_a_lesser_guarantee() -> None:
     port = port_of(10, 1000, 10, 10, plain=2)
     fill(port, 100, 60, min_rate=500, max_queues=3)
     port.settle()
@@ -162,7 +162,7 @@ def test_more_queues_allowed_are_no_reason_for_a_lesser_guarantee():
     assert fill(port, 200, min_rate=500, max_queues=3) == {1}
 
 
-def test_levelling_takes_no_flow_off_its_guarantee():
+def test_levelling_takes_no_flow_off_its_guarantee() -> None:
     port = port_of(10, 1000, plain=2)
     port.arrive(2, rate=100, class_index=2, group=2)
     fill(port, 100, 6, min_rate=500)
@@ -176,7 +176,7 @@ def test_levelling_takes_no_flow_off_its_guarantee():
     assert why[0] in ("guarantees less than its class's minimum", "serves flows that are less like it")
 
 
-def test_a_guarantee_that_comes_and_goes_is_followed():
+def test_a_guarantee_that_comes_and_goes_is_followed() -> None:
     port = port_of(10, 1000, 10, 10)
     fill(port, 100, min_rate=600)
     port.settle()
@@ -190,7 +190,7 @@ def test_a_guarantee_that_comes_and_goes_is_followed():
     assert len(used(port, 100)) > 1, "its load asks for more queues, and now they do"
 
 
-def test_a_new_minimum_counts_for_flows_that_are_there():
+def test_a_new_minimum_counts_for_flows_that_are_there() -> None:
     port = port_of(10, 10, 1000, 10)
     fill(port, 100)
     port.settle()
@@ -200,7 +200,7 @@ def test_a_new_minimum_counts_for_flows_that_are_there():
     assert used(port, 100) == {2}
 
 
-def test_classes_that_are_alike_have_the_higher_minimum():
+def test_classes_that_are_alike_have_the_higher_minimum() -> None:
     port = port_of(10, 10, 1000, 10)
     fill(port, 100)
     fill(port, 200, min_rate=600, class_index=2)
@@ -208,7 +208,7 @@ def test_classes_that_are_alike_have_the_higher_minimum():
     assert used(port, 100) == used(port, 200) == {2}
 
 
-def test_a_device_is_told_where_new_flows_of_the_class_go():
+def test_a_device_is_told_where_new_flows_of_the_class_go() -> None:
     port = port_of(10, 1000, 10, 1000, plain=0)
     assert spread(port.state, Road.PREFER_HARDWARE, min_rate=500) == ((1, 1), (3, 1))
     assert spread(port.state, Road.PREFER_HARDWARE, min_rate=5000) == ((1, 1), (3, 1))
@@ -216,7 +216,7 @@ def test_a_device_is_told_where_new_flows_of_the_class_go():
     assert spread(port.state, Road.PREFER_HARDWARE, group=9, min_rate=500) == ((1, 1), (3, 1))
 
 
-def test_software_queues_guarantee_as_well():
+def test_software_queues_guarantee_as_well() -> None:
     port = Port([Queue(0), Queue(10, QueueKind.SOFTWARE, 5), Queue(11, QueueKind.SOFTWARE, 50)], FAST)
     port.arrive(0, rate=1, road=Road.SOFTWARE)
     placement = port.arrive(1, rate=1, road=Road.SOFTWARE, min_rate=30, **NEEDY)
@@ -227,7 +227,9 @@ WANTS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 2)), max_size=6)
 
 
 @given(WANTS, st.lists(st.integers(0, 100), max_size=6), st.booleans())
-def test_no_guarantee_is_promised_beyond_its_rate_and_as_many_as_possible_are_kept(raw, rates, may_join):
+def test_no_guarantee_is_promised_beyond_its_rate_and_as_many_as_possible_are_kept(
+    raw, rates, may_join
+) -> None:
     wants = [Want(key, minimum, priority) for key, (minimum, priority) in enumerate(raw)]
     grants, free = grant(wants, rates, may_join)
     keys = [key for each in grants for key in each.keys]

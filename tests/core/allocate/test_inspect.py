@@ -11,7 +11,7 @@ def why(port, row):
     return {each.queue_id: each.why for each in alternatives(port.state, row)}
 
 
-def test_every_queue_is_told_with_its_load():
+def test_every_queue_is_told_with_its_load() -> None:
     port = Port(hardware(0, 1, 2) + software(10))
     for row in range(6):
         port.arrive(row, rate=100)
@@ -22,7 +22,7 @@ def test_every_queue_is_told_with_its_load():
     assert why(port, 0)[10] == "a software queue, and hardware has room"
 
 
-def test_reasons_within_the_hardware():
+def test_reasons_within_the_hardware() -> None:
     port = Port(hardware(0, 1, 2, 3))
     port.arrive(0, rate=900, exclusive=True, class_index=1, group=1)
     port.arrive(1, rate=100)
@@ -34,7 +34,7 @@ def test_reasons_within_the_hardware():
     assert set(why(port, 0).values()) == {"", "the flow has a queue alone"}
 
 
-def test_why_not_hardware():
+def test_why_not_hardware() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)])
     port.arrive(0, rate=800)
     port.arrive(1, rate=200)
@@ -45,7 +45,7 @@ def test_why_not_hardware():
     assert why(port, 1)[0].startswith("hardware has room again")
 
 
-def test_other_vms_hardware_and_other_strategies():
+def test_other_vms_hardware_and_other_strategies() -> None:
     port = Port(hardware(0, 1), shares=(0.5,))
     port.arrive(0, rate=1, share=0)
     assert sorted(why(port, 0).values()) == ["", "hardware of another VM's share"]
@@ -54,7 +54,7 @@ def test_other_vms_hardware_and_other_strategies():
     assert why(port, 0) == {0: "", 1: "strategy round-robin chose another queue"}
 
 
-def test_new_flows_are_spread_over_queues_that_nobody_has_alone():
+def test_new_flows_are_spread_over_queues_that_nobody_has_alone() -> None:
     port = Port(hardware(0, 1, 2) + software(10))
     assert spread(port.state, Road.HARDWARE) == ((0, 1), (1, 1), (2, 1))
     assert spread(port.state, Road.SOFTWARE) == ((10, 1),)

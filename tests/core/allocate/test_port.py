@@ -17,7 +17,7 @@ def filled(queues, flows=40, **settings):
     return port
 
 
-def test_only_the_flows_of_queues_that_are_gone_move():
+def test_only_the_flows_of_queues_that_are_gone_move() -> None:
     port = filled(hardware(0, 1, 2, 3))
     gone = port.members()[2] | port.members()[3]
     moves = port.reshape(hardware(0, 1))
@@ -27,7 +27,7 @@ def test_only_the_flows_of_queues_that_are_gone_move():
     check(port)
 
 
-def test_a_queue_that_is_added_moves_nobody_at_once_and_is_used():
+def test_a_queue_that_is_added_moves_nobody_at_once_and_is_used() -> None:
     port = filled(hardware(0, 1), balance=Balance(moves_per_second=0.1))
     assert port.reshape(hardware(0, 1, 2)) == []
     assert port.arrive(99, rate=1).queue_id == 2
@@ -35,7 +35,7 @@ def test_a_queue_that_is_added_moves_nobody_at_once_and_is_used():
     assert max(port.loads().values()) < 1.05 * min(port.loads().values())
 
 
-def test_the_same_queues_again_change_nothing():
+def test_the_same_queues_again_change_nothing() -> None:
     port = filled(hardware(0, 1, 2))
     port.change(3, rate=9**9, exclusive=True, class_index=1, group=1)
     port.settle()
@@ -43,7 +43,7 @@ def test_the_same_queues_again_change_nothing():
     assert port.owner(port.place[3]) == 3
 
 
-def test_a_queue_that_changes_its_kind_is_left_by_those_who_may_not_use_it():
+def test_a_queue_that_changes_its_kind_is_left_by_those_who_may_not_use_it() -> None:
     port = Port(hardware(0, 1))
     for row in range(10):
         port.arrive(row, rate=100, road=Road.HARDWARE)
@@ -51,14 +51,14 @@ def test_a_queue_that_changes_its_kind_is_left_by_those_who_may_not_use_it():
     assert all(move.old == 1 and move.new == 0 for move in moves) and len(moves) == 5
 
 
-def test_all_queues_go_and_others_come():
+def test_all_queues_go_and_others_come() -> None:
     port = filled(hardware(0, 1))
     assert {move.new for move in port.reshape([])} == {NO_QUEUE}
     assert {move.reason for move in port.reshape(hardware(4, 5))} <= {Reason.SHARED}
     assert sorted(len(rows) for rows in port.members().values()) == [20, 20]
 
 
-def test_owners_give_way_when_too_few_queues_are_left():
+def test_owners_give_way_when_too_few_queues_are_left() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(3):
         port.arrive(row, rate=100 * (row + 1), exclusive=True, class_index=1, group=1)
@@ -81,11 +81,11 @@ def test_owners_give_way_when_too_few_queues_are_left():
         ((0.5, 0.3), 2, {-1: 2}),
     ],
 )
-def test_hardware_is_divided_by_weight(shares, queues, expected):
+def test_hardware_is_divided_by_weight(shares, queues, expected) -> None:
     assert apportion(shares, queues) == expected
 
 
-def test_vms_keep_to_their_share():
+def test_vms_keep_to_their_share() -> None:
     port = Port(hardware(0, 1, 2, 3), shares=(0.5, 0.25))
     for row in range(30):
         port.arrive(row, rate=100, share=row % 3 - 1)
@@ -95,7 +95,7 @@ def test_vms_keep_to_their_share():
     assert not (used[0] & used[1] or used[1] & used[2] or used[0] & used[2])
 
 
-def test_flows_find_their_share_when_queues_come():
+def test_flows_find_their_share_when_queues_come() -> None:
     port = Port(hardware(0), shares=(0.5,))
     for row in range(20):
         port.arrive(row, rate=100, share=row % 2 - 1)
@@ -105,14 +105,14 @@ def test_flows_find_their_share_when_queues_come():
     assert [len(queues) for queues in used] == [2, 2] and not used[0] & used[1]
 
 
-def test_a_vm_without_a_share_uses_software_when_all_hardware_is_divided():
+def test_a_vm_without_a_share_uses_software_when_all_hardware_is_divided() -> None:
     port = Port(hardware(0, 1) + software(9), shares=(0.5, 0.5))
     assert port.arrive(0, rate=1, share=-1).queue_id == 9
     port.reshape(hardware(0, 1))
     assert port.place[0] in (0, 1)
 
 
-def test_the_port_may_carry_less_than_its_queues_together():
+def test_the_port_may_carry_less_than_its_queues_together() -> None:
     queues = [Queue(number, max_rate=1000) for number in range(4)] + software(10)
     state = new_port(Columns(), queues, Balance(), speed=1000)
     assert [region.capacity for region in state.hardware] == [1000]

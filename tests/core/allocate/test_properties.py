@@ -282,7 +282,7 @@ CROWD = st.lists(
 @given(
     CROWD, st.lists(st.tuples(st.sets(st.integers(0, 9)), CROWD), min_size=1, max_size=3), st.integers(2, 6)
 )
-def test_exclusive_flows_come_first_whoever_came_and_went_before(crowd, turns, queues):
+def test_exclusive_flows_come_first_whoever_came_and_went_before(crowd, turns, queues) -> None:
     port = Port(hardware(*range(queues)), Balance(moves_per_second=1e6, window=WINDOW))
     rows = iter(range(1000))
     for leaving, arriving in [(set(), crowd), *turns, (set(range(0, 10, 2)), [])]:

@@ -17,27 +17,27 @@ def uneven(flows=100, **balance):
     return port
 
 
-def test_nothing_moves_when_calm():
+def test_nothing_moves_when_calm() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(200):
         port.arrive(row, rate=100)
     assert [port.tick() for _ in range(30)] == [[]] * 30
 
 
-def test_at_most_so_many_a_second():
+def test_at_most_so_many_a_second() -> None:
     port = uneven(moves_per_second=0.02)
     counts = [len(port.tick()) for _ in range(40)]
     assert max(counts) <= 2 and sum(counts) > 10
     assert len(uneven(moves_per_second=0.10).tick()) == 10
 
 
-def test_a_small_port_saves_for_a_move():
+def test_a_small_port_saves_for_a_move() -> None:
     port = uneven(flows=10, moves_per_second=0.02)
     counts = [len(port.tick()) for _ in range(101)]
     assert 1 <= sum(counts) <= 3 and max(counts) == 1
 
 
-def test_never_the_same_flow_twice_in_a_window():
+def test_never_the_same_flow_twice_in_a_window() -> None:
     port = uneven(moves_per_second=1.0, window=10.0)
     last = {}
     for second in range(100):
@@ -49,7 +49,7 @@ def test_never_the_same_flow_twice_in_a_window():
     assert last
 
 
-def test_a_load_that_crosses_the_threshold_every_second_does_not_flap():
+def test_a_load_that_crosses_the_threshold_every_second_does_not_flap() -> None:
     port = Port(hardware(0, 1), Balance(imbalance=0.02))
     for row in range(100):
         port.arrive(row, rate=1000)
@@ -60,7 +60,7 @@ def test_a_load_that_crosses_the_threshold_every_second_does_not_flap():
     assert moves <= 6
 
 
-def test_quiet_flows_move_first():
+def test_quiet_flows_move_first() -> None:
     port = uneven(moves_per_second=0.05)
     candidates = [row for row in port.place if port.place[row] == 0]
     last_active = [100.0] * 100
@@ -70,7 +70,7 @@ def test_quiet_flows_move_first():
     assert len(moved) == 5 and set(moved) <= set(candidates[::2])
 
 
-def test_one_good_move_rather_than_many_small_ones():
+def test_one_good_move_rather_than_many_small_ones() -> None:
     port = Port(hardware(0, 1), Balance(moves_per_second=1.0))
     for row, rate in enumerate((500, 500, *[1] * 100)):
         port.arrive(row, rate=rate)
@@ -82,7 +82,7 @@ def test_one_good_move_rather_than_many_small_ones():
     assert port.place[0] == heavier, "a flow heavier than the gap stays"
 
 
-def test_two_flows_change_places_when_neither_may_move_alone():
+def test_two_flows_change_places_when_neither_may_move_alone() -> None:
     port = Port(hardware(0, 1), Balance(moves_per_second=1.0, imbalance=0.02))
     for row, rate in enumerate((60, 40, 50, 30)):
         port.arrive(row, rate=rate)
@@ -95,13 +95,13 @@ def test_two_flows_change_places_when_neither_may_move_alone():
     assert set(port.loads().values()) == {90}
 
 
-def test_strategies_that_do_not_move_flows_do_not():
+def test_strategies_that_do_not_move_flows_do_not() -> None:
     for strategy in ("hash", "round-robin", "least-loaded", "one-vm-one-queue"):
         port = uneven(strategy=strategy)
         assert port.tick() == []
 
 
-def test_a_class_that_is_a_guest_is_not_levelled_beyond_its_maximum():
+def test_a_class_that_is_a_guest_is_not_levelled_beyond_its_maximum() -> None:
     """Heavy flows change their class while no queue is idle: one queue at once, and one queue for good."""
     port = Port(hardware(0, 1, 2, 3), Balance(window=2.0, moves_per_second=1.0, imbalance=0.5))
     for row in range(24):
@@ -115,7 +115,7 @@ def test_a_class_that_is_a_guest_is_not_levelled_beyond_its_maximum():
     assert used == [1] * 20
 
 
-def test_a_port_that_carries_next_to_nothing_is_left_as_it_is():
+def test_a_port_that_carries_next_to_nothing_is_left_as_it_is() -> None:
     """On 1 Gbit/s a queue with 5 Mbit/s keeps nobody waiting; the same flows on 10 Mbit/s are levelled."""
     for speed, levelled in ((1_000_000_000, False), (10_000_000, True)):
         port = uneven(moves_per_second=1.0)

@@ -17,7 +17,7 @@ def flow(protocol=TCP, dst_port=80, src="10.0.0.1", dst="10.0.0.2", vlan=None, s
     return FlowParts(1, vlan, kind, protocol, src_port, dst_port, ip(src), ip(dst))
 
 
-def test_the_first_rule_that_matches_counts():
+def test_the_first_rule_that_matches_counts() -> None:
     found = compile_rules(
         policy_of(Match(protocols=(UDP,)), Match(dst_ports=((80, 90),)), Match(protocols=(TCP,)))
     )
@@ -27,7 +27,7 @@ def test_the_first_rule_that_matches_counts():
     assert found.classify(WEB, flow(SCTP, 443), 0, 0) == (0, NO_RULE)
 
 
-def test_a_hint_counts_where_no_rule_does():
+def test_a_hint_counts_where_no_rule_does() -> None:
     found = compile_rules(policy_of(Match(protocols=(UDP,)), Match(hint=(1,), protocols=(SCTP,))))
     assert found.classify(WEB, flow(), 0, 0, hint=2) == (2, NO_RULE)
     assert found.classify(WEB, flow(UDP), 0, 0, hint=2) == (1, 0)
@@ -36,33 +36,33 @@ def test_a_hint_counts_where_no_rule_does():
     assert found.classify(WEB, flow(SCTP), 0, 0) == (0, NO_RULE)
 
 
-def test_a_rate_counts_while_its_gate_is_open():
+def test_a_rate_counts_while_its_gate_is_open() -> None:
     found = compile_rules(policy_of(Match(gate=1), Match(gate=0)))
     assert [found.classify(WEB, flow(), 0, 0, level=level)[0] for level in (0, 1, 2, 3)] == [0, 2, 1, 1]
     watched = 2 << 12
     assert found.classify(WEB, flow(), 0, 0, level=watched) == (0, NO_RULE)
 
 
-def test_a_vm_that_changed_is_looked_at_anew():
+def test_a_vm_that_changed_is_looked_at_anew() -> None:
     found = compile_rules(policy_of(Match(vms=VmSelector(external_ids=(("tier", "front"),)))))
     assert found.classify(WEB, flow(), 0, 0) == (1, 0)
     changed = Vm(1, "web-1", "web-1", 1, 1, "p1", external_ids={"tier": "back"})
     assert found.classify(changed, flow(), 0, 0) == (0, NO_RULE)
 
 
-def test_rules_keep_their_index_in_a_subset():
+def test_rules_keep_their_index_in_a_subset() -> None:
     whole = policy_of(Match(protocols=(UDP,)), Match())
     found = compile_rules(Policy(whole.classes, whole.rules[1:]))
     assert found.classify(WEB, flow(UDP), 0, 0) == (2, 1)
 
 
-def test_no_rules_at_all():
+def test_no_rules_at_all() -> None:
     assert compile_rules(policy_of()).classify(None, flow(), 0, 0) == (0, NO_RULE)
 
 
 @settings(max_examples=300)
 @given(st.lists(matches, max_size=8), st.lists(facts(), min_size=1, max_size=6))
-def test_same_answer_as_looking_at_every_rule(rules, flows):
+def test_same_answer_as_looking_at_every_rule(rules, flows) -> None:
     policy = policy_of(*rules)
     found = compile_rules(policy)
     for f in flows:
@@ -72,7 +72,7 @@ def test_same_answer_as_looking_at_every_rule(rules, flows):
 
 
 @pytest.mark.parametrize("count", [10, 1000])
-def test_what_is_kept_does_not_grow_with_flows(count):
+def test_what_is_kept_does_not_grow_with_flows(count) -> None:
     found = compile_rules(policy_of(*(Match(dst_ports=((i, i),)) for i in range(count))))
     for port in range(5000):
         found.classify(WEB, flow(dst_port=port), 0, 0)

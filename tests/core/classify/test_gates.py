@@ -85,16 +85,16 @@ def run(gates, samples):
         ),
     ],
 )
-def test_gates_open_and_close(gates, samples, expected):
+def test_gates_open_and_close(gates, samples, expected) -> None:
     assert run(gates, samples) == expected
 
 
 @pytest.mark.parametrize(("high", "low"), [(12 * M, 8 * M), (12 * M, 1), (11 * M, 9_999_999)])
-def test_a_load_that_crosses_the_threshold_every_second_never_opens_the_gate(high, low):
+def test_a_load_that_crosses_the_threshold_every_second_never_opens_the_gate(high, low) -> None:
     assert set(run((TEN,), [(t, high if t % 2 else low) for t in range(60)])) == {0}
 
 
-def test_an_open_gate_stays_open_while_the_load_crosses_the_rising_threshold():
+def test_an_open_gate_stays_open_while_the_load_crosses_the_rising_threshold() -> None:
     assert set(
         run((TEN,), [(0, 12 * M), (2, 12 * M)] + [(3 + t, 12 * M if t % 2 else 6 * M) for t in range(60)])[1:]
     ) == {1}
@@ -115,7 +115,7 @@ gate_sets = st.lists(
 
 
 @given(gate_sets, st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0]), rates), max_size=40))
-def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(gates, steps):
+def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(gates, steps) -> None:
     now, samples = 0.0, []
     for gap, rate in steps:
         now += gap

@@ -65,9 +65,9 @@ def rest(name, source=HintSource.REST):
         (None, 46, 5, None, 0, (None, NONE, HintVerdict.NONE_GIVEN)),
     ],
 )
-def test_weigh(vm, dscp, pcp, hint, opened, expected):
+def test_weigh(vm, dscp, pcp, hint, opened, expected) -> None:
     assert weigh(beliefs_of(POLICY, vm), dscp, pcp, hint, opened) == expected
 
 
-def test_every_verdict_has_its_text():
+def test_every_verdict_has_its_text() -> None:
     assert set(HINT_TEXTS) == set(HintVerdict)

@@ -28,7 +28,7 @@ from flowlane.core.policy import Match
         ({"pcp": [7, "5-6"]}, Match(pcp=(7, 5, 6))),
     ],
 )
-def test_reads(fields, expected):
+def test_reads(fields, expected) -> None:
     assert read_match(fields) == expected
 
 
@@ -40,7 +40,7 @@ def test_reads(fields, expected):
         ("af21", 0b010010), ("af31", 0b011010), ("af43", 0b100110), ("ef", 0b101110), ("va", 0b101100), ("le", 1),
     ],
 )  # fmt: skip
-def test_code_points_are_those_of_the_standards(name, value):
+def test_code_points_are_those_of_the_standards(name, value) -> None:
     assert read_match({"dscp": name}).dscp == (value,)
 
 
@@ -66,14 +66,14 @@ def test_code_points_are_those_of_the_standards(name, value):
         ({"port": 1}, "'port' cannot be matched"),
     ],
 )
-def test_refuses(fields, message):
+def test_refuses(fields, message) -> None:
     with pytest.raises(MatchError) as caught:
         read_match(fields)
     assert str(caught.value) == message
     assert caught.value.remedy
 
 
-def test_says_which_item_of_a_list():
+def test_says_which_item_of_a_list() -> None:
     with pytest.raises(MatchError) as caught:
         read_match({"dst-port": [1, 2, "x"]})
     assert caught.value.place == 2

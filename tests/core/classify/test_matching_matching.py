@@ -67,5 +67,5 @@ ARP = Facts(VM, FlowParts(7, None, LAYER2, 0, 0x0806, 0, bytes(6), bytes(6)))
         (Match(protocols=(UDP,), dscp=(1,), gate=0), WEB, ("protocol", "dscp", "rate")),
     ],
 )
-def test_unmet(match, facts, expected):
+def test_unmet(match, facts, expected) -> None:
     assert unmet(match, facts) == expected

@@ -26,10 +26,10 @@ WEB = Vm(7, "3f2c-uuid", "web-1", 1, 3, "vnet3", external_ids={"owner": "tenant-
         (VmSelector(("web-*",), (("owner", "tenant-a"),)), True),
     ],
 )
-def test_selects(selector, expected):
+def test_selects(selector, expected) -> None:
     assert selects(selector, WEB) is expected
 
 
-def test_traffic_of_no_vm_is_taken_by_all_only():
+def test_traffic_of_no_vm_is_taken_by_all_only() -> None:
     assert selects(VmSelector(), None)
     assert not selects(VmSelector(("*",)), None)

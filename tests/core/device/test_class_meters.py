@@ -36,7 +36,7 @@ def standing(there: Scenario, port_no: int, name: str) -> set[int]:
     return {rule.meter_id for rule in rules}
 
 
-def test_the_standing_rules_have_the_meter_before_any_flow_comes():
+def test_the_standing_rules_have_the_meter_before_any_flow_comes() -> None:
     there = host()
     assert meters(there) == {1000: 5_000_000}
     assert standing(there, UPLINK, "backup") == {1000}
@@ -46,7 +46,7 @@ def test_the_standing_rules_have_the_meter_before_any_flow_comes():
     assert standing(there, UPLINK, "small") == {0}
 
 
-def test_a_flow_that_the_device_put_under_the_meter_needs_no_pin():
+def test_a_flow_that_the_device_put_under_the_meter_needs_no_pin() -> None:
     there = host()
     row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
     assert there.device.flows.meter_id[row] == 1000
@@ -54,19 +54,19 @@ def test_a_flow_that_the_device_put_under_the_meter_needs_no_pin():
     assert there.counts["SetMeter"] == 0
 
 
-def test_a_flow_that_the_device_did_not_put_under_it_is_pinned_to_it():
+def test_a_flow_that_the_device_did_not_put_under_it_is_pinned_to_it() -> None:
     there = host()
     row = there.flow(1, 1000, 873, queue_id=2)
     assert there.pins[row].meter_id == 1000
 
 
-def test_a_flow_that_the_device_limits_and_should_not_is_pinned_without_a_meter():
+def test_a_flow_that_the_device_limits_and_should_not_is_pinned_without_a_meter() -> None:
     there = host()
     row = there.flow(1, 1000, 80, queue_id=2, meter_id=1000)
     assert there.pins[row].meter_id == 0
 
 
-def test_what_the_learned_entry_says_later_counts():
+def test_what_the_learned_entry_says_later_counts() -> None:
     there = host()
     row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
     key = there.device.flows.keys[row]
@@ -76,7 +76,7 @@ def test_what_the_learned_entry_says_later_counts():
     assert there.pins[row].meter_id == 1000
 
 
-def test_a_device_that_does_not_learn_has_pins_under_the_same_meter():
+def test_a_device_that_does_not_learn_has_pins_under_the_same_meter() -> None:
     there = host(ABLE)
     rows = [there.flow(1, 1000 + n, 873, queue_id=n) for n in range(3)]
     assert {there.pins[row].meter_id for row in rows} == {1000}
@@ -86,7 +86,7 @@ def test_a_device_that_does_not_learn_has_pins_under_the_same_meter():
     assert there.counts["ClearMeter"] == 0
 
 
-def test_a_new_limit_changes_the_meter_in_place_and_an_unchanged_one_is_not_written():
+def test_a_new_limit_changes_the_meter_in_place_and_an_unchanged_one_is_not_written() -> None:
     there = host()
     row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
     there.tick()
@@ -99,7 +99,7 @@ def test_a_new_limit_changes_the_meter_in_place_and_an_unchanged_one_is_not_writ
     assert there.pins == {}
 
 
-def test_a_limit_that_is_lifted_takes_the_meter_with_it_and_nothing_is_pinned_for_that():
+def test_a_limit_that_is_lifted_takes_the_meter_with_it_and_nothing_is_pinned_for_that() -> None:
     there = host()
     row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
     out = there.do(ev.PolicyReplaced(policy(CLASSES[0], replace(BACKUP, rate_limit=None), SINGLE)))
@@ -114,7 +114,7 @@ def test_a_limit_that_is_lifted_takes_the_meter_with_it_and_nothing_is_pinned_fo
     assert all(n > plan for n, effect in enumerate(out) if isinstance(effect, fx.ForgetLearned))
 
 
-def test_a_limit_for_the_class_that_was_one_for_each_flow():
+def test_a_limit_for_the_class_that_was_one_for_each_flow() -> None:
     there = host(ABLE)
     row = there.flow(1, 1000, 22, queue_id=2)
     assert there.pins[row].meter_id == 1
@@ -124,7 +124,7 @@ def test_a_limit_for_the_class_that_was_one_for_each_flow():
     assert there.meters == {}, "the flow's own is cleared"
 
 
-def test_what_the_device_has_no_meter_for_is_told_and_gets_one_when_one_is_free():
+def test_what_the_device_has_no_meter_for_is_told_and_gets_one_when_one_is_free() -> None:
     there = Scenario(
         policy(CLASSES[0], replace(BACKUP, rate_limit=None), SINGLE), caps=replace(LEARNING, max_meters=2)
     )
@@ -142,13 +142,13 @@ def test_what_the_device_has_no_meter_for_is_told_and_gets_one_when_one_is_free(
     assert there.pins[limited].meter_id == 2, "the device learned it without"
 
 
-def test_a_device_without_meters_has_the_limit_left_out():
+def test_a_device_without_meters_has_the_limit_left_out() -> None:
     there = host(replace(LEARNING, max_meters=0))
     assert [left.what for left in there.device.left_out] == ["limit of class backup", "limit of class single"]
     assert meters(there) == {}
 
 
-def test_the_numbers_are_the_same_after_a_restart_and_the_pins_keep_them():
+def test_the_numbers_are_the_same_after_a_restart_and_the_pins_keep_them() -> None:
     there = host(ABLE)
     rows = [there.flow(1, 1000 + n, 873, queue_id=0) for n in range(2)]
     single = there.flow(1, 999, 22, queue_id=0)
@@ -169,7 +169,7 @@ def test_the_numbers_are_the_same_after_a_restart_and_the_pins_keep_them():
     assert {again.device.flows.meter_id[row] for row in rows} == {1000}
 
 
-def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back():
+def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back() -> None:
     there = host(ABLE)
     single = there.flow(1, 999, 22, queue_id=0)
     assert there.pins[single].meter_id == 1
@@ -184,7 +184,7 @@ def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back()
     assert not [effect for effect in again if isinstance(effect, fx.ClearMeter)], "once"
 
 
-def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin():
+def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin() -> None:
     there = host(ABLE)
     there.do(ev.DeviceDown(DPID))
     stranger = ev.FoundPin(7, 1, b"\0" * 4 + there.frame(1, 5)[:12], UPLINK, 1, 0, 44, 1, 1)

@@ -50,7 +50,7 @@ def carry(there: Scenario, rates: dict[int, float], seconds: int) -> int:
     return changes
 
 
-def test_a_fuller_queue_gets_fewer_new_flows_and_an_emptier_one_more():
+def test_a_fuller_queue_gets_fewer_new_flows_and_an_emptier_one_more() -> None:
     there = host()
     carry(there, {0: 6 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 30)
     assert weights(there) == {0: 1, 1: 4, 2: 4, 3: 8}
@@ -58,13 +58,13 @@ def test_a_fuller_queue_gets_fewer_new_flows_and_an_emptier_one_more():
     assert weights(there) == dict.fromkeys(range(4), 4)
 
 
-def test_a_port_that_does_little_is_left_even():
+def test_a_port_that_does_little_is_left_even() -> None:
     there = host()
     assert carry(there, {0: 900_000, 1: 0, 2: 0, 3: 0}, 60) == 0
     assert set(weights(there).values()) == {4}
 
 
-def test_loads_that_waver_around_a_step_change_nothing():
+def test_loads_that_waver_around_a_step_change_nothing() -> None:
     """15 % either way around the edge at half the mean: the margin is 30 %."""
     there, random = host(), Random(4)
     low = 0.45 * MEAN
@@ -76,14 +76,14 @@ def test_loads_that_waver_around_a_step_change_nothing():
     assert changes <= 1
 
 
-def test_weights_are_looked_at_every_five_seconds_at_most():
+def test_weights_are_looked_at_every_five_seconds_at_most() -> None:
     """However wild the loads are."""
     there, random = host(), Random(5)
     turns = [carry(there, {q: MEAN * random.choice((0.05, 8.0)) for q in range(4)}, 2) for _ in range(60)]
     assert 3 <= sum(turns) <= 2 * 60 / 5
 
 
-def test_a_change_of_weights_moves_no_flow():
+def test_a_change_of_weights_moves_no_flow() -> None:
     there = host()
     flows = there.device.flows
     before = {row: flows.queue_id[row] for row in flows}

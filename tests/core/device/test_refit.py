@@ -24,7 +24,7 @@ def in_software(host: Scenario, rows: list[int]) -> int:
     return sum(host.queue_of(row) == 2 for row in rows)
 
 
-def test_a_port_that_may_carry_less_sends_flows_to_software_and_takes_them_back():
+def test_a_port_that_may_carry_less_sends_flows_to_software_and_takes_them_back() -> None:
     host = Scenario(small_policy(rules=()))
     tell(host, 200 * MBIT)
     rows = [host.flow(1 + number % 8, 1000 + number) for number in range(12)]

@@ -42,7 +42,7 @@ def end(there: Scenario, row: int) -> None:
     there.do(ev.FlowEnded(DPID, row, there.device.flows.generation[row], 1, 100, idle=True))
 
 
-def test_a_refused_meter_leaves_its_flow_without_a_limit_and_is_told():
+def test_a_refused_meter_leaves_its_flow_without_a_limit_and_is_told() -> None:
     there = host()
     (row,) = limited(there, 1)
     refuse_meter(there, there.pins[row].meter_id)
@@ -53,7 +53,7 @@ def test_a_refused_meter_leaves_its_flow_without_a_limit_and_is_told():
     assert [left.what for left in there.device.left_out] == ["limits of flows beyond 0 meters"]
 
 
-def test_no_further_meter_is_asked_for_until_one_is_given_back():
+def test_no_further_meter_is_asked_for_until_one_is_given_back() -> None:
     there = host()
     rows = limited(there, 3)
     refuse_meter(there, there.pins[rows[2]].meter_id)
@@ -66,7 +66,7 @@ def test_no_further_meter_is_asked_for_until_one_is_given_back():
     assert there.device.flows.meter_id[row]
 
 
-def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again():
+def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again() -> None:
     there = host()
     small = [there.flow(1, 500 + number, dport=LIMITED, queue_id=1) for number in range(4)]
     refuse_pin(there, small[3], TABLE_FULL)
@@ -82,7 +82,7 @@ def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again():
     assert there.counts["PinFlow"] == before + 1
 
 
-def test_in_a_full_table_what_is_worth_more_takes_the_place_of_what_is_worth_less():
+def test_in_a_full_table_what_is_worth_more_takes_the_place_of_what_is_worth_less() -> None:
     there = host()
     rows = limited(there, 2)
     refuse_pin(there, rows[1], TABLE_FULL)
@@ -92,7 +92,7 @@ def test_in_a_full_table_what_is_worth_more_takes_the_place_of_what_is_worth_les
     assert there.device.flows.flags[row] & PINNED
 
 
-def test_a_connection_makes_everything_new():
+def test_a_connection_makes_everything_new() -> None:
     there = host()
     rows = limited(there, 2)
     refuse_meter(there, there.pins[rows[0]].meter_id)

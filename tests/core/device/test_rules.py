@@ -48,7 +48,7 @@ def class_of(policy, name):
     return next(one for one in policy.classes if one.name == name)
 
 
-def test_a_device_that_can_do_all_gets_the_very_same():
+def test_a_device_that_can_do_all_gets_the_very_same() -> None:
     policy = load()
     assert derive(policy, NIC) == (policy, ())
     assert derive(policy, NIC)[0] is policy
@@ -80,13 +80,13 @@ def able(**changes):
         ),
     ],
 )  # fmt: skip
-def test_what_a_device_cannot_do_is_left_out_and_told(device, expected):
+def test_what_a_device_cannot_do_is_left_out_and_told(device, expected) -> None:
     _, left_out = derive(load(), device)
     assert [one.what for one in left_out] == expected
     assert all(one.why and one.remedy for one in left_out)
 
 
-def test_what_is_left_of_classes_without_abilities():
+def test_what_is_left_of_classes_without_abilities() -> None:
     poor = replace(NIC, capabilities=Capabilities(), physical_queues=1, software_queues=0)
     derived, _ = derive(load(), poor)
     assert class_of(derived, "limited").rate_limit is None
@@ -101,7 +101,7 @@ def flow(protocol):
     return FlowParts(0, None, IPV4, protocol, 1, 2, bytes(4), bytes(4))
 
 
-def test_a_subset_keeps_indexes_and_lets_flows_fall_through():
+def test_a_subset_keeps_indexes_and_lets_flows_fall_through() -> None:
     policy = load("devices: [{match: {name: br-nic}, only: [alone]}]\n")
     derived, left_out = derive(policy, NIC)
     assert [one.what for one in left_out] == ["class limited", "class hard", "class soft"]
@@ -113,7 +113,7 @@ def test_a_subset_keeps_indexes_and_lets_flows_fall_through():
     assert derived.trust[0].classes == {0, 2}
 
 
-def test_changes_apply_in_order_to_the_devices_meant():
+def test_changes_apply_in_order_to_the_devices_meant() -> None:
     policy = load(
         """
 devices:
@@ -138,12 +138,12 @@ devices:
     )
 
 
-def test_a_changed_limit_needs_meters_too():
+def test_a_changed_limit_needs_meters_too() -> None:
     policy = load("devices: [{change: {rest: {limit: 5Mbit/s}}}]\n")
     assert what(able(max_meters=0), policy) == ["limit of class rest", "limit of class limited"]
 
 
-def test_deriving_twice_is_deriving_once():
+def test_deriving_twice_is_deriving_once() -> None:
     poor = replace(NIC, capabilities=Capabilities(), physical_queues=1, software_queues=0)
     once, _ = derive(load(), poor)
     again, left_out = derive(once, poor)
@@ -151,7 +151,7 @@ def test_deriving_twice_is_deriving_once():
     assert left_out == ()
 
 
-def test_a_minimum_that_no_queue_guarantees_is_told():
+def test_a_minimum_that_no_queue_guarantees_is_told() -> None:
     policy = policies.load("version: 1\nclasses: {default: {minimum: 10Mbit/s}}\n")
     assert what(NIC, policy) == ["minimum of class default"]
     assert what(replace(NIC, highest_minimum=9_999_999), policy) == ["minimum of class default"]

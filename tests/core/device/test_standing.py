@@ -57,7 +57,7 @@ def device_says(rules, f):
 
 @settings(max_examples=400)
 @given(st.lists(st.one_of(matches, one_part), max_size=5), trusts, st.lists(facts(), min_size=1, max_size=5))
-def test_the_device_decides_as_the_controller_does_at_the_first_packet(rules, trust, flows):
+def test_the_device_decides_as_the_controller_does_at_the_first_packet(rules, trust, flows) -> None:
     policy = replace(policy_of(*(replace(match, hint=()) for match in rules)), trust=trust)
     classifier = compile_rules(policy)
     standing = standing_rules(policy, [9], VMS, queues_of)
@@ -69,7 +69,7 @@ def test_the_device_decides_as_the_controller_does_at_the_first_packet(rules, tr
 
 @settings(max_examples=200)
 @given(st.lists(matches, max_size=4), st.lists(facts(), min_size=1, max_size=5))
-def test_rules_on_hints_work_for_marks_that_the_device_sees(rules, flows):
+def test_rules_on_hints_work_for_marks_that_the_device_sees(rules, flows) -> None:
     marks = Trust(
         VmSelector(("web-*",)), frozenset({HintSource.DSCP}), frozenset({1, 2}), dscp=((10, 1), (46, 2))
     )
@@ -82,7 +82,7 @@ def test_rules_on_hints_work_for_marks_that_the_device_sees(rules, flows):
         assert device_says(standing, f) == policy.classes[expected].name
 
 
-def test_queues_and_meters_are_those_of_the_class_on_the_port():
+def test_queues_and_meters_are_those_of_the_class_on_the_port() -> None:
     policy = policy_of(Match(protocols=(TCP,), eth_types=(0x0800,)))
     found = standing_rules(policy, [9], VMS, lambda c, p: ((c, 2), (c + 1, 1)), lambda c, p: 10 * p + c)
     assert [(rule.class_name, rule.queues, rule.meter_id, rule.egress_port) for rule in found] == [
@@ -92,24 +92,24 @@ def test_queues_and_meters_are_those_of_the_class_on_the_port():
     assert all(rule.learn for rule in found)
 
 
-def test_a_port_without_queues_only_shows_new_flows():
+def test_a_port_without_queues_only_shows_new_flows() -> None:
     policy = policy_of(Match(protocols=(TCP,)))
     found = standing_rules(policy, [9, 10], VMS, queues_of)
     assert [rule.match for rule in found if rule.egress_port == 10] == [StandingMatch()]
     assert [rule.queues for rule in found if rule.egress_port == 10] == [()]
 
 
-def test_a_rule_for_vms_that_are_not_there_is_no_rule_for_all():
+def test_a_rule_for_vms_that_are_not_there_is_no_rule_for_all() -> None:
     policy = policy_of(Match(vms=VmSelector(("nobody",))))
     assert [rule.class_name for rule in standing_rules(policy, [9], VMS, queues_of)] == ["c0"]
 
 
-def test_ports_of_a_protocol_without_ports_take_nothing():
+def test_ports_of_a_protocol_without_ports_take_nothing() -> None:
     policy = policy_of(Match(protocols=(1,), dst_ports=((5, 5),)))
     assert [rule.class_name for rule in standing_rules(policy, [9], VMS, queues_of)] == ["c0"]
 
 
-def test_what_is_left_to_the_controller():
+def test_what_is_left_to_the_controller() -> None:
     policy = policy_of(
         Match(gate=0), Match(hint=(1,)), Match(vlans=((0, 4095),), pcp=(1, 2)), Match(protocols=(TCP,))
     )
@@ -118,26 +118,26 @@ def test_what_is_left_to_the_controller():
     assert names == {"c0", "c4"}
 
 
-def test_a_rule_never_takes_more_entries_than_allowed():
+def test_a_rule_never_takes_more_entries_than_allowed() -> None:
     policy = policy_of(Match(vlans=((1, MAX_ENTRIES - 1),)))
     assert len(standing_rules(policy, [9], VMS, queues_of)) == MAX_ENTRIES
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_equal_inputs_give_equal_rules(order):
+def test_equal_inputs_give_equal_rules(order) -> None:
     policy = policy_of(Match(vms=VmSelector(("*",))), Match(dscp=(46,)))
     vms = dict(list(VMS.items())[::order])
     assert standing_rules(policy, [9], vms, queues_of) == standing_rules(policy, [9], VMS, queues_of)
 
 
-def test_layer_2_flows_take_the_rules_for_their_ethertype():
+def test_layer_2_flows_take_the_rules_for_their_ethertype() -> None:
     policy = policy_of(Match(eth_types=(0x0806, 0x0800)))
     found = standing_rules(policy, [9], VMS, queues_of)
     assert [rule.match.eth_type for rule in found] == [0x0806, 0x0800, None]
     assert LAYER2 not in ETHERTYPES
 
 
-def test_a_packet_with_both_marks_goes_by_its_dscp():
+def test_a_packet_with_both_marks_goes_by_its_dscp() -> None:
     both = frozenset({HintSource.DSCP, HintSource.PCP})
     trust = Trust(VmSelector(), both, frozenset({1, 2}), dscp=((46, 1),), pcp=((5, 2),))
     policy = replace(policy_of(), trust=(trust,))
@@ -149,7 +149,7 @@ def test_a_packet_with_both_marks_goes_by_its_dscp():
     assert said == ["c1", "c1", "c2", "c0"]
 
 
-def test_a_port_without_queues_gets_the_rules_down_to_the_last_one_with_a_meter():
+def test_a_port_without_queues_gets_the_rules_down_to_the_last_one_with_a_meter() -> None:
     """Rules above a limited class keep flows from it; those below it decide nothing there."""
     to = [Match(protocols=(TCP,), dst_ports=((port, port),)) for port in (1, 2, 3, 4)]
     policy = policy_of(*to)

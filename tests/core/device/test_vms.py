@@ -82,13 +82,13 @@ def test_flows_on_another_device_follow_too() -> None:
     assert [(pin.dpid, pin.row, pin.meter_id > 0) for pin in pins] == [(far, row, True)]
 
 
-def test_a_number_is_the_same_after_a_restart_and_unique():
+def test_a_number_is_the_same_after_a_restart_and_unique() -> None:
     first = vm_number("vm-a", set())
     assert vm_number("vm-a", set()) == first
     assert vm_number("vm-a", {first}) == (first + 1) & 0xFFFFFFFF
 
 
-def test_probing_passes_over_numbers_that_are_taken():
+def test_probing_passes_over_numbers_that_are_taken() -> None:
     crc = zlib.crc32(b"vm-a")
     assert vm_number("vm-a", {crc, crc + 1}) == crc + 2
     assert vm_number("vm-a", {crc}) not in {NOT_A_VM, UNRESOLVED_VM}
@@ -103,18 +103,18 @@ def test_probing_passes_over_numbers_that_are_taken():
         ({}, ("p", "p", "port")),
     ],
 )
-def test_identity_comes_from_where_libvirt_and_openstack_write_it(ids, expected):
+def test_identity_comes_from_where_libvirt_and_openstack_write_it(ids, expected) -> None:
     assert identity("p", ids) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "02:00:00:00:00", "02:00:00:00:00:zz", "0200:0000:0001", "+2:00:00:00:00:01"]
 )
-def test_what_is_no_mac_is_passed_over(text):
+def test_what_is_no_mac_is_passed_over(text) -> None:
     assert read_mac(text) is None
 
 
-def test_attached_macs_are_read_with_either_separator():
+def test_attached_macs_are_read_with_either_separator() -> None:
     assert attached_macs({"attached-mac": "02:00:00:00:00:01, 02-00-00-00-00-02 junk"}) == (
         0x020000000001,
         0x020000000002,
@@ -134,5 +134,5 @@ def test_attached_macs_are_read_with_either_separator():
         ({"flowlane-port": "nonsense"}, Role.NIC, 0, (), False, PortRole.VM),
     ],
 )
-def test_port_roles(ids, device_role, queues, uplinks, local, expected):
+def test_port_roles(ids, device_role, queues, uplinks, local, expected) -> None:
     assert port_role("p", PortFacts("p", ids), device_role, queues, uplinks, local) is expected

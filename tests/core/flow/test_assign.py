@@ -25,7 +25,7 @@ def guarantee(host: Scenario, **rates: int) -> None:
     host.do(replace(facts, ports={**facts.ports, UPLINK: port}))
 
 
-def test_a_class_with_a_minimum_is_served_by_the_queue_that_guarantees_it():
+def test_a_class_with_a_minimum_is_served_by_the_queue_that_guarantees_it() -> None:
     host = Scenario(POLICY)
     guarantee(host, q2=MINIMUM)
     small = [host.flow(1, 1000 + number) for number in range(12)]
@@ -37,7 +37,7 @@ def test_a_class_with_a_minimum_is_served_by_the_queue_that_guarantees_it():
     assert host.device.left_out == ()
 
 
-def test_a_device_that_places_flows_itself_is_told_that_queue():
+def test_a_device_that_places_flows_itself_is_told_that_queue() -> None:
     host = Scenario(POLICY, caps=LEARNING)
     guarantee(host, q1=MINIMUM, q3=MINIMUM)
     rule = next(rule for rule in host.plan.rules if rule.class_name == "storage")
@@ -46,7 +46,7 @@ def test_a_device_that_places_flows_itself_is_told_that_queue():
     assert host.queue_of(host.flow(2, 1000, 2049, queue_id=3)) == 3, "as good as any"
 
 
-def test_a_new_policy_moves_a_class_to_its_guarantee():
+def test_a_new_policy_moves_a_class_to_its_guarantee() -> None:
     host = Scenario(replace(POLICY, classes=(POLICY.classes[0], replace(POLICY.classes[1], min_rate=None))))
     guarantee(host, q2=MINIMUM)
     storage = [host.flow(2, 1000 + number, 2049) for number in range(4)]

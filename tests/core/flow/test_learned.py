@@ -30,7 +30,7 @@ def ended(flow: ev.LearnedFlow, *, idle: bool) -> ev.KeyEnded:
     return ev.KeyEnded(DPID, flow.key, flow.in_port, flow.egress_port, flow.eth_src, 3, 3000, idle)
 
 
-def test_what_no_copy_told_is_learnt_from_the_counters():
+def test_what_no_copy_told_is_learnt_from_the_counters() -> None:
     there = host()
     there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2),)))
     row = there.row(1, 1000)
@@ -38,7 +38,7 @@ def test_what_no_copy_told_is_learnt_from_the_counters():
     assert there.pins == {}
 
 
-def test_a_flow_that_grows_heavy_is_found_and_gets_its_own_queue():
+def test_a_flow_that_grows_heavy_is_found_and_gets_its_own_queue() -> None:
     there = host()
     row = there.flow(1, 1000, queue_id=2)
     octets = 0
@@ -51,7 +51,7 @@ def test_a_flow_that_grows_heavy_is_found_and_gets_its_own_queue():
     assert there.queue_of(row) == 2 or there.pins[row].queue_id == there.queue_of(row)
 
 
-def test_an_idle_entry_ends_its_flow_and_a_deleted_one_does_not():
+def test_an_idle_entry_ends_its_flow_and_a_deleted_one_does_not() -> None:
     there = host()
     there.flow(1, 1000, queue_id=2)
     flow = learned(there, 1, 1000, 2)
@@ -61,7 +61,7 @@ def test_an_idle_entry_ends_its_flow_and_a_deleted_one_does_not():
     assert len(there.device.flows) == 0
 
 
-def test_the_entry_under_a_pin_ends_nothing():
+def test_the_entry_under_a_pin_ends_nothing() -> None:
     there = host()
     row = there.flow(1, 1000, dport=5000, queue_id=2)
     there.do(ended(learned(there, 1, 1000, 2, dport=5000), idle=True))
@@ -69,7 +69,7 @@ def test_the_entry_under_a_pin_ends_nothing():
     assert len(there.device.flows) == 1
 
 
-def test_queues_that_go_are_forgotten_after_the_new_plan_and_their_flows_placed_anew():
+def test_queues_that_go_are_forgotten_after_the_new_plan_and_their_flows_placed_anew() -> None:
     there = host()
     rows = [there.flow(1, 1000 + n, queue_id=n % 4) for n in range(8)]
     out = there.do(ev.QueuesReported(DPID, {UPLINK: (0, 1)}))
@@ -84,7 +84,7 @@ def test_queues_that_go_are_forgotten_after_the_new_plan_and_their_flows_placed_
     assert there.pins == {}
 
 
-def test_a_controller_that_comes_back_takes_learned_flows_over_and_sends_no_pin():
+def test_a_controller_that_comes_back_takes_learned_flows_over_and_sends_no_pin() -> None:
     before = host()
     flows = tuple(learned(before, 1, 1000 + n, n % 4, 5000) for n in range(8))
     there = host()
@@ -94,14 +94,14 @@ def test_a_controller_that_comes_back_takes_learned_flows_over_and_sends_no_pin(
     assert not [effect for effect in out if isinstance(effect, fx.PinFlow | fx.ForgetLearned)]
 
 
-def test_what_a_reconnected_device_no_longer_knows_has_ended():
+def test_what_a_reconnected_device_no_longer_knows_has_ended() -> None:
     there = host()
     there.flow(1, 1000, queue_id=2)
     there.connect(4, LEARNING)
     assert len(there.device.flows) == 0
 
 
-def test_frames_of_nobody_and_of_other_ports_make_no_flow():
+def test_frames_of_nobody_and_of_other_ports_make_no_flow() -> None:
     there = host()
     flow = learned(there, 1, 1000, NO_QUEUE)
     there.do(ev.KeyCounters(DPID, (flow._replace(in_port=UPLINK), flow._replace(in_port=77))))
@@ -111,7 +111,7 @@ def test_frames_of_nobody_and_of_other_ports_make_no_flow():
 TRACKING = replace(LEARNING, conntrack=True)
 
 
-def test_a_young_flow_ends_with_the_idle_timeout_for_no_entry_will_tell_of_it():
+def test_a_young_flow_ends_with_the_idle_timeout_for_no_entry_will_tell_of_it() -> None:
     there = Scenario(small_policy(balance=STILL), caps=TRACKING)
     assert there.plan.learn_after == 8
     there.flow(1, 1000, queue_id=2)
@@ -121,7 +121,7 @@ def test_a_young_flow_ends_with_the_idle_timeout_for_no_entry_will_tell_of_it():
     assert len(there.device.flows) == 0
 
 
-def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost():
+def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost() -> None:
     there = Scenario(small_policy(balance=STILL), caps=TRACKING)
     there.flow(1, 1000, queue_id=2)
     there.tick(2)
@@ -130,7 +130,7 @@ def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost():
     assert len(there.device.flows) == 1
 
 
-def test_a_young_flow_outlives_a_lost_connection():
+def test_a_young_flow_outlives_a_lost_connection() -> None:
     """The device has nothing that tells of it, and still carries it."""
     there = Scenario(small_policy(balance=STILL), caps=TRACKING)
     young = there.flow(1, 1000, queue_id=2)
@@ -142,14 +142,14 @@ def test_a_young_flow_outlives_a_lost_connection():
     assert list(there.device.flows) == [young]
 
 
-def test_without_a_tracker_no_flow_is_young():
+def test_without_a_tracker_no_flow_is_young() -> None:
     there = host()
     there.flow(1, 1000, queue_id=2)
     there.tick(12)
     assert len(there.device.flows) == 1
 
 
-def test_what_an_entry_counted_before_the_pin_came_is_not_missed_in_the_rate():
+def test_what_an_entry_counted_before_the_pin_came_is_not_missed_in_the_rate() -> None:
     """The pin counts from its own beginning: the time before it is no time without traffic."""
     there = Scenario(small_policy(balance=STILL), caps=LEARNING)
     row = there.flow(1, 1000, queue_id=2)

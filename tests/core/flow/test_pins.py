@@ -19,7 +19,7 @@ def host(budget: int = 100, which: str = "worthy", caps=LEARNING) -> Scenario:
     return Scenario(small_policy(pins=Pins(which, budget), balance=STILL), caps=caps)
 
 
-def test_a_flow_is_where_its_device_put_it():
+def test_a_flow_is_where_its_device_put_it() -> None:
     there = host()
     rows = [there.flow(1, 1000 + n, queue_id=n % 4) for n in range(8)]
     assert there.pins == {}
@@ -27,19 +27,19 @@ def test_a_flow_is_where_its_device_put_it():
     assert {there.device.flows.reason[row] for row in rows} == {Reason.DEVICE_CHOSE}
 
 
-def test_a_queue_that_the_port_lacks_is_not_taken_for_the_devices_choice():
+def test_a_queue_that_the_port_lacks_is_not_taken_for_the_devices_choice() -> None:
     there = host()
     row = there.flow(1, 1000, queue_id=9)
     assert there.pins[row].queue_id in range(4)
 
 
-def test_limited_flows_are_pinned_on_the_queue_of_their_class():
+def test_limited_flows_are_pinned_on_the_queue_of_their_class() -> None:
     there = host()
     row = there.flow(1, 1000, dport=LIMITED, queue_id=0)
     assert there.pins[row].meter_id
 
 
-def test_the_budget_is_held_and_the_most_valuable_flows_have_it():
+def test_the_budget_is_held_and_the_most_valuable_flows_have_it() -> None:
     there = host(budget=3)
     corrected = [there.flow(1, 1000 + n, queue_id=NO_QUEUE) for n in range(5)]
     assert sorted(there.pins) == corrected[:3]
@@ -49,7 +49,7 @@ def test_the_budget_is_held_and_the_most_valuable_flows_have_it():
     assert all(not there.device.flows.flags[row] & PINNED for row in (*corrected, *limited[3:]))
 
 
-def test_a_flow_without_its_pin_is_where_the_device_says():
+def test_a_flow_without_its_pin_is_where_the_device_says() -> None:
     there = host(budget=1)
     there.flow(2, 1, dport=LIMITED, queue_id=0)
     row = there.flow(1, 1000, queue_id=2)
@@ -59,7 +59,7 @@ def test_a_flow_without_its_pin_is_where_the_device_says():
     assert len(there.pins) == 1
 
 
-def test_a_refused_pin_is_not_tried_again():
+def test_a_refused_pin_is_not_tried_again() -> None:
     there = host()
     row = there.flow(1, 1000, dport=LIMITED, queue_id=1)
     flows = there.device.flows
@@ -74,7 +74,7 @@ def test_a_refused_pin_is_not_tried_again():
     assert there.device.refusals["pin"] == 1
 
 
-def test_a_device_that_does_not_learn_gets_a_pin_for_every_flow():
+def test_a_device_that_does_not_learn_gets_a_pin_for_every_flow() -> None:
     there = host(caps=ABLE)
     assert mode(there.device) == ALL
     assert there.plan.learned_idle == 0
@@ -82,7 +82,7 @@ def test_a_device_that_does_not_learn_gets_a_pin_for_every_flow():
     assert sorted(there.pins) == rows
 
 
-def test_reactive_mode_sends_each_packet_itself():
+def test_reactive_mode_sends_each_packet_itself() -> None:
     there = host(which=REACTIVE)
     assert there.plan.reactive
     out = there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000), UPLINK))
@@ -94,7 +94,7 @@ def test_reactive_mode_sends_each_packet_itself():
     assert out.index(pin) < out.index(sent[0])
 
 
-def test_the_plan_tells_how_long_a_device_remembers():
+def test_the_plan_tells_how_long_a_device_remembers() -> None:
     there = host()
     assert (mode(there.device), there.plan.learned_idle) == (WORTHY, 10)
     assert replace(LEARNING, learn=False) == ABLE

@@ -3,7 +3,7 @@ import random
 from flowlane.core.state.flows import GENERATIONS, FlowTable
 
 
-def test_a_freed_row_is_used_again_with_the_next_generation():
+def test_a_freed_row_is_used_again_with_the_next_generation() -> None:
     table = FlowTable()
     row = table.add(b"a", 1.0)
     table.rate[row] = 5.0
@@ -14,14 +14,14 @@ def test_a_freed_row_is_used_again_with_the_next_generation():
     assert table.holds(row, 1)
 
 
-def test_generations_wrap_within_the_cookies_bits():
+def test_generations_wrap_within_the_cookies_bits() -> None:
     table = FlowTable()
     for _ in range(GENERATIONS + 1):
         table.remove(table.add(b"a", 0.0))
     assert table.generation[0] == 1
 
 
-def test_a_row_read_from_a_device_can_be_taken_once():
+def test_a_row_read_from_a_device_can_be_taken_once() -> None:
     table = FlowTable()
     assert table.add_at(5, 9, b"a", 0.0)
     assert table.holds(5, 9)
@@ -30,7 +30,7 @@ def test_a_row_read_from_a_device_can_be_taken_once():
     assert sorted(table.add(bytes([n]), 0.0) for n in range(5)) == [0, 1, 2, 3, 4]
 
 
-def test_the_table_is_a_dictionary_with_numbered_places():
+def test_the_table_is_a_dictionary_with_numbered_places() -> None:
     table, model, rng = FlowTable(), {}, random.Random(1)
     for step in range(5000):
         key = rng.randrange(300).to_bytes(2)

@@ -12,7 +12,7 @@ def take(pool, row, vm=1, of=LIMITED):
     return pool.take(owner_of(of, vm, row), of)
 
 
-def test_numbers_are_the_lowest_free_ones():
+def test_numbers_are_the_lowest_free_ones() -> None:
     pool = MeterPool(limit=10)
     assert [take(pool, row)[0].meter_id for row in range(3)] == [1, 2, 3]
     assert pool.release(owner_of(LIMITED, 1, 1)) == 2
@@ -20,7 +20,7 @@ def test_numbers_are_the_lowest_free_ones():
 
 
 @pytest.mark.parametrize(("scope", "meters"), [(LimitScope.FLOW, 4), (LimitScope.VM, 2)])
-def test_flows_share_a_meter_as_the_policy_says(scope, meters):
+def test_flows_share_a_meter_as_the_policy_says(scope, meters) -> None:
     pool, of = MeterPool(limit=10), replace(LIMITED, limit_scope=scope)
     for row, vm in ((0, 1), (1, 1), (2, 2), (3, 2)):
         take(pool, row, vm, of)
@@ -33,7 +33,7 @@ def test_flows_share_a_meter_as_the_policy_says(scope, meters):
 OF_CLASS = replace(LIMITED, limit_scope=LimitScope.CLASS)
 
 
-def test_a_class_meter_is_there_without_flows_and_stays_after_them():
+def test_a_class_meter_is_there_without_flows_and_stays_after_them() -> None:
     pool = MeterPool(limit=10)
     assert take(pool, 0, of=OF_CLASS) == (None, False), "it is made with the plan, not with a flow"
     assert pool.hold(class_owner(OF_CLASS), OF_CLASS)
@@ -46,7 +46,7 @@ def test_a_class_meter_is_there_without_flows_and_stays_after_them():
     assert not pool.specs
 
 
-def test_class_meters_have_the_highest_free_numbers_and_the_others_pass_them_by():
+def test_class_meters_have_the_highest_free_numbers_and_the_others_pass_them_by() -> None:
     pool = MeterPool(limit=4)
     first, second = OF_CLASS, replace(OF_CLASS, name="second")
     assert pool.hold(class_owner(first), first)
@@ -61,20 +61,20 @@ def test_class_meters_have_the_highest_free_numbers_and_the_others_pass_them_by(
     assert sorted(pool.specs) == [1, 2, 3, 4]
 
 
-def test_a_device_that_is_out_of_meters_gives_none():
+def test_a_device_that_is_out_of_meters_gives_none() -> None:
     pool = MeterPool(limit=1)
     assert take(pool, 0)[1]
     assert take(pool, 1) == (None, False)
     assert MeterPool(limit=0).take(owner_of(LIMITED, 1, 0), LIMITED) == (None, False)
 
 
-def test_burst_is_a_tenth_of_a_second_but_never_below_ten_frames():
+def test_burst_is_a_tenth_of_a_second_but_never_below_ten_frames() -> None:
     assert size_of(LIMITED, 1).burst == 5_000_000
     assert size_of(replace(LIMITED, rate_limit=100_000), 1).burst == LEAST_BURST
     assert size_of(replace(LIMITED, burst=9_000_000), 1).burst == 9_000_000
 
 
-def test_a_meter_of_the_same_size_is_not_written_again():
+def test_a_meter_of_the_same_size_is_not_written_again() -> None:
     pool = MeterPool(limit=4)
     take(pool, 0)
     owner = owner_of(LIMITED, 1, 0)
@@ -82,7 +82,7 @@ def test_a_meter_of_the_same_size_is_not_written_again():
     assert pool.resize(owner, replace(LIMITED, rate_limit=10_000_000)).rate == 10_000_000
 
 
-def test_meters_found_in_a_device_keep_their_numbers():
+def test_meters_found_in_a_device_keep_their_numbers() -> None:
     pool = MeterPool(limit=10)
     owner = owner_of(LIMITED, 1, 5)
     assert pool.reserve(owner, 3, LIMITED)

@@ -14,16 +14,16 @@ CONF.register_opts([cfg.StrOpt("greeting", default="hello")], group="ryu-style")
 class RyuStyle(app_manager.OSKenApp):
     OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION, ofproto_v1_5.OFP_VERSION]  # noqa: RUF012  (as apps have it)
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.mac_to_port = {}
 
     @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
-    def switch_features_handler(self, ev):
+    def switch_features_handler(self, ev) -> None:
         self.logger.info("%s: features of %x", CONF["ryu-style"].greeting, ev.msg.datapath_id)
 
     @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
-    def packet_in_handler(self, ev):
+    def packet_in_handler(self, ev) -> None:
         msg = ev.msg
         eth = packet.Packet(msg.data).get_protocols(ethernet.ethernet)[0]
         self.mac_to_port.setdefault(msg.datapath.id, {})[eth.src] = msg.match["in_port"]

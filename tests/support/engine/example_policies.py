@@ -30,7 +30,7 @@ def spec(vm: str, number: int, port: int, rate: float, protocol: str = "tcp", **
 class Tried:
     """A host under a policy. Flows are known by the numbers that :meth:`begin` gives."""
 
-    def __init__(self, name, vms, queues=4, software=0, rate=10_000_000_000):
+    def __init__(self, name, vms, queues=4, software=0, rate=10_000_000_000) -> None:
         self.world = make_world(policy(name), Host(tuple(vms), queues, software, rate))
         self.next = 0
 

@@ -56,7 +56,7 @@ class Scenario:
 
     def __init__(
         self, policy: Policy | None = None, queues: int = 4, vms: int = 8, caps: Capabilities = ABLE
-    ):
+    ) -> None:
         self.engine = Engine(policy or small_policy())
         self.now = 100.0
         self.vms = vms

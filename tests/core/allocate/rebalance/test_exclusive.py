@@ -17,7 +17,7 @@ def full_port(*rates, **more):
     return port
 
 
-def test_a_queue_that_frees_goes_to_the_heaviest_that_waits():
+def test_a_queue_that_frees_goes_to_the_heaviest_that_waits() -> None:
     port = full_port(100, 100, 100, 50, 90, 20)
     port.depart(1)
     moves = port.tick()
@@ -25,7 +25,7 @@ def test_a_queue_that_frees_goes_to_the_heaviest_that_waits():
     assert port.owner(port.place[4]) == 4
 
 
-def test_a_much_heavier_flow_takes_over_and_is_not_taken_over_soon():
+def test_a_much_heavier_flow_takes_over_and_is_not_taken_over_soon() -> None:
     port = full_port(100, 200, 300, 110)
     assert port.tick() == [], "10 % heavier is not enough"
     port.measure(3, 1000)
@@ -40,7 +40,7 @@ def test_a_much_heavier_flow_takes_over_and_is_not_taken_over_soon():
         assert port.tick() == []
 
 
-def test_priority_counts_before_rate():
+def test_priority_counts_before_rate() -> None:
     port = full_port(100, 200, 300)
     port.arrive(9, rate=1, exclusive=True, class_index=2, group=2, priority=7)
     port.tick()
@@ -64,7 +64,7 @@ def owners(port):
     return {slot.owner for slot in port.state.slots} - {-1}
 
 
-def test_all_are_alone_as_soon_as_queues_suffice_however_light_they_are():
+def test_all_are_alone_as_soon_as_queues_suffice_however_light_they_are() -> None:
     port = short_port()
     for row in (1, 3):
         port.depart(row)
@@ -73,7 +73,7 @@ def test_all_are_alone_as_soon_as_queues_suffice_however_light_they_are():
     assert len({port.place[row] for row in range(100, 140)}) == 1
 
 
-def test_who_may_not_be_alone_does_not_keep_the_others_waiting():
+def test_who_may_not_be_alone_does_not_keep_the_others_waiting() -> None:
     port = short_port()
     for row in range(4):
         port.depart(row)
@@ -86,7 +86,7 @@ def test_who_may_not_be_alone_does_not_keep_the_others_waiting():
     assert len(port.members()[port.place[100]]) == 40, "apart from the flows that never asked"
 
 
-def test_who_waits_keeps_apart_from_who_never_asked_even_if_that_takes_a_queue():
+def test_who_waits_keeps_apart_from_who_never_asked_even_if_that_takes_a_queue() -> None:
     port = Port(hardware(0, 1, 2, 3), Balance(window=5.0, moves_per_second=0.5))
     for row in (0, 1):
         port.arrive(row, rate=10_000, **HEAVY)
@@ -99,7 +99,7 @@ def test_who_waits_keeps_apart_from_who_never_asked_even_if_that_takes_a_queue()
     assert sorted(len(rows) for rows in port.members().values()) == [1, 1, 2, 10]
 
 
-def test_one_flow_too_many_that_comes_and_goes_does_not_stir_the_port():
+def test_one_flow_too_many_that_comes_and_goes_does_not_stir_the_port() -> None:
     port = short_port()
     for row in (3, 4):
         port.depart(row)
@@ -115,7 +115,7 @@ def test_one_flow_too_many_that_comes_and_goes_does_not_stir_the_port():
     assert owners(port) == {0, 1, 2}
 
 
-def test_a_queue_is_emptied_for_its_owner_within_a_second():
+def test_a_queue_is_emptied_for_its_owner_within_a_second() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(64):
         port.arrive(row, rate=10)
@@ -124,7 +124,7 @@ def test_a_queue_is_emptied_for_its_owner_within_a_second():
     assert port.members()[port.place[99]] == {99}
 
 
-def test_a_huge_queue_is_emptied_bit_by_bit():
+def test_a_huge_queue_is_emptied_bit_by_bit() -> None:
     port = Port(hardware(0, 1))
     for row in range(2000):
         port.arrive(row, rate=10)

@@ -24,18 +24,18 @@ def port_with(*queues, balance=FREE, rates=()):
     return port
 
 
-def settle_on(port, row, queue_id):
+def settle_on(port, row, queue_id) -> None:
     depart(port.state, row, port.now)
     port.place[row] = settle(port.state, row, port.demand[row], queue_id, port.now).queue_id
 
 
-def lock(port, *rows):
+def lock(port, *rows) -> None:
     """These flows have just moved."""
     for row in rows:
         port.state.columns.moved_at[row] = port.now
 
 
-def test_a_lump_goes_to_where_others_can_make_room():
+def test_a_lump_goes_to_where_others_can_make_room() -> None:
     port = port_with([800, 200, 200], [200] * 4, [200, 200, 200, 100])
     lock(port, 1, 2)
     port.tick(0.5)
@@ -45,19 +45,19 @@ def test_a_lump_goes_to_where_others_can_make_room():
     assert sorted(port.loads().values()) == [800, 900, 1000], "no other three flows for it do better"
 
 
-def test_light_flows_are_moved_rather_than_the_lump_where_that_will_do():
+def test_light_flows_are_moved_rather_than_the_lump_where_that_will_do() -> None:
     port = port_with([800, 100, 100, 100], [500, 100], [400, 200])
     port.tick(0.5)
     assert port.place[0] == 0 and max(port.loads().values()) <= 850
 
 
-def test_many_light_flows_are_moved_rather_than_the_lump():
+def test_many_light_flows_are_moved_rather_than_the_lump() -> None:
     port = port_with([800, *[14] * 30], [100] * 8, [100] * 8)
     port.tick(0.5)
     assert port.place[0] == 0 and max(port.loads().values()) <= 990
 
 
-def test_it_costs_a_token_for_every_flow():
+def test_it_costs_a_token_for_every_flow() -> None:
     port = port_with(
         [800, 200, 200], [200] * 4, [200, 200, 200, 100], balance=Balance(moves_per_second=0.4, window=10.0)
     )
@@ -70,7 +70,7 @@ def test_it_costs_a_token_for_every_flow():
     assert port.tick(1.0) == [], "with one flow back it would be worse than before"
 
 
-def test_nobody_leaves_a_guarantee_by_it():
+def test_nobody_leaves_a_guarantee_by_it() -> None:
     port = port_with([800, 200, 200], [200] * 4, [200, 200, 200, 100], rates=(0, 0, 500))
     for row in (7, 8, 9):
         port.change(row, rate=200, min_rate=400, class_index=1)
@@ -82,14 +82,14 @@ def test_nobody_leaves_a_guarantee_by_it():
         assert {port.place[row] for row in (7, 8, 9)} == {2}
 
 
-def test_moved_flows_hide_none_that_may_move():
+def test_moved_flows_hide_none_that_may_move() -> None:
     port = port_with([640, 330, 170, 80, 40, *[3] * 60], [100] * 8)
     lock(port, 0, 1, 2, 3, 4)
     moves = port.tick(0.5)
     assert moves and {move.row for move in moves} <= set(range(5, 65))
 
 
-def test_a_lump_does_not_leave_its_guarantee_either():
+def test_a_lump_does_not_leave_its_guarantee_either() -> None:
     port = port_with([800, 200, 200], [200] * 4, [200, 200, 200, 100], rates=(500, 0, 0))
     port.change(0, rate=800, min_rate=400, class_index=1)
     settle_on(port, 0, 0)
@@ -99,7 +99,7 @@ def test_a_lump_does_not_leave_its_guarantee_either():
         assert port.place[0] == 0
 
 
-def test_a_small_excess_is_levelled_with_moves_to_spare_only():
+def test_a_small_excess_is_levelled_with_moves_to_spare_only() -> None:
     port = Port(hardware(0, 1), Balance(moves_per_second=0.1, imbalance=0.001))
     for row in range(1000):
         port.arrive(row, rate=100)

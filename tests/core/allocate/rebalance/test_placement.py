@@ -11,7 +11,7 @@ from flowlane.core.policy import Balance, Road
 FAST = Balance(moves_per_second=1.0, window=2.0)
 
 
-def test_the_heaviest_comes_back_when_there_is_room():
+def test_the_heaviest_comes_back_when_there_is_room() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row, rate in enumerate((800, 300, 500, 90)):
         port.arrive(row, rate=rate)
@@ -21,7 +21,7 @@ def test_the_heaviest_comes_back_when_there_is_room():
     assert [(move.row, move.reason) for move in moves] == [(2, Reason.PROMOTED), (1, Reason.PROMOTED)]
 
 
-def test_a_flow_that_grows_changes_places_with_a_much_lighter_one():
+def test_a_flow_that_grows_changes_places_with_a_much_lighter_one() -> None:
     port = Port(hardware(0) + software(10), Balance(flows_per_queue=2, moves_per_second=1.0))
     for row in range(3):
         port.arrive(row, rate=100)
@@ -34,7 +34,7 @@ def test_a_flow_that_grows_changes_places_with_a_much_lighter_one():
     } or port.place[2] == 0
 
 
-def test_priority_comes_before_rate():
+def test_priority_comes_before_rate() -> None:
     port = Port(hardware(0) + software(10), Balance(flows_per_queue=1, moves_per_second=1.0))
     port.arrive(0, rate=1000)
     port.arrive(1, rate=1, priority=5, class_index=1, group=1)
@@ -42,7 +42,7 @@ def test_priority_comes_before_rate():
     assert port.place == {0: 10, 1: 0}
 
 
-def test_a_load_about_the_limit_moves_nobody_to_and_fro():
+def test_a_load_about_the_limit_moves_nobody_to_and_fro() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row in range(9):
         port.arrive(row, rate=100)
@@ -57,14 +57,14 @@ def test_a_load_about_the_limit_moves_nobody_to_and_fro():
     assert moves <= 3
 
 
-def test_a_flow_that_must_have_hardware_gets_it_when_it_comes():
+def test_a_flow_that_must_have_hardware_gets_it_when_it_comes() -> None:
     port = Port(software(10), FAST)
     port.arrive(0, rate=100, road=Road.HARDWARE)
     port.reshape(hardware(0) + software(10))
     assert [(move.row, move.new) for move in port.tick()] == [(0, 0)]
 
 
-def test_a_vm_that_keeps_together_comes_back_whole():
+def test_a_vm_that_keeps_together_comes_back_whole() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     port.arrive(99, rate=900)
     for row in range(4):
@@ -90,7 +90,7 @@ def alone_in_software():
     return port
 
 
-def test_a_flow_that_has_a_software_queue_alone_gets_a_hardware_queue_alone():
+def test_a_flow_that_has_a_software_queue_alone_gets_a_hardware_queue_alone() -> None:
     port = alone_in_software()
     assert port.tick() == []
     port.depart(0)
@@ -100,7 +100,7 @@ def test_a_flow_that_has_a_software_queue_alone_gets_a_hardware_queue_alone():
     assert port.owner(port.place[1]) == 1 and port.place[1] in (0, 1, 2)
 
 
-def test_it_stays_alone_in_software_while_it_could_only_share_in_hardware():
+def test_it_stays_alone_in_software_while_it_could_only_share_in_hardware() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10, 11)], FAST)
     port.arrive(0, rate=900)
     port.arrive(1, rate=400, **ALONE)
@@ -112,7 +112,7 @@ def test_it_stays_alone_in_software_while_it_could_only_share_in_hardware():
     assert port.place[1] == 0, "whoever must be in hardware shares it"
 
 
-def test_a_load_that_swings_does_not_send_it_to_and_fro():
+def test_a_load_that_swings_does_not_send_it_to_and_fro() -> None:
     port = alone_in_software()
     moves = 0
     for second in range(60):
@@ -129,7 +129,7 @@ def test_a_load_that_swings_does_not_send_it_to_and_fro():
     assert port.moves[before:] == [] and port.owner(port.place[1]) == 1
 
 
-def test_a_much_heavier_one_takes_the_place_of_a_light_flow():
+def test_a_much_heavier_one_takes_the_place_of_a_light_flow() -> None:
     port = Port(hardware(0, 1, 2) + software(10, 11), Balance(flows_per_queue=1, moves_per_second=1.0))
     for row in range(3):
         port.arrive(row, rate=100)
@@ -140,7 +140,7 @@ def test_a_much_heavier_one_takes_the_place_of_a_light_flow():
     assert [port.place[row] in (10, 11) for row in range(3)].count(True) == 1
 
 
-def test_who_must_have_hardware_leaves_even_a_queue_alone_for_it():
+def test_who_must_have_hardware_leaves_even_a_queue_alone_for_it() -> None:
     port = Port(software(10, 11), FAST)
     port.arrive(0, rate=100, road=Road.HARDWARE, **ALONE)
     assert port.owner(port.place[0]) == 0
@@ -149,7 +149,7 @@ def test_who_must_have_hardware_leaves_even_a_queue_alone_for_it():
     assert port.place[0] == 0 and port.owner(0) < 0, "the last queue is not given away"
 
 
-def test_the_least_important_leave_first_and_no_more_than_needed():
+def test_the_least_important_leave_first_and_no_more_than_needed() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row in range(9):
         port.arrive(row, rate=100, priority=row % 3, class_index=row % 3, group=row % 3)
@@ -161,21 +161,21 @@ def test_the_least_important_leave_first_and_no_more_than_needed():
     check(port)
 
 
-def test_flows_that_must_have_hardware_stay():
+def test_flows_that_must_have_hardware_stay() -> None:
     port = Port([Queue(0, max_rate=100), *software(10)], FAST)
     port.arrive(0, rate=80, road=Road.HARDWARE, class_index=1, group=1)
     port.measure(0, 500)
     assert port.tick() == []
 
 
-def test_without_software_everybody_stays():
+def test_without_software_everybody_stays() -> None:
     port = Port([Queue(0, max_rate=100)], FAST)
     for row in range(5):
         port.arrive(row, rate=100)
     assert port.tick() == []
 
 
-def test_flows_above_the_number_leave_when_queues_go():
+def test_flows_above_the_number_leave_when_queues_go() -> None:
     port = Port(hardware(0, 1) + software(10), Balance(flows_per_queue=4, moves_per_second=1.0))
     for row in range(8):
         port.arrive(row, rate=10 if row < 4 else 1000)
@@ -185,7 +185,7 @@ def test_flows_above_the_number_leave_when_queues_go():
     assert port.members()[0] == {4, 5, 6, 7}, "the heaviest have the hardware"
 
 
-def test_a_vm_that_keeps_together_leaves_whole():
+def test_a_vm_that_keeps_together_leaves_whole() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row in range(8):
         port.arrive(row, rate=100, vm_number=1 + row % 2, keep_vm_together=True)
@@ -198,7 +198,7 @@ def test_a_vm_that_keeps_together_leaves_whole():
     }
 
 
-def test_no_queue_is_left_idle_by_rates_however_high():
+def test_no_queue_is_left_idle_by_rates_however_high() -> None:
     port = Port([Queue(0, max_rate=1000), Queue(1, max_rate=1000), *software(10)], FAST)
     for row in range(4):
         port.arrive(row, rate=100)
@@ -211,7 +211,7 @@ def test_no_queue_is_left_idle_by_rates_however_high():
     assert port.moves[before:] == [], "and nobody is sent to and fro"
 
 
-def test_queues_that_become_idle_are_used_whatever_the_rate():
+def test_queues_that_become_idle_are_used_whatever_the_rate() -> None:
     port = Port([Queue(0, max_rate=1000), Queue(1, max_rate=1000), *software(10)], FAST)
     for row in range(4):
         port.arrive(row, rate=5000)
@@ -221,7 +221,7 @@ def test_queues_that_become_idle_are_used_whatever_the_rate():
     assert sorted(len(port.members()[queue]) for queue in (0, 1, 10)) == [1, 1, 1]
 
 
-def test_a_vm_that_is_all_the_hardware_has_stays():
+def test_a_vm_that_is_all_the_hardware_has_stays() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row in range(3):
         port.arrive(row, rate=100, vm_number=1, keep_vm_together=True)

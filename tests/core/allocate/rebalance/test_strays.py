@@ -17,13 +17,13 @@ def queues_of(port, kind):
     return {port.place[row] for row in port.place if row % 2 == kind}
 
 
-def test_equal_demand_gets_equal_parts():
+def test_equal_demand_gets_equal_parts() -> None:
     port = two_kinds(Balance(moves_per_second=0.2))
     assert len(queues_of(port, 0)) == len(queues_of(port, 1)) == 2
     assert not queues_of(port, 0) & queues_of(port, 1)
 
 
-def test_queues_follow_demand_that_shifts_for_good():
+def test_queues_follow_demand_that_shifts_for_good() -> None:
     port = two_kinds(Balance(moves_per_second=0.2))
     for row in range(0, 80, 2):
         port.measure(row, 900)
@@ -32,7 +32,7 @@ def test_queues_follow_demand_that_shifts_for_good():
     assert (len(queues_of(port, 0)), len(queues_of(port, 1))) == (3, 1)
 
 
-def test_demand_that_shifts_to_and_fro_moves_little():
+def test_demand_that_shifts_to_and_fro_moves_little() -> None:
     port = two_kinds(Balance(moves_per_second=0.2))
     moves = 0
     for second in range(60):
@@ -42,7 +42,7 @@ def test_demand_that_shifts_to_and_fro_moves_little():
     assert moves == 0
 
 
-def test_a_kind_that_comes_and_goes_every_second_does_not_stir_the_others():
+def test_a_kind_that_comes_and_goes_every_second_does_not_stir_the_others() -> None:
     port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=0.2))
     for row in range(80):
         port.arrive(row, rate=100)
@@ -56,7 +56,7 @@ def test_a_kind_that_comes_and_goes_every_second_does_not_stir_the_others():
     assert moves <= 60
 
 
-def test_flows_are_brought_home_within_the_tokens():
+def test_flows_are_brought_home_within_the_tokens() -> None:
     port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=0.05))
     for row in range(100):
         port.arrive(row, rate=100)

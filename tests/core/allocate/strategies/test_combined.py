@@ -21,13 +21,13 @@ HW, SW, BOTH = hardware(0, 1), software(10, 11), hardware(0, 1) + software(10, 1
         (BOTH, Road.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
     ],
 )
-def test_the_road_decides_among_kinds(queues, road, expected, reason):
+def test_the_road_decides_among_kinds(queues, road, expected, reason) -> None:
     placement = Port(queues).arrive(0, rate=1, road=road)
     assert placement.queue_id in expected
     assert placement.reason is reason
 
 
-def test_what_does_not_fit_goes_to_software():
+def test_what_does_not_fit_goes_to_software() -> None:
     port = Port([Queue(0, max_rate=100), *software(10)])
     assert port.arrive(0, rate=80).queue_id == 0
     assert port.arrive(1, rate=20).reason is Reason.OVERFLOW_TO_SOFTWARE
@@ -35,7 +35,7 @@ def test_what_does_not_fit_goes_to_software():
     assert port.place == {0: 0, 1: 10, 2: 0}
 
 
-def test_the_number_of_flows_can_fill_the_hardware_too():
+def test_the_number_of_flows_can_fill_the_hardware_too() -> None:
     port = Port(hardware(0, 1) + software(10), Balance(flows_per_queue=3))
     for row in range(8):
         port.arrive(row, rate=5)
@@ -43,7 +43,7 @@ def test_the_number_of_flows_can_fill_the_hardware_too():
     assert len(port.members()[10]) == 2
 
 
-def test_exclusive_flows_get_queues_while_queues_last():
+def test_exclusive_flows_get_queues_while_queues_last() -> None:
     port = Port(hardware(0, 1, 2, 3))
     reasons = [port.arrive(row, rate=9, exclusive=True).reason for row in range(5)]
     assert reasons[:3] == [Reason.EXCLUSIVE] * 3
@@ -51,7 +51,7 @@ def test_exclusive_flows_get_queues_while_queues_last():
     assert sorted(len(rows) for rows in port.members().values()) == [1, 1, 1, 2]
 
 
-def test_a_class_takes_no_more_queues_than_it_may():
+def test_a_class_takes_no_more_queues_than_it_may() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(6):
         port.arrive(row, rate=9, exclusive=True, max_queues=1, class_index=1, group=1)
@@ -62,14 +62,14 @@ def test_a_class_takes_no_more_queues_than_it_may():
     assert len({port.place[row] for row in range(6, 12)}) == 2
 
 
-def test_the_minimum_of_others_is_not_given_away():
+def test_the_minimum_of_others_is_not_given_away() -> None:
     port = Port(hardware(0, 1, 2, 3))
     port.arrive(0, rate=1, class_index=2, group=2, min_queues=3)
     reasons = [port.arrive(row, rate=9, exclusive=True, class_index=1, group=1).reason for row in (1, 2)]
     assert reasons == [Reason.EXCLUSIVE, Reason.EXCLUSIVE_UNAVAILABLE]
 
 
-def test_the_flows_of_a_vm_keep_together():
+def test_the_flows_of_a_vm_keep_together() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(30):
         placement = port.arrive(row, rate=10 + row, vm_number=1 + row % 3, keep_vm_together=True)
@@ -82,7 +82,7 @@ def test_the_flows_of_a_vm_keep_together():
 
 
 @pytest.mark.parametrize("heavier", [1, 10, 1000])
-def test_unlike_flows_get_different_queues_while_there_are_enough(heavier):
+def test_unlike_flows_get_different_queues_while_there_are_enough(heavier) -> None:
     port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=1.0))
     for row in range(40):
         port.arrive(row, rate=100 * heavier ** (row % 4), group=row % 4)
@@ -91,7 +91,7 @@ def test_unlike_flows_get_different_queues_while_there_are_enough(heavier):
         assert len({row % 4 for row in rows}) == 1, queue
 
 
-def test_more_kinds_than_queues_are_merged_nearest_in_priority_first():
+def test_more_kinds_than_queues_are_merged_nearest_in_priority_first() -> None:
     port = Port(hardware(0, 1))
     for row in range(40):
         kind = row % 4

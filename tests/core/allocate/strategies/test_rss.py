@@ -30,18 +30,18 @@ def key(source: str, source_port: int, target: str, target_port: int, protocol: 
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector[0])
-def test_the_published_hashes_come_out(vector):
+def test_the_published_hashes_come_out(vector) -> None:
     source, source_port, target, target_port, of_addresses, of_ports = vector
     assert toeplitz(rss_input(key(source, source_port, target, target_port))) == of_ports
     assert toeplitz(rss_input(key(source, 0, target, 0, ICMP))) == of_addresses
 
 
-def test_the_vm_is_not_hashed():
+def test_the_vm_is_not_hashed() -> None:
     one = key("10.0.0.1", 1, "10.0.0.2", 2)
     assert bucket(one, 5) == bucket(b"\x00\x00\x00\x08" + one[4:], 5)
 
 
-def test_the_table_has_128_entries_dealt_out_in_turn():
+def test_the_table_has_128_entries_dealt_out_in_turn() -> None:
     flow = key(*VECTORS[0][:4])
     assert ENTRIES == 128
     assert [bucket(flow, queues) for queues in (1, 3, 128)] == [0, (0x78 % 128) % 3, 0x78]

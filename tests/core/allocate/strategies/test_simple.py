@@ -17,7 +17,7 @@ def key(number):
     return pack(FlowParts(1, None, IPV4, TCP, number, 443, b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"))
 
 
-def test_hash_goes_by_the_five_tuple_only():
+def test_hash_goes_by_the_five_tuple_only() -> None:
     port = port_of("hash", hardware(4, 5, 6))
     for row in range(100):
         port.arrive(row, key(row), rate=7**row)
@@ -25,7 +25,7 @@ def test_hash_goes_by_the_five_tuple_only():
     assert min(len(rows) for rows in port.members().values()) > 15
 
 
-def test_hash_follows_the_queues():
+def test_hash_follows_the_queues() -> None:
     port = port_of("hash")
     keys = [key(row) for row in range(60)]
     for row in range(60):
@@ -36,12 +36,12 @@ def test_hash_follows_the_queues():
     check(port)
 
 
-def test_round_robin_takes_turns():
+def test_round_robin_takes_turns() -> None:
     port = port_of("round-robin")
     assert [port.arrive(row, rate=1).queue_id for row in range(7)] == [0, 1, 2, 0, 1, 2, 0]
 
 
-def test_least_loaded_does_not_look_ahead():
+def test_least_loaded_does_not_look_ahead() -> None:
     port = port_of("least-loaded")
     assert [port.arrive(row, rate=rate).queue_id for row, rate in enumerate((5, 9, 1, 1, 9))] == [
         0,
@@ -52,7 +52,7 @@ def test_least_loaded_does_not_look_ahead():
     ]
 
 
-def test_one_vm_one_queue():
+def test_one_vm_one_queue() -> None:
     port = port_of("one-vm-one-queue")
     for row in range(30):
         port.arrive(row, rate=row + 1, vm_number=row % 5)
@@ -60,7 +60,7 @@ def test_one_vm_one_queue():
         assert {port.place[row] for row in range(30) if row % 5 == vm} == {vm % 3}
 
 
-def test_they_keep_to_the_road_and_say_that_the_strategy_chose():
+def test_they_keep_to_the_road_and_say_that_the_strategy_chose() -> None:
     for strategy in ("hash", "round-robin", "least-loaded", "one-vm-one-queue"):
         port = port_of(strategy, hardware(0, 1) + software(10))
         assert port.arrive(0, key(1), rate=1, exclusive=True).queue_id in (0, 1)
