@@ -7,7 +7,7 @@ the budget; a new policy that classifies flows and does not place them; flows co
 numbers; a queue's new kind that its flows do not learn of; a queue that OVSDB has dropped and the switch still
 reports; a changed limit that leaves the meter as it was; a VM that leaves its flows behind; a late message taken
 for the row's next flow; a flow's likeness that depends on an object's address; a VM's flows that stay on two
-queues; a class whose road to software is not followed.
+queues; a class whose path preference "software" is not followed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from flowlane.core.policy import (
     Balance,
     LimitScope,
     Match,
+    PathPreference,
     Pins,
     Policy,
     RateGate,
-    Road,
     Rule,
     Share,
     TrafficClass,
@@ -98,11 +98,13 @@ CLASS_WIDE = policy(
     gates=GATES,
     pins=Pins(idle_timeout=60, which="worthy"),
 )
-ROADS = policy(
+PATHS = policy(
     (
         TrafficClass("any", 0),
-        TrafficClass("hard", 1, priority=3, road=Road.HARDWARE),
-        TrafficClass("soft", 2, road=Road.SOFTWARE, rate_limit=1_000_000, limit_scope=LimitScope.CLASS),
+        TrafficClass("hard", 1, priority=3, path=PathPreference.HARDWARE),
+        TrafficClass(
+            "soft", 2, path=PathPreference.SOFTWARE, rate_limit=1_000_000, limit_scope=LimitScope.CLASS
+        ),
         TrafficClass("heavy", 3, priority=5, exclusive=True),
     ),
     ((port(LIMITED), 2), (port(TOGETHER), 1), (Match(gate=0), 3)),
@@ -127,7 +129,7 @@ POLICIES = {
     "tighter": TIGHTER,
     "together": TOGETHER_ON_ONE,
     "shares": SHARES,
-    "roads": ROADS,
+    "paths": PATHS,
     "class-wide": CLASS_WIDE,
     "hinted": HINTED,
     "in turn": IN_TURN,
@@ -319,7 +321,7 @@ class Host(RuleBasedStateMachine):
         if self.host.device.policy.balance.strategy == "combined":
             self._exclusive_flows_are_alone()
             self._alike_flows_are_together()
-            self._roads_are_kept()
+            self._paths_are_kept()
 
     def _members(self) -> dict[int, list[int]]:
         flows = self.host.flows
@@ -364,17 +366,17 @@ class Host(RuleBasedStateMachine):
         for likeness, queues in found.items():
             assert len(queues) <= limits[likeness], (likeness, queues)
 
-    def _roads_are_kept(self) -> None:
+    def _paths_are_kept(self) -> None:
         device, flows = self.host.device, self.host.flows
         kinds = {queue.kind for queue in device.ports[UPLINK].queues.values()}
         if len(kinds) < 2:
             return
         for row in flows:
-            road = device.policy.classes[flows.class_index[row]].road
+            path = device.policy.classes[flows.class_index[row]].path
             if self.host.device_chose(row):
                 continue
-            assert road is not Road.SOFTWARE or flows.kind[row] == QueueKind.SOFTWARE
-            assert road is not Road.HARDWARE or flows.kind[row] == QueueKind.PHYSICAL
+            assert path is not PathPreference.SOFTWARE or flows.kind[row] == QueueKind.SOFTWARE
+            assert path is not PathPreference.HARDWARE or flows.kind[row] == QueueKind.PHYSICAL
 
     @invariant()
     def everything_agrees(self) -> None:

@@ -14,10 +14,10 @@ from flowlane.core.policy import (
     Balance,
     LimitScope,
     Match,
+    PathPreference,
     Pins,
     Policy,
     RateGate,
-    Road,
     Rule,
     TrafficClass,
     Trust,
@@ -197,11 +197,11 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
         rebalanced,
     ),
     Reason.SOFTWARE_BY_RULE: (
-        of_classes(TrafficClass("small", 0, road=Road.SOFTWARE)),
+        of_classes(TrafficClass("small", 0, path=PathPreference.SOFTWARE)),
         lambda there: (with_software(there, 2, 2), there.flow(1, 1))[1],
     ),
     Reason.HARDWARE_ONLY_FULL: (
-        of_classes(TrafficClass("small", 0, road=Road.HARDWARE), balance=FEW),
+        of_classes(TrafficClass("small", 0, path=PathPreference.HARDWARE), balance=FEW),
         lambda there: (with_software(there, 1, 2), [there.flow(1, n) for n in range(4)])[1][3],
     ),
     Reason.VM_TOGETHER: (
@@ -277,8 +277,8 @@ def test_no_alternatives_where_there_are_no_queues() -> None:
 # ---- why not hardware
 
 
-def overflowing(road: Road = Road.PREFER_HARDWARE) -> tuple[Scenario, list[int]]:
-    there = Scenario(of_classes(TrafficClass("small", 0, road=road), balance=Balance(flows_per_queue=1)))
+def overflowing(path: PathPreference = PathPreference.PREFER_HARDWARE) -> tuple[Scenario, list[int]]:
+    there = Scenario(of_classes(TrafficClass("small", 0, path=path), balance=Balance(flows_per_queue=1)))
     with_software(there, 2, 2)
     return there, [there.flow(1, n) for n in range(6)]
 
@@ -293,7 +293,7 @@ def test_why_a_flow_is_on_no_hardware_queue() -> None:
 
 
 def test_why_a_flow_of_a_class_for_software_is_there() -> None:
-    there, rows = overflowing(Road.SOFTWARE)
+    there, rows = overflowing(PathPreference.SOFTWARE)
     told = why(there, rows[0])
     assert told.not_hardware == told.reason == REASONS[Reason.SOFTWARE_BY_RULE]
     assert told.would_change == ()

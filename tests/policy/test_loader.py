@@ -18,9 +18,9 @@ from flowlane.core.policy import (
     DeviceSelector,
     LimitScope,
     Match,
+    PathPreference,
     Pins,
     RateGate,
-    Road,
     Rule,
     Share,
     TrafficClass,
@@ -89,7 +89,7 @@ def test_every_word_of_the_language() -> None:
         TrafficClass("rest", 0),
         TrafficClass(
             "bulk", 1, 2, "bronze", 50_000_000, 512_000, LimitScope.VM, 10_000_000, True,
-            (Alike.RATE_LIMIT, Alike.VM), 1, 3, Road.HARDWARE, True,
+            (Alike.RATE_LIMIT, Alike.VM), 1, 3, PathPreference.HARDWARE, True,
         ),
         TrafficClass("offloaded", 2, rate_limit=10**9, meter_only=True),
     )  # fmt: skip
@@ -120,7 +120,7 @@ def test_every_word_of_the_language() -> None:
         DeviceRules(
             DeviceSelector(names=("tor-*",), dpids=(0xAF,)),
             only=(1,),
-            changes=(ClassChange(1, None, True, False, Road.SOFTWARE, 1, False),),
+            changes=(ClassChange(1, None, True, False, PathPreference.SOFTWARE, 1, False),),
             role=Role.SWITCH,
             uplinks=("up1", "up[23]"),
         ),

@@ -13,7 +13,7 @@ from flowlane.core.flow.assign import find_hint
 from flowlane.core.flow.pins import Worth, worth_of
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
-from flowlane.core.policy import Road
+from flowlane.core.policy import PathPreference
 from flowlane.core.state.flows import PINNED, REFUSED
 from flowlane.units import format_rate
 
@@ -138,7 +138,7 @@ def _not_hardware(device: Device, row: int, wanted: TrafficClass) -> str:
         return ""
     if kind == QueueKind.NONE:
         return REASONS[reason]
-    if wanted.road is Road.SOFTWARE:
+    if wanted.path is PathPreference.SOFTWARE:
         return REASONS[Reason.SOFTWARE_BY_RULE]
     if not _has_hardware(device, row):
         return "its egress port has no physical queues"
@@ -209,7 +209,7 @@ def _would_change(device: Device, row: int, wanted: TrafficClass) -> list[str]:
             found.append(f"{above} makes it {name}, if {rule.name} fits")
         elif opened and rule.class_index == wanted.index:
             found.append(f"a rate below {format_rate(gate.below)} ends {rule.name}")
-    overflowed = flows.kind[row] == QueueKind.SOFTWARE and wanted.road is not Road.SOFTWARE
+    overflowed = flows.kind[row] == QueueKind.SOFTWARE and wanted.path is not PathPreference.SOFTWARE
     waits = flows.reason[row] == Reason.EXCLUSIVE_UNAVAILABLE
     if waits or (overflowed and _has_hardware(device, row)):
         found.append("a hardware queue that becomes free")

@@ -1,4 +1,4 @@
-"""The words of Flowlane as data: queues, ports, devices' abilities, VMs, roads and reasons.
+"""The words of Flowlane as data: queues, ports, devices' abilities, VMs, kinds of queue and reasons.
 
 Plain values only; the tables that change live in :mod:`flowlane.core.state.device`. Rates are bit/s, times are
 seconds of the caller's clock (monotonic), MAC addresses are 48-bit integers.

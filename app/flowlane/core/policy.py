@@ -13,7 +13,7 @@ from enum import StrEnum
 from flowlane.core.model import HintSource, Role
 
 
-class Road(StrEnum):
+class PathPreference(StrEnum):
     """Which kinds of queue a class may use (M8)."""
 
     HARDWARE = "hardware"
@@ -55,7 +55,7 @@ class TrafficClass:
     alike: tuple[Alike, ...] = ()
     min_queues: int = 0
     max_queues: int | None = None
-    road: Road = Road.PREFER_HARDWARE
+    path: PathPreference = PathPreference.PREFER_HARDWARE
     keep_vm_together: bool = False
     meter_only: bool = False
 
@@ -151,7 +151,7 @@ class ClassChange:
     rate_limit: int | None = None
     no_rate_limit: bool = False
     exclusive: bool | None = None
-    road: Road | None = None
+    path: PathPreference | None = None
     max_queues: int | None = None
     meter_only: bool | None = None
 

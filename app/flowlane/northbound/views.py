@@ -285,7 +285,7 @@ def _class(item: TrafficClass) -> types.ClassView:
         "rate_limit": item.rate_limit,
         "min_rate": item.min_rate,
         "exclusive": item.exclusive,
-        "road": item.road.value,
+        "road": item.path.value,
     }
 
 

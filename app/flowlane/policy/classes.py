@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowlane.core.policy import Alike, LimitScope, Road, TrafficClass
+from flowlane.core.policy import Alike, LimitScope, PathPreference, TrafficClass
 from flowlane.policy.context import Context
 from flowlane.policy.document import Document, Path, did_you_mean
 from flowlane.units import format_rate, parse_rate, parse_size
@@ -57,7 +57,7 @@ def _build(context: Context, path: Path, entry: dict[str, Any], index: int) -> T
         alike=tuple(Alike(word) for word in entry.get("alike", ())),
         min_queues=int(entry.get("min-queues", 0)),
         max_queues=int(entry["max-queues"]) if "max-queues" in entry else None,
-        road=Road(entry.get("road", "prefer-hardware")),
+        path=PathPreference(entry.get("road", "prefer-hardware")),
         keep_vm_together=entry.get("keep-vm-together", False),
         meter_only=entry.get("meter-only", False),
     )

@@ -16,7 +16,7 @@ import yaml
 
 from flowlane.core.device.rules import DeviceView
 from flowlane.core.model import Capabilities, QueueKind, Role
-from flowlane.core.policy import ClassChange, DeviceRules, Road
+from flowlane.core.policy import ClassChange, DeviceRules, PathPreference
 from flowlane.errors import ConfigError
 from flowlane.policy.context import Context
 from flowlane.policy.document import Path
@@ -67,7 +67,7 @@ def _change(context: Context, path: Path, name: str, entry: dict[str, Any]) -> C
         rate_limit=rate,
         no_rate_limit=limit == "none",
         exclusive=entry["queues"] == "exclusive" if "queues" in entry else None,
-        road=Road(entry["road"]) if "road" in entry else None,
+        path=PathPreference(entry["road"]) if "road" in entry else None,
         max_queues=int(entry["max-queues"]) if "max-queues" in entry else None,
         meter_only=entry.get("meter-only"),
     )

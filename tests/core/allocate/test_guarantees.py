@@ -8,7 +8,7 @@ from support.engine.allocation import Port, check
 from flowlane.core.allocate import alternatives, spread
 from flowlane.core.allocate.guarantees import Grant, Want, grant
 from flowlane.core.model import Queue, QueueKind, Reason
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 FAST = Balance(moves_per_second=1.0, window=2.0)
 NEEDY = {"class_index": 1, "group": 1}
@@ -210,16 +210,16 @@ def test_classes_that_are_alike_have_the_higher_minimum() -> None:
 
 def test_a_device_is_told_where_new_flows_of_the_class_go() -> None:
     port = port_of(10, 1000, 10, 1000, plain=0)
-    assert spread(port.state, Road.PREFER_HARDWARE, min_rate=500) == ((1, 1), (3, 1))
-    assert spread(port.state, Road.PREFER_HARDWARE, min_rate=5000) == ((1, 1), (3, 1))
+    assert spread(port.state, PathPreference.PREFER_HARDWARE, min_rate=500) == ((1, 1), (3, 1))
+    assert spread(port.state, PathPreference.PREFER_HARDWARE, min_rate=5000) == ((1, 1), (3, 1))
     fill(port, 0)
-    assert spread(port.state, Road.PREFER_HARDWARE, group=9, min_rate=500) == ((1, 1), (3, 1))
+    assert spread(port.state, PathPreference.PREFER_HARDWARE, group=9, min_rate=500) == ((1, 1), (3, 1))
 
 
 def test_software_queues_guarantee_as_well() -> None:
     port = Port([Queue(0), Queue(10, QueueKind.SOFTWARE, 5), Queue(11, QueueKind.SOFTWARE, 50)], FAST)
-    port.arrive(0, rate=1, road=Road.SOFTWARE)
-    placement = port.arrive(1, rate=1, road=Road.SOFTWARE, min_rate=30, **NEEDY)
+    port.arrive(0, rate=1, path=PathPreference.SOFTWARE)
+    placement = port.arrive(1, rate=1, path=PathPreference.SOFTWARE, min_rate=30, **NEEDY)
     assert (placement.queue_id, placement.reason) == (11, Reason.SOFTWARE_BY_RULE)
 
 

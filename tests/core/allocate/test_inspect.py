@@ -4,7 +4,7 @@ from support.engine.allocation import Port, hardware, software
 
 from flowlane.core.allocate import alternatives, spread
 from flowlane.core.model import Queue
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 
 def why(port, row):
@@ -38,7 +38,7 @@ def test_why_not_hardware() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)])
     port.arrive(0, rate=800)
     port.arrive(1, rate=200)
-    port.arrive(2, rate=1, road=Road.SOFTWARE)
+    port.arrive(2, rate=1, path=PathPreference.SOFTWARE)
     assert why(port, 1)[0] == "hardware is full: 800bit/s and 1 flows are on it"
     assert why(port, 2)[0] == "its class uses software queues"
     port.depart(0)
@@ -56,8 +56,8 @@ def test_other_vms_hardware_and_other_strategies() -> None:
 
 def test_new_flows_are_spread_over_queues_that_nobody_has_alone() -> None:
     port = Port(hardware(0, 1, 2) + software(10))
-    assert spread(port.state, Road.HARDWARE) == ((0, 1), (1, 1), (2, 1))
-    assert spread(port.state, Road.SOFTWARE) == ((10, 1),)
+    assert spread(port.state, PathPreference.HARDWARE) == ((0, 1), (1, 1), (2, 1))
+    assert spread(port.state, PathPreference.SOFTWARE) == ((10, 1),)
     alone = port.arrive(0, rate=1, exclusive=True).queue_id
-    assert alone not in dict(spread(port.state, Road.PREFER_HARDWARE))
-    assert spread(Port([]).state, Road.HARDWARE) == ()
+    assert alone not in dict(spread(port.state, PathPreference.PREFER_HARDWARE))
+    assert spread(Port([]).state, PathPreference.HARDWARE) == ()

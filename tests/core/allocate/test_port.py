@@ -7,7 +7,7 @@ from flowlane.core.allocate import new_port, set_speed
 from flowlane.core.allocate.port import apportion
 from flowlane.core.allocate.state import Columns
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 
 def filled(queues, flows=40, **settings):
@@ -46,7 +46,7 @@ def test_the_same_queues_again_change_nothing() -> None:
 def test_a_queue_that_changes_its_kind_is_left_by_those_who_may_not_use_it() -> None:
     port = Port(hardware(0, 1))
     for row in range(10):
-        port.arrive(row, rate=100, road=Road.HARDWARE)
+        port.arrive(row, rate=100, path=PathPreference.HARDWARE)
     moves = port.reshape([Queue(0), Queue(1, QueueKind.SOFTWARE)])
     assert all(move.old == 1 and move.new == 0 for move in moves) and len(moves) == 5
 

@@ -32,15 +32,15 @@ from support.engine.allocation import Port, check, hardware, snapshot, software
 
 from flowlane.core.allocate.state import Region, Slot
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 CLASSES = (
     {"class_index": 0},
     {"class_index": 1, "exclusive": True, "group": 1},
     {"class_index": 2, "max_queues": 2, "group": 2, "priority": 3},
     {"class_index": 3, "keep_vm_together": True, "group": 3},
-    {"class_index": 4, "road": Road.SOFTWARE, "group": 4},
-    {"class_index": 5, "road": Road.HARDWARE, "group": 5, "priority": 5},
+    {"class_index": 4, "path": PathPreference.SOFTWARE, "group": 4},
+    {"class_index": 5, "path": PathPreference.HARDWARE, "group": 5, "priority": 5},
     {"class_index": 6, "exclusive": True, "group": 6, "priority": 7, "max_queues": 1},
     {"class_index": 7, "min_queues": 2, "group": 7},
     {"class_index": 8, "min_rate": 300, "group": 8, "priority": 1},
@@ -211,7 +211,7 @@ class Allocator(RuleBasedStateMachine):
         self.moved.clear()
         exclusive_flows_are_alone(self.port)
         self._alike_flows_are_together()
-        self._nobody_is_on_a_wrong_road()
+        self._nobody_is_on_a_wrong_path()
         self._minima_are_guaranteed()
 
     @invariant()
@@ -255,13 +255,13 @@ class Allocator(RuleBasedStateMachine):
             if not CLASSES[index].get("exclusive"):
                 assert len(queues) <= limit
 
-    def _nobody_is_on_a_wrong_road(self) -> None:
+    def _nobody_is_on_a_wrong_path(self) -> None:
         kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
         both = set(kinds.values()) == {QueueKind.PHYSICAL, QueueKind.SOFTWARE}
         for row, demand in self.port.demand.items():
-            if both and demand.road is Road.SOFTWARE:
+            if both and demand.path is PathPreference.SOFTWARE:
                 assert kinds[self.port.place[row]] is QueueKind.SOFTWARE
-            if both and demand.road is Road.HARDWARE:
+            if both and demand.path is PathPreference.HARDWARE:
                 assert kinds[self.port.place[row]] is QueueKind.PHYSICAL
 
 

@@ -9,7 +9,7 @@ from flowlane.core.classify.classifier import NO_RULE, compile_rules
 from flowlane.core.device.rules import DeviceView, derive
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import Capabilities, Role
-from flowlane.core.policy import Road
+from flowlane.core.policy import PathPreference
 
 ABLE = Capabilities(max_meters=1000, meter_burst=True, select_groups=True)
 NIC = DeviceView(1, "br-nic", Role.NIC, ABLE, physical_queues=8, software_queues=4)
@@ -93,7 +93,7 @@ def test_what_is_left_of_classes_without_abilities() -> None:
     assert class_of(derived, "limited").burst is None
     assert class_of(derived, "alone").exclusive is False
     assert class_of(derived, "alone").min_queues == 1
-    assert class_of(derived, "soft").road is Road.PREFER_HARDWARE
+    assert class_of(derived, "soft").path is PathPreference.PREFER_HARDWARE
     assert derived.shares == ()
 
 
@@ -127,12 +127,12 @@ devices:
     assert class_of(derived, "limited").rate_limit is None
     alone = class_of(derived, "alone")
     assert (alone.exclusive, alone.min_queues, alone.max_queues) == (False, 1, 1)
-    assert class_of(derived, "soft").road is Road.HARDWARE
-    assert class_of(derived, "rest").road is Road.PREFER_HARDWARE
+    assert class_of(derived, "soft").path is PathPreference.HARDWARE
+    assert class_of(derived, "rest").path is PathPreference.PREFER_HARDWARE
     other, _ = derive(policy, replace(NIC, name="eth", dpid=255))
     assert class_of(other, "limited").rate_limit == 20_000_000
     assert class_of(other, "limited").burst is None
-    assert class_of(other, "rest").road is Road.SOFTWARE
+    assert class_of(other, "rest").path is PathPreference.SOFTWARE
     assert class_of(derive(policy, replace(NIC, role=Role.SWITCH, name="tor"))[0], "limited") == class_of(
         policy, "limited"
     )

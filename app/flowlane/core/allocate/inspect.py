@@ -12,7 +12,7 @@ from flowlane.core.allocate.state import Alternative, Cell, Demand, Slot, demand
 from flowlane.core.allocate.strategies import STRATEGIES, combined
 from flowlane.core.allocate.strategies.simple import candidates
 from flowlane.core.model import QueueKind
-from flowlane.core.policy import Road
+from flowlane.core.policy import PathPreference
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def alternatives(state: PortState, row: int) -> list[Alternative]:
 def _why_not(state: PortState, row: int, mine: Cell, slot: Slot) -> str:
     strategy = state.balance.strategy
     if slot not in candidates(state, demand_of(state, row)):
-        return _why_not_road(state, row, slot)
+        return _why_not_path(state, row, slot)
     if not STRATEGIES[strategy].moves:
         return f"strategy {strategy} chose another queue"
     if mine.slot.region is not slot.region:
@@ -60,7 +60,7 @@ _REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
 """Why not a queue of the flow's own region; the first that applies counts."""
 
 
-def _why_not_road(state: PortState, row: int, slot: Slot) -> str:
+def _why_not_path(state: PortState, row: int, slot: Slot) -> str:
     if slot.queue.kind is QueueKind.SOFTWARE:
         return "a software queue, and hardware has room"
     region = combined.hardware_of(state, demand_of(state, row))
@@ -69,7 +69,7 @@ def _why_not_road(state: PortState, row: int, slot: Slot) -> str:
 
 def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
     demand = demand_of(state, row)
-    if demand.road is Road.SOFTWARE:
+    if demand.path is PathPreference.SOFTWARE:
         return "its class uses software queues"
     region = combined.hardware_of(state, demand)
     if slot.region is not region:
@@ -80,16 +80,18 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
     return "hardware has room again; the flow comes back at the next rebalance"
 
 
-def spread(state: PortState, road: Road, group: int = -1, min_rate: int = 0) -> tuple[tuple[int, int], ...]:
+def spread(
+    state: PortState, path: PathPreference, group: int = -1, min_rate: int = 0
+) -> tuple[tuple[int, int], ...]:
     """(queue id, weight) of the queues over which a device may spread flows that it has never seen.
 
-    They are the queues of the class's road that no flow has alone; of those, the ones that the ``group`` of
+    They are the queues of the class's path that no flow has alone; of those, the ones that the ``group`` of
     alike flows shares already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s). The
     weights are even here (see :mod:`flowlane.core.device.plan`).
     """
-    kind = QueueKind.SOFTWARE if road is Road.SOFTWARE else QueueKind.PHYSICAL
+    kind = QueueKind.SOFTWARE if path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
-    key = group_key(Demand(group=group, road=road))
+    key = group_key(Demand(group=group, path=path))
     known = (slot.region.groups.get(key) for slot in slots)
     pools = [found.pool for found in known if found is not None and found.pool is not None]
     slots = [slot for slot in slots if slot.pool in pools] or slots

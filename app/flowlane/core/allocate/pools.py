@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import division, guarantees
 from flowlane.core.allocate.division import Part, Unit, plan
 from flowlane.core.allocate.state import NOBODY, Group, Pool, Region, Slot
-from flowlane.core.policy import Road
+from flowlane.core.policy import PathPreference
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Demand
 
-_ROAD_CODES = {road: code for code, road in enumerate(Road)}
+_PATH_CODES = {path: code for code, path in enumerate(PathPreference)}
 
 
 def group_key(demand: Demand) -> int:
-    """The key of a demand's group: flows that may use different roads are never alike."""
-    return demand.group * len(_ROAD_CODES) + _ROAD_CODES[demand.road]
+    """The key of a demand's group: flows that may use different paths are never alike."""
+    return demand.group * len(_PATH_CODES) + _PATH_CODES[demand.path]
 
 
 def find_group(region: Region, demand: Demand) -> Group:

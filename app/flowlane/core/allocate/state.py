@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 if TYPE_CHECKING:
     from flowlane.core.model import Reason
@@ -53,7 +53,7 @@ class Demand(NamedTuple):
     class_index: int = 0
     group: int = 0
     exclusive: bool = False
-    road: Road = Road.PREFER_HARDWARE
+    path: PathPreference = PathPreference.PREFER_HARDWARE
     priority: int = 0
     vm_number: int = 0
     share: int = -1

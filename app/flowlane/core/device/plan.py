@@ -62,7 +62,7 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
     if allocation is None or wanted.meter_only:
         return ()
     group = device.groups.get((wanted.name,), -1)
-    queue_ids = [queue_id for queue_id, _ in spread(allocation, wanted.road, group, wanted.min_rate or 0)]
+    queue_ids = [queue_id for queue_id, _ in spread(allocation, wanted.path, group, wanted.min_rate or 0)]
     before = dict(device.spreads.get((class_index, port.port_no), ()))
     loads = _relative_loads(allocation, queue_ids, port.rate)
     return tuple((queue_id, _weight(loads.get(queue_id), before.get(queue_id))) for queue_id in queue_ids)

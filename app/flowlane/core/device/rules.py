@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.device.standing import standing_rules
 from flowlane.core.model import Capabilities, QueueKind, Role
-from flowlane.core.policy import Policy, Road, TrafficClass
+from flowlane.core.policy import PathPreference, Policy, TrafficClass
 
 if TYPE_CHECKING:
     from flowlane.core.policy import ClassChange, DeviceRules, DeviceSelector, Trust
@@ -123,7 +123,7 @@ def _changed(one: TrafficClass, change: ClassChange) -> TrafficClass:
         rate_limit=limit,
         burst=one.burst if limit == one.rate_limit else None,
         exclusive=one.exclusive if change.exclusive is None else change.exclusive,
-        road=change.road or one.road,
+        path=change.path or one.path,
         max_queues=change.max_queues or one.max_queues,
         min_queues=min(one.min_queues, change.max_queues or one.min_queues),
         meter_only=one.meter_only if change.meter_only is None else change.meter_only,
@@ -153,22 +153,22 @@ def _fit_burst(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -
     return replace(one, burst=None)
 
 
-def _fit_road(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+def _fit_path(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
     """With one kind of queue only, a class that must not use it would have none."""
-    missing = _missing_kind(one.road, device)
+    missing = _missing_kind(one.path, device)
     if missing is None or one.meter_only:
         return one
     remedy = f"add {missing} queues to the egress port (flowlane qos), or change the class's road"
     left_out.append(
-        LeftOut(f"road {one.road.value} of class {one.name}", f"the device has no {missing} queues", remedy)
+        LeftOut(f"road {one.path.value} of class {one.name}", f"the device has no {missing} queues", remedy)
     )
-    return replace(one, road=Road.PREFER_HARDWARE)
+    return replace(one, path=PathPreference.PREFER_HARDWARE)
 
 
-def _missing_kind(road: Road, device: DeviceView) -> str | None:
-    if road is Road.HARDWARE and device.software_queues and not device.physical_queues:
+def _missing_kind(path: PathPreference, device: DeviceView) -> str | None:
+    if path is PathPreference.HARDWARE and device.software_queues and not device.physical_queues:
         return "physical"
-    if road is Road.SOFTWARE and device.physical_queues and not device.software_queues:
+    if path is PathPreference.SOFTWARE and device.physical_queues and not device.software_queues:
         return "software"
     return None
 
@@ -204,14 +204,14 @@ def _tell_minimum(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]
 
 def _queues_for(one: TrafficClass, device: DeviceView) -> int:
     """Queues of the best port that the class may use."""
-    hardware = 0 if one.road is Road.SOFTWARE else device.physical_queues
-    return hardware + (0 if one.road is Road.HARDWARE else device.software_queues)
+    hardware = 0 if one.path is PathPreference.SOFTWARE else device.physical_queues
+    return hardware + (0 if one.path is PathPreference.HARDWARE else device.software_queues)
 
 
 _ABILITIES: tuple[Callable[[TrafficClass, DeviceView, list[LeftOut]], TrafficClass], ...] = (
     _fit_limit,
     _fit_burst,
-    _fit_road,
+    _fit_path,
     _fit_exclusive,
     _fit_min_queues,
     _tell_minimum,

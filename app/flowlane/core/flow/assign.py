@@ -69,7 +69,7 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
         or wanted.meter_only
         or wanted.max_queues is not None
     )
-    queues = spread(allocation, demand.road, demand.group, demand.min_rate)
+    queues = spread(allocation, demand.path, demand.group, demand.min_rate)
     return not bound and any(queue_id == other for other, _ in queues)
 
 
@@ -87,7 +87,7 @@ def demand_of(device: Device, row: int) -> Demand:
         group=_group(device, wanted, row),
         rate=int(flows.rate[row]),
         exclusive=wanted.exclusive,
-        road=wanted.road,
+        path=wanted.path,
         priority=wanted.priority,
         vm_number=number,
         share=device.shares.get(number, -1),

@@ -6,7 +6,7 @@ Hardware that is full sends flows to software queues (M8).
 from support.engine.allocation import Port, check, hardware, software
 
 from flowlane.core.model import Queue, Reason
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 FAST = Balance(moves_per_second=1.0, window=2.0)
 
@@ -59,7 +59,7 @@ def test_a_load_about_the_limit_moves_nobody_to_and_fro() -> None:
 
 def test_a_flow_that_must_have_hardware_gets_it_when_it_comes() -> None:
     port = Port(software(10), FAST)
-    port.arrive(0, rate=100, road=Road.HARDWARE)
+    port.arrive(0, rate=100, path=PathPreference.HARDWARE)
     port.reshape(hardware(0) + software(10))
     assert [(move.row, move.new) for move in port.tick()] == [(0, 0)]
 
@@ -108,7 +108,7 @@ def test_it_stays_alone_in_software_while_it_could_only_share_in_hardware() -> N
     for _ in range(10):
         assert port.tick() == []
     assert port.owner(10) == 1
-    port.change(1, rate=400, road=Road.HARDWARE, **ALONE)
+    port.change(1, rate=400, path=PathPreference.HARDWARE, **ALONE)
     assert port.place[1] == 0, "whoever must be in hardware shares it"
 
 
@@ -142,7 +142,7 @@ def test_a_much_heavier_one_takes_the_place_of_a_light_flow() -> None:
 
 def test_who_must_have_hardware_leaves_even_a_queue_alone_for_it() -> None:
     port = Port(software(10, 11), FAST)
-    port.arrive(0, rate=100, road=Road.HARDWARE, **ALONE)
+    port.arrive(0, rate=100, path=PathPreference.HARDWARE, **ALONE)
     assert port.owner(port.place[0]) == 0
     port.reshape(hardware(0) + software(10, 11))
     port.tick()
@@ -163,7 +163,7 @@ def test_the_least_important_leave_first_and_no_more_than_needed() -> None:
 
 def test_flows_that_must_have_hardware_stay() -> None:
     port = Port([Queue(0, max_rate=100), *software(10)], FAST)
-    port.arrive(0, rate=80, road=Road.HARDWARE, class_index=1, group=1)
+    port.arrive(0, rate=80, path=PathPreference.HARDWARE, class_index=1, group=1)
     port.measure(0, 500)
     assert port.tick() == []
 

@@ -4,25 +4,25 @@ import pytest
 from support.engine.allocation import Port, hardware, software
 
 from flowlane.core.model import Queue, Reason
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 HW, SW, BOTH = hardware(0, 1), software(10, 11), hardware(0, 1) + software(10, 11)
 
 
 @pytest.mark.parametrize(
-    ("queues", "road", "expected", "reason"),
+    ("queues", "path", "expected", "reason"),
     [
-        (HW, Road.SOFTWARE, {0, 1}, Reason.SHARED),
-        (HW, Road.PREFER_HARDWARE, {0, 1}, Reason.SHARED),
-        (SW, Road.HARDWARE, {10, 11}, Reason.OVERFLOW_TO_SOFTWARE),
-        (SW, Road.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
-        (BOTH, Road.HARDWARE, {0, 1}, Reason.SHARED),
-        (BOTH, Road.PREFER_HARDWARE, {0, 1}, Reason.SHARED),
-        (BOTH, Road.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
+        (HW, PathPreference.SOFTWARE, {0, 1}, Reason.SHARED),
+        (HW, PathPreference.PREFER_HARDWARE, {0, 1}, Reason.SHARED),
+        (SW, PathPreference.HARDWARE, {10, 11}, Reason.OVERFLOW_TO_SOFTWARE),
+        (SW, PathPreference.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
+        (BOTH, PathPreference.HARDWARE, {0, 1}, Reason.SHARED),
+        (BOTH, PathPreference.PREFER_HARDWARE, {0, 1}, Reason.SHARED),
+        (BOTH, PathPreference.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
     ],
 )
-def test_the_road_decides_among_kinds(queues, road, expected, reason) -> None:
-    placement = Port(queues).arrive(0, rate=1, road=road)
+def test_the_path_decides_among_kinds(queues, path, expected, reason) -> None:
+    placement = Port(queues).arrive(0, rate=1, path=path)
     assert placement.queue_id in expected
     assert placement.reason is reason
 
@@ -31,7 +31,7 @@ def test_what_does_not_fit_goes_to_software() -> None:
     port = Port([Queue(0, max_rate=100), *software(10)])
     assert port.arrive(0, rate=80).queue_id == 0
     assert port.arrive(1, rate=20).reason is Reason.OVERFLOW_TO_SOFTWARE
-    assert port.arrive(2, rate=20, road=Road.HARDWARE).reason is Reason.HARDWARE_ONLY_FULL
+    assert port.arrive(2, rate=20, path=PathPreference.HARDWARE).reason is Reason.HARDWARE_ONLY_FULL
     assert port.place == {0: 0, 1: 10, 2: 0}
 
 

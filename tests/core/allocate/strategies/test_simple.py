@@ -6,7 +6,7 @@ from flowlane.core.allocate import reshape
 from flowlane.core.allocate.strategies.rss import bucket
 from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
 from flowlane.core.model import Reason
-from flowlane.core.policy import Balance, Road
+from flowlane.core.policy import Balance, PathPreference
 
 
 def port_of(strategy, queues=None):
@@ -60,11 +60,11 @@ def test_one_vm_one_queue() -> None:
         assert {port.place[row] for row in range(30) if row % 5 == vm} == {vm % 3}
 
 
-def test_they_keep_to_the_road_and_say_that_the_strategy_chose() -> None:
+def test_they_keep_to_the_path_and_say_that_the_strategy_chose() -> None:
     for strategy in ("hash", "round-robin", "least-loaded", "one-vm-one-queue"):
         port = port_of(strategy, hardware(0, 1) + software(10))
         assert port.arrive(0, key(1), rate=1, exclusive=True).queue_id in (0, 1)
-        placement = port.arrive(1, key(2), rate=1, road=Road.SOFTWARE)
+        placement = port.arrive(1, key(2), rate=1, path=PathPreference.SOFTWARE)
         assert (placement.queue_id, placement.reason) == (10, Reason.STRATEGY)
         port.depart(0)
         port.depart(1)

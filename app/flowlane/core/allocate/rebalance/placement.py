@@ -5,7 +5,7 @@ that a load near the limit moves nobody to and fro. When the hardware is full, a
 or at least ``HEAVIER`` times as heavy, changes places with the least deserving flow there. A flow that has a software
 queue alone leaves it for a hardware queue alone only: shared hardware is not what its class asks for.
 
-Bringing flows to the region where they belong: the right road, and their own share of the hardware.
+Bringing flows to the region where they belong: the right path, and their own share of the hardware.
 
 Hardware that is full: flows that prefer it, and can do without it, go to software queues (M8).
 
@@ -26,7 +26,7 @@ from flowlane.core.allocate.rebalance.moves import all_allowed, allowed, may_spe
 from flowlane.core.allocate.state import demand_of
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
-from flowlane.core.policy import Road
+from flowlane.core.policy import PathPreference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def sort_out(state: PortState, now: float, moves: list[Move]) -> None:
 
 def _home(state: PortState, demand: Demand) -> tuple[Region, Reason]:
     """The region that the policy gives a flow, whether or not there is room."""
-    if demand.road is Road.SOFTWARE and state.software.slots:
+    if demand.path is PathPreference.SOFTWARE and state.software.slots:
         return state.software, Reason.SOFTWARE_BY_RULE
     region = combined.hardware_of(state, demand)
     return (region, Reason.REBALANCED) if region else (state.software, Reason.OVERFLOW_TO_SOFTWARE)
@@ -131,7 +131,7 @@ def near(state: PortState, region: Region, rate: int) -> Iterator[int]:
 def _movable(region: Region) -> Iterator[Cell]:
     for slot in region.slots:
         for cell in slot.cells.values():
-            if cell.group is not region.alone and cell.group.demand.road is Road.PREFER_HARDWARE:
+            if cell.group is not region.alone and cell.group.demand.path is PathPreference.PREFER_HARDWARE:
                 yield cell
 
 
@@ -187,7 +187,7 @@ def _promote_one(state: PortState, row: int, now: float, moves: list[Move]) -> b
     region = combined.hardware_of(state, demand)
     if region is None or not _is_better(state, row, demand, region):
         return False
-    if demand.road is Road.HARDWARE or _has_room(region, state.columns.rate[row], 1):
+    if demand.path is PathPreference.HARDWARE or _has_room(region, state.columns.rate[row], 1):
         return move_to(state, row, region, now, Reason.PROMOTED, moves)
     return _exchange(state, row, region, now, moves)
 
@@ -195,13 +195,17 @@ def _promote_one(state: PortState, row: int, now: float, moves: list[Move]) -> b
 def _is_better(state: PortState, row: int, demand: Demand, region: Region) -> bool:
     """Whether hardware has what a flow asks for: a queue alone, if it has one in software and may stay there."""
     owns = slot_of(state, row).owner == row
-    return demand.road is Road.HARDWARE or not owns or bool(combined.slot_to_own(region, demand, None, 0))
+    return (
+        demand.path is PathPreference.HARDWARE
+        or not owns
+        or bool(combined.slot_to_own(region, demand, None, 0))
+    )
 
 
 def _candidates(state: PortState) -> Iterator[int]:
     """Flows in software that would rather be in hardware: the heaviest of each cell, and some that could fit."""
     owners = (slot.owner for slot in state.software.slots if slot.owner >= 0)
-    yield from (row for row in owners if demand_of(state, row).road is not Road.SOFTWARE)
+    yield from (row for row in owners if demand_of(state, row).path is not PathPreference.SOFTWARE)
     for cell in _hopeful(state):
         if cell.vm:
             continue
@@ -220,7 +224,7 @@ def _hopeful(state: PortState) -> list[Cell]:
         cell
         for slot in state.software.slots
         for cell in slot.cells.values()
-        if cell.group is not state.software.alone and cell.group.demand.road is not Road.SOFTWARE
+        if cell.group is not state.software.alone and cell.group.demand.path is not PathPreference.SOFTWARE
     ]
 
 
@@ -233,7 +237,7 @@ def _promote_vms(state: PortState, now: float, moves: list[Move]) -> None:
         region = combined.hardware_of(state, demand)
         if region is None:
             continue
-        if demand.road is Road.HARDWARE or _has_room(region, cell.load, cell.count):
+        if demand.path is PathPreference.HARDWARE or _has_room(region, cell.load, cell.count):
             move_cell(state, cell, region, now, Reason.PROMOTED, moves)
 
 

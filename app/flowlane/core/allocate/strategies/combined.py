@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import division, guarantees, pools
 from flowlane.core.model import Reason
-from flowlane.core.policy import Road
+from flowlane.core.policy import PathPreference
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Demand, Group, PortState, Region, Slot
@@ -61,13 +61,13 @@ def region_for(
         return _without_hardware(state, demand)
     if not software.slots:
         return hardware, None
-    if demand.road is Road.SOFTWARE:
+    if demand.path is PathPreference.SOFTWARE:
         return software, Reason.SOFTWARE_BY_RULE
     home = _home_of(demand, hardware, software) if demand.keep_vm_together else None
     inside = current is not None and current.region is hardware
     if home is not None or fits(hardware, rate, FULL if inside else FILL):
         return home or hardware, None
-    if demand.road is Road.HARDWARE:
+    if demand.path is PathPreference.HARDWARE:
         return hardware, Reason.HARDWARE_ONLY_FULL
     return software, Reason.OVERFLOW_TO_SOFTWARE
 
@@ -80,7 +80,7 @@ def hardware_of(state: PortState, demand: Demand) -> Region | None:
 def _without_hardware(state: PortState, demand: Demand) -> tuple[Region, Reason]:
     if not state.software.slots:
         return state.limbo.region, Reason.NO_QUEUES
-    by_rule = demand.road is Road.SOFTWARE
+    by_rule = demand.path is PathPreference.SOFTWARE
     return state.software, Reason.SOFTWARE_BY_RULE if by_rule else Reason.OVERFLOW_TO_SOFTWARE
 
 

@@ -1,6 +1,6 @@
 """The strategies that users know from NICs and schedulers: where flows stay where they came.
 
-They keep to the road that the class names, and to nothing else of it: no exclusive queues, no likeness, no
+They keep to the path that the class names, and to nothing else of it: no exclusive queues, no likeness, no
 shares, no moves.
 """
 
@@ -12,7 +12,7 @@ from flowlane.core.allocate.pools import find_group
 from flowlane.core.allocate.state import PortState, Slot
 from flowlane.core.allocate.strategies.rss import bucket
 from flowlane.core.model import QueueKind, Reason
-from flowlane.core.policy import Road
+from flowlane.core.policy import PathPreference
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Demand
@@ -44,8 +44,8 @@ def one_vm_one_queue(state: PortState, row: int, demand: Demand, key: bytes, cur
 
 
 def candidates(state: PortState, demand: Demand) -> list[Slot]:
-    """The queues of the road that a flow takes: hardware if there is any, unless its class says software."""
-    kind = QueueKind.SOFTWARE if demand.road is Road.SOFTWARE else QueueKind.PHYSICAL
+    """The queues of the path that a flow takes: hardware if there is any, unless its class says software."""
+    kind = QueueKind.SOFTWARE if demand.path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind]
     return slots or state.slots or [state.limbo]
 
