@@ -155,4 +155,4 @@ def after_words(console: Console, datapath: str, url: str, kept: bool, logs: Pat
         console.print(f"    curl -sN '{url}{path}'", soft_wrap=True)
     console.print(f"    .venv/bin/flowlane queues --url {url}", soft_wrap=True)
     console.print(f"  what each part said: {logs}", soft_wrap=True)
-    console.print("  how it works: docs/demo.md, docs/architecture.md, docs/policy.md", soft_wrap=True)
+    console.print("  how it works: docs/README.md", soft_wrap=True)

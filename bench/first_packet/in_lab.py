@@ -1,4 +1,4 @@
-"""How long the first packets of new flows take on the kernel's datapath, in the lab (docs/first-packet.md).
+"""How long the first packets of new flows take on the kernel's datapath, in the lab (docs/engineers/first-packet.md).
 
     .venv/bin/python -m bench.first_packet.in_lab --out DIR [--rates 20,100] [--seconds 5] [--rounds 3]
 

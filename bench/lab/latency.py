@@ -1,4 +1,4 @@
-"""The figure Flowlane is for: small flows' latency beside heavy flows on one uplink (docs/latency.md).
+"""The figure Flowlane is for: small flows' latency beside heavy flows on one uplink (docs/engineers/latency.md).
 
     .venv/bin/python -m bench.lab.latency --out DIR        writes DIR/latency.json, latency.svg, and a table
 

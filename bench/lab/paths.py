@@ -1,4 +1,4 @@
-"""What a packet costs by each road: a VF on the wire, a hardware queue, a software queue (docs/latency.md).
+"""What a packet costs by each road: a VF on the wire, a hardware queue, a software queue (docs/engineers/latency.md).
 
     .venv/bin/python -m bench.lab.paths --out DIR        writes DIR/roads.json, and a table
 

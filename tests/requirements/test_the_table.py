@@ -10,9 +10,9 @@ import pytest
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 LINE = re.compile(
-    r"^\| M(\d+) \| [^|]+ \| `(\S+)` \| `(\S+)` \| \[(\S+)\]\(policies/(\S+)\) \|$", re.MULTILINE
+    r"^\| M(\d+) \| [^|]+ \| `(\S+)` \| `(\S+)` \| \[(\S+)\]\(../policies/(\S+)\) \|$", re.MULTILINE
 )
-TABLE = {int(found[0]): found[1:] for found in LINE.findall((DOCS / "testing.md").read_text())}
+TABLE = {int(found[0]): found[1:] for found in LINE.findall((DOCS / "engineers" / "testing.md").read_text())}
 ASKED = {2, *range(4, 13)}
 """Those that rules, classification and allocation answer for."""
 

@@ -1,8 +1,8 @@
 """A flow's first packets, placed without a decision of their own: connection tracking counts them.
 
 An exact entry costs the switch work for each new flow: its first packet is looked up by software, an entry is
-made, the datapath's cache grows. Many flows are over before that pays (docs/first-packet.md has figures). So the
-first packets of a TCP or UDP flow, up to a stated number, meet no table that tells flows apart: they go by the
+made, the datapath's cache grows. Many flows are over before that pays
+(docs/engineers/first-packet.md has figures). So the first packets of a TCP or UDP flow, up to a stated number, meet no table that tells flows apart: they go by the
 standing rules, through cache entries that all flows share, and the mark of their connection counts them. The first
 one is copied to the controller; the packet after the last of them makes the learned entry.
 
