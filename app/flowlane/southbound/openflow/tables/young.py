@@ -2,7 +2,8 @@
 
 An exact entry costs the switch work for each new flow: its first packet is looked up by software, an entry is
 made, the datapath's cache grows. Many flows are over before that pays
-(docs/engineers/first-packet.md has figures). So the first packets of a TCP or UDP flow, up to a stated number, meet no table that tells flows apart: they go by the
+(docs/engineers/first-packet.md has figures).
+So the first packets of a TCP or UDP flow, up to a stated number, meet no table that tells flows apart: they go by the
 standing rules, through cache entries that all flows share, and the mark of their connection counts them. The first
 one is copied to the controller; the packet after the last of them makes the learned entry.
 
