@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flowlane.core import frame as frames
 from flowlane.core.flowkey import IPV4, LAYER2
-from flowlane.southbound.openflow.tables import matches
 from flowlane.southbound.openflow.wire import fields
 
 Packet = dict[str, int]
@@ -44,5 +43,5 @@ def packet_of(in_port: int, data: bytes) -> Packet:
         f"{family}_dst": int.from_bytes(frame.dst, "big"),
     }
     found |= {"ip_proto": frame.protocol, "ip_dscp": frame.dscp}
-    names = matches.port_fields(frame.eth_type, frame.protocol)
+    names = fields.port_fields(frame.eth_type, frame.protocol)
     return found | ({names[0]: frame.src_port, names[1]: frame.dst_port} if names else {})

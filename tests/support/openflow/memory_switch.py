@@ -27,10 +27,6 @@ from support.engine.packets import Packet
 from flowlane.core.events import FlowEnded, FlowSeen
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
-    ALL_PORTS,
-    CONTROLLER_METER,
-    CONTROLLER_PORT,
-    SEND_FLOW_REMOVED,
     Change,
     FlowEntry,
     Goto,
@@ -45,6 +41,12 @@ from flowlane.southbound.openflow.tables.entries import (
     WriteMetadata,
 )
 from flowlane.southbound.openflow.wire import cookies, fields
+from flowlane.southbound.openflow.wire.constants import (
+    ALL_PORTS,
+    CONTROLLER_METER,
+    CONTROLLER_PORT,
+    SEND_FLOW_REMOVED,
+)
 
 NO_METERS, NO_GROUPS, NO_PORT_MASKS = "no meters", "no groups", "no port masks"
 """What a switch can be told to refuse."""

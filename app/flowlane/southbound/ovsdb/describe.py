@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.events import DeviceDescribed, DeviceForgotten
 from flowlane.core.model import PortFacts, QueueFacts, QueueKind
+from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,8 +20,7 @@ ROLE = "flowlane-role"
 KIND = "flowlane-kind"
 
 OVSDB_LOCAL = 65534
-OFPP_LOCAL = 0xFFFFFFFE
-"""OVSDB numbers the bridge's own port as OpenFlow 1.0 did; OpenFlow 1.1 and later write it in 32 bits."""
+"""The ofport of a bridge's own port: OVSDB numbers it as OpenFlow 1.0 did, in 16 bits."""
 
 _DPID = re.compile(r"[0-9a-fA-F]{1,16}\Z")
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\Z")
@@ -101,7 +101,7 @@ def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> Dev
         if number is None or number < 1:
             continue
         qos = snapshot.qos.get(port.qos) if port.qos else None
-        key = OFPP_LOCAL if number == OVSDB_LOCAL else number
+        key = LOCAL_PORT if number == OVSDB_LOCAL else number
         ports[key] = _port(port, interface, qos, snapshot.queues, defects)
     return DeviceDescribed(
         dpid=int(bridge.datapath_id, 16),

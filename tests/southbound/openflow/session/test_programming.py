@@ -8,7 +8,6 @@ from support.openflow.memory_switch import NO_GROUPS, NO_METERS, FakeSwitch, Ref
 from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Programming
 from flowlane.southbound.openflow.tables.entries import (
-    CONTROLLER_METER,
     Change,
     Meter,
     MeterEntry,
@@ -16,6 +15,7 @@ from flowlane.southbound.openflow.tables.entries import (
     SetQueue,
     UseGroup,
 )
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
 METER = MeterSpec(5, 10_000_000, 1_000_000)
 ENTRY = MeterEntry(5, 10_000, 1000)

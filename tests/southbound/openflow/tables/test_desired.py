@@ -26,7 +26,8 @@ from support.openflow.memory_switch import NO_METERS, FakeSwitch
 from flowlane.core.effects import PlannedPort
 from flowlane.core.model import Capabilities, MeterSpec, PortRole
 from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline
-from flowlane.southbound.openflow.tables.entries import CONTROLLER_METER, EMPTY, MeterEntry
+from flowlane.southbound.openflow.tables.entries import EMPTY, MeterEntry
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
 LINK = 4
 BROADCAST = 0xFFFFFFFFFFFF

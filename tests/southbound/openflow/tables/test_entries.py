@@ -4,8 +4,6 @@ import pytest
 
 from flowlane.southbound.openflow.tables import entries
 from flowlane.southbound.openflow.tables.entries import (
-    CONTROLLER_METER,
-    CONTROLLER_PORT,
     Bucket,
     Change,
     Goto,
@@ -20,6 +18,7 @@ from flowlane.southbound.openflow.tables.entries import (
     flow,
 )
 from flowlane.southbound.openflow.tables.pipeline import PipelineError, TableId
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, CONTROLLER_PORT, SEND_FLOW_REMOVED
 from flowlane.southbound.openflow.wire.fields import match
 
 PIN = flow(
@@ -30,7 +29,7 @@ PIN = flow(
     (Meter(9), SetQueue(2), Goto(TableId.OUTPUT)),
     0xF10A300300000005,
     idle_timeout=10,
-    flags=entries.SEND_FLOW_REMOVED,
+    flags=SEND_FLOW_REMOVED,
 )  # fmt: skip
 
 

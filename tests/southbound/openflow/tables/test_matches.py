@@ -10,6 +10,7 @@ from flowlane.core.effects import StandingMatch
 from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
 from flowlane.southbound.openflow.tables import matches
 from flowlane.southbound.openflow.tables.matches import CannotExpressError
+from flowlane.southbound.openflow.wire.fields import PORT_FIELDS
 
 RANGES = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)).map(lambda ends: (min(ends), max(ends)))
 
@@ -59,8 +60,8 @@ def seen(draw: st.DrawFn) -> dict[str, int]:
     there = packet(1, eth_type=0x800, ip_proto=protocol, ip_dscp=draw(st.sampled_from((0, 46))))
     there["ipv4_src"] = draw(st.sampled_from((0x0A000001, 0x0A000002, 0x0B000001)))
     there["metadata"] = draw(st.sampled_from((7, 8, 9))) << 32 | draw(st.sampled_from((3, 4)))
-    if protocol in matches.PORT_FIELDS:
-        names = matches.PORT_FIELDS[protocol]
+    if protocol in PORT_FIELDS:
+        names = PORT_FIELDS[protocol]
         there |= {names[0]: draw(st.integers(0, 13)), names[1]: draw(st.integers(0, 13))}
     if draw(st.booleans()):
         there |= {
@@ -72,7 +73,7 @@ def seen(draw: st.DrawFn) -> dict[str, int]:
 
 def says(wanted: StandingMatch, there: dict[str, int]) -> bool:
     """The rule's meaning, told apart from how it is expressed."""
-    names = matches.PORT_FIELDS.get(there["ip_proto"])
+    names = PORT_FIELDS.get(there["ip_proto"])
     ports = (there[names[0]], there[names[1]]) if names else None
     for number, ranges in ((0, wanted.src_ports), (1, wanted.dst_ports)):
         if ranges and (ports is None or not any(low <= ports[number] <= high for low, high in ranges)):

@@ -245,7 +245,7 @@ def test_a_packet_that_was_handed_over_is_sent_on(client: Client, ovs: PrivateOv
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_learn_action_is_read_as_it_was_written(family: nicira.Family) -> None:
-    learn = Learn(family, 77)
+    learn = Learn(family, 77, table_id=5, priority=1000, cookie=0xF10A400000000000)
     data: Any = nicira.write(learn)
     assert len(data) % 8 == 0
     assert nicira.read_learn(data) == learn

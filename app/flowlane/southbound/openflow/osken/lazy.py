@@ -24,12 +24,26 @@ read at once, and ``properties`` at first access, for whichever app asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from struct import Struct
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from os_ken.lib.stringify import obj_python_attrs
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser
+
+from flowlane.southbound.openflow.wire.constants import (
+    MULTIPART_FLOW,
+    MULTIPART_REPLY,
+    OPENFLOW_13,
+    OPENFLOW_14,
+    OPENFLOW_15,
+    PACKET_IN,
+)
+from flowlane.southbound.openflow.wire.packet_in_match import (
+    FIXED,
+    FIXED_START,
+    MATCH_HEADER,
+    MATCH_START,
+)
 
 
 def install_late_part(kinds: Iterable[Any], part: str) -> None:
@@ -63,11 +77,10 @@ def begun(kind: Any, datapath: Any, message: bytes) -> Any:
     return made
 
 
-_MULTIPART_REPLY, _FLOW = 19, 1
 _REPLIES = {
-    4: ofproto_v1_3_parser.OFPFlowStatsReply,
-    5: ofproto_v1_4_parser.OFPFlowStatsReply,
-    6: ofproto_v1_5_parser.OFPFlowDescStatsReply,
+    OPENFLOW_13: ofproto_v1_3_parser.OFPFlowStatsReply,
+    OPENFLOW_14: ofproto_v1_4_parser.OFPFlowStatsReply,
+    OPENFLOW_15: ofproto_v1_5_parser.OFPFlowDescStatsReply,
 }
 
 
@@ -78,81 +91,40 @@ def install_lazy_flows() -> None:
 
 def read_flows(datapath: Any, message: bytes) -> Any:
     """The reply without its body; None for messages of other kinds."""
-    kind = _REPLIES.get(message[0]) if message[1] == _MULTIPART_REPLY and len(message) >= 16 else None
-    if kind is None or int.from_bytes(message[8:10], "big") != _FLOW:
+    kind = _REPLIES.get(message[0]) if message[1] == MULTIPART_REPLY and len(message) >= 16 else None
+    if kind is None or int.from_bytes(message[8:10], "big") != MULTIPART_FLOW:
         return None
     reply = begun(kind, datapath, message)
-    reply.type, reply.flags = _FLOW, int.from_bytes(message[10:12], "big")
+    reply.type, reply.flags = MULTIPART_FLOW, int.from_bytes(message[10:12], "big")
     del reply.body
     return reply
 
 
-PACKET_IN = 10
-_KINDS = {
-    4: ofproto_v1_3_parser.OFPPacketIn,
-    5: ofproto_v1_4_parser.OFPPacketIn,
-    6: ofproto_v1_5_parser.OFPPacketIn,
+_PACKET_INS = {
+    OPENFLOW_13: ofproto_v1_3_parser.OFPPacketIn,
+    OPENFLOW_14: ofproto_v1_4_parser.OFPPacketIn,
+    OPENFLOW_15: ofproto_v1_5_parser.OFPPacketIn,
 }
-_PACKET_FIXED = Struct("!IHBBQ")
-_MATCH = 24
-"""Where the match begins: behind the header and the fixed part (7.4.1 of 1.3.5)."""
-
-_TLV = Struct("!HH").unpack_from
-_HEADER = Struct("!I").unpack_from
-_PLAIN = {
-    0x80000004: "in_port",
-    0x80000408: "metadata",
-    **{1 << 16 | number << 9 | 4: f"reg{number}" for number in range(8)},
-    **{0x8001 << 16 | number << 9 | 8: f"xreg{number}" for number in range(4)},
-}
-_FIELDS: Mapping[int, tuple[str, int]] = {
-    header + masked * (0x100 + (header & 0xFF)): (name, header & 0xFF)
-    for header, name in _PLAIN.items()
-    for masked in (0, 1)
-}
-"""OXM header -> field and octets of its value, of what Flowlane reads: Open vSwitch's registers in 1.3 and 1.4, two in
-one in 1.5, where it masks the half that is not in use."""
 
 
 def install_lazy_packets() -> None:
     """Let os-ken's three classes of packet-ins make their match late; twice is the same as once."""
-    install_late_part(_KINDS.values(), "match")
+    install_late_part(_PACKET_INS.values(), "match")
 
 
 def read_packet(datapath: Any, message: bytes) -> Any:
     """The packet-in without its match; None for messages of other kinds."""
-    kind = _KINDS.get(message[0]) if message[1] == PACKET_IN else None
+    kind = _PACKET_INS.get(message[0]) if message[1] == PACKET_IN else None
     if kind is None:
         return None
     found = begun(kind, datapath, message)
-    found.buffer_id, found.total_len, found.reason, found.table_id, found.cookie = _PACKET_FIXED.unpack_from(
-        message, 8
+    found.buffer_id, found.total_len, found.reason, found.table_id, found.cookie = FIXED.unpack_from(
+        message, FIXED_START
     )
-    length = _TLV(message, _MATCH)[1]
-    start = _MATCH + length + -length % 8 + 2
+    length = MATCH_HEADER.unpack_from(message, MATCH_START)[1]
+    start = MATCH_START + length + -length % 8 + 2
     found.data = message[start : start + found.total_len]
     del found.match
-    return found
-
-
-def told(message: Any) -> Mapping[str, Any]:
-    """Ingress port, metadata and registers of a packet-in, by os-ken's names of the fields.
-
-    Raises:
-        AttributeError: it is no packet-in.
-    """
-    data = getattr(message, "buf", None)
-    if not isinstance(data, bytes) or len(data) < _MATCH + 4 or data[1] != PACKET_IN:
-        return dict(message.match.items())
-    found: dict[str, int] = {}
-    at, end = _MATCH + 4, min(_MATCH + _TLV(data, _MATCH)[1], len(data))
-    while at + 4 <= end:
-        header: int = _HEADER(data, at)[0]
-        after = at + 4 + (header & 0xFF)
-        known = _FIELDS.get(header)
-        if known is not None:
-            found[known[0]] = int.from_bytes(data[at + 4 : at + 4 + known[1]], "big")
-        at = after
     return found
 
 

@@ -13,10 +13,22 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from flowlane.core.events import FlowCounters, FlowEnded, FlowSeen, MeterCounters, QueueCounters, RuleRefused
 from flowlane.core.model import PortReport
-from flowlane.southbound.openflow.osken import lazy
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
-from flowlane.southbound.openflow.wire import cookies
+from flowlane.southbound.openflow.wire import cookies, packet_in_match
+from flowlane.southbound.openflow.wire.constants import (
+    DROP_BAND,
+    IDLE_TIMEOUT,
+    LINK_DOWN,
+    LOCAL_PORT,
+    MAX_PORT,
+    METER_BURST,
+    METER_KBPS,
+    OUTPUT_ACTION,
+    PORT_DOWN,
+    SELECT_GROUP,
+    SET_QUEUE_ACTION,
+)
 
 Message = Any
 """An os-ken message, or a part of one."""
@@ -34,11 +46,6 @@ _BAD = (
     TypeError,
     ValueError,
 )
-_MAX_PORT = 0xFFFFFF00
-"""OFPP_MAX: higher port numbers are reserved, except OFPP_LOCAL."""
-
-_LOCAL_PORT = 0xFFFFFFFE
-_LINK_DOWN, _PORT_DOWN = 1, 1
 _KBIT = 1000
 _UNKNOWN_ERROR = "OFPET_{}_CODE_{}"
 
@@ -61,19 +68,26 @@ def flow_seen(dpid: int, message: Message) -> FlowSeen | None:
     """A packet that an entry of ours copied to the controller: a flow's first, or neighbour discovery."""
     if cookies.unpack(message.cookie) is None or not message.data:
         return None
-    there = lazy.told(message)
-    egress_port = pipeline.egress_of(_plain(there.get("metadata", 0)))
+    data = getattr(message, "buf", None)
+    fields = (
+        packet_in_match.read_fields(data)
+        if packet_in_match.is_packet_in(data)
+        else dict(message.match.items())
+    )
+    egress_port = pipeline.egress_of(_plain(fields.get("metadata", 0)))
     learned = message.table_id == pipeline.TableId.LEARN
-    queue_id = _register(there, 1) - 1 if learned else cookies.standing_queue(message.cookie)
-    meter_id = _register(there, 4) if learned else 0
-    return FlowSeen(dpid, int(there["in_port"]), bytes(message.data), egress_port or None, queue_id, meter_id)
+    queue_id = _register(fields, 1) - 1 if learned else cookies.standing_queue(message.cookie)
+    meter_id = _register(fields, 4) if learned else 0
+    return FlowSeen(
+        dpid, int(fields["in_port"]), bytes(message.data), egress_port or None, queue_id, meter_id
+    )
 
 
-def _register(there: Mapping[str, Any], number: int) -> int:
+def _register(fields: Mapping[str, Any], number: int) -> int:
     """A register of a packet-in; OpenFlow 1.5 has two of them in one of 64 bits, the even one in the high half."""
-    if f"reg{number}" in there:
-        return _plain(there[f"reg{number}"])
-    both = _plain(there.get(f"xreg{number // 2}", 0))
+    if f"reg{number}" in fields:
+        return _plain(fields[f"reg{number}"])
+    both = _plain(fields.get(f"xreg{number // 2}", 0))
     return both & 0xFFFFFFFF if number % 2 else both >> 32
 
 
@@ -84,10 +98,10 @@ def _plain(value: Any) -> int:
 @forgiving
 def port_report(desc: Message) -> PortReport | None:
     """A port description; None for reserved ports. ``desc`` is an OFPPort of any version."""
-    if desc.port_no > _MAX_PORT and desc.port_no != _LOCAL_PORT:
+    if desc.port_no > MAX_PORT and desc.port_no != LOCAL_PORT:
         return None
     name = desc.name.decode("utf-8", "replace") if isinstance(desc.name, bytes) else str(desc.name)
-    up = not (desc.state & _LINK_DOWN or desc.config & _PORT_DOWN)
+    up = not (desc.state & LINK_DOWN or desc.config & PORT_DOWN)
     mac = int(desc.hw_addr.replace(":", ""), 16)
     return PortReport(desc.port_no, name.rstrip("\x00"), mac, up, _speed(desc))
 
@@ -167,7 +181,7 @@ def flow_ended(dpid: int, message: Message) -> FlowEnded | None:
     if pin is None:
         return None
     packets, octets, _ = counters(message)
-    return FlowEnded(dpid, pin.object_id, pin.generation, packets, octets, message.reason == 0)
+    return FlowEnded(dpid, pin.object_id, pin.generation, packets, octets, message.reason == IDLE_TIMEOUT)
 
 
 def queue_counters(dpid: int, parts: Iterable[Message]) -> QueueCounters:
@@ -212,15 +226,14 @@ def meter_abilities(parts: Iterable[Message]) -> MeterAbilities:
     return next(filter(None, map(_meter_abilities, bodies(parts))), MeterAbilities())
 
 
-_DROP_BAND, _KBPS, _BURST = 1 << 1, 1 << 0, 1 << 2
-
-
 @forgiving
 def _meter_abilities(features: Message) -> MeterAbilities | None:
-    if not features.band_types & _DROP_BAND:
+    if not features.band_types & 1 << DROP_BAND:
         return None
     can = features.capabilities
-    return MeterAbilities(features.max_meter, features.max_bands, bool(can & _BURST), bool(can & _KBPS))
+    return MeterAbilities(
+        features.max_meter, features.max_bands, bool(can & METER_BURST), bool(can & METER_KBPS)
+    )
 
 
 class GroupAbilities(NamedTuple):
@@ -241,16 +254,15 @@ def _as_list(body: Any) -> list[Any]:
     return body if isinstance(body, list) else [body]
 
 
-_SELECT = 1
-_NEEDED_ACTIONS = 1 << 0 | 1 << 21
+_NEEDED_ACTIONS = 1 << OUTPUT_ACTION | 1 << SET_QUEUE_ACTION
 """Bits of OFPAT_OUTPUT and OFPAT_SET_QUEUE: what our buckets do."""
 
 
 @forgiving
 def _group_abilities(features: Message) -> GroupAbilities:
-    can_act = features.actions[_SELECT] & _NEEDED_ACTIONS == _NEEDED_ACTIONS
-    select = bool(features.types & 1 << _SELECT) and can_act
-    return GroupAbilities(select, features.max_groups[_SELECT])
+    can_act = features.actions[SELECT_GROUP] & _NEEDED_ACTIONS == _NEEDED_ACTIONS
+    select = bool(features.types & 1 << SELECT_GROUP) and can_act
+    return GroupAbilities(select, features.max_groups[SELECT_GROUP])
 
 
 def table_sizes(parts: Iterable[Message]) -> dict[int, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowlane.southbound.openflow.osken.parts import WireAction, WireMatch
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
     Change,
@@ -27,16 +26,15 @@ from flowlane.southbound.openflow.tables.entries import (
 )
 from flowlane.southbound.openflow.tables.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
+from flowlane.southbound.openflow.wire.constants import NETRONOME, OPENFLOW_15
 from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Track
+from flowlane.southbound.openflow.wire.parts import WireAction, WireMatch
 
 Datapath = Any
 """os-ken's Datapath, or anything with its ``ofproto`` and ``ofproto_parser``."""
 
 Message = Any
 """An os-ken message (MsgBase)."""
-
-OPENFLOW_14, OPENFLOW_15 = 5, 6
-"""Version numbers on the wire; OpenFlow 1.3 is 4."""
 
 
 def messages(datapath: Datapath, changes: Iterable[Change]) -> list[Message]:
@@ -138,7 +136,7 @@ def _selection(datapath: Datapath, entry: GroupEntry | None) -> dict[str, Any]:
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     method = parser.OFPGroupPropExperimenter(
         type_=ofproto.OFPGPT_EXPERIMENTER,
-        experimenter=selection.NETRONOME,
+        experimenter=NETRONOME,
         exp_type=selection.SELECTION_METHOD,
         data=selection.selection(entry.select_by),
     )

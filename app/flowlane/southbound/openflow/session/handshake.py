@@ -16,7 +16,6 @@ from flowlane.southbound.openflow.session.requests import Answer
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.desired import controller_meter, learn_probe, port_mask_probe
 from flowlane.southbound.openflow.tables.entries import (
-    CONTROLLER_METER,
     Change,
     FlowEntry,
     Meter,
@@ -29,6 +28,7 @@ from flowlane.southbound.openflow.tables.entries import (
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.tables.young import track_probe
 from flowlane.southbound.openflow.wire import fields
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
 QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "ports": requests.ports_request,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedFlow
 from flowlane.core.flowkey import HEAD_LENGTH, IPV4, IPV6
-from flowlane.southbound.openflow.tables.matches import ETH_IPV4, ETH_IPV6, port_fields
+from flowlane.core.frame import ETH_IPV4, ETH_IPV6
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats
+from flowlane.southbound.openflow.wire.fields import port_fields
 
 if TYPE_CHECKING:
     from flowlane.southbound.openflow.wire.flow_stats import Raw

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from flowlane.southbound.openflow.tables import diff, room
 from flowlane.southbound.openflow.tables.desired import Compiled, compile_plan, meter_entry
 from flowlane.southbound.openflow.tables.entries import (
-    CONTROLLER_METER,
     EMPTY,
     Change,
     Entry,
@@ -24,6 +23,7 @@ from flowlane.southbound.openflow.tables.entries import (
 )
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan

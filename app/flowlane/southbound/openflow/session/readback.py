@@ -20,7 +20,6 @@ from flowlane.core.model import NOT_A_VM
 from flowlane.southbound.openflow.session import decode, learned_entries
 from flowlane.southbound.openflow.tables import diff, pins, pipeline
 from flowlane.southbound.openflow.tables.entries import (
-    CONTROLLER_PORT,
     Bucket,
     FlowEntry,
     Goto,
@@ -36,6 +35,15 @@ from flowlane.southbound.openflow.tables.entries import (
 )
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, nicira
+from flowlane.southbound.openflow.wire.constants import (
+    APPLY_ACTIONS,
+    CONTROLLER_PORT,
+    DROP_BAND,
+    IDLE_TIMEOUT,
+    METER_BURST,
+    METER_PACKETS,
+    SELECT_GROUP,
+)
 from flowlane.southbound.openflow.wire.nicira import Load, Resubmit
 from flowlane.southbound.openflow.wire.selection import selected_by
 
@@ -65,13 +73,6 @@ def _not_learned(part: Message) -> Iterable[Message]:
     if found is None:
         return decode.bodies((part,))
     return (part.cls_stats_body_cls.parser(part.buf, start) for start in starts)
-
-
-_APPLY_ACTIONS = 4
-_PACKETS_PER_SECOND = 1 << 1
-_HAS_BURST = 1 << 2
-_DROP = 1
-_SELECT = 1
 
 
 @decode.forgiving
@@ -107,7 +108,7 @@ def _steps(instructions: Iterable[Message]) -> list[Step]:
     found: list[Step] = []
     for instruction in instructions:
         name = type(instruction).__name__
-        if name == "OFPInstructionActions" and instruction.type == _APPLY_ACTIONS:
+        if name == "OFPInstructionActions" and instruction.type == APPLY_ACTIONS:
             found += (_STEPS[type(action).__name__](action) for action in instruction.actions)
         else:
             found.append(_STEPS[name](instruction))
@@ -173,7 +174,7 @@ def groups(parts: Iterable[Message]) -> tuple[GroupEntry, ...]:
 
 @decode.forgiving
 def _group(desc: Message) -> GroupEntry | None:
-    if desc.type != _SELECT:
+    if desc.type != SELECT_GROUP:
         return None
     methods = [part.data for part in getattr(desc, "properties", None) or ()]
     select_by = selected_by(methods)
@@ -211,10 +212,10 @@ def meters(parts: Iterable[Message]) -> tuple[MeterEntry, ...]:
 @decode.forgiving
 def _meter(config: Message) -> MeterEntry | None:
     (band,) = config.bands
-    if band.type != _DROP:
+    if band.type != DROP_BAND:
         return None
-    burst = band.burst_size if config.flags & _HAS_BURST else 0
-    return MeterEntry(config.meter_id, band.rate, burst, bool(config.flags & _PACKETS_PER_SECOND))
+    burst = band.burst_size if config.flags & METER_BURST else 0
+    return MeterEntry(config.meter_id, band.rate, burst, bool(config.flags & METER_PACKETS))
 
 
 def standing(
@@ -299,4 +300,4 @@ def key_ended(dpid: int, message: Message) -> KeyEnded | None:
     if entry is None:
         return None
     packets, octets, _ = decode.counters(message)
-    return KeyEnded(dpid, *entry, packets, octets, message.reason == 0)
+    return KeyEnded(dpid, *entry, packets, octets, message.reason == IDLE_TIMEOUT)

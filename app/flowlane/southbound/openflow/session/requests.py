@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from flowlane.southbound.openflow.session.encode import OPENFLOW_14, OPENFLOW_15, Datapath, Message
+from flowlane.southbound.openflow.session.encode import Datapath, Message
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
+from flowlane.southbound.openflow.wire.constants import OPENFLOW_14, OPENFLOW_15
 
 MAX_PARTS = 4096
 """Parts of one answer: 64 KiB each at most, so that an endless answer is given up and not kept."""

@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowlane.core.flowkey import ICMPV6, TCP
+from flowlane.core.frame import ETH_ARP, ETH_IPV4, ETH_IPV6
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole
 from flowlane.southbound.openflow.tables import matches, pipeline, standing, young
 from flowlane.southbound.openflow.tables.entries import (
-    ALL_PORTS,
-    CONTROLLER_METER,
-    CONTROLLER_PORT,
     FlowEntry,
     Goto,
     MeterEntry,
@@ -25,12 +24,14 @@ from flowlane.southbound.openflow.tables.entries import (
     Step,
     WriteMetadata,
     flow,
+    learn,
 )
 from flowlane.southbound.openflow.tables.pipeline import Act, Priority, TableId
 from flowlane.southbound.openflow.tables.standing import LeftOut
 from flowlane.southbound.openflow.wire import cookies, nicira
+from flowlane.southbound.openflow.wire.constants import ALL_PORTS, CONTROLLER_METER, CONTROLLER_PORT
 from flowlane.southbound.openflow.wire.fields import match
-from flowlane.southbound.openflow.wire.nicira import Learn, Resubmit
+from flowlane.southbound.openflow.wire.nicira import Resubmit
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, PlannedPort
@@ -44,11 +45,10 @@ _MULTICAST = (_GROUP_BIT, _GROUP_BIT)
 _RESERVED = (0x0180C2000000, 0xFFFFFFFFFFF0)
 """IEEE 802.1Q-2018 table 8-1: frames for a bridge itself, LLDP among them, which bridges never forward."""
 
-_ARP = 0x0806
 NEIGHBOUR_MATCHES = (
-    {"eth_type": _ARP},
-    {"eth_type": matches.ETH_IPV6, "ip_proto": 58, "icmpv6_type": 135},
-    {"eth_type": matches.ETH_IPV6, "ip_proto": 58, "icmpv6_type": 136},
+    {"eth_type": ETH_ARP},
+    {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": 135},
+    {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": 136},
 )
 """ARP, and IPv6 neighbour solicitation and advertisement (RFC 4861): who is where."""
 
@@ -105,15 +105,15 @@ def controller_meter(copy_rate: int) -> MeterEntry:
 
 def port_mask_probe() -> FlowEntry:
     """An entry that a device accepts only when it takes masks on transport ports; it matches nothing real."""
-    wanted = match(metadata=(1 << 63, 1 << 63), eth_type=matches.ETH_IPV4, ip_proto=6, tcp_dst=(0, 1))
+    wanted = match(metadata=(1 << 63, 1 << 63), eth_type=ETH_IPV4, ip_proto=TCP, tcp_dst=(0, 1))
     return flow(TableId.SPREAD, Priority.MISS + 1, wanted, (Goto(TableId.OUTPUT),), _COOKIE)
 
 
 def learn_probe() -> FlowEntry:
     """A learn entry as devices get it, for packets that there are none of: an error means that it cannot."""
     wanted = match(metadata=pipeline.HIGH | pipeline.LOW)
-    learn = Learn(nicira.Family(), 1)
-    return flow(TableId.LEARN, Priority.MISS + 1, wanted, (learn, _TO_OUTPUT), _COOKIE)
+    steps = (learn(nicira.Family(), 1), _TO_OUTPUT)
+    return flow(TableId.LEARN, Priority.MISS + 1, wanted, steps, _COOKIE)
 
 
 def _meters(plan: DevicePlan, capabilities: Capabilities) -> tuple[MeterEntry, ...]:
@@ -207,9 +207,14 @@ def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
     """A flow's first packet: the device notes the flow and its queue, and shows the packet to the controller."""
     copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     for family in nicira.FAMILIES:
-        priority, wanted = nicira.priority_of(family), nicira.match_of(family)
-        learn = Learn(family, plan.learned_idle)
-        yield _infrastructure(TableId.LEARN, priority, wanted, learn, copy, _TO_OUTPUT)
+        priority, wanted = _learn_priority(family), nicira.match_of(family)
+        steps = (learn(family, plan.learned_idle), copy, _TO_OUTPUT)
+        yield _infrastructure(TableId.LEARN, priority, wanted, *steps)
+
+
+def _learn_priority(family: nicira.Family) -> int:
+    """Return a higher priority for a family that matches more: any packet, an ethertype, an IP protocol."""
+    return Priority.STANDING + sum(part is not None for part in family)
 
 
 def _output(

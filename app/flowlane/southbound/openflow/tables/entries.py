@@ -12,20 +12,15 @@ from enum import Enum
 from typing import Any
 
 from flowlane.southbound.openflow.tables import pipeline
-from flowlane.southbound.openflow.tables.pipeline import Act, TableId
+from flowlane.southbound.openflow.tables.pipeline import Act, Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, fields, nicira
+from flowlane.southbound.openflow.wire.constants import (
+    ALL_PORTS,
+    CONTROLLER_METER,
+    CONTROLLER_PORT,
+    SEND_FLOW_REMOVED,
+)
 from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Track
-
-CONTROLLER_PORT = 0xFFFFFFFD
-ALL_PORTS = 0xFFFFFFFC
-CONTROLLER_METER = 0xFFFFFFFE
-"""OFPM_CONTROLLER: the virtual meter of all packet-ins (OpenFlow 1.3.5 section 7.3.4.4)."""
-
-WHOLE_PACKET = 0xFFFF
-"""OFPCML_NO_BUFFER: a copy is not cut."""
-
-SEND_FLOW_REMOVED = 1
-"""OFPFF_SEND_FLOW_REM, the same bit in all versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +208,12 @@ def flow(
             pipeline.check(table, match, acts, step.table_id)
     check_queue_first(made)
     return FlowEntry(table, int(priority), match, made, cookie, idle_timeout, 0, flags)
+
+
+def learn(family: nicira.Family, idle_timeout: int) -> Learn:
+    """Make the step that learns the flows of a family: their entries go into table seen, idle after so many s."""
+    cookie = cookies.pack(cookies.Kind.LEARNED)
+    return Learn(family, idle_timeout, TableId.SEEN, Priority.PIN, cookie)
 
 
 def act_of(step: Step) -> Act | None:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
+from flowlane.core.flowkey import SCTP, TCP, UDP
+from flowlane.core.frame import ETH_IPV4, ETH_IPV6
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.wire import fields
+from flowlane.southbound.openflow.wire.fields import FAMILY_OF_ICMP, PORT_FIELDS
 
 if TYPE_CHECKING:
     from flowlane.core.effects import StandingMatch
@@ -22,26 +24,7 @@ if TYPE_CHECKING:
 BOUND = 512
 """Matches that one rule may become; a rule that needs more is left out, so that it cannot fill a table."""
 
-ETH_IPV4, ETH_IPV6 = 0x0800, 0x86DD
-
 Fields = dict[str, int | tuple[int, int]]
-
-PORT_FIELDS = {
-    TCP: ("tcp_src", "tcp_dst"),
-    UDP: ("udp_src", "udp_dst"),
-    SCTP: ("sctp_src", "sctp_dst"),
-    ICMP: ("icmpv4_type", "icmpv4_code"),
-    ICMPV6: ("icmpv6_type", "icmpv6_code"),
-}
-"""The fields of a flow's source and destination port; ICMP flows have type and code in their place."""
-
-_FAMILY_OF = {ICMP: ETH_IPV4, ICMPV6: ETH_IPV6}
-
-
-def port_fields(eth_type: int, protocol: int) -> tuple[str, str] | None:
-    """The fields of a flow's ports; None when it has none, such as ICMP in the other IP family's packets."""
-    return PORT_FIELDS.get(protocol) if _FAMILY_OF.get(protocol, eth_type) == eth_type else None
-
 
 _FAMILY_BY_LENGTH = {4: ETH_IPV4, 16: ETH_IPV6}
 _ADDRESS_FIELDS = {ETH_IPV4: ("ipv4_src", "ipv4_dst", 32), ETH_IPV6: ("ipv6_src", "ipv6_dst", 128)}
@@ -87,8 +70,8 @@ def _families(wanted: StandingMatch) -> tuple[int | None, ...]:
     """Ethertypes to match; (None,) when any will do. Families that the parts exclude are not there."""
     needed = {wanted.eth_type} if wanted.eth_type is not None else set()
     needed |= {_FAMILY_BY_LENGTH[len(prefix[0])] for prefix in (wanted.src, wanted.dst) if prefix is not None}
-    if wanted.ip_proto in _FAMILY_OF:
-        needed.add(_FAMILY_OF[wanted.ip_proto])
+    if wanted.ip_proto is not None and wanted.ip_proto in FAMILY_OF_ICMP:
+        needed.add(FAMILY_OF_ICMP[wanted.ip_proto])
     of_ip = wanted.ip_proto is not None or wanted.dscp is not None or wanted.src_ports or wanted.dst_ports
     if len(needed) > 1 or (of_ip and needed - {ETH_IPV4, ETH_IPV6}):
         return ()

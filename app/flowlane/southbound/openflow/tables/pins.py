@@ -12,10 +12,10 @@ from flowlane.core import flowkey
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.events import FoundPin
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
+from flowlane.core.frame import ETH_IPV4, ETH_IPV6
 from flowlane.core.model import NO_QUEUE, NOT_A_VM
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
-    SEND_FLOW_REMOVED,
     Change,
     FlowEntry,
     Goto,
@@ -25,10 +25,10 @@ from flowlane.southbound.openflow.tables.entries import (
     Step,
     flow,
 )
-from flowlane.southbound.openflow.tables.matches import ETH_IPV4, ETH_IPV6, port_fields
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, fields
-from flowlane.southbound.openflow.wire.fields import VLAN_PRESENT, match
+from flowlane.southbound.openflow.wire.constants import SEND_FLOW_REMOVED
+from flowlane.southbound.openflow.wire.fields import VLAN_PRESENT, match, port_fields
 
 if TYPE_CHECKING:
     from flowlane.southbound.openflow.wire.fields import Match

@@ -18,8 +18,6 @@ from zlib import crc32
 from flowlane.core.model import NOT_A_VM
 from flowlane.southbound.openflow.tables import matches, pipeline, young
 from flowlane.southbound.openflow.tables.entries import (
-    CONTROLLER_PORT,
-    WHOLE_PACKET,
     Bucket,
     FlowEntry,
     Goto,
@@ -33,6 +31,7 @@ from flowlane.southbound.openflow.tables.entries import (
 )
 from flowlane.southbound.openflow.tables.pipeline import STANDING_ORDERS, Priority, TableId
 from flowlane.southbound.openflow.wire import cookies
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_PORT, OPENFLOW_15, WHOLE_PACKET
 from flowlane.southbound.openflow.wire.fields import match
 from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, SEEN, Load
 from flowlane.southbound.openflow.wire.selection import BY_DATAPATH, BY_FIELDS
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, StandingRule
     from flowlane.core.model import Capabilities
 
-OPENFLOW_15 = 6
 _GROUP_IDS = 0x7FFFFFFF
 _TO_OUTPUT = Goto(TableId.OUTPUT)
 _TO_LEARN = Goto(TableId.LEARN)

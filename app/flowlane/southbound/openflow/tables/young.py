@@ -26,22 +26,24 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from flowlane.core.flowkey import TCP, UDP
+from flowlane.core.frame import ETH_IPV4, ETH_IPV6
 from flowlane.core.model import PortRole
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
-    CONTROLLER_PORT,
     FlowEntry,
     Goto,
     Meter,
     Output,
     Step,
     flow,
+    learn,
 )
-from flowlane.southbound.openflow.tables.matches import ETH_IPV4, ETH_IPV6, Fields, range_masks
+from flowlane.southbound.openflow.tables.matches import Fields, range_masks
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, nicira
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_PORT
 from flowlane.southbound.openflow.wire.fields import Match, match
-from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, ZONE, Family, Learn, Load, Track
+from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, ZONE, Family, Load, Track
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, PlannedPort, StandingRule
@@ -119,7 +121,7 @@ def count(plan: DevicePlan) -> Iterator[FlowEntry]:
     for family in _TRACKED:
         named = {term.field: term.value for term in nicira.match_of(family)}
         wanted = match(**named, ct_state=_TRACKED_STATE, ct_mark=plan.learn_after)
-        yield _flow(TableId.LEARN, Priority.YOUNG, wanted, Learn(family, plan.learned_idle), _TO_OUTPUT)
+        yield _flow(TableId.LEARN, Priority.YOUNG, wanted, learn(family, plan.learned_idle), _TO_OUTPUT)
 
 
 def remember(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEntry]:

@@ -12,6 +12,9 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import NamedTuple
 
+from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
+from flowlane.core.frame import ETH_IPV4, ETH_IPV6
+
 OPENFLOW_BASIC = 0x8000
 """The OXM class of all fields of the specification (OpenFlow 1.3.5 section 7.2.3.3)."""
 
@@ -82,8 +85,27 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
     }
 )
 
+PORT_FIELDS: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        TCP: ("tcp_src", "tcp_dst"),
+        UDP: ("udp_src", "udp_dst"),
+        SCTP: ("sctp_src", "sctp_dst"),
+        ICMP: ("icmpv4_type", "icmpv4_code"),
+        ICMPV6: ("icmpv6_type", "icmpv6_code"),
+    }
+)
+"""IP protocol -> the fields of a flow's source and destination port; ICMP has type and code in their place."""
+
+FAMILY_OF_ICMP: Mapping[int, int] = MappingProxyType({ICMP: ETH_IPV4, ICMPV6: ETH_IPV6})
+"""IP protocol -> the only ethertype that it belongs to."""
+
 _BY_NUMBER = {(field.oxm_class, field.number): name for name, field in FIELDS.items()}
 _ORDER = {name: place for place, name in enumerate(FIELDS)}
+
+
+def port_fields(eth_type: int, protocol: int) -> tuple[str, str] | None:
+    """Return the fields of a flow's ports; None when it has none, such as ICMP in IPv6 packets."""
+    return PORT_FIELDS.get(protocol) if FAMILY_OF_ICMP.get(protocol, eth_type) == eth_type else None
 
 
 def full_mask(field: str) -> int:

@@ -11,10 +11,18 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, NamedTuple
 
+from flowlane.southbound.openflow.wire.constants import (
+    MULTIPART_FLOW,
+    MULTIPART_REPLY,
+    OPENFLOW_13,
+    OPENFLOW_14,
+    OPENFLOW_15,
+)
+
 Message = Any
-MULTIPART_REPLY, FLOW = 19, 1
 _HEAD = 16
-_LENGTH = Struct("!H").unpack_from
+_HEADER = 8
+_TYPE = _LENGTH = Struct("!H").unpack_from
 _MATCH = Struct("!HH").unpack_from
 
 
@@ -52,7 +60,7 @@ def entries(message: Message) -> Iterator[Raw] | None:
     if not isinstance(data, bytes) or len(data) < _HEAD or data[1] != MULTIPART_REPLY:
         return None
     read = _READERS.get(data[0])
-    if read is None or data[8:10] != b"\x00\x01":
+    if read is None or _TYPE(data, _HEADER)[0] != MULTIPART_FLOW:
         return None
     return _walk(data, read)
 
@@ -104,4 +112,4 @@ def _match(data: bytes, at: int, end: int) -> tuple[bytes, int]:
     return data[at + 4 : at + length], after
 
 
-_READERS = {4: _read_13, 5: _read_13, 6: _read_15}
+_READERS = {OPENFLOW_13: _read_13, OPENFLOW_14: _read_13, OPENFLOW_15: _read_15}

@@ -14,15 +14,22 @@ from struct import Struct
 from typing import NamedTuple
 
 from flowlane.errors import ProtocolError
-from flowlane.southbound.openflow.wire.layouts import EXPERIMENTER, HELLO, MESSAGES
+from flowlane.southbound.openflow.wire import layouts
+from flowlane.southbound.openflow.wire.constants import (
+    ECHO_REPLY,
+    ECHO_REQUEST,
+    ERROR,
+    EXPERIMENTER,
+    HELLO,
+    OPENFLOW_15,
+    QUEUE_GET_CONFIG_REPLY,
+)
 
 HEADER = Struct("!BBHI")
 """Version, type, length, transaction id (7.1)."""
 
-HELLO_TYPE, ERROR_TYPE, ECHO_REQUEST, ECHO_REPLY, QUEUE_CONFIG_REPLY = 0, 1, 2, 3, 23
-_BEFORE_VERSION = frozenset((HELLO_TYPE, ERROR_TYPE, ECHO_REQUEST, ECHO_REPLY))
-_SAME_IN_ALL = frozenset((ERROR_TYPE, ECHO_REQUEST, ECHO_REPLY))
-_NEWEST = 6
+_BEFORE_VERSION = frozenset((HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY))
+_SAME_IN_ALL = frozenset((ERROR, ECHO_REQUEST, ECHO_REPLY))
 _KNOWN_QUEUE_PROPERTIES = frozenset((1, 2, EXPERIMENTER))
 _HELLO_FAILED = b"\x00\x00"
 
@@ -66,36 +73,36 @@ def check(message: bytes, agreed: int | None) -> bytes | None:
     header = read_header(message)
     if header.length != len(message):
         raise ProtocolError(f"message length {header.length} in {len(message)} bytes")
-    if header.kind == HELLO_TYPE:
+    if header.kind == HELLO:
         return _hello(message, header)
-    if header.kind == ERROR_TYPE:
+    if header.kind == ERROR:
         _check_error(message)
     if agreed is None:
         if header.kind not in _BEFORE_VERSION:
             raise ProtocolError(f"message of type {header.kind} before hello")
-        return message if header.version <= _NEWEST else None
+        return message if header.version <= OPENFLOW_15 else None
     if header.version != agreed:
         raise ProtocolError(f"message of version {header.version} where {agreed} was agreed")
     return message if header.kind in _SAME_IN_ALL else _body(message, header)
 
 
 def _body(message: bytes, header: Header) -> bytes | None:
-    layouts = MESSAGES.get(header.version)
-    if layouts is None:
+    shapes = layouts.MESSAGES.get(header.version)
+    if shapes is None:
         raise ProtocolError(f"OpenFlow version {header.version} is not served")
-    shape = layouts.get(header.kind)
+    shape = shapes.get(header.kind)
     if shape is None:
         return None
     shape(message, HEADER.size, header.length)
-    return _known_properties(message) if header.kind == QUEUE_CONFIG_REPLY else message
+    return _known_properties(message) if header.kind == QUEUE_GET_CONFIG_REPLY else message
 
 
 def _hello(message: bytes, header: Header) -> bytes:
     """Check a hello. One of a newer version than any we know counts as our newest (6.3.1)."""
-    HELLO(message, HEADER.size, header.length)
+    layouts.HELLO(message, HEADER.size, header.length)
     if header.version == 0:
         raise ProtocolError("hello of version 0")
-    return bytes((min(header.version, _NEWEST),)) + message[1:]
+    return bytes((min(header.version, OPENFLOW_15),)) + message[1:]
 
 
 def _check_error(message: bytes) -> None:

@@ -16,6 +16,12 @@ from struct import Struct
 from types import MappingProxyType
 
 from flowlane.errors import ProtocolError
+from flowlane.southbound.openflow.wire.constants import (
+    EXPERIMENTER,
+    NICIRA,
+    NX_CONTROLLER2,
+    NX_CT,
+)
 from flowlane.southbound.openflow.wire.grammar import (
     Shape,
     after,
@@ -28,12 +34,9 @@ from flowlane.southbound.openflow.wire.grammar import (
     records,
 )
 
-EXPERIMENTER = 0xFFFF
-NICIRA = 0x00002320
 MAX_NESTING = 16
 """Actions inside actions (Nicira's ct) this deep; Open vSwitch itself stops at 64 for all of a packet."""
 
-_NX_CT, _NX_CONTROLLER2 = 35, 37
 _NX_HEAD = Struct("!IH").unpack_from
 
 
@@ -47,9 +50,9 @@ def _nicira_action(depth: int) -> Shape:
         vendor, subtype = _NX_HEAD(data, start + 4)
         if vendor != NICIRA:
             return
-        if subtype == _NX_CONTROLLER2:
+        if subtype == NX_CONTROLLER2:
             properties(data, start, end)
-        elif subtype == _NX_CT:
+        elif subtype == NX_CT:
             if depth >= MAX_NESTING:
                 raise ProtocolError(f"actions nested more than {MAX_NESTING} deep")
             after(24, actions(depth + 1))(data, start, end)

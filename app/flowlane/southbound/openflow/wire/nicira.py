@@ -17,18 +17,18 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
-from flowlane.southbound.openflow.tables.matches import ETH_IPV4, ETH_IPV6, port_fields
-from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
-from flowlane.southbound.openflow.wire import cookies
-from flowlane.southbound.openflow.wire.fields import FIELDS, Match, match
+from flowlane.core.frame import ETH_IPV4, ETH_IPV6
+from flowlane.southbound.openflow.wire.constants import (
+    EXPERIMENTER,
+    NICIRA,
+    NX_CT,
+    NX_LEARN,
+    NX_RESUBMIT_TABLE,
+    SEND_FLOW_REMOVED,
+    SET_FIELD_ACTION,
+)
+from flowlane.southbound.openflow.wire.fields import FIELDS, Match, match, port_fields
 
-NICIRA = 0x00002320
-_EXPERIMENTER = 0xFFFF
-_RESUBMIT, _LEARN, _CT = 14, 16, 35
-_SET_FIELD_TYPE = 25
-"""OFPAT_SET_FIELD: Nicira's own load action is not there in OpenFlow 1.5."""
-
-_SEND_FLOW_REMOVED = 1
 _KEEP_IN_PORT = 0xFFF8
 """OFPP_IN_PORT in 16 bits: resubmit with the packet's own in_port."""
 
@@ -114,10 +114,16 @@ class Family(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """Make the exact entry of the packet's flow in table seen; it goes after ``idle_timeout`` s without packets."""
+    """Make the exact entry of the packet's flow; it expires after ``idle_timeout`` s without packets.
+
+    ``table_id``, ``priority`` and ``cookie`` are those of the entry that is made.
+    """
 
     family: Family
     idle_timeout: int
+    table_id: int
+    priority: int
+    cookie: int
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -147,29 +153,24 @@ def match_of(family: Family) -> Match:
     return match(**{name: value for name, value in wanted.items() if value is not None})
 
 
-def priority_of(family: Family) -> int:
-    """The more a family asks for, the higher: any packet, an address family, a protocol."""
-    return Priority.STANDING + sum(part is not None for part in family)
-
-
 def write(step: Load | Resubmit | Track | Learn) -> bytes:
     """The action's bytes."""
     if isinstance(step, Track):
-        return _action(_CT, _track(step))
+        return _action(NX_CT, _track(step))
     if isinstance(step, Load):
         return _set_field(step)
     if isinstance(step, Resubmit):
-        return _action(_RESUBMIT, _RESUBMIT_BODY.pack(_KEEP_IN_PORT, step.table_id))
-    return _action(_LEARN, _learn(step))
+        return _action(NX_RESUBMIT_TABLE, _RESUBMIT_BODY.pack(_KEEP_IN_PORT, step.table_id))
+    return _action(NX_LEARN, _learn(step))
 
 
 def read_learn(data: bytes) -> Learn | None:
     """A learn action's step from its bytes; None when it is not one of ours."""
     if len(data) < _HEAD.size + _LEARN_BODY.size:
         return None
-    idle_timeout = _LEARN_BODY.unpack_from(data, _HEAD.size)[0]
-    made = (Learn(family, idle_timeout) for family in FAMILIES)
-    return next((learn for learn in made if write(learn) == data), None)
+    idle_timeout, _, priority, cookie, _, table_id, _, _ = _LEARN_BODY.unpack_from(data, _HEAD.size)
+    candidates = (Learn(family, idle_timeout, table_id, priority, cookie) for family in FAMILIES)
+    return next((learn for learn in candidates if write(learn) == data), None)
 
 
 def text(step: Load | Resubmit | Track | Learn) -> str:
@@ -180,7 +181,7 @@ def text(step: Load | Resubmit | Track | Learn) -> str:
         return f"resubmit(,{step.table_id})"
     if isinstance(step, Track):
         return _track_text(step)
-    return f"learn(table={TableId.SEEN:d},idle_timeout={step.idle_timeout})"
+    return f"learn(table={step.table_id:d},idle_timeout={step.idle_timeout})"
 
 
 def _track_text(step: Track) -> str:
@@ -222,13 +223,13 @@ def _set_field(step: Load) -> bytes:
     """A whole field set to a number (``struct ofp12_action_set_field``), padded to 8 octets."""
     octets = FIELDS[step.field].octets
     size = -(-(_SET_FIELD_HEAD.size + octets) // 8) * 8
-    head = _SET_FIELD_HEAD.pack(_SET_FIELD_TYPE, size, _header(step.field))
+    head = _SET_FIELD_HEAD.pack(SET_FIELD_ACTION, size, _header(step.field))
     return (head + step.value.to_bytes(octets, "big")).ljust(size, b"\0")
 
 
 def _action(subtype: int, body: bytes) -> bytes:
     length = -(-(_HEAD.size + len(body)) // 8) * 8
-    return (_HEAD.pack(_EXPERIMENTER, length, NICIRA, subtype) + body).ljust(length, b"\0")
+    return (_HEAD.pack(EXPERIMENTER, length, NICIRA, subtype) + body).ljust(length, b"\0")
 
 
 def _header(field: str) -> int:
@@ -242,9 +243,8 @@ def oxm_header(field: str) -> int:
 
 
 def _learn(step: Learn) -> bytes:
-    cookie = cookies.pack(cookies.Kind.LEARNED)
     head = _LEARN_BODY.pack(
-        step.idle_timeout, 0, Priority.PIN, cookie, _SEND_FLOW_REMOVED, TableId.SEEN, 0, 0
+        step.idle_timeout, 0, step.priority, step.cookie, SEND_FLOW_REMOVED, step.table_id, 0, 0
     )
     return head + b"".join(_specs(step.family))
 

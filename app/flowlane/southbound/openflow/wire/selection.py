@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from flowlane.southbound.openflow.wire.fields import FIELDS
 from flowlane.southbound.openflow.wire.nicira import oxm_header
 
-NETRONOME = 0x0000154D
 SELECTION_METHOD = 1
 
 BY_FIELDS, BY_DATAPATH = "hash", "dp_hash"
