@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flowlane.core.events import DeviceForgotten
 from flowlane.core.model import QueueFacts, QueueKind
-from flowlane.southbound.ovsdb.describe import OFPP_LOCAL, Description, describe, news, rate
+from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
+from flowlane.southbound.ovsdb.describe import Description, describe, news, rate
 from flowlane.southbound.ovsdb.rows import (
     BridgeRow,
     InterfaceRow,
@@ -81,7 +82,7 @@ def test_a_bridge_is_described_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ofport", "expected"), [(1, [1]), (65534, [OFPP_LOCAL]), (-1, []), (None, []), (0, [])]
+    ("ofport", "expected"), [(1, [1]), (65534, [LOCAL_PORT]), (-1, []), (None, []), (0, [])]
 )
 def test_only_interfaces_with_a_port_number_are_ports(ofport: int | None, expected: list[int]) -> None:
     device = describe(snapshot({1: InterfaceRow("p", ofport=ofport)})).devices[BRIDGE]
