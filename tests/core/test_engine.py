@@ -201,7 +201,7 @@ def test_after_a_restart_the_devices_own_tables_give_the_assignments_back() -> N
     other.connect(4, pins=found)
     assert len(other.device.flows) == len(rows)
     assert {row: other.queue_of(row) for row in rows} == {row: host.queue_of(row) for row in rows}
-    for kind in ("PinFlow", "UnpinFlow", "SetMeter", "ClearMeter"):
+    for kind in ("PinFlow", "UnpinFlow", "SetMeter", "DeleteMeter"):
         assert other.counts[kind] == before.get(kind, 0)
 
 
@@ -287,8 +287,8 @@ def test_events_about_unknown_devices_and_rows_change_nothing() -> None:
         ev.DeviceDown(9),
         ev.PortRemoved(9, 1),
         ev.QueuesReported(9, {}),
-        ev.FlowCounters(DPID, ((77, 0, 1, 1, 0.0),)),
-        ev.FlowEnded(DPID, 77, 3, 1, 1, idle=True),
+        ev.PinCounters(DPID, ((77, 0, 1, 1, 0.0),)),
+        ev.PinEnded(DPID, 77, 3, 1, 1, idle=True),
         ev.RuleRefused(DPID, "pin", 77, 0, "x"),
         ev.HintWithdrawn("nobody"),
     ):

@@ -187,7 +187,7 @@ class Host(RuleBasedStateMachine):
         if row is not None and self.host.connected:
             generation = self.host.flows.generation[row]
             self.host.lose(row)
-            ended = ev.FlowEnded(DPID, row, generation, 1, 1, idle=True)
+            ended = ev.PinEnded(DPID, row, generation, 1, 1, idle=True)
             self.host.do(ended)
             self.host.do(ev.FlowSeen(DPID, 1, frame(1, 66, 80, 0), UPLINK))
             before = self.host.picture()
@@ -201,7 +201,7 @@ class Host(RuleBasedStateMachine):
             flows = self.host.flows
             key, in_port = flows.keys[row], flows.in_port[row]
             self.host.lose(row)
-            self.host.do(ev.FlowEnded(DPID, row, flows.generation[row], 1, 1, idle=False))
+            self.host.do(ev.PinEnded(DPID, row, flows.generation[row], 1, 1, idle=False))
             self.host.tick(2)
             if key in flows.rows:
                 sport, dport = int.from_bytes(key[8:10]), int.from_bytes(key[10:12])
@@ -307,7 +307,7 @@ class Host(RuleBasedStateMachine):
         self.host.do(ev.FlowSeen(DPID, vm, frame(vm, 77, dport, 0), UPLINK))
         for row in set(flows) - rows:
             self.host.lose(row)
-            self.host.do(ev.FlowEnded(DPID, row, flows.generation[row], 1, 1, idle=True))
+            self.host.do(ev.PinEnded(DPID, row, flows.generation[row], 1, 1, idle=True))
         assert not room or self.host.picture() == before
 
     @rule(rates=st.lists(RATE, min_size=1, max_size=6))

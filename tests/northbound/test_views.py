@@ -7,7 +7,7 @@ from support.engine.controller import FakeController, world
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 from webob import Request
 
-from flowlane.core.events import DeviceDown, KeyCounters, LearnedFlow, QueueCounters
+from flowlane.core.events import DeviceDown, LearnedCounters, LearnedFlow, QueueCounters
 from flowlane.core.model import HintSource, QueueKind, Reason, Role
 from flowlane.core.model import PortRole as CorePortRole
 from flowlane.core.policy import Balance, Match, Policy, RateGate, Rule, TrafficClass
@@ -96,7 +96,7 @@ def test_what_holds_a_flow_is_told(scenario) -> None:
     assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["standing"]
     key = there.device.flows.keys[row]
     there.tick(2)
-    there.do(KeyCounters(DPID, (LearnedFlow(key, 1, UPLINK, 0, 2, 3, 3000),)))
+    there.do(LearnedCounters(DPID, (LearnedFlow(key, 1, UPLINK, 0, 2, 3, 3000),)))
     assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["learned"]
 
 

@@ -56,7 +56,7 @@ def verdict_of(policy, facts):
     dscp, pcp, level = int(facts.get("dscp", 0)), int(facts.get("pcp", 0)), level_of(policy, facts)
     hint = Hint("h", facts["vm"], facts["hint"], {}, HintSource.REST) if "hint" in facts else None
     classifier = compile_rules(policy)
-    belief = classifier.believed(vm, dscp, pcp, hint, level)
+    belief = classifier.weigh_hints(vm, dscp, pcp, hint, level)
     index, _ = classifier.classify(vm, packet(facts), dscp, pcp, belief.class_index, level)
     return policy.classes[index].name
 

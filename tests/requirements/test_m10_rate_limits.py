@@ -46,5 +46,5 @@ def test_a_meter_ends_with_its_last_flow_and_is_never_written_twice() -> None:
     host.wait(30)
     assert {meter.rate for meter in host.world.device.meters.values()} == {10 * MBIT, 5 * MBIT}
     assert host.world.counts["SetMeter"] == written
-    assert host.world.counts["ClearMeter"] == 2
+    assert host.world.counts["DeleteMeter"] == 2
     assert "holds it to 10Mbit/s" in host.explain(free[0]).meter

@@ -64,7 +64,7 @@ def run(engine, dpids, rates, seconds=20):
                 octets[dpid, number] += rate // 8
                 row = rows[dpid, number]
                 told.append((row, engine.devices[dpid].flows.generation[row], 0, octets[dpid, number], 0.0))
-            engine.step(ev.FlowCounters(dpid, tuple(told)), float(second))
+            engine.step(ev.PinCounters(dpid, tuple(told)), float(second))
         engine.step(ev.Tick(), float(second))
     return rows
 

@@ -124,7 +124,7 @@ class UnpinFlow(NamedTuple):
     egress_port: int
 
 
-class ForgetLearned(NamedTuple):
+class DeleteLearned(NamedTuple):
     """Have the device place all flows that leave, or come in, by a port anew, by its standing rules.
 
     Just one of the two ports is given, the other is 0. Pins are not touched.
@@ -153,7 +153,7 @@ class SetMeter(NamedTuple):
     change: bool = False
 
 
-class ClearMeter(NamedTuple):
+class DeleteMeter(NamedTuple):
     """Delete a meter that no entry uses any more (deleting a used one deletes its entries)."""
 
     dpid: int
@@ -189,10 +189,10 @@ Effect = (
     Program
     | PinFlow
     | UnpinFlow
-    | ForgetLearned
+    | DeleteLearned
     | SendPacket
     | SetMeter
-    | ClearMeter
+    | DeleteMeter
     | ReadCounters
     | ReadQueues
     | Report

@@ -15,7 +15,7 @@ from flowlane.core.allocate import rebalance
 from flowlane.core.device import class_meters, hints, refresh, refusals
 from flowlane.core.device.plan import weigh
 from flowlane.core.device.refresh import replan
-from flowlane.core.device.refusals import try_another_pin
+from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_taking_over
 from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.flow import learned, lifecycle
@@ -45,8 +45,8 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
         end_taking_over(device, state.now)
         balance(state, device, out)
         if device.pin_room is not None and state.now >= device.pin_retry:
-            try_another_pin(device)
-        found = class_meters.try_again(state, device, out)
+            retry_full_table(device)
+        found = class_meters.retry(state, device, out)
         if weigh(device, state.now) or device.plan_due or found:
             replan(state, device, out)
         if device.connected and state.now >= device.next_read:
@@ -70,12 +70,12 @@ Handler = Callable[[State, Any, "list[Effect]"], None]
 
 HANDLERS: dict[type, Handler] = {
     ev.FlowSeen: lifecycle.on_flow_seen,
-    ev.FlowCounters: lifecycle.on_flow_counters,
-    ev.FlowEnded: lifecycle.on_flow_ended,
-    ev.KeyCounters: learned.on_key_counters,
-    ev.KeyEnded: learned.on_key_ended,
+    ev.PinCounters: lifecycle.on_pin_counters,
+    ev.PinEnded: lifecycle.on_pin_ended,
+    ev.LearnedCounters: learned.on_learned_counters,
+    ev.LearnedEnded: learned.on_learned_ended,
     ev.RuleRefused: refusals.on_rule_refused,
-    ev.StandingLeftOut: refresh.on_standing_left_out,
+    ev.PlanLeftOut: refresh.on_plan_left_out,
     ev.QueueCounters: refresh.on_queue_counters,
     ev.MeterCounters: refresh.on_meter_counters,
     ev.DeviceUp: refresh.on_device_up,
@@ -84,7 +84,7 @@ HANDLERS: dict[type, Handler] = {
     ev.PortRemoved: refresh.on_port_removed,
     ev.QueuesReported: refresh.on_queues_reported,
     ev.DeviceDescribed: refresh.on_device_described,
-    ev.DeviceForgotten: refresh.on_device_forgotten,
+    ev.DescriptionRemoved: refresh.on_description_removed,
     ev.HintGiven: hints.on_hint_given,
     ev.HintWithdrawn: hints.on_hint_withdrawn,
     ev.PolicyReplaced: refresh.on_policy_replaced,

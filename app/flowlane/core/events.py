@@ -92,7 +92,7 @@ class DeviceDescribed:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceForgotten:
+class DescriptionRemoved:
     """The bridge is gone from OVSDB."""
 
     dpid: int
@@ -114,7 +114,7 @@ class FlowSeen(NamedTuple):
     meter_id: int = 0
 
 
-class FlowCounters(NamedTuple):
+class PinCounters(NamedTuple):
     """Counters of pins: (row, generation, packets, bytes, duration in s) each."""
 
     dpid: int
@@ -141,14 +141,14 @@ class LearnedFlow(NamedTuple):
     meter_id: int = 0
 
 
-class KeyCounters(NamedTuple):
+class LearnedCounters(NamedTuple):
     """Counters of the flows that a device placed by itself: their entries carry no row."""
 
     dpid: int
     flows: tuple[LearnedFlow, ...]
 
 
-class KeyEnded(NamedTuple):
+class LearnedEnded(NamedTuple):
     """A learned entry left the device's table (see :class:`LearnedFlow`): idle or deleted."""
 
     dpid: int
@@ -161,7 +161,7 @@ class KeyEnded(NamedTuple):
     idle: bool
 
 
-class FlowEnded(NamedTuple):
+class PinEnded(NamedTuple):
     """A pin left the device's table: idle, deleted or evicted."""
 
     dpid: int
@@ -201,7 +201,7 @@ class RuleRefused:
     why: str
 
 
-class StandingLeftOut(NamedTuple):
+class PlanLeftOut(NamedTuple):
     """What of its plan a device does not get, whole: (what, why, what stands in its place) each."""
 
     dpid: int
@@ -242,16 +242,16 @@ Event = (
     | PortRemoved
     | QueuesReported
     | DeviceDescribed
-    | DeviceForgotten
+    | DescriptionRemoved
     | FlowSeen
-    | FlowCounters
-    | KeyCounters
-    | KeyEnded
-    | FlowEnded
+    | PinCounters
+    | LearnedCounters
+    | LearnedEnded
+    | PinEnded
     | QueueCounters
     | MeterCounters
     | RuleRefused
-    | StandingLeftOut
+    | PlanLeftOut
     | HintGiven
     | HintWithdrawn
     | PolicyReplaced

@@ -106,7 +106,7 @@ def _facts(state: State, device: Device, row: int) -> Facts:
     assert key is not None
     parts = unpack(key)
     hint = flows.hint_class[row] - 1 if flows.hint_class[row] else None
-    opened = flows.level[row] & OPEN_GATES
+    opened = flows.gate_state[row] & OPEN_GATES
     return Facts(state.vms.get(parts.vm_number), parts, flows.dscp[row], flows.pcp[row], hint, opened)
 
 
@@ -122,7 +122,7 @@ def _hint(state: State, device: Device, row: int) -> str:
     given = None
     if facts.vm is not None and facts.vm.id in state.hints_of_vm:
         given = find_hint(state.hints_of_vm[facts.vm.id], facts.parts, facts.dscp, facts.pcp)
-    belief = device.classifier.believed(facts.vm, facts.dscp, facts.pcp, given, flows.level[row])
+    belief = device.classifier.weigh_hints(facts.vm, facts.dscp, facts.pcp, given, flows.gate_state[row])
     text = HINT_TEXTS[belief.verdict]
     return text if belief.source is HintSource.NONE else f"{belief.source.name}: {text}"
 
@@ -202,7 +202,7 @@ def _would_change(device: Device, row: int, wanted: TrafficClass) -> list[str]:
     for rule in policy.rules:
         if rule.match.gate is None:
             continue
-        gate, opened = policy.gates[rule.match.gate], flows.level[row] >> rule.match.gate & 1
+        gate, opened = policy.gates[rule.match.gate], flows.gate_state[row] >> rule.match.gate & 1
         name = policy.classes[rule.class_index].name
         if not opened and rule.class_index != wanted.index:
             above = f"a rate of {format_rate(gate.at_least)} or more for {gate.hold:g} s"

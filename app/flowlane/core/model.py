@@ -23,7 +23,7 @@ NOT_A_VM = 0
 UNRESOLVED_VM = 0xFFFFFFFF
 """VM number in a device's metadata: the device cannot tell the sender, the controller will (by its MAC)."""
 
-NO_TEXT: Mapping[str, str] = MappingProxyType({})
+NO_IDS: Mapping[str, str] = MappingProxyType({})
 
 
 class Role(StrEnum):
@@ -123,7 +123,7 @@ class PortFacts:
     """A port as OVSDB describes it: its Interface row's ids, and the queues of its QoS row."""
 
     name: str
-    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_TEXT)
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_IDS)
     mac: int = 0
     interface_type: str = ""
     link_speed: int | None = None
@@ -174,7 +174,7 @@ class Vm:
     port_no: int
     port_name: str
     macs: tuple[int, ...] = ()
-    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_TEXT)
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_IDS)
     source: str = "port"
 
 

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 
 from flowlane.core.classify.matching import DSCP_NAMES, PROTOCOL_NUMBERS
-from flowlane.core.device.vms import read_mac
+from flowlane.core.device.vms import parse_mac
 from flowlane.core.flowkey import ICMP, ICMPV6, LAYER2
 from flowlane.errors import RequestError, UnitError
 from flowlane.simulation.flowspec import FlowSpec
@@ -123,7 +123,7 @@ def _seconds(value: object) -> float:
 
 
 def _address(value: object) -> bytes:
-    mac = read_mac(str(value))
+    mac = parse_mac(str(value))
     return mac.to_bytes(6) if mac is not None else ip_address(str(value)).packed
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, beliefs_of, weigh
+from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, trust_of, weigh
 from flowlane.core.model import Hint, HintSource, Vm
 from flowlane.core.policy import Policy, RateGate, TrafficClass, Trust, VmSelector
 
@@ -66,7 +66,7 @@ def rest(name, source=HintSource.REST):
     ],
 )
 def test_weigh(vm, dscp, pcp, hint, opened, expected) -> None:
-    assert weigh(beliefs_of(POLICY, vm), dscp, pcp, hint, opened) == expected
+    assert weigh(trust_of(POLICY, vm), dscp, pcp, hint, opened) == expected
 
 
 def test_every_verdict_has_its_text() -> None:

@@ -72,7 +72,7 @@ def test_what_the_learned_entry_says_later_counts() -> None:
     key = there.device.flows.keys[row]
     there.now += 2
     learned = ev.LearnedFlow(key, 1, UPLINK, 0x0200_0000_0001, 2, 9, 9000, 0, 0, 0)
-    there.do(ev.KeyCounters(DPID, (learned,)))
+    there.do(ev.LearnedCounters(DPID, (learned,)))
     assert there.pins[row].meter_id == 1000
 
 
@@ -83,7 +83,7 @@ def test_a_device_that_does_not_learn_has_pins_under_the_same_meter() -> None:
     for row in rows:
         there.end(row)
     assert meters(there) == {1000: 5_000_000}, "it stays when its last flow ends"
-    assert there.counts["ClearMeter"] == 0
+    assert there.counts["DeleteMeter"] == 0
 
 
 def test_a_new_limit_changes_the_meter_in_place_and_an_unchanged_one_is_not_written() -> None:
@@ -106,12 +106,12 @@ def test_a_limit_that_is_lifted_takes_the_meter_with_it_and_nothing_is_pinned_fo
     assert meters(there) == {}
     assert there.device.flows.meter_id[row] == 0
     assert there.pins == {}
-    forgotten = {effect.egress_port for effect in out if isinstance(effect, fx.ForgetLearned)}
+    forgotten = {effect.egress_port for effect in out if isinstance(effect, fx.DeleteLearned)}
     assert forgotten == set(there.device.ports), (
         "what was learned names a number that may mean another class soon"
     )
     plan = next(n for n, effect in enumerate(out) if isinstance(effect, fx.Program))
-    assert all(n > plan for n, effect in enumerate(out) if isinstance(effect, fx.ForgetLearned))
+    assert all(n > plan for n, effect in enumerate(out) if isinstance(effect, fx.DeleteLearned))
 
 
 def test_a_limit_for_the_class_that_was_one_for_each_flow() -> None:
@@ -179,9 +179,9 @@ def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back()
     there.plan = None
     reports = tuple(port.report for port in there.device.ports.values())
     out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), there.now)
-    assert [effect.meter_id for effect in out if isinstance(effect, fx.ClearMeter)] == [1, 1000]
+    assert [effect.meter_id for effect in out if isinstance(effect, fx.DeleteMeter)] == [1, 1000]
     again = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), there.now)
-    assert not [effect for effect in again if isinstance(effect, fx.ClearMeter)], "once"
+    assert not [effect for effect in again if isinstance(effect, fx.DeleteMeter)], "once"
 
 
 def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin() -> None:
@@ -190,5 +190,5 @@ def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin() -> None:
     stranger = ev.FoundPin(7, 1, b"\0" * 4 + there.frame(1, 5)[:12], UPLINK, 1, 0, 44, 1, 1)
     reports = tuple(port.report for port in there.device.ports.values())
     out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}, (stranger,)), there.now)
-    kinds = [type(effect) for effect in out if isinstance(effect, fx.UnpinFlow | fx.ClearMeter)]
-    assert kinds == [fx.UnpinFlow, fx.ClearMeter]
+    kinds = [type(effect) for effect in out if isinstance(effect, fx.UnpinFlow | fx.DeleteMeter)]
+    assert kinds == [fx.UnpinFlow, fx.DeleteMeter]

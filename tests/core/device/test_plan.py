@@ -44,7 +44,7 @@ def carry(there: Scenario, rates: dict[int, float], seconds: int) -> int:
                 )
                 for row in flows
             )
-            there.do(ev.KeyCounters(DPID, items))
+            there.do(ev.LearnedCounters(DPID, items))
         changes += weights(there) != before
         before = weights(there)
     return changes
@@ -91,4 +91,4 @@ def test_a_change_of_weights_moves_no_flow() -> None:
     assert carry(there, {0: 8 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 60) >= 1
     assert {row: flows.queue_id[row] for row in flows} == before
     assert there.counts["PinFlow"] == pins
-    assert not any(isinstance(effect, fx.ForgetLearned) for effect in there.do(ev.Tick()))
+    assert not any(isinstance(effect, fx.DeleteLearned) for effect in there.do(ev.Tick()))

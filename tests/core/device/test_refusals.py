@@ -39,7 +39,7 @@ def refuse_meter(there: Scenario, meter_id: int) -> None:
 def end(there: Scenario, row: int) -> None:
     """The flow's pin idles out."""
     del there.pins[row]
-    there.do(ev.FlowEnded(DPID, row, there.device.flows.generation[row], 1, 100, idle=True))
+    there.do(ev.PinEnded(DPID, row, there.device.flows.generation[row], 1, 100, idle=True))
 
 
 def test_a_refused_meter_leaves_its_flow_without_a_limit_and_is_told() -> None:

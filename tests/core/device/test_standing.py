@@ -62,7 +62,7 @@ def test_the_device_decides_as_the_controller_does_at_the_first_packet(rules, tr
     classifier = compile_rules(policy)
     standing = standing_rules(policy, [9], VMS, queues_of)
     for f in flows:
-        hint = classifier.believed(f.vm, f.dscp, f.pcp).class_index
+        hint = classifier.weigh_hints(f.vm, f.dscp, f.pcp).class_index
         expected, _ = classifier.classify(f.vm, f.parts, f.dscp, f.pcp, hint, 0)
         assert device_says(standing, f) == policy.classes[expected].name
 
@@ -77,7 +77,7 @@ def test_rules_on_hints_work_for_marks_that_the_device_sees(rules, flows) -> Non
     classifier = compile_rules(policy)
     standing = standing_rules(policy, [9], VMS, queues_of)
     for f in flows:
-        hint = classifier.believed(f.vm, f.dscp, f.pcp).class_index
+        hint = classifier.weigh_hints(f.vm, f.dscp, f.pcp).class_index
         expected, _ = classifier.classify(f.vm, f.parts, f.dscp, f.pcp, hint, 0)
         assert device_says(standing, f) == policy.classes[expected].name
 

@@ -7,7 +7,7 @@ from support.engine.scenario import ABLE, DPID, UPLINK, Scenario, small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
-from flowlane.core.device.vms import attached_macs, identity, port_role, read_mac, vm_number
+from flowlane.core.device.vms import attached_macs, identity, parse_mac, port_role, vm_number
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortFacts, PortReport, PortRole, Role
 from flowlane.core.policy import Balance, Match, Rule, Share, TrafficClass, VmSelector
 
@@ -111,7 +111,7 @@ def test_identity_comes_from_where_libvirt_and_openstack_write_it(ids, expected)
     "text", ["", "02:00:00:00:00", "02:00:00:00:00:zz", "0200:0000:0001", "+2:00:00:00:00:01"]
 )
 def test_what_is_no_mac_is_passed_over(text) -> None:
-    assert read_mac(text) is None
+    assert parse_mac(text) is None
 
 
 def test_attached_macs_are_read_with_either_separator() -> None:

@@ -26,13 +26,13 @@ def learned(there: Scenario, vm: int, sport: int, queue_id: int, octets: int = 0
     return ev.LearnedFlow(key, vm, UPLINK, 0x0200_0000_0000 + vm, queue_id, octets // 1000, octets)
 
 
-def ended(flow: ev.LearnedFlow, *, idle: bool) -> ev.KeyEnded:
-    return ev.KeyEnded(DPID, flow.key, flow.in_port, flow.egress_port, flow.eth_src, 3, 3000, idle)
+def ended(flow: ev.LearnedFlow, *, idle: bool) -> ev.LearnedEnded:
+    return ev.LearnedEnded(DPID, flow.key, flow.in_port, flow.egress_port, flow.eth_src, 3, 3000, idle)
 
 
 def test_what_no_copy_told_is_learnt_from_the_counters() -> None:
     there = host()
-    there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2),)))
+    there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2),)))
     row = there.row(1, 1000)
     assert (there.queue_of(row), there.device.flows.reason[row]) == (2, Reason.DEVICE_CHOSE)
     assert there.pins == {}
@@ -45,7 +45,7 @@ def test_a_flow_that_grows_heavy_is_found_and_gets_its_own_queue() -> None:
     for _ in range(6):
         there.tick(2)
         octets += 20_000_000 // 8 * 2
-        there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, octets),)))
+        there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2, octets),)))
     assert there.class_of(row) == "heavy"
     assert there.device.flows.reason[row] == Reason.EXCLUSIVE
     assert there.queue_of(row) == 2 or there.pins[row].queue_id == there.queue_of(row)
@@ -74,8 +74,8 @@ def test_queues_that_go_are_forgotten_after_the_new_plan_and_their_flows_placed_
     rows = [there.flow(1, 1000 + n, queue_id=n % 4) for n in range(8)]
     out = there.do(ev.QueuesReported(DPID, {UPLINK: (0, 1)}))
     (program,) = [effect for effect in out if isinstance(effect, fx.Program)]
-    forgets = [effect for effect in out if isinstance(effect, fx.ForgetLearned)]
-    assert forgets == [fx.ForgetLearned(DPID, UPLINK)]
+    forgets = [effect for effect in out if isinstance(effect, fx.DeleteLearned)]
+    assert forgets == [fx.DeleteLearned(DPID, UPLINK)]
     assert out.index(program) < out.index(forgets[0])
     assert there.pins == {}
     for n, row in enumerate(rows):
@@ -91,7 +91,7 @@ def test_a_controller_that_comes_back_takes_learned_flows_over_and_sends_no_pin(
     ports = [PortReport(n, f"pf0vf{n}") for n in range(1, 9)] + [PortReport(UPLINK, "pf0")]
     out = there.do(ev.DeviceUp(DPID, LEARNING, tuple(ports), {UPLINK: (0, 1, 2, 3)}, learned=flows))
     assert [there.queue_of(there.row(1, 1000 + n)) for n in range(8)] == [0, 1, 2, 3] * 2
-    assert not [effect for effect in out if isinstance(effect, fx.PinFlow | fx.ForgetLearned)]
+    assert not [effect for effect in out if isinstance(effect, fx.PinFlow | fx.DeleteLearned)]
 
 
 def test_what_a_reconnected_device_no_longer_knows_has_ended() -> None:
@@ -104,7 +104,7 @@ def test_what_a_reconnected_device_no_longer_knows_has_ended() -> None:
 def test_frames_of_nobody_and_of_other_ports_make_no_flow() -> None:
     there = host()
     flow = learned(there, 1, 1000, NO_QUEUE)
-    there.do(ev.KeyCounters(DPID, (flow._replace(in_port=UPLINK), flow._replace(in_port=77))))
+    there.do(ev.LearnedCounters(DPID, (flow._replace(in_port=UPLINK), flow._replace(in_port=77))))
     assert len(there.device.flows) == 0
 
 
@@ -125,7 +125,7 @@ def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost() 
     there = Scenario(small_policy(balance=STILL), caps=TRACKING)
     there.flow(1, 1000, queue_id=2)
     there.tick(2)
-    there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, 9000),)))
+    there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2, 9000),)))
     there.tick(12)
     assert len(there.device.flows) == 1
 
@@ -136,7 +136,7 @@ def test_a_young_flow_outlives_a_lost_connection() -> None:
     young = there.flow(1, 1000, queue_id=2)
     there.flow(2, 1000, queue_id=1)
     there.tick(2)
-    there.do(ev.KeyCounters(DPID, (learned(there, 2, 1000, 1, 9000),)))
+    there.do(ev.LearnedCounters(DPID, (learned(there, 2, 1000, 1, 9000),)))
     there.do(ev.DeviceDown(DPID))
     there.connect(4, TRACKING)
     assert list(there.device.flows) == [young]
@@ -155,11 +155,11 @@ def test_what_an_entry_counted_before_the_pin_came_is_not_missed_in_the_rate() -
     row = there.flow(1, 1000, queue_id=2)
     for seconds in (2, 4, 6):
         there.tick(2)
-        there.do(ev.KeyCounters(DPID, (learned(there, 1, 1000, 2, seconds * 100_000),)))
+        there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2, seconds * 100_000),)))
     there.tick(1)
     there.do(ev.PolicyReplaced(small_policy(rules=(Rule("all", 0, Match(), 2),), balance=STILL)))
     assert row in there.pins
     there.tick(1)
     flows = there.device.flows
-    there.do(ev.FlowCounters(DPID, ((row, flows.generation[row], 100, 100_000, 1.0),)))
+    there.do(ev.PinCounters(DPID, ((row, flows.generation[row], 100, 100_000, 1.0),)))
     assert flows.rate[row] == approx(800_000, rel=0.01)

@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 
 from flowlane.core.policy import LimitScope, TrafficClass
-from flowlane.core.state.meters import LEAST_BURST, MeterPool, class_owner, owner_of, size_of
+from flowlane.core.state.meters import MIN_BURST, MeterPool, class_owner, owner_of, size_of
 
 LIMITED = TrafficClass("limited", 1, rate_limit=50_000_000)
 
 
 def take(pool, row, vm=1, of=LIMITED):
-    return pool.take(owner_of(of, vm, row), of)
+    return pool.acquire(owner_of(of, vm, row), of)
 
 
 def test_numbers_are_the_lowest_free_ones() -> None:
@@ -36,28 +36,28 @@ OF_CLASS = replace(LIMITED, limit_scope=LimitScope.CLASS)
 def test_a_class_meter_is_there_without_flows_and_stays_after_them() -> None:
     pool = MeterPool(limit=10)
     assert take(pool, 0, of=OF_CLASS) == (None, False), "it is made with the plan, not with a flow"
-    assert pool.hold(class_owner(OF_CLASS), OF_CLASS)
+    assert pool.add_class(class_owner(OF_CLASS), OF_CLASS)
     spec, new = take(pool, 0, of=OF_CLASS)
     assert (spec.meter_id, new) == (10, False)
     assert take(pool, 1, of=OF_CLASS)[0] == spec
     assert [pool.release(class_owner(OF_CLASS)) for _ in range(2)] == [None, None]
     assert pool.specs == {10: spec}
-    assert pool.drop(class_owner(OF_CLASS)) == 10
+    assert pool.remove_class(class_owner(OF_CLASS)) == 10
     assert not pool.specs
 
 
 def test_class_meters_have_the_highest_free_numbers_and_the_others_pass_them_by() -> None:
     pool = MeterPool(limit=4)
     first, second = OF_CLASS, replace(OF_CLASS, name="second")
-    assert pool.hold(class_owner(first), first)
-    assert pool.hold(class_owner(second), second)
-    pool.drop(class_owner(first))
+    assert pool.add_class(class_owner(first), first)
+    assert pool.add_class(class_owner(second), second)
+    pool.remove_class(class_owner(first))
     assert sorted(pool.specs) == [3]
     assert [take(pool, row)[0].meter_id for row in range(3)] == [1, 2, 4]
     assert take(pool, 3) == (None, False)
-    assert not pool.hold(class_owner(first), first), "out of meters"
+    assert not pool.add_class(class_owner(first), first), "out of meters"
     assert pool.release(owner_of(LIMITED, 1, 2)) == 4
-    assert pool.hold(class_owner(first), first)
+    assert pool.add_class(class_owner(first), first)
     assert sorted(pool.specs) == [1, 2, 3, 4]
 
 
@@ -65,12 +65,12 @@ def test_a_device_that_is_out_of_meters_gives_none() -> None:
     pool = MeterPool(limit=1)
     assert take(pool, 0)[1]
     assert take(pool, 1) == (None, False)
-    assert MeterPool(limit=0).take(owner_of(LIMITED, 1, 0), LIMITED) == (None, False)
+    assert MeterPool(limit=0).acquire(owner_of(LIMITED, 1, 0), LIMITED) == (None, False)
 
 
 def test_burst_is_a_tenth_of_a_second_but_never_below_ten_frames() -> None:
     assert size_of(LIMITED, 1).burst == 5_000_000
-    assert size_of(replace(LIMITED, rate_limit=100_000), 1).burst == LEAST_BURST
+    assert size_of(replace(LIMITED, rate_limit=100_000), 1).burst == MIN_BURST
     assert size_of(replace(LIMITED, burst=9_000_000), 1).burst == 9_000_000
 
 
@@ -85,10 +85,10 @@ def test_a_meter_of_the_same_size_is_not_written_again() -> None:
 def test_meters_found_in_a_device_keep_their_numbers() -> None:
     pool = MeterPool(limit=10)
     owner = owner_of(LIMITED, 1, 5)
-    assert pool.reserve(owner, 3, LIMITED)
-    assert not pool.reserve(owner_of(LIMITED, 1, 6), 3, LIMITED)
+    assert pool.adopt(owner, 3, LIMITED)
+    assert not pool.adopt(owner_of(LIMITED, 1, 6), 3, LIMITED)
     assert sorted(take(pool, row)[0].meter_id for row in (10, 11, 12)) == [1, 2, 4]
     assert pool.release(owner) == 3
     assert take(pool, 13)[0].meter_id == 3
-    assert not pool.reserve(owner_of(LIMITED, 1, 7), 11, LIMITED), "a number that the device cannot have"
-    assert not pool.reserve(class_owner(OF_CLASS), 7, OF_CLASS), "a class's meter is made with the plan"
+    assert not pool.adopt(owner_of(LIMITED, 1, 7), 11, LIMITED), "a number that the device cannot have"
+    assert not pool.adopt(class_owner(OF_CLASS), 7, OF_CLASS), "a class's meter is made with the plan"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane.core.events import DeviceForgotten
+from flowlane.core.events import DescriptionRemoved
 from flowlane.core.model import QueueFacts, QueueKind
 from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
 from flowlane.southbound.ovsdb.describe import Description, describe, news, rate
@@ -149,7 +149,7 @@ def test_news_are_told_once_and_only_of_what_changed() -> None:
 
 def test_a_bridge_that_is_gone_is_forgotten() -> None:
     _, known = news({}, describe(snapshot({})).devices)
-    assert news(known, {}) == ([DeviceForgotten(0xAB)], {})
+    assert news(known, {}) == ([DescriptionRemoved(0xAB)], {})
 
 
 def test_a_bridge_that_lost_its_datapath_id_for_now_stays_known() -> None:
@@ -163,7 +163,7 @@ def test_a_new_datapath_id_forgets_the_old_one() -> None:
     _, known = news({}, describe(snapshot({})).devices)
     events, _ = news(known, describe(snapshot({}, datapath_id="cd")).devices)
     assert [(type(event).__name__, event.dpid) for event in events] == [
-        ("DeviceForgotten", 0xAB),
+        ("DescriptionRemoved", 0xAB),
         ("DeviceDescribed", 0xCD),
     ]
 

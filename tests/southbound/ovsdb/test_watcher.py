@@ -11,7 +11,7 @@ import pytest
 from eventlet.green import socket
 from ovs.poller import POLLIN, POLLOUT
 
-from flowlane.core.events import DeviceDescribed, DeviceForgotten
+from flowlane.core.events import DescriptionRemoved, DeviceDescribed
 from flowlane.core.model import QueueKind
 from flowlane.errors import ConfigError
 from flowlane.southbound.ovsdb.watcher import GreenPoller, Watcher
@@ -137,7 +137,7 @@ def test_a_deleted_bridge_is_forgotten(server: Server, watch: Watch) -> None:
     server.bridge("br1", 0xCD)
     watch.until(lambda: watch.watcher.status().bridges == 2)
     server.vsctl("del-br", "br0")
-    watch.until(lambda: DeviceForgotten(0xAB) in watch.events)
+    watch.until(lambda: DescriptionRemoved(0xAB) in watch.events)
     assert watch.device(0xCD) is not None
     assert watch.watcher.status().bridges == 1
 
@@ -327,7 +327,7 @@ def test_a_real_switchs_bridges_ports_and_queues_are_told(ovs: PrivateOvs) -> No
     ovs.vsctl("del-port", "br9", "vf0")
     watch.until(lambda: (d := watch.device(0x99)) is not None and 1 not in d.ports)
     ovs.vsctl("del-br", "br9")
-    watch.until(lambda: DeviceForgotten(0x99) in watch.events)
+    watch.until(lambda: DescriptionRemoved(0x99) in watch.events)
     watch.watcher.stop()
 
 

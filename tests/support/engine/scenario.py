@@ -115,7 +115,7 @@ class Scenario:
                 assert (effect.meter.meter_id in self.meters) == effect.change
                 self.meter_writes[effect.meter.meter_id] += 1
                 self.meters[effect.meter.meter_id] = (effect.meter.rate, effect.meter.burst)
-            case fx.ClearMeter():
+            case fx.DeleteMeter():
                 users = [pin for pin in self.pins.values() if pin.meter_id == effect.meter_id]
                 assert not users, "clearing a used meter deletes its entries"
                 del self.meters[effect.meter_id]
@@ -180,7 +180,7 @@ class Scenario:
                 totals[row] += rate // 8
             if second % every == 0:
                 self.do(
-                    ev.FlowCounters(
+                    ev.PinCounters(
                         DPID,
                         tuple(
                             (row, flows.generation[row], totals[row] // 1000, totals[row], 0.0)
@@ -192,7 +192,7 @@ class Scenario:
     def end(self, row: int) -> None:
         flows = self.device.flows
         self.pins.pop(row, None)
-        self.do(ev.FlowEnded(DPID, row, flows.generation[row], 1, 100, idle=True))
+        self.do(ev.PinEnded(DPID, row, flows.generation[row], 1, 100, idle=True))
 
     def queue_of(self, row: int) -> int:
         return self.device.flows.queue_id[row]

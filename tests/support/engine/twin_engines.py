@@ -106,14 +106,14 @@ class Mirror:
                 self.pins.pop((effect.key[4:], effect.in_port, effect.egress_port), None)
             case fx.Program():
                 self._program(effect.plan)
-            case fx.ForgetLearned():
+            case fx.DeleteLearned():
                 self.learned = dict.fromkeys(self.learned)
             case fx.SetMeter():
                 # Whether it has to be added or changed is known to who speaks with the device.
                 assert not effect.change or effect.meter.meter_id in self.meters
                 assert effect.meter.meter_id not in {meter.meter_id for meter in self.plan.meters}
                 self.meters[effect.meter.meter_id] = effect.meter
-            case fx.ClearMeter():
+            case fx.DeleteMeter():
                 assert not self._is_used(effect.meter_id), "clearing a used meter deletes its entries"
                 assert effect.meter_id in self.meters or self.was_away
                 self.meters.pop(effect.meter_id, None)
@@ -161,7 +161,7 @@ class Mirror:
             (row, flows.generation[row], 1, flows.octets[row] + int(rate * seconds / 8), 0.0)
             for row, rate in rates.items()
         )
-        self.do(ev.FlowCounters(DPID, told))
+        self.do(ev.PinCounters(DPID, told))
 
     def tick(self, seconds: int = 1) -> None:
         for _ in range(seconds):
@@ -204,7 +204,7 @@ class Mirror:
             else:
                 users[meter_id] = users.get(meter_id, 0) + 1
                 assert pool.specs[meter_id].rate == max(limit, 1000)
-        standing = {pool.ids[owner] for owner in pool.held}
+        standing = {pool.ids[owner] for owner in pool.class_owners}
         counted = {number: count for number, count in pool.users.items() if count or number not in standing}
         assert users == counted, "no meter without a flow, no flow under a meter that is not counted"
         assert set(pool.specs) == set(users) | standing

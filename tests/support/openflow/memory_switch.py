@@ -24,7 +24,7 @@ from zlib import crc32
 
 from support.engine.packets import Packet
 
-from flowlane.core.events import FlowEnded, FlowSeen
+from flowlane.core.events import FlowSeen, PinEnded
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
     Change,
@@ -98,12 +98,12 @@ class Removed(NamedTuple):
     octets: int
     idle: bool
 
-    def ended(self, dpid: int) -> FlowEnded | None:
+    def ended(self, dpid: int) -> PinEnded | None:
         """The fact that the codec makes of it; None when it was no pin."""
         parts = cookies.unpack(self.entry.cookie)
         if parts is None or parts.kind is not cookies.Kind.PIN:
             return None
-        return FlowEnded(dpid, parts.object_id, parts.generation, self.packets, self.octets, self.idle)
+        return PinEnded(dpid, parts.object_id, parts.generation, self.packets, self.octets, self.idle)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.classify.bitmaps import Intervals, by_value, intervals, prefix_intervals
 from flowlane.core.classify.gates import OPEN_GATES
-from flowlane.core.classify.hints import Belief, Beliefs, beliefs_of, weigh
+from flowlane.core.classify.hints import HintResult, VmTrust, trust_of, weigh
 from flowlane.core.classify.matching import ETHERTYPES, selects
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PORT_PROTOCOLS
 
@@ -32,7 +32,7 @@ class _VmView(NamedTuple):
 
     vm: Vm | None
     rules: int
-    beliefs: Beliefs
+    beliefs: VmTrust
 
 
 class _Fields(NamedTuple):
@@ -67,7 +67,7 @@ class Classifier:
     ) -> tuple[int, int]:
         """Give a flow's (class index, rule index); the rule index is NO_RULE when no rule takes it.
 
-        ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :meth:`believed` gave;
+        ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :meth:`weigh_hints` gave;
         ``level`` the flow's gates as :func:`flowlane.core.classify.gates.advance` keeps them.
         """
         bits = _view(self, vm).rules
@@ -81,9 +81,9 @@ class Classifier:
             return rule.class_index, rule.index
         return (hint or 0), NO_RULE
 
-    def believed(
+    def weigh_hints(
         self, vm: Vm | None, dscp: int, pcp: int, hint: Hint | None = None, level: int = 0
-    ) -> Belief:
+    ) -> HintResult:
         """Weigh a VM's hints for a flow: ``hint`` apart from the flow first, then its DSCP, then its PCP (M12).
 
         ``level`` is the flow's gates: a hint that the measured rate belies is not believed.
@@ -107,7 +107,7 @@ def _view(classifier: Classifier, vm: Vm | None) -> _VmView:
 
 
 def _make_view(policy: Policy, vm: Vm | None) -> _VmView:
-    return _VmView(vm, _bits(selects(rule.match.vms, vm) for rule in policy.rules), beliefs_of(policy, vm))
+    return _VmView(vm, _bits(selects(rule.match.vms, vm) for rule in policy.rules), trust_of(policy, vm))
 
 
 def _packet_bits(fields: _Fields, parts: FlowParts, dscp: int, pcp: int) -> int:

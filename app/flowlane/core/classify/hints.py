@@ -43,7 +43,7 @@ HINT_TEXTS: dict[HintVerdict, str] = {
 }
 
 
-class Belief(NamedTuple):
+class HintResult(NamedTuple):
     """The outcome: the class index that counts (None: no hint counts), its source, and why or why not."""
 
     class_index: int | None
@@ -51,10 +51,10 @@ class Belief(NamedTuple):
     verdict: HintVerdict
 
 
-_NO_HINT = Belief(None, HintSource.NONE, HintVerdict.NONE_GIVEN)
+_NO_HINT = HintResult(None, HintSource.NONE, HintVerdict.NONE_GIVEN)
 
 
-class Beliefs(NamedTuple):
+class VmTrust(NamedTuple):
     """What is believed of one VM. Marks map to (class index, gate that ends the belief or None)."""
 
     trust: tuple[Trust, ...]
@@ -63,10 +63,10 @@ class Beliefs(NamedTuple):
     classes: Mapping[str, int]
 
 
-def beliefs_of(policy: Policy, vm: Vm | None) -> Beliefs:
+def trust_of(policy: Policy, vm: Vm | None) -> VmTrust:
     """Collect the trust entries that cover a VM; of two entries for one mark the first counts."""
     trust = tuple(entry for entry in policy.trust if vm is not None and selects(entry.vms, vm))
-    return Beliefs(
+    return VmTrust(
         trust,
         _marks((entry.dscp, entry.gate) for entry in trust if HintSource.DSCP in entry.sources),
         _marks((entry.pcp, entry.gate) for entry in trust if HintSource.PCP in entry.sources),
@@ -84,7 +84,7 @@ def _marks(
     return found
 
 
-def weigh(beliefs: Beliefs, dscp: int, pcp: int, hint: Hint | None, opened: int) -> Belief:
+def weigh(beliefs: VmTrust, dscp: int, pcp: int, hint: Hint | None, opened: int) -> HintResult:
     """Find the hint that counts; ``opened`` are the open gates of the flow.
 
     When none counts, the verdict is about the first hint that was given.
@@ -98,24 +98,24 @@ def weigh(beliefs: Beliefs, dscp: int, pcp: int, hint: Hint | None, opened: int)
     for marks, value, source in ((beliefs.dscp, dscp, HintSource.DSCP), (beliefs.pcp, pcp, HintSource.PCP)):
         if value and (known := marks.get(value)) is not None:
             if known[1] is None or not opened >> known[1] & 1:
-                return Belief(known[0], source, HintVerdict.BELIEVED)
+                return HintResult(known[0], source, HintVerdict.BELIEVED)
             if refused is _NO_HINT:
-                refused = Belief(None, source, HintVerdict.RATE_TOO_HIGH)
+                refused = HintResult(None, source, HintVerdict.RATE_TOO_HIGH)
     return refused
 
 
-def _weigh_apart(beliefs: Beliefs, hint: Hint, opened: int) -> Belief:
+def _weigh_apart(beliefs: VmTrust, hint: Hint, opened: int) -> HintResult:
     """Weigh a hint given apart from the flow; the reason is that of the entry that came nearest."""
     class_index = beliefs.classes.get(hint.class_name)
     if class_index is None:
-        return Belief(None, hint.source, HintVerdict.UNKNOWN_CLASS)
+        return HintResult(None, hint.source, HintVerdict.UNKNOWN_CLASS)
     verdict = HintVerdict.VM_NOT_TRUSTED
     for entry in beliefs.trust:
         found = _weigh_entry(entry, hint.source, class_index, opened)
         if found is HintVerdict.BELIEVED:
-            return Belief(class_index, hint.source, found)
+            return HintResult(class_index, hint.source, found)
         verdict = max(verdict, found)
-    return Belief(None, hint.source, verdict)
+    return HintResult(None, hint.source, verdict)
 
 
 def _weigh_entry(entry: Trust, source: HintSource, class_index: int, opened: int) -> HintVerdict:

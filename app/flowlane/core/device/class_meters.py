@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import Device, State
 
 
-def hold(device: Device, out: list[Effect]) -> list[int]:
+def allocate(device: Device, out: list[Effect]) -> list[int]:
     """Take a meter for every class that has no one yet; returns the classes' indexes.
 
     The device gets them at once, before anything that uses them. What it has no meter for is left out.
@@ -35,9 +35,9 @@ def hold(device: Device, out: list[Effect]) -> list[int]:
     found: list[TrafficClass] = []
     missing: list[TrafficClass] = []
     for one in _limited(device):
-        if class_owner(one) in pool.held:
+        if class_owner(one) in pool.class_owners:
             continue
-        (found if pool.hold(class_owner(one), one) else missing).append(one)
+        (found if pool.add_class(class_owner(one), one) else missing).append(one)
     device.meters_left_out = tuple(
         LeftOut(f"limit of class {one.name}", _why(device), "limit fewer single flows, or flows by their VM")
         for one in missing
@@ -50,23 +50,23 @@ def hold(device: Device, out: list[Effect]) -> list[int]:
     return [one.index for one in found]
 
 
-def try_again(state: State, device: Device, out: list[Effect]) -> bool:
+def retry(state: State, device: Device, out: list[Effect]) -> bool:
     """Meters may have become free for classes that got none; True when one has, and the plan should follow."""
     if not device.meters_left_out or device.meter_pool.is_full:
         return False
-    found = set(hold(device, out))
+    found = set(allocate(device, out))
     for row in [row for row in device.flows if device.flows.class_index[row] in found]:
         place_again(state, device, row, out)
     return bool(found)
 
 
-def give_up(device: Device) -> tuple[Owner, ...]:
+def retire(device: Device) -> tuple[Owner, ...]:
     """Owners whose meters no class needs any more: they go with the next plan, and are dropped after it.
 
     What the device has learned names them, so it has to learn anew: the numbers may soon mean others.
     """
     pool, flows = device.meter_pool, device.flows
-    unused = tuple(sorted(pool.held - {class_owner(one) for one in _limited(device)}))
+    unused = tuple(sorted(pool.class_owners - {class_owner(one) for one in _limited(device)}))
     if unused:
         numbers = {pool.ids[owner] for owner in unused}
         for row in flows:
@@ -76,12 +76,12 @@ def give_up(device: Device) -> tuple[Owner, ...]:
     return unused
 
 
-def drop(device: Device, owners: Iterable[Owner]) -> None:
+def release(device: Device, owners: Iterable[Owner]) -> None:
     """Give meters back: nothing uses them any more, and the device's plan names them no longer."""
     for owner in owners:
-        meter_id = device.meter_pool.drop(owner)
+        meter_id = device.meter_pool.remove_class(owner)
         if meter_id is not None and not device.connected:
-            device.meters_owed.add(meter_id)
+            device.meters_to_delete.add(meter_id)
 
 
 def specs(device: Device) -> tuple[MeterSpec, ...]:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from flowlane.core.frame import Frame
     from flowlane.core.state.device import Device, Port, State
 
-MOST_HOSTS_PER_PORT = 4096
+MAX_HOSTS_PER_PORT = 4096
 """A port that shows more addresses than this is flooding us; further ones are not learnt."""
 
 
-def hear(state: State, device: Device, port: Port, frame: Frame) -> bool:
+def learn_address(state: State, device: Device, port: Port, frame: Frame) -> bool:
     """Learn where a frame's source address is; True when that is news, and the plan should follow.
 
     An address that OVSDB gives to a VM is not moved by a packet that carries it elsewhere (anti-spoofing).
@@ -24,13 +24,13 @@ def hear(state: State, device: Device, port: Port, frame: Frame) -> bool:
     mac = int.from_bytes(frame.eth_src)
     if device.hosts.get(mac) == port.port_no or not _may_send(state, device, port, mac):
         return False
-    if port.heard >= MOST_HOSTS_PER_PORT:
+    if port.host_count >= MAX_HOSTS_PER_PORT:
         return False
     before = device.ports.get(device.hosts.get(mac, -1))
     if before is not None:
-        before.heard -= 1
+        before.host_count -= 1
     device.hosts[mac] = port.port_no
-    port.heard += 1
+    port.host_count += 1
     return True
 
 
@@ -44,7 +44,7 @@ def _may_send(state: State, device: Device, port: Port, mac: int) -> bool:
     return True
 
 
-def forget_port(device: Device, port_no: int) -> None:
+def drop_port_hosts(device: Device, port_no: int) -> None:
     """Forget the addresses that were behind a port."""
     for mac in [mac for mac, place in device.hosts.items() if place == port_no]:
         del device.hosts[mac]

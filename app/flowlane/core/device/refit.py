@@ -120,7 +120,7 @@ def _resize_meters(device: Device, out: list[Effect]) -> None:
         if traffic_class is None or traffic_class.rate_limit is None:
             continue  # The meter of a class without a limit now: it is dropped with the next plan.
         spec = pool.resize(owner, traffic_class)
-        if spec is not None and owner not in pool.held:
+        if spec is not None and owner not in pool.class_owners:
             out.append(SetMeter(device.dpid, spec, change=True))
 
 
@@ -185,7 +185,7 @@ def _take_over(state: State, device: Device, found: FoundPin, out: list[Effect])
     wanted = device.policy.classes[flows.class_index[row]]
     if wanted.rate_limit is not None and found.meter_id:
         owner = owner_of(wanted, number, row)
-        if device.meter_pool.reserve(owner, found.meter_id, wanted):
+        if device.meter_pool.adopt(owner, found.meter_id, wanted):
             device.meter_owner[row], flows.meter_id[row] = owner, found.meter_id
     port = device.ports.get(found.egress_port)
     if (

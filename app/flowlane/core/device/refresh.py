@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.device import class_meters, hints, rules
-from flowlane.core.device.hosts import forget_port
+from flowlane.core.device.hosts import drop_port_hosts
 from flowlane.core.device.plan import make_plan
 from flowlane.core.device.refit import adopt_pins, fit_port, pinned_flows, refit_policy, refit_vms
 from flowlane.core.device.takeover import replace_plan, take_stock
 from flowlane.core.device.vms import identity, port_role, refresh_vms, shares_of
-from flowlane.core.effects import ClearMeter, Effect, ForgetLearned, Program, ReadQueues, Report, SetMeter
+from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
 from flowlane.core.flow.assign import forget
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from flowlane.core.events import (
+        DescriptionRemoved,
         DeviceDescribed,
         DeviceDown,
-        DeviceForgotten,
         DeviceUp,
         MeterCounters,
+        PlanLeftOut,
         PolicyReplaced,
         PortChanged,
         PortRemoved,
         QueueCounters,
         QueuesReported,
-        StandingLeftOut,
     )
     from flowlane.core.model import PortFacts
 
@@ -80,14 +80,14 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     changes = []
     replan(state, device, changes)
     replace_plan(out, made, changes)
-    _clear_owed(device, {pin.meter_id for pin in event.pins} - {0}, out)
+    _delete_unused_meters(device, {pin.meter_id for pin in event.pins} - {0}, out)
 
 
-def _clear_owed(device: Device, used: set[int], out: list[Effect]) -> None:
+def _delete_unused_meters(device: Device, used: set[int], out: list[Effect]) -> None:
     """Clear meters that nothing uses any more: given up while the device was away, or of pins that were not kept."""
-    owed = (device.meters_owed | used) - device.meter_pool.specs.keys()
-    device.meters_owed.clear()
-    out.extend(ClearMeter(device.dpid, meter_id) for meter_id in sorted(owed))
+    owed = (device.meters_to_delete | used) - device.meter_pool.specs.keys()
+    device.meters_to_delete.clear()
+    out.extend(DeleteMeter(device.dpid, meter_id) for meter_id in sorted(owed))
 
 
 def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
@@ -137,7 +137,7 @@ def on_device_described(state: State, event: DeviceDescribed, out: list[Effect])
     refresh(state, device, out)
 
 
-def on_device_forgotten(state: State, event: DeviceForgotten, out: list[Effect]) -> None:
+def on_description_removed(state: State, event: DescriptionRemoved, out: list[Effect]) -> None:
     """The bridge is gone from OVSDB: what it said of VMs and rates no longer holds."""
     state.described.pop(event.dpid, None)
     device = state.devices.get(event.dpid)
@@ -146,7 +146,7 @@ def on_device_forgotten(state: State, event: DeviceForgotten, out: list[Effect])
         refresh(state, device, out)
 
 
-def on_standing_left_out(state: State, event: StandingLeftOut, out: list[Effect]) -> None:  # noqa: ARG001
+def on_plan_left_out(state: State, event: PlanLeftOut, out: list[Effect]) -> None:  # noqa: ARG001
     """What of its plan a device does not get: kept for people to see."""
     device = state.devices.get(event.dpid)
     if device is not None:
@@ -174,8 +174,8 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
     device.shares = shares_of(device, state.vms.values())
-    unused = class_meters.give_up(device)
-    class_meters.hold(device, out)
+    unused = class_meters.retire(device)
+    class_meters.allocate(device, out)
     for port in list(device.ports.values()):
         fit_port(state, device, port, out)
     if policy != before:
@@ -185,7 +185,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     _tell_others(state, device, changed, out)
     hints.follow_ovsdb(state, device.dpid, out)
     replan(state, device, out)
-    class_meters.drop(device, unused)
+    class_meters.release(device, unused)
 
 
 def _tell_others(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
@@ -212,7 +212,7 @@ def replan(state: State, device: Device, out: list[Effect]) -> None:
         device.plan = plan
         out.append(Program(plan))
         if mode(device) == WORTHY:
-            out.extend(ForgetLearned(device.dpid, port_no) for port_no in sorted(device.relearn))
+            out.extend(DeleteLearned(device.dpid, port_no) for port_no in sorted(device.relearn))
         device.relearn.clear()
 
 
@@ -260,12 +260,12 @@ def _leave_port(state: State, device: Device, port_no: int, out: list[Effect]) -
     for row in [row for row in flows if flows.egress_port[row] == port_no]:
         forget(state, device, row, out, unpin=True)
     if mode(device) == WORTHY:
-        out.append(ForgetLearned(device.dpid, port_no))
+        out.append(DeleteLearned(device.dpid, port_no))
 
 
 def _refresh_ports(state: State, device: Device, uplinks: Container[str], out: list[Effect]) -> None:
     for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
-        forget_port(device, port_no)
+        drop_port_hosts(device, port_no)
         _leave_port(state, device, port_no, out)
         del device.ports[port_no]
     for report in device.reported_ports.values():

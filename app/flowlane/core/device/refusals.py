@@ -50,14 +50,14 @@ def _meter_refused(state: State, device: Device, meter_id: int, why: str, out: l
     users = [row for row in device.meter_owner if flows.meter_id[row] == meter_id]
     for row in users:
         release_meter(device, row)
-    class_meters.drop(device, {owner} & pool.held)
+    class_meters.release(device, {owner} & pool.class_owners)
     pool.room = len(pool.ids)
     device.refused_left_out["meter"] = LeftOut(
         f"limits of flows beyond {pool.room} meters",
         f"the device refused another meter: {why}",
         "a limit-scope of class or vm needs fewer meters",
     )
-    class_meters.hold(device, out)
+    class_meters.allocate(device, out)
     device.plan_due = True
     for row in users:
         _pin_anew(state, device, row, out)
@@ -91,7 +91,7 @@ def _table_is_full(state: State, device: Device) -> None:
     )
 
 
-def try_another_pin(device: Device) -> None:
+def retry_full_table(device: Device) -> None:
     """Leave it to the device again whether there is room."""
     device.pin_room = None
     device.refused_left_out.pop("pin", None)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.classify.hints import Beliefs, beliefs_of
+from flowlane.core.classify.hints import VmTrust, trust_of
 from flowlane.core.classify.matching import selects
 from flowlane.core.effects import StandingMatch, StandingRule
 from flowlane.core.flowkey import PORT_PROTOCOLS
@@ -121,7 +121,7 @@ def _senders(match: Match, vms: Mapping[int, Vm]) -> tuple[int, ...] | None:
 
 
 def _matches(
-    match: Match, senders: tuple[int, ...], marks: list[tuple[tuple[int, ...], Beliefs]]
+    match: Match, senders: tuple[int, ...], marks: list[tuple[tuple[int, ...], VmTrust]]
 ) -> Iterator[StandingMatch]:
     """What one rule matches, as entries that have one value for each field."""
     if not match.hint:
@@ -213,12 +213,12 @@ def _of_marks(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
             yield _Standing(PCP_ORDER, StandingMatch(numbers, pcp=value), index)
 
 
-def _marks_by_vms(policy: Policy, vms: Mapping[int, Vm]) -> list[tuple[tuple[int, ...], Beliefs]]:
+def _marks_by_vms(policy: Policy, vms: Mapping[int, Vm]) -> list[tuple[tuple[int, ...], VmTrust]]:
     """Group VMs by what is believed of their marks: many VMs, few rules."""
-    groups: dict[tuple[object, ...], tuple[list[int], Beliefs]] = {}
+    groups: dict[tuple[object, ...], tuple[list[int], VmTrust]] = {}
     if any(entry.dscp or entry.pcp for entry in policy.trust):
         for number in sorted(vms):
-            beliefs = beliefs_of(policy, vms[number])
+            beliefs = trust_of(policy, vms[number])
             if beliefs.dscp or beliefs.pcp:
                 likeness = (tuple(beliefs.dscp.items()), tuple(beliefs.pcp.items()))
                 groups.setdefault(likeness, ([], beliefs))[0].append(number)

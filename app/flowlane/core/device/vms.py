@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from flowlane.core.classify.matching import selects
-from flowlane.core.effects import Effect, ForgetLearned, Report
+from flowlane.core.effects import DeleteLearned, Effect, Report
 from flowlane.core.flow.assign import forget
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.model import NO_TEXT, NOT_A_VM, UNRESOLVED_VM, PortFacts, PortRole, Role, Vm
+from flowlane.core.model import NO_IDS, NOT_A_VM, UNRESOLVED_VM, PortFacts, PortRole, Role, Vm
 from flowlane.core.state.device import rows_of_vm
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def identity(port_name: str, external_ids: Mapping[str, str]) -> tuple[str, str,
 
 def attached_macs(external_ids: Mapping[str, str]) -> tuple[int, ...]:
     """The addresses that OVSDB says are the VM's; what is not a MAC address is passed over."""
-    macs = (read_mac(text) for text in external_ids.get("attached-mac", "").replace(",", " ").split())
+    macs = (parse_mac(text) for text in external_ids.get("attached-mac", "").replace(",", " ").split())
     return tuple(sorted({mac for mac in macs if mac is not None}))
 
 
-def read_mac(text: str) -> int | None:
+def parse_mac(text: str) -> int | None:
     """Six pairs of hex digits with colons or dashes between, as a 48-bit number; None for anything else."""
     if not _MAC.match(text):
         return None
@@ -113,7 +113,7 @@ def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:
 
 def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int | None:
     """Put the port's VM in its place; its number when it was known before and is not as it was."""
-    external_ids = port.facts.external_ids if port.facts else NO_TEXT
+    external_ids = port.facts.external_ids if port.facts else NO_IDS
     vm_id, name, source = _free_identity(state, device, port, external_ids)
     number = state.vm_numbers.get(vm_id)
     is_known = number is not None
@@ -179,6 +179,6 @@ def _detach(state: State, device: Device, port_no: int, out: list[Effect]) -> No
     for row in rows_of_vm(device, number):
         forget(state, device, row, out, unpin=True)
     if mode(device) == WORTHY:
-        out.append(ForgetLearned(device.dpid, in_port=port_no))
+        out.append(DeleteLearned(device.dpid, in_port=port_no))
     text = f"VM {vm.name} has left port {vm.port_name} of {device.name}"
     out.append(Report("vm", text, {"vm": vm.id, "device": f"{device.dpid:016x}", "change": "gone"}))

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import arrive, change, depart, settle, spread
 from flowlane.core.allocate.state import Demand, Placement
 from flowlane.core.classify.matching import Facts, unmet
-from flowlane.core.effects import ClearMeter, Effect, Report, SetMeter
+from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
 from flowlane.core.flow.pins import WORTHY, Worth, mode, pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
 from flowlane.core.flowkey import flow_id, flow_text, unpack
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Alike
 from flowlane.core.state.device import count_refusal
-from flowlane.core.state.flows import PINNED, UNTOLD
+from flowlane.core.state.flows import PINNED, UNREPORTED
 from flowlane.core.state.meters import owner_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
     flows are, and what does not fit then is moved home little by little, as any stray.
     """
     queue_id = device.flows.device_queue[row]
-    if queue_id in (UNTOLD, NO_QUEUE) or device.policy.balance.strategy != _SPREADING:
+    if queue_id in (UNREPORTED, NO_QUEUE) or device.policy.balance.strategy != _SPREADING:
         return False
     wanted = device.policy.classes[demand.class_index]
     if device.adopting:
@@ -150,7 +150,7 @@ def pin_or_yield(state: State, device: Device, row: int, out: list[Effect]) -> N
     if flows.meter_id[row] not in (0, flows.device_meter[row]):
         clear_meter(device, release_meter(device, row), out)
         count_refusal(device, "limit", "no pin is to be had for it", out)
-    if flows.device_queue[row] in (UNTOLD, flows.queue_id[row]):
+    if flows.device_queue[row] in (UNREPORTED, flows.queue_id[row]):
         return
     move_to_device_queue(state, device, row)
 
@@ -232,7 +232,7 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
         flows.moved_at[move.row] = state.now
         if move.reason is Reason.QUEUE_GONE and mode(device) == WORTHY and not flows.flags[move.row] & PINNED:
             # The device forgets what it learned about the port, and says where it puts the flow next.
-            flows.device_queue[move.row] = UNTOLD
+            flows.device_queue[move.row] = UNREPORTED
         else:
             pin_or_yield(state, device, move.row, out)
         key = flows.keys[move.row]
@@ -292,7 +292,7 @@ def take_meter(device: Device, row: int, wanted: TrafficClass, out: list[Effect]
     unused = release_meter(device, row)
     if owner is None:
         return unused
-    spec, new = device.meter_pool.take(owner, wanted)
+    spec, new = device.meter_pool.acquire(owner, wanted)
     if spec is None:
         why = "the device has no meter left" if device.meter_pool.limit else "the device has no meters"
         count_refusal(device, "meter", why, out)
@@ -314,9 +314,9 @@ def release_meter(device: Device, row: int) -> int | None:
 def clear_meter(device: Device, unused: int | None, out: list[Effect]) -> None:
     """Have a meter cleared that no entry uses any more; deleting a used one would delete its entries."""
     if unused is not None:
-        out.append(ClearMeter(device.dpid, unused))
+        out.append(DeleteMeter(device.dpid, unused))
         if not device.connected:
-            device.meters_owed.add(unused)
+            device.meters_to_delete.add(unused)
 
 
 def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:
@@ -348,11 +348,11 @@ def classify_row(state: State, device: Device, row: int, parts: FlowParts) -> No
     """Set the flow's class, rule and believed hint from what is known of it now."""
     flows = device.flows
     vm = state.vms.get(parts.vm_number)
-    dscp, pcp, level = flows.dscp[row], flows.pcp[row], flows.level[row]
+    dscp, pcp, level = flows.dscp[row], flows.pcp[row], flows.gate_state[row]
     given = (
         find_hint(state.hints_of_vm[vm.id], parts, dscp, pcp) if vm and vm.id in state.hints_of_vm else None
     )
-    hint, source, _verdict = device.classifier.believed(vm, dscp, pcp, given, level)
+    hint, source, _verdict = device.classifier.weigh_hints(vm, dscp, pcp, given, level)
     flows.hint_class[row] = 0 if hint is None else hint + 1
     flows.hint_source[row] = source
     flows.class_index[row], flows.rule_index[row] = device.classifier.classify(

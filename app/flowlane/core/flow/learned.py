@@ -13,17 +13,17 @@ from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NOT_A_VM, PortRole
-from flowlane.core.state.flows import PINNED, UNTOLD
+from flowlane.core.state.flows import PINNED, UNREPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowlane.core.effects import Effect
-    from flowlane.core.events import KeyCounters, KeyEnded, LearnedFlow
+    from flowlane.core.events import LearnedCounters, LearnedEnded, LearnedFlow
     from flowlane.core.state.device import Device, State
 
 
-def on_key_counters(state: State, event: KeyCounters, out: list[Effect]) -> None:
+def on_learned_counters(state: State, event: LearnedCounters, out: list[Effect]) -> None:
     """Counters of learned entries."""
     device = state.devices.get(event.dpid)
     if device is not None:
@@ -72,7 +72,7 @@ def _key(state: State, device: Device, key: bytes, in_port: int, eth_src: int) -
     return None if number == NOT_A_VM else number.to_bytes(4) + key[4:]
 
 
-def on_key_ended(state: State, event: KeyEnded, out: list[Effect]) -> None:
+def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> None:
     """A learned entry has gone. Idle: the flow has ended, unless it has a pin by now."""
     device = state.devices.get(event.dpid)
     key = _key(state, device, event.key, event.in_port, event.eth_src) if device is not None else None
@@ -83,7 +83,7 @@ def on_key_ended(state: State, event: KeyEnded, out: list[Effect]) -> None:
     if (flows.in_port[row], flows.egress_port[row]) != (event.in_port, event.egress_port):
         return
     if flows.flags[row] & PINNED:
-        flows.device_queue[row] = UNTOLD
+        flows.device_queue[row] = UNREPORTED
     elif event.idle:
         add_up(device, row, event.packets, event.octets)
         report_flow(state, device, row, "ended", out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.hosts import hear, sender
+from flowlane.core.device.hosts import learn_address, sender
 from flowlane.core.device.refresh import replan
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, forget, report_flow
@@ -17,7 +17,7 @@ from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
-    from flowlane.core.events import FlowCounters, FlowEnded, FlowSeen
+    from flowlane.core.events import FlowSeen, PinCounters, PinEnded
     from flowlane.core.frame import Frame
     from flowlane.core.state.device import Device, State
 
@@ -38,7 +38,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     frame = read_frame(event.frame)
     if device is None or port is None or frame is None:
         return
-    if hear(state, device, port, frame):
+    if learn_address(state, device, port, frame):
         follow_hosts(state, device, out)
     if frame.is_discovery or frame.is_group_addressed:
         return
@@ -110,7 +110,7 @@ def _seen_again(
     return row
 
 
-def on_flow_counters(state: State, event: FlowCounters, out: list[Effect]) -> None:
+def on_pin_counters(state: State, event: PinCounters, out: list[Effect]) -> None:
     """Counters of pins: measure, and classify anew where a rate gate opened or closed."""
     device = state.devices.get(event.dpid)
     if device is None:
@@ -120,7 +120,7 @@ def on_flow_counters(state: State, event: FlowCounters, out: list[Effect]) -> No
             count(state, device, row, packets, octets, out)
 
 
-def on_flow_ended(state: State, event: FlowEnded, out: list[Effect]) -> None:
+def on_pin_ended(state: State, event: PinEnded, out: list[Effect]) -> None:
     """A pin left the table. Idle: the flow has ended. Otherwise its next packet will show that it lives."""
     device = state.devices.get(event.dpid)
     if device is None or not device.flows.holds(event.row, event.generation) or not event.idle:

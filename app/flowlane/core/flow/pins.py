@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.model import Reason
-from flowlane.core.state.flows import PINNED, REFUSED, UNTOLD
+from flowlane.core.state.flows import PINNED, REFUSED, UNREPORTED
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
@@ -107,7 +107,7 @@ def _make_room(device: Device, worth: Worth, out: list[Effect]) -> bool:
         if less:
             row = next(iter(less))
             remove_pin(device, row, out)
-            device.flows.device_queue[row] = UNTOLD
+            device.flows.device_queue[row] = UNREPORTED
             return True
     return False
 

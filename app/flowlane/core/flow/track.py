@@ -10,7 +10,7 @@ from flowlane.core.flow.assign import classify_row, forget, place, reclassify, r
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE
-from flowlane.core.state.flows import PINNED, UNTOLD
+from flowlane.core.state.flows import PINNED, UNREPORTED
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
@@ -57,7 +57,7 @@ def note_choice(device: Device, row: int, chosen: tuple[int | None, int]) -> Non
     """Note the queue that the device gave the flow, None when it did not say, and the meter, 0 for none."""
     flows = device.flows
     queue_id, flows.device_meter[row] = chosen
-    flows.device_queue[row] = UNTOLD if queue_id is None else queue_id
+    flows.device_queue[row] = UNREPORTED if queue_id is None else queue_id
 
 
 def reroute(
@@ -105,9 +105,9 @@ def count(state: State, device: Device, row: int, packets: int, octets: int, out
         measure(port.allocation, row, int(rate))
     gates = device.policy.gates
     if gates:
-        before = flows.level[row]
-        level, flows.level_since[row] = advance(gates, before, flows.level_since[row], rate, now)
-        flows.level[row] = level
+        before = flows.gate_state[row]
+        level, flows.gate_since[row] = advance(gates, before, flows.gate_since[row], rate, now)
+        flows.gate_state[row] = level
         if level != before and reclassify(state, device, row, out):
             return
     regroup(state, device, row, out)

@@ -55,7 +55,7 @@ class Port:
     shaped: tuple[Queue, ...] = ()
     """The queues that ``allocation`` was made or reshaped for."""
     next_balance: float = 0.0
-    heard: int = 0
+    host_count: int = 0
     """How many addresses were learnt behind the port."""
 
     @property
@@ -96,7 +96,7 @@ class Device:
     meter_pool: MeterPool = field(default_factory=MeterPool)
     meter_owner: dict[int, Owner] = field(default_factory=dict)
     """Row -> what its meter limits, for the flows that have one."""
-    meters_owed: set[int] = field(default_factory=set)
+    meters_to_delete: set[int] = field(default_factory=set)
     """Meters that were given up while the device was away: it may have them still."""
     groups: dict[tuple[object, ...], int] = field(default_factory=dict)
     """What makes flows alike -> the small number that the allocator knows it by."""

@@ -20,7 +20,7 @@ PINNED = 1
 REFUSED = 2
 """Flag: the device refused the flow's entry or meter; it stays on its standing rule."""
 
-UNTOLD = -2
+UNREPORTED = -2
 """In ``device_queue``: nobody told which queue the device itself would give the flow."""
 
 _COLUMNS: dict[str, tuple[str, float]] = {
@@ -31,7 +31,7 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "class_index": ("H", 0),
     "rule_index": ("H", 0),
     "queue_id": ("i", -1),
-    "device_queue": ("i", UNTOLD),
+    "device_queue": ("i", UNREPORTED),
     "kind": ("B", 0),
     "reason": ("B", 0),
     "meter_id": ("I", 0),
@@ -41,14 +41,14 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "hint_class": ("H", 0),
     "hint_source": ("B", 0),
     "flags": ("B", 0),
-    "level": ("H", 0),
+    "gate_state": ("H", 0),
     "rate": ("f", 0.0),
     "packets": ("Q", 0),
     "octets": ("Q", 0),
     "entry_packets": ("Q", 0),
     "entry_octets": ("Q", 0),
     "counted_at": ("d", 0.0),
-    "level_since": ("d", 0.0),
+    "gate_since": ("d", 0.0),
     "first_seen": ("d", 0.0),
     "last_active": ("d", 0.0),
     "assigned_since": ("d", 0.0),
@@ -78,7 +78,7 @@ class FlowTable:
     hint_class: array[int]
     hint_source: array[int]
     flags: array[int]
-    level: array[int]
+    gate_state: array[int]
     rate: array[float]
     packets: array[int]
     octets: array[int]
@@ -86,7 +86,7 @@ class FlowTable:
     entry_octets: array[int]
     """The last reading of the entry that counts the flow now; packets and octets are of its whole life."""
     counted_at: array[float]
-    level_since: array[float]
+    gate_since: array[float]
     first_seen: array[float]
     last_active: array[float]
     assigned_since: array[float]
@@ -155,7 +155,7 @@ class FlowTable:
     def _fill(self, row: int, key: bytes, now: float) -> None:
         self.rows[key] = row
         self.keys[row] = key
-        self.first_seen[row] = self.last_active[row] = self.assigned_since[row] = self.level_since[row] = now
+        self.first_seen[row] = self.last_active[row] = self.assigned_since[row] = self.gate_since[row] = now
         self.counted_at[row] = now
 
     def _grow(self, size: int) -> None:

@@ -18,7 +18,7 @@ from flowlane.core.policy import LimitScope, TrafficClass
 BURST_SHARE = 0.1
 """Burst in seconds of the rate: Open vSwitch advises at least 10 % of the rate (howto/qos)."""
 
-LEAST_BURST = 10 * 1514 * 8
+MIN_BURST = 10 * 1514 * 8
 """Bits: ten full frames. A burst below one frame drops everything (Launchpad 2153122)."""
 
 Owner = tuple[str, int, int]
@@ -47,7 +47,7 @@ def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:
     """The meter of a class with a limit: at least 1 kbit/s, since that is a meter's unit (OpenFlow 1.3.5, A.3.4.5)."""
     assert traffic_class.rate_limit is not None
     rate = max(traffic_class.rate_limit, 1000)
-    burst = traffic_class.burst or max(int(rate * BURST_SHARE), LEAST_BURST)
+    burst = traffic_class.burst or max(int(rate * BURST_SHARE), MIN_BURST)
     return MeterSpec(meter_id, rate, max(burst, 1000))
 
 
@@ -64,7 +64,7 @@ class MeterPool:
     ids: dict[Owner, int] = field(default_factory=dict)
     users: dict[int, int] = field(default_factory=dict)
     specs: dict[int, MeterSpec] = field(default_factory=dict)
-    held: set[Owner] = field(default_factory=set)
+    class_owners: set[Owner] = field(default_factory=set)
     free: list[int] = field(default_factory=list)
     highest: int = 0
 
@@ -73,7 +73,7 @@ class MeterPool:
         """Whether the device has no meter left: as many are in use as it said, or as it took (``room``)."""
         return len(self.ids) >= (self.limit if self.room is None else min(self.limit, self.room))
 
-    def take(self, owner: Owner, traffic_class: TrafficClass) -> tuple[MeterSpec | None, bool]:
+    def acquire(self, owner: Owner, traffic_class: TrafficClass) -> tuple[MeterSpec | None, bool]:
         """Use the owner's meter, making it if need be: (meter, whether it is new); (None, False) when out of them."""
         meter_id = self.ids.get(owner)
         if meter_id is not None:
@@ -85,21 +85,21 @@ class MeterPool:
         self._put(owner, meter_id, traffic_class, 1)
         return self.specs[meter_id], True
 
-    def hold(self, owner: Owner, traffic_class: TrafficClass) -> bool:
+    def add_class(self, owner: Owner, traffic_class: TrafficClass) -> bool:
         """Make the meter of a whole class, which stays until it is dropped; False when out of meters."""
         if self.is_full:
             return False
         meter_id = next(number for number in range(self.limit, 0, -1) if number not in self.users)
         self._put(owner, meter_id, traffic_class, 0)
-        self.held.add(owner)
+        self.class_owners.add(owner)
         return True
 
-    def drop(self, owner: Owner) -> int | None:
+    def remove_class(self, owner: Owner) -> int | None:
         """Hold a class's meter no longer; its number when no flow uses it any more."""
-        self.held.discard(owner)
+        self.class_owners.discard(owner)
         return None if self.users[self.ids[owner]] else self._remove(owner)
 
-    def reserve(self, owner: Owner, meter_id: int, traffic_class: TrafficClass) -> bool:
+    def adopt(self, owner: Owner, meter_id: int, traffic_class: TrafficClass) -> bool:
         """Take over a meter found in a device for its owner; False when that cannot be."""
         if self.ids.get(owner) == meter_id:
             self.users[meter_id] += 1
@@ -115,7 +115,7 @@ class MeterPool:
         if meter_id is None:
             return None
         self.users[meter_id] -= 1
-        return None if self.users[meter_id] or owner in self.held else self._remove(owner)
+        return None if self.users[meter_id] or owner in self.class_owners else self._remove(owner)
 
     def resize(self, owner: Owner, traffic_class: TrafficClass) -> MeterSpec | None:
         """The owner's meter at its class's present size, when that differs from what it was."""

@@ -6,7 +6,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.events import DeviceDescribed, DeviceForgotten
+from flowlane.core.events import DescriptionRemoved, DeviceDescribed
 from flowlane.core.model import PortFacts, QueueFacts, QueueKind
 from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
 
@@ -60,7 +60,7 @@ def describe(snapshot: Snapshot) -> Description:
 
 def news(
     before: Mapping[UUID, DeviceDescribed], now: Mapping[UUID, DeviceDescribed | None]
-) -> tuple[list[DeviceDescribed | DeviceForgotten], dict[UUID, DeviceDescribed]]:
+) -> tuple[list[DeviceDescribed | DescriptionRemoved], dict[UUID, DeviceDescribed]]:
     """Return the events that lead from one description to the next, and what is known after them.
 
     A bridge whose datapath id is missing for now keeps its last description: ``datapath_id`` is an ephemeral
@@ -73,7 +73,7 @@ def news(
             after[uuid] = known
     old = {device.dpid: device for device in before.values()}
     new = {device.dpid: device for device in after.values()}
-    gone = [DeviceForgotten(dpid) for dpid in old if dpid not in new]
+    gone = [DescriptionRemoved(dpid) for dpid in old if dpid not in new]
     changed = [device for dpid, device in new.items() if old.get(dpid) != device]
     return [*gone, *changed], after
 

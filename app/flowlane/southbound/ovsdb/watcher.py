@@ -124,7 +124,7 @@ class WatcherStatus:
 
 
 class Watcher:
-    """Follows one database and calls ``emit`` with every :class:`DeviceDescribed` and :class:`DeviceForgotten`.
+    """Follows one database and calls ``emit`` with every :class:`DeviceDescribed` and :class:`DescriptionRemoved`.
 
     ``emit`` runs in the watcher's green thread; what it raises is logged and does not end the watch.
     """

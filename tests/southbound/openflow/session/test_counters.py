@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from os_ken.ofproto import ofproto_protocol
 from support.openflow.messages import VERSIONS
 
-from flowlane.core.events import KeyCounters, LearnedFlow
+from flowlane.core.events import LearnedCounters, LearnedFlow
 from flowlane.southbound.openflow.session import counters, requests
 from flowlane.southbound.openflow.session.counters import MOST_BITS, SMALL, Slices, bits_for
 from flowlane.southbound.openflow.session.requests import NO_ANSWER, Answer
@@ -40,16 +40,16 @@ class Device:
         each({number: n for number, n in self.entries.items() if number & (1 << bits) - 1 == part})
         end(Answer())
 
-    def _read(self, dpid: int, messages: Any) -> KeyCounters:
+    def _read(self, dpid: int, messages: Any) -> LearnedCounters:
         flows = [
             LearnedFlow(number.to_bytes(4) + bytes(16), 1, 2, 3, 0, 0, 0)
             for message in messages
             for number, count in message.items()
             for _ in range(count)
         ]
-        return KeyCounters(dpid, tuple(flows))
+        return LearnedCounters(dpid, tuple(flows))
 
-    def _tell(self, read: KeyCounters) -> None:
+    def _tell(self, read: LearnedCounters) -> None:
         self.told.update(int.from_bytes(flow.key[:4]) for flow in read.flows)
 
     def read(self) -> list[tuple[int, int]]:

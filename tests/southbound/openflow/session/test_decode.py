@@ -14,7 +14,7 @@ from support.engine.plans import pin
 from support.openflow import messages
 from support.openflow.client import VERSIONS, datapath
 
-from flowlane.core.events import FlowCounters, FlowEnded, FlowSeen, MeterCounters, QueueCounters, RuleRefused
+from flowlane.core.events import FlowSeen, MeterCounters, PinCounters, PinEnded, QueueCounters, RuleRefused
 from flowlane.core.model import PortReport
 from flowlane.southbound.openflow.osken import repairs
 from flowlane.southbound.openflow.session import decode, readback
@@ -92,7 +92,7 @@ def flow_removed(version: str, cookie: int, reason: int) -> Any:
 def test_a_pin_that_is_gone_tells_its_row_counters_and_whether_it_idled(
     version: str, reason: int, idle: bool
 ) -> None:
-    assert decode.flow_ended(5, flow_removed(version, PIN, reason)) == FlowEnded(5, 17, 3, 11, 1300, idle)
+    assert decode.flow_ended(5, flow_removed(version, PIN, reason)) == PinEnded(5, 17, 3, 11, 1300, idle)
 
 
 @pytest.mark.parametrize("cookie", [0, STANDING, cookies.pack(Kind.LEARNED, 0, 17)])
@@ -111,7 +111,7 @@ def test_only_pins_are_counted_over_all_parts() -> None:
         SimpleNamespace(body=[stats(PIN), stats(STANDING), stats(0)]),
         SimpleNamespace(body=[stats(PIN + 1, 1, 2)]),
     ]
-    assert decode.flow_counters(5, parts) == FlowCounters(5, ((17, 3, 11, 1300, 2.5), (18, 3, 1, 2, 2.5)))
+    assert decode.flow_counters(5, parts) == PinCounters(5, ((17, 3, 11, 1300, 2.5), (18, 3, 1, 2, 2.5)))
 
 
 def test_one_entry_that_cannot_be_read_does_not_cost_the_others() -> None:

@@ -16,7 +16,7 @@ from support.openflow.messages import OF13, VERSIONS
 from flowlane import hub
 from flowlane.core import events as ev
 from flowlane.core.effects import (
-    ClearMeter,
+    DeleteMeter,
     PinFlow,
     Program,
     ReadCounters,
@@ -240,7 +240,7 @@ def test_unpin_and_meters_reach_the_device(world: World) -> None:
     (mod,) = flow_mods(world.sent())
     assert mod[25] == 4  # OFPFC_DELETE_STRICT
     world.sessions.execute(SetMeter(DPID, MeterSpec(1, 10**6, 10**5)))
-    world.sessions.execute(ClearMeter(DPID, 1))
+    world.sessions.execute(DeleteMeter(DPID, 1))
     assert world.sent() == []  # the device has no meters
 
 
@@ -261,7 +261,7 @@ def test_counters_are_asked_for_and_told_part_by_part(world: World) -> None:
     entry = entry[:24] + cookie.to_bytes(8, "big") + entry[32:]
     for more in (True, False):
         world.sessions.reply(world.datapath.read(messages.multipart(OF13, 1, entry, xid, more)))
-        (counters,) = world.take(ev.FlowCounters)
+        (counters,) = world.take(ev.PinCounters)
         assert [row[:4] for row in counters.counters] == [(3, 1, 1, 60)]
     world.refuse(int.from_bytes(queue_counters[4:8], "big"))
     assert world.take(ev.QueueCounters) == []

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowlane.core.events import FlowCounters, KeyCounters
+from flowlane.core.events import LearnedCounters, PinCounters
 from flowlane.southbound.openflow.session import decode, readback, requests
 from flowlane.southbound.openflow.wire import cookies, flow_stats
 
@@ -48,9 +48,9 @@ def readings(datapath: Datapath, capabilities: Capabilities) -> Iterator[Reading
         yield Reading("counters of meters", requests.meter_stats_request(datapath), decode.meter_counters)
 
 
-def pin_counters(dpid: int, parts: Iterable[Any]) -> FlowCounters:
+def pin_counters(dpid: int, parts: Iterable[Any]) -> PinCounters:
     """Counters of pins: their cookie is all that has to be known of them."""
-    return FlowCounters(dpid, tuple(chain.from_iterable(map(_pins_in, parts))))
+    return PinCounters(dpid, tuple(chain.from_iterable(map(_pins_in, parts))))
 
 
 def _pins_in(part: Any) -> tuple[tuple[int, int, int, int, float], ...]:
@@ -67,9 +67,9 @@ def _pins_in(part: Any) -> tuple[tuple[int, int, int, int, float], ...]:
         return decode.flow_counters(0, (part,)).counters
 
 
-def learned_counters(dpid: int, parts: Iterable[Any]) -> KeyCounters:
+def learned_counters(dpid: int, parts: Iterable[Any]) -> LearnedCounters:
     """Counters of the entries that the device learned itself."""
-    return KeyCounters(dpid, readback.learned(parts))
+    return LearnedCounters(dpid, readback.learned(parts))
 
 
 def takers(
@@ -98,7 +98,9 @@ Later = Callable[[float, Callable[[], None]], object]
 class Slices:
     """The readings of one device's learned entries. ``tell`` takes what was read."""
 
-    def __init__(self, datapath: Any, ask: Ask, later: Later, tell: Callable[[KeyCounters], None]) -> None:
+    def __init__(
+        self, datapath: Any, ask: Ask, later: Later, tell: Callable[[LearnedCounters], None]
+    ) -> None:
         self._datapath, self._ask, self._later, self._tell = datapath, ask, later, tell
         self._bits = 0
         self._left = 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from flowlane.core.events import FlowCounters, FlowEnded, FlowSeen, MeterCounters, QueueCounters, RuleRefused
+from flowlane.core.events import FlowSeen, MeterCounters, PinCounters, PinEnded, QueueCounters, RuleRefused
 from flowlane.core.model import PortReport
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
@@ -156,9 +156,9 @@ def counters(stats: Message) -> tuple[int, int, float]:
     return listed["packet_count"], listed["byte_count"], seconds + nanoseconds / 1e9
 
 
-def flow_counters(dpid: int, parts: Iterable[Message]) -> FlowCounters:
+def flow_counters(dpid: int, parts: Iterable[Message]) -> PinCounters:
     """The counters of all pins in a flow statistics reply."""
-    return FlowCounters(
+    return PinCounters(
         dpid, tuple(row for stats in bodies(parts) if (row := _pin_counters(stats)) is not None)
     )
 
@@ -175,13 +175,13 @@ def _pin(cookie: int) -> cookies.Cookie | None:
 
 
 @forgiving
-def flow_ended(dpid: int, message: Message) -> FlowEnded | None:
+def flow_ended(dpid: int, message: Message) -> PinEnded | None:
     """A pin that left its table. Its reason 0 is the idle timeout in all versions."""
     pin = _pin(message.cookie)
     if pin is None:
         return None
     packets, octets, _ = counters(message)
-    return FlowEnded(dpid, pin.object_id, pin.generation, packets, octets, message.reason == IDLE_TIMEOUT)
+    return PinEnded(dpid, pin.object_id, pin.generation, packets, octets, message.reason == IDLE_TIMEOUT)
 
 
 def queue_counters(dpid: int, parts: Iterable[Message]) -> QueueCounters:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from flowlane.core.events import FoundPin, KeyEnded, LearnedFlow
+from flowlane.core.events import FoundPin, LearnedEnded, LearnedFlow
 from flowlane.core.model import NOT_A_VM
 from flowlane.southbound.openflow.session import decode, learned_entries
 from flowlane.southbound.openflow.tables import diff, pins, pipeline
@@ -290,7 +290,7 @@ _READER = learned_entries.Reader(_learned)
 
 
 @decode.forgiving
-def key_ended(dpid: int, message: Message) -> KeyEnded | None:
+def key_ended(dpid: int, message: Message) -> LearnedEnded | None:
     """A learned entry that left its table; its reason 0 is the idle timeout in all versions."""
     parts = cookies.unpack(message.cookie)
     if parts is None or parts.kind is not cookies.Kind.LEARNED:
@@ -300,4 +300,4 @@ def key_ended(dpid: int, message: Message) -> KeyEnded | None:
     if entry is None:
         return None
     packets, octets, _ = decode.counters(message)
-    return KeyEnded(dpid, *entry, packets, octets, message.reason == IDLE_TIMEOUT)
+    return LearnedEnded(dpid, *entry, packets, octets, message.reason == IDLE_TIMEOUT)

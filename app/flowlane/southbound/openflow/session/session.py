@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
-from flowlane.core.events import PortChanged, PortRemoved, QueuesReported, StandingLeftOut
+from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesReported
 from flowlane.core.model import NO_QUEUE
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import decode, encode, handshake, requests
@@ -26,9 +26,9 @@ from flowlane.southbound.openflow.tables.standing import learns_itself
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
-        ClearMeter,
+        DeleteLearned,
+        DeleteMeter,
         DevicePlan,
-        ForgetLearned,
         PinFlow,
         SendPacket,
         SetMeter,
@@ -131,7 +131,7 @@ class Session:
         told = self._programming.told
         if told != self._announced:
             self._announced = told
-            self._emit(StandingLeftOut(self.dpid, told))
+            self._emit(PlanLeftOut(self.dpid, told))
 
     def _there(self) -> dict[int, tuple[int, ...]]:
         return {port_no: self.queues.get(port_no, ()) for port_no in self.ports}
@@ -150,7 +150,7 @@ class Session:
         """Add or change a meter of pins."""
         self._change(self._programming.set_meter(effect.meter))
 
-    def clear_meter(self, effect: ClearMeter) -> None:
+    def clear_meter(self, effect: DeleteMeter) -> None:
         """Delete a meter of pins."""
         self._change(self._programming.clear_meter(effect.meter_id))
 
@@ -163,7 +163,7 @@ class Session:
         if self._programming.capabilities.learn:
             self._slices.begin()
 
-    def forget_learned(self, effect: ForgetLearned) -> None:
+    def forget_learned(self, effect: DeleteLearned) -> None:
         """Have the device place the flows of a port anew, by the standing rules as they are now."""
         self._send(encode.forget_learned(self.datapath, effect.egress_port, effect.in_port))
 

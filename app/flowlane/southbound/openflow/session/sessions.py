@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowlane.core.effects import (
-    ClearMeter,
-    ForgetLearned,
+    DeleteLearned,
+    DeleteMeter,
     PinFlow,
     Program,
     ReadCounters,
@@ -33,10 +33,10 @@ _DO: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] 
     Program: (lambda effect: effect.plan.dpid, lambda session, effect: session.program(effect.plan)),
     PinFlow: (lambda effect: effect.dpid, Session.pin),
     UnpinFlow: (lambda effect: effect.dpid, Session.unpin),
-    ForgetLearned: (lambda effect: effect.dpid, Session.forget_learned),
+    DeleteLearned: (lambda effect: effect.dpid, Session.forget_learned),
     SendPacket: (lambda effect: effect.dpid, Session.send_packet),
     SetMeter: (lambda effect: effect.dpid, Session.set_meter),
-    ClearMeter: (lambda effect: effect.dpid, Session.clear_meter),
+    DeleteMeter: (lambda effect: effect.dpid, Session.clear_meter),
     ReadCounters: (lambda effect: effect.dpid, lambda session, _effect: session.read_counters()),
     ReadQueues: (lambda effect: effect.dpid, lambda session, _effect: session.read_queues()),
 }
