@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
-from os_ken.ofproto import ofproto_v1_5_parser
+from os_ken.ofproto import ofproto_parser, ofproto_v1_5_parser
 from support.openflow.client import datapath
 
 from flowlane.southbound.openflow.osken import repairs
@@ -28,8 +28,10 @@ GROUP = GroupEntry(7, (Bucket(1, 2, 5), Bucket(2, 2, 1)))
 
 
 @pytest.fixture
-def untouched() -> Iterator[ModuleType]:
+def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """os-ken's parser as it is installed; repaired again afterwards."""
+    # A parser registers itself while it is imported; the repaired one stays registered.
+    monkeypatch.setattr(ofproto_parser, "_MSG_PARSERS", dict(ofproto_parser._MSG_PARSERS))
     originals = {name: getattr(ofproto_v1_5_parser, name) for name in ("OFPBucket", "OFPMeterFeaturesStats")}
     fresh = importlib.util.find_spec("os_ken.ofproto.ofproto_v1_5_parser")
     assert fresh is not None
