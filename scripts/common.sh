@@ -25,10 +25,17 @@ failed() {
 }
 trap 'failed $LINENO' ERR
 
+# Callers of as_root may send its stderr elsewhere; so what cannot work is reported here, before.
+# usage: need_root "to do what" ["command that root can run instead"]
+need_root() {
+    local remedy="run ./run as root${2:+, or have root run: $2}"
+    [ "$(id -u)" -ne 0 ] || return 0
+    command -v sudo >/dev/null || die "root is needed to $1, and sudo is not installed; $remedy"
+    sudo -n -- true 2>/dev/null || sudo -- true || die "root is needed to $1, and sudo refuses; $remedy"
+}
+
 as_root() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; return; fi
-    command -v sudo >/dev/null || die "this step needs root, and there is no sudo: run it as root"
-    sudo -- "$@"
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -- "$@"; fi
 }
 
 missing_packages() {
@@ -38,9 +45,13 @@ missing_packages() {
     done
 }
 
+# Never asks: no debconf question, no question about a configuration file (the installed one stays), no terminal.
+packaging() { as_root env DEBIAN_FRONTEND=noninteractive "$@" </dev/null >>"$state/apt.log" 2>&1; }
+
 apt() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >>"$state/apt.log" 2>&1 ||
-        { tail -n 15 "$state/apt.log" >&2; die "apt-get $1 did not work; all of its output is in $state/apt.log"; }
+    packaging apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" ||
+        { tail -n 15 "$state/apt.log" >&2; die "apt-get $1 failed; its output is in $state/apt.log"; }
 }
 
 setup_packages() {
@@ -49,9 +60,10 @@ setup_packages() {
     mapfile -t missing < <(missing_packages "$@")
     [ ${#missing[@]} -gt 0 ] || return 0
     step "system packages: ${missing[*]}"
-    command -v apt-get >/dev/null || die "no apt-get here; install by hand: ${missing[*]}"
-    # An interrupted earlier installation is finished first; it is nothing to do otherwise.
-    as_root dpkg --configure -a >>"$state/apt.log" 2>&1 || die "dpkg --configure -a did not work; see $state/apt.log"
+    command -v apt-get >/dev/null || die "there is no apt-get; install these packages by other means: ${missing[*]}"
+    need_root "install Debian packages" "apt-get install --no-install-recommends ${missing[*]}"
+    # An interrupted installation is finished first: what was unpacked is configured, then what is missing is fetched.
+    packaging dpkg --force-confdef --force-confold --configure -a || apt install --fix-broken --no-install-recommends
     apt update
     apt install --no-install-recommends "${missing[@]}"
 }
@@ -75,7 +87,7 @@ setup_python() {
         rm -f .venv/.complete
         "$system_python" -m venv .venv
         PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q -e '.[test,plan]' >"$state/pip.log" 2>&1 ||
-            { tail -n 15 "$state/pip.log" >&2; die "pip install did not work; all of its output is in $state/pip.log"; }
+            { tail -n 15 "$state/pip.log" >&2; die "pip install failed; its output is in $state/pip.log"; }
         printf '%s\n' "$stamp" >.venv/.complete
         rm -f .venv/.unfinished
     fi

@@ -17,6 +17,7 @@ demo_pid() {
 demo_stop() {
     local pid
     pid=$(demo_pid) || return 0
+    need_root "end the demo's processes" "kill -KILL $pid"
     as_root kill -KILL "$pid" 2>/dev/null || true
     while [ -e "/proc/$pid" ]; do sleep 0.05; done
 }

@@ -7,6 +7,7 @@ enter=(unshare --pid --fork --mount --kill-child)
 
 need_stage() {
     setup_packages "${network_packages[@]}"
+    need_root "make network namespaces"
     # Without the module Open vSwitch forwards in user space; loading it is worth a try and no more.
     [ -e /sys/module/openvswitch ] || as_root modprobe openvswitch 2>/dev/null || true
     as_root "${enter[@]}" --net mount -t tmpfs none /tmp 2>/dev/null ||
