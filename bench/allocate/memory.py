@@ -33,7 +33,7 @@ def main(count: int) -> None:
     middle = resident()
     demands = [Demand(vm_number=number + 1) for number in range(64)]
     for row in table:
-        arrive(state, row, demands[row % 64], 0.0)
+        arrive(state, row, demands[row % 64])
         measure(state, row, 1000 + row)
     gc.collect()
     print((middle - start) / count, (resident() - middle) / count)

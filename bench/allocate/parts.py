@@ -105,10 +105,10 @@ def _churn(kind: str, size: int, count: int, seconds: int) -> Row:
             else [rates[row] for row in rng.permutation(gone)]
         )
         for row in gone:
-            depart(state, int(row), float(second))
+            depart(state, int(row))
         for row, rate in zip(gone, fresh, strict=True):
             rates[row] = rate
-            arrive(state, int(row), PLAIN, float(second))
+            arrive(state, int(row), PLAIN)
         for row in gone:
             measure(state, int(row), rates[row])
         bound = lower_bound(rates, count)
@@ -161,10 +161,10 @@ def _time_batches(states: list[PortState], sizes: Sequence[int]) -> list[tuple[f
             rows = [int(row) for row in rng.choice(size, 500, replace=False)]
             start = process_time()
             for row in rows:
-                depart(state, row, 0.0)
+                depart(state, row)
             middle = process_time()
             for row in rows:
-                arrive(state, row, PLAIN, 0.0)
+                arrive(state, row, PLAIN)
             departures[place].append((middle - start) / len(rows) * 1e6)
             arrivals[place].append((process_time() - middle) / len(rows) * 1e6)
     return [(sorted(one)[15], sorted(other)[15]) for one, other in zip(arrivals, departures, strict=True)]
@@ -197,7 +197,7 @@ def full(cases: Sequence[tuple[int, int]]) -> Iterator[Row]:
 def _hash_placed(rates: list[int], flow_keys: list[bytes], count: int) -> PortState:
     state = new_port(Columns(), [Queue(number) for number in range(count)], Balance(strategy="hash"))
     for row, (rate, key) in enumerate(zip(rates, flow_keys, strict=True)):
-        arrive(state, row, Demand(rate=rate), 0.0, key)
+        arrive(state, row, Demand(rate=rate), key)
     state.balance = UNBOUNDED
     return state
 
@@ -262,7 +262,7 @@ def _mixes_of_classes(rates: list[int], heavy: list[bool], count: int) -> list[M
     most = max(1, count // 2)
     alone = Demand(class_index=1, group=1, exclusive=True, max_queues=most)
     for row, (rate, big) in enumerate(zip(rates, heavy, strict=True)):
-        arrive(state, row, (alone if big else PLAIN)._replace(rate=rate), 0.0)
+        arrive(state, row, (alone if big else PLAIN)._replace(rate=rate))
     settle(state)
     mixes = []
     for slot in state.slots:

@@ -21,7 +21,7 @@ def fill(rates: list[int], queues: int, balance: Balance | None = None) -> PortS
     """A port where flows came one by one, each measured before the next came."""
     state = new_port(Columns(), [Queue(number) for number in range(queues)], balance or Balance())
     for row, rate in enumerate(rates):
-        arrive(state, row, PLAIN, 0.0)
+        arrive(state, row, PLAIN)
         measure(state, row, rate)
     return state
 

@@ -196,7 +196,7 @@ def _queue(
         "max_rate": queue.max_rate,
         "flows": _count(slot),
         "load": slot.load if slot else 0,
-        "exclusive": bool(slot and slot.owner >= 0),
+        "exclusive": bool(slot and slot.exclusive_row >= 0),
         "class": device.policy.classes[there[0]].name if len(there) == 1 else None,
         "tx_packets": counters[0],
         "tx_bytes": counters[1],

@@ -45,7 +45,7 @@ def test_what_can_be_done_is_found() -> None:
 def test_queues_before_the_moves() -> None:
     state = new_port(Columns(), [Queue(0), Queue(1)], Balance(moves_per_second=1.0))
     for row in range(4):
-        arrive(state, row, Demand(), 0.0)
+        arrive(state, row, Demand())
     for row in (0, 2):
         measure(state, row, 5000)
     queues = {slot.queue.queue_id: slot.load for slot in state.slots}

@@ -2,7 +2,7 @@
 
 from support.engine.allocation import Port, check, hardware, snapshot, software
 
-from flowlane.core.allocate import Demand, settle
+from flowlane.core.allocate import Demand, place_on
 from flowlane.core.allocate.cells import GUESS
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 
@@ -40,7 +40,7 @@ def test_loads_do_not_drift() -> None:
     for row in range(50):
         port.depart(row)
     assert port.loads() == {0: 0, 1: 0}
-    assert port.state.profiles == {} and port.state.known == {}
+    assert port.state.profiles == {} and port.state.measured_rates == {}
 
 
 def test_a_departure_undoes_an_arrival() -> None:
@@ -61,7 +61,7 @@ def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured() -> None:
     port.state.columns = old.state.columns
     port.arrive(0)
     port.depart(0)
-    assert port.state.known == {}
+    assert port.state.measured_rates == {}
 
 
 def test_a_port_without_queues_still_knows_its_flows() -> None:
@@ -119,14 +119,14 @@ def test_the_same_demand_with_a_new_rate_is_a_measurement() -> None:
 def test_a_flow_is_taken_over_where_it_is() -> None:
     port = Port(hardware(0, 1, 2))
     state = port.state
-    assert settle(state, 0, Demand(rate=5), 2, 0.0) == (2, QueueKind.PHYSICAL, Reason.ADOPTED)
+    assert place_on(state, 0, Demand(rate=5), 2) == (2, QueueKind.PHYSICAL, Reason.ADOPTED)
     assert (
-        settle(state, 1, Demand(rate=9, exclusive=True, class_index=1, group=1), 1, 0.0).reason
+        place_on(state, 1, Demand(rate=9, exclusive=True, class_index=1, group=1), 1).reason
         is Reason.EXCLUSIVE
     )
-    stray = settle(state, 2, Demand(rate=5), 1, 0.0)
+    stray = place_on(state, 2, Demand(rate=5), 1)
     assert stray.queue_id == 1, "even onto a queue that another has alone; a rebalance puts it right"
-    assert settle(state, 3, Demand(rate=5), 8, 0.0).queue_id in (0, 2), "a queue that is gone"
+    assert place_on(state, 3, Demand(rate=5), 8).queue_id in (0, 2), "a queue that is gone"
     port.place = {
         0: 2,
         1: 1,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.engine.allocation import Port, check
 
-from flowlane.core.allocate import alternatives, spread
+from flowlane.core.allocate import alternatives, queues_for_new_flows
 from flowlane.core.allocate.guarantees import Grant, Want, grant
 from flowlane.core.model import Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
@@ -210,10 +210,10 @@ def test_classes_that_are_alike_have_the_higher_minimum() -> None:
 
 def test_a_device_is_told_where_new_flows_of_the_class_go() -> None:
     port = port_of(10, 1000, 10, 1000, plain=0)
-    assert spread(port.state, PathPreference.PREFER_HARDWARE, min_rate=500) == ((1, 1), (3, 1))
-    assert spread(port.state, PathPreference.PREFER_HARDWARE, min_rate=5000) == ((1, 1), (3, 1))
+    assert queues_for_new_flows(port.state, PathPreference.PREFER_HARDWARE, min_rate=500) == (1, 3)
+    assert queues_for_new_flows(port.state, PathPreference.PREFER_HARDWARE, min_rate=5000) == (1, 3)
     fill(port, 0)
-    assert spread(port.state, PathPreference.PREFER_HARDWARE, group=9, min_rate=500) == ((1, 1), (3, 1))
+    assert queues_for_new_flows(port.state, PathPreference.PREFER_HARDWARE, group=9, min_rate=500) == (1, 3)
 
 
 def test_software_queues_guarantee_as_well() -> None:

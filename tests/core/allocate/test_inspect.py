@@ -2,7 +2,7 @@
 
 from support.engine.allocation import Port, hardware, software
 
-from flowlane.core.allocate import alternatives, spread
+from flowlane.core.allocate import alternatives, queues_for_new_flows
 from flowlane.core.model import Queue
 from flowlane.core.policy import Balance, PathPreference
 
@@ -56,8 +56,8 @@ def test_other_vms_hardware_and_other_strategies() -> None:
 
 def test_new_flows_are_spread_over_queues_that_nobody_has_alone() -> None:
     port = Port(hardware(0, 1, 2) + software(10))
-    assert spread(port.state, PathPreference.HARDWARE) == ((0, 1), (1, 1), (2, 1))
-    assert spread(port.state, PathPreference.SOFTWARE) == ((10, 1),)
+    assert queues_for_new_flows(port.state, PathPreference.HARDWARE) == (0, 1, 2)
+    assert queues_for_new_flows(port.state, PathPreference.SOFTWARE) == (10,)
     alone = port.arrive(0, rate=1, exclusive=True).queue_id
-    assert alone not in dict(spread(port.state, PathPreference.PREFER_HARDWARE))
-    assert spread(Port([]).state, PathPreference.HARDWARE) == ()
+    assert alone not in queues_for_new_flows(port.state, PathPreference.PREFER_HARDWARE)
+    assert queues_for_new_flows(Port([]).state, PathPreference.HARDWARE) == ()

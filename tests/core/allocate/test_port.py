@@ -66,7 +66,7 @@ def test_owners_give_way_when_too_few_queues_are_left() -> None:
     port.reshape(hardware(0, 1))
     port.settle()
     check(port)
-    assert not [slot for slot in port.state.slots if slot.owner >= 0]
+    assert not [slot for slot in port.state.slots if slot.exclusive_row >= 0]
     assert {port.place[row] for row in range(3)}.isdisjoint({port.place[3]}), "the flow that shares is apart"
 
 

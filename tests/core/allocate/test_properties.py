@@ -68,7 +68,7 @@ def wanted(index: int, vm: int, rate: int) -> dict[str, object]:
 
 def exclusive_flows_are_alone(port: Port) -> None:
     for slot in port.state.slots:
-        assert slot.owner < 0 or slot.count == 1
+        assert slot.exclusive_row < 0 or slot.count == 1
     for region in (*port.state.hardware, port.state.software):
         nobody_waits_who_could_be_alone(port, region)
         who_waits_and_earns_a_queue_gets_one(port, region)
@@ -86,7 +86,7 @@ def nobody_waits_who_could_be_alone(port: Port, region: Region) -> None:
     sharers = [index for index in classes if index not in alone]
     least = sum(CLASSES[index].get("min_queues", 0) for index in sharers)
     kept = max(1, min(least, len(here) - 1)) + bool(left and sharers)
-    owned = sum(slot.owner >= 0 for slot in region.slots)
+    owned = sum(slot.exclusive_row >= 0 for slot in region.slots)
     assert granted + kept > len(here) or owned == granted, (
         "who wants a queue alone has it while queues suffice"
     )
@@ -100,12 +100,16 @@ def nobody_waits_who_could_be_alone(port: Port, region: Region) -> None:
 
 def waiting_on(port: Port, slot: Slot) -> list[int]:
     """Flows of the exclusive class without a limit of queues that have none alone."""
-    here = [row for row, queue_id in port.place.items() if queue_id == slot.queue.queue_id and slot.owner < 0]
+    here = [
+        row
+        for row, queue_id in port.place.items()
+        if queue_id == slot.queue.queue_id and slot.exclusive_row < 0
+    ]
     return [row for row in here if port.demand[row].class_index == 1]
 
 
 def who_waits_and_earns_a_queue_gets_one(port: Port, region: Region) -> None:
-    free = [slot for slot in region.slots if slot.owner < 0]
+    free = [slot for slot in region.slots if slot.exclusive_row < 0]
     sharers = any(not group.demand.exclusive for group in region.groups.values())
     least = any(group.demand.min_queues for group in region.groups.values())
     kept = 2 if sharers and len(region.slots) > 1 else 1
@@ -177,7 +181,7 @@ class Allocator(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.1, 5.0))
     def tick(self, seconds: float) -> None:
-        owners = {slot.queue.queue_id: slot.owner for slot in self.port.state.slots}
+        owners = {slot.queue.queue_id: slot.exclusive_row for slot in self.port.state.slots}
         for port in self.ports:
             moves = port.tick(seconds)
         for move in (move for move in moves if move.old != move.new):
@@ -198,11 +202,11 @@ class Allocator(RuleBasedStateMachine):
     @precondition(lambda self: self.next)
     @rule(index=CLASS, vm=VM, rate=RATES)
     def arrive_and_depart(self, index: int, vm: int, rate: int) -> None:
-        before = dict(self.port.place), self.port.loads(), dict(self.port.state.known)
+        before = dict(self.port.place), self.port.loads(), dict(self.port.state.measured_rates)
         for port in self.ports:
             port.arrive(10**4, **wanted(index, vm, rate))
             port.depart(10**4)
-        assert before == (self.port.place, self.port.loads(), self.port.state.known)
+        assert before == (self.port.place, self.port.loads(), self.port.state.measured_rates)
 
     @rule()
     def come_to_rest(self) -> None:
@@ -223,7 +227,7 @@ class Allocator(RuleBasedStateMachine):
         assert snapshot(self.ports[0]) == snapshot(self.ports[1])
 
     def _avoid_owned_queues(self, row: int, step: object) -> None:
-        owned = {slot.queue.queue_id for slot in self.port.state.slots if slot.owner not in (-1, row)}
+        owned = {slot.queue.queue_id for slot in self.port.state.slots if slot.exclusive_row not in (-1, row)}
         for port in self.ports:
             placement = step(port)  # type: ignore[operator]
         assert placement.queue_id not in owned, "nobody is put on a queue that another has alone"
@@ -232,7 +236,11 @@ class Allocator(RuleBasedStateMachine):
 
     def _minima_are_guaranteed(self) -> None:
         for region in (*self.port.state.hardware, self.port.state.software):
-            rates = {slot.queue.queue_id: slot.queue.min_rate or 0 for slot in region.slots if slot.owner < 0}
+            rates = {
+                slot.queue.queue_id: slot.queue.min_rate or 0
+                for slot in region.slots
+                if slot.exclusive_row < 0
+            }
             for row, queue_id in self.port.place.items():
                 if queue_id in rates and self.port.demand[row].min_rate:
                     least = min(self.port.demand[row].min_rate, max(rates.values()))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from support.engine.scenario import LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
-from flowlane.core.allocate import spread
+from flowlane.core.allocate import queues_for_new_flows
 from flowlane.core.model import PortFacts, QueueFacts
 from flowlane.core.policy import Match, PathPreference, Rule, TrafficClass
 
@@ -54,6 +54,6 @@ def test_a_new_policy_moves_a_class_to_its_guarantee() -> None:
     host.do(ev.PolicyReplaced(POLICY))
     host.send(dict.fromkeys(storage, 1_000_000), 120)
     assert {host.queue_of(row) for row in storage} == {2}
-    assert spread(host.device.ports[UPLINK].allocation, PathPreference.PREFER_HARDWARE, min_rate=MINIMUM) == (
-        (2, 1),
-    )
+    assert queues_for_new_flows(
+        host.device.ports[UPLINK].allocation, PathPreference.PREFER_HARDWARE, min_rate=MINIMUM
+    ) == (2,)

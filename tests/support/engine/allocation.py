@@ -14,7 +14,7 @@ from flowlane.core.allocate import (
     measure,
     new_port,
     rebalance,
-    reshape,
+    update_queues,
 )
 from flowlane.core.allocate.cells import WAITING_BANDS, rows_of
 from flowlane.core.allocate.state import MEASURED, Columns, PortState
@@ -40,6 +40,7 @@ class Port:
     now: float = 0.0
     place: dict[int, int] = field(default_factory=dict)
     demand: dict[int, Demand] = field(default_factory=dict)
+    keys: dict[int, bytes] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     state: PortState = field(init=False)
 
@@ -48,17 +49,18 @@ class Port:
 
     def arrive(self, row: int, key: bytes = b"", **demand: object) -> Placement:
         self.demand[row] = Demand(**demand)  # type: ignore[arg-type]
-        placement = arrive(self.state, row, self.demand[row], self.now, key)
+        self.keys[row] = key
+        placement = arrive(self.state, row, self.demand[row], key)
         self.place[row] = placement.queue_id
         return placement
 
     def depart(self, row: int) -> None:
-        depart(self.state, row, self.now)
+        depart(self.state, row)
         del self.place[row], self.demand[row]
 
     def change(self, row: int, **demand: object) -> Placement:
         self.demand[row] = Demand(**demand)  # type: ignore[arg-type]
-        placement = change(self.state, row, self.demand[row], self.now)
+        placement = change(self.state, row, self.demand[row], self.now, self.keys.get(row, b""))
         self.place[row] = placement.queue_id
         return placement
 
@@ -68,7 +70,8 @@ class Port:
 
     def reshape(self, queues: list[Queue]) -> list[Move]:
         self.queues = queues
-        return self._follow(reshape(self.state, queues, self.now))
+        keys = [self.keys.get(row) for row in range(max(self.keys, default=-1) + 1)]
+        return self._follow(update_queues(self.state, queues, keys, self.now))
 
     def tick(self, seconds: float = 1.0, last_active: list[float] | None = None) -> list[Move]:
         self.now += seconds
@@ -94,7 +97,7 @@ class Port:
         return result
 
     def owner(self, queue_id: int) -> int:
-        return next(slot.owner for slot in self.state.slots if slot.queue.queue_id == queue_id)
+        return next(slot.exclusive_row for slot in self.state.slots if slot.queue.queue_id == queue_id)
 
     def _follow(self, moves: list[Move]) -> list[Move]:
         kinds = {queue.queue_id: queue.kind for queue in self.queues} | {NO_QUEUE: QueueKind.NONE}
@@ -122,7 +125,7 @@ def check_sums(port: Port) -> None:
         seen.update(dict.fromkeys(rows, slot.queue.queue_id))
         if slot.pool is not None:
             assert slot.pool.slots[slot.place] is slot and slot.pool.loads[slot.place] == slot.load
-        assert slot.owner < 0 or (slot.pool is None and slot.owner in rows)
+        assert slot.exclusive_row < 0 or (slot.pool is None and slot.exclusive_row in rows)
         for cell in slot.cells.values():
             assert cell.count and cell.load == sum(columns.rate[row] for row in rows_of(state, cell))
             assert cell.mask == sum(1 << band for band in cell.heads)
@@ -140,7 +143,7 @@ def check_sums(port: Port) -> None:
             for row in rows_of(state, cell)
         )
         assert region.waiting == sum(region.claims.values())
-        assert sum(region.owned.values()) == sum(slot.owner >= 0 for slot in region.slots)
+        assert sum(region.owned.values()) == sum(slot.exclusive_row >= 0 for slot in region.slots)
         assert all(group.count and group.pool in region.pools for group in region.groups.values())
         assert all(pool.slots and pool.groups for pool in region.pools)
         assert all(
@@ -161,7 +164,7 @@ def check_means(port: Port) -> None:
             entry = known.setdefault(demand.class_index, [0, 0])
             entry[0] += columns.rate[row]
             entry[1] += 1
-    assert port.state.known == known
+    assert port.state.measured_rates == known
 
 
 def snapshot(port: Port) -> object:
@@ -172,7 +175,7 @@ def snapshot(port: Port) -> object:
             (
                 slot.queue,
                 slot.load,
-                slot.owner,
+                slot.exclusive_row,
                 sorted((key, rows_of(state, cell)) for key, cell in slot.cells.items()),
                 sorted(slot.pool.groups) if slot.pool else None,
             )
@@ -180,6 +183,6 @@ def snapshot(port: Port) -> object:
         ],
         {row: (columns.rate[row], columns.band[row], columns.moved_at[row]) for row in port.place},
         state.tokens,
-        state.known,
+        state.measured_rates,
         state.cursor,
     )

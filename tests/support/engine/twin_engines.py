@@ -264,7 +264,7 @@ class Mirror:
                 entry = known.setdefault(self.flows.class_index[row], [0, 0])
                 entry[0] += columns.rate[row]
                 entry[1] += 1
-        assert allocation.known == known
+        assert allocation.measured_rates == known
 
     def _demand(self, row: int, counted: int) -> object:
         """What the flow asks for; its rate as the allocator has it, where that is only the rounding of a column."""
@@ -280,7 +280,7 @@ class Mirror:
             for row in flows
         }
         loads = (
-            [(slot.queue, slot.load, slot.count, slot.owner) for slot in port.allocation.slots]
+            [(slot.queue, slot.load, slot.count, slot.exclusive_row) for slot in port.allocation.slots]
             if port.allocation
             else []
         )

@@ -1,13 +1,13 @@
 """Which queue each flow gets, on one egress port of one device: plain state, and functions that change it.
 
-A port is made by :func:`new_port` and fitted to its queues by :func:`reshape`; flows :func:`arrive`, are
+A port is made by :func:`new_port` and fitted to its queues by :func:`update_queues`; flows :func:`arrive`, are
 :func:`measure`\\ d, :func:`change` their class and :func:`depart`; :func:`rebalance` moves a few of them about
 once a second. Time is an argument, and the same calls give the same state.
 """
 
-from flowlane.core.allocate.flow import arrive, change, depart, measure, settle
-from flowlane.core.allocate.inspect import alternatives, spread
-from flowlane.core.allocate.port import new_port, redivide, reshape, set_speed
+from flowlane.core.allocate.flow import arrive, change, depart, measure, place_on
+from flowlane.core.allocate.inspect import alternatives, queues_for_new_flows
+from flowlane.core.allocate.port import new_port, redivide, set_speed, update_queues
 from flowlane.core.allocate.rebalance import rebalance
 from flowlane.core.allocate.state import Alternative, Demand, Move, Placement
 from flowlane.core.allocate.strategies import STRATEGIES
@@ -24,10 +24,10 @@ __all__ = [
     "depart",
     "measure",
     "new_port",
+    "place_on",
+    "queues_for_new_flows",
     "rebalance",
     "redivide",
-    "reshape",
     "set_speed",
-    "settle",
-    "spread",
+    "update_queues",
 ]

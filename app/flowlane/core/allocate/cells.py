@@ -108,9 +108,9 @@ def rows_of(state: PortState, cell: Cell) -> list[int]:
 def learn(state: PortState, row: int, class_index: int, rate: int) -> None:
     """Note a measured rate of a row for the estimates of its class, in the place of what was noted before."""
     columns = state.columns
-    known = state.known.get(class_index)
+    known = state.measured_rates.get(class_index)
     if known is None:
-        known = state.known[class_index] = [0, 0]
+        known = state.measured_rates[class_index] = [0, 0]
     if columns.flags[row] & MEASURED:
         known[0] -= columns.rate[row]
     else:
@@ -123,17 +123,17 @@ def forget(state: PortState, row: int, class_index: int) -> None:
     """Take a row out of the estimates of its class."""
     columns = state.columns
     if columns.flags[row] & MEASURED:
-        known = state.known[class_index]
+        known = state.measured_rates[class_index]
         known[0] -= columns.rate[row]
         known[1] -= 1
         columns.flags[row] &= ~MEASURED
         if known[1] == 0:
-            del state.known[class_index]
+            del state.measured_rates[class_index]
 
 
 def estimate(state: PortState, class_index: int) -> int:
     """What a flow of this class is taken to send until it is measured, in bit/s."""
-    known = state.known.get(class_index)
+    known = state.measured_rates.get(class_index)
     return max(1, known[0] // known[1]) if known else GUESS
 
 

@@ -48,7 +48,7 @@ def suffices(region: Region) -> bool:
         count if most is None else max(0, min(count, most - region.owned.get(class_index, 0)))
         for (class_index, most), count in region.claims.items()
     )
-    free = [slot for slot in region.slots if slot.owner < 0]
+    free = [slot for slot in region.slots if slot.exclusive_row < 0]
     kept = reserve(region, region.waiting - granted)
     return granted <= min(len(free) - kept, sum(not guarantees.is_promised(slot) for slot in free))
 

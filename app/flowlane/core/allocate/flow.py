@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Cell, Demand, PortState, Slot
 
 
-def arrive(state: PortState, row: int, demand: Demand, now: float, key: bytes = b"") -> Placement:  # noqa: ARG001
+def arrive(state: PortState, row: int, demand: Demand, key: bytes = b"") -> Placement:
     """Place a new flow. ``key`` is its packed key, which only strategies that hash look at."""
     enter(state, row, demand)
     return choose(state, row, demand, key, None)
 
 
-def settle(state: PortState, row: int, demand: Demand, queue_id: int, now: float) -> Placement:
+def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: bytes = b"") -> Placement:
     """Take a flow over where it is already, as after a restart; a queue that the port lacks: as ``arrive``.
 
     If the flow does not belong there, a later rebalance moves it.
     """
     slot = next((slot for slot in state.slots if slot.queue.queue_id == queue_id), None)
     if slot is None:
-        return arrive(state, row, demand, now)
+        return arrive(state, row, demand, key)
     enter(state, row, demand)
     region, queue = slot.region, slot.queue
     if demand.exclusive and slot.count == 0 and combined.slot_to_own(region, demand, slot, 0) is slot:
@@ -60,7 +60,7 @@ def enter(state: PortState, row: int, demand: Demand) -> None:
     columns.rate[row] = rate
 
 
-def depart(state: PortState, row: int, now: float) -> None:  # noqa: ARG001
+def depart(state: PortState, row: int) -> None:
     """Undo the arrival of a flow."""
     profile = state.columns.profile[row]
     demand = state.demands[profile]
@@ -107,7 +107,7 @@ def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = 
 def choose(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Placement:
     """Place a row that is on no slot by the strategy in force; ``current`` is where it was until now."""
     slot, group, vm, reason = STRATEGIES[state.balance.strategy].place(state, row, demand, key, current)
-    cells.put(state, row, slot, group, vm, demand.exclusive and slot.owner != row)
+    cells.put(state, row, slot, group, vm, demand.exclusive and slot.exclusive_row != row)
     queue = slot.queue
     return Placement(queue.queue_id, queue.kind, reason)
 
@@ -118,7 +118,7 @@ def lift(state: PortState, row: int, demand: Demand) -> None:
     cells.take(state, row)
     slot, group = cell.slot, cell.group
     slot.region.peak -= state.columns.rate[row]
-    if slot.owner == row:
+    if slot.exclusive_row == row:
         pools.disown(slot.region, slot, demand.class_index)
     elif group.count == 0 and group.key != ALONE:
         pools.drop_group(group.region, group)
@@ -134,7 +134,7 @@ def where(state: PortState, row: int) -> Placement:
 
 def reason_of(cell: Cell, row: int) -> Reason:
     """Why a row is in a cell."""
-    if cell.slot.owner == row:
+    if cell.slot.exclusive_row == row:
         return Reason.EXCLUSIVE
     return combined.sharing_reason(cell.slot.region, cell.group, cell.vm)
 

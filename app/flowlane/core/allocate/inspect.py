@@ -46,8 +46,8 @@ def _why_not(state: PortState, row: int, mine: Cell, slot: Slot) -> str:
 
 
 _REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
-    (lambda _row, _mine, slot: slot.owner >= 0, "one flow has this queue alone"),
-    (lambda row, mine, _slot: mine.slot.owner == row, "the flow has a queue alone"),
+    (lambda _row, _mine, slot: slot.exclusive_row >= 0, "one flow has this queue alone"),
+    (lambda row, mine, _slot: mine.slot.exclusive_row == row, "the flow has a queue alone"),
     (lambda _row, mine, _slot: mine.vm > 0, "the flows of its VM keep together on another queue"),
     (lambda _row, mine, slot: slot.pool is not mine.group.pool, "serves flows that are less like it"),
     (
@@ -80,14 +80,13 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
     return "hardware has room again; the flow comes back at the next rebalance"
 
 
-def spread(
+def queues_for_new_flows(
     state: PortState, path: PathPreference, group: int = -1, min_rate: int = 0
-) -> tuple[tuple[int, int], ...]:
-    """(queue id, weight) of the queues over which a device may spread flows that it has never seen.
+) -> tuple[int, ...]:
+    """Return the ids of the queues over which a device's standing rules may spread flows that are new to it.
 
-    They are the queues of the class's path that no flow has alone; of those, the ones that the ``group`` of
-    alike flows shares already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s). The
-    weights are even here (see :mod:`flowlane.core.device.plan`).
+    They are the shared queues of the class's path; of those, the ones that the ``group`` of alike flows uses
+    already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s).
     """
     kind = QueueKind.SOFTWARE if path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
@@ -95,5 +94,5 @@ def spread(
     known = (slot.region.groups.get(key) for slot in slots)
     pools = [found.pool for found in known if found is not None and found.pool is not None]
     slots = [slot for slot in slots if slot.pool in pools] or slots
-    shared = [slot for slot in slots if slot.owner < 0]
-    return tuple((slot.queue.queue_id, 1) for slot in guarantees.eligible(shared, min_rate))
+    shared = [slot for slot in slots if slot.exclusive_row < 0]
+    return tuple(slot.queue.queue_id for slot in guarantees.eligible(shared, min_rate))

@@ -76,13 +76,13 @@ def detach(slot: Slot) -> None:
 def own(region: Region, slot: Slot, row: int, class_index: int) -> None:
     """Make a slot the queue of one flow; whoever else is on it is a stray now."""
     detach(slot)
-    slot.owner = row
+    slot.exclusive_row = row
     region.owned[class_index] = region.owned.get(class_index, 0) + 1
 
 
 def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = None) -> None:
     """Give a slot back: to a pool that is named, else to the one with the highest load per slot."""
-    slot.owner = NOBODY
+    slot.exclusive_row = NOBODY
     region.owned[class_index] -= 1
     if region.owned[class_index] == 0:
         del region.owned[class_index]
@@ -105,7 +105,7 @@ def give(region: Region, slot: Slot) -> None:
 
 def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
     """The best division of the slots that nobody owns among the groups there are."""
-    free = [slot for slot in region.slots if slot.owner < 0]
+    free = [slot for slot in region.slots if slot.exclusive_row < 0]
     bins = {id(pool): number for number, pool in enumerate(region.pools)}
     units = [
         Unit(
@@ -222,7 +222,7 @@ def _idle_slot(region: Region, demand: Demand) -> Slot | None:
         1, demand.max_queues
     ):
         return None
-    shared = [slot for slot in region.slots if slot.owner < 0]
+    shared = [slot for slot in region.slots if slot.exclusive_row < 0]
     idle = [
         slot
         for slot in shared

@@ -39,12 +39,12 @@ def new_port(
     bit/s, None when unknown.
     """
     state = PortState(columns, balance, shares, speed)
-    reshape(state, queues, 0.0)
+    update_queues(state, queues, (), 0.0)
     return state
 
 
-def reshape(
-    state: PortState, queues: Sequence[Queue], now: float, keys: Sequence[bytes | None] = ()
+def update_queues(
+    state: PortState, queues: Sequence[Queue], keys: Sequence[bytes | None], now: float
 ) -> list[Move]:
     """Fit the port to the queues that it has now. Returns the moves that this makes necessary at once.
 
@@ -199,9 +199,10 @@ def _limit(state: PortState, region: Region) -> None:
 
 def _make_room(state: PortState, region: Region) -> None:
     """Take queues from those who own them, the least important first, until those who share have theirs."""
-    while region.slots and sum(slot.owner < 0 for slot in region.slots) < division.reserve(region):
+    while region.slots and sum(slot.exclusive_row < 0 for slot in region.slots) < division.reserve(region):
         slot = min(
-            (slot for slot in region.slots if slot.owner >= 0), key=lambda slot: rank(state, slot.owner)
+            (slot for slot in region.slots if slot.exclusive_row >= 0),
+            key=lambda slot: rank(state, slot.exclusive_row),
         )
         disinherit(state, slot)
 
@@ -213,7 +214,7 @@ def rank(state: PortState, row: int) -> tuple[int, int]:
 
 def disinherit(state: PortState, slot: Slot) -> None:
     """Make the owner of a slot one that waits for another; it stays on the slot, which others share now."""
-    row, region = slot.owner, slot.region
+    row, region = slot.exclusive_row, slot.region
     demand = demand_of(state, row)
     cells.take(state, row)
     pools.disown(region, slot, demand.class_index)

@@ -160,14 +160,14 @@ class Cell:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A queue of the port. ``owner`` is the row that has it alone; ``place`` its position in its pool."""
+    """A queue of the port. ``exclusive_row`` is the flow that has it to itself; ``place`` its position in its pool."""
 
     queue: Queue
     index: int
     region: Region
     load: int = 0
     count: int = 0
-    owner: int = NOBODY
+    exclusive_row: int = NOBODY
     pool: Pool | None = None
     place: int = 0
     cells: dict[tuple[int, int], Cell] = field(default_factory=dict)
@@ -248,7 +248,7 @@ def _limbo() -> Slot:
 class PortState:
     """Everything the allocator knows of one egress port. ``cursor`` is the round-robin's next queue.
 
-    ``known``: class index -> [sum of the measured rates, how many]. ``tokens``: moves that may be made now.
+    ``measured_rates``: class index -> [sum of the measured rates, how many]. ``tokens``: moves that may be made now.
     ``region_of``: share index -> its hardware region (-1: VMs without a share). ``limbo`` holds the flows
     while the port has no queue. ``unsorted``: regions have changed, so that flows may be on hardware not for them.
     """
@@ -268,7 +268,7 @@ class PortState:
     references: list[int] = field(default_factory=list)
     free_profiles: list[int] = field(default_factory=list)
     region_of: dict[int, Region] = field(default_factory=dict)
-    known: dict[int, list[int]] = field(default_factory=dict)
+    measured_rates: dict[int, list[int]] = field(default_factory=dict)
     homes: dict[int, int] = field(default_factory=dict)
     load: int = 0
     count: int = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import spread
+from flowlane.core.allocate import queues_for_new_flows
 from flowlane.core.device import class_meters
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.effects import DevicePlan, PlannedPort
@@ -62,13 +62,13 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
     if allocation is None or wanted.meter_only:
         return ()
     group = device.groups.get((wanted.name,), -1)
-    queue_ids = [queue_id for queue_id, _ in spread(allocation, wanted.path, group, wanted.min_rate or 0)]
+    queue_ids = queues_for_new_flows(allocation, wanted.path, group, wanted.min_rate or 0)
     before = dict(device.spreads.get((class_index, port.port_no), ()))
     loads = _relative_loads(allocation, queue_ids, port.rate)
     return tuple((queue_id, _weight(loads.get(queue_id), before.get(queue_id))) for queue_id in queue_ids)
 
 
-def _relative_loads(allocation: PortState, queue_ids: list[int], rate: int | None) -> dict[int, float]:
+def _relative_loads(allocation: PortState, queue_ids: tuple[int, ...], rate: int | None) -> dict[int, float]:
     """Queue id -> load over the mean; empty when the port does little."""
     loads = {slot.queue.queue_id: slot.load for slot in allocation.slots if slot.queue.queue_id in queue_ids}
     total = sum(loads.values())

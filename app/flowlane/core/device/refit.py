@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import depart, new_port, reshape, set_speed, settle
+from flowlane.core.allocate import depart, new_port, place_on, set_speed, update_queues
 from flowlane.core.effects import SetMeter, UnpinFlow
 from flowlane.core.flow.assign import (
     apply_moves,
@@ -40,7 +40,9 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
         if queues != port.shaped:
             if {queue.queue_id for queue in port.shaped} - port.queues.keys():
                 device.relearn.add(port.port_no)
-            apply_moves(state, device, reshape(port.allocation, queues, state.now), out)
+            apply_moves(
+                state, device, update_queues(port.allocation, queues, device.flows.keys, state.now), out
+            )
             for row in _members(device, port):
                 device.flows.kind[row] = port.queues[device.flows.queue_id[row]].kind
     elif queues:
@@ -49,7 +51,7 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
         _place_all(state, device, port.port_no, out)
     elif port.allocation is not None:
         for row in _members(device, port):
-            depart(port.allocation, row, state.now)
+            depart(port.allocation, row)
         port.allocation = None
         device.relearn.add(port.port_no)
         _place_all(state, device, port.port_no, out)
@@ -73,7 +75,7 @@ def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]
         classify_row(state, device, row, unpack(key))
     if before.balance != device.policy.balance or before.shares != device.policy.shares:
         for port in device.ports.values():
-            _rebuild(state, device, port)
+            _rebuild(device, port)
     for row in list(device.flows):
         replace(state, device, row, out)
     _resize_meters(device, out)
@@ -89,18 +91,18 @@ def refit_vms(state: State, device: Device, numbers: Collection[int], out: list[
         replace(state, device, row, out)
 
 
-def _rebuild(state: State, device: Device, port: Port) -> None:
+def _rebuild(device: Device, port: Port) -> None:
     """Make a port's allocation anew, by other settings, with every flow left on its queue."""
     if port.allocation is None:
         return
     flows = device.flows
     members = _members(device, port)
     for row in members:
-        depart(port.allocation, row, state.now)
+        depart(port.allocation, row)
     weights = tuple(share.weight for share in device.policy.shares)
     port.allocation = new_port(device.columns, port.shaped, device.policy.balance, weights, port.rate)
     for row in members:
-        settle(port.allocation, row, demand_of(device, row), flows.queue_id[row], state.now)
+        place_on(port.allocation, row, demand_of(device, row), flows.queue_id[row])
 
 
 def _members(device: Device, port: Port) -> list[int]:
@@ -147,7 +149,7 @@ def adopt_pins(
     present = {(found.row, found.generation) for found in pins}
     for row, generation in expected:
         if flows.holds(row, generation) and flows.flags[row] & PINNED and (row, generation) not in present:
-            forget(state, device, row, out, unpin=False)
+            forget(device, row, out, unpin=False)
     for found in pins:
         if flows.holds(found.row, found.generation):
             _confirm(device, found, out)
@@ -198,7 +200,7 @@ def _take_over(state: State, device: Device, found: FoundPin, out: list[Effect])
             state,
             device,
             row,
-            settle(port.allocation, row, demand_of(device, row), found.queue_id, state.now),
+            place_on(port.allocation, row, demand_of(device, row), found.queue_id),
         )
         clear_meter(device, take_meter(device, row, wanted, out), out)
         _confirm(device, found, out)

@@ -168,7 +168,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     device.name = _name(device)
     device.role = _stated_role(state, device) or _look(device)
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
-    _refresh_ports(state, device, [name for entry in entries for name in entry.uplinks], out)
+    _refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
     changed = refresh_vms(state, device, out)
     policy, device.policy_left_out = rules.derive(state.policy, _view(device))
     if policy != before:
@@ -254,19 +254,19 @@ def _look(device: Device) -> Role:
     return Role.NIC if named or any(len(ids) > 1 for ids in device.reported_queues.values()) else Role.SWITCH
 
 
-def _leave_port(state: State, device: Device, port_no: int, out: list[Effect]) -> None:
+def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
     """A port is gone: so are the flows that left by it."""
     flows = device.flows
     for row in [row for row in flows if flows.egress_port[row] == port_no]:
-        forget(state, device, row, out, unpin=True)
+        forget(device, row, out, unpin=True)
     if mode(device) == WORTHY:
         out.append(DeleteLearned(device.dpid, port_no))
 
 
-def _refresh_ports(state: State, device: Device, uplinks: Container[str], out: list[Effect]) -> None:
+def _refresh_ports(device: Device, uplinks: Container[str], out: list[Effect]) -> None:
     for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
         drop_port_hosts(device, port_no)
-        _leave_port(state, device, port_no, out)
+        _leave_port(device, port_no, out)
         del device.ports[port_no]
     for report in device.reported_ports.values():
         if report.port_no < MAX_PORT or report.port_no == LOCAL_PORT:

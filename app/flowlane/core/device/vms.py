@@ -177,7 +177,7 @@ def _detach(state: State, device: Device, port_no: int, out: list[Effect]) -> No
     for mac in [mac for mac, owner in state.macs.items() if owner == number]:
         del state.macs[mac]
     for row in rows_of_vm(device, number):
-        forget(state, device, row, out, unpin=True)
+        forget(device, row, out, unpin=True)
     if mode(device) == WORTHY:
         out.append(DeleteLearned(device.dpid, in_port=port_no))
     text = f"VM {vm.name} has left port {vm.port_name} of {device.name}"

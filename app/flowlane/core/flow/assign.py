@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import arrive, change, depart, settle, spread
+from flowlane.core.allocate import arrive, change, depart, place_on, queues_for_new_flows
 from flowlane.core.allocate.state import Demand, Placement
 from flowlane.core.classify.matching import Facts, unmet
 from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
@@ -41,11 +41,11 @@ _SPREADING = "combined"
 """The strategy whose choice for a small flow may as well be the device's; the others choose themselves."""
 
 
-def accept(device: Device, allocation: PortState, row: int, demand: Demand, now: float) -> Placement | None:
+def accept(device: Device, allocation: PortState, row: int, demand: Demand) -> Placement | None:
     """Take a new flow over on the queue that the device chose; None when it has to be placed."""
     if not may_stay(device, allocation, row, demand):
         return None
-    placement = settle(allocation, row, demand, device.flows.device_queue[row], now)
+    placement = place_on(allocation, row, demand, device.flows.device_queue[row])
     return placement._replace(reason=Reason.DEVICE_CHOSE)
 
 
@@ -69,8 +69,8 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
         or wanted.meter_only
         or wanted.max_queues is not None
     )
-    queues = spread(allocation, demand.path, demand.group, demand.min_rate)
-    return not bound and any(queue_id == other for other, _ in queues)
+    queues = queues_for_new_flows(allocation, demand.path, demand.group, demand.min_rate)
+    return not bound and queue_id in queues
 
 
 NO_QUEUES = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
@@ -129,8 +129,8 @@ def place(state: State, device: Device, row: int, out: list[Effect]) -> None:
         placement = METER_ONLY
     else:
         demand = demand_of(device, row)
-        placement = accept(device, port.allocation, row, demand, state.now) or arrive(
-            port.allocation, row, demand, state.now, flows.keys[row] or b""
+        placement = accept(device, port.allocation, row, demand) or arrive(
+            port.allocation, row, demand, flows.keys[row] or b""
         )
     set_place(state, device, row, placement)
     unused = take_meter(device, row, wanted, out)
@@ -163,8 +163,8 @@ def move_to_device_queue(state: State, device: Device, row: int) -> None:
     if port is None or port.allocation is None or queue_id not in port.queues:
         # The device cannot have meant a queue that is gone: it chooses again, and says so.
         return
-    _leave_queue(state, device, row)
-    placement = settle(port.allocation, row, demand_of(device, row), queue_id, state.now)
+    _leave_queue(device, row)
+    placement = place_on(port.allocation, row, demand_of(device, row), queue_id)
     set_place(state, device, row, placement._replace(reason=Reason.DEVICE_CHOSE))
 
 
@@ -193,10 +193,10 @@ def replace(state: State, device: Device, row: int, out: list[Effect]) -> None:
     if port is None or port.allocation is None:
         placement = NO_QUEUES
     elif wanted.meter_only:
-        _leave_queue(state, device, row)
+        _leave_queue(device, row)
         placement = METER_ONLY
     elif flows.queue_id[row] == NO_QUEUE:
-        placement = arrive(port.allocation, row, demand_of(device, row), state.now, flows.keys[row] or b"")
+        placement = arrive(port.allocation, row, demand_of(device, row), flows.keys[row] or b"")
     else:
         placement = change(port.allocation, row, demand_of(device, row), state.now, flows.keys[row] or b"")
     set_place(state, device, row, placement)
@@ -206,13 +206,13 @@ def replace(state: State, device: Device, row: int, out: list[Effect]) -> None:
     clear_meter(device, unused, out)
 
 
-def forget(state: State, device: Device, row: int, out: list[Effect], unpin: bool) -> None:
+def forget(device: Device, row: int, out: list[Effect], unpin: bool) -> None:
     """The flow has ended: give back its queue, meter and row."""
     if unpin:
         remove_pin(device, row, out)
     else:
         unmark(device, row)
-    _leave_queue(state, device, row)
+    _leave_queue(device, row)
     clear_meter(device, release_meter(device, row), out)
     device.flows.remove(row)
 
@@ -271,11 +271,11 @@ def set_place(state: State, device: Device, row: int, placement: Placement) -> N
     flows.reason[row] = placement.reason
 
 
-def _leave_queue(state: State, device: Device, row: int) -> None:
+def _leave_queue(device: Device, row: int) -> None:
     flows = device.flows
     port = device.ports.get(flows.egress_port[row])
     if flows.queue_id[row] != NO_QUEUE and port is not None and port.allocation is not None:
-        depart(port.allocation, row, state.now)
+        depart(port.allocation, row)
     flows.queue_id[row] = NO_QUEUE
     flows.kind[row] = QueueKind.NONE
 

@@ -87,7 +87,7 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
     elif event.idle:
         add_up(device, row, event.packets, event.octets)
         report_flow(state, device, row, "ended", out)
-        forget(state, device, row, out, unpin=False)
+        forget(device, row, out, unpin=False)
     else:
         add_up(device, row, event.packets, event.octets)
         flows.entry_packets[row] = flows.entry_octets[row] = 0
@@ -101,4 +101,4 @@ def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], 
     flows = device.flows
     for row in list(flows):
         if row not in there and not flows.flags[row] & PINNED and not is_young(device, row):
-            forget(state, device, row, out, unpin=False)
+            forget(device, row, out, unpin=False)

@@ -127,7 +127,7 @@ def on_pin_ended(state: State, event: PinEnded, out: list[Effect]) -> None:
         return
     add_up(device, event.row, event.packets, event.octets)
     report_flow(state, device, event.row, "ended", out)
-    forget(state, device, event.row, out, unpin=False)
+    forget(device, event.row, out, unpin=False)
 
 
 def sweep(state: State, device: Device, out: list[Effect]) -> None:
@@ -149,5 +149,5 @@ def sweep(state: State, device: Device, out: list[Effect]) -> None:
             continue
         if flows.last_active[row] < oldest or is_young(device, row):
             report_flow(state, device, row, "ended", out)
-            forget(state, device, row, out, unpin=True)
+            forget(device, row, out, unpin=True)
     device.sweep_from = last % size

@@ -72,7 +72,7 @@ def reroute(
     flows = device.flows
     key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
     assert key is not None
-    forget(state, device, row, out, unpin=True)
+    forget(device, row, out, unpin=True)
     row = begin(state, device, way, key, unpack(key), marks, chosen, out)
     flows.first_seen[row] = first
     return row

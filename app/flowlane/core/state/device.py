@@ -53,7 +53,7 @@ class Port:
     queues: dict[int, Queue] = field(default_factory=dict)
     allocation: PortState | None = None
     shaped: tuple[Queue, ...] = ()
-    """The queues that ``allocation`` was made or reshaped for."""
+    """The queues that ``allocation`` was made or updated for."""
     next_balance: float = 0.0
     host_count: int = 0
     """How many addresses were learnt behind the port."""

@@ -61,7 +61,7 @@ def short_port():
 
 
 def owners(port):
-    return {slot.owner for slot in port.state.slots} - {-1}
+    return {slot.exclusive_row for slot in port.state.slots} - {-1}
 
 
 def test_all_are_alone_as_soon_as_queues_suffice_however_light_they_are() -> None:

@@ -2,7 +2,7 @@
 
 from support.engine.allocation import Port, check, hardware
 
-from flowlane.core.allocate import depart, settle
+from flowlane.core.allocate import depart, place_on
 from flowlane.core.model import Queue
 from flowlane.core.policy import Balance
 
@@ -25,8 +25,8 @@ def port_with(*queues, balance=FREE, rates=()):
 
 
 def settle_on(port, row, queue_id) -> None:
-    depart(port.state, row, port.now)
-    port.place[row] = settle(port.state, row, port.demand[row], queue_id, port.now).queue_id
+    depart(port.state, row)
+    port.place[row] = place_on(port.state, row, port.demand[row], queue_id).queue_id
 
 
 def lock(port, *rows) -> None:

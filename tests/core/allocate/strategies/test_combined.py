@@ -57,7 +57,7 @@ def test_a_class_takes_no_more_queues_than_it_may() -> None:
         port.arrive(row, rate=9, exclusive=True, max_queues=1, class_index=1, group=1)
     for row in range(6, 12):
         port.arrive(row, rate=9, max_queues=2, class_index=2, group=2)
-    assert sum(slot.owner >= 0 for slot in port.state.slots) == 1
+    assert sum(slot.exclusive_row >= 0 for slot in port.state.slots) == 1
     port.settle()
     assert len({port.place[row] for row in range(6, 12)}) == 2
 

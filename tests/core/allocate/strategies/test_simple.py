@@ -2,7 +2,6 @@
 
 from support.engine.allocation import Port, check, hardware, software
 
-from flowlane.core.allocate import reshape
 from flowlane.core.allocate.strategies.rss import bucket
 from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
 from flowlane.core.model import Reason
@@ -27,11 +26,9 @@ def test_hash_goes_by_the_five_tuple_only() -> None:
 
 def test_hash_follows_the_queues() -> None:
     port = port_of("hash")
-    keys = [key(row) for row in range(60)]
     for row in range(60):
-        port.arrive(row, keys[row], rate=1)
-    port.queues = hardware(0, 1)
-    port._follow(reshape(port.state, port.queues, 0.0, keys))
+        port.arrive(row, key(row), rate=1)
+    port.reshape(hardware(0, 1))
     assert set(port.place.values()) == {0, 1}
     check(port)
 

@@ -45,18 +45,18 @@ def share_out(state: PortState, region: Region, now: float, moves: list[Move]) -
     """
     changed = False
     while region.waiting and not division.suffices(region):
-        owned = [slot for slot in region.slots if slot.owner >= 0]
+        owned = [slot for slot in region.slots if slot.exclusive_row >= 0]
         if not owned:
             break
-        slot = min(owned, key=lambda slot: rank(state, slot.owner))
+        slot = min(owned, key=lambda slot: rank(state, slot.exclusive_row))
         free = len(region.slots) - len(owned)
-        first = rank(state, slot.owner)[0] > _rivals(state, region)
+        first = rank(state, slot.exclusive_row)[0] > _rivals(state, region)
         earns = first or slot.load * free >= KEEP * _shared_load(region) or not _is_crowded(region)
         if free >= division.reserve(region, region.waiting) and (
-            earns or not allowed(state, slot.owner, now)
+            earns or not allowed(state, slot.exclusive_row, now)
         ):
             break
-        moves.append(_stay(slot.owner, slot, Reason.EXCLUSIVE_UNAVAILABLE))
+        moves.append(_stay(slot.exclusive_row, slot, Reason.EXCLUSIVE_UNAVAILABLE))
         disinherit(state, slot)
         changed = True
     if changed:
@@ -68,7 +68,7 @@ def _earns(state: PortState, region: Region, row: int) -> bool:
 
     One that comes before all others that wait, by priority, need not.
     """
-    free = sum(slot.owner < 0 for slot in region.slots)
+    free = sum(slot.exclusive_row < 0 for slot in region.slots)
     priority, rate = rank(state, row)
     return priority > _rivals(state, region, row) or rate * (free - 1) >= EARN * (_shared_load(region) - rate)
 
@@ -103,7 +103,7 @@ def _has_idle(region: Region) -> bool:
 
 
 def _shared_load(region: Region) -> int:
-    return sum(slot.load for slot in region.slots if slot.owner < 0)
+    return sum(slot.load for slot in region.slots if slot.exclusive_row < 0)
 
 
 def _candidates(state: PortState, region: Region) -> list[int]:
@@ -146,16 +146,17 @@ def _take_over(state: PortState, region: Region, row: int, now: float, moves: li
     owned = [
         slot
         for slot in region.slots
-        if slot.owner >= 0 and (not full or demand_of(state, slot.owner).class_index == demand.class_index)
+        if slot.exclusive_row >= 0
+        and (not full or demand_of(state, slot.exclusive_row).class_index == demand.class_index)
     ]
     if not owned or not allowed(state, row, now):
         return
-    slot = min(owned, key=lambda slot: rank(state, slot.owner))
-    victim = slot.owner
+    slot = min(owned, key=lambda slot: rank(state, slot.exclusive_row))
+    victim = slot.exclusive_row
     (mine, rate), (its, its_rate) = rank(state, row), rank(state, victim)
     if mine < its or (mine == its and rate <= STRONGER * its_rate) or not allowed(state, victim, now):
         return
-    free = sum(other.owner < 0 for other in region.slots)
+    free = sum(other.exclusive_row < 0 for other in region.slots)
     left = _shared_load(region) - rate + its_rate
     if rate * free < KEEP * left and mine <= max(its, _rivals(state, region, row)):
         return

@@ -74,7 +74,7 @@ def move_to(
     lift(state, row, demand)
     region.peak += state.columns.rate[row]
     target, group, vm, found = combined.place_in(region, row, demand, None)
-    cells.put(state, row, target, group, vm, demand.exclusive and target.owner != row)
+    cells.put(state, row, target, group, vm, demand.exclusive and target.exclusive_row != row)
     note(state, row, source, target, now, found if found is Reason.EXCLUSIVE else reason, moves)
     return True
 
@@ -194,7 +194,7 @@ def _promote_one(state: PortState, row: int, now: float, moves: list[Move]) -> b
 
 def _is_better(state: PortState, row: int, demand: Demand, region: Region) -> bool:
     """Whether hardware has what a flow asks for: a queue alone, if it has one in software and may stay there."""
-    owns = slot_of(state, row).owner == row
+    owns = slot_of(state, row).exclusive_row == row
     return (
         demand.path is PathPreference.HARDWARE
         or not owns
@@ -204,7 +204,7 @@ def _is_better(state: PortState, row: int, demand: Demand, region: Region) -> bo
 
 def _candidates(state: PortState) -> Iterator[int]:
     """Flows in software that would rather be in hardware: the heaviest of each cell, and some that could fit."""
-    owners = (slot.owner for slot in state.software.slots if slot.owner >= 0)
+    owners = (slot.exclusive_row for slot in state.software.slots if slot.exclusive_row >= 0)
     yield from (row for row in owners if demand_of(state, row).path is not PathPreference.SOFTWARE)
     for cell in _hopeful(state):
         if cell.vm:

@@ -51,7 +51,7 @@ def _is_restless(region: Region, parts: list[Part]) -> bool:
         return True
     if any(guarantees.rate_of(slot) < part.floor for part in parts for slot in _pool_of(region, part).slots):
         return True
-    idle = any(slot.count == 0 and slot.owner < 0 for slot in region.slots)
+    idle = any(slot.count == 0 and slot.exclusive_row < 0 for slot in region.slots)
     return idle and any(part.slots > len(_pool_of(region, part).slots) for part in parts)
 
 
@@ -75,19 +75,19 @@ def bring_home(state: PortState, region: Region, now: float, moves: list[Move]) 
     """
     left = max(16.0, CLEARED * state.count)
     for slot in region.slots:
-        if slot.owner >= 0 and slot.count > 1:
+        if slot.exclusive_row >= 0 and slot.count > 1:
             saved, state.tokens = state.tokens, left
             _clear(state, slot, NEVER, now, moves)
             left, state.tokens = state.tokens, saved
     latest = now - state.balance.window
     for slot in region.slots:
-        if slot.owner < 0 and not _clear(state, slot, latest, now, moves):
+        if slot.exclusive_row < 0 and not _clear(state, slot, latest, now, moves):
             return
 
 
 def is_stray(slot: Slot, cell: Cell) -> bool:
     """Whether the flows of a cell do not belong on its slot."""
-    if slot.owner >= 0:
+    if slot.exclusive_row >= 0:
         return cell.group is not slot.region.alone
     return cell.group.pool is not slot.pool or _is_apart(cell)
 

@@ -110,7 +110,7 @@ def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: i
     """
     if demand.max_queues is not None and region.owned.get(demand.class_index, 0) >= demand.max_queues:
         return None
-    free = [slot for slot in region.slots if slot.owner < 0]
+    free = [slot for slot in region.slots if slot.exclusive_row < 0]
     others = region.waiting - present
     if len(free) <= division.reserve(region, others) or (others and not present):
         return None
@@ -162,7 +162,7 @@ def sharing_reason(region: Region, group: Group, vm: int) -> Reason:
 
 def _may_stay(current: Slot, group: Group, vm: int) -> bool:
     """Whether a flow may stay on a slot; an idle slot changes pools for it, as when it was owned until now."""
-    if current.region is not group.region or current.owner >= 0:
+    if current.region is not group.region or current.exclusive_row >= 0:
         return False
     if vm and vm in group.homes:
         return group.homes[vm].slot is current and current.pool is group.pool
