@@ -1,35 +1,40 @@
-"""The one place that chooses the hub: eventlet, single-threaded, so that nothing here needs locks.
+"""Green threads, sockets, signals and the WSGI server: everything that Flowlane uses of eventlet.
 
-os-ken reads ``OSKEN_HUB_TYPE`` when it is imported, and its default is native threads, on which an
-exception in a handler ends an app's event loop without a word (its ``TaskExit`` is ``Exception`` there). So
-:func:`prepare` must run before anything imports os-ken. Another hub takes eventlet's place by giving these
-names another meaning.
+No other module imports eventlet, so another hub can take its place here. All green threads run in one native
+thread, and one gives way to another only where it waits; so no code needs locks.
+
+os-ken chooses its own hub by the environment variable ``OSKEN_HUB_TYPE`` when it is imported. Its default is native
+threads, on which an exception in a handler ends an app's event loop without a log line (``TaskExit`` is
+``Exception`` there). So :func:`prepare` must run before anything imports os-ken.
 """
 
 from __future__ import annotations
 
+import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
 import logging
 import os
 import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import Any, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 with warnings.catch_warnings():
-    # It tells whoever starts us to choose another library, at every start; we know.
+    # eventlet warns at every import that new projects should choose another library.
     warnings.simplefilter("ignore")
     import eventlet
+    import eventlet.green.select
+    import eventlet.wsgi
 
 HUB_TYPE = "eventlet"
 """The value of ``OSKEN_HUB_TYPE``."""
 
 _LOG = logging.getLogger(__name__)
 _select: Any = eventlet.patcher.original("select")
-"""The library's own: eventlet takes ``poll`` out of the patched one, for it could wait."""
+"""The standard library's module: eventlet removes ``poll`` from its own version, since it could block."""
 _P = ParamSpec("_P")
 
 
@@ -40,15 +45,16 @@ class Task:
         self._thread = thread
 
     def kill(self) -> None:
-        """Stop it where it waits; nothing happens when it has ended."""
+        """Stop the green thread where it waits; do nothing when it has ended."""
         self._thread.kill()
 
 
 def prepare(*, patch: bool = True) -> None:
-    """Choose the hub for os-ken and, with ``patch``, make the standard library's waiting calls give way.
+    """Choose eventlet as os-ken's hub, and patch the standard library's blocking calls to give way.
 
-    The patch is for os-ken apps that run beside Flowlane: Ryu's launcher did it too, and apps call
-    ``time.sleep`` or ``requests`` in their handlers.
+    Args:
+        patch: whether to patch. os-ken apps that run beside Flowlane need it, for they call ``time.sleep`` or
+            ``requests`` in their handlers, and Ryu's launcher patched too.
 
     Raises:
         RuntimeError: os-ken was imported before, on another hub.
@@ -67,7 +73,7 @@ def spawn(function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -
 
 
 def spawn_after(seconds: float, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> Task:
-    """Run a function in a green thread after a while; what it raises is logged."""
+    """Run a function in a green thread after so many seconds; what it raises is logged."""
     return Task(eventlet.spawn_after(seconds, _logged, function, args, kwargs))
 
 
@@ -79,7 +85,7 @@ def _logged(function: Callable[..., object], args: tuple[object, ...], kwargs: d
 
 
 def sleep(seconds: float = 0) -> None:
-    """Let others run, for so many seconds at least."""
+    """Let other green threads run, for so many seconds at least."""
     eventlet.sleep(seconds)
 
 
@@ -90,7 +96,8 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
         OSError: the address is in use, or not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    server: socket.socket = eventlet.listen((host, port), family=family, backlog=backlog)
+    # Without SO_REUSEPORT, with which a second controller would get every other connection and no error.
+    server: socket.socket = eventlet.listen((host, port), family=family, backlog=backlog, reuse_port=False)
     return server
 
 
@@ -98,21 +105,32 @@ def connect(host: str, port: int) -> socket.socket:
     """Connect to a TCP port.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: nothing listens on that port, or the host cannot be reached.
     """
     sock: socket.socket = eventlet.connect((host, port))
     return sock
 
 
 def readable(sock: Any) -> bool:
-    """Return whether something, or its end, has come for a socket (over TLS: beyond the record that was read last)."""
+    """Return whether a socket has bytes to read, or its end; never wait.
+
+    Over TLS the bytes are those behind the record that was read last.
+    """
     poll = _select.poll()
     poll.register(sock.fileno(), _select.POLLIN)
     return bool(poll.poll(0))
 
 
+def wait_for_descriptors(read: Sequence[int], write: Sequence[int], seconds: float | None) -> None:
+    """Wait until one of the file descriptors can be read or written, or for so many seconds (None: no limit)."""
+    eventlet.green.select.select(read, write, [], seconds)
+
+
 def within(seconds: float, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> bool:
-    """Run a function, but give it up after so many seconds; return whether it came to its end."""
+    """Run a function for at most so many seconds; return whether it returned by itself.
+
+    A function that takes longer is interrupted where it waits.
+    """
     with eventlet.Timeout(seconds, False):
         function(*args, **kwargs)
         return True
@@ -120,13 +138,13 @@ def within(seconds: float, function: Callable[_P, object], *args: _P.args, **kwa
 
 
 class Flag:
-    """Something to wait for, which happens once or again and again."""
+    """A flag that one green thread waits for and clears, and others set."""
 
     def __init__(self) -> None:
         self._event = eventlet.event.Event()
 
     def set(self) -> None:
-        """Wake who waits, or who will wait next; twice is the same as once."""
+        """Wake the green thread that waits, or will wait next; idempotent."""
         if not self._event.ready():
             self._event.send()
 
@@ -136,10 +154,27 @@ class Flag:
         self._event = eventlet.event.Event()
 
 
-class Signals:
-    """Process signals as something to wait for.
+class Condition:
+    """A condition of which any number of green threads are notified, again and again."""
 
-    A handler of Python's runs inside the hub's own wait and could not wake anybody; a byte in a socket does.
+    def __init__(self) -> None:
+        self._event = eventlet.event.Event()
+
+    def notify_all(self) -> None:
+        """Wake every green thread that waits now."""
+        event, self._event = self._event, eventlet.event.Event()
+        event.send()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the next notification, for at most so many seconds; return whether it came."""
+        return within(seconds, self._event.wait)
+
+
+class Signals:
+    """Process signals that a green thread can wait for.
+
+    Python runs a signal's handler inside the hub's own wait, where it could wake no green thread. The signal's number
+    in a socket pair does.
     """
 
     def __init__(self, numbers: Iterable[signal.Signals]) -> None:
@@ -149,12 +184,12 @@ class Signals:
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def wait(self) -> signal.Signals:
-        """Wait for the next of the signals."""
+        """Wait for the next of the signals, and return it."""
         eventlet.hubs.trampoline(self._reader.fileno(), read=True)
         return signal.Signals(self._reader.recv(1)[0])
 
     def restore(self) -> None:
-        """Give the signals back their former meaning: a second Ctrl-C then ends the process at once."""
+        """Restore the former handlers: a second Ctrl-C then ends the process at once."""
         signal.set_wakeup_fd(-1)
         for number, handler in self._before.items():
             with suppress(TypeError, ValueError):
@@ -164,4 +199,72 @@ class Signals:
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Stand in for a handler: the wake-up descriptor has carried the number already."""
+    """Do nothing: the signal's number has been written to the wake-up descriptor already."""
+
+
+class WsgiLimits(NamedTuple):
+    """What clients of a WSGI server may take up. Times are seconds, ``request_line`` is bytes.
+
+    ``idle``: how long a connection without a request is kept. ``stalled``: how long one read or write may wait.
+    """
+
+    connections: int
+    request_line: int
+    idle: float
+    stalled: float
+
+
+class WsgiServer:
+    """A WSGI server that listens and serves, one green thread for each connection.
+
+    Raises:
+        OSError: the address is in use, or not one of this machine.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Iterable[bytes]],
+        host: str,
+        port: int,
+        limits: WsgiLimits,
+        log: logging.Logger,
+    ) -> None:
+        self._socket = listen(host, port, _WSGI_BACKLOG)
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        """Where it listens, with the port that it got when ``port`` was 0."""
+        self._connections = eventlet.GreenPool(limits.connections)
+        self._thread = spawn(
+            eventlet.wsgi.server,
+            self._socket,
+            app,
+            protocol=_logging_protocol(log),
+            custom_pool=self._connections,
+            keepalive=limits.idle,
+            socket_timeout=limits.stalled,
+            url_length_limit=limits.request_line,
+            log=log,
+            log_output=False,
+            debug=False,
+        )
+        sleep()
+
+    def stop(self, seconds: float) -> None:
+        """Accept no more connections, let requests finish for so many seconds, and close what is left."""
+        self._thread.kill()
+        within(seconds, self._connections.waitall)
+        for connection in list(self._connections.coroutines_running):
+            connection.kill()
+        self._socket.close()
+
+
+_WSGI_BACKLOG = 50
+
+
+def _logging_protocol(log: logging.Logger) -> type[Any]:
+    """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them."""
+
+    class Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has no types
+        def log_message(self, text: str, *values: object) -> None:
+            log.debug("%s: %s", self.client_address[0], text % values)
+
+    return Protocol

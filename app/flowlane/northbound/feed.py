@@ -10,8 +10,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-import eventlet
-from eventlet.event import Event as Signal
+from flowlane import hub
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Report
@@ -29,11 +28,11 @@ class Entry(NamedTuple):
 
 
 class Feed:
-    """A bounded ring of reports, with waiting on the eventlet hub."""
+    """A bounded ring of reports, which readers can wait on."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._entries: deque[Entry] = deque(maxlen=capacity)
-        self._signal = Signal()
+        self._changed = hub.Condition()
         self.last = 0
         self.closed = False
         self.readers = 0
@@ -47,7 +46,7 @@ class Feed:
         """Add a report and wake the readers. ``time`` is Unix time in seconds."""
         self.last += 1
         self._entries.append(Entry(self.last, time, report))
-        self._wake()
+        self._changed.notify_all()
 
     def since(self, number: int) -> list[Entry]:
         """The reports after a number, oldest first; whether some are missing tells :meth:`missed`."""
@@ -61,15 +60,10 @@ class Feed:
     def wait(self, number: int, timeout: float) -> bool:
         """Wait until there is a report after a number, for ``timeout`` s at most; False: none came."""
         if self.last <= number and not self.closed:
-            with eventlet.Timeout(timeout, False):
-                self._signal.wait()
+            self._changed.wait(timeout)
         return self.last > number
 
     def close(self) -> None:
         """Wake every reader for the last time: the controller is stopping."""
         self.closed = True
-        self._wake()
-
-    def _wake(self) -> None:
-        signal, self._signal = self._signal, Signal()
-        signal.send()
+        self._changed.notify_all()

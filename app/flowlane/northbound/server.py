@@ -1,18 +1,14 @@
-"""Serves the WSGI application on the eventlet hub, with bounds on what a client may take up."""
+"""The WSGI server of REST: its address, and bounds on what a client may take up."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import eventlet
-from eventlet import wsgi
-from eventlet.greenpool import GreenPool
+from flowlane import hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from eventlet.greenthread import GreenThread
 
     from flowlane.northbound.app import WsgiApp
     from flowlane.northbound.feed import Feed
@@ -37,61 +33,31 @@ _LOG = logging.getLogger(__name__)
 
 
 class Server(NamedTuple):
-    """A server that runs; ``address`` is where it listens, with the port that was really taken."""
+    """A running server and the feed that its streams of events read."""
 
-    address: tuple[str, int]
-    socket: Any
-    pool: GreenPool
-    thread: GreenThread
+    wsgi: hub.WsgiServer
     feed: Feed
 
-
-class _QuietProtocol(wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has no types
-    """Eventlet's own, but what clients send wrong goes to the log's details and not to standard error."""
-
-    def log_message(self, text: str, *values: object) -> None:
-        """Log one line."""
-        _LOG.debug("%s: %s", self.client_address[0], text % values)
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, with the port that it got."""
+        return self.wsgi.address
 
 
 def start(app: WsgiApp, feed: Feed, host: str = "127.0.0.1", port: int = 8080) -> Server:
-    """Listen and serve. ``port`` 0 takes a free one; one that is taken is an error (eventlet would share it).
+    """Listen and serve; ``port`` 0 takes a free one.
 
     Raises:
         OSError: the address cannot be listened on.
     """
-    family = eventlet.green.socket.AF_INET6 if ":" in host else eventlet.green.socket.AF_INET
-    socket = eventlet.listen((host, port), family=family, reuse_port=False)
-    pool = GreenPool(MAX_CONNECTIONS)
-    thread = eventlet.spawn(_serve, socket, _bounded(app), pool)
-    eventlet.sleep(0)
-    return Server(socket.getsockname()[:2], socket, pool, thread, feed)
+    limits = hub.WsgiLimits(MAX_CONNECTIONS, MAX_LINE, KEEP_ALIVE, SOCKET_TIMEOUT)
+    return Server(hub.WsgiServer(_bounded(app), host, port, limits, _LOG), feed)
 
 
 def stop(server: Server) -> None:
-    """Stop listening, end the streams of events, let requests under way end, and cut what is left."""
+    """Stop listening, end the streams of events, let requests under way finish, and close what is left."""
     server.feed.close()
-    server.thread.kill()
-    with eventlet.Timeout(STOP_WITHIN, False):
-        server.pool.waitall()
-    for connection in list(server.pool.coroutines_running):
-        connection.kill()
-    server.socket.close()
-
-
-def _serve(socket: Any, app: WsgiApp, pool: GreenPool) -> None:
-    wsgi.server(
-        socket,
-        app,
-        protocol=_QuietProtocol,
-        custom_pool=pool,
-        keepalive=KEEP_ALIVE,
-        socket_timeout=SOCKET_TIMEOUT,
-        url_length_limit=MAX_LINE,
-        log=_LOG,
-        log_output=False,
-        debug=False,
-    )
+    server.wsgi.stop(STOP_WITHIN)
 
 
 def _bounded(app: WsgiApp) -> WsgiApp:

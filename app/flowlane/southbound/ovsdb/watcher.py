@@ -16,12 +16,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import eventlet
-from eventlet.green import select
 from ovs.poller import POLLIN, POLLOUT
 from ovs.timeval import msec
 from ovs.timeval import msec as now_msec
 
+from flowlane import hub
 from flowlane.southbound.ovsdb.describe import Defect, describe, news
 from flowlane.southbound.ovsdb.remote import check_remote
 from flowlane.southbound.ovsdb.replica import Replica
@@ -93,10 +92,10 @@ class GreenPoller:
         self._reset()
         if timeout != 0.0:
             self._hasty = 0
-            select.select(read, write, [], timeout)
+            hub.wait_for_descriptors(read, write, timeout)
             return
         self._hasty += 1
-        eventlet.sleep(0 if self._hasty < _HASTE else _PAUSE)
+        hub.sleep(0 if self._hasty < _HASTE else _PAUSE)
 
 
 _LOG = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ class Watcher:
         self._remote = check_remote(remote)
         self._emit = emit
         self._replica: Replica | None = None
-        self._thread: eventlet.greenthread.GreenThread | None = None
+        self._thread: hub.Task | None = None
         self._known: dict[UUID, DeviceDescribed] = {}
         self._defects: tuple[Defect, ...] = ()
         self._problem = ""
@@ -143,7 +142,7 @@ class Watcher:
     def start(self) -> None:
         """Start watching; a second call changes nothing."""
         if self._thread is None:
-            self._thread = eventlet.spawn(self._watch)
+            self._thread = hub.spawn(self._watch)
 
     def stop(self) -> None:
         """Stop watching and close the session; what was learnt stays known."""
@@ -175,11 +174,11 @@ class Watcher:
                 _LOG.exception("the session with the database at %s broke", self._remote)
                 self._problem = f"the session broke: {error}"
             self._close()
-            eventlet.sleep(_RETRY)
+            hub.sleep(_RETRY)
 
     def _session(self) -> None:
         """Follow the database until it says something that cannot be true."""
-        replica = self._replica = Replica(self._remote, WATCHED, lambda: eventlet.sleep(0))
+        replica = self._replica = Replica(self._remote, WATCHED, lambda: hub.sleep(0))
         poller = GreenPoller()
         read = None
         deadline = msec() + _PATIENCE_MS
