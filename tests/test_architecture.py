@@ -1,8 +1,12 @@
-"""The walls of the house: who may import whom, how long a module may be, where tests stand."""
+"""The walls: which module may import which, how long a module may be, where tests and docs of a module are."""
 
 from __future__ import annotations
 
 import ast
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,8 +75,202 @@ def test_walls(path: Path) -> None:
         assert not reaches(path, "flowlane.northbound", "webob")
     if in_folder(path, "policy"):
         assert not reaches(path, "flowlane.northbound", "flowlane.southbound", "os_ken", "eventlet", "webob")
-    if in_folder(path, "southbound/openflow/wire") or in_folder(path, "southbound/openflow/tables"):
-        assert not reaches(path, "os_ken", "eventlet")
+
+
+OPENFLOW = "flowlane.southbound.openflow"
+OPENFLOW_WALLS = {
+    "wire": ("os_ken", "flowlane.hub", f"{OPENFLOW}.osken", f"{OPENFLOW}.tables", f"{OPENFLOW}.session"),
+    "tables": ("os_ken", "flowlane.hub", f"{OPENFLOW}.osken", f"{OPENFLOW}.session"),
+    "osken": (f"{OPENFLOW}.tables", f"{OPENFLOW}.session"),
+    "session": ("os_ken", *(f"{OPENFLOW}.osken.{name}" for name in ("lazy", "listener", "repairs"))),
+}
+"""Folder -> what its modules do not import. A session gets os-ken's objects from the connection that it is given."""
+
+
+@pytest.mark.parametrize("folder", OPENFLOW_WALLS)
+def test_walls_of_openflow(folder: str) -> None:
+    modules = [path for path in MODULES if in_folder(path, f"southbound/openflow/{folder}")]
+    assert modules
+    assert {
+        name_of(path): forbidden for path in modules if (forbidden := reaches(path, *OPENFLOW_WALLS[folder]))
+    } == {}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_hub_imports_eventlet(path: Path) -> None:
+    assert path == PACKAGE / "hub.py" or not reaches(path, "eventlet")
+
+
+# ---- patches of os-ken
+
+OSKEN = f"{OPENFLOW}.osken"
+PROGRAMS = sorted(
+    path
+    for folder in ("app", "bench", "lab", "mininet", "scripts", "topologies")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def root_name(node: ast.expr) -> str | None:
+    """The name that an attribute of an attribute ... of a name begins with."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def imported_from(tree: ast.AST, package: str) -> set[str]:
+    """The names that stand for a package, its modules and what they define, and plain copies of these names."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {
+                alias.asname or alias.name.partition(".")[0]
+                for alias in node.names
+                if alias.name.partition(".")[0] == package
+            }
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package:
+            names |= {alias.asname or alias.name for alias in node.names}
+    bindings = list(bound(tree))
+    while added := {name for name, value in bindings if root_name(value) in names} - names:
+        names |= added
+    return names
+
+
+def bound(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """(name, value) of assignments to names, and of loops over values that are written out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+            values = node.iter.elts if isinstance(node.iter, ast.Tuple | ast.List | ast.Set) else ()
+            yield from ((node.target.id, value) for value in values)
+
+
+def patches(text: str, package: str) -> list[int]:
+    """Lines that assign to, or delete, an attribute of something imported from a package."""
+    tree = ast.parse(text)
+    names = imported_from(tree, package)
+    lines = []
+    for node in ast.walk(tree):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign | ast.Delete):
+            targets = node.targets
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+            targets = [node.target]
+        elif isinstance(node, ast.Call) and root_name(node.func) in ("setattr", "delattr"):
+            targets = [ast.Attribute(node.args[0], "", lineno=node.lineno)]
+        lines += [
+            target.lineno
+            for target in targets
+            if isinstance(target, ast.Attribute) and root_name(target) in names
+        ]
+    return lines
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_osken_patches_os_ken(path: Path) -> None:
+    if not in_folder(path, "southbound/openflow/osken"):
+        assert patches(path.read_text(), "os_ken") == []
+
+
+def test_no_patch_of_os_ken_is_overlooked() -> None:
+    text = """
+import os_ken.lib.hub as green
+from os_ken.ofproto import parser, other
+parser.OFPBucket.parser = read
+kind = parser.OFPBucket
+kind.__getattr__ = read
+for kinds in (parser.A, parser.B):
+    del kinds.parser
+setattr(green, "spawn", read)
+mine = parser.OFPBucket()
+mine.weight = 1
+"""
+    assert sorted(patches(text, "os_ken")) == [4, 6, 8, 9]
+
+
+PATCHED = """
+import json, pkgutil, sys
+from flowlane import hub
+hub.prepare(patch=False)
+import flowlane
+for module in pkgutil.walk_packages(flowlane.__path__, "flowlane."):
+    __import__(module.name)
+from flowlane.southbound.openflow.osken import listener
+listener.install()
+
+def owner(value):
+    for name in ("__func__", "fget", "func"):
+        value = getattr(value, name, value)
+    return str(getattr(value, "__module__", ""))
+
+found = {}
+for name, module in list(sys.modules.items()):
+    if name.partition(".")[0] == "os_ken":
+        things = list(vars(module).items())
+        for key, kind in list(things):
+            if isinstance(kind, type) and kind.__module__ == name:
+                things += [(f"{key}.{attribute}", value) for attribute, value in vars(kind).items()]
+        found |= {f"{name}.{key}": owner(value) for key, value in things if owner(value).startswith("flowlane")}
+json.dump(found, sys.stdout)
+"""
+"""Prints, as JSON, which attributes of os-ken's modules and classes Flowlane has defined, and in which module."""
+
+
+def test_what_is_patched_in_os_ken_is_defined_in_osken() -> None:
+    done = subprocess.run([sys.executable, "-c", PATCHED], check=True, capture_output=True, text=True)
+    owners: dict[str, str] = json.loads(done.stdout)
+    assert len(owners) > 10
+    assert {name: owner for name, owner in owners.items() if not owner.startswith(f"{OSKEN}.")} == {}
+
+
+# ---- what a program loads
+
+BY_NAME = {name_of(path): path for path in MODULES}
+
+
+def closure(*roots: str) -> set[str]:
+    """The modules of ours that importing these would load, also inside functions."""
+    loaded: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        while name and name not in BY_NAME:
+            name = name.rpartition(".")[0]  # a name that a module defines
+        if not name or name in loaded:
+            continue
+        loaded.add(name)
+        waiting += [*imports_of(BY_NAME[name]), name.rpartition(".")[0]]
+    return loaded
+
+
+def test_the_controller_does_not_load_the_tools_for_hosts() -> None:
+    loaded = closure("flowlane.app", "flowlane.composition", "flowlane.manager")
+    assert {
+        "flowlane.core.engine",
+        "flowlane.launch",
+        f"{OSKEN}.listener",
+        "flowlane.southbound.ovsdb.rows",
+    } <= loaded
+    assert [name for name in loaded if name.startswith(("flowlane.hosttools", "flowlane.cli"))] == []
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_programs_do_not_import_tests(path: Path) -> None:
+    names = {name.partition(".")[0] for name in imports_in(path.read_text(), "")}
+    assert names.isdisjoint({"tests", "support", "conftest"})
+
+
+# ---- the docs
+
+PAGES = [ROOT / "docs" / "architecture.md", ROOT / "docs" / "engineers" / "architecture.md"]
+
+
+def test_every_module_has_its_line_in_the_docs() -> None:
+    page = next(page for page in PAGES if page.exists())
+    rows = re.findall(r"^\| `([\w/]+\.py)` \| .+ \|$", page.read_text(), re.MULTILINE)
+    modules = [str(path.relative_to(PACKAGE)) for path in MODULES if path.name != "__init__.py"]
+    assert sorted(set(modules) - set(rows)) == [], f"add a line for each to {page.name}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
