@@ -6,7 +6,17 @@ import pytest
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
-from flowlane.core.model import NO_QUEUE, Capabilities, Hint, HintSource, PortReport, QueueKind, Reason
+from flowlane.core.model import (
+    NO_QUEUE,
+    Capabilities,
+    Hint,
+    HintSource,
+    PinRef,
+    PortReport,
+    QueueKind,
+    Reason,
+    Refusal,
+)
 from flowlane.core.policy import LimitScope, Pins, TrafficClass, Trust, VmSelector
 
 
@@ -181,8 +191,7 @@ def test_after_a_restart_the_devices_own_tables_give_the_assignments_back() -> N
     rows = [host.flow(vm, 1000 + n, 5000 if n == 3 else 80) for vm in range(1, 9) for n in range(5)]
     found = tuple(
         ev.FoundPin(
-            p.row,
-            p.generation,
+            p.ref,
             bytes(4) + p.key[4:],
             p.in_port,
             p.egress_port,
@@ -209,9 +218,7 @@ def test_a_reconnected_device_tells_which_flows_have_ended() -> None:
     host = Scenario()
     lives, ended = host.flow(1, 1000), host.flow(1, 1001)
     pin = host.pins[lives]
-    found = ev.FoundPin(
-        pin.row, pin.generation, pin.key, pin.in_port, pin.egress_port, pin.queue_id, 0, 5, 500
-    )
+    found = ev.FoundPin(pin.ref, pin.key, pin.in_port, pin.egress_port, pin.queue_id, 0, 5, 500)
     host.do(ev.DeviceDown(DPID))
     host.connect(4, pins=(found,))
     assert list(host.device.flows) == [lives]
@@ -221,7 +228,7 @@ def test_a_reconnected_device_tells_which_flows_have_ended() -> None:
 def test_a_refused_entry_leaves_the_flow_on_the_standing_rules_and_does_not_loop() -> None:
     host = Scenario()
     row = host.flow(1, 1000)
-    host.do(ev.RuleRefused(DPID, "pin", row, host.device.flows.generation[row], "OFPFMFC_TABLE_FULL"))
+    host.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", host.device.flows.ref(row)))
     sent = host.counts["PinFlow"]
     for _ in range(20):
         host.tick()
@@ -287,9 +294,9 @@ def test_events_about_unknown_devices_and_rows_change_nothing() -> None:
         ev.DeviceDown(9),
         ev.PortRemoved(9, 1),
         ev.QueuesReported(9, {}),
-        ev.PinCounters(DPID, ((77, 0, 1, 1, 0.0),)),
-        ev.PinEnded(DPID, 77, 3, 1, 1, idle=True),
-        ev.RuleRefused(DPID, "pin", 77, 0, "x"),
+        ev.PinCounters(DPID, ((77, 0, 1, 1),)),
+        ev.PinEnded(DPID, PinRef(77, 3), 1, 1, idle=True),
+        ev.RuleRefused(DPID, "pin", Refusal.OTHER, "x", PinRef(77, 0)),
         ev.HintWithdrawn("nobody"),
     ):
         assert not [effect for effect in host.do(event) if type(effect).__name__ not in {"Report"}]

@@ -23,7 +23,7 @@ from support.engine.twin_engines import DPID, UPLINK, VM_PORTS, Mirror
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.frame import read_frame
-from flowlane.core.model import Capabilities, Hint, HintSource, PortReport, QueueKind
+from flowlane.core.model import Capabilities, Hint, HintSource, PinRef, PortReport, QueueKind
 from flowlane.core.policy import (
     Alike,
     Balance,
@@ -187,7 +187,7 @@ class Host(RuleBasedStateMachine):
         if row is not None and self.host.connected:
             generation = self.host.flows.generation[row]
             self.host.lose(row)
-            ended = ev.PinEnded(DPID, row, generation, 1, 1, idle=True)
+            ended = ev.PinEnded(DPID, PinRef(row, generation), 1, 1, idle=True)
             self.host.do(ended)
             self.host.do(ev.FlowSeen(DPID, 1, frame(1, 66, 80, 0), UPLINK))
             before = self.host.picture()
@@ -201,13 +201,13 @@ class Host(RuleBasedStateMachine):
             flows = self.host.flows
             key, in_port = flows.keys[row], flows.in_port[row]
             self.host.lose(row)
-            self.host.do(ev.PinEnded(DPID, row, flows.generation[row], 1, 1, idle=False))
+            self.host.do(ev.PinEnded(DPID, flows.ref(row), 1, 1, idle=False))
             self.host.tick(2)
             if key in flows.rows:
                 sport, dport = int.from_bytes(key[8:10]), int.from_bytes(key[10:12])
                 self.host.do(ev.FlowSeen(DPID, in_port, frame(in_port, sport, dport, 0), UPLINK))
                 if self.host.device.policy.pins.which == "all":
-                    assert any(pin.row == row for pin in self.host.pins.values()), "it is pinned again"
+                    assert any(pin.ref.row == row for pin in self.host.pins.values()), "it is pinned again"
 
     @rule(number=NUMBER)
     def refuse(self, number: int) -> None:
@@ -288,7 +288,7 @@ class Host(RuleBasedStateMachine):
         classes, flows = self.host.device.policy.classes, self.host.flows
         for place, queue_id in before.items():
             if place[1] in vms and queue_id in self.host.queues:
-                row = self.host.pins[place].row
+                row = self.host.pins[place].ref.row
                 assert classes[flows.class_index[row]].meter_only or after[place] == queue_id
 
     @rule(seconds=st.integers(1, 4))
@@ -307,7 +307,7 @@ class Host(RuleBasedStateMachine):
         self.host.do(ev.FlowSeen(DPID, vm, frame(vm, 77, dport, 0), UPLINK))
         for row in set(flows) - rows:
             self.host.lose(row)
-            self.host.do(ev.PinEnded(DPID, row, flows.generation[row], 1, 1, idle=True))
+            self.host.do(ev.PinEnded(DPID, flows.ref(row), 1, 1, idle=True))
         assert not room or self.host.picture() == before
 
     @rule(rates=st.lists(RATE, min_size=1, max_size=6))

@@ -8,7 +8,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 
 from flowlane.core import events as ev
 from flowlane.core.explain import REASONS, Explanation, explain
-from flowlane.core.model import NO_QUEUE, Hint, HintSource, QueueKind, Reason
+from flowlane.core.model import NO_QUEUE, Hint, HintSource, QueueKind, Reason, Refusal
 from flowlane.core.policy import (
     Alike,
     Balance,
@@ -145,7 +145,7 @@ def adopted(there: Scenario) -> int:
     row = there.flow(1, 1)
     pin = there.pins[row]
     again = Scenario(there.engine.policy)
-    found = ev.FoundPin(pin.row, pin.generation, pin.key, 1, UPLINK, 2, 0, 1, 1)
+    found = ev.FoundPin(pin.ref, pin.key, 1, UPLINK, 2, 0, 1, 1)
     again.do(ev.DeviceDown(DPID))
     again.pins[row] = pin
     again.connect(4, ABLE, (found,))
@@ -368,7 +368,7 @@ def test_which_entry_a_flow_has() -> None:
     assert told.meter == "its class is limited to 2Mbit/s, but no exact entry is to be had for it"
     assert told.would_change == ("an exact entry that becomes free: its limit would hold",)
     del there.pins[first]
-    there.do(ev.RuleRefused(DPID, "pin", first, there.device.flows.generation[first], "OFPFMFC_TABLE_FULL"))
+    there.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", there.device.flows.ref(first)))
     refused = "the device's standing rules: it refused an entry of its own"
     assert why(there, first).entry == refused
 

@@ -63,7 +63,7 @@ def run(engine, dpids, rates, seconds=20):
             for number, rate in enumerate(rates):
                 octets[dpid, number] += rate // 8
                 row = rows[dpid, number]
-                told.append((row, engine.devices[dpid].flows.generation[row], 0, octets[dpid, number], 0.0))
+                told.append((row, engine.devices[dpid].flows.generation[row], 0, octets[dpid, number]))
             engine.step(ev.PinCounters(dpid, tuple(told)), float(second))
         engine.step(ev.Tick(), float(second))
     return rows

@@ -37,7 +37,6 @@ STILL = "balance: {interval: 1h}\n"
 """No flow is moved to make loads more even: what changes then is not the balance's doing."""
 
 QUEUES = {0, 1, 2, 3}
-CONTROLLER_METER = 0xFFFFFFFE
 
 
 def burst(

@@ -11,7 +11,8 @@ from typing import Any
 import requests
 
 from flowlane import policy as policies
-from flowlane.core.device.rules import DeviceView, LeftOut, derive, rules_for
+from flowlane.core.device.rules import DeviceView, derive, rules_for
+from flowlane.core.model import LeftOut
 from flowlane.core.policy import Policy
 from flowlane.errors import ConfigError, FlowlaneError, PolicyError
 from flowlane.policy.devices import devices_of, read_devices

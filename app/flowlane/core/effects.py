@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from flowlane.core.model import MeterSpec, PortRole
+    from flowlane.core.model import MeterSpec, PinRef, PortRole
 
 
 class PlannedPort(NamedTuple):
@@ -95,15 +95,14 @@ class Program:
 
 
 class PinFlow(NamedTuple):
-    """Put an exact entry in: this flow, to this queue. Replaces the entry of the same row.
+    """Put an exact entry in: this flow, to this queue. Replaces the entry of the same ``ref``.
 
     ``queue_id`` NO_QUEUE: no ``set_queue``; ``meter_id`` 0: no meter; ``idle_timeout`` in s.
     ``moved``: an entry of this flow stands already (its actions change, its counters stay).
     """
 
     dpid: int
-    row: int
-    generation: int
+    ref: PinRef
     key: bytes
     in_port: int
     egress_port: int
@@ -117,8 +116,7 @@ class UnpinFlow(NamedTuple):
     """Take the exact entry of a flow out."""
 
     dpid: int
-    row: int
-    generation: int
+    ref: PinRef
     key: bytes
     in_port: int
     egress_port: int

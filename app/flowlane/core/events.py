@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from flowlane.core.model import Capabilities, Hint, PortFacts, PortReport
+    from flowlane.core.model import Capabilities, Hint, LeftOut, PinRef, PortFacts, PortReport, Refusal
     from flowlane.core.policy import Policy
 
 
@@ -32,10 +32,9 @@ class DeviceUp:
 
 
 class FoundPin(NamedTuple):
-    """A pin read back from a device. ``row`` and ``generation`` come from its cookie."""
+    """A pin read back from a device. ``ref`` comes from its cookie."""
 
-    row: int
-    generation: int
+    ref: PinRef
     key: bytes
     in_port: int
     egress_port: int
@@ -115,10 +114,13 @@ class FlowSeen(NamedTuple):
 
 
 class PinCounters(NamedTuple):
-    """Counters of pins: (row, generation, packets, bytes, duration in s) each."""
+    """Counters of pins: (row, generation, packets, bytes) each.
+
+    They are flat tuples and no :class:`PinRef`, since a device may report 10,000 of them every two seconds.
+    """
 
     dpid: int
-    counters: tuple[tuple[int, int, int, int, float], ...]
+    counters: tuple[tuple[int, int, int, int], ...]
 
 
 class LearnedFlow(NamedTuple):
@@ -165,8 +167,7 @@ class PinEnded(NamedTuple):
     """A pin left the device's table: idle, deleted or evicted."""
 
     dpid: int
-    row: int
-    generation: int
+    ref: PinRef
     packets: int
     octets: int
     idle: bool
@@ -180,32 +181,38 @@ class QueueCounters(NamedTuple):
 
 
 class MeterCounters(NamedTuple):
-    """Meters' counters: meter_id -> (packets in, bytes in, packets dropped, bytes dropped)."""
+    """Meters' counters: meter_id -> (packets in, bytes in, packets dropped, bytes dropped).
+
+    ``copies_dropped``: copies of packets that the device's limit on packet-ins kept from the controller; None
+    when the device does not count them.
+    """
 
     dpid: int
     counters: Mapping[int, tuple[int, int, int, int]]
+    copies_dropped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRefused:
     """The device answered one of our messages with an error.
 
-    ``what`` is ``pin``, ``meter``, ``group`` or ``standing``; ``object_id`` its row, meter id or group id;
-    ``why`` the error's name in the OpenFlow specification, such as ``OFPFMFC_TABLE_FULL``.
+    ``what`` is ``pin`` (then ``ref`` says which), ``meter`` (then ``meter_id`` does), ``group`` or
+    ``standing``. ``text`` is the switch's reason in the words of its protocol, for people.
     """
 
     dpid: int
     what: str
-    object_id: int
-    generation: int
-    why: str
+    refusal: Refusal
+    text: str
+    ref: PinRef | None = None
+    meter_id: int = 0
 
 
 class PlanLeftOut(NamedTuple):
-    """What of its plan a device does not get, whole: (what, why, what stands in its place) each."""
+    """What of its plan a device does not get; replaces the list that was reported before."""
 
     dpid: int
-    left_out: tuple[tuple[str, str, str], ...]
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ seconds of the caller's clock (monotonic), MAC addresses are 48-bit integers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,6 +88,32 @@ class HintSource(IntEnum):
     OVSDB = 4
 
 
+class Refusal(Enum):
+    """Why a device refused an entry, as far as the core acts on it; the switch's own word is kept beside."""
+
+    TABLE_FULL = "the table is full"
+    NO_SUCH_METER = "the entry names a meter that the device does not have"
+    OTHER = "any other reason"
+
+
+class PinRef(NamedTuple):
+    """Which flow a pin is of: its row in the device's flow table, and which use of that row it is.
+
+    Both are in the pin's cookie, so a late message about an earlier flow of the row is recognised.
+    """
+
+    row: int
+    generation: int
+
+
+class LeftOut(NamedTuple):
+    """Something that a device does not get: what, why, and what would help or stands in its place."""
+
+    what: str
+    why: str
+    remedy: str
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """One queue of one egress port. Rates are bit/s; None where nobody told."""
@@ -100,13 +126,17 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class PortReport:
-    """A port as the switch reports it over OpenFlow. ``speed`` is bit/s, None when unknown."""
+    """A port as the switch reports it over OpenFlow. ``speed`` is bit/s, None when unknown.
+
+    ``is_local``: it is the switch's own port, by which the host itself sends.
+    """
 
     port_no: int
     name: str
     mac: int = 0
     up: bool = True
     speed: int | None = None
+    is_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

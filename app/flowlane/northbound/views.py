@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import flowlane
-from flowlane.core.device.refresh import copies_dropped
 from flowlane.core.flow.pins import mode
 from flowlane.core.flowkey import format_mac
 from flowlane.core.model import HintSource, QueueKind
@@ -120,7 +119,7 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
         "pinned": device.pinned,
         "mode": mode(device),
         "pin_budget": device.pin_budget,
-        "copies_dropped": copies_dropped(device),
+        "copies_dropped": device.copies_dropped,
         "meters": len(device.meters),
         "queues": {
             "physical": _queue_counts(device, QueueKind.PHYSICAL),

@@ -104,7 +104,7 @@ class World:
         if not self.users[row]:
             octets = int(self.sent.pop(row))
             del self.users[row]
-            self.step(ev.PinEnded(DPID, row, self.device.flows.generation[row], 0, octets, idle=True))
+            self.step(ev.PinEnded(DPID, self.device.flows.ref(row), 0, octets, idle=True))
 
     def second(self) -> None:
         """Let a second pass: bytes flow, counters are read when they are due, the engine ticks."""
@@ -113,7 +113,7 @@ class World:
             self.sent[flow.row] += flow.spec.rate / 8
         if int(self.now) % READ_INTERVAL == 0:
             generation = self.device.flows.generation
-            counters = tuple((row, generation[row], 0, int(sent), 0.0) for row, sent in self.sent.items())
+            counters = tuple((row, generation[row], 0, int(sent)) for row, sent in self.sent.items())
             self.step(ev.PinCounters(DPID, counters))
         self.step(ev.Tick())
 

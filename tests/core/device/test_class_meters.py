@@ -6,6 +6,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.model import PinRef
 from flowlane.core.policy import LimitScope, Match, Pins, Rule, TrafficClass
 
 BACKUP = TrafficClass("backup", 1, rate_limit=5_000_000, limit_scope=LimitScope.CLASS)
@@ -156,9 +157,7 @@ def test_the_numbers_are_the_same_after_a_restart_and_the_pins_keep_them() -> No
     again = Scenario(policy(), caps=ABLE)
     again.pins, again.meters = dict(there.pins), dict(there.meters)
     found = tuple(
-        ev.FoundPin(
-            pin.row, pin.generation, pin.key, pin.in_port, pin.egress_port, pin.queue_id, pin.meter_id, 1, 1
-        )
+        ev.FoundPin(pin.ref, pin.key, pin.in_port, pin.egress_port, pin.queue_id, pin.meter_id, 1, 1)
         for pin in pins
     )
     written = again.counts["PinFlow"]
@@ -187,7 +186,7 @@ def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back()
 def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin() -> None:
     there = host(ABLE)
     there.do(ev.DeviceDown(DPID))
-    stranger = ev.FoundPin(7, 1, b"\0" * 4 + there.frame(1, 5)[:12], UPLINK, 1, 0, 44, 1, 1)
+    stranger = ev.FoundPin(PinRef(7, 1), b"\0" * 4 + there.frame(1, 5)[:12], UPLINK, 1, 0, 44, 1, 1)
     reports = tuple(port.report for port in there.device.ports.values())
     out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}, (stranger,)), there.now)
     kinds = [type(effect) for effect in out if isinstance(effect, fx.UnpinFlow | fx.DeleteMeter)]

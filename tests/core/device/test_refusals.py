@@ -3,12 +3,13 @@
 from support.engine.scenario import DPID, LEARNING, Scenario, small_policy
 
 from flowlane.core import events as ev
-from flowlane.core.device.refusals import RETRY, TABLE_FULL
+from flowlane.core.device.refusals import RETRY
+from flowlane.core.model import Refusal
 from flowlane.core.policy import Balance, Pins
 from flowlane.core.state.flows import PINNED, REFUSED
 
 LIMITED = 5000
-NO_METER = "OFPMMFC_INVALID_METER"
+TABLE_FULL, NO_METER = Refusal.TABLE_FULL, Refusal.NO_SUCH_METER
 
 
 def host(**pins: object) -> Scenario:
@@ -20,9 +21,9 @@ def limited(there: Scenario, count: int, first: int = 1000) -> list[int]:
     return [there.flow(1, first + number, dport=LIMITED, queue_id=1) for number in range(count)]
 
 
-def refuse_pin(there: Scenario, row: int, why: str) -> None:
+def refuse_pin(there: Scenario, row: int, refusal: Refusal) -> None:
     there.pins.pop(row, None)
-    there.do(ev.RuleRefused(DPID, "pin", row, there.device.flows.generation[row], why))
+    there.do(ev.RuleRefused(DPID, "pin", refusal, f"<{refusal.name}>", there.device.flows.ref(row)))
 
 
 def refuse_meter(there: Scenario, meter_id: int) -> None:
@@ -31,15 +32,15 @@ def refuse_meter(there: Scenario, meter_id: int) -> None:
     for row in users:
         del there.pins[row]
     there.meters.pop(meter_id, None)
-    there.do(ev.RuleRefused(DPID, "meter", meter_id, 0, "OFPMMFC_OUT_OF_METERS"))
+    there.do(ev.RuleRefused(DPID, "meter", Refusal.OTHER, "out of meters", meter_id=meter_id))
     for row in users:
-        there.do(ev.RuleRefused(DPID, "pin", row, there.device.flows.generation[row], NO_METER))
+        refuse_pin(there, row, NO_METER)
 
 
 def end(there: Scenario, row: int) -> None:
     """The flow's pin idles out."""
     del there.pins[row]
-    there.do(ev.PinEnded(DPID, row, there.device.flows.generation[row], 1, 100, idle=True))
+    there.do(ev.PinEnded(DPID, there.device.flows.ref(row), 1, 100, idle=True))
 
 
 def test_a_refused_meter_leaves_its_flow_without_a_limit_and_is_told() -> None:
@@ -71,7 +72,7 @@ def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again() -> No
     small = [there.flow(1, 500 + number, dport=LIMITED, queue_id=1) for number in range(4)]
     refuse_pin(there, small[3], TABLE_FULL)
     assert (there.device.pinned, there.device.pin_budget) == (3, 3)
-    assert any(TABLE_FULL in left.why for left in there.device.left_out)
+    assert any("(<TABLE_FULL>)" in left.why for left in there.device.left_out)
     before = there.counts["PinFlow"]
     limited(there, 20)
     assert there.counts["PinFlow"] == before

@@ -79,7 +79,7 @@ def test_flows_on_another_device_follow_too() -> None:
     (row,) = device.flows
     assert device.flows.meter_id[row] == 0
     pins = [effect for effect in describe(plan="gold") if isinstance(effect, fx.PinFlow)]
-    assert [(pin.dpid, pin.row, pin.meter_id > 0) for pin in pins] == [(far, row, True)]
+    assert [(pin.dpid, pin.ref.row, pin.meter_id > 0) for pin in pins] == [(far, row, True)]
 
 
 def test_a_number_is_the_same_after_a_restart_and_unique() -> None:

@@ -161,5 +161,5 @@ def test_what_an_entry_counted_before_the_pin_came_is_not_missed_in_the_rate() -
     assert row in there.pins
     there.tick(1)
     flows = there.device.flows
-    there.do(ev.PinCounters(DPID, ((row, flows.generation[row], 100, 100_000, 1.0),)))
+    there.do(ev.PinCounters(DPID, ((row, flows.generation[row], 100, 100_000),)))
     assert flows.rate[row] == approx(800_000, rel=0.01)

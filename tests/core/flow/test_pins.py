@@ -7,7 +7,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.flow.pins import ALL, REACTIVE, WORTHY, mode
-from flowlane.core.model import NO_QUEUE, Reason
+from flowlane.core.model import NO_QUEUE, Reason, Refusal
 from flowlane.core.policy import Balance, Pins
 from flowlane.core.state.flows import PINNED, REFUSED
 
@@ -64,7 +64,7 @@ def test_a_refused_pin_is_not_tried_again() -> None:
     row = there.flow(1, 1000, dport=LIMITED, queue_id=1)
     flows = there.device.flows
     del there.pins[row]
-    there.do(ev.RuleRefused(DPID, "pin", row, flows.generation[row], "OFPFMFC_TABLE_FULL"))
+    there.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", flows.ref(row)))
     assert flows.flags[row] & REFUSED
     before = there.counts["PinFlow"]
     there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000, LIMITED), UPLINK, 1))

@@ -1,5 +1,6 @@
 import random
 
+from flowlane.core.model import PinRef
 from flowlane.core.state.flows import GENERATIONS, FlowTable
 
 
@@ -23,10 +24,10 @@ def test_generations_wrap_within_the_cookies_bits() -> None:
 
 def test_a_row_read_from_a_device_can_be_taken_once() -> None:
     table = FlowTable()
-    assert table.add_at(5, 9, b"a", 0.0)
+    assert table.add_at(PinRef(5, 9), b"a", 0.0)
     assert table.holds(5, 9)
-    assert not table.add_at(5, 9, b"b", 0.0)
-    assert not table.add_at(7, 0, b"a", 0.0)
+    assert not table.add_at(PinRef(5, 9), b"b", 0.0)
+    assert not table.add_at(PinRef(7, 0), b"a", 0.0)
     assert sorted(table.add(bytes([n]), 0.0) for n in range(5)) == [0, 1, 2, 3, 4]
 
 

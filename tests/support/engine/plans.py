@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from flowlane.core import flowkey
 from flowlane.core.effects import DevicePlan, PinFlow, PlannedPort, StandingMatch, StandingRule
 from flowlane.core.flowkey import FlowParts
-from flowlane.core.model import Capabilities, MeterSpec, PortRole
+from flowlane.core.model import Capabilities, MeterSpec, PinRef, PortRole
 
 VM, OTHER_VM, UPLINK = 1, 2, 3
 VM_NUMBER, OTHER_VM_NUMBER = 77, 88
@@ -90,8 +90,7 @@ KEYS: st.SearchStrategy[bytes] = st.builds(
 PINS: st.SearchStrategy[PinFlow] = st.builds(
     PinFlow,
     dpid=st.just(1),
-    row=_U32,
-    generation=st.integers(0, 0xFFF),
+    ref=st.builds(PinRef, _U32, st.integers(0, 0xFFF)),
     key=KEYS,
     in_port=st.integers(1, 0xFFFFFF00),
     egress_port=st.integers(1, 0xFFFFFF00),
@@ -108,5 +107,5 @@ def pin(**changes: object) -> PinFlow:
             VM_NUMBER, None, flowkey.IPV4, flowkey.TCP, 40000, 443, bytes((10, 0, 0, 1)), bytes((10, 0, 0, 9))
         )
     )
-    base = PinFlow(1, 5, 3, key, VM, UPLINK, 2, 9, 10)
+    base = PinFlow(1, PinRef(5, 3), key, VM, UPLINK, 2, 9, 10)
     return base._replace(**changes)  # type: ignore[arg-type]

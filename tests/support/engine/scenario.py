@@ -107,10 +107,10 @@ class Scenario:
                     effect.queue_id == -1 or effect.queue_id in self.device.ports[effect.egress_port].queues
                 )
                 if effect.moved:
-                    assert effect.row in self.pins, "a modify of an entry that is not there does nothing"
-                self.pins[effect.row] = effect
+                    assert effect.ref.row in self.pins, "a modify of an entry that is not there does nothing"
+                self.pins[effect.ref.row] = effect
             case fx.UnpinFlow():
-                self.pins.pop(effect.row, None)
+                self.pins.pop(effect.ref.row, None)
             case fx.SetMeter():
                 assert (effect.meter.meter_id in self.meters) == effect.change
                 self.meter_writes[effect.meter.meter_id] += 1
@@ -183,8 +183,7 @@ class Scenario:
                     ev.PinCounters(
                         DPID,
                         tuple(
-                            (row, flows.generation[row], totals[row] // 1000, totals[row], 0.0)
-                            for row in rates
+                            (row, flows.generation[row], totals[row] // 1000, totals[row]) for row in rates
                         ),
                     )
                 )
@@ -192,7 +191,7 @@ class Scenario:
     def end(self, row: int) -> None:
         flows = self.device.flows
         self.pins.pop(row, None)
-        self.do(ev.PinEnded(DPID, row, flows.generation[row], 1, 100, idle=True))
+        self.do(ev.PinEnded(DPID, flows.ref(row), 1, 100, idle=True))
 
     def queue_of(self, row: int) -> int:
         return self.device.flows.queue_id[row]

@@ -16,7 +16,16 @@ from flowlane.core.allocate.state import MEASURED
 from flowlane.core.engine import Engine
 from flowlane.core.flow.assign import demand_of
 from flowlane.core.flowkey import FlowParts, unpack
-from flowlane.core.model import NO_QUEUE, Capabilities, PortFacts, PortReport, QueueFacts, QueueKind, Reason
+from flowlane.core.model import (
+    NO_QUEUE,
+    Capabilities,
+    PortFacts,
+    PortReport,
+    QueueFacts,
+    QueueKind,
+    Reason,
+    Refusal,
+)
 from flowlane.core.policy import LimitScope, Policy
 from flowlane.core.state.flows import PINNED, REFUSED
 
@@ -89,7 +98,7 @@ class Mirror:
         # A device's entry does not hold the VM's number.
         key = bytes(4) + pin.key[4:]
         place = pin.in_port, pin.egress_port
-        return ev.FoundPin(pin.row, pin.generation, key, *place, pin.queue_id, pin.meter_id, 5, 500)
+        return ev.FoundPin(pin.ref, key, *place, pin.queue_id, pin.meter_id, 5, 500)
 
     def _apply(self, effect: fx.Effect) -> None:
         match effect:
@@ -100,7 +109,7 @@ class Mirror:
                 )
                 assert effect.queue_id == NO_QUEUE or effect.queue_id in self.device.ports[UPLINK].queues
                 old = self.pins.get(place)
-                assert old is None or (old.row, old.generation) == (effect.row, effect.generation)
+                assert old is None or old.ref == effect.ref
                 self.pins[place] = effect
             case fx.UnpinFlow():
                 self.pins.pop((effect.key[4:], effect.in_port, effect.egress_port), None)
@@ -142,7 +151,7 @@ class Mirror:
     def refuse(self, row: int) -> None:
         """The device says no to the flow's entry, as when its table is full."""
         self.lose(row)
-        self.do(ev.RuleRefused(DPID, "pin", row, self.flows.generation[row], "OFPFMFC_TABLE_FULL"))
+        self.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", self.flows.ref(row)))
 
     def _is_used(self, meter_id: int) -> bool:
         return any(pin.meter_id == meter_id for pin in self.pins.values())
@@ -152,13 +161,13 @@ class Mirror:
         return self.flows.reason[row] == Reason.DEVICE_CHOSE
 
     def lose(self, row: int) -> None:
-        self.pins = {place: pin for place, pin in self.pins.items() if pin.row != row}
+        self.pins = {place: pin for place, pin in self.pins.items() if pin.ref.row != row}
 
     def count(self, rates: dict[int, int], seconds: float) -> None:
         self.now += seconds
         flows = self.flows
         told = tuple(
-            (row, flows.generation[row], 1, flows.octets[row] + int(rate * seconds / 8), 0.0)
+            (row, flows.generation[row], 1, flows.octets[row] + int(rate * seconds / 8))
             for row, rate in rates.items()
         )
         self.do(ev.PinCounters(DPID, told))
@@ -236,11 +245,11 @@ class Mirror:
         if not self.connected:
             return
         for pin in self.pins.values():
-            assert pin.row in pinned, "an entry that nobody knows of"
-            assert pin.key[4:] == flows.keys[pin.row][4:]
-            assert (pin.generation, pin.queue_id) == (flows.generation[pin.row], flows.queue_id[pin.row])
-            assert pin.meter_id == flows.meter_id[pin.row]
-            assert pin.egress_port == flows.egress_port[pin.row]
+            assert pin.ref.row in pinned, "an entry that nobody knows of"
+            assert pin.key[4:] == flows.keys[pin.ref.row][4:]
+            assert (pin.ref, pin.queue_id) == (flows.ref(pin.ref.row), flows.queue_id[pin.ref.row])
+            assert pin.meter_id == flows.meter_id[pin.ref.row]
+            assert pin.egress_port == flows.egress_port[pin.ref.row]
 
     def _check_allocator(self) -> None:
         flows, port = self.flows, self.device.ports[UPLINK]

@@ -25,6 +25,7 @@ from zlib import crc32
 from support.engine.packets import Packet
 
 from flowlane.core.events import FlowSeen, PinEnded
+from flowlane.core.model import PinRef
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
     Change,
@@ -103,7 +104,7 @@ class Removed(NamedTuple):
         parts = cookies.unpack(self.entry.cookie)
         if parts is None or parts.kind is not cookies.Kind.PIN:
             return None
-        return PinEnded(dpid, parts.object_id, parts.generation, self.packets, self.octets, self.idle)
+        return PinEnded(dpid, PinRef(parts.object_id, parts.generation), self.packets, self.octets, self.idle)
 
 
 @dataclass

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.rules import LeftOut
 from flowlane.core.effects import Program
 from flowlane.core.flow.assign import replace as place_again
+from flowlane.core.model import LeftOut
 from flowlane.core.policy import LimitScope
 from flowlane.core.state.meters import Owner, class_owner
 

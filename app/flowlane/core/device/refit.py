@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from flowlane.core.effects import Effect
     from flowlane.core.events import FoundPin
+    from flowlane.core.model import PinRef
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import Device, Port, State
 
@@ -126,17 +127,17 @@ def _resize_meters(device: Device, out: list[Effect]) -> None:
             out.append(SetMeter(device.dpid, spec, change=True))
 
 
-def pinned_flows(device: Device) -> list[tuple[int, int]]:
-    """(row, generation) of the flows that have a pin."""
+def pinned_flows(device: Device) -> list[PinRef]:
+    """List the flows that have a pin."""
     flows = device.flows
-    return [(row, flows.generation[row]) for row in flows if flows.flags[row] & PINNED]
+    return [flows.ref(row) for row in flows if flows.flags[row] & PINNED]
 
 
 def adopt_pins(
     state: State,
     device: Device,
     pins: Iterable[FoundPin],
-    expected: Iterable[tuple[int, int]],
+    expected: Iterable[PinRef],
     out: list[Effect],
 ) -> None:
     """Make flows and pins agree after a (re)connection: the device's own tables are the truth.
@@ -146,12 +147,12 @@ def adopt_pins(
     are the :func:`pinned_flows` of before the connection. Later pins are still on their way to the device.
     """
     flows = device.flows
-    present = {(found.row, found.generation) for found in pins}
-    for row, generation in expected:
-        if flows.holds(row, generation) and flows.flags[row] & PINNED and (row, generation) not in present:
-            forget(device, row, out, unpin=False)
+    present = {found.ref for found in pins}
+    for ref in expected:
+        if flows.holds(*ref) and flows.flags[ref.row] & PINNED and ref not in present:
+            forget(device, ref.row, out, unpin=False)
     for found in pins:
-        if flows.holds(found.row, found.generation):
+        if flows.holds(*found.ref):
             _confirm(device, found, out)
         else:
             _take_over(state, device, found, out)
@@ -159,7 +160,7 @@ def adopt_pins(
 
 def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
     """The pin of a flow that we know: put right only what differs."""
-    flows, row = device.flows, found.row
+    flows, row = device.flows, found.ref.row
     adopt(device, row)
     wanted = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
     if wanted != (found.queue_id, found.meter_id, found.egress_port, found.in_port):
@@ -168,11 +169,11 @@ def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
 
 def _take_over(state: State, device: Device, found: FoundPin, out: list[Effect]) -> None:
     """A pin of an earlier run of the controller: its flow lives on, on its queue, under its meter."""
-    flows, row = device.flows, found.row
+    flows, row = device.flows, found.ref.row
     number = device.port_vm.get(found.in_port, NOT_A_VM)
     key = number.to_bytes(4) + found.key[4:]
-    if number == NOT_A_VM or not flows.add_at(row, found.generation, key, state.now):
-        gone = UnpinFlow(device.dpid, row, found.generation, found.key, found.in_port, found.egress_port)
+    if number == NOT_A_VM or not flows.add_at(found.ref, key, state.now):
+        gone = UnpinFlow(device.dpid, found.ref, found.key, found.in_port, found.egress_port)
         out.append(gone)
         return
     flows.in_port[row], flows.egress_port[row], flows.vm_number[row] = (

@@ -23,7 +23,7 @@ from flowlane.core.flow.assign import forget
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
-from flowlane.core.state.device import LOCAL_PORT, MAX_PORT, Device, Port, State
+from flowlane.core.state.device import Device, Port, State
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -150,7 +150,7 @@ def on_plan_left_out(state: State, event: PlanLeftOut, out: list[Effect]) -> Non
     """What of its plan a device does not get: kept for people to see."""
     device = state.devices.get(event.dpid)
     if device is not None:
-        device.plan_left_out = tuple(rules.LeftOut(*left) for left in event.left_out)
+        device.plan_left_out = event.left_out
 
 
 def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -> None:
@@ -269,15 +269,13 @@ def _refresh_ports(device: Device, uplinks: Container[str], out: list[Effect]) -
         _leave_port(device, port_no, out)
         del device.ports[port_no]
     for report in device.reported_ports.values():
-        if report.port_no < MAX_PORT or report.port_no == LOCAL_PORT:
-            _refresh_port(device, report, uplinks)
+        _refresh_port(device, report, uplinks)
 
 
 def _refresh_port(device: Device, report: PortReport, uplinks: Container[str]) -> None:
     facts = device.described.ports.get(report.port_no) if device.described else None
     queues = _queues(device, report.port_no, facts)
-    local = report.port_no == LOCAL_PORT
-    role = port_role(report.name, facts, device.role, len(queues), uplinks, local)
+    role = port_role(report.name, facts, device.role, len(queues), uplinks, report.is_local)
     port = device.ports.get(report.port_no)
     if port is None:
         port = device.ports[report.port_no] = Port(report.port_no, report.name, role)
@@ -297,16 +295,6 @@ def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, 
     return found
 
 
-CONTROLLER_METER = 0xFFFFFFFE
-"""OFPM_CONTROLLER: the virtual meter of all packet-ins (OpenFlow 1.3.5 section 7.3.4.4)."""
-
-
-def copies_dropped(device: Device) -> int | None:
-    """Copies of packets that the device's rate limit kept from the controller; None when it does not count."""
-    counted = device.meter_counters.get(CONTROLLER_METER)
-    return None if counted is None else counted[2]
-
-
 def on_queue_counters(state: State, event: QueueCounters, out: list[Effect]) -> None:  # noqa: ARG001
     """Keep the queues' transmit counters."""
     device = state.devices.get(event.dpid)
@@ -318,4 +306,4 @@ def on_meter_counters(state: State, event: MeterCounters, out: list[Effect]) -> 
     """Keep the meters' counters."""
     device = state.devices.get(event.dpid)
     if device is not None:
-        device.meter_counters = dict(event.counters)
+        device.meter_counters, device.copies_dropped = dict(event.counters), event.copies_dropped

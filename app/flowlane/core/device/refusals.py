@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.device import class_meters
-from flowlane.core.device.rules import LeftOut
 from flowlane.core.flow.assign import pin_or_yield, release_meter
 from flowlane.core.flow.pins import refuse, remove_pin
+from flowlane.core.model import LeftOut, Refusal
 from flowlane.core.state.device import count_refusal
 from flowlane.core.state.flows import PINNED
 
@@ -25,20 +25,17 @@ if TYPE_CHECKING:
 RETRY = 60.0
 """Seconds after which a table that was full is tried again with one more pin."""
 
-TABLE_FULL = "OFPFMFC_TABLE_FULL"
-_NO_SUCH_METER = frozenset(("OFPMMFC_INVALID_METER", "OFPMMFC_UNKNOWN_METER"))
-
 
 def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None:
     """A device refused an entry, a group or a meter: told, and done without."""
     device = state.devices.get(event.dpid)
     if device is None:
         return
-    count_refusal(device, event.what, event.why, out)
+    count_refusal(device, event.what, event.text, out)
     if event.what == "meter":
-        _meter_refused(state, device, event.object_id, event.why, out)
-    elif event.what == "pin" and device.flows.holds(event.object_id, event.generation):
-        _pin_refused(state, device, event.object_id, event.why, out)
+        _meter_refused(state, device, event.meter_id, event.text, out)
+    elif event.ref is not None and device.flows.holds(*event.ref):
+        _pin_refused(state, device, event.ref.row, event, out)
 
 
 def _meter_refused(state: State, device: Device, meter_id: int, why: str, out: list[Effect]) -> None:
@@ -68,25 +65,25 @@ def _pin_anew(state: State, device: Device, row: int, out: list[Effect]) -> None
     pin_or_yield(state, device, row, out)
 
 
-def _pin_refused(state: State, device: Device, row: int, why: str, out: list[Effect]) -> None:
+def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out: list[Effect]) -> None:
     flows = device.flows
-    if why in _NO_SUCH_METER:
+    if event.refusal is Refusal.NO_SUCH_METER:
         # Without a meter by now: the error is about the pin that named it, and another was sent since.
         if flows.meter_id[row]:
-            _meter_refused(state, device, flows.meter_id[row], why, out)
+            _meter_refused(state, device, flows.meter_id[row], event.text, out)
         return
     standing = bool(flows.flags[row] & PINNED)
     refuse(device, row)
-    if why == TABLE_FULL and standing:
-        _table_is_full(state, device)
+    if event.refusal is Refusal.TABLE_FULL and standing:
+        _table_is_full(state, device, event.text)
     pin_or_yield(state, device, row, out)
 
 
-def _table_is_full(state: State, device: Device) -> None:
+def _table_is_full(state: State, device: Device, text: str) -> None:
     device.pin_room, device.pin_retry = device.pinned, state.now + RETRY
     device.refused_left_out["pin"] = LeftOut(
         f"pins beyond {device.pinned}",
-        f"the device's table for exact entries is full ({TABLE_FULL})",
+        f"the device's table for exact entries is full ({text})",
         "pins: {which: worthy} spends them where they pay",
     )
 

@@ -9,27 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from flowlane.core.device.standing import standing_rules
-from flowlane.core.model import Capabilities, QueueKind, Role
+from flowlane.core.model import Capabilities, LeftOut, QueueKind, Role
 from flowlane.core.policy import PathPreference, Policy, TrafficClass
 
 if TYPE_CHECKING:
     from flowlane.core.policy import ClassChange, DeviceRules, DeviceSelector, Trust
 
-__all__ = ["ASSIGN_TABLE", "DeviceView", "LeftOut", "derive", "rules_for", "standing_rules"]
+__all__ = ["ASSIGN_TABLE", "DeviceView", "derive", "rules_for", "standing_rules"]
 
 ASSIGN_TABLE = 2
 """The table of the pins, whose size bounds how many there can be."""
-
-
-class LeftOut(NamedTuple):
-    """Something of the policy that a device does not get: what, why, and what would help."""
-
-    what: str
-    why: str
-    remedy: str
 
 
 @dataclass(frozen=True, slots=True)

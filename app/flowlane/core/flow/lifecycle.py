@@ -115,7 +115,7 @@ def on_pin_counters(state: State, event: PinCounters, out: list[Effect]) -> None
     device = state.devices.get(event.dpid)
     if device is None:
         return
-    for row, generation, packets, octets, _duration in event.counters:
+    for row, generation, packets, octets in event.counters:
         if device.flows.holds(row, generation):
             count(state, device, row, packets, octets, out)
 
@@ -123,11 +123,11 @@ def on_pin_counters(state: State, event: PinCounters, out: list[Effect]) -> None
 def on_pin_ended(state: State, event: PinEnded, out: list[Effect]) -> None:
     """A pin left the table. Idle: the flow has ended. Otherwise its next packet will show that it lives."""
     device = state.devices.get(event.dpid)
-    if device is None or not device.flows.holds(event.row, event.generation) or not event.idle:
+    if device is None or not device.flows.holds(*event.ref) or not event.idle:
         return
-    add_up(device, event.row, event.packets, event.octets)
-    report_flow(state, device, event.row, "ended", out)
-    forget(device, event.row, out, unpin=False)
+    add_up(device, event.ref.row, event.packets, event.octets)
+    report_flow(state, device, event.ref.row, "ended", out)
+    forget(device, event.ref.row, out, unpin=False)
 
 
 def sweep(state: State, device: Device, out: list[Effect]) -> None:

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
 from flowlane.core.effects import PinFlow, UnpinFlow
-from flowlane.core.model import Reason
+from flowlane.core.model import PinRef, Reason
 from flowlane.core.state.flows import PINNED, REFUSED, UNREPORTED
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def pin(device: Device, row: int, out: list[Effect]) -> bool:
     out.append(
         PinFlow(
             device.dpid,
-            row,
-            flows.generation[row],
+            PinRef(row, flows.generation[row]),
             key,
             flows.in_port[row],
             flows.egress_port[row],
@@ -148,6 +147,4 @@ def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
     flows.entry_packets[row] = flows.entry_octets[row] = 0
     key = flows.keys[row]
     assert key is not None
-    out.append(
-        UnpinFlow(device.dpid, row, flows.generation[row], key, flows.in_port[row], flows.egress_port[row])
-    )
+    out.append(UnpinFlow(device.dpid, flows.ref(row), key, flows.in_port[row], flows.egress_port[row]))

@@ -23,19 +23,11 @@ if TYPE_CHECKING:
 
     from flowlane.core.allocate.state import PortState
     from flowlane.core.classify.classifier import Classifier
-    from flowlane.core.device.rules import LeftOut
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import DeviceDescribed
-    from flowlane.core.model import MeterSpec
+    from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import Policy
     from flowlane.core.state.meters import Owner
-
-LOCAL_PORT = 0xFFFFFFFE
-"""OFPP_LOCAL (OpenFlow 1.3.5, A.2.1)."""
-
-MAX_PORT = 0xFFFFFF00
-"""OFPP_MAX: port numbers above it are reserved."""
-
 
 ReadHint = tuple[Match, Hint]
 """A hint, and its match made ready."""
@@ -129,6 +121,8 @@ class Device:
     refusals: dict[str, int] = field(default_factory=dict)
     queue_counters: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    copies_dropped: int | None = None
+    """Copies of packets that the device's limit on packet-ins dropped; None when it does not count them."""
     next_read: float = 0.0
     sweep_from: int = 0
 

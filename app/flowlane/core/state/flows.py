@@ -11,6 +11,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
+from flowlane.core.model import PinRef
+
 GENERATIONS = 1 << 12
 """Generations before a row's number repeats (12 bits of the cookie)."""
 
@@ -123,8 +125,9 @@ class FlowTable:
         self._fill(row, key, now)
         return row
 
-    def add_at(self, row: int, generation: int, key: bytes, now: float) -> bool:
+    def add_at(self, ref: PinRef, key: bytes, now: float) -> bool:
         """Take a given row (read from a device's cookie); False when it or the flow is in use already."""
+        row = ref.row
         if key in self.rows or (row < len(self.keys) and self.keys[row] is not None):
             return False
         if row >= self._used:
@@ -133,7 +136,7 @@ class FlowTable:
             self._used = row + 1
         else:
             self._free.remove(row)
-        self.generation[row] = generation
+        self.generation[row] = ref.generation
         self._fill(row, key, now)
         return True
 
@@ -147,6 +150,10 @@ class FlowTable:
         for column, default in self._columns:
             column[row] = default
         self._free.append(row)
+
+    def ref(self, row: int) -> PinRef:
+        """Name the flow that is in a row now."""
+        return PinRef(row, self.generation[row])
 
     def holds(self, row: int, generation: int) -> bool:
         """Whether a message about (row, generation) is about the flow that is there now."""

@@ -15,12 +15,13 @@ from support.openflow import messages
 from support.openflow.client import VERSIONS, datapath
 
 from flowlane.core.events import FlowSeen, MeterCounters, PinCounters, PinEnded, QueueCounters, RuleRefused
-from flowlane.core.model import PortReport
+from flowlane.core.model import PinRef, PortReport, Refusal
 from flowlane.southbound.openflow.osken import repairs
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.tables import desired, pins
 from flowlane.southbound.openflow.tables.entries import BARRIER, Bucket, Change, GroupEntry, MeterEntry, Op
 from flowlane.southbound.openflow.wire import cookies
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, LOCAL_PORT
 from flowlane.southbound.openflow.wire.cookies import Kind
 
 PIN = cookies.pack(Kind.PIN, 3, 17)
@@ -92,7 +93,9 @@ def flow_removed(version: str, cookie: int, reason: int) -> Any:
 def test_a_pin_that_is_gone_tells_its_row_counters_and_whether_it_idled(
     version: str, reason: int, idle: bool
 ) -> None:
-    assert decode.flow_ended(5, flow_removed(version, PIN, reason)) == PinEnded(5, 17, 3, 11, 1300, idle)
+    assert decode.flow_ended(5, flow_removed(version, PIN, reason)) == PinEnded(
+        5, PinRef(17, 3), 11, 1300, idle
+    )
 
 
 @pytest.mark.parametrize("cookie", [0, STANDING, cookies.pack(Kind.LEARNED, 0, 17)])
@@ -111,14 +114,14 @@ def test_only_pins_are_counted_over_all_parts() -> None:
         SimpleNamespace(body=[stats(PIN), stats(STANDING), stats(0)]),
         SimpleNamespace(body=[stats(PIN + 1, 1, 2)]),
     ]
-    assert decode.flow_counters(5, parts) == PinCounters(5, ((17, 3, 11, 1300, 2.5), (18, 3, 1, 2, 2.5)))
+    assert decode.flow_counters(5, parts) == PinCounters(5, ((17, 3, 11, 1300), (18, 3, 1, 2)))
 
 
 def test_one_entry_that_cannot_be_read_does_not_cost_the_others() -> None:
     broken = stats(PIN)
     del broken.byte_count
     assert decode.flow_counters(5, [SimpleNamespace(body=[broken, None, stats(PIN)])]).counters == (
-        (17, 3, 11, 1300, 2.5),
+        (17, 3, 11, 1300),
     )
 
 
@@ -127,10 +130,10 @@ def test_one_entry_that_cannot_be_read_does_not_cost_the_others() -> None:
     [("OpenFlow13", messages.port_13), ("OpenFlow14", messages.port_14), ("OpenFlow15", messages.port_14)],
 )
 def test_ports_are_read_in_every_version(version: str, body: Any) -> None:
-    data = messages.multipart(NUMBERS[version], 13, body(3, b"vf3") + body(0xFFFFFFFE, b"br0"))
+    data = messages.multipart(NUMBERS[version], 13, body(3, b"vf3") + body(LOCAL_PORT, b"br0"))
     assert decode.ports([read(version, data)]) == (
         PortReport(3, "vf3", 3),
-        PortReport(0xFFFFFFFE, "br0", 0xFE),
+        PortReport(LOCAL_PORT, "br0", 0xFE, is_local=True),
     )
 
 
@@ -200,6 +203,15 @@ def test_meter_counters_add_up_the_bands() -> None:
     )
 
 
+def test_the_controller_meter_counts_dropped_copies_and_is_no_meter_of_flows() -> None:
+    bands = [SimpleNamespace(packet_band_count=3, byte_band_count=300)]
+    meter = SimpleNamespace(
+        meter_id=CONTROLLER_METER, packet_in_count=10, byte_in_count=1000, band_stats=bands
+    )
+    assert decode.meter_counters(5, [SimpleNamespace(body=[meter])]) == MeterCounters(5, {}, 3)
+    assert decode.meter_counters(5, []).copies_dropped is None
+
+
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
@@ -259,17 +271,33 @@ def test_errors_have_the_specifications_names(version: str, kind: int, code: int
 
 
 @pytest.mark.parametrize(
-    ("entry", "what", "object_id", "generation"),
+    ("entry", "what", "ref", "meter_id"),
     [
-        (pins.entry(pin()), "pin", 5, 3),
-        (desired.port_mask_probe(), "standing", 0, 0),
-        (MeterEntry(9, 1, 0), "meter", 9, 0),
-        (GroupEntry(7, (Bucket(1, 2, 3),)), "group", 7, 0),
+        (pins.entry(pin()), "pin", PinRef(5, 3), 0),
+        (desired.port_mask_probe(), "standing", None, 0),
+        (MeterEntry(9, 1, 0), "meter", None, 9),
+        (GroupEntry(7, (Bucket(1, 2, 3),)), "group", None, 0),
     ],
 )
-def test_a_refusal_says_what_it_is_about(entry: Any, what: str, object_id: int, generation: int) -> None:
-    found = decode.refused(5, Change(Op.ADD, entry), "OFPFMFC_TABLE_FULL")
-    assert found == RuleRefused(5, what, object_id, generation, "OFPFMFC_TABLE_FULL")
+def test_a_refusal_names_what_it_is_about(entry: Any, what: str, ref: PinRef | None, meter_id: int) -> None:
+    refused = decode.refused(5, Change(Op.ADD, entry), "OFPFMFC_TABLE_FULL")
+    assert refused == RuleRefused(5, what, Refusal.TABLE_FULL, "OFPFMFC_TABLE_FULL", ref, meter_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal"),
+    [
+        ("OFPFMFC_TABLE_FULL", Refusal.TABLE_FULL),
+        ("OFPMMFC_INVALID_METER", Refusal.NO_SUCH_METER),
+        ("OFPMMFC_UNKNOWN_METER", Refusal.NO_SUCH_METER),
+        ("OFPMMFC_OUT_OF_METERS", Refusal.OTHER),
+        ("OFPET_4000_CODE_7", Refusal.OTHER),
+    ],
+)
+def test_a_refusal_is_decoded_for_the_core_and_keeps_the_switchs_word(name: str, refusal: Refusal) -> None:
+    refused = decode.refused(5, Change(Op.ADD, pins.entry(pin())), name)
+    assert refused is not None
+    assert (refused.refusal, refused.text) == (refusal, name)
 
 
 def test_a_barrier_is_nothing_that_could_be_refused() -> None:

@@ -33,7 +33,7 @@ from flowlane.core import flowkey
 from flowlane.core.effects import DevicePlan, UnpinFlow
 from flowlane.core.events import RuleRefused
 from flowlane.core.flowkey import FlowParts
-from flowlane.core.model import NO_QUEUE, Capabilities, MeterSpec
+from flowlane.core.model import NO_QUEUE, Capabilities, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import repairs
 from flowlane.southbound.openflow.session import decode, encode, readback, requests
 from flowlane.southbound.openflow.tables import desired, diff, pins
@@ -257,19 +257,19 @@ def frame_of(key: bytes) -> bytes:
 
 def test_every_kind_of_flow_meets_its_pin_and_is_found_again(client: Client, ovs: PrivateOvs) -> None:
     program(client)
-    wanted = [pin(row=row, key=key, queue_id=row % 4) for row, key in enumerate(KINDS.values())]
+    wanted = [pin(ref=PinRef(row, 3), key=key, queue_id=row % 4) for row, key in enumerate(KINDS.values())]
     send(client, *map(pins.change, wanted))
     for key in KINDS.values():
         ovs.receive("vm1", frame_of(key).hex())
     ovs.appctl("revalidator/purge")
     parts = client.request(requests.flows_request(client.datapath))
-    found = {pin.row: pin for pin in readback.found_pins(parts)}
-    assert {row: found[row][:7] for row in found} == {
-        pin.row: (pin.row, pin.generation, pin.key, pin.in_port, pin.egress_port, pin.queue_id, pin.meter_id)
+    found = {pin.ref.row: pin for pin in readback.found_pins(parts)}
+    assert {row: found[row][:6] for row in found} == {
+        pin.ref.row: (pin.ref, pin.key, pin.in_port, pin.egress_port, pin.queue_id, pin.meter_id)
         for pin in wanted
     }
     assert {name: found[row].packets for row, name in enumerate(KINDS)} == dict.fromkeys(KINDS, 1)
-    counted = {row: packets for row, _, packets, _, _ in decode.flow_counters(1, parts).counters}
+    counted = {row: packets for row, _, packets, _ in decode.flow_counters(1, parts).counters}
     assert counted == dict.fromkeys(range(len(KINDS)), 1)
 
 
@@ -297,7 +297,7 @@ def test_an_idle_pin_is_told_with_its_counters(client: Client, ovs: PrivateOvs) 
     frame = frame_of(KINDS["tcp"])
     ovs.receive("vm1", frame.hex())
     ended = decode.flow_ended(1, client.wait_for("OFPFlowRemoved"))
-    assert ended == (1, 5, 3, 1, len(frame), True)
+    assert ended == (1, (5, 3), 1, len(frame), True)
 
 
 def test_an_unpinned_flow_is_told_as_not_idle_and_a_late_unpin_hits_nobody(
@@ -305,12 +305,17 @@ def test_an_unpinned_flow_is_told_as_not_idle_and_a_late_unpin_hits_nobody(
 ) -> None:
     program(client)
     wanted = pin()
-    late = pins.change(UnpinFlow(1, wanted.row, 2, wanted.key, wanted.in_port, wanted.egress_port))
+    late = pins.change(
+        UnpinFlow(1, PinRef(wanted.ref.row, 2), wanted.key, wanted.in_port, wanted.egress_port)
+    )
     send(client, pins.change(wanted), late)
     assert len(readback.found_pins(client.request(requests.pins_request(client.datapath)))) == 1
-    send(client, pins.change(UnpinFlow(1, wanted.row, 3, wanted.key, wanted.in_port, wanted.egress_port)))
+    send(
+        client,
+        pins.change(UnpinFlow(1, PinRef(wanted.ref.row, 3), wanted.key, wanted.in_port, wanted.egress_port)),
+    )
     ended = decode.flow_ended(1, client.wait_for("OFPFlowRemoved"))
-    assert ended == (1, 5, 3, 0, 0, False)
+    assert ended == (1, (5, 3), 0, 0, False)
     assert readback.found_pins(client.request(requests.pins_request(client.datapath))) == ()
 
 
@@ -338,7 +343,7 @@ def test_refusals_are_named_as_in_the_specification(client: Client) -> None:
     (error,) = client.apply([encode.message(client.datapath, change)])
     name = decode.error_name(error, client.datapath.ofproto)
     assert name == "OFPMMFC_INVALID_METER"
-    assert decode.refused(1, change, name) == RuleRefused(1, "pin", 5, 3, name)
+    assert decode.refused(1, change, name) == RuleRefused(1, "pin", Refusal.NO_SUCH_METER, name, PinRef(5, 3))
 
 
 def test_meters_are_rounded_as_the_switch_keeps_them(client: Client) -> None:
@@ -393,7 +398,9 @@ def test_the_in_memory_switch_decides_as_the_real_one(client: Client, ovs: Priva
     fake = FakeSwitch(PORTS)
     assert fake.apply(diff.changes(program(client, wanted), EMPTY)) == []
     pinned = [
-        pins.change(pin(row=row, key=key, queue_id=3)) for row, key in enumerate(KINDS.values()) if row % 2
+        pins.change(pin(ref=PinRef(row, 3), key=key, queue_id=3))
+        for row, key in enumerate(KINDS.values())
+        if row % 2
     ]
     send(client, *pinned)
     assert fake.apply(pinned) == []

@@ -95,7 +95,9 @@ def test_what_stands_there_of_ours_is_found(client: Client) -> None:
     assert set(again.present.flows) == set(compiled.standing.flows)
     assert set(again.present.groups) == set(compiled.standing.groups)
     assert again.pin_meters == {70: meter}
-    assert [(found.row, found.queue_id, found.meter_id) for found in again.up.pins] == [(placed.row, 0, 70)]
+    assert [(found.ref.row, found.queue_id, found.meter_id) for found in again.up.pins] == [
+        (placed.ref.row, 0, 70)
+    ]
     assert set(again.up.hosts) == {(VM_MAC, VM), (OTHER_VM_MAC, OTHER_VM)}
     assert wanted.ports[0].vm_number == VM_NUMBER
     left = [change for change in diff.changes(compiled.standing, again.present) if change.entry is not None]

@@ -67,7 +67,7 @@ def test_entries_of_others_are_not_read(peer: Any) -> None:
 def test_a_pin_is_found_with_its_vm_and_counters(peer: Any) -> None:
     parts = reply(*(told(peer, entry) for entry in (*STANDING.flows, pins.entry(pin()))))
     (found,) = readback.found_pins(parts)
-    assert found == (5, 3, pin().key, VM, UPLINK, 2, 9, 4, 400)
+    assert found == ((5, 3), pin().key, VM, UPLINK, 2, 9, 4, 400)
     assert int.from_bytes(found.key[:4], "big") == VM_NUMBER
 
 

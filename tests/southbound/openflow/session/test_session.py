@@ -27,14 +27,14 @@ from flowlane.core.effects import (
 )
 from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
-from flowlane.core.model import NO_QUEUE, MeterSpec
+from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import session as session_module
 from flowlane.southbound.openflow.session.sessions import Sessions
 
 DPID = 0x42
 KEY = pack_key(FlowParts(77, None, IPV4, TCP, 1000, 80, bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))))
-PIN = PinFlow(DPID, 3, 1, KEY, 1, UPLINK, 2, 0, 10)
+PIN = PinFlow(DPID, PinRef(3, 1), KEY, 1, UPLINK, 2, 0, 10)
 FLOW_MOD, MULTIPART, BARRIER = 14, 18, 20
 
 
@@ -222,7 +222,9 @@ def test_refusal_is_told_in_the_engines_words(world: World) -> None:
     world.sessions.execute(PIN)
     (mod,) = flow_mods(world.sent())
     world.refuse(int.from_bytes(mod[4:8], "big"), 5, 1)
-    assert world.take(ev.RuleRefused) == [ev.RuleRefused(DPID, "pin", 3, 1, "OFPFMFC_TABLE_FULL")]
+    assert world.take(ev.RuleRefused) == [
+        ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "OFPFMFC_TABLE_FULL", PinRef(3, 1))
+    ]
 
 
 def test_refusal_after_the_barrier_reply_is_another_apps(world: World) -> None:
@@ -236,7 +238,7 @@ def test_refusal_after_the_barrier_reply_is_another_apps(world: World) -> None:
 
 
 def test_unpin_and_meters_reach_the_device(world: World) -> None:
-    world.sessions.execute(UnpinFlow(DPID, 3, 1, KEY, 1, UPLINK))
+    world.sessions.execute(UnpinFlow(DPID, PinRef(3, 1), KEY, 1, UPLINK))
     (mod,) = flow_mods(world.sent())
     assert mod[25] == 4  # OFPFC_DELETE_STRICT
     world.sessions.execute(SetMeter(DPID, MeterSpec(1, 10**6, 10**5)))

@@ -44,16 +44,15 @@ def test_a_pin_is_found_again_whole(wanted: PinFlow) -> None:
     vm_number = flowkey.unpack(wanted.key).vm_number
     found = pins.found(pins.entry(wanted), vm_number, 7, 900)
     assert found is not None
-    assert found[:7] == (
-        wanted.row,
-        wanted.generation,
+    assert found[:6] == (
+        wanted.ref,
         wanted.key,
         wanted.in_port,
         wanted.egress_port,
         wanted.queue_id,
         wanted.meter_id,
     )
-    assert found[7:] == (7, 900)
+    assert found[6:] == (7, 900)
 
 
 def test_the_frame_of_a_flow_meets_its_pin() -> None:
@@ -91,9 +90,7 @@ def test_a_moved_pin_is_modified_and_a_new_one_added() -> None:
 def test_unpinning_names_the_place_and_the_owner_of_the_entry() -> None:
     wanted = pin()
     there = pins.entry(wanted)
-    change = pins.change(
-        UnpinFlow(1, wanted.row, wanted.generation, wanted.key, wanted.in_port, wanted.egress_port)
-    )
+    change = pins.change(UnpinFlow(1, wanted.ref, wanted.key, wanted.in_port, wanted.egress_port))
     assert change.op is Op.DELETE
     gone = change.entry
     assert (gone.table_id, gone.priority, gone.match, gone.cookie) == (  # type: ignore[union-attr]

@@ -48,10 +48,12 @@ def test_trim_keeps_the_general_rules() -> None:
     assert room.trim(plan(), entries, whole) == (plan(), ())
     left, gone = room.trim(plan(), entries, whole - 1)
     assert left.rules == (WEB, REST)
-    assert [item.rule for item in gone] == [VOICE]
+    assert [item.what for item in gone] == [f"standing rule of class {VOICE.class_name}"]
     left, gone = room.trim(plan(), entries, 1)
     assert left.rules == (REST,)
-    assert {item.rule for item in gone} == {WEB, VOICE}
+    assert {item.what for item in gone} == {
+        f"standing rule of class {rule.class_name}" for rule in (WEB, VOICE)
+    }
     assert room.trim(plan(), entries, 0)[0].rules == ()
 
 

@@ -22,7 +22,7 @@ def compile_rules(
     *rules: StandingRule, able: Capabilities = ABLE, meters: tuple[int, ...] = (9,)
 ) -> tuple[dict[int, tuple[Bucket, ...]], list[FlowEntry], list[str]]:
     groups, flows, left_out = standing.compile_rules(plan(*rules), able, PORTS, meters)
-    texts = [f"{left.why} -> {left.instead}" for left in left_out]
+    texts = [f"{left.why} -> {left.remedy}" for left in left_out]
     return {group.group_id: group.buckets for group in groups}, standing_entries(flows), texts
 
 

@@ -53,13 +53,13 @@ def pin_counters(dpid: int, parts: Iterable[Any]) -> PinCounters:
     return PinCounters(dpid, tuple(chain.from_iterable(map(_pins_in, parts))))
 
 
-def _pins_in(part: Any) -> tuple[tuple[int, int, int, int, float], ...]:
+def _pins_in(part: Any) -> tuple[tuple[int, int, int, int], ...]:
     found = flow_stats.entries(part)
     if found is None:
         return decode.flow_counters(0, (part,)).counters
     try:
         return tuple(
-            (raw.cookie & 0xFFFFFFFF, raw.cookie >> 32 & 0xFFF, raw.packets, raw.octets, raw.seconds)
+            (raw.cookie & 0xFFFFFFFF, raw.cookie >> 32 & 0xFFF, raw.packets, raw.octets)
             for raw in found
             if raw.cookie & cookies.KIND_MASK == _PIN
         )

@@ -12,11 +12,12 @@ from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from flowlane.core.events import FlowSeen, MeterCounters, PinCounters, PinEnded, QueueCounters, RuleRefused
-from flowlane.core.model import PortReport
+from flowlane.core.model import PinRef, PortReport, Refusal
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
 from flowlane.southbound.openflow.wire import cookies, packet_in_match
 from flowlane.southbound.openflow.wire.constants import (
+    CONTROLLER_METER,
     DROP_BAND,
     IDLE_TIMEOUT,
     LINK_DOWN,
@@ -103,7 +104,9 @@ def port_report(desc: Message) -> PortReport | None:
     name = desc.name.decode("utf-8", "replace") if isinstance(desc.name, bytes) else str(desc.name)
     up = not (desc.state & LINK_DOWN or desc.config & PORT_DOWN)
     mac = int(desc.hw_addr.replace(":", ""), 16)
-    return PortReport(desc.port_no, name.rstrip("\x00"), mac, up, _speed(desc))
+    return PortReport(
+        desc.port_no, name.rstrip("\x00"), mac, up, _speed(desc), is_local=desc.port_no == LOCAL_PORT
+    )
 
 
 def _speed(desc: Message) -> int | None:
@@ -164,9 +167,12 @@ def flow_counters(dpid: int, parts: Iterable[Message]) -> PinCounters:
 
 
 @forgiving
-def _pin_counters(stats: Message) -> tuple[int, int, int, int, float] | None:
+def _pin_counters(stats: Message) -> tuple[int, int, int, int] | None:
     pin = _pin(stats.cookie)
-    return None if pin is None else (pin.object_id, pin.generation, *counters(stats))
+    if pin is None:
+        return None
+    packets, octets, _ = counters(stats)
+    return pin.object_id, pin.generation, packets, octets
 
 
 def _pin(cookie: int) -> cookies.Cookie | None:
@@ -181,7 +187,9 @@ def flow_ended(dpid: int, message: Message) -> PinEnded | None:
     if pin is None:
         return None
     packets, octets, _ = counters(message)
-    return PinEnded(dpid, pin.object_id, pin.generation, packets, octets, message.reason == IDLE_TIMEOUT)
+    return PinEnded(
+        dpid, PinRef(pin.object_id, pin.generation), packets, octets, message.reason == IDLE_TIMEOUT
+    )
 
 
 def queue_counters(dpid: int, parts: Iterable[Message]) -> QueueCounters:
@@ -201,8 +209,10 @@ def _queue(stats: Message) -> tuple[tuple[int, int], tuple[int, int, int]]:
 
 
 def meter_counters(dpid: int, parts: Iterable[Message]) -> MeterCounters:
-    """Counters of meters; what a meter dropped is what its one band counted."""
-    return MeterCounters(dpid, dict(row for stats in bodies(parts) if (row := _meter(stats)) is not None))
+    """Read the counters of meters; what a meter dropped is what its one band counted."""
+    counted = dict(row for stats in bodies(parts) if (row := _meter(stats)) is not None)
+    copies = counted.pop(CONTROLLER_METER, None)
+    return MeterCounters(dpid, counted, None if copies is None else copies[2])
 
 
 @forgiving
@@ -298,17 +308,30 @@ _FAMILIES: Mapping[int, str] = {
 }
 
 
+_REFUSALS: Mapping[str, Refusal] = {
+    "OFPFMFC_TABLE_FULL": Refusal.TABLE_FULL,
+    "OFPMMFC_INVALID_METER": Refusal.NO_SUCH_METER,
+    "OFPMMFC_UNKNOWN_METER": Refusal.NO_SUCH_METER,
+}
+"""Names of errors on which the core acts; every other one is Refusal.OTHER."""
+
+
 def refused(dpid: int, change: Change, why: str) -> RuleRefused | None:
-    """What a device refused, told in the core's words; None for a barrier."""
-    entry = change.entry
+    """Report to the core what a device refused; None for a barrier.
+
+    Args:
+        why: the error's name, as :func:`error_name` gives it.
+    """
+    entry, refusal = change.entry, _REFUSALS.get(why, Refusal.OTHER)
     if isinstance(entry, MeterEntry):
-        return RuleRefused(dpid, "meter", entry.meter_id, 0, why)
+        return RuleRefused(dpid, "meter", refusal, why, meter_id=entry.meter_id)
     if isinstance(entry, GroupEntry):
-        return RuleRefused(dpid, "group", entry.group_id, 0, why)
+        return RuleRefused(dpid, "group", refusal, why)
     if not isinstance(entry, FlowEntry):
         return None
     parts = cookies.unpack(entry.cookie)
     if parts is None:
         return None
-    what = "pin" if parts.kind is cookies.Kind.PIN else "standing"
-    return RuleRefused(dpid, what, parts.object_id, parts.generation, why)
+    if parts.kind is not cookies.Kind.PIN:
+        return RuleRefused(dpid, "standing", refusal, why)
+    return RuleRefused(dpid, "pin", refusal, why, PinRef(parts.object_id, parts.generation))

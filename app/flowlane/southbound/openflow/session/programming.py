@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from flowlane.core.model import LeftOut
 from flowlane.southbound.openflow.tables import diff, room
 from flowlane.southbound.openflow.tables.desired import Compiled, compile_plan, meter_entry
 from flowlane.southbound.openflow.tables.entries import (
@@ -28,7 +29,6 @@ from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan
     from flowlane.core.model import Capabilities, MeterSpec
-    from flowlane.southbound.openflow.tables.standing import LeftOut
 
 Changes = tuple[Change, ...]
 MAX_RETRIES = 8
@@ -65,17 +65,15 @@ class Programming:
     _due: bool = False
 
     @property
-    def told(self) -> tuple[tuple[str, str, str], ...]:
-        """What the device does not get, in words: (what, why, what stands in its place)."""
-        rules = [
-            (f"standing rule of class {left.rule.class_name}", left.why, left.instead)
-            for left in self.left_out
-        ]
+    def told(self) -> tuple[LeftOut, ...]:
+        """List what the device does not get, each item once."""
         full = [
-            (f"entries of table {TableId(table).name.lower()}", "the device's table is full", _AFTER_ALL)
+            LeftOut(
+                f"entries of table {TableId(table).name.lower()}", "the device's table is full", _AFTER_ALL
+            )
             for table in sorted({entry.table_id for entry in self._held})
         ]
-        return tuple(dict.fromkeys([*rules, *full]))
+        return tuple(dict.fromkeys([*self.left_out, *full]))
 
     def program(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes:
         """Make the device equal to a plan, by what differs only.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         UnpinFlow,
     )
     from flowlane.core.events import Event
-    from flowlane.core.model import PortReport
+    from flowlane.core.model import LeftOut, PortReport
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Session:
         self._refused_probes: dict[Change, str] = {}
         self._programming: Programming
         self._slices = Slices(datapath, self._ask, hub.spawn_after, emit)
-        self._announced: tuple[tuple[str, str, str], ...] = ()
+        self._announced: tuple[LeftOut, ...] = ()
         self._heard = self._asked = clock()
         self._queue_times: list[float] = []
 

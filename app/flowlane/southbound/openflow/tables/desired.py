@@ -27,7 +27,6 @@ from flowlane.southbound.openflow.tables.entries import (
     learn,
 )
 from flowlane.southbound.openflow.tables.pipeline import Act, Priority, TableId
-from flowlane.southbound.openflow.tables.standing import LeftOut
 from flowlane.southbound.openflow.wire import cookies, nicira
 from flowlane.southbound.openflow.wire.constants import ALL_PORTS, CONTROLLER_METER, CONTROLLER_PORT
 from flowlane.southbound.openflow.wire.fields import match
@@ -35,7 +34,7 @@ from flowlane.southbound.openflow.wire.nicira import Resubmit
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, PlannedPort
-    from flowlane.core.model import Capabilities, MeterSpec
+    from flowlane.core.model import Capabilities, LeftOut, MeterSpec
     from flowlane.southbound.openflow.wire.fields import Match
 
 _COOKIE = cookies.pack(cookies.Kind.INFRASTRUCTURE)

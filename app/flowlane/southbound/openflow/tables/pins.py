@@ -13,7 +13,7 @@ from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.events import FoundPin
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
 from flowlane.core.frame import ETH_IPV4, ETH_IPV6
-from flowlane.core.model import NO_QUEUE, NOT_A_VM
+from flowlane.core.model import NO_QUEUE, NOT_A_VM, PinRef
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
     Change,
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 def entry(pin: PinFlow) -> FlowEntry:
     """The exact entry of a flow; the device says when it has been idle for ``idle_timeout`` s and is gone."""
-    cookie = cookies.pack(cookies.Kind.PIN, pin.generation, pin.row)
+    cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
     steps: list[Step] = []
     if pin.meter_id:
         steps.append(Meter(pin.meter_id))
@@ -68,7 +68,7 @@ def change(pin: PinFlow | UnpinFlow) -> Change:
     """
     if isinstance(pin, PinFlow):
         return Change(Op.MODIFY if pin.moved else Op.ADD, entry(pin))
-    cookie = cookies.pack(cookies.Kind.PIN, pin.generation, pin.row)
+    cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
     wanted = match_of(pin.key, pin.in_port, pin.egress_port)
     return Change(Op.DELETE, flow(TableId.ASSIGN, Priority.PIN, wanted, (), cookie))
 
@@ -162,8 +162,7 @@ def found(present: FlowEntry, vm_number: int, packets: int, octets: int) -> Foun
     queue_id = next((step.queue_id for step in present.steps if isinstance(step, SetQueue)), NO_QUEUE)
     meter_id = next((step.meter_id for step in present.steps if isinstance(step, Meter)), 0)
     return FoundPin(
-        parts.object_id,
-        parts.generation,
+        PinRef(parts.object_id, parts.generation),
         place.key,
         place.in_port,
         place.egress_port,

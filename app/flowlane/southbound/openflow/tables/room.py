@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
-from flowlane.southbound.openflow.tables.standing import LeftOut
+from flowlane.southbound.openflow.tables.standing import left_out_rule
 from flowlane.southbound.openflow.wire import cookies, fields
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, StandingRule
+    from flowlane.core.model import LeftOut
     from flowlane.southbound.openflow.tables.entries import FlowEntry
 
 TABLE_FULL = "OFPFMFC_TABLE_FULL"
@@ -46,7 +47,7 @@ def trim(plan: DevicePlan, entries: Iterable[FlowEntry], room: int) -> tuple[Dev
             gone.append(rule)
         room -= size
     kept = tuple(rule for rule in plan.rules if rule not in gone)
-    return replace(plan, rules=kept), tuple(LeftOut(rule, _WHY, _INSTEAD) for rule in gone)
+    return replace(plan, rules=kept), tuple(left_out_rule(rule, _WHY, _INSTEAD) for rule in gone)
 
 
 def _place(entry: FlowEntry) -> tuple[int, int]:

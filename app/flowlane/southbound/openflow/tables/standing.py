@@ -11,11 +11,10 @@ flow's first packet comes here at all. In reactive mode, kept for comparison, th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from flowlane.core.model import NOT_A_VM
+from flowlane.core.model import NOT_A_VM, LeftOut
 from flowlane.southbound.openflow.tables import matches, pipeline, young
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
@@ -45,13 +44,9 @@ _TO_OUTPUT = Goto(TableId.OUTPUT)
 _TO_LEARN = Goto(TableId.LEARN)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A rule that the device does not get as it was given: why, and what stands in its place ('' nothing)."""
-
-    rule: StandingRule
-    why: str
-    instead: str = ""
+def left_out_rule(rule: StandingRule, why: str, instead: str = "") -> LeftOut:
+    """Report a rule that the device does not get as it was given; ``instead`` '' when nothing stands in its place."""
+    return LeftOut(f"standing rule of class {rule.class_name}", why, instead)
 
 
 class _Mode(NamedTuple):
@@ -144,10 +139,10 @@ def _fit(
 ) -> StandingRule | None:
     """The rule as this device can have it; None when it cannot."""
     if rule.egress_port not in ports:
-        left_out.append(LeftOut(rule, f"the device has no port {rule.egress_port}"))
+        left_out.append(left_out_rule(rule, f"the device has no port {rule.egress_port}"))
         return None
     if not 0 <= rule.order < STANDING_ORDERS:
-        left_out.append(LeftOut(rule, f"its order {rule.order} is not below {STANDING_ORDERS}"))
+        left_out.append(left_out_rule(rule, f"its order {rule.order} is not below {STANDING_ORDERS}"))
         return None
     fitted = rule
     missing = [queue_id for queue_id, _ in rule.queues if queue_id not in ports[rule.egress_port]]
@@ -155,14 +150,16 @@ def _fit(
         left = tuple(queue for queue in rule.queues if queue[0] not in missing)
         names = ", ".join(map(str, missing))
         instead = "its other queues" if left else "the port's default queue"
-        left_out.append(LeftOut(rule, f"port {rule.egress_port} does not report queue {names}", instead))
+        left_out.append(
+            left_out_rule(rule, f"port {rule.egress_port} does not report queue {names}", instead)
+        )
         fitted = fitted._replace(queues=left)
     if rule.meter_id and rule.meter_id not in meters:
-        left_out.append(LeftOut(rule, "the device has no meter for it", "no limit"))
+        left_out.append(left_out_rule(rule, "the device has no meter for it", "no limit"))
         fitted = fitted._replace(meter_id=0)
     if len(fitted.queues) > 1 and not capabilities.select_groups:
         heaviest = max(fitted.queues, key=lambda queue: (queue[1], -queue[0]))
-        left_out.append(LeftOut(rule, "the device has no select groups", f"queue {heaviest[0]} alone"))
+        left_out.append(left_out_rule(rule, "the device has no select groups", f"queue {heaviest[0]} alone"))
         fitted = fitted._replace(queues=(heaviest,))
     return fitted
 
@@ -179,7 +176,7 @@ def _groups(
             continue
         if capabilities.max_groups and len(found) >= capabilities.max_groups:
             left_out.append(
-                LeftOut(rule, "the device has no room for another group", "its first queue alone")
+                left_out_rule(rule, "the device has no room for another group", "its first queue alone")
             )
             continue
         group_id = _free_id(rule.egress_port, rule.class_name, taken)
@@ -219,7 +216,7 @@ def _entries(
     try:
         wanted = matches.matches(rule.match, rule.egress_port, mode.port_masks)
     except matches.CannotExpressError as error:
-        left_out.append(LeftOut(rule, str(error)))
+        left_out.append(left_out_rule(rule, str(error)))
         return
     for one in wanted:
         yield flow(TableId.SPREAD, Priority.STANDING + rule.order, one, steps, cookie)
