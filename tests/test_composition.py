@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flowlane import hub
-from flowlane.composition import Composition, read_policy
+from flowlane import hub, policy
+from flowlane.composition import Composition
 from flowlane.core import events as ev
 from flowlane.core.model import Capabilities, PortReport
 from flowlane.errors import ConfigError, PolicyError
@@ -72,10 +72,10 @@ def test_policy_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text("version: 1\nclases: {}\n")
     with pytest.raises(PolicyError, match=r"policy\.yaml:2"):
-        read_policy(file)
-    with pytest.raises(ConfigError, match="cannot read --policy"):
-        read_policy(tmp_path / "none.yaml")
-    assert read_policy(None).classes
+        Composition(SETTINGS._replace(policy=file))
+    with pytest.raises(ConfigError, match=r"policy file .*none\.yaml cannot be read"):
+        Composition(SETTINGS._replace(policy=tmp_path / "none.yaml"))
+    assert Composition(SETTINGS).state.policy == policy.default()
 
 
 def test_match_of_a_suggestion_is_checked() -> None:

@@ -161,7 +161,7 @@ def test_app_that_cannot_start_is_told_in_one_line(tmp_path: Path, name: str) ->
         (["--wsapi-port=x"], 1, "argument --wsapi_port: Invalid Integer value: x"),
         (["--config-file=/no/such/file"], 1, "flowlane-manager: "),
         (["--ovsdb=nonsense"], 1, "flowlane-manager: ovsdb remote 'nonsense' is none of "),
-        (["--policy=/no/such/file"], 1, "flowlane-manager: cannot read --policy /no/such/file: "),
+        (["--policy=/no/such/file"], 1, "flowlane-manager: policy file /no/such/file cannot be read: "),
         (["--pid-file=/no/such/directory/pid"], 1, "flowlane-manager: cannot write --pid-file "),
         (["--ofp-switch-address-list=nowhere"], 1, "flowlane-manager: --ofp-switch-address-list: "),
         (["--ctl-privkey=/no/key"], 1, "flowlane-manager: TLS needs both "),

@@ -26,8 +26,6 @@ from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
 from flowlane.southbound.ovsdb.watcher import Watcher
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import State
@@ -56,7 +54,7 @@ class Composition:
         """Exceptions caught in handlers: each is a mistake in Flowlane, and has its traceback in the log."""
         self._settings = settings
         self._clock = clock
-        self._engine = Engine(read_policy(settings.policy))
+        self._engine = Engine(policy.load_file(settings.policy) if settings.policy else policy.default())
         self.sessions = Sessions(self.submit, clock, settings.learn)
         self._watcher = None
         if settings.ovsdb is not None:
@@ -161,18 +159,3 @@ class Composition:
         except MatchError as error:
             raise PolicyError([Problem(1, 1, "match", str(error), error.remedy)], "hint") from error
         return match
-
-
-def read_policy(path: Path | None) -> Policy:
-    """Read the operator's policy; without a file the built-in one.
-
-    Raises:
-        ConfigError: the file cannot be read.
-        PolicyError: the policy is refused.
-    """
-    if path is None:
-        return policy.default()
-    try:
-        return policy.load_file(path)
-    except OSError as error:
-        raise ConfigError(f"cannot read --policy {path}: {error.strerror or error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from flowlane import hub
+from flowlane import hub, stdio
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Only now: these import os-ken, which looks for the hub's name while it is imported.
     from flowlane.launch import launch  # noqa: PLC0415
 
-    return launch(sys.argv[1:] if arguments is None else arguments)
+    return stdio.run("flowlane-manager", lambda: launch(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

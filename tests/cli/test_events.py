@@ -37,4 +37,4 @@ def test_events_are_printed_as_they_come(controller_url, capsys, options) -> Non
 
 def test_no_controller(capsys) -> None:
     assert cli.main(["events", "--url", "http://127.0.0.1:1"]) == 3
-    assert "no controller answers" in capsys.readouterr().err
+    assert "controller at 127.0.0.1:1 does not answer" in capsys.readouterr().err

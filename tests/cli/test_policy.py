@@ -36,7 +36,10 @@ class Controller(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         yaml = self.headers["Accept"] == "application/yaml"
-        self.answer(200, b"version: 1\n" if yaml else b'{"text": "version: 1"}')
+        if yaml:
+            self.answer(200, b"version: 1\n", "application/yaml; charset=utf-8")
+        else:
+            self.answer(200, b'{"text": "version: 1"}')
 
     def do_PUT(self) -> None:
         self.take(applied=True)
@@ -53,8 +56,9 @@ class Controller(BaseHTTPRequestHandler):
             flows = {} if applied else {"flows": {"total": 26, "reclassified": 4, "moved": 2}}
             self.answer(200, json.dumps({**CHANGE, **flows, "applied": applied}).encode())
 
-    def answer(self, status, body) -> None:
+    def answer(self, status, body, kind="application/json") -> None:
         self.send_response(status)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -1,11 +1,8 @@
-"""What plan and simulate have in common."""
+"""The simulated host and the flows of plan and simulate."""
 
 import argparse
 
-import pytest
-
-from flowlane.cli.trial import add_host_arguments, host_for, read_policy, read_workload
-from flowlane.errors import RequestError
+from flowlane.cli.trial import add_host_arguments, host_for, read_workload
 
 
 def parsed(*words):
@@ -20,9 +17,3 @@ def test_the_host_has_the_vms_of_the_flows(tmp_path) -> None:
     flows, remark = read_workload(path, None)
     host = host_for(parsed("--queues", "3", "--software-queues", "2", "--uplink", "1Gbit/s"), flows)
     assert (host.vms, host.queues, host.software_queues, host.rate, remark) == (("a", "b"), 3, 2, 10**9, "")
-
-
-def test_without_a_policy_the_built_in_one_is_tried(tmp_path) -> None:
-    assert read_policy(None).classes
-    with pytest.raises(RequestError, match=r"none\.yaml"):
-        read_policy(tmp_path / "none.yaml")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import requests
-
-from flowlane import policy as policies
+from flowlane.cli.arguments import controller_url
+from flowlane.cli.client import Answer, connect, pages
+from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.core.device.rules import DeviceView, derive, rules_for
 from flowlane.core.model import LeftOut
 from flowlane.core.policy import Policy
 from flowlane.errors import ConfigError, FlowlaneError, PolicyError
 from flowlane.policy.devices import devices_of, read_devices
 from flowlane.policy.lint import notes
+from flowlane.stdio import print_error
 
 EPILOG = """\
 Exit status: 0 the policy is good, 1 it is refused, 2 a file or the controller cannot be read.
@@ -25,20 +25,19 @@ Devices are described in JSON or YAML, such as
 or as a running controller lists them (GET /v1/devices).
 """
 
-TIMEOUT = 10.0
-"""Seconds to wait for the controller."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("policy", metavar="POLICY", help="policy file; - reads standard input")
+    parser.add_argument("policy", metavar="POLICY", help=HELP)
     parser.add_argument("--json", action="store_true", help="print JSON")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--devices", metavar="FILE", help="describe devices: show what each would get")
     source.add_argument(
-        "--url", help="take the devices from a running controller, such as http://127.0.0.1:8080"
+        "--url",
+        type=controller_url,
+        help="take the devices from a running controller, such as http://127.0.0.1:8080",
     )
 
 
@@ -46,22 +45,16 @@ def run(args: argparse.Namespace) -> int:
     """Carry out the command; return its exit status."""
     try:
         devices = _devices(args)
-        policy = _load(args.policy)
+        policy = read_policy(args.policy)
     except PolicyError as error:
         _print_problems(error, args.json)
         return 1
     except (OSError, FlowlaneError) as error:
-        print(f"flowlane check: {error}", file=sys.stderr)
+        print_error(f"flowlane check: {error}")
         return 2
     outcome = _outcome(policy, args.policy, devices)
     print(json.dumps(outcome, indent=2) if args.json else _text(outcome))
     return 0
-
-
-def _load(name: str) -> Policy:
-    return (
-        policies.load_stream(sys.stdin.buffer, "standard input") if name == "-" else policies.load_file(name)
-    )
 
 
 def _devices(args: argparse.Namespace) -> tuple[DeviceView, ...]:
@@ -71,25 +64,12 @@ def _devices(args: argparse.Namespace) -> tuple[DeviceView, ...]:
         except UnicodeDecodeError:
             raise ConfigError(f"{args.devices}: not UTF-8") from None
         return read_devices(text, args.devices)
-    return _ask(args.url) if args.url else ()
+    return _devices_of_controller(args.url) if args.url else ()
 
 
-def _ask(url: str) -> tuple[DeviceView, ...]:
-    """All devices of a controller, page by page."""
-    found: list[Any] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        try:
-            answer = requests.get(
-                f"{url.rstrip('/')}/v1/devices", params={"cursor": cursor} if cursor else {}, timeout=TIMEOUT
-            )
-            answer.raise_for_status()
-            page = answer.json()
-            found += page["items"]
-            cursor = page.get("next")
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{url} does not list devices: {error}") from None
-    return devices_of(found, url)
+def _devices_of_controller(url: str) -> tuple[DeviceView, ...]:
+    devices: list[Answer] = pages(connect(url), "/v1/devices", {}, None)["items"]
+    return devices_of(devices, url)
 
 
 def _print_problems(error: PolicyError, as_json: bool) -> None:
@@ -98,7 +78,7 @@ def _print_problems(error: PolicyError, as_json: bool) -> None:
         print(json.dumps({"policy": error.source, "good": False, "problems": problems}, indent=2))
     else:
         print(error)
-        print(f"{error.source}: refused: {_several(len(error.problems), 'problem')}", file=sys.stderr)
+        print_error(f"{error.source}: refused: {_several(len(error.problems), 'problem')}")
 
 
 def _outcome(policy: Policy, source: str, devices: tuple[DeviceView, ...]) -> dict[str, Any]:

@@ -1,33 +1,36 @@
-"""Talks to a running controller's REST, and turns what goes wrong into one line for people."""
+"""HTTP client of a controller's REST interface; what goes wrong becomes an error that people can read."""
 
 from __future__ import annotations
 
 import json
-import os
+import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import requests
+from requests import exceptions
 
+from flowlane.cli.arguments import DEFAULT_URL
 from flowlane.errors import FlowlaneError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator, Mapping
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-URL_VARIABLE = "FLOWLANE_URL"
 PAGE = 1000
-"""Items asked for at a time: what the server gives at most."""
+"""Items of a page: the most that the server gives."""
 
-TIMEOUT = (3.0, 30.0)
-"""Seconds to connect, and between two parts of an answer."""
+CONNECT_TIMEOUT = 3.0
+"""Seconds to connect."""
 
-STREAM_TIMEOUT = (3.0, 45.0)
-"""As TIMEOUT, for events: the server sends a sign of life every 15 s."""
+READ_TIMEOUT = 30.0
+"""Seconds between two parts of an answer."""
+
+STREAM_TIMEOUT = 45.0
+"""As READ_TIMEOUT, for events: the server sends a comment every 15 s."""
 
 
 class UnreachableError(FlowlaneError):
-    """No controller answers at the URL."""
+    """No controller answers at the URL, or what answers is no Flowlane controller."""
 
     exit_code = 3
 
@@ -41,30 +44,37 @@ class RefusedError(FlowlaneError):
 
 
 class Client(NamedTuple):
-    """Where the controller is, and the connection to it."""
+    """A controller's URL, and the HTTP session with it."""
 
     url: str
     session: requests.Session
 
+    @property
+    def place(self) -> str:
+        """The controller's address for messages: ``127.0.0.1:8080``, or the URL where more than that matters."""
+        parts = urlsplit(self.url)
+        return self.url if parts.scheme != "http" or parts.path else parts.netloc.rpartition("@")[2]
+
+
+class Answer(dict[str, Any]):
+    """A JSON object of an answer; a field that is missing is an :class:`UnreachableError`, not a KeyError."""
+
+    def __missing__(self, field: str) -> Any:
+        raise UnreachableError(
+            f"an answer of the controller has no field {field!r}: is --url a Flowlane controller of this version?"
+        )
+
 
 class ServerEvent(NamedTuple):
-    """One server-sent event; ``data`` is JSON."""
+    """One server-sent event; ``data`` is its JSON object."""
 
     id: str
     kind: str
-    data: dict[str, Any]
-
-
-def add_url(parser: argparse.ArgumentParser) -> None:
-    """Add ``--url``."""
-    url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    parser.add_argument(
-        "--url", default=url, help=f"the controller (default ${URL_VARIABLE}, else {DEFAULT_URL})"
-    )
+    data: Answer
 
 
 def connect(url: str) -> Client:
-    """Make a client. Proxies of the environment are not used: a controller is near."""
+    """Make a client. Proxies of the environment are not used: a controller is in the same network."""
     session = requests.Session()
     session.trust_env = False
     session.headers["Accept"] = "application/json"
@@ -72,85 +82,162 @@ def connect(url: str) -> Client:
 
 
 def call(client: Client, method: str, path: str, **options: Any) -> requests.Response:
-    """One request.
+    """Send one request.
 
     Raises:
-        UnreachableError: nobody answers.
-        RefusedError: the answer is a problem.
+        UnreachableError: no controller answers.
+        RefusedError: the answer is a problem document.
     """
-    options.setdefault("timeout", TIMEOUT)
+    options.setdefault("timeout", (CONNECT_TIMEOUT, READ_TIMEOUT))
     try:
         response = client.session.request(method, client.url + path, **options)
-    except requests.exceptions.RequestException as error:
-        raise UnreachableError(f"no controller answers at {client.url}: {_cause(error)}") from error
+    except (exceptions.RequestException, ValueError) as error:
+        raise UnreachableError(_why_unreachable(client, error)) from error
     if not response.ok:
-        raise RefusedError(_problem_text(response), response.status_code)
+        raise _refusal(client, response)
     return response
 
 
-def get(client: Client, path: str, query: Mapping[str, Any] | None = None) -> Any:
+def send(client: Client, method: str, path: str, **options: Any) -> Answer:
+    """Send one request that is answered with a JSON object.
+
+    Raises:
+        UnreachableError, RefusedError: see :func:`call`.
+    """
+    response = call(client, method, path, **options)
+    try:
+        answer = response.json(object_hook=Answer)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, Answer):
+        raise UnreachableError(_not_a_controller(client, response))
+    return answer
+
+
+def get(client: Client, path: str, query: Mapping[str, Any] | None = None) -> Answer:
     """Get a JSON object."""
-    return _json(call(client, "GET", path, params=dict(query or {})))
+    return send(client, "GET", path, params=dict(query or {}))
 
 
-def pages(client: Client, path: str, query: Mapping[str, Any], at_most: int | None) -> dict[str, Any]:
-    """Get a list over as many pages as it takes; ``next`` tells whether there is more than ``at_most``."""
-    items: list[Any] = []
+def pages(client: Client, path: str, query: Mapping[str, Any], at_most: int | None) -> Answer:
+    """Get a list over as many pages as it takes; ``next`` is null unless there is more than ``at_most``."""
+    items: list[Answer] = []
     cursor: str | None = None
     while True:
         limit = PAGE if at_most is None else min(PAGE, at_most - len(items))
-        part = get(client, path, {**query, "limit": limit, **({"cursor": cursor} if cursor else {})})
-        items += part["items"]
-        cursor = part["next"]
+        page = get(client, path, {**query, "limit": limit, **({"cursor": cursor} if cursor else {})})
+        if not isinstance(page["items"], list) or not all(isinstance(item, Answer) for item in page["items"]):
+            raise UnreachableError(
+                f"server at {client.place} answered {path} with something else than a list"
+            )
+        items += page["items"]
+        cursor = page["next"]
         if cursor is None or (at_most is not None and len(items) >= at_most):
-            return {"items": items, "next": cursor}
+            return Answer(items=items, next=cursor)
 
 
 def events(client: Client, query: Mapping[str, Any], last_id: str) -> Iterator[ServerEvent]:
-    """Follow the events from one on, until the connection ends."""
+    """Follow the events from the one after ``last_id`` on, until the connection ends."""
     headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
-    options = {"params": dict(query), "headers": headers, "stream": True, "timeout": STREAM_TIMEOUT}
+    timeout = (CONNECT_TIMEOUT, STREAM_TIMEOUT)
+    options = {"params": dict(query), "headers": headers, "stream": True, "timeout": timeout}
     with call(client, "GET", "/v1/events", **options) as response:
-        fields: dict[str, str] = {}
+        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            raise UnreachableError(_not_a_controller(client, response))
         try:
-            for line in response.iter_lines(chunk_size=None, decode_unicode=False):
-                name, _, value = line.decode().partition(": ")
-                if line:
-                    fields[name] = value
-                elif "data" in fields:
-                    yield ServerEvent(
-                        fields.get("id", ""), fields.get("event", ""), json.loads(fields["data"])
-                    )
-                    fields = {}
-        except requests.exceptions.RequestException as error:
+            yield from _read_events(response)
+        except (exceptions.RequestException, ValueError) as error:
             raise UnreachableError(
-                f"the stream of events from {client.url} broke: {_cause(error)}"
+                f"stream of events from {client.place} broke off ({_cause(error)}); run the command again"
             ) from error
 
 
-def _json(response: requests.Response) -> Any:
-    try:
-        return response.json()
-    except requests.exceptions.JSONDecodeError as error:
-        raise RefusedError(f"{response.url} does not speak Flowlane's REST", response.status_code) from error
+def _read_events(response: requests.Response) -> Iterator[ServerEvent]:
+    fields: dict[str, str] = {}
+    for line in response.iter_lines(chunk_size=None, decode_unicode=False):
+        name, _, value = line.decode().partition(": ")
+        if line:
+            fields[name] = value
+        elif "data" in fields:
+            data = json.loads(fields["data"], object_hook=Answer)
+            if not isinstance(data, Answer):
+                raise ValueError("the data of an event is no JSON object")
+            yield ServerEvent(fields.get("id", ""), fields.get("event", ""), data)
+            fields = {}
 
 
-def _cause(error: requests.exceptions.RequestException) -> str:
-    """The innermost reason: requests and urllib3 wrap it several times."""
-    inner: BaseException = error
-    while (following := inner.__cause__ or inner.__context__) is not None:
-        inner = following
-    return getattr(inner, "strerror", None) or str(inner)
+def delete(client: Client, path: str) -> None:
+    """Delete what is at a path.
+
+    Raises:
+        UnreachableError, RefusedError: see :func:`call`.
+    """
+    response = call(client, "DELETE", path)
+    if response.status_code != requests.codes.no_content:
+        raise UnreachableError(_not_a_controller(client, response))
 
 
-def _problem_text(response: requests.Response) -> str:
+def get_text(client: Client, path: str, media_type: str) -> str:
+    """Get a text of a media type.
+
+    Raises:
+        UnreachableError, RefusedError: see :func:`call`.
+    """
+    response = call(client, "GET", path, headers={"Accept": media_type})
+    if not response.headers.get("Content-Type", "").startswith(media_type):
+        raise UnreachableError(_not_a_controller(client, response))
+    return response.content.decode("utf-8", "replace")
+
+
+def _why_unreachable(client: Client, error: Exception) -> str:
+    """Word an error of requests: what is wrong, where, and what to do."""
+    place, cause = client.place, _cause(error)
+    remedy = "start flowlane-manager or give --url"
+    if isinstance(error, exceptions.ConnectTimeout):
+        return f"controller at {place} does not answer (no connection within {CONNECT_TIMEOUT:g} s); {remedy}"
+    if isinstance(error, exceptions.Timeout):
+        return f"controller at {place} did not answer within {READ_TIMEOUT:g} s; look into its log"
+    if isinstance(error, exceptions.SSLError):
+        return f"TLS with {place} failed ({cause}); flowlane-manager serves plain HTTP: give --url http://..."
+    if isinstance(_innermost(error), socket.gaierror):
+        host = urlsplit(client.url).hostname
+        return f"host {host!r} of the controller's URL has no address ({cause}); give --url {DEFAULT_URL}"
+    if isinstance(_innermost(error), OSError):
+        return f"controller at {place} does not answer ({cause}); {remedy}"
+    return f"server at {place} does not answer in HTTP ({cause}); give the controller's --url"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the first cause: requests and urllib3 wrap it several times."""
+    while (following := error.__cause__ or error.__context__) is not None:
+        error = following
+    return error
+
+
+def _cause(error: Exception) -> str:
+    inner = _innermost(error)
+    text = str(getattr(inner, "strerror", None) or inner).strip()
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) or type(inner).__name__
+
+
+def _not_a_controller(client: Client, response: requests.Response) -> str:
+    kind = response.headers.get("Content-Type", "no Content-Type").partition(";")[0]
+    return (
+        f"server at {client.place} is no Flowlane controller: it answered {response.request.path_url} with "
+        f"{response.status_code} {response.reason} and {kind!r}; give the controller's --url"
+    )
+
+
+def _refusal(client: Client, response: requests.Response) -> FlowlaneError:
+    """Word a problem document (RFC 9457); its title only where it says more than the HTTP status."""
     try:
         problem = response.json()
-        lines = [f"{problem['title']}: {problem['detail']}"]
+        title = "" if problem.get("type", "about:blank") == "about:blank" else f"{problem['title']}: "
+        lines = [f"{title}{problem['detail']}"]
         lines += [f"  {_place_text(place)}" for place in problem.get("errors", [])]
-    except (ValueError, KeyError, TypeError):
-        return f"{response.url} answered {response.status_code} {response.reason}"
-    return "\n".join(lines)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return UnreachableError(_not_a_controller(client, response))
+    return RefusedError("\n".join(lines), response.status_code)
 
 
 def _place_text(place: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``flowlane events``: what changes, as it happens; a broken connection is taken up where it broke."""
+"""``flowlane events``: changes, as they happen; after a broken connection they go on where it broke."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
 from flowlane.cli.client import Client, ServerEvent, UnreachableError, connect, events
-from flowlane.cli.listing import add_output
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ RETRY = 2.0
 """Seconds before a broken connection is tried again."""
 
 TRIES = 5
-"""Attempts in a row that may fail before the command gives up."""
+"""Connections in a row that may fail before the command ends."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,27 +28,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", help="only these kinds, with commas: flow,assignment,move,device,vm,queue,policy,hint,error"
     )
-    parser.add_argument("--count", type=int, help="end after so many")
+    parser.add_argument("--count", type=whole_number(1, LARGEST_COUNT), help="end after so many")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print events until Ctrl-C, or as many as asked for."""
-    found = _follow(connect(args.url), {"kind": args.kind} if args.kind else {})
-    for event in islice(found, args.count):
+    query = {} if args.kind is None else {"kind": args.kind}
+    for event in islice(_follow(connect(args.url), query), args.count):
         print(json.dumps({"id": event.id, **event.data}) if args.json else _line(event), flush=True)
     return 0
 
 
 def _follow(client: Client, query: dict[str, str]) -> Iterator[ServerEvent]:
-    last, failed = "", 0
+    """Yield events; connect again after a broken connection, from the last event on."""
+    last_id, failures = "", 0
     while True:
         try:
-            for event in events(client, query, last):
-                last, failed = event.id or last, 0
+            for event in events(client, query, last_id):
+                last_id, failures = event.id or last_id, 0
                 yield event
         except UnreachableError:
-            failed += 1
-            if failed >= TRIES or not last:
+            failures += 1
+            if failures >= TRIES or not last_id:
                 raise
         time.sleep(RETRY)
 

@@ -1,12 +1,12 @@
-"""``flowlane hint``: a VM's suggestions [0055], shown, set and cleared."""
+"""``flowlane hint``: show, set and clear the hints of a VM [0055]."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flowlane.cli.client import Client, call, connect, get
-from flowlane.cli.listing import add_output
+from flowlane.cli.arguments import add_output
+from flowlane.cli.client import Answer, Client, connect, delete, get, send
 from flowlane.cli.tables import Column, console, emit, show_json, table, text
 from flowlane.errors import RequestError
 from flowlane.units import parse_duration
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, about in (
-        ("show", "show them"),
-        ("set", "replace them by one, or add one"),
-        ("clear", "withdraw them"),
+        ("show", "show a VM's hints"),
+        ("set", "replace the hints that came over REST by one, or add one"),
+        ("clear", "withdraw the hints that came over REST"),
     ):
         action = actions.add_parser(name, help=about, description=about)
         action.add_argument("vm", metavar="VM", help="a VM's id or name")
@@ -46,11 +46,11 @@ def _add_hint(parser: argparse.ArgumentParser) -> None:
         "--match", action="append", default=[], metavar="KEY=VALUE", help="such as dst-port=873; repeat it"
     )
     parser.add_argument("--lifetime", metavar="TIME", help="such as 60s or 5min; without it the hint stays")
-    parser.add_argument("--add", action="store_true", help="keep the ones that are there")
+    parser.add_argument("--add", action="store_true", help="keep the hints that are there")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show, set or clear."""
+    """Carry out the action; return the exit code."""
     return _ACTIONS[args.action](connect(args.url), args)
 
 
@@ -65,12 +65,12 @@ def _set(client: Client, args: argparse.Namespace) -> int:
     if args.lifetime:
         hint["lifetime"] = parse_duration(args.lifetime)
     body = {"hints": [*(kept if args.add else []), hint]}
-    _print(call(client, "PUT", _path(args), json=body).json(), args)
+    _print(send(client, "PUT", _path(args), json=body), args)
     return 0
 
 
 def _clear(client: Client, args: argparse.Namespace) -> int:
-    call(client, "DELETE", _path(args))
+    delete(client, _path(args))
     return 0
 
 
@@ -81,8 +81,8 @@ def _path(args: argparse.Namespace) -> str:
     return f"/v1/vms/{quote(args.vm, safe='')}/hints"
 
 
-def _as_input(item: dict[str, Any]) -> dict[str, Any]:
-    """A hint as it was given. What is left of its lifetime is lost: it stays."""
+def _as_input(item: Answer) -> dict[str, Any]:
+    """Make the input that would give a hint again. The rest of its lifetime is lost: it stays."""
     return {"class": item["class"], "match": item["match"]}
 
 
@@ -100,9 +100,9 @@ def _match_text(match: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in match.items()) or "all its flows"
 
 
-def _print(found: Any, args: argparse.Namespace) -> None:
+def _print(answer: Answer, args: argparse.Namespace) -> None:
     if args.json:
-        show_json(found)
+        show_json(answer)
     else:
         out = console()
-        emit(out, table(COLUMNS, found["hints"], out.width))
+        emit(out, table(COLUMNS, answer["hints"], out.width))

@@ -1,4 +1,4 @@
-"""``flowlane plan``: which queue a policy gives to flows that you know, before it touches a switch."""
+"""``flowlane plan``: the queue that a policy gives to each of the given flows, without a switch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.cli.tables import Column, console, table
-from flowlane.cli.trial import add_host_arguments, host_for, read_policy, read_workload
+from flowlane.cli.trial import add_host_arguments, host_for, read_workload
 from flowlane.core.explain import REASONS
 from flowlane.core.flowkey import PROTOCOL_NAMES, format_address
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
@@ -38,7 +39,7 @@ COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("policy", type=Path, metavar="POLICY", help="the policy file")
+    parser.add_argument("policy", metavar="POLICY", help=HELP)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--flows", type=Path, metavar="FILE", help="flows as CSV or JSON")
     source.add_argument("--pcap", type=Path, metavar="FILE", help="a packet capture (pcap or pcapng)")

@@ -1,14 +1,13 @@
-"""``flowlane policy``: the policy in force and the built-in one, to read; another one, to try or to put in force."""
+"""``flowlane policy``: show the policy in force or the built-in one; check or replace the one in force."""
 
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowlane.cli.client import call, connect
-from flowlane.cli.listing import add_output
+from flowlane.cli.arguments import add_output
+from flowlane.cli.client import Answer, connect, get, get_text, send
+from flowlane.cli.policy_file import HELP, read_bytes
 from flowlane.cli.tables import show_json
 from flowlane.policy import default_text
 from flowlane.policy.reference import reference
@@ -36,15 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser("show", help="print the policy in force")
     show.add_argument(
-        "--built-in", action="store_true", help="the one that is in force when nobody gave another"
+        "--built-in", action="store_true", help="the built-in policy, which is in force by default"
     )
     add_output(show, watch=False)
     for name, about in (
         ("check", "what a policy would change"),
-        ("replace", "put a policy in its place, whole"),
+        ("replace", "replace the policy in force, whole or not at all"),
     ):
         action = actions.add_parser(name, help=about, description=about)
-        action.add_argument("file", metavar="POLICY", help="policy file; - reads standard input")
+        action.add_argument("file", metavar="POLICY", help=HELP)
         add_output(action, watch=False)
     actions.add_parser("schema", help="print the language's JSON Schema, for editors")
     actions.add_parser("reference", help="print the tables of the language, in Markdown")
@@ -59,24 +58,23 @@ def _show(args: argparse.Namespace) -> int:
     if args.built_in:
         print(default_text(), end="")
     elif args.json:
-        show_json(call(connect(args.url), "GET", "/v1/policy").json())
+        show_json(get(connect(args.url), "/v1/policy"))
     else:
-        print(call(connect(args.url), "GET", "/v1/policy", headers={"Accept": YAML}).text, end="")
+        print(get_text(connect(args.url), "/v1/policy", YAML), end="")
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
-    return _send(args, "POST", "/v1/policy/check")
+    return _send_policy(args, "POST", "/v1/policy/check")
 
 
 def _replace(args: argparse.Namespace) -> int:
-    return _send(args, "PUT", "/v1/policy")
+    return _send_policy(args, "PUT", "/v1/policy")
 
 
-def _send(args: argparse.Namespace, method: str, path: str) -> int:
-    """Send the file's bytes as they are: the controller checks them, and its answer names line and key."""
-    body = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
-    answer = call(connect(args.url), method, path, data=body, headers={"Content-Type": YAML}).json()
+def _send_policy(args: argparse.Namespace, method: str, path: str) -> int:
+    """Send the file's bytes as they are: the controller checks them, and a refusal names line and key."""
+    answer = send(connect(args.url), method, path, data=read_bytes(args.file), headers={"Content-Type": YAML})
     if args.json:
         show_json(answer)
     else:
@@ -84,14 +82,14 @@ def _send(args: argparse.Namespace, method: str, path: str) -> int:
     return 0
 
 
-def _changes(answer: dict[str, Any]) -> list[str]:
+def _changes(answer: Answer) -> list[str]:
     lines = [f"{mark} {name}" for key, mark in CHANGES.items() for name in answer[key]]
-    done = "the policy is in force" if answer["applied"] else "nothing was changed: this was a check"
-    last = done if lines else f"classes and rules stay as they are; {done}"
+    outcome = "the policy is in force" if answer["applied"] else "nothing was changed: this was a check"
+    last = outcome if lines else f"classes and rules stay as they are; {outcome}"
     return [*lines, *(_flows(answer["flows"]) if "flows" in answer else ()), last]
 
 
-def _flows(flows: dict[str, int]) -> Iterator[str]:
+def _flows(flows: Answer) -> Iterator[str]:
     yield (
         f"of {flows['total']} flows {flows['reclassified']} would be of another class, "
         f"{flows['moved']} on another queue"

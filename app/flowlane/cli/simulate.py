@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -11,13 +10,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flowlane.cli.arguments import LARGEST_COUNT, number, whole_number
+from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.cli.tables import Column, console, table
-from flowlane.cli.trial import add_host_arguments, host_for, read_policy, read_workload
+from flowlane.cli.trial import add_host_arguments, host_for, read_workload
 from flowlane.simulation.run import simulate
 from flowlane.simulation.workload import KINDS, Shape, generate
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from flowlane.simulation.flowspec import FlowSpec
@@ -39,42 +41,30 @@ ROWS = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "policy", type=Path, nargs="?", metavar="POLICY", help="the policy file (default: built-in)"
-    )
+    parser.add_argument("policy", nargs="?", metavar="POLICY", help=f"{HELP} (default: the built-in policy)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--workload", choices=sorted(KINDS), default="web-search", help="flows to make up")
     source.add_argument(
         "--flows", type=Path, metavar="FILE", help="recorded flows as CSV or JSON, with start and end"
     )
     source.add_argument("--pcap", type=Path, metavar="FILE", help="a packet capture (pcap or pcapng)")
-    parser.add_argument("--count", type=_positive, default=200, help="flows at any time (default 200)")
-    parser.add_argument("--vms", type=_positive, default=8, help="VMs that send them (default 8)")
-    parser.add_argument("--seconds", type=_positive, default=60, help="how long (default 60)")
+    positive, part = whole_number(1, 10_000_000), number(0, 10, "part")
+    parser.add_argument("--count", type=positive, default=200, help="flows at any time (default 200)")
+    parser.add_argument("--vms", type=positive, default=8, help="VMs that send them (default 8)")
+    parser.add_argument("--seconds", type=positive, default=60, help="simulated time (default 60)")
     parser.add_argument(
-        "--churn", type=_share, default=0.02, help="part of the flows replaced a second (default 0.02)"
+        "--churn", type=part, default=0.02, help="part of the flows replaced each second (default 0.02)"
     )
     parser.add_argument(
-        "--load", type=_share, default=0.6, help="part of the uplink's rate that is sent (default 0.6)"
+        "--load", type=part, default=0.6, help="part of the uplink's capacity that is sent (default 0.6)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="another seed draws other flows (default 1)")
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, LARGEST_COUNT),
+        default=1,
+        help="another seed draws other flows (default 1)",
+    )
     add_host_arguments(parser)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000000")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 10:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a part, such as 0.1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

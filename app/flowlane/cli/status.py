@@ -1,14 +1,14 @@
-"""``flowlane status``."""
+"""``flowlane status``: the controller's own state."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from flowlane.cli.client import connect, get
-from flowlane.cli.listing import add_output
-from flowlane.cli.tables import age, show, show_json
+from flowlane.cli.arguments import add_output
+from flowlane.cli.client import Answer, connect, get
+from flowlane.cli.tables import age, show, show_json, turns
 
 if TYPE_CHECKING:
     import argparse
@@ -25,31 +25,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the controller's state; the exit code is 0 when it is ready."""
     client = connect(args.url)
-    if args.json:
+    ready = False
+
+    def read() -> Answer:
+        nonlocal ready
         status = get(client, "/v1/status")
-        show_json(status)
-        return 0 if status["ready"] else NOT_READY
-    seen: dict[str, Any] = {}
+        ready = status["ready"]
+        return status
 
-    def render(width: int) -> Table:  # noqa: ARG001  (two narrow columns fit any terminal)
-        seen.update(get(client, "/v1/status"))
-        return _table(seen)
+    if args.json:
+        for _ in turns(args.watch):
+            show_json(read())
+    else:
+        show(lambda _width: _table(read()), args.watch)
+    return 0 if ready else NOT_READY
 
-    show(render, args.watch)
-    return 0 if seen["ready"] else NOT_READY
 
-
-def _table(status: dict[str, Any]) -> Table:
-    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    made.add_column(style="bold")
-    made.add_column(overflow="fold")
+def _table(status: Answer) -> Table:
+    grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
     for name, value in _lines(status):
-        made.add_row(name, value)
-    return made
+        grid.add_row(name, value)
+    return grid
 
 
-def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
-    devices, placed, policy = status["devices"], status["assignments"], status["policy"]
+def _lines(status: Answer) -> list[tuple[str, str]]:
+    devices, by_kind, policy = status["devices"], status["assignments"], status["policy"]
     return [
         ("flowlane", f"{status['version']}, up {age(status['started'])}"),
         ("ready", "yes" if status["ready"] else "no"),
@@ -58,8 +60,8 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("VMs", str(status["vms"])),
         (
             "flows",
-            f"{status['flows']} ({placed['physical']} on physical queues, {placed['software']} on software "
-            f"queues, {placed['none']} without a queue)",
+            f"{status['flows']} ({by_kind['physical']} on physical queues, {by_kind['software']} on software "
+            f"queues, {by_kind['none']} without a queue)",
         ),
         ("classes", ", ".join(policy["classes"])),
         ("rules", ", ".join(policy["rules"]) or "none"),

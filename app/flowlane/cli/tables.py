@@ -1,4 +1,4 @@
-"""Readable tables: columns that fit the terminal, the least important ones left out first."""
+"""Tables on standard output: columns that fit the terminal, the least important ones left out first."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from rich.text import Text
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 GAP = 2
 """Blanks between columns."""
 
 UNLIMITED = 10_000
-"""Width of what is not a terminal: a pipe or a file gets every column whole."""
+"""Width of a pipe or a file: every column is printed whole."""
 
 
 class Column(NamedTuple):
-    """A column: its head, its text for an item, how important it is (1 is never left out), and its side."""
+    """A column of a table.
+
+    ``read`` makes an item's text. Columns of a high ``rank`` are left out first, those of rank 1 never.
+    ``right``: aligned to the right.
+    """
 
     head: str
     read: Callable[[Any], str]
@@ -35,81 +39,102 @@ class Column(NamedTuple):
     right: bool = False
 
 
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def console() -> Console:
-    """The console of standard output."""
-    return Console(
-        width=None if sys.stdout.isatty() else UNLIMITED, highlight=False, markup=False, emoji=False
-    )
+    """Make the console of standard output."""
+    return Console(width=None if is_terminal() else UNLIMITED, highlight=False, markup=False, emoji=False)
 
 
 def table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
-    """A table of items, no wider than ``width`` as far as leaving columns out can do it."""
+    """Make a table of items, no wider than ``width`` cells as far as leaving columns out can do it."""
     if not items:
         return Text("none", style="dim")
     texts = [[column.read(item) for item in items] for column in columns]
-    chosen = _fitting(columns, texts, width)
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for index in chosen:
-        made.add_column(
+    shown = _fitting(columns, texts, width)
+    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for index in shown:
+        grid.add_column(
             columns[index].head,
             justify="right" if columns[index].right else "left",
             overflow="ellipsis",
             no_wrap=True,
         )
-    for row in zip(*(texts[index] for index in chosen), strict=True):
-        made.add_row(*(Text(text) for text in row))
-    return made
+    for row in zip(*(texts[index] for index in shown), strict=True):
+        grid.add_row(*(Text(text) for text in row))
+    return grid
 
 
 def _fitting(columns: Sequence[Column], texts: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Indices of the columns to show: the highest ranks go first, the later ones before the earlier ones."""
+    """Choose the columns to show, by index: the highest ranks go first, the later ones before the earlier ones."""
     widths = [
         max(cell_len(column.head), *map(cell_len, cells))
         for column, cells in zip(columns, texts, strict=True)
     ]
-    chosen = list(range(len(columns)))
-    while sum(widths[i] for i in chosen) + GAP * (len(chosen) - 1) > width:
-        worst = max(chosen, key=lambda i: (columns[i].rank, i))
-        if columns[worst].rank <= 1:
+    shown = list(range(len(columns)))
+    while sum(widths[i] for i in shown) + GAP * (len(shown) - 1) > width:
+        least = max(shown, key=lambda i: (columns[i].rank, i))
+        if columns[least].rank <= 1:
             break
-        chosen.remove(worst)
-    return chosen
+        shown.remove(least)
+    return shown
 
 
-def emit(out: Console, made: RenderableType) -> None:
+def emit(out: Console, renderable: RenderableType) -> None:
     """Print; into a pipe or a file without the blanks that fill lines up."""
     if out.is_terminal:
-        out.print(made)
+        out.print(renderable)
         return
     with out.capture() as capture:
-        out.print(made)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        out.print(renderable)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
+
+
+def turns(every: float | None) -> Iterator[None]:
+    """Yield once; or, with ``every``, again and again, so many seconds apart."""
+    yield
+    while every is not None:
+        time.sleep(every)
+        yield
 
 
 def show(render: Callable[[int], RenderableType], every: float | None) -> None:
-    """Print once, or again and again until Ctrl-C; ``render`` gets the width to fit."""
+    """Print once, or every so many seconds until Ctrl-C.
+
+    On a terminal each table takes the place of the last one. Into a pipe or a file they follow each other,
+    with a line of time in front of each, and without control codes.
+
+    Args:
+        render: gets the width to fit, in cells.
+        every: seconds; None prints once.
+    """
     out = console()
-    if every is None:
-        emit(out, render(out.width))
+    if every is None or not is_terminal() or out.is_dumb_terminal:
+        for _ in turns(every):
+            if every is not None:
+                print(time.strftime("%Y-%m-%d %H:%M:%S"))
+            emit(out, render(out.width))
         return
-    with Live(console=out, auto_refresh=False, screen=out.is_terminal, vertical_overflow="crop") as live:
-        while True:
+    with Live(console=out, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+        for _ in turns(every):
             live.update(Group(Text(time.strftime("%H:%M:%S"), style="dim"), render(out.width)), refresh=True)
-            time.sleep(every)
 
 
 def show_json(value: object) -> None:
     """Print as JSON."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(value, indent=2), flush=True)
 
 
 def rate(value: float | None) -> str:
-    """A rate for people."""
+    """Write a rate in bit/s."""
     return format_rate(value)
 
 
 def age(moment: str | None) -> str:
-    """How long ago an RFC 3339 moment was."""
+    """Write how long ago an RFC 3339 moment was."""
     if moment is None:
         return "-"
     seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))
@@ -122,12 +147,12 @@ def age(moment: str | None) -> str:
 
 
 def text(value: object) -> str:
-    """A value, or a dash where there is none."""
+    """Write a value, or a dash where there is none."""
     return "-" if value is None or value == "" else str(value)
 
 
 def flow_text(item: Mapping[str, Any]) -> str:
-    """Who talks to whom: ``tcp 10.0.0.1:1234 > 192.0.2.1:80``."""
+    """Write a flow's protocol and ends: ``tcp 10.0.0.1:1234 > 192.0.2.1:80``."""
     is_icmp = item["protocol"].startswith("icmp")
     ends = (item["src"], item["dst"])
     if item["src_port"] is not None and not is_icmp:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowlane.closest import did_you_mean
 from flowlane.core.policy import Alike, LimitScope, PathPreference, TrafficClass
 from flowlane.policy.context import Context
-from flowlane.policy.document import Document, Path, did_you_mean
+from flowlane.policy.document import Document, Path
 from flowlane.units import format_rate, parse_rate, parse_size
 
 DEFAULT = "default"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from flowlane.policy.document import Document, Path, did_you_mean, shown
+from flowlane.closest import did_you_mean
+from flowlane.policy.document import Document, Path, shown
 
 if TYPE_CHECKING:
     from flowlane.core.policy import RateGate

@@ -4,32 +4,18 @@ PyYAML's parser gives the events; they are put together here rather than by its 
 without a bound and follows anchors. So depth is limited, anchors, aliases and tags are refused, and keys
 may stand once. Plain scalars mean what YAML 1.2's core schema says, apart from numbers with leading zeros
 (datapath ids), which stay texts: YAML 1.1 would make a boolean of ``no`` and sixty-based numbers of ``1:30``.
-
-Helping people who mistyped: which of the known words did they mean?
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import yaml
 
 from flowlane.errors import PolicyError, Problem
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Write a remedy for a word that is not known: the nearest ones, or all when they are few."""
-    words = list(known)
-    close = get_close_matches(word.lower().replace("_", "-"), words, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]}?"
-    listed = ", ".join(sorted(words)[:12]) + (", ..." if len(words) > 12 else "")
-    return f"known: {listed}" if words else "none is defined"
-
 
 MAX_BYTES = 4 * 2**20
 """Size of the largest policy that is read."""

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import BinaryIO
 
 from flowlane.core.policy import Policy
-from flowlane.errors import PolicyError, Problem
+from flowlane.errors import ConfigError, PolicyError, Problem
 from flowlane.policy import document as documents
 from flowlane.policy.classes import build_classes, class_names
 from flowlane.policy.context import Context, unsound_paths
@@ -41,10 +41,13 @@ def load_file(path: str | FilePath) -> Policy:
 
     Raises:
         PolicyError: see :func:`load`; also when the file is not UTF-8.
-        OSError: the file cannot be read.
+        ConfigError: the file cannot be read.
     """
-    with FilePath(path).open("rb") as file:
-        return load_stream(file, str(path))
+    try:
+        with FilePath(path).open("rb") as file:
+            return load_stream(file, str(path))
+    except OSError as error:
+        raise ConfigError(f"policy file {path} cannot be read: {error.strerror or error}") from error
 
 
 def load_stream(file: BinaryIO, source: str) -> Policy:

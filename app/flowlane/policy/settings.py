@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowlane.closest import did_you_mean
 from flowlane.core.allocate.strategies import STRATEGIES
 from flowlane.core.policy import Balance, Pins
 from flowlane.policy.context import Context
-from flowlane.policy.document import Path, did_you_mean, shown
+from flowlane.policy.document import Path, shown
 from flowlane.units import parse_duration
 
 DEFAULT_COPY_RATE = 1000

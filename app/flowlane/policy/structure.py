@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
-from flowlane.policy.document import MAX_PROBLEMS, Document, Path, did_you_mean, shown
+from flowlane.closest import did_you_mean
+from flowlane.policy.document import MAX_PROBLEMS, Document, Path, shown
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

@@ -1,0 +1,116 @@
+"""Options that several commands share, and the readers that argparse calls for the values of options.
+
+A reader takes the text of one value. It raises :class:`argparse.ArgumentTypeError`, which argparse prints
+behind the option's name, with the value and with what is accepted; the exit code is 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flowlane.units import parse_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+URL_VARIABLE = "FLOWLANE_URL"
+
+WATCH = 2.0
+"""Seconds between two readings with ``--watch`` alone: what changes faster cannot be read."""
+
+SHORTEST_WATCH, LONGEST_WATCH = 0.1, 86_400.0
+"""Seconds that ``--watch`` accepts."""
+
+MAX_QUEUES = 61_440
+"""One more than the highest queue id of HTB and HFSC in Open vSwitch (netdev-linux.c)."""
+
+LARGEST_COUNT = 1_000_000_000
+"""The largest number that an option accepts where nothing else bounds it."""
+
+
+def whole_number(lowest: int, highest: int, what: str = "number") -> Callable[[str], int]:
+    """Make a reader of decimal numbers from ``lowest`` to ``highest``."""
+
+    def read(text: str) -> int:
+        digits = text.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and len(digits) <= 20 and lowest <= int(text) <= highest:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {lowest} to {highest}")
+
+    return read
+
+
+def number(lowest: float, highest: float, what: str = "number") -> Callable[[str], float]:
+    """Make a reader of numbers with or without a fraction from ``lowest`` to ``highest``; NaN is refused."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if lowest <= value <= highest:
+            return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {lowest:g} to {highest:g}")
+
+    return read
+
+
+def seconds(lowest: float, highest: float) -> Callable[[str], float]:
+    """Make a reader of durations in seconds."""
+    return number(lowest, highest, "number of seconds")
+
+
+def positive_rate(text: str) -> int:
+    """Read a rate such as ``10Gbit/s`` that is more than zero; return bit/s."""
+    try:
+        value = parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0 < value <= 10**15:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate from 1bit/s to 1000Tbit/s")
+    return value
+
+
+def controller_url(text: str) -> str:
+    """Read the URL of a controller; ``HOST:PORT`` is short for ``http://HOST:PORT``."""
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        sound = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not text.isprintable() or " " in text or parts.query or parts.fragment:
+        accepted = f"such as {DEFAULT_URL} (--url, or ${URL_VARIABLE})"
+        raise argparse.ArgumentTypeError(f"{text!r} is not the URL of a controller, {accepted}")
+    return url.rstrip("/")
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """Add ``--url``."""
+    parser.add_argument(
+        "--url",
+        type=controller_url,
+        default=os.environ.get(URL_VARIABLE) or DEFAULT_URL,
+        help=f"the controller (default ${URL_VARIABLE}, else {DEFAULT_URL})",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, *, watch: bool = True) -> None:
+    """Add ``--url``, ``--json`` and, with ``watch``, ``--watch``."""
+    add_url(parser)
+    parser.add_argument("--json", action="store_true", help="print what REST answers")
+    if watch:
+        parser.add_argument(
+            "--watch",
+            type=seconds(SHORTEST_WATCH, LONGEST_WATCH),
+            nargs="?",
+            const=WATCH,
+            metavar="SECONDS",
+            help=f"print again every so many seconds (default {WATCH:g})",
+        )

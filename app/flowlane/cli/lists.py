@@ -1,0 +1,246 @@
+"""Commands that list what a controller has: ``flowlane devices``, ``queues``, ``vms``, ``flows``, ``assignments``.
+
+Each is a :class:`ListCommand`: a REST path, columns, and filters, which are the options of the command and the
+query parameters of REST.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
+from flowlane.cli.client import Answer, Client, RefusedError, connect, get, pages
+from flowlane.cli.tables import Column, age, flow_text, rate, show, show_json, table, text, turns
+from flowlane.closest import did_you_mean
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+ROWS = 1000
+"""Rows of a table without ``--limit``."""
+
+BAR = 10
+"""Cells of the bar that shows a queue's load."""
+
+FILTERS = {
+    "device": "on this device: its dpid or name",
+    "vm": "of this VM: its id or name",
+    "class": "of this class",
+    "proto": "of this protocol: tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (0x88f7)",
+    "src": "from this address or prefix",
+    "dst": "to this address or prefix",
+    "src-port": "from this port",
+    "dst-port": "to this port",
+    "port": "out of this port: its name or number",
+    "queue": "on this queue id, or none",
+    "kind": "on this kind of queue: physical, software or none",
+    "reason": "placed for this reason, such as exclusive or overflow-to-software",
+}
+"""Filter -> help. As a query parameter it has an underscore for its hyphen."""
+
+
+class ListCommand(NamedTuple):
+    """A command that lists what a REST path gives.
+
+    ``read`` gets the client, ``path``, the query and the number of items at most (None: all); it returns the
+    list as REST does, with ``items`` and ``next``. A list that is not ``paged`` has no ``--limit``.
+    """
+
+    path: str
+    columns: tuple[Column, ...]
+    filters: tuple[str, ...] = ()
+    read: Callable[[Client, str, Mapping[str, Any], int | None], Answer] = pages
+    paged: bool = True
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        add_output(parser)
+        for name in self.filters:
+            parser.add_argument(f"--{name}", dest=f"filter_{name}", metavar=name.upper(), help=FILTERS[name])
+        if self.paged:
+            parser.add_argument(
+                "--limit",
+                type=whole_number(0, LARGEST_COUNT),
+                help=f"items at most; 0: all (default: all with --json, else {ROWS})",
+            )
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Print the list, once or again and again."""
+        client = connect(args.url)
+        options = {name: getattr(args, f"filter_{name}") for name in self.filters}
+        query = {name.replace("-", "_"): value for name, value in options.items() if value is not None}
+        limit = args.limit if self.paged else None
+        at_most = (limit if limit is not None or args.json else ROWS) or None
+        if args.json:
+            for _ in turns(args.watch):
+                show_json(self.read(client, self.path, query, at_most))
+        else:
+            show(
+                lambda width: _table(self.read(client, self.path, query, at_most), self.columns, width),
+                args.watch,
+            )
+        return 0
+
+
+def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableType:
+    """Make a table of a list; a last line says where more may follow."""
+    rows = table(columns, answer["items"], width)
+    if answer["next"] is None:
+        return rows
+    foot = f"{len(answer['items'])} shown, there may be more: --limit 0 shows all"
+    return Group(rows, Text(foot, style="dim"))
+
+
+def _read_queues(client: Client, path: str, query: Mapping[str, Any], _at_most: int | None) -> Answer:
+    """Read the queues of all devices, or of the one that the query names: REST has them by device."""
+    devices = pages(client, path, {}, None)["items"]
+    wanted = query.get("device")
+    chosen = [item for item in devices if wanted in (None, item["name"]) or wanted.lower() == item["dpid"]]
+    if wanted is not None and not chosen:
+        names = [item["name"] or item["dpid"] for item in devices]
+        raise RefusedError(f"there is no device {wanted!r}; {did_you_mean(wanted, names)}", 404)
+    port = {"port": query["port"]} if "port" in query else {}
+    items: list[Answer] = []
+    refusals: list[RefusedError] = []
+    for device in chosen:
+        try:
+            queues = get(client, f"{path}/{device['dpid']}/queues", port)["items"]
+            items += [Answer(queue, device_name=device["name"]) for queue in queues]
+        except RefusedError as error:
+            refusals.append(error)
+    if refusals and len(refusals) == len(chosen):
+        raise refusals[0]
+    return Answer(items=items, next=None)
+
+
+def _load_bar(item: Answer) -> str:
+    """Draw load over the queue's maximum rate; a dash where that rate is unknown."""
+    if not item["max_rate"]:
+        return "-"
+    cells = round(min(float(item["load"]) / float(item["max_rate"]), 1.0) * BAR)
+    return "█" * cells + "░" * (BAR - cells)
+
+
+def _free_queues(kind: str) -> Callable[[Answer], str]:
+    """Make a column's text: free queues of all of a kind, such as ``2/4``."""
+    return lambda item: f"{item['queues'][kind]['free']}/{item['queues'][kind]['total']}"
+
+
+def _problems(item: Answer) -> str:
+    refused = sum(item["refusals"].values())
+    parts = [
+        f"{refused} refused" if refused else "",
+        f"{len(item['left_out'])} left out" if item["left_out"] else "",
+    ]
+    return ", ".join(part for part in parts if part) or "-"
+
+
+def _queue_by_port(item: Answer) -> str:
+    """Write where each device has a flow: ``uplink:3`` for queue 3 of that port."""
+    return " ".join(f"{place['port']}:{text(place['queue_id'])}" for place in item["assignments"])
+
+
+def _hint(item: Answer) -> str:
+    return f"{item['hint']['class']} ({item['hint']['source']})" if item["hint"] else "-"
+
+
+def _meter(item: Answer) -> str:
+    return f"{item['meter']['id']} ({rate(item['meter']['rate'])})" if item["meter"] else "-"
+
+
+DEVICES = ListCommand(
+    "/v1/devices",
+    (
+        Column("DPID", lambda item: item["dpid"]),
+        Column("NAME", lambda item: text(item["name"])),
+        Column("ROLE", lambda item: item["role"], 2),
+        Column("STATE", lambda item: "up" if item["connected"] else "down"),
+        Column("SINCE", lambda item: age(item["since"]), 5),
+        Column("OPENFLOW", lambda item: item["version"], 6),
+        Column("PORTS", lambda item: str(len(item["ports"])), 6, right=True),
+        Column("FREE PHYS", _free_queues("physical"), 2, right=True),
+        Column("FREE SOFT", _free_queues("software"), 3, right=True),
+        Column("FLOWS", lambda item: str(item["flows"]), 1, right=True),
+        Column("PINNED", lambda item: str(item["pinned"]), 4, right=True),
+        Column(
+            "METERS", lambda item: f"{item['meters']}/{item['capabilities']['max_meters']}", 4, right=True
+        ),
+        Column("PROBLEMS", _problems, 3),
+    ),
+)
+
+QUEUES = ListCommand(
+    "/v1/devices",
+    (
+        Column("DEVICE", lambda item: item["device_name"] or item["device"], 3),
+        Column("PORT", lambda item: item["port"]),
+        Column("QUEUE", lambda item: str(item["queue_id"]), right=True),
+        Column("KIND", lambda item: item["kind"], 2),
+        Column("FLOWS", lambda item: str(item["flows"]), right=True),
+        Column("LOAD", lambda item: rate(item["load"]), right=True),
+        Column("FILL", _load_bar, 4),
+        Column("MIN", lambda item: rate(item["min_rate"]), 6, right=True),
+        Column("MAX", lambda item: rate(item["max_rate"]), 5, right=True),
+        Column("CLASS", lambda item: text(item["class"]), 3),
+        Column("EXCLUSIVE", lambda item: "yes" if item["exclusive"] else "-", 3),
+        Column("SENT", lambda item: text(item["tx_packets"]), 7, right=True),
+    ),
+    filters=("device", "port"),
+    read=_read_queues,
+    paged=False,
+)
+
+VMS = ListCommand(
+    "/v1/vms",
+    (
+        Column("NAME", lambda item: item["name"]),
+        Column("ID", lambda item: item["id"], 4),
+        Column("DEVICE", lambda item: item["device"], 3),
+        Column("PORT", lambda item: item["port"]),
+        Column("MACS", lambda item: text(" ".join(item["macs"])), 2),
+        Column("ID FROM", lambda item: item["source"], 5),
+        Column("FLOWS", lambda item: str(item["flows"]), right=True),
+        Column("HINTS", lambda item: str(item["hints"]), 4, right=True),
+    ),
+    filters=("device",),
+)
+
+FLOWS = ListCommand(
+    "/v1/flows",
+    (
+        Column("FLOW", flow_text),
+        Column("VM", lambda item: text(item["vm"]), 3),
+        Column("CLASS", lambda item: item["class"], 2),
+        Column("RATE", lambda item: rate(item["rate"]), 1, right=True),
+        Column("LIMIT", lambda item: rate(item["limit"]), 4, right=True),
+        Column("HINT", _hint, 6),
+        Column("QUEUE", _queue_by_port),
+        Column("AGE", lambda item: age(item["first_seen"]), 5, right=True),
+        Column("IDLE", lambda item: age(item["last_active"]), 6, right=True),
+        Column("ID", lambda item: item["id"], 7),
+    ),
+    filters=("device", "vm", "class", "proto", "src", "dst", "src-port", "dst-port"),
+)
+
+ASSIGNMENTS = ListCommand(
+    "/v1/assignments",
+    (
+        Column("FLOW", flow_text),
+        Column("VM", lambda item: text(item["vm"]), 3),
+        Column("CLASS", lambda item: item["class"], 2),
+        Column("DEVICE", lambda item: item["device"], 7),
+        Column("PORT", lambda item: text(item["port"]), 4),
+        Column("QUEUE", lambda item: text(item["queue_id"]), right=True),
+        Column("KIND", lambda item: item["kind"], 3),
+        Column("METER", _meter, 3),
+        Column("RATE", lambda item: rate(item["rate"]), 2, right=True),
+        Column("REASON", lambda item: item["reason"], 2),
+        Column("SINCE", lambda item: age(item["since"]), 5, right=True),
+        Column("ID", lambda item: item["flow"], 8),
+    ),
+    filters=(*FLOWS.filters, "port", "queue", "kind", "reason"),
+)

@@ -1,0 +1,27 @@
+"""Remedies for a word that is not known: the closest of the known words, or all of them when they are few."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SHOWN = 12
+"""Known words that a remedy names at most."""
+
+COMPARED = 1000
+"""Known words that are compared at most: a controller serves nobody else meanwhile (1,000 words: 4 ms)."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Write a remedy for a word that is not known: the closest known one, else the first ones."""
+    words = list(known)
+    if len(words) > COMPARED:
+        return f"{len(words)} are known"
+    closest = get_close_matches(word.lower().replace("_", "-"), words, n=1, cutoff=0.6)
+    if closest:
+        return f"did you mean {closest[0]}?"
+    listed = ", ".join(sorted(words)[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
+    return f"known: {listed}" if words else "none is defined"
