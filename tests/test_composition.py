@@ -78,13 +78,6 @@ def test_policy_from_a_file(tmp_path: Path) -> None:
     assert Composition(SETTINGS).state.policy == policy.default()
 
 
-def test_match_of_a_suggestion_is_checked() -> None:
-    made = Composition(SETTINGS)
-    assert made.compile_match({"protocol": "tcp"}) == {"protocol": "tcp"}
-    with pytest.raises(PolicyError, match="no-such-key"):
-        made.compile_match({"no-such-key": 1})
-
-
 def test_a_tick_that_fails_does_not_end_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowlane.composition.TICK", 0.0)
     made = Composition(SETTINGS)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flowlane import hub, policy
-from flowlane.core.classify.matching import MatchError, read_match
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import Tick
-from flowlane.errors import ConfigError, PolicyError, Problem
+from flowlane.errors import ConfigError
 from flowlane.northbound import server
 from flowlane.northbound.app import make_app
 from flowlane.northbound.controller import Check, Clock
@@ -147,15 +146,3 @@ class Composition:
             PolicyError: the document is refused.
         """
         return policy.load(text)
-
-    def compile_match(self, match: Mapping[str, object]) -> Mapping[str, object]:
-        """Check the match of a VM's suggestion.
-
-        Raises:
-            PolicyError: a key or a value is wrong.
-        """
-        try:
-            read_match(match)
-        except MatchError as error:
-            raise PolicyError([Problem(1, 1, "match", str(error), error.remedy)], "hint") from error
-        return match

@@ -14,7 +14,7 @@ BASE = small_policy()
 
 def host() -> Scenario:
     there = Scenario(BASE)
-    there.do(ev.HintGiven(Hint("h", "vm1", "heavy", {}, HintSource.REST)))
+    there.do(ev.HintGiven(Hint("h", "vm1", "heavy", Match(), HintSource.REST)))
     for vm in (1, 2, 3, 4):
         for n in range(5):
             there.flow(vm, 1000 + n)

@@ -17,7 +17,7 @@ from flowlane.core.model import (
     Reason,
     Refusal,
 )
-from flowlane.core.policy import LimitScope, Pins, TrafficClass, Trust, VmSelector
+from flowlane.core.policy import LimitScope, Match, Pins, TrafficClass, Trust, VmSelector
 
 
 def test_every_flow_has_a_queue_and_an_entry_that_says_so() -> None:
@@ -163,7 +163,7 @@ def test_a_hint_counts_only_from_a_vm_whose_hints_are_believed() -> None:
     host = Scenario(small_policy(trust=(trust,)))
     believed, doubted = host.flow(1, 1000), host.flow(2, 1000)
     for vm in ("vm1", "vm2"):
-        host.do(ev.HintGiven(Hint(f"h-{vm}", vm, "limited", {}, HintSource.REST, expires=host.now + 5)))
+        host.do(ev.HintGiven(Hint(f"h-{vm}", vm, "limited", Match(), HintSource.REST, expires=host.now + 5)))
     assert (host.class_of(believed), host.class_of(doubted)) == ("limited", "small")
     host.send({believed: 1000, doubted: 1000}, 6)
     assert host.class_of(believed) == "small"

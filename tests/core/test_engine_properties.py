@@ -259,7 +259,7 @@ class Host(RuleBasedStateMachine):
 
     @rule(vm=st.sampled_from(("vm1", "vm2")), wanted=st.sampled_from(("heavy", "metered", "nonsense")))
     def suggest(self, vm: str, wanted: str) -> None:
-        self.host.do(ev.HintGiven(Hint(f"h-{vm}", vm, wanted, {}, HintSource.REST, self.host.now + 20)))
+        self.host.do(ev.HintGiven(Hint(f"h-{vm}", vm, wanted, Match(), HintSource.REST, self.host.now + 20)))
 
     @rule(vm=st.sampled_from(("vm1", "vm2")))
     def withdraw(self, vm: str) -> None:

@@ -86,7 +86,7 @@ HINTED = small_policy(
 def hinted(vm: int = 1, dscp: int = 0, source: HintSource | None = None, name: str = "voice") -> Explanation:
     there = Scenario(HINTED)
     if source is not None:
-        there.do(ev.HintGiven(Hint("h", f"vm{vm}", name, {}, source)))
+        there.do(ev.HintGiven(Hint("h", f"vm{vm}", name, Match(), source)))
     return why(there, there.flow(vm, 1, dscp=dscp))
 
 

@@ -8,6 +8,7 @@ from webob import Request
 
 from flowlane.core.events import PolicyReplaced
 from flowlane.core.model import Hint, HintSource
+from flowlane.core.policy import Match
 from flowlane.northbound.app import make_app
 from flowlane.northbound.routing import MAX_BODY
 
@@ -127,7 +128,7 @@ def test_hints_are_given_replaced_and_withdrawn(app, controller) -> None:
 
 def test_hints_from_ovsdb_stay(app, controller) -> None:
     controller.state.hints["ovsdb:uuid-web"] = Hint(
-        "ovsdb:uuid-web", "uuid-web", "capped", {}, HintSource.OVSDB
+        "ovsdb:uuid-web", "uuid-web", "capped", Match(), HintSource.OVSDB
     )
     put_hints(app, {"class": "heavy"})
     ask(app, HINTS, "DELETE")

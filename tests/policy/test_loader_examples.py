@@ -15,6 +15,7 @@ from flowlane.core.classify.matching import read_match
 from flowlane.core.device.rules import DeviceView, derive
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
 from flowlane.core.model import Capabilities, Hint, HintSource, Role, Vm
+from flowlane.core.policy import Match
 from flowlane.policy.lint import notes
 from flowlane.units import parse_duration, parse_rate
 
@@ -54,7 +55,7 @@ def verdict_of(policy, facts):
     ids = {key: facts[key] for key in ("owner",) if key in facts}
     vm = Vm(1, facts["vm"], facts["vm"], 1, 1, "vf1", external_ids=ids) if "vm" in facts else None
     dscp, pcp, level = int(facts.get("dscp", 0)), int(facts.get("pcp", 0)), level_of(policy, facts)
-    hint = Hint("h", facts["vm"], facts["hint"], {}, HintSource.REST) if "hint" in facts else None
+    hint = Hint("h", facts["vm"], facts["hint"], Match(), HintSource.REST) if "hint" in facts else None
     classifier = compile_rules(policy)
     belief = classifier.weigh_hints(vm, dscp, pcp, hint, level)
     index, _ = classifier.classify(vm, packet(facts), dscp, pcp, belief.class_index, level)

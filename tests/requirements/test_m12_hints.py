@@ -3,6 +3,7 @@
 from support.engine.example_policies import Tried, spec
 
 from flowlane.core import events as ev
+from flowlane.core.classify.matching import read_match
 from flowlane.core.model import Hint, HintSource, QueueKind
 
 MBIT = 1_000_000
@@ -13,7 +14,7 @@ def world():
 
 
 def suggest(host, vm, wanted, match=None, source=HintSource.REST, expires=None) -> None:
-    hint = Hint(f"{vm}-{wanted}", vm, wanted, match or {}, source, expires)
+    hint = Hint(f"{vm}-{wanted}", vm, wanted, read_match(match or {}), source, expires, match or {})
     host.world.step(ev.HintGiven(hint))
 
 

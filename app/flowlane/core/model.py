@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowlane.core.policy import Match
+
 NO_QUEUE = -1
 """In the place of a queue id: the flow leaves its port without ``set_queue``."""
 
@@ -212,16 +214,17 @@ class Vm:
 class Hint:
     """A VM's suggestion handed over apart from the flow [0055]: flows that match should be of a class.
 
-    ``match`` holds the same keys as a policy rule's 5-tuple part, already checked; ``expires`` is a time of
-    the engine's clock, None for ever.
+    ``match`` is read where the hint comes in, and ``given`` is what it was read from, for REST. ``expires`` is a
+    time of the engine's clock, None for ever.
     """
 
     id: str
     vm: str
     class_name: str
-    match: Mapping[str, object]
+    match: Match
     source: HintSource
     expires: float | None = None
+    given: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class MeterSpec(NamedTuple):

@@ -259,7 +259,7 @@ def _hint(clock: Clock, hint: model.Hint) -> types.HintView:
     return {
         "id": hint.id,
         "vm": hint.vm,
-        "match": dict(hint.match),
+        "match": dict(hint.given),
         "class": hint.class_name,
         "source": HINT_WORDS[hint.source],
         "expires": None if hint.expires is None else moment(clock, hint.expires),

@@ -93,10 +93,10 @@ def _read_hint(call: Call, vm_id: str, place: int, item: types.HintInput) -> Hin
     if lifetime is not None and not 0 < lifetime <= MAX_LIFETIME:
         detail = f"a lifetime is more than 0 and at most {MAX_LIFETIME:.0f} s"
         raise ProblemError(422, detail, f"{where}.lifetime")
-    match = item.get("match", {})
+    given = item.get("match", {})
     try:
-        read_match(match)
+        match = read_match(given)
     except MatchError as error:
         raise ProblemError(422, f"{error}; {error.remedy}", f"{where}.match") from error
     expires = None if lifetime is None else call.clock.now + lifetime
-    return Hint(f"rest:{vm_id}:{place}", vm_id, name, match, HintSource.REST, expires)
+    return Hint(f"rest:{vm_id}:{place}", vm_id, name, match, HintSource.REST, expires, given)

@@ -4,7 +4,7 @@ import pytest
 
 from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, trust_of, weigh
 from flowlane.core.model import Hint, HintSource, Vm
-from flowlane.core.policy import Policy, RateGate, TrafficClass, Trust, VmSelector
+from flowlane.core.policy import Match, Policy, RateGate, TrafficClass, Trust, VmSelector
 
 CLASSES = (
     TrafficClass("default", 0),
@@ -35,7 +35,7 @@ B, NONE = HintVerdict.BELIEVED, HintSource.NONE
 
 
 def rest(name, source=HintSource.REST):
-    return Hint("h", "web-1", name, {}, source)
+    return Hint("h", "web-1", name, Match(), source)
 
 
 @pytest.mark.parametrize(

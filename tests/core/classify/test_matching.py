@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from flowlane.core.classify.matching import MatchError, read_match
+from flowlane.core.classify.matching import MatchError, read_match, specificity
 from flowlane.core.policy import Match
 
 
@@ -77,3 +77,13 @@ def test_says_which_item_of_a_list() -> None:
     with pytest.raises(MatchError) as caught:
         read_match({"dst-port": [1, 2, "x"]})
     assert caught.value.place == 2
+
+
+def test_of_two_matches_the_one_that_asks_for_more_is_more_specific() -> None:
+    given = (
+        {},
+        {"dst-port": 80},
+        {"protocol": "tcp", "dst-port": [80, 81]},
+        {"src": "10.0.0.0/8", "pcp": 0, "vlan": 1},
+    )
+    assert [specificity(read_match(fields)) for fields in given] == [0, 1, 2, 3]

@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from flowlane.core.classify.matching import Facts, unmet
+from flowlane.core.classify.matching import Facts, holds, unmet
 from flowlane.core.flowkey import ICMP, IPV4, IPV6, LAYER2, TCP, UDP, FlowParts
 from flowlane.core.model import Vm
 from flowlane.core.policy import Match, VmSelector
@@ -69,3 +69,4 @@ ARP = Facts(VM, FlowParts(7, None, LAYER2, 0, 0x0806, 0, bytes(6), bytes(6)))
 )
 def test_unmet(match, facts, expected) -> None:
     assert unmet(match, facts) == expected
+    assert holds(match, facts) is (not expected)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, NamedTuple
@@ -91,16 +92,16 @@ class MatchError(FlowlaneError):
         self.place = place
 
 
-def read_match(fields: Mapping[str, object]) -> Match:
+def read_match(given: Mapping[str, object]) -> Match:
     """Read the packet part of a match: any of the keys of :data:`READERS`.
 
     Raises:
         MatchError: a key is not known or a value cannot be read.
     """
-    unknown = sorted(set(fields) - set(READERS))
+    unknown = sorted(set(given) - set(READERS))
     if unknown:
         raise MatchError(f"{unknown[0]!r} cannot be matched", f"one of {', '.join(READERS)}")
-    return Match(**{READERS[key][0]: READERS[key][1](value) for key, value in fields.items()})  # type: ignore[arg-type]
+    return Match(**{READERS[key][0]: READERS[key][1](value) for key, value in given.items()})  # type: ignore[arg-type]
 
 
 def items(value: object) -> Iterator[tuple[int | None, object]]:
@@ -215,9 +216,19 @@ class Facts(NamedTuple):
     opened: int = 0
 
 
+def holds(match: Match, facts: Facts) -> bool:
+    """Check whether all parts of a match hold for a flow."""
+    return all(check(match, facts) for check in PARTS.values())
+
+
+def specificity(match: Match) -> int:
+    """Count the parts that a match asks for; of two hints the one that asks for more comes first."""
+    return sum(value not in ((), None) for value in (getattr(match, item.name) for item in fields(match)))
+
+
 def unmet(match: Match, facts: Facts) -> tuple[str, ...]:
     """Name the parts of a match that do not hold, in the words of the policy language; empty: it matches."""
-    return tuple(name for name, holds in PARTS.items() if not holds(match, facts))
+    return tuple(name for name, check in PARTS.items() if not check(match, facts))
 
 
 def _within(spans: tuple[tuple[int, int], ...], value: int) -> bool:

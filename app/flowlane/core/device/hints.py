@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.classify.matching import read_match
+from flowlane.core.classify.matching import specificity
 from flowlane.core.effects import Effect, Report
 from flowlane.core.flow.assign import reclassify
 from flowlane.core.model import Hint, HintSource
+from flowlane.core.policy import Match
 from flowlane.core.state.device import rows_of_vm
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
         hint_id, wanted = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)
         present = state.hints.get(hint_id)
         if wanted and (present is None or present.class_name != wanted):
-            state.hints[hint_id] = Hint(hint_id, vm.id, wanted, {}, HintSource.OVSDB)
+            state.hints[hint_id] = Hint(hint_id, vm.id, wanted, Match(), HintSource.OVSDB)
             _refresh_vm(state, vm.id, out)
         elif not wanted and present is not None:
             del state.hints[hint_id]
@@ -59,11 +60,10 @@ def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
 
 def _refresh_vm(state: State, vm_id: str, out: list[Effect]) -> None:
     """Sort the VM's hints, the most specific first, and classify its flows anew."""
-    hints = sorted(
-        (hint for hint in state.hints.values() if hint.vm == vm_id), key=lambda h: (-len(h.match), h.id)
-    )
+    hints = [hint for hint in state.hints.values() if hint.vm == vm_id]
     if hints:
-        state.hints_of_vm[vm_id] = tuple((read_match(hint.match), hint) for hint in hints)
+        hints.sort(key=lambda hint: (-specificity(hint.match), hint.id))
+        state.hints_of_vm[vm_id] = tuple(hints)
     else:
         state.hints_of_vm.pop(vm_id, None)
     number = state.vm_numbers.get(vm_id)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import arrive, change, depart, place_on, queues_for_new_flows
 from flowlane.core.allocate.state import Demand, Placement
-from flowlane.core.classify.matching import Facts, unmet
+from flowlane.core.classify.matching import Facts, holds
 from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
 from flowlane.core.flow.pins import WORTHY, Worth, mode, pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint
     from flowlane.core.policy import TrafficClass
-    from flowlane.core.state.device import Device, ReadHint, State
+    from flowlane.core.state.device import Device, State
 
 _SPREADING = "combined"
 """The strategy whose choice for a small flow may as well be the device's; the others choose themselves."""
@@ -373,7 +373,7 @@ def reclassify(state: State, device: Device, row: int, out: list[Effect]) -> boo
     return True
 
 
-def find_hint(hints: Iterable[ReadHint], parts: FlowParts, dscp: int, pcp: int) -> Hint | None:
-    """The first hint whose match holds for a flow."""
+def find_hint(hints: Iterable[Hint], parts: FlowParts, dscp: int, pcp: int) -> Hint | None:
+    """Find the first hint whose match holds for a flow."""
     facts = Facts(None, parts, dscp, pcp)
-    return next((hint for match, hint in hints if not unmet(match, facts)), None)
+    return next((hint for hint in hints if holds(hint.match, facts)), None)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate.state import Columns
 from flowlane.core.effects import Report
 from flowlane.core.model import NOT_A_VM, Capabilities, Hint, PortFacts, PortReport, PortRole, Queue, Role, Vm
-from flowlane.core.policy import Match
 from flowlane.core.state.flows import FlowTable
 from flowlane.core.state.meters import MeterPool
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import Policy
     from flowlane.core.state.meters import Owner
-
-ReadHint = tuple[Match, Hint]
-"""A hint, and its match made ready."""
 
 
 @dataclass(slots=True)
@@ -159,7 +155,7 @@ class State:
     macs: dict[int, int] = field(default_factory=dict)
     """MAC -> number of the VM that owns it, as far as OVSDB told or the VM's port showed."""
     hints: dict[str, Hint] = field(default_factory=dict)
-    hints_of_vm: dict[str, tuple[ReadHint, ...]] = field(default_factory=dict)
+    hints_of_vm: dict[str, tuple[Hint, ...]] = field(default_factory=dict)
     """VM id -> its hints, the most specific first."""
     policy_changes: int = 0
     watched: bool = False
