@@ -184,5 +184,7 @@ def snapshot(port: Port) -> object:
         {row: (columns.rate[row], columns.band[row], columns.moved_at[row]) for row in port.place},
         state.tokens,
         state.measured_rates,
-        state.cursor,
+        state.turns,
+        {kind: [slot.queue for slot in table.entries] for kind, table in state.indirection.items()},
+        {vm: slot.queue for vm, slot in state.vm_slots.items()},
     )

@@ -33,7 +33,15 @@ def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: byt
         return arrive(state, row, demand, key)
     enter(state, row, demand)
     region, queue = slot.region, slot.queue
-    if demand.exclusive and slot.count == 0 and combined.slot_to_own(region, demand, slot, 0) is slot:
+    strategy = STRATEGIES[state.balance.strategy]
+    if strategy.adopt is not None:
+        strategy.adopt(state, demand, slot)
+    if (
+        strategy.moves
+        and demand.exclusive
+        and slot.count == 0
+        and combined.slot_to_own(region, demand, slot, 0) is slot
+    ):
         pools.own(region, slot, row, demand.class_index)
         cells.put(state, row, slot, region.alone, 0)
         return Placement(queue.queue_id, queue.kind, Reason.EXCLUSIVE)

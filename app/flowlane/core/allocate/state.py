@@ -36,6 +36,7 @@ from flowlane.core.model import NO_QUEUE, Queue, QueueKind
 from flowlane.core.policy import Balance, PathPreference
 
 if TYPE_CHECKING:
+    from flowlane.core.allocate.strategies.rss import IndirectionTable
     from flowlane.core.model import Reason
 
 
@@ -246,7 +247,11 @@ def _limbo() -> Slot:
 
 @dataclass(slots=True, eq=False)
 class PortState:
-    """Everything the allocator knows of one egress port. ``cursor`` is the round-robin's next queue.
+    """Everything the allocator knows of one egress port.
+
+    ``indirection``, ``turns`` and ``vm_slots`` are what the strategies ``hash``, ``round-robin`` and
+    ``one-vm-one-queue`` remember, for each kind of queue: the indirection table, the queues given out so far, and
+    the queue of each VM number.
 
     ``measured_rates``: class index -> [sum of the measured rates, how many]. ``tokens``: moves that may be made now.
     ``region_of``: share index -> its hardware region (-1: VMs without a share). ``limbo`` holds the flows
@@ -269,10 +274,11 @@ class PortState:
     free_profiles: list[int] = field(default_factory=list)
     region_of: dict[int, Region] = field(default_factory=dict)
     measured_rates: dict[int, list[int]] = field(default_factory=dict)
-    homes: dict[int, int] = field(default_factory=dict)
+    indirection: dict[QueueKind, IndirectionTable] = field(default_factory=dict)
+    turns: dict[QueueKind, int] = field(default_factory=dict)
+    vm_slots: dict[tuple[QueueKind, int], Slot] = field(default_factory=dict)
     load: int = 0
     count: int = 0
-    cursor: int = 0
     unsorted: bool = False
     tokens: float = 1.0
     refilled_at: float = NEVER

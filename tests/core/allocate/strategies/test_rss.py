@@ -6,9 +6,13 @@ Source: "Verifying the RSS Hash Calculation", Windows driver documentation (NDIS
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flowlane.core.allocate.strategies.rss import ENTRIES, bucket, rss_input, toeplitz
+from flowlane.core.allocate.state import Region, Slot
+from flowlane.core.allocate.strategies.rss import ENTRIES, IndirectionTable, rss_hash, rss_input, toeplitz
 from flowlane.core.flowkey import ICMP, IPV4, IPV6, TCP, FlowParts, pack
+from flowlane.core.model import Queue
 
 VECTORS = [
     ("66.9.149.187", 2794, "161.142.100.80", 1766, 0x323E8FC2, 0x51CCC178),
@@ -33,15 +37,48 @@ def key(source: str, source_port: int, target: str, target_port: int, protocol: 
 def test_the_published_hashes_come_out(vector) -> None:
     source, source_port, target, target_port, of_addresses, of_ports = vector
     assert toeplitz(rss_input(key(source, source_port, target, target_port))) == of_ports
+    assert rss_hash(key(source, source_port, target, target_port)) == of_ports
     assert toeplitz(rss_input(key(source, 0, target, 0, ICMP))) == of_addresses
 
 
 def test_the_vm_is_not_hashed() -> None:
-    one = key("10.0.0.1", 1, "10.0.0.2", 2)
-    assert bucket(one, 5) == bucket(b"\x00\x00\x00\x08" + one[4:], 5)
+    of_one_vm = key("10.0.0.1", 1, "10.0.0.2", 2)
+    of_another = b"\x00\x00\x00\x08" + of_one_vm[4:]
+    assert rss_hash(of_one_vm) == rss_hash(of_another)
+
+
+def slots_of(count: int) -> list[Slot]:
+    region = Region(0)
+    return [Slot(Queue(number), number, region) for number in range(count)]
 
 
 def test_the_table_has_128_entries_dealt_out_in_turn() -> None:
-    flow = key(*VECTORS[0][:4])
     assert ENTRIES == 128
-    assert [bucket(flow, queues) for queues in (1, 3, 128)] == [0, (0x78 % 128) % 3, 0x78]
+    for count in (1, 3, 128, 200):
+        slots = slots_of(count)
+        table = IndirectionTable(slots)
+        assert [table.lookup(number) for number in range(ENTRIES)] == [
+            slots[number % count] for number in range(ENTRIES)
+        ]
+    assert table.lookup(0xFFFFFF80 + 5) is slots[5], "the lowest 7 bits count"
+
+
+@given(
+    st.integers(1, 140),
+    st.lists(st.sets(st.integers(0, 139), min_size=1, max_size=140), min_size=1, max_size=4),
+)
+def test_the_table_stays_even_and_changes_no_entry_without_need(first, steps) -> None:
+    slots = slots_of(140)
+    table = IndirectionTable(slots[:first])
+    present = set(range(first))
+    for numbers in steps:
+        before, removed, added = list(table.entries), present - numbers, numbers - present
+        present = numbers
+        table.update([slots[number] for number in sorted(numbers)])
+        counts = [table.entries.count(slots[number]) for number in numbers]
+        assert sum(counts) == ENTRIES and max(counts) <= min(counts) + 1
+        changed = [old for old, new in zip(before, table.entries, strict=True) if old is not new]
+        if not added:
+            assert {slot.index for slot in changed} <= removed, "entries of queues that are left stay"
+        if not removed:
+            assert len(changed) == sum(table.entries.count(slots[number]) for number in added)

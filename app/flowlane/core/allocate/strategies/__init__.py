@@ -21,10 +21,12 @@ class Strategy(NamedTuple):
 
     ``place(state, row, demand, key, current)`` gives the slot, the group to count the flow in, the VM number if
     the VM's flows keep together (else 0), and the reason. ``current`` is where the flow was until now.
+    ``adopt`` is called for each flow that is placed where it is already, not by ``place``.
     """
 
     place: Place
     moves: bool = False
+    adopt: Callable[[PortState, Demand, Slot], None] | None = None
 
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
@@ -33,6 +35,6 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "hash": Strategy(simple.hashed),
         "round-robin": Strategy(simple.round_robin),
         "least-loaded": Strategy(simple.least_loaded),
-        "one-vm-one-queue": Strategy(simple.one_vm_one_queue),
+        "one-vm-one-queue": Strategy(simple.one_vm_one_queue, adopt=simple.adopt_vm_queue),
     }
 )

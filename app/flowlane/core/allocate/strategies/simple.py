@@ -1,7 +1,8 @@
-"""The strategies that users know from NICs and schedulers: where flows stay where they came.
+"""The strategies known from NICs and schedulers: hash, round-robin, least loaded, one VM one queue.
 
-They keep to the path that the class names, and to nothing else of it: no exclusive queues, no likeness, no
-shares, no moves.
+They follow the path preference of the flow's class and ignore the rest of the class: no exclusive queues, no
+grouping, no shares of the hardware. They never rebalance: a flow keeps its queue while the queue exists. The
+flows of a queue that is removed are spread over the queues that are left by the same rule that places new flows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate.pools import find_group
 from flowlane.core.allocate.state import PortState, Slot
-from flowlane.core.allocate.strategies.rss import bucket
+from flowlane.core.allocate.strategies.rss import IndirectionTable, rss_hash
 from flowlane.core.model import QueueKind, Reason
 from flowlane.core.policy import PathPreference
 
@@ -19,32 +20,73 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.strategies.combined import Choice
 
 
-def hashed(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
-    """What RSS does: the flow's 5-tuple decides, whatever it sends."""
+def hashed(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:
+    """Choose as RSS does: by the flow's 5-tuple, whatever it sends. A flow without a key goes by its row."""
     slots = candidates(state, demand)
-    return _choice(slots[bucket(key, len(slots)) if key and len(slots) > 1 else 0], demand)
+    if current in slots:
+        return _choice(current, demand)
+    kind = slots[0].queue.kind
+    table = state.indirection.get(kind)
+    if table is None:
+        table = state.indirection[kind] = IndirectionTable(slots)
+    elif table.slots != slots:
+        table.update(slots)
+    return _choice(table.lookup(rss_hash(key) if key else row), demand)
 
 
 def round_robin(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
-    """The next queue for each new flow."""
+    """Choose the next queue in turn; hardware and software queues take turns apart from each other."""
     slots = candidates(state, demand)
-    state.cursor += 1
-    return _choice(slots[(state.cursor - 1) % len(slots)], demand)
+    if current in slots:
+        return _choice(current, demand)
+    kind = slots[0].queue.kind
+    turn = state.turns.get(kind, 0)
+    state.turns[kind] = turn + 1
+    return _choice(slots[turn % len(slots)], demand)
 
 
 def least_loaded(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
-    """The queue with the least load when the flow comes."""
-    return _choice(min(candidates(state, demand), key=lambda slot: slot.load), demand)
+    """Choose the queue with the least load now; of equals the one with fewest flows."""
+    slots = candidates(state, demand)
+    if current in slots:
+        return _choice(current, demand)
+    return _choice(min(slots, key=lambda slot: (slot.load, slot.count)), demand)
 
 
 def one_vm_one_queue(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
-    """A queue for each VM, by its number, as VMQ and NetQueue give one to each virtual NIC."""
+    """Choose the queue of the flow's VM, as VMQ and NetQueue give a queue to each virtual NIC.
+
+    A VM's queue is picked by its number, once. When that queue is removed, the VM gets the queue with fewest VMs.
+    """
     slots = candidates(state, demand)
-    return _choice(slots[demand.vm_number % len(slots)], demand)
+    kind = slots[0].queue.kind
+    slot = state.vm_slots.get((kind, demand.vm_number))
+    if slot is None:
+        slot = slots[demand.vm_number % len(slots)]
+    elif slot not in slots:
+        slot = _slot_with_fewest_vms(state, slots)
+    if slot is not state.limbo:
+        state.vm_slots[kind, demand.vm_number] = slot
+    return _choice(slot, demand)
+
+
+def _slot_with_fewest_vms(state: PortState, slots: list[Slot]) -> Slot:
+    vms = dict.fromkeys(slots, 0)
+    for slot in state.vm_slots.values():
+        if slot in vms:
+            vms[slot] += 1
+    return min(slots, key=vms.__getitem__)
+
+
+def adopt_vm_queue(state: PortState, demand: Demand, slot: Slot) -> None:
+    """Make the queue on which a flow was found its VM's queue, unless the VM has one."""
+    key = slot.queue.kind, demand.vm_number
+    if state.vm_slots.get(key) not in state.slots:
+        state.vm_slots[key] = slot
 
 
 def candidates(state: PortState, demand: Demand) -> list[Slot]:
-    """The queues of the path that a flow takes: hardware if there is any, unless its class says software."""
+    """Return the queues of the flow's path: hardware where there is any, unless its class says software."""
     kind = QueueKind.SOFTWARE if demand.path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind]
     return slots or state.slots or [state.limbo]
