@@ -70,6 +70,10 @@ def test_the_engine_spreads_the_flows_of_a_removed_queue(strategy) -> None:
     most = {"hash": 80, "one-vm-one-queue": 75}.get(strategy, 67)
     assert counts.keys() == {0, 1, 2} and max(counts.values()) <= most, counts
     assert {host.pins[row].queue_id == after[row] for row in rows} == {True}
+    if strategy == "hash":
+        table = host.device.ports[UPLINK].allocation.indirection[QueueKind.PHYSICAL]
+        keys = host.device.flows.keys
+        assert after == {row: table.lookup(rss_hash(keys[row])).queue.queue_id for row in rows}
     assert {Reason(host.device.flows.reason[row]) for row in rows} == {Reason.STRATEGY}
 
 
@@ -79,6 +83,11 @@ def test_a_new_flow_goes_where_a_flow_of_its_hash_went() -> None:
     for row in range(100):
         assert port.arrive(1000 + row, key_of(row)).queue_id == port.place[row]
         port.depart(1000 + row)
+
+
+def test_a_flow_without_a_key_goes_by_its_row() -> None:
+    port = Port(hardware(0, 1, 2, 3), Balance(strategy="hash"))
+    assert [port.arrive(row).queue_id for row in range(8)] == [0, 1, 2, 3] * 2
 
 
 def test_a_queue_that_is_added_gets_its_part_of_new_flows() -> None:
