@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from support.rest.server import running
 
 
 @pytest.fixture(scope="module")
-def controller_url():
+def controller_url() -> Iterator[str]:
     """A controller with two devices, two VMs and five flows (fakes/controller.py); each module changes its own."""
     with running() as server:
         yield server.url

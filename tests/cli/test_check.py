@@ -7,7 +7,9 @@ import io
 import json
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -32,27 +34,27 @@ DEVICES = [
 ]  # fmt: skip
 
 
-def run(*words):
+def run(*words: Path | str) -> int:
     parser = argparse.ArgumentParser()
     check.add_arguments(parser)
     return check.run(parser.parse_args([str(word) for word in words]))
 
 
 @pytest.fixture
-def good(tmp_path):
+def good(tmp_path: Path) -> Path:
     path = tmp_path / "good.yaml"
     path.write_text(GOOD)
     return path
 
 
 @pytest.fixture
-def described(tmp_path):
+def described(tmp_path: Path) -> Path:
     path = tmp_path / "devices.json"
     path.write_text(json.dumps({"items": DEVICES, "next": None}))
     return path
 
 
-def test_problems_are_printed_with_their_place(tmp_path, capsys) -> None:
+def test_problems_are_printed_with_their_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("version: 1\nclases: {}\nrules: [{class: x}]\n")
     assert run(path) == 1
@@ -64,7 +66,7 @@ def test_problems_are_printed_with_their_place(tmp_path, capsys) -> None:
     assert "2 problems" in err
 
 
-def test_problems_as_json(tmp_path, capsys) -> None:
+def test_problems_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("version: 1\nclases: {}\n")
     assert run(path, "--json") == 1
@@ -83,7 +85,7 @@ def test_problems_as_json(tmp_path, capsys) -> None:
     }
 
 
-def test_a_good_policy_is_summed_up(good, capsys) -> None:
+def test_a_good_policy_is_summed_up(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(good) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{good}: good: 3 classes, 2 rules, 0 rate conditions, 0 shares, 0 trust entries; strategy combined",
@@ -93,7 +95,7 @@ def test_a_good_policy_is_summed_up(good, capsys) -> None:
     ]
 
 
-def test_what_devices_would_get(good, described, capsys) -> None:
+def test_what_devices_would_get(good: Path, described: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(good, "--devices", described) == 0
     lines = capsys.readouterr().out.splitlines()[4:]
     assert lines == [
@@ -112,7 +114,9 @@ def test_what_devices_would_get(good, described, capsys) -> None:
     ]
 
 
-def test_what_devices_would_get_as_json(good, described, capsys) -> None:
+def test_what_devices_would_get_as_json(
+    good: Path, described: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(good, "--devices", described, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [device["gets"] for device in found["devices"]] == ["same", "altered", "subset"]
@@ -132,12 +136,12 @@ class Pages(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_args) -> None:
+    def log_message(self, *_args: object) -> None:
         pass
 
 
 @pytest.fixture
-def controller():
+def controller() -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Pages)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -147,7 +151,9 @@ def controller():
     server.server_close()
 
 
-def test_devices_of_a_running_controller(good, controller, capsys) -> None:
+def test_devices_of_a_running_controller(
+    good: Path, controller: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(good, "--url", controller, "--json") == 0
     assert [device["name"] for device in json.loads(capsys.readouterr().out)["devices"]] == [
         "able",
@@ -162,7 +168,9 @@ def test_devices_of_a_running_controller(good, controller, capsys) -> None:
      "[{queues: {physical: -1}}]", "[{capabilities: 5}]", "[{capabilities: {max_meters: lots}}]",
      "[{ports: [{queues: 5}]}]", "[{ports: 5}]", "[{ports: [5]}]", "[{role: [nic]}]", "2020-99-99", "[" * 5000, "\x00"],
 )  # fmt: skip
-def test_devices_that_cannot_be_read(good, tmp_path, capsys, text) -> None:
+def test_devices_that_cannot_be_read(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     path = tmp_path / "devices.yaml"
     path.write_text(text)
     assert run(good, "--devices", path) == 2
@@ -175,12 +183,12 @@ def test_devices_that_cannot_be_read(good, tmp_path, capsys, text) -> None:
     "words",
     [["nothere.yaml"], ["GOOD", "--devices", "nothere.json"], ["GOOD", "--url", "http://127.0.0.1:1"], ["."]],
 )
-def test_what_cannot_be_read_at_all(good, capsys, words) -> None:
+def test_what_cannot_be_read_at_all(good: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     assert run(*[good if word == "GOOD" else word for word in words]) == 2
     assert capsys.readouterr().err.startswith("flowlane check: ")
 
 
-def test_standard_input(monkeypatch, capsys) -> None:
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"version: 2\n")))
     assert run("-") == 1
     assert capsys.readouterr().out.startswith("standard input:1: version:")

@@ -10,7 +10,7 @@ import requests
 from flowlane.cli import main as cli
 
 
-def suggest(url, times) -> None:
+def suggest(url: object, times: object) -> None:
     """Make something happen: hints that come."""
     for _ in range(times):
         time.sleep(0.3)
@@ -20,7 +20,9 @@ def suggest(url, times) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_events_are_printed_as_they_come(controller_url, capsys, options) -> None:
+def test_events_are_printed_as_they_come(
+    controller_url: str, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
     writer = threading.Thread(target=suggest, args=(controller_url, 2))
     writer.start()
     code = cli.main(["events", "--url", controller_url, "--kind", "hint", "--count", "2", *options])
@@ -35,6 +37,6 @@ def test_events_are_printed_as_they_come(controller_url, capsys, options) -> Non
         assert "suggests heavy" in lines[0]
 
 
-def test_no_controller(capsys) -> None:
+def test_no_controller(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["events", "--url", "http://127.0.0.1:1"]) == 3
     assert "controller at 127.0.0.1:1 does not answer" in capsys.readouterr().err

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from support.engine.controller import FLOWS
@@ -12,10 +15,12 @@ FLOW = FLOWS[0][0].hex()
 
 
 @pytest.fixture
-def run(capsys, controller_url, monkeypatch):
+def run(
+    capsys: pytest.CaptureFixture[str], controller_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     monkeypatch.setenv("FLOWLANE_URL", controller_url)
 
-    def call(*words):
+    def call(*words: str) -> tuple[int, str, str]:
         code = cli.main(words)
         out, err = capsys.readouterr()
         assert "Traceback" not in err
@@ -45,7 +50,7 @@ def run(capsys, controller_url, monkeypatch):
         (["policy", "show"], ["version: 1"]),
     ],
 )
-def test_what_commands_show(run, words, shown) -> None:
+def test_what_commands_show(run: Callable[..., Any], words: list[str], shown: list[str]) -> None:
     code, out, err = run(*words)
     assert (code, err) == (0, "")
     for text in shown:
@@ -53,7 +58,7 @@ def test_what_commands_show(run, words, shown) -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "devices", "queues", "vms", "flows", "assignments"])
-def test_json_is_what_rest_answers(run, command) -> None:
+def test_json_is_what_rest_answers(run: Callable[..., Any], command: str) -> None:
     code, out, _ = run(command, "--json")
     found = json.loads(out)
     assert code == 0
@@ -61,13 +66,13 @@ def test_json_is_what_rest_answers(run, command) -> None:
     assert command == "status" or found["next"] is None
 
 
-def test_limits_are_told(run) -> None:
+def test_limits_are_told(run: Callable[..., Any]) -> None:
     assert "1 shown, there may be more: --limit 0 shows all" in run("flows", "--limit", "1")[1]
     assert len(json.loads(run("flows", "--limit", "2", "--json")[1])["items"]) == 2
     assert json.loads(run("flows", "--limit", "2", "--json")[1])["next"]
 
 
-def test_hints_over_their_life(run) -> None:
+def test_hints_over_their_life(run: Callable[..., Any]) -> None:
     assert (
         run("hint", "set", "web", "--class", "heavy", "--match", "dst-port=80", "--lifetime", "60s")[0] == 0
     )
@@ -80,7 +85,7 @@ def test_hints_over_their_life(run) -> None:
     assert run("hint", "show", "ns/db")[1].strip() == "none"
 
 
-def test_a_policy_is_checked_replaced_and_refused(run, tmp_path) -> None:
+def test_a_policy_is_checked_replaced_and_refused(run: Callable[..., Any], tmp_path: Path) -> None:
     sound, broken = tmp_path / "sound.yaml", tmp_path / "broken.yaml"
     sound.write_text("classes: default heavy capped bulk")
     broken.write_text("bad")
@@ -108,7 +113,9 @@ def test_a_policy_is_checked_replaced_and_refused(run, tmp_path) -> None:
         (["hint", "set", "web", "--class", "heavy", "--match", "x"], 1, "not KEY=VALUE"),
     ],
 )
-def test_errors_are_one_line_and_an_exit_code(run, words, code, error) -> None:
+def test_errors_are_one_line_and_an_exit_code(
+    run: Callable[..., Any], words: list[str], code: int, error: str
+) -> None:
     assert run(*words)[0] == code
     _, out, err = run(*words)
     assert out == ""
@@ -120,14 +127,14 @@ def test_errors_are_one_line_and_an_exit_code(run, words, code, error) -> None:
 @pytest.mark.parametrize(
     "words", [[], ["dance"], ["flows", "--colour", "red"], ["hint"], ["policy", "replace"]]
 )
-def test_a_wrong_command_line_is_exit_code_2(words, capsys) -> None:
+def test_a_wrong_command_line_is_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert ended.value.code == 2
     assert "usage: flowlane" in capsys.readouterr().err
 
 
-def test_help_names_every_command_that_is_there(capsys) -> None:
+def test_help_names_every_command_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--help"])
     out = capsys.readouterr().out
@@ -147,7 +154,9 @@ def test_help_names_every_command_that_is_there(capsys) -> None:
         assert re.search(rf"^    {name}\s", out, re.MULTILINE)
 
 
-def test_a_missing_package_hurts_its_command_alone(run, monkeypatch, tmp_path) -> None:
+def test_a_missing_package_hurts_its_command_alone(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "needy.py").write_text("import no_such_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(cli.COMMANDS, "needy", ("needy", "needs a package"))

@@ -14,19 +14,19 @@ POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 FLOWS = POLICIES / "flows.csv"
 
 
-def run(capsys, *words):
+def run(capsys: pytest.CaptureFixture[str], *words: Path | int | str) -> tuple[int, str, str]:
     code = main(["plan", *map(str, words)])
     out, err = capsys.readouterr()
     return code, out, err
 
 
-def planned(capsys, *words):
+def planned(capsys: pytest.CaptureFixture[str], *words: Path | int | str) -> object:
     code, out, err = run(capsys, *words, "--json")
     assert (code, err) == (0, "")
     return json.loads(out)
 
 
-def test_every_flow_of_the_file_has_its_line(capsys) -> None:
+def test_every_flow_of_the_file_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     result = planned(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS, "--queues", 8)
     assert len(result["assignments"]) == len(FLOWS.read_text().splitlines()) - 1
     by_vm = {item["vm"]: item for item in result["assignments"]}
@@ -37,14 +37,14 @@ def test_every_flow_of_the_file_has_its_line(capsys) -> None:
     assert result["figures"]["bytes_in_hardware"] == 1.0
 
 
-def test_a_limit_holds_a_flow_back_in_the_plan_as_the_meter_does(capsys) -> None:
+def test_a_limit_holds_a_flow_back_in_the_plan_as_the_meter_does(capsys: pytest.CaptureFixture[str]) -> None:
     result = planned(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS)
     assert all(
         item["limit"] is None or item["class"] in {"free", "paid", "dns"} for item in result["assignments"]
     )
 
 
-def test_the_table_names_flow_class_queue_and_reason(capsys) -> None:
+def test_the_table_names_flow_class_queue_and_reason(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, POLICIES / "m10-rate-limits.yaml", "--flows", FLOWS)
     assert code == 0
     assert "tcp 10.0.0.1:40001" in out
@@ -52,7 +52,7 @@ def test_the_table_names_flow_class_queue_and_reason(capsys) -> None:
     assert "bytes in hardware: 100.0%" in out
 
 
-def test_software_queues_take_part(capsys) -> None:
+def test_software_queues_take_part(capsys: pytest.CaptureFixture[str]) -> None:
     words = (POLICIES / "m08-overflow.yaml", "--flows", FLOWS, "--queues", 2, "--software-queues", 2)
     result = planned(capsys, *words)
     assert {queue["kind"] for queue in result["queues"]} == {"physical", "software"}
@@ -60,13 +60,13 @@ def test_software_queues_take_part(capsys) -> None:
     assert {item["kind"] for item in backup} == {"software"}
 
 
-def test_no_queues_at_all(capsys) -> None:
+def test_no_queues_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     result = planned(capsys, POLICIES / "m06-two-on-one-queue.yaml", "--flows", FLOWS, "--queues", 0)
     assert {item["queue_id"] for item in result["assignments"]} == {None}
     assert run(capsys, POLICIES / "m06-two-on-one-queue.yaml", "--flows", FLOWS, "--queues", 0)[0] == 0
 
 
-def test_a_capture(capsys, tmp_path) -> None:
+def test_a_capture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "x.pcap"
     frames = [
         Ether(src="02:00:00:00:00:07", dst="02:00:00:00:00:fe")
@@ -81,7 +81,9 @@ def test_a_capture(capsys, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("name", "begin"), [("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")])
-def test_the_plot_is_a_picture(capsys, tmp_path, name, begin) -> None:
+def test_the_plot_is_a_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, begin: bytes
+) -> None:
     path = tmp_path / name
     assert run(capsys, POLICIES / "m07-all-on-hardware.yaml", "--flows", FLOWS, "--plot", path)[0] == 0
     assert path.read_bytes().startswith(begin)
@@ -99,7 +101,9 @@ def test_the_plot_is_a_picture(capsys, tmp_path, name, begin) -> None:
         ((FLOWS, "--flows", FLOWS), "flows.csv"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(capsys, words, text) -> None:
+def test_what_cannot_be_done_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: tuple[Path | str, ...], text: str
+) -> None:
     code, out, err = run(capsys, *words)
     assert (code, out) == (1, "")
     assert text in err
@@ -107,7 +111,7 @@ def test_what_cannot_be_done_is_one_line(capsys, words, text) -> None:
 
 
 @pytest.mark.parametrize("words", [("--queues", "-1"), ("--queues", "x"), ("--uplink", "10"), ()])
-def test_a_wrong_option_is_refused(capsys, words) -> None:
+def test_a_wrong_option_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["plan", str(POLICIES / "m06-two-on-one-queue.yaml"), *words])
     assert refused.value.code == 2

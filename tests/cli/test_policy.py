@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +49,7 @@ class Controller(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.take(applied=False)
 
-    def take(self, applied) -> None:
+    def take(self, applied: object) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append((self.command, self.path, self.headers["Content-Type"], body))
         if b"clases" in body:
@@ -63,12 +65,12 @@ class Controller(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_args) -> None:
+    def log_message(self, *_args: object) -> None:
         pass
 
 
 @pytest.fixture
-def controller():
+def controller() -> Iterator[HTTPServer]:
     server = HTTPServer(("127.0.0.1", 0), Controller)
     server.seen = []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -79,19 +81,19 @@ def controller():
     server.server_close()
 
 
-def run(*words, server=None):
+def run(*words: Path | str, server: HTTPServer | None = None) -> int | None:
     parser = argparse.ArgumentParser()
     policy.add_arguments(parser)
     url = ["--url", f"http://127.0.0.1:{server.server_port}"] if server else []
     return policy.run(parser.parse_args([*map(str, words), *url]))
 
 
-def test_the_built_in_policy_is_printed_so_that_it_can_be_copied(capsys) -> None:
+def test_the_built_in_policy_is_printed_so_that_it_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "--built-in") == 0
     assert policies.load(capsys.readouterr().out) == policies.default()
 
 
-def test_the_policy_in_force(controller, capsys) -> None:
+def test_the_policy_in_force(controller: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", server=controller) == 0
     assert capsys.readouterr().out == "version: 1\n"
     assert run("show", "--json", server=controller) == 0
@@ -112,7 +114,14 @@ def test_the_policy_in_force(controller, capsys) -> None:
         ),
     ],
 )
-def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request_line, last) -> None:
+def test_a_policy_is_sent_as_it_is(
+    controller: HTTPServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    action: str,
+    request_line: tuple[str, str],
+    last: list[str],
+) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"version: 1 # \xc3\xa9\r\n")
     assert run(action, path, server=controller) == 0
@@ -120,7 +129,7 @@ def test_a_policy_is_sent_as_it_is(controller, tmp_path, capsys, action, request
     assert capsys.readouterr().out.splitlines() == ["+ class gold", "~ class bulk", "- rule rule 1", *last]
 
 
-def test_a_refused_policy_names_line_and_key(controller, tmp_path) -> None:
+def test_a_refused_policy_names_line_and_key(controller: HTTPServer, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("version: 1\nclases: {}\n")
     with pytest.raises(
@@ -129,7 +138,7 @@ def test_a_refused_policy_names_line_and_key(controller, tmp_path) -> None:
         run("replace", path, server=controller)
 
 
-def test_the_schema_and_the_tables(capsys) -> None:
+def test_the_schema_and_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("schema") == 0
     assert json.loads(capsys.readouterr().out)["title"] == "Flowlane policy"
     assert run("reference") == 0

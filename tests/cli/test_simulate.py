@@ -11,13 +11,13 @@ POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 SHORT = ("--seconds", "10", "--count", "40", "--vms", "3")
 
 
-def run(capsys, *words):
+def run(capsys: pytest.CaptureFixture[str], *words: Path | int | str) -> tuple[int, str, str]:
     code = main(["simulate", *map(str, words)])
     out, err = capsys.readouterr()
     return code, out, err
 
 
-def test_the_report(capsys) -> None:
+def test_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *SHORT)
     assert (code, err) == (0, "")
     assert "second half: busiest over lower bound" in out
@@ -26,7 +26,7 @@ def test_the_report(capsys) -> None:
 
 
 @pytest.mark.parametrize("workload", ["web-search", "hadoop", "zipf-1.0", "zipf-1.3"])
-def test_every_workload_under_a_policy(capsys, workload) -> None:
+def test_every_workload_under_a_policy(capsys: pytest.CaptureFixture[str], workload: str) -> None:
     words = (POLICIES / "m08-overflow.yaml", "--workload", workload, "--software-queues", 2, *SHORT, "--json")
     code, out, _ = run(capsys, *words)
     report = json.loads(out)
@@ -40,12 +40,12 @@ def test_every_workload_under_a_policy(capsys, workload) -> None:
     assert report["pins"] >= 40
 
 
-def test_another_seed_is_another_run_and_the_same_seed_the_same(capsys) -> None:
+def test_another_seed_is_another_run_and_the_same_seed_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     runs = [run(capsys, *SHORT, "--seed", seed, "--json")[1] for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_recorded_flows(capsys) -> None:
+def test_recorded_flows(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(
         capsys,
         POLICIES / "m07-all-on-hardware.yaml",
@@ -62,7 +62,9 @@ def test_recorded_flows(capsys) -> None:
 
 
 @pytest.mark.parametrize(("name", "begin"), [("run.png", b"\x89PNG"), ("run.svg", b"<?xml")])
-def test_the_plot_is_a_picture(capsys, tmp_path, name, begin) -> None:
+def test_the_plot_is_a_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, begin: bytes
+) -> None:
     path = tmp_path / name
     assert run(capsys, *SHORT, "--plot", path)[0] == 0
     assert path.read_bytes().startswith(begin)
@@ -72,7 +74,7 @@ def test_the_plot_is_a_picture(capsys, tmp_path, name, begin) -> None:
     "words",
     [("--count", "0"), ("--seconds", "ten"), ("--churn", "-1"), ("--load", "much"), ("--workload", "x")],
 )
-def test_a_wrong_option_is_refused(capsys, words) -> None:
+def test_a_wrong_option_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["simulate", *words])
     assert refused.value.code == 2

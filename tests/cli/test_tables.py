@@ -15,7 +15,7 @@ COLUMNS = (
 ITEMS = [{"name": "a" * 10, "detail": "[bold]d" * 3, "count": 1}, {"name": "b", "detail": "", "count": 1000}]
 
 
-def shown(width, items=ITEMS):
+def shown(width: int, items: list[object] | object = ITEMS) -> list[str]:
     console = Console(width=width, markup=True, color_system=None)
     with console.capture() as capture:
         console.print(table(COLUMNS, items, width))
@@ -33,7 +33,7 @@ def shown(width, items=ITEMS):
         (5, ["NAME"]),
     ],
 )
-def test_the_least_important_columns_go_first(width, heads) -> None:
+def test_the_least_important_columns_go_first(width: int, heads: list[str]) -> None:
     lines = shown(width)
     assert lines[0].split() == heads
     assert len(lines) == len(ITEMS) + 1
@@ -52,7 +52,7 @@ def test_nothing_to_show() -> None:
     ("ago", "wanted"),
     [(0, "0s"), (59, "59s"), (61, "1m01s"), (3600, "1h00m"), (90_000, "1d01h"), (-5, "0s")],
 )
-def test_ages(ago, wanted) -> None:
+def test_ages(ago: int, wanted: str) -> None:
     assert age((datetime.now(UTC) - timedelta(seconds=ago, milliseconds=10)).isoformat()) == wanted
 
 
@@ -71,7 +71,7 @@ def test_no_values() -> None:
          "0x88f7 02:00:00:00:00:01 > 02:00:00:00:00:02 vlan 0"),
     ],
 )  # fmt: skip
-def test_flows_in_words(item, wanted) -> None:
+def test_flows_in_words(item: object, wanted: str) -> None:
     assert (
         flow_text(dict(zip(("protocol", "src", "src_port", "dst", "dst_port", "vlan"), item, strict=True)))
         == wanted

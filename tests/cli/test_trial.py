@@ -1,17 +1,21 @@
 """The simulated host and the flows of plan and simulate."""
 
+from __future__ import annotations
+
 import argparse
+from argparse import Namespace
+from pathlib import Path
 
 from flowlane.cli.trial import add_host_arguments, host_for, read_workload
 
 
-def parsed(*words):
+def parsed(*words: str) -> Namespace:
     parser = argparse.ArgumentParser()
     add_host_arguments(parser)
     return parser.parse_args(words)
 
 
-def test_the_host_has_the_vms_of_the_flows(tmp_path) -> None:
+def test_the_host_has_the_vms_of_the_flows(tmp_path: Path) -> None:
     path = tmp_path / "flows.csv"
     path.write_text("vm,src,dst,rate\nb,::1,::2,1Mbit/s\na,::1,::3,1Mbit/s\nb,::1,::4,1Mbit/s\n")
     flows, remark = read_workload(path, None)

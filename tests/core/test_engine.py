@@ -263,7 +263,7 @@ def test_software_queues_take_what_their_class_sends_there() -> None:
 
 
 def test_the_same_facts_in_give_the_same_effects_out() -> None:
-    def run():
+    def run() -> tuple[dict[int, int], dict[str, int]]:
         host = Scenario()
         rows = [host.flow(vm, 1000 + n) for vm in range(1, 9) for n in range(8)]
         host.send({row: 1_000_000 * (row % 7) for row in rows}, 20)
@@ -281,7 +281,7 @@ def test_packets_that_a_vm_may_not_send_teach_nothing() -> None:
 
 
 @pytest.mark.parametrize("frame", [b"", bytes(5), bytes(14), bytes(60), b"\xff" * 60])
-def test_garbage_is_survived(frame) -> None:
+def test_garbage_is_survived(frame: bytes) -> None:
     host = Scenario()
     host.do(ev.FlowSeen(DPID, 1, frame, UPLINK))
     host.do(ev.FlowSeen(77, 1, frame, UPLINK))

@@ -1,5 +1,7 @@
 """Frames made by scapy are read as scapy means them; garbage is read as nothing, and never raises."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +62,7 @@ V6 = IPv6(src="fd00::1", dst="fd00::2", tc=10 << 2)
         ),
     ],
 )
-def test_fields_are_those_that_the_sender_meant(packet, expected) -> None:
+def test_fields_are_those_that_the_sender_meant(packet: Ether, expected: tuple[int | None, ...]) -> None:
     frame = read_frame(bytes(packet))
     read = (frame.kind, frame.protocol, frame.src_port, frame.dst_port, frame.vlan, frame.pcp, frame.dscp)
     assert read == expected
@@ -88,7 +90,7 @@ def test_an_llc_frame_has_the_ethertype_that_open_vswitch_gives_it() -> None:
     "packet",
     [ETHER / ARP(pdst="10.0.0.2"), ETHER / IPv6(dst="ff02::1:ff00:2") / ICMPv6ND_NS(tgt="fe80::2")],
 )
-def test_neighbour_discovery_is_told_from_flows(packet) -> None:
+def test_neighbour_discovery_is_told_from_flows(packet: Ether) -> None:
     assert read_frame(bytes(packet)).is_discovery
 
 
@@ -97,18 +99,18 @@ def test_a_frame_without_ethernet_header_is_none() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_never_raise(data) -> None:
+def test_random_bytes_never_raise(data: bytes) -> None:
     frame = read_frame(data)
     assert (frame is None) == (len(data) < 14)
 
 
 @settings(max_examples=200)
 @given(st.sampled_from([V4 / TCP(), V6 / IPv6ExtHdrHopByHop() / UDP(), V6 / IPv6ExtHdrFragment()]), st.data())
-def test_frames_cut_anywhere_never_raise(payload, data) -> None:
+def test_frames_cut_anywhere_never_raise(payload: IP | IPv6, data: st.DataObject) -> None:
     whole = bytes(ETHER / Dot1Q(vlan=1) / payload)
     read_frame(whole[: data.draw(st.integers(0, len(whole)))])
 
 
 @given(st.binary(min_size=54, max_size=90).map(lambda tail: bytes(12) + b"\x86\xdd\x60" + tail))
-def test_any_chain_of_extension_headers_ends(data) -> None:
+def test_any_chain_of_extension_headers_ends(data: bytes) -> None:
     assert read_frame(data).kind == IPV6

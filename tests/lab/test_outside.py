@@ -1,12 +1,15 @@
 """What an experiment in the lab has outside the guest: it is there when the guest starts, and gone afterwards."""
 
+from __future__ import annotations
+
 import socket
+from pathlib import Path
 
 import pytest
 from lab import outside
 
 
-def test_a_program_that_ends_at_once_is_told_with_its_words(tmp_path) -> None:
+def test_a_program_that_ends_at_once_is_told_with_its_words(tmp_path: Path) -> None:
     command = ["sh", "-c", "echo no such policy >&2; exit 3"]
     with (
         pytest.raises(outside.OutsideError, match="no such policy"),
@@ -15,7 +18,7 @@ def test_a_program_that_ends_at_once_is_told_with_its_words(tmp_path) -> None:
         pytest.fail("the block was entered")
 
 
-def test_a_program_runs_for_the_length_of_the_block(tmp_path) -> None:
+def test_a_program_runs_for_the_length_of_the_block(tmp_path: Path) -> None:
     port = outside.free_ports().rest
     command = [
         "python3",
@@ -29,7 +32,7 @@ def test_a_program_runs_for_the_length_of_the_block(tmp_path) -> None:
 
 
 @pytest.mark.lab  # iperf3 comes with that tier
-def test_the_far_end_sends_requests_back(tmp_path) -> None:
+def test_the_far_end_sends_requests_back(tmp_path: Path) -> None:
     ports = outside.free_ports()
     with (
         outside.far_end(ports, tmp_path / "log"),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import quote
+from wsgiref.types import WSGIApplication
 
 import pytest
-from support.engine.controller import FLOWS, NIC, TOR, world
-from webob import Request
+from support.engine.controller import FLOWS, NIC, TOR, FakeController, world
+from webob import Request, Response
 
 from flowlane.northbound.app import ROUTES, make_app
 from flowlane.northbound.controller import Check
@@ -16,20 +18,20 @@ PATHS = {"dpid": f"{NIC:016x}", "id": "uuid-web"}
 
 
 @pytest.fixture
-def controller():
+def controller() -> FakeController:
     return world()
 
 
 @pytest.fixture
-def app(controller):
+def app(controller: FakeController) -> WSGIApplication:
     return make_app(controller)
 
 
-def ask(app, path, **options):
+def ask(app: WSGIApplication, path: str, **options: bytes | dict[str, str] | str) -> Response:
     return Request.blank(path, **options).get_response(app)
 
 
-def problem(app, path, **options):
+def problem(app: WSGIApplication, path: str, **options: bytes | str) -> dict[str, Any]:
     """The problem document of an answer that must be one."""
     answer = ask(app, path, **options)
     assert answer.content_type == "application/problem+json", answer.text
@@ -37,7 +39,7 @@ def problem(app, path, **options):
     assert document["status"] == answer.status_int
     assert {"type", "title", "detail"} <= document.keys()
     assert "Traceback" not in answer.text
-    return document
+    return dict(document)
 
 
 def concrete(path: str) -> str:
@@ -49,7 +51,7 @@ def concrete(path: str) -> str:
 @pytest.mark.parametrize(
     "path", sorted({route.path for route in ROUTES if route.method == "GET"} - {"/v1/events"})
 )
-def test_every_path_answers_and_head_is_get_without_a_body(app, path) -> None:
+def test_every_path_answers_and_head_is_get_without_a_body(app: WSGIApplication, path: str) -> None:
     got, head = ask(app, concrete(path)), ask(app, concrete(path), method="HEAD")
     assert got.status_int == head.status_int == 200
     assert head.body == b""
@@ -58,7 +60,7 @@ def test_every_path_answers_and_head_is_get_without_a_body(app, path) -> None:
     assert got.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_readiness_names_what_is_missing(app, controller) -> None:
+def test_readiness_names_what_is_missing(app: WSGIApplication, controller: FakeController) -> None:
     controller.problems[1] = Check("ovsdb", "no connection to unix:/run/db.sock")
     answer = ask(app, "/readyz")
     assert answer.status_int == 503
@@ -89,7 +91,7 @@ def test_readiness_names_what_is_missing(app, controller) -> None:
         ("//", None),
     ],
 )
-def test_what_is_not_there_is_a_404(app, path, field) -> None:
+def test_what_is_not_there_is_a_404(app: WSGIApplication, path: str, field: str | None) -> None:
     document = problem(app, path)
     assert document["status"] == 404
     assert document.get("field") == field
@@ -127,18 +129,18 @@ def test_what_is_not_there_is_a_404(app, path, field) -> None:
         ("vm=" + "v" * 300, "vm"),
     ],
 )
-def test_a_wrong_query_names_its_field(app, query, field) -> None:
+def test_a_wrong_query_names_its_field(app: WSGIApplication, query: str, field: str) -> None:
     document = problem(app, f"/v1/assignments?{query}")
     assert document["status"] == 400
     assert document["field"] == field
 
 
-def test_an_unknown_parameter_is_told_what_there_is(app) -> None:
+def test_an_unknown_parameter_is_told_what_there_is(app: WSGIApplication) -> None:
     assert "limit, cursor" in problem(app, "/v1/flows?queue=1")["detail"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "TRACE", "NONSENSE"])
-def test_a_method_that_a_path_has_not_is_a_405(app, method) -> None:
+def test_a_method_that_a_path_has_not_is_a_405(app: WSGIApplication, method: str) -> None:
     answer = ask(app, "/v1/policy", method=method)
     assert answer.status_int == 405
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, PUT"
@@ -158,7 +160,7 @@ def test_a_method_that_a_path_has_not_is_a_405(app, method) -> None:
         ("/v1/events", "application/json", 406),
     ],
 )
-def test_what_is_accepted_counts(app, path, accept, status) -> None:
+def test_what_is_accepted_counts(app: WSGIApplication, path: str, accept: str, status: int) -> None:
     assert ask(app, path, headers={"Accept": accept}).status_int == status
 
 
@@ -171,7 +173,7 @@ def test_what_is_accepted_counts(app, path, accept, status) -> None:
         ("PUT", "/v1/vms/uuid-web/hints", "text/plain"),
     ],
 )
-def test_a_body_of_another_kind_is_a_415(app, method, path, sent) -> None:
+def test_a_body_of_another_kind_is_a_415(app: WSGIApplication, method: str, path: str, sent: str) -> None:
     assert problem(app, path, method=method, body=b"x", content_type=sent)["status"] == 415
 
 
@@ -187,18 +189,18 @@ def test_a_body_of_another_kind_is_a_415(app, method, path, sent) -> None:
         ({"CONTENT_LENGTH": "-5"}, 404),
     ],
 )
-def test_odd_bytes_in_the_request(app, environ, status) -> None:
+def test_odd_bytes_in_the_request(app: WSGIApplication, environ: dict[str, str], status: int) -> None:
     request = Request.blank("/nothing" if "CONTENT_LENGTH" in environ else "/v1/status")
     request.environ.update(environ)
     assert request.get_response(app).status_int == status
 
 
-def test_a_vm_is_found_by_id_with_a_slash_and_by_name(app) -> None:
+def test_a_vm_is_found_by_id_with_a_slash_and_by_name(app: WSGIApplication) -> None:
     assert ask(app, "/v1/vms/" + quote("db")).json["id"] == "ns/db"
 
 
-def test_lists_are_filtered(app) -> None:
-    def flows(query):
+def test_lists_are_filtered(app: WSGIApplication) -> None:
+    def flows(query: str) -> Any:
         return ask(app, f"/v1/flows?{query}").json["items"]
 
     assert len(flows("")) == len(FLOWS)
@@ -220,15 +222,20 @@ def test_lists_are_filtered(app) -> None:
     assert ask(app, "/v1/vms?device=other").json["items"] == []
 
 
-def test_an_unforeseen_error_is_a_500_without_details(app, controller, caplog) -> None:
-    controller.checks = lambda: 1 // 0
+def test_an_unforeseen_error_is_a_500_without_details(
+    app: WSGIApplication,
+    controller: FakeController,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(controller, "checks", lambda: 1 // 0)
     document = problem(app, "/v1/status")
     assert document["status"] == 500
     assert "division" not in json.dumps(document)
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_the_page_loads_nothing_from_elsewhere(app) -> None:
+def test_the_page_loads_nothing_from_elsewhere(app: WSGIApplication) -> None:
     answer = ask(app, "/")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "http://" not in answer.text

@@ -3,15 +3,15 @@ from __future__ import annotations
 import eventlet
 
 from flowlane.core.effects import Report
-from flowlane.northbound.feed import Feed
+from flowlane.northbound.feed import Entry, Feed
 
 
-def publish(feed, *texts) -> None:
+def publish(feed: Feed, *texts: str) -> None:
     for text in texts:
         feed.publish(Report("flow", text, {}), 1.0)
 
 
-def texts(entries):
+def texts(entries: list[Entry]) -> list[str]:
     return [entry.report.text for entry in entries]
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
-from support.engine.controller import world
+from support.engine.controller import FakeController, world
 from webob import Request
 
 from flowlane.northbound.app import make_app
 
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+"""Name and labels."""
 
-def samples(controller):
+
+def samples(controller: FakeController) -> dict[Sample, float]:
     """Read by Prometheus' own parser: (name, labels) -> value."""
     text = Request.blank("/metrics").get_response(make_app(controller)).text
     families = list(text_string_to_metric_families(text))
@@ -19,7 +22,7 @@ def samples(controller):
     }
 
 
-def pick(found, metric, /, **labels):
+def pick(found: dict[Sample, float], metric: str, /, **labels: str) -> list[float]:
     return [
         value
         for (key, given), value in found.items()

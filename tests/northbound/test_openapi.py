@@ -12,6 +12,7 @@ from webob import Request
 
 from flowlane.northbound.app import ROUTES, make_app
 from flowlane.northbound.openapi import document, schema_of
+from flowlane.northbound.routing import Route
 from flowlane.northbound.types import HintsInput, Page, VmView
 
 DOCUMENT = document(ROUTES)
@@ -52,7 +53,7 @@ JSON_ROUTES = [route for route in ROUTES if route.method == "GET" and "applicati
 
 
 @pytest.mark.parametrize("route", JSON_ROUTES, ids=lambda route: route.path)
-def test_every_field_answered_is_described(route) -> None:
+def test_every_field_answered_is_described(route: Route) -> None:
     """The schemas are closed, so a field that is not in the document fails as well as one that is missing."""
     answer = Request.blank(concrete(route.path)).get_response(make_app(world()))
     content = DOCUMENT["paths"][route.path]["get"]["responses"]["200"]["content"]
@@ -63,7 +64,7 @@ def test_every_field_answered_is_described(route) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1/flows?x=1", "/v1/vms/none"])
-def test_problems_are_described(path) -> None:
+def test_problems_are_described(path: str) -> None:
     answer = Request.blank(path).get_response(make_app(world()))
     schema = {"$ref": "#/components/schemas/Problem", "components": DOCUMENT["components"]}
     Draft202012Validator(schema).validate(json.loads(answer.text))
@@ -125,5 +126,5 @@ def test_what_json_has_not_is_refused() -> None:
         ({"hints": [{"class": "a", "x": 1}]}, False),
     ],
 )
-def test_bodies_are_checked_with_it(body, sound) -> None:
+def test_bodies_are_checked_with_it(body: object, sound: bool) -> None:
     assert Draft202012Validator(schema_of(HintsInput)).is_valid(body) is sound

@@ -51,7 +51,7 @@ WEB_HTTP, WEB_RSYNC, DB_UDP, DB_PING, DB_PTP = range(5)
         ("dst_port=80&vm=db", []),
     ],
 )
-def test_filters(query, wanted) -> None:
+def test_filters(query: str, wanted: list[int]) -> None:
     controller = world()
     keys = [key.hex() for key in controller.state.devices[1].flows.rows]
     items = Request.blank(f"/v1/assignments?{query}").get_response(make_app(controller)).json["items"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.engine.controller import FakeController, world
@@ -19,10 +20,17 @@ from flowlane.northbound.views import policy_change, policy_view
 HEAVY, LIGHT = 40_000_000, 100_000
 
 
+class Busy(Scenario):
+    """A host, and the rows of two of its flows."""
+
+    heavy: int
+    limited: int
+
+
 @pytest.fixture
-def scenario():
+def scenario() -> Busy:
     """A flow that has earned a queue of its own, twelve that share, one with a limit; then the device's counters."""
-    made = Scenario(queues=4)
+    made = Busy(queues=4)
     heavy = made.flow(1, 1000)
     rows = [made.flow(vm, 2000 + vm) for vm in range(1, 9)]
     made.limited = made.flow(3, 3000, dport=5000)
@@ -32,11 +40,11 @@ def scenario():
     return made
 
 
-def ask(scenario, path):
+def ask(scenario: Scenario, path: str) -> Any:
     return Request.blank(path).get_response(make_app(FakeController(scenario.engine, now=scenario.now))).json
 
 
-def test_queues_tell_what_the_flow_table_holds(scenario) -> None:
+def test_queues_tell_what_the_flow_table_holds(scenario: Busy) -> None:
     """Counts and loads come from the allocator; the flow table is the other way to know them."""
     queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
     flows = scenario.device.flows
@@ -47,7 +55,7 @@ def test_queues_tell_what_the_flow_table_holds(scenario) -> None:
     assert sum(queue["flows"] for queue in queues.values()) == len(flows) == 10
 
 
-def test_a_heavy_flow_is_alone_on_its_queue(scenario) -> None:
+def test_a_heavy_flow_is_alone_on_its_queue(scenario: Busy) -> None:
     queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
     mine = queues[scenario.queue_of(scenario.heavy)]
     assert (mine["exclusive"], mine["flows"], mine["class"]) == (True, 1, "heavy")
@@ -56,7 +64,7 @@ def test_a_heavy_flow_is_alone_on_its_queue(scenario) -> None:
     assert {queue["class"] for queue in queues.values()} <= {"heavy", "small", "limited", None}
 
 
-def test_devices_count_free_queues(scenario) -> None:
+def test_devices_count_free_queues(scenario: Busy) -> None:
     device = ask(scenario, f"/v1/devices/{DPID:016x}")
     used = {scenario.queue_of(row) for row in scenario.device.flows}
     assert device["queues"]["physical"] == {"total": 4, "free": 4 - len(used)}
@@ -72,14 +80,14 @@ def test_devices_count_free_queues(scenario) -> None:
     assert ask(scenario, f"/v1/devices/{DPID:016x}")["connected"] is False
 
 
-def test_a_limit_shows_on_flow_and_assignment(scenario) -> None:
+def test_a_limit_shows_on_flow_and_assignment(scenario: Busy) -> None:
     flow = ask(scenario, "/v1/flows?dst_port=5000")["items"][0]
     meter = flow["assignments"][0]["meter"]
     assert flow["limit"] == meter["rate"] == 2_000_000
     assert scenario.meters == {meter["id"]: (meter["rate"], meter["burst"])}
 
 
-def test_assignments_are_the_pins(scenario) -> None:
+def test_assignments_are_the_pins(scenario: Busy) -> None:
     items = ask(scenario, "/v1/assignments?limit=1000")["items"]
     pins = {(pin.key.hex(), pin.queue_id, pin.meter_id) for pin in scenario.pins.values()}
     assert {
@@ -88,7 +96,7 @@ def test_assignments_are_the_pins(scenario) -> None:
     assert pins
 
 
-def test_what_holds_a_flow_is_told(scenario) -> None:
+def test_what_holds_a_flow_is_told(scenario: Busy) -> None:
     """By the device's tables: an exact entry, one that it learned by itself, or none of the flow's own."""
     assert {item["entry"] for item in ask(scenario, "/v1/assignments")["items"] if item["pinned"]} == {"pin"}
     there = Scenario(small_policy(balance=Balance(interval=1e9)), caps=replace(LEARNING, conntrack=True))
@@ -96,16 +104,17 @@ def test_what_holds_a_flow_is_told(scenario) -> None:
     assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["standing"]
     key = there.device.flows.keys[row]
     there.tick(2)
+    assert key is not None
     there.do(LearnedCounters(DPID, (LearnedFlow(key, 1, UPLINK, 0, 2, 3, 3000),)))
     assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["learned"]
 
 
-def test_vms_count_their_flows(scenario) -> None:
+def test_vms_count_their_flows(scenario: Busy) -> None:
     counts = {vm["id"]: vm["flows"] for vm in ask(scenario, "/v1/vms")["items"]}
     assert counts == {"vm1": 2, "vm2": 1, "vm3": 2, **{f"vm{n}": 1 for n in range(4, 9)}}
 
 
-def test_status_adds_up(scenario) -> None:
+def test_status_adds_up(scenario: Busy) -> None:
     status = ask(scenario, "/v1/status")
     assert status["flows"] == sum(status["assignments"].values()) == 10
     assert status["assignments"]["physical"] == 10
@@ -138,7 +147,7 @@ BASE = Policy(
 )
 
 
-def changes(new):
+def changes(new: Policy) -> dict[str, object]:
     change = policy_change(BASE, new, applied=False)
     return {name: value for name, value in change.items() if value}
 

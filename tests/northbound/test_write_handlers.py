@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 import pytest
-from support.engine.controller import POLICY, WEB, world
-from webob import Request
+from support.engine.controller import POLICY, WEB, FakeController, world
+from webob import Request, Response
 
 from flowlane.core.events import PolicyReplaced
 from flowlane.core.model import Hint, HintSource
@@ -17,32 +19,34 @@ YAML = {"content_type": "application/yaml"}
 
 
 @pytest.fixture
-def controller():
+def controller() -> FakeController:
     return world()
 
 
 @pytest.fixture
-def app(controller):
+def app(controller: FakeController) -> WSGIApplication:
     return make_app(controller)
 
 
-def ask(app, path, method="GET", **options):
+def ask(
+    app: WSGIApplication, path: str, method: str = "GET", **options: bytes | dict[str, str] | str
+) -> Response:
     return Request.blank(path, method=method, **options).get_response(app)
 
 
-def put_hints(app, *hints, **options):
+def put_hints(app: WSGIApplication, *hints: dict[str, Any] | str, **options: str) -> Response:
     body = json.dumps({"hints": hints}).encode()
     return ask(app, HINTS, "PUT", body=body, content_type="application/json", **options)
 
 
-def test_the_policy_as_json_and_as_yaml(app) -> None:
+def test_the_policy_as_json_and_as_yaml(app: WSGIApplication) -> None:
     assert [item["name"] for item in ask(app, "/v1/policy").json["classes"]] == ["default", "heavy", "capped"]
     answer = ask(app, "/v1/policy", headers={"Accept": "application/yaml, application/json;q=0.5"})
     assert answer.content_type == "application/yaml"
     assert answer.text == POLICY.text
 
 
-def test_a_policy_is_checked_without_effect(app, controller) -> None:
+def test_a_policy_is_checked_without_effect(app: WSGIApplication, controller: FakeController) -> None:
     change = ask(app, "/v1/policy/check", "POST", body=b"classes: default bulk heavy", **YAML).json
     # What is foretold is tested with an engine that knows where its flows come from: tests/core/test_dry_run.py.
     flows = change.pop("flows")
@@ -61,13 +65,15 @@ def test_a_policy_is_checked_without_effect(app, controller) -> None:
     assert controller.state.policy is POLICY
 
 
-def test_a_policy_is_replaced(app, controller) -> None:
+def test_a_policy_is_replaced(app: WSGIApplication, controller: FakeController) -> None:
     assert ask(app, "/v1/policy", "PUT", body=b"classes: a b", **YAML).json["applied"] is True
     assert [type(event) for event in controller.submitted] == [PolicyReplaced]
     assert ask(app, "/v1/policy").json["text"] == "classes: a b"
 
 
-def test_a_refused_policy_changes_nothing_and_names_every_place(app, controller) -> None:
+def test_a_refused_policy_changes_nothing_and_names_every_place(
+    app: WSGIApplication, controller: FakeController
+) -> None:
     for method, path in (("PUT", "/v1/policy"), ("POST", "/v1/policy/check")):
         answer = ask(app, path, method, body=b"bad", **YAML)
         assert answer.status_int == 422
@@ -83,7 +89,7 @@ def test_a_refused_policy_changes_nothing_and_names_every_place(app, controller)
     assert controller.submitted == []
 
 
-def test_two_people_do_not_overwrite_each_other(app) -> None:
+def test_two_people_do_not_overwrite_each_other(app: WSGIApplication) -> None:
     etag = ask(app, "/v1/policy").headers["ETag"]
     assert (
         ask(app, "/v1/policy", "PUT", body=b"classes: a", headers={"If-Match": etag}, **YAML).status_int
@@ -102,13 +108,13 @@ def test_two_people_do_not_overwrite_each_other(app) -> None:
         (b"x" * (MAX_BODY + 1), 413, "4194304 bytes"),
     ],
 )
-def test_bodies_that_cannot_be_read(app, body, status, detail) -> None:
+def test_bodies_that_cannot_be_read(app: WSGIApplication, body: bytes, status: int, detail: str) -> None:
     answer = ask(app, "/v1/policy", "PUT", body=body, **YAML)
     assert answer.status_int == status
     assert detail in answer.json["detail"]
 
 
-def test_hints_are_given_replaced_and_withdrawn(app, controller) -> None:
+def test_hints_are_given_replaced_and_withdrawn(app: WSGIApplication, controller: FakeController) -> None:
     given = put_hints(
         app, {"class": "heavy", "match": {"dst-port": 80}, "lifetime": 60}, {"class": "capped"}
     ).json["hints"]
@@ -126,7 +132,7 @@ def test_hints_are_given_replaced_and_withdrawn(app, controller) -> None:
     assert {report.report.kind for report in controller.feed.since(0)} >= {"hint"}
 
 
-def test_hints_from_ovsdb_stay(app, controller) -> None:
+def test_hints_from_ovsdb_stay(app: WSGIApplication, controller: FakeController) -> None:
     controller.state.hints["ovsdb:uuid-web"] = Hint(
         "ovsdb:uuid-web", "uuid-web", "capped", Match(), HintSource.OVSDB
     )
@@ -158,7 +164,9 @@ def test_hints_from_ovsdb_stay(app, controller) -> None:
         ("heavy", "hints[0]"),
     ],
 )
-def test_a_wrong_hint_names_its_key_and_changes_nothing(app, controller, hint, field) -> None:
+def test_a_wrong_hint_names_its_key_and_changes_nothing(
+    app: WSGIApplication, controller: FakeController, hint: dict[str, Any] | str, field: str
+) -> None:
     put_hints(app, {"class": "capped"})
     del controller.submitted[:]
     answer = put_hints(app, hint)
@@ -167,7 +175,7 @@ def test_a_wrong_hint_names_its_key_and_changes_nothing(app, controller, hint, f
     assert controller.submitted == []
 
 
-def test_too_many_hints(app) -> None:
+def test_too_many_hints(app: WSGIApplication) -> None:
     answer = put_hints(app, *[{"class": "heavy"}] * 65)
     assert (answer.status_int, answer.json["field"]) == (422, "hints")
 
@@ -191,14 +199,16 @@ def test_too_many_hints(app) -> None:
         (b" " * (MAX_BODY + 1), 413),
     ],
 )
-def test_wrong_json_is_a_problem(app, controller, body, status) -> None:
+def test_wrong_json_is_a_problem(
+    app: WSGIApplication, controller: FakeController, body: bytes, status: int
+) -> None:
     answer = ask(app, HINTS, "PUT", body=body, content_type="application/json")
     assert (answer.status_int, answer.content_type) == (status, "application/problem+json")
     assert controller.submitted == []
     assert len(answer.body) < 1000
 
 
-def test_a_body_without_length_is_read_to_the_bound(app) -> None:
+def test_a_body_without_length_is_read_to_the_bound(app: WSGIApplication) -> None:
     request = Request.blank("/v1/policy", method="PUT", body=b"classes: a" + b" " * MAX_BODY, **YAML)
     del request.environ["CONTENT_LENGTH"]
     request.headers["Transfer-Encoding"] = "chunked"

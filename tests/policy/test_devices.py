@@ -1,6 +1,9 @@
 """Descriptions of devices, from files and from REST: read, or refused in words."""
 
+from __future__ import annotations
+
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +37,9 @@ def test_one_device_needs_no_list() -> None:
     ("ports", "expected"),
     [([], (8, 4)), ([[0, 1, 2, 3], [0, 1, 2, 3]], (4, 4)), ([[]], (0, 0)), ([[], list(range(6))], (6, 4))],
 )
-def test_rest_counts_queues_over_all_ports_and_a_port_has_no_more_than_its_own(ports, expected) -> None:
+def test_rest_counts_queues_over_all_ports_and_a_port_has_no_more_than_its_own(
+    ports: list[object] | object, expected: tuple[int, int]
+) -> None:
     view = {
         "queues": {"physical": {"total": 8, "free": 0}, "software": {"total": 4, "free": 0}},
         "ports": [{"queues": ids} for ids in ports],
@@ -59,6 +64,8 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_random_data_is_read_or_refused_in_words(data) -> None:
+def test_random_data_is_read_or_refused_in_words(
+    data: bool | dict[str, Any] | float | list[bool | float | str | None] | object | None,
+) -> None:
     with contextlib.suppress(ConfigError):
         assert all(device.physical_queues >= 0 for device in devices_of(data, "f"))

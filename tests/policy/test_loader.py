@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -20,6 +23,7 @@ from flowlane.core.policy import (
     Match,
     PathPreference,
     Pins,
+    Policy,
     RateGate,
     Rule,
     Share,
@@ -27,7 +31,7 @@ from flowlane.core.policy import (
     Trust,
     VmSelector,
 )
-from flowlane.errors import PolicyError
+from flowlane.errors import PolicyError, Problem
 from flowlane.policy.structure import schema
 
 WHOLE = """\
@@ -197,25 +201,25 @@ def test_the_built_in_policy() -> None:
     assert found.text == policies.default_text()
 
 
-def test_a_file_with_a_byte_order_mark_and_windows_line_ends(tmp_path) -> None:
+def test_a_file_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"\xef\xbb\xbfversion: 1\r\nclasses:\r\n  a: {}\r\n")
     assert [one.name for one in policies.load_file(path).classes] == ["default", "a"]
 
 
 @pytest.mark.parametrize("text", [WHOLE, "version: 1", policies.default_text()])
-def test_loading_twice_gives_the_same(text) -> None:
+def test_loading_twice_gives_the_same(text: str) -> None:
     assert policies.load(text) == policies.load(text)
 
 
-def outcome(text):
+def outcome(text: str) -> Policy | tuple[Problem, ...]:
     try:
         return policies.load(text)
     except PolicyError as error:
         return error.problems
 
 
-def words_of(node):
+def words_of(node: object) -> Iterator[int | str]:
     """Every key and word of the schema, so that random documents come near the language."""
     if isinstance(node, dict):
         for key, value in node.items():
@@ -255,20 +259,20 @@ near = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(near, values))
-def test_random_documents_are_read_or_refused(data) -> None:
+def test_random_documents_are_read_or_refused(data: object) -> None:
     text = yaml.dump(data, allow_unicode=True)
     assert outcome(text) == outcome(text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200))
-def test_random_texts_are_read_or_refused(text) -> None:
+def test_random_texts_are_read_or_refused(text: str) -> None:
     assert outcome(text) == outcome(text)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_good_policy_with_a_piece_cut_or_put_in_is_read_or_refused(data) -> None:
+def test_a_good_policy_with_a_piece_cut_or_put_in_is_read_or_refused(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(WHOLE)))
     end = data.draw(st.integers(start, min(len(WHOLE), start + 40)))
     junk = data.draw(st.text(alphabet=" \n:-{}[]&*!|>'\"%@#,abz019.\t", max_size=6))
@@ -281,7 +285,7 @@ def test_a_good_policy_with_a_piece_cut_or_put_in_is_read_or_refused(data) -> No
 
 @settings(max_examples=200, deadline=None)
 @given(near)
-def test_what_the_schema_refuses_is_refused(data) -> None:
+def test_what_the_schema_refuses_is_refused(data: dict[str, object] | object) -> None:
     """An editor with the schema and Flowlane never disagree in this direction."""
     text = yaml.safe_dump(data) if not _odd(data) else "version: 1"
     plain = yaml.safe_load(text)
@@ -289,11 +293,11 @@ def test_what_the_schema_refuses_is_refused(data) -> None:
         assert isinstance(outcome(text), tuple)
 
 
-def _odd(data):
+def _odd(data: dict[str, object] | object) -> bool:
     return "python" in yaml.dump(data)
 
 
-def _plain(data):
+def _plain(data: object) -> bool:
     """Whether YAML 1.1 and the language read the same out of the text: no dates, keys that are texts."""
     if isinstance(data, dict):
         return all(isinstance(key, str) and _plain(value) for key, value in data.items())

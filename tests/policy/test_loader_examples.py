@@ -12,10 +12,10 @@ from flowlane import policy as policies
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.classify.gates import advance
 from flowlane.core.classify.matching import read_match
-from flowlane.core.device.rules import DeviceView, derive
+from flowlane.core.device.rules import DeviceView, LeftOut, derive
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
 from flowlane.core.model import Capabilities, Hint, HintSource, Role, Vm
-from flowlane.core.policy import Match
+from flowlane.core.policy import Match, Policy, TrafficClass
 from flowlane.policy.lint import notes
 from flowlane.units import parse_duration, parse_rate
 
@@ -29,7 +29,7 @@ EXAMPLES = [
 ABLE = Capabilities(max_meters=1000, meter_burst=True, select_groups=True)
 
 
-def packet(facts):
+def packet(facts: dict[str, str]) -> FlowParts:
     """The flow key's parts, from the words of an example."""
     vlan = int(facts["vlan"]) if "vlan" in facts else None
     if "ethertype" in facts:
@@ -42,7 +42,7 @@ def packet(facts):
     return FlowParts(1, vlan, kind, protocol, *ports, src.packed, dst.packed)
 
 
-def level_of(policy, facts):
+def level_of(policy: Policy, facts: dict[str, str]) -> int:
     """The gates of a flow that has had its rate for a while, measured each half second."""
     level, since = 0, 0.0
     if "rate" in facts:
@@ -51,7 +51,7 @@ def level_of(policy, facts):
     return level
 
 
-def verdict_of(policy, facts):
+def verdict_of(policy: Policy, facts: dict[str, str]) -> str:
     ids = {key: facts[key] for key in ("owner",) if key in facts}
     vm = Vm(1, facts["vm"], facts["vm"], 1, 1, "vf1", external_ids=ids) if "vm" in facts else None
     dscp, pcp, level = int(facts.get("dscp", 0)), int(facts.get("pcp", 0)), level_of(policy, facts)
@@ -63,7 +63,7 @@ def verdict_of(policy, facts):
 
 
 @pytest.mark.parametrize(("path", "words", "verdict"), EXAMPLES)
-def test_an_example_flow_is_of_the_class_that_is_promised(path, words, verdict) -> None:
+def test_an_example_flow_is_of_the_class_that_is_promised(path: Path, words: str, verdict: str) -> None:
     facts = dict(word.split("=", 1) for word in words.split())
     role = Role(facts.get("role", "nic"))
     device = DeviceView(1, facts.get("device", "br-nic"), role, ABLE, physical_queues=8, software_queues=8)
@@ -72,7 +72,7 @@ def test_an_example_flow_is_of_the_class_that_is_promised(path, words, verdict) 
 
 
 @pytest.mark.parametrize("number", [2, *range(4, 14)])
-def test_every_requirement_has_its_example(number) -> None:
+def test_every_requirement_has_its_example(number: int) -> None:
     paths = [path for path in FILES if path.name.startswith(f"m{number:02}-")]
     assert len(paths) == 1
     text = paths[0].read_text()
@@ -81,7 +81,7 @@ def test_every_requirement_has_its_example(number) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_example_has_no_dead_rules_and_no_unused_class(path) -> None:
+def test_an_example_has_no_dead_rules_and_no_unused_class(path: Path) -> None:
     policy = policies.load_file(path)
     assert [text for _, text in notes(policy) if "never" in text] == []
     if not path.name.startswith("m"):
@@ -90,7 +90,9 @@ def test_an_example_has_no_dead_rules_and_no_unused_class(path) -> None:
     assert {policy.classes[rule.class_index].name for rule in policy.rules} <= told
 
 
-def on(name, **device):
+def on(
+    name: str, **device: Role | str
+) -> tuple[dict[str, TrafficClass], tuple[()]] | tuple[dict[str, TrafficClass], tuple[LeftOut]]:
     view = DeviceView(
         1, device.pop("device", "br-nic"), capabilities=ABLE, physical_queues=8, software_queues=8, **device
     )

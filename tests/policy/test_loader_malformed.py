@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flowlane import policy as policies
@@ -251,7 +253,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("text", "line", "path", "message"), CASES, ids=[f"{n}-{c[2]}"[:40] for n, c in enumerate(CASES)]
 )
-def test_a_malformed_policy_is_refused_with_its_place(text, line, path, message) -> None:
+def test_a_malformed_policy_is_refused_with_its_place(text: str, line: int, path: str, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         policies.load(text, "p.yaml")
     problems = caught.value.problems
@@ -299,7 +301,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_document() -> None:
         (CLASS % "limit: 50", "such as 50Mbit/s"),
     ],
 )
-def test_the_remedy_helps(text, remedy) -> None:
+def test_the_remedy_helps(text: str, remedy: str) -> None:
     with pytest.raises(PolicyError) as caught:
         policies.load(text)
     assert caught.value.problems[0].remedy == remedy
@@ -315,7 +317,7 @@ def test_more_rate_conditions_than_a_flow_can_remember() -> None:
 @pytest.mark.parametrize(
     "junk", [b"\xff\xfe\x00version", b"\x7fELF\x02\x01\x01\x00\xff", bytes(range(128, 256))]
 )
-def test_a_binary_file(tmp_path, junk) -> None:
+def test_a_binary_file(tmp_path: Path, junk: bytes) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"version: 1\n" + junk)
     with pytest.raises(PolicyError) as caught:
@@ -324,7 +326,7 @@ def test_a_binary_file(tmp_path, junk) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_a_huge_file_is_not_read_to_its_end(tmp_path) -> None:
+def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     with path.open("wb") as file:
         file.truncate(10**12)

@@ -1,15 +1,18 @@
 """M1: the VMs of every host and their ports are known; one that appears, moves or goes is noticed."""
 
+from __future__ import annotations
+
 from support.engine.example_policies import policy
 from support.engine.twin_engines import DPID, Mirror
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.effects import Program, ReadQueues, Report
 from flowlane.core.model import PortReport
 from flowlane.simulation.host import ABLE
 
 
-def reports(effects, change):
+def reports(effects: list[Program | ReadQueues | Report], change: str) -> list[str]:
     return [
         e.data["vm"]
         for e in effects
@@ -17,7 +20,7 @@ def reports(effects, change):
     ]
 
 
-def places(host):
+def places(host: Mirror) -> dict[str, tuple[int, int]]:
     return {vm.id: (vm.dpid, vm.port_no) for vm in host.engines[0].vms.values()}
 
 

@@ -1,5 +1,7 @@
 """M2: each device gets rules made from the operator's rules: the same, altered, or a subset fit for it."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest
@@ -7,11 +9,18 @@ from support.engine.example_policies import policy
 
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
-from flowlane.core.model import PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.core.policy import Policy
+from flowlane.core.state.device import Device
 from flowlane.simulation.host import ABLE
 
 
-def device(role, caps=ABLE, kinds=(QueueKind.PHYSICAL,) * 4, rules=None):
+def device(
+    role: str,
+    caps: Capabilities = ABLE,
+    kinds: tuple[QueueKind, ...] = (QueueKind.PHYSICAL,) * 4,
+    rules: Policy | None = None,
+) -> Device:
     """A device of this role with the example policy, as it is after its handshake."""
     engine = Engine(rules or policy("m02"))
     queues = {number: QueueFacts(kind) for number, kind in enumerate(kinds)}
@@ -57,7 +66,9 @@ def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out() -> None:
         (replace(ABLE, table_sizes={2: 100}), "9900 of 10000 pins"),
     ],
 )
-def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(caps, what) -> None:
+def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(
+    caps: Capabilities, what: str
+) -> None:
     left = [one for one in device("nic", caps).left_out if what in one.what]
     assert len(left) == 1
     assert left[0].why

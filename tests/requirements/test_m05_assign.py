@@ -7,7 +7,7 @@ from flowlane.core.model import QueueKind
 MBIT = 1_000_000
 
 
-def world():
+def world() -> tuple[Tried, dict[str, list[int]]]:
     host = Tried("m05", ["a", "b"], queues=8, software=2)
     flows = {
         "voice": host.begin(*(spec("a", n, 5000, MBIT // 10, "udp", dscp=46) for n in range(6))),

@@ -5,7 +5,7 @@ from support.engine.example_policies import Tried, spec
 from flowlane.core.model import QueueKind
 
 
-def host_with(queues=4, software=4, rate=1_000_000_000):
+def host_with(queues: int = 4, software: int = 4, rate: int = 1_000_000_000) -> Tried:
     return Tried("m08", ["a", "b", "c"], queues, software, rate)
 
 

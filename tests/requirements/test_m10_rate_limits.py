@@ -6,7 +6,7 @@ MBIT = 1_000_000
 VMS = ["free-1", "free-2", "paid-1", "paid-2", "other"]
 
 
-def world(queues=8):
+def world(queues: int = 8) -> tuple[Tried, list[int], list[int], list[int], list[int]]:
     host = Tried("m10", VMS, queues)
     free = host.begin(*(spec(f"free-{n % 2 + 1}", n, 80, 8 * MBIT) for n in range(6)))
     paid = host.begin(*(spec(f"paid-{n % 2 + 1}", n, 80, 30 * MBIT) for n in range(6)))

@@ -59,7 +59,7 @@ def test_flows_of_about_one_rate_are_grouped() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["hash", "round-robin", "least-loaded", "one-vm-one-queue"])
-def test_a_simple_strategy_takes_the_place_of_all_that(strategy) -> None:
+def test_a_simple_strategy_takes_the_place_of_all_that(strategy: str) -> None:
     host = Tried("m11", VMS, queues=4)
     policy = host.world.engine.policy
     balance = replace(policy.balance, strategy=strategy)

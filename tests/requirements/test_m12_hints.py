@@ -9,7 +9,7 @@ from flowlane.core.model import Hint, HintSource, QueueKind
 MBIT = 1_000_000
 
 
-def world():
+def world() -> Tried:
     return Tried("m12", ["voip-1", "job-1", "other"], queues=4, software=2)
 
 

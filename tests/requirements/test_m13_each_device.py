@@ -13,7 +13,7 @@ UPLINK, LINK = 50, 1
 MBIT = 1_000_000
 
 
-def engine_with_devices():
+def engine_with_devices() -> Engine:
     """A VM on the NIC, whose frames also cross a top-of-rack switch; the same VM's port on a bridge that offloads."""
     engine = Engine(policy("m13"))
     for dpid, name, role, queues in (
@@ -41,7 +41,14 @@ def engine_with_devices():
     return engine
 
 
-def send(engine, dpid, number, rate, octets, sender=None) -> None:
+def send(
+    engine: Engine,
+    dpid: int,
+    number: int,
+    rate: int,
+    octets: dict[tuple[int, int], int],
+    sender: int | None = None,
+) -> None:
     """One flow of the VM crosses a device: its first packet, later its counters."""
     flow = FlowSpec("vm", 4, 6, bytes((10, 0, 0, 1)), bytes((192, 0, 2, 1)), 1000 + number, 5001, rate)
     data = bytearray(frame_of(flow, LINK))
@@ -49,7 +56,9 @@ def send(engine, dpid, number, rate, octets, sender=None) -> None:
     engine.step(ev.FlowSeen(dpid, LINK, bytes(data), UPLINK), engine.state.now)
 
 
-def run(engine, dpids, rates, seconds=20):
+def run(
+    engine: Engine, dpids: tuple[int, ...], rates: list[int], seconds: int = 20
+) -> dict[tuple[int, int], int]:
     octets = dict.fromkeys([(dpid, n) for dpid in dpids for n in range(len(rates))], 0)
     rows = {}
     for dpid in dpids:

@@ -19,8 +19,8 @@ def test_the_heaviest_flow_bounds_too() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=7), st.integers(1, 3))
-def test_the_optimum_is_the_least_of_all_assignments(rates, queues) -> None:
-    def busiest(places):
+def test_the_optimum_is_the_least_of_all_assignments(rates: list[int], queues: int) -> None:
+    def busiest(places: tuple[int, ...]) -> int:
         return max(sum(r for r, p in zip(rates, places, strict=True) if p == q) for q in range(queues))
 
     best = min(busiest(places) for places in product(range(queues), repeat=len(rates)))

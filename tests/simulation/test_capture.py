@@ -1,7 +1,12 @@
 """Captures made with scapy, of several link types, whole and broken."""
 
+from __future__ import annotations
+
 import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 from struct import pack
+from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -16,7 +21,7 @@ from flowlane.simulation.capture import read_capture
 MAC, FAR = "02:00:00:00:00:07", "02:00:00:00:00:fe"
 
 
-def packets(wrap):
+def packets(wrap: Callable[..., Any]) -> list[object]:
     """Two seconds of three flows: one of 3 TCP packets, one UDP datagram, one IPv6 segment."""
     found = []
     for number, body in enumerate(
@@ -34,8 +39,8 @@ def packets(wrap):
     return found
 
 
-def cooked(layer):
-    def wrap(body):
+def cooked(layer: type[CookedLinuxV2] | type[CookedLinux]) -> Callable[..., Any]:
+    def wrap(body: IP | IPv6) -> CookedLinux | CookedLinuxV2:
         kind = 0x86DD if body.version == 6 else 0x0800
         return layer(proto=kind, lladdrlen=6, src=b"\x02\0\0\0\0\x07\0\0") / body
 
@@ -51,7 +56,7 @@ LINKS = {
 }
 
 
-def write(path, found, link, ng=False):
+def write(path: Path, found: list[object], link: int, ng: bool = False) -> Path:
     if not ng:
         wrpcap(str(path), found, linktype=link)
         return path
@@ -62,7 +67,7 @@ def write(path, found, link, ng=False):
 
 
 @pytest.mark.parametrize(("wrap", "link", "mac"), LINKS.values(), ids=LINKS)
-def test_the_flows_of_a_capture(tmp_path, wrap, link, mac) -> None:
+def test_the_flows_of_a_capture(tmp_path: Path, wrap: Callable[..., Any], link: int, mac: str | None) -> None:
     flows, other = read_capture(write(tmp_path / "x.pcap", packets(wrap), link))
     assert other == 0
     assert [(flow.kind, flow.src_port, flow.dst_port) for flow in flows] == [
@@ -78,7 +83,7 @@ def test_the_flows_of_a_capture(tmp_path, wrap, link, mac) -> None:
     assert format_address(first.kind, first.dst) == "10.0.0.2"
 
 
-def test_pcapng_is_read_as_pcap_is(tmp_path) -> None:
+def test_pcapng_is_read_as_pcap_is(tmp_path: Path) -> None:
     wrap = LINKS["ethernet"][0]
     plain, _ = read_capture(write(tmp_path / "x.pcap", packets(wrap), 1))
     ng, _ = read_capture(write(tmp_path / "x.pcapng", packets(wrap), 1, ng=True))
@@ -86,7 +91,7 @@ def test_pcapng_is_read_as_pcap_is(tmp_path) -> None:
     assert [flow.rate for flow in ng] == pytest.approx([flow.rate for flow in plain])
 
 
-def test_tags_other_protocols_and_discovery(tmp_path) -> None:
+def test_tags_other_protocols_and_discovery(tmp_path: Path) -> None:
     ether = Ether(src=MAC, dst=FAR)
     found = [
         ether / Dot1Q(vlan=7, prio=5) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2),
@@ -103,13 +108,13 @@ def test_tags_other_protocols_and_discovery(tmp_path) -> None:
     }
 
 
-def test_packets_cut_short_count_with_the_length_that_they_state(tmp_path) -> None:
+def test_packets_cut_short_count_with_the_length_that_they_state(tmp_path: Path) -> None:
     body = Ether(src=MAC, dst=FAR) / IP(src="10.0.0.1", dst="10.0.0.2", len=1400) / TCP(sport=1, dport=2)
     flows, _ = read_capture(write(tmp_path / "x.pcap", [body], 1))
     assert flows[0].rate == 8 * 1414
 
 
-def test_further_flows_than_wanted_are_counted_and_left(tmp_path) -> None:
+def test_further_flows_than_wanted_are_counted_and_left(tmp_path: Path) -> None:
     found = [
         Ether(src=MAC, dst=FAR) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=n, dport=1)
         for n in range(50)
@@ -137,7 +142,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("data", "words"), BROKEN.values(), ids=BROKEN)
-def test_what_is_no_whole_capture_is_refused_by_name(tmp_path, data, words) -> None:
+def test_what_is_no_whole_capture_is_refused_by_name(tmp_path: Path, data: bytes, words: str) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(data)
     with pytest.raises(RequestError) as refused:
@@ -146,19 +151,19 @@ def test_what_is_no_whole_capture_is_refused_by_name(tmp_path, data, words) -> N
     assert words in str(refused.value)
 
 
-def test_a_capture_that_breaks_off_is_refused(tmp_path) -> None:
+def test_a_capture_that_breaks_off_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "x.pcap", packets(LINKS["ethernet"][0]), 1)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(RequestError, match="not a whole packet capture"):
         read_capture(path)
 
 
-def test_a_file_that_is_not_there(tmp_path) -> None:
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="No such file"):
         read_capture(tmp_path / "none.pcap")
 
 
-def test_memory_grows_with_the_flows_and_not_with_the_file(tmp_path) -> None:
+def test_memory_grows_with_the_flows_and_not_with_the_file(tmp_path: Path) -> None:
     """40 MB of packets of 8 flows."""
     path = tmp_path / "big.pcap"
     bodies = [

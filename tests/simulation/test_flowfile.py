@@ -1,7 +1,10 @@
 """Flows in files: what is read, and that what is wrong is named with file, place and field."""
 
+from __future__ import annotations
+
 import json
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +16,13 @@ from flowlane.simulation.flowfile import read_flows
 HEAD = "vm,protocol,src,dst,src_port,dst_port,rate\n"
 
 
-def written(tmp_path, text, name="flows.csv"):
+def written(tmp_path: Path, text: bytes | str, name: str = "flows.csv") -> Path:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
-def test_csv_and_json_say_the_same(tmp_path) -> None:
+def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
     line = "vm-a,udp,10.0.0.1,10.0.0.2,1000,53,2Mbit/s\n"
     row = dict(zip(HEAD.strip().split(","), line.strip().split(","), strict=True))
     expected = read_flows(written(tmp_path, HEAD + line))
@@ -31,7 +34,7 @@ def test_csv_and_json_say_the_same(tmp_path) -> None:
     assert (flow.rate, flow.start, flow.end) == (2_000_000, 0.0, float("inf"))
 
 
-def test_all_kinds_of_flows(tmp_path) -> None:
+def test_all_kinds_of_flows(tmp_path: Path) -> None:
     rows = [
         {"src": "2001:db8::1", "dst": "2001:db8::2", "rate": "1Mbit/s", "dscp": "ef", "vlan": 5, "pcp": 3},
         {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02", "rate": 5, "ethertype": "0x88f7"},
@@ -43,7 +46,7 @@ def test_all_kinds_of_flows(tmp_path) -> None:
     assert (four.protocol, four.start, four.end) == (1, 1.5, 2.0)
 
 
-def test_a_file_of_no_flows_is_no_flows(tmp_path) -> None:
+def test_a_file_of_no_flows_is_no_flows(tmp_path: Path) -> None:
     assert read_flows(written(tmp_path, "")) == []
     assert read_flows(written(tmp_path, "[]", "flows.json")) == []
 
@@ -76,7 +79,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("row", "words"), MALFORMED.values(), ids=MALFORMED)
-def test_what_is_wrong_with_a_flow_is_named(tmp_path, row, words) -> None:
+def test_what_is_wrong_with_a_flow_is_named(tmp_path: Path, row: dict[str, object], words: str) -> None:
     path = written(tmp_path, json.dumps([row]), "flows.json")
     with pytest.raises(RequestError) as refused:
         read_flows(path)
@@ -104,7 +107,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("name", "data", "words"), FILES.values(), ids=FILES)
-def test_what_is_wrong_with_a_file_is_named(tmp_path, name, data, words) -> None:
+def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, name: str, data: bytes, words: str) -> None:
     path = written(tmp_path, data, name)
     with pytest.raises(RequestError) as refused:
         read_flows(path)
@@ -112,19 +115,21 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path, name, data, words) -> None
     assert words in str(refused.value)
 
 
-def test_the_line_of_a_wrong_flow_is_told(tmp_path) -> None:
+def test_the_line_of_a_wrong_flow_is_told(tmp_path: Path) -> None:
     lines = "vm-a,udp,10.0.0.1,10.0.0.2,1,2,2Mbit/s\n" * 3 + "vm-a,udp,10.0.0.1,nowhere,1,2,2Mbit/s\n"
     with pytest.raises(RequestError, match=r"flow at 5: dst: 'nowhere'"):
         read_flows(written(tmp_path, HEAD + lines))
 
 
-def test_a_file_that_is_not_there(tmp_path) -> None:
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="No such file"):
         read_flows(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize("name", ["flows.csv", "flows.json"])
-def test_a_file_with_too_many_flows_is_refused(tmp_path, monkeypatch, name) -> None:
+def test_a_file_with_too_many_flows_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(flowfile, "MOST_FLOWS", 3)
     text = json.dumps([GOOD] * 4) if name.endswith("json") else "src,dst,rate\n" + "::1,::2,1Mbit/s\n" * 4
     with pytest.raises(RequestError, match="more than 3 flows"):

@@ -1,7 +1,10 @@
 """The frame of a simulated flow says what the flow is, to the reader that the controller uses."""
 
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
 
 from flowlane.core.flowkey import (
     ICMP,
@@ -26,7 +29,7 @@ LENGTHS = {IPV4: 4, IPV6: 16, LAYER2: 6}
 
 
 @st.composite
-def specs(draw):
+def specs(draw: DrawFn) -> FlowSpec:
     kind = draw(st.sampled_from((IPV4, IPV6, LAYER2)))
     address = st.binary(min_size=LENGTHS[kind], max_size=LENGTHS[kind])
     protocol = (
@@ -48,7 +51,7 @@ def specs(draw):
 
 
 @given(specs(), st.integers(1, 60_000))
-def test_reading_the_frame_gives_the_flow_back(spec, port_no) -> None:
+def test_reading_the_frame_gives_the_flow_back(spec: FlowSpec, port_no: int) -> None:
     frame = read_frame(frame_of(spec, port_no))
     parts = FlowParts(
         9, spec.vlan, spec.kind, spec.protocol, spec.src_port, spec.dst_port, spec.src, spec.dst

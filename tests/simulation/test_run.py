@@ -21,7 +21,7 @@ from flowlane.simulation.run import jain, over_bound, sample, simulate
         ([], 1.0),
     ],
 )
-def test_jains_index(values, index) -> None:
+def test_jains_index(values: list[int], index: float) -> None:
     assert jain(values) == pytest.approx(index)
 
 
@@ -36,7 +36,9 @@ def test_jains_index(values, index) -> None:
         ([], 0, 1.0),
     ],
 )
-def test_the_busiest_queue_over_what_no_placement_can_beat(loads, heaviest, ratio) -> None:
+def test_the_busiest_queue_over_what_no_placement_can_beat(
+    loads: list[int], heaviest: int, ratio: float
+) -> None:
     assert over_bound(loads, heaviest) == pytest.approx(ratio)
 
 

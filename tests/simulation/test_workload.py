@@ -12,7 +12,7 @@ TABLE = json.loads(files("flowlane.simulation").joinpath("flow-sizes.json").read
 
 
 @pytest.mark.parametrize("name", ["web-search", "hadoop"])
-def test_the_quantiles_of_drawn_sizes_are_those_of_the_table(name) -> None:
+def test_the_quantiles_of_drawn_sizes_are_those_of_the_table(name: str) -> None:
     """The share of draws at or below a tabled size is binomial: 0.2 percentage points for 20,000 at worst, times 4."""
     drawn = sized_weights(name, 20_000, Random(3))
     for size, percent in TABLE[name]["points"]:
@@ -26,7 +26,7 @@ def test_zipf_weights_are_one_over_the_rank() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_workload_carries_its_load_and_repeats(kind) -> None:
+def test_a_workload_carries_its_load_and_repeats(kind: str) -> None:
     shape = Shape(flows=100, seconds=30, churn=0.1, load=1e9, seed=7)
     flows = list(generate(kind, shape, ("a", "b")))
     assert flows == list(generate(kind, shape, ("a", "b")))

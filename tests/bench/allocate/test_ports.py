@@ -1,5 +1,9 @@
 """The shortcuts of the benchmark do what the strategies themselves do."""
 
+from __future__ import annotations
+
+from types import ModuleType
+
 import numpy as np
 import pytest
 from bench.allocate import flows, ports
@@ -9,12 +13,14 @@ from flowlane.core.policy import Balance
 
 
 @pytest.fixture
-def bench():
+def bench() -> tuple[ModuleType, ModuleType, np.random.Generator]:
     return flows, ports, np.random.default_rng(5)
 
 
 @pytest.mark.parametrize("queues", [3, 16])
-def test_loads_are_those_of_the_strategies(bench, queues) -> None:
+def test_loads_are_those_of_the_strategies(
+    bench: tuple[ModuleType, ModuleType, np.random.Generator], queues: int
+) -> None:
     flows, ports, rng = bench
     rates, keys = flows.draw("hadoop", 300, rng), flows.keys(300, rng)
     shortcuts = {
@@ -30,7 +36,7 @@ def test_loads_are_those_of_the_strategies(bench, queues) -> None:
         assert list(port.loads().values()) == loads, strategy
 
 
-def test_draws_follow_the_published_points(bench) -> None:
+def test_draws_follow_the_published_points(bench: tuple[ModuleType, ModuleType, np.random.Generator]) -> None:
     flows, _, rng = bench
     rates = sorted(flows.draw("web-search", 20_000, rng))
     assert rates[int(0.6 * len(rates))] == pytest.approx(8 * 200_000, rel=0.1)

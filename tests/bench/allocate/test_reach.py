@@ -14,7 +14,7 @@ from flowlane.core.policy import Balance
 QUEUES = st.lists(st.lists(st.integers(1, 9), max_size=4), min_size=1, max_size=3)
 
 
-def best(queues, moves):
+def best(queues: object, moves: int) -> int:
     """The least load of the busiest queue after any so many moves, by trying all."""
     flows = [(place, rate) for place, rates in enumerate(queues) for rate in rates]
     found = []
@@ -30,7 +30,7 @@ def best(queues, moves):
 
 @given(queues=QUEUES, moves=st.integers(0, 2))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_choice_of_moves_does_better(queues, moves) -> None:
+def test_no_choice_of_moves_does_better(queues: object, moves: int) -> None:
     assert reach.bounded(queues, moves) <= best(queues, moves) == reach.within_reach(queues, moves)
 
 

@@ -1,20 +1,23 @@
 """The bench of first packets: what is sent when, and what is made of the waits."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 
 import pytest
 from bench.first_packet import results as bench
 from bench.first_packet import traffic
+from bench.first_packet.results import Taken
 
 
-def begins(arrivals, rate=100):
+def begins(arrivals: str, rate: int = 100) -> object:
     due = traffic.schedule(traffic.Load(rate, 1.0, 3, arrivals), 500)
     assert due == sorted(due)
     return due, {number: when for when, number, packet in due if packet == 0}
 
 
 @pytest.mark.parametrize("arrivals", ["even", "random"])
-def test_every_flow_sends_all_of_its_packets_with_a_gap_between(arrivals) -> None:
+def test_every_flow_sends_all_of_its_packets_with_a_gap_between(arrivals: str) -> None:
     due, first = begins(arrivals)
     assert sorted(first) == list(range(500, 700))
     sent = {(number, packet): when for when, number, packet in due}
@@ -48,7 +51,7 @@ def test_frames_of_different_flows_differ_in_what_tells_flows_apart() -> None:
     assert len(keys) == 5
 
 
-def turn(*waits):
+def turn(*waits: float) -> Taken:
     return bench.Taken(list(waits), len(waits))
 
 

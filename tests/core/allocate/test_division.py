@@ -1,18 +1,28 @@
 """Queues for groups: who gets how many, and who is merged with whom."""
 
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane.core.allocate.division import Unit, plan
+from flowlane.core.allocate.division import Part, Unit, plan
 
 
-def unit(key, load, priority=0, class_index=0, least=0, most=None, old=-1):
+def unit(
+    key: int,
+    load: int,
+    priority: int = 0,
+    class_index: int = 0,
+    least: int = 0,
+    most: int | None = None,
+    old: int = -1,
+) -> Unit:
     return Unit(
         (key,), load, priority, class_index, least, () if most is None else ((class_index, most),), old
     )
 
 
-def shape(parts):
+def shape(parts: list[Part]) -> object:
     return sorted((sorted(part.groups), part.slots) for part in parts)
 
 
@@ -74,7 +84,7 @@ UNITS = st.lists(
 
 
 @given(UNITS, st.integers(1, 12))
-def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw, slots) -> None:
+def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw: object, slots: int) -> None:
     bounds = {index: pair for _, _, index, pair, _ in raw}
     units = [
         unit(key, load, priority, index, *bounds[index], old)

@@ -14,11 +14,11 @@ FAST = Balance(moves_per_second=1.0, window=2.0)
 NEEDY = {"class_index": 1, "group": 1}
 
 
-def queues(*rates):
+def queues(*rates: int | None) -> list[Queue]:
     return [Queue(number, min_rate=rate) for number, rate in enumerate(rates)]
 
 
-def port_of(*rates, plain=40):
+def port_of(*rates: int, plain: int = 40) -> Port:
     """A port whose queues guarantee these rates, with flows that need no guarantee."""
     port = Port(queues(*rates), FAST)
     for row in range(plain):
@@ -26,13 +26,13 @@ def port_of(*rates, plain=40):
     return port
 
 
-def fill(port, first, count=10, **demand):
+def fill(port: Port, first: int, count: int = 10, **demand: int) -> set[int]:
     for row in range(first, first + count):
         port.arrive(row, **{"rate": 100, **NEEDY, **demand})
     return {port.place[row] for row in range(first, first + count)}
 
 
-def used(port, first, count=10):
+def used(port: Port, first: int, count: int = 10) -> set[int]:
     return {port.place[row] for row in range(first, first + count)}
 
 
@@ -61,7 +61,7 @@ def test_many_flows_use_only_queues_that_suffice() -> None:
 
 
 @pytest.mark.parametrize("rates", [(500, 500), (None, None), (0, 0)])
-def test_where_all_guarantee_the_same_a_minimum_binds_nobody(rates) -> None:
+def test_where_all_guarantee_the_same_a_minimum_binds_nobody(rates: tuple[int | None, ...]) -> None:
     port = Port(queues(*rates), FAST)
     fill(port, 0, 20, min_rate=900)
     port.settle()
@@ -228,7 +228,7 @@ WANTS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 2)), max_size=6)
 
 @given(WANTS, st.lists(st.integers(0, 100), max_size=6), st.booleans())
 def test_no_guarantee_is_promised_beyond_its_rate_and_as_many_as_possible_are_kept(
-    raw, rates, may_join
+    raw: list[object] | object, rates: list[int], may_join: bool
 ) -> None:
     wants = [Want(key, minimum, priority) for key, (minimum, priority) in enumerate(raw)]
     grants, free = grant(wants, rates, may_join)
@@ -244,7 +244,7 @@ def test_no_guarantee_is_promised_beyond_its_rate_and_as_many_as_possible_are_ke
     assert not may_join or all(isinstance(each, Grant) for each in grants)
 
 
-def most_kept(minima, rates):
+def most_kept(minima: list[int], rates: list[int]) -> int:
     """How many can be served with one queue each: the smallest minima against the highest rates."""
     best = 0
     for count in range(min(len(minima), len(rates)) + 1):

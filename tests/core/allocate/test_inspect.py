@@ -7,7 +7,7 @@ from flowlane.core.model import Queue
 from flowlane.core.policy import Balance, PathPreference
 
 
-def why(port, row):
+def why(port: Port, row: int) -> dict[int, str]:
     return {each.queue_id: each.why for each in alternatives(port.state, row)}
 
 

@@ -10,7 +10,7 @@ from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
 
-def filled(queues, flows=40, **settings):
+def filled(queues: list[Queue], flows: int = 40, **settings: Balance) -> Port:
     port = Port(queues, **settings)
     for row in range(flows):
         port.arrive(row, rate=100 + row)
@@ -81,7 +81,9 @@ def test_owners_give_way_when_too_few_queues_are_left() -> None:
         ((0.5, 0.3), 2, {-1: 2}),
     ],
 )
-def test_hardware_is_divided_by_weight(shares, queues, expected) -> None:
+def test_hardware_is_divided_by_weight(
+    shares: tuple[float, ...], queues: int, expected: dict[int, int]
+) -> None:
     assert apportion(shares, queues) == expected
 
 

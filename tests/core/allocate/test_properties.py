@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 from support.engine.allocation import Port, check, hardware, snapshot, software
 
 from flowlane.core.allocate.state import Region, Slot
-from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
 CLASSES = (
@@ -50,7 +50,7 @@ RATED = {2: 500, 3: 200, 4: 400, 11: 300}
 """Queue id -> what the queue guarantees, bit/s; nothing is known of the others."""
 
 
-def rated(queues):
+def rated(queues: list[Queue]) -> list[Queue]:
     return [replace(queue, min_rate=RATED.get(queue.queue_id)) for queue in queues]
 
 
@@ -290,7 +290,9 @@ CROWD = st.lists(
 @given(
     CROWD, st.lists(st.tuples(st.sets(st.integers(0, 9)), CROWD), min_size=1, max_size=3), st.integers(2, 6)
 )
-def test_exclusive_flows_come_first_whoever_came_and_went_before(crowd, turns, queues) -> None:
+def test_exclusive_flows_come_first_whoever_came_and_went_before(
+    crowd: object, turns: object, queues: int
+) -> None:
     port = Port(hardware(*range(queues)), Balance(moves_per_second=1e6, window=WINDOW))
     rows = iter(range(1000))
     for leaving, arriving in [(set(), crowd), *turns, (set(range(0, 10, 2)), [])]:

@@ -7,7 +7,7 @@ from flowlane.core.model import Reason
 from flowlane.core.policy import Balance
 
 
-def uneven(flows=100, **balance):
+def uneven(flows: int = 100, **balance: float | str) -> Port:
     """Two queues, all load on one of them."""
     port = Port(hardware(0, 1), Balance(**balance))
     for row in range(flows):

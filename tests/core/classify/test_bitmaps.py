@@ -43,7 +43,7 @@ spans = st.lists(
 
 
 @given(st.lists(spans, min_size=1, max_size=12), st.integers(0, 55))
-def test_intervals_say_what_a_search_of_every_rule_says(rules, value) -> None:
+def test_intervals_say_what_a_search_of_every_rule_says(rules: object, value: int) -> None:
     index = intervals(rules)
     expected = [not own or any(first <= value <= last for first, last in own) for own in rules]
     got = (1 << len(rules)) - 1 if index is None else index.at(value)

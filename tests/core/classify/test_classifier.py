@@ -1,18 +1,27 @@
 """Classification: a table by hand, and the same answers as looking at every rule in turn (M4)."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.engine.random_policies import WEB, facts, ip, matches, policy_of
 
 from flowlane.core.classify.classifier import NO_RULE, compile_rules
-from flowlane.core.classify.matching import unmet
+from flowlane.core.classify.matching import Facts, unmet
 from flowlane.core.flowkey import IPV4, IPV6, SCTP, TCP, UDP, FlowParts
 from flowlane.core.model import Vm
 from flowlane.core.policy import Match, Policy, VmSelector
 
 
-def flow(protocol=TCP, dst_port=80, src="10.0.0.1", dst="10.0.0.2", vlan=None, src_port=1024):
+def flow(
+    protocol: int = TCP,
+    dst_port: int = 80,
+    src: str = "10.0.0.1",
+    dst: str = "10.0.0.2",
+    vlan: None = None,
+    src_port: int = 1024,
+) -> FlowParts:
     kind = IPV4 if len(ip(src)) == 4 else IPV6
     return FlowParts(1, vlan, kind, protocol, src_port, dst_port, ip(src), ip(dst))
 
@@ -62,7 +71,7 @@ def test_no_rules_at_all() -> None:
 
 @settings(max_examples=300)
 @given(st.lists(matches, max_size=8), st.lists(facts(), min_size=1, max_size=6))
-def test_same_answer_as_looking_at_every_rule(rules, flows) -> None:
+def test_same_answer_as_looking_at_every_rule(rules: list[Match], flows: list[Facts]) -> None:
     policy = policy_of(*rules)
     found = compile_rules(policy)
     for f in flows:
@@ -72,7 +81,7 @@ def test_same_answer_as_looking_at_every_rule(rules, flows) -> None:
 
 
 @pytest.mark.parametrize("count", [10, 1000])
-def test_what_is_kept_does_not_grow_with_flows(count) -> None:
+def test_what_is_kept_does_not_grow_with_flows(count: int) -> None:
     found = compile_rules(policy_of(*(Match(dst_ports=((i, i),)) for i in range(count))))
     for port in range(5000):
         found.classify(WEB, flow(dst_port=port), 0, 0)

@@ -13,7 +13,7 @@ HUNDRED = RateGate(100 * M, 2.0, 50 * M)
 SLOW = RateGate(10 * M, 10.0, 5 * M)
 
 
-def run(gates, samples):
+def run(gates: tuple[RateGate, ...], samples: list[object] | object) -> list[int]:
     """Feed (time, rate) samples; return the open gates after each."""
     level, since, seen = 0, 0.0, []
     for now, rate in samples:
@@ -85,12 +85,12 @@ def run(gates, samples):
         ),
     ],
 )
-def test_gates_open_and_close(gates, samples, expected) -> None:
+def test_gates_open_and_close(gates: tuple[RateGate, ...], samples: object, expected: list[int]) -> None:
     assert run(gates, samples) == expected
 
 
 @pytest.mark.parametrize(("high", "low"), [(12 * M, 8 * M), (12 * M, 1), (11 * M, 9_999_999)])
-def test_a_load_that_crosses_the_threshold_every_second_never_opens_the_gate(high, low) -> None:
+def test_a_load_that_crosses_the_threshold_every_second_never_opens_the_gate(high: int, low: int) -> None:
     assert set(run((TEN,), [(t, high if t % 2 else low) for t in range(60)])) == {0}
 
 
@@ -115,7 +115,9 @@ gate_sets = st.lists(
 
 
 @given(gate_sets, st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0]), rates), max_size=40))
-def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(gates, steps) -> None:
+def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(
+    gates: tuple[RateGate, ...], steps: list[object] | object
+) -> None:
     now, samples = 0.0, []
     for gap, rate in steps:
         now += gap
@@ -133,7 +135,7 @@ def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(
                 assert is_open
 
 
-def _held(samples, at_least):
+def _held(samples: object, at_least: int) -> float:
     """Seconds for which the rate has been at least this; -1 when it is below now."""
     start = None
     for now, rate in samples:

@@ -65,7 +65,14 @@ def rest(name, source=HintSource.REST):
         (None, 46, 5, None, 0, (None, NONE, HintVerdict.NONE_GIVEN)),
     ],
 )
-def test_weigh(vm, dscp, pcp, hint, opened, expected) -> None:
+def test_weigh(
+    vm: Vm | None,
+    dscp: int,
+    pcp: int,
+    hint: Hint | None,
+    opened: int,
+    expected: tuple[None, HintSource, HintVerdict] | tuple[int, HintSource, HintVerdict],
+) -> None:
     assert weigh(trust_of(POLICY, vm), dscp, pcp, hint, opened) == expected
 
 

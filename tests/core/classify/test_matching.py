@@ -28,7 +28,7 @@ from flowlane.core.policy import Match
         ({"pcp": [7, "5-6"]}, Match(pcp=(7, 5, 6))),
     ],
 )
-def test_reads(fields, expected) -> None:
+def test_reads(fields: dict[str, int | list[int | str] | str], expected: Match) -> None:
     assert read_match(fields) == expected
 
 
@@ -40,7 +40,7 @@ def test_reads(fields, expected) -> None:
         ("af21", 0b010010), ("af31", 0b011010), ("af43", 0b100110), ("ef", 0b101110), ("va", 0b101100), ("le", 1),
     ],
 )  # fmt: skip
-def test_code_points_are_those_of_the_standards(name, value) -> None:
+def test_code_points_are_those_of_the_standards(name: str, value: int) -> None:
     assert read_match({"dscp": name}).dscp == (value,)
 
 
@@ -66,7 +66,7 @@ def test_code_points_are_those_of_the_standards(name, value) -> None:
         ({"port": 1}, "'port' cannot be matched"),
     ],
 )
-def test_refuses(fields, message) -> None:
+def test_refuses(fields: dict[str, int | str | None], message: str) -> None:
     with pytest.raises(MatchError) as caught:
         read_match(fields)
     assert str(caught.value) == message

@@ -12,11 +12,11 @@ from flowlane.core.policy import Match, VmSelector
 VM = Vm(7, "web-1", "web-1", 1, 3, "vnet3")
 
 
-def ip(text):
+def ip(text: str) -> bytes:
     return ip_address(text).packed
 
 
-def net(text):
+def net(text: str) -> tuple[bytes, int]:
     network = ip_network(text)
     return network.network_address.packed, network.prefixlen
 
@@ -67,6 +67,6 @@ ARP = Facts(VM, FlowParts(7, None, LAYER2, 0, 0x0806, 0, bytes(6), bytes(6)))
         (Match(protocols=(UDP,), dscp=(1,), gate=0), WEB, ("protocol", "dscp", "rate")),
     ],
 )
-def test_unmet(match, facts, expected) -> None:
+def test_unmet(match: Match, facts: Facts, expected: tuple[str, ...]) -> None:
     assert unmet(match, facts) == expected
     assert holds(match, facts) is (not expected)

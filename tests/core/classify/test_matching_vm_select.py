@@ -26,7 +26,7 @@ WEB = Vm(7, "3f2c-uuid", "web-1", 1, 3, "vnet3", external_ids={"owner": "tenant-
         (VmSelector(("web-*",), (("owner", "tenant-a"),)), True),
     ],
 )
-def test_selects(selector, expected) -> None:
+def test_selects(selector: VmSelector | None, expected: bool) -> None:
     assert selects(selector, WEB) is expected
 
 

@@ -1,13 +1,15 @@
 """Meters that a whole class shares: they stand with the rules, and limit flows that the controller never pins."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
-from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
+from support.engine.scenario import ABLE, DPID, LEARNING, NO_PLAN, UPLINK, Scenario, small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
-from flowlane.core.model import PinRef
-from flowlane.core.policy import LimitScope, Match, Pins, Rule, TrafficClass
+from flowlane.core.model import Capabilities, PinRef
+from flowlane.core.policy import LimitScope, Match, Pins, Policy, Rule, TrafficClass
 
 BACKUP = TrafficClass("backup", 1, rate_limit=5_000_000, limit_scope=LimitScope.CLASS)
 SINGLE = TrafficClass("single", 2, rate_limit=1_000_000)
@@ -18,12 +20,12 @@ RULES = (
 )
 
 
-def policy(*classes: TrafficClass, **changes: object):
+def policy(*classes: TrafficClass, **changes: object) -> Policy:
     kept = tuple(rule for rule in RULES if rule.class_index < len(classes or CLASSES))
     return small_policy(classes=classes or CLASSES, rules=kept, gates=(), **changes)
 
 
-def host(caps=LEARNING) -> Scenario:
+def host(caps: Capabilities = LEARNING) -> Scenario:
     return Scenario(policy(), caps=caps)
 
 
@@ -175,7 +177,7 @@ def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back()
     there.do(ev.DeviceDown(DPID))
     there.pins.clear()
     there.engine.step(ev.PolicyReplaced(policy(CLASSES[0], pins=Pins(idle_timeout=10))), there.now)
-    there.plan = None
+    there.plan = NO_PLAN
     reports = tuple(port.report for port in there.device.ports.values())
     out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), there.now)
     assert [effect.meter_id for effect in out if isinstance(effect, fx.DeleteMeter)] == [1, 1000]

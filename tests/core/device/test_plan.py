@@ -21,7 +21,6 @@ def host(queues: int = 4) -> Scenario:
 
 
 def weights(there: Scenario) -> dict[int, int]:
-    assert there.plan is not None
     rule = next(
         rule for rule in there.plan.rules if rule.class_name == "small" and rule.egress_port == UPLINK
     )

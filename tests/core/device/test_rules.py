@@ -1,5 +1,7 @@
 """What of the rules a device gets: the same, altered, or a subset, and what it is told to do without (M2)."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,7 @@ from flowlane.core.classify.classifier import NO_RULE, compile_rules
 from flowlane.core.device.rules import DeviceView, derive
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import Capabilities, Role
-from flowlane.core.policy import PathPreference
+from flowlane.core.policy import PathPreference, Policy, TrafficClass
 
 ABLE = Capabilities(max_meters=1000, meter_burst=True, select_groups=True)
 NIC = DeviceView(1, "br-nic", Role.NIC, ABLE, physical_queues=8, software_queues=4)
@@ -36,15 +38,15 @@ shares:
 """
 
 
-def load(extra="", **settings):
+def load(extra: str = "", **settings: object) -> Policy:
     return policies.load(TEXT + extra)
 
 
-def what(device, policy=None):
+def what(device: DeviceView, policy: Policy = None) -> list[str]:
     return [one.what for one in derive(policy or load(), device)[1]]
 
 
-def class_of(policy, name):
+def class_of(policy: Policy, name: str) -> TrafficClass:
     return next(one for one in policy.classes if one.name == name)
 
 
@@ -54,7 +56,7 @@ def test_a_device_that_can_do_all_gets_the_very_same() -> None:
     assert derive(policy, NIC)[0] is policy
 
 
-def able(**changes):
+def able(**changes: dict[int, int] | int) -> DeviceView:
     return replace(NIC, capabilities=replace(ABLE, **changes))
 
 
@@ -80,7 +82,7 @@ def able(**changes):
         ),
     ],
 )  # fmt: skip
-def test_what_a_device_cannot_do_is_left_out_and_told(device, expected) -> None:
+def test_what_a_device_cannot_do_is_left_out_and_told(device: DeviceView, expected: list[str]) -> None:
     _, left_out = derive(load(), device)
     assert [one.what for one in left_out] == expected
     assert all(one.why and one.remedy for one in left_out)
@@ -97,7 +99,7 @@ def test_what_is_left_of_classes_without_abilities() -> None:
     assert derived.shares == ()
 
 
-def flow(protocol):
+def flow(protocol: int) -> FlowParts:
     return FlowParts(0, None, IPV4, protocol, 1, 2, bytes(4), bytes(4))
 
 

@@ -1,6 +1,10 @@
 """A device that has only its standing rules decides as the controller does at a flow's first packet (M14)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +14,7 @@ from support.engine.random_policies import DB, WEB, facts, matches, one_part, po
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.classify.matching import ETHERTYPES, Facts
 from flowlane.core.device.standing import MAX_ENTRIES, left_to_controller, standing_rules
-from flowlane.core.effects import StandingMatch
+from flowlane.core.effects import StandingMatch, StandingRule
 from flowlane.core.flowkey import IPV4, LAYER2, SCTP, TCP, UDP, FlowParts
 from flowlane.core.model import HintSource
 from flowlane.core.policy import Match, Trust, VmSelector
@@ -18,18 +22,18 @@ from flowlane.core.policy import Match, Trust, VmSelector
 VMS = {WEB.number: WEB, DB.number: DB}
 
 
-def queues_of(class_index, port_no):
+def queues_of(class_index: int, port_no: int) -> tuple[tuple[int, int], ...]:
     return ((class_index, 1),) if port_no == 9 else ()
 
 
-def inside(prefix, address):
+def inside(prefix: tuple[bytes, int], address: bytes) -> bool:
     network, length = prefix
     bits = 8 * len(address)
     mask = (1 << bits) - (1 << bits - length)
     return len(network) == len(address) and not (int.from_bytes(network) ^ int.from_bytes(address)) & mask
 
 
-def takes(match, f):
+def takes(match: StandingMatch, f: Facts) -> bool:
     """What an OpenFlow switch would do with the entry, prerequisites included (OpenFlow 1.3.5, 7.2.3.8)."""
     parts = f.parts
     eth_type = ETHERTYPES.get(parts.kind, parts.src_port)
@@ -51,13 +55,15 @@ def takes(match, f):
     )
 
 
-def device_says(rules, f):
+def device_says(rules: tuple[StandingRule, ...], f: Facts) -> str:
     return max((rule for rule in rules if takes(rule.match, f)), key=lambda rule: rule.order).class_name
 
 
 @settings(max_examples=400)
 @given(st.lists(st.one_of(matches, one_part), max_size=5), trusts, st.lists(facts(), min_size=1, max_size=5))
-def test_the_device_decides_as_the_controller_does_at_the_first_packet(rules, trust, flows) -> None:
+def test_the_device_decides_as_the_controller_does_at_the_first_packet(
+    rules: list[Match], trust: tuple[Trust, ...], flows: list[Facts]
+) -> None:
     policy = replace(policy_of(*(replace(match, hint=()) for match in rules)), trust=trust)
     classifier = compile_rules(policy)
     standing = standing_rules(policy, [9], VMS, queues_of)
@@ -69,7 +75,7 @@ def test_the_device_decides_as_the_controller_does_at_the_first_packet(rules, tr
 
 @settings(max_examples=200)
 @given(st.lists(matches, max_size=4), st.lists(facts(), min_size=1, max_size=5))
-def test_rules_on_hints_work_for_marks_that_the_device_sees(rules, flows) -> None:
+def test_rules_on_hints_work_for_marks_that_the_device_sees(rules: list[Match], flows: list[Facts]) -> None:
     marks = Trust(
         VmSelector(("web-*",)), frozenset({HintSource.DSCP}), frozenset({1, 2}), dscp=((10, 1), (46, 2))
     )
@@ -124,7 +130,7 @@ def test_a_rule_never_takes_more_entries_than_allowed() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_equal_inputs_give_equal_rules(order) -> None:
+def test_equal_inputs_give_equal_rules(order: int) -> None:
     policy = policy_of(Match(vms=VmSelector(("*",))), Match(dscp=(46,)))
     vms = dict(list(VMS.items())[::order])
     assert standing_rules(policy, [9], vms, queues_of) == standing_rules(policy, [9], VMS, queues_of)
@@ -155,10 +161,10 @@ def test_a_port_without_queues_gets_the_rules_down_to_the_last_one_with_a_meter(
     policy = policy_of(*to)
     limited = {2: 77}
 
-    def names(of_port, meters):
+    def names(of_port: int, meters: Callable[..., Any]) -> list[str]:
         return [rule.class_name for rule in standing_rules(policy, (of_port,), VMS, queues_of, meters)]
 
-    def meter_of(index, _port_no):
+    def meter_of(index: int, _port_no: int) -> int:
         return limited.get(index, 0)
 
     assert set(names(9, meter_of)) == {one.name for one in policy.classes}

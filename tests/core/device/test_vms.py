@@ -103,14 +103,16 @@ def test_probing_passes_over_numbers_that_are_taken() -> None:
         ({}, ("p", "p", "port")),
     ],
 )
-def test_identity_comes_from_where_libvirt_and_openstack_write_it(ids, expected) -> None:
+def test_identity_comes_from_where_libvirt_and_openstack_write_it(
+    ids: dict[str, str], expected: tuple[str, str, str]
+) -> None:
     assert identity("p", ids) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "02:00:00:00:00", "02:00:00:00:00:zz", "0200:0000:0001", "+2:00:00:00:00:01"]
 )
-def test_what_is_no_mac_is_passed_over(text) -> None:
+def test_what_is_no_mac_is_passed_over(text: str) -> None:
     assert parse_mac(text) is None
 
 
@@ -134,5 +136,12 @@ def test_attached_macs_are_read_with_either_separator() -> None:
         ({"flowlane-port": "nonsense"}, Role.NIC, 0, (), False, PortRole.VM),
     ],
 )
-def test_port_roles(ids, device_role, queues, uplinks, local, expected) -> None:
+def test_port_roles(
+    ids: dict[str, str],
+    device_role: Role,
+    queues: int,
+    uplinks: tuple[str, ...],
+    local: bool,
+    expected: PortRole,
+) -> None:
     assert port_role("p", PortFacts("p", ids), device_role, queues, uplinks, local) is expected

@@ -1,5 +1,7 @@
 """Flows that a device placed by itself: what its learned entries tell of them."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -8,6 +10,7 @@ from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_poli
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.events import LearnedFlow
 from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
 from flowlane.core.model import NO_QUEUE, PortReport, Reason
 from flowlane.core.policy import Balance, Match, Rule
@@ -19,7 +22,9 @@ def host() -> Scenario:
     return Scenario(small_policy(balance=STILL), caps=LEARNING)
 
 
-def learned(there: Scenario, vm: int, sport: int, queue_id: int, octets: int = 0, dport: int = 80):
+def learned(
+    there: Scenario, vm: int, sport: int, queue_id: int, octets: int = 0, dport: int = 80
+) -> LearnedFlow:
     source, destination = ip_address(f"10.0.0.{vm}").packed, ip_address("10.0.0.254").packed
     number = there.device.port_vm[vm]
     key = pack(FlowParts(number, None, IPV4, TCP, sport, dport, source, destination))

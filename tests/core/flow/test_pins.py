@@ -1,5 +1,7 @@
 """Which flows get a pin: where it pays, within the budget, the most valuable first."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
@@ -7,7 +9,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.flow.pins import ALL, REACTIVE, WORTHY, mode
-from flowlane.core.model import NO_QUEUE, Reason, Refusal
+from flowlane.core.model import NO_QUEUE, Capabilities, Reason, Refusal
 from flowlane.core.policy import Balance, Pins
 from flowlane.core.state.flows import PINNED, REFUSED
 
@@ -15,7 +17,7 @@ LIMITED = 5000
 STILL = Balance(interval=1e9)
 
 
-def host(budget: int = 100, which: str = "worthy", caps=LEARNING) -> Scenario:
+def host(budget: int = 100, which: str = "worthy", caps: Capabilities = LEARNING) -> Scenario:
     return Scenario(small_policy(pins=Pins(which, budget), balance=STILL), caps=caps)
 
 

@@ -17,7 +17,9 @@ def test_the_first_reading_counts_whole_and_the_next_are_smoothed() -> None:
 
 
 @given(st.floats(0, 1e10), st.integers(0, 10**10), st.floats(1.0, 60.0))
-def test_smoothing_stays_between_the_old_and_the_measured_rate(rate, octets, seconds) -> None:
+def test_smoothing_stays_between_the_old_and_the_measured_rate(
+    rate: float, octets: int, seconds: float
+) -> None:
     measured = octets * 8 / seconds
     low, high = sorted((rate, measured))
     assert low * 0.999 - 1 <= smooth(rate, octets, seconds, first=False) <= high * 1.001 + 1
@@ -26,7 +28,7 @@ def test_smoothing_stays_between_the_old_and_the_measured_rate(rate, octets, sec
 @pytest.mark.parametrize(
     ("rate", "expected"), [(0, 0), (999, 0), (1000, 1), (3999, 1), (4000, 2), (15_999, 2), (16_000, 3)]
 )
-def test_bands_are_powers_of_four_from_one_kilobit(rate, expected) -> None:
+def test_bands_are_powers_of_four_from_one_kilobit(rate: int, expected: int) -> None:
     assert band(rate) == expected
 
 

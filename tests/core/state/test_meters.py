@@ -1,14 +1,19 @@
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest
 
+from flowlane.core.model import MeterSpec
 from flowlane.core.policy import LimitScope, TrafficClass
 from flowlane.core.state.meters import MIN_BURST, MeterPool, class_owner, owner_of, size_of
 
 LIMITED = TrafficClass("limited", 1, rate_limit=50_000_000)
 
 
-def take(pool, row, vm=1, of=LIMITED):
+def take(
+    pool: MeterPool, row: int, vm: int = 1, of: TrafficClass = LIMITED
+) -> tuple[MeterSpec, bool] | tuple[None, bool]:
     return pool.acquire(owner_of(of, vm, row), of)
 
 
@@ -20,7 +25,7 @@ def test_numbers_are_the_lowest_free_ones() -> None:
 
 
 @pytest.mark.parametrize(("scope", "meters"), [(LimitScope.FLOW, 4), (LimitScope.VM, 2)])
-def test_flows_share_a_meter_as_the_policy_says(scope, meters) -> None:
+def test_flows_share_a_meter_as_the_policy_says(scope: LimitScope, meters: int) -> None:
     pool, of = MeterPool(limit=10), replace(LIMITED, limit_scope=scope)
     for row, vm in ((0, 1), (1, 1), (2, 2), (3, 2)):
         take(pool, row, vm, of)

@@ -1,5 +1,9 @@
 """An app as people wrote them for Ryu: it stands in a file, keeps state in itself, and knows nothing of Flowlane."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from os_ken import cfg
 from os_ken.base import app_manager
 from os_ken.controller import ofp_event
@@ -11,19 +15,19 @@ CONF = cfg.CONF
 CONF.register_opts([cfg.StrOpt("greeting", default="hello")], group="ryu-style")
 
 
-class RyuStyle(app_manager.OSKenApp):
+class RyuStyle(app_manager.OSKenApp):  # type: ignore[misc]  # os-ken has no types
     OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION, ofproto_v1_5.OFP_VERSION]  # noqa: RUF012  (as apps have it)
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.mac_to_port = {}
+        self.mac_to_port: dict[int, dict[str, int]] = {}
 
-    @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
-    def switch_features_handler(self, ev) -> None:
+    @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)  # type: ignore[untyped-decorator]
+    def switch_features_handler(self, ev: Any) -> None:
         self.logger.info("%s: features of %x", CONF["ryu-style"].greeting, ev.msg.datapath_id)
 
-    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
-    def packet_in_handler(self, ev) -> None:
+    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def packet_in_handler(self, ev: Any) -> None:
         msg = ev.msg
         eth = packet.Packet(msg.data).get_protocols(ethernet.ethernet)[0]
         self.mac_to_port.setdefault(msg.datapath.id, {})[eth.src] = msg.match["in_port"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flowlane.core.allocate import (
     Demand,
@@ -109,13 +110,22 @@ class Port:
         return moves
 
 
+class Account(NamedTuple):
+    """What :func:`check_sums` compares: the allocator's state, and where its caller was told that each flow is."""
+
+    state: PortState
+    place: dict[int, int]
+    demand: dict[int, Demand]
+    queues: list[Queue]
+
+
 def check(port: Port) -> None:
     """Hold the state against the account: places, sums, and the means of the measured rates."""
     check_sums(port)
     check_means(port)
 
 
-def check_sums(port: Port) -> None:
+def check_sums(port: Port | Account) -> None:
     """Every flow once, where it was said to be, in every sum once."""
     state, columns = port.state, port.state.columns
     seen: dict[int, int] = {}

@@ -12,7 +12,7 @@ from flowlane.core.engine import Engine
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts, pack
 from flowlane.core.model import Capabilities, MeterSpec, PortRole, Queue, QueueKind, Reason, Role, Vm
 from flowlane.core.policy import Match, Policy, Rule, TrafficClass
-from flowlane.core.state.device import Device, Port
+from flowlane.core.state.device import Device, Port, State
 from flowlane.core.state.flows import PINNED
 from flowlane.errors import PolicyError, Problem
 from flowlane.northbound.controller import Check, Clock
@@ -52,13 +52,13 @@ class FakeController:
     submitted: list[Event] = field(default_factory=list)
 
     @property
-    def state(self):
+    def state(self) -> State:
         return self.engine.state
 
     def clock(self) -> Clock:
         return Clock(self.now, WALL + self.now - NOW)
 
-    def checks(self):
+    def checks(self) -> list[Check]:
         return self.problems
 
     def submit(self, event: Event) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from flowlane import policy as policies
 from flowlane.core import explain
 from flowlane.core.flowkey import IPV4, TCP, UDP
-from flowlane.core.model import QueueKind
+from flowlane.core.model import MeterSpec, QueueKind
+from flowlane.core.policy import Policy
+from flowlane.core.state.device import Port
 from flowlane.simulation.flowspec import FlowSpec
 from flowlane.simulation.host import UPLINK, Host, make_world
 
@@ -16,12 +19,12 @@ POLICIES = Path(__file__).parents[3] / "docs" / "policies"
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 
-def policy(name: str):
+def policy(name: str) -> Policy:
     """The example policy of a requirement, such as ``m06``."""
     return policies.load_file(next(POLICIES.glob(f"{name}-*.yaml")))
 
 
-def spec(vm: str, number: int, port: int, rate: float, protocol: str = "tcp", **more: object) -> FlowSpec:
+def spec(vm: str, number: int, port: int, rate: float, protocol: str = "tcp", **more: Any) -> FlowSpec:
     """A flow from a VM; ``number`` tells flows of one kind apart."""
     ends = ip_address("10.0.0.1").packed, ip_address("192.0.2.1").packed
     return FlowSpec(vm, IPV4, PROTOCOLS[protocol], *ends, 10_000 + number, port, rate, **more)
@@ -30,7 +33,9 @@ def spec(vm: str, number: int, port: int, rate: float, protocol: str = "tcp", **
 class Tried:
     """A host under a policy. Flows are known by the numbers that :meth:`begin` gives."""
 
-    def __init__(self, name, vms, queues=4, software=0, rate=10_000_000_000) -> None:
+    def __init__(
+        self, name: str, vms: list[str], queues: int = 4, software: int = 0, rate: int = 10_000_000_000
+    ) -> None:
         self.world = make_world(policy(name), Host(tuple(vms), queues, software, rate))
         self.next = 0
 
@@ -41,7 +46,7 @@ class Tried:
             self.world.begin(number, one)
         return numbers
 
-    def end(self, numbers) -> None:
+    def end(self, numbers: list[int]) -> None:
         for number in numbers:
             self.world.end(number)
 
@@ -49,7 +54,7 @@ class Tried:
         for _ in range(seconds):
             self.world.second()
 
-    def set_rate(self, numbers, rate: float) -> None:
+    def set_rate(self, numbers: list[int], rate: float) -> None:
         for number in numbers:
             live = self.world.live[number]
             live.spec = live.spec._replace(rate=rate)
@@ -60,7 +65,7 @@ class Tried:
     def queue(self, number: int) -> int:
         return self.world.device.flows.queue_id[self.row(number)]
 
-    def queues(self, numbers) -> set[int]:
+    def queues(self, numbers: list[int]) -> set[int]:
         return {self.queue(number) for number in numbers}
 
     def kind(self, number: int) -> QueueKind:
@@ -70,7 +75,7 @@ class Tried:
         device = self.world.device
         return device.policy.classes[device.flows.class_index[self.row(number)]].name
 
-    def meter(self, number: int):
+    def meter(self, number: int) -> MeterSpec | None:
         device = self.world.device
         return device.meters.get(device.flows.meter_id[self.row(number)])
 
@@ -78,5 +83,5 @@ class Tried:
         return explain.explain(self.world.engine.state, self.world.device, self.row(number))
 
     @property
-    def uplink(self):
+    def uplink(self) -> Port:
         return self.world.device.ports[UPLINK]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
+from typing import TypeVar
 
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
 
 from flowlane.core.classify.matching import Facts
 from flowlane.core.flowkey import ICMP, IPV4, IPV6, LAYER2, SCTP, TCP, UDP, FlowParts
 from flowlane.core.model import HintSource, Vm
 from flowlane.core.policy import Match, Policy, RateGate, Rule, TrafficClass, Trust, VmSelector
 
+T = TypeVar("T")
 WEB = Vm(1, "web-1", "web-1", 1, 1, "p1", external_ids={"tier": "front"})
 DB = Vm(2, "db-1", "db-1", 1, 2, "p2")
 
@@ -37,7 +41,7 @@ spans = st.lists(
 ).map(tuple)
 
 
-def some(values, most=2):
+def some(values: Sequence[T], most: int = 2) -> SearchStrategy[tuple[T, ...]]:
     return st.lists(st.sampled_from(values), max_size=most, unique=True).map(tuple)
 
 
@@ -90,7 +94,7 @@ ADDRESSES = {
 
 
 @st.composite
-def facts(draw):
+def facts(draw: DrawFn) -> Facts | None:
     kind = draw(st.sampled_from([IPV4, IPV6, LAYER2]))
     port = st.integers(0, 31)
     parts = FlowParts(

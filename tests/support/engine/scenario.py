@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
@@ -24,17 +25,21 @@ from flowlane.core.policy import (
     Rule,
     TrafficClass,
 )
+from flowlane.core.state.device import Device
 
 DPID = 1
 UPLINK = 100
 ABLE = Capabilities(max_meters=1000, meter_bands=1, meter_burst=True, select_groups=True, max_groups=1000)
 LEARNING = replace(ABLE, learn=True)
+NO_PLAN = fx.DevicePlan(DPID, (), (), None, ())
+"""A device before it is programmed."""
+
 HEAVY_GATE = RateGate(at_least=10_000_000, hold=2.0, below=5_000_000)
 
 
-def small_policy(**changes: object) -> Policy:
+def small_policy(**changes: Any) -> Policy:
     """Small flows share; a flow that is heavy for 2 s has a queue alone; port 5000 is limited."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "classes": (
             TrafficClass("small", 0),
             TrafficClass("heavy", 1, exclusive=True, priority=1),
@@ -62,7 +67,7 @@ class Scenario:
         self.vms = vms
         self.pins: dict[int, fx.PinFlow] = {}
         self.meters: dict[int, tuple[int, int]] = {}
-        self.plan: fx.DevicePlan | None = None
+        self.plan = NO_PLAN
         self.reports: list[fx.Report] = []
         self.counts: Counter[str] = Counter()
         self.meter_writes: Counter[int] = Counter()
@@ -70,7 +75,7 @@ class Scenario:
         self.connect(queues, caps)
 
     @property
-    def device(self):
+    def device(self) -> Device:
         return self.engine.devices[DPID]
 
     def connect(self, queues: int, caps: Capabilities = ABLE, pins: tuple[ev.FoundPin, ...] = ()) -> None:
@@ -123,7 +128,7 @@ class Scenario:
                 told = {meter.meter_id for meter in effect.plan.meters}
                 assert {rule.meter_id for rule in effect.plan.rules} <= told | {0}
                 assert not told & self.meters.keys(), "a number is that of one meter"
-                going = {meter.meter_id for meter in self.plan.meters} - told if self.plan else set()
+                going = {meter.meter_id for meter in self.plan.meters} - told
                 users = [pin for pin in self.pins.values() if pin.meter_id in going]
                 assert not users, "clearing a used meter deletes its entries"
                 self.plan = effect.plan

@@ -6,19 +6,18 @@ Whatever the engine asks for that a switch would refuse, or that would do harm t
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-from support.engine.allocation import check_sums
+from support.engine.allocation import Account, check_sums
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
-from flowlane.core.allocate.state import MEASURED
+from flowlane.core.allocate.state import MEASURED, Demand, PortState
 from flowlane.core.engine import Engine
 from flowlane.core.flow.assign import demand_of
 from flowlane.core.flowkey import FlowParts, unpack
 from flowlane.core.model import (
     NO_QUEUE,
     Capabilities,
+    MeterSpec,
     PortFacts,
     PortReport,
     QueueFacts,
@@ -27,7 +26,8 @@ from flowlane.core.model import (
     Refusal,
 )
 from flowlane.core.policy import LimitScope, Policy
-from flowlane.core.state.flows import PINNED, REFUSED
+from flowlane.core.state.device import Device
+from flowlane.core.state.flows import PINNED, REFUSED, FlowTable
 
 DPID = 7
 UPLINK = 100
@@ -46,8 +46,9 @@ class Mirror:
         self.now = 100.0
         self.policy = policy
         self.pins: dict[Match, fx.PinFlow] = {}
-        self.meters: dict[int, fx.MeterSpec] = {}
-        self.plan: fx.DevicePlan | None = None
+        self.meters: dict[int, MeterSpec] = {}
+        self.plan = fx.DevicePlan(DPID, (), (), None, ())
+        self.programmed = False
         self.learned: dict[Match, int | None] = {}
         self.queues: dict[int, QueueKind] = dict.fromkeys(range(4), QueueKind.PHYSICAL)
         self.ports = set(VM_PORTS)
@@ -62,11 +63,11 @@ class Mirror:
         self.connect()
 
     @property
-    def device(self):
+    def device(self) -> Device:
         return self.engines[0].devices[DPID]
 
     @property
-    def flows(self):
+    def flows(self) -> FlowTable:
         return self.device.flows
 
     def do(self, event: ev.Event) -> list[fx.Effect]:
@@ -81,7 +82,7 @@ class Mirror:
         return first
 
     def connect(self) -> list[fx.Effect]:
-        self.connected, self.was_away = True, self.plan is not None
+        self.connected, self.was_away = True, self.programmed
         found = tuple(self._found(pin) for pin in self.pins.values())
         reports = (*(PortReport(n, f"tap{n}") for n in sorted(self.ports)), PortReport(UPLINK, "eth0"))
         return self.do(ev.DeviceUp(DPID, self.caps, reports, {UPLINK: tuple(self.queues)}, found))
@@ -131,13 +132,13 @@ class Mirror:
         """The plan's meters come; those of the plan before go, but for what pins use (as the sessions do it)."""
         told = {meter.meter_id: meter for meter in plan.meters}
         assert {rule.meter_id for rule in plan.rules} <= {0, *told}, "no rule names a meter that is not there"
-        for meter in self.plan.meters if self.plan else ():
+        for meter in self.plan.meters:
             used = self._is_used(meter.meter_id)
             assert not used or meter.meter_id in told or self.was_away, "its entries would go with it"
             if not used:
                 self.meters.pop(meter.meter_id, None)
         self.meters.update(told)
-        self.plan = plan
+        self.plan, self.programmed = plan, True
 
     def place(self, key: bytes, way: tuple[int, int], dscp: int) -> int:
         """The device places a flow by its standing rules; returns the meter that they give it."""
@@ -234,7 +235,7 @@ class Mirror:
         flows, device = self.flows, self.device
         if flows.flags[row] & (PINNED | REFUSED) or device.pinned >= device.policy.pins.budget:
             return True
-        place = flows.keys[row][4:], flows.in_port[row], flows.egress_port[row]
+        place = self._match(row), flows.in_port[row], flows.egress_port[row]
         by_device = self.learned.get(place, 0)
         return by_device is None or by_device == flows.meter_id[row]
 
@@ -246,10 +247,16 @@ class Mirror:
             return
         for pin in self.pins.values():
             assert pin.ref.row in pinned, "an entry that nobody knows of"
-            assert pin.key[4:] == flows.keys[pin.ref.row][4:]
+            assert pin.key[4:] == self._match(pin.ref.row)
             assert (pin.ref, pin.queue_id) == (flows.ref(pin.ref.row), flows.queue_id[pin.ref.row])
             assert pin.meter_id == flows.meter_id[pin.ref.row]
             assert pin.egress_port == flows.egress_port[pin.ref.row]
+
+    def _match(self, row: int) -> bytes:
+        """A flow's key without the number of its VM, which no entry of a device holds."""
+        key = self.flows.keys[row]
+        assert key is not None
+        return key[4:]
 
     def _check_allocator(self) -> None:
         flows, port = self.flows, self.device.ports[UPLINK]
@@ -257,7 +264,7 @@ class Mirror:
         if port.allocation is None:
             return
         rows = [row for row in flows if flows.queue_id[row] != NO_QUEUE]
-        account = SimpleNamespace(
+        account = Account(
             state=port.allocation,
             place={row: flows.queue_id[row] for row in rows},
             demand={row: self._demand(row, port.allocation.columns.rate[row]) for row in rows},
@@ -266,8 +273,9 @@ class Mirror:
         check_sums(account)
         self._check_means(rows, port.allocation)
 
-    def _check_means(self, rows: list[int], allocation: object) -> None:
-        columns, known = allocation.columns, {}
+    def _check_means(self, rows: list[int], allocation: PortState) -> None:
+        columns = allocation.columns
+        known: dict[int, list[int]] = {}
         for row in rows:
             if columns.flags[row] & MEASURED:
                 entry = known.setdefault(self.flows.class_index[row], [0, 0])
@@ -275,7 +283,7 @@ class Mirror:
                 entry[1] += 1
         assert allocation.measured_rates == known
 
-    def _demand(self, row: int, counted: int) -> object:
+    def _demand(self, row: int, counted: int) -> Demand:
         """What the flow asks for; its rate as the allocator has it, where that is only the rounding of a column."""
         demand = demand_of(self.device, row)
         near = demand.rate and abs(demand.rate - counted) <= 1 + counted * 1e-6

@@ -9,7 +9,7 @@ HEAVY = {"exclusive": True, "class_index": 1, "group": 1}
 CAPPED = {"exclusive": True, "class_index": 2, "group": 2, "max_queues": 1}
 
 
-def full_port(*rates, **more):
+def full_port(*rates: int, **more: object) -> Port:
     """Four queues: three owned by flows 0 to 2, the rest shares the last."""
     port = Port(hardware(0, 1, 2, 3), Balance(window=10.0))
     for row, rate in enumerate(rates):
@@ -48,7 +48,7 @@ def test_priority_counts_before_rate() -> None:
     assert port.owner(port.place[0]) != 0
 
 
-def short_port():
+def short_port() -> Port:
     """Four queues, five light flows that want one each, and load that shares: too few queues."""
     port = Port(hardware(0, 1, 2, 3), Balance(window=5.0, moves_per_second=0.5))
     for row in range(100, 140):
@@ -60,7 +60,7 @@ def short_port():
     return port
 
 
-def owners(port):
+def owners(port: Port) -> set[int]:
     return {slot.exclusive_row for slot in port.state.slots} - {-1}
 
 

@@ -9,7 +9,7 @@ from flowlane.core.policy import Balance
 FREE = Balance(moves_per_second=1.0, window=10.0)
 
 
-def port_with(*queues, balance=FREE, rates=()):
+def port_with(*queues: list[int], balance: Balance = FREE, rates: tuple[int, ...] = ()) -> Port:
     """A port whose queue n carries flows of the rates in ``queues[n]``; rows count up from 0."""
     port = Port(
         [Queue(number, min_rate=rate) for number, rate in enumerate(rates or [None] * len(queues))], balance
@@ -24,12 +24,12 @@ def port_with(*queues, balance=FREE, rates=()):
     return port
 
 
-def settle_on(port, row, queue_id) -> None:
+def settle_on(port: Port, row: int, queue_id: int) -> None:
     depart(port.state, row)
     port.place[row] = place_on(port.state, row, port.demand[row], queue_id).queue_id
 
 
-def lock(port, *rows) -> None:
+def lock(port: Port, *rows: int) -> None:
     """These flows have just moved."""
     for row in rows:
         port.state.columns.moved_at[row] = port.now

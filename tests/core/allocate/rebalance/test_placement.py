@@ -78,7 +78,7 @@ def test_a_vm_that_keeps_together_comes_back_whole() -> None:
 ALONE = {"exclusive": True, "class_index": 1, "group": 1}
 
 
-def alone_in_software():
+def alone_in_software() -> Port:
     """The hardware is full by the rate of flow 0 among as many as it has queues; flow 1 has software queue 10 alone."""
     port = Port(
         [Queue(0, max_rate=500), Queue(1, max_rate=500), Queue(2, max_rate=0), *software(10, 11)], FAST

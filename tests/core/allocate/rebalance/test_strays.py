@@ -5,7 +5,7 @@ from support.engine.allocation import Port, check, hardware
 from flowlane.core.policy import Balance
 
 
-def two_kinds(balance):
+def two_kinds(balance: Balance) -> Port:
     port = Port(hardware(0, 1, 2, 3), balance)
     for row in range(80):
         port.arrive(row, rate=100, group=row % 2, class_index=row % 2)
@@ -13,7 +13,7 @@ def two_kinds(balance):
     return port
 
 
-def queues_of(port, kind):
+def queues_of(port: Port, kind: int) -> set[int]:
     return {port.place[row] for row in port.place if row % 2 == kind}
 
 

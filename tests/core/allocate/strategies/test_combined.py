@@ -21,7 +21,9 @@ HW, SW, BOTH = hardware(0, 1), software(10, 11), hardware(0, 1) + software(10, 1
         (BOTH, PathPreference.SOFTWARE, {10, 11}, Reason.SOFTWARE_BY_RULE),
     ],
 )
-def test_the_path_decides_among_kinds(queues, path, expected, reason) -> None:
+def test_the_path_decides_among_kinds(
+    queues: list[Queue], path: PathPreference, expected: set[int], reason: Reason
+) -> None:
     placement = Port(queues).arrive(0, rate=1, path=path)
     assert placement.queue_id in expected
     assert placement.reason is reason
@@ -82,7 +84,7 @@ def test_the_flows_of_a_vm_keep_together() -> None:
 
 
 @pytest.mark.parametrize("heavier", [1, 10, 1000])
-def test_unlike_flows_get_different_queues_while_there_are_enough(heavier) -> None:
+def test_unlike_flows_get_different_queues_while_there_are_enough(heavier: int) -> None:
     port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=1.0))
     for row in range(40):
         port.arrive(row, rate=100 * heavier ** (row % 4), group=row % 4)

@@ -34,7 +34,7 @@ def key(source: str, source_port: int, target: str, target_port: int, protocol: 
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector[0])
-def test_the_published_hashes_come_out(vector) -> None:
+def test_the_published_hashes_come_out(vector: tuple[str, int, str, int, int, int]) -> None:
     source, source_port, target, target_port, of_addresses, of_ports = vector
     assert toeplitz(rss_input(key(source, source_port, target, target_port))) == of_ports
     assert rss_hash(key(source, source_port, target, target_port)) == of_ports

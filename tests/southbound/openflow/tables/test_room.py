@@ -6,6 +6,7 @@ from support.openflow.memory_switch import FakeSwitch
 from flowlane.southbound.openflow.session.programming import HELD, MAX_RETRIES, Programming
 from flowlane.southbound.openflow.tables import room
 from flowlane.southbound.openflow.tables.desired import compile_plan
+from flowlane.southbound.openflow.tables.entries import FlowEntry, Op
 from flowlane.southbound.openflow.tables.pipeline import TableId
 
 NOT_RULES = 2
@@ -19,7 +20,7 @@ class Small(FakeSwitch):
         super().__init__(PORTS)
         self.entries = entries
 
-    def _apply_flow(self, op, entry) -> None:
+    def _apply_flow(self, op: Op, entry: FlowEntry) -> None:
         self.table_size = self.entries if entry.table_id == TableId.SPREAD else 1_000_000
         super()._apply_flow(op, entry)
 
@@ -75,7 +76,7 @@ def test_a_table_that_is_full_ends_with_what_matters_most() -> None:
         assert bool(programming.told) == (fits < len(list(filter(room.is_rule, whole()))))
 
 
-def whole():
+def whole() -> tuple[FlowEntry, ...]:
     return compile_plan(plan(), ABLE, PORTS).standing.flows
 
 

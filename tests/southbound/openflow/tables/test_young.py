@@ -19,7 +19,7 @@ from support.openflow.client import NUMBERS, Client, controlled
 
 from flowlane.core.effects import DevicePlan, PlannedPort, StandingMatch, StandingRule
 from flowlane.core.events import FlowSeen
-from flowlane.core.model import MeterSpec, PortRole
+from flowlane.core.model import Capabilities, MeterSpec, PortRole
 from flowlane.southbound.openflow.session import decode, encode, readback, requests
 from flowlane.southbound.openflow.tables import desired, diff, young
 from flowlane.southbound.openflow.tables.entries import EMPTY, Goto, Output, SetQueue, Standing
@@ -75,7 +75,7 @@ def spread_over(*queues: int, meter_id: int = 0) -> DevicePlan:
         (PLAN, replace(TRACKING, learn=False)),
     ],
 )
-def test_without_all_that_it_takes_nothing_is_tracked(given_plan, able) -> None:
+def test_without_all_that_it_takes_nothing_is_tracked(given_plan: DevicePlan, able: Capabilities) -> None:
     flows = desired.compile_plan(given_plan, able, PORTS).standing.flows
     assert not [flow for flow in flows if flow.table_id in (TableId.TRACK, TableId.GATE)]
     assert not [step for flow in flows for step in flow.steps if isinstance(step, Track)]
