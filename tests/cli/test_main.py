@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,10 @@ def test_a_missing_package_hurts_its_command_alone(
     assert code == 2
     assert "'no_such_package' is missing" in err
     assert run("status")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["doctor", "qos"])
+def test_a_command_prints_no_warning_of_a_library(command: str) -> None:
+    program = [sys.executable, "-m", "flowlane.cli.main", command, "--help"]
+    answer = subprocess.run(program, check=True, capture_output=True, text=True)
+    assert answer.stderr == ""
