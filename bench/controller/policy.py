@@ -1,6 +1,6 @@
 """How long a policy takes to check, and a flow to classify, for policies of 1 to 1,000 rules.
 
-Prints a table and writes JSON: ``python bench/policy.py [--json FILE]``.
+Prints a table and writes JSON: ``python -m bench.controller.policy [--json FILE]``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The far host of ``first_packet.py``: an application's UDP socket, in a network namespace of its own.
+"""The far host of ``bench.first_packet``: an application's UDP socket, in a network namespace of its own.
 
-Started by ``first_packet_traffic.wire``; tells its process id, and joins the network by the device that it is given
+Started by ``traffic.wire``; tells its process id, and joins the network by the device that it is given
 then. It obeys words on its standard input: ``announce`` (an ARP of its own, so that switches know where it is) and
 ``stop``, which has it read what has arrived since the last time, and write the length of it as four bytes and then for
 each first packet of a flow the flow's number and the time (ns) at which the kernel had it for the application: RECORD.

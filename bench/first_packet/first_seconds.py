@@ -1,6 +1,7 @@
 """How soon new flows are on a queue of their class: 10 ms, 1 s and 5 s after their first packet.
 
-Usage: ``unshare --net bench/first_seconds.py [--rate 100] [--seconds 20] [--json FILE]`` (root, Open vSwitch).
+Usage: ``unshare --net python -m bench.first_packet.first_seconds [--rate 100] [--seconds 20] [--json FILE]``;
+needs root and Open vSwitch.
 A private Open vSwitch on the userspace datapath; flows of three classes go from one tap device to an uplink with
 eight queues: *small* (most), *bulk* (told by its port, so the device's standing rules know it) and *heavy* (a queue
 alone for what carries 1 Mbit/s for 2 s, so nothing can know it at first).

@@ -1,4 +1,4 @@
-"""What the turns of ``first_packet.py`` come to: quantiles, the ratio to the first way's, how sure it is, the table."""
+"""What the turns of ``bench.first_packet`` come to: quantiles, the ratio to the first way's, how sure it is, the table."""
 
 from __future__ import annotations
 
