@@ -1,4 +1,4 @@
-"""What the turns of ``bench.first_packet`` come to: quantiles, the ratio to the first way's, how sure it is, the table."""
+"""Results of the turns of ``bench.first_packet``: quantiles, ratio to the first way, its interval, the table."""
 
 from __future__ import annotations
 
