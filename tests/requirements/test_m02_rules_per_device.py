@@ -63,7 +63,7 @@ def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out() -> None:
         (replace(ABLE, max_meters=0), "limit of class backup"),
         (replace(ABLE, meter_burst=False), "burst of class backup"),
         (replace(ABLE, select_groups=False, max_groups=0), "spreading of new flows"),
-        (replace(ABLE, table_sizes={2: 100}), "9900 of 10000 pins"),
+        (replace(ABLE, pin_room=100), "9900 of 10000 pins"),
     ],
 )
 def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(

@@ -171,7 +171,7 @@ class Capabilities:
 
     ``max_meters`` 0 means that the device has no meters. ``select_groups``: group type select is there.
     ``learn``: the Nicira learn action was accepted; ``conntrack``: its connection tracker too. ``port_masks``:
-    masks on transport ports were accepted. ``table_sizes``: entries per table id, where reported.
+    masks on transport ports were accepted. ``pin_room``: pins for which its table has room, None when not known.
     """
 
     version: int = 4
@@ -187,7 +187,7 @@ class Capabilities:
     port_masks: bool = False
     controller_meter: bool = False
     description: str = ""
-    table_sizes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    pin_room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

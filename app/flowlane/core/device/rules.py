@@ -11,17 +11,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.standing import standing_rules
 from flowlane.core.model import Capabilities, LeftOut, QueueKind, Role
 from flowlane.core.policy import PathPreference, Policy, TrafficClass
 
 if TYPE_CHECKING:
     from flowlane.core.policy import ClassChange, DeviceRules, DeviceSelector, Trust
-
-__all__ = ["ASSIGN_TABLE", "DeviceView", "derive", "rules_for", "standing_rules"]
-
-ASSIGN_TABLE = 2
-"""The table of the pins, whose size bounds how many there can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +205,8 @@ _ABILITIES: tuple[Callable[[TrafficClass, DeviceView, list[LeftOut]], TrafficCla
 
 
 def _fit_pins(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> Policy:
-    room = device.capabilities.table_sizes.get(ASSIGN_TABLE, 0)
-    if not room or room >= policy.pins.budget:
+    room = device.capabilities.pin_room
+    if room is None or room >= policy.pins.budget:
         return policy
     why = f"the device's table for exact entries holds {room}"
     remedy = "pins: {which: worthy} spends them where they pay"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from lab.inside.private_ovs import PrivateOvs
 from support.engine.plans import OTHER_VM, OTHER_VM_MAC, UPLINK, VM, VM_MAC, VM_NUMBER, WEB, pin, plan
 from support.openflow.client import Client, controlled
 
+from flowlane.core import flowkey
 from flowlane.core.effects import DevicePlan
-from flowlane.core.model import MeterSpec
+from flowlane.core.flowkey import FlowParts
+from flowlane.core.model import MeterSpec, PinRef
 from flowlane.southbound.openflow.osken import lazy
-from flowlane.southbound.openflow.session import encode, handshake
+from flowlane.southbound.openflow.session import decode, encode, handshake
 from flowlane.southbound.openflow.session.handshake import (
     LEARN_PROBE,
     MASK_PROBE,
@@ -23,7 +26,9 @@ from flowlane.southbound.openflow.session.handshake import (
 )
 from flowlane.southbound.openflow.session.requests import Answer
 from flowlane.southbound.openflow.tables import desired, diff, pins
+from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS
 from flowlane.southbound.openflow.tables.entries import EMPTY, Change, MeterEntry, Op
+from flowlane.southbound.openflow.tables.pipeline import TableId
 
 BRIDGE = "br0"
 DUMMY_PORTS = {VM: (0,), OTHER_VM: (0,), UPLINK: (0,)}
@@ -69,7 +74,7 @@ def test_open_vswitch_tells_what_it_is_and_can(client: Client) -> None:
     assert can.max_meters > 0
     assert (can.meter_kbps, can.meter_burst) == (True, True)
     assert can.tables == 254
-    assert set(can.table_sizes.values()) == {1_000_000}
+    assert can.pin_room == 1_000_000 - ENTRIES_BESIDE_PINS
     named = {port.name: port.port_no for port in greeting.up.ports}
     assert (named["vm1"], named["up"]) == (VM, UPLINK)
     assert greeting.up.queues[UPLINK] == (0,)
@@ -129,6 +134,53 @@ def test_entries_of_others_are_not_ours(ovs: PrivateOvs, client: Client, version
     assert greeting.present.groups == EMPTY.groups
     assert 6 not in {meter.meter_id for meter in greeting.present.meters}
     assert 6 not in greeting.pin_meters
+
+
+def limit_table(ovs: PrivateOvs, table: TableId, limit: int) -> None:
+    """Let the switch take so many entries in a table and refuse more (ovs-vswitchd.conf.db(5), Flow_Table)."""
+    make = ["--", "--id=@t", "create", "Flow_Table", f"flow_limit={limit}", f"name=table-{table}"]
+    ovs.vsctl(*make, "--", "set", "Bridge", BRIDGE, f"flow_tables:{int(table)}=@t")
+
+
+def key_of(row: int) -> bytes:
+    """The key of a TCP flow of its own for each row."""
+    addresses = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 9))
+    return flowkey.pack(FlowParts(VM_NUMBER, None, flowkey.IPV4, flowkey.TCP, 40000 + row, 443, *addresses))
+
+
+@pytest.mark.ovs
+def test_the_room_for_pins_is_that_of_their_table(ovs: PrivateOvs, client: Client) -> None:
+    limit_table(ovs, TableId.TRACK, 7)
+    assert ask(client).up.capabilities.pin_room == 1_000_000 - ENTRIES_BESIDE_PINS
+    limit_table(ovs, TableId.ASSIGN, 9)
+    greeting = ask(client)
+    can = greeting.up.capabilities
+    assert can.pin_room == 9 - ENTRIES_BESIDE_PINS
+    wanted = desired.compile_plan(plan(), can, DUMMY_PORTS).standing
+    assert client.apply(encode.messages(client.datapath, diff.changes(wanted, greeting.present))) == []
+    fits = [
+        pins.change(pin(ref=PinRef(row, 1), key=key_of(row), queue_id=0, meter_id=0))
+        for row in range(can.pin_room)
+    ]
+    one_more = pins.change(pin(ref=PinRef(99, 1), key=key_of(99), queue_id=0, meter_id=0))
+    assert client.apply([encode.message(client.datapath, change) for change in fits]) == []
+    (error,) = client.apply([encode.message(client.datapath, one_more)])
+    assert decode.error_name(error, client.datapath.ofproto) == "OFPFMFC_TABLE_FULL"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room"),
+    [
+        ({TableId.TRACK: 100}, None),
+        ({TableId.TRACK: 100, TableId.ASSIGN: 50}, 50 - ENTRIES_BESIDE_PINS),
+        ({TableId.ASSIGN: 1}, 0),
+        ({TableId.ASSIGN: 0}, None),
+    ],
+)
+def test_the_room_for_pins_of_a_device_as_it_reports_it(sizes: dict[int, int], room: int | None) -> None:
+    tables = [SimpleNamespace(table_id=int(table), max_entries=size) for table, size in sizes.items()]
+    answers = {"table features": Answer((SimpleNamespace(body=tables),))}
+    assert handshake.greet(1, 4, "peer", answers, {}).up.capabilities.pin_room == room
 
 
 def test_device_that_answers_nothing_can_nothing() -> None:

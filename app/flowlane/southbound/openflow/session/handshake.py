@@ -14,7 +14,12 @@ from flowlane.core.model import Capabilities
 from flowlane.southbound.openflow.session import decode, readback, requests
 from flowlane.southbound.openflow.session.requests import Answer
 from flowlane.southbound.openflow.tables import pipeline
-from flowlane.southbound.openflow.tables.desired import controller_meter, learn_probe, port_mask_probe
+from flowlane.southbound.openflow.tables.desired import (
+    ENTRIES_BESIDE_PINS,
+    controller_meter,
+    learn_probe,
+    port_mask_probe,
+)
 from flowlane.southbound.openflow.tables.entries import (
     Change,
     FlowEntry,
@@ -119,8 +124,13 @@ def capabilities(
         learn=LEARN_PROBE not in refused_probes,
         conntrack=TRACK_PROBE not in refused_probes,
         description=_description(parts["description"]),
-        table_sizes=sizes,
+        pin_room=_pin_room(sizes.get(TableId.ASSIGN, 0)),
     )
+
+
+def _pin_room(size: int) -> int | None:
+    """Count the pins that a table of so many entries takes beside our own; None for a size of 0, which is unknown."""
+    return max(size - ENTRIES_BESIDE_PINS, 0) if size else None
 
 
 def _description(parts: tuple[Any, ...]) -> str:

@@ -191,6 +191,10 @@ def _leave_by(port_no: int, onward: TableId) -> tuple[Step, ...]:
     return WriteMetadata(*pipeline.egress(port_no)), Goto(onward)
 
 
+ENTRIES_BESIDE_PINS = 1 + len(NEIGHBOUR_MATCHES)
+"""Entries of the plan in the table of pins (see :func:`_assign`)."""
+
+
 def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
     """Neighbour discovery to one host is no flow: it is copied, and needs no queue of its own."""
     look_up = (Resubmit(TableId.SEEN),) if learns else ()
