@@ -1,4 +1,4 @@
-"""Every exception Flowlane raises on purpose.
+"""Exceptions that several packages raise; their text is meant for people.
 
 ::
 
@@ -10,6 +10,11 @@
     ├── DatabaseError       the Open vSwitch database refused or could not be reached
     ├── NotFoundError       something named in a request does not exist
     └── RequestError        a request is wrong; names the field
+
+Exceptions of one package stand beside the code that raises them. ``FlowlaneError`` are ``MatchError``
+(:mod:`flowlane.core.classify.matching`), ``ProblemError`` (:mod:`flowlane.northbound.problems`), ``UnreachableError``
+and ``RefusedError`` (:mod:`flowlane.cli.client`). ``CannotExpressError`` is caught where the standing rules are
+compiled; ``PipelineError`` is an ``AssertionError``: an entry that the pipeline does not declare.
 """
 
 from __future__ import annotations
