@@ -6,7 +6,10 @@ import json
 import re
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,11 +41,11 @@ COMMANDS = [
 
 
 @pytest.fixture
-def run(capsys, tmp_path):
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Any]:
     policy = tmp_path / "policy.yaml"
     policy.write_text("version: 1\n")
 
-    def call(words, url):
+    def call(words: list[str], url: str) -> tuple[int, str]:
         words = [str(policy) if word == "POLICY" else word for word in words]
         code = cli.main([*words, "--url", url])
         out, err = capsys.readouterr()
@@ -53,13 +56,13 @@ def run(capsys, tmp_path):
     return call
 
 
-def response(body, status="200 OK", kind="text/html", more=""):
+def response(body: str, status: str = "200 OK", kind: str = "text/html", more: str = "") -> bytes:
     text = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{more}Content-Length: {len(body)}\r\n\r\n{body}"
     return text.encode()
 
 
 @contextmanager
-def answering(answer):
+def answering(answer: bytes) -> Iterator[str]:
     """A server that answers every request with the same bytes, and closes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer_all, args=(listener, answer), daemon=True)
@@ -69,7 +72,7 @@ def answering(answer):
         thread.join()
 
 
-def answer_all(listener, answer) -> None:
+def answer_all(listener: object, answer: object) -> None:
     while True:
         try:
             link, _ = listener.accept()
@@ -87,7 +90,7 @@ def closed_port() -> str:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_no_controller_runs(run, words) -> None:
+def test_no_controller_runs(run: Callable[..., Any], words: list[str]) -> None:
     place = closed_port()
     code, err = run(words, f"http://{place}")
     assert code == (2 if words[0] == "check" else 3)
@@ -114,7 +117,7 @@ def test_no_controller_runs(run, words) -> None:
     ],
     ids=["html", "404", "502", "list-404", "json-500", "string", "list", "half", "deep"],
 )
-def test_another_server_answers(run, words, answer) -> None:
+def test_another_server_answers(run: Callable[..., Any], words: list[str], answer: bytes) -> None:
     with answering(answer) as url:
         code, err = run(words, url)
     assert code == (2 if words[0] == "check" else 3)
@@ -143,7 +146,9 @@ def test_another_server_answers(run, words, answer) -> None:
         (["check", "POLICY"], "{}", "has no field 'items'"),
     ],
 )
-def test_an_answer_without_the_fields(run, words, body, what) -> None:
+def test_an_answer_without_the_fields(
+    run: Callable[..., Any], words: list[str], body: str, what: str
+) -> None:
     """As another program's JSON has it, or another version's."""
     with answering(response(body, kind="application/json")) as url:
         code, err = run(words, url)
@@ -151,7 +156,7 @@ def test_an_answer_without_the_fields(run, words, body, what) -> None:
     assert what in err
 
 
-def test_what_is_not_http(run) -> None:
+def test_what_is_not_http(run: Callable[..., Any]) -> None:
     with answering(b"\x00\x01\x02\r\n\r\n") as url:
         assert re.search("server at 127.0.0.1:[0-9]+ does not answer in HTTP", run(["flows"], url)[1])
     with answering(b"") as url:
@@ -160,7 +165,7 @@ def test_what_is_not_http(run) -> None:
         assert "does not answer in HTTP" in run(["flows"], url)[1]
 
 
-def test_a_host_without_an_address(run) -> None:
+def test_a_host_without_an_address(run: Callable[..., Any]) -> None:
     code, err = run(["status"], "http://host.invalid:1")
     assert code == 3
     assert re.search(
@@ -168,7 +173,7 @@ def test_a_host_without_an_address(run) -> None:
     )
 
 
-def test_tls_to_a_plain_server(run) -> None:
+def test_tls_to_a_plain_server(run: Callable[..., Any]) -> None:
     with answering(response("x")) as url:
         place = url.replace("http", "https")
         code, err = run(["status"], place)
@@ -177,7 +182,9 @@ def test_tls_to_a_plain_server(run) -> None:
     assert err.endswith("flowlane-manager serves plain HTTP: give --url http://...\n")
 
 
-def test_a_server_that_does_not_answer_in_time(run, monkeypatch) -> None:
+def test_a_server_that_does_not_answer_in_time(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http, "READ_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -188,7 +195,7 @@ def test_a_server_that_does_not_answer_in_time(run, monkeypatch) -> None:
     )
 
 
-def test_no_connection_in_time(run, monkeypatch) -> None:
+def test_no_connection_in_time(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener whose queue is full answers no SYN."""
     monkeypatch.setattr(http, "CONNECT_TIMEOUT", 0.2)
     with socket.socket() as full:
@@ -208,14 +215,14 @@ def test_no_connection_in_time(run, monkeypatch) -> None:
     )
 
 
-def test_the_stream_of_events_breaks_off(run) -> None:
+def test_the_stream_of_events_breaks_off(run: Callable[..., Any]) -> None:
     for broken in (b"data: {\n\n", b"data: \xff\n\n", b"data: []\n\n"):
         body = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + broken
         with answering(body) as url:
             assert "broke off" in run(["events", "--count", "1"], url)[1]
 
 
-def test_a_problem_is_worded_by_the_controller(run) -> None:
+def test_a_problem_is_worded_by_the_controller(run: Callable[..., Any]) -> None:
     problem = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no VM 'x'"}
     with answering(response(json.dumps(problem), "404 Not Found", "application/problem+json")) as url:
         assert run(["flows"], url) == (1, "flowlane: there is no VM 'x'\n")
@@ -229,7 +236,7 @@ def test_a_problem_is_worded_by_the_controller(run) -> None:
     ["", " ", "ftp://127.0.0.1", "http://", "http://:8080", "http://a:99999", "http://a:b", "http://[::1", "a b",
      "http://127.0.0.1:0", "http://a..b", "http://" + "a" * 64 + ".b", "http://a?x=1", "http://a#x", "//a", "\x1b[2J"],
 )  # fmt: skip
-def test_what_is_not_a_url(capsys, url) -> None:
+def test_what_is_not_a_url(capsys: pytest.CaptureFixture[str], url: str) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["status", f"--url={url}"])
     assert ended.value.code == 2
@@ -246,5 +253,5 @@ def test_what_is_not_a_url(capsys, url) -> None:
         ("http://host/behind/a/proxy", "http://host/behind/a/proxy"),
     ],
 )
-def test_how_messages_name_the_controller(url, place) -> None:
+def test_how_messages_name_the_controller(url: str, place: str) -> None:
     assert http.connect(url).place == place

@@ -58,7 +58,7 @@ class Controller(BaseHTTPRequestHandler):
             flows = {} if applied else {"flows": {"total": 26, "reclassified": 4, "moved": 2}}
             self.answer(200, json.dumps({**CHANGE, **flows, "applied": applied}).encode())
 
-    def answer(self, status, body, kind="application/json") -> None:
+    def answer(self, status: object, body: object, kind: object = "application/json") -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

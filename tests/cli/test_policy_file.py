@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,9 @@ from flowlane.cli.policy_file import read_bytes, read_policy
 from flowlane.errors import ConfigError, PolicyError
 
 
-def test_a_file_standard_input_or_the_built_in_policy(tmp_path, monkeypatch) -> None:
+def test_a_file_standard_input_or_the_built_in_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("version: 1\nclasses: {a: {}}\n")
     assert [item.name for item in read_policy(str(path)).classes] == ["default", "a"]
@@ -19,7 +22,7 @@ def test_a_file_standard_input_or_the_built_in_policy(tmp_path, monkeypatch) -> 
     assert read_policy("-") == read_policy(str(path))
 
 
-def test_the_bytes_are_not_touched(tmp_path, monkeypatch) -> None:
+def test_the_bytes_are_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"version: 1 # \xff\r\n")
     assert read_bytes(str(path)) == path.read_bytes()
@@ -27,7 +30,7 @@ def test_the_bytes_are_not_touched(tmp_path, monkeypatch) -> None:
     assert read_bytes("-") == b"\xff\r\n"
 
 
-def test_what_cannot_be_read_is_named(tmp_path, monkeypatch) -> None:
+def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"policy file .*none\.yaml cannot be read: No such file"):
         read_policy(str(tmp_path / "none.yaml"))
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):

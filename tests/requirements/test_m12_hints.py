@@ -13,7 +13,14 @@ def world() -> Tried:
     return Tried("m12", ["voip-1", "job-1", "other"], queues=4, software=2)
 
 
-def suggest(host, vm, wanted, match=None, source=HintSource.REST, expires=None) -> None:
+def suggest(
+    host: Tried,
+    vm: str,
+    wanted: str,
+    match: dict[str, int | str] | None = None,
+    source: HintSource = HintSource.REST,
+    expires: float | None = None,
+) -> None:
     hint = Hint(f"{vm}-{wanted}", vm, wanted, read_match(match or {}), source, expires, match or {})
     host.world.step(ev.HintGiven(hint))
 

@@ -34,7 +34,7 @@ DB = Vm(2, "db", "db", 1, 2, "p2")
 B, NONE = HintVerdict.BELIEVED, HintSource.NONE
 
 
-def rest(name, source=HintSource.REST):
+def rest(name: str, source: HintSource = HintSource.REST) -> Hint:
     return Hint("h", "web-1", name, Match(), source)
 
 

@@ -30,7 +30,7 @@ def key_of(number: int) -> bytes:
     return pack(FlowParts(1, None, IPV4, TCP, number, 443, b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"))
 
 
-def strategy_port(strategy, queues=None):
+def strategy_port(strategy: str, queues: list[Queue] | None = None) -> Port:
     return Port(queues or hardware(0, 1, 2), Balance(strategy=strategy))
 
 
@@ -98,7 +98,9 @@ def port_with(strategy: str, queues: int, flows: int = 192, rate: int = 0) -> Po
 @pytest.mark.parametrize(
     ("queues", "removed"), [(4, {3}), (4, {0}), (4, {1, 3}), (8, {0, 2, 4, 6}), (6, {0, 1, 2}), (2, {0})]
 )
-def test_the_flows_of_removed_queues_are_spread_over_the_others(strategy, queues, removed) -> None:
+def test_the_flows_of_removed_queues_are_spread_over_the_others(
+    strategy: str, queues: int, removed: set[int]
+) -> None:
     port = port_with(strategy, queues)
     before = port.members()
     displaced = set().union(*(before[queue_id] for queue_id in removed))
@@ -113,7 +115,7 @@ def test_the_flows_of_removed_queues_are_spread_over_the_others(strategy, queues
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_engine_spreads_the_flows_of_a_removed_queue(strategy) -> None:
+def test_the_engine_spreads_the_flows_of_a_removed_queue(strategy: str) -> None:
     """In the field 104, 48 and 48 flows were on the three queues that were left."""
     balance = Balance(strategy=strategy)
     host = Scenario(small_policy(classes=(TrafficClass("all", 0),), rules=(), gates=(), balance=balance))
@@ -273,7 +275,9 @@ class TwoPorts:
 
 
 @given(st.sampled_from(STRATEGIES), QUEUE_IDS, FLOWS, st.lists(st.tuples(QUEUE_IDS, FLOWS), max_size=4))
-def test_whatever_queues_are_removed_and_added(strategy, queue_ids, flows, steps) -> None:
+def test_whatever_queues_are_removed_and_added(
+    strategy: str, queue_ids: tuple[set[int], set[int]], flows: object, steps: list[object] | object
+) -> None:
     ports = TwoPorts(strategy, queue_ids)
     ports.arrive(flows)
     for changed_queue_ids, new_flows in steps:
