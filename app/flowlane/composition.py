@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from flowlane import hub, policy
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
-from flowlane.core.events import Tick
+from flowlane.core.events import CatchUp, Tick
 from flowlane.errors import ConfigError
 from flowlane.northbound import server
 from flowlane.northbound.app import make_app
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 TICK = 1.0
 """Seconds between two ticks of the engine."""
+
+CATCH_UP_AFTER = 0.02
+"""Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
 _LOUD = frozenset(("device", "policy", "error"))
 """Kinds of reports that go to the log; the others are too many, and are in ``GET /v1/events``."""
@@ -60,6 +63,7 @@ class Composition:
             self._watcher = Watcher(prepare(settings.ovsdb, TlsFiles(*settings.tls)), self.submit)
         self._server: server.Server | None = None
         self._ticker: hub.Task | None = None
+        self._catching_up = False
 
     def start(self) -> None:
         """Serve REST, watch the database, let time pass.
@@ -128,11 +132,28 @@ class Composition:
     def submit(self, event: Event) -> None:
         """Give the engine an event and carry out its effects before returning."""
         self._engine.watched = self.feed.readers > 0
+        self._step(event)
+        if self._engine.is_behind and not self._catching_up:
+            self._catching_up = True
+            hub.spawn_after(CATCH_UP_AFTER, self._catch_up)
+
+    def _step(self, event: Event) -> None:
         for effect in self._engine.step(event, self._clock()):
             if isinstance(effect, Report):
                 self._publish(effect)
             else:
                 self.sessions.execute(effect)
+
+    def _catch_up(self) -> None:
+        """Let the engine do what it has put off, a device at a time; others are served in between."""
+        try:
+            while self._engine.is_behind:
+                self._step(CatchUp())
+                hub.sleep(0)
+        except Exception:
+            self.fault("catching up")
+        finally:
+            self._catching_up = False
 
     def _publish(self, report: Report) -> None:
         self.feed.publish(report, time.time())

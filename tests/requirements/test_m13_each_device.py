@@ -35,9 +35,9 @@ def engine_with_devices() -> Engine:
                 qos_max_rate=10**9,
             ),
         }
-        engine.step(ev.DeviceDescribed(dpid, name, role, {}, "", facts), 0.0)
+        engine.step_and_catch_up(ev.DeviceDescribed(dpid, name, role, {}, "", facts), 0.0)
         ports = (PortReport(LINK, "in"), PortReport(UPLINK, "up"))
-        engine.step(ev.DeviceUp(dpid, ABLE, ports, {UPLINK: tuple(range(queues))}), 0.0)
+        engine.step_and_catch_up(ev.DeviceUp(dpid, ABLE, ports, {UPLINK: tuple(range(queues))}), 0.0)
     return engine
 
 
@@ -103,6 +103,6 @@ def test_what_happens_on_one_device_does_not_touch_the_others() -> None:
     engine = engine_with_devices()
     run(engine, (NIC, TOR), [MBIT] * 8)
     before = list(engine.devices[TOR].flows.queue_id)
-    effects = engine.step(ev.QueuesReported(NIC, {UPLINK: (0,)}), 21.0)
+    effects = engine.step_and_catch_up(ev.QueuesReported(NIC, {UPLINK: (0,)}), 21.0)
     assert {effect.dpid for effect in effects if hasattr(effect, "dpid")} == {NIC}
     assert list(engine.devices[TOR].flows.queue_id) == before

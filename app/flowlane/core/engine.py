@@ -11,17 +11,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowlane.core import events as ev
+from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
 from flowlane.core.device import class_meters, hints, refresh, refusals
 from flowlane.core.device.plan import weigh
-from flowlane.core.device.refresh import replan
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_taking_over
 from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.flow import learned, lifecycle
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
-from flowlane.core.state.device import State
+from flowlane.core.state.device import Due, State, put_off
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +42,13 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     """Let every device do what is due."""
     hints.expire(state, out)
     for device in list(state.devices.values()):
-        end_taking_over(device, state.now)
+        end_taking_over(state, device)
         balance(state, device, out)
         if device.pin_room is not None and state.now >= device.pin_retry:
             retry_full_table(device)
         found = class_meters.retry(state, device, out)
-        if weigh(device, state.now) or device.plan_due or found:
-            replan(state, device, out)
+        if weigh(device, state.now) or found:
+            put_off(state, device, Due.PLAN)
         if device.connected and state.now >= device.next_read:
             device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)
             out.append(ReadCounters(device.dpid))
@@ -69,7 +69,7 @@ def balance(state: State, device: Device, out: list[Effect]) -> None:
 Handler = Callable[[State, Any, "list[Effect]"], None]
 
 HANDLERS: dict[type, Handler] = {
-    ev.FlowSeen: lifecycle.on_flow_seen,
+    ev.FlowSeen: packet_in.on_flow_seen,
     ev.PinCounters: lifecycle.on_pin_counters,
     ev.PinEnded: lifecycle.on_pin_ended,
     ev.LearnedCounters: learned.on_learned_counters,
@@ -89,6 +89,7 @@ HANDLERS: dict[type, Handler] = {
     ev.HintWithdrawn: hints.on_hint_withdrawn,
     ev.PolicyReplaced: refresh.on_policy_replaced,
     ev.Tick: on_tick,
+    ev.CatchUp: refresh.on_catch_up,
 }
 """What each fact does. A kind of fact that is not here is a fault of ours, and raises KeyError."""
 
@@ -106,6 +107,18 @@ class Engine:
         out: list[Effect] = []
         HANDLERS[type(event)](state, event, out)
         return out
+
+    def step_and_catch_up(self, event: ev.Event, now: float) -> list[Effect]:
+        """Take a fact in, and do at once what it puts off: for callers that no other device waits for."""
+        out = self.step(event, now)
+        while self.is_behind:
+            out += self.step(ev.CatchUp(), now)
+        return out
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether work was put off, for which the engine needs a :class:`flowlane.core.events.CatchUp`."""
+        return bool(self.state.due)
 
     @property
     def watched(self) -> bool:

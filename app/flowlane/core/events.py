@@ -242,6 +242,11 @@ class Tick:
     """Time has passed; about once a second."""
 
 
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Work that was put off (``State.due``) may be done now, for one device."""
+
+
 Event = (
     DeviceUp
     | DeviceDown
@@ -263,4 +268,5 @@ Event = (
     | HintWithdrawn
     | PolicyReplaced
     | Tick
+    | CatchUp
 )

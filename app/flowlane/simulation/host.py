@@ -77,7 +77,7 @@ class World:
 
     def step(self, event: ev.Event) -> None:
         """Give the engine a fact; count what it wants done."""
-        for effect in self.engine.step(event, self.now):
+        for effect in self.engine.step_and_catch_up(event, self.now):
             kind = effect.kind if isinstance(effect, Report) else type(effect).__name__
             self.counts[kind] += 1
 

@@ -59,7 +59,7 @@ def test_flows_follow_their_vm_to_its_share() -> None:
 def test_flows_on_another_device_follow_too() -> None:
     """A device at the other end of a link knows the VM by its address, from the first device's account."""
     there, far = Scenario(BY_PLAN), DPID + 1
-    step = there.engine.step
+    step = there.engine.step_and_catch_up
 
     def describe(**more: str) -> list[fx.Effect]:
         known = ids(**{"attached-mac": "02:00:00:00:00:01"}, **more)

@@ -63,7 +63,7 @@ class FakeController:
 
     def submit(self, event: Event) -> None:
         self.submitted.append(event)
-        for effect in self.engine.step(event, self.now):
+        for effect in self.engine.step_and_catch_up(event, self.now):
             if isinstance(effect, Report):
                 self.feed.publish(effect, self.clock().wall)
 

@@ -95,7 +95,7 @@ class Scenario:
         self.do(ev.DeviceDescribed(DPID, "br-int", "nic", {}, "netdev", facts))
 
     def do(self, event: ev.Event) -> list[fx.Effect]:
-        out = self.engine.step(event, self.now)
+        out = self.engine.step_and_catch_up(event, self.now)
         for effect in out:
             self.counts[type(effect).__name__] += 1
             self._apply(effect)

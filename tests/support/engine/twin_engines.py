@@ -74,7 +74,7 @@ class Mirror:
         """Give both engines a fact; they must want the same; have it done."""
         if isinstance(event, ev.DeviceDescribed) and event.dpid == DPID:
             self.stated = set(event.ports[UPLINK].queues)
-        first, second = (engine.step(event, self.now) for engine in self.engines)
+        first, second = (engine.step_and_catch_up(event, self.now) for engine in self.engines)
         assert first == second, "the same facts in, the same effects out"
         for effect in first:
             if self.connected:

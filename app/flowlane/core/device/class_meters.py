@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.effects import Program
-from flowlane.core.flow.assign import replace as place_again
+from flowlane.core.flow.assign import assign
 from flowlane.core.model import LeftOut
 from flowlane.core.policy import LimitScope
 from flowlane.core.state.meters import Owner, class_owner
@@ -56,7 +56,7 @@ def retry(state: State, device: Device, out: list[Effect]) -> bool:
         return False
     found = set(allocate(device, out))
     for row in [row for row in device.flows if device.flows.class_index[row] in found]:
-        place_again(state, device, row, out)
+        assign(state, device, row, out)
     return bool(found)
 
 

@@ -8,6 +8,7 @@ are looked at every few seconds, have few values, and move only when the load ha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import queues_for_new_flows
@@ -89,6 +90,11 @@ def _weight(load: float | None, before: int | None) -> int:
 
 def _step(load: float) -> int:
     return next((weight for edge, weight in _STEPS if load < edge), 1)
+
+
+def with_hosts(state: State, device: Device, plan: DevicePlan) -> DevicePlan:
+    """The plan with the destinations that are known now; all else as it was."""
+    return replace(plan, hosts=tuple(sorted(_destinations(state, device).items())))
 
 
 def make_plan(state: State, device: Device) -> DevicePlan:

@@ -1,34 +1,19 @@
-"""Flows follow what changes under them: queues that come and go, a new policy, pins found after a restart."""
+"""Flows follow what changes under them: queues that come and go, a new policy, VMs with another identity."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import depart, new_port, place_on, set_speed, update_queues
-from flowlane.core.effects import SetMeter, UnpinFlow
-from flowlane.core.flow.assign import (
-    apply_moves,
-    classify_row,
-    clear_meter,
-    demand_of,
-    forget,
-    place,
-    replace,
-    set_place,
-    take_meter,
-)
-from flowlane.core.flow.pins import adopt, pin
+from flowlane.core.effects import SetMeter
+from flowlane.core.flow.assign import apply_moves, assign, classify_row, demand_of
 from flowlane.core.flowkey import unpack
-from flowlane.core.model import NO_QUEUE, NOT_A_VM
-from flowlane.core.state.flows import PINNED
-from flowlane.core.state.meters import owner_of
+from flowlane.core.model import NO_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from flowlane.core.effects import Effect
-    from flowlane.core.events import FoundPin
-    from flowlane.core.model import PinRef
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import Device, Port, State
 
@@ -63,8 +48,7 @@ def _place_all(state: State, device: Device, port_no: int, out: list[Effect]) ->
     """Place every flow of a port anew: it had no queues, or has none any more."""
     flows = device.flows
     for row in [row for row in flows if flows.egress_port[row] == port_no]:
-        flows.queue_id[row] = NO_QUEUE
-        place(state, device, row, out)
+        assign(state, device, row, out)
 
 
 def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]) -> None:
@@ -78,7 +62,7 @@ def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]
         for port in device.ports.values():
             _rebuild(device, port)
     for row in list(device.flows):
-        replace(state, device, row, out)
+        assign(state, device, row, out)
     _resize_meters(device, out)
 
 
@@ -89,7 +73,7 @@ def refit_vms(state: State, device: Device, numbers: Collection[int], out: list[
         key = flows.keys[row]
         assert key is not None
         classify_row(state, device, row, unpack(key))
-        replace(state, device, row, out)
+        assign(state, device, row, out)
 
 
 def _rebuild(device: Device, port: Port) -> None:
@@ -125,85 +109,3 @@ def _resize_meters(device: Device, out: list[Effect]) -> None:
         spec = pool.resize(owner, traffic_class)
         if spec is not None and owner not in pool.class_owners:
             out.append(SetMeter(device.dpid, spec, change=True))
-
-
-def pinned_flows(device: Device) -> list[PinRef]:
-    """List the flows that have a pin."""
-    flows = device.flows
-    return [flows.ref(row) for row in flows if flows.flags[row] & PINNED]
-
-
-def adopt_pins(
-    state: State,
-    device: Device,
-    pins: Iterable[FoundPin],
-    expected: Iterable[PinRef],
-    out: list[Effect],
-) -> None:
-    """Make flows and pins agree after a (re)connection: the device's own tables are the truth.
-
-    A pin that we do not know is taken over with its flow, where it is (after a restart of the controller);
-    one that cannot be is removed; a flow whose pin has gone meanwhile has ended: one of the ``expected``, which
-    are the :func:`pinned_flows` of before the connection. Later pins are still on their way to the device.
-    """
-    flows = device.flows
-    present = {found.ref for found in pins}
-    for ref in expected:
-        if flows.holds(*ref) and flows.flags[ref.row] & PINNED and ref not in present:
-            forget(device, ref.row, out, unpin=False)
-    for found in pins:
-        if flows.holds(*found.ref):
-            _confirm(device, found, out)
-        else:
-            _take_over(state, device, found, out)
-
-
-def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
-    """The pin of a flow that we know: put right only what differs."""
-    flows, row = device.flows, found.ref.row
-    adopt(device, row)
-    wanted = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
-    if wanted != (found.queue_id, found.meter_id, found.egress_port, found.in_port):
-        pin(device, row, out)
-
-
-def _take_over(state: State, device: Device, found: FoundPin, out: list[Effect]) -> None:
-    """A pin of an earlier run of the controller: its flow lives on, on its queue, under its meter."""
-    flows, row = device.flows, found.ref.row
-    number = device.port_vm.get(found.in_port, NOT_A_VM)
-    key = number.to_bytes(4) + found.key[4:]
-    if number == NOT_A_VM or not flows.add_at(found.ref, key, state.now):
-        gone = UnpinFlow(device.dpid, found.ref, found.key, found.in_port, found.egress_port)
-        out.append(gone)
-        return
-    flows.in_port[row], flows.egress_port[row], flows.vm_number[row] = (
-        found.in_port,
-        found.egress_port,
-        number,
-    )
-    flows.packets[row] = flows.entry_packets[row] = found.packets
-    flows.octets[row] = flows.entry_octets[row] = found.octets
-    adopt(device, row)
-    classify_row(state, device, row, unpack(key))
-    wanted = device.policy.classes[flows.class_index[row]]
-    if wanted.rate_limit is not None and found.meter_id:
-        owner = owner_of(wanted, number, row)
-        if device.meter_pool.adopt(owner, found.meter_id, wanted):
-            device.meter_owner[row], flows.meter_id[row] = owner, found.meter_id
-    port = device.ports.get(found.egress_port)
-    if (
-        port is not None
-        and port.allocation is not None
-        and found.queue_id in port.queues
-        and not wanted.meter_only
-    ):
-        set_place(
-            state,
-            device,
-            row,
-            place_on(port.allocation, row, demand_of(device, row), found.queue_id),
-        )
-        clear_meter(device, take_meter(device, row, wanted, out), out)
-        _confirm(device, found, out)
-    else:
-        place(state, device, row, out)

@@ -14,21 +14,23 @@ from typing import TYPE_CHECKING
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.device import class_meters, hints, rules
 from flowlane.core.device.hosts import drop_port_hosts
-from flowlane.core.device.plan import make_plan
-from flowlane.core.device.refit import adopt_pins, fit_port, pinned_flows, refit_policy, refit_vms
-from flowlane.core.device.takeover import replace_plan, take_stock
+from flowlane.core.device.plan import make_plan, with_hosts
+from flowlane.core.device.refit import fit_port, refit_policy, refit_vms
+from flowlane.core.device.takeover import adopt_pins, pinned_flows, replace_plan, take_stock
 from flowlane.core.device.vms import identity, port_role, refresh_vms, shares_of
 from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
-from flowlane.core.flow.assign import forget
+from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
-from flowlane.core.state.device import Device, Port, State
+from flowlane.core.state.device import Device, Due, Port, State, put_off
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from flowlane.core.effects import DevicePlan
     from flowlane.core.events import (
+        CatchUp,
         DescriptionRemoved,
         DeviceDescribed,
         DeviceDown,
@@ -100,50 +102,49 @@ def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
     out.append(Report("device", f"{device.name} is gone", {"device": f"{event.dpid:016x}", "change": "down"}))
 
 
-def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None:
+def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None:  # noqa: ARG001
     """A port was added or modified."""
     device = state.devices.get(event.dpid)
     if device and device.reported_ports.get(event.port.port_no) != event.port:
         device.reported_ports[event.port.port_no] = event.port
-        out.append(ReadQueues(event.dpid))
-        refresh(state, device, out)
+        device.queues_unread = True
+        put_off(state, device, Due.ALL)
 
 
-def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None:
+def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None:  # noqa: ARG001
     """A port is gone, and its queues with it."""
     device = state.devices.get(event.dpid)
     if device and device.reported_ports.pop(event.port_no, None):
         device.reported_queues.pop(event.port_no, None)
-        refresh(state, device, out)
+        put_off(state, device, Due.ALL)
 
 
-def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -> None:
+def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -> None:  # noqa: ARG001
     """The switch's own word on which queues there are."""
     device = state.devices.get(event.dpid)
     if device and device.reported_queues != dict(event.queues):
         device.reported_queues = dict(event.queues)
-        refresh(state, device, out)
+        put_off(state, device, Due.ALL)
 
 
-def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:
+def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:  # noqa: ARG001
     """OVSDB's word on names, VMs, rates and kinds. A change of queues there makes us ask the switch again."""
     state.described[event.dpid] = event
     device = state.devices.get(event.dpid)
     if device is None or device.described == event:
         return
     device.described = event
-    if device.connected:
-        out.append(ReadQueues(event.dpid))
-    refresh(state, device, out)
+    device.queues_unread = device.connected
+    put_off(state, device, Due.ALL)
 
 
-def on_description_removed(state: State, event: DescriptionRemoved, out: list[Effect]) -> None:
+def on_description_removed(state: State, event: DescriptionRemoved, out: list[Effect]) -> None:  # noqa: ARG001
     """The bridge is gone from OVSDB: what it said of VMs and rates no longer holds."""
     state.described.pop(event.dpid, None)
     device = state.devices.get(event.dpid)
     if device:
         device.described = None
-        refresh(state, device, out)
+        put_off(state, device, Due.ALL)
 
 
 def on_plan_left_out(state: State, event: PlanLeftOut, out: list[Effect]) -> None:  # noqa: ARG001
@@ -204,10 +205,35 @@ def _name(device: Device) -> str:
     return device.described.name if device.described else f"{device.dpid:016x}"
 
 
+def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noqa: ARG001
+    """Do once, for one device, what all the news since the last time asks for; the longest put off comes first.
+
+    One device at a time, so that the messages of others are served in between.
+    """
+    dpid = next(iter(state.due), None)
+    device = state.devices.get(dpid) if dpid is not None else None
+    if dpid is None:
+        return
+    due = state.due.pop(dpid)
+    if device is None:
+        return
+    if device.queues_unread:
+        device.queues_unread = False
+        out.append(ReadQueues(dpid))
+    if due is Due.ALL:
+        refresh(state, device, out)
+    elif due is Due.PLAN or device.plan is None:
+        replan(state, device, out)
+    else:
+        _program(device, with_hosts(state, device, device.plan), out)
+
+
 def replan(state: State, device: Device, out: list[Effect]) -> None:
     """Make the standing plan anew; have it programmed when it differs from the last one."""
-    device.plan_due, device.planned_at = False, state.now
-    plan = make_plan(state, device)
+    _program(device, make_plan(state, device), out)
+
+
+def _program(device: Device, plan: DevicePlan, out: list[Effect]) -> None:
     if plan != device.plan and device.connected:
         device.plan = plan
         out.append(Program(plan))
@@ -258,7 +284,7 @@ def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
     """A port is gone: so are the flows that left by it."""
     flows = device.flows
     for row in [row for row in flows if flows.egress_port[row] == port_no]:
-        forget(device, row, out, unpin=True)
+        remove_flow(device, row, out, unpin=True)
     if mode(device) == WORTHY:
         out.append(DeleteLearned(device.dpid, port_no))
 

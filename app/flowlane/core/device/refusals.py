@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.device import class_meters
-from flowlane.core.flow.assign import pin_or_yield, release_meter
+from flowlane.core.flow.assign import reassign, release_meter
 from flowlane.core.flow.pins import refuse, remove_pin
 from flowlane.core.model import LeftOut, Refusal
-from flowlane.core.state.device import count_refusal
+from flowlane.core.state.device import Due, count_refusal, put_off
 from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ def _meter_refused(state: State, device: Device, meter_id: int, why: str, out: l
         "a limit-scope of class or vm needs fewer meters",
     )
     class_meters.allocate(device, out)
-    device.plan_due = True
+    put_off(state, device, Due.PLAN)
     for row in users:
         _pin_anew(state, device, row, out)
 
 
 def _pin_anew(state: State, device: Device, row: int, out: list[Effect]) -> None:
     remove_pin(device, row, out)
-    pin_or_yield(state, device, row, out)
+    reassign(state, device, row, out)
 
 
 def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out: list[Effect]) -> None:
@@ -76,7 +76,7 @@ def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out
     refuse(device, row)
     if event.refusal is Refusal.TABLE_FULL and standing:
         _table_is_full(state, device, event.text)
-    pin_or_yield(state, device, row, out)
+    reassign(state, device, row, out)
 
 
 def _table_is_full(state: State, device: Device, text: str) -> None:

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from flowlane.core.classify.matching import selects
 from flowlane.core.effects import DeleteLearned, Effect, Report
-from flowlane.core.flow.assign import forget
+from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import NO_IDS, NOT_A_VM, UNRESOLVED_VM, PortFacts, PortRole, Role, Vm
 from flowlane.core.state.device import rows_of_vm
@@ -177,7 +177,7 @@ def _detach(state: State, device: Device, port_no: int, out: list[Effect]) -> No
     for mac in [mac for mac, owner in state.macs.items() if owner == number]:
         del state.macs[mac]
     for row in rows_of_vm(device, number):
-        forget(device, row, out, unpin=True)
+        remove_flow(device, row, out, unpin=True)
     if mode(device) == WORTHY:
         out.append(DeleteLearned(device.dpid, in_port=port_no))
     text = f"VM {vm.name} has left port {vm.port_name} of {device.name}"

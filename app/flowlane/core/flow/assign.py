@@ -1,14 +1,15 @@
-"""From a flow to its queue and meter on one device: classify, ask the allocator, take a meter, pin.
+"""Assignments: the way of a flow to its queue, meter and pin on one device, and out of them again.
 
-The way of one flow through here is the hot path: packed keys and small integers only, no text.
+1. :func:`classify_row` sets the flow's class from rules, hints and rates.
+2. ``choose_queue`` asks the allocator of the egress port, or keeps the device's own choice (:func:`may_stay`).
+3. :func:`flowlane.core.flow.target.decide` makes a target of it: queue, meter, pin.
+4. :func:`apply` compares the target with what the flow has, and emits the effects that differ.
 
-The device's own choice of a queue for a new flow: when it is as good as any, and when its class wants another.
+This is the hot path: packed keys and small integers only, no text.
 
-A device spreads flows over queues that its standing rules name [0054]; which one it took, it says (a register
-in the packet-in, and the entry that it learned). Moving a flow costs an entry and may reorder its packets, so
-the choice stands unless something that only the controller knows speaks against it.
-
-A flow's class, set and set again: the one place where rules, hints and rates meet a flow's row.
+A device spreads new flows over the queues that its standing rules name [0054]. It reports which one it took, in a
+register of the packet-in and in the entry that it learned. Moving a flow costs an entry and may reorder its packets,
+so the device's choice stands unless something that only the controller knows speaks against it.
 """
 
 from __future__ import annotations
@@ -19,34 +20,28 @@ from flowlane.core.allocate import arrive, change, depart, place_on, queues_for_
 from flowlane.core.allocate.state import Demand, Placement
 from flowlane.core.classify.matching import Facts, holds
 from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
-from flowlane.core.flow.pins import WORTHY, Worth, mode, pin, remove_pin, unmark, worth_of
+from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
+from flowlane.core.flow.target import decide
 from flowlane.core.flowkey import flow_id, flow_text, unpack
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Alike
 from flowlane.core.state.device import count_refusal
 from flowlane.core.state.flows import PINNED, UNREPORTED
-from flowlane.core.state.meters import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from flowlane.core.allocate.state import Move, PortState
+    from flowlane.core.flow.target import Target
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint
     from flowlane.core.policy import TrafficClass
     from flowlane.core.state.device import Device, State
+    from flowlane.core.state.meters import Owner
 
 _SPREADING = "combined"
 """The strategy whose choice for a small flow may as well be the device's; the others choose themselves."""
-
-
-def accept(device: Device, allocation: PortState, row: int, demand: Demand) -> Placement | None:
-    """Take a new flow over on the queue that the device chose; None when it has to be placed."""
-    if not may_stay(device, allocation, row, demand):
-        return None
-    placement = place_on(allocation, row, demand, device.flows.device_queue[row])
-    return placement._replace(reason=Reason.DEVICE_CHOSE)
 
 
 def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) -> bool:
@@ -118,102 +113,100 @@ _ALIKE: dict[Alike, Callable[[Device, TrafficClass, int], object]] = {
 }
 
 
-def place(state: State, device: Device, row: int, out: list[Effect]) -> None:
-    """Give a classified flow its queue and meter, and pin it. It holds neither yet."""
+def assign(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    """Give a classified flow its queue, meter and pin; what it has already and still fits stays."""
+    apply(state, device, row, decide(device, row, choose_queue(state, device, row)), out)
+
+
+def reassign(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    """Decide again about the meter and the pin of a flow; the allocator is not asked for another queue."""
+    apply(state, device, row, decide(device, row, _placement(device, row)), out)
+
+
+def _placement(device: Device, row: int) -> Placement:
+    flows = device.flows
+    return Placement(flows.queue_id[row], QueueKind(flows.kind[row]), Reason(flows.reason[row]))
+
+
+def choose_queue(state: State, device: Device, row: int) -> Placement:
+    """The queue by the allocator of the flow's egress port, for a new flow or one whose class has changed."""
     flows = device.flows
     port = device.ports.get(flows.egress_port[row])
-    wanted = device.policy.classes[flows.class_index[row]]
     if port is None or port.allocation is None:
-        placement = NO_QUEUES
-    elif wanted.meter_only:
-        placement = METER_ONLY
-    else:
-        demand = demand_of(device, row)
-        placement = accept(device, port.allocation, row, demand) or arrive(
-            port.allocation, row, demand, flows.keys[row] or b""
-        )
-    set_place(state, device, row, placement)
-    unused = take_meter(device, row, wanted, out)
-    pin_or_yield(state, device, row, out)
-    clear_meter(device, unused, out)
+        return NO_QUEUES
+    if device.policy.classes[flows.class_index[row]].meter_only:
+        _leave_queue(device, row)
+        return METER_ONLY
+    demand, key = demand_of(device, row), flows.keys[row] or b""
+    if flows.queue_id[row] != NO_QUEUE:
+        return change(port.allocation, row, demand, state.now, key)
+    if may_stay(device, port.allocation, row, demand):
+        placement = place_on(port.allocation, row, demand, flows.device_queue[row])
+        return placement._replace(reason=Reason.DEVICE_CHOSE)
+    return arrive(port.allocation, row, demand, key)
 
 
-def pin_or_yield(state: State, device: Device, row: int, out: list[Effect]) -> None:
-    """Pin the flow as far as it needs it; where no pin is to be had, it is where the device puts it, without limit."""
+def apply(state: State, device: Device, row: int, target: Target, out: list[Effect]) -> None:
+    """Bring a flow from what it has to its target: a new meter before the pin that names it, an unused one after."""
     flows = device.flows
-    had_pin = flows.flags[row] & PINNED
-    if pin(device, row, out):
-        if flows.flags[row] & PINNED and not had_pin and flows.counted_at[row] != flows.first_seen[row]:
+    before = flows.queue_id[row], flows.meter_id[row]
+    if target.yields:
+        _move_to_device_queue(device, row)
+    set_place(state, device, row, target.placement)
+    unused = _swap_meter(device, row, target.owner, out)
+    for what, why in target.lacks:
+        count_refusal(device, what, why, out)
+    if target.pin is not None:
+        pinned = flows.flags[row] & PINNED
+        if not pinned or before != (flows.queue_id[row], flows.meter_id[row]):
+            put_pin(device, row, target.pin, out)
+        if not pinned and flows.counted_at[row] != flows.first_seen[row]:
             # What the flow sent since the last reading was counted by another entry, which nobody reads now.
             flows.counted_at[row] = state.now
-        return
-    if flows.meter_id[row] not in (0, flows.device_meter[row]):
-        clear_meter(device, release_meter(device, row), out)
-        count_refusal(device, "limit", "no pin is to be had for it", out)
-    if flows.device_queue[row] in (UNREPORTED, flows.queue_id[row]):
-        return
-    move_to_device_queue(state, device, row)
+    _clear_meter(device, unused, out)
 
 
-def move_to_device_queue(state: State, device: Device, row: int) -> None:
-    """Note that a flow without a pin is on the queue that the device gave it."""
+def _move_to_device_queue(device: Device, row: int) -> Placement | None:
+    """Let the allocator count a flow on the queue that the device itself gives it; None when that is not known."""
     flows = device.flows
     queue_id = flows.device_queue[row]
     port = device.ports.get(flows.egress_port[row])
     if port is None or port.allocation is None or queue_id not in port.queues:
-        # The device cannot have meant a queue that is gone: it chooses again, and says so.
-        return
+        return None
     _leave_queue(device, row)
     placement = place_on(port.allocation, row, demand_of(device, row), queue_id)
-    set_place(state, device, row, placement._replace(reason=Reason.DEVICE_CHOSE))
+    return placement._replace(reason=Reason.DEVICE_CHOSE)
 
 
-def follow_device(state: State, device: Device, row: int, chosen: tuple[int, int], out: list[Effect]) -> None:
-    """The device says which queue and meter it gives a flow that has no pin: so be it unless its class forbids."""
+def follow_device(
+    state: State, device: Device, row: int, queue_id: int, meter_id: int, out: list[Effect]
+) -> None:
+    """Take note of the queue and meter that the device gives a flow without a pin; it stays there if its class may."""
     flows = device.flows
-    flows.device_queue[row], flows.device_meter[row] = chosen
+    flows.device_queue[row], flows.device_meter[row] = queue_id, meter_id
     port = device.ports.get(flows.egress_port[row])
+    placement = None
     if (
-        flows.device_queue[row] != flows.queue_id[row]
+        queue_id != flows.queue_id[row]
         and port is not None
         and port.allocation is not None
         and may_stay(device, port.allocation, row, demand_of(device, row))
     ):
-        move_to_device_queue(state, device, row)
+        placement = _move_to_device_queue(device, row)
+    if placement is not None:
+        set_place(state, device, row, placement)
     if worth_of(device, row) is not Worth.NOTHING:
-        pin_or_yield(state, device, row, out)
+        reassign(state, device, row, out)
 
 
-def replace(state: State, device: Device, row: int, out: list[Effect]) -> None:
-    """Place a flow anew after its class changed; it keeps its queue where the allocator says so."""
-    flows = device.flows
-    port = device.ports.get(flows.egress_port[row])
-    wanted = device.policy.classes[flows.class_index[row]]
-    before = flows.queue_id[row], flows.meter_id[row]
-    if port is None or port.allocation is None:
-        placement = NO_QUEUES
-    elif wanted.meter_only:
-        _leave_queue(device, row)
-        placement = METER_ONLY
-    elif flows.queue_id[row] == NO_QUEUE:
-        placement = arrive(port.allocation, row, demand_of(device, row), flows.keys[row] or b"")
-    else:
-        placement = change(port.allocation, row, demand_of(device, row), state.now, flows.keys[row] or b"")
-    set_place(state, device, row, placement)
-    unused = take_meter(device, row, wanted, out)
-    if before != (flows.queue_id[row], flows.meter_id[row]) or not flows.flags[row] & PINNED:
-        pin_or_yield(state, device, row, out)
-    clear_meter(device, unused, out)
-
-
-def forget(device: Device, row: int, out: list[Effect], unpin: bool) -> None:
-    """The flow has ended: give back its queue, meter and row."""
+def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool) -> None:
+    """Give back the queue, meter and row of a flow that has ended; ``unpin``: its entry may stand still."""
     if unpin:
         remove_pin(device, row, out)
     else:
         unmark(device, row)
     _leave_queue(device, row)
-    clear_meter(device, release_meter(device, row), out)
+    _clear_meter(device, release_meter(device, row), out)
     device.flows.remove(row)
 
 
@@ -221,36 +214,27 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
     """Carry out the allocator's moves: the rows' queues, their pins, a report of each."""
     flows = device.flows
     for move in moves:
+        row, placement = move.row, Placement(move.new, move.kind, move.reason)
         if _is_needless(device, move):
-            move_to_device_queue(state, device, move.row)
+            placement = _move_to_device_queue(device, row) or placement
+            set_place(state, device, row, placement)
             continue
-        set_place(state, device, move.row, Placement(move.new, move.kind, move.reason))
-        if move.old == move.new:
-            if not flows.flags[move.row] & PINNED:
-                pin_or_yield(state, device, move.row, out)
-            continue
-        flows.moved_at[move.row] = state.now
-        if move.reason is Reason.QUEUE_GONE and mode(device) == WORTHY and not flows.flags[move.row] & PINNED:
-            # The device forgets what it learned about the port, and says where it puts the flow next.
-            flows.device_queue[move.row] = UNREPORTED
+        if move.old != move.new:
+            flows.moved_at[row] = state.now
+        if move.old != move.new and _is_left_to_device(device, move):
+            # The device's learned entries for the port are removed; its next choice is reported.
+            set_place(state, device, row, placement)
+            flows.device_queue[row] = UNREPORTED
         else:
-            pin_or_yield(state, device, move.row, out)
-        key = flows.keys[move.row]
-        assert key is not None
-        out.append(
-            Report(
-                "move",
-                f"{flow_text(key)}: from queue {move.old} to {move.new}",
-                {
-                    "device": f"{device.dpid:016x}",
-                    "flow": flow_id(key),
-                    "port": flows.egress_port[move.row],
-                    "from": move.old,
-                    "to": move.new,
-                    "reason": move.reason.name.lower(),
-                },
-            )
-        )
+            apply(state, device, row, decide(device, row, placement), out)
+        if move.old != move.new:
+            out.append(_move_report(device, move))
+
+
+def _is_left_to_device(device: Device, move: Move) -> bool:
+    """Whether the device itself chooses another queue for a flow whose queue has gone."""
+    pinned = device.flows.flags[move.row] & PINNED
+    return move.reason is Reason.QUEUE_GONE and mode(device) == WORTHY and not pinned
 
 
 def _is_needless(device: Device, move: Move) -> bool:
@@ -259,6 +243,23 @@ def _is_needless(device: Device, move: Move) -> bool:
     quiet = flows.last_active[row] < flows.counted_at[row]
     known = flows.device_queue[row] == move.old
     return quiet and known and move.reason is Reason.REBALANCED and not flows.flags[row] & PINNED
+
+
+def _move_report(device: Device, move: Move) -> Report:
+    key = device.flows.keys[move.row]
+    assert key is not None
+    return Report(
+        "move",
+        f"{flow_text(key)}: from queue {move.old} to {move.new}",
+        {
+            "device": f"{device.dpid:016x}",
+            "flow": flow_id(key),
+            "port": device.flows.egress_port[move.row],
+            "from": move.old,
+            "to": move.new,
+            "reason": move.reason.name.lower(),
+        },
+    )
 
 
 def set_place(state: State, device: Device, row: int, placement: Placement) -> None:
@@ -272,46 +273,39 @@ def set_place(state: State, device: Device, row: int, placement: Placement) -> N
 
 
 def _leave_queue(device: Device, row: int) -> None:
-    flows = device.flows
-    port = device.ports.get(flows.egress_port[row])
-    if flows.queue_id[row] != NO_QUEUE and port is not None and port.allocation is not None:
+    """Have the allocator count a flow no longer; the flow's own columns are :func:`set_place`'s business."""
+    port = device.ports.get(device.flows.egress_port[row])
+    if device.flows.queue_id[row] != NO_QUEUE and port is not None and port.allocation is not None:
         depart(port.allocation, row)
-    flows.queue_id[row] = NO_QUEUE
-    flows.kind[row] = QueueKind.NONE
 
 
-def take_meter(device: Device, row: int, wanted: TrafficClass, out: list[Effect]) -> int | None:
-    """Put the flow under the meter of its class's limit, if it has one, and give back the one it had.
+def _swap_meter(device: Device, row: int, owner: Owner | None, out: list[Effect]) -> int | None:
+    """Put the flow under the meter of an owner, and release the one that it had.
 
-    Returns the number of a meter that nobody uses once the flow's pin has changed, None when there is none.
+    Returns the id of a meter that no flow uses once the flow's pin has changed, None when there is none.
     """
-    flows = device.flows
-    owner = owner_of(wanted, flows.vm_number[row], row) if wanted.rate_limit is not None else None
     if device.meter_owner.get(row) == owner:
         return None
     unused = release_meter(device, row)
     if owner is None:
         return unused
-    spec, new = device.meter_pool.acquire(owner, wanted)
-    if spec is None:
-        why = "the device has no meter left" if device.meter_pool.limit else "the device has no meters"
-        count_refusal(device, "meter", why, out)
-        return unused
+    spec, new = device.meter_pool.acquire(owner, device.policy.classes[device.flows.class_index[row]])
+    assert spec is not None, "decide() asked the pool"
     device.meter_owner[row] = owner
-    flows.meter_id[row] = spec.meter_id
+    device.flows.meter_id[row] = spec.meter_id
     if new:
         out.append(SetMeter(device.dpid, spec))
     return None if unused == spec.meter_id else unused
 
 
 def release_meter(device: Device, row: int) -> int | None:
-    """Take the flow from under its meter; the meter's number when nobody uses it any more."""
+    """Take the flow from under its meter; the meter's id when no flow uses it any more."""
     owner = device.meter_owner.pop(row, None)
     device.flows.meter_id[row] = 0
     return device.meter_pool.release(owner) if owner is not None else None
 
 
-def clear_meter(device: Device, unused: int | None, out: list[Effect]) -> None:
+def _clear_meter(device: Device, unused: int | None, out: list[Effect]) -> None:
     """Have a meter cleared that no entry uses any more; deleting a used one would delete its entries."""
     if unused is not None:
         out.append(DeleteMeter(device.dpid, unused))
@@ -323,7 +317,7 @@ def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:
     """Move a flow to the flows it is like now, where the policy goes by the band of its rate."""
     wanted = device.policy.classes[device.flows.class_index[row]]
     if Alike.RATE_BAND in wanted.alike and device.flows.queue_id[row] != NO_QUEUE:
-        replace(state, device, row, out)
+        assign(state, device, row, out)
 
 
 def report_flow(state: State, device: Device, row: int, change: str, out: list[Effect]) -> None:
@@ -369,7 +363,7 @@ def reclassify(state: State, device: Device, row: int, out: list[Effect]) -> boo
     classify_row(state, device, row, unpack(key))
     if flows.class_index[row] == before:
         return False
-    replace(state, device, row, out)
+    assign(state, device, row, out)
     return True
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.flow.assign import follow_device, forget, report_flow
+from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
 from flowlane.core.flowkey import unpack
@@ -55,7 +55,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         # Entries of its old way stay until they are idle; the flow moves with its packets (see lifecycle).
         return row
     elif (flow.queue_id, flow.meter_id) != (flows.device_queue[row], flows.device_meter[row]):
-        follow_device(state, device, row, (flow.queue_id, flow.meter_id), out)
+        follow_device(state, device, row, flow.queue_id, flow.meter_id, out)
     count(state, device, row, flow.packets, flow.octets, out)
     return row
 
@@ -87,7 +87,7 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
     elif event.idle:
         add_up(device, row, event.packets, event.octets)
         report_flow(state, device, row, "ended", out)
-        forget(device, row, out, unpin=False)
+        remove_flow(device, row, out, unpin=False)
     else:
         add_up(device, row, event.packets, event.octets)
         flows.entry_packets[row] = flows.entry_octets[row] = 0
@@ -101,4 +101,4 @@ def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], 
     flows = device.flows
     for row in list(flows):
         if row not in there and not flows.flags[row] & PINNED and not is_young(device, row):
-            forget(device, row, out, unpin=False)
+            remove_flow(device, row, out, unpin=False)

@@ -37,7 +37,7 @@ class Worth(IntEnum):
 
 
 _MOVED = frozenset((Reason.REBALANCED, Reason.DEVICE_CHOSE, Reason.QUEUE_GONE))
-_ALONE = frozenset((Reason.EXCLUSIVE,))
+_EXCLUSIVE = frozenset((Reason.EXCLUSIVE,))
 
 
 def mode(device: Device) -> Mode:
@@ -51,35 +51,43 @@ def mode(device: Device) -> Mode:
     return WORTHY if which == WORTHY and device.capabilities.learn else ALL
 
 
-def worth_of(device: Device, row: int) -> Worth:
-    """What a pin would be worth for a flow that is placed."""
-    flows = device.flows
-    if flows.meter_id[row] != flows.device_meter[row]:
-        return Worth.LIMITED if flows.meter_id[row] else Worth.CORRECTED
-    if flows.queue_id[row] == flows.device_queue[row]:
+def worth(queue_id: int, reason: Reason, meter_id: int, device_queue: int, device_meter: int) -> Worth:
+    """What a pin is worth for a flow on a queue and under a meter (0: none), beside what the device gives by itself."""
+    if meter_id != device_meter:
+        return Worth.LIMITED if meter_id else Worth.CORRECTED
+    if queue_id == device_queue:
         return Worth.NOTHING
-    reason = flows.reason[row]
-    if reason in _ALONE:
+    if reason in _EXCLUSIVE:
         return Worth.EXCLUSIVE
     return Worth.MOVED if reason in _MOVED else Worth.CORRECTED
 
 
-def pin(device: Device, row: int, out: list[Effect]) -> bool:
-    """Put the flow's exact entry in, or bring it up to date, as far as the policy and the budget allow.
+def worth_of(device: Device, row: int) -> Worth:
+    """What a pin would be worth for a flow that is placed."""
+    flows = device.flows
+    return worth(
+        flows.queue_id[row],
+        Reason(flows.reason[row]),
+        flows.meter_id[row],
+        flows.device_queue[row],
+        flows.device_meter[row],
+    )
 
-    False when the flow needs a pin and cannot have it.
-    """
+
+def has_room(device: Device, value: Worth) -> bool:
+    """Whether a pin of this worth may be added, if need be in the place of one that is worth less."""
+    return device.pinned < device.pin_budget or any(device.pins_by_worth[:value])
+
+
+def put_pin(device: Device, row: int, value: Worth, out: list[Effect]) -> None:
+    """Put the flow's exact entry in, or bring it up to date; :func:`has_room` holds for a new one."""
     flows = device.flows
     pinned = bool(flows.flags[row] & PINNED)
-    worth = worth_of(device, row)
     if not pinned:
-        if worth is Worth.NOTHING and mode(device) == WORTHY:
-            return True
-        if flows.flags[row] & REFUSED or not _make_room(device, worth, out):
-            return False
+        _make_room(device, value, out)
         flows.entry_packets[row] = flows.entry_octets[row] = 0
     unmark(device, row)
-    _mark(device, row, worth)
+    _mark(device, row, value)
     key = flows.keys[row]
     assert key is not None
     out.append(
@@ -95,20 +103,17 @@ def pin(device: Device, row: int, out: list[Effect]) -> bool:
             pinned,
         )
     )
-    return True
 
 
-def _make_room(device: Device, worth: Worth, out: list[Effect]) -> bool:
-    """Whether there is room for one more pin, if need be that of a flow to which it is worth less."""
+def _make_room(device: Device, value: Worth, out: list[Effect]) -> None:
+    """Remove the oldest of the least valuable pins when the budget is spent."""
     if device.pinned < device.pin_budget:
-        return True
-    for less in device.pins_by_worth[:worth]:
-        if less:
-            row = next(iter(less))
-            remove_pin(device, row, out)
-            device.flows.device_queue[row] = UNREPORTED
-            return True
-    return False
+        return
+    rows = next((rows for rows in device.pins_by_worth[:value] if rows), None)
+    if rows:
+        row = next(iter(rows))
+        remove_pin(device, row, out)
+        device.flows.device_queue[row] = UNREPORTED
 
 
 def adopt(device: Device, row: int) -> None:

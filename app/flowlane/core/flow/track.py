@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import advance
-from flowlane.core.flow.assign import classify_row, forget, place, reclassify, regroup, report_flow
+from flowlane.core.flow.assign import assign, classify_row, reclassify, regroup, remove_flow, report_flow
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE
@@ -48,7 +48,7 @@ def begin(
     flows.dscp[row], flows.pcp[row] = marks
     note_choice(device, row, chosen)
     classify_row(state, device, row, parts)
-    place(state, device, row, out)
+    assign(state, device, row, out)
     report_flow(state, device, row, "seen", out)
     return row
 
@@ -72,7 +72,7 @@ def reroute(
     flows = device.flows
     key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
     assert key is not None
-    forget(device, row, out, unpin=True)
+    remove_flow(device, row, out, unpin=True)
     row = begin(state, device, way, key, unpack(key), marks, chosen, out)
     flows.first_seen[row] = first
     return row

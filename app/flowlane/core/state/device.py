@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate.state import Columns
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import Policy
     from flowlane.core.state.meters import Owner
+
+
+class Due(IntEnum):
+    """What of a device is to be made anew at the next catch-up; each kind includes the ones before it."""
+
+    NOTHING = 0
+    HOSTS = 1
+    """The destinations of its plan: addresses were learned."""
+    PLAN = 2
+    """Its plan."""
+    ALL = 3
+    """Everything that follows from its raw inputs: ports, queues, VMs, policy, plan."""
 
 
 @dataclass(slots=True)
@@ -67,6 +80,8 @@ class Device:
     name: str = ""
     role: Role = Role.NIC
     connected: bool = False
+    queues_unread: bool = False
+    """Its queues may have changed since it was last asked for them."""
     since: float = 0.0
     peer: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -97,8 +112,6 @@ class Device:
     refused_left_out: dict[str, LeftOut] = field(default_factory=dict)
     """What the device has no room for, by what it refused (see :mod:`flowlane.core.device.refusals`)."""
     plan: DevicePlan | None = None
-    plan_due: bool = False
-    planned_at: float = -1e9
     pinned: int = 0
     taking_over: bool = False
     """Just connected: what is found in the device stays where it is (see :mod:`flowlane.core.device.takeover`)."""
@@ -157,6 +170,8 @@ class State:
     hints: dict[str, Hint] = field(default_factory=dict)
     hints_of_vm: dict[str, tuple[Hint, ...]] = field(default_factory=dict)
     """VM id -> its hints, the most specific first."""
+    due: dict[int, Due] = field(default_factory=dict)
+    """dpid -> what waits for the next catch-up (see :func:`put_off`)."""
     policy_changes: int = 0
     watched: bool = False
     """Whether anybody reads reports of single flows; without that they are not made."""
@@ -164,6 +179,11 @@ class State:
     def vm_on(self, dpid: int, port_no: int) -> Vm | None:
         """The VM that is attached to a port."""
         return self.vms.get(self.devices[dpid].port_vm.get(port_no, NOT_A_VM))
+
+
+def put_off(state: State, device: Device, what: Due) -> None:
+    """Leave work on a device to the next catch-up, so that it is done once for all news that came together."""
+    state.due[device.dpid] = max(what, state.due.get(device.dpid, Due.NOTHING))
 
 
 def rows_of_vm(device: Device, number: int) -> Iterator[int]:

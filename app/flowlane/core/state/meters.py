@@ -71,7 +71,26 @@ class MeterPool:
     @property
     def is_full(self) -> bool:
         """Whether the device has no meter left: as many are in use as it said, or as it took (``room``)."""
-        return len(self.ids) >= (self.limit if self.room is None else min(self.limit, self.room))
+        return len(self.ids) >= self.capacity
+
+    @property
+    def capacity(self) -> int:
+        """How many meters the device can have: as many as it reported, or as it took (``room``)."""
+        return self.limit if self.room is None else min(self.limit, self.room)
+
+    def has_meter_for(self, owner: Owner, given_back: Owner | None) -> bool:
+        """Whether :meth:`acquire` would give the owner a meter, once a flow has given ``given_back`` back."""
+        if owner in self.ids:
+            return True
+        if _is_class(owner):
+            return False
+        meter_id = (
+            self.ids.get(given_back)
+            if given_back is not None and given_back not in self.class_owners
+            else None
+        )
+        freed = meter_id is not None and self.users[meter_id] == 1
+        return len(self.ids) - freed < self.capacity
 
     def acquire(self, owner: Owner, traffic_class: TrafficClass) -> tuple[MeterSpec | None, bool]:
         """Use the owner's meter, making it if need be: (meter, whether it is new); (None, False) when out of them."""

@@ -1,0 +1,105 @@
+"""Packet-ins: from a copied packet to a flow with a queue, a meter and a pin.
+
+The one place where what a packet shows of hosts (:mod:`flowlane.core.device`) and of flows
+(:mod:`flowlane.core.flow`) meet. The steps, in order: read the frame, learn the address of its sender, find the VM
+that sent it, find or begin its flow; :mod:`flowlane.core.flow.assign` does the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.device.hosts import learn_address, sender
+from flowlane.core.effects import SendPacket
+from flowlane.core.flow.assign import follow_device, reassign
+from flowlane.core.flow.pins import REACTIVE, mode, remove_pin
+from flowlane.core.flow.track import begin, note_choice, reroute
+from flowlane.core.flowkey import FlowParts
+from flowlane.core.frame import read_frame
+from flowlane.core.model import NOT_A_VM
+from flowlane.core.state.device import Due, put_off
+from flowlane.core.state.flows import PINNED
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import Effect
+    from flowlane.core.events import FlowSeen
+    from flowlane.core.frame import Frame
+    from flowlane.core.state.device import Device, State
+
+REPIN_AFTER = 1.0
+"""Seconds without a sign of a flow's pin, after which a packet that missed it shows that it is lost."""
+
+
+def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
+    """Take in the first packet of a flow, or another one that met no pin: learn its sender, place it, pin it."""
+    device = state.devices.get(event.dpid)
+    port = device.ports.get(event.in_port) if device else None
+    frame = read_frame(event.frame)
+    if device is None or port is None or frame is None:
+        return
+    if learn_address(state, device, port, frame):
+        put_off(state, device, Due.HOSTS)
+    if frame.is_discovery or frame.is_group_addressed:
+        return
+    number = sender(state, device, port, frame)
+    egress = event.egress_port or _predicted_egress(device, frame)
+    if number == NOT_A_VM or egress is None or egress == event.in_port:
+        return
+    key = frame.key(number)
+    row = device.flows.rows.get(key)
+    ports, chosen = (event.in_port, egress), (event.queue_id, event.meter_id)
+    if row is None:
+        marks = (frame.dscp, frame.pcp)
+        row = begin(state, device, ports, key, _parts(frame, number), marks, chosen, out)
+    else:
+        row = _seen_again(state, device, row, ports, chosen, out)
+    if mode(device) == REACTIVE:
+        queue_id = device.flows.queue_id[row]
+        out.append(SendPacket(device.dpid, event.in_port, egress, queue_id, event.frame))
+
+
+def _parts(frame: Frame, vm_number: int) -> FlowParts:
+    return FlowParts(
+        vm_number,
+        frame.vlan,
+        frame.kind,
+        frame.protocol,
+        frame.src_port,
+        frame.dst_port,
+        frame.src,
+        frame.dst,
+    )
+
+
+def _predicted_egress(device: Device, frame: Frame) -> int | None:
+    """Where the device sends the frame, when it did not report it: as its forward table does."""
+    plan = device.plan
+    return device.hosts.get(int.from_bytes(frame.eth_dst), plan.unknown_port if plan else None)
+
+
+def _seen_again(
+    state: State,
+    device: Device,
+    row: int,
+    ports: tuple[int, int],
+    chosen: tuple[int | None, int],
+    out: list[Effect],
+) -> int:
+    """Take in a packet of a known flow that met no pin; return the flow's row."""
+    flows = device.flows
+    if (flows.in_port[row], flows.egress_port[row]) != ports:
+        return reroute(state, device, row, ports, chosen, out)
+    queue_id, meter_id = chosen
+    if not flows.flags[row] & PINNED:
+        flows.last_active[row] = state.now
+        if queue_id is not None:
+            follow_device(state, device, row, queue_id, meter_id, out)
+        else:
+            reassign(state, device, row, out)
+    elif state.now - flows.last_active[row] > REPIN_AFTER:
+        # Lost or not: an entry that stands there after all must not outlive what is known of it.
+        remove_pin(device, row, out)
+        flows.last_active[row] = state.now
+        note_choice(device, row, chosen)
+        reassign(state, device, row, out)
+    return row
