@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from support.engine.required import required
 from support.engine.scenario import DPID, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
@@ -27,7 +28,7 @@ def picture(there: Scenario) -> object:
     rows = [
         (flows.queue_id[row], flows.class_index[row], flows.reason[row], flows.flags[row]) for row in flows
     ]
-    loads = [(slot.load, slot.count) for slot in device.ports[UPLINK].allocation.slots]
+    loads = [(slot.load, slot.count) for slot in required(device.ports[UPLINK].allocation).slots]
     return (
         rows,
         loads,
@@ -70,7 +71,7 @@ def test_what_it_foretells_comes_true_and_the_trial_itself_changes_nothing() -> 
 def test_all_devices_count_together() -> None:
     there = host()
     step, state = there.engine.step, there.engine.state
-    facts = there.device.described
+    facts = required(there.device.described)
     ports = {
         number: replace(port, external_ids={key: f"far-{text}" for key, text in port.external_ids.items()})
         for number, port in facts.ports.items()
@@ -78,7 +79,7 @@ def test_all_devices_count_together() -> None:
     }
     ports[UPLINK] = facts.ports[UPLINK]
     step(replace(facts, dpid=DPID + 1, name="br-2", ports=ports), there.now)
-    reports = tuple(port.report for port in there.device.ports.values())
+    reports = tuple(required(port.report) for port in there.device.ports.values())
     step(ev.DeviceUp(DPID + 1, there.device.capabilities, reports, {UPLINK: (0, 1)}), there.now)
     step(ev.FlowSeen(DPID + 1, 5, there.frame(5, 1), UPLINK), there.now)
     renamed = replace(BASE, classes=(TrafficClass("other", 0), *BASE.classes[1:]))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from support.engine.required import required
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
@@ -127,7 +128,7 @@ def test_ended_flows_leave_nothing_behind() -> None:
     for row in rows:
         host.end(row)
     assert len(host.device.flows) == host.device.pinned == len(host.meters) == 0
-    allocation = host.device.ports[UPLINK].allocation
+    allocation = required(host.device.ports[UPLINK].allocation)
     assert allocation.load == allocation.count == 0
 
 
@@ -202,8 +203,7 @@ def test_after_a_restart_the_devices_own_tables_give_the_assignments_back() -> N
         )
         for p in host.pins.values()
     )
-    other = Scenario.__new__(Scenario)
-    other.__init__(queues=4)
+    other = Scenario(queues=4)
     other.meters = dict(host.meters)
     other.pins = dict(host.pins)
     before = dict(other.counts)

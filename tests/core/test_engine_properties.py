@@ -219,7 +219,7 @@ class Host(RuleBasedStateMachine):
     def change_queues(self, queues: dict[int, QueueKind], told_first: bool) -> None:
         self.host.queues = dict(sorted(queues.items()))
         reported = ev.QueuesReported(DPID, {UPLINK: tuple(self.host.queues)})
-        events = [self.host.described(), reported]
+        events: list[ev.Event] = [self.host.described(), reported]
         for event in events if told_first else reversed(events):
             if self.host.connected or isinstance(event, ev.DeviceDescribed):
                 self.host.do(event)
@@ -352,8 +352,8 @@ class Host(RuleBasedStateMachine):
 
     def _alike_flows_are_together(self) -> None:
         device, flows = self.host.device, self.host.flows
-        found: dict[tuple[object, ...], set[int]] = {}
-        limits: dict[tuple[object, ...], int] = {}
+        found: dict[tuple[str, int, int, int], set[int]] = {}
+        limits: dict[tuple[str, int, int, int], int] = {}
         for row in flows:
             wanted = device.policy.classes[flows.class_index[row]]
             if wanted.exclusive or flows.queue_id[row] < 0 or self.host.device_chose(row):

@@ -38,9 +38,14 @@ def of_classes(*classes: TrafficClass, **changes: object) -> Policy:
     return small_policy(**{"classes": classes, "rules": rules, "gates": (), "balance": STILL, **changes})
 
 
-def with_software(there: Scenario, hardware: int, software: int) -> None:
+def with_software(there: Scenario, hardware: int, software: int) -> Scenario:
     there.describe(hardware, software)
     there.do(ev.QueuesReported(DPID, {UPLINK: tuple(range(hardware + software))}))
+    return there
+
+
+def flows_of(there: Scenario, count: int) -> list[int]:
+    return [there.flow(1, number) for number in range(count)]
 
 
 # ---- the rule, and the rules before it
@@ -198,11 +203,11 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
     ),
     Reason.SOFTWARE_BY_RULE: (
         of_classes(TrafficClass("small", 0, path=PathPreference.SOFTWARE)),
-        lambda there: (with_software(there, 2, 2), there.flow(1, 1))[1],
+        lambda there: with_software(there, 2, 2).flow(1, 1),
     ),
     Reason.HARDWARE_ONLY_FULL: (
         of_classes(TrafficClass("small", 0, path=PathPreference.HARDWARE), balance=FEW),
-        lambda there: (with_software(there, 1, 2), [there.flow(1, n) for n in range(4)])[1][3],
+        lambda there: flows_of(with_software(there, 1, 2), 4)[3],
     ),
     Reason.VM_TOGETHER: (
         of_classes(TrafficClass("small", 0, keep_vm_together=True)),

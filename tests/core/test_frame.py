@@ -5,22 +5,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.all import (
-    ARP,
-    ICMP,
-    IP,
-    SCTP,
-    TCP,
-    UDP,
-    Dot1Q,
-    Ether,
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
     ICMPv6ND_NS,
     IPv6,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
-    Raw,
 )
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.sctp import SCTP
+from scapy.packet import Raw
+from support.engine.required import required
 
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, unpack
 from flowlane.core.frame import ETH_LLC, read_frame
@@ -63,13 +59,13 @@ V6 = IPv6(src="fd00::1", dst="fd00::2", tc=10 << 2)
     ],
 )
 def test_fields_are_those_that_the_sender_meant(packet: Ether, expected: tuple[int | None, ...]) -> None:
-    frame = read_frame(bytes(packet))
+    frame = required(read_frame(bytes(packet)))
     read = (frame.kind, frame.protocol, frame.src_port, frame.dst_port, frame.vlan, frame.pcp, frame.dscp)
     assert read == expected
 
 
 def test_a_key_holds_vm_vlan_and_addresses() -> None:
-    frame = read_frame(bytes(ETHER / Dot1Q(vlan=7) / V4 / TCP(sport=1234, dport=80)))
+    frame = required(read_frame(bytes(ETHER / Dot1Q(vlan=7) / V4 / TCP(sport=1234, dport=80))))
     parts = unpack(frame.key(42))
     assert parts == (42, 7, IPV4, 6, 1234, 80, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 254]))
 
@@ -83,7 +79,7 @@ def test_other_ethertypes_are_layer_2_flows() -> None:
 
 
 def test_an_llc_frame_has_the_ethertype_that_open_vswitch_gives_it() -> None:
-    assert read_frame(bytes(12) + b"\x00\x20" + bytes(32)).eth_type == ETH_LLC
+    assert required(read_frame(bytes(12) + b"\x00\x20" + bytes(32))).eth_type == ETH_LLC
 
 
 @pytest.mark.parametrize(
@@ -91,7 +87,7 @@ def test_an_llc_frame_has_the_ethertype_that_open_vswitch_gives_it() -> None:
     [ETHER / ARP(pdst="10.0.0.2"), ETHER / IPv6(dst="ff02::1:ff00:2") / ICMPv6ND_NS(tgt="fe80::2")],
 )
 def test_neighbour_discovery_is_told_from_flows(packet: Ether) -> None:
-    assert read_frame(bytes(packet)).is_discovery
+    assert required(read_frame(bytes(packet))).is_discovery
 
 
 def test_a_frame_without_ethernet_header_is_none() -> None:
@@ -113,4 +109,4 @@ def test_frames_cut_anywhere_never_raise(payload: IP | IPv6, data: st.DataObject
 
 @given(st.binary(min_size=54, max_size=90).map(lambda tail: bytes(12) + b"\x86\xdd\x60" + tail))
 def test_any_chain_of_extension_headers_ends(data: bytes) -> None:
-    assert read_frame(data).kind == IPV6
+    assert required(read_frame(data)).kind == IPV6

@@ -69,6 +69,9 @@ def test_groups_stay_with_their_companions_while_that_is_balanced() -> None:
     assert shape(plan(groups, 2)) == [([1, 3], 1), ([2, 4], 1)]
 
 
+RawUnit = tuple[int, int, int, tuple[int, int | None], int]
+"""Load, priority, class, least and most queues of the class, old place."""
+
 UNITS = st.lists(
     st.builds(
         lambda load, priority, index, bounds, old: (load, priority, index, bounds, old),
@@ -84,10 +87,10 @@ UNITS = st.lists(
 
 
 @given(UNITS, st.integers(1, 12))
-def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw: object, slots: int) -> None:
+def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw: list[RawUnit], slots: int) -> None:
     bounds = {index: pair for _, _, index, pair, _ in raw}
     units = [
-        unit(key, load, priority, index, *bounds[index], old)
+        unit(key, load, priority, index, bounds[index][0], bounds[index][1], old)
         for key, (load, priority, index, _, old) in enumerate(raw)
     ]
     parts = plan(units, slots)

@@ -1,5 +1,9 @@
 """A class with a minimum is served by queues that guarantee it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +15,7 @@ from flowlane.core.model import Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
 FAST = Balance(moves_per_second=1.0, window=2.0)
-NEEDY = {"class_index": 1, "group": 1}
+NEEDY: dict[str, Any] = {"class_index": 1, "group": 1}
 
 
 def queues(*rates: int | None) -> list[Queue]:
@@ -228,7 +232,7 @@ WANTS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 2)), max_size=6)
 
 @given(WANTS, st.lists(st.integers(0, 100), max_size=6), st.booleans())
 def test_no_guarantee_is_promised_beyond_its_rate_and_as_many_as_possible_are_kept(
-    raw: list[object] | object, rates: list[int], may_join: bool
+    raw: list[tuple[int, int]], rates: list[int], may_join: bool
 ) -> None:
     wants = [Want(key, minimum, priority) for key, (minimum, priority) in enumerate(raw)]
     grants, free = grant(wants, rates, may_join)

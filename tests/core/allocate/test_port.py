@@ -1,5 +1,9 @@
 """Queues come and go while flows live; the hardware is divided among VMs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from support.engine.allocation import Port, check, hardware, software
 
@@ -10,7 +14,7 @@ from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
 
-def filled(queues: list[Queue], flows: int = 40, **settings: Balance) -> Port:
+def filled(queues: list[Queue], flows: int = 40, **settings: Any) -> Port:
     port = Port(queues, **settings)
     for row in range(flows):
         port.arrive(row, rate=100 + row)

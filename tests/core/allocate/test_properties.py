@@ -14,7 +14,9 @@ tokens are found by ``test_rebalance`` only, and a port that is stirred by one f
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,11 +32,11 @@ from hypothesis.stateful import (
 )
 from support.engine.allocation import Port, check, hardware, snapshot, software
 
-from flowlane.core.allocate.state import Region, Slot
+from flowlane.core.allocate.state import Placement, Region, Slot
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
-CLASSES = (
+CLASSES: tuple[dict[str, Any], ...] = (
     {"class_index": 0},
     {"class_index": 1, "exclusive": True, "group": 1},
     {"class_index": 2, "max_queues": 2, "group": 2, "priority": 3},
@@ -62,7 +64,7 @@ CLASS = st.integers(0, len(CLASSES) - 1)
 VM = st.integers(1, 3)
 
 
-def wanted(index: int, vm: int, rate: int) -> dict[str, object]:
+def wanted(index: int, vm: int, rate: int) -> dict[str, Any]:
     return {**CLASSES[index], "vm_number": vm, "rate": rate, "share": vm - 2}
 
 
@@ -190,7 +192,7 @@ class Allocator(RuleBasedStateMachine):
             self.moved[move.row] = self.port.now
 
     @rule(queues=QUEUES)
-    def reshape(self, queues: list) -> None:
+    def reshape(self, queues: list[Queue]) -> None:
         before = dict(self.port.place)
         kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
         for port in self.ports:
@@ -226,10 +228,10 @@ class Allocator(RuleBasedStateMachine):
     def the_same_calls_give_the_same_state(self) -> None:
         assert snapshot(self.ports[0]) == snapshot(self.ports[1])
 
-    def _avoid_owned_queues(self, row: int, step: object) -> None:
+    def _avoid_owned_queues(self, row: int, step: Callable[[Port], Placement]) -> None:
         owned = {slot.queue.queue_id for slot in self.port.state.slots if slot.exclusive_row not in (-1, row)}
         for port in self.ports:
-            placement = step(port)  # type: ignore[operator]
+            placement = step(port)
         assert placement.queue_id not in owned, "nobody is put on a queue that another has alone"
         assert (placement.queue_id == NO_QUEUE) == (not self.port.queues)
         assert (placement.reason is Reason.NO_QUEUES) == (not self.port.queues)
@@ -247,7 +249,7 @@ class Allocator(RuleBasedStateMachine):
                     assert rates[queue_id] >= least, "a class with a minimum is where it is guaranteed"
 
     def _alike_flows_are_together(self) -> None:
-        queues_of: dict[tuple, set[int]] = {}
+        queues_of: dict[tuple[int, int, int, QueueKind | None], set[int]] = {}
         for row, demand in self.port.demand.items():
             vm = demand.vm_number if demand.keep_vm_together else 0
             kind = next(
@@ -277,6 +279,9 @@ Allocator.TestCase.settings = settings(max_examples=60, stateful_step_count=40, 
 TestAllocator = Allocator.TestCase
 
 
+Crowd = list[tuple[int, int]]
+"""Classes and rates."""
+
 EXCLUSIVE, CAPPED, SHARING, RESERVED = 1, 6, 0, 7
 CROWD = st.lists(
     st.tuples(
@@ -291,7 +296,7 @@ CROWD = st.lists(
     CROWD, st.lists(st.tuples(st.sets(st.integers(0, 9)), CROWD), min_size=1, max_size=3), st.integers(2, 6)
 )
 def test_exclusive_flows_come_first_whoever_came_and_went_before(
-    crowd: object, turns: object, queues: int
+    crowd: Crowd, turns: list[tuple[set[int], Crowd]], queues: int
 ) -> None:
     port = Port(hardware(*range(queues)), Balance(moves_per_second=1e6, window=WINDOW))
     rows = iter(range(1000))

@@ -1,5 +1,9 @@
 """Moves are few, have a reason, and stop."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from support.engine.allocation import Port, hardware
 
 from flowlane.core.allocate import set_speed
@@ -7,7 +11,7 @@ from flowlane.core.model import Reason
 from flowlane.core.policy import Balance
 
 
-def uneven(flows: int = 100, **balance: float | str) -> Port:
+def uneven(flows: int = 100, **balance: Any) -> Port:
     """Two queues, all load on one of them."""
     port = Port(hardware(0, 1), Balance(**balance))
     for row in range(flows):
@@ -39,7 +43,7 @@ def test_a_small_port_saves_for_a_move() -> None:
 
 def test_never_the_same_flow_twice_in_a_window() -> None:
     port = uneven(moves_per_second=1.0, window=10.0)
-    last = {}
+    last: dict[int, float] = {}
     for second in range(100):
         for row in range(100):
             port.measure(row, 1000 if (row + second) % 2 else 10)

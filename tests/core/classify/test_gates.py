@@ -1,5 +1,9 @@
 """A rate counts once it held, and stops counting only when it has fallen well below (M4, M11)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,9 +17,14 @@ HUNDRED = RateGate(100 * M, 2.0, 50 * M)
 SLOW = RateGate(10 * M, 10.0, 5 * M)
 
 
-def run(gates: tuple[RateGate, ...], samples: list[object] | object) -> list[int]:
+Samples = Sequence[tuple[float, int]]
+"""Times and rates."""
+
+
+def run(gates: tuple[RateGate, ...], samples: Samples) -> list[int]:
     """Feed (time, rate) samples; return the open gates after each."""
-    level, since, seen = 0, 0.0, []
+    level, since = 0, 0.0
+    seen: list[int] = []
     for now, rate in samples:
         level, since = advance(gates, level, since, rate, now)
         seen.append(level & OPEN_GATES)
@@ -85,7 +94,7 @@ def run(gates: tuple[RateGate, ...], samples: list[object] | object) -> list[int
         ),
     ],
 )
-def test_gates_open_and_close(gates: tuple[RateGate, ...], samples: object, expected: list[int]) -> None:
+def test_gates_open_and_close(gates: tuple[RateGate, ...], samples: Samples, expected: list[int]) -> None:
     assert run(gates, samples) == expected
 
 
@@ -116,9 +125,10 @@ gate_sets = st.lists(
 
 @given(gate_sets, st.lists(st.tuples(st.sampled_from([0.5, 1.0, 2.0]), rates), max_size=40))
 def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(
-    gates: tuple[RateGate, ...], steps: list[object] | object
+    gates: tuple[RateGate, ...], steps: list[tuple[float, int]]
 ) -> None:
-    now, samples = 0.0, []
+    now = 0.0
+    samples: list[tuple[float, int]] = []
     for gap, rate in steps:
         now += gap
         samples.append((now, rate))
@@ -135,7 +145,7 @@ def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(
                 assert is_open
 
 
-def _held(samples: object, at_least: int) -> float:
+def _held(samples: Samples, at_least: int) -> float:
     """Seconds for which the rate has been at least this; -1 when it is below now."""
     start = None
     for now, rate in samples:

@@ -80,7 +80,7 @@ def test_says_which_item_of_a_list() -> None:
 
 
 def test_of_two_matches_the_one_that_asks_for_more_is_more_specific() -> None:
-    given = (
+    given: tuple[dict[str, object], ...] = (
         {},
         {"dst-port": 80},
         {"protocol": "tcp", "dst-port": [80, 81]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from support.engine.required import required
 from support.engine.scenario import ABLE, DPID, LEARNING, NO_PLAN, UPLINK, Scenario, small_policy
 
 from flowlane.core import effects as fx
@@ -72,7 +73,7 @@ def test_a_flow_that_the_device_limits_and_should_not_is_pinned_without_a_meter(
 def test_what_the_learned_entry_says_later_counts() -> None:
     there = host()
     row = there.flow(1, 1000, 873, queue_id=2, meter_id=1000)
-    key = there.device.flows.keys[row]
+    key = required(there.device.flows.keys[row])
     there.now += 2
     learned = ev.LearnedFlow(key, 1, UPLINK, 0x0200_0000_0001, 2, 9, 9000, 0, 0, 0)
     there.do(ev.LearnedCounters(DPID, (learned,)))
@@ -178,7 +179,7 @@ def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back()
     there.pins.clear()
     there.engine.step(ev.PolicyReplaced(policy(CLASSES[0], pins=Pins(idle_timeout=10))), there.now)
     there.plan = NO_PLAN
-    reports = tuple(port.report for port in there.device.ports.values())
+    reports = tuple(required(port.report) for port in there.device.ports.values())
     out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), there.now)
     assert [effect.meter_id for effect in out if isinstance(effect, fx.DeleteMeter)] == [1, 1000]
     again = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), there.now)
@@ -189,7 +190,7 @@ def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin() -> None:
     there = host(ABLE)
     there.do(ev.DeviceDown(DPID))
     stranger = ev.FoundPin(PinRef(7, 1), b"\0" * 4 + there.frame(1, 5)[:12], UPLINK, 1, 0, 44, 1, 1)
-    reports = tuple(port.report for port in there.device.ports.values())
+    reports = tuple(required(port.report) for port in there.device.ports.values())
     out = there.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}, (stranger,)), there.now)
     kinds = [type(effect) for effect in out if isinstance(effect, fx.UnpinFlow | fx.DeleteMeter)]
     assert kinds == [fx.UnpinFlow, fx.DeleteMeter]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from support.engine.required import required
 from support.engine.scenario import UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
@@ -14,7 +15,7 @@ def tell(host: Scenario, max_rate: int) -> None:
     """OVSDB: two hardware queues that may each send 100 Mbit/s, a software queue, and the QoS row's own rate."""
     queues = {number: QueueFacts(QueueKind.PHYSICAL, max_rate=100 * MBIT) for number in range(2)}
     queues[2] = QueueFacts(QueueKind.SOFTWARE)
-    facts = host.device.described
+    facts = required(host.device.described)
     port = PortFacts("pf0", {"flowlane-port": "uplink"}, qos_max_rate=max_rate, queues=queues)
     host.do(replace(facts, ports={**facts.ports, UPLINK: port}))
     host.do(ev.QueuesReported(1, {UPLINK: (0, 1, 2)}))

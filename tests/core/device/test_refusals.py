@@ -1,5 +1,9 @@
 """What a device refuses: the cause is found, and what it was for goes on in the next best way."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from support.engine.scenario import DPID, LEARNING, Scenario, small_policy
 
 from flowlane.core import events as ev
@@ -12,7 +16,7 @@ LIMITED = 5000
 TABLE_FULL, NO_METER = Refusal.TABLE_FULL, Refusal.NO_SUCH_METER
 
 
-def host(**pins: object) -> Scenario:
+def host(**pins: Any) -> Scenario:
     pins_of = Pins(idle_timeout=1000, **pins)
     return Scenario(small_policy(pins=pins_of, balance=Balance(interval=1e9)), caps=LEARNING)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def load(extra: str = "", **settings: object) -> Policy:
     return policies.load(TEXT + extra)
 
 
-def what(device: DeviceView, policy: Policy = None) -> list[str]:
+def what(device: DeviceView, policy: Policy | None = None) -> list[str]:
     return [one.what for one in derive(policy or load(), device)[1]]
 
 
@@ -56,7 +57,7 @@ def test_a_device_that_can_do_all_gets_the_very_same() -> None:
     assert derive(policy, NIC)[0] is policy
 
 
-def able(**changes: dict[int, int] | int) -> DeviceView:
+def able(**changes: Any) -> DeviceView:
     return replace(NIC, capabilities=replace(ABLE, **changes))
 
 

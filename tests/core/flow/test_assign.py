@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from support.engine.required import required
 from support.engine.scenario import LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
@@ -20,7 +21,7 @@ POLICY = small_policy(
 def guarantee(host: Scenario, **rates: int) -> None:
     """OVSDB gives the uplink's queues these min-rates."""
     queues = {number: QueueFacts(min_rate=rates.get(f"q{number}", 1000)) for number in range(4)}
-    facts = host.device.described
+    facts = required(host.device.described)
     port = PortFacts("pf0", {"flowlane-port": "uplink"}, queues=queues)
     host.do(replace(facts, ports={**facts.ports, UPLINK: port}))
 
@@ -55,5 +56,5 @@ def test_a_new_policy_moves_a_class_to_its_guarantee() -> None:
     host.send(dict.fromkeys(storage, 1_000_000), 120)
     assert {host.queue_of(row) for row in storage} == {2}
     assert queues_for_new_flows(
-        host.device.ports[UPLINK].allocation, PathPreference.PREFER_HARDWARE, min_rate=MINIMUM
+        required(host.device.ports[UPLINK].allocation), PathPreference.PREFER_HARDWARE, min_rate=MINIMUM
     ) == (2,)

@@ -32,7 +32,8 @@ def test_a_row_read_from_a_device_can_be_taken_once() -> None:
 
 
 def test_the_table_is_a_dictionary_with_numbered_places() -> None:
-    table, model, rng = FlowTable(), {}, random.Random(1)
+    table, rng = FlowTable(), random.Random(1)
+    model: dict[bytes, int] = {}
     for step in range(5000):
         key = rng.randrange(300).to_bytes(2)
         if key in model:

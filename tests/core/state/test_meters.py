@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.engine.required import required
 
 from flowlane.core.model import MeterSpec
 from flowlane.core.policy import LimitScope, TrafficClass
@@ -11,17 +12,15 @@ from flowlane.core.state.meters import MIN_BURST, MeterPool, class_owner, owner_
 LIMITED = TrafficClass("limited", 1, rate_limit=50_000_000)
 
 
-def take(
-    pool: MeterPool, row: int, vm: int = 1, of: TrafficClass = LIMITED
-) -> tuple[MeterSpec, bool] | tuple[None, bool]:
+def take(pool: MeterPool, row: int, vm: int = 1, of: TrafficClass = LIMITED) -> tuple[MeterSpec | None, bool]:
     return pool.acquire(owner_of(of, vm, row), of)
 
 
 def test_numbers_are_the_lowest_free_ones() -> None:
     pool = MeterPool(limit=10)
-    assert [take(pool, row)[0].meter_id for row in range(3)] == [1, 2, 3]
+    assert [required(take(pool, row)[0]).meter_id for row in range(3)] == [1, 2, 3]
     assert pool.release(owner_of(LIMITED, 1, 1)) == 2
-    assert take(pool, 7)[0].meter_id == 2
+    assert required(take(pool, 7)[0]).meter_id == 2
 
 
 @pytest.mark.parametrize(("scope", "meters"), [(LimitScope.FLOW, 4), (LimitScope.VM, 2)])
@@ -43,7 +42,7 @@ def test_a_class_meter_is_there_without_flows_and_stays_after_them() -> None:
     assert take(pool, 0, of=OF_CLASS) == (None, False), "it is made with the plan, not with a flow"
     assert pool.add_class(class_owner(OF_CLASS), OF_CLASS)
     spec, new = take(pool, 0, of=OF_CLASS)
-    assert (spec.meter_id, new) == (10, False)
+    assert (required(spec).meter_id, new) == (10, False)
     assert take(pool, 1, of=OF_CLASS)[0] == spec
     assert [pool.release(class_owner(OF_CLASS)) for _ in range(2)] == [None, None]
     assert pool.specs == {10: spec}
@@ -58,7 +57,7 @@ def test_class_meters_have_the_highest_free_numbers_and_the_others_pass_them_by(
     assert pool.add_class(class_owner(second), second)
     pool.remove_class(class_owner(first))
     assert sorted(pool.specs) == [3]
-    assert [take(pool, row)[0].meter_id for row in range(3)] == [1, 2, 4]
+    assert [required(take(pool, row)[0]).meter_id for row in range(3)] == [1, 2, 4]
     assert take(pool, 3) == (None, False)
     assert not pool.add_class(class_owner(first), first), "out of meters"
     assert pool.release(owner_of(LIMITED, 1, 2)) == 4
@@ -84,7 +83,7 @@ def test_a_meter_of_the_same_size_is_not_written_again() -> None:
     take(pool, 0)
     owner = owner_of(LIMITED, 1, 0)
     assert pool.resize(owner, LIMITED) is None
-    assert pool.resize(owner, replace(LIMITED, rate_limit=10_000_000)).rate == 10_000_000
+    assert required(pool.resize(owner, replace(LIMITED, rate_limit=10_000_000))).rate == 10_000_000
 
 
 def test_meters_found_in_a_device_keep_their_numbers() -> None:
@@ -92,8 +91,8 @@ def test_meters_found_in_a_device_keep_their_numbers() -> None:
     owner = owner_of(LIMITED, 1, 5)
     assert pool.adopt(owner, 3, LIMITED)
     assert not pool.adopt(owner_of(LIMITED, 1, 6), 3, LIMITED)
-    assert sorted(take(pool, row)[0].meter_id for row in (10, 11, 12)) == [1, 2, 4]
+    assert sorted(required(take(pool, row)[0]).meter_id for row in (10, 11, 12)) == [1, 2, 4]
     assert pool.release(owner) == 3
-    assert take(pool, 13)[0].meter_id == 3
+    assert required(take(pool, 13)[0]).meter_id == 3
     assert not pool.adopt(owner_of(LIMITED, 1, 7), 11, LIMITED), "a number that the device cannot have"
     assert not pool.adopt(class_owner(OF_CLASS), 7, OF_CLASS), "a class's meter is made with the plan"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowlane.core.allocate import (
     Demand,
@@ -48,8 +48,8 @@ class Port:
     def __post_init__(self) -> None:
         self.state = new_port(Columns(), self.queues, self.balance, self.shares)
 
-    def arrive(self, row: int, key: bytes = b"", **demand: object) -> Placement:
-        self.demand[row] = Demand(**demand)  # type: ignore[arg-type]
+    def arrive(self, row: int, key: bytes = b"", /, **demand: Any) -> Placement:
+        self.demand[row] = Demand(**demand)
         self.keys[row] = key
         placement = arrive(self.state, row, self.demand[row], key)
         self.place[row] = placement.queue_id
@@ -59,8 +59,8 @@ class Port:
         depart(self.state, row)
         del self.place[row], self.demand[row]
 
-    def change(self, row: int, **demand: object) -> Placement:
-        self.demand[row] = Demand(**demand)  # type: ignore[arg-type]
+    def change(self, row: int, **demand: Any) -> Placement:
+        self.demand[row] = Demand(**demand)
         placement = change(self.state, row, self.demand[row], self.now, self.keys.get(row, b""))
         self.place[row] = placement.queue_id
         return placement

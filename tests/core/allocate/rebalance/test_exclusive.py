@@ -1,5 +1,9 @@
 """Who has a queue alone, and how that changes."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from support.engine.allocation import Port, hardware
 
 from flowlane.core.model import Reason
@@ -9,7 +13,7 @@ HEAVY = {"exclusive": True, "class_index": 1, "group": 1}
 CAPPED = {"exclusive": True, "class_index": 2, "group": 2, "max_queues": 1}
 
 
-def full_port(*rates: int, **more: object) -> Port:
+def full_port(*rates: int, **more: Any) -> Port:
     """Four queues: three owned by flows 0 to 2, the rest shares the last."""
     port = Port(hardware(0, 1, 2, 3), Balance(window=10.0))
     for row, rate in enumerate(rates):

@@ -67,7 +67,7 @@ def test_the_table_has_128_entries_dealt_out_in_turn() -> None:
     st.integers(1, 140),
     st.lists(st.sets(st.integers(0, 139), min_size=1, max_size=140), min_size=1, max_size=4),
 )
-def test_the_table_stays_even_and_changes_no_entry_without_need(first: int, steps: object) -> None:
+def test_the_table_stays_even_and_changes_no_entry_without_need(first: int, steps: list[set[int]]) -> None:
     slots = slots_of(140)
     table = IndirectionTable(slots[:first])
     present = set(range(first))

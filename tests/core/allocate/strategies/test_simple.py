@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.engine.allocation import Port, check, hardware, snapshot, software
+from support.engine.required import required
 from support.engine.scenario import DPID, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
@@ -129,9 +130,9 @@ def test_the_engine_spreads_the_flows_of_a_removed_queue(strategy: str) -> None:
     assert counts.keys() == {0, 1, 2} and max(counts.values()) <= most, counts
     assert {host.pins[row].queue_id == after[row] for row in rows} == {True}
     if strategy == "hash":
-        table = host.device.ports[UPLINK].allocation.indirection[QueueKind.PHYSICAL]
+        table = required(host.device.ports[UPLINK].allocation).indirection[QueueKind.PHYSICAL]
         keys = host.device.flows.keys
-        assert after == {row: table.lookup(rss_hash(keys[row])).queue.queue_id for row in rows}
+        assert after == {row: table.lookup(rss_hash(required(keys[row]))).queue.queue_id for row in rows}
     assert {Reason(host.device.flows.reason[row]) for row in rows} == {Reason.STRATEGY}
 
 
@@ -196,6 +197,9 @@ FLOWS = st.lists(
     min_size=1,
     max_size=40,
 )
+FlowSpec = tuple[int, int, PathPreference, int]
+"""Key, VM, path and rate."""
+
 QUEUE_IDS = st.tuples(
     st.sets(st.integers(0, 7), min_size=1, max_size=8), st.sets(st.integers(10, 13), max_size=4)
 )
@@ -212,7 +216,7 @@ class TwoPorts:
     def queues(queue_ids: tuple[set[int], set[int]]) -> list[Queue]:
         return hardware(*sorted(queue_ids[0])) + software(*sorted(queue_ids[1]))
 
-    def arrive(self, flows: list[tuple[int, int, PathPreference, int]]) -> None:
+    def arrive(self, flows: list[FlowSpec]) -> None:
         for number, vm, path, rate in flows:
             row = len(self.ports[0].place)
             for port in self.ports:
@@ -276,7 +280,10 @@ class TwoPorts:
 
 @given(st.sampled_from(STRATEGIES), QUEUE_IDS, FLOWS, st.lists(st.tuples(QUEUE_IDS, FLOWS), max_size=4))
 def test_whatever_queues_are_removed_and_added(
-    strategy: str, queue_ids: tuple[set[int], set[int]], flows: object, steps: list[object] | object
+    strategy: str,
+    queue_ids: tuple[set[int], set[int]],
+    flows: list[FlowSpec],
+    steps: list[tuple[tuple[set[int], set[int]], list[FlowSpec]]],
 ) -> None:
     ports = TwoPorts(strategy, queue_ids)
     ports.arrive(flows)
