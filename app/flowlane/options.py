@@ -91,6 +91,8 @@ def parse(arguments: Sequence[str]) -> None:
             usage=f"{PROGRAM} [options] [APP ...]",
             default_config_files=[name for name in ("/etc/flowlane/flowlane.conf",) if Path(name).is_file()],
         )
+    except BrokenPipeError:  # the reader of the help is gone
+        raise
     except Exception as error:
         raise ConfigError(" ".join(str(error).split())) from error
 
