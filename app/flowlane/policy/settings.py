@@ -12,8 +12,10 @@ from flowlane.policy.document import Path, shown
 from flowlane.units import parse_duration
 
 DEFAULT_COPY_RATE = 1000
+"""Packets/s that a device may copy to the controller."""
+
 DEFAULT_LEARN_AFTER = 8
-"""First packets per second that a device may show to the controller."""
+"""Packets of a flow after which a device that tracks connections makes its learned entry."""
 
 
 def build_balance(context: Context) -> Balance:
