@@ -117,4 +117,4 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
     @on([ofp_event.EventOFPEchoReply, ofp_event.EventOFPEchoRequest], MAIN_DISPATCHER)
     def on_echo(self, event: Any) -> None:
         """The device is alive."""
-        self.composition.sessions.alive(event.msg)
+        self.composition.sessions.echo(event.msg)

@@ -93,14 +93,14 @@ def flow_removed(version: str, cookie: int, reason: int) -> Any:
 def test_a_pin_that_is_gone_tells_its_row_counters_and_whether_it_idled(
     version: str, reason: int, idle: bool
 ) -> None:
-    assert decode.flow_ended(5, flow_removed(version, PIN, reason)) == PinEnded(
+    assert decode.pin_ended(5, flow_removed(version, PIN, reason)) == PinEnded(
         5, PinRef(17, 3), 11, 1300, idle
     )
 
 
 @pytest.mark.parametrize("cookie", [0, STANDING, cookies.pack(Kind.LEARNED, 0, 17)])
 def test_what_else_is_gone_is_no_flow(cookie: int) -> None:
-    assert decode.flow_ended(5, flow_removed("OpenFlow13", cookie, 0)) is None
+    assert decode.pin_ended(5, flow_removed("OpenFlow13", cookie, 0)) is None
 
 
 def stats(cookie: int, packets: int = 11, octets: int = 1300) -> SimpleNamespace:
@@ -114,13 +114,13 @@ def test_only_pins_are_counted_over_all_parts() -> None:
         SimpleNamespace(body=[stats(PIN), stats(STANDING), stats(0)]),
         SimpleNamespace(body=[stats(PIN + 1, 1, 2)]),
     ]
-    assert decode.flow_counters(5, parts) == PinCounters(5, ((17, 3, 11, 1300), (18, 3, 1, 2)))
+    assert decode.pin_counters(5, parts) == PinCounters(5, ((17, 3, 11, 1300), (18, 3, 1, 2)))
 
 
 def test_one_entry_that_cannot_be_read_does_not_cost_the_others() -> None:
     broken = stats(PIN)
     del broken.byte_count
-    assert decode.flow_counters(5, [SimpleNamespace(body=[broken, None, stats(PIN)])]).counters == (
+    assert decode.pin_counters(5, [SimpleNamespace(body=[broken, None, stats(PIN)])]).counters == (
         (17, 3, 11, 1300),
     )
 
@@ -215,15 +215,15 @@ def test_the_controller_meter_counts_dropped_copies_and_is_no_meter_of_flows() -
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
-        ({"band_types": 2, "capabilities": 15}, decode.MeterAbilities(100, 8, True, True)),
-        ({"band_types": 2, "capabilities": 2}, decode.MeterAbilities(100, 8, False, False)),
-        ({"band_types": 4, "capabilities": 15}, decode.MeterAbilities()),
+        ({"band_types": 2, "capabilities": 15}, decode.MeterCapabilities(100, 8, True, True)),
+        ({"band_types": 2, "capabilities": 2}, decode.MeterCapabilities(100, 8, False, False)),
+        ({"band_types": 4, "capabilities": 15}, decode.MeterCapabilities()),
     ],
     ids=["all", "packets only", "no drop band"],
 )
-def test_meter_abilities(features: dict[str, int], expected: decode.MeterAbilities) -> None:
+def test_meter_abilities(features: dict[str, int], expected: decode.MeterCapabilities) -> None:
     body = SimpleNamespace(max_meter=100, max_bands=8, max_color=0, **features)
-    assert decode.meter_abilities([SimpleNamespace(body=[body])]) == expected
+    assert decode.meter_capabilities([SimpleNamespace(body=[body])]) == expected
 
 
 OUTPUT, SET_QUEUE = 1 << 0, 1 << 21
@@ -239,13 +239,13 @@ def test_select_groups_count_only_when_their_buckets_can_do_what_ours_do(
 ) -> None:
     body = SimpleNamespace(types=types, max_groups=[1, 2, 3, 4], actions=[0, actions, 0, 0])
     for shape in (body, [body]):
-        found = decode.group_abilities([SimpleNamespace(body=shape)])
+        found = decode.group_capabilities([SimpleNamespace(body=shape)])
         assert (found.select_groups, found.max_groups) == (select, 2)
 
 
 def test_a_device_that_does_not_answer_can_do_nothing() -> None:
-    assert decode.meter_abilities([]) == decode.MeterAbilities(0, 0, False, False)
-    assert decode.group_abilities([]) == decode.GroupAbilities(False, 0)
+    assert decode.meter_capabilities([]) == decode.MeterCapabilities(0, 0, False, False)
+    assert decode.group_capabilities([]) == decode.GroupCapabilities(False, 0)
     assert decode.table_sizes([]) == {}
 
 
@@ -280,7 +280,7 @@ def test_errors_have_the_specifications_names(version: str, kind: int, code: int
     ],
 )
 def test_a_refusal_names_what_it_is_about(entry: Any, what: str, ref: PinRef | None, meter_id: int) -> None:
-    refused = decode.refused(5, Change(Op.ADD, entry), "OFPFMFC_TABLE_FULL")
+    refused = decode.rule_refused(5, Change(Op.ADD, entry), "OFPFMFC_TABLE_FULL")
     assert refused == RuleRefused(5, what, Refusal.TABLE_FULL, "OFPFMFC_TABLE_FULL", ref, meter_id)
 
 
@@ -295,13 +295,13 @@ def test_a_refusal_names_what_it_is_about(entry: Any, what: str, ref: PinRef | N
     ],
 )
 def test_a_refusal_is_decoded_for_the_core_and_keeps_the_switchs_word(name: str, refusal: Refusal) -> None:
-    refused = decode.refused(5, Change(Op.ADD, pins.entry(pin())), name)
+    refused = decode.rule_refused(5, Change(Op.ADD, pins.entry(pin())), name)
     assert refused is not None
     assert (refused.refusal, refused.text) == (refusal, name)
 
 
 def test_a_barrier_is_nothing_that_could_be_refused() -> None:
-    assert decode.refused(5, BARRIER, "x") is None
+    assert decode.rule_refused(5, BARRIER, "x") is None
 
 
 JUNK = st.recursive(
@@ -316,10 +316,10 @@ JUNK = st.recursive(
     ),
     max_leaves=12,
 )  # fmt: skip
-SINGLE = (decode.flow_seen, decode.flow_ended)
-LISTS = (decode.flow_counters, decode.queue_counters, decode.meter_counters)
+SINGLE = (decode.flow_seen, decode.pin_ended)
+LISTS = (decode.pin_counters, decode.queue_counters, decode.meter_counters)
 PARTS = (
-    decode.ports, decode.queues, decode.meter_abilities, decode.group_abilities, decode.table_sizes,
+    decode.ports, decode.queues, decode.meter_capabilities, decode.group_capabilities, decode.table_sizes,
     readback.flow_entries, readback.groups, readback.meters, readback.found_pins, readback.standing,
 )  # fmt: skip
 

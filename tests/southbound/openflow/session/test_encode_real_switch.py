@@ -53,8 +53,8 @@ def client(ovs: PrivateOvs, version: str) -> Iterator[Client]:
 
 
 def abilities(client: Client) -> Capabilities:
-    meters = decode.meter_abilities(client.request(requests.meter_features_request(client.datapath)))
-    groups = decode.group_abilities(client.request(requests.group_features_request(client.datapath)))
+    meters = decode.meter_capabilities(client.request(requests.meter_features_request(client.datapath)))
+    groups = decode.group_capabilities(client.request(requests.group_features_request(client.datapath)))
     probe = client.apply(
         [encode.message(client.datapath, Change(op, desired.port_mask_probe())) for op in (Op.ADD, Op.DELETE)]
     )
@@ -269,7 +269,7 @@ def test_every_kind_of_flow_meets_its_pin_and_is_found_again(client: Client, ovs
         for pin in wanted
     }
     assert {name: found[row].packets for row, name in enumerate(KINDS)} == dict.fromkeys(KINDS, 1)
-    counted = {row: packets for row, _, packets, _ in decode.flow_counters(1, parts).counters}
+    counted = {row: packets for row, _, packets, _ in decode.pin_counters(1, parts).counters}
     assert counted == dict.fromkeys(range(len(KINDS)), 1)
 
 
@@ -296,7 +296,7 @@ def test_an_idle_pin_is_told_with_its_counters(client: Client, ovs: PrivateOvs) 
     send(client, pins.change(pin(idle_timeout=1)))
     frame = frame_of(KINDS["tcp"])
     ovs.receive("vm1", frame.hex())
-    ended = decode.flow_ended(1, client.wait_for("OFPFlowRemoved"))
+    ended = decode.pin_ended(1, client.wait_for("OFPFlowRemoved"))
     assert ended == (1, (5, 3), 1, len(frame), True)
 
 
@@ -314,7 +314,7 @@ def test_an_unpinned_flow_is_told_as_not_idle_and_a_late_unpin_hits_nobody(
         client,
         pins.change(UnpinFlow(1, PinRef(wanted.ref.row, 3), wanted.key, wanted.in_port, wanted.egress_port)),
     )
-    ended = decode.flow_ended(1, client.wait_for("OFPFlowRemoved"))
+    ended = decode.pin_ended(1, client.wait_for("OFPFlowRemoved"))
     assert ended == (1, (5, 3), 0, 0, False)
     assert readback.found_pins(client.request(requests.pins_request(client.datapath))) == ()
 
@@ -343,7 +343,9 @@ def test_refusals_are_named_as_in_the_specification(client: Client) -> None:
     (error,) = client.apply([encode.message(client.datapath, change)])
     name = decode.error_name(error, client.datapath.ofproto)
     assert name == "OFPMMFC_INVALID_METER"
-    assert decode.refused(1, change, name) == RuleRefused(1, "pin", Refusal.NO_SUCH_METER, name, PinRef(5, 3))
+    assert decode.rule_refused(1, change, name) == RuleRefused(
+        1, "pin", Refusal.NO_SUCH_METER, name, PinRef(5, 3)
+    )
 
 
 def test_meters_are_rounded_as_the_switch_keeps_them(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""What a real Open vSwitch answers when it is asked all questions, and what is made of it."""
+"""The replies of a real Open vSwitch to the requests and probes of a handshake, and what is derived of them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,11 @@ from flowlane.core.model import MeterSpec, PinRef
 from flowlane.southbound.openflow.osken import lazy
 from flowlane.southbound.openflow.session import decode, encode, handshake
 from flowlane.southbound.openflow.session.handshake import (
-    LEARN_PROBE,
-    MASK_PROBE,
     METER_PROBE,
     PROBES,
-    TRACK_PROBE,
-    Greeting,
+    HandshakeResult,
 )
-from flowlane.southbound.openflow.session.requests import Answer
+from flowlane.southbound.openflow.session.requests import Reply
 from flowlane.southbound.openflow.tables import desired, diff, pins
 from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS
 from flowlane.southbound.openflow.tables.entries import EMPTY, Change, MeterEntry, Op
@@ -48,26 +45,25 @@ def client(ovs: PrivateOvs, version: str) -> Iterator[Client]:
         yield connected
 
 
-def ask(client: Client) -> Greeting:
+def shake_hands(client: Client) -> HandshakeResult:
     """The handshake as a session does it."""
-    answers = {}
-    for name, question in handshake.QUESTIONS.items():
-        parts = client.request(question(client.datapath))
+    replies = {}
+    for name, make_request in handshake.REQUESTS.items():
+        parts = client.request(make_request(client.datapath))
         error = type(parts[0]).__name__ == "OFPErrorMsg"
-        answers[name] = Answer(refused="an error") if error else Answer(tuple(parts))
+        replies[name] = Reply(error="an error") if error else Reply(tuple(parts))
     refused = {}
     for probe in PROBES:
         if client.apply([encode.message(client.datapath, probe)]):
             refused[probe] = "OFPMMFC_METER_EXISTS" if probe is METER_PROBE else "OFPBMC_BAD_MASK"
-    probed = (MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
-    client.apply([encode.message(client.datapath, Change(Op.DELETE, probe.entry)) for probe in probed])
-    return handshake.greet(1, client.datapath.ofproto.OFP_VERSION, "peer", answers, refused)
+    client.apply(encode.messages(client.datapath, handshake.PROBE_REMOVALS))
+    return handshake.evaluate(1, client.datapath.ofproto.OFP_VERSION, "peer", replies, refused)
 
 
 @pytest.mark.ovs
-def test_open_vswitch_tells_what_it_is_and_can(client: Client) -> None:
-    greeting = ask(client)
-    can = greeting.up.capabilities
+def test_capabilities_of_open_vswitch(client: Client) -> None:
+    result = shake_hands(client)
+    can = result.up.capabilities
     assert can.version == client.datapath.ofproto.OFP_VERSION
     assert "Open vSwitch" in can.description
     assert (can.select_groups, can.controller_meter, can.port_masks) == (True, True, True)
@@ -75,16 +71,16 @@ def test_open_vswitch_tells_what_it_is_and_can(client: Client) -> None:
     assert (can.meter_kbps, can.meter_burst) == (True, True)
     assert can.tables == 254
     assert can.pin_room == 1_000_000 - ENTRIES_BESIDE_PINS
-    named = {port.name: port.port_no for port in greeting.up.ports}
+    named = {port.name: port.port_no for port in result.up.ports}
     assert (named["vm1"], named["up"]) == (VM, UPLINK)
-    assert greeting.up.queues[UPLINK] == (0,)
-    assert greeting.refused == {}
-    assert greeting.up.pins == ()
+    assert result.up.queues[UPLINK] == (0,)
+    assert result.errors == {}
+    assert result.up.pins == ()
 
 
 @pytest.mark.ovs
-def test_what_stands_there_of_ours_is_found(client: Client) -> None:
-    first = ask(client)
+def test_entries_from_before_are_found(client: Client) -> None:
+    first = shake_hands(client)
     can = first.up.capabilities
     wanted: DevicePlan = plan(WEB._replace(queues=((0, 1),)), hosts=((VM_MAC, VM), (OTHER_VM_MAC, OTHER_VM)))
     compiled = desired.compile_plan(wanted, can, DUMMY_PORTS)
@@ -96,7 +92,7 @@ def test_what_stands_there_of_ours_is_found(client: Client) -> None:
         pins.change(placed),
     ]
     assert client.apply(encode.messages(client.datapath, changes)) == []
-    again = ask(client)
+    again = shake_hands(client)
     assert set(again.present.flows) == set(compiled.standing.flows)
     assert set(again.present.groups) == set(compiled.standing.groups)
     assert again.pin_meters == {70: meter}
@@ -110,14 +106,14 @@ def test_what_stands_there_of_ours_is_found(client: Client) -> None:
 
 
 @pytest.mark.ovs
-def test_a_meter_of_rules_and_pins_together_is_known_as_both(client: Client) -> None:
-    first = ask(client)
+def test_a_meter_of_rules_and_pins_together_is_found_as_both(client: Client) -> None:
+    first = shake_hands(client)
     limited = WEB._replace(queues=((0, 1),), meter_id=9)
     compiled = desired.compile_plan(plan(limited), first.up.capabilities, DUMMY_PORTS)
     (meter,) = (meter for meter in compiled.standing.meters if meter.meter_id == 9)
     changes = [*diff.changes(compiled.standing, first.present), pins.change(pin(queue_id=0, meter_id=9))]
     assert client.apply(encode.messages(client.datapath, changes)) == []
-    again = ask(client)
+    again = shake_hands(client)
     assert meter in again.present.meters
     assert again.pin_meters == {9: meter}
     gone = Change(Op.DELETE, MeterEntry(70, 1, 0))
@@ -129,11 +125,11 @@ def test_entries_of_others_are_not_ours(ovs: PrivateOvs, client: Client, version
     ovs.ofctl("add-flow", BRIDGE, "table=2,priority=9,cookie=0x1234,actions=drop", version=version)
     ovs.ofctl("add-group", BRIDGE, "group_id=5,type=select,bucket=actions=output:1", version=version)
     ovs.ofctl("add-meter", BRIDGE, "meter=6,kbps,bands=type=drop,rate=1000", version=version)
-    greeting = ask(client)
-    assert greeting.present.flows == EMPTY.flows
-    assert greeting.present.groups == EMPTY.groups
-    assert 6 not in {meter.meter_id for meter in greeting.present.meters}
-    assert 6 not in greeting.pin_meters
+    result = shake_hands(client)
+    assert result.present.flows == EMPTY.flows
+    assert result.present.groups == EMPTY.groups
+    assert 6 not in {meter.meter_id for meter in result.present.meters}
+    assert 6 not in result.pin_meters
 
 
 def limit_table(ovs: PrivateOvs, table: TableId, limit: int) -> None:
@@ -151,13 +147,13 @@ def key_of(row: int) -> bytes:
 @pytest.mark.ovs
 def test_the_room_for_pins_is_that_of_their_table(ovs: PrivateOvs, client: Client) -> None:
     limit_table(ovs, TableId.TRACK, 7)
-    assert ask(client).up.capabilities.pin_room == 1_000_000 - ENTRIES_BESIDE_PINS
+    assert shake_hands(client).up.capabilities.pin_room == 1_000_000 - ENTRIES_BESIDE_PINS
     limit_table(ovs, TableId.ASSIGN, 9)
-    greeting = ask(client)
-    can = greeting.up.capabilities
+    result = shake_hands(client)
+    can = result.up.capabilities
     assert can.pin_room == 9 - ENTRIES_BESIDE_PINS
     wanted = desired.compile_plan(plan(), can, DUMMY_PORTS).standing
-    assert client.apply(encode.messages(client.datapath, diff.changes(wanted, greeting.present))) == []
+    assert client.apply(encode.messages(client.datapath, diff.changes(wanted, result.present))) == []
     fits = [
         pins.change(pin(ref=PinRef(row, 1), key=key_of(row), queue_id=0, meter_id=0))
         for row in range(can.pin_room)
@@ -179,25 +175,25 @@ def test_the_room_for_pins_is_that_of_their_table(ovs: PrivateOvs, client: Clien
 )
 def test_the_room_for_pins_of_a_device_as_it_reports_it(sizes: dict[int, int], room: int | None) -> None:
     tables = [SimpleNamespace(table_id=int(table), max_entries=size) for table, size in sizes.items()]
-    answers = {"table features": Answer((SimpleNamespace(body=tables),))}
-    assert handshake.greet(1, 4, "peer", answers, {}).up.capabilities.pin_room == room
+    replies = {"table features": Reply((SimpleNamespace(body=tables),))}
+    assert handshake.evaluate(1, 4, "peer", replies, {}).up.capabilities.pin_room == room
 
 
-def test_device_that_answers_nothing_can_nothing() -> None:
-    refused = {name: Answer(refused="no answer") for name in handshake.QUESTIONS}
-    greeting = handshake.greet(1, 4, "peer", refused, dict.fromkeys(PROBES, "OFPBRC_BAD_TYPE"))
-    can = greeting.up.capabilities
+def test_a_device_that_refuses_all_has_no_capabilities() -> None:
+    refused = {name: Reply(error="no reply") for name in handshake.REQUESTS}
+    result = handshake.evaluate(1, 4, "peer", refused, dict.fromkeys(PROBES, "OFPBRC_BAD_TYPE"))
+    can = result.up.capabilities
     assert (can.max_meters, can.select_groups, can.controller_meter, can.port_masks) == (
         0,
         False,
         False,
         False,
     )
-    assert greeting.present == EMPTY
-    assert set(greeting.refused) == set(handshake.QUESTIONS)
+    assert result.present == EMPTY
+    assert set(result.errors) == set(handshake.REQUESTS)
 
 
-def test_meter_that_exists_shows_that_there_can_be_one() -> None:
-    greeting = handshake.greet(1, 4, "peer", {}, {METER_PROBE: "OFPMMFC_METER_EXISTS"})
-    assert greeting.up.capabilities.controller_meter
-    assert greeting.present.meters == ()
+def test_a_meter_that_exists_is_a_capability() -> None:
+    result = handshake.evaluate(1, 4, "peer", {}, {METER_PROBE: "OFPMMFC_METER_EXISTS"})
+    assert result.up.capabilities.controller_meter
+    assert result.present.meters == ()

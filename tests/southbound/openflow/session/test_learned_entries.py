@@ -104,35 +104,35 @@ def lazily(data: bytes) -> Any:
     return lazy.read_flows(datapath, data)
 
 
-def quickly(data: bytes) -> tuple[LearnedFlow, ...]:
-    return tuple(learned_entries.Reader(readback._learned).read(lazily(data)))
+def by_shape(data: bytes) -> tuple[LearnedFlow, ...]:
+    return tuple(learned_entries.Reader(readback._learned_flow).read(lazily(data)))
 
 
-def slowly(data: bytes) -> tuple[LearnedFlow, ...]:
-    flows = (readback._learned(stats) for stats in lazily(data).body)
+def by_parser(data: bytes) -> tuple[LearnedFlow, ...]:
+    flows = (readback._learned_flow(stats) for stats in lazily(data).body)
     return tuple(flow for flow in flows if flow is not None)
 
 
 @settings(max_examples=80)
 @given(st.sampled_from(VERSIONS), st.lists(entries, max_size=6))
-def test_quickly_and_slowly_are_the_same(version: int, made: list[Entry]) -> None:
+def test_shapes_and_parser_read_the_same(version: int, made: list[Entry]) -> None:
     data = reply(version, *made)
-    assert quickly(data) == slowly(data)
-    assert len(slowly(data)) == sum(one.cookie == LEARNED for one in made)
+    assert by_shape(data) == by_parser(data)
+    assert len(by_parser(data)) == sum(one.cookie == LEARNED for one in made)
 
 
 @settings(max_examples=80)
 @given(st.sampled_from(VERSIONS), st.lists(entries, max_size=6))
 def test_counters_of_pins_are_the_same_too(version: int, made: list[Entry]) -> None:
     data = reply(version, *made)
-    by_body = decode.flow_counters(9, (SimpleNamespace(body=lazily(data).body),))
+    by_body = decode.pin_counters(9, (SimpleNamespace(body=lazily(data).body),))
     assert counters.pin_counters(9, (lazily(data),)) == by_body
     assert len(by_body.counters) == sum(one.cookie >> 44 == 0xF10A3 for one in made)
 
 
 @settings(max_examples=80)
 @given(st.sampled_from(VERSIONS), st.lists(entries, max_size=6))
-def test_at_a_connect_only_what_was_programmed_is_parsed(version: int, made: list[Entry]) -> None:
+def test_at_a_connect_only_entries_that_were_sent_are_parsed(version: int, made: list[Entry]) -> None:
     data = reply(version, *made)
     late = lazily(data)
     found = readback.found_pins((late,)), readback.flow_entries((late,))
@@ -153,15 +153,15 @@ def test_bytes_that_are_not_as_they_should_be(made: list[Entry], data: st.DataOb
         bad[place] = data.draw(st.integers(0, 255))
     try:
         guard.check(bytes(bad), version)
-        expected = slowly(bytes(bad))
+        expected = by_parser(bytes(bad))
     except Exception:
         return
-    assert quickly(bytes(bad)) == expected
+    assert by_shape(bytes(bad)) == expected
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_shape_is_learnt_from_its_first_entry(version: int) -> None:
-    reader = learned_entries.Reader(readback._learned)
+    reader = learned_entries.Reader(readback._learned_flow)
     key = flowkey.pack(
         flowkey.FlowParts(77, None, 4, 6, 1000, 80, bytes((10, 0, 0, 1)), bytes((10, 0, 0, 9)))
     )
@@ -185,7 +185,7 @@ def test_a_shape_is_learnt_from_its_first_entry(version: int) -> None:
     assert [flow.queue_id for flow in found] == [one.queue for one in made]
     assert [flow.octets for flow in found] == [one.octets for one in made]
     # One for each of the four queues.
-    assert reader.slow == 4
+    assert reader.parsed == 4
 
 
 def test_entries_that_lie_about_their_length_are_left_to_others() -> None:
@@ -200,7 +200,7 @@ def test_entries_that_lie_about_their_length_are_left_to_others() -> None:
 
 def test_a_message_without_its_bytes_is_read_by_its_body() -> None:
     assert flow_stats.entries(SimpleNamespace(body=[])) is None
-    assert list(learned_entries.Reader(readback._learned).read(SimpleNamespace(body=[]))) == []
+    assert list(learned_entries.Reader(readback._learned_flow).read(SimpleNamespace(body=[]))) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)

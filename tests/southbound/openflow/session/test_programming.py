@@ -26,7 +26,7 @@ def carry_out(programming: Programming, switch: FakeSwitch, changes: tuple[Chang
     refusals = switch.apply(changes)
     for refusal in refusals:
         if refusal.change.entry is not None:
-            programming.refused(refusal.change.entry)
+            programming.note_refusal(refusal.change.entry)
     return refusals
 
 
@@ -70,7 +70,7 @@ def test_refused_controller_meter_is_done_without() -> None:
     programming = Programming(ABLE)
     programming.program(plan(), PORTS)
     meter = next(meter for meter in programming.present.meters if meter.meter_id == CONTROLLER_METER)
-    programming.refused(meter)
+    programming.note_refusal(meter)
     assert programming.settle(PORTS) == ()
     assert CONTROLLER_METER not in {meter.meter_id for meter in programming.present.meters}
     assert not programming.capabilities.controller_meter
@@ -84,7 +84,7 @@ def test_plan_that_is_refused_again_and_again_is_let_be() -> None:
         group_or_meter = (*programming.present.groups, *programming.present.meters)
         if not group_or_meter:
             break
-        programming.refused(group_or_meter[0])
+        programming.note_refusal(group_or_meter[0])
         sent += bool(programming.settle(PORTS))
     assert sent <= MAX_RETRIES
 
@@ -93,7 +93,7 @@ def test_refused_flow_is_tried_again_with_the_next_plan_only() -> None:
     programming = Programming(ABLE)
     programming.program(plan(), PORTS)
     refused = programming.present.flows[-1]
-    programming.refused(refused)
+    programming.note_refusal(refused)
     assert programming.settle(PORTS) == ()
     assert Change(Op.ADD, refused) in programming.program(plan(), PORTS)
 
@@ -105,11 +105,11 @@ def test_meter_is_added_changed_and_deleted_once() -> None:
     assert programming.set_meter(METER._replace(rate=20_000_000)) == (
         Change(Op.MODIFY, replace(ENTRY, rate=20_000)),
     )
-    assert programming.clear_meter(5) == (Change(Op.DELETE, replace(ENTRY, rate=20_000)),)
-    assert programming.clear_meter(5) == (Change(Op.DELETE, MeterEntry(5, 1, 0)),), (
+    assert programming.delete_meter(5) == (Change(Op.DELETE, replace(ENTRY, rate=20_000)),)
+    assert programming.delete_meter(5) == (Change(Op.DELETE, MeterEntry(5, 1, 0)),), (
         "one of an earlier connection"
     )
-    assert Programming(replace(ABLE, max_meters=0)).clear_meter(5) == ()
+    assert Programming(replace(ABLE, max_meters=0)).delete_meter(5) == ()
 
 
 def test_refused_meter_of_a_plan_is_done_without_until_the_plan_names_others() -> None:
@@ -133,7 +133,7 @@ def test_a_meter_that_pins_use_goes_by_the_engines_word_only() -> None:
     again = Programming(ABLE, programming.present, {9: nine})
     changes = again.program(plan(REST, meters=()), PORTS)
     assert Change(Op.DELETE, nine) not in changes
-    assert again.clear_meter(9) == (Change(Op.DELETE, nine),)
+    assert again.delete_meter(9) == (Change(Op.DELETE, nine),)
 
 
 def test_meter_that_was_there_before_is_left_alone() -> None:
@@ -145,13 +145,13 @@ def test_meter_that_was_there_before_is_left_alone() -> None:
 def test_refused_meter_is_tried_again_when_it_is_wanted_again() -> None:
     programming = Programming(ABLE)
     programming.set_meter(METER)
-    programming.refused(ENTRY)
+    programming.note_refusal(ENTRY)
     assert programming.set_meter(METER) == (Change(Op.ADD, ENTRY),)
 
 
 def test_number_that_is_taken_is_taken_over() -> None:
     programming = Programming(ABLE)
     add = Change(Op.ADD, ENTRY)
-    assert programming.instead(add, "OFPMMFC_METER_EXISTS") == (Change(Op.MODIFY, ENTRY),)
-    assert programming.instead(add, "OFPMMFC_OUT_OF_METERS") == ()
-    assert programming.instead(Change(Op.MODIFY, ENTRY), "OFPMMFC_METER_EXISTS") == ()
+    assert programming.fallback(add, "OFPMMFC_METER_EXISTS") == (Change(Op.MODIFY, ENTRY),)
+    assert programming.fallback(add, "OFPMMFC_OUT_OF_METERS") == ()
+    assert programming.fallback(Change(Op.MODIFY, ENTRY), "OFPMMFC_METER_EXISTS") == ()

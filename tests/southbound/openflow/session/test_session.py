@@ -39,7 +39,7 @@ FLOW_MOD, MULTIPART, BARRIER = 14, 18, 20
 
 
 class FakeDatapath:
-    """As much of os-ken's Datapath as a session uses; it keeps what is sent."""
+    """As much of os-ken's Datapath as a session uses; it stores what is sent."""
 
     def __init__(self, version: int = OF13, dpid: int = DPID) -> None:
         self.ofproto, self.ofproto_parser = ofproto_protocol._versions[version]
@@ -72,7 +72,7 @@ class FakeDatapath:
 
 
 class World:
-    """Sessions with one device, a clock that stands until it is moved, and the facts that came."""
+    """Sessions with one device, a clock that stands until it is moved, and the events that were emitted."""
 
     def __init__(self, version: int = OF13) -> None:
         self.now = 100.0
@@ -88,15 +88,15 @@ class World:
         return sent
 
     def connect(self, refuse: bool = False) -> list[bytes]:
-        """Let the device introduce itself; return what was asked."""
+        """Let the device finish its handshake; return what was requested."""
         self.sessions.connected(self.datapath)
-        asked = self.sent()
-        for request in asked:
-            self.answer(request, refuse=refuse)
-        return asked
+        requested = self.sent()
+        for request in requested:
+            self.reply(request, refuse=refuse)
+        return requested
 
-    def answer(self, request: bytes, *, refuse: bool = False) -> None:
-        """Answer like a switch with PORTS and no more abilities; refuse the rest."""
+    def reply(self, request: bytes, *, refuse: bool = False) -> None:
+        """Reply like a switch with PORTS and no more capabilities; refuse the rest."""
         kind, xid = request[1], int.from_bytes(request[4:8], "big")
         multipart = int.from_bytes(request[8:10], "big") if kind == MULTIPART else None
         read = self.datapath.read
@@ -116,16 +116,16 @@ class World:
         error = messages.message(self.version, messages.ERROR, pack("!HH", kind, code) + bytes(64), xid)
         self.sessions.error(self.datapath.read(error))
 
-    def pass_time(self, seconds: float, *, hear: bool = True) -> None:
-        """Let time pass in ticks of 1 s; the device is heard before each unless it is silent."""
+    def pass_time(self, seconds: float, *, alive: bool = True) -> None:
+        """Let time pass in ticks of 1 s; the device sends a message before each unless it is silent."""
         for _ in range(round(seconds)):
             self.now += 1.0
-            if hear:
-                self.sessions.of(self.datapath)
+            if alive:
+                self.sessions.session_of(self.datapath)
             self.sessions.tick()
 
     def take(self, kind: type) -> list[Any]:
-        """The facts of a kind that came since the last call; the others are dropped."""
+        """The events of a kind that were emitted since the last call; the others are dropped."""
         found = [event for event in self.events if isinstance(event, kind)]
         self.events.clear()
         return found
@@ -159,7 +159,7 @@ def flow_mods(sent: list[bytes]) -> list[bytes]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_device_comes_up_with_its_ports_and_queues(version: int) -> None:
     world = World(version)
-    asked = world.connect()
+    requested = world.connect()
     (up,) = world.take(ev.DeviceUp)
     assert up.dpid == DPID
     assert [port.port_no for port in up.ports] == list(PORTS)
@@ -167,7 +167,7 @@ def test_device_comes_up_with_its_ports_and_queues(version: int) -> None:
     assert up.peer == "192.0.2.1:50000"
     assert up.capabilities.version == version
     assert up.capabilities.max_meters == 0
-    kinds = {int.from_bytes(message[8:10], "big") for message in asked if message[1] == MULTIPART}
+    kinds = {int.from_bytes(message[8:10], "big") for message in requested if message[1] == MULTIPART}
     assert kinds >= {0, 1, 7, 8, 10, 11, 12, 13} | ({15} if version > OF13 else set())
 
 
@@ -232,7 +232,7 @@ def test_refusal_after_the_barrier_reply_is_another_apps(world: World) -> None:
     (mod,) = flow_mods(world.sent())
     world.pass_time(1)
     (barrier,) = (message for message in world.sent() if message[1] == BARRIER)
-    world.answer(barrier)
+    world.reply(barrier)
     world.refuse(int.from_bytes(mod[4:8], "big"), 5, 1)
     assert world.take(ev.RuleRefused) == []
 
@@ -274,7 +274,7 @@ def test_counters_are_asked_for_and_told_part_by_part(world: World) -> None:
 def test_queues_are_read_again_until_the_switch_has_followed_its_database(world: World) -> None:
     world.sessions.execute(ReadQueues(DPID))
     (first,) = world.sent()
-    world.answer(first)
+    world.reply(first)
     assert world.take(ev.QueuesReported) == []
     world.pass_time(1)
     (second,) = world.sent()
@@ -286,11 +286,11 @@ def test_queues_are_read_again_until_the_switch_has_followed_its_database(world:
 
 
 def test_queues_are_read_now_and_then_without_being_told(world: World) -> None:
-    asked = []
+    requested = []
     for _ in range(25):
         world.pass_time(1)
-        asked += [message for message in world.sent() if message[1] == messages.QUEUE_CONFIG_REQUEST]
-    assert len(asked) == 2
+        requested += [message for message in world.sent() if message[1] == messages.QUEUE_CONFIG_REQUEST]
+    assert len(requested) == 2
 
 
 def test_refused_reading_of_queues_changes_nothing(world: World) -> None:
@@ -310,10 +310,10 @@ def test_port_status(world: World, reason: int, kind: type) -> None:
 
 
 def test_silent_device_is_asked_and_then_given_up(world: World) -> None:
-    world.pass_time(7, hear=False)
+    world.pass_time(7, alive=False)
     assert [message for message in world.sent() if message[1] == messages.ECHO_REQUEST]
     assert not world.datapath.closed
-    world.pass_time(session_module.DEAD, hear=False)
+    world.pass_time(session_module.DEAD_AFTER, alive=False)
     hub.sleep()
     assert world.datapath.closed
 

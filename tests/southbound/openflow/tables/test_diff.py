@@ -70,7 +70,9 @@ def test_the_changes_lead_from_any_plan_to_any_other(old: DevicePlan, new: Devic
 @given(PLANS)
 def test_what_is_as_it_should_be_is_not_touched(wanted: DevicePlan) -> None:
     assert diff.changes(compiled(wanted), compiled(wanted)) == ()
-    assert diff.changes(compiled(wanted), diff.standing(*_parts(filled(compiled(wanted)).standing()))) == ()
+    assert (
+        diff.changes(compiled(wanted), diff.standing_part(*_parts(filled(compiled(wanted)).standing()))) == ()
+    )
 
 
 def _parts(standing: Standing) -> tuple[object, ...]:
@@ -145,7 +147,7 @@ def test_pins_and_their_meters_are_not_part_of_what_stands() -> None:
     made = compiled(plan(REST))
     meter, other = MeterEntry(9, 1, 0), MeterEntry(8, 1, 0)
     foreign = replace(made.flows[0], cookie=0x77)
-    found = diff.standing([*made.flows, foreign, pins.entry(pin())], made.groups, [meter, other])
+    found = diff.standing_part([*made.flows, foreign, pins.entry(pin())], made.groups, [meter, other])
     assert found.flows == made.flows
     assert found.meters == (other,)
 
@@ -153,7 +155,7 @@ def test_pins_and_their_meters_are_not_part_of_what_stands() -> None:
 def test_a_meter_that_pins_and_standing_rules_share_is_part_of_what_stands() -> None:
     """Else it would be written anew at every connect, with a full bucket."""
     made = compiled(plan(VOICE))
-    found = diff.standing([*made.flows, pins.entry(pin())], made.groups, made.meters)
+    found = diff.standing_part([*made.flows, pins.entry(pin())], made.groups, made.meters)
     assert found.meters == made.meters
     assert diff.changes(made, found) == ()
 

@@ -42,7 +42,7 @@ def test_flows_that_differ_have_different_matches(key: bytes, other: bytes) -> N
 @given(PINS)
 def test_a_pin_is_found_again_whole(wanted: PinFlow) -> None:
     vm_number = flowkey.unpack(wanted.key).vm_number
-    found = pins.found(pins.entry(wanted), vm_number, 7, 900)
+    found = pins.found_pin(pins.entry(wanted), vm_number, 7, 900)
     assert found is not None
     assert found[:6] == (
         wanted.ref,
@@ -144,4 +144,4 @@ def test_other_matches_are_no_pins(wanted: object) -> None:
 def test_a_foreign_entry_in_a_pins_place_is_no_pin() -> None:
     made = pins.entry(pin())
     foreign = type(made)(made.table_id, made.priority, made.match, made.steps, 0x1234)
-    assert pins.found(foreign, 1, 0, 0) is None
+    assert pins.found_pin(foreign, 1, 0, 0) is None

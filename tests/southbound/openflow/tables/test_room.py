@@ -3,7 +3,7 @@ from __future__ import annotations
 from support.engine.plans import ABLE, PORTS, REST, UPLINK, VOICE, WEB, plan
 from support.openflow.memory_switch import FakeSwitch
 
-from flowlane.southbound.openflow.session.programming import HELD, MAX_RETRIES, Programming
+from flowlane.southbound.openflow.session.programming import HELD_CALLS, MAX_RETRIES, Programming
 from flowlane.southbound.openflow.tables import room
 from flowlane.southbound.openflow.tables.desired import compile_plan
 from flowlane.southbound.openflow.tables.entries import FlowEntry, Op
@@ -32,7 +32,7 @@ def live(programming: Programming, switch: FakeSwitch, seconds: int = 20) -> int
         for refusal in switch.apply(changes):
             refused += 1
             if refusal.change.entry is not None:
-                programming.refused(refusal.change.entry, refusal.why)
+                programming.note_refusal(refusal.change.entry, refusal.why)
         changes = programming.settle(PORTS)
     assert switch.apply(changes) == []
     return refused
@@ -73,7 +73,7 @@ def test_a_table_that_is_full_ends_with_what_matters_most() -> None:
         assert 0 in rules_in(switch), f"no rule for the rest in a table of {entries}"
         assert refused <= 3 * MAX_RETRIES
         assert set(programming.present.flows) == {counted.entry for counted in switch.flows.values()}
-        assert bool(programming.told) == (fits < len(list(filter(room.is_rule, whole()))))
+        assert bool(programming.all_left_out) == (fits < len(list(filter(room.is_rule, whole()))))
 
 
 def whole() -> tuple[FlowEntry, ...]:
@@ -84,13 +84,13 @@ def test_an_entry_of_another_full_table_is_held_back_and_then_tried_again() -> N
     programming = Programming(ABLE)
     programming.program(plan(), PORTS)
     entry = next(flow for flow in programming.present.flows if flow.table_id == TableId.OUTPUT)
-    programming.refused(entry, room.TABLE_FULL)
+    programming.note_refusal(entry, room.TABLE_FULL)
     assert programming.settle(PORTS) == ()
     assert entry not in [change.entry for change in programming.program(plan(unknown_port=None), PORTS)]
     assert ("entries of table output", "the device's table is full") in [
-        told[:2] for told in programming.told
+        told[:2] for told in programming.all_left_out
     ]
-    for _ in range(HELD):
+    for _ in range(HELD_CALLS):
         programming.settle(PORTS)
     assert entry in [change.entry for change in programming.program(plan(), PORTS)]
-    assert programming.told == ()
+    assert programming.all_left_out == ()

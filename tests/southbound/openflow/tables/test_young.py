@@ -153,7 +153,7 @@ def copies(client: Client) -> list[FlowSeen]:
 
 
 def learned(client: Client) -> int:
-    return len(readback.learned(client.request(requests.flows_request(client.datapath))))
+    return len(readback.learned_flows(client.request(requests.flows_request(client.datapath))))
 
 
 @pytest.mark.ovs
@@ -241,7 +241,7 @@ def stats_packets(stats: Any) -> int:
 
 def learned_queue(client: Client) -> int:
     """The queue in the one entry that the switch has learned."""
-    (entry,) = readback.learned(client.request(requests.flows_request(client.datapath)))
+    (entry,) = readback.learned_flows(client.request(requests.flows_request(client.datapath)))
     return entry.queue_id
 
 

@@ -84,8 +84,8 @@ def copies(client: Client) -> list[FlowSeen]:
 def learned(client: Client) -> tuple[LearnedFlow, ...]:
     """What it has learned; its bytes are read as os-ken reads them."""
     parts = client.request(requests.learned_request(client.datapath))
-    found = readback.learned(parts)
-    assert found == readback.learned(SimpleNamespace(body=part.body) for part in parts)
+    found = readback.learned_flows(parts)
+    assert found == readback.learned_flows(SimpleNamespace(body=part.body) for part in parts)
     return found
 
 
@@ -197,10 +197,10 @@ def test_what_was_learned_about_a_port_can_be_forgotten(
     program(client, version, ONE)
     send(ovs, 1000)
     assert len(learned(client)) == 1
-    client.apply([encode.forget_learned(client.datapath, OTHER_VM, 0)])
-    client.apply([encode.forget_learned(client.datapath, 0, OTHER_VM)])
+    client.apply([encode.delete_learned(client.datapath, OTHER_VM, 0)])
+    client.apply([encode.delete_learned(client.datapath, 0, OTHER_VM)])
     assert len(learned(client)) == 1
-    client.apply([encode.forget_learned(client.datapath, UPLINK, 0)])
+    client.apply([encode.delete_learned(client.datapath, UPLINK, 0)])
     assert learned(client) == ()
     removed = client.wait_for("OFPFlowRemoved")
     gone = readback.key_ended(1, removed)

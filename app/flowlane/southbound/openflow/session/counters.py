@@ -1,11 +1,10 @@
-"""Asking for learned entries a part at a time: a switch that also forwards stands still while it answers.
+"""Statistics requests to one device, and what their replies become.
 
-Open vSwitch makes a whole answer in one go, some 3 µs for each entry, in the thread that forwards on its userspace
-datapath: 10,000 entries hold packets up for 30 ms or more. VM by VM (by bits of the VM's number in the metadata) and
-spread over the time between two readings that is a ms or two at a time. Ports would divide as well, but finding
-entries by them takes the switch longer than what is saved (measured: 6 ms to find 1/64 of 10,000).
-
-Which counters a device is asked for, and what is made of its answers.
+Learned entries are requested in parts. Open vSwitch builds a whole reply at once, some 3 µs for each entry, in the
+thread that forwards on its userspace datapath, so a reply of 10,000 entries delays packets by 30 ms or more. The parts
+are VMs (some bits of the VM's number in the metadata), spread over the time between two readings: 1 to 2 ms at a
+time. Ports would divide entries as well, but to find entries by their port takes the switch longer than what is
+saved (measured: 6 ms to find 1/64 of 10,000).
 """
 
 from __future__ import annotations
@@ -23,132 +22,138 @@ if TYPE_CHECKING:
     from flowlane.core.events import Event, LearnedFlow
     from flowlane.core.model import Capabilities
     from flowlane.southbound.openflow.session.encode import Datapath, Message
-    from flowlane.southbound.openflow.session.requests import Answer
+    from flowlane.southbound.openflow.session.requests import Reply
 
 
-class Reading(NamedTuple):
-    """A question for counters. ``by_part``: every part of a long answer is told at once, as it comes."""
+class StatsRequest(NamedTuple):
+    """A request for counters. ``by_part``: every part of a long reply becomes an event of its own, as it comes."""
 
     name: str
-    question: Message
+    message: Message
     read: Callable[[int, Iterable[Any]], Event]
     by_part: bool = False
 
 
 _PIN = cookies.pack(cookies.Kind.PIN)
 PINS = "counters of pins"
-"""The first reading; while its answer is on its way nothing is asked again."""
+"""Name of the first request; while its reply is pending nothing is requested again."""
 
 
-def readings(datapath: Datapath, capabilities: Capabilities) -> Iterator[Reading]:
-    """The readings of a device, by what it has; of learned entries see :mod:`.slices`."""
-    yield Reading(PINS, requests.pins_request(datapath), pin_counters, by_part=True)
-    yield Reading("counters of queues", requests.queue_stats_request(datapath), decode.queue_counters)
+def stats_requests(datapath: Datapath, capabilities: Capabilities) -> Iterator[StatsRequest]:
+    """Yield the requests for the counters that a device has, but for those of learned entries."""
+    yield StatsRequest(PINS, requests.pins_request(datapath), pin_counters, by_part=True)
+    yield StatsRequest("counters of queues", requests.queue_stats_request(datapath), decode.queue_counters)
     if capabilities.max_meters:
-        yield Reading("counters of meters", requests.meter_stats_request(datapath), decode.meter_counters)
+        yield StatsRequest(
+            "counters of meters", requests.meter_stats_request(datapath), decode.meter_counters
+        )
 
 
 def pin_counters(dpid: int, parts: Iterable[Any]) -> PinCounters:
-    """Counters of pins: their cookie is all that has to be known of them."""
+    """Read the counters of pins; a pin's flow is in its cookie, so matches are not parsed."""
     return PinCounters(dpid, tuple(chain.from_iterable(map(_pins_in, parts))))
 
 
 def _pins_in(part: Any) -> tuple[tuple[int, int, int, int], ...]:
-    found = flow_stats.entries(part)
-    if found is None:
-        return decode.flow_counters(0, (part,)).counters
+    entries = flow_stats.entries(part)
+    if entries is None:
+        return decode.pin_counters(0, (part,)).counters
     try:
         return tuple(
             (raw.cookie & 0xFFFFFFFF, raw.cookie >> 32 & 0xFFF, raw.packets, raw.octets)
-            for raw in found
+            for raw in entries
             if raw.cookie & cookies.KIND_MASK == _PIN
         )
     except ValueError:
-        return decode.flow_counters(0, (part,)).counters
+        return decode.pin_counters(0, (part,)).counters
 
 
 def learned_counters(dpid: int, parts: Iterable[Any]) -> LearnedCounters:
-    """Counters of the entries that the device learned itself."""
-    return LearnedCounters(dpid, readback.learned(parts))
+    """Read the counters of learned entries."""
+    return LearnedCounters(dpid, readback.learned_flows(parts))
 
 
-def takers(
-    reading: Reading, dpid: int, tell: Callable[[Event], None]
-) -> tuple[Callable[[Answer], None], Callable[[Any], None] | None]:
-    """(What is done with the whole answer, what with each part as it comes); a refusal tells nothing."""
-    if reading.by_part:
-        return (lambda _answer: None), (lambda part: tell(reading.read(dpid, (part,))))
-    return (lambda answer: None if answer.refused else tell(reading.read(dpid, answer.parts))), None
+def callbacks(
+    request: StatsRequest, dpid: int, emit: Callable[[Event], None]
+) -> tuple[Callable[[Reply], None], Callable[[Any], None] | None]:
+    """Return what to call with the whole reply, and what with each part of it; an error emits no event."""
+    if request.by_part:
+        return (lambda _reply: None), (lambda part: emit(request.read(dpid, (part,))))
+    return (lambda reply: None if reply.error else emit(request.read(dpid, reply.parts))), None
 
 
-SMALL = 256
-"""Entries in a part that need no further dividing: less than 1 ms of the switch's time."""
+SMALL_PART = 256
+"""Entries in a part that is not divided further: less than 1 ms of the switch's time."""
 
-MOST_BITS = 5
+MAX_BITS = 5
+"""Bits of a VM's number by which entries are divided at most."""
+
 SPREAD_OVER = 1.6
-"""Seconds over which the parts are asked for; readings are two seconds apart at least."""
+"""Seconds over which the parts are requested; readings are two seconds apart at least."""
 
-Ask = Callable[[str, Any, Callable[["Answer"], None], Callable[[Any], None]], None]
-"""Send a question by its name: what to do at the end of the answer, and with each message of it."""
+Send = Callable[[str, Any, Callable[["Reply"], None], Callable[[Any], None]], None]
+"""Send a request: its name, the message, what to call at the end of the reply, what with each part of it."""
 
-Later = Callable[[float, Callable[[], None]], object]
-"""Have something done so many seconds later."""
+CallLater = Callable[[float, Callable[[], None]], object]
+"""Call a function after so many seconds."""
 
 
-class Slices:
-    """The readings of one device's learned entries. ``tell`` takes what was read."""
+class LearnedPolling:
+    """The requests for the counters of one device's learned entries, a part at a time."""
 
     def __init__(
-        self, datapath: Any, ask: Ask, later: Later, tell: Callable[[LearnedCounters], None]
+        self, datapath: Any, send: Send, call_later: CallLater, emit: Callable[[LearnedCounters], None]
     ) -> None:
-        self._datapath, self._ask, self._later, self._tell = datapath, ask, later, tell
+        self._datapath, self._send, self._call_later, self._emit = datapath, send, call_later, emit
         self._bits = 0
-        self._left = 0
-        self._found: Counter[int] = Counter()
+        """Bits of the VM's number by which the next reading is divided."""
+        self._pending = 0
+        """Parts of this reading whose replies have not ended."""
+        self._entries_of_vm: Counter[int] = Counter()
 
-    def begin(self) -> None:
-        """Read all entries once, unless the last reading is not at its end."""
-        if self._left:
+    def start(self) -> None:
+        """Request all entries once, unless the last reading has not ended."""
+        if self._pending:
             return
         parts = 1 << self._bits
-        self._left = parts
-        self._found.clear()
-        self._part(0)
-        for number in range(1, parts):
-            self._later(number * SPREAD_OVER / parts, lambda number=number: self._part(number))  # type: ignore[misc]
+        self._pending = parts
+        self._entries_of_vm.clear()
+        self._request(0)
+        for part in range(1, parts):
+            self._call_later(part * SPREAD_OVER / parts, lambda part=part: self._request(part))  # type: ignore[misc]
 
-    def _part(self, number: int) -> None:
-        question = requests.learned_request(self._datapath, number, self._bits)
-        self._ask("learned flows", question, self._end, lambda message: self._read((message,)))
+    def _request(self, part: int) -> None:
+        message = requests.learned_request(self._datapath, part, self._bits)
+        self._send("learned flows", message, self._on_end, self._on_part)
 
-    def _read(self, messages: Iterable[Any]) -> None:
-        read = learned_counters(self._datapath.id, messages)
-        self._found.update(map(_vm_number, read.flows))
-        self._tell(read)
+    def _on_part(self, message: Message) -> None:
+        counters = learned_counters(self._datapath.id, (message,))
+        self._entries_of_vm.update(map(_vm_number, counters.flows))
+        self._emit(counters)
 
-    def _end(self, _answer: Answer) -> None:
-        self._left -= 1
-        if not self._left:
-            self._bits = bits_for(self._found)
+    def _on_end(self, _reply: Reply) -> None:
+        self._pending -= 1
+        if not self._pending:
+            self._bits = bits_for(self._entries_of_vm)
 
 
 def _vm_number(flow: LearnedFlow) -> int:
     return int.from_bytes(flow.key[:4])
 
 
-def bits_for(found: Counter[int]) -> int:
-    """By how many bits of their VMs' numbers entries are best divided: few, and the largest part small.
+def bits_for(entries_of_vm: Counter[int]) -> int:
+    """Return by how many bits of their VMs' numbers entries are best divided: few, and no part large.
 
     Args:
-        found: VM number -> entries.
+        entries_of_vm: VM number -> learned entries.
     """
-    if found.total() <= SMALL:
+    if entries_of_vm.total() <= SMALL_PART:
         return 0
-    return min(range(MOST_BITS + 1), key=lambda bits: (max(_largest(found, bits), SMALL), bits))
+    return min(range(MAX_BITS + 1), key=lambda bits: (max(_largest(entries_of_vm, bits), SMALL_PART), bits))
 
 
-def _largest(found: Counter[int], bits: int) -> int:
+def _largest(entries_of_vm: Counter[int], bits: int) -> int:
     parts: Counter[int] = Counter()
-    for number, count in found.items():
-        parts[number & (1 << bits) - 1] += count
+    for vm_number, count in entries_of_vm.items():
+        parts[vm_number & (1 << bits) - 1] += count
     return max(parts.values())

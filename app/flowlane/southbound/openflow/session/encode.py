@@ -1,7 +1,7 @@
-"""Entries and requests as os-ken messages for OpenFlow 1.3, 1.4 and 1.5.
+"""Changes of entries, and packets, as os-ken messages for OpenFlow 1.3, 1.4 and 1.5.
 
-What differs between the versions is in this module: where a meter goes (an instruction until 1.4, an action
-in 1.5), how a bucket holds its weight, and how queues are asked for.
+The versions differ in where a meter goes (an instruction until 1.4, an action in 1.5), in how a bucket holds its
+weight, and in whether a group can say how it selects a bucket.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Message = Any
 
 
 def messages(datapath: Datapath, changes: Iterable[Change]) -> list[Message]:
-    """One message for each change, in the same order, so that an error's xid leads to its change."""
+    """Make one message for each change, in the same order."""
     return [message(datapath, change) for change in changes]
 
 
 def message(datapath: Datapath, change: Change) -> Message:
-    """The message of one change."""
+    """Make the message of one change."""
     if isinstance(change.entry, FlowEntry):
         return _flow_mod(datapath, change.op, change.entry)
     if isinstance(change.entry, GroupEntry):
@@ -54,14 +54,14 @@ def message(datapath: Datapath, change: Change) -> Message:
 
 
 def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry) -> Message:
-    """A strict flow-mod. Only an add may touch an entry with another cookie than this one's."""
+    """Make a strict flow-mod. Only an add can affect an entry with another cookie than this one's."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     command = {
         Op.ADD: ofproto.OFPFC_ADD,
         Op.MODIFY: ofproto.OFPFC_MODIFY_STRICT,
         Op.DELETE: ofproto.OFPFC_DELETE_STRICT,
     }[op]
-    made = parser.OFPFlowMod(
+    flow_mod = parser.OFPFlowMod(
         datapath,
         cookie=entry.cookie,
         cookie_mask=0 if op is Op.ADD else cookies.FULL_MASK,
@@ -75,12 +75,12 @@ def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry) -> Message:
         flags=entry.flags,
         instructions=[] if op is Op.DELETE else instructions(datapath, entry.steps),
     )
-    made.match = WireMatch(entry.match)
-    return made
+    flow_mod.match = WireMatch(entry.match)
+    return flow_mod
 
 
 def instructions(datapath: Datapath, steps: Iterable[Step]) -> list[Any]:
-    """Steps as instructions: what the packet is put through first, then metadata, then the next table."""
+    """Make the instructions of steps: meter and actions first, then metadata, then the next table."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     actions, first, last = [], [], []
     for step in steps:
@@ -94,7 +94,7 @@ def instructions(datapath: Datapath, steps: Iterable[Step]) -> list[Any]:
             actions.append(_ACTIONS[type(step)](datapath, step))
     if actions:
         applied = parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, [])
-        # Given afterwards, for os-ken's constructor takes its own actions only.
+        # Set afterwards, since os-ken's constructor takes its own actions only.
         applied.actions = actions
         first.append(applied)
     return first + last
@@ -130,7 +130,7 @@ def _group_mod(datapath: Datapath, op: Op, entry: GroupEntry) -> Message:
 
 
 def _selection(datapath: Datapath, entry: GroupEntry | None) -> dict[str, Any]:
-    """How the group selects a bucket; only groups of 1.5 can be told."""
+    """Return the property that says how a group selects a bucket, as a keyword argument; only 1.5 has it."""
     if entry is None or not entry.select_by:
         return {}
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
@@ -167,12 +167,12 @@ def _meter_mod(datapath: Datapath, op: Op, entry: MeterEntry) -> Message:
 
 
 def barrier(datapath: Datapath) -> Message:
-    """All that was sent before is carried out before anything that is sent after."""
+    """Make a barrier request: the device carries out all messages before it before any after it."""
     return datapath.ofproto_parser.OFPBarrierRequest(datapath)
 
 
 def delete_all(datapath: Datapath, kind: cookies.Kind | None = None) -> Message:
-    """Delete every entry of ours in all tables, or those of one kind, by cookie mask; others' stay."""
+    """Make the message that deletes our entries in all tables, or those of one kind, by cookie mask."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     cookie, mask = (cookies.OWNER << 48, cookies.OWNER_MASK) if kind is None else cookies.of_kind(kind)
     return parser.OFPFlowMod(
@@ -187,14 +187,16 @@ def delete_all(datapath: Datapath, kind: cookies.Kind | None = None) -> Message:
     )
 
 
-def forget_learned(datapath: Datapath, egress_port: int, in_port: int) -> Message:
-    """Delete what the device learned about flows of a port: their next packets are placed anew.
+def delete_learned(datapath: Datapath, egress_port: int, in_port: int) -> Message:
+    """Make the message that deletes the learned entries of a port: their flows are then placed anew.
 
-    One of the two ports is 0: the flows that leave, or that come in, by the other.
+    Args:
+        egress_port: for flows that leave by this port; 0 when ``in_port`` is given.
+        in_port: for flows that come in by this port; 0 when ``egress_port`` is given.
     """
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     cookie, mask = cookies.of_kind(cookies.Kind.LEARNED)
-    made = parser.OFPFlowMod(
+    flow_mod = parser.OFPFlowMod(
         datapath,
         cookie=cookie,
         cookie_mask=mask,
@@ -204,14 +206,14 @@ def forget_learned(datapath: Datapath, egress_port: int, in_port: int) -> Messag
         out_group=ofproto.OFPG_ANY,
         instructions=[],
     )
-    made.match = WireMatch(
+    flow_mod.match = WireMatch(
         fields.match(in_port=in_port) if in_port else fields.match(metadata=egress(egress_port))
     )
-    return made
+    return flow_mod
 
 
 def packet_out(datapath: Datapath, in_port: int, frame: bytes, steps: Iterable[Step]) -> Message:
-    """Send a packet that a device handed over; 1.5 has its in_port in a match."""
+    """Make a packet-out; 1.5 has its in_port in a match."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     return parser.OFPPacketOut(
         datapath,

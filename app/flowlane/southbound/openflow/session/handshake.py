@@ -1,7 +1,8 @@
-"""What is asked of a device when it connects, and what its answers make of it. No connection here.
+"""Requests and probes to a device that connects; its capabilities and its entries, from the replies.
 
-A device may refuse any of the questions, or never answer: that is information (it has no meters, say), and no
-reason to do without it. What it can do is found by asking and by trying, never by its version.
+A device may refuse any of the requests, or never reply. Flowlane then takes it for a device without that capability
+(no meters, for example) and uses it all the same. Capabilities are requested or tried, never derived from a version.
+This module has no connection.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from flowlane.core.events import DeviceUp
 from flowlane.core.model import Capabilities
 from flowlane.southbound.openflow.session import decode, readback, requests
-from flowlane.southbound.openflow.session.requests import Answer
+from flowlane.southbound.openflow.session.requests import Reply
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.desired import (
     ENTRIES_BESIDE_PINS,
@@ -35,7 +36,7 @@ from flowlane.southbound.openflow.tables.young import track_probe
 from flowlane.southbound.openflow.wire import fields
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
-QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
+REQUESTS: Mapping[str, Callable[[Any], Any]] = {
     "ports": requests.ports_request,
     "queues": requests.queues_request,
     "meter features": requests.meter_features_request,
@@ -46,45 +47,51 @@ QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "groups": requests.groups_request,
     "meters": requests.meters_request,
 }
-"""Name of a question -> the message that asks it."""
+"""Name of a request -> function that makes its message."""
 
 PROBE_COPY_RATE = 1000
-"""Packets/s of the meter that is tried; the policy's default, so that it mostly stays as it is."""
+"""Packets/s of the controller meter that is tried: the policy's default, so that it mostly needs no change later."""
 
 METER_PROBE = Change(Op.ADD, controller_meter(PROBE_COPY_RATE))
-MASK_PROBE = Change(Op.ADD, port_mask_probe())
+PORT_MASK_PROBE = Change(Op.ADD, port_mask_probe())
 LEARN_PROBE = Change(Op.ADD, learn_probe())
 TRACK_PROBE = Change(Op.ADD, track_probe())
-PROBES = (METER_PROBE, MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
-"""What is tried on the device, with a barrier behind: no error means that it can."""
+PROBES = (METER_PROBE, PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
+"""Entries that are sent on trial, followed by a barrier: without an error the device has the capability."""
+
+PROBE_REMOVALS = tuple(
+    Change(Op.DELETE, probe.entry) for probe in (PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
+)
+"""Changes that delete the probes again; the controller meter stays."""
 
 _EXISTS = "OFPMMFC_METER_EXISTS"
 
 
-class Greeting(NamedTuple):
-    """A device as it introduced itself.
+class HandshakeResult(NamedTuple):
+    """What a handshake has found out about a device.
 
-    ``present`` are our entries that stand there from before, ``pin_meters`` the meters that pins use. Other
-    groups and meters are left alone: nothing says that they are ours. ``refused`` are the questions that got
-    no answer, and why.
+    ``present``: entries of ours that the device has from before. ``pin_meters``: meters that its pins use. Groups and
+    meters that no entry of ours uses are left alone, since they carry no owner. ``errors``: name of each request that
+    got no reply -> why.
     """
 
     up: DeviceUp
     present: Standing
     pin_meters: Mapping[int, MeterEntry]
-    refused: Mapping[str, str]
+    errors: Mapping[str, str]
 
 
-def greet(
-    dpid: int, version: int, peer: str, answers: Mapping[str, Answer], refused_probes: Mapping[Change, str]
-) -> Greeting:
-    """Make of all answers what the engine needs to know of a device, and what stands there of ours.
+def evaluate(
+    dpid: int, version: int, peer: str, replies: Mapping[str, Reply], refused_probes: Mapping[Change, str]
+) -> HandshakeResult:
+    """Make the event :class:`DeviceUp` of all replies, and list the entries that the device has from before.
 
     Args:
         version: the OpenFlow version on the wire.
-        refused_probes: those of :data:`PROBES` that the device refused, and why.
+        peer: address and port of the device's end of the connection, as text.
+        refused_probes: those of :data:`PROBES` that the device refused -> error.
     """
-    parts = {name: answers.get(name, Answer()).parts for name in QUESTIONS}
+    parts = {name: replies.get(name, Reply()).parts for name in REQUESTS}
     up = DeviceUp(
         dpid,
         capabilities(version, parts, refused_probes),
@@ -93,22 +100,22 @@ def greet(
         readback.found_pins(parts["flows"]),
         peer,
         tuple(_hosts(readback.flow_entries(parts["flows"]))),
-        readback.learned(parts["flows"]),
+        readback.learned_flows(parts["flows"]),
     )
-    present, pin_meters = _ours(parts)
+    present, pin_meters = _present(parts)
     if METER_PROBE not in refused_probes:
-        kept = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)
-        present = Standing(present.flows, present.groups, (*kept, controller_meter(PROBE_COPY_RATE)))
-    refused = {name: answer.refused for name, answer in answers.items() if answer.refused}
-    return Greeting(up, present, pin_meters, refused)
+        others = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)
+        present = Standing(present.flows, present.groups, (*others, controller_meter(PROBE_COPY_RATE)))
+    errors = {name: reply.error for name, reply in replies.items() if reply.error}
+    return HandshakeResult(up, present, pin_meters, errors)
 
 
 def capabilities(
     version: int, parts: Mapping[str, tuple[Any, ...]], refused_probes: Mapping[Change, str]
 ) -> Capabilities:
-    """What the device can do, by its answers and by what it did not refuse."""
-    meters = decode.meter_abilities(parts["meter features"])
-    groups = decode.group_abilities(parts["group features"])
+    """Derive what the device can do from its replies and from the probes that it did not refuse."""
+    meters = decode.meter_capabilities(parts["meter features"])
+    groups = decode.group_capabilities(parts["group features"])
     sizes = decode.table_sizes(parts["table features"])
     return Capabilities(
         version=version,
@@ -120,7 +127,7 @@ def capabilities(
         max_groups=groups.max_groups,
         tables=len(sizes) or 254,
         controller_meter=refused_probes.get(METER_PROBE, _EXISTS) == _EXISTS,
-        port_masks=MASK_PROBE not in refused_probes,
+        port_masks=PORT_MASK_PROBE not in refused_probes,
         learn=LEARN_PROBE not in refused_probes,
         conntrack=TRACK_PROBE not in refused_probes,
         description=_description(parts["description"]),
@@ -134,16 +141,18 @@ def _pin_room(size: int) -> int | None:
 
 
 def _description(parts: tuple[Any, ...]) -> str:
-    """Maker, hardware and software of a device in one line; at most 256 bytes each on the wire (7.3.5.1)."""
+    """Join manufacturer, hardware and software in one line; each has 256 bytes at most (7.3.5.1)."""
     for body in (getattr(part, "body", None) for part in parts):
-        words = (getattr(body, name, b"") for name in ("mfr_desc", "hw_desc", "sw_desc"))
-        texts = (word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in words)
+        values = (getattr(body, name, b"") for name in ("mfr_desc", "hw_desc", "sw_desc"))
+        texts = (
+            value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values
+        )
         return ", ".join(text for text in texts if text and text != "None")
     return ""
 
 
 def _hosts(entries: Iterable[FlowEntry]) -> Iterator[tuple[int, int]]:
-    """Destinations that a former run had learnt: forgotten, they would be flooded to until they speak."""
+    """Yield (MAC, port) of the hosts in the device's entries; without them frames to these hosts would be flooded."""
     for entry in entries:
         if entry.table_id == TableId.FORWARD and entry.priority == Priority.HOST:
             mac = fields.values(entry.match).get("eth_dst")
@@ -152,19 +161,19 @@ def _hosts(entries: Iterable[FlowEntry]) -> Iterator[tuple[int, int]]:
                     yield mac, pipeline.egress_of(step.value)
 
 
-def _ours(parts: Mapping[str, tuple[Any, ...]]) -> tuple[Standing, dict[int, MeterEntry]]:
-    """What stands there of ours. Groups and meters carry no owner: ours are those that our entries use."""
-    found = readback.standing(parts["flows"], parts["groups"], parts["meters"])
-    steps = {step for flow in found.flows for step in flow.steps}
+def _present(parts: Mapping[str, tuple[Any, ...]]) -> tuple[Standing, dict[int, MeterEntry]]:
+    """Return our standing entries and the meters of our pins; groups and meters are ours if our entries use them."""
+    standing = readback.standing(parts["flows"], parts["groups"], parts["meters"])
+    steps = {step for flow in standing.flows for step in flow.steps}
     present = Standing(
-        found.flows,
-        tuple(group for group in found.groups if UseGroup(group.group_id) in steps),
+        standing.flows,
+        tuple(group for group in standing.groups if UseGroup(group.group_id) in steps),
         tuple(
             meter
-            for meter in found.meters
+            for meter in standing.meters
             if Meter(meter.meter_id) in steps or meter.meter_id == CONTROLLER_METER
         ),
     )
-    in_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"])}
-    there = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
-    return present, {number: meter for number, meter in there.items() if number in in_pins}
+    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"])}
+    meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
+    return present, {meter_id: meter for meter_id, meter in meters.items() if meter_id in of_pins}

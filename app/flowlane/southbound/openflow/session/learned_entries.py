@@ -1,8 +1,8 @@
-"""Learned entries, which a device has by the ten thousand, read without a parser.
+"""A reader of learned entries from their bytes; a device may have ten thousand of them.
 
-Nearly all of them have one of a few shapes: the same fields in the same order, with other addresses. Each shape is
-learnt from the first entry that has it, which os-ken and :mod:`.readback` read; what is read by shape afterwards is
-what they would read. The same goes for what entries do, of which there are fewer kinds still.
+Nearly all of them have one of a few shapes: the same fields in the same order, with other values. The first entry of
+a shape is parsed by os-ken and :mod:`.readback`, and the reader derives the shape from the result. Every other entry
+of the shape is read by it, with the same result. The same goes for the registers that an entry loads.
 """
 
 from __future__ import annotations
@@ -17,41 +17,42 @@ from flowlane.southbound.openflow.wire import cookies, fields, flow_stats
 from flowlane.southbound.openflow.wire.fields import port_fields
 
 if TYPE_CHECKING:
-    from flowlane.southbound.openflow.wire.flow_stats import Raw
+    from flowlane.southbound.openflow.wire.flow_stats import RawEntry
 
 Message = Any
-Read = Callable[[Any], LearnedFlow | None]
-"""How an entry that os-ken has parsed is read."""
+Parse = Callable[[Any], LearnedFlow | None]
+"""A function that reads an entry which os-ken has parsed."""
 
-MOST = 4096
-"""Shapes and kinds of actions that are kept; more would be no flows of ours."""
+MAX_SHAPES = 4096
+"""Entries from which shapes and loads are stored; a device of ours has far fewer."""
 
-_VARIABLE = ("in_port", "metadata", "eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst")
+_VARYING = ("in_port", "metadata", "eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst")
 
 
 class Place(NamedTuple):
-    """Where a value stands in a match's bytes."""
+    """Start and end of a value in the bytes of a match."""
 
     start: int
     end: int
 
 
 class Shape(NamedTuple):
-    """Matches of one kind: ``mask`` covers what is the same in all of them, ``same`` is what that is.
+    """What the matches of one kind have in common, all of them with the same length.
 
-    A flow key is put together of ``parts``: bytes as they are, or those at a place of the match.
+    ``mask`` covers the bits that are the same in all of them, ``common`` is their value. A flow key is joined of
+    ``parts``: constant bytes, or the bytes at a place of the match.
     """
 
     mask: int
-    same: int
+    common: int
     in_port: Place
     egress_port: Place
     eth_src: Place
     parts: tuple[bytes | Place, ...]
 
 
-class Does(NamedTuple):
-    """What an entry remembers: the queue, the marks of the flow's first packet, the meter of its class."""
+class Loads(NamedTuple):
+    """What an entry loads into registers: the queue, the marks of the flow's first packet, the meter of its class."""
 
     queue_id: int
     dscp: int
@@ -60,21 +61,27 @@ class Does(NamedTuple):
 
 
 class Reader:
-    """Reads the learned entries of replies; ``slowly`` is what it learns from and falls back to."""
+    """Reads the learned entries of replies by their shapes.
 
-    def __init__(self, slowly: Read) -> None:
-        self._slowly = slowly
+    Args:
+        parse: reads the entries whose shape is not known.
+    """
+
+    def __init__(self, parse: Parse) -> None:
+        self._parse = parse
         self._shapes: dict[int, list[Shape]] = {}
-        self._does: dict[bytes, Does] = {}
-        self._kept = 0
-        self.slow = 0
-        """Entries that were read in the slow way."""
+        """Length of a match in bytes -> its shapes."""
+        self._loads: dict[bytes, Loads] = {}
+        """Bytes of an entry's instructions -> what it loads."""
+        self._stored = 0
+        self.parsed = 0
+        """Entries that were parsed."""
 
     def read(self, message: Message) -> Iterator[LearnedFlow]:
-        """The flows of one part of a reply."""
-        found = flow_stats.entries(message)
+        """Yield the flows of one part of a reply."""
+        entries = flow_stats.entries(message)
         try:
-            flows = list(self._by_body(message) if found is None else self._all(message, found))
+            flows = list(self._by_body(message) if entries is None else self._by_bytes(message, entries))
         except ValueError:
             flows = list(self._by_body(message))
         return iter(flows)
@@ -82,48 +89,48 @@ class Reader:
     def _by_body(self, message: Message) -> Iterator[LearnedFlow]:
         body = getattr(message, "body", None)
         for stats in body if isinstance(body, list | tuple) else ():
-            self.slow += 1
-            flow = self._slowly(stats)
+            self.parsed += 1
+            flow = self._parse(stats)
             if flow is not None:
                 yield flow
 
-    def _all(self, message: Message, found: Iterator[Raw]) -> Iterator[LearnedFlow]:
-        for raw in found:
+    def _by_bytes(self, message: Message, entries: Iterator[RawEntry]) -> Iterator[LearnedFlow]:
+        for raw in entries:
             if raw.cookie & cookies.KIND_MASK == _LEARNED:
-                flow = self._quickly(raw) or self._learn(message, raw)
+                flow = self._by_shape(raw) or self._by_parser(message, raw)
                 if flow is not None:
                     yield flow
 
-    def _quickly(self, raw: Raw) -> LearnedFlow | None:
-        does = self._does.get(raw.instructions)
-        if does is None:
+    def _by_shape(self, raw: RawEntry) -> LearnedFlow | None:
+        loads = self._loads.get(raw.instructions)
+        if loads is None:
             return None
         number = int.from_bytes(raw.fields, "big")
         for shape in self._shapes.get(len(raw.fields), ()):
-            if number & shape.mask == shape.same:
-                return _flow(shape, does, raw)
+            if number & shape.mask == shape.common:
+                return _flow(shape, loads, raw)
         return None
 
-    def _learn(self, message: Message, raw: Raw) -> LearnedFlow | None:
-        """Read an entry in the slow way, and remember its shape and what it does."""
-        self.slow += 1
-        flow = self._slowly(message.cls_stats_body_cls.parser(message.buf, raw.start))
-        if flow is None or self._kept >= MOST:
+    def _by_parser(self, message: Message, raw: RawEntry) -> LearnedFlow | None:
+        """Parse an entry, and store its shape and its loads."""
+        self.parsed += 1
+        flow = self._parse(message.cls_stats_body_cls.parser(message.buf, raw.start))
+        if flow is None or self._stored >= MAX_SHAPES:
             return flow
-        self._kept += 1
-        self._does[raw.instructions] = does = Does(flow.queue_id, flow.dscp, flow.pcp, flow.meter_id)
+        self._stored += 1
+        self._loads[raw.instructions] = loads = Loads(flow.queue_id, flow.dscp, flow.pcp, flow.meter_id)
         shape = shape_of(raw.fields, flow.key)
-        if shape is not None and _flow(shape, does, raw) == flow:
-            known = self._shapes.setdefault(len(raw.fields), [])
-            if shape not in known:
-                known.append(shape)
+        if shape is not None and _flow(shape, loads, raw) == flow:
+            shapes = self._shapes.setdefault(len(raw.fields), [])
+            if shape not in shapes:
+                shapes.append(shape)
         return flow
 
 
 _LEARNED = cookies.pack(cookies.Kind.LEARNED)
 
 
-def _flow(shape: Shape, does: Does, raw: Raw) -> LearnedFlow:
+def _flow(shape: Shape, loads: Loads, raw: RawEntry) -> LearnedFlow:
     data = raw.fields
     key = b"".join([part if isinstance(part, bytes) else data[part[0] : part[1]] for part in shape.parts])
     return LearnedFlow(
@@ -131,17 +138,17 @@ def _flow(shape: Shape, does: Does, raw: Raw) -> LearnedFlow:
         int.from_bytes(data[shape.in_port[0] : shape.in_port[1]], "big"),
         int.from_bytes(data[shape.egress_port[0] : shape.egress_port[1]], "big"),
         int.from_bytes(data[shape.eth_src[0] : shape.eth_src[1]], "big"),
-        does.queue_id,
+        loads.queue_id,
         raw.packets,
         raw.octets,
-        does.dscp,
-        does.pcp,
-        does.meter_id,
+        loads.dscp,
+        loads.pcp,
+        loads.meter_id,
     )
 
 
 def shape_of(data: bytes, key: bytes) -> Shape | None:
-    """The shape of a match, from its bytes and the flow key that it stands for; None where it has none."""
+    """Derive the shape of a match from its bytes and the flow key that they mean; None when that is not possible."""
     places = places_of(data)
     if places is None or not {"in_port", "metadata", "eth_src"} <= places.keys():
         return None
@@ -162,9 +169,9 @@ def shape_of(data: bytes, key: bytes) -> Shape | None:
         parts.append(places[name])
     parts += (key[8:HEAD_LENGTH],) if ports is None else ()
     parts += addresses
-    taken = [place for name, place in places.items() if name in _VARIABLE or name in names]
+    varying = [place for name, place in places.items() if name in _VARYING or name in names]
     mask = bytearray(b"\xff" * len(data))
-    for start, end in taken:
+    for start, end in varying:
         mask[start:end] = bytes(end - start)
     number = int.from_bytes(mask, "big")
     return Shape(
@@ -190,8 +197,8 @@ def _value(data: bytes, place: Place | None) -> int:
 
 
 def places_of(data: bytes) -> dict[str, Place] | None:
-    """Field -> where its value stands, of the unmasked fields that Flowlane knows; None where lengths are wrong."""
-    found: dict[str, Place] = {}
+    """Return field -> place of its value, for the fields without a mask; None when lengths are wrong."""
+    places: dict[str, Place] = {}
     at = 0
     while at < len(data):
         header, length = (
@@ -203,6 +210,6 @@ def places_of(data: bytes) -> dict[str, Place] | None:
             return None
         name = fields.name_of(header >> 16, header >> 9 & 0x7F)
         if name is not None and not header & 0x100 and fields.FIELDS[name].octets == length:
-            found[name] = Place(at + 4, end)
+            places[name] = Place(at + 4, end)
         at = end
-    return found
+    return places

@@ -1,13 +1,11 @@
-"""What goes out to one device: put without waiting, sent by a green thread of its own.
+"""Messages to one device: the send queue, and the changes that the device may still refuse.
 
-os-ken's ``Datapath.send`` waits when 16 messages are queued, so one switch that does not read would hold up
-whoever writes to it, and with it all others. Here messages that pile up are sent in one piece, which also
-saves most system calls; a device that lets more than :data:`LIMIT` pile up loses its connection.
+os-ken's ``Datapath.send`` blocks when 16 messages are queued, so one switch that does not read would block the whole
+controller. Here a green thread for each device sends, and messages that have piled up are sent in one write, which
+also saves system calls. A device that lets more than :data:`LIMIT` bytes pile up loses its connection.
 
-What was sent to a device and may still be refused: until a barrier's reply says that it was carried out.
-
-OpenFlow acknowledges nothing but barriers: an error names the message it is about by transaction id, and
-comes before the reply of the barrier behind that message (OpenFlow 1.3.5 section 6.2).
+OpenFlow confirms nothing but barriers. An error carries the transaction id of the message that it is about, and comes
+before the reply to the barrier behind that message (OpenFlow 1.3.5 section 6.2).
 """
 
 from __future__ import annotations
@@ -21,41 +19,42 @@ if TYPE_CHECKING:
     from flowlane.southbound.openflow.tables.entries import Change
 
 LIMIT = 64 << 20
-"""Bytes: some 400,000 flow entries, more than what a device can hold."""
+"""Bytes that may wait: some 400,000 flow entries, more than a device can hold."""
 
-PIECE = 256 << 10
-"""Bytes in one write at most."""
+MAX_WRITE = 256 << 10
+"""Bytes that one write sends at most, but for a longer single message."""
 
 
 class Outbox:
-    """Bytes on their way to a device.
+    """The send queue of one device.
 
-    ``write`` may wait and returns False when the connection is gone; ``overrun`` is called once, when the
-    device has fallen too far behind.
+    Args:
+        write: sends bytes; may block the green thread, and returns False when the connection has ended.
+        on_overrun: called once, when more than :data:`LIMIT` bytes wait.
     """
 
-    def __init__(self, write: Callable[[bytes], object], overrun: Callable[[], None]) -> None:
+    def __init__(self, write: Callable[[bytes], object], on_overrun: Callable[[], None]) -> None:
         self._write = write
-        self._overrun = overrun
+        self._on_overrun = on_overrun
         self._waiting: list[bytes] = []
         self._size = 0
-        self._flag = hub.Flag()
+        self._not_empty = hub.Flag()
         self._closed = False
         self._task = hub.spawn(self._send)
 
     def put(self, message: bytes) -> None:
-        """Have a message sent after those before it. Never waits."""
+        """Queue a message; never blocks. Messages are sent in the order in which they were queued."""
         if self._closed:
             return
         self._waiting.append(message)
         self._size += len(message)
-        self._flag.set()
+        self._not_empty.set()
         if self._size > LIMIT:
             self.close()
-            self._overrun()
+            self._on_overrun()
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Discard what waits and send nothing more."""
         self._closed = True
         self._waiting.clear()
         self._task.kill()
@@ -63,60 +62,61 @@ class Outbox:
     def _send(self) -> None:
         while not self._closed:
             if not self._waiting:
-                self._flag.wait()
+                self._not_empty.wait()
                 continue
             if self._write(self._take()) is False:
                 self._closed = True
                 self._waiting.clear()
 
     def _take(self) -> bytes:
-        """The oldest messages, whole, of about one piece's size."""
+        """Remove and join the oldest messages, as many as make up one write."""
         size = count = 0
         for message in self._waiting:
             size += len(message)
             count += 1
-            if size >= PIECE:
+            if size >= MAX_WRITE:
                 break
-        piece = b"".join(self._waiting[:count])
+        joined = b"".join(self._waiting[:count])
         del self._waiting[:count]
         self._size -= size
-        return piece
+        return joined
 
 
 BATCH = 256
-"""Changes between two barriers at most."""
+"""Changes after which a barrier is sent at the latest."""
 
 MAX_UNCONFIRMED = 200_000
-"""Changes without a barrier's reply, after which the device is given up."""
+"""Changes without a barrier's reply, above which the connection is closed."""
 
 
-class Ledger:
-    """Changes by transaction id, oldest first; a barrier stands as None."""
+class UnconfirmedChanges:
+    """Changes that were sent and may still be refused, by transaction id, the oldest first."""
 
     def __init__(self) -> None:
         self._sent: dict[int, Change | None] = {}
-        self.unconfirmed = 0
-        """Changes since the last barrier."""
+        """Transaction id -> change; None for a barrier."""
+        self.since_barrier = 0
+        """Changes that were sent after the last barrier."""
 
     def __len__(self) -> int:
         return len(self._sent)
 
     def add(self, xid: int, change: Change) -> None:
-        """Note a change that is sent."""
+        """Add a change that was sent."""
         self._sent[xid] = change
-        self.unconfirmed += 1
+        self.since_barrier += 1
 
     def add_barrier(self, xid: int) -> None:
-        """Note a barrier that is sent."""
+        """Add a barrier that was sent."""
         self._sent[xid] = None
-        self.unconfirmed = 0
+        self.since_barrier = 0
 
-    def refused(self, xid: int) -> Change | None:
-        """The change that an error is about; it is no longer waited for. None when it is about none."""
+    def pop_refused(self, xid: int) -> Change | None:
+        """Remove and return the change that an error is about; None when it is about none."""
         return self._sent.pop(xid, None)
 
     def confirm(self, xid: int) -> None:
-        """Take a barrier's reply: all that was sent before it can no longer be refused."""
+        """Remove the barrier that was replied to, and all that was sent before it."""
         if xid in self._sent:
             for sent in list(self._sent):
                 del self._sent[sent]

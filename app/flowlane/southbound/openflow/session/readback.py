@@ -1,12 +1,10 @@
-"""What stands in a device, read back as the same data that was sent, so that the two can be compared.
+"""Entries of a device, read back as the values that were sent, so that present and desired can be compared.
 
-An entry that Flowlane could not have made (an action or field it never uses) gives None, like anything
-malformed: it is not ours to touch.
+An entry that Flowlane could not have made (it has an action or a field that Flowlane never uses) becomes None, like
+anything malformed: it is left alone.
 
-The entries of a reply that the controller has programmed, as os-ken reads them.
-
-A device that connects tells of all entries, and ten thousand of them may be learned ones, of which nothing is wanted
-here: to make os-ken's objects of those would hold every other device up for a second.
+Learned entries are skipped where only the entries that the controller has sent are needed. A device that connects may
+report ten thousand of them, and os-ken's objects of those would take a second, in which no other device is served.
 """
 
 from __future__ import annotations
@@ -49,44 +47,44 @@ from flowlane.southbound.openflow.wire.selection import selected_by
 
 Message = Any
 _LEARNED = cookies.pack(cookies.Kind.LEARNED)
-_KEPT = "flowlane_programmed"
-"""Attribute of a reply: what was read of it, for it is looked at several times."""
+_CACHE = "flowlane_sent_entries"
+"""Attribute of a reply with the entries that were read of it, since it is read several times."""
 
 
-def programmed(parts: Iterable[Message]) -> Iterator[Message]:
-    """os-ken's entries of all parts, those left out that the device learned where they can be told apart."""
+def sent_entries(parts: Iterable[Message]) -> Iterator[Message]:
+    """Yield os-ken's objects of the entries in all parts, but for learned entries where the bytes show them."""
     for part in parts:
-        kept = getattr(part, _KEPT, None)
-        if not isinstance(kept, list):
-            kept = list(_not_learned(part))
+        entries = getattr(part, _CACHE, None)
+        if not isinstance(entries, list):
+            entries = list(_not_learned(part))
             with suppress(AttributeError):
-                setattr(part, _KEPT, kept)
-        yield from kept
+                setattr(part, _CACHE, entries)
+        yield from entries
 
 
 def _not_learned(part: Message) -> Iterable[Message]:
-    found = flow_stats.entries(part)
+    entries = flow_stats.entries(part)
     try:
-        starts = [raw.start for raw in found or () if raw.cookie & cookies.KIND_MASK != _LEARNED]
+        starts = [raw.start for raw in entries or () if raw.cookie & cookies.KIND_MASK != _LEARNED]
     except ValueError:
-        found = None
-    if found is None:
+        entries = None
+    if entries is None:
         return decode.bodies((part,))
     return (part.cls_stats_body_cls.parser(part.buf, start) for start in starts)
 
 
-@decode.forgiving
+@decode.none_if_malformed
 def flow_entry(stats: Message) -> FlowEntry | None:
-    """An entry of ours out of a flow statistics (1.3, 1.4) or flow-desc (1.5) reply."""
+    """Read one entry of a flow statistics (1.3, 1.4) or flow-desc (1.5) reply; None when it is not ours."""
     if cookies.unpack(stats.cookie) is None:
         return None
-    wanted = match(stats.match)
-    if wanted is None:
+    terms = match(stats.match)
+    if terms is None:
         return None
     return FlowEntry(
         stats.table_id,
         stats.priority,
-        wanted,
+        terms,
         tuple(_steps(stats.instructions)),
         stats.cookie,
         stats.idle_timeout,
@@ -95,31 +93,36 @@ def flow_entry(stats: Message) -> FlowEntry | None:
     )
 
 
-def match(found: Message) -> fields.Match | None:
-    """os-ken's match as ours. It is written back to bytes, which are the same in all versions."""
+def match(osken_match: Message) -> fields.Match | None:
+    """Convert os-ken's match, by way of its bytes, which are the same in all versions."""
     buffer = bytearray()
-    found.serialize(buffer, 0)
+    osken_match.serialize(buffer, 0)
     length = int.from_bytes(buffer[2:4], "big")
     return fields.unpack(bytes(buffer[4:length]))
 
 
 def _steps(instructions: Iterable[Message]) -> list[Step]:
-    """Raises KeyError for an instruction or action that Flowlane does not use."""
-    found: list[Step] = []
+    """Convert instructions.
+
+    Raises:
+        KeyError: one of them, or an action in it, is none that Flowlane uses.
+    """
+    steps: list[Step] = []
     for instruction in instructions:
         name = type(instruction).__name__
         if name == "OFPInstructionActions" and instruction.type == APPLY_ACTIONS:
-            found += (_STEPS[type(action).__name__](action) for action in instruction.actions)
+            steps += (_STEPS[type(action).__name__](action) for action in instruction.actions)
         else:
-            found.append(_STEPS[name](instruction))
-    return found
+            steps.append(_STEPS[name](instruction))
+    return steps
 
 
 def _output(action: Message) -> Output:
     return Output(action.port, action.max_len if action.port == CONTROLLER_PORT else 0)
 
 
-def _plain(value: Any) -> int:
+def _value(value: Any) -> int:
+    """Return a field's value, without its mask."""
     return int(value[0] if isinstance(value, tuple) else value)
 
 
@@ -131,85 +134,96 @@ def _bytes(action: Message) -> bytes:
 
 
 def _learn(action: Message) -> Step:
-    """Raises ValueError when it is not a learn action of ours."""
-    found = nicira.read_learn(_bytes(action))
-    if found is None:
-        raise ValueError("not a learn action of ours")
-    return found
+    """Convert a learn action.
+
+    Raises:
+        ValueError: Flowlane does not make such a learn action.
+    """
+    step = nicira.read_learn(_bytes(action))
+    if step is None:
+        raise ValueError("not a learn action that Flowlane makes")
+    return step
 
 
 def _track(action: Message) -> Step:
-    """Raises ValueError when it is not a ct action of ours."""
-    found = nicira.read_track(_bytes(action))
-    if found is None:
-        raise ValueError("not a ct action of ours")
-    return found
+    """Convert a ct action.
+
+    Raises:
+        ValueError: Flowlane does not make such a ct action.
+    """
+    step = nicira.read_track(_bytes(action))
+    if step is None:
+        raise ValueError("not a ct action that Flowlane makes")
+    return step
 
 
 _STEPS: dict[str, Callable[[Any], Step]] = {
-    "OFPInstructionMeter": lambda found: Meter(found.meter_id),
-    "OFPInstructionWriteMetadata": lambda found: WriteMetadata(found.metadata, found.metadata_mask),
-    "OFPInstructionGotoTable": lambda found: Goto(found.table_id),
-    "OFPActionMeter": lambda found: Meter(found.meter_id),
-    "OFPActionSetQueue": lambda found: SetQueue(found.queue_id),
-    "OFPActionGroup": lambda found: UseGroup(found.group_id),
+    "OFPInstructionMeter": lambda instruction: Meter(instruction.meter_id),
+    "OFPInstructionWriteMetadata": lambda instruction: WriteMetadata(
+        instruction.metadata, instruction.metadata_mask
+    ),
+    "OFPInstructionGotoTable": lambda instruction: Goto(instruction.table_id),
+    "OFPActionMeter": lambda action: Meter(action.meter_id),
+    "OFPActionSetQueue": lambda action: SetQueue(action.queue_id),
+    "OFPActionGroup": lambda action: UseGroup(action.group_id),
     "OFPActionOutput": _output,
-    "OFPActionSetField": lambda found: Load(found.key, _plain(found.value)),
-    "NXActionRegLoad": lambda found: Load(found.dst, found.value),
-    "NXActionResubmitTable": lambda found: Resubmit(found.table_id),
+    "OFPActionSetField": lambda action: Load(action.key, _value(action.value)),
+    "NXActionRegLoad": lambda action: Load(action.dst, action.value),
+    "NXActionResubmitTable": lambda action: Resubmit(action.table_id),
     "NXActionLearn": _learn,
     "NXActionCT": _track,
 }
+"""Name of os-ken's class of an instruction or action -> function that converts it."""
 
 
 def flow_entries(parts: Iterable[Message]) -> tuple[FlowEntry, ...]:
-    """Our entries in a flow statistics reply."""
-    return tuple(entry for stats in programmed(parts) if (entry := flow_entry(stats)) is not None)
+    """Read our entries in a flow statistics reply, but for learned entries."""
+    return tuple(entry for stats in sent_entries(parts) if (entry := flow_entry(stats)) is not None)
 
 
 def groups(parts: Iterable[Message]) -> tuple[GroupEntry, ...]:
-    """The select groups of a group-desc reply that are made as ours are."""
+    """Read the select groups of a group-desc reply that have buckets such as ours."""
     return tuple(entry for desc in decode.bodies(parts) if (entry := _group(desc)) is not None)
 
 
-@decode.forgiving
+@decode.none_if_malformed
 def _group(desc: Message) -> GroupEntry | None:
     if desc.type != SELECT_GROUP:
         return None
-    methods = [part.data for part in getattr(desc, "properties", None) or ()]
-    select_by = selected_by(methods)
+    properties = [item.data for item in getattr(desc, "properties", None) or ()]
+    select_by = selected_by(properties)
     if select_by is None:
         return None
     return GroupEntry(desc.group_id, tuple(map(bucket, desc.buckets)), select_by)
 
 
-def bucket(found: Message) -> Bucket:
-    """os-ken's bucket as ours.
+def bucket(osken_bucket: Message) -> Bucket:
+    """Convert os-ken's bucket.
 
     Raises:
-        ValueError, KeyError, StopIteration: it does anything else than ours.
+        ValueError, KeyError, StopIteration: Flowlane does not make such a bucket.
     """
-    steps = tuple(_STEPS[type(action).__name__](action) for action in found.actions)
+    steps = tuple(_STEPS[type(action).__name__](action) for action in osken_bucket.actions)
     match steps:
         case SetQueue(queue_id), Output(port_no):
-            return Bucket(queue_id, port_no, _weight(found))
+            return Bucket(queue_id, port_no, _weight(osken_bucket))
         case Load(nicira.QUEUE, value), Resubmit(table_id):
-            return Bucket(value - 1, 0, _weight(found), table_id)
-    raise ValueError("not a bucket of ours")
+            return Bucket(value - 1, 0, _weight(osken_bucket), table_id)
+    raise ValueError("not a bucket that Flowlane makes")
 
 
-def _weight(found: Message) -> int:
-    """Until 1.4 a bucket has its weight; in 1.5 a property has it."""
-    holders = (found, *(getattr(found, "properties", None) or ()))
+def _weight(osken_bucket: Message) -> int:
+    """Return the weight, which a bucket has itself until 1.4, and in a property in 1.5."""
+    holders = (osken_bucket, *(getattr(osken_bucket, "properties", None) or ()))
     return next(int(holder.weight) for holder in holders if hasattr(holder, "weight"))
 
 
 def meters(parts: Iterable[Message]) -> tuple[MeterEntry, ...]:
-    """The meters of a meter-config (1.3, 1.4) or meter-desc (1.5) reply that have one drop band."""
+    """Read the meters of a meter-config (1.3, 1.4) or meter-desc (1.5) reply that have one drop band."""
     return tuple(entry for config in decode.bodies(parts) if (entry := _meter(config)) is not None)
 
 
-@decode.forgiving
+@decode.none_if_malformed
 def _meter(config: Message) -> MeterEntry | None:
     (band,) = config.bands
     if band.type != DROP_BAND:
@@ -221,53 +235,53 @@ def _meter(config: Message) -> MeterEntry | None:
 def standing(
     flow_parts: Iterable[Message], group_parts: Iterable[Message] = (), meter_parts: Iterable[Message] = ()
 ) -> Standing:
-    """The standing part of a device, as :func:`flowlane.southbound.openflow.tables.diff.changes` wants it."""
-    return diff.standing(flow_entries(flow_parts), groups(group_parts), meters(meter_parts))
+    """Read the standing entries of a device, for :func:`flowlane.southbound.openflow.tables.diff.changes`."""
+    return diff.standing_part(flow_entries(flow_parts), groups(group_parts), meters(meter_parts))
 
 
 def found_pins(parts: Iterable[Message]) -> tuple[FoundPin, ...]:
-    """The pins in a reply with all of our entries.
+    """Read the pins in a reply that has all of our entries.
 
-    The number of a pin's VM is read from the ingress entries of its in_port; NOT_A_VM when they are not in
-    the reply, UNRESOLVED_VM where the device does not know the VM either.
+    The number of a pin's VM comes from the entries of table ingress for its in_port: NOT_A_VM when the reply has no
+    such entry, UNRESOLVED_VM when the port is a link.
     """
-    items = [(entry, stats) for stats in programmed(parts) if (entry := flow_entry(stats)) is not None]
+    items = [(entry, stats) for stats in sent_entries(parts) if (entry := flow_entry(stats)) is not None]
     senders = _senders(entry for entry, _ in items)
-    found = (_found_pin(entry, stats, senders) for entry, stats in items)
-    return tuple(pin for pin in found if pin is not None)
+    pins_or_none = (_found_pin(entry, stats, senders) for entry, stats in items)
+    return tuple(pin for pin in pins_or_none if pin is not None)
 
 
-@decode.forgiving
+@decode.none_if_malformed
 def _found_pin(entry: FlowEntry, stats: Message, senders: dict[int, int]) -> FoundPin | None:
     packets, octets, _ = decode.counters(stats)
     in_port = fields.values(entry.match).get("in_port", 0)
-    return pins.found(entry, senders.get(in_port, NOT_A_VM), packets, octets)
+    return pins.found_pin(entry, senders.get(in_port, NOT_A_VM), packets, octets)
 
 
 def _senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
-    """in_port -> VM number, as the ingress table writes it."""
-    found: dict[int, int] = {}
+    """Return in_port -> VM number, as table ingress writes it."""
+    senders: dict[int, int] = {}
     for entry in entries:
         in_port = fields.values(entry.match).get("in_port")
         if entry.table_id == TableId.INGRESS and in_port is not None:
             for step in entry.steps:
                 if isinstance(step, WriteMetadata):
-                    found[in_port] = pipeline.sender_of(step.value)
-    return found
+                    senders[in_port] = pipeline.sender_of(step.value)
+    return senders
 
 
-def learned(parts: Iterable[Message]) -> tuple[LearnedFlow, ...]:
-    """The flows in a reply that the device learned itself."""
+def learned_flows(parts: Iterable[Message]) -> tuple[LearnedFlow, ...]:
+    """Read the flows in a reply that have a learned entry."""
     return tuple(flow for part in parts for flow in _READER.read(part))
 
 
-@decode.forgiving
-def _learned(stats: Message) -> LearnedFlow | None:
-    parts = cookies.unpack(stats.cookie)
-    if parts is None or parts.kind is not cookies.Kind.LEARNED:
+@decode.none_if_malformed
+def _learned_flow(stats: Message) -> LearnedFlow | None:
+    cookie = cookies.unpack(stats.cookie)
+    if cookie is None or cookie.kind is not cookies.Kind.LEARNED:
         return None
-    wanted = match(stats.match)
-    entry = pins.learned_place(wanted) if wanted is not None else None
+    terms = match(stats.match)
+    entry = pins.read_learned(terms) if terms is not None else None
     if entry is None:
         return None
     loads = {step.field: step.value for step in _steps(stats.instructions) if isinstance(step, Load)}
@@ -286,17 +300,17 @@ def _learned(stats: Message) -> LearnedFlow | None:
     )
 
 
-_READER = learned_entries.Reader(_learned)
+_READER = learned_entries.Reader(_learned_flow)
 
 
-@decode.forgiving
-def key_ended(dpid: int, message: Message) -> LearnedEnded | None:
-    """A learned entry that left its table; its reason 0 is the idle timeout in all versions."""
-    parts = cookies.unpack(message.cookie)
-    if parts is None or parts.kind is not cookies.Kind.LEARNED:
+@decode.none_if_malformed
+def learned_ended(dpid: int, message: Message) -> LearnedEnded | None:
+    """Read the flow-removed message of a learned entry; None for other entries."""
+    cookie = cookies.unpack(message.cookie)
+    if cookie is None or cookie.kind is not cookies.Kind.LEARNED:
         return None
-    wanted = match(message.match)
-    entry = pins.learned_place(wanted) if wanted is not None else None
+    terms = match(message.match)
+    entry = pins.read_learned(terms) if terms is not None else None
     if entry is None:
         return None
     packets, octets, _ = decode.counters(message)

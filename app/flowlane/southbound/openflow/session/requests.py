@@ -1,9 +1,7 @@
-"""What a device is asked, as os-ken messages for OpenFlow 1.3, 1.4 and 1.5.
+"""Requests to a device as os-ken messages, and the requests whose replies are pending.
 
-Questions to a device that wait for their answer: matched by transaction id, each with a time limit.
-
-An answer may come in many parts (multipart replies), may be an error, or may never come. No clock and no
-connection here: the time is given.
+A reply may come in many parts (a multipart reply), may be an error, or may never come. This module has no clock and
+no connection: time is an argument.
 """
 
 from __future__ import annotations
@@ -13,97 +11,99 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flowlane.southbound.openflow.session.encode import Datapath, Message
-from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.tables.pipeline import TableId, low_bits_of_sender
 from flowlane.southbound.openflow.wire import cookies
 from flowlane.southbound.openflow.wire.constants import OPENFLOW_14, OPENFLOW_15
 
 MAX_PARTS = 4096
-"""Parts of one answer: 64 KiB each at most, so that an endless answer is given up and not kept."""
+"""Parts of one reply, each of at most 64 KiB; a reply with more is given up."""
 
-NO_ANSWER = "no answer"
-TOO_LONG = "an answer without end"
+NO_REPLY = "no reply"
+TOO_LONG = f"a reply of more than {MAX_PARTS} parts"
 
 
-class Answer(NamedTuple):
-    """What came of a question: the messages of the reply in order, or why there is none (``refused``)."""
+class Reply(NamedTuple):
+    """The parts of a reply in order, or why there are none: ``error`` is then not empty."""
 
     parts: tuple[Any, ...] = ()
-    refused: str = ""
+    error: str = ""
 
 
-Done = Callable[[Answer], None]
+Done = Callable[[Reply], None]
 
 
 @dataclass(slots=True)
-class _Inquiry:
+class _Request:
     name: str
     deadline: float
     done: Done
-    each: Callable[[Any], None] | None
+    on_part: Callable[[Any], None] | None
     parts: list[Any] = field(default_factory=list)
 
 
-class Inquiries:
-    """The open questions of one device."""
+class PendingRequests:
+    """The requests to one device whose replies have not ended, by transaction id."""
 
     def __init__(self) -> None:
-        self._open: dict[int, _Inquiry] = {}
+        self._pending: dict[int, _Request] = {}
 
-    def asks(self, name: str) -> bool:
-        """Whether a question of this name is open."""
-        return any(inquiry.name == name for inquiry in self._open.values())
+    def is_pending(self, name: str) -> bool:
+        """Return whether a request of this name waits for its reply."""
+        return any(request.name == name for request in self._pending.values())
 
-    def ask(
-        self, xid: int, name: str, deadline: float, done: Done, each: Callable[[Any], None] | None = None
+    def add(
+        self, xid: int, name: str, deadline: float, done: Done, on_part: Callable[[Any], None] | None = None
     ) -> None:
-        """Note a question that was sent; ``done`` is called once, with its answer.
+        """Add a request that was sent.
 
-        With ``each``, every part is handed over when it comes and is not kept for ``done``.
+        Args:
+            done: called once, with the reply.
+            on_part: called with every part as it comes; the parts are then not stored for ``done``.
         """
-        self._open[xid] = _Inquiry(name, deadline, done, each)
+        self._pending[xid] = _Request(name, deadline, done, on_part)
 
-    def part(self, xid: int, message: Any, *, more: bool = False) -> bool:
-        """Take a part of an answer; ``more`` says that others follow. False when nobody asked."""
-        inquiry = self._open.get(xid)
-        if inquiry is None:
+    def take_part(self, xid: int, message: Any, *, more: bool = False) -> bool:
+        """Take a part of a reply; return False when no request has this transaction id.
+
+        Args:
+            more: whether other parts follow.
+        """
+        request = self._pending.get(xid)
+        if request is None:
             return False
-        if inquiry.each is None:
-            inquiry.parts.append(message)
+        if request.on_part is None:
+            request.parts.append(message)
         else:
-            inquiry.each(message)
-        if len(inquiry.parts) > MAX_PARTS:
-            self._close(xid, Answer(refused=TOO_LONG))
+            request.on_part(message)
+        if len(request.parts) > MAX_PARTS:
+            self._end(xid, Reply(error=TOO_LONG))
         elif not more:
-            self._close(xid, Answer(tuple(inquiry.parts)))
+            self._end(xid, Reply(tuple(request.parts)))
         return True
 
-    def refuse(self, xid: int, why: str) -> bool:
-        """Take an error for an answer. False when nobody asked."""
-        if xid not in self._open:
+    def fail(self, xid: int, error: str) -> bool:
+        """End a request by an error; return False when no request has this transaction id."""
+        if xid not in self._pending:
             return False
-        self._close(xid, Answer(refused=why))
+        self._end(xid, Reply(error=error))
         return True
 
     def expire(self, now: float) -> None:
-        """Give up what should have been answered by now."""
-        for xid in [xid for xid, inquiry in self._open.items() if inquiry.deadline <= now]:
-            self._close(xid, Answer(refused=NO_ANSWER))
+        """End every request whose deadline has passed."""
+        for xid in [xid for xid, request in self._pending.items() if request.deadline <= now]:
+            self._end(xid, Reply(error=NO_REPLY))
 
-    def _close(self, xid: int, answer: Answer) -> None:
-        self._open.pop(xid).done(answer)
-
-
-_VM_BITS = 32
-"""Where the number of the sending VM begins in the metadata (see :mod:`.pipeline`)."""
+    def _end(self, xid: int, reply: Reply) -> None:
+        self._pending.pop(xid).done(reply)
 
 
 def ports_request(datapath: Datapath) -> Message:
-    """Which ports the device has."""
+    """Request the device's ports."""
     return datapath.ofproto_parser.OFPPortDescStatsRequest(datapath, 0)
 
 
 def queues_request(datapath: Datapath) -> Message:
-    """Which queues all ports have: queue-get-config in 1.3, the queue-desc multipart since 1.4."""
+    """Request the queues of all ports: queue-get-config in 1.3, the queue-desc multipart since 1.4."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     if ofproto.OFP_VERSION < OPENFLOW_14:
         return parser.OFPQueueGetConfigRequest(datapath, ofproto.OFPP_ANY)
@@ -115,11 +115,11 @@ def flows_request(
     cookie: int = cookies.OWNER << 48,
     mask: int = cookies.OWNER_MASK,
     table_id: int | None = None,
-    wanted: Message = None,
+    match: Message = None,
 ) -> Message:
-    """Entries and their counters, by cookie and mask; by default all of ours, in all tables, with any match.
+    """Request entries and their counters, by cookie and mask; by default all entries of Flowlane's.
 
-    In 1.5 this is flow-desc: its flow-stats leaves out the cookies.
+    In 1.5 this is flow-desc: its flow-stats has no cookies.
     """
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     request = (
@@ -133,38 +133,38 @@ def flows_request(
         ofproto.OFPG_ANY,
         cookie,
         mask,
-        wanted,
+        match,
     )
 
 
 def pins_request(datapath: Datapath) -> Message:
-    """The pins and their counters."""
+    """Request the pins and their counters."""
     return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN))
 
 
 def learned_request(datapath: Datapath, part: int = 0, bits: int = 0) -> Message:
-    """The entries that the device learned, and their counters.
+    """Request learned entries and their counters.
 
-    With ``bits`` those of VMs whose numbers end in that many bits of ``part``.
+    Args:
+        bits: 0 for all; otherwise only entries of VMs whose numbers end in that many bits of ``part``.
     """
-    place = (part << _VM_BITS, (1 << bits) - 1 << _VM_BITS)
-    wanted = datapath.ofproto_parser.OFPMatch(metadata=place) if bits else None
-    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), TableId.SEEN, wanted)
+    match = datapath.ofproto_parser.OFPMatch(metadata=low_bits_of_sender(part, bits)) if bits else None
+    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), TableId.SEEN, match)
 
 
 def queue_stats_request(datapath: Datapath) -> Message:
-    """Transmit counters of all queues."""
+    """Request the transmit counters of all queues."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     return parser.OFPQueueStatsRequest(datapath, 0, ofproto.OFPP_ANY, ofproto.OFPQ_ALL)
 
 
 def meter_stats_request(datapath: Datapath) -> Message:
-    """Counters of all meters."""
+    """Request the counters of all meters."""
     return datapath.ofproto_parser.OFPMeterStatsRequest(datapath, 0, datapath.ofproto.OFPM_ALL)
 
 
 def meters_request(datapath: Datapath) -> Message:
-    """How all meters are set: meter-config, which 1.5 calls meter-desc."""
+    """Request the configuration of all meters: meter-config, which 1.5 calls meter-desc."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     old = ofproto.OFP_VERSION < OPENFLOW_15
     request = parser.OFPMeterConfigStatsRequest if old else parser.OFPMeterDescStatsRequest
@@ -172,25 +172,25 @@ def meters_request(datapath: Datapath) -> Message:
 
 
 def groups_request(datapath: Datapath) -> Message:
-    """How all groups are set."""
+    """Request the buckets of all groups."""
     return datapath.ofproto_parser.OFPGroupDescStatsRequest(datapath, 0)
 
 
 def meter_features_request(datapath: Datapath) -> Message:
-    """What meters the device can do."""
+    """Request what meters the device can have."""
     return datapath.ofproto_parser.OFPMeterFeaturesStatsRequest(datapath, 0)
 
 
 def group_features_request(datapath: Datapath) -> Message:
-    """What groups the device can do."""
+    """Request what groups the device can have."""
     return datapath.ofproto_parser.OFPGroupFeaturesStatsRequest(datapath, 0)
 
 
 def table_features_request(datapath: Datapath) -> Message:
-    """What tables the device has."""
+    """Request which tables the device has, and their sizes."""
     return datapath.ofproto_parser.OFPTableFeaturesStatsRequest(datapath, 0, [])
 
 
 def description_request(datapath: Datapath) -> Message:
-    """Who made the device."""
+    """Request the device's manufacturer, hardware and software."""
     return datapath.ofproto_parser.OFPDescStatsRequest(datapath, 0)

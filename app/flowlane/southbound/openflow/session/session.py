@@ -1,6 +1,6 @@
-"""One connected device: how the engine's wishes become messages, and its messages facts.
+"""One connection to a device: the engine's effects become messages, the device's messages become events.
 
-All sending goes through the :class:`~flowlane.southbound.openflow.session.outbox.Outbox`, so nothing here waits.
+Messages are queued in the :class:`~flowlane.southbound.openflow.session.outbox.Outbox`, so nothing here blocks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesRe
 from flowlane.core.model import NO_QUEUE
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import decode, encode, handshake, requests
-from flowlane.southbound.openflow.session.counters import PINS, Slices, readings, takers
-from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Ledger, Outbox
+from flowlane.southbound.openflow.session.counters import PINS, LearnedPolling, callbacks, stats_requests
+from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
-from flowlane.southbound.openflow.session.requests import Answer, Inquiries
+from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.tables import pins
 from flowlane.southbound.openflow.tables.entries import BARRIER, Change, Op, Output, SetQueue, Step
 from flowlane.southbound.openflow.tables.standing import learns_itself
@@ -39,23 +39,27 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-ANSWER_TIME = 5.0
-"""Seconds that a device has for an answer."""
+REPLY_TIMEOUT = 5.0
+"""Seconds that a device has for a reply."""
 
-QUIET, DEAD = 5.0, 15.0
-"""Seconds without a message after which a device is asked whether it is there, and after which it is not."""
+ECHO_AFTER, DEAD_AFTER = 5.0, 15.0
+"""Seconds without a message after which an echo request is sent, and after which the connection is closed."""
 
 QUEUE_POLL = 10.0
-"""Seconds between two readings of the queues: no OpenFlow version tells when they change."""
+"""Seconds between two requests for the queues: no OpenFlow version reports when they change."""
 
-SETTLE = (1.0, 3.0)
-"""Seconds after which queues are read again when they may be changing: the database is ahead of the switch."""
+QUEUE_REREADS = (1.0, 3.0)
+"""Seconds after a change in OVSDB at which queues are requested again: the switch follows its database later."""
 
 
 class Session:
-    """One device's connection, from the end of os-ken's handshake on.
+    """One device's connection, from the end of os-ken's own handshake on.
 
-    ``emit`` takes facts; it may call back into the session. Times are seconds of ``clock``.
+    Args:
+        datapath: os-ken's connection.
+        emit: takes events; may call the session from within.
+        clock: gives seconds.
+        may_learn: False to use the device as one without the learn action.
     """
 
     def __init__(
@@ -71,148 +75,153 @@ class Session:
         self.ports: dict[int, PortReport] = {}
         self.queues: dict[int, tuple[int, ...]] = {}
         self.up = False
+        """Whether the handshake has ended; until then the device gets no effects."""
         self._may_learn = may_learn
         self._emit = emit
         self._clock = clock
         self._outbox = Outbox(datapath.send, lambda: self.close("reads too slowly"))
-        self._inquiries = Inquiries()
-        self._ledger = Ledger()
-        self._answers: dict[str, Answer] = {}
+        self._pending = PendingRequests()
+        self._unconfirmed = UnconfirmedChanges()
+        self._replies: dict[str, Reply] = {}
+        """Replies of the handshake so far, by name of the request."""
         self._refused_probes: dict[Change, str] = {}
         self._programming: Programming
-        self._slices = Slices(datapath, self._ask, hub.spawn_after, emit)
-        self._announced: tuple[LeftOut, ...] = ()
-        self._heard = self._asked = clock()
+        self._learned_polling = LearnedPolling(datapath, self._request, hub.spawn_after, emit)
+        self._reported_left_out: tuple[LeftOut, ...] = ()
+        self._last_message = self._last_echo = clock()
         self._queue_times: list[float] = []
+        """When queues are to be requested, the earliest first."""
 
     # ---- the handshake
 
-    def greet(self) -> None:
-        """Ask the device what it is and has, and try what it can do; :class:`DeviceUp` follows."""
-        for name, question in handshake.QUESTIONS.items():
-            self._ask(name, question(self.datapath), partial(self._answered, name))
+    def start_handshake(self) -> None:
+        """Send the requests and probes of the handshake; :class:`DeviceUp` is emitted after the last reply."""
+        for name, make_request in handshake.REQUESTS.items():
+            self._request(name, make_request(self.datapath), partial(self._take_reply, name))
         for probe in handshake.PROBES:
-            self._ledger.add(self._send(encode.message(self.datapath, probe)), probe)
-        self._ask("probes", encode.barrier(self.datapath), partial(self._answered, "probes"))
-        probed = (handshake.MASK_PROBE, handshake.LEARN_PROBE, handshake.TRACK_PROBE)
-        self._change([*(Change(Op.DELETE, probe.entry) for probe in probed), BARRIER])
+            self._unconfirmed.add(self._send(encode.message(self.datapath, probe)), probe)
+        self._request("probes", encode.barrier(self.datapath), partial(self._take_reply, "probes"))
+        self._change([*handshake.PROBE_REMOVALS, BARRIER])
 
-    def _answered(self, name: str, answer: Answer) -> None:
-        self._answers[name] = answer
-        if len(self._answers) == len(handshake.QUESTIONS) + 1:
-            self._greeted()
+    def _take_reply(self, name: str, reply: Reply) -> None:
+        self._replies[name] = reply
+        if len(self._replies) == len(handshake.REQUESTS) + 1:
+            self._finish_handshake()
 
-    def _greeted(self) -> None:
+    def _finish_handshake(self) -> None:
         version = self.datapath.ofproto.OFP_VERSION
-        greeting = handshake.greet(self.dpid, version, self.peer, self._answers, self._refused_probes)
-        self._answers.clear()
-        for name, why in greeting.refused.items():
-            _LOG.info("device %016x does not tell its %s: %s", self.dpid, name, why)
-        up = greeting.up
+        result = handshake.evaluate(self.dpid, version, self.peer, self._replies, self._refused_probes)
+        self._replies.clear()
+        for name, error in result.errors.items():
+            _LOG.info("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
+        up = result.up
         if not self._may_learn:
             up = replace(up, capabilities=replace(up.capabilities, learn=False))
-        self._programming = Programming(up.capabilities, greeting.present, dict(greeting.pin_meters))
+        self._programming = Programming(up.capabilities, result.present, dict(result.pin_meters))
         self.ports = {port.port_no: port for port in up.ports}
         self.queues = dict(up.queues)
         self._queue_times = [self._clock() + QUEUE_POLL]
         self.up = True
         self._emit(up)
 
-    # ---- what the engine wants
+    # ---- effects of the engine
 
     def program(self, plan: DevicePlan) -> None:
-        """Make the standing part of the device equal to the plan, by what differs only."""
-        nobody_waits = learns_itself(plan, self._programming.capabilities)
-        self.datapath.socket.pause = coalescing.PAUSE if nobody_waits else 0.0
-        self._change(self._programming.program(plan, self._there()))
-        self._tell_left_out()
+        """Bring the device's standing entries to the plan, by the differences only."""
+        no_packet_waits = learns_itself(plan, self._programming.capabilities)
+        self.datapath.socket.pause = coalescing.PAUSE if no_packet_waits else 0.0
+        self._change(self._programming.program(plan, self._queues_by_port()))
+        self._report_left_out()
 
-    def _tell_left_out(self) -> None:
-        told = self._programming.told
-        if told != self._announced:
-            self._announced = told
-            self._emit(PlanLeftOut(self.dpid, told))
+    def _report_left_out(self) -> None:
+        left_out = self._programming.all_left_out
+        if left_out != self._reported_left_out:
+            self._reported_left_out = left_out
+            self._emit(PlanLeftOut(self.dpid, left_out))
 
-    def _there(self) -> dict[int, tuple[int, ...]]:
+    def _queues_by_port(self) -> dict[int, tuple[int, ...]]:
         return {port_no: self.queues.get(port_no, ()) for port_no in self.ports}
 
     def pin(self, effect: PinFlow) -> None:
-        """Put a flow's exact entry in, without ``set_queue`` when the port does not have that queue."""
+        """Send a flow's pin, without ``set_queue`` when the port does not have that queue."""
         if effect.queue_id != NO_QUEUE and effect.queue_id not in self.queues.get(effect.egress_port, ()):
             effect = effect._replace(queue_id=NO_QUEUE)
         self._change([pins.change(effect)])
 
     def unpin(self, effect: UnpinFlow) -> None:
-        """Take a flow's exact entry out."""
+        """Delete a flow's pin."""
         self._change([pins.change(effect)])
 
     def set_meter(self, effect: SetMeter) -> None:
-        """Add or change a meter of pins."""
+        """Add or modify a meter of pins."""
         self._change(self._programming.set_meter(effect.meter))
 
-    def clear_meter(self, effect: DeleteMeter) -> None:
+    def delete_meter(self, effect: DeleteMeter) -> None:
         """Delete a meter of pins."""
-        self._change(self._programming.clear_meter(effect.meter_id))
+        self._change(self._programming.delete_meter(effect.meter_id))
 
     def read_counters(self) -> None:
-        """Ask for the counters of pins, queues and meters, unless the last answer is still on its way."""
-        if self._inquiries.asks(PINS):
+        """Request the counters of entries, queues and meters, unless the last reply is still pending."""
+        if self._pending.is_pending(PINS):
             return
-        for reading in readings(self.datapath, self._programming.capabilities):
-            self._ask(reading.name, reading.question, *takers(reading, self.dpid, self._emit))
+        for request in stats_requests(self.datapath, self._programming.capabilities):
+            self._request(request.name, request.message, *callbacks(request, self.dpid, self._emit))
         if self._programming.capabilities.learn:
-            self._slices.begin()
+            self._learned_polling.start()
 
-    def forget_learned(self, effect: DeleteLearned) -> None:
-        """Have the device place the flows of a port anew, by the standing rules as they are now."""
-        self._send(encode.forget_learned(self.datapath, effect.egress_port, effect.in_port))
+    def delete_learned(self, effect: DeleteLearned) -> None:
+        """Delete the learned entries of a port: the standing rules then place its flows anew."""
+        self._send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port))
 
     def send_packet(self, effect: SendPacket) -> None:
-        """Send a packet on that the device handed over (reactive mode)."""
+        """Send a packet out that came whole to the controller (reactive mode)."""
         steps: list[Step] = [Output(effect.egress_port)]
         if effect.queue_id != NO_QUEUE:
             steps.insert(0, SetQueue(effect.queue_id))
         self._send(encode.packet_out(self.datapath, effect.in_port, effect.frame, steps))
 
     def read_queues(self) -> None:
-        """Ask which queues there are, now and again when the switch has had time to follow its database."""
-        self._ask("queues", requests.queues_request(self.datapath), self._queues_told)
+        """Request the queues now, and again when the switch has had time to follow its database."""
+        self._request_queues()
         now = self._clock()
-        self._queue_times = [*(now + wait for wait in SETTLE), now + QUEUE_POLL]
+        self._queue_times = [*(now + seconds for seconds in QUEUE_REREADS), now + QUEUE_POLL]
 
-    def _queues_told(self, answer: Answer) -> None:
-        queues = decode.queues(answer.parts)
-        if not answer.refused and queues != self.queues:
+    def _request_queues(self) -> None:
+        self._request("queues", requests.queues_request(self.datapath), self._take_queues)
+
+    def _take_queues(self, reply: Reply) -> None:
+        queues = decode.queues(reply.parts)
+        if not reply.error and queues != self.queues:
             self.queues = queues
             self._emit(QueuesReported(self.dpid, queues))
 
-    # ---- what the device says
+    # ---- messages of the device
 
-    def hear(self) -> None:
-        """Note that the device is alive: every message of it shows that."""
-        self._heard = self._clock()
+    def note_alive(self) -> None:
+        """Note the time of the device's last message, of whatever kind."""
+        self._last_message = self._clock()
 
     def reply(self, message: Any) -> None:
-        """Take a reply, or one part of it; what nobody here asked for is another app's."""
+        """Take a reply or a part of one; a reply to another os-ken app's request is ignored."""
         more = bool(getattr(message, "flags", 0) & self.datapath.ofproto.OFPMPF_REPLY_MORE)
-        self._inquiries.part(message.xid, message, more=more)
+        self._pending.take_part(message.xid, message, more=more)
 
     def barrier_reply(self, message: Any) -> None:
-        """All before the barrier was carried out."""
-        self._ledger.confirm(message.xid)
-        self._inquiries.part(message.xid, message)
+        """Confirm all changes that were sent before the barrier."""
+        self._unconfirmed.confirm(message.xid)
+        self._pending.take_part(message.xid, message)
 
     def error(self, message: Any) -> None:
-        """Find out what an error is about, by its transaction id."""
-        why = decode.error_name(message, self.datapath.ofproto)
-        change = self._ledger.refused(message.xid)
+        """Find the change or request that an error is about, by its transaction id, and handle the refusal."""
+        error = decode.error_name(message, self.datapath.ofproto)
+        change = self._unconfirmed.pop_refused(message.xid)
         if change is not None:
-            self._change_refused(change, why)
-        elif not self._inquiries.refuse(message.xid, why):
-            _LOG.debug("device %016x: error %s to message %d of another app", self.dpid, why, message.xid)
+            self._handle_refusal(change, error)
+        elif not self._pending.fail(message.xid, error):
+            _LOG.debug("device %016x: error %s to message %d of another app", self.dpid, error, message.xid)
 
     def port_status(self, message: Any) -> None:
-        """A port was added, changed or taken away."""
+        """Take the report that a port was added, modified or deleted."""
         report = decode.port_report(message.desc)
         if report is None or not self.up:
             return
@@ -224,44 +233,44 @@ class Session:
             self.ports[report.port_no] = report
             self._emit(PortChanged(self.dpid, report))
 
-    def _change_refused(self, change: Change, why: str) -> None:
+    def _handle_refusal(self, change: Change, error: str) -> None:
         if change in handshake.PROBES and not self.up:
-            self._refused_probes[change] = why
+            self._refused_probes[change] = error
             return
         if change.op is Op.DELETE or change.entry is None:
             return
-        instead = self._programming.instead(change, why)
-        if instead:
-            self._change(instead)
+        fallback = self._programming.fallback(change, error)
+        if fallback:
+            self._change(fallback)
             return
-        _LOG.warning("device %016x refused to %s: %s", self.dpid, change, why)
-        self._programming.refused(change.entry, why)
-        refused = decode.refused(self.dpid, change, why)
-        if refused is not None:
-            self._emit(refused)
+        _LOG.warning("device %016x refused to %s: %s", self.dpid, change, error)
+        self._programming.note_refusal(change.entry, error)
+        event = decode.rule_refused(self.dpid, change, error)
+        if event is not None:
+            self._emit(event)
 
     # ---- time, sending, the end
 
     def tick(self, now: float) -> None:
-        """Do what is due; about once a second."""
-        self._inquiries.expire(now)
+        """Do what is due; called about once a second."""
+        self._pending.expire(now)
         if self.up:
-            self._change(self._programming.settle(self._there()))
-            self._tell_left_out()
-        if self._ledger.unconfirmed:
+            self._change(self._programming.settle(self._queues_by_port()))
+            self._report_left_out()
+        if self._unconfirmed.since_barrier:
             self._change([BARRIER])
         if self.up and self._queue_times and self._queue_times[0] <= now:
-            self._ask("queues", requests.queues_request(self.datapath), self._queues_told)
+            self._request_queues()
             self._queue_times = [time for time in self._queue_times if time > now] or [now + QUEUE_POLL]
-        if now - self._heard > DEAD:
-            self.close(f"silent for {DEAD:g} s")
-        elif now - self._heard > QUIET and now - self._asked > QUIET / 2:
-            self._asked = now
+        if now - self._last_message > DEAD_AFTER:
+            self.close(f"no message for {DEAD_AFTER:g} s")
+        elif now - self._last_message > ECHO_AFTER and now - self._last_echo > ECHO_AFTER / 2:
+            self._last_echo = now
             self._send(self.datapath.ofproto_parser.OFPEchoRequest(self.datapath))
 
-    def close(self, why: str) -> None:
-        """End the connection. In a task of its own: it tells all apps, and may have to wait for one."""
-        _LOG.warning("device %016x at %s: %s; connection closed", self.dpid, self.peer, why)
+    def close(self, reason: str) -> None:
+        """End the connection, in a task of its own: os-ken notifies all apps of it, which may block."""
+        _LOG.warning("device %016x at %s: %s; connection closed", self.dpid, self.peer, reason)
         self.stop()
         hub.spawn(self.datapath.close)
 
@@ -269,26 +278,26 @@ class Session:
         """Send nothing more: the connection has ended."""
         self._outbox.close()
 
-    def _ask(
+    def _request(
         self,
         name: str,
         message: Any,
-        done: Callable[[Answer], None],
-        each: Callable[[Any], None] | None = None,
+        done: Callable[[Reply], None],
+        on_part: Callable[[Any], None] | None = None,
     ) -> None:
-        self._inquiries.ask(self._send(message), name, self._clock() + ANSWER_TIME, done, each)
+        self._pending.add(self._send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part)
 
     def _change(self, changes: Iterable[Change]) -> None:
         for change in changes:
             xid = self._send(encode.message(self.datapath, change))
             if change.entry is None:
-                self._ledger.add_barrier(xid)
+                self._unconfirmed.add_barrier(xid)
             else:
-                self._ledger.add(xid, change)
-        if self._ledger.unconfirmed >= BATCH:
+                self._unconfirmed.add(xid, change)
+        if self._unconfirmed.since_barrier >= BATCH:
             self._change([BARRIER])
-        if len(self._ledger) > MAX_UNCONFIRMED:
-            self.close("does not answer barriers")
+        if len(self._unconfirmed) > MAX_UNCONFIRMED:
+            self.close("does not reply to barriers")
 
     def _send(self, message: Any) -> int:
         xid: int = self.datapath.set_xid(message)

@@ -1,4 +1,4 @@
-"""All connected devices: OpenFlow messages in, facts out; the engine's wishes to the device they are for."""
+"""All connected devices: passes os-ken's messages and the engine's effects to the session of their device."""
 
 from __future__ import annotations
 
@@ -29,24 +29,27 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_DO: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] = {
+_HANDLERS: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] = {
     Program: (lambda effect: effect.plan.dpid, lambda session, effect: session.program(effect.plan)),
     PinFlow: (lambda effect: effect.dpid, Session.pin),
     UnpinFlow: (lambda effect: effect.dpid, Session.unpin),
-    DeleteLearned: (lambda effect: effect.dpid, Session.forget_learned),
+    DeleteLearned: (lambda effect: effect.dpid, Session.delete_learned),
     SendPacket: (lambda effect: effect.dpid, Session.send_packet),
     SetMeter: (lambda effect: effect.dpid, Session.set_meter),
-    DeleteMeter: (lambda effect: effect.dpid, Session.clear_meter),
+    DeleteMeter: (lambda effect: effect.dpid, Session.delete_meter),
     ReadCounters: (lambda effect: effect.dpid, lambda session, _effect: session.read_counters()),
     ReadQueues: (lambda effect: effect.dpid, lambda session, _effect: session.read_queues()),
 }
-"""Kind of effect -> where it finds its device's dpid, and what it does there."""
+"""Kind of effect -> (function that returns its device's dpid, method of the session that carries it out)."""
 
 
 class Sessions:
-    """The devices that are connected, by dpid. ``emit`` takes facts; ``clock`` gives seconds.
+    """The sessions of the connected devices, by dpid.
 
-    ``may_learn`` false: devices are not asked to learn flows by themselves, even those that can.
+    Args:
+        emit: takes events for the engine.
+        clock: gives seconds.
+        may_learn: False to use all devices as if they had no learn action.
     """
 
     def __init__(
@@ -64,7 +67,10 @@ class Sessions:
         return len(self._by_dpid)
 
     def connected(self, datapath: Any) -> None:
-        """A device has connected. Of two connections with one dpid the newer counts: the older may be dead."""
+        """Start the session of a device that has connected.
+
+        Of two connections with one dpid the newer counts, since the older may be dead: it is closed.
+        """
         old = self._by_dpid.get(datapath.id)
         if old is not None:
             if old.datapath is datapath:
@@ -72,11 +78,11 @@ class Sessions:
             old.close("the same device has connected again")
         session = self._by_dpid[datapath.id] = Session(datapath, self._emit, self._clock, self._may_learn)
         _LOG.info("device %016x at %s: connected", session.dpid, session.peer)
-        session.greet()
+        session.start_handshake()
 
     def disconnected(self, datapath: Any) -> None:
-        """A connection has ended."""
-        session = self.of(datapath)
+        """End the session of a connection that has ended."""
+        session = self.session_of(datapath)
         if session is None:
             return
         _LOG.info("device %016x at %s: disconnected", session.dpid, session.peer)
@@ -84,27 +90,26 @@ class Sessions:
         session.stop()
         self._emit(DeviceDown(session.dpid))
 
-    def of(self, datapath: Any) -> Session | None:
-        """The session of a connection, which hears that it is alive; None for one that has been replaced."""
+    def session_of(self, datapath: Any) -> Session | None:
+        """Return the session of a connection, and note that it is alive; None when it has been replaced."""
         session = self._by_dpid.get(datapath.id)
         if session is None or session.datapath is not datapath:
             return None
-        session.hear()
+        session.note_alive()
         return session
 
     def execute(self, effect: Effect) -> bool:
-        """Carry out what the engine wants of a device, without waiting.
+        """Carry out an effect on its device, without blocking; return False when it is for no device at all.
 
-        What is for a device that is away is dropped: when it is back it is compared with the whole plan.
-        False when the effect is for no device at all.
+        An effect for a device that is away is dropped: the device is reconciled with the whole plan when it is back.
         """
-        found = _DO.get(type(effect))
-        if found is None:
+        handler = _HANDLERS.get(type(effect))
+        if handler is None:
             return False
-        dpid_of, do = found
+        dpid_of, carry_out = handler
         session = self._by_dpid.get(dpid_of(effect))
         if session is not None and session.up:
-            do(session, effect)
+            carry_out(session, effect)
         return True
 
     def tick(self) -> None:
@@ -116,45 +121,45 @@ class Sessions:
     # ---- messages
 
     def packet_in(self, message: Any) -> None:
-        """A packet was copied to the controller."""
-        session = self.of(message.datapath)
+        """Emit :class:`FlowSeen` for a packet that was copied to the controller."""
+        session = self.session_of(message.datapath)
         if session is not None and session.up:
             seen = decode.flow_seen(session.dpid, message)
             if seen is not None:
                 self._emit(seen)
 
     def flow_removed(self, message: Any) -> None:
-        """An entry has left a device's table."""
-        session = self.of(message.datapath)
+        """Emit the end of a pin or of a learned entry that has left its table."""
+        session = self.session_of(message.datapath)
         if session is not None and session.up:
-            ended = decode.flow_ended(session.dpid, message) or readback.key_ended(session.dpid, message)
+            ended = decode.pin_ended(session.dpid, message) or readback.learned_ended(session.dpid, message)
             if ended is not None:
                 self._emit(ended)
 
     def reply(self, message: Any) -> None:
-        """An answer, or a part of one."""
-        session = self.of(message.datapath)
+        """Pass a reply, or a part of one, to the session that sent the request."""
+        session = self.session_of(message.datapath)
         if session is not None:
             session.reply(message)
 
     def barrier_reply(self, message: Any) -> None:
-        """A device has carried out all before a barrier."""
-        session = self.of(message.datapath)
+        """Pass the reply to a barrier to the session that sent it."""
+        session = self.session_of(message.datapath)
         if session is not None:
             session.barrier_reply(message)
 
     def error(self, message: Any) -> None:
-        """A device has refused something."""
-        session = self.of(message.datapath)
+        """Pass an error to the session whose message caused it."""
+        session = self.session_of(message.datapath)
         if session is not None:
             session.error(message)
 
     def port_status(self, message: Any) -> None:
-        """A port was added, changed or taken away."""
-        session = self.of(message.datapath)
+        """Pass a change of a port to the session of its device."""
+        session = self.session_of(message.datapath)
         if session is not None:
             session.port_status(message)
 
-    def alive(self, message: Any) -> None:
-        """A device has answered an echo request, or sent one."""
-        self.of(message.datapath)
+    def echo(self, message: Any) -> None:
+        """Note that the device that sent an echo request or reply is alive."""
+        self.session_of(message.datapath)

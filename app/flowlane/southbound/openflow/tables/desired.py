@@ -110,7 +110,7 @@ def port_mask_probe() -> FlowEntry:
 
 def learn_probe() -> FlowEntry:
     """A learn entry as devices get it, for packets that there are none of: an error means that it cannot."""
-    wanted = match(metadata=pipeline.HIGH | pipeline.LOW)
+    wanted = match(metadata=pipeline.SENDER_MASK | pipeline.EGRESS_MASK)
     steps = (learn(nicira.Family(), 1), _TO_OUTPUT)
     return flow(TableId.LEARN, Priority.MISS + 1, wanted, steps, _COOKIE)
 

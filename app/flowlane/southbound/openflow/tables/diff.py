@@ -114,7 +114,7 @@ _STAGES: tuple[tuple[Callable[[Change], bool], Callable[[Change], int]], ...] = 
 )
 
 
-def standing(
+def standing_part(
     flows: Iterable[FlowEntry], groups: Iterable[GroupEntry] = (), meters: Iterable[MeterEntry] = ()
 ) -> Standing:
     """The standing part of what was read back from a device: without pins and learned entries.

@@ -136,7 +136,7 @@ class Learned(NamedTuple):
     eth_src: int
 
 
-def learned_place(wanted: Match) -> Learned | None:
+def read_learned(wanted: Match) -> Learned | None:
     """Read a learned entry's match; None when it is not one that our learn actions make.
 
     Its metadata hold the number of the VM as well.
@@ -153,7 +153,7 @@ def learned_place(wanted: Match) -> Learned | None:
         return None
 
 
-def found(present: FlowEntry, vm_number: int, packets: int, octets: int) -> FoundPin | None:
+def found_pin(present: FlowEntry, vm_number: int, packets: int, octets: int) -> FoundPin | None:
     """Read a pin back from a device; None when the entry is not a pin of ours."""
     parts = cookies.unpack(present.cookie)
     place = place_of(present.match, vm_number)

@@ -198,33 +198,41 @@ TABLES: tuple[Table, ...] = (
 
 BY_ID = {table.table_id: table for table in TABLES}
 
-LOW = 0xFFFFFFFF
-HIGH = LOW << 32
+_SENDER_SHIFT = 32
+EGRESS_MASK = 0xFFFFFFFF
+SENDER_MASK = EGRESS_MASK << _SENDER_SHIFT
 
 
 def egress(port_no: int) -> tuple[int, int]:
-    """Metadata (value, mask) of an egress port."""
-    return port_no, LOW
+    """Return the metadata (value, mask) of an egress port."""
+    return port_no, EGRESS_MASK
 
 
 def sender(vm_number: int) -> tuple[int, int]:
-    """Metadata (value, mask) of the VM that sent a packet."""
-    return vm_number << 32, HIGH
+    """Return the metadata (value, mask) of the VM that sent a packet."""
+    return vm_number << _SENDER_SHIFT, SENDER_MASK
 
 
 def egress_and_sender(port_no: int, vm_number: int | None) -> tuple[int, int]:
-    """Metadata (value, mask) of an egress port and, unless None, of the sending VM."""
-    return egress(port_no) if vm_number is None else (vm_number << 32 | port_no, HIGH | LOW)
+    """Return the metadata (value, mask) of an egress port and, unless it is None, of the sending VM."""
+    if vm_number is None:
+        return egress(port_no)
+    return vm_number << _SENDER_SHIFT | port_no, SENDER_MASK | EGRESS_MASK
+
+
+def low_bits_of_sender(value: int, bits: int) -> tuple[int, int]:
+    """Return the metadata (value, mask) of all VMs whose numbers end in so many bits of ``value``."""
+    return value << _SENDER_SHIFT, (1 << bits) - 1 << _SENDER_SHIFT
 
 
 def egress_of(metadata: int) -> int:
-    """The egress port in metadata; 0 when none was written."""
-    return metadata & LOW
+    """Return the egress port in metadata; 0 when none was written."""
+    return metadata & EGRESS_MASK
 
 
 def sender_of(metadata: int) -> int:
-    """The number of the sending VM in metadata."""
-    return metadata >> 32
+    """Return the number of the sending VM in metadata."""
+    return metadata >> _SENDER_SHIFT
 
 
 class PipelineError(AssertionError):

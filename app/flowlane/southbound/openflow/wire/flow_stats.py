@@ -26,7 +26,7 @@ _TYPE = _LENGTH = Struct("!H").unpack_from
 _MATCH = Struct("!HH").unpack_from
 
 
-class Raw(NamedTuple):
+class RawEntry(NamedTuple):
     """One entry: its cookie, the OXM fields of its match and its instructions as bytes, its counters.
 
     ``seconds`` is how long it has stood there; ``start`` where it begins in the message.
@@ -50,7 +50,7 @@ _OXS = 0x8002
 _DURATION, _IDLE, _PACKETS, _OCTETS = (_OXS << 16 | number << 9 | 8 for number in (0, 1, 4, 5))
 
 
-def entries(message: Message) -> Iterator[Raw] | None:
+def entries(message: Message) -> Iterator[RawEntry] | None:
     """The entries of a reply; None when its bytes are not there, or not of a version that is known.
 
     Raises (while iterating):
@@ -65,7 +65,7 @@ def entries(message: Message) -> Iterator[Raw] | None:
     return _walk(data, read)
 
 
-def _walk(data: bytes, read: Callable[[bytes, int, int], Raw]) -> Iterator[Raw]:
+def _walk(data: bytes, read: Callable[[bytes, int, int], RawEntry]) -> Iterator[RawEntry]:
     start, end = _HEAD, len(data)
     while start < end:
         length: int = _LENGTH(data, start)[0]
@@ -75,16 +75,16 @@ def _walk(data: bytes, read: Callable[[bytes, int, int], Raw]) -> Iterator[Raw]:
         start += length
 
 
-def _read_13(data: bytes, start: int, end: int) -> Raw:
+def _read_13(data: bytes, start: int, end: int) -> RawEntry:
     if end - start < _HEAD_13.size + 4:
         raise ValueError("an entry cut short")
     head = _HEAD_13.unpack_from(data, start)
     fields, after = _match(data, start + _HEAD_13.size, end)
     cookie, packets, octets = head[8:]
-    return Raw(cookie, fields, data[after:end], packets, octets, head[2] + head[3] / 1e9, start)
+    return RawEntry(cookie, fields, data[after:end], packets, octets, head[2] + head[3] / 1e9, start)
 
 
-def _read_15(data: bytes, start: int, end: int) -> Raw:
+def _read_15(data: bytes, start: int, end: int) -> RawEntry:
     cookie: int = _HEAD_15.unpack_from(data, start)[7]
     fields, at = _match(data, start + _HEAD_15.size, end)
     if at + _STATS_15.size > end:
@@ -100,7 +100,7 @@ def _read_15(data: bytes, start: int, end: int) -> Raw:
     ):
         raise ValueError("statistics in another order")
     after = at + length + -length % 8
-    return Raw(cookie, fields, data[after:end], packets, octets, seconds + nanoseconds / 1e9, start)
+    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds + nanoseconds / 1e9, start)
 
 
 def _match(data: bytes, at: int, end: int) -> tuple[bytes, int]:
