@@ -64,8 +64,9 @@ def test_wrong_database() -> None:
 def test_database_that_is_away_is_told(tmp_path: Path) -> None:
     made = Composition(SETTINGS._replace(ovsdb=f"unix:{tmp_path}/no.sock"))
     problems = {check.name: check.problem for check in made.checks()}
-    assert problems["policy"] == ""
+    assert list(problems) == ["ovsdb"]
     assert problems["ovsdb"]
+    assert not Composition(SETTINGS).checks(), "no check that cannot fail"
 
 
 def test_policy_from_a_file(tmp_path: Path) -> None:

@@ -119,10 +119,7 @@ class Composition:
         return Clock(self._clock(), time.time())
 
     def checks(self) -> Sequence[Check]:
-        """What readiness depends on."""
-        return (Check("policy"), *self._database_check())
-
-    def _database_check(self) -> Sequence[Check]:
+        """What readiness depends on: the database, where it is watched. Without a policy nothing starts."""
         if self._watcher is None:
             return ()
         status = self._watcher.status()

@@ -29,8 +29,19 @@ SHORTEST_WATCH, LONGEST_WATCH = 0.1, 86_400.0
 MAX_QUEUES = 61_440
 """One more than the highest queue id of HTB and HFSC in Open vSwitch (netdev-linux.c)."""
 
+MAX_RATE = 10**15
+"""bit/s; no link carries that much."""
+
 LARGEST_COUNT = 1_000_000_000
 """The largest number that an option accepts where nothing else bounds it."""
+
+LONGEST_SHOWN = 60
+"""Characters of a value that a message repeats."""
+
+
+def shown(text: str) -> str:
+    """Quote a value for a message, cut where it is long."""
+    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
 
 
 def whole_number(lowest: int, highest: int, what: str = "number") -> Callable[[str], int]:
@@ -40,7 +51,7 @@ def whole_number(lowest: int, highest: int, what: str = "number") -> Callable[[s
         digits = text.removeprefix("-")
         if digits.isascii() and digits.isdigit() and len(digits) <= 20 and lowest <= int(text) <= highest:
             return int(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {lowest} to {highest}")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a {what} from {lowest} to {highest}")
 
     return read
 
@@ -50,12 +61,12 @@ def number(lowest: float, highest: float, what: str = "number") -> Callable[[str
 
     def read(text: str) -> float:
         try:
-            value = float(text)
+            value = float(text) if text.isascii() and "_" not in text else math.nan
         except ValueError:
             value = math.nan
         if lowest <= value <= highest:
             return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {lowest:g} to {highest:g}")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a {what} from {lowest:g} to {highest:g}")
 
     return read
 
@@ -69,10 +80,11 @@ def positive_rate(text: str) -> int:
     """Read a rate such as ``10Gbit/s`` that is more than zero; return bit/s."""
     try:
         value = parse_rate(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not 0 < value <= 10**15:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate from 1bit/s to 1000Tbit/s")
+    except ValueError:
+        remedy = "write a number and a unit, such as 50Mbit/s or 2.5Gbit/s"
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a rate; {remedy}") from None
+    if not 0 < value <= MAX_RATE:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a rate from 1bit/s to 1000Tbit/s")
     return value
 
 
@@ -87,7 +99,7 @@ def controller_url(text: str) -> str:
         sound = False
     if not sound or not text.isprintable() or " " in text or parts.query or parts.fragment:
         accepted = f"such as {DEFAULT_URL} (--url, or ${URL_VARIABLE})"
-        raise argparse.ArgumentTypeError(f"{text!r} is not the URL of a controller, {accepted}")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not the URL of a controller, {accepted}")
     return url.rstrip("/")
 
 

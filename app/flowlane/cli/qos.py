@@ -5,15 +5,16 @@ How ``flowlane qos`` looks: as tables for people, as JSON for programs.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flowlane.cli.arguments import MAX_QUEUES, positive_rate, seconds, shown, whole_number
 from flowlane.core.model import QueueKind
 from flowlane.errors import FlowlaneError, RequestError
 from flowlane.hosttools.apply import apply_plan
@@ -25,10 +26,10 @@ from flowlane.hosttools.nic.reader import read_truth
 from flowlane.hosttools.nic.tc import run_batch
 from flowlane.hosttools.qos_plan import plan_clear, plan_qos
 from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
-from flowlane.units import format_rate, parse_rate
+from flowlane.stdio import print_error
+from flowlane.units import format_rate
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
@@ -204,6 +205,9 @@ def _transmit(truths: Sequence[NicTruth | None]) -> str:
     return "/".join(sorted(numbers)) or "-"
 
 
+QOS_TYPES = ("linux-htb", "linux-hfsc")
+"""Types of QoS rows whose queues have min-rate and max-rate (ovs-vswitchd.conf.db(5), table QoS)."""
+
 TLS_FILES = {
     "private-key": "our private key",
     "certificate": "our certificate",
@@ -225,7 +229,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     for name, about in TLS_FILES.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=f"{about} (PEM), for ssl:HOST:PORT")
     parser.add_argument(
-        "--timeout", type=float, default=5.0, metavar="SECONDS", help="patience with the database"
+        "--timeout",
+        type=seconds(0.1, 3600),
+        default=5.0,
+        metavar="SECONDS",
+        help="time that the database may take (default 5)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -249,16 +257,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     make.add_argument("port")
     make.add_argument(
-        "--queues", default="auto", metavar="N|auto", help="physical queues; auto: the NIC's transmit queues"
+        "--queues",
+        type=_queues,
+        default="auto",
+        metavar="N|auto",
+        help="physical queues; auto (default): the NIC's transmit queues",
     )
     make.add_argument(
-        "--software-queues", type=int, default=0, metavar="M", help="queues of kind software, after them"
+        "--software-queues",
+        type=whole_number(0, MAX_QUEUES, "number of queues"),
+        default=0,
+        metavar="M",
+        help="queues of kind software, behind the physical ones (default 0)",
     )
     make.add_argument(
-        "--rate", metavar="RATE", help="of the whole port, such as 10Gbit/s (default: the link's speed)"
+        "--rate",
+        type=positive_rate,
+        metavar="RATE",
+        help="rate of the whole port, such as 10Gbit/s (default: the link's speed)",
     )
-    make.add_argument("--min-rate", default="even", metavar="RATE|even|none", help="guarantee of each queue")
-    make.add_argument("--type", default="linux-htb", help="type of the QoS row (default: linux-htb)")
+    make.add_argument(
+        "--min-rate",
+        type=_min_rate,
+        default="even",
+        metavar="RATE|even|none",
+        help="guarantee of each queue (default even: rate / number of queues)",
+    )
+    make.add_argument(
+        "--type",
+        choices=QOS_TYPES,
+        default=QOS_TYPES[0],
+        help=f"type of the QoS row (default {QOS_TYPES[0]})",
+    )
     make.add_argument(
         "--map-hardware", action="store_true", help="tc filters: queue k leaves by transmit queue k"
     )
@@ -281,7 +311,7 @@ def run(args: argparse.Namespace) -> int:
         database_of(args)
         return _ACTIONS[args.action](args)
     except FlowlaneError as error:
-        print(f"flowlane qos {args.action}: {error}", file=sys.stderr)
+        print_error(f"flowlane qos {args.action}: {error}")
         return 1
 
 
@@ -384,22 +414,41 @@ def _unmap_lines(port: PortEntry, truths: list[NicTruth | None]) -> list[str]:
 
 
 def _wish(args: argparse.Namespace) -> Wish:
-    if args.queues != "auto" and not (args.queues.isascii() and args.queues.isdigit()):
-        raise RequestError(f"--queues: {args.queues!r} is neither a number nor auto")
     return Wish(
-        queues=None if args.queues == "auto" else int(args.queues),
+        queues=args.queues,
         software_queues=args.software_queues,
-        rate=parse_rate(args.rate) if args.rate else None,
-        min_rate=_MIN_RATES[args.min_rate] if args.min_rate in _MIN_RATES else parse_rate(args.min_rate),
+        rate=args.rate,
+        min_rate=args.min_rate,
         type=args.type,
     )
+
+
+def _queues(text: str) -> int | None:
+    """Read ``--queues``: a number, or None for ``auto``."""
+    if text == "auto":
+        return None
+    try:
+        return whole_number(1, MAX_QUEUES)(text)
+    except argparse.ArgumentTypeError:
+        accepted = f"auto or a number of queues from 1 to {MAX_QUEUES}"
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not {accepted}") from None
+
+
+def _min_rate(text: str) -> int | None:
+    """Read ``--min-rate`` in bit/s: None for ``even``, 0 for ``none``."""
+    if text in {"even", "none"}:
+        return None if text == "even" else 0
+    try:
+        return positive_rate(text)
+    except argparse.ArgumentTypeError:
+        accepted = "even, none or a rate such as 50Mbit/s"
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not {accepted}") from None
 
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-_MIN_RATES: Mapping[str, int | None] = {"even": None, "none": 0}
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "apply": _apply,

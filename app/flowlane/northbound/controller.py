@@ -57,7 +57,7 @@ class Controller(Protocol):
         """The engine's clock and the wall clock, read together."""
 
     def checks(self) -> Sequence[Check]:
-        """What readiness depends on: the policy and, where it is watched, the OVSDB connection."""
+        """Check what readiness depends on: the connection to the database, where it is watched."""
 
     def submit(self, event: Event) -> None:
         """Give the engine an event and carry out its effects before returning."""
