@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import place_on, redivide
 from flowlane.core.effects import Program, UnpinFlow
 from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, remove_flow
-from flowlane.core.flow.pins import adopt, put_pin, worth_of
+from flowlane.core.flow.pins import FREE, adopt, put_pin, worth_of
 from flowlane.core.flow.target import decide
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NOT_A_VM
@@ -93,7 +93,7 @@ def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
     adopt(device, row)
     wanted = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
     if wanted != (found.queue_id, found.meter_id, found.egress_port, found.in_port):
-        put_pin(device, row, worth_of(device, row), out)
+        put_pin(device, row, worth_of(device, row), FREE, out)
 
 
 def _take_over(state: State, device: Device, found: FoundPin, out: list[Effect]) -> None:

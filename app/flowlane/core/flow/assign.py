@@ -77,19 +77,20 @@ def demand_of(device: Device, row: int) -> Demand:
     flows = device.flows
     wanted = device.policy.classes[flows.class_index[row]]
     number = flows.vm_number[row]
+    # By position, since this is made for every new flow: keywords take twice as long.
     return Demand(
-        class_index=wanted.index,
-        group=_group(device, wanted, row),
-        rate=int(flows.rate[row]),
-        exclusive=wanted.exclusive,
-        path=wanted.path,
-        priority=wanted.priority,
-        vm_number=number,
-        share=device.shares.get(number, -1),
-        min_queues=wanted.min_queues,
-        max_queues=wanted.max_queues,
-        keep_vm_together=wanted.keep_vm_together,
-        min_rate=wanted.min_rate or 0,
+        int(flows.rate[row]),
+        wanted.index,
+        _group(device, wanted, row),
+        wanted.exclusive,
+        wanted.path,
+        wanted.priority,
+        number,
+        device.shares.get(number, -1),
+        wanted.min_queues,
+        wanted.max_queues,
+        wanted.keep_vm_together,
+        wanted.min_rate or 0,
     )
 
 
@@ -98,9 +99,9 @@ def _group(device: Device, wanted: TrafficClass, row: int) -> int:
 
     What makes flows alike goes across classes [claims 5 and 6]; where a class does not say, its own flows are alike.
     """
-    likeness: tuple[object, ...] = tuple(
-        (alike, _ALIKE[alike](device, wanted, row)) for alike in wanted.alike
-    ) or (wanted.name,)
+    likeness: tuple[object, ...] = (wanted.name,)
+    if wanted.alike:
+        likeness = tuple((alike, _ALIKE[alike](device, wanted, row)) for alike in wanted.alike)
     return device.groups.setdefault(likeness, len(device.groups))
 
 
@@ -153,17 +154,20 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
     if target.yields:
         _move_to_device_queue(device, row)
     set_place(state, device, row, target.placement)
-    unused = _swap_meter(device, row, target.owner, out)
+    unused = None
+    if device.meter_owner.get(row) != target.owner:
+        unused = _swap_meter(device, row, target.owner, out)
     for what, why in target.lacks:
         count_refusal(device, what, why, out)
     if target.pin is not None:
         pinned = flows.flags[row] & PINNED
         if not pinned or before != (flows.queue_id[row], flows.meter_id[row]):
-            put_pin(device, row, target.pin, out)
+            put_pin(device, row, target.pin, target.evicted, out)
         if not pinned and flows.counted_at[row] != flows.first_seen[row]:
             # What the flow sent since the last reading was counted by another entry, which nobody reads now.
             flows.counted_at[row] = state.now
-    _clear_meter(device, unused, out)
+    if unused is not None:
+        _delete_meter(device, unused, out)
 
 
 def _move_to_device_queue(device: Device, row: int) -> Placement | None:
@@ -206,7 +210,9 @@ def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool) -> Non
     else:
         unmark(device, row)
     _leave_queue(device, row)
-    _clear_meter(device, release_meter(device, row), out)
+    unused = release_meter(device, row)
+    if unused is not None:
+        _delete_meter(device, unused, out)
     device.flows.remove(row)
 
 
@@ -284,8 +290,6 @@ def _swap_meter(device: Device, row: int, owner: Owner | None, out: list[Effect]
 
     Returns the id of a meter that no flow uses once the flow's pin has changed, None when there is none.
     """
-    if device.meter_owner.get(row) == owner:
-        return None
     unused = release_meter(device, row)
     if owner is None:
         return unused
@@ -305,12 +309,11 @@ def release_meter(device: Device, row: int) -> int | None:
     return device.meter_pool.release(owner) if owner is not None else None
 
 
-def _clear_meter(device: Device, unused: int | None, out: list[Effect]) -> None:
-    """Have a meter cleared that no entry uses any more; deleting a used one would delete its entries."""
-    if unused is not None:
-        out.append(DeleteMeter(device.dpid, unused))
-        if not device.connected:
-            device.meters_to_delete.add(unused)
+def _delete_meter(device: Device, meter_id: int, out: list[Effect]) -> None:
+    """Have a meter deleted that no entry uses any more; deleting a used one would delete its entries."""
+    out.append(DeleteMeter(device.dpid, meter_id))
+    if not device.connected:
+        device.meters_to_delete.add(meter_id)
 
 
 def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:

@@ -26,6 +26,10 @@ ALL: Mode = "all"
 REACTIVE: Mode = "reactive"
 
 
+FREE = -1
+"""No row: there is room for one more pin, and none has to go for it."""
+
+
 class Worth(IntEnum):
     """What a pin is worth; see the module."""
 
@@ -74,17 +78,27 @@ def worth_of(device: Device, row: int) -> Worth:
     )
 
 
-def has_room(device: Device, value: Worth) -> bool:
-    """Whether a pin of this worth may be added, if need be in the place of one that is worth less."""
-    return device.pinned < device.pin_budget or any(device.pins_by_worth[:value])
+def room_for(device: Device, value: Worth) -> int | None:
+    """Find room for one more pin of this worth.
+
+    Returns:
+        :data:`FREE` while the budget lasts, else the row of the oldest among the least valuable pins, whose place
+        it may take; None when all are worth as much.
+    """
+    if device.pinned < device.pin_budget:
+        return FREE
+    rows = next((rows for rows in device.pins_by_worth[:value] if rows), None)
+    return None if rows is None else next(iter(rows))
 
 
-def put_pin(device: Device, row: int, value: Worth, out: list[Effect]) -> None:
-    """Put the flow's exact entry in, or bring it up to date; :func:`has_room` holds for a new one."""
+def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effect]) -> None:
+    """Put the flow's exact entry in, or bring it up to date; ``evicted``: see :func:`room_for`."""
     flows = device.flows
     pinned = bool(flows.flags[row] & PINNED)
     if not pinned:
-        _make_room(device, value, out)
+        if evicted != FREE:
+            remove_pin(device, evicted, out)
+            flows.device_queue[evicted] = UNREPORTED
         flows.entry_packets[row] = flows.entry_octets[row] = 0
     unmark(device, row)
     _mark(device, row, value)
@@ -103,17 +117,6 @@ def put_pin(device: Device, row: int, value: Worth, out: list[Effect]) -> None:
             pinned,
         )
     )
-
-
-def _make_room(device: Device, value: Worth, out: list[Effect]) -> None:
-    """Remove the oldest of the least valuable pins when the budget is spent."""
-    if device.pinned < device.pin_budget:
-        return
-    rows = next((rows for rows in device.pins_by_worth[:value] if rows), None)
-    if rows:
-        row = next(iter(rows))
-        remove_pin(device, row, out)
-        device.flows.device_queue[row] = UNREPORTED
 
 
 def adopt(device: Device, row: int) -> None:

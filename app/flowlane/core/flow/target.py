@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate.state import Placement
-from flowlane.core.flow.pins import WORTHY, Worth, has_room, mode, worth
+from flowlane.core.flow.pins import FREE, WORTHY, Worth, mode, room_for, worth
 from flowlane.core.model import Reason
 from flowlane.core.state.flows import PINNED, REFUSED, UNREPORTED
 from flowlane.core.state.meters import Owner, owner_of
@@ -36,6 +36,7 @@ class Target(NamedTuple):
         owner: whose limit it is under (see :mod:`flowlane.core.state.meters`); None for no meter.
         pin: what its exact entry is worth; None when it gets no entry of its own.
         lacks: what its class asks for and the device cannot give.
+        evicted: the row whose pin has to go for it; :data:`flowlane.core.flow.pins.FREE` when none has to.
         yields: whether the queue is the one that the device itself chose, against the allocator's choice.
     """
 
@@ -43,31 +44,36 @@ class Target(NamedTuple):
     owner: Owner | None = None
     pin: Worth | None = None
     lacks: tuple[Lack, ...] = ()
+    evicted: int = FREE
     yields: bool = False
 
 
 def decide(device: Device, row: int, placement: Placement) -> Target:
     """Decide what a flow gets for the queue that the allocator chose; change nothing."""
     flows = device.flows
-    flags = flows.flags[row]
-    owner, lacks = _limit(device, row)
-    meter_id = 0 if owner is None else device.meter_pool.ids.get(owner, NEW_METER)
-    device_queue, device_meter = flows.device_queue[row], flows.device_meter[row]
+    flags, device_queue, device_meter = flows.flags[row], flows.device_queue[row], flows.device_meter[row]
+    owner: Owner | None = None
+    lacks: tuple[Lack, ...] = ()
+    meter_id = 0
+    if device.policy.classes[flows.class_index[row]].rate_limit is not None:
+        owner, lacks = _limit(device, row)
+        meter_id = 0 if owner is None else device.meter_pool.ids.get(owner, NEW_METER)
     value = worth(placement.queue_id, placement.reason, meter_id, device_queue, device_meter)
     if flags & PINNED:
         return Target(placement, owner, value, lacks)
     if value is Worth.NOTHING and mode(device) == WORTHY:
         return Target(placement, owner, None, lacks)
-    if not flags & REFUSED and has_room(device, value):
-        return Target(placement, owner, value, lacks)
+    evicted = None if flags & REFUSED else room_for(device, value)
+    if evicted is not None:
+        return Target(placement, owner, value, lacks, evicted)
     if meter_id not in (0, device_meter):
         owner, lacks = None, (*lacks, ("limit", "no pin is to be had for it"))
     own_choice = _device_choice(device, row, placement)
-    return Target(own_choice or placement, owner, None, lacks, own_choice is not None)
+    return Target(own_choice or placement, owner, None, lacks, yields=own_choice is not None)
 
 
 def _limit(device: Device, row: int) -> tuple[Owner | None, tuple[Lack, ...]]:
-    """The owner of the meter that the flow's class asks for, if the device has one for it."""
+    """Find the owner of the meter that the flow's class asks for; None when the device has no meter for it."""
     flows, pool = device.flows, device.meter_pool
     wanted = device.policy.classes[flows.class_index[row]]
     if wanted.rate_limit is None:
