@@ -2,11 +2,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.engine.plans import ABLE, PORTS, REST, UPLINK, WEB, plan
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.engine.plans import (
+    ABLE,
+    FAR_MAC,
+    OTHER_VM,
+    PORTS,
+    REST,
+    UPLINK,
+    VM,
+    VM_MAC,
+    WEB,
+    plan,
+)
 from support.openflow.memory_switch import NO_GROUPS, NO_METERS, FakeSwitch, Refusal
 
 from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Programming
+from flowlane.southbound.openflow.tables.desired import compile_plan
 from flowlane.southbound.openflow.tables.entries import (
     Change,
     Meter,
@@ -43,6 +58,38 @@ def test_new_plan_sends_what_differs() -> None:
     changes = programming.program(plan(unknown_port=None), PORTS)
     assert 0 < len([change for change in changes if change.op is not Op.BARRIER]) < 5
     assert carry_out(programming, switch, changes) == []
+
+
+HOSTS = st.dictionaries(st.integers(1, 6), st.sampled_from((VM, OTHER_VM, UPLINK, 99)), max_size=5)
+
+
+@given(st.lists(HOSTS, min_size=1, max_size=5))
+def test_destinations_alone_are_patched_as_if_the_whole_plan_was_compiled(news: list[dict[int, int]]) -> None:
+    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    carry_out(programming, switch, programming.program(plan(), PORTS))
+    for hosts in news:
+        wanted = plan(hosts=tuple(sorted(hosts.items())))
+        assert carry_out(programming, switch, programming.program(wanted, PORTS)) == []
+        assert set(switch.standing().flows) == set(compile_plan(wanted, ABLE, PORTS).standing.flows)
+        assert set(programming.present.flows) == set(switch.standing().flows)
+        assert programming.program(wanted, PORTS) == ()
+
+
+def test_a_new_destination_compiles_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    programming = Programming(ABLE)
+    programming.program(plan(), PORTS)
+    monkeypatch.setattr("flowlane.southbound.openflow.session.programming.compile_plan", None)
+    changes = programming.program(plan(hosts=((FAR_MAC, UPLINK),)), PORTS)
+    assert [change.op for change in changes] == [Op.ADD, Op.BARRIER, Op.DELETE, Op.DELETE, Op.BARRIER]
+
+
+def test_destinations_and_ports_together_compile_the_plan() -> None:
+    programming = Programming(ABLE)
+    programming.program(plan(), PORTS)
+    fewer = {port_no: queues for port_no, queues in PORTS.items() if port_no != OTHER_VM}
+    wanted = plan(hosts=((VM_MAC, VM),))
+    programming.program(wanted, fewer)
+    assert set(programming.present.flows) == set(compile_plan(wanted, ABLE, fewer).standing.flows)
 
 
 def test_queue_that_is_gone_is_named_by_no_entry() -> None:

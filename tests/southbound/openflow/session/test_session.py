@@ -16,6 +16,7 @@ from support.openflow.messages import OF13, VERSIONS
 from flowlane import hub
 from flowlane.core import events as ev
 from flowlane.core.effects import (
+    DeleteLearned,
     DeleteMeter,
     PinFlow,
     Program,
@@ -30,9 +31,12 @@ from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import session as session_module
+from flowlane.southbound.openflow.session.session import SLICE
 from flowlane.southbound.openflow.session.sessions import Sessions
 
 DPID = 0x42
+COMMAND, DELETE = 25, 3
+"""Where the command of a flow-mod stands, and OFPFC_DELETE (OpenFlow 1.3.5 section 7.3.4.1)."""
 KEY = pack_key(FlowParts(77, None, IPV4, TCP, 1000, 80, bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))))
 PIN = PinFlow(DPID, PinRef(3, 1), KEY, 1, UPLINK, 2, 0, 10)
 FLOW_MOD, MULTIPART, BARRIER = 14, 18, 20
@@ -204,6 +208,27 @@ def test_plan_is_programmed_and_not_twice(world: World) -> None:
     assert len(flow_mods(world.sent())) > 10
     world.sessions.execute(Program(plan(dpid=DPID)))
     assert world.sent() == []
+
+
+def test_a_large_plan_is_sent_in_slices_in_which_others_are_served_and_in_order(world: World) -> None:
+    hosts = tuple((number, 1) for number in range(1, 3 * SLICE))
+    (session,) = world.sessions
+    session.program(plan(dpid=DPID, hosts=hosts))
+    session.delete_learned(DeleteLearned(DPID, 1))
+    slices = [flow_mods(world.sent()) for _ in range(12)]
+    assert max(map(len, slices)) <= SLICE
+    sent = [message for part in slices for message in part]
+    assert len(sent) > 3 * SLICE
+    commands = [message[COMMAND] for message in sent]
+    assert commands.index(DELETE) == len(commands) - 1, "what was learned goes when the new rules stand"
+
+
+def test_a_connection_that_ends_sends_no_more_slices(world: World) -> None:
+    (session,) = world.sessions
+    session.program(plan(dpid=DPID, hosts=tuple((number, 1) for number in range(1, 3 * SLICE))))
+    world.sent()
+    session.stop()
+    assert [message for _ in range(9) for message in world.sent()] == []
 
 
 def test_pin_names_no_queue_that_the_port_does_not_have(world: World) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.model import LeftOut
 from flowlane.southbound.openflow.tables import diff, room
-from flowlane.southbound.openflow.tables.desired import Compiled, compile_plan, meter_entry
+from flowlane.southbound.openflow.tables.desired import Compiled, compile_plan, host_entries, meter_entry
 from flowlane.southbound.openflow.tables.entries import (
     EMPTY,
     Change,
@@ -63,6 +63,8 @@ class Programming:
     """Entries of standing rules that fit in the device's table; None until one was refused."""
     _held: dict[FlowEntry, int] = field(default_factory=dict)
     """Entries of other tables that are full -> for how many calls of :meth:`settle` they are still held back."""
+    _ports: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """The ports, with their queues, for which the plan was compiled."""
     _reprogram: bool = False
     """Whether the next call of :meth:`settle` is to send the plan, after the room for it was made."""
 
@@ -79,6 +81,9 @@ class Programming:
 
     def program(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes:
         """Return the changes that bring the device to a plan: only what differs."""
+        if (patched := self._patch_hosts(plan, ports)) is not None:
+            return patched
+        self._ports = {port_no: tuple(queue_ids) for port_no, queue_ids in ports.items()}
         if plan != self._plan:
             if self._plan is None or plan.meters != self._plan.meters:
                 self._no_meters.clear()
@@ -87,6 +92,32 @@ class Programming:
         changes = tuple(filter(self._is_safe, diff.changes(compiled.standing, self.present)))
         self.present, self.left_out = compiled.standing, compiled.left_out
         return changes
+
+    def _patch_hosts(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes | None:
+        """Return the changes for destinations alone; None when something else differs too, or was refused.
+
+        Addresses are learned all the time, and compiling the whole plan for one takes milliseconds.
+        """
+        old = self._plan
+        if old is None or plan.hosts == old.hosts or replace(old, hosts=plan.hosts) != plan:
+            return None
+        if self._refused or self._held or self._room is not None or self._reprogram:
+            return None
+        if {port_no: tuple(queue_ids) for port_no, queue_ids in ports.items()} != self._ports:
+            return None
+        self._plan = plan
+        known, wanted = set(old.hosts), set(plan.hosts)
+        before = host_entries(plan, known - wanted, self.capabilities, ports)
+        after = host_entries(plan, wanted - known, self.capabilities, ports)
+        stale = set(before.values())
+        kept = tuple(flow for flow in self.present.flows if flow not in stale)
+        self.present = replace(self.present, flows=(*kept, *after.values()))
+        return diff.ordered(
+            [
+                *(Change(Op.MODIFY if mac in before else Op.ADD, entry) for mac, entry in after.items()),
+                *(Change(Op.DELETE, entry) for mac, entry in before.items() if mac not in after),
+            ]
+        )
 
     def _compiled(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Compiled:
         """Compile the plan, without the entries that the device has no room for."""

@@ -6,7 +6,8 @@ Messages are queued in the :class:`~flowlane.southbound.openflow.session.outbox.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,10 @@ QUEUE_REREADS = (1.0, 3.0)
 """Seconds after a change in OVSDB at which queues are requested again: the switch follows its database later."""
 
 
+SLICE = 256
+"""Changes that are encoded at a time, some 10 ms: then the messages of other devices are served."""
+
+
 class Session:
     """One device's connection, from the end of os-ken's own handshake on.
 
@@ -89,6 +94,10 @@ class Session:
         self._learned_polling = LearnedPolling(datapath, self._request, hub.spawn_after, emit)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self._last_message = self._last_echo = clock()
+        self._backlog: deque[Change] = deque()
+        """Changes that are yet to be encoded and sent."""
+        self._postponed: list[DeleteLearned] = []
+        """Deletions that follow the backlog: the device learns anew by the standing rules that it brings."""
         self._queue_times: list[float] = []
         """When queues are to be requested, the earliest first."""
 
@@ -171,7 +180,10 @@ class Session:
 
     def delete_learned(self, effect: DeleteLearned) -> None:
         """Delete the learned entries of a port: the standing rules then place its flows anew."""
-        self._send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port))
+        if self._backlog:
+            self._postponed.append(effect)
+        else:
+            self._send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port))
 
     def send_packet(self, effect: SendPacket) -> None:
         """Send a packet out that came whole to the controller (reactive mode)."""
@@ -276,6 +288,8 @@ class Session:
 
     def stop(self) -> None:
         """Send nothing more: the connection has ended."""
+        self._backlog.clear()
+        self._postponed.clear()
         self._outbox.close()
 
     def _request(
@@ -287,7 +301,24 @@ class Session:
     ) -> None:
         self._pending.add(self._send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part)
 
-    def _change(self, changes: Iterable[Change]) -> None:
+    def _change(self, changes: Sequence[Change]) -> None:
+        """Send changes in order; many of them a slice at a time, so that other devices are served in between."""
+        if not self._backlog and len(changes) <= SLICE:
+            self._send_changes(changes)
+            return
+        if not self._backlog:
+            hub.spawn(self._drain)
+        self._backlog.extend(changes)
+
+    def _drain(self) -> None:
+        while self._backlog:
+            self._send_changes([self._backlog.popleft() for _ in range(min(SLICE, len(self._backlog)))])
+            hub.sleep(0)
+        postponed, self._postponed = self._postponed, []
+        for effect in postponed:
+            self.delete_learned(effect)
+
+    def _send_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:
             xid = self._send(encode.message(self.datapath, change))
             if change.entry is None:
@@ -295,7 +326,7 @@ class Session:
             else:
                 self._unconfirmed.add(xid, change)
         if self._unconfirmed.since_barrier >= BATCH:
-            self._change([BARRIER])
+            self._unconfirmed.add_barrier(self._send(encode.message(self.datapath, BARRIER)))
         if len(self._unconfirmed) > MAX_UNCONFIRMED:
             self.close("does not reply to barriers")
 

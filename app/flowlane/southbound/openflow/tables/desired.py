@@ -79,7 +79,7 @@ def compile_plan(
     flows = (
         *_declared_misses(learns, gated),
         *_ingress(known),
-        *_forward(plan, known, ports, TableId.TRACK if gated else TableId.ASSIGN),
+        *_forward(plan, known, ports, _after_forward(plan, capabilities)),
         *(_gate(plan, known) if gated else ()),
         *_assign(plan.copy_bytes, learns),
         *spread_flows,
@@ -172,11 +172,7 @@ def _forward(
         copy = Output(CONTROLLER_PORT, plan.copy_bytes)
         yield _infrastructure(TableId.FORWARD, Priority.NEIGHBOUR, wanted, copy, Output(ALL_PORTS))
     yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(eth_dst=_MULTICAST), Output(ALL_PORTS))
-    for mac, port_no in plan.hosts:
-        if port_no in ports:
-            yield _infrastructure(
-                TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, onward)
-            )
+    yield from _hosts(plan.hosts, ports, onward).values()
     for port in known:
         if port.role is PortRole.UPLINK:
             wanted = match(in_port=port.port_no)
@@ -185,6 +181,25 @@ def _forward(
     also = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
     rest = (Output(ALL_PORTS),) if unknown is None else (*also, *_leave_by(unknown, onward))
     yield _infrastructure(TableId.FORWARD, Priority.MISS, (), *rest)
+
+
+def host_entries(
+    plan: DevicePlan, hosts: Iterable[tuple[int, int]], capabilities: Capabilities, ports: Collection[int]
+) -> dict[int, FlowEntry]:
+    """Make the entries of some destinations of a plan, (MAC address, port number) each: MAC address -> entry."""
+    return _hosts(hosts, ports, _after_forward(plan, capabilities))
+
+
+def _after_forward(plan: DevicePlan, capabilities: Capabilities) -> TableId:
+    return TableId.TRACK if young.gated(plan, capabilities) else TableId.ASSIGN
+
+
+def _hosts(hosts: Iterable[tuple[int, int]], ports: Collection[int], onward: TableId) -> dict[int, FlowEntry]:
+    return {
+        mac: _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, onward))
+        for mac, port_no in hosts
+        if port_no in ports
+    }
 
 
 def _leave_by(port_no: int, onward: TableId) -> tuple[Step, ...]:
