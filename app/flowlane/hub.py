@@ -3,9 +3,9 @@
 No other module imports eventlet, so another hub can take its place here. All green threads run in one native
 thread, and one gives way to another only where it waits; so no code needs locks.
 
-os-ken chooses its own hub by the environment variable ``OSKEN_HUB_TYPE`` when it is imported. Its default is native
-threads, on which an exception in a handler ends an app's event loop without a log line (``TaskExit`` is
-``Exception`` there). So :func:`prepare` must run before anything imports os-ken.
+os-ken chooses its own hub by the environment variable ``OSKEN_HUB_TYPE`` when it is imported. Its default is
+native threads, on which an exception in a handler ends an app's event loop without a log line (``TaskExit``
+is ``Exception`` there). So :func:`prepare` must run before anything imports os-ken.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ class Condition:
 class Signals:
     """Process signals that a green thread can wait for.
 
-    Python runs a signal's handler inside the hub's own wait, where it could wake no green thread. The signal's number
-    in a socket pair does.
+    Python runs a signal's handler inside the hub's own wait, where it could wake no green thread. The
+    signal's number in a socket pair does.
     """
 
     def __init__(self, numbers: Iterable[signal.Signals]) -> None:
@@ -205,7 +205,8 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
 class WsgiLimits(NamedTuple):
     """What clients of a WSGI server may take up. Times are seconds, ``request_line`` is bytes.
 
-    ``idle``: how long a connection without a request is kept. ``stalled``: how long one read or write may wait.
+    ``idle``: how long a connection without a request is kept. ``stalled``: how long one read or write may
+    wait.
     """
 
     connections: int

@@ -35,9 +35,9 @@ class TlsFiles(NamedTuple):
 def prepare(remote: str, files: TlsFiles) -> str:
     """Check a remote, and have the OVS library use the files where it is one with TLS.
 
-    The library keeps them for the whole process, and reads them anew at every connection. It shows our certificate
-    and demands one of the database that the CA has signed, as ovsdb-server and ovs-vsctl do of each other
-    (ovs-vsctl(8), "Public Key Infrastructure Options").
+    The library keeps them for the whole process, and reads them anew at every connection. It shows our
+    certificate and demands one of the database that the CA has signed, as ovsdb-server and ovs-vsctl do of
+    each other (ovs-vsctl(8), "Public Key Infrastructure Options").
 
     Raises:
         ConfigError: it is no remote, or there are not all three files, or one cannot be used.

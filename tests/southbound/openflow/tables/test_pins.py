@@ -30,7 +30,7 @@ TCP_V4 = bytes.fromhex(
 def test_a_key_comes_back_from_its_match(key: bytes, in_port: int, egress_port: int) -> None:
     there = pins.match_of(key, in_port, egress_port)
     vm_number = flowkey.unpack(key).vm_number
-    assert pins.place_of(there, vm_number) == pins.Place(key, in_port, egress_port)
+    assert pins.read_match(there, vm_number) == pins.PinMatch(key, in_port, egress_port)
 
 
 @given(KEYS, KEYS)
@@ -138,7 +138,7 @@ def test_tagged_and_untagged_are_told_apart(vlan: int | None) -> None:
     ],
 )
 def test_other_matches_are_no_pins(wanted: object) -> None:
-    assert pins.place_of(wanted) is None  # type: ignore[arg-type]
+    assert pins.read_match(wanted) is None  # type: ignore[arg-type]
 
 
 def test_a_foreign_entry_in_a_pins_place_is_no_pin() -> None:

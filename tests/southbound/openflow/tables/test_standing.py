@@ -81,7 +81,7 @@ def test_without_select_groups_the_heaviest_queue_serves() -> None:
     groups, flows, left_out = compile_rules(WEB, able=replace(ABLE, select_groups=False))
     assert groups == {}
     assert {f.steps[-2] for f in flows} == {SetQueue(2)}
-    assert left_out == ["the device has no select groups -> queue 2 alone"]
+    assert left_out == ["the device has no select groups -> queue 2 only"]
 
 
 def test_more_groups_than_the_device_holds_are_not_made() -> None:
@@ -89,7 +89,7 @@ def test_more_groups_than_the_device_holds_are_not_made() -> None:
     groups, flows, left_out = compile_rules(*others, able=replace(ABLE, max_groups=2))
     assert len(groups) == 2
     assert Counter(type(f.steps[-1]) for f in flows if f.priority == 112) == {Goto: 6}
-    assert left_out == ["the device has no room for another group -> its first queue alone"]
+    assert left_out == ["the device has no room for another group -> its first queue only"]
 
 
 def test_a_group_keeps_its_id_when_its_weights_change() -> None:

@@ -80,19 +80,19 @@ def test_without_all_that_it_takes_nothing_is_tracked(given_plan: DevicePlan, ab
     assert not [flow for flow in flows if flow.table_id in (TableId.TRACK, TableId.GATE)]
     assert not [step for flow in flows for step in flow.steps if isinstance(step, Track)]
     assert not [flow for flow in flows if Goto(TableId.TRACK) in flow.steps]
-    assert young.gated(PLAN, TRACKING)
+    assert young.tracks(PLAN, TRACKING)
 
 
 @given(st.integers(1, 64), st.integers(0, 200))
 def test_just_so_many_packets_are_young(learn_after: int, mark: int) -> None:
-    terms = [{term.field: term for term in entry.match} for entry in young.young(learn_after)]
+    terms = [{term.field: term for term in entry.match} for entry in young.gate_entries(learn_after)]
     marks = [(found["ct_mark"].value, found["ct_mark"].mask or 0xFFFFFFFF) for found in terms]
     first = [value for value, mask in marks if mark & mask == value]
     assert len(first) == (mark < learn_after)
 
 
 def test_of_the_first_packets_one_is_copied_and_none_learned() -> None:
-    entries = list(young.count(PLAN))
+    entries = list(young.count_entries(PLAN))
     by_mark = {}
     for entry in entries:
         mark = {term.field: term.value for term in entry.match}["ct_mark"]

@@ -1,10 +1,11 @@
 """Reads a switch's messages together that come one by one, as a NIC coalesces its interrupts.
 
-A switch that places new flows by itself sends a copy of each flow's first packet, and nobody waits for what is done
-with it. Read as they come, they wake the controller once each and are read in three system calls each (os-ken asks for
-eight bytes, then for the rest, then waits), which is most of what a copy costs, on processors that may be the
-switch's own. So while :attr:`CoalescedSocket.pause` is set, what comes within it of the last read waits in the kernel,
-and is then read in one piece; a lone message is read at once, and a full piece is followed by the next without a wait.
+A switch that places new flows by itself sends a copy of each flow's first packet, and nobody waits for what
+is done with it. Read as they come, they wake the controller once each and are read in three system calls each
+(os-ken asks for eight bytes, then for the rest, then waits), which is most of what a copy costs, on
+processors that may be the switch's own. So while :attr:`CoalescedSocket.pause` is set, what comes within it
+of the last read waits in the kernel, and is then read in one piece; a lone message is read at once, and a
+full piece is followed by the next without a wait.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
 """Packet-ins whose match is parsed when somebody looks: of its dozen fields Flowlane needs three.
 
 os-ken turns addresses, registers and connection tracking fields into objects and text, most of what reading a
-copied packet costs. Here the fixed part is read at once, ``match`` at first access, for whichever app asks, and
-:func:`told` picks what is needed out of the bytes. The guard has seen the message before.
+copied packet costs. Here the fixed part is read at once, ``match`` at first access, for whichever app asks,
+and :func:`told` picks what is needed out of the bytes. The guard has seen the message before.
 
 Messages of os-ken's of which one part is parsed when somebody looks, from the bytes that they keep.
 
-os-ken makes a hundred objects of a flow entry and a dozen of a packet-in's match, of which Flowlane needs a few
-numbers and reads them from the bytes itself. The part is made at first access, for whichever app asks.
+os-ken makes a hundred objects of a flow entry and a dozen of a packet-in's match, of which Flowlane needs a
+few numbers and reads them from the bytes itself. The part is made at first access, for whichever app asks.
 
-Replies with flow entries, parsed when somebody looks: Flowlane reads their bytes itself (see :mod:`.flow_stats`).
+Replies with flow entries, parsed when somebody looks: Flowlane reads their bytes itself (see
+:mod:`.flow_stats`).
 
-os-ken makes some hundred objects of each entry, 60 to 90 µs of work; of 10,000 entries that is most of a second, in
-which no other device is served. Here a reply keeps its bytes, and ``body`` is made of them at first access, for
-whichever app asks. The guard has seen the message before.
+os-ken makes some hundred objects of each entry, 60 to 90 µs of work; of 10,000 entries that is most of a
+second, in which no other device is served. Here a reply keeps its bytes, and ``body`` is made of them at
+first access, for whichever app asks. The guard has seen the message before.
 
 Table features read when somebody looks: their properties are long, and mostly nobody does.
 

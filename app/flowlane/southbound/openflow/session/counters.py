@@ -1,10 +1,10 @@
 """Statistics requests to one device, and what their replies become.
 
-Learned entries are requested in parts. Open vSwitch builds a whole reply at once, some 3 µs for each entry, in the
-thread that forwards on its userspace datapath, so a reply of 10,000 entries delays packets by 30 ms or more. The parts
-are VMs (some bits of the VM's number in the metadata), spread over the time between two readings: 1 to 2 ms at a
-time. Ports would divide entries as well, but to find entries by their port takes the switch longer than what is
-saved (measured: 6 ms to find 1/64 of 10,000).
+Learned entries are requested in parts. Open vSwitch builds a whole reply at once, some 3 µs for each entry,
+in the thread that forwards on its userspace datapath, so a reply of 10,000 entries delays packets by 30 ms or
+more. The parts are VMs (some bits of the VM's number in the metadata), spread over the time between two
+readings: 1 to 2 ms at a time. Ports would divide entries as well, but to find entries by their port takes the
+switch longer than what is saved (measured: 6 ms to find 1/64 of 10,000).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """os-ken messages as events and values for the core.
 
-A device may send anything. What is unknown, another controller's or malformed becomes None, or is left out of a list;
-no function here raises unless its docstring says so.
+A device may send anything. What is unknown, another controller's or malformed becomes None, or is left out of
+a list; no function here raises unless its docstring says so.
 """
 
 from __future__ import annotations

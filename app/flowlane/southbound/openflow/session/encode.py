@@ -1,7 +1,7 @@
 """Changes of entries, and packets, as os-ken messages for OpenFlow 1.3, 1.4 and 1.5.
 
-The versions differ in where a meter goes (an instruction until 1.4, an action in 1.5), in how a bucket holds its
-weight, and in whether a group can say how it selects a bucket.
+The versions differ in where a meter goes (an instruction until 1.4, an action in 1.5), in how a bucket holds
+its weight, and in whether a group can say how it selects a bucket.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Requests and probes to a device that connects; its capabilities and its entries, from the replies.
 
-A device may refuse any of the requests, or never reply. Flowlane then takes it for a device without that capability
-(no meters, for example) and uses it all the same. Capabilities are requested or tried, never derived from a version.
-This module has no connection.
+A device may refuse any of the requests, or never reply. Flowlane then takes it for a device without that
+capability (no meters, for example) and uses it all the same. Capabilities are requested or tried, never
+derived from a version. This module has no connection.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ _EXISTS = "OFPMMFC_METER_EXISTS"
 class HandshakeResult(NamedTuple):
     """What a handshake has found out about a device.
 
-    ``present``: entries of ours that the device has from before. ``pin_meters``: meters that its pins use. Groups and
-    meters that no entry of ours uses are left alone, since they carry no owner. ``errors``: name of each request that
-    got no reply -> why.
+    ``present``: entries of ours that the device has from before. ``pin_meters``: meters that its pins use.
+    Groups and meters that no entry of ours uses are left alone, since they carry no owner. ``errors``: name
+    of each request that got no reply -> why.
     """
 
     up: DeviceUp

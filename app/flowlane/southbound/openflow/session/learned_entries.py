@@ -1,8 +1,9 @@
 """A reader of learned entries from their bytes; a device may have ten thousand of them.
 
-Nearly all of them have one of a few shapes: the same fields in the same order, with other values. The first entry of
-a shape is parsed by os-ken and :mod:`.readback`, and the reader derives the shape from the result. Every other entry
-of the shape is read by it, with the same result. The same goes for the registers that an entry loads.
+Nearly all of them have one of a few shapes: the same fields in the same order, with other values. The first
+entry of a shape is parsed by os-ken and :mod:`.readback`, and the reader derives the shape from the result.
+Every other entry of the shape is read by it, with the same result. The same goes for the registers that an
+entry loads.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Place(NamedTuple):
 class Shape(NamedTuple):
     """What the matches of one kind have in common, all of them with the same length.
 
-    ``mask`` covers the bits that are the same in all of them, ``common`` is their value. A flow key is joined of
-    ``parts``: constant bytes, or the bytes at a place of the match.
+    ``mask`` covers the bits that are the same in all of them, ``common`` is their value. A flow key is joined
+    of ``parts``: constant bytes, or the bytes at a place of the match.
     """
 
     mask: int

@@ -1,11 +1,12 @@
 """Messages to one device: the send queue, and the changes that the device may still refuse.
 
-os-ken's ``Datapath.send`` blocks when 16 messages are queued, so one switch that does not read would block the whole
-controller. Here a green thread for each device sends, and messages that have piled up are sent in one write, which
-also saves system calls. A device that lets more than :data:`LIMIT` bytes pile up loses its connection.
+os-ken's ``Datapath.send`` blocks when 16 messages are queued, so one switch that does not read would block
+the whole controller. Here a green thread for each device sends, and messages that have piled up are sent in
+one write, which also saves system calls. A device that lets more than :data:`LIMIT` bytes pile up loses its
+connection.
 
-OpenFlow confirms nothing but barriers. An error carries the transaction id of the message that it is about, and comes
-before the reply to the barrier behind that message (OpenFlow 1.3.5 section 6.2).
+OpenFlow confirms nothing but barriers. An error carries the transaction id of the message that it is about,
+and comes before the reply to the barrier behind that message (OpenFlow 1.3.5 section 6.2).
 """
 
 from __future__ import annotations

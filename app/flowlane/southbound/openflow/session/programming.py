@@ -1,7 +1,7 @@
 """Present and desired entries of one device, and the changes that lead from the present to the desired.
 
-When a device refuses a part of the plan, the plan is compiled again for what the device can do: the fallback. This
-module has no connection.
+When a device refuses a part of the plan, the plan is compiled again for what the device can do: the fallback.
+This module has no connection.
 """
 
 from __future__ import annotations
@@ -177,9 +177,10 @@ class Programming:
     def settle(self, ports: Mapping[int, Collection[int]]) -> Changes:
         """Return the changes that follow from refusals since the last call.
 
-        A table that is full gets the general standing rules in place of special ones. A refused group or meter has the
-        plan compiled again without it. Another refused flow entry has no fallback: it is sent again with the next plan,
-        and where its table was full after :data:`HELD_CALLS` calls. After :data:`MAX_RETRIES` the plan stays as it is.
+        A table that is full gets the general standing rules in place of special ones. A refused group or
+        meter has the plan compiled again without it. Another refused flow entry has no fallback: it is sent
+        again with the next plan, and where its table was full after :data:`HELD_CALLS` calls. After
+        :data:`MAX_RETRIES` the plan stays as it is.
         """
         self._held = {entry: calls - 1 for entry, calls in self._held.items() if calls > 1}
         if self._reprogram and self._plan is not None:

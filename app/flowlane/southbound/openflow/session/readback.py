@@ -1,10 +1,11 @@
 """Entries of a device, read back as the values that were sent, so that present and desired can be compared.
 
-An entry that Flowlane could not have made (it has an action or a field that Flowlane never uses) becomes None, like
-anything malformed: it is left alone.
+An entry that Flowlane could not have made (it has an action or a field that Flowlane never uses) becomes
+None, like anything malformed: it is left alone.
 
-Learned entries are skipped where only the entries that the controller has sent are needed. A device that connects may
-report ten thousand of them, and os-ken's objects of those would take a second, in which no other device is served.
+Learned entries are skipped where only the entries that the controller has sent are needed. A device that
+connects may report ten thousand of them, and os-ken's objects of those would take a second, in which no other
+device is served.
 """
 
 from __future__ import annotations
@@ -242,8 +243,8 @@ def standing(
 def found_pins(parts: Iterable[Message]) -> tuple[FoundPin, ...]:
     """Read the pins in a reply that has all of our entries.
 
-    The number of a pin's VM comes from the entries of table ingress for its in_port: NOT_A_VM when the reply has no
-    such entry, UNRESOLVED_VM when the port is a link.
+    The number of a pin's VM comes from the entries of table ingress for its in_port: NOT_A_VM when the reply
+    has no such entry, UNRESOLVED_VM when the port is a link.
     """
     items = [(entry, stats) for stats in sent_entries(parts) if (entry := flow_entry(stats)) is not None]
     senders = _senders(entry for entry, _ in items)

@@ -1,7 +1,7 @@
 """Requests to a device as os-ken messages, and the requests whose replies are pending.
 
-A reply may come in many parts (a multipart reply), may be an error, or may never come. This module has no clock and
-no connection: time is an argument.
+A reply may come in many parts (a multipart reply), may be an error, or may never come. This module has no
+clock and no connection: time is an argument.
 """
 
 from __future__ import annotations

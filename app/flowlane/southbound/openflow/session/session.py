@@ -1,6 +1,7 @@
 """One connection to a device: the engine's effects become messages, the device's messages become events.
 
-Messages are queued in the :class:`~flowlane.southbound.openflow.session.outbox.Outbox`, so nothing here blocks.
+Messages are queued in the :class:`~flowlane.southbound.openflow.session.outbox.Outbox`, so nothing here
+blocks.
 """
 
 from __future__ import annotations

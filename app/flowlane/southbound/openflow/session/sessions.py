@@ -101,7 +101,8 @@ class Sessions:
     def execute(self, effect: Effect) -> bool:
         """Carry out an effect on its device, without blocking; return False when it is for no device at all.
 
-        An effect for a device that is away is dropped: the device is reconciled with the whole plan when it is back.
+        An effect for a device that is away is dropped: the device is reconciled with the whole plan when it
+        is back.
         """
         handler = _HANDLERS.get(type(effect))
         if handler is None:

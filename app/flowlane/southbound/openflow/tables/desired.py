@@ -1,7 +1,7 @@
-"""A device's plan as the entries that carry it out: the whole of what stands there beside its pins.
+"""The compiler from a device's plan to its standing entries, which are all entries but pins and learned ones.
 
 The same plan gives the same entries, so that two compilations can be compared (see :mod:`.diff`). What the
-device cannot do is replaced by the next best or left out, and both are said.
+device cannot do gets a fallback or is left out, and both are reported.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ NEIGHBOUR_MATCHES = (
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What should stand in a device, and which rules it does not get as they were given."""
+    """The desired standing entries of a device, and what of the plan it does not get as it was given."""
 
     standing: Standing
     left_out: tuple[LeftOut, ...] = ()
@@ -63,34 +63,28 @@ class Compiled:
 def compile_plan(
     plan: DevicePlan, capabilities: Capabilities, ports: Mapping[int, Collection[int]]
 ) -> Compiled:
-    """Make all entries of a plan.
-
-    Args:
-        ports: the ports that the device has, each with the ids of the queues that it reports on it. Nothing
-            is made for other ports, and no ``set_queue`` for other queues: a device may accept such an entry
-            and lose its packets.
-    """
+    """Make all entries of a plan."""
     meters = _meters(plan, capabilities)
     groups, spread_flows, left_out = standing.compile_rules(
         plan, capabilities, ports, frozenset(meter.meter_id for meter in meters)
     )
-    learns, gated = standing.learns_itself(plan, capabilities), young.gated(plan, capabilities)
-    known = [port for port in plan.ports if port.port_no in ports]
+    learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
+    ports_of_plan = [port for port in plan.ports if port.port_no in ports]
     flows = (
-        *_declared_misses(learns, gated),
-        *_ingress(known),
-        *_forward(plan, known, ports, _after_forward(plan, capabilities)),
-        *(_gate(plan, known) if gated else ()),
+        *_declared_misses(learns, tracks),
+        *_ingress(ports_of_plan),
+        *_forward(plan, ports_of_plan, ports, _after_forward(plan, capabilities)),
+        *(_gate(plan, ports_of_plan) if tracks else ()),
         *_assign(plan.copy_bytes, learns),
         *spread_flows,
         *(_learning(plan) if learns else ()),
-        *_output(plan, ports, learns, gated),
+        *_output(plan, ports, learns, tracks),
     )
     return Compiled(Standing(flows, groups, meters), left_out)
 
 
 def meter_entry(meter: MeterSpec, capabilities: Capabilities) -> MeterEntry | None:
-    """A meter in the device's units, rounded up to whole kbit; None when the device has no such meters."""
+    """Convert a meter to the device's units, rounded up to whole kbit/s; None when the device has no such meters."""
     if capabilities.max_meters < 1 or not capabilities.meter_kbps:
         return None
     burst = -(-meter.burst // 1000) if capabilities.meter_burst else 0
@@ -98,38 +92,42 @@ def meter_entry(meter: MeterSpec, capabilities: Capabilities) -> MeterEntry | No
 
 
 def controller_meter(copy_rate: int) -> MeterEntry:
-    """The virtual meter of all packet-ins: ``copy_rate`` packets/s, a quarter of a second's worth at once."""
+    """Make the virtual meter of all packet-ins.
+
+    Args:
+        copy_rate: packets/s; the burst is a quarter of a second's packets.
+    """
     return MeterEntry(CONTROLLER_METER, copy_rate, max(1, copy_rate // 4), packets=True)
 
 
 def port_mask_probe() -> FlowEntry:
-    """An entry that a device accepts only when it takes masks on transport ports; it matches nothing real."""
-    wanted = match(metadata=(1 << 63, 1 << 63), eth_type=ETH_IPV4, ip_proto=TCP, tcp_dst=(0, 1))
-    return flow(TableId.SPREAD, Priority.MISS + 1, wanted, (Goto(TableId.OUTPUT),), _COOKIE)
+    """Make an entry that a device accepts only if it takes masks on transport ports; it matches no real packet."""
+    terms = match(metadata=(1 << 63, 1 << 63), eth_type=ETH_IPV4, ip_proto=TCP, tcp_dst=(0, 1))
+    return flow(TableId.SPREAD, Priority.MISS + 1, terms, (Goto(TableId.OUTPUT),), _COOKIE)
 
 
 def learn_probe() -> FlowEntry:
-    """A learn entry as devices get it, for packets that there are none of: an error means that it cannot."""
-    wanted = match(metadata=pipeline.SENDER_MASK | pipeline.EGRESS_MASK)
+    """Make an entry that a device accepts only if it has the learn action; it matches no real packet."""
+    terms = match(metadata=pipeline.SENDER_MASK | pipeline.EGRESS_MASK)
     steps = (learn(nicira.Family(), 1), _TO_OUTPUT)
-    return flow(TableId.LEARN, Priority.MISS + 1, wanted, steps, _COOKIE)
+    return flow(TableId.LEARN, Priority.MISS + 1, terms, steps, _COOKIE)
 
 
 def _meters(plan: DevicePlan, capabilities: Capabilities) -> tuple[MeterEntry, ...]:
-    made = [entry for meter in plan.meters if (entry := meter_entry(meter, capabilities)) is not None]
+    entries = [entry for meter in plan.meters if (entry := meter_entry(meter, capabilities)) is not None]
     if capabilities.controller_meter and plan.copy_rate > 0:
-        made.append(controller_meter(plan.copy_rate))
-    return tuple(made)
+        entries.append(controller_meter(plan.copy_rate))
+    return tuple(entries)
 
 
-def _infrastructure(table: TableId, priority: int, wanted: Match, *steps: Step) -> FlowEntry:
-    return flow(table, priority, wanted, steps, _COOKIE)
+def _infrastructure(table: TableId, priority: int, terms: Match, *steps: Step) -> FlowEntry:
+    return flow(table, priority, terms, steps, _COOKIE)
 
 
-def _declared_misses(learns: bool, gated: bool) -> Iterator[FlowEntry]:
-    there = {None: True, Act.LEARN: learns, Act.TRACK: gated}
+def _declared_misses(learns: bool, tracks: bool) -> Iterator[FlowEntry]:
+    available = {None: True, Act.LEARN: learns, Act.TRACK: tracks}
     for table in pipeline.TABLES:
-        if not table.miss_is_planned and there[table.extension]:
+        if not table.miss_is_planned and available[table.extension]:
             steps = () if table.miss is None else (Goto(table.miss),)
             yield _infrastructure(table.table_id, Priority.MISS, (), *steps)
 
@@ -141,46 +139,46 @@ def _ingress(ports: Collection[PlannedPort]) -> Iterator[FlowEntry]:
 
 
 def _ingress_of(port: PlannedPort) -> Iterator[FlowEntry]:
-    """Where a port's frames go on; from a VM whose addresses are known, frames of no others."""
-    enter = _enter(port)
+    """Yield the entries for frames from a port; from a VM with known addresses, only its own frames go on."""
+    steps = _enter(port)
     if port.role is not PortRole.VM or not port.macs:
-        yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *enter)
+        yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *steps)
         return
     for mac in port.macs:
-        wanted = match(in_port=port.port_no, eth_src=mac)
-        yield _infrastructure(TableId.INGRESS, Priority.SOURCE, wanted, *enter)
+        terms = match(in_port=port.port_no, eth_src=mac)
+        yield _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *steps)
     yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no))
 
 
 def _enter(port: PlannedPort) -> tuple[Step, ...]:
-    onward = Goto(TableId.FORWARD)
+    goto = Goto(TableId.FORWARD)
     number = {PortRole.VM: port.vm_number, PortRole.LINK: UNRESOLVED_VM}.get(port.role, NOT_A_VM)
-    return (onward,) if number == NOT_A_VM else (WriteMetadata(*pipeline.sender(number)), onward)
+    return (goto,) if number == NOT_A_VM else (WriteMetadata(*pipeline.sender(number)), goto)
 
 
 def _gate(plan: DevicePlan, ports: Collection[PlannedPort]) -> Iterator[FlowEntry]:
-    yield from young.track(plan.dpid, ports)
-    yield from young.young(plan.learn_after)
-    yield from young.count(plan)
+    yield from young.track_entries(plan.dpid, ports)
+    yield from young.gate_entries(plan.learn_after)
+    yield from young.count_entries(plan)
 
 
 def _forward(
-    plan: DevicePlan, known: Collection[PlannedPort], ports: Collection[int], onward: TableId
+    plan: DevicePlan, ports_of_plan: Collection[PlannedPort], ports: Collection[int], next_table: TableId
 ) -> Iterator[FlowEntry]:
     for neighbour in NEIGHBOUR_MATCHES:
-        wanted = match(eth_dst=_MULTICAST, **neighbour)
+        terms = match(eth_dst=_MULTICAST, **neighbour)
         copy = Output(CONTROLLER_PORT, plan.copy_bytes)
-        yield _infrastructure(TableId.FORWARD, Priority.NEIGHBOUR, wanted, copy, Output(ALL_PORTS))
+        yield _infrastructure(TableId.FORWARD, Priority.NEIGHBOUR, terms, copy, Output(ALL_PORTS))
     yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(eth_dst=_MULTICAST), Output(ALL_PORTS))
-    yield from _hosts(plan.hosts, ports, onward).values()
-    for port in known:
+    yield from _hosts(plan.hosts, ports, next_table).values()
+    for port in ports_of_plan:
         if port.role is PortRole.UPLINK:
-            wanted = match(in_port=port.port_no)
-            yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN_FROM_UPLINK, wanted, Output(ALL_PORTS))
+            terms = match(in_port=port.port_no)
+            yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN_FROM_UPLINK, terms, Output(ALL_PORTS))
     unknown = plan.unknown_port if plan.unknown_port in ports else None
-    also = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
-    rest = (Output(ALL_PORTS),) if unknown is None else (*also, *_leave_by(unknown, onward))
-    yield _infrastructure(TableId.FORWARD, Priority.MISS, (), *rest)
+    flood = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
+    steps = (Output(ALL_PORTS),) if unknown is None else (*flood, *_leave_by(unknown, next_table))
+    yield _infrastructure(TableId.FORWARD, Priority.MISS, (), *steps)
 
 
 def host_entries(
@@ -191,19 +189,19 @@ def host_entries(
 
 
 def _after_forward(plan: DevicePlan, capabilities: Capabilities) -> TableId:
-    return TableId.TRACK if young.gated(plan, capabilities) else TableId.ASSIGN
+    return TableId.TRACK if young.tracks(plan, capabilities) else TableId.ASSIGN
 
 
-def _hosts(hosts: Iterable[tuple[int, int]], ports: Collection[int], onward: TableId) -> dict[int, FlowEntry]:
+def _hosts(hosts: Iterable[tuple[int, int]], ports: Collection[int], next_table: TableId) -> dict[int, FlowEntry]:
     return {
-        mac: _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, onward))
+        mac: _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, next_table))
         for mac, port_no in hosts
         if port_no in ports
     }
 
 
-def _leave_by(port_no: int, onward: TableId) -> tuple[Step, ...]:
-    return WriteMetadata(*pipeline.egress(port_no)), Goto(onward)
+def _leave_by(port_no: int, next_table: TableId) -> tuple[Step, ...]:
+    return WriteMetadata(*pipeline.egress(port_no)), Goto(next_table)
 
 
 ENTRIES_BESIDE_PINS = 1 + len(NEIGHBOUR_MATCHES)
@@ -211,7 +209,10 @@ ENTRIES_BESIDE_PINS = 1 + len(NEIGHBOUR_MATCHES)
 
 
 def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
-    """Neighbour discovery to one host is no flow: it is copied, and needs no queue of its own."""
+    """Yield the entries of table assign beside the pins.
+
+    Neighbour discovery to one host is no flow: it is copied, and gets no queue.
+    """
     look_up = (Resubmit(TableId.SEEN),) if learns else ()
     yield _infrastructure(TableId.ASSIGN, Priority.MISS, (), *look_up, Goto(TableId.SPREAD))
     for neighbour in NEIGHBOUR_MATCHES:
@@ -222,12 +223,12 @@ def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
 
 
 def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
-    """A flow's first packet: the device notes the flow and its queue, and shows the packet to the controller."""
+    """Yield the entries that learn a flow with its queue, and copy its first packet to the controller."""
     copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     for family in nicira.FAMILIES:
-        priority, wanted = _learn_priority(family), nicira.match_of(family)
+        priority, terms = _learn_priority(family), nicira.match_of(family)
         steps = (learn(family, plan.learned_idle), copy, _TO_OUTPUT)
-        yield _infrastructure(TableId.LEARN, priority, wanted, *steps)
+        yield _infrastructure(TableId.LEARN, priority, terms, *steps)
 
 
 def _learn_priority(family: nicira.Family) -> int:
@@ -236,25 +237,27 @@ def _learn_priority(family: nicira.Family) -> int:
 
 
 def _output(
-    plan: DevicePlan, ports: Mapping[int, Collection[int]], learns: bool, gated: bool
+    plan: DevicePlan, ports: Mapping[int, Collection[int]], learns: bool, tracks: bool
 ) -> Iterator[FlowEntry]:
-    """To the port; by the queue in the packet's register where the port has it, and is to use it."""
+    """Yield the entries that output: by the queue in the packet's register, where the port has it and is to use it."""
     queues = {port.port_no: port.queues for port in plan.ports}
-    zones = {port.port_no for port in plan.ports if gated and young.has_zone(port)}
+    zones = {port.port_no for port in plan.ports if tracks and young.has_zone(port)}
     for port_no, queue_ids in sorted(ports.items()):
-        used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()
-        for priority, onto, steps in _ways_out(port_no, used):
-            yield _infrastructure(TableId.OUTPUT, priority, match(**onto), *steps)
+        queue_ids_used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()
+        for priority, match_fields, steps in _output_actions(port_no, queue_ids_used):
+            yield _infrastructure(TableId.OUTPUT, priority, match(**match_fields), *steps)
             if port_no in zones:
-                yield from young.deliver(plan.dpid, port_no, priority + young.DELIVER, onto, *steps)
+                yield from young.output_entries(
+                    plan.dpid, port_no, priority + young.TRACKED, match_fields, *steps
+                )
 
 
-def _ways_out(
+def _output_actions(
     port_no: int, queue_ids: Iterable[int]
 ) -> Iterator[tuple[int, matches.Fields, tuple[Step, ...]]]:
-    """(priority, match, steps): the port's default queue, and each queue that a packet's register may name."""
+    """Yield (priority, match fields, steps) of the port's default queue, and of each queue in a packet's register."""
     metadata = pipeline.egress(port_no)
     yield Priority.OUTPUT, {"metadata": metadata}, (Output(port_no),)
     for queue_id in queue_ids:
-        onto: matches.Fields = {"metadata": metadata, "reg1": queue_id + 1}
-        yield Priority.QUEUE, onto, (SetQueue(queue_id), Output(port_no))
+        match_fields: matches.Fields = {"metadata": metadata, nicira.QUEUE: queue_id + 1}
+        yield Priority.QUEUE, match_fields, (SetQueue(queue_id), Output(port_no))

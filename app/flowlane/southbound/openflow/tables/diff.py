@@ -1,4 +1,4 @@
-"""From what stands in a device to what should: the fewest changes, in an order that is safe at every step."""
+"""The fewest changes from present to desired entries, in an order that is safe at every step."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from flowlane.southbound.openflow.wire import cookies
 
 
 def changes(desired: Standing, present: Standing) -> tuple[Change, ...]:
-    """All that has to be sent, in order; empty when nothing differs.
+    """Return the changes to send, in order; empty when nothing differs.
 
-    ``present`` is what was sent last, or :func:`standing` of what was read back. A meter that is as it
-    should be is never written: a rewritten one starts with a full bucket (openvswitch dpif-netdev).
+    A meter that is as it should be is never sent again: Open vSwitch refills the token bucket of a meter that
+    is modified (lib/dpif-netdev.c).
+
+    Args:
+        present: what was sent last, or :func:`standing_part` of what was read back.
     """
     return ordered(
         chain(
@@ -42,22 +45,22 @@ def changes(desired: Standing, present: Standing) -> tuple[Change, ...]:
 
 
 def _flow_changes(desired: Iterable[FlowEntry], present: Iterable[FlowEntry]) -> Iterator[Change]:
-    there = {_place(flow): flow for flow in present}
+    others = {_identity(flow): flow for flow in present}
     for flow in desired:
-        old = there.pop(_place(flow), None)
+        old = others.pop(_identity(flow), None)
         if old != flow:
             yield Change(Op.MODIFY if old is not None and _only_steps_differ(flow, old) else Op.ADD, flow)
-    for flow in there.values():
+    for flow in others.values():
         yield Change(Op.DELETE, flow)
 
 
-def _place(flow: FlowEntry) -> tuple[object, ...]:
-    """Two entries of one place cannot stand together (OpenFlow 1.3.5 section 6.4)."""
+def _identity(flow: FlowEntry) -> tuple[object, ...]:
+    """Return what identifies an entry: a table has one entry of each match and priority (1.3.5 section 6.4)."""
     return flow.table_id, flow.priority, flow.match
 
 
 def _only_steps_differ(flow: FlowEntry, old: FlowEntry) -> bool:
-    """Whether a modify does: it keeps the counters, but changes neither cookie, timeouts nor flags."""
+    """Return whether a modify is enough: it keeps the counters, but changes neither cookie, timeouts nor flags."""
     return (flow.cookie, flow.idle_timeout, flow.hard_timeout, flow.flags) == (
         old.cookie,
         old.idle_timeout,
@@ -77,24 +80,25 @@ def _numbered(desired: Mapping[int, Entry], present: Mapping[int, Entry]) -> Ite
             yield Change(Op.DELETE, entry)
 
 
-def ordered(wanted: Iterable[Change]) -> tuple[Change, ...]:
-    """Put changes in an order in which no packet meets an entry that leads nowhere.
+def ordered(unordered: Iterable[Change]) -> tuple[Change, ...]:
+    """Put changes in an order in which no packet meets an entry that leads nowhere: make before break.
 
-    Make before break: what entries use, then entries (later tables first, so that a goto leads to filled
-    tables), then entries that go (earlier tables first), then what nothing uses any more. Deleting a meter
-    or group in use would delete its entries too (OpenFlow 1.3.5 sections 6.4 and 7.3.4.4). A barrier ends
-    each stage: a device may carry out messages in any order between barriers (section 6.2).
+    First groups and meters are added, then entries (later tables first, so that a goto leads to filled
+    tables). Then entries are deleted (earlier tables first), last the groups and meters that nothing uses any
+    more: the deletion of a group or meter in use would delete its entries too (OpenFlow 1.3.5 sections 6.4
+    and 7.3.4.4). A barrier ends each stage, since a device may carry out messages in any order between
+    barriers (section 6.2).
     """
-    given = [change for change in wanted if change.op is not Op.BARRIER]
+    changes_only = [change for change in unordered if change.op is not Op.BARRIER]
     sent: list[Change] = []
     for belongs, rank in _STAGES:
-        stage = sorted(filter(belongs, given), key=rank)
+        stage = sorted(filter(belongs, changes_only), key=rank)
         if stage:
             sent += (*stage, BARRIER)
     return tuple(sent)
 
 
-def _is_removal(change: Change) -> bool:
+def _is_deletion(change: Change) -> bool:
     return change.op is Op.DELETE
 
 
@@ -107,34 +111,34 @@ def _table(change: Change) -> int:
 
 
 _STAGES: tuple[tuple[Callable[[Change], bool], Callable[[Change], int]], ...] = (
-    (lambda change: not _is_flow(change) and not _is_removal(change), _table),
-    (lambda change: _is_flow(change) and not _is_removal(change), lambda change: -_table(change)),
-    (lambda change: _is_flow(change) and _is_removal(change), _table),
-    (lambda change: not _is_flow(change) and _is_removal(change), _table),
+    (lambda change: not _is_flow(change) and not _is_deletion(change), _table),
+    (lambda change: _is_flow(change) and not _is_deletion(change), lambda change: -_table(change)),
+    (lambda change: _is_flow(change) and _is_deletion(change), _table),
+    (lambda change: not _is_flow(change) and _is_deletion(change), _table),
 )
 
 
 def standing_part(
     flows: Iterable[FlowEntry], groups: Iterable[GroupEntry] = (), meters: Iterable[MeterEntry] = ()
 ) -> Standing:
-    """The standing part of what was read back from a device: without pins and learned entries.
+    """Return the standing part of what was read back from a device: without pins and learned entries.
 
-    Groups and meters carry no owner. Those that only pins use are left out too, so that they are not taken for
-    superfluous and deleted, which would delete the pins. Whoever needs such a number for a standing rule
-    changes it in place.
+    Groups and meters carry no owner. Those that only pins use are left out too: as superfluous ones they
+    would be deleted, and the pins with them. A standing rule that gets such a number modifies the group or
+    meter.
     """
-    mine: list[FlowEntry] = []
-    single: list[FlowEntry] = []
+    standing_flows: list[FlowEntry] = []
+    other_flows: list[FlowEntry] = []
     for flow in flows:
-        parts = cookies.unpack(flow.cookie)
-        if parts is not None:
-            (mine if parts.kind in _STANDING_KINDS else single).append(flow)
-    shared = {step for flow in mine for step in flow.steps}
-    used = {step for flow in single for step in flow.steps} - shared
+        cookie = cookies.unpack(flow.cookie)
+        if cookie is not None:
+            (standing_flows if cookie.kind in _STANDING_KINDS else other_flows).append(flow)
+    steps = {step for flow in standing_flows for step in flow.steps}
+    only_of_others = {step for flow in other_flows for step in flow.steps} - steps
     return Standing(
-        tuple(mine),
-        tuple(group for group in groups if UseGroup(group.group_id) not in used),
-        tuple(meter for meter in meters if Meter(meter.meter_id) not in used),
+        tuple(standing_flows),
+        tuple(group for group in groups if UseGroup(group.group_id) not in only_of_others),
+        tuple(meter for meter in meters if Meter(meter.meter_id) not in only_of_others),
     )
 
 

@@ -1,7 +1,7 @@
-"""Flow, group and meter entries as plain data: compared by equality, readable, without OpenFlow objects.
+"""Flow, group and meter entries as values that are compared by equality, and their text in ovs-ofctl's language.
 
-os-ken's messages compare by identity and change when they are serialised, so what is desired, sent and read
-back is kept in these values, and messages exist only in :mod:`.encode` and :mod:`.decode`.
+os-ken's messages compare by identity and change when they are serialized. So what is desired, sent and read
+back is stored in these values, and messages exist only in the package ``session``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class UseGroup:
-    """Hand the packet to a group."""
+    """Pass the packet to a group."""
 
     group_id: int
 
@@ -103,7 +103,7 @@ class Bucket:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What the bucket does."""
+        """The bucket's actions."""
         if self.table_id is None:
             return SetQueue(self.queue_id), Output(self.port_no)
         return Load(nicira.QUEUE, self.queue_id + 1), Resubmit(self.table_id)
@@ -113,7 +113,8 @@ class Bucket:
 class GroupEntry:
     """A group of type select: one bucket per packet, the same for all packets of a flow.
 
-    ``select_by``: by which hash, in the words of :mod:`.selection`; '' leaves it to the device.
+    ``select_by``: the selection method (see :mod:`flowlane.southbound.openflow.wire.selection`); '': the
+    device's own.
     """
 
     group_id: int
@@ -151,7 +152,7 @@ Entry = FlowEntry | GroupEntry | MeterEntry
 
 
 class Op(Enum):
-    """What to do with an entry; a barrier has none."""
+    """What a change does to its entry; a barrier has none."""
 
     ADD = "add"
     MODIFY = "modify"
@@ -161,13 +162,13 @@ class Op(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One message to a device. A flow is deleted only while its cookie is the same."""
+    """One message to a device. A flow entry is deleted only if it has the same cookie."""
 
     op: Op
     entry: Entry | None = None
 
     def __str__(self) -> str:
-        """Write the change for people."""
+        """Write the change as text."""
         return self.op.value if self.entry is None else f"{self.op.value} {self.entry}"
 
 
@@ -176,7 +177,7 @@ BARRIER = Change(Op.BARRIER)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What stands in a device beside its pins, and the pins' meters."""
+    """The standing entries of a device: all but pins, their meters, and learned entries."""
 
     flows: tuple[FlowEntry, ...] = ()
     groups: tuple[GroupEntry, ...] = ()
@@ -200,34 +201,34 @@ def flow(
     Raises:
         PipelineError: it is not what the pipeline declares, or a queue is set after the output that needs it.
     """
-    made = tuple(steps)
-    acts = [act for step in made if (act := act_of(step)) is not None]
+    all_steps = tuple(steps)
+    acts = [act for step in all_steps if (act := act_of(step)) is not None]
     pipeline.check(table, match, acts, None)
-    for step in made:
+    for step in all_steps:
         if isinstance(step, Goto | Resubmit | Track) and step.table_id is not None:
             pipeline.check(table, match, acts, step.table_id)
-    check_queue_first(made)
-    return FlowEntry(table, int(priority), match, made, cookie, idle_timeout, 0, flags)
+    check_queue_first(all_steps)
+    return FlowEntry(table, int(priority), match, all_steps, cookie, idle_timeout, 0, flags)
 
 
 def learn(family: nicira.Family, idle_timeout: int) -> Learn:
-    """Make the step that learns the flows of a family: their entries go into table seen, idle after so many s."""
+    """Make the step that learns the flows of a family in table seen, with an idle timeout in s."""
     cookie = cookies.pack(cookies.Kind.LEARNED)
     return Learn(family, idle_timeout, TableId.SEEN, Priority.PIN, cookie)
 
 
 def act_of(step: Step) -> Act | None:
-    """The pipeline's word for a step; None for a goto."""
+    """Return the kind of a step as the pipeline declares it; None for a goto."""
     if isinstance(step, Output):
         return Act.COPY if step.port_no == CONTROLLER_PORT else Act.OUTPUT
     return _ACTS.get(type(step))
 
 
 def check_queue_first(steps: tuple[Step, ...]) -> None:
-    """Refuse steps that set a queue after an output, where it would come too late and go unnoticed.
+    """Check that no step sets a queue after an output, where it would have no effect and give no error.
 
     Raises:
-        PipelineError: they do.
+        PipelineError: one does.
     """
     after_output = False
     for step in steps:
@@ -288,7 +289,7 @@ _STEP_TEXTS: dict[type, Callable[[Any], str]] = {
 
 
 def explain(entry: FlowEntry) -> str:
-    """Write an entry with the names of its table, priority and cookie, for a person."""
+    """Write an entry with the names of its table and cookie."""
     table = pipeline.BY_ID.get(TableId(entry.table_id)) if entry.table_id in pipeline.BY_ID else None
     name = table.name if table is not None else str(entry.table_id)
     steps = " ".join(map(step_text, entry.steps)) or "drop"

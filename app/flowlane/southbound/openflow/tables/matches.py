@@ -1,7 +1,7 @@
-"""A standing rule's match as the OpenFlow matches that say the same together.
+"""The OpenFlow matches of a standing rule; together they match what the rule matches.
 
-OpenFlow has no ranges and no "or": port ranges become masked ports where the device takes masks on them
-(the specification allows none, Open vSwitch does), else one match per port; VMs, address families and
+OpenFlow has no ranges and no "or". Port ranges become masked ports where the device takes such masks (Open
+vSwitch does, the specification has none), otherwise one match for each port. VMs, address families and
 protocols become one match each.
 """
 
@@ -32,47 +32,54 @@ _ALL_PORTS = (0, 0)
 
 
 class CannotExpressError(ValueError):
-    """No set of OpenFlow matches says the same; the text says why."""
+    """A rule has no OpenFlow matches; the text says why."""
 
 
 def range_masks(first: int, last: int) -> list[tuple[int, int]]:
     """Split a range of 16-bit numbers into the fewest (value, mask) pairs, in rising order."""
-    found = []
+    pairs = []
     while first <= last:
         size = first & -first or 0x10000
         while first + size - 1 > last:
             size >>= 1
-        found.append((first, 0xFFFF & ~(size - 1)))
+        pairs.append((first, 0xFFFF & ~(size - 1)))
         first += size
-    return found
+    return pairs
 
 
-def matches(wanted: StandingMatch, egress_port: int, port_masks: bool) -> tuple[Match, ...]:
-    """All matches of a standing rule on one egress port.
+def matches(rule_match: StandingMatch, egress_port: int, port_masks: bool) -> tuple[Match, ...]:
+    """Return all matches of a standing rule on one egress port.
 
     Raises:
         CannotExpressError: it would take more than ``BOUND`` matches, or its parts exclude each other.
     """
-    families = _families(wanted)
-    found = []
-    for vm_number, family in product(wanted.vm_numbers or (None,), families):
-        base = _base(wanted, egress_port, vm_number, family)
-        for ports in _transport(wanted, port_masks):
-            found.append(fields.match(**base, **ports))
-            if len(found) > BOUND:
+    families = _families(rule_match)
+    all_matches: list[Match] = []
+    for vm_number, family in product(rule_match.vm_numbers or (None,), families):
+        base = _base(rule_match, egress_port, vm_number, family)
+        for ports in _transport(rule_match, port_masks):
+            all_matches.append(fields.match(**base, **ports))
+            if len(all_matches) > BOUND:
                 raise CannotExpressError(f"it takes more than {BOUND} entries")
-    if not found:
+    if not all_matches:
         raise CannotExpressError("its protocol and addresses are of different families")
-    return tuple(found)
+    return tuple(all_matches)
 
 
-def _families(wanted: StandingMatch) -> tuple[int | None, ...]:
-    """Ethertypes to match; (None,) when any will do. Families that the parts exclude are not there."""
-    needed = {wanted.eth_type} if wanted.eth_type is not None else set()
-    needed |= {_FAMILY_BY_LENGTH[len(prefix[0])] for prefix in (wanted.src, wanted.dst) if prefix is not None}
-    if wanted.ip_proto is not None and wanted.ip_proto in FAMILY_OF_ICMP:
-        needed.add(FAMILY_OF_ICMP[wanted.ip_proto])
-    of_ip = wanted.ip_proto is not None or wanted.dscp is not None or wanted.src_ports or wanted.dst_ports
+def _families(rule_match: StandingMatch) -> tuple[int | None, ...]:
+    """Return the ethertypes to match: (None,) for any, () when parts of the match exclude each other."""
+    needed = {rule_match.eth_type} if rule_match.eth_type is not None else set()
+    needed |= {
+        _FAMILY_BY_LENGTH[len(prefix[0])] for prefix in (rule_match.src, rule_match.dst) if prefix is not None
+    }
+    if rule_match.ip_proto is not None and rule_match.ip_proto in FAMILY_OF_ICMP:
+        needed.add(FAMILY_OF_ICMP[rule_match.ip_proto])
+    of_ip = (
+        rule_match.ip_proto is not None
+        or rule_match.dscp is not None
+        or rule_match.src_ports
+        or rule_match.dst_ports
+    )
     if len(needed) > 1 or (of_ip and needed - {ETH_IPV4, ETH_IPV6}):
         return ()
     if needed:
@@ -80,48 +87,50 @@ def _families(wanted: StandingMatch) -> tuple[int | None, ...]:
     return (ETH_IPV4, ETH_IPV6) if of_ip else (None,)
 
 
-def _base(wanted: StandingMatch, egress_port: int, vm_number: int | None, family: int | None) -> Fields:
+def _base(rule_match: StandingMatch, egress_port: int, vm_number: int | None, family: int | None) -> Fields:
     base: Fields = {"metadata": pipeline.egress_and_sender(egress_port, vm_number)}
     if family is not None:
         base["eth_type"] = family
     if family in _ADDRESS_FIELDS:
         source, destination, bits = _ADDRESS_FIELDS[family]
-        for name, prefix in ((source, wanted.src), (destination, wanted.dst)):
+        for name, prefix in ((source, rule_match.src), (destination, rule_match.dst)):
             if prefix is not None:
                 mask = (1 << bits) - (1 << bits - prefix[1])
                 base[name] = (int.from_bytes(prefix[0], "big") & mask, mask)
-    if wanted.dscp is not None:
-        base["ip_dscp"] = wanted.dscp
-    return base | _tag(wanted)
+    if rule_match.dscp is not None:
+        base["ip_dscp"] = rule_match.dscp
+    return base | _tag(rule_match)
 
 
-def _tag(wanted: StandingMatch) -> Fields:
+def _tag(rule_match: StandingMatch) -> Fields:
     tag: Fields = {}
-    if wanted.vlan is not None:
-        tag["vlan_vid"] = fields.VLAN_PRESENT | wanted.vlan
-    if wanted.pcp is not None:
+    if rule_match.vlan is not None:
+        tag["vlan_vid"] = fields.VLAN_PRESENT | rule_match.vlan
+    if rule_match.pcp is not None:
         tag.setdefault("vlan_vid", (fields.VLAN_PRESENT, fields.VLAN_PRESENT))
-        tag["vlan_pcp"] = wanted.pcp
+        tag["vlan_pcp"] = rule_match.pcp
     return tag
 
 
-def _transport(wanted: StandingMatch, port_masks: bool) -> Iterator[Fields]:
-    """Protocol and ports; without a protocol, ports are those of TCP, UDP and SCTP."""
-    if not wanted.src_ports and not wanted.dst_ports:
-        yield {} if wanted.ip_proto is None else {"ip_proto": wanted.ip_proto}
+def _transport(rule_match: StandingMatch, port_masks: bool) -> Iterator[Fields]:
+    """Yield the fields of protocol and ports; without a protocol, ports are those of TCP, UDP and SCTP."""
+    if not rule_match.src_ports and not rule_match.dst_ports:
+        yield {} if rule_match.ip_proto is None else {"ip_proto": rule_match.ip_proto}
         return
-    for protocol in (wanted.ip_proto,) if wanted.ip_proto is not None else (TCP, UDP, SCTP):
+    for protocol in (rule_match.ip_proto,) if rule_match.ip_proto is not None else (TCP, UDP, SCTP):
         if protocol not in PORT_FIELDS:
             raise CannotExpressError(f"IP protocol {protocol} has no ports")
         names = PORT_FIELDS[protocol]
         masked = port_masks and protocol in (TCP, UDP, SCTP)
-        sources, destinations = (_numbers(ranges, masked) for ranges in (wanted.src_ports, wanted.dst_ports))
+        sources, destinations = (
+            _numbers(ranges, masked) for ranges in (rule_match.src_ports, rule_match.dst_ports)
+        )
         for source, destination in product(sources, destinations):
             yield {"ip_proto": protocol, names[0]: source, names[1]: destination}
 
 
 def _numbers(ranges: tuple[tuple[int, int], ...], masked: bool) -> list[int | tuple[int, int]]:
-    """The terms of some ranges. A term (0, 0) matches all, and :func:`fields.match` leaves it out.
+    """Return the values of ranges of ports; (0, 0) matches all, and :func:`fields.match` leaves it out.
 
     Raises:
         CannotExpressError: one term per number would be more than ``BOUND``.

@@ -1,7 +1,7 @@
-"""Pins: the exact entries of single flows, from a flow key to an entry and back.
+"""Pins and learned entries: from a flow's key to its exact entry, and back.
 
-The way back serves adoption after a restart. An entry does not hold the number of the flow's VM (the
-in_port says it), so that has to be given.
+The way back is for the adoption of entries after a restart. A pin's match has the VM's in_port and not the
+VM's number, so the number is an argument.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _FAMILIES = {IPV4: (ETH_IPV4, "ipv4_src", "ipv4_dst"), IPV6: (ETH_IPV6, "ipv6_sr
 _KINDS = {ETH_IPV4: IPV4, ETH_IPV6: IPV6}
 
 
-class Place(NamedTuple):
-    """What a pin's match says: the flow, where it comes in and where it goes out."""
+class PinMatch(NamedTuple):
+    """What a pin matches: the flow, its ingress port and its egress port."""
 
     key: bytes
     in_port: int
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 
 def entry(pin: PinFlow) -> FlowEntry:
-    """The exact entry of a flow; the device says when it has been idle for ``idle_timeout`` s and is gone."""
+    """Make the exact entry of a flow; the device reports when it has removed the entry after ``idle_timeout`` s."""
     cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
     steps: list[Step] = []
     if pin.meter_id:
@@ -56,25 +56,26 @@ def entry(pin: PinFlow) -> FlowEntry:
     if pin.queue_id != NO_QUEUE:
         steps.append(SetQueue(pin.queue_id))
     steps.append(_TO_OUTPUT)
-    wanted = match_of(pin.key, pin.in_port, pin.egress_port)
-    return flow(TableId.ASSIGN, Priority.PIN, wanted, steps, cookie, pin.idle_timeout, SEND_FLOW_REMOVED)
+    terms = match_of(pin.key, pin.in_port, pin.egress_port)
+    return flow(TableId.ASSIGN, Priority.PIN, terms, steps, cookie, pin.idle_timeout, SEND_FLOW_REMOVED)
 
 
 def change(pin: PinFlow | UnpinFlow) -> Change:
-    """The message that an effect wants.
+    """Make the change of an effect.
 
-    A moved flow's entry is modified: unlike an add that keeps its counters (OpenFlow 1.3.5 section 6.4).
-    An entry goes only while it carries the flow's own cookie, so a late removal cannot hit its successor.
+    The entry of a flow that has moved is modified: unlike an add, that keeps its counters (OpenFlow 1.3.5
+    section 6.4). An entry is deleted only if it has the flow's own cookie, so a late deletion cannot affect
+    another flow's entry.
     """
     if isinstance(pin, PinFlow):
         return Change(Op.MODIFY if pin.moved else Op.ADD, entry(pin))
     cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
-    wanted = match_of(pin.key, pin.in_port, pin.egress_port)
-    return Change(Op.DELETE, flow(TableId.ASSIGN, Priority.PIN, wanted, (), cookie))
+    terms = match_of(pin.key, pin.in_port, pin.egress_port)
+    return Change(Op.DELETE, flow(TableId.ASSIGN, Priority.PIN, terms, (), cookie))
 
 
 def match_of(key: bytes, in_port: int, egress_port: int) -> Match:
-    """The match of a flow that comes in by one port and leaves by another.
+    """Make the match of a flow that comes in by one port and leaves by another.
 
     Raises:
         ValueError: the bytes are not a flow key.
@@ -82,53 +83,53 @@ def match_of(key: bytes, in_port: int, egress_port: int) -> Match:
     parts = flowkey.unpack(key)
     tag = _UNTAGGED if parts.vlan is None else VLAN_PRESENT | parts.vlan
     source, destination = int.from_bytes(parts.src, "big"), int.from_bytes(parts.dst, "big")
-    wanted: dict[str, int | tuple[int, int]] = {
+    values: dict[str, int | tuple[int, int]] = {
         "in_port": in_port,
         "metadata": pipeline.egress(egress_port),
         "vlan_vid": tag,
     }
     if parts.kind == LAYER2:
-        wanted |= {"eth_type": parts.src_port, "eth_src": source, "eth_dst": destination}
-        return match(**wanted)
+        values |= {"eth_type": parts.src_port, "eth_src": source, "eth_dst": destination}
+        return match(**values)
     eth_type, source_field, destination_field = _FAMILIES[parts.kind]
-    wanted |= {"eth_type": eth_type, "ip_proto": parts.protocol}
-    wanted |= {source_field: source, destination_field: destination}
+    values |= {"eth_type": eth_type, "ip_proto": parts.protocol}
+    values |= {source_field: source, destination_field: destination}
     ports = port_fields(eth_type, parts.protocol)
     if ports is not None:
-        wanted |= {ports[0]: parts.src_port, ports[1]: parts.dst_port}
-    return match(**wanted)
+        values |= {ports[0]: parts.src_port, ports[1]: parts.dst_port}
+    return match(**values)
 
 
-def place_of(wanted: Match, vm_number: int = NOT_A_VM) -> Place | None:
+def read_match(terms: Match, vm_number: int = NOT_A_VM) -> PinMatch | None:
     """Read a pin's match back; None when it is not one that :func:`match_of` makes."""
-    there = fields.values(wanted)
+    values = fields.values(terms)
     try:
-        key = flowkey.pack(_parts(there, vm_number))
-        place = Place(key, there["in_port"], pipeline.egress_of(there["metadata"]))
-        return place if match_of(*place) == wanted else None
+        key = flowkey.pack(_parts(values, vm_number))
+        pin_match = PinMatch(key, values["in_port"], pipeline.egress_of(values["metadata"]))
+        return pin_match if match_of(*pin_match) == terms else None
     except (KeyError, ValueError):
         return None
 
 
-def _parts(there: dict[str, int], vm_number: int) -> FlowParts:
-    tag = there["vlan_vid"]
+def _parts(values: dict[str, int], vm_number: int) -> FlowParts:
+    tag = values["vlan_vid"]
     vlan = tag & ~VLAN_PRESENT if tag & VLAN_PRESENT else None
-    kind = _KINDS.get(there["eth_type"], LAYER2)
-    if kind == LAYER2 or "eth_src" in there:
-        source, destination = (there[name].to_bytes(6, "big") for name in ("eth_src", "eth_dst"))
-        return FlowParts(vm_number, vlan, LAYER2, 0, there["eth_type"], 0, source, destination)
+    kind = _KINDS.get(values["eth_type"], LAYER2)
+    if kind == LAYER2 or "eth_src" in values:
+        source, destination = (values[name].to_bytes(6, "big") for name in ("eth_src", "eth_dst"))
+        return FlowParts(vm_number, vlan, LAYER2, 0, values["eth_type"], 0, source, destination)
     _, source_field, destination_field = _FAMILIES[kind]
     length = 4 if kind == IPV4 else 16
-    source, destination = (there[name].to_bytes(length, "big") for name in (source_field, destination_field))
-    protocol = there["ip_proto"]
-    first, second = port_fields(there["eth_type"], protocol) or ("", "")
+    source, destination = (values[name].to_bytes(length, "big") for name in (source_field, destination_field))
+    protocol = values["ip_proto"]
+    first, second = port_fields(values["eth_type"], protocol) or ("", "")
     return FlowParts(
-        vm_number, vlan, kind, protocol, there.get(first, 0), there.get(second, 0), source, destination
+        vm_number, vlan, kind, protocol, values.get(first, 0), values.get(second, 0), source, destination
     )
 
 
 class Learned(NamedTuple):
-    """What a learned entry's match says: as a pin's, and the sender's address."""
+    """What a learned entry matches: as a pin, and the sender's MAC address."""
 
     key: bytes
     in_port: int
@@ -136,36 +137,36 @@ class Learned(NamedTuple):
     eth_src: int
 
 
-def read_learned(wanted: Match) -> Learned | None:
+def read_learned(terms: Match) -> Learned | None:
     """Read a learned entry's match; None when it is not one that our learn actions make.
 
-    Its metadata hold the number of the VM as well.
+    Its metadata has the number of the VM as well.
     """
-    there = fields.values(wanted)
+    values = fields.values(terms)
     try:
-        metadata, eth_src = there["metadata"], there["eth_src"]
-        there.setdefault("vlan_vid", _UNTAGGED)
-        if "ip_proto" in there:
-            del there["eth_src"]
-        key = flowkey.pack(_parts(there, pipeline.sender_of(metadata)))
-        return Learned(key, there["in_port"], pipeline.egress_of(metadata), eth_src)
+        metadata, eth_src = values["metadata"], values["eth_src"]
+        values.setdefault("vlan_vid", _UNTAGGED)
+        if "ip_proto" in values:
+            del values["eth_src"]
+        key = flowkey.pack(_parts(values, pipeline.sender_of(metadata)))
+        return Learned(key, values["in_port"], pipeline.egress_of(metadata), eth_src)
     except (KeyError, ValueError):
         return None
 
 
 def found_pin(present: FlowEntry, vm_number: int, packets: int, octets: int) -> FoundPin | None:
     """Read a pin back from a device; None when the entry is not a pin of ours."""
-    parts = cookies.unpack(present.cookie)
-    place = place_of(present.match, vm_number)
-    if parts is None or parts.kind is not cookies.Kind.PIN or place is None:
+    cookie = cookies.unpack(present.cookie)
+    pin_match = read_match(present.match, vm_number)
+    if cookie is None or cookie.kind is not cookies.Kind.PIN or pin_match is None:
         return None
     queue_id = next((step.queue_id for step in present.steps if isinstance(step, SetQueue)), NO_QUEUE)
     meter_id = next((step.meter_id for step in present.steps if isinstance(step, Meter)), 0)
     return FoundPin(
-        PinRef(parts.object_id, parts.generation),
-        place.key,
-        place.in_port,
-        place.egress_port,
+        PinRef(cookie.object_id, cookie.generation),
+        pin_match.key,
+        pin_match.in_port,
+        pin_match.egress_port,
         queue_id,
         meter_id,
         packets,

@@ -1,21 +1,23 @@
-"""The OpenFlow pipeline, declared once as data: what each table is for, matches, does and leads to.
+"""The OpenFlow pipeline, declared as data: what each table is for, matches, does and leads to.
 
-:func:`check` holds every entry against this declaration when it is built, so an undeclared match, action or
-goto fails in a test and never reaches a device. A table is added by adding one row to ``TABLES`` and naming
-it in the rows that lead to it. Plain OpenFlow 1.3 is enough for all of it but the tables
-track, gate, seen and learn, which need actions of Open vSwitch's (see :mod:`.nicira`) and are left out without them.
+:func:`check` checks every entry against this declaration when it is made, so an undeclared match, action or
+goto fails in a test and never reaches a device. To add a table, add a row to ``TABLES`` and name it in the
+rows that lead to it. OpenFlow 1.3 is enough for all tables but track, gate, seen and learn. These need
+actions of Open vSwitch (see :mod:`flowlane.southbound.openflow.wire.nicira`) and stay empty on devices
+without them.
 
-Metadata (64 bits) is the registers between tables::
+Metadata (64 bits) carries a packet's sender and egress port from table to table::
 
      63                              32 31                               0
     +----------------------------------+----------------------------------+
     |  number of the sending VM        |  egress port                     |
     +----------------------------------+----------------------------------+
 
-On devices that learn, register 0 says that the flow has been seen, and register 1 holds the id + 1 of the queue
-that the device chose for it, register 4 the meter that its class shares (0: none).
+On devices that learn, register 0 is 1 for a flow that has a learned entry, register 1 is the id + 1 of the
+queue that the device chose for it, and register 4 is the meter that its class shares (0: none).
 
-VM number 0: no VM sent it; 0xffffffff: a VM behind a link, the controller tells which by its MAC.
+VM number 0: no VM sent the packet. 0xffffffff: a VM behind a link sent it, which the controller finds by its
+MAC.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from flowlane.southbound.openflow.wire.fields import Match
+from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, SEEN
 
 
 class Act(StrEnum):
@@ -43,10 +46,10 @@ class Act(StrEnum):
 
 
 class TableId(IntEnum):
-    """Tables in the order packets meet them; a goto only leads forward (OpenFlow 1.3.5 section 5.1).
+    """Tables in the order in which packets meet them; a goto only leads forward (OpenFlow 1.3.5 section 5.1).
 
-    SEEN and LEARN stay empty on a device that does not learn by itself, TRACK and GATE also on one that does not
-    track connections.
+    SEEN and LEARN stay empty on a device without the learn action, TRACK and GATE also on one without
+    connection tracking.
     """
 
     INGRESS = 0
@@ -61,7 +64,7 @@ class TableId(IntEnum):
 
 
 class Priority(IntEnum):
-    """Names for the priorities of all entries. Standing rules take STANDING + their order."""
+    """The priorities of all entries. A standing rule has STANDING + its order."""
 
     MISS = 0
     UNKNOWN_FROM_UPLINK = 50
@@ -89,10 +92,11 @@ STANDING_ORDERS = Priority.REMEMBERED - Priority.STANDING
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table's declaration. ``miss``: the table that a packet goes to that no entry takes, None to drop it.
+    """The declaration of one table.
 
-    ``miss_is_planned``: the entry for the rest is made from the plan, not from this declaration.
-    ``extension``: the action of Open vSwitch's without which the table stays empty.
+    ``miss``: the next table of a packet that no entry matches, None to drop it. ``miss_is_planned``: the
+    table-miss entry is made from the plan, not from this declaration. ``extension``: the action of Open
+    vSwitch without which the table stays empty.
     """
 
     table_id: TableId
@@ -106,7 +110,7 @@ class Table:
 
     @property
     def name(self) -> str:
-        """The table's name in texts."""
+        """The table's name in lower case."""
         return self.table_id.name.lower()
 
 
@@ -118,7 +122,7 @@ _FLOW = _ADDRESSES | _PORTS | _ICMP | {"metadata", "vlan_vid"}
 TABLES: tuple[Table, ...] = (
     Table(
         TableId.INGRESS,
-        "Which VM sent this; drop what the port's VM may not send, and frames for the switch itself",
+        "The VM that sent the frame; frames with other source addresses, or for the switch itself, are dropped",
         frozenset(("in_port", "eth_src", "eth_dst", "eth_type")),
         frozenset((Act.WRITE_METADATA,)),
         frozenset((TableId.FORWARD,)),
@@ -144,7 +148,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.GATE,
-        "A flow's first packets go by the standing rules alone: no exact entry is looked up or made for them",
+        "Young flows go to the standing rules at once: no exact entry is looked up or made for them",
         frozenset(("ct_state", "ct_mark")),
         frozenset(),
         frozenset((TableId.SPREAD, TableId.ASSIGN)),
@@ -162,7 +166,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.SEEN,
-        "Entries that the device learned itself: a flow that it has seen, and the queue it chose for it",
+        "Learned entries: a flow that the device has seen, and the queue that it chose for the flow",
         frozenset(),
         frozenset(),
         frozenset(),
@@ -171,8 +175,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.SPREAD,
-        "Standing rules: the device itself places flows it has never seen, and copies them to the controller",
-        _FLOW | {"ip_dscp", "vlan_pcp", "reg0", "reg4", "ct_state", "ct_label"},
+        "Standing rules: the device itself places new flows, and copies their packets to the controller",
+        _FLOW | {"ip_dscp", "vlan_pcp", SEEN, METER, "ct_state", "ct_label"},
         frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD)),
         frozenset((TableId.LEARN, TableId.OUTPUT)),
         miss=TableId.OUTPUT,
@@ -180,7 +184,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.LEARN,
         "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen",
-        frozenset(("eth_type", "ip_proto", "metadata", "reg1", "reg4", "ct_state", "ct_mark")),
+        frozenset(("eth_type", "ip_proto", "metadata", QUEUE, METER, "ct_state", "ct_mark")),
         frozenset((Act.LEARN, Act.COPY, Act.TRACK)),
         frozenset((TableId.OUTPUT,)),
         miss=None,
@@ -189,7 +193,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.OUTPUT,
         "Egress port, and the queue that the device chose, to output",
-        frozenset(("metadata", "reg1", "eth_type", "ip_proto", "ip_frag")),
+        frozenset(("metadata", QUEUE, "eth_type", "ip_proto", "ip_frag")),
         frozenset((Act.SET_QUEUE, Act.OUTPUT, Act.TRACK)),
         frozenset(),
         miss=None,
@@ -236,11 +240,11 @@ def sender_of(metadata: int) -> int:
 
 
 class PipelineError(AssertionError):
-    """An entry is not what the pipeline declares: a mistake in Flowlane itself, for a test to find."""
+    """An entry is not as the pipeline declares: a bug of Flowlane's, which a test should find."""
 
 
 def check(table_id: int, match: Match, acts: Collection[Act], goto: int | None) -> None:
-    """Hold an entry against the declaration.
+    """Check an entry against the declaration.
 
     Raises:
         PipelineError: the table, a match field, an act or the next table is not declared.

@@ -1,7 +1,8 @@
-"""Standing rules for a table that is too small for all of them: the general ones stay, the special ones go.
+"""The choice of standing rules for a table that is too small for all of them: general rules before special ones.
 
-A flow that no standing rule takes would be neither placed nor shown to the controller, so each port's rule for
-the rest is worth most; what a special rule was for is then put right by the controller, with a pin.
+A flow that no standing rule matches is neither placed nor copied to the controller, so each port's most
+general rule is the most important. The controller corrects the flows of a special rule that was left out,
+with a pin for each.
 """
 
 from __future__ import annotations
@@ -22,35 +23,37 @@ if TYPE_CHECKING:
     from flowlane.southbound.openflow.tables.entries import FlowEntry
 
 TABLE_FULL = "OFPFMFC_TABLE_FULL"
-_WHY = "the device's table for standing rules is full"
-_INSTEAD = "the controller, by a pin for each flow"
+_REASON = "the device's table for standing rules is full"
+_FALLBACK = "the controller, by a pin for each flow"
 
 
 def is_rule(entry: FlowEntry) -> bool:
-    """Whether the entry is there for a standing rule."""
-    parts = cookies.unpack(entry.cookie)
-    return entry.table_id == TableId.SPREAD and parts is not None and parts.kind is cookies.Kind.STANDING
+    """Return whether an entry is that of a standing rule."""
+    cookie = cookies.unpack(entry.cookie)
+    return entry.table_id == TableId.SPREAD and cookie is not None and cookie.kind is cookies.Kind.STANDING
 
 
 def trim(plan: DevicePlan, entries: Iterable[FlowEntry], room: int) -> tuple[DevicePlan, tuple[LeftOut, ...]]:
-    """The plan with as many of its rules as a table has room for: the most general first, those with queues first.
+    """Return the plan with as many of its rules as a table has room for, and the rules that were left out.
+
+    The most general rules come first, of equal ones those with more queues.
 
     Args:
-        entries: all that the plan is compiled to.
-        room: how many of the entries that :func:`is_rule` tells fit.
+        entries: all entries that the plan is compiled to.
+        room: how many of them that are entries of standing rules fit.
     """
-    sizes = Counter(map(_place, filter(is_rule, entries)))
-    gone: list[StandingRule] = []
+    sizes = Counter(map(_rule_of, filter(is_rule, entries)))
+    trimmed: list[StandingRule] = []
     for rule in sorted(plan.rules, key=lambda rule: (rule.order, -len(rule.queues))):
         size = sizes[rule.order, rule.egress_port]
-        if gone or size > room:
-            gone.append(rule)
+        if trimmed or size > room:
+            trimmed.append(rule)
         room -= size
-    kept = tuple(rule for rule in plan.rules if rule not in gone)
-    return replace(plan, rules=kept), tuple(left_out_rule(rule, _WHY, _INSTEAD) for rule in gone)
+    rules = tuple(rule for rule in plan.rules if rule not in trimmed)
+    return replace(plan, rules=rules), tuple(left_out_rule(rule, _REASON, _FALLBACK) for rule in trimmed)
 
 
-def _place(entry: FlowEntry) -> tuple[int, int]:
-    """The rule's order and egress port, as its entry tells them."""
+def _rule_of(entry: FlowEntry) -> tuple[int, int]:
+    """Return order and egress port of an entry's rule."""
     metadata = fields.values(entry.match).get("metadata", 0)
     return entry.priority - Priority.STANDING, pipeline.egress_of(metadata)

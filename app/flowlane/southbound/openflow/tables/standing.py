@@ -1,11 +1,12 @@
-"""Standing rules as entries of the spread table and select groups: how a device places new flows itself.
+"""Standing rules as entries of table spread and select groups: how a device places new flows itself.
 
-One queue: ``set_queue`` and on to output. Several: a select group, whose buckets set a queue and send; the
-device keeps all packets of a flow on one bucket. The copy for the controller goes out beside, and no packet
-waits for it [0054].
+A rule with one queue becomes ``set_queue`` and a goto to table output. A rule with several becomes a select
+group whose buckets set a queue and output; the device keeps all packets of a flow in one bucket. The packet
+is copied to the controller, and does not wait for it [0054].
 
-On a device that learns by itself the queue goes into a register, and the packet on to table learn: only a
-flow's first packet comes here at all. In reactive mode, kept for comparison, the packet goes to the controller.
+On a device that learns, the queue is loaded into a register and the packet goes on to table learn; only a
+flow's first packet comes to table spread at all. In reactive mode, which exists for comparison, the packet
+goes to the controller.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _TO_LEARN = Goto(TableId.LEARN)
 
 
 def left_out_rule(rule: StandingRule, why: str, instead: str = "") -> LeftOut:
-    """Report a rule that the device does not get as it was given; ``instead`` '' when nothing stands in its place."""
+    """Report a rule that the device does not get as it was given; ``instead`` is its fallback, '' for none."""
     return LeftOut(f"standing rule of class {rule.class_name}", why, instead)
 
 
@@ -60,7 +61,7 @@ class _Mode(NamedTuple):
 
 
 def learns_itself(plan: DevicePlan, capabilities: Capabilities) -> bool:
-    """Whether the device is to remember by itself which flows it has seen."""
+    """Return whether the device is to make learned entries."""
     return bool(plan.learned_idle and capabilities.learn and not plan.reactive)
 
 
@@ -70,11 +71,10 @@ def compile_rules(
     ports: Mapping[int, Collection[int]],
     meters: Collection[int],
 ) -> tuple[tuple[GroupEntry, ...], tuple[FlowEntry, ...], tuple[LeftOut, ...]]:
-    """Make the groups and entries of a plan's standing rules, and say what was left out.
+    """Make the groups and entries of a plan's standing rules, and list what was left out.
 
     Args:
-        ports: port number -> ids of the queues reported there.
-        meters: ids of the meters that will be there.
+        meters: ids of the meters that the device will have.
     """
     left_out: list[LeftOut] = []
     rules = [
@@ -93,41 +93,41 @@ def compile_rules(
     flows = [_not_a_vm(), *(_seen(rules) if mode.learns else ())]
     for rule in rules:
         flows.extend(_entries(rule, groups, mode, left_out))
-    used = {step.group_id for made in flows for step in made.steps if isinstance(step, UseGroup)}
-    kept = (group for group in groups.values() if group.group_id in used)
-    remembered = young.remember(rules, plan.copy_bytes) if young.gated(plan, capabilities) else ()
-    entries = (*_unique(flows), *remembered)
-    return tuple(sorted(kept, key=lambda group: group.group_id)), entries, tuple(left_out)
+    used = {step.group_id for entry in flows for step in entry.steps if isinstance(step, UseGroup)}
+    used_groups = (group for group in groups.values() if group.group_id in used)
+    labels = young.label_entries(rules, plan.copy_bytes) if young.tracks(plan, capabilities) else ()
+    entries = (*_unique(flows), *labels)
+    return tuple(sorted(used_groups, key=lambda group: group.group_id)), entries, tuple(left_out)
 
 
 def _select_by(plan: DevicePlan, capabilities: Capabilities) -> str:
-    """Which hash groups are told to use: 1.5's only can be told, and only Open vSwitch's extensions say how."""
+    """Return the selection method of groups; only groups of 1.5 have one, by an extension of Open vSwitch."""
     if not capabilities.learn or capabilities.version < OPENFLOW_15:
         return ""
-    return BY_DATAPATH if young.gated(plan, capabilities) else BY_FIELDS
+    return BY_DATAPATH if young.tracks(plan, capabilities) else BY_FIELDS
 
 
 def _unique(flows: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
-    """Of entries with equal match and priority the first: a device would keep the last it is sent."""
+    """Keep the first of entries with equal match and priority; a device would keep the last that it is sent."""
     first: dict[object, FlowEntry] = {}
-    for made in flows:
-        first.setdefault((made.priority, made.match), made)
+    for entry in flows:
+        first.setdefault((entry.priority, entry.match), entry)
     return tuple(first.values())
 
 
 def _not_a_vm() -> FlowEntry:
-    wanted = match(metadata=pipeline.sender(NOT_A_VM))
+    terms = match(metadata=pipeline.sender(NOT_A_VM))
     cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
-    return flow(TableId.SPREAD, Priority.NOT_A_VM, wanted, (_TO_OUTPUT,), cookie)
+    return flow(TableId.SPREAD, Priority.NOT_A_VM, terms, (_TO_OUTPUT,), cookie)
 
 
 def _seen(rules: Iterable[StandingRule]) -> Iterator[FlowEntry]:
-    """A flow that the device has learned goes by the queue in its register, through the meter of its class."""
+    """Yield the entries for flows with a learned entry: on to output, through the meter of the class."""
     cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
     yield flow(TableId.SPREAD, Priority.SEEN, match(**{SEEN: 1}), (_TO_OUTPUT,), cookie)
     for meter_id in sorted({rule.meter_id for rule in rules} - {0}):
-        wanted = match(**{SEEN: 1, METER: meter_id})
-        yield flow(TableId.SPREAD, Priority.SEEN_LIMITED, wanted, (Meter(meter_id), _TO_OUTPUT), cookie)
+        terms = match(**{SEEN: 1, METER: meter_id})
+        yield flow(TableId.SPREAD, Priority.SEEN_LIMITED, terms, (Meter(meter_id), _TO_OUTPUT), cookie)
 
 
 def _fit(
@@ -137,7 +137,7 @@ def _fit(
     meters: Collection[int],
     left_out: list[LeftOut],
 ) -> StandingRule | None:
-    """The rule as this device can have it; None when it cannot."""
+    """Return the rule as this device can have it; None when it cannot have it at all."""
     if rule.egress_port not in ports:
         left_out.append(left_out_rule(rule, f"the device has no port {rule.egress_port}"))
         return None
@@ -147,19 +147,19 @@ def _fit(
     fitted = rule
     missing = [queue_id for queue_id, _ in rule.queues if queue_id not in ports[rule.egress_port]]
     if missing:
-        left = tuple(queue for queue in rule.queues if queue[0] not in missing)
+        others = tuple(queue for queue in rule.queues if queue[0] not in missing)
         names = ", ".join(map(str, missing))
-        instead = "its other queues" if left else "the port's default queue"
+        instead = "its other queues" if others else "the port's default queue"
         left_out.append(
             left_out_rule(rule, f"port {rule.egress_port} does not report queue {names}", instead)
         )
-        fitted = fitted._replace(queues=left)
+        fitted = fitted._replace(queues=others)
     if rule.meter_id and rule.meter_id not in meters:
         left_out.append(left_out_rule(rule, "the device has no meter for it", "no limit"))
         fitted = fitted._replace(meter_id=0)
     if len(fitted.queues) > 1 and not capabilities.select_groups:
         heaviest = max(fitted.queues, key=lambda queue: (queue[1], -queue[0]))
-        left_out.append(left_out_rule(rule, "the device has no select groups", f"queue {heaviest[0]} alone"))
+        left_out.append(left_out_rule(rule, "the device has no select groups", f"queue {heaviest[0]} only"))
         fitted = fitted._replace(queues=(heaviest,))
     return fitted
 
@@ -167,27 +167,27 @@ def _fit(
 def _groups(
     rules: Iterable[StandingRule], capabilities: Capabilities, mode: _Mode, left_out: list[LeftOut]
 ) -> dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry]:
-    """A select group for each way of spreading; beyond what the device holds, rules go without."""
-    found: dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry] = {}
+    """Make a select group for each different set of queues, as many as the device can have."""
+    groups: dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry] = {}
     taken: set[int] = set()
     for rule in rules:
-        wanted = (rule.egress_port, rule.class_name, rule.queues)
-        if len(rule.queues) < 2 or wanted in found:
+        spread = (rule.egress_port, rule.class_name, rule.queues)
+        if len(rule.queues) < 2 or spread in groups:
             continue
-        if capabilities.max_groups and len(found) >= capabilities.max_groups:
+        if capabilities.max_groups and len(groups) >= capabilities.max_groups:
             left_out.append(
-                left_out_rule(rule, "the device has no room for another group", "its first queue alone")
+                left_out_rule(rule, "the device has no room for another group", "its first queue only")
             )
             continue
         group_id = _free_id(rule.egress_port, rule.class_name, taken)
-        found[wanted] = GroupEntry(group_id, _buckets(rule, mode), mode.select_by)
-    return found
+        groups[spread] = GroupEntry(group_id, _buckets(rule, mode), mode.select_by)
+    return groups
 
 
 def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
-    """An id that follows from what the group is for; the next free one when it is taken.
+    """Return an id derived from port and class; the next free one when it is taken.
 
-    A group keeps its id when only its queues or weights change, so that it is modified and not replaced.
+    A group whose queues or weights change keeps its id, so that it is modified and not replaced.
     """
     group_id = crc32(f"{egress_port} {class_name}".encode()) % _GROUP_IDS + 1
     while group_id in taken:
@@ -197,9 +197,9 @@ def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
 
 
 def _buckets(rule: StandingRule, mode: _Mode) -> tuple[Bucket, ...]:
-    port_no, onward = (0, TableId.LEARN) if mode.learns else (rule.egress_port, None)
+    port_no, next_table = (0, TableId.LEARN) if mode.learns else (rule.egress_port, None)
     return tuple(
-        Bucket(queue_id, port_no, max(1, min(weight, 0xFFFF)), onward) for queue_id, weight in rule.queues
+        Bucket(queue_id, port_no, max(1, min(weight, 0xFFFF)), next_table) for queue_id, weight in rule.queues
     )
 
 
@@ -214,12 +214,12 @@ def _entries(
     cookie = cookies.pack(cookies.Kind.STANDING, 0, cookies.standing_object(rule.order, queue_id))
     steps = tuple(_STEPS_OF[mode.learns, mode.reactive](rule, group, queue_id, mode.copy_bytes))
     try:
-        wanted = matches.matches(rule.match, rule.egress_port, mode.port_masks)
+        rule_matches = matches.matches(rule.match, rule.egress_port, mode.port_masks)
     except matches.CannotExpressError as error:
         left_out.append(left_out_rule(rule, str(error)))
         return
-    for one in wanted:
-        yield flow(TableId.SPREAD, Priority.STANDING + rule.order, one, steps, cookie)
+    for terms in rule_matches:
+        yield flow(TableId.SPREAD, Priority.STANDING + rule.order, terms, steps, cookie)
 
 
 def _steps(
@@ -258,4 +258,4 @@ def _reactive_steps(
 
 
 _STEPS_OF = {(False, False): _steps, (True, False): _learning_steps, (False, True): _reactive_steps}
-"""(the device learns, reactive) -> what a standing rule's entries do."""
+"""(the device learns, reactive) -> function that makes the steps of a standing rule's entries."""

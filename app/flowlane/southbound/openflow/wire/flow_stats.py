@@ -1,8 +1,8 @@
 """Replies with flow entries, read by their bytes: what the controller does most often for most entries.
 
-Layouts are those of ``ofp_flow_stats`` (7.3.5.2 of OpenFlow 1.3.5 and 1.4.1) and ``ofp_flow_desc`` (7.3.5.2 of
-1.5.1, whose counters are a list of OXS fields). What is laid out in another way is left to os-ken: then there
-are no bytes to be had here.
+Layouts are those of ``ofp_flow_stats`` (7.3.5.2 of OpenFlow 1.3.5 and 1.4.1) and ``ofp_flow_desc`` (7.3.5.2
+of 1.5.1, whose counters are a list of OXS fields). What is laid out in another way is left to os-ken: then
+there are no bytes to be had here.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """A check in front of os-ken's OpenFlow parser, for bytes that it must not see.
 
-os-ken 4.2 steps through lists by lengths off the wire: a length of 0 (a hello element, a flow-stats entry,
-a queue, a property, a group description, a meter's statistics, ...) makes it loop for ever, and with it, on a
-single-threaded hub, every other switch. The same holds for a well-formed property of a type it does not know in a
-queue-config reply. Ryu has known of the family since 2023 (faucetsdn/ryu issues 188 to 196). Here every
-length that steers its parser is checked first, so that such a message costs its sender the connection
-and nobody else anything.
+os-ken 4.2 steps through lists by lengths off the wire: a length of 0 (a hello element, a flow-stats entry, a
+queue, a property, a group description, a meter's statistics, ...) makes it loop for ever, and with it, on a
+single-threaded hub, every other switch. The same holds for a well-formed property of a type it does not know
+in a queue-config reply. Ryu has known of the family since 2023 (faucetsdn/ryu issues 188 to 196). Here every
+length that steers its parser is checked first, so that such a message costs its sender the connection and
+nobody else anything.
 """
 
 from __future__ import annotations

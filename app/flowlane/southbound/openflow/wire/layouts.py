@@ -4,8 +4,8 @@ Sizes are those of the structures in the OpenFlow Switch Specification 1.3.5, 1.
 
 How actions and instructions must lie, so that a parser that steps by their lengths comes to their end.
 
-Known actions and instructions have one size each: os-ken steps over them by that size whatever the wire
-says, so another length would make it read the inside of one as the beginning of the next. Sizes are those of the
+Known actions and instructions have one size each: os-ken steps over them by that size whatever the wire says,
+so another length would make it read the inside of one as the beginning of the next. Sizes are those of the
 OpenFlow Switch Specification 1.3.5, 1.4.1 and 1.5.1, section 7.2; Nicira's of openvswitch's ofp-actions.c.
 """
 

@@ -88,8 +88,9 @@ class Load:
 class Track:
     """Put the packet through the connection tracker, in a zone (None: the one in the packet's register).
 
-    A connection that is new is noted; it or an older one gets the ``mark`` and the ``label``, if any. With ``table_id``
-    the packet goes on there, with what is known of its connection (and nowhere else); without, it goes on here.
+    A connection that is new is noted; it or an older one gets the ``mark`` and the ``label``, if any. With
+    ``table_id`` the packet goes on there, with what is known of its connection (and nowhere else); without,
+    it goes on here.
     """
 
     zone: int | None = None

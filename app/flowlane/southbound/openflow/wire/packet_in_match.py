@@ -1,7 +1,7 @@
 """Ingress port, metadata and registers of a packet-in, read from its bytes.
 
-A copied packet's match has a dozen fields, of which Flowlane needs three. They are picked out of the OXM list here,
-without an object for each of the others. The guard has checked the message's lengths before.
+A copied packet's match has a dozen fields, of which Flowlane needs three. They are picked out of the OXM list
+here, without an object for each of the others. The guard has checked the message's lengths before.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def _oxm_headers() -> dict[int, tuple[str, int]]:
 _READ: Mapping[int, tuple[str, int]] = _oxm_headers()
 """OXM header, without or with a mask -> the field's name and the octets of its value.
 
-Open vSwitch writes its registers one by one in OpenFlow 1.3 and 1.4. In 1.5 two of them are one of 64 bits, of which
-the half that is not in use is masked.
+Open vSwitch writes its registers one by one in OpenFlow 1.3 and 1.4. In 1.5 two of them are one of 64 bits,
+of which the half that is not in use is masked.
 """
 
 

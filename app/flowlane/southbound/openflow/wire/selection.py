@@ -1,8 +1,8 @@
 """How a select group chooses among its buckets: a property of groups of OpenFlow 1.5, in Netronome's words.
 
-Open vSwitch's own choice leaves out the ports of UDP on the userspace datapath, so that all UDP flows of two hosts
-would share one bucket (``flow_hash_symmetric_l4`` in its flow.c); older versions of OpenFlow have only that. Layout:
-Open vSwitch, Documentation/group-selection-method-property.txt.
+Open vSwitch's own choice leaves out the ports of UDP on the userspace datapath, so that all UDP flows of two
+hosts would share one bucket (``flow_hash_symmetric_l4`` in its flow.c); older versions of OpenFlow have only
+that. Layout: Open vSwitch, Documentation/group-selection-method-property.txt.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from flowlane.southbound.openflow.wire.nicira import oxm_header
 SELECTION_METHOD = 1
 
 BY_FIELDS, BY_DATAPATH = "hash", "dp_hash"
-"""By a hash of addresses and ports, for which every flow is looked up by itself; by the datapath's own hash of the
-5-tuple (its OVS_HASH_ALG_L4), for which one cache entry serves all flows of a bucket. Frames that are not IP have one
-hash between them in the datapath's."""
+"""By a hash of addresses and ports, for which every flow is looked up by itself; by the datapath's own hash
+of the 5-tuple (its OVS_HASH_ALG_L4), for which one cache entry serves all flows of a bucket. Frames that are
+not IP have one hash between them in the datapath's."""
 
 _HASHED = (
     *("eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst"),
