@@ -192,9 +192,13 @@ def _after_forward(plan: DevicePlan, capabilities: Capabilities) -> TableId:
     return TableId.TRACK if young.tracks(plan, capabilities) else TableId.ASSIGN
 
 
-def _hosts(hosts: Iterable[tuple[int, int]], ports: Collection[int], next_table: TableId) -> dict[int, FlowEntry]:
+def _hosts(
+    hosts: Iterable[tuple[int, int]], ports: Collection[int], next_table: TableId
+) -> dict[int, FlowEntry]:
     return {
-        mac: _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, next_table))
+        mac: _infrastructure(
+            TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, next_table)
+        )
         for mac, port_no in hosts
         if port_no in ports
     }
