@@ -12,6 +12,8 @@ from flowlane.core.model import NO_QUEUE, Hint, HintSource, QueueKind, Reason, R
 from flowlane.core.policy import (
     Alike,
     Balance,
+    DeviceRules,
+    DeviceSelector,
     LimitScope,
     Match,
     PathPreference,
@@ -384,12 +386,60 @@ def test_which_entry_a_flow_has() -> None:
 def test_what_rates_would_change() -> None:
     there = Scenario(small_policy(balance=STILL))
     row = there.flow(1, 1)
-    above = "a rate of 10Mbit/s or more for 2 s makes it heavy, if heavy fits"
+    above = "a rate of 10Mbit/s or more for 2 s makes it heavy"
     assert why(there, row).would_change == (above,)
     there.send({row: 20 * MBIT}, 10)
     told = why(there, row)
     assert told.class_name == "heavy"
-    assert told.would_change == ("a rate below 5Mbit/s ends heavy",)
+    assert told.would_change == ("a rate below 5Mbit/s ends heavy and makes it small",)
+
+
+def test_a_rule_after_the_one_that_takes_the_flow_is_not_named() -> None:
+    """The flow is of a limited class by the first rule, whatever its rate."""
+    there = Scenario(small_policy(balance=STILL))
+    row = there.flow(1, 1, 5000)
+    assert why(there, row).would_change == ()
+    there.send({row: 20 * MBIT}, 10)
+    assert there.class_of(row) == "limited"
+    assert why(there, row).would_change == ()
+
+
+def test_what_hints_would_change() -> None:
+    there = Scenario(HINTED)
+    row = there.flow(1, 1)
+    asks = "a hint of the VM by REST for class voice makes it voice"
+    assert why(there, row).would_change == (asks,), "video is not allowed, OVSDB not trusted"
+    there.do(ev.HintGiven(Hint("h", "vm1", "voice", Match(), HintSource.REST)))
+    above = "a rate of 5Mbit/s or more for 2 s makes it small"
+    assert there.class_of(row) == "voice"
+    assert why(there, row).would_change == (above, "the end of the VM's hint h makes it small")
+    there.do(ev.HintWithdrawn("vm1", "h"))
+    assert there.class_of(row) == "small"
+
+
+def test_what_external_ids_would_change() -> None:
+    labelled = VmSelector(("vm*",), (("tier", "gold*"),))
+    other = VmSelector(("other",), (("tier", "gold*"),))
+    rules = (Rule("other", 0, Match(vms=other), 1), Rule("gold", 1, Match(vms=labelled), 1))
+    there = Scenario(small_policy(rules=rules, gates=(), balance=STILL))
+    row = there.flow(1, 1)
+    ids = "external_ids tier=gold* of the VM, for which rule gold asks, makes it heavy"
+    assert why(there, row).would_change == (ids,)
+    there.describe(4, ids={1: {"iface-id": "vm1", "tier": "golden"}})
+    assert there.class_of(row) == "heavy"
+
+
+def test_a_device_with_a_part_of_the_rules_names_the_rule_that_takes_the_flow() -> None:
+    rules = (
+        Rule("to 80", 0, Match(dst_ports=((80, 80),)), 1),
+        Rule("tagged", 1, Match(vlans=((7, 7),)), 0),
+        Rule("tcp", 2, Match(protocols=(6,)), 2),
+    )
+    subset = DeviceRules(DeviceSelector(), only=(2,))
+    there = Scenario(small_policy(rules=rules, gates=(), balance=STILL, devices=(subset,)))
+    told = why(there, there.flow(1, 1))
+    assert (told.class_name, told.rule) == ("limited", "tcp")
+    assert [before.rule for before in told.rules_before] == ["tagged"]
 
 
 def test_a_flow_that_waits_for_a_queue_of_its_own() -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import alternatives
-from flowlane.core.classify.classifier import NO_RULE
+from flowlane.core.classify.changes import (
+    Change,
+    HintChange,
+    HintEnd,
+    IdsChange,
+    RateChange,
+    Situation,
+    changes,
+)
 from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HINT_TEXTS
-from flowlane.core.classify.matching import Facts, unmet
-from flowlane.core.flow.assign import find_hint
+from flowlane.core.classify.matching import unmet
 from flowlane.core.flow.pins import Worth, worth_of
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
@@ -18,8 +26,10 @@ from flowlane.core.state.flows import PINNED, REFUSED
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowlane.core.allocate.state import Alternative
-    from flowlane.core.policy import Policy, TrafficClass
+    from flowlane.core.policy import Policy, Rule, TrafficClass
     from flowlane.core.state.device import Device, State
 
 REASONS: dict[Reason, str] = {
@@ -44,7 +54,7 @@ REASONS: dict[Reason, str] = {
 
 
 class Considered(NamedTuple):
-    """A rule that was looked at before the one that took the flow, and the parts that did not hold."""
+    """A rule before the one that takes the flow, and the parts of it that do not hold."""
 
     rule: str
     unmet: tuple[str, ...]
@@ -72,62 +82,73 @@ class Explanation(NamedTuple):
 def explain(state: State, device: Device, row: int) -> Explanation:
     """Explain the place of a flow on a device."""
     flows, policy = device.flows, device.policy
-    wanted = policy.classes[flows.class_index[row]]
+    traffic_class = policy.classes[flows.class_index[row]]
+    rule = _rule_at(policy, flows.rule_index[row])
+    situation = _situation(state, device, row)
     port = device.ports.get(flows.egress_port[row])
     placed = port is not None and port.allocation is not None and flows.queue_id[row] != NO_QUEUE
     return Explanation(
         device=device.name,
-        class_name=wanted.name,
-        rule=_rule(policy, flows.rule_index[row], flows.hint_class[row]),
-        rules_before=_rules_before(state, device, row),
-        hint=_hint(state, device, row),
+        class_name=traffic_class.name,
+        rule=_rule_text(rule, flows.hint_class[row]),
+        rules_before=_rules_before(situation, rule),
+        hint=_hint(situation),
         queue_id=flows.queue_id[row],
         kind=QueueKind(flows.kind[row]),
         reason=REASONS[Reason(flows.reason[row])],
         since=flows.assigned_since[row],
         alternatives=tuple(alternatives(port.allocation, row)) if placed and port and port.allocation else (),
-        not_hardware=_not_hardware(device, row, wanted),
-        meter=_meter(device, row, wanted),
+        not_hardware=_not_hardware(device, row, traffic_class),
+        meter=_meter(device, row, traffic_class),
         entry=_entry(device, row),
-        would_change=tuple(_would_change(device, row, wanted)),
+        would_change=(
+            *(_change_text(policy, rule, change) for change in changes(situation)),
+            *_placement_changes(device, row, traffic_class),
+        ),
     )
 
 
-def _rule(policy: Policy, index: int, hint_class: int) -> str:
-    if index != NO_RULE:
-        rule = policy.rules[index]
+def _rule_at(policy: Policy, index: int) -> Rule | None:
+    """Find a rule by its index in the operator's policy, of which the device may have a part only."""
+    return next((rule for rule in policy.rules if rule.index == index), None)
+
+
+def _rule_text(rule: Rule | None, hint_class: int) -> str:
+    if rule is not None:
         return f"{rule.name} (line {rule.line})" if rule.line else rule.name
     return "no rule takes it; the VM's hint counts" if hint_class else "no rule takes it"
 
 
-def _facts(state: State, device: Device, row: int) -> Facts:
+def _situation(state: State, device: Device, row: int) -> Situation:
     flows = device.flows
     key = flows.keys[row]
     assert key is not None
     parts = unpack(key)
-    hint = flows.hint_class[row] - 1 if flows.hint_class[row] else None
-    opened = flows.gate_state[row] & OPEN_GATES
-    return Facts(state.vms.get(parts.vm_number), parts, flows.dscp[row], flows.pcp[row], hint, opened)
+    vm = state.vms.get(parts.vm_number)
+    return Situation(
+        device.classifier,
+        vm,
+        parts,
+        flows.dscp[row],
+        flows.pcp[row],
+        state.hints_of_vm.get(vm.id, ()) if vm is not None else (),
+        flows.gate_state[row] & OPEN_GATES,
+    )
 
 
-def _rules_before(state: State, device: Device, row: int) -> tuple[Considered, ...]:
-    facts = _facts(state, device, row)
-    index = device.flows.rule_index[row]
-    earlier = device.policy.rules if index == NO_RULE else device.policy.rules[:index]
-    return tuple(Considered(rule.name, unmet(rule.match, facts)) for rule in earlier)
+def _rules_before(situation: Situation, rule: Rule | None) -> tuple[Considered, ...]:
+    rules, facts = situation.classifier.policy.rules, situation.facts()
+    earlier = takewhile(lambda other: other is not rule, rules)
+    return tuple(Considered(other.name, unmet(other.match, facts)) for other in earlier)
 
 
-def _hint(state: State, device: Device, row: int) -> str:
-    facts, flows = _facts(state, device, row), device.flows
-    given = None
-    if facts.vm is not None and facts.vm.id in state.hints_of_vm:
-        given = find_hint(state.hints_of_vm[facts.vm.id], facts.parts, facts.dscp, facts.pcp)
-    belief = device.classifier.weigh_hints(facts.vm, facts.dscp, facts.pcp, given, flows.gate_state[row])
-    text = HINT_TEXTS[belief.verdict]
-    return text if belief.source is HintSource.NONE else f"{belief.source.name}: {text}"
+def _hint(situation: Situation) -> str:
+    result = situation.weigh()
+    text = HINT_TEXTS[result.verdict]
+    return text if result.source is HintSource.NONE else f"{result.source.name}: {text}"
 
 
-def _not_hardware(device: Device, row: int, wanted: TrafficClass) -> str:
+def _not_hardware(device: Device, row: int, traffic_class: TrafficClass) -> str:
     """Why the flow has no physical queue; empty when it has one.
 
     Why it has the queue that it has is another question: a flow can be the only one of a software queue.
@@ -138,7 +159,7 @@ def _not_hardware(device: Device, row: int, wanted: TrafficClass) -> str:
         return ""
     if kind == QueueKind.NONE:
         return REASONS[reason]
-    if wanted.path is PathPreference.SOFTWARE:
+    if traffic_class.path is PathPreference.SOFTWARE:
         return REASONS[Reason.SOFTWARE_BY_RULE]
     if not _has_hardware(device, row):
         return "its egress port has no physical queues"
@@ -150,25 +171,25 @@ def _has_hardware(device: Device, row: int) -> bool:
     return any(queue.kind is QueueKind.PHYSICAL for queue in queues)
 
 
-def _meter(device: Device, row: int, wanted: TrafficClass) -> str:
-    if wanted.rate_limit is None:
+def _meter(device: Device, row: int, traffic_class: TrafficClass) -> str:
+    if traffic_class.rate_limit is None:
         return _foreign_meter(device, row) or "its class has no limit"
     spec = device.meter_pool.specs.get(device.flows.meter_id[row])
     if spec is None:
         why = (
             "no exact entry is to be had for it"
-            if _lacks_entry(device, row, wanted)
+            if _lacks_entry(device, row, traffic_class)
             else "the device gave no meter"
         )
-        return f"its class is limited to {format_rate(wanted.rate_limit)}, but {why}"
+        return f"its class is limited to {format_rate(traffic_class.rate_limit)}, but {why}"
     users = device.meter_pool.users[spec.meter_id]
     shared = f", shared by {users} flows" if users > 1 else ""
     return f"meter {spec.meter_id} holds it to {format_rate(spec.rate)} of layer-2 bytes{shared}"
 
 
-def _lacks_entry(device: Device, row: int, wanted: TrafficClass) -> bool:
+def _lacks_entry(device: Device, row: int, traffic_class: TrafficClass) -> bool:
     """Whether the flow would have an exact entry if there were room; a flow without one has no meter of its own."""
-    unlimited = wanted.rate_limit is not None and not device.flows.meter_id[row]
+    unlimited = traffic_class.rate_limit is not None and not device.flows.meter_id[row]
     return device.pinned >= device.pin_budget and (unlimited or worth_of(device, row) is not Worth.NOTHING)
 
 
@@ -195,27 +216,42 @@ def _entry(device: Device, row: int) -> str:
     return "the device's standing rules: an entry of its own would not pay"
 
 
-def _would_change(device: Device, row: int, wanted: TrafficClass) -> list[str]:
-    """What would put the flow elsewhere."""
-    flows, policy = device.flows, device.policy
-    found = []
-    for rule in policy.rules:
-        if rule.match.gate is None:
-            continue
-        gate, opened = policy.gates[rule.match.gate], flows.gate_state[row] >> rule.match.gate & 1
-        name = policy.classes[rule.class_index].name
-        if not opened and rule.class_index != wanted.index:
-            above = f"a rate of {format_rate(gate.at_least)} or more for {gate.hold:g} s"
-            found.append(f"{above} makes it {name}, if {rule.name} fits")
-        elif opened and rule.class_index == wanted.index:
-            found.append(f"a rate below {format_rate(gate.below)} ends {rule.name}")
-    overflowed = flows.kind[row] == QueueKind.SOFTWARE and wanted.path is not PathPreference.SOFTWARE
+def _placement_changes(device: Device, row: int, traffic_class: TrafficClass) -> Iterator[str]:
+    """List what would give the flow another queue, or its limit, without another class."""
+    flows = device.flows
+    overflowed = flows.kind[row] == QueueKind.SOFTWARE and traffic_class.path is not PathPreference.SOFTWARE
     waits = flows.reason[row] == Reason.EXCLUSIVE_UNAVAILABLE
     if waits or (overflowed and _has_hardware(device, row)):
-        found.append("a hardware queue that becomes free")
-    if wanted.rate_limit is not None and not flows.meter_id[row]:
-        missing = "an exact entry" if _lacks_entry(device, row, wanted) else "a meter"
-        found.append(f"{missing} that becomes free: its limit would hold")
+        yield "a hardware queue that becomes free"
+    if traffic_class.rate_limit is not None and not flows.meter_id[row]:
+        missing = "an exact entry" if _lacks_entry(device, row, traffic_class) else "a meter"
+        yield f"{missing} that becomes free: its limit would hold"
     if flows.queue_id[row] == NO_QUEUE and flows.reason[row] == Reason.NO_QUEUES:
-        found.append("queues on its egress port (flowlane qos apply)")
-    return found
+        yield "queues on its egress port (flowlane qos apply)"
+
+
+def _change_text(policy: Policy, present: Rule | None, change: Change) -> str:
+    """Word a change of class. Only the rule that takes the flow now, or one before it, is named."""
+    name = policy.classes[change.outcome.class_index].name
+    match change:
+        case RateChange():
+            ends = change.low == 0 and present is not None and present.match.gate is not None
+            what = f"{_rate_text(change)} ends {present.name} and" if ends and present else _rate_text(change)
+        case HintChange():
+            sources = " or ".join(source.name for source in change.sources)
+            what = f"a hint of the VM by {sources} for class {policy.classes[change.asked].name}"
+        case HintEnd():
+            what = f"the end of the VM's hint {change.hint.id}"
+        case IdsChange():
+            ids = change.rule.match.vms.external_ids if change.rule.match.vms else ()
+            wanted = ", ".join(f"{key}={glob}" for key, glob in ids)
+            what = f"external_ids {wanted} of the VM, for which rule {change.rule.name} asks,"
+    return f"{what} makes it {name}"
+
+
+def _rate_text(change: RateChange) -> str:
+    low, high = format_rate(change.low), format_rate(change.high)
+    hold = f" for {change.hold:g} s" if change.hold else ""
+    if change.high is None:
+        return f"a rate of {low} or more{hold}"
+    return f"a rate from {low} to {high}{hold}" if change.low else f"a rate below {high}"

@@ -10,12 +10,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.classify.matching import selects
+from flowlane.core.classify.matching import Facts, holds, selects
 from flowlane.core.model import HintSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint, Vm
     from flowlane.core.policy import Policy, Trust
 
@@ -52,6 +53,12 @@ class HintResult(NamedTuple):
 
 
 _NO_HINT = HintResult(None, HintSource.NONE, HintVerdict.NONE_GIVEN)
+
+
+def find_hint(hints: Iterable[Hint], parts: FlowParts, dscp: int, pcp: int) -> Hint | None:
+    """Find the first hint whose match holds for a flow."""
+    facts = Facts(None, parts, dscp, pcp)
+    return next((hint for hint in hints if holds(hint.match, facts)), None)
 
 
 class VmTrust(NamedTuple):

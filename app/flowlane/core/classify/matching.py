@@ -39,13 +39,14 @@ def selects(selector: VmSelector | None, vm: Vm | None) -> bool:
         return True
     if vm is None:
         return False
-    return _named(selector.names, vm) and all(
+    return names_fit(selector.names, vm) and all(
         key in vm.external_ids and fnmatchcase(vm.external_ids[key], glob)
         for key, glob in selector.external_ids
     )
 
 
-def _named(globs: tuple[str, ...], vm: Vm) -> bool:
+def names_fit(globs: tuple[str, ...], vm: Vm) -> bool:
+    """Check whether one of the globs fits the VM's id or name; no globs fit every VM."""
     return not globs or any(fnmatchcase(vm.id, glob) or fnmatchcase(vm.name, glob) for glob in globs)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import arrive, change, depart, place_on, queues_for_new_flows
 from flowlane.core.allocate.state import Demand, Placement
-from flowlane.core.classify.matching import Facts, holds
+from flowlane.core.classify.hints import find_hint
 from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
 from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Move, PortState
     from flowlane.core.flow.target import Target
     from flowlane.core.flowkey import FlowParts
-    from flowlane.core.model import Hint
     from flowlane.core.policy import TrafficClass
     from flowlane.core.state.device import Device, State
     from flowlane.core.state.meters import Owner
@@ -368,9 +367,3 @@ def reclassify(state: State, device: Device, row: int, out: list[Effect]) -> boo
         return False
     assign(state, device, row, out)
     return True
-
-
-def find_hint(hints: Iterable[Hint], parts: FlowParts, dscp: int, pcp: int) -> Hint | None:
-    """Find the first hint whose match holds for a flow."""
-    facts = Facts(None, parts, dscp, pcp)
-    return next((hint for hint in hints if holds(hint.match, facts)), None)
