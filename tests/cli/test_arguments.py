@@ -37,6 +37,7 @@ NUMBERS = {
     ("assignments", "--watch"): ["0"],
     ("assignments", "--limit"): ["1.5"],
     ("events", "--count"): ["0", "1.5"],
+    ("hint", "set", "vm", "--class", "c", "--lifetime"): ["60", "0s", "0.0ms", "9" * 400 + "h", "1d"],
     ("plan", POLICY, "--flows", "x", "--queues"): ["61441", "1.5"],
     ("plan", POLICY, "--flows", "x", "--software-queues"): ["61441", "1.5"],
     ("plan", POLICY, "--flows", "x", "--uplink"): ["10", "0bit/s", "0.1bit/s", "1001Tbit/s", "1e3Mbit/s"],

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flowlane.units import parse_rate
+from flowlane.units import parse_duration, parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,18 @@ def positive_rate(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a rate; {remedy}") from None
     if not 0 < value <= MAX_RATE:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a rate from 1bit/s to 1000Tbit/s")
+    return value
+
+
+def positive_duration(text: str) -> float:
+    """Read a duration such as ``5min`` that is more than zero; return seconds."""
+    try:
+        value = parse_duration(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        accepted = "write a number above 0 and a unit, such as 500ms, 2s or 5min"
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a duration; {accepted}")
     return value
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flowlane.cli.arguments import add_output
+from flowlane.cli.arguments import add_output, positive_duration
 from flowlane.cli.client import Answer, Client, connect, delete, get, send
 from flowlane.cli.tables import Column, console, emit, show_json, table, text
 from flowlane.errors import RequestError
-from flowlane.units import parse_duration
 
 if TYPE_CHECKING:
     import argparse
+
+MAX_DIGITS = 18
+"""Digits of a number in ``--match``; no field of a packet has more."""
 
 COLUMNS = (
     Column("CLASS", lambda item: item["class"]),
@@ -45,7 +47,12 @@ def _add_hint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--match", action="append", default=[], metavar="KEY=VALUE", help="such as dst-port=873; repeat it"
     )
-    parser.add_argument("--lifetime", metavar="TIME", help="such as 60s or 5min; without it the hint stays")
+    parser.add_argument(
+        "--lifetime",
+        type=positive_duration,
+        metavar="TIME",
+        help="such as 60s or 5min; without it the hint stays",
+    )
     parser.add_argument("--add", action="store_true", help="keep the hints that are there")
 
 
@@ -62,8 +69,8 @@ def _show(client: Client, args: argparse.Namespace) -> int:
 def _set(client: Client, args: argparse.Namespace) -> int:
     kept = [_as_input(item) for item in get(client, _path(args))["hints"] if item["source"] == "rest"]
     hint: dict[str, Any] = {"class": args.class_name, "match": _read_match(args.match)}
-    if args.lifetime:
-        hint["lifetime"] = parse_duration(args.lifetime)
+    if args.lifetime is not None:
+        hint["lifetime"] = args.lifetime
     body = {"hints": [*(kept if args.add else []), hint]}
     _print(send(client, "PUT", _path(args), json=body), args)
     return 0
@@ -92,7 +99,7 @@ def _read_match(pairs: list[str]) -> dict[str, Any]:
         key, sign, value = pair.partition("=")
         if not sign:
             raise RequestError(f"--match {pair!r} is not KEY=VALUE")
-        match[key] = int(value) if value.isascii() and value.isdigit() else value
+        match[key] = int(value) if value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS else value
     return match
 
 

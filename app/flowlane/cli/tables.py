@@ -114,9 +114,10 @@ def show(render: Callable[[int], RenderableType], every: float | None) -> None:
     out = console()
     if every is None or not is_terminal() or out.is_dumb_terminal:
         for _ in turns(every):
+            renderable = render(out.width)
             if every is not None:
                 print(time.strftime("%Y-%m-%d %H:%M:%S"))
-            emit(out, render(out.width))
+            emit(out, renderable)
         return
     with Live(console=out, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         for _ in turns(every):

@@ -76,7 +76,9 @@ ROUTES = (
         (query.PORT,),
         also=(404,),
     ),
-    Route("GET", "/v1/vms", _R.vms, "VMs", types.Page[types.VmView], (*query.PAGE, query.DEVICE)),
+    Route(
+        "GET", "/v1/vms", _R.vms, "VMs", types.Page[types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
+    ),
     Route("GET", "/v1/vms/{id}", _R.vm, "A VM", types.VmView, also=(404,)),
     Route("GET", "/v1/vms/{id}/hints", _R.hints, "A VM's suggestions", types.Hints, also=(404,)),
     Route(
@@ -90,7 +92,7 @@ ROUTES = (
         also=(404, 422),
     ),
     Route("DELETE", "/v1/vms/{id}/hints", _W.delete_hints, "Withdraw a VM's suggestions", also=(204, 404)),
-    Route("GET", "/v1/flows", _R.flows, "Flows", types.Page[types.FlowView], _FLOW_PAGE),
+    Route("GET", "/v1/flows", _R.flows, "Flows", types.Page[types.FlowView], _FLOW_PAGE, also=(404,)),
     Route("GET", "/v1/flows/{id}", _R.flow, "A flow", types.FlowView, also=(404,)),
     Route(
         "GET",
@@ -107,6 +109,7 @@ ROUTES = (
         "Which flow is on which queue",
         types.Page[types.AssignmentView],
         _ASSIGNMENT_PAGE,
+        also=(404,),
     ),
     Route("GET", "/v1/policy", _W.get_policy, "The policy", types.PolicyView, produces=(JSON, YAML)),
     Route(

@@ -6,14 +6,16 @@ Filters over flow tables: a query becomes, per device, one function of a row.
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
+from flowlane.closest import did_you_mean
 from flowlane.core.flowkey import HEAD, HEAD_LENGTH, IPV4, IPV6, LAYER2, PROTOCOL_NAMES
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
-from flowlane.northbound.problems import bad_field
+from flowlane.northbound.problems import ProblemError, bad_field
+from flowlane.northbound.types import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from webob import Request
 
@@ -127,10 +129,15 @@ def _address(text: str) -> Wildcard:
     return ip_network(text, strict=False)
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split(","))
+def _event_kinds(text: str) -> frozenset[str]:
+    kinds = frozenset(text.split(","))
+    for kind in kinds:
+        if kind not in EVENT_KINDS:
+            raise ValueError(f"{kind!r} is no kind of event; {did_you_mean(kind, EVENT_KINDS)}")
+    return kinds
 
 
+EVENT_KINDS: tuple[str, ...] = get_args(EventKind)
 KINDS = {kind.word: int(kind) for kind in QueueKind}
 REASONS = {reason.name.lower().replace("_", "-"): int(reason) for reason in Reason}
 _STRING = {"type": "string"}
@@ -158,7 +165,9 @@ SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address"
 DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", _STRING)
 SRC_PORT = Parameter("src_port", _layer4_port, "source port", _PORT)
 DST_PORT = Parameter("dst_port", _layer4_port, "destination port", _PORT)
-EVENT_KIND = Parameter("kind", _words, "kinds of event, with commas between", _STRING)
+EVENT_KIND = Parameter(
+    "kind", _event_kinds, f"kinds of event, with commas between: {', '.join(EVENT_KINDS)}", _STRING
+)
 
 FLOW_FILTERS = (DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)
 ASSIGNMENT_FILTERS = (*FLOW_FILTERS, PORT, QUEUE, KIND, REASON)
@@ -183,6 +192,48 @@ def devices_named(state: State, name: str | None) -> list[Device]:
         for dpid, device in sorted(state.devices.items())
         if name is None or f"{dpid:016x}" == name.lower() or device.name == name
     ]
+
+
+def check_names(state: State, query: Mapping[str, Any]) -> None:
+    """Refuse a filter that names something that does not exist.
+
+    Only the first page of a list is checked: what the filter names may go away until the next one.
+
+    Raises:
+        ProblemError: 404; the text has the name and the closest known name.
+    """
+    if "cursor" in query:
+        return
+    if "device" in query and not devices_named(state, query["device"]):
+        known = [device.name or f"{dpid:016x}" for dpid, device in sorted(state.devices.items())]
+        raise not_found("device", query["device"], known)
+    if "vm" in query and all(query["vm"] not in (vm.id, vm.name) for vm in state.vms.values()):
+        raise not_found("vm", query["vm"], [vm.name for vm in state.vms.values()])
+    classes = [item.name for item in state.policy.classes]
+    if "class" in query and query["class"] not in classes:
+        raise not_found("class", query["class"], classes)
+    _check_queue(devices_named(state, query.get("device")), query)
+
+
+def _check_queue(devices: Sequence[Device], query: Mapping[str, Any]) -> None:
+    """Refuse a port that none of the devices has, and a queue that none of these ports has."""
+    ports = [port for device in devices for port in device.ports.values()]
+    if "port" in query:
+        known = [port.name for port in ports]
+        ports = [port for port in ports if query["port"] in (port.name, str(port.port_no))]
+        if not ports:
+            raise not_found("port", query["port"], known)
+    queues = {str(queue_id) for port in ports for queue_id in port.queues}
+    if query.get("queue", NO_QUEUE) != NO_QUEUE and str(query["queue"]) not in queues:
+        raise not_found("queue", str(query["queue"]), queues)
+
+
+def not_found(field: str, name: str, known: Iterable[str]) -> ProblemError:
+    """Word the error 404 for a name that a query parameter gives."""
+    return ProblemError(404, f"there is no {_THINGS[field]} {name!r}; {did_you_mean(name, known)}", field)
+
+
+_THINGS = {"device": "device", "vm": "VM", "class": "class", "port": "port", "queue": "queue"}
 
 
 def _wanted(state: State, device: Device, query: Mapping[str, Any]) -> Wanted | None:

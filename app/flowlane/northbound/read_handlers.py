@@ -9,7 +9,14 @@ from flowlane.core.flowkey import flow_id
 from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, where_it_is
 from flowlane.northbound.paging import Cursor, page_of_names, read_cursor, scan, write_cursor
 from flowlane.northbound.problems import ProblemError, bad_field
-from flowlane.northbound.query import DEFAULT_LIMIT, listed_here, ports_named, selections
+from flowlane.northbound.query import (
+    DEFAULT_LIMIT,
+    check_names,
+    listed_here,
+    not_found,
+    ports_named,
+    selections,
+)
 from flowlane.northbound.views import (
     check_results,
     device_queues,
@@ -21,7 +28,7 @@ from flowlane.northbound.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from flowlane.core.model import Vm
     from flowlane.core.state.device import Device
@@ -62,14 +69,20 @@ def device(call: Call) -> types.DeviceView:
 
 def queues(call: Call) -> types.Page[types.QueueView]:
     """The queues of a device, by port and id: all at once, since a device has few."""
-    found = find_device(call)
-    numbers = ports_named(found, call.query["port"]) if "port" in call.query else found.ports
-    return {"items": [view for view in device_queues(found) if view["port_no"] in numbers], "next": None}
+    device = find_device(call)
+    numbers: Collection[int] = device.ports
+    if "port" in call.query:
+        numbers = ports_named(device, call.query["port"])
+        if not numbers:
+            names = [port.name for port in device.ports.values()]
+            raise not_found("port", call.query["port"], names)
+    return {"items": [view for view in device_queues(device) if view["port_no"] in numbers], "next": None}
 
 
 def vms(call: Call) -> types.Page[types.VmView]:
     """All VMs, by id."""
     state = call.controller.state
+    check_names(state, call.query)
     found = {vm.id: vm for vm in state.vms.values()}
     if "device" in call.query:
         wanted = {item.dpid for item, _ in selections(state, {"device": call.query["device"]})}
@@ -91,6 +104,7 @@ def hints(call: Call) -> types.Hints:
 def flows(call: Call) -> types.Page[types.FlowView]:
     """Flows, each once, with every device that has it."""
     state, start = call.controller.state, _start(call)
+    check_names(state, call.query)
     chosen = selections(state, call.query)
     listed = [item for item, _ in chosen]
     once = [(item, _both(wanted, listed_here(listed, item, start.as_of))) for item, wanted in chosen]
@@ -116,6 +130,7 @@ def explain(call: Call) -> types.Explanation:
 def assignments(call: Call) -> types.Page[types.AssignmentView]:
     """Flow and queue, once per device."""
     state = call.controller.state
+    check_names(state, call.query)
     found, following = scan(
         selections(state, call.query), _start(call), call.query.get("limit", DEFAULT_LIMIT)
     )
