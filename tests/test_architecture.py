@@ -101,6 +101,49 @@ def test_only_the_hub_imports_eventlet(path: Path) -> None:
     assert path == PACKAGE / "hub.py" or not reaches(path, "eventlet")
 
 
+# ---- numbers and names of OpenFlow
+
+RESERVED_NUMBERS = range(0xFFFFFF00, 0xFFFFFFFF)
+"""OpenFlow's reserved ports, meters, groups and queues (OpenFlow 1.3.5, OFPP_MAX to OFPP_LOCAL and their like)."""
+
+
+def openflow_in(text: str) -> list[str]:
+    """Names and strings of a module that begin with OFP, and its reserved numbers of OpenFlow."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Constant(value=bool()):
+                pass
+            case ast.Constant(value=int(number)) if number in RESERVED_NUMBERS:
+                found.append(hex(number))
+            case ast.Constant(value=str(word)) | ast.Name(id=word) | ast.Attribute(attr=word):
+                found.extend([word] if word.lstrip("_").startswith("OFP") else [])
+            case ast.alias() | ast.arg() | ast.keyword() | ast.FunctionDef() | ast.ClassDef():
+                names = (getattr(node, field, None) or "" for field in ("name", "asname", "arg"))
+                found.extend(name for name in names if name.lstrip("_").startswith("OFP"))
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if in_folder(path, "core")], ids=name_of)
+def test_the_core_has_no_openflow_constant(path: Path) -> None:
+    assert openflow_in(path.read_text()) == []
+
+
+def test_no_constant_of_openflow_is_overlooked() -> None:
+    hidden = """
+from somewhere import OFPP_ANY as ANY
+_OFPP_LOCAL = 4294967294
+def f(reason, OFPR=0xFFFFFF00):
+    return reason == "OFPFMFC_TABLE_FULL" or f"OFPMMFC_{reason}" or reason.OFPM_ALL(OFPG_ANY=0xFFFFFFFF, x=True)
+"""
+    assert sorted(openflow_in(hidden)) == sorted(
+        [
+            "OFPP_ANY", "_OFPP_LOCAL", "0xfffffffe", "OFPR", "0xffffff00", "OFPFMFC_TABLE_FULL", "OFPMMFC_",
+            "OFPM_ALL", "OFPG_ANY",
+        ]
+    )  # fmt: skip
+
+
 # ---- patches of os-ken
 
 OSKEN = f"{OPENFLOW}.osken"
