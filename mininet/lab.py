@@ -15,8 +15,9 @@ import os
 import re
 import socket
 import subprocess
-import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mininet.cli import CLI
@@ -24,6 +25,9 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import OVSSwitch
 from mininet.topo import Topo
+
+Data = dict[str, Any]
+"""What YAML or JSON gives."""
 
 KEYS = {
     "file": {"about", "bridges", "hosts", "links", "queues"},
@@ -34,7 +38,7 @@ KEYS = {
 PORT = re.compile(r"[a-z0-9]{1,15}/[a-z0-9]{1,15}\Z")
 
 
-def refuse_unknown(what, where, data):
+def refuse_unknown(what: str, where: str, data: Data) -> None:
     unknown = set(data) - KEYS[what]
     if unknown:
         raise SystemExit(
@@ -42,14 +46,14 @@ def refuse_unknown(what, where, data):
         )
 
 
-def refuse_numbers(where, host):
+def refuse_numbers(where: str, host: Data) -> None:
     """YAML 1.1 reads 52:54:00:00:00:01 as a number to the base of 60 unless it is quoted."""
     for key, value in {**host, **host.get("external_ids", {})}.items():
         if not isinstance(value, str | dict):
             raise SystemExit(f"{where}: {key} must be text; put it in quotes")
 
 
-def load(path):
+def load(path: Path) -> Data:
     """Read a topology file; end the program with a text that names the place if it is wrong."""
     data = yaml.safe_load(path.read_text())
     refuse_unknown("file", path.name, data)
@@ -67,13 +71,13 @@ def load(path):
             raise SystemExit(f"{path.name}: {port!r} is not BRIDGE/PORT of one of the bridges")
     if len(set(ports)) != len(ports):
         raise SystemExit(f"{path.name}: two things hang on one port")
-    return data
+    return dict(data)
 
 
-class FileTopo(Topo):
+class FileTopo(Topo):  # type: ignore[misc]  # Mininet has no types
     """The graph alone: nothing runs yet."""
 
-    def build(self, data, datapath, protocols):
+    def build(self, data: Data, datapath: str, protocols: str) -> None:
         for name, bridge in data["bridges"].items():
             self.addSwitch(name, dpid=bridge["dpid"], datapath=datapath, protocols=protocols)
         for name, host in data["hosts"].items():
@@ -85,11 +89,11 @@ class FileTopo(Topo):
             self.addLink(bridge1, bridge2, intfName1=port1, intfName2=port2)
 
 
-def vsctl(*words):
+def vsctl(*words: str) -> None:
     subprocess.run(["ovs-vsctl", *words], check=True, stdout=subprocess.DEVNULL)
 
 
-def external_ids(table, name, ids):
+def external_ids(table: str, name: str, ids: dict[str, str]) -> list[str]:
     return (
         ["--", "set", table, name, *(f'external_ids:{key}="{value}"' for key, value in ids.items())]
         if ids
@@ -97,7 +101,7 @@ def external_ids(table, name, ids):
     )
 
 
-def set_controller(bridges, target):
+def set_controller(bridges: Iterable[str], target: str | None) -> None:
     """Without a controller a bridge forwards by itself, as a learning switch."""
     if target is None:
         for name in bridges:
@@ -108,7 +112,7 @@ def set_controller(bridges, target):
         vsctl("set-controller", name, target, "--", "set", "controller", name, *settings)
 
 
-def prepare_host(host, spec, datapath):
+def prepare_host(host: Any, spec: Data, datapath: str) -> None:
     """IPv6 address at once (no duplicate check), and whole checksums.
 
     The userspace datapath reads frames from a socket, where a checksum that was left to the NIC is wrong:
@@ -124,7 +128,7 @@ def prepare_host(host, spec, datapath):
 class Lab:
     """A running network and what may be done to it."""
 
-    def __init__(self, data, datapath, protocols):
+    def __init__(self, data: Data, datapath: str, protocols: str) -> None:
         self.data, self.datapath = data, datapath
         self.net = Mininet(FileTopo(data, datapath, protocols), switch=OVSSwitch, controller=None)
         self.net.start()
@@ -133,21 +137,21 @@ class Lab:
         for name in data["hosts"]:
             self._dress(name)
 
-    def _dress(self, name):
+    def _dress(self, name: str) -> None:
         spec = self.data["hosts"][name]
         prepare_host(self.net.get(name), spec, self.datapath)
         ids = external_ids("Interface", spec["port"].split("/")[1], spec.get("external_ids", {}))
         if ids:
             vsctl(*ids[1:])
 
-    def hosts(self, _request=None):
+    def hosts(self, _request: Data | None = None) -> Data:
         found = {}
         for host in self.net.hosts:
             spec = self.data["hosts"][host.name]
             found[host.name] = {**spec, "pid": host.pid, "interface": str(host.defaultIntf())}
         return {"hosts": found}
 
-    def remove(self, request):
+    def remove(self, request: Data) -> Data:
         """Unplug a host's port and end the host, as a VM that is shut down."""
         host = self.net.get(request["host"])
         bridge, port = self.data["hosts"][host.name]["port"].split("/")
@@ -157,7 +161,7 @@ class Lab:
         self.net.delHost(host)
         return self.hosts()
 
-    def add(self, request):
+    def add(self, request: Data) -> Data:
         """Start a host of the file again and plug it in; its identity is written together with its port."""
         spec = self.data["hosts"][request["host"]]
         bridge, port = spec["port"].split("/")
@@ -170,9 +174,9 @@ class Lab:
         return self.hosts()
 
 
-def serve(lab, path):
+def serve(lab: Lab, path: Path) -> None:
     """Answer requests one after the other until one says stop."""
-    doings = {"hosts": lab.hosts, "add": lab.add, "remove": lab.remove}
+    doings: dict[str, Callable[[Data], Data]] = {"hosts": lab.hosts, "add": lab.add, "remove": lab.remove}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -187,7 +191,7 @@ def serve(lab, path):
                 stream.write(json.dumps(doings[request["do"]](request)) + "\n")
 
 
-def has_kernel_datapath():
+def has_kernel_datapath() -> bool:
     types = subprocess.run(
         ["ovs-vsctl", "get", "Open_vSwitch", ".", "datapath_types"],
         check=True,
@@ -197,7 +201,7 @@ def has_kernel_datapath():
     return "system" in types.stdout and Path("/sys/module/openvswitch").exists()
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--datapath", choices=("auto", "kernel", "user"), default="auto")
@@ -232,4 +236,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

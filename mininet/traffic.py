@@ -21,17 +21,22 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
+from typing import Any
+
+Opened = tuple[list[str | int], Callable[[], object]]
+"""A flow as its sender names it, and what sends the next request."""
 
 STAMP = struct.Struct("!Id")
 ETHERTYPE_EXPERIMENT = 0x88B5  # IEEE Std 802, local experimental ethertype 1
 UDP, SCTP = 17, 132
 
 
-def family_of(address):
+def family_of(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def mark(sock, dscp):
+def mark(sock: socket.socket, dscp: int) -> None:
     """DSCP is the upper six bits of the old TOS byte and of IPv6's traffic class (RFC 2474)."""
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
@@ -40,21 +45,22 @@ def mark(sock, dscp):
 
 
 class Echo(asyncio.DatagramProtocol):
-    def connection_made(self, transport):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
         self.transport = transport
 
-    def datagram_received(self, data, address):
+    def datagram_received(self, data: bytes, address: Any) -> None:
         self.transport.sendto(data, address)
 
 
-async def echo_stream(reader, writer):
+async def echo_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
             writer.write(data)
     writer.close()
 
 
-async def serve(arguments):
+async def serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     first, _, last = arguments.ports.partition("-")
     for port in range(int(first), int(last or first) + 1):
@@ -70,17 +76,18 @@ async def serve(arguments):
 class Tally:
     """What all flows of this process have seen together."""
 
-    def __init__(self):
-        self.sent, self.times = 0, []
+    def __init__(self) -> None:
+        self.sent = 0
+        self.times: list[float] = []
 
-    def request(self, size):
+    def request(self, size: int) -> bytes:
         self.sent += 1
         return STAMP.pack(self.sent, time.monotonic()).ljust(size, b".")
 
-    def answer(self, data):
+    def answer(self, data: bytes) -> None:
         self.times.append(time.monotonic() - STAMP.unpack_from(data)[1])
 
-    def summary(self):
+    def summary(self) -> dict[str, float]:
         times = sorted(self.times) or [0.0]
         return {
             "sent": self.sent,
@@ -91,22 +98,22 @@ class Tally:
 
 
 class Asker(asyncio.DatagramProtocol):
-    def __init__(self, tally):
+    def __init__(self, tally: Tally) -> None:
         self.tally = tally
 
-    def datagram_received(self, data, _address):
+    def datagram_received(self, data: bytes, _address: Any) -> None:
         self.tally.answer(data)
 
-    def error_received(self, _error):
+    def error_received(self, _error: Exception) -> None:
         """A refused or unreachable answer counts as none."""
 
 
-def named(protocol, sock):
+def named(protocol: str, sock: socket.socket) -> list[str | int]:
     source, destination = sock.getsockname(), sock.getpeername()
     return [protocol, source[0], source[1], destination[0], destination[1]]
 
 
-async def open_udp(arguments, tally):
+async def open_udp(arguments: argparse.Namespace, tally: Tally) -> Opened:
     sock = socket.socket(family_of(arguments.to), socket.SOCK_DGRAM)
     mark(sock, arguments.dscp)
     sock.connect((arguments.to, arguments.port))
@@ -114,30 +121,35 @@ async def open_udp(arguments, tally):
     return named("udp", sock), lambda: transport.sendto(tally.request(arguments.size))
 
 
-async def open_tcp(arguments, tally):
+async def open_tcp(arguments: argparse.Namespace, tally: Tally) -> Opened:
     sock = socket.socket(family_of(arguments.to), socket.SOCK_STREAM)
     mark(sock, arguments.dscp)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, (arguments.to, arguments.port))
     reader, writer = await asyncio.open_connection(sock=sock)
 
-    async def read_answers():
+    async def read_answers() -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 tally.answer(await reader.readexactly(arguments.size))
 
     task = asyncio.get_running_loop().create_task(read_answers())
-    return named("tcp", sock), lambda: task.done() or writer.write(tally.request(arguments.size))
+
+    def ask() -> None:
+        if not task.done():
+            writer.write(tally.request(arguments.size))
+
+    return named("tcp", sock), ask
 
 
-async def keep_asking(ask, arguments, delay):
+async def keep_asking(ask: Callable[[], object], arguments: argparse.Namespace, delay: float) -> None:
     await asyncio.sleep(delay)
     while True:
         ask()
         await asyncio.sleep(arguments.interval)
 
 
-async def flows(arguments):
+async def flows(arguments: argparse.Namespace) -> None:
     tally = Tally()
     opened = [await open_udp(arguments, tally) for _ in range(arguments.udp)]
     opened += [await open_tcp(arguments, tally) for _ in range(arguments.tcp)]
@@ -155,32 +167,32 @@ async def flows(arguments):
     print(json.dumps(tally.summary()), flush=True)
 
 
-def ip_packet(arguments, protocol, payload):
+def ip_packet(arguments: argparse.Namespace, protocol: int, payload: bytes) -> bytes:
     """An IPv4 packet, header checksum and all (RFC 791)."""
     source, destination = (ipaddress.ip_address(text).packed for text in (arguments.source, arguments.to))
     length = 20 + len(payload)
     head = struct.pack(
         "!BBHHHBBH4s4s", 0x45, arguments.dscp << 2, length, 0, 0, 64, protocol, 0, source, destination
     )
-    total = sum(struct.unpack("!10H", head))
+    total: int = sum(struct.unpack("!10H", head))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return head[:10] + struct.pack("!H", ~total & 0xFFFF) + head[12:] + payload
 
 
-def udp_datagram(arguments):
+def udp_datagram(arguments: argparse.Namespace) -> bytes:
     """A UDP checksum of 0 means that there is none (RFC 768)."""
     payload = b"tagged".ljust(32, b".")
     return struct.pack("!HHHH", arguments.source_port, arguments.port, 8 + len(payload), 0) + payload
 
 
-def sctp_packet(arguments):
+def sctp_packet(arguments: argparse.Namespace) -> bytes:
     """Common header and one COOKIE-ECHO chunk (RFC 9260); nobody has to answer it."""
     return struct.pack("!HHII", arguments.source_port, arguments.port, 1, 0) + b"\x0a\x00\x00\x08flow"
 
 
 # A frame's bytes after its two addresses.
-KINDS = {
+KINDS: dict[str, Callable[[argparse.Namespace], bytes]] = {
     "ethertype": lambda _: struct.pack("!H", ETHERTYPE_EXPERIMENT) + b"layer two".ljust(46, b"."),
     "sctp": lambda a: struct.pack("!H", 0x0800) + ip_packet(a, SCTP, sctp_packet(a)),
     "vlan": lambda a: (
@@ -189,7 +201,7 @@ KINDS = {
 }
 
 
-async def frames(arguments):
+async def frames(arguments: argparse.Namespace) -> None:
     """Frames made by hand: Mininet hosts' kernels may lack SCTP and VLAN interfaces."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     sock.bind((arguments.interface, 0))
@@ -201,7 +213,7 @@ async def frames(arguments):
         await asyncio.sleep(arguments.interval)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     doing = parser.add_subparsers(required=True)
     server = doing.add_parser("serve")

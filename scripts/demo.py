@@ -16,9 +16,17 @@ from typing import Any, NamedTuple
 
 import requests
 import yaml
-from demo_view import after_words, assignment_table, class_table, flow_text, line, live_view, queue_text
 from rich.console import Console
 from rich.live import Live
+from scripts.demo_view import (
+    after_words,
+    assignment_table,
+    class_table,
+    flow_text,
+    line,
+    live_view,
+    queue_text,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGY = ROOT / "topologies" / "single-host.yaml"

@@ -106,7 +106,7 @@ demo_main() {
     current_step="demo"
     as_root env PYTHONDONTWRITEBYTECODE=1 FLOWLANE_PRIVATE=1 HOME=/tmp/home TMPDIR=/tmp TERM="${TERM:-dumb}" \
         nsenter --target "$pid" --mount --net --pid --wd="$root" -- \
-        .venv/bin/python scripts/demo.py --logs "$demo_logs" --url "http://127.0.0.1:$port" ${keep:+--keep} "${play[@]}" 7>&- 9>&- &
+        .venv/bin/python -m scripts.demo --logs "$demo_logs" --url "http://127.0.0.1:$port" ${keep:+--keep} "${play[@]}" 7>&- 9>&- &
     # Waited for, as the shell does not heed a signal while a program runs in the foreground.
     wait $! || status=$?
     [ $status -eq 0 ] || exit $status

@@ -10,7 +10,6 @@ check_main() {
     .venv/bin/ruff format --check .
     step "mypy"
     .venv/bin/mypy
-    (cd lab && MYPYPATH=../app ../.venv/bin/mypy --config-file ../setup.cfg -p launcher)
 }
 
 tier_check() { check_main; }

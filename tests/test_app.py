@@ -14,6 +14,8 @@ from lab.inside import private_ovs
 from lab.inside.dump_flows import read_entry
 from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.private_ovs import PrivateOvs
+from os_ken.controller import ofp_event
+from os_ken.controller.handler import MAIN_DISPATCHER
 
 from flowlane import app, hub
 
@@ -40,7 +42,7 @@ def test_exception_in_a_handler_costs_one_connection(by_message: bool) -> None:
         else SimpleNamespace(datapath=datapath)
     )
     flowlane = SimpleNamespace(composition=SimpleNamespace(fault=faults.append))
-    handler: Callable[[Any, Any], None] = app.on(app.ofp_event.EventOFPPacketIn, app.MAIN_DISPATCHER)(broken)
+    handler: Callable[[Any, Any], None] = app.on(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)(broken)
     handler(flowlane, event)
     hub.sleep()
     assert (closed, faults) == (["closed"], ["SimpleNamespace"])

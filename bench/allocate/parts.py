@@ -266,10 +266,10 @@ def _mixes_of_classes(rates: list[int], heavy: list[bool], count: int) -> list[M
     settle(state)
     mixes = []
     for slot in state.slots:
-        big = sum(
+        exclusive = sum(
             cell.load
             for cell in slot.cells.values()
             if cell.group is slot.region.alone or cell.group.demand.exclusive
         )
-        mixes.append(Mix(slot.load - big, big))
+        mixes.append(Mix(slot.load - exclusive, exclusive))
     return mixes

@@ -95,7 +95,8 @@ def packets_of(flow: Flow) -> list[tuple[float, int, int, bytes]]:
 
 def look(host: tap_host.Tapped) -> Look:
     """Read the switch's tables."""
-    now, found, rules = time.monotonic(), {}, defaultdict(set)
+    now, found = time.monotonic(), {}
+    rules: defaultdict[str, set[int]] = defaultdict(set)
     groups = {}
     for line in host.groups():
         number = re.search(r"group_id=(\d+)", line)
@@ -111,8 +112,11 @@ def look(host: tap_host.Tapped) -> Look:
                 found[int(port[1])] = (queue, 0.0 if kind == tap_host.LEARNED else now - float(since[1]))
         elif kind == tap_host.STANDING and entry.match.get("metadata") == "0x2/0xffffffff":
             group = re.search(r"group:(\d+)", entry.actions)
-            named = groups.get(group[1], set()) if group else {entry.learned_queue}
-            rules["bulk" if "tp_dst" in entry.match else "small"] |= named
+            of_kind = rules["bulk" if "tp_dst" in entry.match else "small"]
+            if group:
+                of_kind |= groups.get(group[1], set())
+            elif entry.learned_queue is not None:
+                of_kind.add(entry.learned_queue)
     return Look(now, found, dict(rules))
 
 

@@ -83,7 +83,7 @@ def stamp(notes: list[tuple[int, int, bytes]]) -> int:
 
 def checksum(header: bytes) -> int:
     """The internet checksum (RFC 1071); a connection tracker takes no packet whose own is wrong."""
-    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    total: int = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF

@@ -40,7 +40,7 @@ def measure(arguments: argparse.Namespace) -> Path:
     with far_end(ports, out / "iperf3.log"), controller(ports, policy, out / "controller.log"):
         run_in_guest(ports, out, boot, program)
     facts = {name: str(value) for name, value in vars(arguments).items()}
-    target = out / "latency.json"
+    target: Path = out / "latency.json"
     target.write_text(
         json.dumps({"arguments": facts, "rounds": json.loads((out / "rounds.json").read_text())})
     )

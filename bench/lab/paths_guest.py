@@ -26,7 +26,7 @@ from lab.inside.experiment import (
 
 QUEUES = 4
 RATE = 10**9
-ROADS = {
+ROADS: dict[str, dict[str, int | None]] = {
     "direct": {"VF on the wire": None},
     "sriov": {"hardware queue": 1, "software queue": QUEUES},
 }

@@ -54,7 +54,7 @@ def frame(number: int, src_port: int, dst_port: int = 80, payload: bytes = b"", 
 
 def _checksum(header: bytes) -> int:
     """The internet checksum (RFC 1071): a switch that tracks connections looks at it."""
-    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    total: int = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from launcher.software import Software
+from lab.launcher.software import Software
 
 TRIAL_S = 20.0
 SIGN = b"flowlane: trial boot"

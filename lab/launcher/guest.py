@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from launcher import terminal
-from launcher.errors import EXIT_LOST, EXIT_TIMEOUT
-from launcher.machine import command_line, names_by_mac
-from launcher.options import Options
-from launcher.software import Software
+from lab.launcher import terminal
+from lab.launcher.errors import EXIT_LOST, EXIT_TIMEOUT
+from lab.launcher.machine import command_line, names_by_mac
+from lab.launcher.options import Options
+from lab.launcher.software import Software
 
 POLL_S = 0.05
 PROGRAMS = Path(__file__).parents[2] / ".venv/bin"

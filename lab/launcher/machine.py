@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from launcher.options import Options
-from launcher.software import Software
+from lab.launcher.options import Options
+from lab.launcher.software import Software
 
 MANAGEMENT = ("52:54:00:f1:00:01", "mgmt")
 """MAC and name of the NIC on QEMU's user network."""

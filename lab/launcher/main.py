@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from launcher.accel import choose
-from launcher.cache import cache_folder, run_folder
-from launcher.errors import EXIT_LOST, LabError
-from launcher.guest import NeverStartedError, boot, fill_control_folder, say_always
-from launcher.memory import check_memory
-from launcher.options import Options, parse
-from launcher.software import Software, prepare
+from lab.launcher.accel import choose
+from lab.launcher.cache import cache_folder, run_folder
+from lab.launcher.errors import EXIT_LOST, LabError
+from lab.launcher.guest import NeverStartedError, boot, fill_control_folder, say_always
+from lab.launcher.memory import check_memory
+from lab.launcher.options import Options, parse
+from lab.launcher.software import Software, prepare
 
 SCRIPTS = Path(__file__).parents[1] / "guest"
 ATTEMPTS = 3

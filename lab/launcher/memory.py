@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.errors import LabError
+from lab.launcher.errors import LabError
 
 LEAST_MIB = 512
 """With less the guest's own root and Open vSwitch do not fit."""

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from launcher.cache import locked
-from launcher.debian import Archive, Release, host_release, installed, unpack
-from launcher.errors import LabError
-from launcher.initramfs import build_initramfs
+from lab.launcher.cache import locked
+from lab.launcher.debian import Archive, Release, host_release, installed, unpack
+from lab.launcher.errors import LabError
+from lab.launcher.initramfs import build_initramfs
 
 GUEST_PACKAGES = (
     "busybox-static", "kmod", "openvswitch-switch", "iproute2", "ethtool", "iputils-ping", "iperf3", "tcpdump",

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -40,8 +39,12 @@ COMMANDS = [
 """Every command that asks a controller."""
 
 
+Run = Callable[[list[str], str], tuple[int, str]]
+"""A command and a URL -> its exit code and what it wrote to standard error."""
+
+
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Any]:
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     policy = tmp_path / "policy.yaml"
     policy.write_text("version: 1\n")
 
@@ -72,7 +75,7 @@ def answering(answer: bytes) -> Iterator[str]:
         thread.join()
 
 
-def answer_all(listener: object, answer: object) -> None:
+def answer_all(listener: socket.socket, answer: bytes) -> None:
     while True:
         try:
             link, _ = listener.accept()
@@ -90,7 +93,7 @@ def closed_port() -> str:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_no_controller_runs(run: Callable[..., Any], words: list[str]) -> None:
+def test_no_controller_runs(run: Run, words: list[str]) -> None:
     place = closed_port()
     code, err = run(words, f"http://{place}")
     assert code == (2 if words[0] == "check" else 3)
@@ -117,7 +120,7 @@ def test_no_controller_runs(run: Callable[..., Any], words: list[str]) -> None:
     ],
     ids=["html", "404", "502", "list-404", "json-500", "string", "list", "half", "deep"],
 )
-def test_another_server_answers(run: Callable[..., Any], words: list[str], answer: bytes) -> None:
+def test_another_server_answers(run: Run, words: list[str], answer: bytes) -> None:
     with answering(answer) as url:
         code, err = run(words, url)
     assert code == (2 if words[0] == "check" else 3)
@@ -146,9 +149,7 @@ def test_another_server_answers(run: Callable[..., Any], words: list[str], answe
         (["check", "POLICY"], "{}", "has no field 'items'"),
     ],
 )
-def test_an_answer_without_the_fields(
-    run: Callable[..., Any], words: list[str], body: str, what: str
-) -> None:
+def test_an_answer_without_the_fields(run: Run, words: list[str], body: str, what: str) -> None:
     """As another program's JSON has it, or another version's."""
     with answering(response(body, kind="application/json")) as url:
         code, err = run(words, url)
@@ -156,7 +157,7 @@ def test_an_answer_without_the_fields(
     assert what in err
 
 
-def test_what_is_not_http(run: Callable[..., Any]) -> None:
+def test_what_is_not_http(run: Run) -> None:
     with answering(b"\x00\x01\x02\r\n\r\n") as url:
         assert re.search("server at 127.0.0.1:[0-9]+ does not answer in HTTP", run(["flows"], url)[1])
     with answering(b"") as url:
@@ -165,7 +166,7 @@ def test_what_is_not_http(run: Callable[..., Any]) -> None:
         assert "does not answer in HTTP" in run(["flows"], url)[1]
 
 
-def test_a_host_without_an_address(run: Callable[..., Any]) -> None:
+def test_a_host_without_an_address(run: Run) -> None:
     code, err = run(["status"], "http://host.invalid:1")
     assert code == 3
     assert re.search(
@@ -173,7 +174,7 @@ def test_a_host_without_an_address(run: Callable[..., Any]) -> None:
     )
 
 
-def test_tls_to_a_plain_server(run: Callable[..., Any]) -> None:
+def test_tls_to_a_plain_server(run: Run) -> None:
     with answering(response("x")) as url:
         place = url.replace("http", "https")
         code, err = run(["status"], place)
@@ -182,9 +183,7 @@ def test_tls_to_a_plain_server(run: Callable[..., Any]) -> None:
     assert err.endswith("flowlane-manager serves plain HTTP: give --url http://...\n")
 
 
-def test_a_server_that_does_not_answer_in_time(
-    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_does_not_answer_in_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "READ_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -195,7 +194,7 @@ def test_a_server_that_does_not_answer_in_time(
     )
 
 
-def test_no_connection_in_time(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_connection_in_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener whose queue is full answers no SYN."""
     monkeypatch.setattr(http, "CONNECT_TIMEOUT", 0.2)
     with socket.socket() as full:
@@ -215,14 +214,14 @@ def test_no_connection_in_time(run: Callable[..., Any], monkeypatch: pytest.Monk
     )
 
 
-def test_the_stream_of_events_breaks_off(run: Callable[..., Any]) -> None:
+def test_the_stream_of_events_breaks_off(run: Run) -> None:
     for broken in (b"data: {\n\n", b"data: \xff\n\n", b"data: []\n\n"):
         body = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + broken
         with answering(body) as url:
             assert "broke off" in run(["events", "--count", "1"], url)[1]
 
 
-def test_a_problem_is_worded_by_the_controller(run: Callable[..., Any]) -> None:
+def test_a_problem_is_worded_by_the_controller(run: Run) -> None:
     problem = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no VM 'x'"}
     with answering(response(json.dumps(problem), "404 Not Found", "application/problem+json")) as url:
         assert run(["flows"], url) == (1, "flowlane: there is no VM 'x'\n")

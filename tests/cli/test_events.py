@@ -10,7 +10,7 @@ import requests
 from flowlane.cli import main as cli
 
 
-def suggest(url: object, times: object) -> None:
+def suggest(url: str, times: int) -> None:
     """Make something happen: hints that come."""
     for _ in range(times):
         time.sleep(0.3)

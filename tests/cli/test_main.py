@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.engine.controller import FLOWS
@@ -16,10 +15,12 @@ from flowlane.cli import main as cli
 FLOW = FLOWS[0][0].hex()
 
 
+Run = Callable[..., tuple[int, str, str]]
+"""The words of a command -> its exit code and what it wrote."""
+
+
 @pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], controller_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
+def run(capsys: pytest.CaptureFixture[str], controller_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("FLOWLANE_URL", controller_url)
 
     def call(*words: str) -> tuple[int, str, str]:
@@ -52,7 +53,7 @@ def run(
         (["policy", "show"], ["version: 1"]),
     ],
 )
-def test_what_commands_show(run: Callable[..., Any], words: list[str], shown: list[str]) -> None:
+def test_what_commands_show(run: Run, words: list[str], shown: list[str]) -> None:
     code, out, err = run(*words)
     assert (code, err) == (0, "")
     for text in shown:
@@ -60,7 +61,7 @@ def test_what_commands_show(run: Callable[..., Any], words: list[str], shown: li
 
 
 @pytest.mark.parametrize("command", ["status", "devices", "queues", "vms", "flows", "assignments"])
-def test_json_is_what_rest_answers(run: Callable[..., Any], command: str) -> None:
+def test_json_is_what_rest_answers(run: Run, command: str) -> None:
     code, out, _ = run(command, "--json")
     found = json.loads(out)
     assert code == 0
@@ -68,13 +69,13 @@ def test_json_is_what_rest_answers(run: Callable[..., Any], command: str) -> Non
     assert command == "status" or found["next"] is None
 
 
-def test_limits_are_told(run: Callable[..., Any]) -> None:
+def test_limits_are_told(run: Run) -> None:
     assert "1 shown, there may be more: --limit 0 shows all" in run("flows", "--limit", "1")[1]
     assert len(json.loads(run("flows", "--limit", "2", "--json")[1])["items"]) == 2
     assert json.loads(run("flows", "--limit", "2", "--json")[1])["next"]
 
 
-def test_hints_over_their_life(run: Callable[..., Any]) -> None:
+def test_hints_over_their_life(run: Run) -> None:
     assert (
         run("hint", "set", "web", "--class", "heavy", "--match", "dst-port=80", "--lifetime", "60s")[0] == 0
     )
@@ -87,7 +88,7 @@ def test_hints_over_their_life(run: Callable[..., Any]) -> None:
     assert run("hint", "show", "ns/db")[1].strip() == "none"
 
 
-def test_a_policy_is_checked_replaced_and_refused(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_policy_is_checked_replaced_and_refused(run: Run, tmp_path: Path) -> None:
     sound, broken = tmp_path / "sound.yaml", tmp_path / "broken.yaml"
     sound.write_text("classes: default heavy capped bulk")
     broken.write_text("bad")
@@ -147,9 +148,7 @@ def test_a_policy_is_checked_replaced_and_refused(run: Callable[..., Any], tmp_p
         (["hint", "set", "web", "--class", "heavy", "--match", "x"], 1, "not KEY=VALUE"),
     ],
 )
-def test_errors_are_one_line_and_an_exit_code(
-    run: Callable[..., Any], words: list[str], code: int, error: str
-) -> None:
+def test_errors_are_one_line_and_an_exit_code(run: Run, words: list[str], code: int, error: str) -> None:
     assert run(*words)[0] == code
     _, out, err = run(*words)
     assert out == ""
@@ -189,7 +188,7 @@ def test_help_names_every_command_that_is_there(capsys: pytest.CaptureFixture[st
 
 
 def test_a_missing_package_hurts_its_command_alone(
-    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "needy.py").write_text("import no_such_package\n")
     monkeypatch.syspath_prepend(tmp_path)

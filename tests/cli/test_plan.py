@@ -1,7 +1,10 @@
 """``flowlane plan``: as a table, as JSON and as a plot."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, TCP
@@ -20,7 +23,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: Path | int | str) -> tuple[i
     return code, out, err
 
 
-def planned(capsys: pytest.CaptureFixture[str], *words: Path | int | str) -> object:
+def planned(capsys: pytest.CaptureFixture[str], *words: Path | int | str) -> Any:
     code, out, err = run(capsys, *words, "--json")
     assert (code, err) == (0, "")
     return json.loads(out)

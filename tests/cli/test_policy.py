@@ -33,7 +33,17 @@ PROBLEM = {
 }
 
 
+class RecordingServer(HTTPServer):
+    """Keeps method, path, content type and body of each request."""
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self.requests: list[tuple[str, str, str | None, bytes]] = []
+
+
 class Controller(BaseHTTPRequestHandler):
+    server: RecordingServer
+
     """Answers as /v1/policy does, and remembers what came."""
 
     def do_GET(self) -> None:
@@ -49,16 +59,16 @@ class Controller(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.take(applied=False)
 
-    def take(self, applied: object) -> None:
+    def take(self, applied: bool) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.seen.append((self.command, self.path, self.headers["Content-Type"], body))
+        self.server.requests.append((self.command, self.path, self.headers["Content-Type"], body))
         if b"clases" in body:
             self.answer(422, json.dumps(PROBLEM).encode())
         else:
             flows = {} if applied else {"flows": {"total": 26, "reclassified": 4, "moved": 2}}
             self.answer(200, json.dumps({**CHANGE, **flows, "applied": applied}).encode())
 
-    def answer(self, status: object, body: object, kind: object = "application/json") -> None:
+    def answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -70,9 +80,8 @@ class Controller(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def controller() -> Iterator[HTTPServer]:
-    server = HTTPServer(("127.0.0.1", 0), Controller)
-    server.seen = []
+def controller() -> Iterator[RecordingServer]:
+    server = RecordingServer(("127.0.0.1", 0), Controller)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -81,7 +90,7 @@ def controller() -> Iterator[HTTPServer]:
     server.server_close()
 
 
-def run(*words: Path | str, server: HTTPServer | None = None) -> int | None:
+def run(*words: Path | str, server: RecordingServer | None = None) -> int | None:
     parser = argparse.ArgumentParser()
     policy.add_arguments(parser)
     url = ["--url", f"http://127.0.0.1:{server.server_port}"] if server else []
@@ -93,7 +102,7 @@ def test_the_built_in_policy_is_printed_so_that_it_can_be_copied(capsys: pytest.
     assert policies.load(capsys.readouterr().out) == policies.default()
 
 
-def test_the_policy_in_force(controller: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_policy_in_force(controller: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", server=controller) == 0
     assert capsys.readouterr().out == "version: 1\n"
     assert run("show", "--json", server=controller) == 0
@@ -115,7 +124,7 @@ def test_the_policy_in_force(controller: HTTPServer, capsys: pytest.CaptureFixtu
     ],
 )
 def test_a_policy_is_sent_as_it_is(
-    controller: HTTPServer,
+    controller: RecordingServer,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     action: str,
@@ -125,11 +134,11 @@ def test_a_policy_is_sent_as_it_is(
     path = tmp_path / "p.yaml"
     path.write_bytes(b"version: 1 # \xc3\xa9\r\n")
     assert run(action, path, server=controller) == 0
-    assert controller.seen == [(*request_line, "application/yaml", path.read_bytes())]
+    assert controller.requests == [(*request_line, "application/yaml", path.read_bytes())]
     assert capsys.readouterr().out.splitlines() == ["+ class gold", "~ class bulk", "- rule rule 1", *last]
 
 
-def test_a_refused_policy_names_line_and_key(controller: HTTPServer, tmp_path: Path) -> None:
+def test_a_refused_policy_names_line_and_key(controller: RecordingServer, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("version: 1\nclases: {}\n")
     with pytest.raises(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -15,7 +17,7 @@ COLUMNS = (
 ITEMS = [{"name": "a" * 10, "detail": "[bold]d" * 3, "count": 1}, {"name": "b", "detail": "", "count": 1000}]
 
 
-def shown(width: int, items: list[object] | object = ITEMS) -> list[str]:
+def shown(width: int, items: Sequence[Mapping[str, Any]] = ITEMS) -> list[str]:
     console = Console(width=width, markup=True, color_system=None)
     with console.capture() as capture:
         console.print(table(COLUMNS, items, width))
@@ -71,7 +73,7 @@ def test_no_values() -> None:
          "0x88f7 02:00:00:00:00:01 > 02:00:00:00:00:02 vlan 0"),
     ],
 )  # fmt: skip
-def test_flows_in_words(item: object, wanted: str) -> None:
+def test_flows_in_words(item: tuple[str | int | None, ...], wanted: str) -> None:
     assert (
         flow_text(dict(zip(("protocol", "src", "src_port", "dst", "dst_port", "vlan"), item, strict=True)))
         == wanted

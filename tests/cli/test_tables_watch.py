@@ -54,7 +54,8 @@ def test_a_pipe_gets_one_table_after_the_other(controller_url: str, command: str
 def test_json_comes_again_and_again_too(controller_url: str, command: str) -> None:
     with watching(controller_url, command, "--json") as process:
         assert process.stdout is not None
-        text, found = "", []
+        text = ""
+        found: list[dict[str, object]] = []
         while len(found) < 3:
             text += process.stdout.readline()
             if text.endswith("\n}\n"):

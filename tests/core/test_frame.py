@@ -71,9 +71,8 @@ def test_a_key_holds_vm_vlan_and_addresses() -> None:
 
 
 def test_other_ethertypes_are_layer_2_flows() -> None:
-    frame = read_frame(
-        bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02", type=0x88B5) / Raw(b"hello"))
-    )
+    packet = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02", type=0x88B5) / Raw(b"hello")
+    frame = required(read_frame(bytes(packet)))
     assert (frame.kind, frame.src_port) == (LAYER2, 0x88B5)
     assert unpack(frame.key(1)).src == bytes.fromhex("020000000001")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -35,7 +36,7 @@ GOOD = Snapshot(
 )
 
 
-def with_bridge(**changes: object) -> Snapshot:
+def with_bridge(**changes: Any) -> Snapshot:
     return GOOD._replace(bridges={uuid(2): GOOD.bridges[uuid(2)]._replace(**changes)})
 
 

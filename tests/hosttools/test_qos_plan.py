@@ -39,7 +39,7 @@ def applied(changes: list[RowChange], before: Snapshot) -> Snapshot:
     for change in changes:
         rows, row = tables[change.table], names.get(change.row, change.row)
         assert isinstance(row, UUID)
-        columns = {
+        columns: dict[str, Any] = {
             name: {k: names.get(v, v) for k, v in value.items()}
             if name == "queues"
             else names.get(value, value)

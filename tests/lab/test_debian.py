@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from launcher.debian import Release, host_release
-from launcher.errors import LabError
+from lab.launcher.debian import Release, host_release
+from lab.launcher.errors import LabError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from launcher.initramfs import Entry, cpio, module_order
+from lab.launcher.initramfs import Entry, cpio, module_order
 
 DEPENDENCIES = """\
 kernel/fs/9p/9p.ko.xz: kernel/net/9p/9pnet.ko.xz kernel/fs/netfs/netfs.ko.xz

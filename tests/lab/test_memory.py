@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from launcher.errors import LabError
-from launcher.memory import check_memory
+from lab.launcher.errors import LabError
+from lab.launcher.memory import check_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from launcher.machine import names_by_mac, nics
-from launcher.options import parse
+from lab.launcher.machine import names_by_mac, nics
+from lab.launcher.options import parse
 
 
 def test_defaults_give_a_shell() -> None:

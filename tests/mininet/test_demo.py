@@ -24,7 +24,7 @@ def processes_of_stage() -> list[str]:
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-            if f"{ROOT}/.run/demo" in words or f"{ROOT}/scripts/demo.py" in words:
+            if f"{ROOT}/.run/demo" in words or "scripts.demo" in words:
                 found.append(words)
     return found
 

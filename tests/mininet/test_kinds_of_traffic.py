@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from support.hosts.network import Controller, Network
 
 VM1, REMOTE = "52:54:00:00:00:01", "52:54:00:00:01:00"
-KINDS = {
+KINDS: set[tuple[object, ...]] = {
     ("icmp", "10.0.0.1", 8, "10.0.0.100", 0, None),
     ("icmpv6", "fd00::1", 128, "fd00::100", 0, None),
     ("sctp", "10.0.0.1", 6001, "10.0.0.100", 36412, None),

@@ -38,7 +38,7 @@ def test_one_device_needs_no_list() -> None:
     [([], (8, 4)), ([[0, 1, 2, 3], [0, 1, 2, 3]], (4, 4)), ([[]], (0, 0)), ([[], list(range(6))], (6, 4))],
 )
 def test_rest_counts_queues_over_all_ports_and_a_port_has_no_more_than_its_own(
-    ports: list[object] | object, expected: tuple[int, int]
+    ports: list[list[int]], expected: tuple[int, int]
 ) -> None:
     view = {
         "queues": {"physical": {"total": 8, "free": 0}, "software": {"total": 4, "free": 0}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,9 @@ from flowlane import policy as policies
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.classify.gates import advance
 from flowlane.core.classify.matching import read_match
-from flowlane.core.device.rules import DeviceView, LeftOut, derive
+from flowlane.core.device.rules import DeviceView, derive
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
-from flowlane.core.model import Capabilities, Hint, HintSource, Role, Vm
+from flowlane.core.model import Capabilities, Hint, HintSource, LeftOut, Role, Vm
 from flowlane.core.policy import Match, Policy, TrafficClass
 from flowlane.policy.lint import notes
 from flowlane.units import parse_duration, parse_rate
@@ -90,9 +91,7 @@ def test_an_example_has_no_dead_rules_and_no_unused_class(path: Path) -> None:
     assert {policy.classes[rule.class_index].name for rule in policy.rules} <= told
 
 
-def on(
-    name: str, **device: Role | str
-) -> tuple[dict[str, TrafficClass], tuple[()]] | tuple[dict[str, TrafficClass], tuple[LeftOut]]:
+def on(name: str, **device: Any) -> tuple[dict[str, TrafficClass], tuple[LeftOut, ...]]:
     view = DeviceView(
         1, device.pop("device", "br-nic"), capabilities=ABLE, physical_queues=8, software_queues=8, **device
     )

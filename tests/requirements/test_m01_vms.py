@@ -7,12 +7,11 @@ from support.engine.twin_engines import DPID, Mirror
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
-from flowlane.core.effects import Program, ReadQueues, Report
 from flowlane.core.model import PortReport
 from flowlane.simulation.host import ABLE
 
 
-def reports(effects: list[Program | ReadQueues | Report], change: str) -> list[str]:
+def reports(effects: list[fx.Effect], change: str) -> list[object]:
     return [
         e.data["vm"]
         for e in effects

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from support.engine.example_policies import policy
+from support.engine.required import required
 
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
@@ -39,20 +40,22 @@ def test_a_device_that_can_do_all_gets_the_same_rules() -> None:
     nic = device("nic", rules=whole)
     assert nic.policy is whole
     assert nic.left_out == ()
-    assert {rule.class_name for rule in nic.plan.rules} == {"web", "backup", "default"}
+    assert {rule.class_name for rule in required(nic.plan).rules} == {"web", "backup", "default"}
 
 
 def test_a_software_switch_gets_an_altered_copy() -> None:
     changed = device("vswitch", kinds=(QueueKind.PHYSICAL, QueueKind.SOFTWARE))
     backup = next(one for one in changed.policy.classes if one.name == "backup")
     assert backup.rate_limit == 100_000_000
-    rules = [rule for rule in changed.plan.rules if rule.class_name == "backup" and rule.egress_port == 9]
+    rules = [
+        rule for rule in required(changed.plan).rules if rule.class_name == "backup" and rule.egress_port == 9
+    ]
     assert {queue_id for rule in rules for queue_id, _ in rule.queues} == {1}, "software queues only"
 
 
 def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out() -> None:
     subset = device("switch")
-    assert {rule.class_name for rule in subset.plan.rules} == {"backup", "default"}
+    assert {rule.class_name for rule in required(subset.plan).rules} == {"backup", "default"}
     assert [left.what for left in subset.left_out] == ["class web"]
     assert next(one for one in subset.policy.classes if one.name == "backup").rate_limit is None
 

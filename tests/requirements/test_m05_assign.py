@@ -1,6 +1,7 @@
 """M5: flows are assigned to queues by their characteristics and the rules."""
 
 from support.engine.example_policies import Tried, spec
+from support.engine.required import required
 
 from flowlane.core.model import QueueKind
 
@@ -36,6 +37,6 @@ def test_the_device_is_told_of_every_assignment() -> None:
     host, flows = world()
     device = host.world.device
     assert device.pinned == sum(len(numbers) for numbers in flows.values())
-    assert {rule.class_name for rule in device.plan.rules} >= {"voice", "storage", "ordinary"}
-    named = {queue_id for rule in device.plan.rules for queue_id, _ in rule.queues}
+    assert {rule.class_name for rule in required(device.plan).rules} >= {"voice", "storage", "ordinary"}
+    named = {queue_id for rule in required(device.plan).rules for queue_id, _ in rule.queues}
     assert named <= set(host.uplink.queues)

@@ -1,6 +1,7 @@
 """M10: flows of similar rate limit share a queue, and each flow's limit is enforced."""
 
 from support.engine.example_policies import Tried, spec
+from support.engine.required import required
 
 MBIT = 1_000_000
 VMS = ["free-1", "free-2", "paid-1", "paid-2", "other"]
@@ -18,12 +19,12 @@ def world(queues: int = 8) -> tuple[Tried, list[int], list[int], list[int], list
 
 def test_every_flow_is_under_the_meter_of_its_limit() -> None:
     host, free, paid, dns, other = world()
-    assert {host.meter(number).rate for number in free} == {10 * MBIT}
-    assert {host.meter(number).burst for number in free} == {125_000 * 8}
-    assert len({host.meter(number).meter_id for number in free}) == len(free), "each flow by itself"
-    assert len({host.meter(number).meter_id for number in paid}) == 2, "one for each VM"
-    assert {host.meter(number).rate for number in paid} == {100 * MBIT}
-    assert len({host.meter(number).meter_id for number in dns}) == 1, "one for the class"
+    assert {required(host.meter(number)).rate for number in free} == {10 * MBIT}
+    assert {required(host.meter(number)).burst for number in free} == {125_000 * 8}
+    assert len({required(host.meter(number)).meter_id for number in free}) == len(free), "each flow by itself"
+    assert len({required(host.meter(number)).meter_id for number in paid}) == 2, "one for each VM"
+    assert {required(host.meter(number)).rate for number in paid} == {100 * MBIT}
+    assert len({required(host.meter(number)).meter_id for number in dns}) == 1, "one for the class"
     assert host.meter(other[0]) is None
 
 
@@ -37,8 +38,8 @@ def test_flows_of_one_limit_share_queues_that_flows_of_another_do_not_use() -> N
 def test_a_meter_ends_with_its_last_flow_and_is_never_written_twice() -> None:
     host, free, paid, dns, _ = world()
     written = host.world.counts["SetMeter"]
-    of_class = {meter.meter_id for meter in host.world.device.plan.meters}
-    assert {host.meter(number).meter_id for number in dns} == of_class, (
+    of_class = {meter.meter_id for meter in required(host.world.device.plan).meters}
+    assert {required(host.meter(number)).meter_id for number in dns} == of_class, (
         "it stands with the rules, not with flows"
     )
     assert written == len(host.world.device.meters) - len(of_class) == 6 + 2

@@ -96,8 +96,8 @@ def test_m08_what_does_not_fit_goes_to_software_queues_and_is_promoted_when_ther
     with host.sending(few):
         # The others end, and their queues become free.
         settled(host, few, lambda queues: {*queues[:5]} <= {0, 1} and {*queues[5:]} <= {2, 3})
-        reasons = {item["src_port"]: item["reason"] for item in host.assignments()}
-        assert "promoted" in {reasons[flow.src_port] for flow in few[:5]}
+        reason_of = {item["src_port"]: item["reason"] for item in host.assignments()}
+        assert "promoted" in {reason_of[flow.src_port] for flow in few[:5]}
 
 
 def test_m09_flows_of_one_label_and_about_one_rate_share_queues_across_classes(host: Switched) -> None:

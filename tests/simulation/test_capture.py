@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from struct import pack
-from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Dot1Q, Ether, Loopback
+from scapy.packet import Packet
 from scapy.utils import PcapNgWriter, wrpcap
 
 from flowlane.core.flowkey import IPV4, IPV6, format_address
@@ -21,9 +21,9 @@ from flowlane.simulation.capture import read_capture
 MAC, FAR = "02:00:00:00:00:07", "02:00:00:00:00:fe"
 
 
-def packets(wrap: Callable[..., Any]) -> list[object]:
+def packets(wrap: Callable[[Packet], Packet]) -> list[Packet]:
     """Two seconds of three flows: one of 3 TCP packets, one UDP datagram, one IPv6 segment."""
-    found = []
+    found: list[Packet] = []
     for number, body in enumerate(
         (
             IP(src="10.0.0.1", dst="10.0.0.2", tos=46 << 2) / TCP(sport=1000, dport=80) / (b"x" * 960),
@@ -39,8 +39,8 @@ def packets(wrap: Callable[..., Any]) -> list[object]:
     return found
 
 
-def cooked(layer: type[CookedLinuxV2] | type[CookedLinux]) -> Callable[..., Any]:
-    def wrap(body: IP | IPv6) -> CookedLinux | CookedLinuxV2:
+def cooked(layer: type[CookedLinuxV2] | type[CookedLinux]) -> Callable[[Packet], Packet]:
+    def wrap(body: Packet) -> Packet:
         kind = 0x86DD if body.version == 6 else 0x0800
         return layer(proto=kind, lladdrlen=6, src=b"\x02\0\0\0\0\x07\0\0") / body
 
@@ -56,7 +56,7 @@ LINKS = {
 }
 
 
-def write(path: Path, found: list[object], link: int, ng: bool = False) -> Path:
+def write(path: Path, found: Sequence[Packet], link: int, ng: bool = False) -> Path:
     if not ng:
         wrpcap(str(path), found, linktype=link)
         return path
@@ -67,7 +67,9 @@ def write(path: Path, found: list[object], link: int, ng: bool = False) -> Path:
 
 
 @pytest.mark.parametrize(("wrap", "link", "mac"), LINKS.values(), ids=LINKS)
-def test_the_flows_of_a_capture(tmp_path: Path, wrap: Callable[..., Any], link: int, mac: str | None) -> None:
+def test_the_flows_of_a_capture(
+    tmp_path: Path, wrap: Callable[[Packet], Packet], link: int, mac: str | None
+) -> None:
     flows, other = read_capture(write(tmp_path / "x.pcap", packets(wrap), link))
     assert other == 0
     assert [(flow.kind, flow.src_port, flow.dst_port) for flow in flows] == [

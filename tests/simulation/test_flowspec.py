@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
+from support.engine.required import required
 
 from flowlane.core.flowkey import (
     ICMP,
@@ -52,7 +53,7 @@ def specs(draw: DrawFn) -> FlowSpec:
 
 @given(specs(), st.integers(1, 60_000))
 def test_reading_the_frame_gives_the_flow_back(spec: FlowSpec, port_no: int) -> None:
-    frame = read_frame(frame_of(spec, port_no))
+    frame = required(read_frame(frame_of(spec, port_no)))
     parts = FlowParts(
         9, spec.vlan, spec.kind, spec.protocol, spec.src_port, spec.dst_port, spec.src, spec.dst
     )

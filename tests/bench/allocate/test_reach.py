@@ -14,10 +14,10 @@ from flowlane.core.policy import Balance
 QUEUES = st.lists(st.lists(st.integers(1, 9), max_size=4), min_size=1, max_size=3)
 
 
-def best(queues: object, moves: int) -> int:
+def best(queues: list[list[int]], moves: int) -> int:
     """The least load of the busiest queue after any so many moves, by trying all."""
     flows = [(place, rate) for place, rates in enumerate(queues) for rate in rates]
-    found = []
+    found: list[int] = []
     for chosen in combinations(range(len(flows)), min(moves, len(flows))):
         for targets in product(range(len(queues)), repeat=len(chosen)):
             loads = [sum(rates) for rates in queues]
@@ -30,7 +30,7 @@ def best(queues: object, moves: int) -> int:
 
 @given(queues=QUEUES, moves=st.integers(0, 2))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_choice_of_moves_does_better(queues: object, moves: int) -> None:
+def test_no_choice_of_moves_does_better(queues: list[list[int]], moves: int) -> None:
     assert reach.bounded(queues, moves) <= best(queues, moves) == reach.within_reach(queues, moves)
 
 

@@ -10,7 +10,7 @@ from bench.first_packet import traffic
 from bench.first_packet.results import Taken
 
 
-def begins(arrivals: str, rate: int = 100) -> object:
+def begins(arrivals: str, rate: int = 100) -> tuple[list[tuple[float, int, int]], dict[int, float]]:
     due = traffic.schedule(traffic.Load(rate, 1.0, 3, arrivals), 500)
     assert due == sorted(due)
     return due, {number: when for when, number, packet in due if packet == 0}

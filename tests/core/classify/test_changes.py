@@ -13,6 +13,7 @@ from flowlane.core.classify.changes import (
     HintChange,
     HintEnd,
     IdsChange,
+    Outcome,
     RateChange,
     Situation,
     changes,
@@ -229,17 +230,17 @@ def test_all_four_kinds_by_hand() -> None:
     assert class_of(situation) == (4, NO_RULE)
     found = list(changes(situation))
     assert found == [
-        RateChange(10**7, None, 2.0, (2, 1)),
-        HintEnd(hint, (0, NO_RULE)),
-        HintChange(2, (HintSource.REST,), (2, NO_RULE)),
-        IdsChange(policy.rules[0], (1, 0)),
+        RateChange(10**7, None, 2.0, Outcome(2, 1)),
+        HintEnd(hint, Outcome(0, NO_RULE)),
+        HintChange(2, (HintSource.REST,), Outcome(2, NO_RULE)),
+        IdsChange(policy.rules[0], Outcome(1, 0)),
     ]
 
 
 def test_a_flow_of_no_vm_is_changed_by_its_rate_only() -> None:
     policy = replace(policy_of(Match(vms=LABELLED), Match(gate=0)), gates=GATES[:1])
     situation = Situation(compile_rules(policy), None, example_parts(), 0, 0, (), 1)
-    assert list(changes(situation)) == [RateChange(0, 5 * 10**6, 0.0, (0, NO_RULE))]
+    assert list(changes(situation)) == [RateChange(0, 5 * 10**6, 0.0, Outcome(0, NO_RULE))]
 
 
 def test_ranges_of_one_class_last_as_long_as_the_longest_needs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.engine.required import required
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario
 
 from flowlane.core import effects as fx
@@ -51,7 +52,7 @@ def test_a_packet_with_a_new_source_address_makes_no_plan_by_itself() -> None:
     assert there.engine.state.due == {DPID: Due.HOSTS}
     (plan,) = plans(caught_up(there))
     assert {port_no for _, port_no in plan.hosts} == set(range(1, 9))
-    assert plan.rules is there.device.plan.rules, "nothing but the destinations was made anew"
+    assert plan.rules is required(there.device.plan).rules, "nothing but the destinations was made anew"
 
 
 def test_more_important_news_are_not_lost_behind_an_address() -> None:

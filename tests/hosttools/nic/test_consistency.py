@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flowlane.core.model import QueueKind
@@ -14,7 +16,7 @@ MAPPED = tuple(Filter(0xF10A, "basic", k + 1, "all", 0x10001 + k, k) for k in ra
 EIGHT = tuple((k, QueueKind.PHYSICAL) for k in range(8))
 
 
-def said(queues: tuple[tuple[int, QueueKind | None], ...] = EIGHT, **more: object) -> Said:
+def said(queues: tuple[tuple[int, QueueKind | None], ...] = EIGHT, **more: Any) -> Said:
     return Said("pf0", "linux-htb", queues)._replace(**more)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.inside.controller import DPID, Controller, physical
-from lab.inside.counters import BRIDGE, ofctl, packets_since, read_all, run, settle
+from lab.inside.counters import BRIDGE, Reading, ofctl, packets_since, read_all, run, settle
 from lab.inside.packet_counts import Paced, UdpFlow, udp_flows
 
 if TYPE_CHECKING:
@@ -84,11 +84,15 @@ def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dic
             flow.send(10)
         expected = dict.fromkeys(queues, 0) | Counter(10 * list(placed.values()))
         wanted = {name: expected | dict.fromkeys(set(rows) - queues, 0) for name, rows in before.items()}
-        settle(
-            lambda before=before, wanted=wanted, placed=placed: (
-                packets_since(before) == wanted or queues_of(controller, flows) != placed
-            )
-        )
+
+        def counted_or_moved(
+            before: Reading = before,
+            wanted: dict[str, dict[int, int]] = wanted,
+            placed: dict[UdpFlow, int] = placed,
+        ) -> bool:
+            return packets_since(before) == wanted or queues_of(controller, flows) != placed
+
+        settle(counted_or_moved)
         counted = packets_since(before)
         if queues_of(controller, flows) == placed:
             assert counted == wanted

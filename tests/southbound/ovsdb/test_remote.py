@@ -99,7 +99,7 @@ def test_the_manager_follows_a_database_over_tls(secure: str, keys: Path) -> Non
     private_key, certificate, ca_certificate = files_of(keys)
     tls = [f"--ctl-privkey={private_key}", f"--ctl-cert={certificate}", f"--ca-certs={ca_certificate}"]
     with launched(f"--ovsdb={secure}", *tls, "--ofp-ssl-listen-port=0") as manager:
-        wait_for(lambda: {one["name"]: one["ok"] for one in checks(manager)}["ovsdb"], 20, manager.log)
+        wait_for(lambda: bool({one["name"]: one["ok"] for one in checks(manager)}["ovsdb"]), 20, manager.log)
 
 
 def checks(manager: object) -> list[dict[str, object]]:

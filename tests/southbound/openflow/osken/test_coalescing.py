@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlane import hub
-from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.osken.coalescing import PIECE, CoalescedSocket
 
 PAUSE = 0.15
@@ -74,8 +74,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(coalescing.hub, "sleep", made.sleep)
-    monkeypatch.setattr(coalescing.time, "monotonic", lambda: made.now)
+    monkeypatch.setattr(hub, "sleep", made.sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: made.now)
     return made
 
 

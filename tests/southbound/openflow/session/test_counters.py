@@ -22,7 +22,9 @@ class Device:
     """Replies at once with the entries of the VMs that are requested: VM number -> entries."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, entries: dict[int, int]) -> None:
-        self.entries, self.requested, self.emitted = entries, [], Counter()
+        self.entries = entries
+        self.requested: list[tuple[int, int]] = []
+        self.emitted: Counter[int] = Counter()
         self.later: list[tuple[float, Any]] = []
         self.silent = False
         monkeypatch.setattr(counters, "learned_counters", self._read)

@@ -24,6 +24,7 @@ from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Progra
 from flowlane.southbound.openflow.tables.desired import compile_plan
 from flowlane.southbound.openflow.tables.entries import (
     Change,
+    GroupEntry,
     Meter,
     MeterEntry,
     Op,
@@ -128,7 +129,10 @@ def test_plan_that_is_refused_again_and_again_is_let_be() -> None:
     programming.program(plan(), PORTS)
     sent = 0
     for _ in range(3 * MAX_RETRIES):
-        group_or_meter = (*programming.present.groups, *programming.present.meters)
+        group_or_meter: tuple[GroupEntry | MeterEntry, ...] = (
+            *programming.present.groups,
+            *programming.present.meters,
+        )
         if not group_or_meter:
             break
         programming.note_refusal(group_or_meter[0])

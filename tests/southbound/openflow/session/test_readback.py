@@ -9,7 +9,7 @@ import pytest
 from support.engine.plans import ABLE, PORTS, UPLINK, VM, VM_NUMBER, pin, plan
 from support.openflow.client import VERSIONS, datapath
 
-from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM
+from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole
 from flowlane.southbound.openflow.session import encode, readback
 from flowlane.southbound.openflow.tables import desired, pins
 from flowlane.southbound.openflow.tables.entries import FlowEntry, MeterEntry, Standing
@@ -74,7 +74,7 @@ def test_a_pin_is_found_with_its_vm_and_counters(peer: Any) -> None:
 @pytest.mark.parametrize(("with_ingress", "number"), [(False, NOT_A_VM), (True, UNRESOLVED_VM)])
 def test_a_pin_whose_vm_the_device_does_not_know_says_so(peer: Any, with_ingress: bool, number: int) -> None:
     link = desired.compile_plan(
-        plan(ports=tuple(port._replace(role="link") for port in plan().ports)), ABLE, PORTS
+        plan(ports=tuple(port._replace(role=PortRole.LINK) for port in plan().ports)), ABLE, PORTS
     ).standing
     made = told(peer, pins.entry(pin()))
     (found,) = readback.found_pins(reply(*(told(peer, e) for e in link.flows if with_ingress), made))

@@ -303,7 +303,7 @@ def test_queues_are_read_again_until_the_switch_has_followed_its_database(world:
     assert world.take(ev.QueuesReported) == []
     world.pass_time(1)
     (second,) = world.sent()
-    fewer = {UPLINK: (0, 1)}
+    fewer: dict[int, tuple[int, ...]] = {UPLINK: (0, 1)}
     world.sessions.reply(world.datapath.read(queues(OF13, fewer, int.from_bytes(second[4:8], "big"))))
     assert world.take(ev.QueuesReported) == [ev.QueuesReported(DPID, fewer)]
     world.pass_time(2)

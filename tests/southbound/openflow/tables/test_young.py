@@ -93,7 +93,7 @@ def test_just_so_many_packets_are_young(learn_after: int, mark: int) -> None:
 
 def test_of_the_first_packets_one_is_copied_and_none_learned() -> None:
     entries = list(young.count_entries(PLAN))
-    by_mark = {}
+    by_mark: dict[int, list[set[type]]] = {}
     for entry in entries:
         mark = {term.field: term.value for term in entry.match}["ct_mark"]
         by_mark.setdefault(mark, []).append({type(step) for step in entry.steps} - {Goto})

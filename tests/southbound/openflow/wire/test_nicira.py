@@ -203,7 +203,7 @@ def test_what_was_learned_about_a_port_can_be_forgotten(
     client.apply([encode.delete_learned(client.datapath, UPLINK, 0)])
     assert learned(client) == ()
     removed = client.wait_for("OFPFlowRemoved")
-    gone = readback.key_ended(1, removed)
+    gone = readback.learned_ended(1, removed)
     assert gone is not None
     assert (gone.key, gone.in_port, gone.egress_port, gone.idle) == (key(1000), VM, UPLINK, False)
     # The switch's cache of decisions follows its tables within half a second.
