@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,3 +71,37 @@ def pattern(lines: tuple[str, ...]) -> str:
 def words(text: str) -> str:
     """Without the widths of columns, which follow from what stands in them, and without empty lines."""
     return "".join(" ".join(line.split()) + "\n" for line in text.splitlines() if line.strip())
+
+
+PACKAGE = Path(__file__).parents[1] / "app" / "flowlane"
+PLACE = re.compile(r"`([\w/]+\.py):([\w.]+)`")
+"""A function, class, method or table named in a page: its file below app/flowlane, and its name."""
+
+PLACES = [
+    pytest.param(file, name, id=f"{page}-{file}:{name}")
+    for page in ("architecture.md", "where-is-what.md")
+    for file, name in dict.fromkeys(PLACE.findall((DOCS / "engineers" / page).read_text()))
+]
+
+
+def test_there_are_places() -> None:
+    assert len(PLACES) >= 50
+
+
+def defined_in(body: list[ast.stmt]) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """Each function, class and variable of a module or class, with what stands in it."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.body
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((target.id, []) for target in targets if isinstance(target, ast.Name))
+
+
+@pytest.mark.parametrize(("file", "name"), PLACES)
+def test_a_place_that_a_page_names_exists(file: str, name: str) -> None:
+    body: list[ast.stmt] = ast.parse((PACKAGE / file).read_text()).body
+    for part in name.split("."):
+        definitions = dict(defined_in(body))
+        assert part in definitions, f"{file} has no {name}"
+        body = definitions[part]
