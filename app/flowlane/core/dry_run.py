@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.device.refresh import on_policy_replaced
-from flowlane.core.device.takeover import end_taking_over
+from flowlane.core.device.takeover import end_adoption
 from flowlane.core.engine import balance
 from flowlane.core.events import PolicyReplaced
 
@@ -44,7 +44,7 @@ def dry_run(state: State, policy: Policy) -> Outcome:
     for _ in range(SETTLING):
         copied.now += 1.0
         for device in copied.devices.values():
-            end_taking_over(copied, device)
+            end_adoption(copied, device)
             balance(copied, device, unwanted)
     after = _places(copied)
     return Outcome(

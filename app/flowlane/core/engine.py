@@ -1,8 +1,8 @@
-"""The engine: facts and the time in, decisions out. Deterministic; no I/O, no clock, no thread.
+"""The engine: events and the time in, effects out. Deterministic; no I/O, no clock, no thread.
 
-One call of :meth:`Engine.step` per fact. Its effects are in the order in which they have to be carried out.
-
-What happens because time has passed: counters are due, queues are balanced, ended flows are swept out.
+Call :meth:`Engine.step` once for each event; its effects are in the order in which they have to be carried out.
+:data:`HANDLERS` names the function for each kind of event. A tick, about once a second, does what is due because time
+has passed: counters are requested, queues are rebalanced, idle flows are removed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flowlane.core.allocate import rebalance
 from flowlane.core.device import class_meters, hints, refresh, refusals
 from flowlane.core.device.plan import weigh
 from flowlane.core.device.refusals import retry_full_table
-from flowlane.core.device.takeover import end_taking_over
+from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.flow import learned, lifecycle
 from flowlane.core.flow.assign import apply_moves
@@ -42,7 +42,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     """Let every device do what is due."""
     hints.expire(state, out)
     for device in list(state.devices.values()):
-        end_taking_over(state, device)
+        end_adoption(state, device)
         balance(state, device, out)
         if device.pin_room is not None and state.now >= device.pin_retry:
             retry_full_table(device)
@@ -58,7 +58,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
 def balance(state: State, device: Device, out: list[Effect]) -> None:
     """Balance those of a device's ports that are due."""
     for port in device.ports.values():
-        if device.taking_over:
+        if device.in_adoption:
             # Nothing is measured yet: loads that are not known are no reason to move anything.
             port.next_balance = state.now + device.policy.balance.interval
         elif port.allocation is not None and state.now >= port.next_balance:

@@ -1,9 +1,8 @@
-"""What should stand in a device beside its pins: ports, known destinations, standing rules (M2, M14).
+"""Device plans: ports, known destinations, standing rules and the weights of queues for new flows (M2, M14).
 
-Where devices send new flows, and how many of them: the weights follow the load, in coarse steps.
-
-A queue with less load gets more of the new flows. Each change is a change of groups in the device, so weights
-are looked at every few seconds, have few values, and move only when the load has clearly left its step.
+A plan is everything that should stand in a device beside its pins. The standing rules send new flows to queues by
+weight, and a queue with less load gets more of them. Each change of a weight changes groups in the device, so weights
+are computed every few seconds, have three values, and change with hysteresis.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import Device, Port, State
 
 INTERVAL = 5.0
-"""Seconds between two weighings of a device."""
+"""Seconds between two computations of a device's weights."""
 
 _STEPS = ((0.5, 8), (2.0, 4))
-"""(load over mean load, weight): below the first, up to the second; a queue above it has weight 1."""
+"""(upper bound of load over mean load, weight); a queue with more load has weight 1."""
 
 _MARGIN = 1.3
-"""By how much a load must be beyond the edge of its step before the weight changes."""
+"""Hysteresis: the factor by which a load must be beyond the bound before the weight changes."""
 
 _LEAST_SHARE = 0.05
 """Load that is less than this share of the port's rate leaves all weights equal."""
@@ -41,7 +40,7 @@ EVEN = 4
 
 
 def weigh(device: Device, now: float) -> bool:
-    """Look at all loads; True when what the device should do with new flows has changed."""
+    """Compute the weights of all queues anew when they are due; return whether one has changed."""
     if now < device.next_weighing:
         return False
     device.next_weighing = now + INTERVAL
@@ -57,7 +56,7 @@ def weigh(device: Device, now: float) -> bool:
 
 
 def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int, int], ...]:
-    """(queue id, weight) of the queues to which new flows of a class may go on a port."""
+    """Return (queue id, weight) for the queues to which new flows of a class may go on a port."""
     allocation = port.allocation
     wanted = device.policy.classes[class_index]
     if allocation is None or wanted.meter_only:
@@ -70,7 +69,7 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
 
 
 def _relative_loads(allocation: PortState, queue_ids: tuple[int, ...], rate: int | None) -> dict[int, float]:
-    """Queue id -> load over the mean; empty when the port does little."""
+    """Map queue ids to load over mean load; empty when the port carries little."""
     loads = {slot.queue.queue_id: slot.load for slot in allocation.slots if slot.queue.queue_id in queue_ids}
     total = sum(loads.values())
     if total < (rate * _LEAST_SHARE if rate else _LEAST_RATE):
@@ -93,12 +92,12 @@ def _step(load: float) -> int:
 
 
 def with_hosts(state: State, device: Device, plan: DevicePlan) -> DevicePlan:
-    """The plan with the destinations that are known now; all else as it was."""
+    """Return the plan with the destinations that are known now, and everything else unchanged."""
     return replace(plan, hosts=tuple(sorted(_destinations(state, device).items())))
 
 
 def make_plan(state: State, device: Device) -> DevicePlan:
-    """The device's plan, whole; equal inputs give an equal plan."""
+    """Make a device's plan; equal inputs give equal plans."""
     return DevicePlan(
         dpid=device.dpid,
         ports=tuple(_planned_port(state, device, port) for _, port in sorted(device.ports.items())),
@@ -131,7 +130,7 @@ def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
 
 
 def _destinations(state: State, device: Device) -> dict[int, int]:
-    """MAC -> port: what OVSDB says of the device's own VMs counts over what was heard."""
+    """Map MAC addresses to ports; for the device's own VMs, OVSDB counts over what packets showed."""
     known = {mac: port_no for mac, port_no in device.hosts.items() if port_no in device.ports}
     for vm in state.vms.values():
         if vm.dpid == device.dpid:
@@ -140,21 +139,21 @@ def _destinations(state: State, device: Device) -> dict[int, int]:
 
 
 def _unknown_port(device: Device) -> int | None:
-    """The uplink, when there is just one: whoever is not on this host is behind it."""
+    """Return the port for unknown destinations: the uplink of a host, when it has exactly one."""
     uplinks = [port.port_no for port in device.ports.values() if port.role is PortRole.UPLINK]
     return uplinks[0] if len(uplinks) == 1 and device.role is not Role.SWITCH else None
 
 
 def _flood_ports(state: State, device: Device) -> tuple[int, ...]:
-    """Ports of VMs whose addresses nobody told, and of the host: who is there is only known once it spoke."""
-    silent = (PortRole.VM, PortRole.HOST)
-    ports = [port.port_no for port in device.ports.values() if port.role in silent]
+    """List the ports of the host and of VMs without a configured address: only packets show what is behind them."""
+    roles = (PortRole.VM, PortRole.HOST)
+    ports = [port.port_no for port in device.ports.values() if port.role in roles]
     vms = {port_no: state.vm_on(device.dpid, port_no) for port_no in ports}
     return tuple(sorted(port_no for port_no, vm in vms.items() if vm is None or not vm.macs))
 
 
 def _queues_of(device: Device) -> QueuesOf:
-    """Where new flows of a class may go on a port, with weights (see :mod:`flowlane.core.device.plan`)."""
+    """Make the function that returns the queues for new flows of a class on a port, with their weights."""
 
     def queues_of(class_index: int, port_no: int) -> tuple[tuple[int, int], ...]:
         queues = queues_for(device, device.ports[port_no], class_index)

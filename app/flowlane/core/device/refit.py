@@ -91,7 +91,7 @@ def _rebuild(device: Device, port: Port) -> None:
 
 
 def _members(device: Device, port: Port) -> list[int]:
-    """The flows that the port's allocation knows."""
+    """List the flows that the port's allocation counts."""
     flows = device.flows
     return [
         row for row in flows if flows.egress_port[row] == port.port_no and flows.queue_id[row] != NO_QUEUE

@@ -16,7 +16,7 @@ from flowlane.core.device import class_meters, hints, rules
 from flowlane.core.device.hosts import drop_port_hosts
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.refit import fit_port, refit_policy, refit_vms
-from flowlane.core.device.takeover import adopt_pins, pinned_flows, replace_plan, take_stock
+from flowlane.core.device.takeover import adopt_pins, divide_by_flows, pinned_flows, replace_plan
 from flowlane.core.device.vms import identity, port_role, refresh_vms, shares_of
 from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
 from flowlane.core.flow.assign import remove_flow
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
-    """A device is there, new or again: what it reports replaces what it reported before."""
+    """Take in a connection: what the device reports replaces what it reported before."""
     device = state.devices.get(event.dpid)
     if device is None:
         device = state.devices[event.dpid] = Device(event.dpid, state.policy, compile_rules(state.policy))
@@ -55,7 +55,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.connected, device.since, device.peer = True, state.now, event.peer
     device.capabilities = event.capabilities
     device.meter_pool.limit, device.meter_pool.room = event.capabilities.max_meters, None
-    device.pin_room, device.taking_over = None, True
+    device.pin_room, device.in_adoption = None, True
     device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}
     device.reported_queues = dict(event.queues)
@@ -77,7 +77,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.extend(effect for effect in changes if not isinstance(effect, Program))
     adopt_pins(state, device, event.pins, expected, out)
     adopt_learned(state, device, event.learned, out)
-    take_stock(device, state.now)
+    divide_by_flows(device, state.now)
     made = device.plan
     changes = []
     replan(state, device, changes)
@@ -93,7 +93,7 @@ def _delete_unused_meters(device: Device, used: set[int], out: list[Effect]) -> 
 
 
 def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
-    """The connection ended; the device goes on with what it has, and so do we with what we know."""
+    """Note the end of a connection; the device keeps forwarding, and its flows stay listed."""
     device = state.devices.get(event.dpid)
     if device is None or not device.connected:
         return
@@ -103,7 +103,7 @@ def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
 
 
 def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None:  # noqa: ARG001
-    """A port was added or modified."""
+    """Take in a port that was added or modified."""
     device = state.devices.get(event.dpid)
     if device and device.reported_ports.get(event.port.port_no) != event.port:
         device.reported_ports[event.port.port_no] = event.port
@@ -112,7 +112,7 @@ def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None
 
 
 def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None:  # noqa: ARG001
-    """A port is gone, and its queues with it."""
+    """Remove a port and its queues."""
     device = state.devices.get(event.dpid)
     if device and device.reported_ports.pop(event.port_no, None):
         device.reported_queues.pop(event.port_no, None)
@@ -120,7 +120,7 @@ def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None
 
 
 def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -> None:  # noqa: ARG001
-    """The switch's own word on which queues there are."""
+    """Take in the queues that the switch reports."""
     device = state.devices.get(event.dpid)
     if device and device.reported_queues != dict(event.queues):
         device.reported_queues = dict(event.queues)
@@ -128,7 +128,7 @@ def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -
 
 
 def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:  # noqa: ARG001
-    """OVSDB's word on names, VMs, rates and kinds. A change of queues there makes us ask the switch again."""
+    """Take in names, VMs, rates and kinds from OVSDB; the switch is then asked for its queues again."""
     state.described[event.dpid] = event
     device = state.devices.get(event.dpid)
     if device is None or device.described == event:
@@ -139,7 +139,7 @@ def on_device_described(state: State, event: DeviceDescribed, out: list[Effect])
 
 
 def on_description_removed(state: State, event: DescriptionRemoved, out: list[Effect]) -> None:  # noqa: ARG001
-    """The bridge is gone from OVSDB: what it said of VMs and rates no longer holds."""
+    """Drop what OVSDB reported about a bridge that is no longer there."""
     state.described.pop(event.dpid, None)
     device = state.devices.get(event.dpid)
     if device:
@@ -148,14 +148,14 @@ def on_description_removed(state: State, event: DescriptionRemoved, out: list[Ef
 
 
 def on_plan_left_out(state: State, event: PlanLeftOut, out: list[Effect]) -> None:  # noqa: ARG001
-    """What of its plan a device does not get: kept for people to see."""
+    """Keep the parts of its plan that a device does not get."""
     device = state.devices.get(event.dpid)
     if device is not None:
         device.plan_left_out = event.left_out
 
 
 def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -> None:
-    """A new policy replaces the old one whole; every device gets of it what it can."""
+    """Replace the policy; every device gets the parts that it can carry out."""
     state.policy = event.policy
     state.policy_changes += 1
     for device in list(state.devices.values()):
@@ -167,7 +167,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     """Make everything that follows from a device's inputs anew, and act on what differs."""
     before = device.policy
     device.name = _name(device)
-    device.role = _stated_role(state, device) or _look(device)
+    device.role = _stated_role(state, device) or _infer_role(device)
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     _refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
     changed = refresh_vms(state, device, out)
@@ -201,12 +201,12 @@ def _tell_others(state: State, device: Device, changed: set[int], out: list[Effe
 
 
 def _name(device: Device) -> str:
-    """The bridge's name where OVSDB tells it, else the datapath id."""
+    """Return the bridge's name from OVSDB, else the datapath id."""
     return device.described.name if device.described else f"{device.dpid:016x}"
 
 
 def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noqa: ARG001
-    """Do once, for one device, what all the news since the last time asks for; the longest put off comes first.
+    """Work off, for one device, all news since the last time; the device that has waited longest comes first.
 
     One device at a time, so that the messages of others are served in between.
     """
@@ -243,7 +243,7 @@ def _program(device: Device, plan: DevicePlan, out: list[Effect]) -> None:
 
 
 def _stated_role(state: State, device: Device) -> Role | None:
-    """The role that OVSDB or the policy gives the device."""
+    """Return the role that OVSDB or the policy gives the device."""
     stated = device.described.role if device.described else None
     if stated in set(Role):
         return Role(stated)
@@ -252,7 +252,7 @@ def _stated_role(state: State, device: Device) -> Role | None:
 
 
 def _view(device: Device) -> rules.DeviceView:
-    """The device as the derivation of its rules sees it."""
+    """Collect what the derivation of the device's rules depends on."""
     kinds = [[queue.kind for queue in port.queues.values()] for port in device.ports.values()]
     return rules.DeviceView(
         dpid=device.dpid,
@@ -270,8 +270,8 @@ def _all_queues(device: Device) -> list[Queue]:
     return [queue for port in device.ports.values() for queue in port.queues.values()]
 
 
-def _look(device: Device) -> Role:
-    """The role of a device that nobody told, by its looks: a NIC has physical queues or VMs by their ids."""
+def _infer_role(device: Device) -> Role:
+    """Infer the role of a device without a configured one: a NIC has physical queues, or VMs known by their ids."""
     ports = device.described.ports.values() if device.described else ()
     kinds = {queue.kind for facts in ports for queue in facts.queues.values()}
     if kinds == {QueueKind.SOFTWARE}:
@@ -281,7 +281,7 @@ def _look(device: Device) -> Role:
 
 
 def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
-    """A port is gone: so are the flows that left by it."""
+    """Remove the flows that left by a port that is gone."""
     flows = device.flows
     for row in [row for row in flows if flows.egress_port[row] == port_no]:
         remove_flow(device, row, out, unpin=True)
@@ -309,7 +309,7 @@ def _refresh_port(device: Device, report: PortReport, uplinks: Container[str]) -
 
 
 def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, Queue]:
-    """The queues that a flow may use: those that the switch reports and OVSDB, where it knows any, has not dropped."""
+    """Return the queues that a flow may use: reported by the switch and, where OVSDB has any, still in OVSDB."""
     stated = facts.queues if facts else {}
     usual = QueueKind.SOFTWARE if device.role is Role.VSWITCH else QueueKind.PHYSICAL
     found = {}

@@ -1,8 +1,8 @@
-"""Taking over a device that has worked without us: what stands there is right until something says otherwise.
+"""Adopting a device that forwards already: its pins, learned flows and queues are kept as they stand.
 
-A device that comes (back) tells of its pins and learned flows in one go, or, where the database is heard later than
-the switch, in the first readings. They are counted where they are found, and the queues are divided by that, so
-that neither its standing rules nor its flows are disturbed by our not having known them.
+After a connection the device reports its pins and learned flows, all at once, or in the first readings of its counters
+when OVSDB reports later than the switch. Each flow is counted on the queue where it is, and the queues are divided by
+that. So neither standing rules nor flows change because the controller was restarted.
 """
 
 from __future__ import annotations
@@ -28,32 +28,34 @@ if TYPE_CHECKING:
     from flowlane.core.model import PinRef
     from flowlane.core.state.device import Device, State
 
-TAKING_OVER = 5.0
-"""Seconds from a device's connection: two readings of its counters, and more than OVSDB takes to tell."""
+ADOPTION_TIME = 5.0
+"""Seconds after a connection in which flows are adopted: two readings of counters, and longer than OVSDB needs."""
 
 
-def take_stock(device: Device, now: float) -> None:
-    """Divide the queues of all ports among the groups of flows by where these are."""
+def divide_by_flows(device: Device, now: float) -> None:
+    """Divide the queues of all ports among the groups of flows by the queues that these are on."""
     for port in device.ports.values():
         if port.allocation is not None:
             redivide(port.allocation, now)
 
 
-def replace_plan(out: list[Effect], made: DevicePlan | None, changes: list[Effect]) -> None:
-    """Let the plan that goes by what was found take the place, in ``out``, of the one that was ``made`` before."""
-    places = (place for place, one in enumerate(out) if isinstance(one, Program) and one.plan is made)
-    first = next(places, None)
+def replace_plan(out: list[Effect], old: DevicePlan | None, changes: list[Effect]) -> None:
+    """Put the plan that follows from adopted flows in the place of the ``old`` one among the effects ``out``."""
+    indexes = (
+        index for index, effect in enumerate(out) if isinstance(effect, Program) and effect.plan is old
+    )
+    first = next(indexes, None)
     if first is not None and changes:
         out[first] = changes.pop(0)
     out.extend(changes)
 
 
-def end_taking_over(state: State, device: Device) -> None:
-    """Decide about the queues of flows again, once what was there has had time to show."""
-    if device.taking_over and state.now - device.since >= TAKING_OVER:
-        device.taking_over = False
+def end_adoption(state: State, device: Device) -> None:
+    """Resume decisions about the queues of flows, :data:`ADOPTION_TIME` after the connection."""
+    if device.in_adoption and state.now - device.since >= ADOPTION_TIME:
+        device.in_adoption = False
         put_off(state, device, Due.PLAN)
-        take_stock(device, state.now)
+        divide_by_flows(device, state.now)
 
 
 def pinned_flows(device: Device) -> list[PinRef]:
@@ -69,11 +71,11 @@ def adopt_pins(
     expected: Iterable[PinRef],
     out: list[Effect],
 ) -> None:
-    """Make flows and pins agree after a (re)connection: the device's own tables are the truth.
+    """Reconcile flows with the pins that a device has after a (re)connection: its tables are the truth.
 
-    A pin that we do not know is taken over with its flow, where it is (after a restart of the controller);
-    one that cannot be is removed; a flow whose pin has gone meanwhile has ended: one of the ``expected``, which
-    are the :func:`pinned_flows` of before the connection. Later pins are still on their way to the device.
+    - An unknown pin is adopted with its flow and queue (after a restart of the controller), or removed if it cannot be.
+    - A flow has ended if it is among ``expected``, the :func:`pinned_flows` before the connection, and its pin is gone.
+      Pins that were made since then are still on their way to the device.
     """
     flows = device.flows
     present = {found.ref for found in pins}
@@ -84,11 +86,11 @@ def adopt_pins(
         if flows.holds(*found.ref):
             _confirm(device, found, out)
         else:
-            _take_over(state, device, found, out)
+            _adopt_pin(state, device, found, out)
 
 
 def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
-    """The pin of a flow that we know: put right only what differs."""
+    """Keep the pin of a known flow; correct it only if it differs."""
     flows, row = device.flows, found.ref.row
     adopt(device, row)
     wanted = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
@@ -96,8 +98,8 @@ def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
         put_pin(device, row, worth_of(device, row), FREE, out)
 
 
-def _take_over(state: State, device: Device, found: FoundPin, out: list[Effect]) -> None:
-    """A pin of an earlier run of the controller: its flow lives on, on its queue, under its meter."""
+def _adopt_pin(state: State, device: Device, found: FoundPin, out: list[Effect]) -> None:
+    """Adopt a pin of an earlier run of the controller: its flow keeps its queue and its meter."""
     flows, row = device.flows, found.ref.row
     number = device.port_vm.get(found.in_port, NOT_A_VM)
     key = number.to_bytes(4) + found.key[4:]

@@ -72,7 +72,7 @@ METER_ONLY = Placement(NO_QUEUE, QueueKind.NONE, Reason.METER_ONLY)
 
 
 def demand_of(device: Device, row: int) -> Demand:
-    """What the flow asks of its port's queues, by its class."""
+    """Return what the flow asks of its port's queues, by its class."""
     flows = device.flows
     wanted = device.policy.classes[flows.class_index[row]]
     number = flows.vm_number[row]
@@ -94,7 +94,7 @@ def demand_of(device: Device, row: int) -> Demand:
 
 
 def _group(device: Device, wanted: TrafficClass, row: int) -> int:
-    """The small number of the flow's likeness: equal for flows that the policy calls alike.
+    """Return the number of the flow's group: equal for flows that the policy calls alike.
 
     What makes flows alike goes across classes [claims 5 and 6]; where a class does not say, its own flows are alike.
     """
@@ -129,7 +129,7 @@ def _placement(device: Device, row: int) -> Placement:
 
 
 def choose_queue(state: State, device: Device, row: int) -> Placement:
-    """The queue by the allocator of the flow's egress port, for a new flow or one whose class has changed."""
+    """Ask the allocator of the egress port for the queue of a new flow, or of one whose class has changed."""
     flows = device.flows
     port = device.ports.get(flows.egress_port[row])
     if port is None or port.allocation is None:

@@ -1,7 +1,7 @@
-"""Flows that a device placed by itself: known, counted and ended by the entries that it learned.
+"""Learned entries: flows that a device placed by itself are listed, counted and ended by the entries that it learned.
 
-They carry no row, so each is found by its key. What the device's rate limit kept from the controller is
-learnt here too, from the next reading of the counters.
+Such an entry carries no row, so its flow is found by its key. A flow whose copied packet the rate limit of packet-ins
+dropped is first seen here, in the next reading of the counters.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 
 
 def on_learned_counters(state: State, event: LearnedCounters, out: list[Effect]) -> None:
-    """Counters of learned entries."""
+    """Take in the counters of learned entries."""
     device = state.devices.get(event.dpid)
     if device is not None:
         _read(state, device, event.flows, out)
 
 
 def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[Effect]) -> set[int | None]:
-    """Take learned entries in; returns the rows of their flows."""
-    device.adopting = device.taking_over
+    """Take learned entries in; return the rows of their flows."""
+    device.adopting = device.in_adoption
     rows = {_on_learned(state, device, flow, out) for flow in found}
     device.adopting = False
     return rows
 
 
 def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effect]) -> int | None:
-    """One learned entry: a flow that is news, or its queue and counters; returns its row."""
+    """Take in one learned entry: a new flow, or the queue and counters of a known one; return its row."""
     key = _key(state, device, flow.key, flow.in_port, flow.eth_src)
     if key is None or flow.egress_port == flow.in_port:
         return None
     flows = device.flows
     row = flows.rows.get(key)
-    way = flow.in_port, flow.egress_port
+    ports = flow.in_port, flow.egress_port
     if row is None:
         marks = flow.dscp, flow.pcp
-        row = begin(state, device, way, key, unpack(key), marks, (flow.queue_id, flow.meter_id), out)
+        row = begin(state, device, ports, key, unpack(key), marks, (flow.queue_id, flow.meter_id), out)
     elif flows.flags[row] & PINNED:
         return row
-    elif (flows.in_port[row], flows.egress_port[row]) != way:
-        # Entries of its old way stay until they are idle; the flow moves with its packets (see lifecycle).
+    elif (flows.in_port[row], flows.egress_port[row]) != ports:
+        # Entries of its old ports stay until they are idle; the flow moves with its packets (see lifecycle).
         return row
     elif (flow.queue_id, flow.meter_id) != (flows.device_queue[row], flows.device_meter[row]):
         follow_device(state, device, row, flow.queue_id, flow.meter_id, out)
@@ -61,7 +61,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
 
 
 def _key(state: State, device: Device, key: bytes, in_port: int, eth_src: int) -> bytes | None:
-    """The flow's key with the number of the VM that sends it; None when no VM does."""
+    """Return the flow's key with the number of the VM that sends it; None when no VM does."""
     port = device.ports.get(in_port)
     if port is None:
         return None
@@ -73,7 +73,7 @@ def _key(state: State, device: Device, key: bytes, in_port: int, eth_src: int) -
 
 
 def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> None:
-    """A learned entry has gone. Idle: the flow has ended, unless it has a pin by now."""
+    """Take in that a learned entry was removed; if idle, the flow has ended, unless it has a pin by now."""
     device = state.devices.get(event.dpid)
     key = _key(state, device, event.key, event.in_port, event.eth_src) if device is not None else None
     row = device.flows.rows.get(key) if device is not None and key is not None else None
@@ -94,11 +94,11 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
 
 
 def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], out: list[Effect]) -> None:
-    """Make flows and learned entries agree after a (re)connection: the device's own tables are the truth."""
+    """Reconcile flows with the learned entries of a device after a (re)connection: its tables are the truth."""
     if mode(device) != WORTHY:
         return
-    there = _read(state, device, learned, out)
+    present = _read(state, device, learned, out)
     flows = device.flows
     for row in list(flows):
-        if row not in there and not flows.flags[row] & PINNED and not is_young(device, row):
+        if row not in present and not flows.flags[row] & PINNED and not is_young(device, row):
             remove_flow(device, row, out, unpin=False)

@@ -1,4 +1,4 @@
-"""A flow's life on a device: seen, counted, classified again as it grows, ended."""
+"""Counters and ends of pinned flows, and the sweep that removes flows without a sign of life."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import Device, State
 
 SWEEP_PARTS = 10
-"""A tick looks at one in so many flows for those that ended without a word."""
+"""A tick examines one part in so many of the flow table."""
 
 
 def on_pin_counters(state: State, event: PinCounters, out: list[Effect]) -> None:
-    """Counters of pins: measure, and classify anew where a rate gate opened or closed."""
+    """Take in the counters of pins: measure, and classify again where a rate gate opened or closed."""
     device = state.devices.get(event.dpid)
     if device is None:
         return
@@ -27,7 +27,7 @@ def on_pin_counters(state: State, event: PinCounters, out: list[Effect]) -> None
 
 
 def on_pin_ended(state: State, event: PinEnded, out: list[Effect]) -> None:
-    """A pin left the table. Idle: the flow has ended. Otherwise its next packet will show that it lives."""
+    """Take in that a pin was removed; if idle, the flow has ended, else its next packet shows that it goes on."""
     device = state.devices.get(event.dpid)
     if device is None or not device.flows.holds(*event.ref) or not event.idle:
         return
@@ -37,10 +37,10 @@ def on_pin_ended(state: State, event: PinEnded, out: list[Effect]) -> None:
 
 
 def sweep(state: State, device: Device, out: list[Effect]) -> None:
-    """Forget flows that showed no sign of life for long, a part of the table at a time.
+    """Remove flows that have been idle for long, a part of the table at a time.
 
-    Idle pins end by flow-removed; this is for the flows whose word was lost, or that had no entry. Young flows
-    are given the idle timeout only, since no word will come of them.
+    Idle pins end by flow-removed; this is for flows whose flow-removed was lost, or that had no entry. Young flows
+    are removed after the idle timeout, since the device reports nothing about their end.
     """
     flows = device.flows
     size = len(flows.keys)

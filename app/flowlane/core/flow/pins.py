@@ -56,7 +56,7 @@ def mode(device: Device) -> Mode:
 
 
 def worth(queue_id: int, reason: Reason, meter_id: int, device_queue: int, device_meter: int) -> Worth:
-    """What a pin is worth for a flow on a queue and under a meter (0: none), beside what the device gives by itself."""
+    """Return what a pin is worth for a flow on a queue and under a meter (0: none), given the device's own choice."""
     if meter_id != device_meter:
         return Worth.LIMITED if meter_id else Worth.CORRECTED
     if queue_id == device_queue:
@@ -67,7 +67,7 @@ def worth(queue_id: int, reason: Reason, meter_id: int, device_queue: int, devic
 
 
 def worth_of(device: Device, row: int) -> Worth:
-    """What a pin would be worth for a flow that is placed."""
+    """Return what a pin would be worth for a flow that is placed."""
     flows = device.flows
     return worth(
         flows.queue_id[row],
@@ -141,7 +141,7 @@ def unmark(device: Device, row: int) -> None:
 
 
 def refuse(device: Device, row: int) -> None:
-    """The device refused the flow's entry: none is tried again."""
+    """Note that the device refused the flow's entry: none is sent again."""
     unmark(device, row)
     device.flows.flags[row] |= REFUSED
 

@@ -16,12 +16,12 @@ SMOOTHING = 2.0
 
 
 def grown(before: int, after: int) -> int:
-    """By how much a counter grew; one that went back has been reset, and counts from 0."""
+    """Return by how much a counter grew; one that went back was reset, and counts from 0."""
     return after - before if after >= before else after
 
 
 def smooth(rate: float, octets: int, seconds: float, first: bool) -> float:
-    """The new rate (bit/s) after ``octets`` more bytes in ``seconds`` (above 0); the first one counts whole."""
+    """Return the EWMA (bit/s) after ``octets`` more bytes in ``seconds`` (above 0); the first reading counts whole."""
     measured = octets * 8 / seconds
     if first:
         return measured
@@ -29,7 +29,7 @@ def smooth(rate: float, octets: int, seconds: float, first: bool) -> float:
 
 
 def band(rate: float, before: int | None = None) -> int:
-    """The band of a rate: powers of 4 from 1 kbit/s, so that flows of one band differ by 4 times at most.
+    """Return the band of a rate: powers of 4 from 1 kbit/s, so that flows of one band differ by 4 times at most.
 
     With ``before``, the band only changes once the rate is a quarter beyond its edge, so that a flow at
     an edge stays where it is.

@@ -86,11 +86,11 @@ def _limit(device: Device, row: int) -> tuple[Owner | None, tuple[Lack, ...]]:
 
 
 def _device_choice(device: Device, row: int, placement: Placement) -> Placement | None:
-    """The queue that the device itself gives a flow without a pin, when it is known and differs from ``placement``."""
+    """Return the queue that the device gives a flow without a pin, when it is known and differs from ``placement``."""
     queue_id = device.flows.device_queue[row]
     port = device.ports.get(device.flows.egress_port[row])
     if queue_id in (UNREPORTED, placement.queue_id) or port is None or port.allocation is None:
         return None
     queue = port.queues.get(queue_id)
-    # A queue that is gone cannot be meant: the device chooses again, and reports it.
+    # Of a queue that is gone the device chooses another, and reports it.
     return None if queue is None else Placement(queue_id, queue.kind, Reason.DEVICE_CHOSE)

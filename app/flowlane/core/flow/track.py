@@ -1,4 +1,4 @@
-"""A flow begins, is counted, goes another way: what both pins and learned entries tell of."""
+"""A flow begins, is counted, changes its ports: what pins and learned entries have in common."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def is_young(device: Device, row: int) -> bool:
 def begin(
     state: State,
     device: Device,
-    way: tuple[int, int],
+    ports: tuple[int, int],
     key: bytes,
     parts: FlowParts,
     marks: tuple[int, int],
     chosen: tuple[int | None, int],
     out: list[Effect],
 ) -> int:
-    """Take up a flow that is not known yet; returns its row.
+    """Add a flow that is not known yet; return its row.
 
     Args:
-        way: the ports by which it comes in and leaves.
+        ports: the ports by which it comes in and leaves.
         marks: its DSCP and PCP.
-        chosen: the queue that the device gave it, None when it did not say, and the meter, 0 for none.
+        chosen: the queue that the device gave it, None when it did not report one, and the meter, 0 for none.
     """
     flows = device.flows
     row = flows.add(key, state.now)
-    (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = way, parts.vm_number
+    (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = ports, parts.vm_number
     flows.dscp[row], flows.pcp[row] = marks
     note_choice(device, row, chosen)
     classify_row(state, device, row, parts)
@@ -54,7 +54,7 @@ def begin(
 
 
 def note_choice(device: Device, row: int, chosen: tuple[int | None, int]) -> None:
-    """Note the queue that the device gave the flow, None when it did not say, and the meter, 0 for none."""
+    """Note the queue that the device gave the flow, None when it did not report one, and the meter, 0 for none."""
     flows = device.flows
     queue_id, flows.device_meter[row] = chosen
     flows.device_queue[row] = UNREPORTED if queue_id is None else queue_id
@@ -64,22 +64,22 @@ def reroute(
     state: State,
     device: Device,
     row: int,
-    way: tuple[int, int],
+    ports: tuple[int, int],
     chosen: tuple[int | None, int],
     out: list[Effect],
 ) -> int:
-    """The flow's sender or destination is at another port now: the same flow, with other queues."""
+    """Move a flow whose sender or destination is at another port now: the same flow, on other queues."""
     flows = device.flows
     key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
     assert key is not None
     remove_flow(device, row, out, unpin=True)
-    row = begin(state, device, way, key, unpack(key), marks, chosen, out)
+    row = begin(state, device, ports, key, unpack(key), marks, chosen, out)
     flows.first_seen[row] = first
     return row
 
 
 def add_up(device: Device, row: int, packets: int, octets: int) -> int:
-    """Add what the flow's entry has counted since its last reading; returns by how many bytes."""
+    """Add what the flow's entry has counted since its last reading; return how many bytes that is."""
     flows = device.flows
     more = grown(flows.entry_octets[row], octets)
     flows.packets[row] += grown(flows.entry_packets[row], packets)
@@ -89,7 +89,7 @@ def add_up(device: Device, row: int, packets: int, octets: int) -> int:
 
 
 def count(state: State, device: Device, row: int, packets: int, octets: int, out: list[Effect]) -> None:
-    """Take a reading of the flow's entry: measure, and classify anew where a rate gate opened or closed."""
+    """Take in a reading of the flow's entry: measure, and classify again where a rate gate opened or closed."""
     flows, now = device.flows, state.now
     seconds = now - flows.counted_at[row]
     if seconds < SHORTEST_WINDOW:

@@ -113,7 +113,7 @@ class Device:
     """What the device has no room for, by what it refused (see :mod:`flowlane.core.device.refusals`)."""
     plan: DevicePlan | None = None
     pinned: int = 0
-    taking_over: bool = False
+    in_adoption: bool = False
     """Just connected: what is found in the device stays where it is (see :mod:`flowlane.core.device.takeover`)."""
     adopting: bool = False
     """What is being placed now was found there."""
