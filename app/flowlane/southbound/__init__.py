@@ -1,1 +1,1 @@
-"""Towards the devices: OpenFlow and the Open vSwitch database."""
+"""The side towards the devices: OpenFlow connections and the Open vSwitch database."""

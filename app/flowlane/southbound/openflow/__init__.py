@@ -1,1 +1,1 @@
-"""Desired entries, compared with what a device has, and sent as OpenFlow messages."""
+"""OpenFlow: entries as data, their bytes, the connections to devices, and every patch of os-ken."""

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlane import hub
-from flowlane.southbound.openflow.osken.coalescing import PIECE, CoalescedSocket
+from flowlane.southbound.openflow.osken.coalescing import MAX_READ, CoalescedSocket
 
 PAUSE = 0.15
 
@@ -140,8 +140,8 @@ def test_a_pause_that_is_taken_away_is_not_waited_for(pair: Pair, clock: Clock) 
 def test_a_full_piece_is_followed_by_the_next_without_a_pause(pair: Pair, clock: Clock) -> None:
     """As long answers are: three full pieces and a short one, of which all is there."""
     for end in (pair.peer, pair.below.sock):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * PIECE)
-    long = bytes(range(256)) * (PIECE // 256 * 3) + b"end"
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * MAX_READ)
+    long = bytes(range(256)) * (MAX_READ // 256 * 3) + b"end"
     writer = threading.Thread(target=pair.peer.fd.sendall, args=(long,))
     pair.peer.fd.setblocking(True)
     writer.start()

@@ -1,26 +1,16 @@
-"""Packet-ins whose match is parsed when somebody looks: of its dozen fields Flowlane needs three.
+"""Lazy parsing of os-ken messages: the part that is expensive is parsed when it is first read.
 
-os-ken turns addresses, registers and connection tracking fields into objects and text, most of what reading a
-copied packet costs. Here the fixed part is read at once, ``match`` at first access, for whichever app asks,
-and :func:`told` picks what is needed out of the bytes. The guard has seen the message before.
+Flowlane reads what it needs from a message's bytes. os-ken's objects are made only when another app reads
+them:
 
-Messages of os-ken's of which one part is parsed when somebody looks, from the bytes that they keep.
+- ``match`` of a packet-in, a dozen objects and texts, which is most of the time that reading a copied packet
+takes;
+- ``body`` of a flow statistics reply, a hundred objects or 60 to 90 µs for each entry, in which no other
+device is served;
+- ``properties`` of table features: Open vSwitch describes 254 tables in some 400 kB, 80,000 objects at every
+connect.
 
-os-ken makes a hundred objects of a flow entry and a dozen of a packet-in's match, of which Flowlane needs a
-few numbers and reads them from the bytes itself. The part is made at first access, for whichever app asks.
-
-Replies with flow entries, parsed when somebody looks: Flowlane reads their bytes itself (see
-:mod:`.flow_stats`).
-
-os-ken makes some hundred objects of each entry, 60 to 90 µs of work; of 10,000 entries that is most of a
-second, in which no other device is served. Here a reply keeps its bytes, and ``body`` is made of them at
-first access, for whichever app asks. The guard has seen the message before.
-
-Table features read when somebody looks: their properties are long, and mostly nobody does.
-
-Open vSwitch describes 254 tables in some 400 kB of ids, which os-ken turns into 80,000 objects; that took
-most of a second at every connect, in which no other device was served. Here the fixed part of an entry is
-read at once, and ``properties`` at first access, for whichever app asks.
+The guard has checked the message before.
 """
 
 from __future__ import annotations
@@ -47,35 +37,35 @@ from flowlane.southbound.openflow.wire.packet_in_match import (
 )
 
 
-def install_late_part(kinds: Iterable[Any], part: str) -> None:
-    """Let os-ken's classes of messages make this attribute late; twice is the same as once."""
+def make_lazy(kinds: Iterable[Any], part: str) -> None:
+    """Let os-ken's classes of messages parse an attribute on first access; idempotent."""
 
-    def read_part(message: Any, name: str) -> Any:
-        """Stand in for the attribute until it is there; Python asks here for attributes that are missing."""
+    def parse_part(message: Any, name: str) -> Any:
+        """Parse the attribute; Python calls this for an attribute that is missing."""
         if name != part:
             raise AttributeError(name)
         parse = ofproto_parser._MSG_PARSERS[message.version]
         header = (message.version, message.msg_type, message.msg_len, message.xid)
-        found = getattr(parse(message.datapath, *header, message.buf), part)
-        setattr(message, part, found)
-        return found
+        value = getattr(parse(message.datapath, *header, message.buf), part)
+        setattr(message, part, value)
+        return value
 
     def attributes(message: Any) -> Any:
-        """What os-ken writes of a message as text or JSON: that too is looking."""
+        """Return what os-ken writes of a message as text or JSON, the attribute included."""
         getattr(message, part)
         return obj_python_attrs(message)
 
     for kind in kinds:
-        kind.__getattr__ = read_part
+        kind.__getattr__ = parse_part
         kind.stringify_attrs = attributes
 
 
-def begun(kind: Any, datapath: Any, message: bytes) -> Any:
-    """A message with its header and bytes; the caller fills in the fixed part and takes the late one away."""
-    made = kind(datapath)
-    made.set_headers(*ofproto_parser.header(message))
-    made.set_buf(message)
-    return made
+def new_message(kind: Any, datapath: Any, data: bytes) -> Any:
+    """Make a message with its header and bytes; the caller sets the fixed part and deletes the lazy attribute."""
+    message = kind(datapath)
+    message.set_headers(*ofproto_parser.header(data))
+    message.set_buf(data)
+    return message
 
 
 _REPLIES = {
@@ -86,16 +76,16 @@ _REPLIES = {
 
 
 def install_lazy_flows() -> None:
-    """Let os-ken's three classes of replies with flow entries make their body late; twice is the same as once."""
-    install_late_part(_REPLIES.values(), "body")
+    """Let os-ken's three classes of flow statistics replies parse their body on first access; idempotent."""
+    make_lazy(_REPLIES.values(), "body")
 
 
 def read_flows(datapath: Any, message: bytes) -> Any:
-    """The reply without its body; None for messages of other kinds."""
+    """Read a flow statistics reply without its body; return None for messages of other kinds."""
     kind = _REPLIES.get(message[0]) if message[1] == MULTIPART_REPLY and len(message) >= 16 else None
     if kind is None or int.from_bytes(message[8:10], "big") != MULTIPART_FLOW:
         return None
-    reply = begun(kind, datapath, message)
+    reply = new_message(kind, datapath, message)
     reply.type, reply.flags = MULTIPART_FLOW, int.from_bytes(message[10:12], "big")
     del reply.body
     return reply
@@ -109,24 +99,24 @@ _PACKET_INS = {
 
 
 def install_lazy_packets() -> None:
-    """Let os-ken's three classes of packet-ins make their match late; twice is the same as once."""
-    install_late_part(_PACKET_INS.values(), "match")
+    """Let os-ken's three classes of packet-ins parse their match on first access; idempotent."""
+    make_lazy(_PACKET_INS.values(), "match")
 
 
 def read_packet(datapath: Any, message: bytes) -> Any:
-    """The packet-in without its match; None for messages of other kinds."""
+    """Read a packet-in without its match; return None for messages of other kinds."""
     kind = _PACKET_INS.get(message[0]) if message[1] == PACKET_IN else None
     if kind is None:
         return None
-    found = begun(kind, datapath, message)
-    found.buffer_id, found.total_len, found.reason, found.table_id, found.cookie = FIXED.unpack_from(
-        message, FIXED_START
+    packet_in = new_message(kind, datapath, message)
+    packet_in.buffer_id, packet_in.total_len, packet_in.reason, packet_in.table_id, packet_in.cookie = (
+        FIXED.unpack_from(message, FIXED_START)
     )
     length = MATCH_HEADER.unpack_from(message, MATCH_START)[1]
     start = MATCH_START + length + -length % 8 + 2
-    found.data = message[start : start + found.total_len]
-    del found.match
-    return found
+    packet_in.data = message[start : start + packet_in.total_len]
+    del packet_in.match
+    return packet_in
 
 
 _TABLE_FIXED = 64
@@ -134,40 +124,40 @@ _TABLE_FIXED = 64
 
 
 def install_lazy_tables() -> None:
-    """Make os-ken's three classes of table features lazy; more than once is the same as once."""
+    """Let os-ken's three classes of table features parse their properties on first access; idempotent."""
     for module in (ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser):
         kind = module.OFPTableFeaturesStats
         if "__getattr__" not in vars(kind):
-            kind.parser = classmethod(_reader(kind.parser))
-            kind.__getattr__ = _read_properties
+            kind.parser = classmethod(_lazy_parser(kind.parser))
+            kind.__getattr__ = _parse_properties
             kind.stringify_attrs = _attributes
 
 
-def _reader(read: Callable[[bytes, int], Any]) -> Callable[[Any, bytes, int], Any]:
-    """Make a parser that leaves the properties for later out of one that does not."""
+def _lazy_parser(parse: Callable[[bytes, int], Any]) -> Callable[[Any, bytes, int], Any]:
+    """Wrap a parser so that it leaves the properties for later."""
 
-    def lazy(_kind: Any, buffer: bytes, offset: int) -> Any:
+    def parse_fixed_part(_kind: Any, buffer: bytes, offset: int) -> Any:
         length = int.from_bytes(buffer[offset : offset + 2], "big")
         fixed = _TABLE_FIXED.to_bytes(2, "big") + bytes(buffer[offset + 2 : offset + _TABLE_FIXED])
-        table = read(fixed, 0)
-        whole = bytes(buffer[offset : offset + length])
+        table = parse(fixed, 0)
+        entry = bytes(buffer[offset : offset + length])
         table.length = length
-        table._later = lambda: read(whole, 0).properties
+        table._parse_later = lambda: parse(entry, 0).properties
         del table.properties
         return table
 
-    return lazy
+    return parse_fixed_part
 
 
-def _read_properties(table: Any, name: str) -> Any:
-    """Stand in for the attribute until it is there; Python asks here for attributes that are missing."""
-    if name != "properties" or "_later" not in vars(table):
+def _parse_properties(table: Any, name: str) -> Any:
+    """Parse the attribute; Python calls this for an attribute that is missing."""
+    if name != "properties" or "_parse_later" not in vars(table):
         raise AttributeError(name)
-    table.properties = vars(table).pop("_later")()
+    table.properties = vars(table).pop("_parse_later")()
     return table.properties
 
 
 def _attributes(table: Any) -> Any:
-    """What os-ken writes of an entry as text or JSON: that too is looking."""
+    """Return what os-ken writes of an entry as text or JSON, the properties included."""
     _ = table.properties
     return obj_python_attrs(table)

@@ -1,8 +1,8 @@
-"""The OpenFlow listener in the place of os-ken's: it binds before it starts, guards what it reads, survives.
+"""The OpenFlow listener in place of os-ken's: binds before it starts, guards what it reads, survives errors.
 
-os-ken's own listens with a backlog of 50, so that of some hundred switches that connect at once many wait for
-TCP's next attempt 1 to 3 s later; it opens a second port, 6633; and an error while binding is only logged.
-The rest of os-ken's connection handling is used as it is.
+os-ken's own listener has a backlog of 50, so that of some hundred switches that connect at once many wait 1
+to 3 s for TCP's next attempt. It opens a second port, 6633, and only logs an error of bind. The rest of
+os-ken's connection handling is used as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BACKLOG = 1024
 """Connections that may wait for ``accept``: 1,000 switches then connect in 0.2 s instead of some seconds."""
 
 HANDSHAKE_TIME = 30.0
-"""Seconds that a peer has for hello, features and ports: what does not speak OpenFlow is not kept."""
+"""Seconds that a peer has for hello, features and ports, after which the connection is closed."""
 
 _ACCEPT_PAUSE = 0.1
 Address = tuple[Any, ...]
@@ -42,10 +42,10 @@ CONF: Any = app_manager.cfg.CONF
 
 
 class Listener:
-    """Accepts switches, over TCP, TLS or both, and connects to those that wait to be called.
+    """Accepts switches over TCP, TLS or both, and connects to the switches of --ofp-switch-address-list.
 
     Raises:
-        ConfigError: an address is in use or is none, or a key or certificate cannot be read.
+        ConfigError: an address is malformed or in use, or a key or certificate cannot be read.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ def _client(address: str) -> StreamClient:
 
 
 def install() -> None:
-    """Put the listener, the guard and the repaired parsers in the places where os-ken looks for its own."""
+    """Replace os-ken's listener, message parser and faulty parsers by Flowlane's."""
     repair()
     lazy.install_lazy_tables()
     lazy.install_lazy_flows()
@@ -101,7 +101,7 @@ def install() -> None:
 
 
 def _tcp_is_wanted() -> bool:
-    """Whether plain TCP is wanted beside TLS: only where its port was named, and is another one."""
+    """Return whether to listen on TCP beside TLS: only if its port is configured, and is another one."""
     location = CONF.get_location("ofp_tcp_listen_port")
     named = location is not None and location.location.is_user_controlled
     return bool(named and CONF.ofp_tcp_listen_port != CONF.ofp_ssl_listen_port)
@@ -127,7 +127,7 @@ def _tls_context() -> ssl.SSLContext | None:
 
 
 def _accept(server: socket.socket, wrap: Callable[[Any], Any]) -> None:
-    """Accept for ever: running out of file descriptors, say, must not end the listening."""
+    """Accept for ever: an error, such as too many open files, does not end it."""
     while True:
         try:
             sock, address = server.accept()
@@ -150,9 +150,9 @@ def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any]) -> 
 
 
 def serve(sock: Any, address: Address) -> None:
-    """Serve one switch until its connection ends. Its faults end there: they cost this connection only."""
+    """Serve one switch until its connection ends; an error of its messages costs this connection only."""
     with closing(controller.Datapath(CoalescedSocket(sock), address)) as datapath:
-        timer = hub.spawn_after(HANDSHAKE_TIME, _give_up, datapath)
+        timer = hub.spawn_after(HANDSHAKE_TIME, _end_handshake, datapath)
         try:
             datapath.serve()
         except ProtocolError as error:
@@ -163,7 +163,7 @@ def serve(sock: Any, address: Address) -> None:
             timer.kill()
 
 
-def _give_up(datapath: Any) -> None:
+def _end_handshake(datapath: Any) -> None:
     if datapath.state not in (MAIN_DISPATCHER, DEAD_DISPATCHER):
         _LOG.warning(
             "switch at %s: no handshake within %g s; connection closed", datapath.address, HANDSHAKE_TIME
@@ -172,13 +172,13 @@ def _give_up(datapath: Any) -> None:
 
 
 def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data: bytearray) -> Any:
-    """Parse a message in the place of ``os_ken.ofproto.ofproto_parser.msg``, when the guard lets it pass.
+    """Check and parse a message, in place of ``os_ken.ofproto.ofproto_parser.msg``.
 
-    What os-ken cannot read all the same is left out (None) with one line in the log: the connection is worth
-    more than a message of a kind that nobody here asks for.
+    A message that os-ken cannot parse although the guard has accepted it is left out (None) with a line in
+    the log: the connection is worth more than one message.
 
     Raises:
-        ProtocolError: the guard refused it; os-ken then ends the connection.
+        ProtocolError: the guard has refused the message; os-ken then closes the connection.
     """
     agreed = None if datapath.state == HANDSHAKE_DISPATCHER else datapath.ofproto.OFP_VERSION
     message = check(bytes(data), agreed)
@@ -189,10 +189,10 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     if parser is None:
         raise ProtocolError(f"OpenFlow version {version} on the wire is not served")
     try:
-        for late in (lazy.read_packet, lazy.read_flows):
-            found = late(datapath, message)
-            if found is not None:
-                return found
+        for parse_lazily in (lazy.read_packet, lazy.read_flows):
+            parsed = parse_lazily(datapath, message)
+            if parsed is not None:
+                return parsed
         return parser(datapath, version, kind, length, xid, message)
     except Exception as error:
         _LOG.warning("switch at %s: message of type %d left out: %r", datapath.address, kind, error)

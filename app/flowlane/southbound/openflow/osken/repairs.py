@@ -1,6 +1,7 @@
-"""Faults of os-ken's parsers that make a device's sound answer unreadable, put right.
+"""Repairs of os-ken parsers that fail on a device's correct message.
 
-Kept to what Flowlane asks devices for; each repair has a test that fails when os-ken no longer needs it.
+Only messages that Flowlane requests are concerned. Each repair has a test that fails when os-ken no longer
+needs it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from os_ken.ofproto import ofproto_v1_5, ofproto_v1_5_parser
 
 
 def repair() -> None:
-    """Put os-ken's parsers right; more than once is the same as once.
+    """Replace os-ken's faulty parsers; idempotent.
 
     - In a 1.5 group-desc reply os-ken 4.2.2 takes the bytes after a bucket for properties of that bucket,
       because it adds the bucket's whole length to where its properties begin (OFPBucket.parser). Every group
@@ -30,23 +31,23 @@ def repair() -> None:
 def _parse_bucket(cls: Any, buffer: bytes, offset: int) -> Any:
     """Read an ``ofp_bucket`` (OpenFlow 1.5.1 section 7.3.4.3.1): header, actions, then properties."""
     length = int.from_bytes(buffer[offset : offset + 2], "big")
-    alone = bytes(buffer[offset : offset + length])
+    data = bytes(buffer[offset : offset + length])
     bucket = cls()
     bucket.len, bucket.action_array_len, bucket.bucket_id = (
         length,
-        int.from_bytes(alone[2:4], "big"),
-        int.from_bytes(alone[4:8], "big"),
+        int.from_bytes(data[2:4], "big"),
+        int.from_bytes(data[4:8], "big"),
     )
     end_of_actions = 8 + bucket.action_array_len
     position = 8
     while position < end_of_actions:
-        action = ofproto_v1_5_parser.OFPAction.parser(alone, position)
+        action = ofproto_v1_5_parser.OFPAction.parser(data, position)
         bucket.actions.append(action)
         position += action.len
-    rest = alone[end_of_actions:]
+    rest = data[end_of_actions:]
     while rest:
-        found, rest = ofproto_v1_5_parser.OFPGroupBucketProp.parse(rest)
-        bucket.properties.append(found)
+        item, rest = ofproto_v1_5_parser.OFPGroupBucketProp.parse(rest)
+        bucket.properties.append(item)
     return bucket
 
 
@@ -64,8 +65,8 @@ def _parse_group_desc(cls: Any, buffer: bytes, offset: int) -> Any:
         position += bucket.len
     rest = bytes(buffer[end_of_buckets : offset + group.length])
     while rest:
-        found, rest = ofproto_v1_5_parser.OFPGroupProp.parse(rest)
-        group.properties.append(found)
+        item, rest = ofproto_v1_5_parser.OFPGroupProp.parse(rest)
+        group.properties.append(item)
     return group
 
 
@@ -74,6 +75,8 @@ _METER_FEATURES = 24
 
 def _parse_meter_features(cls: Any, buffer: bytes, offset: int) -> Any:
     body = bytes(buffer[offset : offset + _METER_FEATURES])
-    found = cls(*struct.unpack(ofproto_v1_5.OFP_METER_FEATURES_PACK_STR, body.ljust(_METER_FEATURES, b"\0")))
-    found.length = len(body)
-    return found
+    features = cls(
+        *struct.unpack(ofproto_v1_5.OFP_METER_FEATURES_PACK_STR, body.ljust(_METER_FEATURES, b"\0"))
+    )
+    features.length = len(body)
+    return features

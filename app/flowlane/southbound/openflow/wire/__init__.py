@@ -1,1 +1,4 @@
-"""OpenFlow as bytes: fields, cookies, Nicira actions, statistics, and the guard. Imports no os-ken."""
+"""OpenFlow as bytes: match fields, cookies, Nicira actions, statistics, layouts of messages, and the guard.
+
+No module here imports os-ken or another folder of ``southbound/openflow``.
+"""

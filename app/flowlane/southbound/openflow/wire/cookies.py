@@ -1,4 +1,4 @@
-"""The cookie of every entry that Flowlane makes: whose, of what kind, of which round, about what.
+"""The cookie of every entry that Flowlane makes: owner, kind, generation and object.
 
 ::
 
@@ -7,9 +7,9 @@
     |  0xF10A        | kind  |  generation  |  object                        |
     +----------------+-------+--------------+--------------------------------+
 
-Entries of one kind can be read or deleted by mask (OpenFlow 1.3.5 section 6.4), and counters and
-flow-removed messages lead to their flow without looking at the match. The object of a pin is the flow's row;
-that of a standing rule is made by :func:`standing_object`.
+Entries of one kind can be read or deleted by mask (OpenFlow 1.3.5 section 6.4), and the cookie in counters
+and flow-removed messages identifies the flow without its match. The object of a pin is the flow's row; that
+of a standing rule is made by :func:`standing_object`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def pack(kind: Kind, generation: int = 0, object_id: int = 0) -> int:
     """Make a cookie.
 
     Raises:
-        ValueError: a part does not fit its bits; a cut part would name another flow.
+        ValueError: a part does not fit its bits; cut to them it would identify another flow.
     """
     if not 0 <= generation < _GENERATIONS or not 0 <= object_id <= 0xFFFFFFFF:
         raise ValueError(f"generation {generation} or object {object_id} does not fit a cookie")
@@ -59,7 +59,7 @@ def pack(kind: Kind, generation: int = 0, object_id: int = 0) -> int:
 
 
 def unpack(cookie: int) -> Cookie | None:
-    """Read a cookie's parts; None when it is not one of ours."""
+    """Read a cookie's parts; None when it is not Flowlane's."""
     kind = _KINDS.get(cookie >> 44 & 0xF)
     if cookie >> 48 != OWNER or kind is None:
         return None
@@ -67,22 +67,22 @@ def unpack(cookie: int) -> Cookie | None:
 
 
 def of_kind(kind: Kind) -> tuple[int, int]:
-    """Give (cookie, mask) that select all entries of one kind."""
+    """Return (cookie, mask) that select all entries of one kind."""
     return pack(kind), KIND_MASK
 
 
 def standing_object(order: int, queue_id: int | None) -> int:
-    """Name a standing rule: its order, and its queue where it has exactly one.
+    """Make the object of a standing rule: its order, and its queue where it has exactly one.
 
-    A copied packet carries the cookie of the entry that copied it, so the controller knows the queue that
-    the device chose without looking at the device's tables. Ids above 65534 are left out.
+    A copied packet carries the cookie of the entry that copied it. So the controller learns the queue that
+    the device chose without reading the device's tables. A queue id above 65534 is left out.
     """
-    known = queue_id is not None and 0 <= queue_id < _NO_QUEUE
-    return (order & 0xFFFF) << 16 | (queue_id if known and queue_id is not None else _NO_QUEUE)
+    has_queue = queue_id is not None and 0 <= queue_id < _NO_QUEUE
+    return (order & 0xFFFF) << 16 | (queue_id if has_queue and queue_id is not None else _NO_QUEUE)
 
 
 def standing_queue(cookie: int) -> int | None:
-    """The queue id in a standing rule's cookie; None when it names none, or the cookie is another's."""
+    """Return the queue id in a standing rule's cookie; None when it has none, or for another cookie."""
     parts = unpack(cookie)
     if parts is None or parts.kind is not Kind.STANDING:
         return None
@@ -91,7 +91,7 @@ def standing_queue(cookie: int) -> int | None:
 
 
 def text(cookie: int) -> str:
-    """Write a cookie for people, such as ``pin 17 (generation 3)``; foreign ones in hex."""
+    """Write a cookie as text, such as ``pin 17 (generation 3)``; another controller's in hex."""
     parts = unpack(cookie)
     if parts is None:
         return f"foreign 0x{cookie:x}"

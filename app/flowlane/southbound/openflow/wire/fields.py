@@ -1,8 +1,8 @@
-"""Match fields as data: names, OXM numbers and widths; canonical matches and their bytes.
+"""Match fields: names, OXM numbers and widths; matches in a canonical form, and their bytes and text.
 
 A match is a tuple of :class:`Term` in the order of the OXM field numbers, which also meets the prerequisites
-(ethertype before addresses, OpenFlow 1.3.5 section 7.2.3.8). Values are integers whatever the field, so that
-matches compare, hash and sort; two matches that select the same packets with the same fields are equal.
+(ethertype before addresses, OpenFlow 1.3.5 section 7.2.3.8). All values are integers, so that matches
+compare, hash and sort. Two matches that select the same packets by the same fields are equal.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ PACKET_REGISTERS = 0x8001
 """OFPXMC_PACKET_REGS of 1.5: 64-bit registers, each two of Open vSwitch's 32-bit ones."""
 
 VLAN_PRESENT = 0x1000
-"""Bit of ``vlan_vid`` that says the frame has a tag (OpenFlow 1.3.5 section 7.2.3.8)."""
+"""OFPVID_PRESENT: the bit of ``vlan_vid`` that is set for a frame with a tag (OpenFlow 1.3.5 section 7.2.3.8)."""
 
 
 class Field(NamedTuple):
-    """``number`` in the OXM class, width in ``octets`` and ``bits``, its name in ovs-ofctl's language.
+    """A match field: ``number`` in its OXM class, width in ``octets`` and ``bits``, name in ovs-ofctl's language.
 
-    ``maskable`` as the specification has it; Open vSwitch also takes masks on transport ports.
+    ``maskable``: whether the specification allows a mask; Open vSwitch also takes masks on transport ports.
     """
 
     number: int
@@ -109,11 +109,11 @@ def port_fields(eth_type: int, protocol: int) -> tuple[str, str] | None:
 
 
 def full_mask(field: str) -> int:
-    """The mask that makes a field exact."""
+    """Return the mask that makes a field exact."""
     return (1 << FIELDS[field].bits) - 1
 
 
-def match(**wanted: int | tuple[int, int]) -> Match:
+def match(**values_by_field: int | tuple[int, int]) -> Match:
     """Make a match from ``field=value`` or ``field=(value, mask)``.
 
     A full mask becomes an exact term, an empty one drops out, bits outside a mask are cleared.
@@ -122,12 +122,12 @@ def match(**wanted: int | tuple[int, int]) -> Match:
         KeyError: the field is not known.
         ValueError: the value is wider than the field.
     """
-    terms = (_term(name, value) for name, value in wanted.items())
+    terms = (_term(name, value) for name, value in values_by_field.items())
     return tuple(sorted((t for t in terms if t.mask != 0), key=lambda term: _ORDER[term.field]))
 
 
-def _term(name: str, wanted: int | tuple[int, int]) -> Term:
-    value, mask = wanted if isinstance(wanted, tuple) else (wanted, None)
+def _term(name: str, value_and_mask: int | tuple[int, int]) -> Term:
+    value, mask = value_and_mask if isinstance(value_and_mask, tuple) else (value_and_mask, None)
     full = full_mask(name)
     if value & ~full or (mask is not None and mask & ~full):
         raise ValueError(f"{name} has {FIELDS[name].bits} bits, 0x{value:x} does not fit")
@@ -136,14 +136,14 @@ def _term(name: str, wanted: int | tuple[int, int]) -> Term:
     return Term(name, value & mask, mask)
 
 
-def values(wanted: Match) -> dict[str, int]:
-    """The terms' values by field, masks left out."""
-    return {term.field: term.value for term in wanted}
+def values(terms: Match) -> dict[str, int]:
+    """Return field -> value, without masks."""
+    return {term.field: term.value for term in terms}
 
 
-def pack(wanted: Match) -> bytes:
-    """Write a match as the OXM list of an ``ofp_match``, without header and padding."""
-    return b"".join(map(_pack_term, wanted))
+def pack(terms: Match) -> bytes:
+    """Write a match as the list of OXM fields in an ``ofp_match``, without header and padding."""
+    return b"".join(map(_pack_term, terms))
 
 
 def _pack_term(term: Term) -> bytes:
@@ -159,13 +159,13 @@ def _pack_term(term: Term) -> bytes:
 
 
 def name_of(oxm_class: int, number: int) -> str | None:
-    """The field with a number in an OXM class; None for one that Flowlane never uses."""
+    """Return the name of the field with a number in an OXM class; None for a field that Flowlane never uses."""
     return _BY_NUMBER.get((oxm_class, number))
 
 
 def unpack(data: bytes) -> Match | None:
-    """Read an OXM list; None when it holds a field that Flowlane never uses, or is malformed."""
-    found: dict[str, int | tuple[int, int]] = {}
+    """Read a list of OXM fields; None when it has a field that Flowlane never uses, or is malformed."""
+    values_by_field: dict[str, int | tuple[int, int]] = {}
     offset = 0
     while offset < len(data):
         header = int.from_bytes(data[offset : offset + 4], "big")
@@ -173,23 +173,23 @@ def unpack(data: bytes) -> Match | None:
         name = name_of(header >> 16, header >> 9 & 0x7F)
         body = data[offset + 4 : offset + 4 + length]
         if header >> 16 == PACKET_REGISTERS and len(body) == 8 << masked:
-            found |= _registers(header >> 9 & 0x7F, body)
+            values_by_field |= _registers(header >> 9 & 0x7F, body)
             offset += 4 + length
             continue
         if name is None or len(body) != FIELDS[name].octets << masked:
             return None
         width = FIELDS[name].octets
         value = int.from_bytes(body[:width], "big")
-        found[name] = (value, int.from_bytes(body[width:], "big")) if masked else value
+        values_by_field[name] = (value, int.from_bytes(body[width:], "big")) if masked else value
         offset += 4 + length
     try:
-        return match(**found)
+        return match(**values_by_field)
     except ValueError:
         return None
 
 
 def _registers(number: int, body: bytes) -> dict[str, tuple[int, int]]:
-    """The two registers that a 64-bit one of OpenFlow 1.5 holds; those without a mask drop out later."""
+    """Split a 64-bit register of OpenFlow 1.5 into two of 32 bits; :func:`match` drops one whose mask is empty."""
     value, mask = body[:8], body[8:] or b"\xff" * 8
     return {
         name: (int.from_bytes(value[half : half + 4], "big"), int.from_bytes(mask[half : half + 4], "big"))
@@ -198,23 +198,23 @@ def _registers(number: int, body: bytes) -> dict[str, tuple[int, int]]:
     }
 
 
-def text(wanted: Match) -> str:
+def text(terms: Match) -> str:
     """Write a match in ovs-ofctl's language, ready for ``ovs-ofctl add-flow``."""
-    return ",".join(map(_text_term, wanted))
+    return ",".join(map(_text_term, terms))
 
 
 def _text_term(term: Term) -> str:
     octets, ofctl = FIELDS[term.field].octets, FIELDS[term.field].ofctl
-    show = _SHOW_FIELD.get(term.field) or _SHOW[octets]
-    mask = "" if term.mask is None else f"/{show(term.mask)}"
-    return f"{ofctl}={show(term.value)}{mask}"
+    write = _TEXT_OF_FIELD.get(term.field) or _TEXT_BY_WIDTH[octets]
+    mask = "" if term.mask is None else f"/{write(term.mask)}"
+    return f"{ofctl}={write(term.value)}{mask}"
 
 
 def _mac(value: int) -> str:
     return value.to_bytes(6, "big").hex(":")
 
 
-_SHOW_FIELD: dict[str, Callable[[int], str]] = {
+_TEXT_OF_FIELD: dict[str, Callable[[int], str]] = {
     "in_port": str,
     "metadata": hex,
     "eth_type": hex,
@@ -224,7 +224,7 @@ _SHOW_FIELD: dict[str, Callable[[int], str]] = {
     "ct_mark": hex,
     "ct_label": hex,
 }
-_SHOW: dict[int, Callable[[int], str]] = {
+_TEXT_BY_WIDTH: dict[int, Callable[[int], str]] = {
     1: str,
     2: str,
     4: lambda value: str(IPv4Address(value)),

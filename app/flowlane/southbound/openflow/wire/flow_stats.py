@@ -1,8 +1,8 @@
-"""Replies with flow entries, read by their bytes: what the controller does most often for most entries.
+"""A reader of flow statistics replies by their bytes, without an os-ken object for each entry.
 
 Layouts are those of ``ofp_flow_stats`` (7.3.5.2 of OpenFlow 1.3.5 and 1.4.1) and ``ofp_flow_desc`` (7.3.5.2
-of 1.5.1, whose counters are a list of OXS fields). What is laid out in another way is left to os-ken: then
-there are no bytes to be had here.
+of 1.5.1, whose counters are a list of OXS fields). What is laid out in another way is left to os-ken's
+parser.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _MATCH = Struct("!HH").unpack_from
 
 
 class RawEntry(NamedTuple):
-    """One entry: its cookie, the OXM fields of its match and its instructions as bytes, its counters.
+    """One entry: its cookie, its match and its instructions as bytes, its counters.
 
-    ``seconds`` is how long it has stood there; ``start`` where it begins in the message.
+    ``fields``: the OXM fields of the match. ``seconds``: for how long the entry has existed. ``start``: where
+    the entry begins in the message.
     """
 
     cookie: int
@@ -51,10 +52,10 @@ _DURATION, _IDLE, _PACKETS, _OCTETS = (_OXS << 16 | number << 9 | 8 for number i
 
 
 def entries(message: Message) -> Iterator[RawEntry] | None:
-    """The entries of a reply; None when its bytes are not there, or not of a version that is known.
+    """Return the entries of a reply; None when the message has no bytes, or is no flow statistics reply.
 
     Raises (while iterating):
-        ValueError: an entry is laid out otherwise, and has to be read by os-ken.
+        ValueError: an entry is laid out in another way, and has to be read by os-ken.
     """
     data = getattr(message, "buf", None)
     if not isinstance(data, bytes) or len(data) < _HEAD or data[1] != MULTIPART_REPLY:
@@ -89,8 +90,8 @@ def _read_15(data: bytes, start: int, end: int) -> RawEntry:
     fields, at = _match(data, start + _HEAD_15.size, end)
     if at + _STATS_15.size > end:
         raise ValueError("an entry without statistics")
-    found = _STATS_15.unpack_from(data, at)
-    _, length, first, seconds, nanoseconds, second, _, _, third, packets, fourth, octets = found
+    stats = _STATS_15.unpack_from(data, at)
+    _, length, first, seconds, nanoseconds, second, _, _, third, packets, fourth, octets = stats
     if (length, first, second, third, fourth) != (
         _STATS_15.size,
         _DURATION,
@@ -104,7 +105,7 @@ def _read_15(data: bytes, start: int, end: int) -> RawEntry:
 
 
 def _match(data: bytes, at: int, end: int) -> tuple[bytes, int]:
-    """The fields of the ``ofp_match`` at a place, and where what follows it begins."""
+    """Return the fields of the ``ofp_match`` at a place, and where it ends with its padding."""
     kind, length = _MATCH(data, at)
     after = at + length + -length % 8
     if kind != 1 or length < 4 or after > end:

@@ -1,8 +1,8 @@
-"""Small checks that say how bytes off the wire must lie, put together like a grammar.
+"""Checks of lengths in messages, to be combined like the rules of a grammar.
 
-A :data:`Shape` looks at ``data[start:end]`` and raises :class:`~flowlane.errors.ProtocolError` when the
-lengths in it contradict each other. It reads nothing beyond ``end`` and takes time linear in the bytes, so
-that what passes it cannot make a parser that trusts those lengths run in circles.
+A :data:`Shape` checks ``data[start:end]`` and raises :class:`~flowlane.errors.ProtocolError` when the lengths
+in it contradict each other. It reads nothing beyond ``end`` and takes time linear in the number of bytes. A
+parser that trusts the lengths of a checked message comes to its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TLV = Struct("!HH").unpack_from
 
 
 def anything(_data: bytes, _start: int, _end: int) -> None:
-    """Accept any bytes: nothing in them steers a parser."""
+    """Accept any bytes: they have no lengths that a parser uses."""
 
 
 def at_least(name: str, size: int) -> Shape:
@@ -43,7 +43,7 @@ def records(name: str, size: int) -> Shape:
 
 
 def after(size: int, shape: Shape) -> Shape:
-    """Skip ``size`` bytes, which must be there, and check the rest."""
+    """Skip ``size`` bytes, which must exist, and check the rest."""
 
     def check(data: bytes, start: int, end: int) -> None:
         if end - start < size:
@@ -57,11 +57,11 @@ def elements(name: str, head: int, *, length_at: int = 2, inside: Shape = anythi
     """Accept a list of structures that carry their own length.
 
     Args:
-        name: what one of them is called, for the error.
-        head: the least length in bytes, which its fixed part takes.
-        length_at: where in it the 16-bit length stands.
-        inside: the check of one whole structure, its fixed part included.
-        pad: each begins at a multiple of this many bytes behind the first.
+        name: what one structure is called in the error.
+        head: length of its fixed part in bytes, which is its least length.
+        length_at: where in the structure its 16-bit length is.
+        inside: the check of one structure, its fixed part included.
+        pad: each structure begins at a multiple of so many bytes after the first.
     """
 
     def check(data: bytes, start: int, end: int) -> None:
@@ -88,12 +88,12 @@ def by_type(shapes: Mapping[int, Shape], other: Shape = anything) -> Shape:
 
 
 def exactly(name: str, *sizes: int) -> Shape:
-    """Accept a structure of certain sizes only: a parser that knows its type steps by such a size."""
-    told = " or ".join(map(str, sizes))
+    """Accept a structure of certain sizes only: a parser that knows its type skips it by such a size."""
+    allowed = " or ".join(map(str, sizes))
 
     def check(_data: bytes, start: int, end: int) -> None:
         if end - start not in sizes:
-            raise ProtocolError(f"{name} of length {end - start}, must be {told}")
+            raise ProtocolError(f"{name} of length {end - start}, must be {allowed}")
 
     return check
 

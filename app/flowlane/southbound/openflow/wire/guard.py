@@ -1,11 +1,11 @@
-"""A check in front of os-ken's OpenFlow parser, for bytes that it must not see.
+"""The guard: a check of every message before os-ken parses it.
 
-os-ken 4.2 steps through lists by lengths off the wire: a length of 0 (a hello element, a flow-stats entry, a
-queue, a property, a group description, a meter's statistics, ...) makes it loop for ever, and with it, on a
-single-threaded hub, every other switch. The same holds for a well-formed property of a type it does not know
-in a queue-config reply. Ryu has known of the family since 2023 (faucetsdn/ryu issues 188 to 196). Here every
-length that steers its parser is checked first, so that such a message costs its sender the connection and
-nobody else anything.
+os-ken 4.2 steps through lists by the lengths in a message. A length of 0 (of a hello element, a flow-stats
+entry, a queue, a property, a group description, a meter's statistics, ...) makes it loop for ever, and on a
+single-threaded hub every other switch waits. So does a well-formed property of an unknown type in a
+queue-config reply. These faults were reported to Ryu in 2023 (faucetsdn/ryu issues 188 to 196). Here every
+length that os-ken's parser uses is checked first, so that such a message costs its sender the connection and
+no other switch anything.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ def read_header(data: bytes | bytearray) -> Header:
 
 
 def check(message: bytes, agreed: int | None) -> bytes | None:
-    """Check one whole message of a switch; return what may be parsed.
+    """Check one message of a switch; return what may be parsed.
 
-    That is the message itself, or a copy without the queue properties that os-ken cannot step over, or None
-    for a message of a type that only controllers send or that is not known: nobody could use it.
+    That is the message itself, or a copy without the queue properties that os-ken loops on, or None for a
+    message of a type that only controllers send or that is unknown.
 
     Args:
-        message: header and body, as long as the header says.
-        agreed: the OpenFlow version on the wire that hello settled; None before that.
+        message: header and body.
+        agreed: the OpenFlow version on the wire that was negotiated by hello; None before that.
 
     Raises:
-        ProtocolError: its lengths contradict each other; the text names the structure.
+        ProtocolError: lengths in the message contradict each other; the text names the structure.
     """
     header = read_header(message)
     if header.length != len(message):
@@ -98,7 +98,7 @@ def _body(message: bytes, header: Header) -> bytes | None:
 
 
 def _hello(message: bytes, header: Header) -> bytes:
-    """Check a hello. One of a newer version than any we know counts as our newest (6.3.1)."""
+    """Check a hello. One of a version newer than OpenFlow 1.5 counts as 1.5 (6.3.1)."""
     layouts.HELLO(message, HEADER.size, header.length)
     if header.version == 0:
         raise ProtocolError("hello of version 0")
@@ -106,7 +106,7 @@ def _hello(message: bytes, header: Header) -> bytes:
 
 
 def _check_error(message: bytes) -> None:
-    """Check an error: os-ken reads the text of a refused hello as ASCII (7.5.4.1)."""
+    """Check an error message: os-ken decodes the text of a hello-failed error as ASCII (7.5.4.1)."""
     if len(message) < 12:
         raise ProtocolError(f"error message cut short: {len(message)} of 12 bytes")
     if message[8:10] == _HELLO_FAILED and not message[12:].isascii():
@@ -114,9 +114,9 @@ def _check_error(message: bytes) -> None:
 
 
 def _known_properties(message: bytes) -> bytes:
-    """Leave out queue properties of unknown type: os-ken stays on one for ever (7.3.6 of 1.3).
+    """Leave out queue properties of an unknown type, on which os-ken loops for ever (7.3.6 of 1.3).
 
-    The shape was checked before, so that the lengths can be trusted.
+    The lengths were checked before.
     """
     queues, position = bytearray(), 16
     while position < len(message):

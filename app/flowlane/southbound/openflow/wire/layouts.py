@@ -1,12 +1,9 @@
-"""How the messages of a switch must lie in OpenFlow 1.3, 1.4 and 1.5, as far as lengths steer a parser.
+"""The layouts of the messages that a switch sends in OpenFlow 1.3, 1.4 and 1.5, as far as lengths are concerned.
 
-Sizes are those of the structures in the OpenFlow Switch Specification 1.3.5, 1.4.1 and 1.5.1, section 7.
-
-How actions and instructions must lie, so that a parser that steps by their lengths comes to their end.
-
-Known actions and instructions have one size each: os-ken steps over them by that size whatever the wire says,
-so another length would make it read the inside of one as the beginning of the next. Sizes are those of the
-OpenFlow Switch Specification 1.3.5, 1.4.1 and 1.5.1, section 7.2; Nicira's of openvswitch's ofp-actions.c.
+Sizes are those of the structures in the OpenFlow Switch Specification 1.3.5, 1.4.1 and 1.5.1, section 7, and
+for Nicira's actions in Open vSwitch's lib/ofp-actions.c. A known action or instruction has one size: os-ken
+skips it by that size whatever its length field says, so another length would make it read the inside of one
+as the next.
 """
 
 from __future__ import annotations
@@ -35,13 +32,13 @@ from flowlane.southbound.openflow.wire.grammar import (
 )
 
 MAX_NESTING = 16
-"""Actions inside actions (Nicira's ct) this deep; Open vSwitch itself stops at 64 for all of a packet."""
+"""Depth of actions inside actions (Nicira's ct); Open vSwitch itself stops at 64 for all of a packet."""
 
 _NX_HEAD = Struct("!IH").unpack_from
 
 
 def _nicira_action(depth: int) -> Shape:
-    """Nicira's actions that hold lists: ct (actions, from byte 24) and controller (properties, from 16)."""
+    """Check Nicira's actions that have lists: ct (actions, from byte 24) and controller (properties, from 16)."""
     properties = after(16, elements("property of a Nicira controller action", 4, pad=8))
 
     def check(data: bytes, start: int, end: int) -> None:
@@ -71,7 +68,11 @@ def _experimenter_action(depth: int) -> Shape:
 
 
 def actions(depth: int = 0) -> Shape:
-    """A list of actions, ``depth`` lists deep."""
+    """Check a list of actions.
+
+    Args:
+        depth: how many lists it is inside of.
+    """
     sized = {
         kind: exactly("action", 8) for kind in (11, 12, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27, 29)
     }
@@ -102,7 +103,7 @@ def _properties(name: str) -> Shape:
 
 
 def _described(name: str, head: int, *, length_at: int = 0) -> Shape:
-    """A list of structures that end in a list of properties."""
+    """Check a list of structures that end in a list of properties."""
     return elements(name, head, length_at=length_at, inside=after(head, _properties(name)))
 
 
@@ -164,7 +165,7 @@ _FLOW_UPDATES = elements(
 
 
 def _buckets_15(data: bytes, start: int, end: int) -> None:
-    """One 1.5 bucket: its own length, the length of its actions, actions, properties (7.2.3.4)."""
+    """Check one 1.5 bucket: its own length, the length of its actions, actions, properties (7.2.3.4)."""
     stop = start + 8 + int.from_bytes(data[start + 2 : start + 4], "big")
     if stop > end:
         raise ProtocolError("action list of a group bucket longer than the bucket")
@@ -173,7 +174,7 @@ def _buckets_15(data: bytes, start: int, end: int) -> None:
 
 
 def _group_desc_15(data: bytes, start: int, end: int) -> None:
-    """One 1.5 group-desc entry: its own length, the length of its buckets, buckets, properties (7.3.5.8)."""
+    """Check one 1.5 group-desc entry: its own length, the length of its buckets, buckets, properties (7.3.5.8)."""
     stop = start + 16 + int.from_bytes(data[start + 8 : start + 10], "big")
     if stop > end:
         raise ProtocolError("bucket list of a group-desc entry longer than the entry")

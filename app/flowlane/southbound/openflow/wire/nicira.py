@@ -1,11 +1,11 @@
 """Open vSwitch's registers and actions that Flowlane uses, as bytes: load, resubmit, ct and learn.
 
-Layouts are those of ``ofp-actions.c`` and ovs-actions(7) of Open vSwitch. os-ken has classes for them; the
+Layouts are those of Open vSwitch's lib/ofp-actions.c and ovs-actions(7). os-ken has classes for them. The
 bytes are made here because a learn action of 20 parts is read back and compared at every connect, and because
-what is compared has to be equal whatever the OpenFlow version writes around it.
+the same action has to compare as equal in all OpenFlow versions.
 
-A learn action makes an entry out of the packet that meets it. Ours (one per protocol family) make the exact
-entry of the packet's flow in table seen, which remembers the queue that the device chose.
+A learn action makes an entry from the packet that it is applied to. Flowlane's (one for each protocol family)
+make the exact entry of the packet's flow, which loads the queue that the device chose into a register.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _IMMEDIATE = 1 << 13
 _TO_ACTION = 1 << 11
 
 SEEN, QUEUE, DSCP, PCP, METER = "reg0", "reg1", "reg2", "reg3", "reg4"
-"""Registers: the flow has been seen; its queue's id + 1; the marks of the packet by which it was learned; its
-class's meter."""
+"""Registers: 1 for a flow with a learned entry; the id + 1 of its queue; DSCP and 802.1p priority of its
+first packet; its class's meter."""
 
 ZONE = "reg5"
 """The connection tracking zone of the port that the packet came in by."""
@@ -53,7 +53,7 @@ MARK, LABEL = "ct_mark", "ct_label"
 _ZONE_BITS = 16
 _COMMIT = 1
 _NO_TABLE = 0xFF
-"""NX_CT_RECIRC_NONE: the packet goes on where it is."""
+"""NX_CT_RECIRC_NONE: the packet goes on in the same table."""
 
 _TRACK_SIZE = _HEAD.size + _CT_BODY.size
 _MARK_SIZE = 16
@@ -70,7 +70,7 @@ _NXM = MappingProxyType(
         **{"icmpv6_type": 1 << 16 | 21 << 9 | 1, "icmpv6_code": 1 << 16 | 22 << 9 | 1},
     }
 )
-"""Fields by their older, Nicira headers: Open vSwitch names them so in a learn action, whatever it was sent."""
+"""Field -> its older NXM header: in learn actions Open vSwitch reports these, whichever it was sent."""
 
 _VLAN_TCI = 0x00000802
 """NXM_OF_VLAN_TCI. Its low 13 bits are ``vlan_vid`` of OpenFlow, also of a packet without a tag (0)."""
@@ -78,7 +78,7 @@ _VLAN_TCI = 0x00000802
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Put a number into a register."""
+    """Load a number into a register or another field."""
 
     field: str
     value: int
@@ -86,11 +86,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Put the packet through the connection tracker, in a zone (None: the one in the packet's register).
+    """Send the packet through the connection tracker, in a zone (None: the one in the packet's register).
 
-    A connection that is new is noted; it or an older one gets the ``mark`` and the ``label``, if any. With
-    ``table_id`` the packet goes on there, with what is known of its connection (and nowhere else); without,
-    it goes on here.
+    A new connection is committed. The connection gets the ``mark`` and the ``label``, if any. With
+    ``table_id`` the packet goes on in that table only, with the state of its connection; without, it goes on
+    in the same table.
     """
 
     zone: int | None = None
@@ -101,13 +101,13 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Resubmit:
-    """Let the packet through another table too, and then go on here."""
+    """Apply another table to the packet too, and then go on in the same table."""
 
     table_id: int
 
 
 class Family(NamedTuple):
-    """Packets that one learn action serves: an ethertype (None: any) and an IP protocol (None: any)."""
+    """The packets that one learn action is for: an ethertype (None: any) and an IP protocol (None: any)."""
 
     eth_type: int | None = None
     protocol: int | None = None
@@ -145,17 +145,17 @@ _ADDRESSES: Mapping[int | None, tuple[str, str]] = MappingProxyType(
         ETH_IPV6: ("ipv6_src", "ipv6_dst"),
     }
 )
-"""Beside eth_src, which every learned entry has: it tells the VM behind a port that several share."""
+"""Ethertype -> address fields of a learned entry, beside eth_src, which tells apart the VMs behind one port."""
 
 
 def match_of(family: Family) -> Match:
-    """The match of the entry that learns a family's flows."""
-    wanted = {"eth_type": family.eth_type, "ip_proto": family.protocol}
-    return match(**{name: value for name, value in wanted.items() if value is not None})
+    """Return the match of the entry that learns a family's flows."""
+    values = {"eth_type": family.eth_type, "ip_proto": family.protocol}
+    return match(**{name: value for name, value in values.items() if value is not None})
 
 
 def write(step: Load | Resubmit | Track | Learn) -> bytes:
-    """The action's bytes."""
+    """Write an action as bytes."""
     if isinstance(step, Track):
         return _action(NX_CT, _track(step))
     if isinstance(step, Load):
@@ -166,7 +166,7 @@ def write(step: Load | Resubmit | Track | Learn) -> bytes:
 
 
 def read_learn(data: bytes) -> Learn | None:
-    """A learn action's step from its bytes; None when it is not one of ours."""
+    """Read a learn action; None when it is not as :func:`write` makes one."""
     if len(data) < _HEAD.size + _LEARN_BODY.size:
         return None
     idle_timeout, _, priority, cookie, _, table_id, _, _ = _LEARN_BODY.unpack_from(data, _HEAD.size)
@@ -175,7 +175,7 @@ def read_learn(data: bytes) -> Learn | None:
 
 
 def text(step: Load | Resubmit | Track | Learn) -> str:
-    """Write the step in ovs-ofctl's language; a learn action with its match cut to the family."""
+    """Write the step in ovs-ofctl's language; of a learn action only the table and the timeout."""
     if isinstance(step, Load):
         return f"load:0x{step.value:x}->NXM_NX_{step.field.upper()}[]"
     if isinstance(step, Resubmit):
@@ -187,8 +187,8 @@ def text(step: Load | Resubmit | Track | Learn) -> str:
 
 def _track_text(step: Track) -> str:
     zone = f"NXM_NX_{ZONE.upper()}[0..15]" if step.zone is None else str(step.zone)
-    onto = (f"table={step.table_id}",) if step.table_id is not None else ()
-    parts = ["commit", *onto, f"zone={zone}"]
+    table = (f"table={step.table_id}",) if step.table_id is not None else ()
+    parts = ["commit", *table, f"zone={zone}"]
     sets = ((MARK, step.mark), (LABEL, step.label))
     marks = [f"set_field:0x{value:x}->{field}" for field, value in sets if value is not None]
     if marks:
@@ -197,7 +197,7 @@ def _track_text(step: Track) -> str:
 
 
 def _track(step: Track) -> bytes:
-    """``struct nx_action_conntrack`` from its flags on."""
+    """Write ``struct nx_action_conntrack`` from its flags on."""
     zone = (_header(ZONE), _ZONE_BITS - 1) if step.zone is None else (0, step.zone)
     table_id = _NO_TABLE if step.table_id is None else step.table_id
     sets = ((MARK, step.mark), (LABEL, step.label))
@@ -206,22 +206,22 @@ def _track(step: Track) -> bytes:
 
 
 def read_track(data: bytes) -> Track | None:
-    """A ct action's step from its bytes; None when it is not one of ours."""
+    """Read a ct action; None when it is not as :func:`write` makes one."""
     if len(data) < _HEAD.size + _CT_BODY.size:
         return None
     _, zone_src, zone, table_id, _ = _CT_BODY.unpack_from(data, _HEAD.size)
     marked, labelled = data[_TRACK_SIZE:][:_MARK_SIZE], data[_TRACK_SIZE + _MARK_SIZE :]
-    found = Track(
+    step = Track(
         None if zone_src else zone,
         None if table_id == _NO_TABLE else table_id,
         int.from_bytes(marked[8:12], "big") if marked else None,
         int.from_bytes(labelled[8:24], "big") if labelled else None,
     )
-    return found if write(found) == data else None
+    return step if write(step) == data else None
 
 
 def _set_field(step: Load) -> bytes:
-    """A whole field set to a number (``struct ofp12_action_set_field``), padded to 8 octets."""
+    """Write ``struct ofp12_action_set_field``, which sets a whole field, padded to 8 octets."""
     octets = FIELDS[step.field].octets
     size = -(-(_SET_FIELD_HEAD.size + octets) // 8) * 8
     head = _SET_FIELD_HEAD.pack(SET_FIELD_ACTION, size, _header(step.field))
@@ -238,9 +238,9 @@ def _header(field: str) -> int:
 
 
 def oxm_header(field: str) -> int:
-    """A field's OXM header (OpenFlow 1.3.5 section 7.2.3.2)."""
-    known = FIELDS[field]
-    return known.oxm_class << 16 | known.number << 9 | known.octets
+    """Return a field's OXM header (OpenFlow 1.3.5 section 7.2.3.2)."""
+    oxm_class, number, octets = FIELDS[field].oxm_class, FIELDS[field].number, FIELDS[field].octets
+    return oxm_class << 16 | number << 9 | octets
 
 
 def _learn(step: Learn) -> bytes:
@@ -251,43 +251,44 @@ def _learn(step: Learn) -> bytes:
 
 
 def _specs(family: Family) -> Iterator[bytes]:
-    """The entry's match, prerequisites first, and what it does."""
-    yield _copied(_IN_PORT, 16)
-    yield _copied(_header("metadata"), 64)
-    yield _copied(_header("eth_src"), 48)
-    yield _copied(_VLAN_TCI, 13)
+    """Yield the parts of a learn action: the entry's match, prerequisites first, then what it loads."""
+    yield _match_packet(_IN_PORT, 16)
+    yield _match_packet(_header("metadata"), 64)
+    yield _match_packet(_header("eth_src"), 48)
+    yield _match_packet(_VLAN_TCI, 13)
     if family.eth_type is not None:
-        yield _given("eth_type", family.eth_type)
+        yield _match_value("eth_type", family.eth_type)
     if family.protocol is not None:
-        yield _given("ip_proto", family.protocol)
+        yield _match_value("ip_proto", family.protocol)
     elif family.eth_type is not None:
-        yield _copied(_header("ip_proto"), 8)
+        yield _match_packet(_header("ip_proto"), 8)
     names = list(_ADDRESSES[family.eth_type])
     if family.eth_type is not None and family.protocol is not None:
         names += port_fields(family.eth_type, family.protocol) or ()
     for name in names:
-        yield _copied(_header(name), FIELDS[name].bits)
+        yield _match_packet(_header(name), FIELDS[name].bits)
     yield _SPEC.pack(_IMMEDIATE | _TO_ACTION | 32) + (1).to_bytes(4, "big") + _SUBFIELD.pack(_header(SEEN), 0)
-    yield _loaded(_header(QUEUE), 0, QUEUE, 32)
-    yield _loaded(_header(METER), 0, METER, 32)
+    yield _load(_header(QUEUE), 0, QUEUE, 32)
+    yield _load(_header(METER), 0, METER, 32)
     if family.eth_type is not None:
-        yield _loaded(_header("ip_dscp"), 0, DSCP, 6)
-    yield _loaded(_VLAN_TCI, 13, PCP, 3)
+        yield _load(_header("ip_dscp"), 0, DSCP, 6)
+    yield _load(_VLAN_TCI, 13, PCP, 3)
 
 
-def _copied(header: int, bits: int) -> bytes:
-    """The learned entry matches the packet's own value."""
+def _match_packet(header: int, bits: int) -> bytes:
+    """Write a part by which the learned entry matches the packet's own value."""
     return _SPEC.pack(bits) + _SUBFIELD.pack(header, 0) * 2
 
 
-def _given(field: str, value: int) -> bytes:
+def _match_value(field: str, value: int) -> bytes:
+    """Write a part by which the learned entry matches a given value."""
     bits = FIELDS[field].bits
     octets = -(-bits // 16) * 2
     return _SPEC.pack(_IMMEDIATE | bits) + value.to_bytes(octets, "big") + _SUBFIELD.pack(_header(field), 0)
 
 
-def _loaded(header: int, start: int, register: str, bits: int) -> bytes:
-    """The learned entry loads what the packet (or a register) held when it was made."""
+def _load(header: int, start: int, register: str, bits: int) -> bytes:
+    """Write a part by which the learned entry loads a value of the packet that it was learned from."""
     return (
         _SPEC.pack(_TO_ACTION | bits) + _SUBFIELD.pack(header, start) + _SUBFIELD.pack(_header(register), 0)
     )

@@ -1,4 +1,4 @@
-"""Parts of messages that write themselves, in the place of os-ken's."""
+"""Matches and actions that serialize themselves, in place of os-ken's classes in a message."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _MATCH_TYPE_OXM = 1
 
 
 class WireMatch:
-    """A match that writes itself, in the place of os-ken's OFPMatch.
+    """A match that serializes itself, in place of os-ken's OFPMatch.
 
-    os-ken turns each value into text and back on the way to the wire, which is most of the time that it
-    takes to write a flow-mod.
+    os-ken converts each value to text and back, which is most of the time that it takes to serialize a
+    flow-mod.
     """
 
     __slots__ = ("_data", "length")
 
-    def __init__(self, wanted: fields.Match) -> None:
-        body = fields.pack(wanted)
+    def __init__(self, terms: fields.Match) -> None:
+        body = fields.pack(terms)
         self.length = 4 + len(body)
         padding = -self.length % 8
         self._data = (
@@ -34,7 +34,7 @@ class WireMatch:
 
 
 class WireAction:
-    """An action that writes itself, in the place of one of os-ken's."""
+    """An action that serializes itself, in place of one of os-ken's."""
 
     __slots__ = ("_data", "len")
 

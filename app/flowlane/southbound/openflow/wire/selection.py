@@ -1,8 +1,8 @@
-"""How a select group chooses among its buckets: a property of groups of OpenFlow 1.5, in Netronome's words.
+"""The selection method of a select group: a group property of OpenFlow 1.5, defined by Netronome.
 
-Open vSwitch's own choice leaves out the ports of UDP on the userspace datapath, so that all UDP flows of two
-hosts would share one bucket (``flow_hash_symmetric_l4`` in its flow.c); older versions of OpenFlow have only
-that. Layout: Open vSwitch, Documentation/group-selection-method-property.txt.
+Without it Open vSwitch's own choice on the userspace datapath leaves out UDP's ports, so that all UDP flows
+of two hosts share one bucket (``flow_hash_symmetric_l4`` in lib/flow.c); groups of older OpenFlow versions
+have no other. Layout: Open vSwitch, Documentation/group-selection-method-property.txt.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from flowlane.southbound.openflow.wire.fields import FIELDS
 from flowlane.southbound.openflow.wire.nicira import oxm_header
 
 SELECTION_METHOD = 1
+"""The property's type among Netronome's."""
 
 BY_FIELDS, BY_DATAPATH = "hash", "dp_hash"
-"""By a hash of addresses and ports, for which every flow is looked up by itself; by the datapath's own hash
-of the 5-tuple (its OVS_HASH_ALG_L4), for which one cache entry serves all flows of a bucket. Frames that are
-not IP have one hash between them in the datapath's."""
+"""``hash``: by addresses and ports, for which Open vSwitch looks every flow up. ``dp_hash``: by the
+datapath's own hash of the 5-tuple (OVS_HASH_ALG_L4), for which one cache entry serves all flows of a bucket;
+all frames that are not IP have the same hash there."""
 
 _HASHED = (
     *("eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst"),
@@ -26,7 +27,7 @@ _HASHED = (
 
 
 def selection(method: str) -> list[int]:
-    """The property's data, in 32-bit words."""
+    """Write the property's data, in 32-bit words."""
     fields = b"".join(
         oxm_header(name).to_bytes(4, "big") + b"\xff" * FIELDS[name].octets
         for name in _HASHED * (method == BY_FIELDS)
@@ -36,8 +37,12 @@ def selection(method: str) -> list[int]:
 
 
 def selected_by(properties: Sequence[Sequence[int]]) -> str | None:
-    """How a group with these properties' data selects: '' as the device will; None when not as any of ours."""
+    """Read a group's selection method from the data of its properties.
+
+    Returns:
+        '' when the group has no properties; None when they are none that Flowlane makes.
+    """
     if not properties:
         return ""
-    found = [list(data) for data in properties]
-    return next((method for method in (BY_FIELDS, BY_DATAPATH) if [selection(method)] == found), None)
+    data = [list(words) for words in properties]
+    return next((method for method in (BY_FIELDS, BY_DATAPATH) if [selection(method)] == data), None)
