@@ -97,6 +97,8 @@ def weigh(beliefs: VmTrust, dscp: int, pcp: int, hint: Hint | None, opened: int)
     When none counts, the verdict is about the first hint that was given.
     """
     refused = _NO_HINT
+    if hint is None and not dscp and not pcp:
+        return refused
     if hint is not None:
         belief = _weigh_apart(beliefs, hint, opened)
         if belief.class_index is not None:
