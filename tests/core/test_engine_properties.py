@@ -135,7 +135,7 @@ POLICIES = {
     "in turn": IN_TURN,
 }
 
-ABLE = Capabilities(max_meters=5, meter_bands=1, meter_burst=True, select_groups=True, max_groups=100)
+ABLE = Capabilities(max_meters=5, meter_burst=True, select_groups=True, max_groups=100)
 NO_METERS = Capabilities(select_groups=True, max_groups=100)
 DEVICES = {"able": ABLE, "learns": replace(ABLE, learn=True), "no meters": NO_METERS}
 KIND = st.sampled_from((QueueKind.PHYSICAL, QueueKind.PHYSICAL, QueueKind.SOFTWARE))

@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlane.core.device.rules import DeviceView
-from flowlane.core.model import Capabilities, QueueKind, Role
+from flowlane.core.model import Capabilities, Role
 from flowlane.errors import ConfigError
 from flowlane.policy.devices import devices_of, read_devices
-
-BOTH = frozenset({QueueKind.PHYSICAL, QueueKind.SOFTWARE})
 
 
 def test_a_whole_description() -> None:
@@ -26,7 +24,7 @@ def test_a_whole_description() -> None:
   capabilities: {max_meters: 5, select_groups: true, description: x, unknown: 1}
 """
     able = Capabilities(max_meters=5, select_groups=True)
-    assert read_devices(text, "f") == (DeviceView(0xAF, "br-nic", Role.VSWITCH, able, 4, 2, BOTH),)
+    assert read_devices(text, "f") == (DeviceView(0xAF, "br-nic", Role.VSWITCH, able, 4, 2),)
 
 
 def test_one_device_needs_no_list() -> None:

@@ -1,7 +1,7 @@
-"""What the engine wants done: desired state for devices, and reports for people. Plain data.
+"""Effects: what the engine wants done on devices, and reports for people.
 
-The standing part of a device is always given whole, as a :class:`DevicePlan`; the southbound side compares
-it with what the device has and sends the difference. Pins come and go one by one.
+A device's standing entries are always given as one :class:`DevicePlan`; the southbound side compares it with what
+the device has and sends the difference. Pins and their meters are added and removed one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class PlannedPort(NamedTuple):
-    """A port of the plan: who may send from it, by which queues it sends. ``macs`` empty: any source address."""
+    """A port of the plan, with the VM and the source addresses that may send from it, and its queues.
+
+    ``macs`` empty: any source address.
+    """
 
     port_no: int
     role: PortRole
@@ -25,9 +28,9 @@ class PlannedPort(NamedTuple):
 
 
 class StandingMatch(NamedTuple):
-    """What a standing rule matches; None or empty matches all. Prefixes are (address bytes, prefix length).
+    """Match of a standing rule; what is None or empty matches everything.
 
-    Ports are (first, last) ranges. ``vm_numbers`` empty means every VM.
+    Prefixes are (address bytes, prefix length), ports (first, last).
     """
 
     vm_numbers: tuple[int, ...] = ()
@@ -43,10 +46,10 @@ class StandingMatch(NamedTuple):
 
 
 class StandingRule(NamedTuple):
-    """How the device itself places flows that it has never seen [0054].
+    """Wildcard entry by which the device itself places new flows [0054].
 
-    ``queues`` are (queue id, weight); empty: no ``set_queue``. ``order`` ranks rules: the highest that
-    matches counts. ``meter_id`` 0: none. ``learn``: copy the first packet to the controller.
+    ``queues`` are (queue id, weight); empty: no ``set_queue``. Of several rules that match, the one with the
+    highest ``order`` counts. ``meter_id`` 0: no meter.
     """
 
     order: int
@@ -60,17 +63,21 @@ class StandingRule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """Everything that should stand in a device beside its pins.
+    """Desired state of a device beside its pins.
 
-    ``hosts``: (MAC, port number) of every known destination. ``unknown_port``: where unicast to an unknown
-    address goes, None to flood it; ``flood_ports``: where it goes besides, since a host that has not spoken
-    yet may be there. ``copy_rate``: packet-ins per second that the device may send; 0 for no limit.
-
-    How the device treats a flow without a pin: with ``learned_idle`` it remembers it by itself for so many
-    seconds without packets, on the queue that it chose, and copies its first packet only (where the device can);
-    without, it copies every packet. With ``learn_after`` the first so many packets of a TCP or UDP flow go by the
-    standing rules alone, where the device tracks connections (see docs/pipeline.md). ``reactive``: it forwards
-    nothing, the controller does.
+    Attributes:
+        hosts: (MAC, port number) of every known destination.
+        unknown_port: where unicast to an unknown address goes; None: it is flooded.
+        flood_ports: where it goes besides, since a host whose address is not known may be there.
+        meters: meters of whole classes.
+        copy_rate: packet-ins per second that the device may send; 0: no limit.
+        copy_bytes: bytes of a packet that are copied to the controller.
+        learned_idle: seconds without packets after which an entry that the device learned itself expires. A
+            device that learns keeps a flow on the queue that it chose, and copies its first packet only. 0: it
+            does not learn, and copies every packet of a flow without a pin.
+        learn_after: packets of a young TCP or UDP flow that go by the standing rules alone, where the device
+            tracks connections (see docs/pipeline.md).
+        reactive: the device forwards no packet of a flow without a pin; it sends them to the controller.
     """
 
     dpid: int
@@ -89,16 +96,16 @@ class DevicePlan:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Make the standing part of a device equal to this plan."""
+    """Reconcile the device's standing entries with this plan."""
 
     plan: DevicePlan
 
 
 class PinFlow(NamedTuple):
-    """Put an exact entry in: this flow, to this queue. Replaces the entry of the same ``ref``.
+    """Pin a flow: add its exact entry, or change the one that it has.
 
-    ``queue_id`` NO_QUEUE: no ``set_queue``; ``meter_id`` 0: no meter; ``idle_timeout`` in s.
-    ``moved``: an entry of this flow stands already (its actions change, its counters stay).
+    ``queue_id`` NO_QUEUE: no ``set_queue``; ``meter_id`` 0: no meter; ``idle_timeout`` in seconds. ``moved``: the
+    flow has a pin, whose actions change and whose counters stay.
     """
 
     dpid: int
@@ -113,7 +120,7 @@ class PinFlow(NamedTuple):
 
 
 class UnpinFlow(NamedTuple):
-    """Take the exact entry of a flow out."""
+    """Delete a flow's pin."""
 
     dpid: int
     ref: PinRef
@@ -123,9 +130,9 @@ class UnpinFlow(NamedTuple):
 
 
 class DeleteLearned(NamedTuple):
-    """Have the device place all flows that leave, or come in, by a port anew, by its standing rules.
+    """Delete the learned entries of a port: the device places their flows anew, by its standing rules.
 
-    Just one of the two ports is given, the other is 0. Pins are not touched.
+    One of the two ports is given, the other is 0. Pins are not touched.
     """
 
     dpid: int
@@ -134,7 +141,7 @@ class DeleteLearned(NamedTuple):
 
 
 class SendPacket(NamedTuple):
-    """Send a packet on that the device handed over whole (reactive mode)."""
+    """Send a packet that the device sent to the controller in full (reactive mode)."""
 
     dpid: int
     in_port: int
@@ -144,7 +151,7 @@ class SendPacket(NamedTuple):
 
 
 class SetMeter(NamedTuple):
-    """Add a meter, or change its rate (``change`` true)."""
+    """Add a meter of pins, or change its rate (``change`` true)."""
 
     dpid: int
     meter: MeterSpec
@@ -152,7 +159,7 @@ class SetMeter(NamedTuple):
 
 
 class DeleteMeter(NamedTuple):
-    """Delete a meter that no entry uses any more (deleting a used one deletes its entries)."""
+    """Delete a meter that no entry uses; OpenFlow deletes the entries that use a meter with it."""
 
     dpid: int
     meter_id: int
@@ -172,7 +179,7 @@ class ReadQueues(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Something people may want to hear of: one line of ``GET /v1/events``.
+    """Event for people: one line of ``GET /v1/events``.
 
     ``kind`` is one of ``flow``, ``assignment``, ``move``, ``device``, ``vm``, ``queue``, ``policy``,
     ``hint``, ``error``.

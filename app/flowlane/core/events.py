@@ -1,4 +1,4 @@
-"""Facts that reach the engine. Past tense; plain data; no OpenFlow or OVSDB objects."""
+"""Events: the facts that reach the engine, without any OpenFlow or OVSDB object."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceUp:
-    """A device has finished its handshake: all its ports and queues are known.
+    """A device has connected, and its handshake is over.
 
-    ``queues``: egress port number -> ids of the queues that the switch reports on it.
-    ``pins``: the exact entries with our cookie that were found in the device's tables (after a restart).
-    ``hosts``: (MAC, port number) of the destinations that were found there.
-    ``learned``: the flows that the device has placed by itself.
+    Attributes:
+        queues: egress port number -> ids of the queues that the switch reports on it.
+        pins: the pins found in the device's tables, from before a restart or a reconnection.
+        hosts: (MAC, port number) of the destinations found there.
+        learned: the learned entries found there.
     """
 
     dpid: int
@@ -46,7 +47,7 @@ class FoundPin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeviceDown:
-    """The connection of a device has ended; its entries stay in force there."""
+    """The connection of a device has ended; its entries stay in force."""
 
     dpid: int
 
@@ -61,7 +62,7 @@ class PortChanged:
 
 @dataclass(frozen=True, slots=True)
 class PortRemoved:
-    """A port is gone."""
+    """A port was removed."""
 
     dpid: int
     port_no: int
@@ -69,7 +70,7 @@ class PortRemoved:
 
 @dataclass(frozen=True, slots=True)
 class QueuesReported:
-    """The queues that the switch reports now, whole: ports that are not named have none."""
+    """The switch reported its queues. The report replaces the last one: a port that is not in it has none."""
 
     dpid: int
     queues: Mapping[int, tuple[int, ...]]
@@ -77,7 +78,7 @@ class QueuesReported:
 
 @dataclass(frozen=True, slots=True)
 class DeviceDescribed:
-    """What OVSDB says of a bridge, whole; replaces what it said before.
+    """OVSDB describes a bridge. The description replaces the last one.
 
     ``ports`` is by port number. ``role`` is the text of ``external_ids:flowlane-role``, None when absent.
     """
@@ -98,11 +99,12 @@ class DescriptionRemoved:
 
 
 class FlowSeen(NamedTuple):
-    """The first packet of a flow, as a packet-in brought it: the frame may be cut short.
+    """A packet-in with the first packet of a flow, which may be cut short.
 
-    ``egress_port`` is where the device sends it (out of its metadata), None when the device did not say.
-    ``queue_id`` is the queue that the device chose for it, None when it did not say; ``meter_id`` the meter
-    under which the device itself put it, 0 for none.
+    Attributes:
+        egress_port: where the device sends it, out of its metadata; None when not reported.
+        queue_id: the queue that the device chose for it; None when not reported.
+        meter_id: the meter that the device applies to it; 0: none.
     """
 
     dpid: int
@@ -124,11 +126,14 @@ class PinCounters(NamedTuple):
 
 
 class LearnedFlow(NamedTuple):
-    """A flow that a device placed by itself, as its learned entry tells.
+    """A flow that a device placed by itself, read from its learned entry.
 
-    ``key`` is the flow key (see :mod:`flowlane.core.flowkey`) with the VM number of the device's metadata,
-    ``eth_src`` its sender's MAC; ``queue_id`` the queue that the device chose, or NO_QUEUE; ``dscp`` and
-    ``pcp`` the marks of its first packet, ``meter_id`` the meter that its class shares (0: none).
+    Attributes:
+        key: the flow key (see :mod:`flowlane.core.flowkey`), with the VM number of the device's metadata.
+        eth_src: MAC address of the sender.
+        queue_id: the queue that the device chose, or NO_QUEUE.
+        dscp: mark of the flow's first packet, as ``pcp``.
+        meter_id: the meter that the flow's class shares; 0: none.
     """
 
     key: bytes
@@ -144,14 +149,14 @@ class LearnedFlow(NamedTuple):
 
 
 class LearnedCounters(NamedTuple):
-    """Counters of the flows that a device placed by itself: their entries carry no row."""
+    """Counters of learned entries, which have no row in their cookie."""
 
     dpid: int
     flows: tuple[LearnedFlow, ...]
 
 
 class LearnedEnded(NamedTuple):
-    """A learned entry left the device's table (see :class:`LearnedFlow`): idle or deleted."""
+    """A learned entry (see :class:`LearnedFlow`) was removed from its table: idle or deleted."""
 
     dpid: int
     key: bytes
@@ -164,7 +169,7 @@ class LearnedEnded(NamedTuple):
 
 
 class PinEnded(NamedTuple):
-    """A pin left the device's table: idle, deleted or evicted."""
+    """A pin was removed from its table: idle, deleted or evicted."""
 
     dpid: int
     ref: PinRef
@@ -181,10 +186,9 @@ class QueueCounters(NamedTuple):
 
 
 class MeterCounters(NamedTuple):
-    """Meters' counters: meter_id -> (packets in, bytes in, packets dropped, bytes dropped).
+    """Counters of meters: meter_id -> (packets in, bytes in, packets dropped, bytes dropped).
 
-    ``copies_dropped``: copies of packets that the device's limit on packet-ins kept from the controller; None
-    when the device does not count them.
+    ``copies_dropped``: packet-ins that the device dropped by its limit on them; None when it does not count them.
     """
 
     dpid: int
@@ -194,10 +198,13 @@ class MeterCounters(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RuleRefused:
-    """The device answered one of our messages with an error.
+    """A device answered a message with an error.
 
-    ``what`` is ``pin`` (then ``ref`` says which), ``meter`` (then ``meter_id`` does), ``group`` or
-    ``standing``. ``text`` is the switch's reason in the words of its protocol, for people.
+    Attributes:
+        what: ``pin``, ``meter``, ``group`` or ``standing``.
+        text: the switch's reason in the words of its protocol, for people.
+        ref: which pin.
+        meter_id: which meter.
     """
 
     dpid: int
@@ -209,7 +216,7 @@ class RuleRefused:
 
 
 class PlanLeftOut(NamedTuple):
-    """What of its plan a device does not get; replaces the list that was reported before."""
+    """Parts of its plan that a device does not get. The list replaces the last one."""
 
     dpid: int
     left_out: tuple[LeftOut, ...]
@@ -217,14 +224,14 @@ class PlanLeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HintGiven:
-    """A VM suggests a class for some of its flows, apart from the flows."""
+    """A VM gave a hint, apart from its packets."""
 
     hint: Hint
 
 
 @dataclass(frozen=True, slots=True)
 class HintWithdrawn:
-    """A suggestion is withdrawn; ``hint_id`` None withdraws all of the VM's."""
+    """A VM withdrew a hint; ``hint_id`` None: all that it gave over REST."""
 
     vm: str
     hint_id: str | None = None
@@ -232,7 +239,7 @@ class HintWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReplaced:
-    """The operator put a new policy in the place of the old one."""
+    """The operator replaced the policy."""
 
     policy: Policy
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from flowlane.core.flowkey import HEAD, ICMP, ICMPV6, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, TCP
 
-ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
+ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 ETH_LLC = 0x05FF
 """Open vSwitch's ethertype for IEEE 802.3 frames with an LLC header (ovs-fields(7), eth_type)."""
 

@@ -1,7 +1,7 @@
-"""The words of Flowlane as data: queues, ports, devices' abilities, VMs, kinds of queue and reasons.
+"""Data model: queues, ports, capabilities, VMs, hints, meters, and the enumerations that go with them.
 
-Plain values only; the tables that change live in :mod:`flowlane.core.state.device`. Rates are bit/s, times are
-seconds of the caller's clock (monotonic), MAC addresses are 48-bit integers.
+These are values that never change in place; what changes is in :mod:`flowlane.core.state`. Rates are bit/s, times
+are seconds of the caller's monotonic clock, MAC addresses are 48-bit integers.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from flowlane.core.policy import Match
 
 NO_QUEUE = -1
-"""In the place of a queue id: the flow leaves its port without ``set_queue``."""
+"""Queue id of a flow that leaves its port without ``set_queue``."""
 
 NOT_A_VM = 0
-"""VM number of frames that no VM sent (they came in by an uplink)."""
+"""VM number of frames that no VM of the host sent (they came in by an uplink)."""
 
 UNRESOLVED_VM = 0xFFFFFFFF
-"""VM number in a device's metadata: the device cannot tell the sender, the controller will (by its MAC)."""
+"""VM number in a device's metadata for frames from a link: the controller finds the VM by the source MAC."""
 
 NO_IDS: Mapping[str, str] = MappingProxyType({})
+"""No ``external_ids``."""
 
 
 class Role(StrEnum):
-    """What a device is to us (design: nic, vswitch, switch)."""
+    """Role of a device: an SR-IOV NIC's bridge, a host's software switch, a switch in the network."""
 
     NIC = "nic"
     VSWITCH = "vswitch"
@@ -37,7 +38,7 @@ class Role(StrEnum):
 
 
 class PortRole(StrEnum):
-    """What hangs on a port."""
+    """Role of a port: what is attached to it."""
 
     VM = "vm"
     UPLINK = "uplink"
@@ -46,7 +47,7 @@ class PortRole(StrEnum):
 
 
 class QueueKind(IntEnum):
-    """Where a queue lives; ``NONE`` is the kind of a flow that has no queue."""
+    """Kind of a queue: in hardware or in software; ``NONE`` is the kind of a flow without a queue."""
 
     NONE = 0
     PHYSICAL = 1
@@ -54,12 +55,12 @@ class QueueKind(IntEnum):
 
     @property
     def word(self) -> str:
-        """The word used in REST and OVSDB."""
+        """Name the kind as REST and OVSDB do."""
         return self.name.lower()
 
 
 class Reason(IntEnum):
-    """Why a flow is where it is; the texts are in :mod:`flowlane.core.explain`."""
+    """Why a flow has its queue; the texts are in :mod:`flowlane.core.explain`."""
 
     UNPLACED = 0
     NO_QUEUES = 1
@@ -81,7 +82,7 @@ class Reason(IntEnum):
 
 
 class HintSource(IntEnum):
-    """How a VM's suggestion reached us [0057]."""
+    """How a VM's hint reached the controller [0057]."""
 
     NONE = 0
     DSCP = 1
@@ -91,7 +92,7 @@ class HintSource(IntEnum):
 
 
 class Refusal(Enum):
-    """Why a device refused an entry, as far as the core acts on it; the switch's own word is kept beside."""
+    """Why a device refused a message, as far as the core acts on it; the switch's own text is kept beside it."""
 
     TABLE_FULL = "the table is full"
     NO_SUCH_METER = "the entry names a meter that the device does not have"
@@ -99,9 +100,9 @@ class Refusal(Enum):
 
 
 class PinRef(NamedTuple):
-    """Which flow a pin is of: its row in the device's flow table, and which use of that row it is.
+    """Reference to a pinned flow: its row in the device's flow table, and the generation of that row.
 
-    Both are in the pin's cookie, so a late message about an earlier flow of the row is recognised.
+    Both are in the pin's cookie. A late message about an earlier flow of the row has another generation.
     """
 
     row: int
@@ -109,7 +110,10 @@ class PinRef(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """Something that a device does not get: what, why, and what would help or stands in its place."""
+    """Part of the policy or of the plan that a device does not get.
+
+    ``why`` is the reason, ``remedy`` what would help or what is done in its place.
+    """
 
     what: str
     why: str
@@ -118,7 +122,7 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One queue of one egress port. Rates are bit/s; None where nobody told."""
+    """One queue of one egress port. Rates are bit/s, None when not known."""
 
     queue_id: int
     kind: QueueKind = QueueKind.PHYSICAL
@@ -128,9 +132,9 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class PortReport:
-    """A port as the switch reports it over OpenFlow. ``speed`` is bit/s, None when unknown.
+    """A port as the switch reports it over OpenFlow. ``speed`` is bit/s, None when not known.
 
-    ``is_local``: it is the switch's own port, by which the host itself sends.
+    ``is_local``: this is the bridge's own port, by which the host itself is attached.
     """
 
     port_no: int
@@ -143,7 +147,7 @@ class PortReport:
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """A queue as OVSDB describes it (OVS leaves rates out of OpenFlow)."""
+    """A queue as OVSDB describes it; Open vSwitch does not report rates over OpenFlow. Rates are bit/s."""
 
     kind: QueueKind | None = None
     min_rate: int | None = None
@@ -152,7 +156,7 @@ class QueueFacts:
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """A port as OVSDB describes it: its Interface row's ids, and the queues of its QoS row."""
+    """A port as OVSDB describes it: its Interface row, and the queues of its QoS row. Rates are bit/s."""
 
     name: str
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_IDS)
@@ -167,16 +171,24 @@ class PortFacts:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a device can do, as probed: never guessed from a version.
+    """What a device can do, found by asking and probing, never by its version.
 
-    ``max_meters`` 0 means that the device has no meters. ``select_groups``: group type select is there.
-    ``learn``: the Nicira learn action was accepted; ``conntrack``: its connection tracker too. ``port_masks``:
-    masks on transport ports were accepted. ``pin_room``: pins for which its table has room, None when not known.
+    Attributes:
+        version: OpenFlow version on the wire.
+        max_meters: how many meters it can have; 0: it has none.
+        meter_burst: its meters take a burst size.
+        meter_kbps: its meters measure kbit/s.
+        select_groups: it has groups of type select, ``max_groups`` of them.
+        tables: how many flow tables it has.
+        learn: it accepted the learn action of Open vSwitch.
+        conntrack: it accepted the connection tracking action of Open vSwitch.
+        port_masks: it accepted masks on transport ports.
+        controller_meter: it can limit its packet-ins.
+        pin_room: pins for which the table of pins has room; None when not known.
     """
 
     version: int = 4
     max_meters: int = 0
-    meter_bands: int = 0
     meter_burst: bool = False
     meter_kbps: bool = True
     select_groups: bool = False
@@ -192,11 +204,11 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """A virtual machine's attachment. ``number`` marks it in flow keys and in the devices' metadata.
+    """A virtual machine on a port. ``number`` stands for it in flow keys and in the devices' metadata.
 
-    ``id`` is, in this order, OVSDB's ``iface-id``, its ``vm-uuid``, the port's name
-    (see :mod:`flowlane.core.device.vms`).
-    ``macs`` are the addresses that may send from the port; empty when nobody told (any may).
+    ``id`` is the first that exists of OVSDB's ``iface-id``, its ``vm-uuid`` and the port's name (see
+    :mod:`flowlane.core.device.vms`); ``source`` says which. ``macs`` are the addresses that may send from the port;
+    empty when not known, then any may.
     """
 
     number: int
@@ -212,10 +224,10 @@ class Vm:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A VM's suggestion handed over apart from the flow [0055]: flows that match should be of a class.
+    """A VM's suggestion, apart from the packets [0055], that flows that match are of a class.
 
-    ``match`` is read where the hint comes in, and ``given`` is what it was read from, for REST. ``expires`` is a
-    time of the engine's clock, None for ever.
+    ``given`` is what ``match`` was parsed from, for REST. ``expires`` is a time of the engine's clock in seconds,
+    None for no end.
     """
 
     id: str

@@ -1,8 +1,8 @@
-"""The operator's policy (406) as plain, frozen data, ready to use.
+"""The operator's policy (406) as data: classes, rules, gates, shares, trust, settings for devices.
 
-It is made by :mod:`flowlane.policy` out of YAML, where every error is found; what stands here is sound.
-Classes and rules are known by their index in ``Policy.classes`` and ``Policy.rules``: class 0 is the class
-of flows that no rule takes. Rates are bit/s, bursts bits, times seconds.
+:mod:`flowlane.policy` makes it from YAML and finds every error there. Classes and rules are referred to by their
+index in the operator's policy. Class 0 is the class of flows that no rule takes. Rates are bit/s, bursts bits,
+times seconds.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from flowlane.core.device.rules import DeviceView
-from flowlane.core.model import Capabilities, QueueKind, Role
+from flowlane.core.model import Capabilities, Role
 from flowlane.core.policy import ClassChange, DeviceRules, PathPreference
 from flowlane.errors import ConfigError
 from flowlane.policy.context import Context
@@ -110,7 +110,6 @@ def _device(data: object, where: str) -> DeviceView:
     if role not in [one.value for one in Role]:
         raise ConfigError(f"{where}: role {role!r} is none of nic, vswitch, switch")
     physical, software = _queues(data, where)
-    kinds = {QueueKind.PHYSICAL: physical, QueueKind.SOFTWARE: software}
     return DeviceView(
         dpid=_dpid(data.get("dpid", 0), where),
         name=str(data.get("name", where)),
@@ -118,7 +117,6 @@ def _device(data: object, where: str) -> DeviceView:
         capabilities=_capabilities(data.get("capabilities", {}), where),
         physical_queues=physical,
         software_queues=software,
-        kinds=frozenset(kind for kind, count in kinds.items() if count),
     )
 
 

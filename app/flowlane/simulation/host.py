@@ -29,7 +29,6 @@ READ_INTERVAL = 2
 
 ABLE = Capabilities(
     max_meters=200_000,
-    meter_bands=1,
     meter_burst=True,
     select_groups=True,
     max_groups=1 << 16,

@@ -15,7 +15,6 @@ VM_MAC, OTHER_VM_MAC, FAR_MAC = 0x0A0000000001, 0x0A0000000002, 0x0A00000000FE
 PORTS: dict[int, tuple[int, ...]] = {VM: (), OTHER_VM: (), UPLINK: (0, 1, 2, 3)}
 ABLE = Capabilities(
     max_meters=100,
-    meter_bands=1,
     meter_burst=True,
     select_groups=True,
     max_groups=100,

@@ -29,7 +29,7 @@ from flowlane.core.state.device import Device
 
 DPID = 1
 UPLINK = 100
-ABLE = Capabilities(max_meters=1000, meter_bands=1, meter_burst=True, select_groups=True, max_groups=1000)
+ABLE = Capabilities(max_meters=1000, meter_burst=True, select_groups=True, max_groups=1000)
 LEARNING = replace(ABLE, learn=True)
 NO_PLAN = fx.DevicePlan(DPID, (), (), None, ())
 """A device before it is programmed."""

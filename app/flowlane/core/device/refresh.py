@@ -261,7 +261,6 @@ def _view(device: Device) -> rules.DeviceView:
         capabilities=device.capabilities,
         physical_queues=max((of_port.count(QueueKind.PHYSICAL) for of_port in kinds), default=0),
         software_queues=max((of_port.count(QueueKind.SOFTWARE) for of_port in kinds), default=0),
-        kinds=frozenset(kind for of_port in kinds for kind in of_port),
         highest_minimum=max((queue.min_rate or 0 for queue in _all_queues(device)), default=0),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from flowlane.core.model import Capabilities, LeftOut, QueueKind, Role
+from flowlane.core.model import Capabilities, LeftOut, Role
 from flowlane.core.policy import PathPreference, Policy, TrafficClass
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ class DeviceView:
     capabilities: Capabilities = field(default_factory=Capabilities)
     physical_queues: int = 0
     software_queues: int = 0
-    kinds: frozenset[QueueKind] = frozenset()
     highest_minimum: int = 0
 
 

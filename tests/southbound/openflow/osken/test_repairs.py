@@ -56,7 +56,7 @@ def test_a_group_of_two_buckets_is_read() -> None:
 def test_meter_features_of_16_bytes_are_read() -> None:
     repairs.repair()
     found = decode.meter_capabilities([read(ofproto_v1_5_parser, METER_FEATURES)])
-    assert found == decode.MeterCapabilities(0x40000, 8, True, True)
+    assert found == decode.MeterCapabilities(0x40000, True, True)
 
 
 @pytest.mark.parametrize("data", [GROUP_DESC, METER_FEATURES], ids=["group-desc", "meter-features"])

@@ -215,8 +215,8 @@ def test_the_controller_meter_counts_dropped_copies_and_is_no_meter_of_flows() -
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
-        ({"band_types": 2, "capabilities": 15}, decode.MeterCapabilities(100, 8, True, True)),
-        ({"band_types": 2, "capabilities": 2}, decode.MeterCapabilities(100, 8, False, False)),
+        ({"band_types": 2, "capabilities": 15}, decode.MeterCapabilities(100, True, True)),
+        ({"band_types": 2, "capabilities": 2}, decode.MeterCapabilities(100, False, False)),
         ({"band_types": 4, "capabilities": 15}, decode.MeterCapabilities()),
     ],
     ids=["all", "packets only", "no drop band"],
@@ -244,7 +244,7 @@ def test_select_groups_count_only_when_their_buckets_can_do_what_ours_do(
 
 
 def test_a_device_that_does_not_answer_can_do_nothing() -> None:
-    assert decode.meter_capabilities([]) == decode.MeterCapabilities(0, 0, False, False)
+    assert decode.meter_capabilities([]) == decode.MeterCapabilities(0, False, False)
     assert decode.group_capabilities([]) == decode.GroupCapabilities(False, 0)
     assert decode.table_sizes([]) == {}
 

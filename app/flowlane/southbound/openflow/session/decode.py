@@ -242,7 +242,6 @@ class MeterCapabilities(NamedTuple):
     """The part of :class:`flowlane.core.model.Capabilities` that is about meters."""
 
     max_meters: int = 0
-    meter_bands: int = 0
     meter_burst: bool = False
     meter_kbps: bool = False
 
@@ -257,9 +256,7 @@ def _meter_capabilities(features: Message) -> MeterCapabilities | None:
     if not features.band_types & 1 << DROP_BAND:
         return None
     can = features.capabilities
-    return MeterCapabilities(
-        features.max_meter, features.max_bands, bool(can & METER_BURST), bool(can & METER_KBPS)
-    )
+    return MeterCapabilities(features.max_meter, bool(can & METER_BURST), bool(can & METER_KBPS))
 
 
 class GroupCapabilities(NamedTuple):

@@ -120,7 +120,6 @@ def capabilities(
     return Capabilities(
         version=version,
         max_meters=meters.max_meters,
-        meter_bands=meters.meter_bands,
         meter_burst=meters.meter_burst,
         meter_kbps=meters.meter_kbps,
         select_groups=groups.select_groups,
