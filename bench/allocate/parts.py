@@ -269,7 +269,7 @@ def _mixes_of_classes(rates: list[int], heavy: list[bool], count: int) -> list[M
         exclusive = sum(
             cell.load
             for cell in slot.cells.values()
-            if cell.group is slot.region.alone or cell.group.demand.exclusive
+            if cell.group is slot.region.exclusive_group or cell.group.demand.exclusive
         )
         mixes.append(Mix(slot.load - exclusive, exclusive))
     return mixes

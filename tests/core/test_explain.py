@@ -268,7 +268,7 @@ def test_the_other_queues_are_there_with_their_load_and_why_not() -> None:
     found = {one.queue_id: one for one in why(there, small).alternatives}
     assert set(found) == {0, 1, 2, 3}
     assert found.pop(there.queue_of(small)).why == "", "its own"
-    assert found[there.queue_of(alone)].why == "one flow has this queue alone"
+    assert found[there.queue_of(alone)].why == "the exclusive queue of another flow"
     assert found[there.queue_of(alone)].flows == 1
     assert all(one.why for one in found.values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane.core.allocate.division import Part, Unit, plan
+from flowlane.core.allocate.division import Part, Unit, divide_slots
 
 
 def unit(
@@ -23,35 +23,35 @@ def unit(
 
 
 def shape(parts: list[Part]) -> object:
-    return sorted((sorted(part.groups), part.slots) for part in parts)
+    return sorted((sorted(part.groups), part.slot_count) for part in parts)
 
 
 def test_queues_go_where_the_load_is() -> None:
-    assert shape(plan([unit(1, 600), unit(2, 200)], 4)) == [([1], 3), ([2], 1)]
+    assert shape(divide_slots([unit(1, 600), unit(2, 200)], 4)) == [([1], 3), ([2], 1)]
 
 
 def test_minimum_before_load() -> None:
-    assert shape(plan([unit(1, 600), unit(2, 1, class_index=2, least=2)], 3)) == [([1], 1), ([2], 2)]
+    assert shape(divide_slots([unit(1, 600), unit(2, 1, class_index=2, least=2)], 3)) == [([1], 1), ([2], 2)]
 
 
 def test_maximum_is_kept_and_the_rest_is_left_over() -> None:
-    assert shape(plan([unit(1, 600, most=2)], 8)) == [([1], 2)]
+    assert shape(divide_slots([unit(1, 600, most=2)], 8)) == [([1], 2)]
 
 
 def test_a_class_with_more_groups_than_queues_is_merged_by_load() -> None:
     groups = [unit(key, load, class_index=1, most=2) for key, load in ((1, 9), (2, 8), (3, 1), (4, 2))]
-    assert shape(plan([*groups, unit(9, 1)], 8)) == [([1, 3], 1), ([2, 4], 1), ([9], 6)]
+    assert shape(divide_slots([*groups, unit(9, 1)], 8)) == [([1, 3], 1), ([2, 4], 1), ([9], 6)]
 
 
 def test_neighbours_in_priority_are_merged_first() -> None:
     groups = [unit(key, 10, priority=priority, class_index=key) for key, priority in ((1, 0), (2, 1), (3, 7))]
-    assert shape(plan(groups, 2)) == [([1, 2], 1), ([3], 1)]
+    assert shape(divide_slots(groups, 2)) == [([1, 2], 1), ([3], 1)]
 
 
 def test_light_groups_share_where_a_heavy_one_needs_the_queues() -> None:
     groups = [unit(1, 900), unit(2, 50), unit(3, 30), unit(4, 15), unit(5, 5)]
-    assert shape(plan(groups, 4)) == [([1], 3), ([2, 3, 4, 5], 1)]
-    assert shape(plan([one._replace(priority=min(3, one.groups[0])) for one in groups], 4)) == [
+    assert shape(divide_slots(groups, 4)) == [([1], 3), ([2, 3, 4, 5], 1)]
+    assert shape(divide_slots([one._replace(priority=min(3, one.groups[0])) for one in groups], 4)) == [
         ([1], 2),
         ([2], 1),
         ([3, 4, 5], 1),
@@ -60,13 +60,13 @@ def test_light_groups_share_where_a_heavy_one_needs_the_queues() -> None:
 
 def test_no_group_shares_while_there_is_a_queue_for_each() -> None:
     groups = [unit(1, 900_000), unit(2, 50), unit(3, 0), unit(4, 20, class_index=2)]
-    assert shape(plan(groups, 4)) == [([1], 1), ([2], 1), ([3], 1), ([4], 1)]
-    assert shape(plan(groups, 6)) == [([1], 3), ([2], 1), ([3], 1), ([4], 1)]
+    assert shape(divide_slots(groups, 4)) == [([1], 1), ([2], 1), ([3], 1), ([4], 1)]
+    assert shape(divide_slots(groups, 6)) == [([1], 3), ([2], 1), ([3], 1), ([4], 1)]
 
 
 def test_groups_stay_with_their_companions_while_that_is_balanced() -> None:
     groups = [unit(1, 10, old=0), unit(2, 9, old=1), unit(3, 9, old=0), unit(4, 10, old=1)]
-    assert shape(plan(groups, 2)) == [([1, 3], 1), ([2, 4], 1)]
+    assert shape(divide_slots(groups, 2)) == [([1, 3], 1), ([2, 4], 1)]
 
 
 RawUnit = tuple[int, int, int, tuple[int, int | None], int]
@@ -93,13 +93,13 @@ def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw: list[RawUnit],
         unit(key, load, priority, index, bounds[index][0], bounds[index][1], old)
         for key, (load, priority, index, _, old) in enumerate(raw)
     ]
-    parts = plan(units, slots)
+    parts = divide_slots(units, slots)
     assert sorted(key for part in parts for key in part.groups) == list(range(len(units)))
-    assert all(part.slots >= 1 for part in parts) and sum(part.slots for part in parts) <= slots
-    assert plan(units, slots) == parts
+    assert all(part.slot_count >= 1 for part in parts) and sum(part.slot_count for part in parts) <= slots
+    assert divide_slots(units, slots) == parts
     if len(units) <= slots and all(most is None for _, most in bounds.values()):
         assert len(parts) == len(units), "nothing is merged while queues suffice"
     if len(parts) < slots:
         for index, (_, most) in bounds.items():
             mine = [part for part in parts if any(units[key].class_index == index for key in part.groups)]
-            assert most is None or sum(part.slots for part in mine) <= max(1, most)
+            assert most is None or sum(part.slot_count for part in mine) <= max(1, most)

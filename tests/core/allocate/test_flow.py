@@ -3,7 +3,7 @@
 from support.engine.allocation import Port, check, hardware, snapshot, software
 
 from flowlane.core.allocate import Demand, place_on
-from flowlane.core.allocate.cells import GUESS
+from flowlane.core.allocate.cells import DEFAULT_RATE
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 
 
@@ -19,16 +19,16 @@ def test_flows_that_share_are_spread_by_load() -> None:
 def test_an_unmeasured_flow_counts_as_the_mean_of_its_class() -> None:
     port = Port(hardware(0))
     port.arrive(0)
-    assert port.loads() == {0: GUESS}
+    assert port.loads() == {0: DEFAULT_RATE}
     port.measure(0, 3000)
     port.arrive(1, rate=1000)
     port.arrive(2)
     assert port.loads() == {0: 3000 + 1000 + 2000}
     port.arrive(3, class_index=9)
-    assert port.loads() == {0: 6000 + GUESS}
+    assert port.loads() == {0: 6000 + DEFAULT_RATE}
     port.depart(0)
     port.arrive(4)
-    assert port.loads() == {0: 1000 + 2000 + GUESS + 1000}, "who has gone counts no more"
+    assert port.loads() == {0: 1000 + 2000 + DEFAULT_RATE + 1000}, "who has gone counts no more"
 
 
 def test_loads_do_not_drift() -> None:

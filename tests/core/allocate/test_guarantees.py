@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.engine.allocation import Port, check
 
 from flowlane.core.allocate import alternatives, queues_for_new_flows
-from flowlane.core.allocate.guarantees import Grant, Want, grant
+from flowlane.core.allocate.guarantees import Grant, Request, match_requests
 from flowlane.core.model import Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
@@ -234,8 +234,8 @@ WANTS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 2)), max_size=6)
 def test_no_guarantee_is_promised_beyond_its_rate_and_as_many_as_possible_are_kept(
     raw: list[tuple[int, int]], rates: list[int], may_join: bool
 ) -> None:
-    wants = [Want(key, minimum, priority) for key, (minimum, priority) in enumerate(raw)]
-    grants, free = grant(wants, rates, may_join)
+    wants = [Request(key, minimum, priority) for key, (minimum, priority) in enumerate(raw)]
+    grants, free = match_requests(wants, rates, may_join)
     keys = [key for each in grants for key in each.keys]
     assert len(keys) == len(set(keys)) and len(grants) + len(free) == len(rates)
     taken = list(rates)

@@ -29,9 +29,9 @@ def test_reasons_within_the_hardware() -> None:
     port.arrive(2, rate=100, class_index=2, group=2)
     port.settle()
     mine = why(port, 1)
-    assert mine[port.place[0]] == "one flow has this queue alone"
+    assert mine[port.place[0]] == "the exclusive queue of another flow"
     assert mine[port.place[2]] == "serves flows that are less like it"
-    assert set(why(port, 0).values()) == {"", "the flow has a queue alone"}
+    assert set(why(port, 0).values()) == {"", "the flow has an exclusive queue"}
 
 
 def test_why_not_hardware() -> None:

@@ -129,12 +129,12 @@ def check_sums(port: Port | Account) -> None:
     """Every flow once, where it was said to be, in every sum once."""
     state, columns = port.state, port.state.columns
     seen: dict[int, int] = {}
-    for slot in (*state.slots, state.limbo):
+    for slot in (*state.slots, state.unqueued):
         rows = [row for cell in slot.cells.values() for row in rows_of(state, cell)]
         assert slot.count == len(rows) and slot.load == sum(columns.rate[row] for row in rows)
         seen.update(dict.fromkeys(rows, slot.queue.queue_id))
         if slot.pool is not None:
-            assert slot.pool.slots[slot.place] is slot and slot.pool.loads[slot.place] == slot.load
+            assert slot.pool.slots[slot.position] is slot and slot.pool.loads[slot.position] == slot.load
         assert slot.exclusive_row < 0 or (slot.pool is None and slot.exclusive_row in rows)
         for cell in slot.cells.values():
             assert cell.count and cell.load == sum(columns.rate[row] for row in rows_of(state, cell))
@@ -143,7 +143,7 @@ def check_sums(port: Port | Account) -> None:
     assert set(seen.values()) <= ({queue.queue_id for queue in port.queues} or {NO_QUEUE})
     for row, demand in port.demand.items():
         assert demand.rate in (0, columns.rate[row])
-    for region in (*state.hardware, state.software, state.limbo.region):
+    for region in (*state.hardware, state.software, state.unqueued.region):
         assert region.load == sum(slot.load for slot in region.slots)
         assert region.count == sum(slot.count for slot in region.slots)
         assert region.waiting == sum(
@@ -152,8 +152,8 @@ def check_sums(port: Port | Account) -> None:
             for cell in slot.cells.values()
             for row in rows_of(state, cell)
         )
-        assert region.waiting == sum(region.claims.values())
-        assert sum(region.owned.values()) == sum(slot.exclusive_row >= 0 for slot in region.slots)
+        assert region.waiting == sum(region.waiting_by_class.values())
+        assert sum(region.exclusive_queues.values()) == sum(slot.exclusive_row >= 0 for slot in region.slots)
         assert all(group.count and group.pool in region.pools for group in region.groups.values())
         assert all(pool.slots and pool.groups for pool in region.pools)
         assert all(
@@ -189,7 +189,7 @@ def snapshot(port: Port) -> object:
                 sorted((key, rows_of(state, cell)) for key, cell in slot.cells.items()),
                 sorted(slot.pool.groups) if slot.pool else None,
             )
-            for slot in (*state.slots, state.limbo)
+            for slot in (*state.slots, state.unqueued)
         ],
         {row: (columns.rate[row], columns.band[row], columns.moved_at[row]) for row in port.place},
         state.tokens,

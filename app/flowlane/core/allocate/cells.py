@@ -1,143 +1,167 @@
-"""Putting a row on a slot, taking it off, and changing its rate: the only code that touches sums and chains.
+"""Rows on slots: insert, remove, change of the rate. The only code that changes sums of loads and linked lists.
 
-Sums are integers, so that whatever is added can be taken away exactly: loads never drift.
+Sums are integers, so that what was added can be subtracted exactly: loads do not drift.
+
+The flows of a cell are in doubly linked lists, one for each *band* of rates, which holds the rates between
+two powers of two. So a flow of about a given rate is found, inserted and removed in a time that does not
+depend on how many flows there are.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate.state import MEASURED, NOBODY, Cell
+from flowlane.core.allocate.state import MEASURED, NO_ROW, Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowlane.core.allocate.state import Group, PortState, Region, Slot
 
-GUESS = 1_000
-"""bit/s assumed of a new flow while no flow of its class was measured: not 0, so that counts balance."""
+DEFAULT_RATE = 1_000
+"""The rate in bit/s of a new flow while no flow of its class is measured; not 0, so that numbers of flows count."""
 
-LOOK = 8
-"""Flows of a chain that are looked at when one of them is to be chosen."""
+SCAN = 8
+"""Flows of a list that are compared when one of them is to be chosen."""
 
 MAX_RATE = (1 << 60) - 1
-"""bit/s; a higher rate, which no counter means, is taken as this."""
+"""The highest rate in bit/s; a higher one, which no device has, is cut to this."""
 
 WAITING_BANDS = 64
-"""Rates are chained in bands, one for each power of two (0 to 63).
+"""Bands of rates: band b holds the rates of b bits, 0 to 63.
 
-Flows that wait for a queue of their own are chained in bands from here on, 64 for each priority.
+Flows that wait for an exclusive queue are in bands from this number on, 64 for each priority.
 """
 
 
-def put(state: PortState, row: int, slot: Slot, group: Group, vm: int, waiting: bool = False) -> None:
-    """Put a placed-nowhere row, whose rate column is set, on a slot. ``vm`` is 0 unless its flows keep together."""
+def insert(state: PortState, row: int, slot: Slot, group: Group, vm: int, waiting: bool = False) -> None:
+    """Put a row that is on no slot, and whose rate column is set, on a slot.
+
+    Args:
+        slot: where to put it.
+        group: the group that it is counted in.
+        vm: its VM's number where the VM's flows keep together, else 0.
+        waiting: whether it waits for an exclusive queue.
+    """
     cell = slot.cells.get((group.key, vm))
     if cell is None:
-        cell = _open(state, slot, group, vm)
+        cell = _open_cell(state, slot, group, vm)
     columns = state.columns
     rate = columns.rate[row]
     band = rate.bit_length()
     if waiting:
         band += WAITING_BANDS * (1 + state.demands[columns.profile[row]].priority)
-        _claim(state, slot.region, row, 1)
+        _count_waiting(state, slot.region, row, 1)
     columns.cell[row] = cell.index
-    _chain(state, cell, row, band)
-    _add(state, cell, rate, 1)
+    _link(state, cell, row, band)
+    _add_to_sums(state, cell, rate, 1)
 
 
-def take(state: PortState, row: int) -> None:
-    """Take a row off its slot; an empty cell goes with its last row."""
+def remove(state: PortState, row: int) -> None:
+    """Take a row off its slot; an empty cell is deleted."""
     columns = state.columns
-    cell = state.cells[columns.cell[row]]
-    assert cell is not None
+    cell = cell_of(state, row)
     if columns.band[row] >= WAITING_BANDS:
-        _claim(state, cell.slot.region, row, -1)
-    _unchain(state, cell, row)
-    columns.cell[row] = NOBODY
-    _add(state, cell, -columns.rate[row], -1)
+        _count_waiting(state, cell.slot.region, row, -1)
+    _unlink(state, cell, row)
+    columns.cell[row] = NO_ROW
+    _add_to_sums(state, cell, -columns.rate[row], -1)
     if cell.count == 0:
-        _close(state, cell)
+        _close_cell(state, cell)
 
 
 def set_rate(state: PortState, row: int, rate: int) -> None:
-    """Change the rate of a placed row."""
+    """Change the rate of a placed row, in bit/s."""
     columns = state.columns
-    cell = state.cells[columns.cell[row]]
-    assert cell is not None
+    cell = cell_of(state, row)
     delta = rate - columns.rate[row]
     columns.rate[row] = rate
     if delta == 0:
         return
-    old = columns.band[row]
-    band = (old & ~(WAITING_BANDS - 1)) + rate.bit_length()
-    if band != old:
-        _unchain(state, cell, row)
-        _chain(state, cell, row, band)
-    _add(state, cell, delta, 0)
+    old_band = columns.band[row]
+    band = (old_band & ~(WAITING_BANDS - 1)) + rate.bit_length()
+    if band != old_band:
+        _unlink(state, cell, row)
+        _link(state, cell, row, band)
+    _add_to_sums(state, cell, delta, 0)
+
+
+def cell_of(state: PortState, row: int) -> Cell:
+    """Return the cell of a placed row."""
+    cell = state.cells[state.columns.cell[row]]
+    assert cell is not None
+    return cell
+
+
+def slot_of(state: PortState, row: int) -> Slot:
+    """Return the slot of a placed row."""
+    return cell_of(state, row).slot
 
 
 def group_of(state: PortState, row: int) -> Group:
-    """The group that a placed row is counted in."""
-    cell = state.cells[state.columns.cell[row]]
-    assert cell is not None
-    return cell.group
+    """Return the group that a placed row is counted in."""
+    return cell_of(state, row).group
 
 
-def first_rows(state: PortState, head: int, most: int = LOOK) -> Iterator[int]:
-    """The first few rows of a chain: all of a chain differ by a factor of two at most."""
-    after = state.columns.next
+def first_rows(state: PortState, head: int, most: int = SCAN) -> Iterator[int]:
+    """Yield the first rows of a list, at most ``most``; the rates of one list differ by a factor of two at most."""
+    next_row = state.columns.next
     row, seen = head, 0
     while row >= 0 and seen < most:
         yield row
-        row, seen = after[row], seen + 1
+        row, seen = next_row[row], seen + 1
+
+
+def rows_on(state: PortState, slot: Slot) -> list[int]:
+    """Return the rows of a slot, cell by cell."""
+    return [row for cell in slot.cells.values() for row in rows_of(state, cell)]
 
 
 def rows_of(state: PortState, cell: Cell) -> list[int]:
-    """The rows of a cell, in a fixed order."""
-    after = state.columns.next
+    """Return the rows of a cell, in an order that depends on earlier calls only."""
+    next_row = state.columns.next
     rows: list[int] = []
     for head in cell.heads.values():
         row = head
         while row >= 0:
             rows.append(row)
-            row = after[row]
+            row = next_row[row]
     return rows
 
 
-def learn(state: PortState, row: int, class_index: int, rate: int) -> None:
-    """Note a measured rate of a row for the estimates of its class, in the place of what was noted before."""
+def add_measured_rate(state: PortState, row: int, class_index: int, rate: int) -> None:
+    """Count a measured rate of a row in the mean of its class, in the place of the one counted before."""
     columns = state.columns
-    known = state.measured_rates.get(class_index)
-    if known is None:
-        known = state.measured_rates[class_index] = [0, 0]
+    rates = state.measured_rates.get(class_index)
+    if rates is None:
+        rates = state.measured_rates[class_index] = [0, 0]
     if columns.flags[row] & MEASURED:
-        known[0] -= columns.rate[row]
+        rates[0] -= columns.rate[row]
     else:
-        known[1] += 1
+        rates[1] += 1
         columns.flags[row] |= MEASURED
-    known[0] += rate
+    rates[0] += rate
 
 
-def forget(state: PortState, row: int, class_index: int) -> None:
-    """Take a row out of the estimates of its class."""
+def remove_measured_rate(state: PortState, row: int, class_index: int) -> None:
+    """Take a row out of the mean of its class."""
     columns = state.columns
     if columns.flags[row] & MEASURED:
-        known = state.measured_rates[class_index]
-        known[0] -= columns.rate[row]
-        known[1] -= 1
+        rates = state.measured_rates[class_index]
+        rates[0] -= columns.rate[row]
+        rates[1] -= 1
         columns.flags[row] &= ~MEASURED
-        if known[1] == 0:
+        if rates[1] == 0:
             del state.measured_rates[class_index]
 
 
-def estimate(state: PortState, class_index: int) -> int:
-    """What a flow of this class is taken to send until it is measured, in bit/s."""
-    known = state.measured_rates.get(class_index)
-    return max(1, known[0] // known[1]) if known else GUESS
+def estimate_rate(state: PortState, class_index: int) -> int:
+    """Return the rate in bit/s assumed of a flow of the class until it is measured: the mean of the class."""
+    rates = state.measured_rates.get(class_index)
+    return max(1, rates[0] // rates[1]) if rates else DEFAULT_RATE
 
 
-def _open(state: PortState, slot: Slot, group: Group, vm: int) -> Cell:
+def _open_cell(state: PortState, slot: Slot, group: Group, vm: int) -> Cell:
     if state.free_cells:
         index = state.free_cells.pop()
     else:
@@ -147,19 +171,19 @@ def _open(state: PortState, slot: Slot, group: Group, vm: int) -> Cell:
     state.cells[index] = cell
     slot.cells[group.key, vm] = cell
     if vm:
-        group.homes[vm] = cell
+        group.vm_cells[vm] = cell
     return cell
 
 
-def _close(state: PortState, cell: Cell) -> None:
+def _close_cell(state: PortState, cell: Cell) -> None:
     state.cells[cell.index] = None
     state.free_cells.append(cell.index)
     del cell.slot.cells[cell.group.key, cell.vm]
-    if cell.group.homes.get(cell.vm) is cell:
-        del cell.group.homes[cell.vm]
+    if cell.group.vm_cells.get(cell.vm) is cell:
+        del cell.group.vm_cells[cell.vm]
 
 
-def _add(state: PortState, cell: Cell, rate: int, count: int) -> None:
+def _add_to_sums(state: PortState, cell: Cell, rate: int, count: int) -> None:
     slot, group = cell.slot, cell.group
     region = slot.region
     cell.load += rate
@@ -169,7 +193,7 @@ def _add(state: PortState, cell: Cell, rate: int, count: int) -> None:
     state.load += rate
     pool = slot.pool
     if pool is not None:
-        pool.loads[slot.place] += rate
+        pool.loads[slot.position] += rate
     if count:
         cell.count += count
         slot.count += count
@@ -178,21 +202,21 @@ def _add(state: PortState, cell: Cell, rate: int, count: int) -> None:
         state.count += count
 
 
-def _claim(state: PortState, region: Region, row: int, count: int) -> None:
-    """Count a flow that waits for a queue of its own."""
+def _count_waiting(state: PortState, region: Region, row: int, count: int) -> None:
+    """Count a flow that waits for an exclusive queue: ``count`` is 1, or -1 where it no longer does."""
     demand = state.demands[state.columns.profile[row]]
     key = demand.class_index, demand.max_queues
     region.waiting += count
-    region.claims[key] = region.claims.get(key, 0) + count
-    if not region.claims[key]:
-        del region.claims[key]
+    region.waiting_by_class[key] = region.waiting_by_class.get(key, 0) + count
+    if not region.waiting_by_class[key]:
+        del region.waiting_by_class[key]
 
 
-def _chain(state: PortState, cell: Cell, row: int, band: int) -> None:
+def _link(state: PortState, cell: Cell, row: int, band: int) -> None:
     columns = state.columns
-    head = cell.heads.get(band, NOBODY)
+    head = cell.heads.get(band, NO_ROW)
     columns.band[row] = band
-    columns.prev[row] = NOBODY
+    columns.prev[row] = NO_ROW
     columns.next[row] = head
     if head >= 0:
         columns.prev[head] = row
@@ -201,15 +225,15 @@ def _chain(state: PortState, cell: Cell, row: int, band: int) -> None:
     cell.heads[band] = row
 
 
-def _unchain(state: PortState, cell: Cell, row: int) -> None:
+def _unlink(state: PortState, cell: Cell, row: int) -> None:
     columns = state.columns
-    before, after, band = columns.prev[row], columns.next[row], columns.band[row]
-    if after >= 0:
-        columns.prev[after] = before
-    if before >= 0:
-        columns.next[before] = after
-    elif after >= 0:
-        cell.heads[band] = after
+    prev_row, next_row, band = columns.prev[row], columns.next[row], columns.band[row]
+    if next_row >= 0:
+        columns.prev[next_row] = prev_row
+    if prev_row >= 0:
+        columns.next[prev_row] = next_row
+    elif next_row >= 0:
+        cell.heads[band] = next_row
     else:
         del cell.heads[band]
         cell.mask ^= 1 << band

@@ -1,13 +1,12 @@
-"""How many queues which groups get: a pure function from groups and a number of queues to pools.
+"""The division of a region's queues among groups: a pure function from groups and a number of queues to pools.
 
 Every group has its own queues while there are enough: then each class has its ``min_queues``, and the rest go
 where the load per queue is highest, up to each class's maximum. Only with more groups than queues are groups
 merged: those of one class that has more groups than it may have queues, then the lightest of equal priority,
-and, only when there are fewer queues than priorities, those nearest in priority; there is always a queue. A group
-that has a bin already stays in it unless that costs balance (``SLACK``): merging anew from scratch would move
-flows each time.
+and, only when there are fewer queues than priorities, those nearest in priority. A group stays in the pool
+that it has unless that costs balance (``SLACK``): dividing from scratch would move flows each time.
 
-How many queues who may have: what is kept for flows that share, and the limits of classes.
+Besides: how many queues a region keeps for flows that share, and how many a class may have.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from heapq import heapreplace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import guarantees
-from flowlane.core.allocate.guarantees import Want, grant, take_more
+from flowlane.core.allocate.guarantees import Request, match_requests, take_more
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,37 +23,39 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Pool, Region, Slot
 
 
-def reserve(region: Region, waiting: int = 0) -> int:
-    """Slots that flows may not take for themselves: the minimum of the classes that share, at least one.
+def reserved_slots(region: Region, waiting: int = 0) -> int:
+    """Return how many slots may not become exclusive: ``min_queues`` of the classes that share, at least one.
 
-    ``waiting`` flows want a queue alone and have none: beside flows that share they need one more, for a flow
-    that is to be alone must rather be with its like than among the small ones.
+    Where ``waiting`` flows have no exclusive queue, and other flows share, one more is reserved: the waiting
+    flows share it among themselves, apart from the others.
     """
-    least = {
+    min_queues = {
         group.demand.class_index: group.demand.min_queues
         for group in region.groups.values()
         if not group.demand.exclusive
     }
-    base = max(1, min(sum(least.values()), len(region.slots) - 1))
-    return min(base + 1, len(region.slots)) if waiting and least else base
+    reserved = max(1, min(sum(min_queues.values()), len(region.slots) - 1))
+    return min(reserved + 1, len(region.slots)) if waiting and min_queues else reserved
 
 
-def suffices(region: Region) -> bool:
-    """Whether every waiting flow whose class may have one more queue alone can have it, beside those who share.
+def slots_suffice(region: Region) -> bool:
+    """Return whether every waiting flow whose class may have one more exclusive queue can have it.
 
-    Flows whose class has its most queues already share one of their own then, apart from flows that never asked.
+    The waiting flows whose class has its ``max_queues`` already share a reserved queue then.
     """
     granted = sum(
-        count if most is None else max(0, min(count, most - region.owned.get(class_index, 0)))
-        for (class_index, most), count in region.claims.items()
+        count if most is None else max(0, min(count, most - region.exclusive_queues.get(class_index, 0)))
+        for (class_index, most), count in region.waiting_by_class.items()
     )
-    free = [slot for slot in region.slots if slot.exclusive_row < 0]
-    kept = reserve(region, region.waiting - granted)
-    return granted <= min(len(free) - kept, sum(not guarantees.is_promised(slot) for slot in free))
+    shared = region.shared_slots()
+    reserved = reserved_slots(region, region.waiting - granted)
+    return granted <= min(
+        len(shared) - reserved, sum(not guarantees.is_only_guarantee(slot) for slot in shared)
+    )
 
 
 def may_grow(region: Region, pool: Pool) -> bool:
-    """Whether no class in the pool has as many slots as it may."""
+    """Return whether every class in the pool has fewer slots than its ``max_queues``."""
     return all(
         group.demand.max_queues is None
         or class_slots(region, group.demand.class_index) < group.demand.max_queues
@@ -63,12 +64,12 @@ def may_grow(region: Region, pool: Pool) -> bool:
 
 
 def may_take(region: Region, pool: Pool, slot: Slot) -> bool:
-    """Whether a pool may have one slot more, and this one guarantees what its groups count on."""
-    return guarantees.rate_of(slot) >= pool.floor and may_grow(region, pool)
+    """Return whether a pool may have one slot more, and this one guarantees what its groups count on."""
+    return guarantees.guaranteed_rate(slot) >= pool.floor and may_grow(region, pool)
 
 
 def class_slots(region: Region, class_index: int) -> int:
-    """Slots of the pools that a class uses."""
+    """Return the number of slots in the pools that a class uses."""
     return sum(
         len(pool.slots)
         for pool in region.pools
@@ -77,21 +78,23 @@ def class_slots(region: Region, class_index: int) -> int:
 
 
 SLACK = 0.10
-"""A group stays with its old companions while that makes their load at most this much above the mean."""
+"""A group stays in its pool while that puts the pool's load at most this share above the mean."""
 
 
-FINE = 0.25
+ACCEPTED_EXCESS = 0.25
 """How much more load per queue than under the best division is accepted to keep more groups apart.
 
-It counts only where groups have to share anyway: flows that are unlike are kept apart while queues suffice [claim 5].
+It counts only where groups have to share anyway: flows that are not alike are kept apart while queues suffice
+[claim 5].
 """
 
 
 class Unit(NamedTuple):
-    """A group, or groups merged already. ``bin`` tells which groups shared a pool before, -1: none.
+    """A group, or groups that are merged already. ``bin`` is the number of the pool it had, -1: none.
 
-    ``limits``: (class, most queues) of the classes in it that have a maximum; ``minima``: (class, bit/s) of those
-    that need a guarantee. It has no use yet for more queues than ``flows``, and gets them last.
+    ``load`` is bit/s. ``limits``: (class index, most queues) of the classes in it that have a maximum;
+    ``minima``: (class index, bit/s) of those that need a guarantee. More queues than ``flows`` are of no use
+    to it yet, and it gets them last.
     """
 
     groups: tuple[int, ...]
@@ -106,152 +109,176 @@ class Unit(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A pool to be: its groups and how many queues it gets, each of which has to guarantee ``floor`` bit/s."""
+    """A pool to be: the keys of its groups, and its number of queues, each of which guarantees ``floor`` bit/s."""
 
     groups: tuple[int, ...]
-    slots: int
+    slot_count: int
     load: int
     floor: int = 0
 
 
-def plan(units: list[Unit], slots: int, rates: Sequence[int] = ()) -> list[Part]:
-    """Divide ``slots`` (at least 1) queues among groups; every group is in exactly one part.
+def divide_slots(units: list[Unit], slot_count: int, rates: Sequence[int] = ()) -> list[Part]:
+    """Divide queues among groups; every group is in exactly one part, and each part has at least one queue.
 
-    The parts together have at most ``slots`` queues and each at least one. Where there are too few for a queue
-    each, the division is taken that keeps most groups apart of all that come within ``FINE`` of the best balance.
-    ``rates`` are what the queues guarantee in bit/s; there are enough such queues for the floors of all parts.
+    Where there are too few for a queue each, several numbers of pools are tried: of the divisions within
+    ``ACCEPTED_EXCESS`` of the best balance the one with most pools is returned.
+
+    Args:
+        units: the groups, at least one.
+        slot_count: the number of queues, at least 1.
+        rates: what each queue guarantees, in bit/s.
+
+    Returns:
+        The parts; there are enough queues for the floors of all of them.
     """
     rates = rates if any(unit.minima for unit in units) and any(rates) else ()
-    units = _guaranteed(_bound_classes(units), rates)
-    divisions = [_spread(_merge(units, count), slots, rates) for count in _counts(units, slots)]
-    worst = [max(part.load / part.slots for part in parts) for parts in divisions]
-    good = (1 + FINE) * min(worst)
-    return next(parts for parts, load in zip(divisions, worst, strict=True) if load <= good)
+    units = _merge_guaranteed(_merge_limited(units), rates)
+    divisions = [
+        _count_slots(_merge(units, pool_count), slot_count, rates)
+        for pool_count in _pool_counts(units, slot_count)
+    ]
+    highest_loads = [max(part.load / part.slot_count for part in parts) for parts in divisions]
+    accepted = (1 + ACCEPTED_EXCESS) * min(highest_loads)
+    return next(parts for parts, load in zip(divisions, highest_loads, strict=True) if load <= accepted)
 
 
-def _counts(units: list[Unit], slots: int) -> list[int]:
-    """How many pools to try, most first.
+def _pool_counts(units: list[Unit], slot_count: int) -> list[int]:
+    """Return the numbers of pools to try, in falling order.
 
-    One for each group if there are queues for that. Else two at least, and never so few that unlike priorities
-    share: all in one pool would balance best, but then light flows stand behind heavy ones.
+    One pool for each group if there are queues for that. Else at least two, and never so few that different
+    priorities share: all groups in one pool would balance best, but then light flows stand behind heavy ones.
     """
-    if len(units) <= slots:
+    if len(units) <= slot_count:
         return [len(units)]
-    most = slots
+    most = slot_count
     least = min(most, max(2, len({unit.priority for unit in units})))
-    tries = {most, most * 3 // 4, most // 2, most // 3, most // 4, most // 8, least}
-    return sorted((count for count in tries if least <= count <= most), reverse=True)
+    counts = {most, most * 3 // 4, most // 2, most // 3, most // 4, most // 8, least}
+    return sorted((count for count in counts if least <= count <= most), reverse=True)
 
 
-def _guaranteed(units: list[Unit], rates: Sequence[int]) -> list[Unit]:
+def _merge_guaranteed(units: list[Unit], rates: Sequence[int]) -> list[Unit]:
     """Merge the groups of a class that needs a guarantee onto as many queues as have it.
 
     Classes that need the same queue, whose guarantee is enough for them together, become one unit.
     """
     if not rates:
         return units
-    wants = {unit.class_index: Want(*unit.minima[0], unit.priority) for unit in units if unit.minima}
-    grants, free = grant(wants.values(), rates, may_join=True)
-    result = [unit for unit in units if not unit.minima]
-    for each in grants:
-        members = [unit for unit in units if unit.minima and unit.class_index in each.keys]
-        joined = len(each.keys) > 1
-        result += pack(members, 1 if joined else 1 + take_more(free, each.floor, len(members) - 1))
-    placed = {class_index for each in grants for class_index in each.keys}
-    return result + [unit for unit in units if unit.minima and unit.class_index not in placed]
+    requests = {unit.class_index: Request(*unit.minima[0], unit.priority) for unit in units if unit.minima}
+    grants, free = match_requests(requests.values(), rates, may_join=True)
+    merged = [unit for unit in units if not unit.minima]
+    for grant in grants:
+        members = [unit for unit in units if unit.minima and unit.class_index in grant.keys]
+        joined = len(grant.keys) > 1
+        merged += pack(members, 1 if joined else 1 + take_more(free, grant.floor, len(members) - 1))
+    granted = {class_index for grant in grants for class_index in grant.keys}
+    return merged + [unit for unit in units if unit.minima and unit.class_index not in granted]
 
 
 def _floors(units: list[Unit], rates: Sequence[int]) -> list[int]:
-    """What the queues of each unit have to guarantee: the sum of its classes' minima, or the best there is."""
-    wants = [
-        Want(index, sum(rate for _, rate in unit.minima), unit.priority)
+    """Return what the queues of each unit have to guarantee: the sum of its classes' minima, or the best there is."""
+    requests = [
+        Request(index, sum(rate for _, rate in unit.minima), unit.priority)
         for index, unit in enumerate(units)
         if unit.minima
     ]
     floors = [0] * len(units)
-    for each in grant(wants, rates)[0]:
-        floors[each.keys[0]] = each.floor
+    for grant in match_requests(requests, rates)[0]:
+        floors[grant.keys[0]] = grant.floor
     return floors
 
 
-def _limited(units: list[Unit], floors: list[int], rates: Sequence[int]) -> list[Unit]:
-    """Let the units that need a guarantee have together no more queues than there are that give it."""
-    levels = {floor: -1 - number for number, floor in enumerate(sorted({*floors} - {0}))}
-    most = {key: (key, sum(rate >= floor for rate in rates)) for floor, key in levels.items()}
+def _limit_by_floors(units: list[Unit], floors: list[int], rates: Sequence[int]) -> list[Unit]:
+    """Give the units that need a guarantee the limit that together they have no more queues than give it.
+
+    Each floor is a limit with a key of its own, below 0: it counts for the units with this floor or a higher
+    one.
+    """
+    key_of_floor = {floor: -1 - number for number, floor in enumerate(sorted({*floors} - {0}))}
+    limit_of_key = {key: (key, sum(rate >= floor for rate in rates)) for floor, key in key_of_floor.items()}
     return [
         unit._replace(
-            limits=unit.limits + tuple(most[key] for level, key in levels.items() if level <= floor)
+            limits=unit.limits
+            + tuple(limit_of_key[key] for floor, key in key_of_floor.items() if floor <= unit_floor)
         )
-        for unit, floor in zip(units, floors, strict=True)
+        for unit, unit_floor in zip(units, floors, strict=True)
     ]
 
 
-def _bound_classes(units: list[Unit]) -> list[Unit]:
-    """Merge the groups of a class that has more of them than it may have queues."""
+def _merge_limited(units: list[Unit]) -> list[Unit]:
+    """Merge the groups of a class that has more of them than its ``max_queues``."""
     by_class: dict[int, list[Unit]] = {}
     for unit in units:
         by_class.setdefault(unit.class_index, []).append(unit)
-    result: list[Unit] = []
+    merged: list[Unit] = []
     for members in by_class.values():
         limits = members[0].limits
-        result.extend(pack(members, max(1, limits[0][1])) if limits else members)
-    return result
+        merged.extend(pack(members, max(1, limits[0][1])) if limits else members)
+    return merged
 
 
-def _merge(units: list[Unit], slots: int) -> list[Unit]:
-    """Merge units into at most ``slots``, unlike priorities last."""
-    if len(units) <= slots:
+def _merge(units: list[Unit], pool_count: int) -> list[Unit]:
+    """Merge units into at most ``pool_count``; those of different priorities last."""
+    if len(units) <= pool_count:
         return units
-    blocks: dict[tuple[int, int], list[Unit]] = {}
+    by_class: dict[tuple[int, int], list[Unit]] = {}
     for unit in sorted(units, key=lambda unit: (-unit.priority, unit.class_index)):
-        blocks.setdefault((unit.priority, unit.class_index), []).append(unit)
-    rows = list(blocks.values())
-    while len(rows) > slots:
-        first = min(range(len(rows) - 1), key=lambda i: _distance(rows[i], rows[i + 1]))
-        rows[first : first + 2] = [rows[first] + rows[first + 1]]
-    bins = _bins(rows, slots)
-    return [unit for row, count in zip(rows, bins, strict=True) for unit in pack(row, count)]
+        by_class.setdefault((unit.priority, unit.class_index), []).append(unit)
+    blocks = list(by_class.values())
+    while len(blocks) > pool_count:
+        first = min(range(len(blocks) - 1), key=lambda i: _distance(blocks[i], blocks[i + 1]))
+        blocks[first : first + 2] = [blocks[first] + blocks[first + 1]]
+    bin_counts = _bin_counts(blocks, pool_count)
+    return [unit for block, count in zip(blocks, bin_counts, strict=True) for unit in pack(block, count)]
 
 
-def _distance(one: list[Unit], other: list[Unit]) -> tuple[int, int]:
-    """How unlike two neighbours are: by priority first, then by the load that their union would have."""
-    return one[-1].priority - other[0].priority, sum(unit.load for unit in one + other)
+def _distance(block: list[Unit], neighbour: list[Unit]) -> tuple[int, int]:
+    """Return how unlike two neighbours are: by priority first, then by the load that their union would have."""
+    return block[-1].priority - neighbour[0].priority, sum(unit.load for unit in block + neighbour)
 
 
-def _bins(rows: list[list[Unit]], slots: int) -> list[int]:
-    """How many bins each row of units gets: one each, then where the load per bin is highest."""
-    counts = [1] * len(rows)
-    loads = [sum(unit.load for unit in row) for row in rows]
-    for _ in range(slots - len(rows)):
-        open_rows = [i for i, row in enumerate(rows) if counts[i] < len(row)]
-        if not open_rows:
+def _bin_counts(blocks: list[list[Unit]], pool_count: int) -> list[int]:
+    """Return the number of bins of each block of units: one each, then where the load per bin is highest."""
+    counts = [1] * len(blocks)
+    loads = [sum(unit.load for unit in block) for block in blocks]
+    for _ in range(pool_count - len(blocks)):
+        growing = [i for i, block in enumerate(blocks) if counts[i] < len(block)]
+        if not growing:
             break
-        best = max(open_rows, key=lambda i: (loads[i] / counts[i], -i))
-        counts[best] += 1
+        heaviest = max(growing, key=lambda i: (loads[i] / counts[i], -i))
+        counts[heaviest] += 1
     return counts
 
 
-def pack(units: list[Unit], bins: int) -> list[Unit]:
-    """Merge units into at most ``bins`` of about equal load: longest first, but at home when home has room."""
-    if len(units) <= bins:
+def pack(units: list[Unit], bin_count: int) -> list[Unit]:
+    """Merge units into at most ``bin_count`` of about equal load: the heaviest first, each to the lightest bin.
+
+    A unit rather goes to the bin of the units with which it shared a pool, while that is not above ``SLACK``.
+    """
+    if len(units) <= bin_count:
         return units
-    roof = (1 + SLACK) * sum(unit.load for unit in units) / bins
-    filled: list[list[Unit]] = [[] for _ in range(bins)]
-    heap = [(0, 0, i) for i in range(bins)]
-    homes: dict[int, int] = {}
-    loads = [0] * bins
+    ceiling = (1 + SLACK) * sum(unit.load for unit in units) / bin_count
+    bins: list[list[Unit]] = [[] for _ in range(bin_count)]
+    loads = [0] * bin_count
+    heap = [(0, 0, i) for i in range(bin_count)]
+    bin_of_pool: dict[int, int] = {}
     for unit in sorted(units, key=lambda unit: (-unit.load, unit.groups)):
-        target = homes.get(unit.bin, -1) if unit.bin >= 0 else -1
-        if target < 0 or loads[target] + unit.load > roof:
-            while heap[0][0] != loads[heap[0][2]] or heap[0][1] != len(filled[heap[0][2]]):
-                index = heap[0][2]
-                heapreplace(heap, (loads[index], len(filled[index]), index))
-            target = heap[0][2]
-        if unit.bin >= 0 and unit.bin not in homes and target not in homes.values():
-            homes[unit.bin] = target
-        filled[target].append(unit)
+        target = bin_of_pool.get(unit.bin, -1) if unit.bin >= 0 else -1
+        if target < 0 or loads[target] + unit.load > ceiling:
+            target = _lightest_bin(heap, loads, bins)
+        if unit.bin >= 0 and unit.bin not in bin_of_pool and target not in bin_of_pool.values():
+            bin_of_pool[unit.bin] = target
+        bins[target].append(unit)
         loads[target] += unit.load
-    return [_union(members) for members in filled if members]
+    return [_union(members) for members in bins if members]
+
+
+def _lightest_bin(heap: list[tuple[int, int, int]], loads: list[int], bins: list[list[Unit]]) -> int:
+    """Return the bin with least load, then fewest units; brings heap entries that are out of date up to date."""
+    while True:
+        load, count, index = heap[0]
+        if (load, count) == (loads[index], len(bins[index])):
+            return index
+        heapreplace(heap, (loads[index], len(bins[index]), index))
 
 
 def _union(members: list[Unit]) -> Unit:
@@ -266,45 +293,55 @@ def _union(members: list[Unit]) -> Unit:
     )
 
 
-def _spread(units: list[Unit], slots: int, rates: Sequence[int]) -> list[Part]:
-    """Give every unit a queue, classes their ``min_queues``, and the rest by load up to the maximum."""
-    floors = _floors(units, rates)
-    units = _limited(units, floors, rates)
-    counts = [1] * len(units)
-    taken: dict[int, int] = {}
+class _SlotCounts:
+    """The number of slots of each unit, one at first, while more are added within the limits of their classes."""
 
-    def may_grow(index: int) -> bool:
-        return all(taken[class_index] < most for class_index, most in units[index].limits)
+    def __init__(self, units: list[Unit]) -> None:
+        self.units = units
+        self.counts = [0] * len(units)
+        self.of_class: dict[int, int] = {}
+        for index in range(len(units)):
+            self.add(index)
 
-    def grow(index: int) -> None:
-        for class_index in {units[index].class_index, *(limit[0] for limit in units[index].limits)}:
-            taken[class_index] = taken.get(class_index, 0) + 1
+    def may_add(self, index: int) -> bool:
+        return all(self.of_class[class_index] < most for class_index, most in self.units[index].limits)
 
-    for index in range(len(units)):
-        grow(index)
-    left = slots - len(units)
-    for index in sorted(range(len(units)), key=lambda i: (-units[i].priority, i)):
-        unit = units[index]
-        while (
-            left
-            and taken[unit.class_index] < unit.min_queues
-            and may_grow(index)
-            and counts[index] < unit.flows
-        ):
-            counts[index] += 1
-            grow(index)
-            left -= 1
-    for _ in range(left):
-        best = max(
-            filter(may_grow, range(len(units))),
+    def add(self, index: int) -> None:
+        unit = self.units[index]
+        self.counts[index] += 1
+        for class_index in {unit.class_index, *(limited for limited, _ in unit.limits)}:
+            self.of_class[class_index] = self.of_class.get(class_index, 0) + 1
+
+    def lacks_minimum(self, index: int) -> bool:
+        unit = self.units[index]
+        return self.of_class[unit.class_index] < unit.min_queues and self.counts[index] < unit.flows
+
+    def neediest(self) -> int | None:
+        """Return the unit with the highest load per slot, first of those with more flows than slots; None: no more."""
+        counts, units = self.counts, self.units
+        return max(
+            filter(self.may_add, range(len(units))),
             key=lambda i: (counts[i] < units[i].flows, units[i].load / counts[i], -counts[i], -i),
             default=None,
         )
-        if best is None:
+
+
+def _count_slots(units: list[Unit], slot_count: int, rates: Sequence[int]) -> list[Part]:
+    """Give every unit a queue, classes their ``min_queues``, and the rest by load up to the maximum."""
+    floors = _floors(units, rates)
+    units = _limit_by_floors(units, floors, rates)
+    slots = _SlotCounts(units)
+    left = slot_count - len(units)
+    for index in sorted(range(len(units)), key=lambda i: (-units[i].priority, i)):
+        while left and slots.lacks_minimum(index) and slots.may_add(index):
+            slots.add(index)
+            left -= 1
+    for _ in range(left):
+        neediest = slots.neediest()
+        if neediest is None:
             break
-        counts[best] += 1
-        grow(best)
+        slots.add(neediest)
     return [
         Part(unit.groups, count, unit.load, floor)
-        for unit, count, floor in zip(units, counts, floors, strict=True)
+        for unit, count, floor in zip(units, slots.counts, floors, strict=True)
     ]

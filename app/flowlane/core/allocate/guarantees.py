@@ -1,7 +1,8 @@
-"""Rates that queues guarantee (OVSDB Queue ``min-rate``), and the classes that need one (policy ``minimum``).
+"""Guaranteed rates of queues (OVSDB Queue ``min-rate``) and the classes that need one (policy ``minimum``).
 
-Which class counts on which queue is a matching: a class fits every queue from its minimum upwards, so the sets of
-queues that fit lie in each other, and giving each class the smallest that suffices serves as many as can be served.
+Which class counts on which queue is a matching: a class fits every queue from its minimum upwards. The sets
+of queues that fit are therefore nested, and best fit (the smallest queue that suffices) serves as many
+classes as can be served.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Group, Pool, Slot
 
 
-class Want(NamedTuple):
-    """What needs a guarantee: ``minimum`` in bit/s; of two that need the same queue the higher priority has it."""
+class Request(NamedTuple):
+    """A need for a guaranteed rate of ``minimum`` bit/s; of two that need the same queue the higher priority has it."""
 
     key: int
     minimum: int
@@ -24,94 +25,104 @@ class Want(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Who counts on one queue, and from which guarantee (bit/s) on a queue does for all of them together.
+    """The requests (by their keys) that count on one queue, and the guarantee in bit/s that is enough for them all.
 
-    ``floor`` is below the minimum where no queue suffices: then it is the guarantee of the best one left.
+    ``floor`` is below the minimum where no queue suffices: then it is the highest guarantee that was left.
     """
 
     keys: tuple[int, ...]
     floor: int
 
 
-def grant(
-    wants: Iterable[Want], rates: Iterable[int], may_join: bool = False
+def match_requests(
+    requests: Iterable[Request], rates: Iterable[int], may_join: bool = False
 ) -> tuple[list[Grant], list[int]]:
-    """Match wants with queues that guarantee ``rates``; returns the grants, and the rates that nobody counts on.
+    """Match requests with queues that guarantee ``rates`` (bit/s).
 
-    Whoever can be served is served before one that cannot; with ``may_join`` one that finds no queue free shares
-    a queue whose guarantee is enough for both. One that is left without any queue has no grant.
+    A request that can be served is served before one that cannot. One that finds no queue at all has no
+    grant.
+
+    Args:
+        requests: what is needed.
+        rates: the guarantee of each queue.
+        may_join: whether a request may share a queue whose guarantee is enough for all that count on it.
+
+    Returns:
+        The grants, and the guarantees of the queues on which no request counts, in rising order.
     """
     free = sorted(rates)
     served: list[tuple[Grant, int]] = []
-    unserved: list[Want] = []
-    for want in sorted(wants, key=lambda want: (-want.priority, -want.minimum, want.key)):
-        place = bisect_left(free, want.minimum)
+    unserved: list[Request] = []
+    for request in sorted(requests, key=lambda request: (-request.priority, -request.minimum, request.key)):
+        place = bisect_left(free, request.minimum)
         if place < len(free):
-            served.append((Grant((want.key,), want.minimum), free.pop(place)))
-        elif not (may_join and _join(served, want)):
-            unserved.append(want)
-    grants = [each for each, _ in served]
-    grants += [Grant((want.key,), free.pop()) for want in unserved if free]
+            served.append((Grant((request.key,), request.minimum), free.pop(place)))
+        elif not (may_join and _join(served, request)):
+            unserved.append(request)
+    grants = [served_grant for served_grant, _ in served]
+    grants += [Grant((request.key,), free.pop()) for request in unserved if free]
     return grants, free
 
 
-def _join(served: list[tuple[Grant, int]], want: Want) -> bool:
-    """Let a want count on a queue together with those who do already, where the guarantee is enough for all."""
-    roomy = [place for place, (other, rate) in enumerate(served) if other.floor + want.minimum <= rate]
-    if not roomy:
+def _join(served: list[tuple[Grant, int]], request: Request) -> bool:
+    """Add a request to a grant whose queue guarantees enough for all; the one with least to spare. False: none."""
+    with_room = [
+        place for place, (granted, rate) in enumerate(served) if granted.floor + request.minimum <= rate
+    ]
+    if not with_room:
         return False
-    place = min(roomy, key=lambda place: served[place][1] - served[place][0].floor)
-    other, rate = served[place]
-    served[place] = Grant((*other.keys, want.key), other.floor + want.minimum), rate
+    place = min(with_room, key=lambda place: served[place][1] - served[place][0].floor)
+    granted, rate = served[place]
+    served[place] = Grant((*granted.keys, request.key), granted.floor + request.minimum), rate
     return True
 
 
 def take_more(free: list[int], floor: int, most: int) -> int:
-    """Take up to ``most`` further queues that guarantee ``floor`` out of ``free``, the smallest first; how many."""
+    """Take up to ``most`` guarantees of at least ``floor`` out of ``free``, the smallest first; return how many."""
     place = bisect_left(free, floor)
     count = max(0, min(most, len(free) - place))
     del free[place : place + count]
     return count
 
 
-def rate_of(slot: Slot) -> int:
-    """What a queue guarantees in bit/s; 0 where nobody told."""
+def guaranteed_rate(slot: Slot) -> int:
+    """Return the guarantee of a queue in bit/s; 0 where it has none or it is unknown."""
     return slot.queue.min_rate or 0
 
 
-def fittest(slots: Iterable[Slot], minimum: int) -> Slot:
-    """The queue with the smallest guarantee that suffices, else with the highest there is; the first of equals."""
-    return min(slots, key=lambda slot: misfit(slot, minimum))
+def best_fit(slots: Iterable[Slot], minimum: int) -> Slot:
+    """Return the queue with the smallest guarantee that suffices, else with the highest; the first of equals."""
+    return min(slots, key=lambda slot: fit_rank(slot, minimum))
 
 
-def misfit(slot: Slot, minimum: int) -> tuple[bool, int]:
-    """How badly a queue fits a minimum; the least is the best."""
-    rate = rate_of(slot)
+def fit_rank(slot: Slot, minimum: int) -> tuple[bool, int]:
+    """Return the rank of a queue by how well it fits a minimum (bit/s); the least rank fits best."""
+    rate = guaranteed_rate(slot)
     return (True, -rate) if rate < minimum else (False, rate)
 
 
 def eligible(slots: Sequence[Slot], minimum: int) -> Sequence[Slot]:
-    """The queues that guarantee a minimum; where none does, those with the highest guarantee."""
+    """Return the queues that guarantee a minimum; where none does, those with the highest guarantee."""
     if not minimum or not slots:
         return slots
-    enough = min(minimum, max(rate_of(slot) for slot in slots))
-    return [slot for slot in slots if rate_of(slot) >= enough]
+    enough = min(minimum, max(guaranteed_rate(slot) for slot in slots))
+    return [slot for slot in slots if guaranteed_rate(slot) >= enough]
 
 
-def is_promised(slot: Slot) -> bool:
-    """Whether a queue is the only one of its pool with the guarantee that a class counts on."""
+def is_only_guarantee(slot: Slot) -> bool:
+    """Return whether a queue is the only one of its pool with the guarantee on which the pool's groups count."""
     pool = slot.pool
-    if pool is None or not pool.floor or rate_of(slot) < pool.floor:
+    if pool is None or not pool.floor or guaranteed_rate(slot) < pool.floor:
         return False
-    return sum(rate_of(other) >= pool.floor for other in pool.slots) == 1
+    return sum(guaranteed_rate(other) >= pool.floor for other in pool.slots) == 1
 
 
 def shortfall(pool: Pool, minimum: int) -> int:
-    """How much of a minimum none of a pool's queues has left beside what others count on there."""
-    return max(0, minimum - max(rate_of(slot) for slot in pool.slots) + pool.floor) if minimum else 0
+    """Return by how much (bit/s) the best queue of a pool misses a minimum, beside what others count on there."""
+    return max(0, minimum - max(guaranteed_rate(slot) for slot in pool.slots) + pool.floor) if minimum else 0
 
 
-def may_go(group: Group, source: Slot, target: Slot) -> bool:
-    """Whether a group's flows keep their guarantee when they move."""
+def keeps_guarantee(group: Group, source: Slot, target: Slot) -> bool:
+    """Return whether a group's flows have their guarantee still when they go from ``source`` to ``target``."""
     minimum = group.demand.min_rate
-    return not minimum or rate_of(target) >= min(minimum, rate_of(source))
+    return not minimum or guaranteed_rate(target) >= min(minimum, guaranteed_rate(source))

@@ -1,12 +1,11 @@
-"""Reading the state: the queues that were considered for a flow, and where new flows may go."""
+"""Views of the state: the queues that were considered for a flow, and the queues for new flows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import guarantees
-from flowlane.core.allocate.flow import cell_of
+from flowlane.core.allocate import cells, guarantees
 from flowlane.core.allocate.pools import group_key
 from flowlane.core.allocate.state import Alternative, Cell, Demand, Slot, demand_of
 from flowlane.core.allocate.strategies import STRATEGIES, combined
@@ -20,42 +19,42 @@ if TYPE_CHECKING:
 
 
 def alternatives(state: PortState, row: int) -> list[Alternative]:
-    """All queues of the port as they are for a placed flow now: loads in bit/s, flows, and why not this one."""
-    mine = cell_of(state, row)
+    """Return all queues of the port as they are now, each with why a placed flow is not on it."""
+    cell = cells.cell_of(state, row)
     return [
         Alternative(
             slot.queue.queue_id,
             slot.queue.kind,
             slot.load,
             slot.count,
-            "" if slot is mine.slot else _why_not(state, row, mine, slot),
+            "" if slot is cell.slot else _why_not(state, row, cell, slot),
         )
         for slot in state.slots
     ]
 
 
-def _why_not(state: PortState, row: int, mine: Cell, slot: Slot) -> str:
+def _why_not(state: PortState, row: int, cell: Cell, slot: Slot) -> str:
     strategy = state.balance.strategy
     if slot not in candidates(state, demand_of(state, row)):
         return _why_not_path(state, row, slot)
-    if not STRATEGIES[strategy].moves:
+    if not STRATEGIES[strategy].rebalances:
         return f"strategy {strategy} chose another queue"
-    if mine.slot.region is not slot.region:
+    if cell.slot.region is not slot.region:
         return _why_not_region(state, row, slot)
-    return next(text for applies, text in _REASONS if applies(row, mine, slot))
+    return next(text for applies, text in _REASONS if applies(row, cell, slot))
 
 
 _REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
-    (lambda _row, _mine, slot: slot.exclusive_row >= 0, "one flow has this queue alone"),
-    (lambda row, mine, _slot: mine.slot.exclusive_row == row, "the flow has a queue alone"),
-    (lambda _row, mine, _slot: mine.vm > 0, "the flows of its VM keep together on another queue"),
-    (lambda _row, mine, slot: slot.pool is not mine.group.pool, "serves flows that are less like it"),
+    (lambda _row, _cell, slot: slot.exclusive_row >= 0, "the exclusive queue of another flow"),
+    (lambda row, cell, _slot: cell.slot.exclusive_row == row, "the flow has an exclusive queue"),
+    (lambda _row, cell, _slot: cell.vm > 0, "the flows of its VM keep together on another queue"),
+    (lambda _row, cell, slot: slot.pool is not cell.group.pool, "serves flows that are less like it"),
     (
-        lambda _row, mine, slot: not guarantees.may_go(mine.group, mine.slot, slot),
+        lambda _row, cell, slot: not guarantees.keeps_guarantee(cell.group, cell.slot, slot),
         "guarantees less than its class's minimum",
     ),
-    (lambda _row, mine, slot: slot.load >= mine.slot.load, "has as much load or more"),
-    (lambda _row, _mine, _slot: True, "has less load, but the difference is too small to move the flow"),
+    (lambda _row, cell, slot: slot.load >= cell.slot.load, "has as much load or more"),
+    (lambda _row, _cell, _slot: True, "has less load, but the difference is too small to move the flow"),
 )
 """Why not a queue of the flow's own region; the first that applies counts."""
 
@@ -75,7 +74,7 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
     if slot.region is not region:
         return "hardware of another VM's share"
     rate = state.columns.rate[row]
-    if not combined.fits(slot.region, rate, combined.FILL):
+    if not combined.fits(slot.region, rate, combined.LOW_WATERMARK):
         return f"hardware is full: {format_rate(slot.region.load)} and {slot.region.count} flows are on it"
     return "hardware has room again; the flow comes back at the next rebalance"
 
@@ -91,8 +90,8 @@ def queues_for_new_flows(
     kind = QueueKind.SOFTWARE if path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
     key = group_key(Demand(group=group, path=path))
-    known = (slot.region.groups.get(key) for slot in slots)
-    pools = [found.pool for found in known if found is not None and found.pool is not None]
+    groups = (slot.region.groups.get(key) for slot in slots)
+    pools = [group.pool for group in groups if group is not None and group.pool is not None]
     slots = [slot for slot in slots if slot.pool in pools] or slots
     shared = [slot for slot in slots if slot.exclusive_row < 0]
     return tuple(slot.queue.queue_id for slot in guarantees.eligible(shared, min_rate))

@@ -1,6 +1,6 @@
-"""Which slots and groups belong to which pool of a region, and who owns a slot alone.
+"""Pools of a region: which slots and groups belong to which pool, and which slots are exclusive.
 
-Changing a pool moves no flow: flows that no longer belong where they are become strays.
+A change of pools moves no flow: flows that are on a slot of another pool than their group's become strays.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import division, guarantees
-from flowlane.core.allocate.division import Part, Unit, plan
-from flowlane.core.allocate.state import NOBODY, Group, Pool, Region, Slot
+from flowlane.core.allocate.division import Part, Unit, divide_slots
+from flowlane.core.allocate.state import NO_ROW, Group, Pool, Region, Slot
 from flowlane.core.policy import PathPreference
 
 if TYPE_CHECKING:
@@ -19,12 +19,15 @@ _PATH_CODES = {path: code for code, path in enumerate(PathPreference)}
 
 
 def group_key(demand: Demand) -> int:
-    """The key of a demand's group: flows that may use different paths are never alike."""
+    """Return the key of a demand's group: flows with different path preferences are never alike."""
     return demand.group * len(_PATH_CODES) + _PATH_CODES[demand.path]
 
 
 def find_group(region: Region, demand: Demand) -> Group:
-    """The group of a demand, with a pool; a new group gets an idle slot, else it joins the nearest pool."""
+    """Return the group of a demand, with a pool; it is made where it is missing.
+
+    A new group gets an idle slot if there is one, else it joins the most similar pool.
+    """
     key = group_key(demand)
     group = region.groups.get(key)
     if group is None:
@@ -32,12 +35,12 @@ def find_group(region: Region, demand: Demand) -> Group:
     if demand.min_rate > group.demand.min_rate:
         group.demand = group.demand._replace(min_rate=demand.min_rate)
     if group.pool is None and region.slots:
-        _house(region, group)
+        _assign_pool(region, group)
     return group
 
 
-def drop_group(region: Region, group: Group) -> None:
-    """Forget a group that has no flow left; slots that it had alone go to those who need them most."""
+def remove_group(region: Region, group: Group) -> None:
+    """Remove a group without flows; if it was the last of its pool, the pool's slots go to other pools."""
     pool = group.pool
     region.groups.pop(group.key, None)
     if pool is None:
@@ -48,52 +51,49 @@ def drop_group(region: Region, group: Group) -> None:
         region.pools.remove(pool)
         for slot in pool.slots:
             slot.pool = None
-            give(region, slot)
+            assign_slot(region, slot)
 
 
 def attach(slot: Slot, pool: Pool) -> None:
     """Add a slot to a pool."""
     slot.pool = pool
-    slot.place = len(pool.slots)
+    slot.position = len(pool.slots)
     pool.slots.append(slot)
     pool.loads.append(slot.load)
 
 
 def detach(slot: Slot) -> None:
-    """Take a slot out of its pool. The groups of a pool without slots move in with their nearest."""
+    """Take a slot out of its pool. The groups of a pool that has no slots left join the most similar pools."""
     pool = slot.pool
     if pool is None:
         return
     slot.pool = None
-    del pool.slots[slot.place]
-    del pool.loads[slot.place]
-    for place in range(slot.place, len(pool.slots)):
-        pool.slots[place].place = place
+    del pool.slots[slot.position]
+    del pool.loads[slot.position]
+    for position in range(slot.position, len(pool.slots)):
+        pool.slots[position].position = position
     if not pool.slots:
         _dissolve(slot.region, pool)
 
 
-def own(region: Region, slot: Slot, row: int, class_index: int) -> None:
-    """Make a slot the queue of one flow; whoever else is on it is a stray now."""
+def make_exclusive(region: Region, slot: Slot, row: int, class_index: int) -> None:
+    """Make a slot the exclusive queue of a flow; all other flows on it are strays now."""
     detach(slot)
     slot.exclusive_row = row
-    region.owned[class_index] = region.owned.get(class_index, 0) + 1
+    region.exclusive_queues[class_index] = region.exclusive_queues.get(class_index, 0) + 1
 
 
-def disown(region: Region, slot: Slot, class_index: int, pool: Pool | None = None) -> None:
-    """Give a slot back: to a pool that is named, else to the one with the highest load per slot."""
-    slot.exclusive_row = NOBODY
-    region.owned[class_index] -= 1
-    if region.owned[class_index] == 0:
-        del region.owned[class_index]
-    if pool is None or not division.may_take(region, pool, slot):
-        give(region, slot)
-    else:
-        attach(slot, pool)
+def make_shared(region: Region, slot: Slot, class_index: int) -> None:
+    """Make an exclusive queue of a class a shared one, in the pool with the highest load per slot."""
+    slot.exclusive_row = NO_ROW
+    region.exclusive_queues[class_index] -= 1
+    if region.exclusive_queues[class_index] == 0:
+        del region.exclusive_queues[class_index]
+    assign_slot(region, slot)
 
 
-def give(region: Region, slot: Slot) -> None:
-    """Give a slot to the pool that needs it most, if any may have one more."""
+def assign_slot(region: Region, slot: Slot) -> None:
+    """Add a slot to the pool with the highest load per slot of those that may have one more, if there is one."""
     pool = max(
         (pool for pool in region.pools if division.may_take(region, pool, slot)),
         key=lambda pool: sum(pool.loads) / len(pool.slots),
@@ -103,10 +103,10 @@ def give(region: Region, slot: Slot) -> None:
         attach(slot, pool)
 
 
-def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
-    """The best division of the slots that nobody owns among the groups there are."""
-    free = [slot for slot in region.slots if slot.exclusive_row < 0]
-    bins = {id(pool): number for number, pool in enumerate(region.pools)}
+def best_parts(region: Region) -> tuple[list[Part], list[Slot]]:
+    """Return the best division of the region's shared slots among its groups, and these slots."""
+    shared = region.shared_slots()
+    number_of_pool = {id(pool): number for number, pool in enumerate(region.pools)}
     units = [
         Unit(
             (group.key,),
@@ -115,19 +115,19 @@ def parts_of(region: Region) -> tuple[list[Part], list[Slot]]:
             group.demand.class_index,
             group.demand.min_queues,
             _limits(group.demand),
-            bins.get(id(group.pool), -1),
-            spreadable(group),
+            number_of_pool.get(id(group.pool), -1),
+            max_useful_queues(group),
             ((group.demand.class_index, group.demand.min_rate),) if group.demand.min_rate else (),
         )
         for group in region.groups.values()
     ]
-    rates = [guarantees.rate_of(slot) for slot in free]
-    return (plan(units, len(free), rates) if units and free else []), free
+    rates = [guarantees.guaranteed_rate(slot) for slot in shared]
+    return (divide_slots(units, len(shared), rates) if units and shared else []), shared
 
 
-def spreadable(group: Group) -> int:
-    """On how many queues the group's flows could be: VMs whose flows keep together count as one."""
-    return len(group.homes) if group.demand.keep_vm_together else group.count
+def max_useful_queues(group: Group) -> int:
+    """Return on how many queues the group's flows could be; the flows of a VM that keep together count as one."""
+    return len(group.vm_cells) if group.demand.keep_vm_together else group.count
 
 
 def _limits(demand: Demand) -> tuple[tuple[int, int], ...]:
@@ -135,111 +135,116 @@ def _limits(demand: Demand) -> tuple[tuple[int, int], ...]:
 
 
 def divide(region: Region, now: float) -> None:
-    """Divide the slots among the groups; slots stay with the groups that have most flows on them."""
-    parts, free = parts_of(region)
-    rebuild(region, parts, free, now)
+    """Divide the shared slots among the groups again; slots stay with the groups that have most flows on them."""
+    parts, shared = best_parts(region)
+    apply_parts(region, parts, shared, now)
 
 
-def rebuild(region: Region, parts: list[Part], free: list[Slot], now: float) -> None:
-    """Make the pools of a plan, each with the slots on which its groups have most flows already."""
-    region.planned_at = now
-    region.pools = []
-    for slot in free:
+def apply_parts(region: Region, parts: list[Part], shared: list[Slot], now: float) -> None:
+    """Make a pool of each part, with the slots on which its groups have most flows already.
+
+    Slots are given out in this order: those that a guarantee needs, those with most flows of the part, the
+    rest.
+    """
+    region.divided_at = now
+    for slot in shared:
         slot.pool = None
-    where = {key: number for number, part in enumerate(parts) for key in part.groups}
-    needs = [part.slots for part in parts]
-    pools = [Pool(floor=part.floor) for part in parts]
-    region.pools = pools
-    for key, number in where.items():
-        group = region.groups[key]
-        group.pool, group.guest = pools[number], False
-        pools[number].groups[key] = group
-    overlaps = _overlaps(free, where)
+    region.pools = [Pool(floor=part.floor) for part in parts]
+    part_of_group = {key: number for number, part in enumerate(parts) for key in part.groups}
+    for key, number in part_of_group.items():
+        group, pool = region.groups[key], region.pools[number]
+        group.pool, group.provisional = pool, False
+        pool.groups[key] = group
+    missing = [part.slot_count for part in parts]
+    overlaps = _overlaps(shared, part_of_group)
     for number in sorted(range(len(parts)), key=lambda number: -parts[number].floor):
         if parts[number].floor:
-            for slot in _guaranteeing(free, parts[number], number, overlaps):
-                attach(slot, pools[number])
-                needs[number] -= 1
+            for slot in _slots_for_guarantee(shared, parts[number], number, overlaps):
+                attach(slot, region.pools[number])
+                missing[number] -= 1
     for _, number, slot in overlaps:
-        if slot.pool is None and needs[number]:
-            attach(slot, pools[number])
-            needs[number] -= 1
-    spare = sorted((slot for slot in free if slot.pool is None), key=lambda slot: (-slot.count, slot.index))
-    for number, need in enumerate(needs):
-        for _ in range(need):
-            attach(spare.pop(), pools[number])
+        if slot.pool is None and missing[number]:
+            attach(slot, region.pools[number])
+            missing[number] -= 1
+    spare = sorted((slot for slot in shared if slot.pool is None), key=lambda slot: (-slot.count, slot.index))
+    for number, count in enumerate(missing):
+        for _ in range(count):
+            attach(spare.pop(), region.pools[number])
 
 
-def _guaranteeing(
-    free: list[Slot], part: Part, number: int, overlaps: list[tuple[int, int, Slot]]
+def _slots_for_guarantee(
+    shared: list[Slot], part: Part, number: int, overlaps: list[tuple[int, int, Slot]]
 ) -> list[Slot]:
-    """The slots for a part that counts on a guarantee: the smallest that suffice, of equals those it is on.
+    """Return the slots for a part that needs a guarantee: best fit; of equals those with most of its flows.
 
-    Taken in the order of falling floors that never leaves a lower one without: what fits it fits those too.
+    Called for the parts in the order of falling floors, this leaves enough for the lower ones: what fits a
+    high floor fits a lower one too.
     """
-    there = {slot.index: flows for flows, other, slot in overlaps if other == number}
-    left = [slot for slot in free if slot.pool is None]
-    left.sort(key=lambda slot: (*guarantees.misfit(slot, part.floor), -there.get(slot.index, 0), slot.index))
-    return left[: part.slots]
+    flows_on = {slot.index: flows for flows, other, slot in overlaps if other == number}
+    left = [slot for slot in shared if slot.pool is None]
+    left.sort(
+        key=lambda slot: (*guarantees.fit_rank(slot, part.floor), -flows_on.get(slot.index, 0), slot.index)
+    )
+    return left[: part.slot_count]
 
 
-def _overlaps(free: list[Slot], where: dict[int, int]) -> list[tuple[int, int, Slot]]:
-    """(flows, part number, slot) for each part that has flows on a slot, most flows first."""
-    result: list[tuple[int, int, Slot]] = []
-    for slot in free:
+def _overlaps(shared: list[Slot], part_of_group: dict[int, int]) -> list[tuple[int, int, Slot]]:
+    """Return (flows, part number, slot) for each part that has flows on a slot, most flows first."""
+    overlaps: list[tuple[int, int, Slot]] = []
+    for slot in shared:
         flows: dict[int, int] = {}
         for cell in slot.cells.values():
-            number = where.get(cell.group.key)
+            number = part_of_group.get(cell.group.key)
             if number is not None and cell.group.region is slot.region:
                 flows[number] = flows.get(number, 0) + cell.count
-        result.extend((count, number, slot) for number, count in flows.items())
-    result.sort(key=lambda item: (-item[0], item[1], item[2].index))
-    return result
+        overlaps.extend((count, number, slot) for number, count in flows.items())
+    overlaps.sort(key=lambda overlap: (-overlap[0], overlap[1], overlap[2].index))
+    return overlaps
 
 
-def _house(region: Region, group: Group) -> None:
+def _assign_pool(region: Region, group: Group) -> None:
+    """Give a group without a pool one of its own on an idle slot, or let it join another one for now."""
     if not region.pools:
-        divide(region, region.planned_at)
+        divide(region, region.divided_at)
         return
     slot = _idle_slot(region, group.demand)
     if slot is None:
-        group.guest = True
-        _join(group, _nearest(region, group.demand))
+        group.provisional = True
+        _join(group, _most_similar_pool(region, group.demand))
         return
     detach(slot)
-    pool = Pool(floor=min(group.demand.min_rate, guarantees.rate_of(slot)))
+    pool = Pool(floor=min(group.demand.min_rate, guarantees.guaranteed_rate(slot)))
     region.pools.append(pool)
     attach(slot, pool)
     _join(group, pool)
 
 
 def _idle_slot(region: Region, demand: Demand) -> Slot | None:
-    """A slot that a new group can have at once: without flows, and not one that its pool needs.
+    """Return a slot that a new group can have at once: one without flows that its pool can do without.
 
-    For a class with a minimum also none that guarantees too little while another queue has more.
+    For a class with a minimum it must not guarantee too little while another queue guarantees more.
     """
-    if demand.max_queues is not None and division.class_slots(region, demand.class_index) >= max(
-        1, demand.max_queues
-    ):
+    most = demand.max_queues
+    if most is not None and division.class_slots(region, demand.class_index) >= max(1, most):
         return None
-    shared = [slot for slot in region.slots if slot.exclusive_row < 0]
+    shared = region.shared_slots()
     idle = [
         slot
         for slot in shared
         if slot.count == 0
         and (slot.pool is None or len(slot.pool.slots) > 1)
-        and not guarantees.is_promised(slot)
+        and not guarantees.is_only_guarantee(slot)
     ]
     if not idle:
         return None
-    slot = guarantees.fittest(idle, demand.min_rate)
+    slot = guarantees.best_fit(idle, demand.min_rate)
     return slot if slot in guarantees.eligible(shared, demand.min_rate) else None
 
 
-def _nearest(region: Region, demand: Demand) -> Pool:
-    """The pool whose groups are most like a demand: by class, then priority, then the lightest.
+def _most_similar_pool(region: Region, demand: Demand) -> Pool:
+    """Return the pool whose groups are most like a demand: by class, then priority, then the lightest pool.
 
-    Before that comes what a pool's queues still guarantee, for a class that needs it.
+    For a class with a minimum the guarantee that a pool has to spare comes before all that.
     """
 
     def distance(pool: Pool) -> tuple[int, int, float]:
@@ -249,8 +254,8 @@ def _nearest(region: Region, demand: Demand) -> Pool:
             else 1 + abs(group.demand.priority - demand.priority)
             for group in pool.groups.values()
         )
-        short = guarantees.shortfall(pool, demand.min_rate)
-        return short, unlike, sum(pool.loads) / len(pool.slots)
+        shortfall = guarantees.shortfall(pool, demand.min_rate)
+        return shortfall, unlike, sum(pool.loads) / len(pool.slots)
 
     return min(region.pools, key=distance)
 
@@ -266,6 +271,6 @@ def _dissolve(region: Region, pool: Pool) -> None:
     for group in groups:
         group.pool = None
     for group in groups:
-        group.guest = True
+        group.provisional = True
         if region.pools:
-            _join(group, _nearest(region, group.demand))
+            _join(group, _most_similar_pool(region, group.demand))

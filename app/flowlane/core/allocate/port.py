@@ -1,4 +1,4 @@
-"""A port's queues: made into slots and regions at first, and fitted again when queues come and go.
+"""The queues of an egress port: slots and regions, made at first and fitted again when queues come and go.
 
 The hardware is divided among the shares of VMs by weight [0056]. Weights that sum to 1 or less are parts of
 the whole, and VMs without a share have the rest; larger weights are relative to each other and to 1 for the
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, division, pools
-from flowlane.core.allocate.flow import choose, lift
+from flowlane.core.allocate.flow import place_row, unplace_row
 from flowlane.core.allocate.state import Move, PortState, Region, Slot, demand_of
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from flowlane.core.policy import Balance
 
 
-Lifted = tuple[int, Slot]
-"""A row that was taken off, and the slot that it was on."""
+Drained = tuple[int, Slot]
+"""A row that was taken off its slot, and that slot."""
 
 
 def new_port(
@@ -33,10 +33,14 @@ def new_port(
     shares: tuple[float, ...] = (),
     speed: int | None = None,
 ) -> PortState:
-    """An empty port with these queues.
+    """Return the state of a port without flows.
 
-    ``shares`` are the weights of the policy's shares, in their order; ``speed`` is what the port can carry in
-    bit/s, None when unknown.
+    Args:
+        columns: the columns of the device's flows.
+        queues: the port's queues.
+        balance: which strategy the policy names, and how much flows are moved.
+        shares: the weights of the policy's shares, in their order.
+        speed: what the port carries, in bit/s; None when unknown.
     """
     state = PortState(columns, balance, shares, speed)
     update_queues(state, queues, (), 0.0)
@@ -46,76 +50,85 @@ def new_port(
 def update_queues(
     state: PortState, queues: Sequence[Queue], keys: Sequence[bytes | None], now: float
 ) -> list[Move]:
-    """Fit the port to the queues that it has now. Returns the moves that this makes necessary at once.
+    """Fit the port to the queues that it has now; only flows move whose queue is gone or is not for them any more.
 
-    Only flows move whose queue is gone, or is no longer one that they may use. ``keys`` are the flows' packed
-    keys by row, which only strategies that hash need.
+    Args:
+        queues: all queues of the port.
+        keys: the flows' packed keys by row, for strategies that hash.
+
+    Returns:
+        The moves that this makes necessary.
     """
-    known = {slot.queue.queue_id: slot for slot in state.slots}
+    slots, removed = _match_slots(state, queues)
+    old_regions = state.region_of, bool(state.software.slots)
+    regions = _assign_regions(state, slots)
+    reassigned = [
+        slot for slot in slots if slot.region is not regions[slot.index] or slot not in slot.region.slots
+    ]
+    drained = [entry for slot in (*removed, *reassigned) for entry in _drain(state, slot)]
+    for slot in (*removed, *reassigned):
+        _remove_slot(slot)
+    state.slots = slots
+    for slot in reassigned:
+        _add_slot(slot, regions[slot.index])
+    state.regions_changed |= old_regions != (state.region_of, bool(state.software.slots))
+    for region in (*state.hardware, state.software):
+        region.slots.sort(key=lambda slot: slot.index)
+        _set_capacity(state, region)
+        _reserve_slots(state, region)
+    return _place_drained(state, drained, now, keys)
+
+
+def _match_slots(state: PortState, queues: Sequence[Queue]) -> tuple[list[Slot], list[Slot]]:
+    """Return the slots of the queues, new ones where there were none, and the slots whose flows have to leave."""
+    old_slots = {slot.queue.queue_id: slot for slot in state.slots}
     slots = [
-        known.pop(queue.queue_id) if queue.queue_id in known else Slot(queue, 0, state.software)
+        old_slots.pop(queue.queue_id) if queue.queue_id in old_slots else Slot(queue, 0, state.software)
         for queue in queues
     ]
     for index, (slot, queue) in enumerate(zip(slots, queues, strict=True)):
         slot.queue, slot.index = queue, index
-    gone = list(known.values())
-    if slots and state.limbo.count:
-        gone.append(state.limbo)
-    before = state.region_of, bool(state.software.slots)
-    homes = _assign(state, slots)
-    strangers = [
-        slot for slot in slots if slot.region is not homes[slot.index] or slot not in slot.region.slots
-    ]
-    lifted = [entry for slot in (*gone, *strangers) for entry in _evacuate(state, slot)]
-    for slot in (*gone, *strangers):
-        _leave(slot)
-    state.slots = slots
-    for slot in strangers:
-        _enter(slot, homes[slot.index])
-    state.unsorted |= before != (state.region_of, bool(state.software.slots))
-    for region in (*state.hardware, state.software):
-        region.slots.sort(key=lambda slot: slot.index)
-        _limit(state, region)
-        _make_room(state, region)
-    return _rehome(state, lifted, now, keys)
+    removed = list(old_slots.values())
+    if slots and state.unqueued.count:
+        removed.append(state.unqueued)
+    return slots, removed
 
 
-def _assign(state: PortState, slots: list[Slot]) -> list[Region]:
-    """The region of each slot by its index; hardware slots stay in theirs while its part is not exceeded."""
+def _assign_regions(state: PortState, slots: list[Slot]) -> list[Region]:
+    """Return the region of each slot by its index; a hardware slot stays in its region while that may keep it."""
     hardware = [slot for slot in slots if slot.queue.kind is not QueueKind.SOFTWARE]
-    software = len(slots) - len(hardware)
-    parts = apportion(state.shares, len(hardware))
-    old = {region.key: region for region in state.hardware}
-    regions = {key: old.get(key) or Region(key) for key, count in parts.items() if count}
+    counts = {key: count for key, count in apportion(state.shares, len(hardware)).items() if count}
+    old_regions = {region.key: region for region in state.hardware}
+    regions = {key: old_regions.get(key) or Region(key) for key in counts}
     state.hardware = list(regions.values())
-    state.region_of = _region_of(state, regions, parts, software)
-    left = {key: count for key, count in parts.items() if count}
-    result = [state.software] * len(slots)
-    movers: list[Slot] = []
+    state.region_of = _region_of_shares(state, regions, counts, len(slots) > len(hardware))
+    left = dict(counts)
+    assigned = [state.software] * len(slots)
+    others: list[Slot] = []
     for slot in hardware:
         key = slot.region.key
         if left.get(key, 0) and slot.region is regions[key]:
             left[key] -= 1
-            result[slot.index] = slot.region
+            assigned[slot.index] = slot.region
         else:
-            movers.append(slot)
-    for slot in movers:
+            others.append(slot)
+    for slot in others:
         key = next(key for key, count in left.items() if count)
         left[key] -= 1
-        result[slot.index] = regions[key]
-    return result
+        assigned[slot.index] = regions[key]
+    return assigned
 
 
 def redivide(state: PortState, now: float) -> None:
-    """Divide the queues among the groups anew; they stay with those that have most flows on them. Nothing moves."""
+    """Divide the queues among the groups again; they stay with those that have most flows on them. No flow moves."""
     for region in dict.fromkeys(slot.region for slot in state.slots):
         pools.divide(region, now)
 
 
 def apportion(shares: Sequence[float], queues: int) -> dict[int, int]:
-    """Share index (-1: VMs without one) -> its number of queues, by largest remainder, at least one each.
+    """Return the number of queues of each share by its index (-1: VMs without one), by the largest remainder.
 
-    Fewer queues than parts: one part, -1, has them all.
+    Each has at least one queue; with fewer queues than that all VMs use all queues, as -1.
     """
     total = sum(shares)
     weights = dict(enumerate(shares))
@@ -135,103 +148,108 @@ def apportion(shares: Sequence[float], queues: int) -> dict[int, int]:
     return counts
 
 
-def _region_of(
-    state: PortState, regions: dict[int, Region], parts: dict[int, int], software: int
+def _region_of_shares(
+    state: PortState, regions: dict[int, Region], counts: dict[int, int], has_software: bool
 ) -> dict[int, Region]:
-    """Which hardware each share uses. Without a part of their own VMs use software queues, or the largest part."""
-    result = dict(regions)
+    """Return the hardware region that each share uses.
+
+    VMs without a share have the rest; where there is none they use software queues, else the largest region.
+    """
+    region_of = dict(regions)
     if len(regions) == 1 and -1 in regions:
-        result.update(dict.fromkeys(range(len(state.shares)), regions[-1]))
-    elif regions and -1 not in regions and not software:
-        result[-1] = regions[max(regions, key=lambda key: parts[key])]
-    return result
+        region_of.update(dict.fromkeys(range(len(state.shares)), regions[-1]))
+    elif regions and -1 not in regions and not has_software:
+        region_of[-1] = regions[max(regions, key=lambda key: counts[key])]
+    return region_of
 
 
-def _evacuate(state: PortState, slot: Slot) -> list[Lifted]:
-    """Take every row off a slot; heaviest first, as they are to be placed again."""
-    rows = [row for cell in slot.cells.values() for row in cells.rows_of(state, cell)]
+def _drain(state: PortState, slot: Slot) -> list[Drained]:
+    """Take every row off a slot, the heaviest first: that is the order to place them again."""
+    rows = cells.rows_on(state, slot)
     rows.sort(key=lambda row: (-state.columns.rate[row], row))
     for row in rows:
-        lift(state, row, demand_of(state, row))
+        unplace_row(state, row, demand_of(state, row))
     return [(row, slot) for row in rows]
 
 
-def _leave(slot: Slot) -> None:
+def _remove_slot(slot: Slot) -> None:
     pools.detach(slot)
     region = slot.region
     if slot in region.slots and slot.queue.queue_id != NO_QUEUE:
         region.slots.remove(slot)
 
 
-def _enter(slot: Slot, region: Region) -> None:
+def _add_slot(slot: Slot, region: Region) -> None:
     slot.region = region
     region.slots.append(slot)
     if region.pools:
-        pools.give(region, slot)
+        pools.assign_slot(region, slot)
 
 
 def set_speed(state: PortState, speed: int | None) -> None:
-    """Note what the port can carry now, in bit/s: what is too much for it leaves the hardware at the next rebalance."""
+    """Set what the port carries, in bit/s; what exceeds it leaves the hardware at the next rebalance."""
     state.speed = speed
     for region in state.hardware:
-        _limit(state, region)
+        _set_capacity(state, region)
 
 
-def _limit(state: PortState, region: Region) -> None:
-    """Set what a region of hardware can take: its queues' rates, its part of the port's, flows per queue by policy.
+def _set_capacity(state: PortState, region: Region) -> None:
+    """Set the capacity of a region of hardware in bit/s and in flows (``flows_per_queue`` of the policy).
 
-    The least of them counts: queues may be allowed more together than their port (QoS ``max-rate``) can carry.
+    The capacity is the sum of its queues' ``max-rate`` or its part of the port's rate, whichever is less:
+    queues may be allowed more together than their port carries.
     """
-    region.capacity = region.room = None
+    region.capacity = region.max_flows = None
     if region is state.software:
         return
     rates = [slot.queue.max_rate for slot in region.slots]
-    known = [rate for rate in rates if rate is not None]
-    limits = [sum(known)] if len(known) == len(rates) else []
+    known_rates = [rate for rate in rates if rate is not None]
+    limits = [sum(known_rates)] if len(known_rates) == len(rates) else []
     if state.speed is not None:
         queues = sum(len(other.slots) for other in state.hardware)
         limits.append(state.speed * len(region.slots) // max(1, queues))
     region.capacity = min(limits, default=None)
-    most = state.balance.flows_per_queue
-    if most is not None:
-        region.room = most * len(region.slots)
+    flows_per_queue = state.balance.flows_per_queue
+    if flows_per_queue is not None:
+        region.max_flows = flows_per_queue * len(region.slots)
 
 
-def _make_room(state: PortState, region: Region) -> None:
-    """Take queues from those who own them, the least important first, until those who share have theirs."""
-    while region.slots and sum(slot.exclusive_row < 0 for slot in region.slots) < division.reserve(region):
-        slot = min(
-            (slot for slot in region.slots if slot.exclusive_row >= 0),
-            key=lambda slot: rank(state, slot.exclusive_row),
-        )
-        disinherit(state, slot)
+def _reserve_slots(state: PortState, region: Region) -> None:
+    """Revoke exclusive queues, those of the lowest rank first, until flows that share have the reserved ones."""
+    while region.slots:
+        exclusive = region.exclusive_slots()
+        if len(region.slots) - len(exclusive) >= division.reserved_slots(region):
+            return
+        revoke_exclusive(state, min(exclusive, key=lambda slot: rank(state, slot.exclusive_row)))
 
 
 def rank(state: PortState, row: int) -> tuple[int, int]:
-    """How much a flow deserves a queue: by priority, then by rate."""
+    """Return the rank of a flow where not all can have a queue: its priority, then its rate in bit/s."""
     return demand_of(state, row).priority, state.columns.rate[row]
 
 
-def disinherit(state: PortState, slot: Slot) -> None:
-    """Make the owner of a slot one that waits for another; it stays on the slot, which others share now."""
+def revoke_exclusive(state: PortState, slot: Slot) -> None:
+    """Make an exclusive queue a shared one; its flow stays there, and waits for another exclusive queue."""
     row, region = slot.exclusive_row, slot.region
     demand = demand_of(state, row)
-    cells.take(state, row)
-    pools.disown(region, slot, demand.class_index)
+    cells.remove(state, row)
+    pools.make_shared(region, slot, demand.class_index)
     group = pools.find_group(region, demand)
-    cells.put(state, row, slot, group, demand.vm_number if demand.keep_vm_together else 0, True)
+    cells.insert(state, row, slot, group, demand.vm_number if demand.keep_vm_together else 0, True)
 
 
-def _rehome(state: PortState, lifted: list[Lifted], now: float, keys: Sequence[bytes | None]) -> list[Move]:
+def _place_drained(
+    state: PortState, drained: list[Drained], now: float, keys: Sequence[bytes | None]
+) -> list[Move]:
     moves: list[Move] = []
-    for row, slot in lifted:
-        there = slot.queue.queue_id != NO_QUEUE and slot in state.slots
-        key = (keys[row] if row < len(keys) else None) or b""
+    for row, slot in drained:
         old = slot.queue.queue_id
-        placement = choose(state, row, demand_of(state, row), key, slot if there else None)
+        current = slot if old != NO_QUEUE and slot in state.slots else None
+        key = (keys[row] if row < len(keys) else None) or b""
+        placement = place_row(state, row, demand_of(state, row), key, current)
         if placement.queue_id != old:
             state.columns.moved_at[row] = now
-            plain = placement.reason in (Reason.SHARED, Reason.GROUPED) and old != NO_QUEUE
-            reason = Reason.QUEUE_GONE if plain else placement.reason
+            shares = placement.reason in (Reason.SHARED, Reason.GROUPED) and old != NO_QUEUE
+            reason = Reason.QUEUE_GONE if shares else placement.reason
             moves.append(Move(row, old, placement.queue_id, placement.kind, reason))
     return moves

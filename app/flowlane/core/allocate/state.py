@@ -1,29 +1,14 @@
-"""The allocator's state for one egress port, as plain objects that point at each other.
+"""The allocator's state for one egress port: demands, columns of flows, cells, slots, groups, pools, regions.
 
-::
+Plain data that the other modules of the package change; the words are explained in
+:mod:`flowlane.core.allocate`. ::
 
-    PortState ── Region (the hardware queues of one share, or all software queues)
-                   ├── Slot   one queue: load, flows; either in a pool, or owned by one flow, or spare
-                   ├── Group  flows that are alike; belongs to one pool
-                   └── Pool   some slots and the groups that use them
-    Cell = the flows of one group (and, where a VM's flows keep together, one VM) on one slot
-
-A flow whose group does not use the pool of its slot, or which sits on a queue that another flow owns, is a
-*stray*: :func:`~flowlane.core.allocate.rebalance.rebalance` brings it home, in few moves a second.
-
-What the allocator is asked and what it answers. Plain data; rates are bit/s, times seconds.
-
-A *row* is the number of a flow in the device's :class:`~flowlane.core.state.flows.FlowTable`.
-
-What the allocator knows of each flow of a device: one array per fact, indexed by row.
-
-Arrays cost 35 bytes a flow where objects would cost some 400, and the garbage collector has nothing to
-walk. ``prev`` and ``next`` chain the flows of one cell and rate band, so that a flow of about a given rate
-is found, added and taken out in a time that does not depend on how many flows there are.
-
-Demands without their rates, stored once however many flows make them.
-
-The flows of one class and VM ask for the same; a row keeps the number of its profile (4 bytes).
+    PortState
+      Region    the hardware queues of one share, or all software queues
+        Slot    one queue: load, flows; it is in a pool, exclusive to one flow, or spare
+        Group   flows that are alike; it uses one pool
+        Pool    some slots, and the groups that use them
+    Cell        the flows of one group (of one VM, where a VM's flows keep together) on one slot
 """
 
 from __future__ import annotations
@@ -41,13 +26,12 @@ if TYPE_CHECKING:
 
 
 class Demand(NamedTuple):
-    """What a flow asks of the queues of its egress port: its class as policy says, and its rate.
+    """What a flow asks of the queues of its egress port: the parts of its class that matter here, and its rate.
 
-    ``rate`` is bit/s, 0 when nobody has measured it yet: the allocator then takes the mean of the measured
-    flows of the class. ``group`` numbers the flow's likeness [claims 5 and 6]: flows with the same number
-    belong together; whoever interns the number decides whether classes are part of the likeness.
-    ``share`` is the index of the VM's part of the hardware, -1 for none. ``max_queues`` None: no limit.
-    ``min_rate`` is what a queue of the class has to guarantee, bit/s, 0 for nothing.
+    ``rate`` is bit/s, 0 while it is not measured: it is then estimated as the mean of the measured flows of
+    the class. ``group`` is a number: flows with the same number are alike [claims 5 and 6]. ``share`` is the
+    index of the VM's share of the hardware, -1 for none. ``max_queues`` None: no limit. ``min_rate`` is the
+    rate in bit/s that a queue of the class has to guarantee, 0 for none.
     """
 
     rate: int = 0
@@ -65,7 +49,7 @@ class Demand(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where a flow is: its queue, or NO_QUEUE and ``QueueKind.NONE`` when its port has none."""
+    """The queue of a flow, and why; NO_QUEUE and ``QueueKind.NONE`` when its port has no queues."""
 
     queue_id: int
     kind: QueueKind
@@ -73,9 +57,9 @@ class Placement(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A flow that has to change its queue; ``kind`` is that of the new queue.
+    """A flow that goes from queue ``old`` to queue ``new``; ``kind`` is the kind of the new queue.
 
-    With ``old`` and ``new`` the same, the flow stays, for another reason than until now.
+    Where ``old`` and ``new`` are the same the flow stays, and only the reason is a new one.
     """
 
     row: int
@@ -86,7 +70,7 @@ class Move(NamedTuple):
 
 
 class Alternative(NamedTuple):
-    """A queue that was considered for a flow, and why it was not taken; ``why`` empty: it was taken."""
+    """A queue that was considered for a flow, and ``why`` it was not chosen; empty for the queue of the flow."""
 
     queue_id: int
     kind: QueueKind
@@ -98,12 +82,21 @@ class Alternative(NamedTuple):
 MEASURED = 1
 """Flag: the rate was measured; without it the rate is an estimate."""
 
-NOBODY = -1
-"""No row, no cell."""
+NO_ROW = -1
+"""In the place of a row or of the index of a cell: none."""
 
 
 class Columns:
-    """The allocator's columns, shared by all ports of a device; ``cell`` NOBODY: the row is not placed."""
+    """What the allocator stores of each flow of a device: one array per fact, indexed by row.
+
+    All ports of a device share them. Arrays take 35 bytes a flow where objects would take some 400, and the
+    garbage collector has nothing to walk.
+
+    ``cell`` is the index of the flow's cell, NO_ROW while it is not placed. ``prev`` and ``next`` link the
+    flows of one cell and rate band to a list, ``band`` says which (see :mod:`flowlane.core.allocate.cells`).
+    ``profile`` is the number of its demand, ``rate`` bit/s, ``moved_at`` the time of its last move, ``flags``
+    has MEASURED.
+    """
 
     __slots__ = ("band", "cell", "flags", "moved_at", "next", "prev", "profile", "rate")
 
@@ -118,13 +111,13 @@ class Columns:
         self.flags: array[int] = array("B")
 
     def grow(self, row: int) -> None:
-        """Make room for a row. Grows by an eighth, so that a million arrivals copy the columns rarely."""
+        """Make room for a row; by an eighth more than needed, so that a million arrivals copy the columns rarely."""
         missing = row + 1 - len(self.cell)
         if missing <= 0:
             return
         extra = missing + (len(self.cell) >> 3)
         for links in (self.cell, self.prev, self.next):
-            links.extend(array("i", [NOBODY]) * extra)
+            links.extend(array("i", [NO_ROW]) * extra)
         self.band.extend(array("H", [0]) * extra)
         self.profile.extend(array("I", [0]) * extra)
         self.rate.extend(array("q", [0]) * extra)
@@ -133,21 +126,25 @@ class Columns:
 
 
 NEVER = -1e18
-"""A time before every other."""
+"""A time before every other, for what has not happened yet."""
 
 SOFTWARE = -2
-"""Key of the region of software queues; hardware regions have the number of their share (-1: no share)."""
+"""Key of the region of software queues; the key of a hardware region is its share's index (-1: no share)."""
 
-LIMBO = -3
-"""Key of the region of flows whose port has no queue."""
+UNQUEUED = -3
+"""Key of the region that holds the flows while the port has no queues."""
 
-ALONE = -1
-"""Key of the group of flows that own their queue: such a flow belongs to no pool."""
+EXCLUSIVE_GROUP = -1
+"""Key of the group of the exclusive flows of a region: such a flow has a queue to itself and uses no pool."""
 
 
 @dataclass(slots=True, eq=False)
 class Cell:
-    """Flows of one group on one slot. ``heads``: band -> first row; ``mask`` has a bit for each such band."""
+    """The flows of one group on one slot; ``vm`` is 0 unless they are those of a VM that keep together.
+
+    ``load`` is bit/s, ``count`` flows. ``heads``: rate band -> first row of its list; ``mask`` has a bit for
+    each such band.
+    """
 
     index: int
     slot: Slot
@@ -161,43 +158,49 @@ class Cell:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A queue of the port. ``exclusive_row`` is the flow that has it to itself; ``place`` its position in its pool."""
+    """A queue of the port, with the flows on it. ``index`` is its position in the port, ``position`` in its pool.
+
+    ``queue`` is the description of the queue, ``load`` bit/s, ``count`` flows. ``exclusive_row`` is the flow
+    that has the queue to itself, NO_ROW where the queue is shared.
+    """
 
     queue: Queue
     index: int
     region: Region
     load: int = 0
     count: int = 0
-    exclusive_row: int = NOBODY
+    exclusive_row: int = NO_ROW
     pool: Pool | None = None
-    place: int = 0
+    position: int = 0
     cells: dict[tuple[int, int], Cell] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Flows that are alike, in one region. Its class, priority and bounds are those of its first flow.
+    """Flows that are alike, in one region.
 
-    Only its minimum is the highest of its flows' classes.
-
-    ``guest``: it came after the queues were divided and shares the nearest pool until they are again.
+    ``demand`` stands for all of them: that of its first flow, or of one whose class was changed by a new
+    policy; only ``min_rate`` is the highest of its flows' classes. ``provisional``: it came after the queues
+    were divided and shares the most similar pool until they are divided again. ``vm_cells``: VM number -> the
+    cell of its flows, where a VM's flows keep together.
     """
 
     key: int
     demand: Demand
     region: Region
     pool: Pool | None = None
-    guest: bool = False
+    provisional: bool = False
     load: int = 0
     count: int = 0
-    homes: dict[int, Cell] = field(default_factory=dict)
+    vm_cells: dict[int, Cell] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
 class Pool:
-    """Slots and the groups that use them. ``loads`` repeats the slots' loads: min() of a list is quick.
+    """Slots and the groups that use them. ``loads`` repeats the slots' loads, since min() of a list is quick.
 
-    ``floor`` is what each of its slots has to guarantee (bit/s), as far as the port's queues can; 0: nothing.
+    ``floor`` is the rate in bit/s that each of its slots has to guarantee, as far as the port's queues can;
+    0: none.
     """
 
     slots: list[Slot] = field(default_factory=list)
@@ -208,38 +211,50 @@ class Pool:
 
 @dataclass(slots=True, eq=False)
 class Region:
-    """Queues that are given out together. ``restless_since``: when a division came to be out of date.
+    """Queues that are divided among groups together: one share's hardware queues, or all software queues.
 
-    ``owned`` counts owned slots per class; ``waiting`` the flows that want a slot and have none, ``claims`` the
-    same per class and its most queues; ``short_at`` is when there were last too few slots for them. ``capacity``
-    is bit/s and ``room`` flows, None for no limit. ``peak`` is the highest load at a rebalance within a window.
+    ``exclusive_queues``: class index -> its exclusive queues. ``waiting`` counts the flows that wait for an
+    exclusive queue; ``waiting_by_class``: (class index, its ``max_queues``) -> the same for one class;
+    ``shortage_at`` is when there were last too few queues for them. ``capacity`` is bit/s and ``max_flows`` a
+    number of flows, None for no limit. ``peak`` is the highest load (bit/s) that a rebalance found within the
+    last window, at ``peak_at``. ``divided_at`` is when the queues were last divided, ``checked_at`` when that
+    was last compared with a better division, ``outdated_since`` since when it has been worse, NEVER while it
+    is not.
     """
 
     key: int
     slots: list[Slot] = field(default_factory=list)
     pools: list[Pool] = field(default_factory=list)
     groups: dict[int, Group] = field(default_factory=dict)
-    owned: dict[int, int] = field(default_factory=dict)
+    exclusive_queues: dict[int, int] = field(default_factory=dict)
     load: int = 0
     count: int = 0
     waiting: int = 0
-    claims: dict[tuple[int, int | None], int] = field(default_factory=dict)
-    short_at: float = NEVER
+    waiting_by_class: dict[tuple[int, int | None], int] = field(default_factory=dict)
+    shortage_at: float = NEVER
     capacity: int | None = None
-    room: int | None = None
+    max_flows: int | None = None
     peak: int = 0
     peak_at: float = NEVER
     checked_at: float = NEVER
-    restless_since: float = NEVER
-    planned_at: float = NEVER
-    alone: Group = field(init=False)
+    outdated_since: float = NEVER
+    divided_at: float = NEVER
+    exclusive_group: Group = field(init=False)
 
     def __post_init__(self) -> None:
-        self.alone = Group(ALONE, Demand(), self)
+        self.exclusive_group = Group(EXCLUSIVE_GROUP, Demand(), self)
+
+    def shared_slots(self) -> list[Slot]:
+        """Return the slots that are not exclusive."""
+        return [slot for slot in self.slots if slot.exclusive_row < 0]
+
+    def exclusive_slots(self) -> list[Slot]:
+        """Return the exclusive queues."""
+        return [slot for slot in self.slots if slot.exclusive_row >= 0]
 
 
-def _limbo() -> Slot:
-    region = Region(LIMBO)
+def _unqueued_slot() -> Slot:
+    region = Region(UNQUEUED)
     slot = Slot(Queue(NO_QUEUE, QueueKind.NONE), 0, region)
     region.slots.append(slot)
     return slot
@@ -247,15 +262,23 @@ def _limbo() -> Slot:
 
 @dataclass(slots=True, eq=False)
 class PortState:
-    """Everything the allocator knows of one egress port.
+    """The allocator's state for one egress port.
 
-    ``indirection``, ``turns`` and ``vm_slots`` are what the strategies ``hash``, ``round-robin`` and
-    ``one-vm-one-queue`` remember, for each kind of queue: the indirection table, the queues given out so far, and
-    the queue of each VM number.
+    ``shares`` are the weights of the policy's shares, ``speed`` is what the port carries (bit/s, None:
+    unknown). ``slots`` are its queues in their order; ``unqueued`` holds the flows while there are none.
+    ``region_of``: share index -> its hardware region (-1: VMs without a share); ``regions_changed``: that
+    changed, and flows may still be on hardware that is not theirs. ``cells`` are found by index,
+    ``free_cells`` are indexes to use again.
 
-    ``measured_rates``: class index -> [sum of the measured rates, how many]. ``tokens``: moves that may be made now.
-    ``region_of``: share index -> its hardware region (-1: VMs without a share). ``limbo`` holds the flows
-    while the port has no queue. ``unsorted``: regions have changed, so that flows may be on hardware not for them.
+    ``demands`` are the demands of the flows, each stored once and found by its profile number; ``profiles``
+    is the way back, ``references`` counts the flows of each, ``free_profiles`` are numbers to use again.
+    ``measured_rates``: class index -> [sum of the measured rates, number of measured flows].
+
+    ``tokens`` are the moves that may be made now, ``refilled_at`` the time of the last refill.
+
+    ``indirection``, ``turns`` and ``vm_slots`` belong to the strategies ``hash``, ``round-robin`` and
+    ``one-vm-one-queue``, for each kind of queue: the indirection table, the queues given out so far, and the
+    queue of each VM number.
     """
 
     columns: Columns
@@ -265,7 +288,7 @@ class PortState:
     slots: list[Slot] = field(default_factory=list)
     hardware: list[Region] = field(default_factory=list)
     software: Region = field(default_factory=lambda: Region(SOFTWARE))
-    limbo: Slot = field(default_factory=_limbo)
+    unqueued: Slot = field(default_factory=_unqueued_slot)
     cells: list[Cell | None] = field(default_factory=list)
     free_cells: list[int] = field(default_factory=list)
     profiles: dict[tuple[object, ...], int] = field(default_factory=dict)
@@ -279,24 +302,24 @@ class PortState:
     vm_slots: dict[tuple[QueueKind, int], Slot] = field(default_factory=dict)
     load: int = 0
     count: int = 0
-    unsorted: bool = False
+    regions_changed: bool = False
     tokens: float = 1.0
     refilled_at: float = NEVER
 
 
 def hold_profile(state: PortState, demand: Demand) -> int:
-    """The profile number of a demand; one reference more."""
+    """Return the profile number of a demand, and count one reference more."""
     key = demand[1:]
     number = state.profiles.get(key)
     if number is None:
-        number = _new(state, demand)
+        number = _new_profile(state, demand)
         state.profiles[key] = number
     state.references[number] += 1
     return number
 
 
 def release_profile(state: PortState, number: int) -> None:
-    """One reference less; the number of a profile that nobody uses is used again."""
+    """Count one reference less; the number of a profile without references is used again."""
     state.references[number] -= 1
     if state.references[number] == 0:
         del state.profiles[state.demands[number][1:]]
@@ -304,11 +327,11 @@ def release_profile(state: PortState, number: int) -> None:
 
 
 def demand_of(state: PortState, row: int) -> Demand:
-    """What a placed row asked for; the rate in it is that of the first flow that asked so."""
+    """Return the demand of a placed row; its ``rate`` is that of the first flow with the profile, not the row's."""
     return state.demands[state.columns.profile[row]]
 
 
-def _new(state: PortState, demand: Demand) -> int:
+def _new_profile(state: PortState, demand: Demand) -> int:
     if state.free_profiles:
         number = state.free_profiles.pop()
         state.demands[number] = demand

@@ -1,10 +1,10 @@
-"""Moving flows later: few, for a reason, never the same flow twice in a window, quiet ones first.
+"""Rebalancing of a port: a few moves a second, each for a reason, no flow twice in a window.
 
-In this order: flows that wait for a queue of their own get one that has become free (few, at once); the
-queues are divided anew where the demand of groups has shifted; strays are brought home; the hardware and
-software queues are kept in balance; inside each pool the busiest queues give flows to the idlest. All but
-the first pay a token for each flow: ``Balance.moves_per_second`` of the port's flows come in per second, and
-tokens of one second can be saved.
+In this order: exclusive queues are granted to flows that wait, and revoked; the queues are divided again
+where the load of groups has shifted; strays return to their pools; flows overflow to software queues and are
+promoted back; inside each pool the busiest queues give flows to the idlest. All but the exclusive queues pay
+a token for each move: ``Balance.moves_per_second`` of the port's flows are added each second, and the tokens
+of one second can be saved.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate.rebalance import exclusive, level, placement, strays
+from flowlane.core.allocate.rebalance.moves import most_tokens
 from flowlane.core.allocate.state import NEVER
 from flowlane.core.allocate.strategies import STRATEGIES
 
@@ -22,35 +23,37 @@ if TYPE_CHECKING:
 
 
 def rebalance(state: PortState, now: float, last_active: Sequence[float] | None = None) -> list[Move]:
-    """Bring the port nearer to balance; call it about once per ``Balance.interval``.
+    """Move flows towards balance; to be called about once per ``Balance.interval``.
 
-    ``last_active`` is, by row, when the flow last sent: of flows that do as well the quietest moves, since
-    moving a busy flow can reorder its packets. A strategy that does not move flows gets no moves.
+    Of moves that help as much, the one of the flow that has been quiet longest is made, since moving a busy
+    flow can reorder its packets.
+
+    Returns:
+        The moves; none with a strategy that does not rebalance.
     """
-    if not STRATEGIES[state.balance.strategy].moves:
+    if not STRATEGIES[state.balance.strategy].rebalances:
         return []
-    refill(state, now)
+    refill_tokens(state, now)
     moves: list[Move] = []
     regions = [*state.hardware, state.software]
     for region in regions:
-        exclusive.promote_waiting(state, region, now, moves)
-        exclusive.share_out(state, region, now, moves)
-        strays.divide_again(state, region, now)
-        strays.bring_home(state, region, now, moves)
-    placement.sort_out(state, now, moves)
+        exclusive.grant_to_waiting(state, region, now, moves)
+        exclusive.revoke_excess(state, region, now, moves)
+        strays.redivide_if_due(state, region, now)
+        strays.return_strays(state, region, now, moves)
+    placement.leave_wrong_regions(state, now, moves)
     for region in state.hardware:
-        placement.demote(state, region, now, moves)
+        placement.overflow(state, region, now, moves)
     placement.promote(state, now, moves)
     for region in regions:
         for pool in region.pools:
-            level.level_pool(state, pool, now, last_active, moves)
+            level.balance_pool(state, pool, now, last_active, moves)
     return moves
 
 
-def refill(state: PortState, now: float) -> None:
-    """Add the tokens of the time that has passed; at most those of one second, at least of one move."""
-    rate = state.balance.moves_per_second * state.count
-    most = max(1.0, rate * max(1.0, state.balance.interval))
-    passed = now - state.refilled_at if state.refilled_at != NEVER else 1.0
-    state.tokens = min(most, state.tokens + max(0.0, passed) * rate)
+def refill_tokens(state: PortState, now: float) -> None:
+    """Add the tokens of the time since the last refill, as far as they can be saved."""
+    per_second = state.balance.moves_per_second * state.count
+    seconds = now - state.refilled_at if state.refilled_at != NEVER else 1.0
+    state.tokens = min(most_tokens(state), state.tokens + max(0.0, seconds) * per_second)
     state.refilled_at = now

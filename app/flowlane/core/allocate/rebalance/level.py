@@ -1,15 +1,12 @@
-"""Levelling the queues of a pool: from the fullest to the idlest, the flow that fixes most.
+"""Balance inside a pool: from the busiest queue to the idlest, the flow whose move helps most.
 
-A flow whose rate is half the gap between two queues makes them equal; a flow heavier than the gap would only
-swap their places. Where every flow of the fullest queue is too heavy, two flows whose rates differ by about
-half the gap change places; where one is a large part of the queue, it goes for several (see
-:mod:`flowlane.core.allocate.rebalance.level`).
+A flow whose rate is half the gap between two queues makes their loads equal; a flow heavier than the gap
+would only make the other queue the busier one. Where every flow of the busiest queue is too heavy, two flows
+whose rates differ by about half the gap change places.
 
-Exchanging a heavy flow for several lighter ones of another queue, where moving flows one by one would not do.
-
-A flow that is a large part of a queue's load fits nowhere as it is: moved alone it only makes the next queue the
-fullest. And flows that moved lately, which may not move again, can hold a queue above its part. Then the heavy flow
-goes to a queue of flows that may leave, and these come back in its place.
+An *elephant*, a flow that is a large share of a queue's load, often fits nowhere: moved alone it makes the
+next queue the busiest. And flows that moved within the window can hold a queue above the mean. Then the
+elephant goes to a queue whose lighter flows, the *mice*, may move, and these come back in exchange.
 """
 
 from __future__ import annotations
@@ -21,11 +18,11 @@ from flowlane.core.allocate.rebalance.moves import (
     Candidate,
     best_move,
     best_swap,
+    has_tokens,
     heaviest,
-    may_spend,
-    movable,
-    relocate,
-    relocate_cell,
+    heaviest_movable,
+    move_cell,
+    move_row,
 )
 from flowlane.core.model import Reason
 
@@ -34,173 +31,219 @@ if TYPE_CHECKING:
 
     from flowlane.core.allocate.state import Move, Pool, PortState, Slot
 
-LUMP = 0.4
-"""Part of the mean load of a queue from which a flow is a lump."""
+ELEPHANT_SHARE = 0.4
+"""Share of the mean load of a queue from which a flow is an elephant."""
 
-MOST = 8
-"""Flows that come back for a lump, at most."""
+MAX_MICE = 8
+"""Mice that come back for an elephant, at most."""
 
-LUMPS = 3
-"""Lumps of a queue that are looked at."""
+MAX_ELEPHANTS = 3
+"""Elephants of a queue that are looked at."""
 
-TRIES = 16
-"""Queues that are looked at as the new place of a lump, those with least load first."""
+MAX_TARGETS = 16
+"""Queues that are looked at as the new place of an elephant, those with least load first."""
 
+WORTH_TOKENS = 4
+"""A move must gain at least the excess of the queue, divided by its flows or by this many times the tokens.
 
-class Exchange(NamedTuple):
-    """A lump, its new queue, and what comes back for it; ``load`` is that of the fuller of both queues then."""
-
-    load: int
-    lump: Candidate
-    target: Slot
-    back: tuple[Candidate, ...]
-
-
-def best_exchange(
-    state: PortState, source: Slot, pool: Pool, roof: float, most: int, now: float
-) -> Exchange | None:
-    """The exchange of a lump of ``source`` for up to ``most`` flows that leaves the fuller queue with least.
-
-    No queue is emptied below what brings the other to ``roof`` (bit/s). None where there is no lump that may move.
-    """
-    least = LUMP * sum(pool.loads) / len(pool.loads)
-    lumps = [each for each in movable(state, source, LUMPS, source.load + 1, now) if each.gain >= least]
-    targets = sorted(
-        (slot for slot in pool.slots if slot is not source), key=lambda slot: (slot.load, slot.place)
-    )
-    found = [
-        _swap(state, source, lump, target, roof, most, now)
-        for lump in lumps
-        for target in targets[:TRIES]
-        if guarantees.may_go(lump.cell.group, source, target)
-    ]
-    return min(found, key=lambda each: (each.load, len(each.back)), default=None)
-
-
-def _swap(
-    state: PortState, source: Slot, lump: Candidate, target: Slot, roof: float, most: int, now: float
-) -> Exchange:
-    """The lump to the target, and of the target's flows the heaviest back while that makes the fuller queue emptier."""
-    here, there = source.load - lump.gain, target.load + lump.gain
-    back: list[Candidate] = []
-    for each in movable(state, target, most, lump.gain, now) if there > roof else ():
-        if there <= roof:
-            break
-        if here + each.gain < there and guarantees.may_go(each.cell.group, target, source):
-            here, there = here + each.gain, there - each.gain
-            back.append(each)
-    return Exchange(max(here, there), lump, target, tuple(back))
-
-
-WORTH = 4
-"""Moves of less than the excess spread over all flows of a queue, or over this many times the tokens, are left.
-
-They would level nothing now, and a flow that has moved cannot move again when it is needed.
+Smaller gains would balance nothing now, and a flow that has moved cannot move again when that is needed.
 """
 
-LEAST = 0.05
-"""Part of what one queue can carry below which the fullest is left as it is: nobody waits there, and moves cost."""
+QUIET_SHARE = 0.05
+"""Share of what a queue can carry below which the busiest queue is left as it is: no packet waits there."""
 
-ALARM = 1.05
-"""Up to this many times what it should carry a queue is levelled only by moves to spare."""
+SMALL_EXCESS = 1.05
+"""Up to this many times what it should carry a queue gets only spare tokens."""
 
-LIGHT = 32
-"""Light flows of the fullest queue that are looked at before one of its heavy flows is exchanged."""
+MAX_LIGHT = 32
+"""Light flows of the busiest queue that are looked at before an elephant of it is exchanged."""
 
 SPARE = 0.1
-"""Part of the moves of a second that is to spare. A flow that moves now cannot move when it matters more."""
+"""Share of the tokens that is spare. A flow that moves now cannot move when it matters more."""
 
 
-def level_pool(
+def balance_pool(
     state: PortState, pool: Pool, now: float, last_active: Sequence[float] | None, moves: list[Move]
 ) -> None:
     """Move flows until no queue is above the mean by more than ``Balance.imbalance``, or nothing more helps.
 
-    A queue may also be as full as its heaviest flow alone makes it. One that cannot be helped, or only by
-    moving a host of tiny flows, is left as it is; so are all while the fullest carries next to nothing.
+    A queue may also be as full as its heaviest flow alone makes it. One that nothing helps, or only moving
+    very many tiny flows, is left as it is. So are all while the busiest carries next to nothing.
     """
     _fill_idle(state, pool, now, last_active, moves)
     if _is_quiet(pool):
         return
     loads = list(pool.loads)
-    slack = 1 + state.balance.imbalance
-    roof = sum(loads) * slack / max(1, len(loads))
-    full = (1 - SPARE) * state.balance.moves_per_second * state.count * max(1.0, state.balance.interval)
-    while may_spend(state, 1):
-        fullest = max(loads)
-        if fullest <= roof:
+    ceiling = sum(loads) * (1 + state.balance.imbalance) / max(1, len(loads))
+    while has_tokens(state, 1):
+        busiest = max(loads)
+        if busiest <= ceiling:
             return
-        place = loads.index(fullest)
-        idlest = pool.loads.index(min(pool.loads))
-        source, target = pool.slots[place], pool.slots[idlest]
-        lump = heaviest(state, source)
-        least = max(roof / slack, lump)
-        excess = fullest - least * slack
-        worth = excess / max(source.count, WORTH * state.tokens)
-        if excess <= 0 or (fullest <= ALARM * least and state.tokens < full):
-            loads[place] = -1
+        source = pool.slots[loads.index(busiest)]
+        other = _relieve(state, pool, source, ceiling, now, last_active, moves)
+        if other is None:
+            loads[source.position] = -1
             continue
-        heavy = lump >= LUMP * roof / slack and fullest > ALARM * roof / slack
-        other = _exchange(state, source, target, pool, roof, now, moves) if heavy else None
-        if other is not None:
-            idlest = other.place
-        elif not _level_two(state, source, target, worth, now, last_active, moves):
-            loads[place] = -1
-            continue
-        for changed in (place, idlest):
-            if loads[changed] >= 0:
-                loads[changed] = pool.loads[changed]
+        for slot in (source, other):
+            if loads[slot.position] >= 0:
+                loads[slot.position] = slot.load
 
 
 def _is_quiet(pool: Pool) -> bool:
-    """Whether no queue carries enough to matter; where the rate of the port is unknown, any load does."""
+    """Return whether no queue carries enough to matter; where the rate of the port is unknown, any load does."""
     region = pool.slots[0].region if pool.slots else None
     if region is None or region.capacity is None:
         return False
-    return max(pool.loads) * len(region.slots) < LEAST * region.capacity
+    return max(pool.loads) * len(region.slots) < QUIET_SHARE * region.capacity
 
 
 def _fill_idle(
     state: PortState, pool: Pool, now: float, last_active: Sequence[float] | None, moves: list[Move]
 ) -> None:
-    """Put a flow on each queue that has none while others are shared, however light the flow is."""
+    """Move a flow to each queue that has none while others have several, however light the flow is."""
     idle = [slot for slot in pool.slots if slot.count == 0]
-    shared = (
-        sorted((slot for slot in pool.slots if slot.count > 1), key=lambda slot: -slot.load) if idle else []
-    )
-    for source in shared:
-        while idle and source.count > 1 and may_spend(state, 1):
+    if not idle:
+        return
+    for source in sorted((slot for slot in pool.slots if slot.count > 1), key=lambda slot: -slot.load):
+        while idle and source.count > 1 and has_tokens(state, 1):
             best = best_move(state, source, idle[-1], source.load, now, last_active)
             if best is None:
                 break
-            _carry_out(state, best, idle.pop(), now, moves)
+            _apply(state, best, idle.pop(), now, moves)
 
 
-def _exchange(
-    state: PortState, source: Slot, idlest: Slot, pool: Pool, roof: float, now: float, moves: list[Move]
+def _relieve(
+    state: PortState,
+    pool: Pool,
+    source: Slot,
+    ceiling: float,
+    now: float,
+    last_active: Sequence[float] | None,
+    moves: list[Move],
 ) -> Slot | None:
-    """Exchange a lump of the fullest queue for lighter flows of another, which is returned; None if that gains nothing.
+    """Make one move, swap or exchange off the busiest queue of a pool.
 
-    It gains nothing where the queue is far too full only for a moment: when its own light flows can go to the idlest.
+    Returns:
+        The other queue whose load changed; None when nothing helps enough.
+    """
+    balance = state.balance
+    slack = 1 + balance.imbalance
+    mean = ceiling / slack
+    heaviest_rate = heaviest(state, source)
+    attainable = max(mean, heaviest_rate)
+    excess = source.load - attainable * slack
+    not_spare = (1 - SPARE) * balance.moves_per_second * state.count * max(1.0, balance.interval)
+    if excess <= 0 or (source.load <= SMALL_EXCESS * attainable and state.tokens < not_spare):
+        return None
+    idlest = pool.slots[pool.loads.index(min(pool.loads))]
+    worth = excess / max(source.count, WORTH_TOKENS * state.tokens)
+    if heaviest_rate >= ELEPHANT_SHARE * mean and source.load > SMALL_EXCESS * mean:
+        target = _exchange_elephant(state, source, idlest, pool, ceiling, now, moves)
+        if target is not None:
+            return target
+    return idlest if _balance_two(state, source, idlest, worth, now, last_active, moves) else None
+
+
+class Exchange(NamedTuple):
+    """An elephant, its new queue, and the mice that come back; ``load`` is that of the fuller queue afterwards."""
+
+    load: int
+    elephant: Candidate
+    target: Slot
+    mice: tuple[Candidate, ...]
+
+
+def _exchange_elephant(
+    state: PortState, source: Slot, idlest: Slot, pool: Pool, ceiling: float, now: float, moves: list[Move]
+) -> Slot | None:
+    """Exchange an elephant of the busiest queue for mice of another queue, which is returned; None: it gains nothing.
+
+    It gains nothing where the queue is far too full for a moment only: when its own light flows can go to the
+    idlest.
     """
     mean = sum(pool.loads) / len(pool.loads)
-    most = min(MOST, int(state.tokens) - 1)
-    if most < 0:
+    most_mice = min(MAX_MICE, int(state.tokens) - 1)
+    if most_mice < 0:
         return None
-    alone = source.load
-    for each in movable(state, source, min(LIGHT, int(state.tokens)), LUMP * mean, now):
-        if alone > roof and idlest.load + each.gain < alone:
-            alone -= each.gain
-    best = best_exchange(state, source, pool, roof, most, now) if alone > ALARM * mean else None
-    if best is None or best.load >= alone or (best.target is idlest and not best.back):
+    load_without = _load_without_light(state, source, idlest, mean, ceiling, now)
+    if load_without <= SMALL_EXCESS * mean:
         return None
-    _carry_out(state, best.lump, best.target, now, moves)
-    for each in best.back:
-        _carry_out(state, each, source, now, moves)
+    best = best_exchange(state, source, pool, ceiling, most_mice, now)
+    if best is None or best.load >= load_without or (best.target is idlest and not best.mice):
+        return None
+    _apply(state, best.elephant, best.target, now, moves)
+    for mouse in best.mice:
+        _apply(state, mouse, source, now, moves)
     return best.target
 
 
-def _level_two(
+def _load_without_light(
+    state: PortState, source: Slot, idlest: Slot, mean: float, ceiling: float, now: float
+) -> int:
+    """Return what a queue would carry (bit/s) if its light flows went to the idlest queue."""
+    load = source.load
+    for light in heaviest_movable(
+        state, source, min(MAX_LIGHT, int(state.tokens)), ELEPHANT_SHARE * mean, now
+    ):
+        if load > ceiling and idlest.load + light.gain < load:
+            load -= light.gain
+    return load
+
+
+def best_exchange(
+    state: PortState, source: Slot, pool: Pool, ceiling: float, most_mice: int, now: float
+) -> Exchange | None:
+    """Return the exchange of an elephant of ``source`` that leaves the fuller of both queues with least load.
+
+    None where ``source`` has no elephant that may move.
+
+    Args:
+        source: the queue that is to be relieved.
+        pool: its pool.
+        ceiling: the load in bit/s that is low enough: no mice come back for less.
+        most_mice: how many mice may come back.
+    """
+    least_rate = ELEPHANT_SHARE * sum(pool.loads) / len(pool.loads)
+    heaviest_flows = heaviest_movable(state, source, MAX_ELEPHANTS, source.load + 1, now)
+    targets = sorted(
+        (slot for slot in pool.slots if slot is not source), key=lambda slot: (slot.load, slot.position)
+    )
+    exchanges = [
+        _exchange_with(state, source, elephant, target, ceiling, most_mice, now)
+        for elephant in heaviest_flows
+        if elephant.gain >= least_rate
+        for target in targets[:MAX_TARGETS]
+        if guarantees.keeps_guarantee(elephant.cell.group, source, target)
+    ]
+    return min(exchanges, key=lambda exchange: (exchange.load, len(exchange.mice)), default=None)
+
+
+def _exchange_with(
+    state: PortState,
+    source: Slot,
+    elephant: Candidate,
+    target: Slot,
+    ceiling: float,
+    most_mice: int,
+    now: float,
+) -> Exchange:
+    """Return the exchange with one queue: its heaviest mice come back while that lowers the fuller queue's load."""
+    source_load, target_load = source.load - elephant.gain, target.load + elephant.gain
+    mice: list[Candidate] = []
+    for mouse in (
+        heaviest_movable(state, target, most_mice, elephant.gain, now) if target_load > ceiling else ()
+    ):
+        if target_load <= ceiling:
+            break
+        if source_load + mouse.gain < target_load and guarantees.keeps_guarantee(
+            mouse.cell.group, target, source
+        ):
+            source_load, target_load = source_load + mouse.gain, target_load - mouse.gain
+            mice.append(mouse)
+    return Exchange(max(source_load, target_load), elephant, target, tuple(mice))
+
+
+def _balance_two(
     state: PortState,
     source: Slot,
     target: Slot,
@@ -209,25 +252,26 @@ def _level_two(
     last_active: Sequence[float] | None,
     moves: list[Move],
 ) -> bool:
-    """Move one flow, or exchange two, between two queues; False when that gains too little."""
+    """Move one flow, or exchange two, between two queues; return False when that gains less than ``worth`` bit/s."""
     gap = source.load - target.load
     best = best_move(state, source, target, gap, now, last_active)
     if best is not None and best.gain >= worth:
-        _carry_out(state, best, target, now, moves)
+        _apply(state, best, target, now, moves)
         return True
     pair = best_swap(state, source, target, gap, now)
-    if pair is None or pair[0].gain < worth or not may_spend(state, 2):
+    if pair is None or pair[0].gain < worth or not has_tokens(state, 2):
         return False
-    _carry_out(state, pair[0], target, now, moves)
-    _carry_out(state, pair[1], source, now, moves)
+    _apply(state, pair[0], target, now, moves)
+    _apply(state, pair[1], source, now, moves)
     return True
 
 
-def _carry_out(state: PortState, best: Candidate, target: Slot, now: float, moves: list[Move]) -> None:
-    cell = best.cell
-    if best.row < 0:
+def _apply(state: PortState, candidate: Candidate, target: Slot, now: float, moves: list[Move]) -> None:
+    """Make a candidate's move, and pay for it."""
+    cell = candidate.cell
+    if candidate.row < 0:
         state.tokens -= cell.count
-        relocate_cell(state, cell, target, now, Reason.REBALANCED, moves)
+        move_cell(state, cell, target, now, Reason.REBALANCED, moves)
         return
     state.tokens -= 1
-    relocate(state, best.row, target, cell.group, now, Reason.REBALANCED, moves)
+    move_row(state, candidate.row, target, cell.group, now, Reason.REBALANCED, moves)

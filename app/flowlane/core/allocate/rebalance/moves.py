@@ -1,9 +1,8 @@
-"""Which flow of a queue to move: the chains near the wanted rate are looked at, a fixed number of flows.
+"""Moves: which flow of a queue to move, whether it may be moved now, and carrying the move out.
 
-So a choice costs the same however many flows there are. Of flows that fix nearly as much as the best, the
-quietest is taken.
-
-One move: whether a flow may be moved now, carrying it out in the state, and writing it down.
+Candidates are looked for in the rate bands near the wanted rate, a bounded number of flows, so a choice costs
+the same however many flows there are. Of flows whose moves help nearly as much as the best, the quietest is
+taken.
 """
 
 from __future__ import annotations
@@ -20,62 +19,66 @@ if TYPE_CHECKING:
     from flowlane.core.model import Reason
 
 
-def allowed(state: PortState, row: int, now: float) -> bool:
-    """Whether the last move of a flow is a window ago."""
+def may_move(state: PortState, row: int, now: float) -> bool:
+    """Return whether a flow has not moved within the window."""
     return now - state.columns.moved_at[row] >= state.balance.window
 
 
-def all_allowed(state: PortState, cell: Cell, now: float) -> bool:
-    """Whether the flows of a VM that keep together may all be moved now."""
-    return all(allowed(state, row, now) for row in cells.rows_of(state, cell))
+def may_all_move(state: PortState, cell: Cell, now: float) -> bool:
+    """Return whether none of a cell's flows has moved within the window."""
+    return all(may_move(state, row, now) for row in cells.rows_of(state, cell))
 
 
-def relocate(
+def most_tokens(state: PortState) -> float:
+    """Return the most tokens that can be saved: those of one second, or of one interval if that is longer."""
+    balance = state.balance
+    return max(1.0, balance.moves_per_second * state.count * max(1.0, balance.interval))
+
+
+def has_tokens(state: PortState, flows: int) -> bool:
+    """Return whether there are tokens to move this many flows together; more than can be saved need all of them."""
+    return state.tokens >= min(flows, most_tokens(state))
+
+
+def move_row(
     state: PortState, row: int, target: Slot, group: Group, now: float, reason: Reason, moves: list[Move]
 ) -> None:
     """Move a row of any group to a slot, to be counted in ``group``; a flow that waits goes on waiting."""
-    cell = state.cells[state.columns.cell[row]]
-    assert cell is not None
+    cell = cells.cell_of(state, row)
     source, vm = cell.slot, cell.vm
     waiting = state.columns.band[row] >= cells.WAITING_BANDS
-    cells.take(state, row)
-    cells.put(state, row, target, group, vm, waiting)
+    cells.remove(state, row)
+    cells.insert(state, row, target, group, vm, waiting)
     if source is not target:
-        note(state, row, source, target, now, reason, moves)
+        record_move(state, row, source, target, now, reason, moves)
 
 
-def relocate_cell(
+def move_cell(
     state: PortState, cell: Cell, target: Slot, now: float, reason: Reason, moves: list[Move]
 ) -> None:
-    """Move all flows of a cell, as those of a VM that keep together."""
+    """Move all flows of a cell to another slot of the region, as those of a VM that keep together."""
     for row in cells.rows_of(state, cell):
-        relocate(state, row, target, cell.group, now, reason, moves)
+        move_row(state, row, target, cell.group, now, reason, moves)
 
 
-def note(
+def record_move(
     state: PortState, row: int, source: Slot, target: Slot, now: float, reason: Reason, moves: list[Move]
 ) -> None:
-    """Write a move down, where the engine reads it and where the flow remembers it."""
+    """Append a move to ``moves``, and set the time of the flow's last move."""
     state.columns.moved_at[row] = now
     queue = target.queue
     moves.append(Move(row, source.queue.queue_id, queue.queue_id, queue.kind, reason))
 
 
-def may_spend(state: PortState, flows: int) -> bool:
-    """Whether the tokens allow moving this many flows together; more than one second's worth needs all."""
-    most = max(1.0, state.balance.moves_per_second * state.count * max(1.0, state.balance.interval))
-    return state.tokens >= min(flows, most)
+MAX_DEPTH = 32
+"""Flows of a list that are looked at where the first ones may not move."""
 
-
-DEPTH = 32
-"""Flows of a chain that are looked at when the first ones were moved lately."""
-
-BANDS = 3
-"""Chains of a cell that are looked at, of those with flows that may move: moved flows hide none behind them."""
+MAX_BANDS = 3
+"""Bands of a cell that are looked at, of those in which flows may move: flows that may not move hide none."""
 
 
 class Candidate(NamedTuple):
-    """A flow (or a whole cell, ``row`` -1) that could move, and by how much the fuller queue would fall."""
+    """A flow that could move, or all flows of ``cell`` (``row`` -1); ``gain`` is by how much the fuller queue falls."""
 
     gain: int
     row: int
@@ -83,83 +86,91 @@ class Candidate(NamedTuple):
 
 
 def best_move(
-    state: PortState, slot: Slot, target: Slot, gap: int, now: float, last_active: Sequence[float] | None
+    state: PortState, source: Slot, target: Slot, gap: int, now: float, last_active: Sequence[float] | None
 ) -> Candidate | None:
-    """The move from slot to slot that fixes most of a gap; among nearly equal ones that of the quietest flow."""
-    found = [
+    """Return the move between two slots that closes most of a gap in load (bit/s); None when none does.
+
+    Of moves that close nearly as much, it is the one of the flow that has been quiet longest.
+    """
+    candidates = [
         candidate
-        for cell in slot.cells.values()
-        if cell.group.pool is slot.pool and _may_go(cell.group, slot, target)
-        for candidate in (_whole(state, cell, gap, now) if cell.vm else _near(state, cell, gap, now))
+        for cell in source.cells.values()
+        if cell.group.pool is source.pool and _may_use(cell.group, source, target)
+        for candidate in (
+            _cell_candidate(state, cell, gap, now) if cell.vm else _row_candidates(state, cell, gap, now)
+        )
     ]
-    if not found:
+    if not candidates:
         return None
-    best = max(found, key=lambda candidate: candidate.gain)
+    best = max(candidates, key=lambda candidate: candidate.gain)
     if last_active is None or best.row < 0:
         return best
-    good = [candidate for candidate in found if candidate.row >= 0 and 4 * candidate.gain >= 3 * best.gain]
+    good = [
+        candidate for candidate in candidates if candidate.row >= 0 and 4 * candidate.gain >= 3 * best.gain
+    ]
     return min(good, key=lambda candidate: last_active[candidate.row])
 
 
-def _whole(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
+def _cell_candidate(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
     gain = min(cell.load, gap - cell.load)
-    if gain > 0 and may_spend(state, cell.count) and all_allowed(state, cell, now):
+    if gain > 0 and has_tokens(state, cell.count) and may_all_move(state, cell, now):
         yield Candidate(gain, -1, cell)
 
 
-def _near(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
-    """Flows of a cell with rates near half the gap, from the chains around it downwards."""
+def _row_candidates(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
+    """Yield flows of a cell that are lighter than the gap, from the heaviest band downwards."""
     columns = state.columns
     bands = 0
     for band in _bands(cell, gap):
-        seen = found = 0
+        seen = count = 0
         row = cell.heads[band]
-        while row >= 0 and found < cells.LOOK and seen < DEPTH:
+        while row >= 0 and count < cells.SCAN and seen < MAX_DEPTH:
             rate = columns.rate[row]
             gain = min(rate, gap - rate)
-            if gain > 0 and allowed(state, row, now):
+            if gain > 0 and may_move(state, row, now):
                 yield Candidate(gain, row, cell)
-                found += 1
+                count += 1
             row, seen = columns.next[row], seen + 1
-        bands += found > 0
-        if bands == BANDS:
+        bands += count > 0
+        if bands == MAX_BANDS:
             return
 
 
 def _bands(cell: Cell, gap: int, most: int = cells.WAITING_BANDS) -> Iterator[int]:
-    """The chains whose flows may be lighter than the gap, nearest to half of it first; ``most`` of each priority."""
+    """Yield the bands whose flows may be lighter than the gap, the heaviest first; at most ``most`` of a priority."""
     top = gap.bit_length()
     mask, base = cell.mask, 0
     while mask:
-        part = mask & ((1 << cells.WAITING_BANDS) - 1) & ((2 << top) - 1)
+        left = mask & ((1 << cells.WAITING_BANDS) - 1) & ((2 << top) - 1)
         for _ in range(most):
-            if not part:
+            if not left:
                 break
-            band = part.bit_length() - 1
-            part ^= 1 << band
+            band = left.bit_length() - 1
+            left ^= 1 << band
             yield base + band
         mask >>= cells.WAITING_BANDS
         base += cells.WAITING_BANDS
 
 
-def _may_go(group: Group, source: Slot, target: Slot) -> bool:
-    """Whether flows of a group may move within their pool.
+def _may_use(group: Group, source: Slot, target: Slot) -> bool:
+    """Return whether flows of a group may move to a slot of their pool.
 
-    A class with a maximum that is a guest in a larger pool keeps to the pool's first queues; levelling it over
-    all of them would only be undone when it gets queues of its own.
+    A class with a maximum that is in a larger pool for now keeps to the pool's first queues: to spread it
+    over all of them would have to be undone when it gets queues of its own.
     """
     most = group.demand.max_queues
-    return (most is None or target.place < max(1, most)) and guarantees.may_go(group, source, target)
+    within = most is None or target.position < max(1, most)
+    return within and guarantees.keeps_guarantee(group, source, target)
 
 
 def heaviest(state: PortState, slot: Slot) -> int:
-    """About the rate of the heaviest flow of a slot: that of the first few in its highest chains."""
+    """Return about the rate of the heaviest flow of a slot: the highest of the first few in its highest bands."""
     rates = state.columns.rate
     return max(
         (
             max(rates[row] for row in cells.first_rows(state, cell.heads[band]))
             for cell in slot.cells.values()
-            for band in _bands(cell, slot.load, BANDS)
+            for band in _bands(cell, slot.load, MAX_BANDS)
         ),
         default=0,
     )
@@ -168,40 +179,43 @@ def heaviest(state: PortState, slot: Slot) -> int:
 def best_swap(
     state: PortState, source: Slot, target: Slot, gap: int, now: float
 ) -> tuple[Candidate, Candidate] | None:
-    """The flows of two queues, one each, whose exchange lowers the fuller one most; None when none does."""
+    """Return the flows of two slots, one each, whose exchange closes most of a gap; None when none does."""
     best: tuple[Candidate, Candidate] | None = None
-    rate_of = state.columns.rate
-    for first in _flows(state, source, target, source.load, now):
-        wanted = rate_of[first.row] - gap // 2
-        if wanted <= 0:
+    rates = state.columns.rate
+    for first in _swappable(state, source, target, source.load, now):
+        ideal_rate = rates[first.row] - gap // 2
+        if ideal_rate <= 0:
             continue
-        for second in _flows(state, target, source, 2 * wanted, now):
-            less = rate_of[first.row] - rate_of[second.row]
-            gain = min(less, gap - less)
+        for second in _swappable(state, target, source, 2 * ideal_rate, now):
+            difference = rates[first.row] - rates[second.row]
+            gain = min(difference, gap - difference)
             if gain > 0 and (best is None or gain > best[0].gain):
                 best = Candidate(gain, first.row, first.cell), Candidate(gain, second.row, second.cell)
     return best
 
 
-def _flows(state: PortState, slot: Slot, target: Slot, below: int, now: float) -> Iterator[Candidate]:
-    for cell in slot.cells.values():
-        if cell.group.pool is slot.pool and not cell.vm and _may_go(cell.group, slot, target):
-            yield from _near(state, cell, below, now)
+def _swappable(state: PortState, source: Slot, target: Slot, below: int, now: float) -> Iterator[Candidate]:
+    for cell in source.cells.values():
+        if cell.group.pool is source.pool and not cell.vm and _may_use(cell.group, source, target):
+            yield from _row_candidates(state, cell, below, now)
 
 
-def movable(state: PortState, slot: Slot, most: int, below: float, now: float) -> list[Candidate]:
-    """The heaviest flows of a slot that may move and are lighter than ``below`` bit/s; ``gain`` is a flow's rate."""
+def heaviest_movable(state: PortState, slot: Slot, most: int, below: float, now: float) -> list[Candidate]:
+    """Return the heaviest flows of a slot that may move and are lighter than ``below`` bit/s, at most ``most``.
+
+    The ``gain`` of each is its rate.
+    """
     rates = state.columns.rate
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for cell in slot.cells.values():
         if cell.group.pool is not slot.pool or cell.vm:
             continue
         rows: list[int] = []
         for band in _bands(cell, int(below)):
-            chain = cells.first_rows(state, cell.heads[band], DEPTH)
-            rows.extend(row for row in chain if 0 < rates[row] < below and allowed(state, row, now))
+            in_band = cells.first_rows(state, cell.heads[band], MAX_DEPTH)
+            rows.extend(row for row in in_band if 0 < rates[row] < below and may_move(state, row, now))
             if len(rows) >= most:
                 break
-        found.extend(Candidate(rates[row], row, cell) for row in rows)
-    found.sort(key=lambda each: (-each.gain, each.row))
-    return found[:most]
+        candidates.extend(Candidate(rates[row], row, cell) for row in rows)
+    candidates.sort(key=lambda candidate: (-candidate.gain, candidate.row))
+    return candidates[:most]

@@ -1,11 +1,11 @@
-"""Dividing the queues among groups anew when it is worth it, and bringing home the flows that this uproots."""
+"""Division of the queues among groups again when that pays, and the return of strays to their groups' queues."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, guarantees, pools
-from flowlane.core.allocate.rebalance.moves import all_allowed, may_spend, relocate, relocate_cell
+from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, move_cell, move_row
 from flowlane.core.allocate.state import NEVER
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
@@ -14,45 +14,48 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.division import Part
     from flowlane.core.allocate.state import Cell, Move, Pool, PortState, Region, Slot
 
-CLEARED = 0.1
-"""Part of the port's flows that may be moved in one rebalance out of queues that one flow is to have alone."""
+EMPTIED_SHARE = 0.1
+"""Share of the port's flows that one rebalance may move out of exclusive queues."""
 
-PATIENCE = 3
-"""Intervals for which a new division must have been due: a group that comes and goes stirs nobody."""
+DUE_INTERVALS = 3
+"""Intervals for which a new division must be due, so that a group that comes and goes moves no other flows."""
 
-WORSE = 1.25
-"""How much more loaded per queue the fullest pool must be than under a new division, for the new to be taken."""
+REDIVIDE_FACTOR = 1.25
+"""How many times the load per queue of the best division the busiest pool must have for a new division."""
 
 
-def divide_again(state: PortState, region: Region, now: float) -> None:
-    """Divide the region's queues anew if groups have come to stay, or if their demand has shifted for good."""
-    pause = PATIENCE * state.balance.interval
-    if not region.groups or not region.slots or now - region.planned_at < state.balance.window:
+def redivide_if_due(state: PortState, region: Region, now: float) -> None:
+    """Divide the region's queues again if groups have come to stay, or if their load has shifted."""
+    pause = DUE_INTERVALS * state.balance.interval
+    if not region.groups or not region.slots or now - region.divided_at < state.balance.window:
         return
-    if region.restless_since == NEVER and now - region.checked_at < pause:
+    if region.outdated_since == NEVER and now - region.checked_at < pause:
         return
     region.checked_at = now
-    parts, free = pools.parts_of(region)
-    if _is_restless(region, parts):
-        if region.restless_since == NEVER:
-            region.restless_since = now
-        if now - region.restless_since < pause:
+    parts, shared = pools.best_parts(region)
+    if _is_outdated(region, parts):
+        if region.outdated_since == NEVER:
+            region.outdated_since = now
+        if now - region.outdated_since < pause:
             return
-    elif not _is_lopsided(region, parts):
-        region.restless_since = NEVER
+    elif not _is_unbalanced(region, parts):
+        region.outdated_since = NEVER
         return
-    region.restless_since = NEVER
-    pools.rebuild(region, parts, free, now)
+    region.outdated_since = NEVER
+    pools.apply_parts(region, parts, shared, now)
 
 
-def _is_restless(region: Region, parts: list[Part]) -> bool:
-    """Whether groups share that could be apart, or lack a guarantee, or slots lie idle that could be used."""
-    if any(group.guest for group in region.groups.values()) or len(parts) > len(region.pools):
+def _is_outdated(region: Region, parts: list[Part]) -> bool:
+    """Return whether groups share that could be apart, lack a guarantee, or leave slots idle that they could use."""
+    if any(group.provisional for group in region.groups.values()) or len(parts) > len(region.pools):
         return True
-    if any(guarantees.rate_of(slot) < part.floor for part in parts for slot in _pool_of(region, part).slots):
+    pool_of_part = [(part, _pool_of(region, part)) for part in parts]
+    if any(
+        guarantees.guaranteed_rate(slot) < part.floor for part, pool in pool_of_part for slot in pool.slots
+    ):
         return True
-    idle = any(slot.count == 0 and slot.exclusive_row < 0 for slot in region.slots)
-    return idle and any(part.slots > len(_pool_of(region, part).slots) for part in parts)
+    has_idle = any(slot.count == 0 and slot.exclusive_row < 0 for slot in region.slots)
+    return has_idle and any(part.slot_count > len(pool.slots) for part, pool in pool_of_part)
 
 
 def _pool_of(region: Region, part: Part) -> Pool:
@@ -61,77 +64,79 @@ def _pool_of(region: Region, part: Part) -> Pool:
     return pool
 
 
-def _is_lopsided(region: Region, parts: list[Part]) -> bool:
-    """Whether the fullest pool has much more load per slot than under a new division."""
-    worst = max(sum(group.load for group in pool.groups.values()) / len(pool.slots) for pool in region.pools)
-    return worst > WORSE * max(part.load / part.slots for part in parts)
+def _is_unbalanced(region: Region, parts: list[Part]) -> bool:
+    """Return whether the busiest pool has much more load per slot than under a new division."""
+    highest = max(
+        sum(group.load for group in pool.groups.values()) / len(pool.slots) for pool in region.pools
+    )
+    return highest > REDIVIDE_FACTOR * max(part.load / part.slot_count for part in parts)
 
 
-def bring_home(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
-    """Move strays to the queues of their groups, heaviest first.
+def return_strays(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
+    """Move strays to the queues of their groups, the heaviest first.
 
-    A queue that somebody is to have alone is a promise: emptying it costs no tokens, up to ``CLEARED``, and
-    does not wait for the flows' windows.
+    An exclusive queue is to have its one flow at once. So to empty it costs no tokens, up to
+    ``EMPTIED_SHARE``, and does not wait for the flows' windows.
     """
-    left = max(16.0, CLEARED * state.count)
+    emptying_tokens = max(16.0, EMPTIED_SHARE * state.count)
     for slot in region.slots:
         if slot.exclusive_row >= 0 and slot.count > 1:
-            saved, state.tokens = state.tokens, left
-            _clear(state, slot, NEVER, now, moves)
-            left, state.tokens = state.tokens, saved
+            tokens, state.tokens = state.tokens, emptying_tokens
+            _return_from_slot(state, slot, NEVER, now, moves)
+            emptying_tokens, state.tokens = state.tokens, tokens
     latest = now - state.balance.window
     for slot in region.slots:
-        if slot.exclusive_row < 0 and not _clear(state, slot, latest, now, moves):
+        if slot.exclusive_row < 0 and not _return_from_slot(state, slot, latest, now, moves):
             return
 
 
 def is_stray(slot: Slot, cell: Cell) -> bool:
-    """Whether the flows of a cell do not belong on its slot."""
+    """Return whether the flows of a cell are strays on their slot."""
     if slot.exclusive_row >= 0:
-        return cell.group is not slot.region.alone
+        return cell.group is not slot.region.exclusive_group
     return cell.group.pool is not slot.pool or _is_apart(cell)
 
 
 def _is_apart(cell: Cell) -> bool:
-    """Whether the flows of a VM that keep together are on another queue too, as where they were taken over."""
-    return cell.vm > 0 and cell.group.homes.get(cell.vm, cell) is not cell
+    """Return whether a VM's flows that keep together are on another queue too, as they may be after a restart."""
+    return cell.vm > 0 and cell.group.vm_cells.get(cell.vm, cell) is not cell
 
 
-def _clear(state: PortState, slot: Slot, latest: float, now: float, moves: list[Move]) -> bool:
-    """Move the strays of a slot that have not moved since ``latest`` (NEVER: all); False when tokens run out."""
+def _return_from_slot(state: PortState, slot: Slot, latest: float, now: float, moves: list[Move]) -> bool:
+    """Move the strays of a slot that have not moved since ``latest`` (NEVER: all); return False when tokens run out."""
     for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
-        done = _clear_vm if cell.vm else _clear_cell
-        if not done(state, cell, latest, now, moves):
+        return_flows = _return_vm if cell.vm else _return_flows
+        if not return_flows(state, cell, latest, now, moves):
             return False
     return True
 
 
-def _clear_vm(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
-    if latest != NEVER and not all_allowed(state, cell, now):
+def _return_vm(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
+    if latest != NEVER and not may_all_move(state, cell, now):
         return True
-    if not may_spend(state, cell.count):
+    if not has_tokens(state, cell.count):
         return False
     state.tokens -= cell.count
-    home = cell.group.homes.pop(cell.vm, cell)
-    if home is cell:
+    vm_cell = cell.group.vm_cells.pop(cell.vm, cell)
+    if vm_cell is cell:
         target = combined.slot_to_share(cell.group, 0)
     else:
-        target, cell.group.homes[cell.vm] = home.slot, home
-    relocate_cell(state, cell, target, now, _reason(cell), moves)
+        target, cell.group.vm_cells[cell.vm] = vm_cell.slot, vm_cell
+    move_cell(state, cell, target, now, _reason(cell), moves)
     return True
 
 
-def _clear_cell(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
+def _return_flows(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
     rows = [
         row for row in cells.rows_of(state, cell) if latest == NEVER or state.columns.moved_at[row] <= latest
     ]
     rates = state.columns.rate
     for row in sorted(rows, key=lambda row: (-rates[row], row)):
-        if not may_spend(state, 1):
+        if not has_tokens(state, 1):
             return False
         state.tokens -= 1
         target = combined.slot_to_share(cell.group, 0)
-        relocate(state, row, target, cell.group, now, _reason(cell), moves)
+        move_row(state, row, target, cell.group, now, _reason(cell), moves)
     return True
 
 

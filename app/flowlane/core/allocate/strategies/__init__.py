@@ -1,7 +1,7 @@
-"""The strategies that a policy can name (``balance: strategy:``), by name.
+"""The table of strategies that a policy can name (``balance: {strategy: ...}``).
 
-A strategy is a function that places a flow, and perhaps one that moves flows later. To add one: write it in
-a file of its own, and enter it in ``STRATEGIES``; ``docs/strategies.md`` shows how.
+A strategy is a function that chooses a slot for a flow. To add one: write it in a file of its own and enter
+it in ``STRATEGIES``; "Adding a strategy" in the docs (strategies.md) shows how.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ Place = Callable[[PortState, int, Demand, bytes, Slot | None], combined.Choice]
 
 
 class Strategy(NamedTuple):
-    """How flows are placed, and whether flows are moved later to balance queues.
+    """How flows get their queues.
 
-    ``place(state, row, demand, key, current)`` gives the slot, the group to count the flow in, the VM number if
-    the VM's flows keep together (else 0), and the reason. ``current`` is where the flow was until now.
-    ``adopt`` is called for each flow that is placed where it is already, not by ``place``.
+    ``place(state, row, demand, key, current)`` chooses for a flow that is on no slot. It returns the slot,
+    the group to count the flow in, the VM's number where the VM's flows keep together (else 0), and the
+    reason. ``rebalances``: whether flows are moved later to even out load. ``adopt(state, demand, slot)``,
+    where there is one, is called for each flow that is placed where it is already.
     """
 
     place: Place
-    moves: bool = False
+    rebalances: bool = False
     adopt: Callable[[PortState, Demand, Slot], None] | None = None
 
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
-        "combined": Strategy(combined.place, moves=True),
+        "combined": Strategy(combined.place, rebalances=True),
         "hash": Strategy(simple.hashed),
         "round-robin": Strategy(simple.round_robin),
         "least-loaded": Strategy(simple.least_loaded),

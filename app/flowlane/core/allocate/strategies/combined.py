@@ -1,8 +1,8 @@
-"""The default strategy: alone where it must be, with its like where it may, in software where it should.
+"""The default strategy, ``combined``: exclusive queues, groups of flows that are alike, overflow to software queues.
 
-What must be alone gets a queue while queues last; the rest is grouped by likeness, groups get queues by
-demand, and inside a group a flow goes to the least loaded queue; what does not fit the hardware, or need
-not use it, goes to software queues [0056, 0057; claims 2 to 6, 9].
+A flow of an exclusive class gets a queue to itself while queues last. The other flows are grouped by what the
+policy calls alike, groups get queues by their load, and inside a group a flow goes to the least loaded queue.
+What does not fit the hardware, or need not use it, goes to software queues [0056, 0057; claims 2 to 6, 9].
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from flowlane.core.policy import PathPreference
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Demand, Group, PortState, Region, Slot
 
-FILL = 0.9
-"""Share of the hardware's capacity up to which flows that may do without it are let in."""
+LOW_WATERMARK = 0.9
+"""Share of the hardware's capacity up to which flows that need no hardware are placed there."""
 
-TIES = 8
-"""Queues of equal load whose flows are counted for a newcomer; all where the load is nothing."""
+HIGH_WATERMARK = 1.0
+"""Share of the capacity above which such flows overflow; the gap to ``LOW_WATERMARK`` is a hysteresis."""
 
-FULL = 1.0
-"""Share of the capacity above which such flows are moved out. The gap to ``FILL`` keeps them from flapping."""
+MAX_TIES = 8
+"""Queues of equal load of which the one with fewest flows is taken; where that load is 0, all are compared."""
 
 Choice = tuple["Slot", "Group", int, Reason]
 """A slot, the group to count the flow in, the VM number if the VM's flows keep together, the reason."""
 
 
 def place(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
-    """Choose for a flow that is on no slot; ``current`` is the one it was on until now."""
+    """Choose a slot of the region that the flow's path and the room in the hardware ask for."""
     region, reason = region_for(state, demand, state.columns.rate[row], current)
     return place_in(region, row, demand, current, reason)
 
@@ -39,12 +39,12 @@ def place(state: PortState, row: int, demand: Demand, key: bytes, current: Slot 
 def place_in(
     region: Region, row: int, demand: Demand, current: Slot | None, reason: Reason | None = None
 ) -> Choice:
-    """Choose within a region; ``reason`` says why this region, when there is something to say."""
+    """Choose a slot of a region; ``reason`` is why this region, None for no particular reason."""
     if demand.exclusive:
-        slot = slot_to_own(region, demand, current, 0)
+        slot = slot_for_exclusive(region, demand, current, 0)
         if slot is not None:
-            pools.own(region, slot, row, demand.class_index)
-            return slot, region.alone, 0, Reason.EXCLUSIVE
+            pools.make_exclusive(region, slot, row, demand.class_index)
+            return slot, region.exclusive_group, 0, Reason.EXCLUSIVE
     group = pools.find_group(region, demand)
     vm = demand.vm_number if demand.keep_vm_together else 0
     if current is None or not _may_stay(current, group, vm):
@@ -55,7 +55,7 @@ def place_in(
 def region_for(
     state: PortState, demand: Demand, rate: int, current: Slot | None = None
 ) -> tuple[Region, Reason | None]:
-    """Where a flow's queue is to be looked for, and the reason when there is something to say of it."""
+    """Return the region for a flow of ``rate`` bit/s, and the reason for it; None for no particular reason."""
     hardware, software = hardware_of(state, demand), state.software
     if hardware is None:
         return _without_hardware(state, demand)
@@ -63,79 +63,90 @@ def region_for(
         return hardware, None
     if demand.path is PathPreference.SOFTWARE:
         return software, Reason.SOFTWARE_BY_RULE
-    home = _home_of(demand, hardware, software) if demand.keep_vm_together else None
+    region_of_vm = _region_of_vm(demand, hardware, software) if demand.keep_vm_together else None
     inside = current is not None and current.region is hardware
-    if home is not None or fits(hardware, rate, FULL if inside else FILL):
-        return home or hardware, None
+    if region_of_vm is not None or fits(hardware, rate, HIGH_WATERMARK if inside else LOW_WATERMARK):
+        return region_of_vm or hardware, None
     if demand.path is PathPreference.HARDWARE:
         return hardware, Reason.HARDWARE_ONLY_FULL
     return software, Reason.OVERFLOW_TO_SOFTWARE
 
 
 def hardware_of(state: PortState, demand: Demand) -> Region | None:
-    """The hardware that a flow may use by its share, if there is any."""
+    """Return the hardware region of the flow's share; None where the port has none for it."""
     return state.region_of.get(demand.share) or state.region_of.get(-1)
 
 
 def _without_hardware(state: PortState, demand: Demand) -> tuple[Region, Reason]:
     if not state.software.slots:
-        return state.limbo.region, Reason.NO_QUEUES
+        return state.unqueued.region, Reason.NO_QUEUES
     by_rule = demand.path is PathPreference.SOFTWARE
     return state.software, Reason.SOFTWARE_BY_RULE if by_rule else Reason.OVERFLOW_TO_SOFTWARE
 
 
-def _home_of(demand: Demand, *regions: Region) -> Region | None:
-    """Where the other flows are of the VM with which a flow keeps together."""
+def _region_of_vm(demand: Demand, *regions: Region) -> Region | None:
+    """Return the region in which the flows are that the flow's VM keeps together; None: there are none."""
     key = pools.group_key(demand)
     groups = ((region, region.groups.get(key)) for region in regions)
-    return next((region for region, group in groups if group and demand.vm_number in group.homes), None)
+    return next((region for region, group in groups if group and demand.vm_number in group.vm_cells), None)
 
 
 def fits(region: Region, rate: int, fill: float) -> bool:
-    """Whether one more flow fits the region; while it has more queues than flows, one always does."""
-    if region.room is not None and region.count >= region.room:
+    """Return whether one more flow of ``rate`` bit/s fits a region that is filled up to the share ``fill``.
+
+    While the region has fewer flows than queues, one more always fits.
+    """
+    if region.max_flows is not None and region.count >= region.max_flows:
         return False
     if region.capacity is None or region.count < len(region.slots):
         return True
     return region.load + rate <= fill * region.capacity
 
 
-def slot_to_own(region: Region, demand: Demand, current: Slot | None, present: int) -> Slot | None:
-    """The queue that a flow can have alone: an idle one, else the one with the fewest flows to move away.
+def slot_for_exclusive(region: Region, demand: Demand, current: Slot | None, present: int) -> Slot | None:
+    """Return the queue that can become exclusive to a flow: an idle one, else the one with fewest other flows.
 
-    None while others must share what is left, when the class has as many as it may, or for a newcomer while
-    others wait: a rebalance then decides who deserves one. A queue on whose guarantee a class counts is not
-    given away, and a class with a minimum of its own gets a queue that guarantees it. ``current`` is where the
-    flow is (``present`` 1) or was just now (0); it is preferred, since then the flow need not move.
+    The current queue is preferred, since then the flow need not move. A queue on whose guarantee a class
+    counts is not given away, and a class with a minimum gets a queue that guarantees it.
+
+    Args:
+        region: where to look.
+        present: 1 where the flow is counted on ``current``, else 0.
+
+    Returns:
+        The queue; None while other flows must share what is left, when the class has its ``max_queues``, or
+        for a new flow while others wait: a rebalance then grants queues by rank.
     """
-    if demand.max_queues is not None and region.owned.get(demand.class_index, 0) >= demand.max_queues:
+    if (
+        demand.max_queues is not None
+        and region.exclusive_queues.get(demand.class_index, 0) >= demand.max_queues
+    ):
         return None
-    free = [slot for slot in region.slots if slot.exclusive_row < 0]
-    others = region.waiting - present
-    if len(free) <= division.reserve(region, others) or (others and not present):
+    shared = region.shared_slots()
+    others_waiting = region.waiting - present
+    if len(shared) <= division.reserved_slots(region, others_waiting) or (others_waiting and not present):
         return None
 
     def cost(slot: Slot) -> tuple[bool, int, bool, bool, int, int]:
         others = slot.count - (present if slot is current else 0)
-        last = slot.pool is not None and len(slot.pool.slots) == 1
-        away = current is not None and slot is not current
-        fit = guarantees.misfit(slot, demand.min_rate) if demand.min_rate else (False, 0)
-        return *fit, others > 0, last and others > 0, others + away, slot.index
+        last_of_pool = slot.pool is not None and len(slot.pool.slots) == 1
+        moves = current is not None and slot is not current
+        fit = guarantees.fit_rank(slot, demand.min_rate) if demand.min_rate else (False, 0)
+        return *fit, others > 0, last_of_pool and others > 0, others + moves, slot.index
 
-    return min((slot for slot in free if not guarantees.is_promised(slot)), key=cost, default=None)
+    return min((slot for slot in shared if not guarantees.is_only_guarantee(slot)), key=cost, default=None)
 
 
 def slot_to_share(group: Group, vm: int) -> Slot:
-    """The least loaded slot of a group's pool, or where the VM's other flows of the group are."""
+    """Return the least loaded slot of a group's pool, or the slot of the VM's other flows where they keep together."""
     pool = group.pool
     assert pool is not None
-    if vm:
-        home = group.homes.get(vm)
-        if home is not None and home.slot.pool is pool:
-            return home.slot
+    vm_cell = group.vm_cells.get(vm) if vm else None
+    if vm_cell is not None and vm_cell.slot.pool is pool:
+        return vm_cell.slot
     if group.demand.min_rate > pool.floor:
         slots = guarantees.eligible(pool.slots, group.demand.min_rate)
-        return min(slots, key=lambda slot: (slot.load, slot.count, slot.place))
+        return min(slots, key=lambda slot: (slot.load, slot.count, slot.position))
     loads = pool.loads
     most = group.demand.max_queues
     if most is not None and most < len(loads):
@@ -143,14 +154,15 @@ def slot_to_share(group: Group, vm: int) -> Slot:
     least = min(loads)
     slot = pool.slots[loads.index(least)]
     if slot.count > (least > 0) and loads.count(least) > 1:
-        # Flows that nobody has measured yet weigh nothing: without this they would all sit on one queue.
+        # Flows that send nothing add no load: without this they would all go to one queue.
         equal = (other for other, load in zip(pool.slots, loads, strict=False) if load == least)
-        slot = min(islice(equal, TIES if least else None), key=lambda other: (other.count, other.place))
+        compared = islice(equal, MAX_TIES if least else None)
+        slot = min(compared, key=lambda other: (other.count, other.position))
     return slot
 
 
 def sharing_reason(region: Region, group: Group, vm: int) -> Reason:
-    """Why a flow that shares is where it is."""
+    """Return the reason of a flow on a shared queue."""
     if region.slots[0].queue.queue_id < 0:
         return Reason.NO_QUEUES
     if group.demand.exclusive:
@@ -161,14 +173,14 @@ def sharing_reason(region: Region, group: Group, vm: int) -> Reason:
 
 
 def _may_stay(current: Slot, group: Group, vm: int) -> bool:
-    """Whether a flow may stay on a slot; an idle slot changes pools for it, as when it was owned until now."""
+    """Return whether a flow may stay on a slot; an idle slot changes pools for it, as one that was exclusive."""
     if current.region is not group.region or current.exclusive_row >= 0:
         return False
-    if vm and vm in group.homes:
-        return group.homes[vm].slot is current and current.pool is group.pool
+    if vm and vm in group.vm_cells:
+        return group.vm_cells[vm].slot is current and current.pool is group.pool
     if current.pool is group.pool:
         most = group.demand.max_queues
-        return most is None or current.place < max(1, most)
+        return most is None or current.position < max(1, most)
     if current.count or group.pool is None or not division.may_take(current.region, group.pool, current):
         return False
     if current.pool is not None and len(current.pool.slots) == 1:

@@ -61,8 +61,8 @@ def _hashes_of_byte(key: bytes, position: int) -> Sequence[int]:
 class IndirectionTable:
     """The table from a hash's lowest bits to a queue; ``entries`` are the queues, ``slots`` those in use.
 
-    At first entry i is queue i mod n, the default of NICs. Later a hash keeps its queue while that exists: the
-    entries of a queue that is removed are dealt out evenly to the others, and a queue that is added takes
+    At first entry i is queue i mod n, the default of NICs. Later a hash keeps its queue while that exists:
+    the entries of a queue that is removed are dealt out evenly to the others, and a queue that is added takes
     entries from the queues that have most of them.
     """
 

@@ -2,7 +2,8 @@
 
 They follow the path preference of the flow's class and ignore the rest of the class: no exclusive queues, no
 grouping, no shares of the hardware. They never rebalance: a flow keeps its queue while the queue exists. The
-flows of a queue that is removed are spread over the queues that are left by the same rule that places new flows.
+flows of a queue that is removed are spread over the queues that are left by the same rule that places new
+flows.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def least_loaded(state: PortState, row: int, demand: Demand, key: bytes, current
 def one_vm_one_queue(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
     """Choose the queue of the flow's VM, as VMQ and NetQueue give a queue to each virtual NIC.
 
-    A VM's queue is picked by its number, once. When that queue is removed, the VM gets the queue with fewest VMs.
+    A VM's queue is picked by its number, once. When that queue is removed, the VM gets the queue with fewest
+    VMs.
     """
     slots = candidates(state, demand)
     kind = slots[0].queue.kind
@@ -65,7 +67,7 @@ def one_vm_one_queue(state: PortState, row: int, demand: Demand, key: bytes, cur
         slot = slots[demand.vm_number % len(slots)]
     elif slot not in slots:
         slot = _slot_with_fewest_vms(state, slots)
-    if slot is not state.limbo:
+    if slot is not state.unqueued:
         state.vm_slots[kind, demand.vm_number] = slot
     return _choice(slot, demand)
 
@@ -89,7 +91,7 @@ def candidates(state: PortState, demand: Demand) -> list[Slot]:
     """Return the queues of the flow's path: hardware where there is any, unless its class says software."""
     kind = QueueKind.SOFTWARE if demand.path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind]
-    return slots or state.slots or [state.limbo]
+    return slots or state.slots or [state.unqueued]
 
 
 def _choice(slot: Slot, demand: Demand) -> Choice:
