@@ -1,1 +1,4 @@
-"""What a device is and what should stand in it: ports, VMs, hosts, the rules it gets, its plan."""
+"""Devices: their ports, VMs, hosts and policy, their plan, and what they refuse.
+
+For the arguments ``state``, ``device``, ``row`` and ``out`` see :mod:`flowlane.core.state`.
+"""

@@ -1,8 +1,6 @@
-"""What the engine knows: devices with their ports and flows, VMs, hints, the policy. One writer: the engine.
+"""State of the engine: devices with their ports and flows, VMs, hints, the policy.
 
-Readers (REST, explain, tests) may look at everything here between two steps; nobody else changes it.
-
-What people are told of, beside what the state shows.
+Only the engine changes it. Others (REST, explain, tests) read it between two steps.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ class Due(IntEnum):
 
 @dataclass(slots=True)
 class Port:
-    """A port of a device. ``allocation`` is there when the port has queues that serve flows."""
+    """A port of a device. ``allocation`` is None while the port has no queues."""
 
     port_no: int
     name: str
@@ -57,11 +55,11 @@ class Port:
     """The queues that ``allocation`` was made or updated for."""
     next_balance: float = 0.0
     host_count: int = 0
-    """How many addresses were learnt behind the port."""
+    """How many source addresses were learned on the port."""
 
     @property
     def rate(self) -> int | None:
-        """What the port can carry in bit/s: its QoS row's max-rate, else its link's speed; None when unknown."""
+        """Rate of the port in bit/s: its QoS row's max-rate, else its link's speed; None when not known."""
         if self.facts and self.facts.qos_max_rate:
             return self.facts.qos_max_rate
         if self.facts and self.facts.link_speed:
@@ -71,7 +69,7 @@ class Port:
 
 @dataclass(slots=True)
 class Device:
-    """One datapath and all that is known of it. ``policy`` is what of the operator's rules applies here (420)."""
+    """One datapath. ``policy`` is the part of the operator's policy that applies to it (420)."""
 
     dpid: int
     policy: Policy
@@ -91,26 +89,26 @@ class Device:
     ports: dict[int, Port] = field(default_factory=dict)
     flows: FlowTable = field(default_factory=FlowTable)
     hosts: dict[int, int] = field(default_factory=dict)
-    """MAC -> port number of every destination that was heard of."""
+    """MAC -> port number of every address that was learned."""
     port_vm: dict[int, int] = field(default_factory=dict)
-    """Port number -> number of the VM on it."""
+    """Port number -> number of the VM on the port."""
     shares: dict[int, int] = field(default_factory=dict)
     """VM number -> index of its share of the hardware."""
     meter_pool: MeterPool = field(default_factory=MeterPool)
     meter_owner: dict[int, Owner] = field(default_factory=dict)
-    """Row -> what its meter limits, for the flows that have one."""
+    """Row -> owner of the flow's meter, for the flows that have one."""
     meters_to_delete: set[int] = field(default_factory=set)
-    """Meters that were given up while the device was away: it may have them still."""
+    """Meters that were released while the device was not connected: it may still have them."""
     groups: dict[tuple[object, ...], int] = field(default_factory=dict)
-    """What makes flows alike -> the small number that the allocator knows it by."""
+    """What makes flows alike -> the number of the group in the allocator."""
     policy_left_out: tuple[LeftOut, ...] = ()
-    """What of the operator's policy the device does not get."""
+    """Parts of the operator's policy that the device does not get."""
     meters_left_out: tuple[LeftOut, ...] = ()
-    """Limits of classes for which it has no meter left."""
+    """Limits of classes for which the device has no meter left."""
     plan_left_out: tuple[LeftOut, ...] = ()
-    """What of its plan could not be made into entries of this device."""
+    """Parts of its plan for which the device has no entries, as reported by the southbound side."""
     refused_left_out: dict[str, LeftOut] = field(default_factory=dict)
-    """What the device has no room for, by what it refused (see :mod:`flowlane.core.device.refusals`)."""
+    """What was refused (``pin``, ``meter``) -> what the device does not get for that reason."""
     plan: DevicePlan | None = None
     pinned: int = 0
     in_adoption: bool = False
@@ -118,12 +116,12 @@ class Device:
     adopting: bool = False
     """What is being placed now was found there."""
     pin_room: int | None = None
-    """Pins that the device has room for, None: as many as the budget; to be tried again at ``pin_retry``."""
+    """Pins that the device had when its table was full; None: it was not. Tried again at ``pin_retry``."""
     pin_retry: float = 0.0
     pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(5)))
-    """Rows with a pin, by what it is worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
+    """Rows with a pin, by its worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
     relearn: set[int] = field(default_factory=set)
-    """Ports whose flows the device has to place anew once it has its next plan."""
+    """Ports whose learned entries are deleted with the next plan, so that the device places the flows anew."""
     spreads: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """(class index, port number) -> (queue id, weight) of the queues for new flows, as last planned."""
     next_weighing: float = 0.0
@@ -137,25 +135,25 @@ class Device:
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """All that the device does not get, and why."""
+        """Everything that the device does not get, with the reasons."""
         planned = self.policy_left_out + self.meters_left_out + self.plan_left_out
         return planned + tuple(self.refused_left_out.values())
 
     @property
     def pin_budget(self) -> int:
-        """Exact entries that the device may get at most: the policy's word, or the room that there is."""
+        """How many pins the device may have: as the policy says, or fewer where its table was full."""
         budget = self.policy.pins.budget
         return budget if self.pin_room is None else min(budget, self.pin_room)
 
     @property
     def meters(self) -> Mapping[int, MeterSpec]:
-        """The device's meters by number."""
+        """The device's meters by their ids."""
         return self.meter_pool.specs
 
 
 @dataclass(slots=True)
 class State:
-    """Everything. ``now`` is the time of the last step, in seconds of the caller's clock."""
+    """State of the engine. ``now`` is the time of the last step, in seconds of the caller's clock."""
 
     policy: Policy
     now: float = 0.0
@@ -163,21 +161,21 @@ class State:
     described: dict[int, DeviceDescribed] = field(default_factory=dict)
     vms: dict[int, Vm] = field(default_factory=dict)
     vm_numbers: dict[str, int] = field(default_factory=dict)
-    """VM id -> its number, also of VMs that are gone: a number is not given twice."""
+    """VM id -> its number, also of VMs that are gone: a number is not used twice."""
     numbers_taken: set[int] = field(default_factory=set)
     macs: dict[int, int] = field(default_factory=dict)
-    """MAC -> number of the VM that owns it, as far as OVSDB told or the VM's port showed."""
+    """MAC -> number of the VM that owns it, by OVSDB."""
     hints: dict[str, Hint] = field(default_factory=dict)
     hints_of_vm: dict[str, tuple[Hint, ...]] = field(default_factory=dict)
-    """VM id -> its hints, the most specific first."""
+    """VM id -> its hints apart from packets, the most specific first."""
     due: dict[int, Due] = field(default_factory=dict)
     """dpid -> what waits for the next catch-up (see :func:`put_off`)."""
     policy_changes: int = 0
     watched: bool = False
-    """Whether anybody reads reports of single flows; without that they are not made."""
+    """Whether reports of single flows are read by anybody; they are made only then."""
 
     def vm_on(self, dpid: int, port_no: int) -> Vm | None:
-        """The VM that is attached to a port."""
+        """Find the VM that is attached to a port."""
         return self.vms.get(self.devices[dpid].port_vm.get(port_no, NOT_A_VM))
 
 
@@ -187,13 +185,13 @@ def put_off(state: State, device: Device, what: Due) -> None:
 
 
 def rows_of_vm(device: Device, number: int) -> Iterator[int]:
-    """Rows of a VM's flows on a device."""
+    """List the rows of a VM's flows; the flows may be removed meanwhile."""
     column = device.flows.vm_number
     return (row for row in list(device.flows) if column[row] == number)
 
 
 def count_refusal(device: Device, what: str, why: str, out: list[Effect]) -> None:
-    """Count what a device could not take; tell people of the first and every thousandth."""
+    """Count a refusal by what was refused; report the first one and every thousandth."""
     count = device.refusals[what] = device.refusals.get(what, 0) + 1
     if count % 1000 == 1:
         text = f"{device.name}: {what} not set: {why}"

@@ -1,9 +1,9 @@
-"""One device's flows, in columns.
+"""Flow table of one device, in columns.
 
-A row number stands for a flow as long as it lives; it is the object part of its pin's cookie, so that
-counters and flow-removed need no match parsing. Columns are arrays: a flow costs about 250 bytes, and the
-garbage collector has nothing to walk. A freed row is used again with the next generation, so that a late
-message about the old flow is not taken for the new one.
+A flow has a row as long as it lives. The row's number is in the cookie of the flow's pin, so that no match has to be
+parsed for counters and flow-removed messages. Columns are arrays: a flow costs about 250 bytes, and the garbage
+collector has nothing to walk. A freed row is used again with the next generation, so that a late message about the
+old flow is not taken for one about the new flow.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ GENERATIONS = 1 << 12
 """Generations before a row's number repeats (12 bits of the cookie)."""
 
 PINNED = 1
-"""Flag: an exact entry of this flow was sent to the device."""
+"""Flag: the flow has a pin."""
 
 REFUSED = 2
-"""Flag: the device refused the flow's entry or meter; it stays on its standing rule."""
+"""Flag: the device refused the flow's pin; the flow stays on its standing rule."""
 
 UNREPORTED = -2
-"""In ``device_queue``: nobody told which queue the device itself would give the flow."""
+"""In ``device_queue``: the device did not report which queue it gives the flow itself."""
 
 _COLUMNS: dict[str, tuple[str, float]] = {
     "generation": ("H", 0),
@@ -59,7 +59,7 @@ _COLUMNS: dict[str, tuple[str, float]] = {
 
 
 class FlowTable:
-    """Flows by key and by row. Column names are attributes; see the module for what a row is."""
+    """Flows by key and by row. The columns are attributes, indexed by the row."""
 
     generation: array[int]
     in_port: array[int]
@@ -69,12 +69,12 @@ class FlowTable:
     rule_index: array[int]
     queue_id: array[int]
     device_queue: array[int]
-    """The queue that the device gives the flow where it has no pin, as the device told."""
+    """Queue that the device gives the flow where it has no pin, as reported."""
     kind: array[int]
     reason: array[int]
     meter_id: array[int]
     device_meter: array[int]
-    """The meter of its class under which the device itself puts the flow, as the device told; 0 for none."""
+    """Meter of a class that the device applies to the flow where it has no pin, as reported; 0: none."""
     dscp: array[int]
     pcp: array[int]
     hint_class: array[int]
@@ -86,7 +86,7 @@ class FlowTable:
     octets: array[int]
     entry_packets: array[int]
     entry_octets: array[int]
-    """The last reading of the entry that counts the flow now; packets and octets are of its whole life."""
+    """Last reading of the entry that counts the flow now; ``packets`` and ``octets`` are of its whole life."""
     counted_at: array[float]
     gate_since: array[float]
     first_seen: array[float]
@@ -110,11 +110,11 @@ class FlowTable:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[int]:
-        """Rows in use, in the order the flows came."""
+        """Iterate over the rows in use, in the order in which the flows began."""
         return iter(self.rows.values())
 
     def add(self, key: bytes, now: float) -> int:
-        """Take a free row for a flow that is not known yet, its columns at their defaults."""
+        """Add a flow at a time (s); return its row. Its columns have their defaults."""
         if self._free:
             row = self._free.pop()
         else:
@@ -126,7 +126,7 @@ class FlowTable:
         return row
 
     def add_at(self, ref: PinRef, key: bytes, now: float) -> bool:
-        """Take a given row (read from a device's cookie); False when it or the flow is in use already."""
+        """Add a flow in a given row, read from a cookie; return False when the row or the key is in use."""
         row = ref.row
         if key in self.rows or (row < len(self.keys) and self.keys[row] is not None):
             return False
@@ -141,7 +141,7 @@ class FlowTable:
         return True
 
     def remove(self, row: int) -> None:
-        """Free a row; its generation moves on."""
+        """Remove a flow; its row goes on with the next generation."""
         key = self.keys[row]
         assert key is not None
         del self.rows[key]
@@ -152,11 +152,11 @@ class FlowTable:
         self._free.append(row)
 
     def ref(self, row: int) -> PinRef:
-        """Name the flow that is in a row now."""
+        """Make the reference of the flow that is in a row now."""
         return PinRef(row, self.generation[row])
 
     def holds(self, row: int, generation: int) -> bool:
-        """Whether a message about (row, generation) is about the flow that is there now."""
+        """Check whether a message about (row, generation) is about the flow that is in the row now."""
         return row < len(self.keys) and self.keys[row] is not None and self.generation[row] == generation
 
     def _fill(self, row: int, key: bytes, now: float) -> None:
@@ -166,7 +166,7 @@ class FlowTable:
         self.counted_at[row] = now
 
     def _grow(self, size: int) -> None:
-        """Make room for so many rows, and an eighth more: growing by one would copy the columns each time."""
+        """Extend the columns to so many rows and an eighth more: one by one would copy them each time."""
         missing = size - len(self.keys)
         if missing <= 0:
             return

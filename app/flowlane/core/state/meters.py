@@ -1,10 +1,10 @@
-"""Meters: which flows share one, its number, its size.
+"""Meters of one device: which flows share one, its id, its rate and burst.
 
-A meter is known by what it limits (its *owner*): one flow, one VM's flows of a class, or a whole class.
-Numbers are the lowest free ones, so the same events give the same numbers, and an owner keeps its number
-as long as a flow uses it. Meters of whole classes are *held* whether flows use them or not, and have the highest
-numbers, so that after a restart they are the same ones, however many flows there were before. An unchanged meter
-is never written again: Open vSwitch's userspace datapath would fill its bucket anew each time.
+The *owner* of a meter is what it limits: one flow, one VM's flows of a class, or a whole class. Ids are the lowest
+free ones, so the same events give the same ids, and an owner keeps its meter as long as a flow uses it. Meters of
+whole classes stay whether flows use them or not, and have the highest ids, so that they are the same ones after a
+restart, however many flows there were before. A meter that does not change is not written again: Open vSwitch's
+userspace datapath would fill its token bucket anew each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Owner = tuple[str, int, int]
 
 
 def owner_of(traffic_class: TrafficClass, vm_number: int, row: int) -> Owner:
-    """Who shares the limit of a flow of this class."""
+    """Find the owner of the meter for a flow of this class."""
     if traffic_class.limit_scope is LimitScope.CLASS:
         return class_owner(traffic_class)
     if traffic_class.limit_scope is LimitScope.VM:
@@ -35,7 +35,7 @@ def owner_of(traffic_class: TrafficClass, vm_number: int, row: int) -> Owner:
 
 
 def class_owner(traffic_class: TrafficClass) -> Owner:
-    """All flows of a class together."""
+    """Make the owner that is all flows of a class together."""
     return traffic_class.name, -1, -1
 
 
@@ -44,7 +44,7 @@ def _is_class(owner: Owner) -> bool:
 
 
 def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:
-    """The meter of a class with a limit: at least 1 kbit/s, since that is a meter's unit (OpenFlow 1.3.5, A.3.4.5)."""
+    """Size a meter for a class's limit: at least 1 kbit/s, a meter's unit (OpenFlow 1.3.5, A.3.4.5)."""
     assert traffic_class.rate_limit is not None
     rate = max(traffic_class.rate_limit, 1000)
     burst = traffic_class.burst or max(int(rate * BURST_SHARE), MIN_BURST)
@@ -53,10 +53,14 @@ def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:
 
 @dataclass(slots=True)
 class MeterPool:
-    """One device's meters.
+    """Meters of one device.
 
-    ``limit`` is how many it can have, 0 for none; ``users`` how many flows each has; ``free`` numbers that were
-    given back, of which some may have been found in use in a device since.
+    Attributes:
+        limit: how many the device can have, 0: none.
+        room: how many it had when it refused another one; None: it refused none.
+        users: meter id -> how many flows use it.
+        class_owners: owners of meters of whole classes.
+        free: ids that were released; some may have been adopted since.
     """
 
     limit: int = 0
@@ -70,7 +74,7 @@ class MeterPool:
 
     @property
     def is_full(self) -> bool:
-        """Whether the device has no meter left: as many are in use as it said, or as it took (``room``)."""
+        """Whether the device has no meter left, by its limit or by what it refused."""
         return len(self.ids) >= self.capacity
 
     @property
@@ -93,7 +97,11 @@ class MeterPool:
         return len(self.ids) - freed < self.capacity
 
     def acquire(self, owner: Owner, traffic_class: TrafficClass) -> tuple[MeterSpec | None, bool]:
-        """Use the owner's meter, making it if need be: (meter, whether it is new); (None, False) when out of them."""
+        """Use the owner's meter for one more flow; it is made when there is none.
+
+        Returns:
+            The meter and whether it is new; (None, False) when the device has no meter left.
+        """
         meter_id = self.ids.get(owner)
         if meter_id is not None:
             self.users[meter_id] += 1
@@ -105,7 +113,7 @@ class MeterPool:
         return self.specs[meter_id], True
 
     def add_class(self, owner: Owner, traffic_class: TrafficClass) -> bool:
-        """Make the meter of a whole class, which stays until it is dropped; False when out of meters."""
+        """Make the meter of a whole class, until it is removed; return False when no meter is left."""
         if self.is_full:
             return False
         meter_id = next(number for number in range(self.limit, 0, -1) if number not in self.users)
@@ -114,12 +122,12 @@ class MeterPool:
         return True
 
     def remove_class(self, owner: Owner) -> int | None:
-        """Hold a class's meter no longer; its number when no flow uses it any more."""
+        """Remove a class's meter as soon as no flow uses it; return its id when that is now."""
         self.class_owners.discard(owner)
         return None if self.users[self.ids[owner]] else self._remove(owner)
 
     def adopt(self, owner: Owner, meter_id: int, traffic_class: TrafficClass) -> bool:
-        """Take over a meter found in a device for its owner; False when that cannot be."""
+        """Adopt a meter found in a device for an owner; return False when the owner has another or it is used."""
         if self.ids.get(owner) == meter_id:
             self.users[meter_id] += 1
             return True
@@ -129,7 +137,7 @@ class MeterPool:
         return True
 
     def release(self, owner: Owner) -> int | None:
-        """One flow of the owner is gone; the meter's number when it was the last, so that it can be cleared."""
+        """Use the owner's meter for one flow less; return its id when it was the last, so that it can be deleted."""
         meter_id = self.ids.get(owner)
         if meter_id is None:
             return None
@@ -137,7 +145,7 @@ class MeterPool:
         return None if self.users[meter_id] or owner in self.class_owners else self._remove(owner)
 
     def resize(self, owner: Owner, traffic_class: TrafficClass) -> MeterSpec | None:
-        """The owner's meter at its class's present size, when that differs from what it was."""
+        """Size the owner's meter for its class's present limit; None when nothing changes."""
         meter_id = self.ids[owner]
         spec = size_of(traffic_class, meter_id)
         if self.specs[meter_id] == spec:
