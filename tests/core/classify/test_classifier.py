@@ -47,9 +47,9 @@ def test_a_hint_counts_where_no_rule_does() -> None:
 
 def test_a_rate_counts_while_its_gate_is_open() -> None:
     found = compile_rules(policy_of(Match(gate=1), Match(gate=0)))
-    assert [found.classify(WEB, flow(), 0, 0, level=level)[0] for level in (0, 1, 2, 3)] == [0, 2, 1, 1]
+    assert [found.classify(WEB, flow(), 0, 0, gate_state=level)[0] for level in (0, 1, 2, 3)] == [0, 2, 1, 1]
     watched = 2 << 12
-    assert found.classify(WEB, flow(), 0, 0, level=watched) == (0, NO_RULE)
+    assert found.classify(WEB, flow(), 0, 0, gate_state=watched) == (0, NO_RULE)
 
 
 def test_a_vm_that_changed_is_looked_at_anew() -> None:

@@ -1,9 +1,9 @@
-"""First-match lookup over many rules with one bitmap per field value.
+"""First-match lookup over many rules, with a bitmap of rules for each value of a field.
 
-Each field of a packet gives the set of rules that its value satisfies, as an integer with bit i for rule i;
-the rules that match are the intersection, and the first of them is the lowest bit (Lakshman and Stiliadis,
-"High-speed policy-based packet forwarding using efficient multi-dimensional range matching", SIGCOMM 1998).
-The cost of a lookup does not depend on how the rules are ordered, and hardly on how many there are.
+Each field of a packet gives the set of rules that its value satisfies, as an integer with bit i for rule i. The
+rules that match are the intersection, and the first of them is the lowest bit (Lakshman and Stiliadis, "High-speed
+policy-based packet forwarding using efficient multi-dimensional range matching", SIGCOMM 1998). The cost of a lookup
+does not depend on the order of the rules, and hardly on their number.
 """
 
 from __future__ import annotations
@@ -17,28 +17,35 @@ Bound = int | bytes
 
 
 class Intervals(NamedTuple):
-    """Rules by the interval in which a value lies: ``bitmaps[i]`` holds below ``bounds[i]``."""
+    """Rules by the interval in which a value is: ``bitmaps[i]`` applies below ``bounds[i]``."""
 
     bounds: list[Bound]
     bitmaps: list[int]
 
     def at(self, value: Bound) -> int:
-        """The rules that a value satisfies."""
+        """Look up the rules that a value satisfies."""
         return self.bitmaps[bisect_right(self.bounds, value)]
 
 
 Span = tuple[int, int]
-"""First and last value, both inside."""
+"""First and last value, both included."""
 
 
 def intervals(spans: Sequence[Sequence[Span]]) -> Intervals | None:
-    """Index rules by their spans (one sequence for each rule, empty: any value); None when all are empty."""
+    """Index rules by their spans.
+
+    Args:
+        spans: the spans of each rule; none: any value.
+
+    Returns:
+        The index, None when no rule has spans.
+    """
     if not any(spans):
         return None
-    any_value = sum(1 << rule for rule, own in enumerate(spans) if not own)
+    any_value = sum(1 << rule for rule, rule_spans in enumerate(spans) if not rule_spans)
     edges: dict[int, Counter[int]] = {}
-    for rule, own in enumerate(spans):
-        for first, last in own:
+    for rule, rule_spans in enumerate(spans):
+        for first, last in rule_spans:
             edges.setdefault(first, Counter())[rule] += 1
             edges.setdefault(last + 1, Counter())[rule] -= 1
     return _sweep(edges, any_value)
@@ -59,21 +66,28 @@ def _sweep(edges: dict[int, Counter[int]], any_value: int) -> Intervals:
 
 
 def prefix_intervals(prefixes: Sequence[Sequence[tuple[bytes, int]]], octets: int) -> Intervals | None:
-    """Index rules by address prefixes (address bytes, length) of one family, which has ``octets`` bytes.
+    """Index rules by address prefixes of one family. A rule with prefixes of the other family only never matches.
 
-    A rule that has prefixes only of the other family takes no address of this one.
+    Args:
+        prefixes: (address bytes, prefix length) of each rule; none: any address.
+        octets: bytes of an address of the family.
+
+    Returns:
+        The index, None when no rule has prefixes.
     """
     if not any(prefixes):
         return None
-    nowhere = (1 << 8 * octets, 1 << 8 * octets)
+    no_address = (1 << 8 * octets, 1 << 8 * octets)
     spans = [
-        ([_prefix_span(*prefix) for prefix in own if len(prefix[0]) == octets] or [nowhere]) if own else []
-        for own in prefixes
+        [_prefix_span(*prefix) for prefix in rule_prefixes if len(prefix[0]) == octets] or [no_address]
+        if rule_prefixes
+        else []
+        for rule_prefixes in prefixes
     ]
-    found = intervals(spans)
-    assert found is not None
-    inside = [bound for bound in found.bounds if isinstance(bound, int) and bound < 1 << 8 * octets]
-    return Intervals([bound.to_bytes(octets, "big") for bound in inside], found.bitmaps[: len(inside) + 1])
+    index = intervals(spans)
+    assert index is not None
+    bounds = [bound for bound in index.bounds if isinstance(bound, int) and bound < 1 << 8 * octets]
+    return Intervals([bound.to_bytes(octets, "big") for bound in bounds], index.bitmaps[: len(bounds) + 1])
 
 
 def _prefix_span(address: bytes, length: int) -> Span:
@@ -83,14 +97,21 @@ def _prefix_span(address: bytes, length: int) -> Span:
 
 
 def by_value(values: Iterable[Iterable[int]]) -> tuple[dict[int, int], int]:
-    """Index rules by single values (empty: any); return the bitmap of each value named, and of all others."""
-    named: dict[int, int] = {}
+    """Index rules by single values.
+
+    Args:
+        values: the values of each rule; none: any value.
+
+    Returns:
+        The bitmap of each value that some rule names, and the bitmap of all other values.
+    """
+    bitmaps: dict[int, int] = {}
     any_value = 0
-    for rule, own in enumerate(values):
-        listed = False
-        for value in own:
-            named[value] = named.get(value, 0) | 1 << rule
-            listed = True
-        if not listed:
+    for rule, rule_values in enumerate(values):
+        has_values = False
+        for value in rule_values:
+            bitmaps[value] = bitmaps.get(value, 0) | 1 << rule
+            has_values = True
+        if not has_values:
             any_value |= 1 << rule
-    return {value: bits | any_value for value, bits in named.items()}, any_value
+    return {value: bits | any_value for value, bits in bitmaps.items()}, any_value

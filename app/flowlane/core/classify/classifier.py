@@ -1,8 +1,8 @@
-"""Which class a flow is of: the first rule that matches its facts, else the hint believed, else class 0.
+"""Classifier: a flow's class is that of the first rule that matches, else of its trusted hint, else class 0.
 
-:func:`compile_rules` prepares a policy once; after that a new flow costs a few look-ups and bitwise ands,
-however many rules and flows there are (see :mod:`flowlane.core.classify.bitmaps`). What a VM's identity decides is
-remembered per VM and made anew when the VM's record is replaced.
+:func:`compile_rules` prepares a policy once. After that a new flow costs a few look-ups and bitwise ands, however
+many rules and flows there are (see :mod:`flowlane.core.classify.bitmaps`). What follows from a VM's identity is
+cached for each VM until its record is replaced.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from flowlane.core.policy import Match, Policy
 
 NO_RULE = 0xFFFF
-"""In the place of a rule's index: no rule takes the flow."""
+"""Rule index of a flow that no rule matches."""
 
 
 class _VmView(NamedTuple):
-    """What a VM's identity decides: the rules it may match, and whose hints are believed."""
+    """What follows from a VM's identity: the bitmap of rules that select it, and which of its hints are trusted."""
 
     vm: Vm | None
     rules: int
-    beliefs: VmTrust
+    trust: VmTrust
 
 
 class _Fields(NamedTuple):
-    """Rules by the value of each packet field; None: no rule looks at the field."""
+    """Rules by the value of each packet field; None: no rule matches on the field."""
 
     layer2: dict[int, int]
     layer2_other: int
@@ -53,7 +53,7 @@ class _Fields(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Classifier:
-    """A policy made ready for use by :func:`compile_rules`; what is learnt of VMs and gates is kept."""
+    """Policy compiled for classification by :func:`compile_rules`, with caches for VMs and open gates."""
 
     policy: Policy
     fields: _Fields
@@ -63,36 +63,48 @@ class Classifier:
     gate_bits: dict[int, int] = field(default_factory=dict)
 
     def classify(
-        self, vm: Vm | None, parts: FlowParts, dscp: int, pcp: int, hint: int | None = None, level: int = 0
+        self,
+        vm: Vm | None,
+        parts: FlowParts,
+        dscp: int,
+        pcp: int,
+        hint: int | None = None,
+        gate_state: int = 0,
     ) -> tuple[int, int]:
-        """Give a flow's (class index, rule index); the rule index is NO_RULE when no rule takes it.
+        """Classify a flow.
 
-        ``vm`` is the sender, None when no VM is known; ``hint`` the class index that :meth:`weigh_hints` gave;
-        ``level`` the flow's gates as :func:`flowlane.core.classify.gates.advance` keeps them.
+        Args:
+            hint: the class index that :meth:`weigh_hints` returned.
+            gate_state: the flow's gates as :func:`flowlane.core.classify.gates.advance` returns them.
+
+        Returns:
+            The class index, and the rule index or NO_RULE.
         """
         bits = _view(self, vm).rules
         if bits:
             bits &= _packet_bits(self.fields, parts, dscp, pcp)
         if bits:
             bits &= self.unhinted if hint is None else self.hinted.get(hint, self.unhinted)
-            bits &= _level_bits(self, level & OPEN_GATES)
+            bits &= _gate_bits(self, gate_state & OPEN_GATES)
         if bits:
             rule = self.policy.rules[(bits & -bits).bit_length() - 1]
             return rule.class_index, rule.index
         return (hint or 0), NO_RULE
 
     def weigh_hints(
-        self, vm: Vm | None, dscp: int, pcp: int, hint: Hint | None = None, level: int = 0
+        self, vm: Vm | None, dscp: int, pcp: int, hint: Hint | None = None, gate_state: int = 0
     ) -> HintResult:
-        """Weigh a VM's hints for a flow: ``hint`` apart from the flow first, then its DSCP, then its PCP (M12).
+        """Weigh a VM's hints for a flow (M12), see :func:`flowlane.core.classify.hints.weigh`.
 
-        ``level`` is the flow's gates: a hint that the measured rate belies is not believed.
+        Args:
+            hint: the hint that was given apart from the flow.
+            gate_state: the flow's gates: a hint may be trusted up to a measured rate only.
         """
-        return weigh(_view(self, vm).beliefs, dscp, pcp, hint, level & OPEN_GATES)
+        return weigh(_view(self, vm).trust, dscp, pcp, hint, gate_state & OPEN_GATES)
 
 
 def compile_rules(policy: Policy) -> Classifier:
-    """Prepare a policy (or what one device gets of it) for classifying flows."""
+    """Prepare a policy, or the part of it that a device gets, for classifying flows."""
     matches = [rule.match for rule in policy.rules]
     hinted, unhinted = by_value(match.hint for match in matches)
     return Classifier(policy, _index_fields(matches), hinted, unhinted)
@@ -137,7 +149,7 @@ def _ip_bits(fields: _Fields, parts: FlowParts, dscp: int) -> int:
     return bits if fields.dscp is None else bits & fields.dscp[dscp]
 
 
-def _level_bits(classifier: Classifier, opened: int) -> int:
+def _gate_bits(classifier: Classifier, opened: int) -> int:
     bits = classifier.gate_bits.get(opened)
     if bits is None:
         gates = (rule.match.gate for rule in classifier.policy.rules)
@@ -146,7 +158,7 @@ def _level_bits(classifier: Classifier, opened: int) -> int:
 
 
 def _bits(verdicts: Iterable[object]) -> int:
-    return sum(1 << place for place, verdict in enumerate(verdicts) if verdict)
+    return sum(1 << index for index, verdict in enumerate(verdicts) if verdict)
 
 
 def _index_fields(matches: list[Match]) -> _Fields:
@@ -176,14 +188,16 @@ def _index_fields(matches: list[Match]) -> _Fields:
 
 
 def _index_protocols(matches: list[Match], of_family: int, no_ports: int) -> list[int]:
-    """Rules by IP protocol; a protocol without ports never satisfies a rule that names some."""
-    named, other = by_value(match.protocols for match in matches)
-    found = [named.get(protocol, other) & of_family for protocol in range(256)]
-    return [bits if protocol in PORT_PROTOCOLS else bits & no_ports for protocol, bits in enumerate(found)]
+    """Index rules by IP protocol; a protocol without ports never satisfies a rule with ports."""
+    bitmaps, other = by_value(match.protocols for match in matches)
+    of_protocol = [bitmaps.get(protocol, other) & of_family for protocol in range(256)]
+    return [
+        bits if protocol in PORT_PROTOCOLS else bits & no_ports for protocol, bits in enumerate(of_protocol)
+    ]
 
 
 def _index_small(values: list[tuple[int, ...]], size: int) -> list[int] | None:
     if not any(values):
         return None
-    named, other = by_value(values)
-    return [named.get(value, other) for value in range(size)]
+    bitmaps, other = by_value(values)
+    return [bitmaps.get(value, other) for value in range(size)]

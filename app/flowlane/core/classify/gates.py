@@ -1,16 +1,14 @@
-"""Rate gates: when a measured rate counts as high, and when it stops counting.
+"""Rate gates: hysteresis with a hold time for rules on a measured rate.
 
-A gate opens once the rate was at least ``at_least`` bit/s in every measurement for ``hold`` s, and closes
-with the first measurement under ``below`` bit/s. Between the two thresholds it stays as it is, so a load
-that swings around one of them every second does not flap: it is never above for long enough to open a gate,
-or never low enough to close one, and after a close the whole hold has to pass again.
+A gate opens once the rate was at least ``at_least`` bit/s in every measurement for ``hold`` s, and closes with the
+first measurement below ``below`` bit/s. Between the two thresholds it stays as it is, so that a rate that swings
+around one of them does not flap: it is never high for long enough to open the gate, or never low enough to close it.
 
-A flow's state is one small integer and one time. The integer's low 12 bits are the gates that are open
-(bit i: ``gates[i]``), the high 4 bits say which gate the time is about: the rate has been at least that
-gate's threshold since then. Gates stand in ascending order of ``at_least``, so a rate that held above one
-threshold held above all the lower ones too, and one time serves them all. When a rate climbs in steps,
-the higher gate's clock starts only after the lower gates have opened: a gate may open late by at most the
-holds of the gates under it, and never early.
+A flow's state is one small integer and one time. The integer's low 12 bits are the gates that are open (bit i:
+``gates[i]``). Its high 4 bits count the gates that are *watched*: since that time the rate has been at least the
+threshold of the last of them. Gates are in ascending order of ``at_least``, so that a rate above one threshold is
+above all lower ones, and one time serves all gates. When a rate climbs in steps, the time of a higher gate begins
+only after the lower gates have opened: a gate may open late, by the holds of the lower gates at most, and never early.
 """
 
 from __future__ import annotations
@@ -22,30 +20,37 @@ if TYPE_CHECKING:
     from flowlane.core.policy import RateGate
 
 MAX_GATES = 12
-"""Different rate gates that one policy may have."""
+"""How many different gates a policy may have."""
 
 OPEN_GATES = (1 << MAX_GATES) - 1
-"""The bits of a flow's level that say which gates are open."""
+"""Mask of the open gates in a flow's state."""
 
 
 def advance(
-    gates: Sequence[RateGate], level: int, since: float, rate: float, now: float
+    gates: Sequence[RateGate], gate_state: int, since: float, rate: float, now: float
 ) -> tuple[int, float]:
-    """Take a new measurement of a flow's rate (bit/s) at ``now`` (s); return its new level and since.
+    """Update a flow's gates with a new measurement of its rate.
 
-    ``gates`` ascend in ``at_least``. A flow starts with level 0; ``since`` has no meaning then.
+    Args:
+        gates: the policy's gates, ascending in ``at_least``.
+        gate_state: the flow's state; 0 for a new flow, whose ``since`` has no meaning.
+        since: the time (s) that belongs to the state.
+        rate: bit/s, measured at ``now`` (s).
+
+    Returns:
+        The new state and its time.
     """
-    opened = _without_closed(gates, level & OPEN_GATES, rate)
+    opened = _close(gates, gate_state & OPEN_GATES, rate)
     reached = _reached(gates, rate)
-    watched = min(level >> MAX_GATES, reached)
-    opened = _with_held(gates, opened, watched, now - since)
+    watched = min(gate_state >> MAX_GATES, reached)
+    opened = _open(gates, opened, watched, now - since)
     if reached > watched and not (1 << watched) - 1 & ~opened:
         watched, since = reached, now
-        opened = _with_held(gates, opened, watched, 0.0)
+        opened = _open(gates, opened, watched, 0.0)
     return opened | watched << MAX_GATES, since
 
 
-def _without_closed(gates: Sequence[RateGate], opened: int, rate: float) -> int:
+def _close(gates: Sequence[RateGate], opened: int, rate: float) -> int:
     if opened:
         for index, gate in enumerate(gates):
             if rate < gate.below:
@@ -62,8 +67,8 @@ def _reached(gates: Sequence[RateGate], rate: float) -> int:
     return count
 
 
-def _with_held(gates: Sequence[RateGate], opened: int, watched: int, held: float) -> int:
-    """Open what has held long enough: the rate was at least the watched gate's, and so every lower one's."""
+def _open(gates: Sequence[RateGate], opened: int, watched: int, held: float) -> int:
+    """Open the watched gates whose hold is over; the rate was above their thresholds for ``held`` s."""
     for index in range(watched):
         if held >= gates[index].hold:
             opened |= 1 << index

@@ -1,8 +1,8 @@
-"""Whose suggestions count [0055, 0057, 0064]: a VM's hints weighed against the policy's trust.
+"""Hints of VMs, weighed against the policy's trust [0055, 0057, 0064].
 
-A hint apart from the flow (REST, OVSDB) goes before the marks that the flow itself carries, DSCP before
-PCP: it was given on purpose and for this flow. The first one that is believed counts. DSCP 0 and PCP 0 mean
-"not marked" and are no hint.
+A hint apart from the flow (REST, OVSDB) comes before the marks of the flow's packets, DSCP before PCP: it was given
+on purpose and for this flow. The first hint that is trusted counts. DSCP 0 and PCP 0 mean "not marked", and are no
+hint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class HintVerdict(IntEnum):
-    """What became of a hint; :data:`HINT_TEXTS` has the words."""
+    """Result of weighing a hint; the texts are in :data:`HINT_TEXTS`."""
 
     NONE_GIVEN = 0
     BELIEVED = 1
@@ -45,7 +45,7 @@ HINT_TEXTS: dict[HintVerdict, str] = {
 
 
 class HintResult(NamedTuple):
-    """The outcome: the class index that counts (None: no hint counts), its source, and why or why not."""
+    """Hint that counts: its class index (None: no hint counts), its source, and why it does or does not count."""
 
     class_index: int | None
     source: HintSource
@@ -62,21 +62,27 @@ def find_hint(hints: Iterable[Hint], parts: FlowParts, dscp: int, pcp: int) -> H
 
 
 class VmTrust(NamedTuple):
-    """What is believed of one VM. Marks map to (class index, gate that ends the belief or None)."""
+    """Trust in the hints of one VM.
 
-    trust: tuple[Trust, ...]
+    Attributes:
+        entries: the policy's entries that cover the VM.
+        dscp: DSCP -> (class index, gate that ends the trust or None); ``pcp`` likewise.
+        classes: class name -> class index.
+    """
+
+    entries: tuple[Trust, ...]
     dscp: Mapping[int, tuple[int, int | None]]
     pcp: Mapping[int, tuple[int, int | None]]
     classes: Mapping[str, int]
 
 
 def trust_of(policy: Policy, vm: Vm | None) -> VmTrust:
-    """Collect the trust entries that cover a VM; of two entries for one mark the first counts."""
-    trust = tuple(entry for entry in policy.trust if vm is not None and selects(entry.vms, vm))
+    """Collect the trust entries that cover a VM; of two entries for one mark the first one counts."""
+    entries = tuple(entry for entry in policy.trust if vm is not None and selects(entry.vms, vm))
     return VmTrust(
-        trust,
-        _marks((entry.dscp, entry.gate) for entry in trust if HintSource.DSCP in entry.sources),
-        _marks((entry.pcp, entry.gate) for entry in trust if HintSource.PCP in entry.sources),
+        entries,
+        _marks((entry.dscp, entry.gate) for entry in entries if HintSource.DSCP in entry.sources),
+        _marks((entry.pcp, entry.gate) for entry in entries if HintSource.PCP in entry.sources),
         {item.name: item.index for item in policy.classes},
     )
 
@@ -84,47 +90,48 @@ def trust_of(policy: Policy, vm: Vm | None) -> VmTrust:
 def _marks(
     maps: Iterable[tuple[tuple[tuple[int, int], ...], int | None]],
 ) -> dict[int, tuple[int, int | None]]:
-    found: dict[int, tuple[int, int | None]] = {}
+    classes: dict[int, tuple[int, int | None]] = {}
     for marks, gate in maps:
         for value, class_index in marks:
-            found.setdefault(value, (class_index, gate))
-    return found
+            classes.setdefault(value, (class_index, gate))
+    return classes
 
 
-def weigh(beliefs: VmTrust, dscp: int, pcp: int, hint: Hint | None, opened: int) -> HintResult:
-    """Find the hint that counts; ``opened`` are the open gates of the flow.
+def weigh(trust: VmTrust, dscp: int, pcp: int, hint: Hint | None, opened: int) -> HintResult:
+    """Find the hint that counts for a flow: ``hint``, given apart from it, then its DSCP, then its PCP.
 
-    When none counts, the verdict is about the first hint that was given.
+    When none counts, the verdict is about the first one that was given.
     """
     refused = _NO_HINT
     if hint is None and not dscp and not pcp:
         return refused
     if hint is not None:
-        belief = _weigh_apart(beliefs, hint, opened)
-        if belief.class_index is not None:
-            return belief
-        refused = belief
-    for marks, value, source in ((beliefs.dscp, dscp, HintSource.DSCP), (beliefs.pcp, pcp, HintSource.PCP)):
-        if value and (known := marks.get(value)) is not None:
-            if known[1] is None or not opened >> known[1] & 1:
-                return HintResult(known[0], source, HintVerdict.BELIEVED)
+        result = _weigh_apart(trust, hint, opened)
+        if result.class_index is not None:
+            return result
+        refused = result
+    for marks, value, source in ((trust.dscp, dscp, HintSource.DSCP), (trust.pcp, pcp, HintSource.PCP)):
+        if value and (mark := marks.get(value)) is not None:
+            class_index, gate = mark
+            if gate is None or not opened >> gate & 1:
+                return HintResult(class_index, source, HintVerdict.BELIEVED)
             if refused is _NO_HINT:
                 refused = HintResult(None, source, HintVerdict.RATE_TOO_HIGH)
     return refused
 
 
-def _weigh_apart(beliefs: VmTrust, hint: Hint, opened: int) -> HintResult:
-    """Weigh a hint given apart from the flow; the reason is that of the entry that came nearest."""
-    class_index = beliefs.classes.get(hint.class_name)
+def _weigh_apart(trust: VmTrust, hint: Hint, opened: int) -> HintResult:
+    """Weigh a hint given apart from the flow; the verdict is that of the trust entry that came nearest."""
+    class_index = trust.classes.get(hint.class_name)
     if class_index is None:
         return HintResult(None, hint.source, HintVerdict.UNKNOWN_CLASS)
-    verdict = HintVerdict.VM_NOT_TRUSTED
-    for entry in beliefs.trust:
-        found = _weigh_entry(entry, hint.source, class_index, opened)
-        if found is HintVerdict.BELIEVED:
-            return HintResult(class_index, hint.source, found)
-        verdict = max(verdict, found)
-    return HintResult(None, hint.source, verdict)
+    nearest = HintVerdict.VM_NOT_TRUSTED
+    for entry in trust.entries:
+        verdict = _weigh_entry(entry, hint.source, class_index, opened)
+        if verdict is HintVerdict.BELIEVED:
+            return HintResult(class_index, hint.source, verdict)
+        nearest = max(nearest, verdict)
+    return HintResult(None, hint.source, nearest)
 
 
 def _weigh_entry(entry: Trust, source: HintSource, class_index: int, opened: int) -> HintVerdict:

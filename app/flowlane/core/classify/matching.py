@@ -1,13 +1,10 @@
-"""What a rule or a hint matches, from the words of the policy language to values that can be compared.
+"""Matches of rules and hints: parsing, VM selectors, and the check of one match against one flow.
 
-One table of readers serves policy files and the hints that arrive over REST or OVSDB, so both speak the
-same language. A reader raises :class:`MatchError` with the text for people; lists are read item by item.
+Policy files and hints over REST share one table of parsers (:data:`READERS`), so both have the same keys and values.
+A parser raises :class:`MatchError` with a text for people.
 
-Which VMs a policy's selector means.
-
-One match against one flow, part by part: for hints, and to explain why a rule did not take a flow.
-
-The many rules of a policy go through :mod:`flowlane.core.classify.classifier` instead, which gives the same answers.
+One match is checked part by part, for hints and to explain why a rule did not match a flow. The rules of a policy are
+compiled by :mod:`flowlane.core.classify.classifier` instead, which gives the same answers.
 """
 
 from __future__ import annotations
@@ -30,10 +27,9 @@ if TYPE_CHECKING:
 
 
 def selects(selector: VmSelector | None, vm: Vm | None) -> bool:
-    """Whether the selector takes the VM; ``vm`` None is traffic of no known VM, which only "all" takes.
+    """Check whether a selector selects a VM; traffic of no known VM is selected by an empty selector only.
 
-    One of the names must fit the VM's id or name, and every external id must be there with a value that
-    fits; what the selector leaves empty is not asked for.
+    One of the names must fit the VM's id or name. The VM must have every external id, with a value that fits.
     """
     if selector is None or not (selector.names or selector.external_ids):
         return True
@@ -69,7 +65,7 @@ PROTOCOL_NUMBERS = {
     "ospf": 89,
     "vrrp": 112,
 }
-"""IANA protocol numbers of the names in the policy language."""
+"""IANA protocol numbers of the protocols that have a name in the policy language."""
 
 DSCP_NAMES = {
     "be": 0,
@@ -85,7 +81,7 @@ _SPAN = re.compile(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*\Z", re.ASCII)
 
 
 class MatchError(FlowlaneError):
-    """A value cannot be matched against. ``place`` is the item's place in a list, None outside lists."""
+    """A value of a match is wrong. ``place`` is the index of the item in a list, None outside lists."""
 
     def __init__(self, text: str, remedy: str, place: int | None = None) -> None:
         super().__init__(text)
@@ -94,10 +90,13 @@ class MatchError(FlowlaneError):
 
 
 def read_match(given: Mapping[str, object]) -> Match:
-    """Read the packet part of a match: any of the keys of :data:`READERS`.
+    """Parse the packet part of a match.
+
+    Args:
+        given: keys of :data:`READERS` with their values, as in a policy file or a hint.
 
     Raises:
-        MatchError: a key is not known or a value cannot be read.
+        MatchError: a key is unknown or a value is wrong.
     """
     unknown = sorted(set(given) - set(READERS))
     if unknown:
@@ -106,7 +105,7 @@ def read_match(given: Mapping[str, object]) -> Match:
 
 
 def items(value: object) -> Iterator[tuple[int | None, object]]:
-    """One value or a list of them: (place in the list or None, value)."""
+    """Iterate over a value or a list of values: (index in the list or None, value)."""
     if isinstance(value, list | tuple):
         yield from enumerate(value)
     else:
@@ -114,17 +113,17 @@ def items(value: object) -> Iterator[tuple[int | None, object]]:
 
 
 def _each(read: Callable[[object], object]) -> Callable[[object], tuple[object, ...]]:
-    """Make a reader of lists; an error names the place, and items that say the same count once."""
+    """Make a parser of lists; an error has the index of the item, and equal items count once."""
 
     def reader(value: object) -> tuple[object, ...]:
-        found: dict[object, None] = {}
+        values: dict[object, None] = {}
         for place, item in items(value):
             try:
-                found[read(item)] = None
+                values[read(item)] = None
             except MatchError as error:
                 error.place = place
                 raise
-        return tuple(found)
+        return tuple(values)
 
     return reader
 
@@ -171,7 +170,7 @@ def _prefix(value: object) -> tuple[bytes, int]:
 
 
 def _small(value: object, what: str, names: Mapping[str, int], highest: int) -> tuple[int, ...]:
-    """A value or a range of a small field, as all of its values."""
+    """Parse a value or a range of a small field into all of its values."""
     if isinstance(value, str) and _SPAN.match(value):
         first, last = _span(value, what, highest)
         return tuple(range(first, last + 1))
@@ -180,7 +179,7 @@ def _small(value: object, what: str, names: Mapping[str, int], highest: int) -> 
 
 def _each_small(what: str, names: Mapping[str, int], highest: int) -> Callable[[object], tuple[object, ...]]:
     spread = _each(lambda value: _small(value, what, names, highest))
-    return lambda value: tuple(dict.fromkeys(one for group in spread(value) for one in group))  # type: ignore[attr-defined]
+    return lambda value: tuple(dict.fromkeys(number for numbers in spread(value) for number in numbers))  # type: ignore[attr-defined]
 
 
 READERS: dict[str, tuple[str, Callable[[object], tuple[object, ...]]]] = {
@@ -200,14 +199,14 @@ READERS: dict[str, tuple[str, Callable[[object], tuple[object, ...]]]] = {
     "dscp": ("dscp", _each_small("a DSCP", DSCP_NAMES, 63)),
     "pcp": ("pcp", _each_small("a PCP", {}, 7)),
 }
-"""Key of the language -> (field of :class:`~flowlane.core.policy.Match`, reader of its value or list)."""
+"""Key in the policy language -> (field of :class:`~flowlane.core.policy.Match`, parser of its value or list)."""
 
 ETHERTYPES = {IPV4: 0x0800, IPV6: 0x86DD}
-"""Ethertype of the flow kinds that have one of their own; a layer-2 flow carries its own in its key."""
+"""Kind of a flow -> its ethertype; a layer-2 flow has its ethertype in its key."""
 
 
 class Facts(NamedTuple):
-    """What is known of a flow. ``hint`` is the class index believed; ``opened`` the gates that are open."""
+    """Facts about a flow that a match is checked against; ``hint`` is the class index of its trusted hint."""
 
     vm: Vm | None
     parts: FlowParts
@@ -228,7 +227,7 @@ def specificity(match: Match) -> int:
 
 
 def unmet(match: Match, facts: Facts) -> tuple[str, ...]:
-    """Name the parts of a match that do not hold, in the words of the policy language; empty: it matches."""
+    """Name the parts of a match that do not hold, by their keys in the policy language; none: it matches."""
     return tuple(name for name, check in PARTS.items() if not check(match, facts))
 
 
@@ -273,4 +272,4 @@ PARTS: dict[str, Callable[[Match, Facts], bool]] = {
     "hint": lambda m, f: not m.hint or f.hint in m.hint,
     "rate": lambda m, f: m.gate is None or bool(f.opened >> m.gate & 1),
 }
-"""Part of a match, as the policy language calls it -> whether it holds."""
+"""Key of a part of a match in the policy language -> check of that part."""
