@@ -49,7 +49,7 @@ classes:
     alike: [rate-limit, vm]
     min-queues: 1
     max-queues: 3
-    road: hardware
+    path: hardware
     keep-vm-together: true
   offloaded: {limit: 1Gbit/s, meter-only: true}
   rest: {}
@@ -80,7 +80,7 @@ devices:
     uplinks: [up1, "up[23]"]
     only: bulk
     change:
-      bulk: {limit: none, queues: shared, road: software, max-queues: 1, meter-only: false}
+      bulk: {limit: none, queues: shared, path: software, max-queues: 1, meter-only: false}
 balance: {strategy: least-loaded, imbalance: 5%, moves-per-second: 1%, window: 20s, interval: 500ms}
 pins: {which: worthy, budget: 500, idle-timeout: 30s}
 copy-rate: 200

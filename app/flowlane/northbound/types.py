@@ -381,7 +381,7 @@ class ClassView(TypedDict):
     rate_limit: Annotated[int | None, "bit/s"]
     min_rate: Annotated[int | None, "bit/s"]
     exclusive: bool
-    road: str
+    path: Annotated[str, "hardware, prefer-hardware or software"]
 
 
 class PolicyView(TypedDict):

@@ -284,7 +284,7 @@ def _class(item: TrafficClass) -> types.ClassView:
         "rate_limit": item.rate_limit,
         "min_rate": item.min_rate,
         "exclusive": item.exclusive,
-        "road": item.path.value,
+        "path": item.path.value,
     }
 
 

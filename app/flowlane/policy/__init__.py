@@ -1,4 +1,4 @@
-"""The policy language: YAML in, a sound :class:`flowlane.core.policy.Policy` or every problem out.
+"""Loader of the policy language: from YAML to a :class:`flowlane.core.policy.Policy`, or to all its problems.
 
 The language is described in docs/policy.md; its JSON Schema for editors is ``schema.json`` beside this file.
 """

@@ -1,4 +1,4 @@
-"""Classes: from the document to :class:`flowlane.core.policy.TrafficClass`."""
+"""Builder of section ``classes``: :class:`flowlane.core.policy.TrafficClass` objects."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Any
 
 from flowlane.closest import did_you_mean
 from flowlane.core.policy import Alike, LimitScope, PathPreference, TrafficClass
-from flowlane.policy.context import Context
+from flowlane.policy.context import Context, value_of
 from flowlane.policy.document import Document, Path
 from flowlane.units import format_rate, parse_rate, parse_size
 
 DEFAULT = "default"
-"""The class of flows that nothing places, when the policy names no other."""
+"""Name of the default class, unless the policy gives another."""
 
 MIN_BURST = 1522
 """Bytes of the largest tagged Ethernet frame: a meter with a smaller burst drops every full frame [LP 2153122]."""
 
 
 def class_names(document: Document) -> dict[str, int]:
-    """Number the classes: the default one is 0, the others follow in the order of the document."""
+    """Give each class its index: 0 to the default class, to the others as they follow in the document."""
     data = document.data
     assert isinstance(data, dict)
-    written = data.get("classes")
-    names = list(written) if isinstance(written, dict) else []
+    section = data.get("classes")
+    names = list(section) if isinstance(section, dict) else []
     default = data.get("default", DEFAULT)
     if not isinstance(default, str):
         default = DEFAULT
@@ -33,11 +33,11 @@ def class_names(document: Document) -> dict[str, int]:
 
 
 def build_classes(context: Context) -> tuple[TrafficClass, ...]:
-    """Build all classes, in the order of their indexes; unsound ones stand in with their name only."""
-    written = context.section("classes")
+    """Build all classes, in the order of their indexes; one that breaks the schema has its name only."""
+    section = context.section("classes")
     return tuple(
-        _build(context, ("classes", name), written[name], index)
-        if name in written and ("classes", name) not in context.unsound
+        _build(context, ("classes", name), section[name], index)
+        if name in section and ("classes", name) not in context.unsound
         else TrafficClass(name, index)
         for name, index in context.classes.items()
     )
@@ -58,7 +58,7 @@ def _build(context: Context, path: Path, entry: dict[str, Any], index: int) -> T
         alike=tuple(Alike(word) for word in entry.get("alike", ())),
         min_queues=int(entry.get("min-queues", 0)),
         max_queues=int(entry["max-queues"]) if "max-queues" in entry else None,
-        path=PathPreference(entry.get("road", "prefer-hardware")),
+        path=PathPreference(value_of(context, path, entry, "path") or "prefer-hardware"),
         keep_vm_together=entry.get("keep-vm-together", False),
         meter_only=entry.get("meter-only", False),
     )
@@ -75,7 +75,7 @@ def _rate(context: Context, path: Path, entry: dict[str, Any], key: str) -> int 
 
 
 def _burst(context: Context, path: Path, entry: dict[str, Any]) -> int | None:
-    """The burst in bits."""
+    """Read the burst; return bits."""
     if "burst" not in entry:
         return None
     size = parse_size(entry["burst"])
@@ -86,10 +86,10 @@ def _burst(context: Context, path: Path, entry: dict[str, Any]) -> int | None:
 
 
 def _check(context: Context, path: Path, entry: dict[str, Any]) -> None:
-    """Note what contradicts itself within a class."""
+    """Report keys of a class that contradict each other."""
     for key in ("burst", "limit-scope"):
         if key in entry and "limit" not in entry:
-            context.report((*path, key), f"{key} without a limit means nothing", "add limit: or remove it")
+            context.report((*path, key), f"{key} without a limit has no effect", "add limit: or remove it")
     if "max-queues" in entry and entry.get("min-queues", 0) > entry["max-queues"]:
         context.report((*path, "min-queues"), "more than max-queues", f"at most {entry['max-queues']}")
     if "limit" in entry and "minimum" in entry and parse_rate(entry["minimum"]) > parse_rate(entry["limit"]):
@@ -101,9 +101,9 @@ def _check(context: Context, path: Path, entry: dict[str, Any]) -> None:
 def _check_meter_only(context: Context, path: Path, entry: dict[str, Any]) -> None:
     if "limit" not in entry:
         context.report(
-            (*path, "meter-only"), "a class with neither queue nor limit does nothing", "add limit:"
+            (*path, "meter-only"), "a class with neither queue nor limit has no effect", "add limit:"
         )
-    for key in ("queues", "minimum", "alike", "min-queues", "max-queues", "road", "keep-vm-together"):
+    for key in ("queues", "minimum", "alike", "min-queues", "max-queues", "path", "road", "keep-vm-together"):
         if key in entry:
             context.report(
                 (*path, key), f"{key} is about queues, and a meter-only class has none", "remove one of them"

@@ -1,4 +1,4 @@
-"""What the builders of a policy's parts share: the document, its names, and where problems are noted."""
+"""State that the builders of a policy's sections share: the document, the names in it, the problems found."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """A document on its way to a policy. ``classes`` are the class names with their indexes.
+    """A document that is being built into a policy.
 
-    ``unsound`` are the paths of all values that have a breach of the schema in or at them.
+    ``unsound``: the paths of all values that break the schema, or contain one that does. ``classes``: class
+    names with their indexes. ``gates``: the different rate conditions; ``gate_at``: path of a condition ->
+    its index in ``gates``.
     """
 
     document: Document
@@ -27,38 +29,38 @@ class Context:
     gate_at: Mapping[Path, int] = field(default_factory=dict)
 
     def report(self, path: Path, message: str, remedy: str = "", key: str | None = None) -> None:
-        """Note a problem; see :meth:`flowlane.policy.document.Document.report`."""
+        """Add a problem; see :meth:`flowlane.policy.document.Document.report`."""
         self.document.report(path, message, remedy, key)
 
     def section(self, key: str) -> Any:
-        """A part of the document: an empty mapping or list when it is not there or not of its type."""
+        """Return a section of the document; an empty one where it is missing or of a wrong type."""
         data = cast("dict[str, Any]", self.document.data)
-        found = data.get(key)
+        value = data.get(key)
         expected = dict if key in {"classes", "balance", "pins"} else list
-        return found if isinstance(found, expected) else expected()
+        return value if isinstance(value, expected) else expected()
 
     def entries(self, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """The sound entries of a list part, with their paths."""
+        """Yield the entries of a list section that keep to the schema, with their paths."""
         for place, entry in enumerate(self.section(key)):
             if (key, place) not in self.unsound:
                 yield (key, place), entry
 
     def line(self, path: Path) -> int:
-        """The line in which a value begins."""
+        """Return the line in which a value begins, counted from 1."""
         marks = self.document.marks
         for step in path:
             marks = marks.children[step]
         return marks.line
 
     def class_index(self, path: Path, name: str, key: str | None = None) -> int:
-        """Find a class by name; when there is none, note it and give class 0."""
+        """Find a class by name; an unknown one is reported, and counts as class 0."""
         index = self.classes.get(name)
         if index is None:
             self.report(path, f"there is no class {shown(name)}", did_you_mean(name, self.classes), key)
         return index or 0
 
     def class_indexes(self, path: Path, names: str | list[str]) -> tuple[int, ...]:
-        """Find the class or the classes that are named, each once."""
+        """Find one or several classes by name, each once."""
         if isinstance(names, str):
             return (self.class_index(path, names),)
         return tuple(
@@ -66,7 +68,7 @@ class Context:
         )
 
     def unique_names(self, key: str) -> None:
-        """Note the names that stand twice in a list part."""
+        """Report names that two entries of a list section have."""
         first: dict[str, int] = {}
         for path, entry in self.entries(key):
             name = entry.get("name")
@@ -77,5 +79,23 @@ class Context:
 
 
 def unsound_paths(broken: frozenset[Path]) -> frozenset[Path]:
-    """All paths that lead to a broken value, the value's own included."""
+    """Return all paths that lead to a broken value, the value's own included."""
     return frozenset(path[:length] for path in broken for length in range(len(path) + 1))
+
+
+OLDER_KEYS = {"road": "path"}
+"""Older spelling of a key -> its name. ``flowlane check`` notes an older spelling."""
+
+
+def value_of(context: Context, path: Path, entry: dict[str, Any], key: str) -> Any:
+    """Return the value of a key, also under its older spelling; None where it is missing.
+
+    Both spellings together are reported as a problem.
+    """
+    older = next((word for word, name in OLDER_KEYS.items() if name == key and word in entry), None)
+    if older is None:
+        return entry.get(key)
+    if key in entry:
+        message = f"{older} is the older spelling of {key}, and both are given"
+        context.report(path, message, f"remove {older}:", older)
+    return entry.get(key, entry[older])

@@ -1,10 +1,11 @@
-"""Devices as a file or ``GET /v1/devices`` describes them, to try a policy on before it touches one.
+"""Builder of section ``devices``, and the descriptions of devices that a policy is checked against.
 
-Each device is a mapping. All is optional: ``name``, ``dpid``, ``role``, ``capabilities`` (keys of
-:class:`flowlane.core.model.Capabilities`), and ``queues``: either ``{physical: 4, software: 8}`` or the
-``{physical: {total: 4, ...}, ...}`` of REST, with ``ports`` beside it.
+:func:`build_devices` makes the :class:`flowlane.core.policy.DeviceRules` of a policy.
 
-What devices get: from the document to :class:`flowlane.core.policy.DeviceRules`.
+:func:`read_devices` reads devices from a file or from the answer of ``GET /v1/devices``. Each device is a
+mapping in which every key is optional: ``name``, ``dpid``, ``role``, ``capabilities`` (keys of
+:class:`flowlane.core.model.Capabilities`) and ``queues``, which is ``{physical: 4, software: 8}`` or, as in
+REST, ``{physical: {total: 4, ...}, ...}`` with ``ports`` beside it.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from flowlane.core.device.rules import DeviceView
 from flowlane.core.model import Capabilities, Role
 from flowlane.core.policy import ClassChange, DeviceRules, PathPreference
 from flowlane.errors import ConfigError
-from flowlane.policy.context import Context
+from flowlane.policy.context import Context, value_of
 from flowlane.policy.document import Path
 from flowlane.policy.match import read_device_selector, read_globs
 from flowlane.units import parse_rate
 
 
 def build_devices(context: Context) -> tuple[DeviceRules, ...]:
-    """Build the sound device entries, in order."""
+    """Build the device entries that keep to the schema, in order."""
     return tuple(_build(context, path, entry) for path, entry in context.entries("devices"))
 
 
@@ -33,11 +34,9 @@ def _build(context: Context, path: Path, entry: dict[str, Any]) -> DeviceRules:
     selector = read_device_selector(context, (*path, "match"), entry.get("match", {}))
     if "role" in entry and selector.roles:
         remedy = "name the devices by name or dpid"
-        context.report((*path, "role"), "an entry that selects by role cannot give the role", remedy)
+        context.report((*path, "role"), "an entry that selects devices by role cannot set their role", remedy)
     if not entry.keys() - {"match"}:
-        context.report(
-            path, "an entry that changes nothing", "add role, uplinks, only or change, or remove it"
-        )
+        context.report(path, "this entry changes nothing", "add role, uplinks, only or change, or remove it")
     only = context.class_indexes((*path, "only"), entry["only"]) if "only" in entry else None
     changes = tuple(
         _change(context, (*path, "change", name), name, change)
@@ -62,19 +61,20 @@ def _change(context: Context, path: Path, name: str, entry: dict[str, Any]) -> C
     rate = parse_rate(limit) if limit not in ("", "none") else None
     if rate is not None and rate < 1000:
         context.report((*path, "limit"), f"{limit} is too small", "at least 1kbit/s, or none")
+    preference = value_of(context, path, entry, "path")
     return ClassChange(
         class_index=context.class_index(path[:-1], name, name),
         rate_limit=rate,
         no_rate_limit=limit == "none",
         exclusive=entry["queues"] == "exclusive" if "queues" in entry else None,
-        path=PathPreference(entry["road"]) if "road" in entry else None,
+        path=PathPreference(preference) if preference else None,
         max_queues=int(entry["max-queues"]) if "max-queues" in entry else None,
         meter_only=entry.get("meter-only"),
     )
 
 
-_ABILITIES = {
-    one.name: type(one.default) for one in fields(Capabilities) if isinstance(one.default, bool | int)
+_CAPABILITY_TYPES = {
+    field.name: type(field.default) for field in fields(Capabilities) if isinstance(field.default, bool | int)
 }
 
 
@@ -95,19 +95,21 @@ def devices_of(data: object, source: str) -> tuple[DeviceView, ...]:
     """Read devices from plain data; see :func:`read_devices`."""
     if isinstance(data, dict) and isinstance(data.get("items"), list):
         data = data["items"]
-    described = data if isinstance(data, list) else [data]
-    if not described:
-        raise ConfigError(f"{source}: no device is described")
-    return tuple(_device(one, f"{source}: device {place + 1}") for place, one in enumerate(described))
+    devices = data if isinstance(data, list) else [data]
+    if not devices:
+        raise ConfigError(
+            f"{source}: no device is described; describe one, such as {{role: nic, queues: {{physical: 4}}}}"
+        )
+    return tuple(_device(item, f"{source}: device {place + 1}") for place, item in enumerate(devices))
 
 
 def _device(data: object, where: str) -> DeviceView:
     if not isinstance(data, dict):
-        raise ConfigError(f"{where}: not a mapping with name, role, queues and capabilities")
+        raise ConfigError(f"{where}: not a mapping; its keys are name, dpid, role, queues, capabilities")
     if not isinstance(data.get("ports", []), list):
-        raise ConfigError(f"{where}: ports is not a list")
+        raise ConfigError(f"{where}: ports is not a list of ports")
     role = data.get("role", "nic")
-    if role not in [one.value for one in Role]:
+    if role not in [known.value for known in Role]:
         raise ConfigError(f"{where}: role {role!r} is none of nic, vswitch, switch")
     physical, software = _queues(data, where)
     return DeviceView(
@@ -128,7 +130,10 @@ def _dpid(value: object, where: str) -> int:
 
 
 def _queues(data: dict[str, Any], where: str) -> tuple[int, int]:
-    """Queues by kind on the port that has most; REST gives the sum over ports, and each port's ids."""
+    """Return (physical, software) queues of the port that has most.
+
+    REST gives the sum over all ports, and each port's queue ids.
+    """
     physical, software = (_count(data.get("queues"), kind, where) for kind in ("physical", "software"))
     most = max((_on_port(port, where) for port in data.get("ports") or ()), default=physical + software)
     return min(physical, most), min(software, most)
@@ -142,8 +147,8 @@ def _on_port(port: object, where: str) -> int:
 
 
 def _count(queues: object, kind: str, where: str) -> int:
-    found = queues.get(kind, 0) if isinstance(queues, dict) else 0
-    count = found.get("total", 0) if isinstance(found, dict) else found
+    value = queues.get(kind, 0) if isinstance(queues, dict) else 0
+    count = value.get("total", 0) if isinstance(value, dict) else value
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise ConfigError(f"{where}: queues: {kind}: {count!r} is not a number of queues")
     return count
@@ -153,8 +158,10 @@ def _capabilities(data: object, where: str) -> Capabilities:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: capabilities is not a mapping")
     wrong = [
-        name for name, value in data.items() if name in _ABILITIES and type(value) is not _ABILITIES[name]
+        name
+        for name, value in data.items()
+        if name in _CAPABILITY_TYPES and type(value) is not _CAPABILITY_TYPES[name]
     ]
     if wrong:
         raise ConfigError(f"{where}: capabilities: {wrong[0]}: {data[wrong[0]]!r} is not of the right type")
-    return Capabilities(**{name: value for name, value in data.items() if name in _ABILITIES})
+    return Capabilities(**{name: value for name, value in data.items() if name in _CAPABILITY_TYPES})

@@ -1,9 +1,9 @@
-"""From YAML text to plain data, with the line and column of every key and value kept beside it.
+"""YAML reader: plain data, with the line and column of every key and value beside it.
 
-PyYAML's parser gives the events; they are put together here rather than by its composer, which recurses
-without a bound and follows anchors. So depth is limited, anchors, aliases and tags are refused, and keys
-may stand once. Plain scalars mean what YAML 1.2's core schema says, apart from numbers with leading zeros
-(datapath ids), which stay texts: YAML 1.1 would make a boolean of ``no`` and sixty-based numbers of ``1:30``.
+PyYAML's parser gives the events. They are put together here, not by its composer, which recurses without a
+bound and follows anchors: depth is limited, anchors, aliases and tags are refused, and a key may appear once
+in a mapping. Plain scalars mean what YAML 1.2's core schema says, but numbers with leading zeros (datapath
+ids) stay texts. YAML 1.1 would make a boolean of ``no`` and a sexagesimal number of ``1:30``.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ MAX_BYTES = 4 * 2**20
 """Size of the largest policy that is read."""
 
 MAX_DEPTH = 16
-"""Nesting of the deepest value that is read; the language itself needs 7."""
+"""Levels of nesting that are read; the language needs 7."""
 
 MAX_PROBLEMS = 500
-"""More problems than these help nobody."""
+"""Problems that are collected at most."""
 
 Path = tuple[str | int, ...]
-"""Keys and list positions that lead to a value."""
+"""Keys and list positions that lead to a value, from the root."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
-"""libyaml's own limit (1,000 levels): it reads up to 1 kB of a line ahead, and may meet that before we count 16."""
+"""libyaml's message for more than 1,000 levels: it parses up to 1 kB ahead, so this may come before MAX_DEPTH."""
 
 _TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
 _LANGUAGE = "see docs/policy.md for the language"
@@ -43,7 +43,7 @@ _WORDS: dict[str, object] = {"": None, "~": None, "null": None, "true": True, "f
 
 @dataclass(slots=True)
 class Marks:
-    """Where a value stands (counted from 1), where its keys stand, and the marks of what is in it."""
+    """Line and column of a value (counted from 1), of its keys, and the marks of the values in it."""
 
     line: int
     column: int
@@ -60,7 +60,7 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def report(self, path: Path, message: str, remedy: str = "", key: str | None = None) -> None:
-        """Note a problem with the value at ``path``, or with a key of the mapping there."""
+        """Add a problem with the value at ``path``, or with a key of the mapping there."""
         marks = self.marks
         for step in path:
             marks = marks.children.get(step, marks)
@@ -72,7 +72,7 @@ class Document:
 
 
 def format_path(path: Path) -> str:
-    """Write a path as people read it: ``rules[3].match.dst-port``."""
+    """Write a path as text: ``rules[3].match.dst-port``."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -84,7 +84,7 @@ def format_path(path: Path) -> str:
 
 
 def shown(value: object) -> str:
-    """Write a value for a message, shortened."""
+    """Write a value for a message, cut at 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -93,7 +93,7 @@ def read(text: str) -> Document:
     """Read one YAML document.
 
     Raises:
-        PolicyError: the text cannot be read at all, or what it says is ambiguous.
+        PolicyError: the text is not YAML, or uses what is refused here.
     """
     _check_text(text)
     composer = _Composer()
@@ -107,7 +107,7 @@ def read(text: str) -> Document:
     if composer.problems:
         raise PolicyError(composer.problems)
     if composer.marks is None:
-        raise PolicyError([Problem(1, 1, "", "the policy is empty", "the smallest one is: version: 1")])
+        raise PolicyError([Problem(1, 1, "", "the policy is empty", "the smallest policy is: version: 1")])
     return Document(composer.data, composer.marks)
 
 
@@ -120,8 +120,10 @@ def _check_text(text: str) -> None:
             [Problem(line, 1, "", "the text is not valid Unicode", "save it as UTF-8")]
         ) from None
     if size > MAX_BYTES:
-        remedy = "put VMs into globs or external ids, ports into ranges"
-        raise PolicyError([Problem(1, 1, "", f"the policy has {size} bytes, more than {MAX_BYTES}", remedy)])
+        remedy = "name VMs by globs or external ids, and ports by ranges"
+        raise PolicyError(
+            [Problem(1, 1, "", f"the policy has {size} bytes; at most {MAX_BYTES} are read", remedy)]
+        )
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str, here: Path) -> Problem:
@@ -130,7 +132,10 @@ def _yaml_problem(error: yaml.YAMLError, text: str, here: Path) -> Problem:
         message = str(getattr(error, "problem", None) or getattr(error, "context", None) or "cannot be read")
         if message == _LIBYAML_TOO_DEEP:
             return Problem(mark.line + 1, mark.column + 1, format_path(here), _TOO_DEEP, _LANGUAGE)
-        remedy = "check indentation, quotes and brackets near here; quote texts that have : # or begin with * & ! % @"
+        remedy = (
+            "check indentation, quotes and brackets near here; "
+            "quote texts that contain : or #, or begin with * & ! % @"
+        )
         return Problem(mark.line + 1, mark.column + 1, "", f"not YAML: {message}", remedy)
     position = getattr(error, "position", 0) or 0
     character = getattr(error, "character", None)
@@ -139,7 +144,7 @@ def _yaml_problem(error: yaml.YAMLError, text: str, here: Path) -> Problem:
         len(text.encode()[:position].decode(errors="ignore")) if _LOADER is not yaml.SafeLoader else position
     )
     line = text.count("\n", 0, offset) + 1
-    return Problem(line, 1, "", f"not a text: {named} cannot stand in YAML", "is this a binary file?")
+    return Problem(line, 1, "", f"not a text: YAML cannot contain {named}", "is this a binary file?")
 
 
 @dataclass(slots=True)
@@ -152,7 +157,7 @@ class _Frame:
 
 
 class _Composer:
-    """Puts events together; see the module for what it refuses."""
+    """Puts the parser's events together; the module's docstring says what it refuses."""
 
     def __init__(self) -> None:
         self.data: object = None
@@ -166,7 +171,7 @@ class _Composer:
             self._documents += 1
             if self._documents > 1:
                 self._refuse(
-                    event, "a second document begins here", "one policy is one document: remove the ---"
+                    event, "a second document begins here", "a policy is one document: remove the ---"
                 )
         elif isinstance(event, yaml.AliasEvent):
             self._refuse(
@@ -210,12 +215,12 @@ class _Composer:
         if frame.key in frame.marks.keys:
             first = frame.marks.keys[frame.key][0]
             path = format_path((*self._path(), frame.key))
-            message = f"the key {shown(frame.key)} stands twice, first in line {first}"
+            message = f"the key {shown(frame.key)} appears twice, first in line {first}"
             self.problems.append(Problem(mark.line, mark.column, path, message, "remove one of them"))
         frame.marks.keys.setdefault(frame.key, (mark.line, mark.column))
 
     def _place(self, event: yaml.Event, data: object, marks: Marks) -> None:
-        """Put a value where it belongs: into the innermost mapping or list, or at the root."""
+        """Put a value into the innermost mapping or list, or at the root."""
         frame = self._frames[-1] if self._frames else None
         if frame is None:
             if self.marks is None:
@@ -264,7 +269,7 @@ def _next_step(frame: _Frame | None) -> Path:
 
 
 def resolve(text: str) -> object:
-    """Give the value of a plain scalar: nothing, true or false, a number, or the text itself."""
+    """Return the value of a plain scalar: None, a boolean, a number, or the text itself."""
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.match(text):

@@ -1,4 +1,4 @@
-"""What is right in a policy but probably not meant: told by ``flowlane check``, never refused."""
+"""Notes of ``flowlane check``: parts of a policy that are valid, but probably not meant."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 from flowlane.core.device.standing import left_to_controller
 from flowlane.core.policy import Match, Policy
+from flowlane.policy.context import OLDER_KEYS
+from flowlane.policy.document import read
 
 
 def notes(policy: Policy) -> tuple[tuple[int, str], ...]:
-    """Everything worth a second look, as (line of the policy or 0, text), in the order of the lines."""
-    return tuple(sorted((*_unreached(policy), *_unused(policy), *_slow(policy))))
+    """Find all notes: (line of the policy, or 0; text), in the order of the lines."""
+    found = (*_unreached(policy), *_unused(policy), *_slow(policy), *_older_spellings(policy))
+    return tuple(sorted(found))
 
 
 def _unreached(policy: Policy) -> Iterator[tuple[int, str]]:
-    """Rules behind an equal one, or behind one that takes everything."""
+    """Find rules after an equal one, or after one that matches every flow."""
     first: dict[Match, str] = {}
     for rule in policy.rules:
         earlier = first.setdefault(rule.match, rule.name)
@@ -25,15 +28,31 @@ def _unreached(policy: Policy) -> Iterator[tuple[int, str]]:
 
 
 def _unused(policy: Policy) -> Iterator[tuple[int, str]]:
+    """Find classes that no flow can get."""
     used = {0, *(rule.class_index for rule in policy.rules)}
     used.update(index for entry in policy.trust for index in entry.classes)
-    for one in policy.classes:
-        if one.index not in used:
-            yield 0, f"class {one.name!r} is never used: no rule names it and no hint may ask for it"
+    for item in policy.classes:
+        if item.index not in used:
+            yield 0, f"class {item.name!r} is never used: no rule names it and no hint may ask for it"
 
 
 def _slow(policy: Policy) -> Iterator[tuple[int, str]]:
-    """Rules that take effect only after the controller has seen the flow."""
+    """Find rules that take effect only after the controller has seen the flow."""
     for rule, why in left_to_controller(policy):
         if rule.match.gate is None:
             yield rule.line, f"rule {rule.name!r} is left to the controller: {why}"
+
+
+def _older_spellings(policy: Policy) -> Iterator[tuple[int, str]]:
+    """Find keys in their older spelling. The policy does not keep them, so its text is read again."""
+    if not any(older in policy.text for older in OLDER_KEYS):
+        return
+    root = read(policy.text).marks.children
+    sections = [root["classes"]] if "classes" in root else []
+    if "devices" in root:
+        entries = root["devices"].children.values()
+        sections += [entry.children["change"] for entry in entries if "change" in entry.children]
+    for marks in (inner for section in sections for inner in section.children.values()):
+        for older, name in OLDER_KEYS.items():
+            if older in marks.keys:
+                yield marks.keys[older][0], f"{older} is the older spelling of {name}: write {name}"

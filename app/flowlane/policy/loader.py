@@ -1,4 +1,4 @@
-"""Loads a policy: text, structure, then its parts one by one; every problem is collected on the way."""
+"""Loader of a policy: text, structure, then section by section; every problem is collected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(text: str, source: str = "policy") -> Policy:
     """Read a policy; ``source`` names it in the error.
 
     Raises:
-        PolicyError: with every problem that was found; nothing of the policy is of use then.
+        PolicyError: with every problem that was found.
     """
     try:
         document = documents.read(text)
@@ -51,7 +51,7 @@ def load_file(path: str | FilePath) -> Policy:
 
 
 def load_stream(file: BinaryIO, source: str) -> Policy:
-    """Read a policy from an open binary file; no more than the largest policy is read of it.
+    """Read a policy from an open binary file, of which at most :data:`documents.MAX_BYTES` + 1 are read.
 
     Raises:
         PolicyError: see :func:`load`; also when the bytes are not UTF-8.
@@ -69,12 +69,12 @@ def load_stream(file: BinaryIO, source: str) -> Policy:
 
 
 def default_text() -> str:
-    """The built-in policy as its file reads."""
+    """Return the text of the built-in policy."""
     return files("flowlane.policy").joinpath("default.yaml").read_text("utf-8")
 
 
 def default() -> Policy:
-    """The policy that is in force when nobody gave one: small flows share, a flow heavy for a while does not."""
+    """Load the built-in policy, the default: flows share queues, a flow that is heavy for a while gets its own."""
     return load(default_text(), "built-in policy")
 
 

@@ -1,6 +1,8 @@
-"""Rate conditions: ``>= 100Mbit/s for 2s until below 50Mbit/s``, numbered for the whole policy.
+"""Readers of what rules and entries match: VM and device selectors, rate conditions.
 
-VMs and devices as policies name them: globs, external ids, roles, datapath ids.
+A selector names VMs by globs of their names or by external ids, and devices by role, name or datapath id. A
+rate condition such as ``>= 100Mbit/s for 2s until below 50Mbit/s`` becomes a :class:`RateGate`; equal ones
+in several rules are one gate.
 """
 
 from __future__ import annotations
@@ -35,17 +37,17 @@ def read_vms(context: Context, path: Path, value: Any) -> VmSelector:
 
 
 def read_globs(context: Context, path: Path, value: str | list[str]) -> tuple[str, ...]:
-    """Read a glob or a list of globs; names that stand twice count once."""
-    found = []
+    """Read a glob or a list of globs; equal ones count once."""
+    globs = []
     for place, glob in items(value):
         assert isinstance(glob, str)
         _check_glob(context, path if place is None else (*path, place), glob)
-        found.append(glob)
-    return tuple(dict.fromkeys(found))
+        globs.append(glob)
+    return tuple(dict.fromkeys(globs))
 
 
 def _check_glob(context: Context, path: Path, glob: str) -> None:
-    """fnmatch takes an open bracket as itself; in a policy it is a mistake."""
+    """Report an open bracket: fnmatch takes it as itself, in a policy it is a mistake."""
     rest = re.sub(r"\[!?\]?[^\]]*\]", "", glob)
     if "[" in rest:
         context.report(
@@ -61,13 +63,13 @@ def read_device_selector(context: Context, path: Path, value: dict[str, Any]) ->
         roles=tuple(Role(str(role)) for _, role in items(value.get("role", []))),
         names=read_globs(context, (*path, "name"), value["name"]) if "name" in value else (),
         dpids=tuple(
-            _dpid(context, (*path, "dpid"), place, one) for place, one in items(value.get("dpid", []))
+            _dpid(context, (*path, "dpid"), place, dpid) for place, dpid in items(value.get("dpid", []))
         ),
     )
 
 
 def _dpid(context: Context, path: Path, place: int | None, value: object) -> int:
-    """A datapath id is always hex, also when it happens to have decimal digits only."""
+    """Read a datapath id, which is hex even where it has decimal digits only."""
     match = _DPID.match(str(value))
     if match is None:
         where = path if place is None else (*path, place)
@@ -79,7 +81,7 @@ def _dpid(context: Context, path: Path, place: int | None, value: object) -> int
 
 
 DEFAULT_HOLD = 2.0
-"""Seconds that a rate has to hold when the policy does not say: below it, counters of OVS are noise."""
+"""Seconds that a rate has to hold by default: over shorter times OVS's counters, which move in steps, are noise."""
 
 _CONDITION = re.compile(r"\s*>=\s*(\S.*)", re.DOTALL)
 _TIMING = re.compile(r"(.*?)(?:\s+for\s+(.*?))?(?:\s+until\s+below\s+(.*))?\s*\Z", re.DOTALL)
@@ -89,7 +91,7 @@ _EXAMPLE = "write it such as '>= 100Mbit/s for 2s until below 50Mbit/s'"
 def read_gate(text: str) -> RateGate:
     """Read the part after ``>=``: rate, then ``for`` a duration, then ``until below`` a rate.
 
-    Without a falling edge it is half of the rate.
+    Without ``until below`` the gate closes at half of the rate.
 
     Raises:
         UnitError: it cannot be read, or contradicts itself.
@@ -100,29 +102,31 @@ def read_gate(text: str) -> RateGate:
     hold = DEFAULT_HOLD if match[2] is None else parse_duration(match[2])
     below = at_least // 2 if match[3] is None else parse_rate(match[3])
     if at_least < 1000:
-        raise UnitError(f"{format_rate(at_least)} is too small to tell from nothing; at least 1kbit/s")
+        raise UnitError(f"{format_rate(at_least)} is too small to be measured; at least 1kbit/s")
     if hold > 3600:
-        raise UnitError("nothing holds for so long; at most 1h")
+        raise UnitError(f"{match[2]} is too long a time; at most 1h")
     if below > at_least:
-        raise UnitError(f"the falling edge {format_rate(below)} is above the rate {format_rate(at_least)}")
+        raise UnitError(
+            f"the rate after 'until below', {format_rate(below)}, is above {format_rate(at_least)}"
+        )
     return RateGate(at_least, hold, below)
 
 
 def read_gates(context: Context) -> None:
-    """Find every rate condition of the document and number the different ones, in ascending order of rate."""
-    found: dict[Path, RateGate] = {}
+    """Read every rate condition of the document; number the different ones, in ascending order of rate."""
+    gate_at: dict[Path, RateGate] = {}
     for path, text in _texts(context):
         try:
-            found[path] = read_gate(text)
+            gate_at[path] = read_gate(text)
         except UnitError as error:
             context.report(path, str(error), _EXAMPLE)
-    gates = tuple(sorted(set(found.values()), key=lambda gate: (gate.at_least, gate.hold, gate.below)))
+    gates = tuple(sorted(set(gate_at.values()), key=lambda gate: (gate.at_least, gate.hold, gate.below)))
     if len(gates) > MAX_GATES:
-        last = max(found, key=context.line)
+        last = max(gate_at, key=context.line)
         message = f"{len(gates)} different rate conditions, counting those of trust"
-        context.report(last, message, f"at most {MAX_GATES}: use equal ones in several rules")
+        context.report(last, message, f"at most {MAX_GATES}: write equal conditions in several rules")
     context.gates = gates
-    context.gate_at = {path: gates.index(gate) for path, gate in found.items()}
+    context.gate_at = {path: gates.index(gate) for path, gate in gate_at.items()}
 
 
 def _texts(context: Context) -> Iterator[tuple[Path, str]]:
@@ -134,7 +138,9 @@ def _texts(context: Context) -> Iterator[tuple[Path, str]]:
             if condition:
                 yield where, condition[1]
             else:
-                remedy = f"only >= can be asked; for slow flows put their rule below that of the fast ones; {_EXAMPLE}"
+                remedy = (
+                    f"only >= is possible; put a rule for slow flows below the rule for fast ones; {_EXAMPLE}"
+                )
                 context.report(where, f"{text[:60]!r} is not a rate condition", remedy)
     for path, entry in context.entries("trust"):
         if "at-most" in entry:

@@ -1,4 +1,4 @@
-"""The reference of the policy language as Markdown tables, made from the schema so that the two never differ."""
+"""Reference of the policy language: Markdown tables, made from the schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from flowlane.policy.structure import schema
+from flowlane.policy.structure import current, schema
 
 SECTIONS = (
     ("The document", ()),
@@ -26,7 +26,7 @@ SECTIONS = (
 
 
 def reference() -> str:
-    """Write all tables."""
+    """Write all tables as Markdown."""
     return "\n".join(line for title, place in SECTIONS for line in _section(title, place))
 
 
@@ -34,7 +34,7 @@ def _section(title: str, place: tuple[str, ...]) -> Iterator[str]:
     node = _find(place)
     required = node.get("required", ())
     yield from (f"### {title}", "", "| key | value | default | meaning |", "| --- | --- | --- | --- |")
-    for key, one in node["properties"].items():
+    for key, one in current(node["properties"]).items():
         whole = {**_resolved(one), **one}
         default = "required" if key in required else _default(whole)
         yield f"| `{key}` | {_value(whole)} | {default} | {whole.get('description', '')} |"
@@ -61,7 +61,7 @@ def _default(node: dict[str, Any]) -> str:
 
 
 def _value(node: dict[str, Any]) -> str:
-    """What may stand there: the words allowed, else what it is called, with an example."""
+    """Describe what values a key takes: the words, else the schema's title with bounds and an example."""
     if "const" in node:
         return f"`{node['const']}`"
     if "enum" in node:

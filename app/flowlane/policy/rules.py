@@ -1,4 +1,4 @@
-"""Rules: from the document to :class:`flowlane.core.policy.Rule`."""
+"""Builder of section ``rules``: :class:`flowlane.core.policy.Rule` objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IP = frozenset((0x0800, 0x86DD))
 
 
 def build_rules(context: Context) -> tuple[Rule, ...]:
-    """Build the sound rules, in order."""
+    """Build the rules that keep to the schema, in order."""
     context.unique_names("rules")
     return tuple(
         _build(context, path, entry, index) for index, (path, entry) in enumerate(context.entries("rules"))
@@ -34,7 +34,7 @@ def _build(context: Context, path: Path, entry: dict[str, Any], index: int) -> R
 
 
 def build_match(context: Context, path: Path, entry: dict[str, Any]) -> Match:
-    """Build a match and note what makes it impossible."""
+    """Build a match; report one that no packet can satisfy."""
     match = Match()
     for key, value in entry.items():
         if key in READERS:
@@ -50,22 +50,22 @@ def build_match(context: Context, path: Path, entry: dict[str, Any]) -> Match:
 
 
 def _with_field(context: Context, path: Path, key: str, value: object, match: Match) -> Match:
-    """Read the items of a field one by one, so that every wrong one is told."""
+    """Read the items of a field one by one, so that every wrong one is reported."""
     field = READERS[key][0]
-    found: dict[object, None] = {}
+    read: dict[object, None] = {}
     for place, item in items(value):
         try:
-            found.update(dict.fromkeys(getattr(read_match({key: item}), field)))
+            read.update(dict.fromkeys(getattr(read_match({key: item}), field)))
         except MatchError as error:
             context.report(path if place is None else (*path, place), str(error), error.remedy)
-    return replace(match, **{field: tuple(found)})  # type: ignore[arg-type]
+    return replace(match, **{field: tuple(read)})  # type: ignore[arg-type]
 
 
 def _check(context: Context, path: Path, match: Match) -> None:
-    """Note matches that no packet can satisfy: a rule that never takes a flow is a mistake."""
+    """Report matches that no packet can satisfy: a rule that never takes a flow is a mistake."""
     has_ports = bool(match.src_ports or match.dst_ports)
     if has_ports and match.protocols and not PORT_PROTOCOLS.intersection(match.protocols):
-        context.report(path, "ports of a protocol that has none", "protocol: tcp, udp or sctp")
+        context.report(path, "ports of a protocol without ports", "protocol: tcp, udp or sctp")
     families = _families(match)
     if families is None:
         return
@@ -75,23 +75,23 @@ def _check(context: Context, path: Path, match: Match) -> None:
         )
     elif match.eth_types and not families.intersection(match.eth_types):
         context.report(
-            path, "IP fields do not fit the ethertype", "remove ethertype, or use ipv4 or ipv6 to fit"
+            path, "IP fields contradict the ethertype", "remove ethertype, or set it to ipv4 or ipv6"
         )
 
 
 def _families(match: Match) -> frozenset[int] | None:
-    """Ethertypes of the IP versions that the match can be about; None when it asks for nothing of IP."""
+    """Find the ethertypes that the IP fields of a match allow; None when it has no IP field."""
     if not (match.protocols or match.src or match.dst or match.src_ports or match.dst_ports or match.dscp):
         return None
-    found = _IP
+    families = _IP
     for prefixes in (match.src, match.dst):
         if prefixes:
-            found &= {0x0800 if len(address) == 4 else 0x86DD for address, _ in prefixes}
-    return found
+            families &= {0x0800 if len(address) == 4 else 0x86DD for address, _ in prefixes}
+    return families
 
 
 def check_hints(context: Context, rules: tuple[Rule, ...], trust: tuple[Trust, ...]) -> None:
-    """Note rules on hints for a class that no VM is trusted to ask for."""
+    """Report rules on hints for a class that no VM is trusted to ask for."""
     askable = {index for entry in trust for index in entry.classes}
     names = list(context.classes)
     for rule, (path, _) in zip(rules, context.entries("rules"), strict=True):
@@ -99,5 +99,5 @@ def check_hints(context: Context, rules: tuple[Rule, ...], trust: tuple[Trust, .
         if missing:
             remedy = f"add a trust entry whose classes include {missing[0]}"
             context.report(
-                (*path, "match", "hint"), f"no VM's hint for class {missing[0]} is believed", remedy
+                (*path, "match", "hint"), f"no trust entry accepts hints for class {missing[0]}", remedy
             )

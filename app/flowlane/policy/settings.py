@@ -1,4 +1,4 @@
-"""Strategy, balance, pins and copy rate: from the document to the model."""
+"""Builders of ``balance``, ``pins``, ``copy-rate`` and ``learn-after``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_LEARN_AFTER = 8
 
 
 def build_balance(context: Context) -> Balance:
-    """Build the balance settings, and the strategy among them."""
+    """Build the balance settings, which include the strategy."""
     entry = {} if ("balance",) in context.unsound else context.section("balance")
     plain = Balance()
     return Balance(
@@ -47,7 +47,11 @@ def _percent(entry: dict[str, Any], key: str, default: float) -> float:
 def _moves(context: Context, entry: dict[str, Any], default: float) -> float:
     part = _percent(entry, "moves-per-second", default)
     if part > 1:
-        context.report(("balance", "moves-per-second"), "more flows than there are", "at most 100%")
+        context.report(
+            ("balance", "moves-per-second"),
+            f"{entry['moves-per-second']} is more than all flows",
+            "at most 100%",
+        )
     return part
 
 
@@ -56,12 +60,12 @@ def _duration(context: Context, entry: dict[str, Any], key: str, default: float,
         return default
     seconds = parse_duration(entry[key])
     if not least <= seconds <= 3600:
-        context.report(("balance", key), f"{entry[key]} cannot be used", f"from {least:g}s to 1h")
+        context.report(("balance", key), f"{entry[key]} is out of range", f"from {least:g}s to 1h")
     return seconds
 
 
 def build_pins(context: Context) -> Pins:
-    """Build the pin settings. OpenFlow counts idle timeouts in whole seconds, 16 bits (1.3.5, 7.3.4.1)."""
+    """Build the pin settings. An idle timeout of OpenFlow has 16 bits, in seconds (1.3.5, 7.3.4.1)."""
     if ("pins",) in context.unsound:
         return Pins()
     entry = context.section("pins")
@@ -69,19 +73,19 @@ def build_pins(context: Context) -> Pins:
     idle = parse_duration(entry["idle-timeout"]) if "idle-timeout" in entry else float(plain.idle_timeout)
     if idle != int(idle) or not 1 <= idle <= 65535:
         path: Path = ("pins", "idle-timeout")
-        context.report(path, f"{entry['idle-timeout']} cannot be used", "whole seconds, from 1s to 65535s")
+        context.report(path, f"{entry['idle-timeout']} is out of range", "whole seconds, from 1s to 65535s")
     return Pins(entry.get("which", plain.which), int(entry.get("budget", plain.budget)), int(idle))
 
 
 def build_learn_after(context: Context) -> int:
-    """The packets of a flow that pass before the device keeps an entry for it."""
+    """Read the number of a flow's packets before the device keeps an entry for it."""
     data = context.document.data
     given = data.get("learn-after", DEFAULT_LEARN_AFTER) if isinstance(data, dict) else DEFAULT_LEARN_AFTER
     return int(given) if isinstance(given, int | float) else DEFAULT_LEARN_AFTER
 
 
 def build_copy_rate(context: Context) -> int:
-    """The rate at which a device may show first packets, in packets/s."""
+    """Read the rate at which a device may copy packets to the controller, in packets/s."""
     data = context.document.data
     given = data.get("copy-rate", DEFAULT_COPY_RATE) if isinstance(data, dict) else DEFAULT_COPY_RATE
     return int(given) if isinstance(given, int | float) else DEFAULT_COPY_RATE

@@ -1,8 +1,8 @@
-"""Checks a document against the published JSON Schema and words what is wrong for people.
+"""Check of a document against the published JSON Schema, and the messages for its errors.
 
-The schema holds types, keys and patterns, so that editors can help while a policy is written; its titles
-and examples are the words of the messages. What a schema cannot say (names that must exist, values that
-contradict each other) is checked afterwards, by the modules that build the policy.
+The schema has types, keys and patterns, so that editors can help while a policy is written; the messages use
+its titles and examples. What a schema cannot express (names that must exist, values that contradict each
+other) is checked afterwards, by the modules that build the policy.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ TYPE_WORDS = {
 
 @cache
 def schema() -> dict[str, Any]:
-    """The published schema, as it lies in the package."""
-    found: dict[str, Any] = json.loads(files("flowlane.policy").joinpath("schema.json").read_text("utf-8"))
-    return found
+    """Read the published schema."""
+    tree: dict[str, Any] = json.loads(files("flowlane.policy").joinpath("schema.json").read_text("utf-8"))
+    return tree
 
 
 @cache
 def _validator() -> Draft202012Validator:
-    """Following references costs as much again as validating, so they are put in once."""
+    """Make the validator. It resolves no references, which would take as long as validating: they are replaced here."""
     return Draft202012Validator(_without_references(schema()))
 
 
 def _without_references(node: Any) -> Any:
-    """The same schema with each reference replaced by what it is about; what stands beside it stays."""
+    """Return a schema with each reference replaced by its target; keys beside the reference stay."""
     if isinstance(node, list):
         return [_without_references(item) for item in node]
     if not isinstance(node, dict):
@@ -60,8 +60,13 @@ def _without_references(node: Any) -> Any:
     }
 
 
+def current(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties of a schema's object without older spellings."""
+    return {key: node for key, node in properties.items() if not node.get("deprecated")}
+
+
 def check_structure(document: Document) -> frozenset[Path]:
-    """Note every breach of the schema in the document; return the paths of the values that are unsound."""
+    """Report every breach of the schema in the document; return the paths of the values that break it."""
     broken: set[Path] = set()
     for error in islice(_validator().iter_errors(document.data), MAX_PROBLEMS):
         path: Path = tuple(error.absolute_path)
@@ -74,19 +79,19 @@ def check_structure(document: Document) -> frozenset[Path]:
 
 
 Wording = Iterator[tuple[str, str, str | None]]
-"""(message, remedy, key that it is about or None) for each thing that one error of the validator says."""
+"""(message, remedy, the key at fault or None) for each part of one error of the validator."""
 
 
 def _schema(error: ValidationError) -> dict[str, Any]:
     return error.schema if isinstance(error.schema, dict) else {}
 
 
-def _asked(error: ValidationError) -> Any:
-    """What the keyword of the schema that was breached asks for."""
+def _keyword_value(error: ValidationError) -> Any:
+    """Return the value of the schema's keyword that was breached."""
     return error.validator_value
 
 
-def _got(error: ValidationError) -> Any:
+def _value(error: ValidationError) -> Any:
     return error.instance
 
 
@@ -98,47 +103,47 @@ def _expected(error: ValidationError) -> str:
 
 def _example(error: ValidationError) -> str:
     examples = _schema(error).get("examples", ())
-    words = " or ".join(one if isinstance(one, str) else json.dumps(one) for one in examples)
+    words = " or ".join(text if isinstance(text, str) else json.dumps(text) for text in examples)
     return f"such as {words}" if words else ""
 
 
 def _unknown_keys(error: ValidationError) -> Wording:
     known = _schema(error).get("properties", {})
-    for key in _got(error):
+    for key in _value(error):
         if key not in known:
-            yield f"unknown key {shown(key)}", did_you_mean(key, known), key
+            yield f"unknown key {shown(key)}", did_you_mean(key, current(known)), key
 
 
 def _missing_key(error: ValidationError) -> Wording:
-    missing = [key for key in _asked(error) if key not in _got(error)]
+    missing = [key for key in _keyword_value(error) if key not in _value(error)]
     named = str(error.message).split("'")[1]
     if named in missing:
         yield f"the key {named!r} is missing", f"add {named}:", None
 
 
 def _wrong_type(error: ValidationError) -> Wording:
-    if _got(error) is None:
+    if _value(error) is None:
         yield "there is no value", f"write {_expected(error)}, or remove the key", None
     else:
         remedy = _example(error) or f"write {_expected(error)}"
-        yield f"{shown(_got(error))} is not {_expected(error)}", remedy, None
+        yield f"{shown(_value(error))} is not {_expected(error)}", remedy, None
 
 
 def _not_listed(error: ValidationError) -> Wording:
-    known = [str(one) for one in _asked(error)]
-    yield f"{shown(_got(error))} is not {_expected(error)}", did_you_mean(str(_got(error)), known), None
+    known = [str(word) for word in _keyword_value(error)]
+    yield f"{shown(_value(error))} is not {_expected(error)}", did_you_mean(str(_value(error)), known), None
 
 
 def _too_small(error: ValidationError) -> Wording:
-    yield f"{shown(_got(error))} is too small", f"at least {_asked(error)}", None
+    yield f"{shown(_value(error))} is too small", f"at least {_keyword_value(error)}", None
 
 
 def _too_large(error: ValidationError) -> Wording:
-    yield f"{shown(_got(error))} is too large", f"at most {_asked(error)}", None
+    yield f"{shown(_value(error))} is too large", f"at most {_keyword_value(error)}", None
 
 
-def _above(error: ValidationError) -> Wording:
-    yield f"{shown(_got(error))} is too small", f"more than {_asked(error)}", None
+def _not_above(error: ValidationError) -> Wording:
+    yield f"{shown(_value(error))} is too small", f"more than {_keyword_value(error)}", None
 
 
 def _empty(error: ValidationError) -> Wording:
@@ -146,20 +151,20 @@ def _empty(error: ValidationError) -> Wording:
 
 
 def _too_many(error: ValidationError) -> Wording:
-    yield f"has {len(_got(error))} entries", f"at most {_asked(error)}", None
+    yield f"has {len(_value(error))} entries", f"at most {_keyword_value(error)}", None
 
 
-def _twice(error: ValidationError) -> Wording:
-    yield f"{shown(_got(error))} has the same value twice", "remove one of them", None
+def _not_unique(error: ValidationError) -> Wording:
+    yield f"{shown(_value(error))} has the same value twice", "remove one of them", None
 
 
 def _bad_name(error: ValidationError) -> Wording:
     remedy = "at most 63 letters, digits, . _ and -, and a letter or digit first"
-    yield f"{shown(_got(error))} is not {_expected(error)}", remedy, _got(error)
+    yield f"{shown(_value(error))} is not {_expected(error)}", remedy, _value(error)
 
 
 def _version(error: ValidationError) -> Wording:
-    yield f"{shown(_got(error))} is not a version of the language", "write version: 1", None
+    yield f"{shown(_value(error))} is not a version of the language", "write version: 1", None
 
 
 def _other(error: ValidationError) -> Wording:
@@ -174,13 +179,13 @@ _WORDINGS: dict[str, Callable[[ValidationError], Wording]] = {
     "enum": _not_listed,
     "minimum": _too_small,
     "maximum": _too_large,
-    "exclusiveMinimum": _above,
+    "exclusiveMinimum": _not_above,
     "minLength": _empty,
     "minItems": _empty,
     "minProperties": _empty,
     "maxItems": _too_many,
     "maxProperties": _too_many,
     "maxLength": _too_large,
-    "uniqueItems": _twice,
+    "uniqueItems": _not_unique,
     "const": _version,
 }

@@ -1,4 +1,4 @@
-"""Shares of the hardware, and whose hints are believed: from the document to the model."""
+"""Builders of ``shares`` (division of the physical queues) and ``trust`` (whose hints count)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCES = {source.name.lower(): source for source in HintSource if source is not
 
 
 def build_shares(context: Context) -> tuple[Share, ...]:
-    """Build the sound shares; a VM that two of them name belongs to the first."""
+    """Build the shares that keep to the schema; a VM that two of them name belongs to the first."""
     context.unique_names("shares")
     shares: list[Share] = []
     for path, entry in context.entries("shares"):
@@ -24,15 +24,15 @@ def build_shares(context: Context) -> tuple[Share, ...]:
             vms=read_vms(context, (*path, "vm"), entry["vm"]),
             weight=float(entry.get("weight", 1)),
         )
-        twin = next((one for one in shares if one.vms == share.vms), None)
-        if twin:
-            context.report((*path, "vm"), f"the same VMs as in share {twin.name!r}", "remove one of them")
+        earlier = next((other for other in shares if other.vms == share.vms), None)
+        if earlier:
+            context.report((*path, "vm"), f"the same VMs as in share {earlier.name!r}", "remove one of them")
         shares.append(share)
     return tuple(shares)
 
 
 def build_trust(context: Context) -> tuple[Trust, ...]:
-    """Build the sound trust entries."""
+    """Build the trust entries that keep to the schema."""
     return tuple(_build(context, path, entry) for path, entry in context.entries("trust"))
 
 
@@ -58,12 +58,12 @@ def _build(context: Context, path: Path, entry: dict[str, Any]) -> Trust:
 def _marks(
     context: Context, path: Path, entry: dict[str, Any], source: str, classes: frozenset[int]
 ) -> tuple[tuple[int, int], ...]:
-    """Read a mapping of marks to classes: it has to be there if, and only if, the source is believed."""
+    """Read the mapping from marks to classes, which an entry has if, and only if, the source is among its sources."""
     if source not in entry:
         if source in entry["sources"]:
             value = "ef" if source == "dscp" else "5"
-            remedy = f"add {source}: with what its values ask for, such as {{{value}: NAME}}"
-            context.report(path, f"{source} is believed, but no value of it means a class", remedy)
+            remedy = f"add {source}: with the class of each value, such as {{{value}: NAME}}"
+            context.report(path, f"{source} is among the sources, but its values are given no class", remedy)
         return ()
     if source not in entry["sources"]:
         context.report((*path, source), f"{source} is not among the sources", f"add {source} to sources")
@@ -82,11 +82,11 @@ def _add_marks(context: Context, path: Path, word: str, index: int, marks: dict[
     for value in _values(context, path, word):
         if value == 0:
             context.report(
-                path, "0 means that a packet is not marked, which asks for nothing", "remove it", word
+                path, "0 means that a packet is not marked, so it cannot ask for a class", "remove it", word
             )
         elif value in marks:
             context.report(
-                path, f"{word} overlaps with another key: {value} stands twice", "remove one", word
+                path, f"{word} overlaps with another key: both contain {value}", "remove one", word
             )
         else:
             marks[value] = index

@@ -24,8 +24,8 @@ classes:
   rest: {}
   limited: {limit: 50Mbit/s, burst: 1MB}
   alone: {queues: exclusive, min-queues: 2, max-queues: 6}
-  hard: {road: hardware}
-  soft: {road: software}
+  hard: {path: hardware}
+  soft: {path: software}
 rules:
   - {match: {protocol: tcp}, class: limited}
   - {match: {protocol: udp}, class: alone}
@@ -69,12 +69,12 @@ def able(**changes: Any) -> DeviceView:
         (able(select_groups=False), ["spreading of new flows by the device (rest, limited, hard, soft)"]),
         (able(pin_room=400), ["9600 of 10000 pins"]),
         (able(pin_room=10_000), []),
-        (replace(NIC, software_queues=0), ["road software of class soft"]),
-        (replace(NIC, physical_queues=0), ["road hardware of class hard", "the shares of the hardware"]),
+        (replace(NIC, software_queues=0), ["path software of class soft"]),
+        (replace(NIC, physical_queues=0), ["path hardware of class hard", "the shares of the hardware"]),
         (replace(NIC, physical_queues=1), ["the shares of the hardware"]),
         (
             replace(NIC, physical_queues=1, software_queues=0),
-            ["exclusive queues of class alone", "min-queues 2 of class alone", "road software of class soft",
+            ["exclusive queues of class alone", "min-queues 2 of class alone", "path software of class soft",
              "the shares of the hardware"],
         ),
         (
@@ -121,8 +121,8 @@ def test_changes_apply_in_order_to_the_devices_meant() -> None:
         """
 devices:
   - {match: {role: nic}, change: {limited: {limit: 20Mbit/s}, alone: {queues: shared, max-queues: 1}}}
-  - {match: {name: "br-*"}, change: {limited: {limit: none}, soft: {road: hardware}}}
-  - {match: {dpid: 00000000000000ff}, change: {rest: {road: software}}}
+  - {match: {name: "br-*"}, change: {limited: {limit: none}, soft: {path: hardware}}}
+  - {match: {dpid: 00000000000000ff}, change: {rest: {path: software}}}
 """
     )
     derived, left_out = derive(policy, NIC)

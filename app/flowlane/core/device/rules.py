@@ -143,9 +143,9 @@ def _fit_path(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) ->
     missing = _missing_kind(one.path, device)
     if missing is None or one.meter_only:
         return one
-    remedy = f"add {missing} queues to the egress port (flowlane qos), or change the class's road"
+    remedy = f"add {missing} queues to the egress port (flowlane qos), or change the class's path"
     left_out.append(
-        LeftOut(f"road {one.path.value} of class {one.name}", f"the device has no {missing} queues", remedy)
+        LeftOut(f"path {one.path.value} of class {one.name}", f"the device has no {missing} queues", remedy)
     )
     return replace(one, path=PathPreference.PREFER_HARDWARE)
 
