@@ -190,7 +190,7 @@ CASES = [
     (RULE % "rate: '>= 100'", 6, "rules[0].match.rate", "'100' is not a rate"),
     (RULE % "rate: '>= 100Mbit/s for 2'", 6, "rules[0].match.rate", "'2' is not a duration"),
     (RULE % "rate: '>= 100Mbit/s for 2h'", 6, "rules[0].match.rate", "2h is too long a time"),
-    (RULE % "rate: '>= 1Mbit/s until below 2Mbit/s'", 6, "rules[0].match.rate", "the rate after 'until below', 2Mbit/s, is above 1Mbit/s"),
+    (RULE % "rate: '>= 1Mbit/s until below 2Mbit/s'", 6, "rules[0].match.rate", "2Mbit/s, is above 1Mbit/s"),
     (RULE % "rate: '>= 0bit/s'", 6, "rules[0].match.rate", "too small"),
     (RULE % "hint: c", 6, "rules[0].match.hint", "there is no class 'c'"),
     (RULE % "hint: b", 6, "rules[0].match.hint", "no trust entry accepts hints for class b"),
@@ -228,7 +228,12 @@ CASES = [
     # --- devices
     (DEVICE % "match: {role: nic}", 6, "devices[0]", "this entry changes nothing"),
     (DEVICE % "match: {role: router}, only: a", 6, "devices[0].match.role", "'router' is not a role"),
-    (DEVICE % "match: {role: nic}, role: switch", 6, "devices[0].role", "an entry that selects devices by role"),
+    (
+        DEVICE % "match: {role: nic}, role: switch",
+        6,
+        "devices[0].role",
+        "an entry that selects devices by role",
+    ),
     (DEVICE % "match: {dpid: 12}, only: a", 6, "devices[0].match.dpid", "12 is not a datapath id"),
     (
         DEVICE % "match: {dpid: [0000000000000001, xyz]}, only: a",
