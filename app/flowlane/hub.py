@@ -101,16 +101,6 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     return server
 
 
-def connect(host: str, port: int) -> socket.socket:
-    """Connect to a TCP port.
-
-    Raises:
-        OSError: nothing listens on that port, or the host cannot be reached.
-    """
-    sock: socket.socket = eventlet.connect((host, port))
-    return sock
-
-
 def readable(sock: Any) -> bool:
     """Return whether a socket has bytes to read, or its end; never wait.
 

@@ -15,7 +15,7 @@ from flowlane.cli.qos import print_ports
 from flowlane.core.model import QueueKind
 from flowlane.hosttools.findings import Finding, Level
 from flowlane.hosttools.inventory import PortEntry, QueueEntry
-from flowlane.hosttools.nic.consistency import NicTruth
+from flowlane.hosttools.nic.consistency import NicState
 from flowlane.hosttools.nic.reader import Channels, Nic
 from flowlane.hosttools.nic.tc import Filter, Qdisc
 
@@ -137,12 +137,12 @@ def test_the_hardware_is_mapped_and_the_mapping_taken_back(
     filters: list[Filter] = []
     ran: list[str] = []
 
-    def truth(name: str) -> NicTruth | None:
+    def truth(name: str) -> NicState | None:
         nic = Nic(name, "igb", hardware=True, up=True, tx_queues=2, speed=10**9)
         qdiscs = (Qdisc("htb", "1:", True, ""), Qdisc("clsact", "ffff:", False, ""))
-        return NicTruth(nic, Channels(0, 0, 1, 8, 0, 0, 1, 2), qdiscs, tuple(filters))
+        return NicState(nic, Channels(0, 0, 1, 8, 0, 0, 1, 2), qdiscs, tuple(filters))
 
-    monkeypatch.setattr(qos, "read_truth", truth)
+    monkeypatch.setattr(qos, "read_state", truth)
     monkeypatch.setattr(qos, "run_batch", ran.extend)
     planned = command.json("apply", "up0", "--map-hardware", "--dry-run")
     assert ran == []

@@ -9,7 +9,7 @@ import pytest
 from flowlane.errors import DatabaseError, RequestError
 from flowlane.hosttools.apply import apply_plan
 from flowlane.hosttools.client import open_database
-from flowlane.hosttools.qos_plan import WantedQos, even_queues, plan_clear, plan_qos
+from flowlane.hosttools.qos_plan import DesiredQos, even_queues, plan_clear, plan_qos
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +25,14 @@ GBIT = 10**9
 def make(
     server: Server, port: str, physical: int, software: int = 0, *, replace: bool = False
 ) -> list[RowChange]:
-    wanted = WantedQos(port, "linux-htb", GBIT, even_queues(physical, software, GBIT, None))
+    wanted = DesiredQos(port, "linux-htb", GBIT, even_queues(physical, software, GBIT, None))
     with open_database(server.remote, timeout=2) as database:
-        return apply_plan(database, lambda now: plan_qos(wanted, now, replace=replace), patience=0)[0]
+        return apply_plan(database, lambda now: plan_qos(wanted, now, replace=replace), timeout=0)[0]
 
 
 def clear(server: Server, port: str) -> None:
     with open_database(server.remote, timeout=2) as database:
-        apply_plan(database, lambda now: plan_clear(port, now), patience=0)
+        apply_plan(database, lambda now: plan_clear(port, now), timeout=0)
 
 
 def state(server: Server) -> tuple[str, str, str]:
@@ -99,10 +99,10 @@ def test_a_change_by_somebody_else_between_plan_and_commit_is_seen(server: Serve
         plans += 1
         if plans == 1:
             server.vsctl("remove", "qos", "up0", "queues", "3")
-        return plan_qos(WantedQos("up0", "linux-htb", GBIT, even_queues(6, 0, GBIT, None)), now)
+        return plan_qos(DesiredQos("up0", "linux-htb", GBIT, even_queues(6, 0, GBIT, None)), now)
 
     with open_database(server.remote, timeout=2) as database:
-        apply_plan(database, plan, patience=0)
+        apply_plan(database, plan, timeout=0)
     assert plans == 2
     assert len(server.vsctl("get", "qos", "up0", "queues").split(",")) == 6
     assert count(server, "queue") == 6
@@ -118,18 +118,18 @@ def test_a_port_given_to_another_qos_row_in_between_is_not_overridden(server: Se
         plans += 1
         if plans == 1:
             server.vsctl("set", "port", "up0", "qos=@q", "--", "--id=@q", "create", "qos", "type=linux-hfsc")
-        return plan_qos(WantedQos("up0", "linux-htb", GBIT, even_queues(3, 0, GBIT, None)), now)
+        return plan_qos(DesiredQos("up0", "linux-htb", GBIT, even_queues(3, 0, GBIT, None)), now)
 
     with open_database(server.remote, timeout=2) as database, pytest.raises(RequestError, match="--replace"):
-        apply_plan(database, plan, patience=0)
+        apply_plan(database, plan, timeout=0)
     assert server.vsctl("get", "qos", "up0", "type") == "linux-hfsc"
 
 
 def test_a_switch_that_does_not_take_over_is_told_of(server: Server) -> None:
     server.bridge("br0", 1, "up0")
-    wanted = WantedQos("up0", "linux-htb", GBIT, even_queues(1, 0, GBIT, None))
+    wanted = DesiredQos("up0", "linux-htb", GBIT, even_queues(1, 0, GBIT, None))
     with open_database(server.remote, timeout=2) as database:
-        assert apply_plan(database, lambda now: plan_qos(wanted, now), patience=0.2)[1] is False
+        assert apply_plan(database, lambda now: plan_qos(wanted, now), timeout=0.2)[1] is False
         assert apply_plan(database, lambda now: plan_qos(wanted, now)) == ([], True)
 
 

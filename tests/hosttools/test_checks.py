@@ -46,7 +46,7 @@ def with_queue(**config: str) -> Snapshot:
 
 def bad(snapshot: Snapshot, host: Host = KERNEL) -> dict[Level, str]:
     found = [finding for finding in check_database(snapshot, host) if finding.level is not Level.OK]
-    assert all(finding.remedy or "Open vSwitch says" in finding.what for finding in found)
+    assert all(finding.remedy or "Open vSwitch reports" in finding.what for finding in found)
     return {finding.level: finding.what for finding in found}
 
 
@@ -70,7 +70,7 @@ CASES = {
     "in-band, by default": (
         GOOD._replace(controllers={uuid(7): ControllerRow("tcp:192.0.2.1:6653", True)}),
         Level.WARNING,
-        "pass by Flowlane's tables",
+        "bypass Flowlane's tables",
     ),
     "in-band, as set": (
         GOOD._replace(controllers={uuid(7): ControllerRow("ssl:192.0.2.1:6653", True, "in-band")}),
@@ -80,7 +80,7 @@ CASES = {
     "vswitchd is away": (
         GOOD._replace(roots={uuid(1): RootRow((uuid(2),), next_cfg=3, cur_cfg=2)}),
         Level.PROBLEM,
-        "taken over",
+        "not applied",
     ),
     "offload": (
         GOOD._replace(roots={uuid(1): RootRow((uuid(2),), other_config={"hw-offload": "true"})}),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flowlane.core.model import QueueKind
 from flowlane.errors import NotFoundError, RequestError
-from flowlane.hosttools.qos_plan import RowChange, WantedQos, even_queues, orphans, plan_clear, plan_qos
+from flowlane.hosttools.qos_plan import DesiredQos, RowChange, even_queues, orphans, plan_clear, plan_qos
 from flowlane.southbound.ovsdb.rows import PortRow, QosRow, QueueRow, RootRow, Snapshot, dangling
 
 UP, OTHER = UUID(int=1), UUID(int=2)
@@ -58,8 +58,8 @@ def applied(changes: list[RowChange], before: Snapshot) -> Snapshot:
     return after
 
 
-def wanted(physical: int, software: int = 0, rate: int = GBIT, port: str = "up0") -> WantedQos:
-    return WantedQos(port, "linux-htb", rate, even_queues(physical, software, rate, None))
+def wanted(physical: int, software: int = 0, rate: int = GBIT, port: str = "up0") -> DesiredQos:
+    return DesiredQos(port, "linux-htb", rate, even_queues(physical, software, rate, None))
 
 
 def table_of(snapshot: Snapshot, port: UUID = UP) -> dict[int, dict[str, str]]:

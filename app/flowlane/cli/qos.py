@@ -20,9 +20,9 @@ from flowlane.errors import FlowlaneError, RequestError
 from flowlane.hosttools.apply import apply_plan
 from flowlane.hosttools.client import open_database
 from flowlane.hosttools.inventory import port_of, ports_of
-from flowlane.hosttools.nic.consistency import Said, differences
-from flowlane.hosttools.nic.queues import Wish, mapped_queues, plan_mapping, plan_unmapping, want
-from flowlane.hosttools.nic.reader import read_truth
+from flowlane.hosttools.nic.consistency import PortQueues, differences
+from flowlane.hosttools.nic.queues import QosRequest, desired_qos, mapped_queues, plan_mapping, plan_unmapping
+from flowlane.hosttools.nic.reader import read_state
 from flowlane.hosttools.nic.tc import run_batch
 from flowlane.hosttools.qos_plan import plan_clear, plan_qos
 from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from flowlane.hosttools.findings import Finding
     from flowlane.hosttools.inventory import PortEntry
-    from flowlane.hosttools.nic.consistency import NicTruth
+    from flowlane.hosttools.nic.consistency import NicState
     from flowlane.hosttools.nic.reader import Vf
-    from flowlane.hosttools.qos_plan import RowChange, WantedQos
+    from flowlane.hosttools.qos_plan import DesiredQos, RowChange
     from flowlane.southbound.ovsdb.rows import Snapshot
 
 
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     dry_run: bool
 
 
-def port_json(port: PortEntry, truths: Sequence[NicTruth | None], found: Sequence[Finding]) -> dict[str, Any]:
+def port_json(port: PortEntry, truths: Sequence[NicState | None], found: Sequence[Finding]) -> dict[str, Any]:
     """Return a port as JSON; rates are bit/s, null where nobody told."""
     return {
         "port": port.name,
@@ -98,7 +98,7 @@ def wide_console() -> Console:
 
 def print_ports(
     ports: Sequence[PortEntry],
-    truths: Mapping[str, Sequence[NicTruth | None]],
+    truths: Mapping[str, Sequence[NicState | None]],
     found: Mapping[str, Sequence[Finding]],
 ) -> None:
     """Print one line per queue, one for a port without queues, and the differences below."""
@@ -144,7 +144,7 @@ def print_changes(outcome: Outcome) -> None:
         console.print("recorded, but ovs-vswitchd has not taken it over yet: is it running?")
 
 
-def _nic_json(truth: NicTruth) -> dict[str, Any]:
+def _nic_json(truth: NicState) -> dict[str, Any]:
     nic = truth.nic
     return {
         "name": nic.name,
@@ -163,7 +163,7 @@ def _nic_json(truth: NicTruth) -> dict[str, Any]:
     }
 
 
-def _function_json(vf: Vf, truth: NicTruth) -> dict[str, Any]:
+def _function_json(vf: Vf, truth: NicState) -> dict[str, Any]:
     limit = next((row for row in truth.limits if row.number == vf.number), None)
     return {
         "number": vf.number,
@@ -200,7 +200,7 @@ def _qos(port: PortEntry) -> str:
     return port.qos_type if port.ours else f"{port.qos_type} (not Flowlane's)"
 
 
-def _transmit(truths: Sequence[NicTruth | None]) -> str:
+def _transmit(truths: Sequence[NicState | None]) -> str:
     numbers = {str(truth.nic.tx_queues) for truth in truths if truth}
     return "/".join(sorted(numbers)) or "-"
 
@@ -315,22 +315,22 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-def truths_of(port: PortEntry, remote: str) -> list[NicTruth | None]:
+def truths_of(port: PortEntry, remote: str) -> list[NicState | None]:
     """Return what this host says of a port's interfaces; nothing when the database is not this host's.
 
     A TCP address may be a tunnel into a guest, so only a Unix socket counts as this host.
     """
-    return [read_truth(row.name) if remote.startswith("unix:") else None for row in port.interfaces]
+    return [read_state(row.name) if remote.startswith("unix:") else None for row in port.interfaces]
 
 
-def said_of(port: PortEntry, reported: tuple[int, ...] | None = None) -> Said:
+def said_of(port: PortEntry, reported: tuple[int, ...] | None = None) -> PortQueues:
     """Return what Open vSwitch says of a port's queues."""
     queues = tuple((queue.queue_id, queue.kind) for queue in port.queues)
-    return Said(port.name, port.qos_type, queues, reported, port.datapath == "system")
+    return PortQueues(port.name, port.qos_type, queues, reported, port.datapath == "system")
 
 
 def compare(
-    port: PortEntry, truths: list[NicTruth | None], reported: tuple[int, ...] | None = None
+    port: PortEntry, truths: list[NicState | None], reported: tuple[int, ...] | None = None
 ) -> list[Finding]:
     """Compare a port with every interface of it."""
     said = said_of(port, reported)
@@ -353,19 +353,19 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _apply(args: argparse.Namespace) -> int:
-    wish = _wish(args)
+    request = _request(args)
 
-    def wanted(port: PortEntry, truths: list[NicTruth | None]) -> WantedQos:
-        return want(wish, port, [truth.nic if truth else None for truth in truths])
+    def desired(port: PortEntry, truths: list[NicState | None]) -> DesiredQos:
+        return desired_qos(request, port, [truth.nic if truth else None for truth in truths])
 
     def plan(now: Snapshot) -> list[RowChange]:
         port = port_of(now, args.port)
-        return plan_qos(wanted(port, truths_of(port, args.db)), now, replace=args.replace)
+        return plan_qos(desired(port, truths_of(port, args.db)), now, replace=args.replace)
 
-    def lines(port: PortEntry, truths: list[NicTruth | None]) -> list[str]:
+    def lines(port: PortEntry, truths: list[NicState | None]) -> list[str]:
         if not args.map_hardware:
             return []
-        kinds = [queue.kind for queue in wanted(port, truths).queues]
+        kinds = [queue.kind for queue in desired(port, truths).queues]
         return _map_lines(port, truths, kinds.count(QueueKind.PHYSICAL))
 
     return _change(args, plan, lines)
@@ -378,7 +378,7 @@ def _clear(args: argparse.Namespace) -> int:
 def _change(
     args: argparse.Namespace,
     plan: Callable[[Snapshot], list[RowChange]],
-    lines_for: Callable[[PortEntry, list[NicTruth | None]], list[str]],
+    lines_for: Callable[[PortEntry, list[NicState | None]], list[str]],
 ) -> int:
     """Change rows first, then the NIC: the mapping follows the queues that the database has by then.
 
@@ -398,7 +398,7 @@ def _change(
     return 0
 
 
-def _map_lines(port: PortEntry, truths: list[NicTruth | None], queues: int) -> list[str]:
+def _map_lines(port: PortEntry, truths: list[NicState | None], queues: int) -> list[str]:
     lines: list[str] = []
     for row, truth in zip(port.interfaces, truths, strict=True):
         if truth is None:
@@ -408,13 +408,13 @@ def _map_lines(port: PortEntry, truths: list[NicTruth | None], queues: int) -> l
     return lines
 
 
-def _unmap_lines(port: PortEntry, truths: list[NicTruth | None]) -> list[str]:
+def _unmap_lines(port: PortEntry, truths: list[NicState | None]) -> list[str]:
     pairs = zip(port.interfaces, truths, strict=True)
     return [line for row, truth in pairs if truth for line in plan_unmapping(row.name, truth.filters)]
 
 
-def _wish(args: argparse.Namespace) -> Wish:
-    return Wish(
+def _request(args: argparse.Namespace) -> QosRequest:
+    return QosRequest(
         queues=args.queues,
         software_queues=args.software_queues,
         rate=args.rate,

@@ -1,4 +1,4 @@
-"""Puts a plan of row changes into the database, in one transaction, against what others do meanwhile."""
+"""The transaction that writes row changes into the database, and detects concurrent changes of others."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ if TYPE_CHECKING:
 
 
 def apply_plan(
-    database: Database, plan: Callable[[Snapshot], list[RowChange]], patience: float = 5.0
+    database: Database, plan: Callable[[Snapshot], list[RowChange]], timeout: float = 5.0
 ) -> tuple[list[RowChange], bool]:
-    """Plan on the database's present state and commit; plan anew when somebody changed it in between.
+    """Plan changes for the present state and commit them; plan again when another client changed it meanwhile.
 
-    Returns the changes made, and whether ovs-vswitchd took them over within ``patience`` seconds (it counts
-    what it has done in ``Open_vSwitch:cur_cfg``; ``ovs-vsctl`` waits for the same sign).
+    Args:
+        plan: returns the changes that a snapshot needs.
+        timeout: seconds to wait for ovs-vswitchd.
+
+    Returns:
+        The changes, and whether ovs-vswitchd has applied them in time. It counts what it has applied in
+        ``Open_vSwitch:cur_cfg``, for which ``ovs-vsctl`` waits too.
 
     Raises:
-        DatabaseError: the server refused, or the connection was lost; nothing was changed.
+        DatabaseError: the server refused the transaction, or the connection was lost; nothing was changed.
         FlowlaneError: what ``plan`` raises.
     """
-    made: list[RowChange] = []
+    changes: list[RowChange] = []
 
     def compose(transaction: Any, tables: Any) -> None:
-        made[:] = plan(database.snapshot())
-        if made:
-            _write(made, transaction, tables)
+        changes[:] = plan(database.snapshot())
+        if changes:
+            _write(changes, transaction, tables)
             next(iter(tables["Open_vSwitch"].rows.values())).increment("next_cfg")
 
     database.transact(compose)
-    return made, not made or _taken_over(database, patience)
+    return changes, not changes or _wait_until_applied(database, timeout)
 
 
-def _taken_over(database: Database, patience: float) -> bool:
-    def done() -> bool:
+def _wait_until_applied(database: Database, timeout: float) -> bool:
+    def is_applied() -> bool:
         return all(root.cur_cfg >= root.next_cfg for root in database.snapshot().roots.values())
 
-    return database.wait_for(done, "", must=False, timeout=patience)
+    return database.wait_for(is_applied, "", required=False, timeout=timeout)
 
 
 def _write(changes: list[RowChange], transaction: Any, tables: Any) -> None:
-    """Write the changes; the commit fails if a value that they replace is no longer what it was."""
-    made: dict[str, Any] = {}
-    _hold_ports(changes, tables["Port"].rows)
+    """Write the changes; the commit fails if a value that they replace has changed meanwhile."""
+    inserted: dict[str, Any] = {}
+    _verify_ports(changes, tables["Port"].rows)
     for change in changes:
         if change.action == "insert":
-            row = made[str(change.row)] = transaction.insert(tables[change.table])
+            row = inserted[str(change.row)] = transaction.insert(tables[change.table])
         else:
             row = tables[change.table].rows[change.row]
         if change.action == "delete":
@@ -58,13 +63,13 @@ def _write(changes: list[RowChange], transaction: Any, tables: Any) -> None:
         for name, value in change.columns.items():
             if change.action == "update":
                 row.verify(name)
-            setattr(row, name, _resolve(name, value, made))
+            setattr(row, name, _resolve(name, value, inserted))
 
 
-def _hold_ports(changes: list[RowChange], ports: Any) -> None:
-    """Make the commit fail if a port took up, or gave up, a QoS row that is changed here.
+def _verify_ports(changes: list[RowChange], ports: Any) -> None:
+    """Make the commit fail if a port has begun or ceased to use a QoS row that is changed here.
 
-    The Python IDL sends a check only for rows that are written, so the value is written as it is.
+    The Python IDL verifies only rows that are written, so the unchanged value is written.
     """
     touched = {change.row for change in changes if change.table == "QoS"}
     for row in ports.values():
@@ -73,10 +78,10 @@ def _hold_ports(changes: list[RowChange], ports: Any) -> None:
             row.qos = row.qos
 
 
-def _resolve(name: str, value: Any, made: dict[str, Any]) -> Any:
-    """Put the rows made in this transaction in the places of their names."""
+def _resolve(name: str, value: Any, inserted: dict[str, Any]) -> Any:
+    """Replace the names of rows that are inserted in this transaction by the rows."""
     if name == "qos":
-        return [] if value is None else [made.get(value, value)]
+        return [] if value is None else [inserted.get(value, value)]
     if name == "queues":
-        return {queue_id: made.get(row, row) for queue_id, row in value.items()}
+        return {queue_id: inserted.get(row, row) for queue_id, row in value.items()}
     return value

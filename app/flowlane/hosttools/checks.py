@@ -1,4 +1,4 @@
-"""What an operator's Open vSwitch may be doing wrong, out of one snapshot of its database: pure.
+"""The checks of ``flowlane doctor`` on a snapshot of the database; pure functions.
 
 Facts about Open vSwitch are from ovs-vswitchd.conf.db(5) unless a finding names another source.
 """
@@ -25,7 +25,7 @@ _TRUE = ("true", "1")
 
 
 class Host(NamedTuple):
-    """What is known of the machine. ``local``: the database is this machine's, so it can be asked at all."""
+    """The machine. ``local``: the database is this machine's, so that ``kernel_datapath`` is known."""
 
     local: bool
     kernel_datapath: bool
@@ -33,25 +33,25 @@ class Host(NamedTuple):
 
 def check_database(snapshot: Snapshot, host: Host) -> list[Finding]:
     """Return every finding about the database, the most general first."""
-    found = [*_switch(snapshot), *_offload(snapshot)]
+    findings = [*_switch(snapshot), *_offload(snapshot)]
     for bridge in sorted(snapshot.bridges.values(), key=lambda row: row.name):
-        found += _bridge(bridge, snapshot, host)
+        findings += _bridge(bridge, snapshot, host)
     for port in ports_of(snapshot):
-        found += _port(port)
-    found += [
+        findings += _port(port)
+    findings += [
         Finding(Level.WARNING, *defect, "set a whole number of bit/s", _SCHEMA)
         for defect in describe(snapshot).defects
     ]
-    return found + list(_orphans(snapshot))
+    return findings + list(_orphans(snapshot))
 
 
 def _switch(snapshot: Snapshot) -> Iterator[Finding]:
     root = next(iter(snapshot.roots.values()))
     yield Finding(
-        Level.OK, "Open vSwitch", f"version {root.ovs_version or 'not told'}, {len(snapshot.bridges)} bridges"
+        Level.OK, "Open vSwitch", f"version {root.ovs_version or 'unknown'}, {len(snapshot.bridges)} bridges"
     )
     if root.cur_cfg < root.next_cfg:
-        what = "ovs-vswitchd has not taken over the last change of the database"
+        what = "ovs-vswitchd has not applied the last change of the database"
         yield Finding(Level.PROBLEM, "ovs-vswitchd", what, "systemctl start openvswitch-switch", _SCHEMA)
     if not snapshot.bridges:
         yield Finding(Level.WARNING, "Open vSwitch", "there is no bridge", "ovs-vsctl add-br br0")
@@ -61,10 +61,10 @@ def _offload(snapshot: Snapshot) -> Iterator[Finding]:
     root = next(iter(snapshot.roots.values()))
     if root.other_config.get("hw-offload") in _TRUE:
         what = (
-            "hw-offload is on: a flow that uses set_queue is not offloaded and takes the kernel's road; "
+            "hw-offload is on: a flow that uses set_queue is not offloaded and is forwarded by the kernel; "
             "meters are offloaded, so limits work on offloaded flows and queues do not"
         )
-        remedy = "decide per class: queues (not offloaded) or meters only (offloaded)"
+        remedy = "choose for each class: queues (not offloaded) or meters only (offloaded)"
         source = "Open vSwitch, lib/netdev-offload-tc.c: a match on skb_priority is refused"
         yield Finding(Level.WARNING, "Open vSwitch", what, remedy, source)
 
@@ -75,14 +75,16 @@ def _bridge(bridge: BridgeRow, snapshot: Snapshot, host: Host) -> Iterator[Findi
     yield from _controllers(bridge, snapshot, where)
     yield from _in_band(bridge, snapshot, where)
     if bridge.protocols and not set(bridge.protocols) & set(_SUPPORTED):
-        what = f"only {', '.join(bridge.protocols)} enabled; Flowlane speaks OpenFlow 1.3, 1.4 and 1.5"
+        what = f"only {', '.join(bridge.protocols)} enabled; Flowlane supports OpenFlow 1.3, 1.4 and 1.5"
         remedy = f"ovs-vsctl set bridge {bridge.name} protocols={','.join(_SUPPORTED)}"
         yield Finding(Level.PROBLEM, where, what, remedy, _SCHEMA)
     if bridge.fail_mode != "secure":
-        what = "fail_mode is standalone: without its controller the bridge forgets the queues and just learns addresses"
+        what = (
+            "fail_mode is standalone: without its controller the bridge deletes its flow entries and learns"
+        )
         yield Finding(Level.WARNING, where, what, f"ovs-vsctl set-fail-mode {bridge.name} secure", _SCHEMA)
     if not any(port.bridge == bridge.name and port.queues for port in ports_of(snapshot)):
-        what = "no port has queues: its flows are served without set_queue"
+        what = "no port has queues: its flows are forwarded without set_queue"
         yield Finding(Level.WARNING, where, what, "flowlane qos apply UPLINK")
 
 
@@ -104,8 +106,8 @@ def _datapath(bridge: BridgeRow, where: str, host: Host) -> Iterator[Finding]:
             remedy = f"modprobe openvswitch, or ovs-vsctl set bridge {bridge.name} datapath_type=netdev"
             yield Finding(Level.PROBLEM, where, what, remedy, "/sys/module/openvswitch")
     if not bridge.datapath_id:
-        what = "ovs-vswitchd has not made it (no datapath id)"
-        yield Finding(Level.PROBLEM, where, what, "look into ovs-vswitchd's log", _SCHEMA)
+        what = "ovs-vswitchd has not created it (no datapath id)"
+        yield Finding(Level.PROBLEM, where, what, "read ovs-vswitchd's log", _SCHEMA)
 
 
 def _controllers(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[Finding]:
@@ -124,18 +126,18 @@ def _controllers(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[
 
 
 def _in_band(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[Finding]:
-    """Whether Open vSwitch keeps a way to the controller open through the bridge itself: its default."""
+    """Check in-band control, by which Open vSwitch reaches the controller through the bridge itself: its default."""
     rows = [snapshot.controllers[uuid] for uuid in bridge.controller if uuid in snapshot.controllers]
     over_ip = [row for row in rows if row.target.startswith(("tcp:", "ssl:"))]
     if bridge.other_config.get("disable-in-band") in _TRUE:
         return
     if any(row.connection_mode != "out-of-band" for row in over_ip):
         what = (
-            "in-band control: hidden entries let packets from and to the controller's address and port pass by "
-            "Flowlane's tables, VMs' packets too, and are looked after each time that ovs-vswitchd wakes up"
+            "in-band control: by hidden entries, packets from and to the controller's address and port bypass "
+            "Flowlane's tables, VMs' packets too, and ovs-vswitchd maintains them each time that it wakes up"
         )
         remedy = (
-            f"unless the way to the controller leads through this bridge: "
+            f"unless the controller is reached through this bridge: "
             f"ovs-vsctl set bridge {bridge.name} other_config:disable-in-band=true"
         )
         yield Finding(Level.WARNING, where, what, remedy, "Open vSwitch, ofproto/in-band.c")
@@ -146,16 +148,16 @@ def _port(port: PortEntry) -> Iterator[Finding]:
     for row in port.interfaces:
         if row.error:
             yield Finding(
-                Level.PROBLEM, where, f"Open vSwitch says: {row.error}", "", "OVSDB Interface:error"
+                Level.PROBLEM, where, f"Open vSwitch reports: {row.error}", "", "OVSDB Interface:error"
             )
     if not port.qos_type:
         return
     if any(row.type == "internal" for row in port.interfaces):
-        what = "is an internal port and has a QoS row: traffic to the host does not pass its queues"
+        what = "is an internal port with a QoS row: traffic to the host does not pass through its queues"
         remedy = f"ovs-vsctl clear port {port.name} qos"
         yield Finding(Level.WARNING, where, what, remedy, "openvswitch/ovs-issues 215")
     if port.queues and port.qos_type not in _SHAPERS:
-        what = f"QoS type {port.qos_type} makes no queues that OpenFlow could use"
+        what = f"QoS type {port.qos_type} has no queues that OpenFlow can use"
         yield Finding(Level.WARNING, where, what, f"flowlane qos apply {port.name} --replace", _SCHEMA)
     if not port.max_rate and not port.link_speed:
         what = "neither QoS max-rate nor a link speed is known: Open vSwitch shapes to 10 Gbit/s"
@@ -170,12 +172,12 @@ def _guarantees(port: PortEntry, where: str) -> Iterator[Finding]:
     total = sum(queue.min_rate or 0 for queue in port.queues)
     rate = port.max_rate or port.link_speed
     if bare and len(port.queues) > 1:
-        what = f"{len(bare)} of {len(port.queues)} queues have no min-rate: HTB gives them next to nothing under load"
+        what = f"{len(bare)} of {len(port.queues)} queues have no min-rate: HTB gives them almost nothing under load"
         yield Finding(
             Level.WARNING, where, what, f"flowlane qos apply {port.name} --min-rate even", "tc-htb(8)"
         )
     if rate and total > rate:
-        what = f"the queues' min-rates together ({total} bit/s) exceed the port's rate ({rate} bit/s): none is kept"
+        what = f"the queues' min-rates together ({total} bit/s) exceed the port's rate ({rate} bit/s)"
         yield Finding(
             Level.WARNING, where, what, f"flowlane qos apply {port.name} --min-rate even", "tc-htb(8)"
         )
@@ -185,6 +187,6 @@ def _orphans(snapshot: Snapshot) -> Iterator[Finding]:
     tables = dict(zip(("QoS", "Queue"), orphans(snapshot), strict=True))
     for table, rows in tables.items():
         if rows:
-            what = f"{len(rows)} {table} rows are used by nothing; Open vSwitch never removes them"
+            what = f"{len(rows)} {table} rows are unused; Open vSwitch never removes them"
             remedy = f"ovs-vsctl -- {' -- '.join(f'destroy {table} {uuid}' for uuid in rows[:3])}"
             yield Finding(Level.INFO, "Open vSwitch", what, remedy, _SCHEMA)

@@ -1,7 +1,4 @@
-"""A one-off look at, or change of, the database: what a command needs, without eventlet or threads.
-
-What a bridge itself says of its queues over OpenFlow, asked with ``ovs-ofctl`` (a second opinion on ours).
-"""
+"""A connection to the database for one command, without green threads; and ``ovs-ofctl`` for reported queues."""
 
 from __future__ import annotations
 
@@ -35,11 +32,10 @@ _TRIES = 5
 def open_database(remote: str, timeout: float = 5.0) -> Iterator[Database]:
     """Connect, and close when done.
 
-    Raises:
-        DatabaseError: it cannot be reached (told at once, with the system's reason), or it gave no whole
-            answer within ``timeout`` seconds.
+    Raises: DatabaseError: the database cannot be reached (reported at once), or has not sent its whole
+        content within ``timeout`` seconds.
     """
-    _knock(remote)
+    _check_reachable(remote)
     replica = Replica(remote, EVERYTHING, lambda: None)
     database = Database(replica, timeout)
     try:
@@ -49,8 +45,8 @@ def open_database(remote: str, timeout: float = 5.0) -> Iterator[Database]:
         replica.close()
 
 
-def _knock(remote: str) -> None:
-    """The IDL tries for ever and tells nobody why it fails; a command should say so at once."""
+def _check_reachable(remote: str) -> None:
+    """Connect once and report why it fails: the IDL tries for ever, without a reason."""
     error, stream = Stream.open(remote)
     if stream is not None:
         stream.close()
@@ -66,24 +62,26 @@ class Database:
         self._timeout = timeout
 
     def snapshot(self) -> Snapshot:
-        """Return the database as last heard of.
+        """Return the last copy of the database.
 
         Raises:
-            DatabaseError: it contradicts itself, so nothing may be decided on it.
+            DatabaseError: the copy is inconsistent.
         """
         snapshot = self._replica.snapshot()
-        if wrong := dangling(snapshot):
-            raise DatabaseError(f"the database makes no sense: {wrong[0]} ({len(wrong)} such)")
+        if missing := dangling(snapshot):
+            raise DatabaseError(
+                f"the database is inconsistent: {missing[0]} missing or too many ({len(missing)} such)"
+            )
         return snapshot
 
     def transact(self, compose: Callable[[Transaction, Any], None]) -> None:
         """Commit what ``compose(transaction, tables)`` writes, all of it or nothing.
 
-        ``compose`` is called again when somebody else changed what it verified; it decides anew on a fresh
-        :meth:`snapshot`, and may raise to give up.
+        Args: compose: writes the changes. It is called again, to decide on a new :meth:`snapshot`, when
+            another client has changed what it verified. It may raise to give up.
 
         Raises:
-            DatabaseError: the server refused, or the connection was lost.
+            DatabaseError: the server refused the transaction, or the connection was lost.
         """
         for _ in range(_TRIES):
             seqno = self._replica.change_seqno
@@ -98,70 +96,84 @@ class Database:
                 return
             if status != Transaction.TRY_AGAIN:
                 raise DatabaseError(f"the database refused the change: {transaction.get_error()}")
-            self._wait_for_news(seqno)
-        raise DatabaseError(f"others changed the same rows {_TRIES} times in a row; nothing was done")
+            self._wait_for_change(seqno)
+        raise DatabaseError(
+            f"other clients changed the same rows {_TRIES} times in a row; nothing was changed"
+        )
 
     def wait_for(
-        self, true: Callable[[], bool], failure: str, *, must: bool = True, timeout: float | None = None
+        self,
+        condition: Callable[[], bool],
+        failure: str,
+        *,
+        required: bool = True,
+        timeout: float | None = None,
     ) -> bool:
-        """Follow the database until something is true of it; return whether it became so in time (s).
+        """Follow the database until a condition holds; return whether it did in time.
+
+        Args:
+            failure: text of the error.
+            required: whether to raise when the condition does not hold in time.
+            timeout: seconds; None: that of the connection.
 
         Raises:
-            DatabaseError: it did not, and ``must`` was set.
+            DatabaseError: the condition did not hold in time, and is required.
         """
         timeout = self._timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
         while True:
             self._replica.run()
-            if true():
+            if condition():
                 return True
-            left = deadline - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 break
             poller = Poller()
             self._replica.wait(poller)
-            poller.timer_wait(left * 1000)
+            poller.timer_wait(remaining * 1000)
             poller.block()
-        if must:
+        if required:
             raise DatabaseError(f"{failure} within {timeout:g} s")
         return False
 
-    def _wait_for_news(self, seqno: int) -> None:
-        self.wait_for(lambda: bool(self._replica.change_seqno != seqno), "", must=False)
+    def _wait_for_change(self, seqno: int) -> None:
+        self.wait_for(lambda: bool(self._replica.change_seqno != seqno), "", required=False)
 
     def _commit(self, transaction: Transaction) -> str:
         status: list[str] = [transaction.commit()]
 
-        def finished() -> bool:
+        def is_finished() -> bool:
             if status[0] == Transaction.INCOMPLETE:
                 status[0] = transaction.commit()
             return bool(status[0] != Transaction.INCOMPLETE)
 
-        self.wait_for(finished, "the database did not answer to the change")
+        self.wait_for(is_finished, "no reply to the transaction")
         return status[0]
 
 
 _QUEUE = re.compile(r"^\s*queue (\d+):", re.MULTILINE)
 _VERSIONS = "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15"
-_PATIENCE = 10
+_TIMEOUT = 10
+"""Seconds that ovs-ofctl may take."""
 
 
 def parse_queues(text: str) -> tuple[int, ...]:
-    """Read the answer to ``ovs-ofctl queue-get-config BRIDGE PORT``, of any OpenFlow version."""
+    """Read the output of ``ovs-ofctl queue-get-config BRIDGE PORT``, of any OpenFlow version."""
     return tuple(sorted({int(number) for number in _QUEUE.findall(text)}))
 
 
 def reported_queues(
     bridge: str, port: str, rundir: Path, protocols: tuple[str, ...] = ()
 ) -> tuple[int, ...] | None:
-    """Ask one port of a bridge, by the management socket in Open vSwitch's run directory; None when it is mute.
+    """Return the ids of the queues that a bridge reports on a port over OpenFlow; None when that is not possible.
 
-    One port at a time: an answer for all ports names none of them before OpenFlow 1.4.
+    The bridge is asked by its management socket in Open vSwitch's run directory, and one port at a time:
+    before OpenFlow 1.4 a reply for all ports does not name them.
     """
     tool, socket = shutil.which("ovs-ofctl"), rundir / f"{bridge}.mgmt"
     if tool is None or not socket.exists():
         return None
     versions = ",".join(protocols) or _VERSIONS
-    command = [tool, f"--timeout={_PATIENCE}", "-O", versions, "queue-get-config", f"unix:{socket}", port]
+    command = [tool, f"--timeout={_TIMEOUT}", "-O", versions, "queue-get-config", f"unix:{socket}", port]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return parse_queues(done.stdout) if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""What a check of the host can find, in the form that people and programs read."""
+"""A finding of a check: level, place, text, remedy and source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Level(StrEnum):
-    """How much it matters: ``problem`` keeps Flowlane from its job, ``warning`` may surprise."""
+    """How serious a finding is: a ``problem`` keeps Flowlane from working, a ``warning`` may surprise the operator."""
 
     OK = "ok"
     INFO = "info"
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One line of ``flowlane doctor``. ``remedy`` is a command or a sentence; ``source`` says how we know."""
+    """One line of ``flowlane doctor``; ``remedy`` is a command or a sentence, ``source`` a document or a command."""
 
     level: Level
     where: str

@@ -1,4 +1,4 @@
-"""Who has which queues, out of a snapshot of the database: pure, for commands and checks."""
+"""Ports and their queues, read from a snapshot of the database; pure functions for commands and checks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,12 @@
-"""What must change in the database so that a port has the queues it should: pure.
+"""The changes of database rows that give a port the queues that it should have; pure functions.
 
-Rules kept here: a row that is marked ``external_ids:flowlane=PORT`` is ours to change; a QoS row without the
-mark is somebody else's and is replaced only when asked; a row that another port or QoS row uses as well is
-never changed or deleted; QoS and Queue rows are root rows, which Open vSwitch never collects
-(ovs-vswitchd.conf.db(5)), so whatever this port no longer uses is deleted here.
+Rules of ownership:
+
+- A row with ``external_ids:flowlane=PORT`` is Flowlane's to change.
+- A QoS row without the mark is another program's, and is replaced only on request.
+- A row that another port or QoS row also uses is never changed or deleted.
+- QoS and Queue rows are root rows, which Open vSwitch never garbage-collects (ovs-vswitchd.conf.db(5)). So
+  rows that this port no longer uses are deleted here.
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 MARK = "flowlane"
 
 
-class WantedQueue(NamedTuple):
-    """A queue to be. Rates are bit/s; ``min_rate`` None leaves it unset."""
+class DesiredQueue(NamedTuple):
+    """A queue that a port should have. Rates are bit/s; ``min_rate`` None: not set."""
 
     queue_id: int
     kind: QueueKind
@@ -33,19 +36,19 @@ class WantedQueue(NamedTuple):
     max_rate: int
 
 
-class WantedQos(NamedTuple):
-    """A port's QoS row to be. ``max_rate`` is bit/s of the whole port."""
+class DesiredQos(NamedTuple):
+    """The QoS row that a port should have. ``max_rate`` is that of the whole port in bit/s."""
 
     port: str
     type: str
     max_rate: int
-    queues: tuple[WantedQueue, ...]
+    queues: tuple[DesiredQueue, ...]
 
 
 class RowChange(NamedTuple):
-    """One change of one row. ``row`` is a UUID, or for a row that is made here a name that other changes use.
+    """One change of one row. ``row`` is a UUID, or for an inserted row a name that other changes use.
 
-    The columns of an update hold whole values, not differences. A ``port`` change sets ``Port.qos``.
+    The columns of an update are whole values, not differences. A change of table Port sets ``Port.qos``.
     """
 
     action: Literal["insert", "update", "delete"]
@@ -54,12 +57,16 @@ class RowChange(NamedTuple):
     columns: Mapping[str, Any] = {}
 
 
-def even_queues(physical: int, software: int, max_rate: int, min_rate: int | None) -> tuple[WantedQueue, ...]:
+def even_queues(
+    physical: int, software: int, max_rate: int, min_rate: int | None
+) -> tuple[DesiredQueue, ...]:
     """Return ``physical`` queues from id 0 on, then ``software`` ones, all with the same rates (bit/s).
 
-    ``min_rate`` None gives every queue an even part of the port's rate, so that the guarantees together never
-    exceed it. HTB shares the link by the guarantees: without one a queue gets Open vSwitch's floor of one MTU
-    per second, and a small flow in it waits behind the heavy ones.
+    HTB divides the link in proportion to the guarantees. A queue without one gets Open vSwitch's minimum of
+    one MTU per second, and a small flow in it waits for the heavy ones.
+
+    Args: min_rate: guarantee of each queue; None: an even part of the port's rate, so that all together never
+        exceed it.
 
     Raises:
         RequestError: the guarantees together exceed the rate, or there is no queue.
@@ -73,27 +80,27 @@ def even_queues(physical: int, software: int, max_rate: int, min_rate: int | Non
             f"min-rate: {number} queues with {low} bit/s each exceed the port's rate of {max_rate} bit/s"
         )
     kinds = [QueueKind.PHYSICAL] * physical + [QueueKind.SOFTWARE] * software
-    return tuple(WantedQueue(index, kind, low or None, max_rate) for index, kind in enumerate(kinds))
+    return tuple(DesiredQueue(index, kind, low or None, max_rate) for index, kind in enumerate(kinds))
 
 
-def plan_qos(wanted: WantedQos, present: Snapshot, *, replace: bool = False) -> list[RowChange]:
-    """Return the changes that make the port's rows as wanted; empty when they are so already.
+def plan_qos(desired: DesiredQos, present: Snapshot, *, replace: bool = False) -> list[RowChange]:
+    """Return the changes that give the port its desired rows; empty when it has them already.
 
     Raises:
         NotFoundError: there is no such port.
-        RequestError: the port has a QoS row that is not ours, and ``replace`` is not set.
+        RequestError: the port has another program's QoS row, and ``replace`` is not set.
     """
-    port, old = _port(present, wanted.port)
+    port, old = _port(present, desired.port)
     qos = present.qos.get(old) if old else None
     uses = _qos_uses(present)
-    if qos is not None and not _ours(qos.external_ids, wanted.port) and not replace:
+    if qos is not None and not _ours(qos.external_ids, desired.port) and not replace:
         raise RequestError(
-            f"port {wanted.port} has a QoS row that Flowlane did not make (type {qos.type}, "
-            f"{len(qos.queues)} queues); --replace puts ours in its place"
+            f"port {desired.port} has a QoS row that Flowlane did not make (type {qos.type}, "
+            f"{len(qos.queues)} queues); --replace replaces it"
         )
-    kept = old if qos is not None and _ours(qos.external_ids, wanted.port) and uses[old] == 1 else None
-    changes, queues = _queues(wanted, present, qos if kept else None)
-    columns = _qos_columns(wanted, queues, qos if kept else None)
+    kept = old if qos is not None and _ours(qos.external_ids, desired.port) and uses[old] == 1 else None
+    changes, queues = _queues(desired, present, qos if kept else None)
+    columns = _qos_columns(desired, queues, qos if kept else None)
     if kept is None:
         changes += [
             RowChange("insert", "QoS", "qos", columns),
@@ -102,22 +109,20 @@ def plan_qos(wanted: WantedQos, present: Snapshot, *, replace: bool = False) -> 
     elif qos is not None and any(getattr(qos, name) != value for name, value in columns.items()):
         changes.append(RowChange("update", "QoS", kept, columns))
     in_use: dict[UUID | str, Mapping[int, UUID | str]] = {"qos" if kept is None else kept: queues}
-    return changes + list(_leftovers(wanted.port, present, in_use, old))
+    return changes + list(_leftovers(desired.port, present, in_use, old))
 
 
 def plan_clear(port_name: str, present: Snapshot, *, replace: bool = False) -> list[RowChange]:
-    """Return the changes that take the port's QoS away, and our rows with it; empty when there is none.
+    """Return the changes that remove the port's QoS and Flowlane's rows for it; empty when there is none.
 
     Raises:
         NotFoundError: there is no such port.
-        RequestError: the QoS row is not ours, and ``replace`` is not set.
+        RequestError: the QoS row is another program's, and ``replace`` is not set.
     """
     port, old = _port(present, port_name)
     qos = present.qos.get(old) if old else None
     if qos is not None and not _ours(qos.external_ids, port_name) and not replace:
-        raise RequestError(
-            f"port {port_name} has a QoS row that Flowlane did not make; --replace takes it away"
-        )
+        raise RequestError(f"port {port_name} has a QoS row that Flowlane did not make; --replace removes it")
     changes = [RowChange("update", "Port", port, {"qos": None})] if qos is not None else []
     return changes + list(_leftovers(port_name, present, {}, old))
 
@@ -149,16 +154,16 @@ def _queue_uses(present: Snapshot) -> Counter[UUID]:
 
 
 def _queues(
-    wanted: WantedQos, present: Snapshot, qos: QosRow | None
+    desired: DesiredQos, present: Snapshot, qos: QosRow | None
 ) -> tuple[list[RowChange], dict[int, UUID | str]]:
-    """Changes of Queue rows, and which row each queue id has after them."""
+    """Return the changes of Queue rows, and the row of each queue id after them."""
     changes: list[RowChange] = []
     queues: dict[int, UUID | str] = {}
     uses = _queue_uses(present)
-    for queue in wanted.queues:
+    for queue in desired.queues:
         uuid = qos.queues.get(queue.queue_id) if qos else None
         row = present.queues[uuid] if uuid is not None and uses[uuid] == 1 else None
-        columns = _queue_columns(wanted.port, queue, row)
+        columns = _queue_columns(desired.port, queue, row)
         if uuid is None or row is None:
             queues[queue.queue_id] = name = f"queue{queue.queue_id}"
             changes.append(RowChange("insert", "Queue", name, columns))
@@ -169,8 +174,8 @@ def _queues(
     return changes, queues
 
 
-def _queue_columns(port: str, queue: WantedQueue, row: QueueRow | None) -> dict[str, Any]:
-    """Our keys, and those that the operator added to our row (``priority``, ``burst``, names)."""
+def _queue_columns(port: str, queue: DesiredQueue, row: QueueRow | None) -> dict[str, Any]:
+    """Return the columns with Flowlane's keys and those that the operator has added, such as ``priority``."""
     config = dict(row.other_config) if row else {}
     config["max-rate"] = str(queue.max_rate)
     config.pop("min-rate", None)
@@ -180,12 +185,12 @@ def _queue_columns(port: str, queue: WantedQueue, row: QueueRow | None) -> dict[
     return {"other_config": config, "external_ids": ids}
 
 
-def _qos_columns(wanted: WantedQos, queues: Mapping[int, UUID | str], row: QosRow | None) -> dict[str, Any]:
+def _qos_columns(desired: DesiredQos, queues: Mapping[int, UUID | str], row: QosRow | None) -> dict[str, Any]:
     return {
-        "type": wanted.type,
+        "type": desired.type,
         "queues": dict(queues),
-        "other_config": {**(row.other_config if row else {}), "max-rate": str(wanted.max_rate)},
-        "external_ids": {**(row.external_ids if row else {}), MARK: wanted.port},
+        "other_config": {**(row.other_config if row else {}), "max-rate": str(desired.max_rate)},
+        "external_ids": {**(row.external_ids if row else {}), MARK: desired.port},
     }
 
 
@@ -195,20 +200,20 @@ def _leftovers(
     kept: Mapping[UUID | str, Mapping[int, UUID | str]],
     old: UUID | None,
 ) -> Iterator[RowChange]:
-    """Delete the port's former QoS row, and rows with our mark for this port that nothing uses any more.
+    """Yield the deletion of the port's former QoS row, and of rows marked for this port that nothing uses any more.
 
-    The former row's queues go with it, marked or not, as far as no other QoS row uses them.
+    The queues of the former row are deleted too, marked or not, unless another QoS row uses them.
     """
     used = {row.qos for row in present.ports.values() if row.name != port}
-    gone = {
+    unused = {
         uuid
         for uuid, row in present.qos.items()
         if uuid not in used and uuid not in kept and (uuid == old or _ours(row.external_ids, port))
     }
-    yield from (RowChange("delete", "QoS", uuid) for uuid in sorted(gone))
-    before = {uuid for uuid in (old, *gone) if uuid is not None and uuid not in used}
-    candidates = {uuid for row in before for uuid in present.qos[row].queues.values()}
+    yield from (RowChange("delete", "QoS", uuid) for uuid in sorted(unused))
+    deleted = {uuid for uuid in (old, *unused) if uuid is not None and uuid not in used}
+    candidates = {uuid for row in deleted for uuid in present.qos[row].queues.values()}
     candidates |= {uuid for uuid, row in present.queues.items() if _ours(row.external_ids, port)}
-    still = {uuid for qos, row in present.qos.items() if qos not in before for uuid in row.queues.values()}
-    still |= {uuid for queues in kept.values() for uuid in queues.values() if not isinstance(uuid, str)}
-    yield from (RowChange("delete", "Queue", uuid) for uuid in sorted(candidates - still))
+    in_use = {uuid for qos, row in present.qos.items() if qos not in deleted for uuid in row.queues.values()}
+    in_use |= {uuid for queues in kept.values() for uuid in queues.values() if not isinstance(uuid, str)}
+    yield from (RowChange("delete", "Queue", uuid) for uuid in sorted(candidates - in_use))

@@ -6,7 +6,7 @@ import pytest
 
 from flowlane.core.model import QueueKind
 from flowlane.hosttools.findings import Level
-from flowlane.hosttools.nic.consistency import NicTruth, Said, differences
+from flowlane.hosttools.nic.consistency import NicState, PortQueues, differences
 from flowlane.hosttools.nic.reader import Channels, Nic, VfLimit
 from flowlane.hosttools.nic.tc import Filter, Qdisc
 
@@ -16,32 +16,34 @@ MAPPED = tuple(Filter(0xF10A, "basic", k + 1, "all", 0x10001 + k, k) for k in ra
 EIGHT = tuple((k, QueueKind.PHYSICAL) for k in range(8))
 
 
-def said(queues: tuple[tuple[int, QueueKind | None], ...] = EIGHT, **more: Any) -> Said:
-    return Said("pf0", "linux-htb", queues)._replace(**more)
+def queues_of_port(queues: tuple[tuple[int, QueueKind | None], ...] = EIGHT, **more: Any) -> PortQueues:
+    return PortQueues("pf0", "linux-htb", queues)._replace(**more)
 
 
-def truth(nic: Nic = PF, qdiscs: tuple[Qdisc, ...] = HTB, filters: tuple[Filter, ...] = MAPPED) -> NicTruth:
-    return NicTruth(nic, Channels(0, 0, 1, 8, 0, 0, 1, nic.tx_queues), qdiscs, filters)
+def nic_state(
+    nic: Nic = PF, qdiscs: tuple[Qdisc, ...] = HTB, filters: tuple[Filter, ...] = MAPPED
+) -> NicState:
+    return NicState(nic, Channels(0, 0, 1, 8, 0, 0, 1, nic.tx_queues), qdiscs, filters)
 
 
-def texts(of: Said, about: NicTruth | None) -> list[str]:
+def texts(of: PortQueues, about: NicState | None) -> list[str]:
     return [f"{finding.level.value}: {finding.what}" for finding in differences(of, about)]
 
 
 def test_all_agree() -> None:
-    assert differences(said(reported=tuple(range(8))), truth()) == []
+    assert differences(queues_of_port(reported=tuple(range(8))), nic_state()) == []
 
 
 def test_what_the_switch_does_not_report_is_a_problem() -> None:
-    (found,) = differences(said(reported=(0,)), None)
+    (found,) = differences(queues_of_port(reported=(0,)), None)
     assert found.level is Level.PROBLEM
     assert found.what == "the database has queues 0-7, the switch reports 0 over OpenFlow"
-    assert differences(said((), reported=(0,)), None) == []
-    assert differences(said((), reported=()), None) == []
+    assert differences(queues_of_port((), reported=(0,)), None) == []
+    assert differences(queues_of_port((), reported=()), None) == []
 
 
 def test_virtual_functions_take_the_queues() -> None:
-    found = differences(said(), truth(PF._replace(tx_queues=1, num_vfs=4)))
+    found = differences(queues_of_port(), nic_state(PF._replace(tx_queues=1, num_vfs=4)))
     assert (
         found[0].what
         == "8 physical queues, but the NIC has 1 transmit queue while 4 virtual functions are on"
@@ -50,20 +52,20 @@ def test_virtual_functions_take_the_queues() -> None:
 
 
 def test_queues_that_ethtool_can_give_are_asked_for() -> None:
-    found = differences(said(), truth(PF._replace(tx_queues=2), filters=MAPPED[:2]))
+    found = differences(queues_of_port(), nic_state(PF._replace(tx_queues=2), filters=MAPPED[:2]))
     assert [finding.level for finding in found] == [Level.WARNING]
     assert found[0].remedy.startswith("ethtool -L pf0 combined 8")
 
 
 def test_software_queues_are_not_expected_of_the_nic() -> None:
     four = tuple((k, QueueKind.PHYSICAL if k < 4 else QueueKind.SOFTWARE) for k in range(8))
-    found = texts(said(four), truth(PF._replace(tx_queues=4), filters=MAPPED[:4]))
+    found = texts(queues_of_port(four), nic_state(PF._replace(tx_queues=4), filters=MAPPED[:4]))
     assert found == []
 
 
-def test_a_link_that_is_down_tells_nothing_of_its_queues() -> None:
-    found = differences(said(), truth(PF._replace(up=False, tx_queues=1)))
-    assert "not real" in found[0].what
+def test_queues_of_a_link_that_is_down_are_not_counted() -> None:
+    found = differences(queues_of_port(), nic_state(PF._replace(up=False, tx_queues=1)))
+    assert "not the real one" in found[0].what
     assert found[0].remedy == "ip link set pf0 up"
 
 
@@ -71,40 +73,43 @@ def test_a_link_that_is_down_tells_nothing_of_its_queues() -> None:
     "root", [Qdisc("htb", "5:", True, ""), Qdisc("netem", "10:", True, ""), Qdisc("mq", "0:", True, "")]
 )
 def test_a_root_qdisc_of_others_is_a_problem(root: Qdisc) -> None:
-    (found,) = differences(said(), truth(qdiscs=(root,)))
+    (found,) = differences(queues_of_port(), nic_state(qdiscs=(root,)))
     assert found.level is Level.PROBLEM
     assert f"{root.kind} {root.handle}" in found.what
     assert "mininet" in found.source
 
 
 def test_nothing_is_said_of_qdiscs_that_could_not_be_read_or_do_not_matter() -> None:
-    assert differences(said(), truth(qdiscs=())) == []
+    assert differences(queues_of_port(), nic_state(qdiscs=())) == []
     assert (
-        differences(said(scheduled=False), truth(qdiscs=(Qdisc("netem", "1:", True, ""),), filters=())) == []
+        differences(
+            queues_of_port(scheduled=False), nic_state(qdiscs=(Qdisc("netem", "1:", True, ""),), filters=())
+        )
+        == []
     )
 
 
 def test_an_unmapped_nic_is_told_of_and_a_half_mapped_one_is_warned_of() -> None:
-    assert [finding.level for finding in differences(said(), truth(filters=()))] == [Level.INFO]
-    half = differences(said(), truth(filters=MAPPED[:4]))
+    assert [finding.level for finding in differences(queues_of_port(), nic_state(filters=()))] == [Level.INFO]
+    half = differences(queues_of_port(), nic_state(filters=MAPPED[:4]))
     assert half[0].what == "queues 0-3 are mapped to hardware queues, and 0-7 should be"
     assert half[0].remedy == "flowlane qos apply pf0 --map-hardware"
 
 
 def test_filters_of_others_before_ours_are_warned_of() -> None:
-    found = texts(said(), truth(filters=(*MAPPED, Filter(1, "bpf", 1))))
+    found = texts(queues_of_port(), nic_state(filters=(*MAPPED, Filter(1, "bpf", 1))))
     assert found == [
-        "warning: 1 egress filters of others run before the mapping and may end it for some packets"
+        "warning: 1 other egress filters run before the mapping and may keep some packets from it"
     ]
 
 
-def test_a_device_without_hardware_is_not_told_to_map() -> None:
+def test_a_device_without_hardware_needs_no_mapping() -> None:
     veth = PF._replace(hardware=False, up=False)
-    assert differences(said(), truth(veth, filters=())) == []
+    assert differences(queues_of_port(), nic_state(veth, filters=())) == []
 
 
-def test_a_limit_of_the_card_is_told() -> None:
+def test_a_limit_of_the_nic_is_reported() -> None:
     limits = (VfLimit(0, None, None, 0), VfLimit(1, 50_000_000, None, 101))
-    assert texts(said(), truth()._replace(limits=limits)) == [
-        "info: the NIC limits functions by itself, beside any meter: VF 1 at most 50Mbit/s"
+    assert texts(queues_of_port(), nic_state()._replace(limits=limits)) == [
+        "info: the NIC itself limits functions, beside any meter: VF 1 at most 50Mbit/s"
     ]

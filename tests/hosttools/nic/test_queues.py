@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from flowlane.errors import RequestError
 from flowlane.hosttools.inventory import PortEntry
 from flowlane.hosttools.nic.queues import (
-    Wish,
+    QosRequest,
+    desired_qos,
     foreign_filters,
     mapped_queues,
     plan_mapping,
     plan_unmapping,
-    want,
 )
 from flowlane.hosttools.nic.reader import Nic
 from flowlane.hosttools.nic.tc import Filter, Qdisc
@@ -95,7 +95,7 @@ def test_a_changed_last_filter_is_put_right() -> None:
 def test_what_is_in_the_way_is_refused() -> None:
     with pytest.raises(RequestError, match="ingress qdisc"):
         plan_mapping("pf0", 1, [Qdisc("ingress", "ffff:", False, "ffff:fff1")], [])
-    with pytest.raises(RequestError, match="flower filter with our pref"):
+    with pytest.raises(RequestError, match="flower filter with Flowlane's pref"):
         plan_mapping("pf0", 1, [CLSACT], [Filter(61706, "flower", 1)])
     assert plan_unmapping("pf0", [Filter(61706, "flower", 1)]) == []
 
@@ -111,24 +111,24 @@ def port(*interfaces: str, speed: int | None = None) -> PortEntry:
 
 
 def test_as_many_queues_as_the_nic_has() -> None:
-    wanted = want(Wish(), port("pf0"), [PF])
+    wanted = desired_qos(QosRequest(), port("pf0"), [PF])
     assert (len(wanted.queues), wanted.max_rate) == (8, GBIT)
     assert {queue.min_rate for queue in wanted.queues} == {GBIT // 8}
 
 
 def test_a_bond_has_the_queues_and_the_speed_of_its_poorest_interface() -> None:
-    wanted = want(Wish(), port("pf0", "pf1"), [PF, PF._replace(tx_queues=4, speed=10**8)])
+    wanted = desired_qos(QosRequest(), port("pf0", "pf1"), [PF, PF._replace(tx_queues=4, speed=10**8)])
     assert (len(wanted.queues), wanted.max_rate) == (4, 10**8)
 
 
 def test_what_is_given_is_not_asked_for() -> None:
-    wanted = want(Wish(3, 1, 10**6, 0, "linux-hfsc"), port("pf0"), [None])
+    wanted = desired_qos(QosRequest(3, 1, 10**6, 0, "linux-hfsc"), port("pf0"), [None])
     assert (len(wanted.queues), wanted.max_rate, wanted.type) == (4, 10**6, "linux-hfsc")
     assert {queue.min_rate for queue in wanted.queues} == {None}
 
 
 def test_the_speed_that_the_database_knows_counts_first() -> None:
-    assert want(Wish(2), port("pf0", speed=5 * GBIT), [PF]).max_rate == 5 * GBIT
+    assert desired_qos(QosRequest(2), port("pf0", speed=5 * GBIT), [PF]).max_rate == 5 * GBIT
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_the_speed_that_the_database_knows_counts_first() -> None:
 )
 def test_what_cannot_be_known_has_to_be_given(nics: list[Nic | None], text: str) -> None:
     with pytest.raises(RequestError, match=text):
-        want(Wish(), port("pf0"), nics)
+        desired_qos(QosRequest(), port("pf0"), nics)
 
 
 def test_guarantees_beyond_the_rate_are_refused() -> None:
     with pytest.raises(RequestError, match="exceed"):
-        want(Wish(4, rate=GBIT, min_rate=GBIT // 2), port("pf0"), [PF])
+        desired_qos(QosRequest(4, rate=GBIT, min_rate=GBIT // 2), port("pf0"), [PF])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lab.inside.counters import run
 from lab.inside.packet_counts import udp_flows
 
-from flowlane.hosttools.nic.reader import read_truth
+from flowlane.hosttools.nic.reader import read_state
 
 from .test_assignment import judge, place, spread
 
@@ -36,7 +36,7 @@ def test_vms_have_real_vfs(lab: Lab) -> None:
 def test_the_functions_and_their_limits_are_found(lab: Lab) -> None:
     """The emulated card takes a limit and shows it; that it does not keep it is its own affair."""
     run("ip", "link", "set", "sr0", "vf", "1", "max_tx_rate", "50")
-    found = read_truth("sr0")
+    found = read_state("sr0")
     run("ip", "link", "set", "sr0", "vf", "1", "max_tx_rate", "0")
     assert found is not None
     assert [vf.number for vf in found.nic.vfs] == list(range(len(lab.vms)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flowlane.core.events import DescriptionRemoved
 from flowlane.core.model import QueueFacts, QueueKind
 from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
-from flowlane.southbound.ovsdb.describe import Description, describe, news, rate
+from flowlane.southbound.ovsdb.describe import Description, changes, describe, rate
 from flowlane.southbound.ovsdb.rows import (
     BridgeRow,
     InterfaceRow,
@@ -138,30 +138,30 @@ def test_two_bridges_with_one_datapath_id_are_not_both_described() -> None:
 def test_news_are_told_once_and_only_of_what_changed() -> None:
     base = snapshot({1: InterfaceRow("p", ofport=1)})
     given = base._replace(bridges={**base.bridges, uuid(9): BridgeRow("br1", (), "ff")})
-    events, known = news({}, describe(given).devices)
+    events, known = changes({}, describe(given).devices)
     assert [event.dpid for event in events] == [0xAB, 0xFF]
-    assert news(known, describe(given).devices)[0] == []
+    assert changes(known, describe(given).devices)[0] == []
     changed = given._replace(
         interfaces={uuid(101): InterfaceRow("p", ofport=1, external_ids={"vm-uuid": "u"})}
     )
-    assert [event.dpid for event in news(known, describe(changed).devices)[0]] == [0xAB]
+    assert [event.dpid for event in changes(known, describe(changed).devices)[0]] == [0xAB]
 
 
 def test_a_bridge_that_is_gone_is_forgotten() -> None:
-    _, known = news({}, describe(snapshot({})).devices)
-    assert news(known, {}) == ([DescriptionRemoved(0xAB)], {})
+    _, known = changes({}, describe(snapshot({})).devices)
+    assert changes(known, {}) == ([DescriptionRemoved(0xAB)], {})
 
 
 def test_a_bridge_that_lost_its_datapath_id_for_now_stays_known() -> None:
-    _, known = news({}, describe(snapshot({1: InterfaceRow("p", ofport=1)})).devices)
+    _, known = changes({}, describe(snapshot({1: InterfaceRow("p", ofport=1)})).devices)
     after_restart = describe(snapshot({1: InterfaceRow("p")}, datapath_id=""))
     assert after_restart == Description({BRIDGE: None}, ())
-    assert news(known, after_restart.devices) == ([], known)
+    assert changes(known, after_restart.devices) == ([], known)
 
 
 def test_a_new_datapath_id_forgets_the_old_one() -> None:
-    _, known = news({}, describe(snapshot({})).devices)
-    events, _ = news(known, describe(snapshot({}, datapath_id="cd")).devices)
+    _, known = changes({}, describe(snapshot({})).devices)
+    events, _ = changes(known, describe(snapshot({}, datapath_id="cd")).devices)
     assert [(type(event).__name__, event.dpid) for event in events] == [
         ("DescriptionRemoved", 0xAB),
         ("DeviceDescribed", 0xCD),

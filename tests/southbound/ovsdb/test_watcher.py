@@ -304,7 +304,7 @@ def test_a_database_that_contradicts_itself_is_not_believed(server: Server, tmp_
     status = watch.watcher.status()
     assert watch.events == []
     assert status.state != "synchronized"
-    assert "makes no sense" in status.problem
+    assert "inconsistent" in status.problem
     watch.watcher.stop()
     forger.stop()
 

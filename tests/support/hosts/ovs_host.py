@@ -54,11 +54,6 @@ class Switched:
         self.manager = manager
         self.vms = tuple(vms)
 
-    @property
-    def uplink_no(self) -> int:
-        """OpenFlow number of the uplink."""
-        return len(self.vms) + 1
-
     def send(self, flow: Flow, packets: int = 1, length: int = 0) -> None:
         """Packets of a flow, of at least ``length`` bytes, out of the VM's own interface."""
         with self._socket(flow.vm) as out:

@@ -1,4 +1,4 @@
-"""Where what a NIC has, what the database says and what the switch reports differ: pure."""
+"""Differences between the queues of a NIC, of the database and of the switch's reports; pure functions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _OVS_HTB = ("htb", "1:")
 """The root qdisc that Open vSwitch makes for linux-htb (lib/netdev-linux.c)."""
 
 
-class NicTruth(NamedTuple):
-    """Everything that this host says of one interface."""
+class NicState(NamedTuple):
+    """The state of one interface on this host."""
 
     nic: Nic
     channels: Channels | None = None
@@ -29,78 +29,78 @@ class NicTruth(NamedTuple):
     limits: tuple[VfLimit, ...] = ()
 
 
-class Said(NamedTuple):
-    """What Open vSwitch says of the queues of one port.
+class PortQueues(NamedTuple):
+    """The queues of one port in Open vSwitch.
 
-    ``queues``: (id, kind) out of the database, kind None where it is not said. ``reported``: ids that the
-    switch reports over OpenFlow, None when it was not asked. ``scheduled``: the kernel's datapath, where a
-    queue is more than a number.
+    ``queues``: (id, kind) from the database, kind None when it is not given. ``reported``: ids that the
+    switch reports over OpenFlow, None when it was not asked. ``scheduled``: whether the datapath schedules
+    queues (the kernel's does).
     """
 
-    port: str
+    name: str
     qos_type: str
     queues: tuple[tuple[int, QueueKind | None], ...]
     reported: tuple[int, ...] | None = None
     scheduled: bool = True
 
 
-def physical_ids(said: Said) -> tuple[int, ...]:
-    """Return the ids of the queues that are to be hardware; a queue of unsaid kind counts as one."""
-    return tuple(queue_id for queue_id, kind in said.queues if kind is not QueueKind.SOFTWARE)
+def physical_ids(port: PortQueues) -> tuple[int, ...]:
+    """Return the ids of the physical queues; a queue without a kind counts as one."""
+    return tuple(queue_id for queue_id, kind in port.queues if kind is not QueueKind.SOFTWARE)
 
 
-def differences(said: Said, truth: NicTruth | None) -> list[Finding]:
-    """Compare; an empty list means that all agree, as far as this host can tell."""
-    found = _reported(said)
-    if truth is not None:
-        found += _counts(said, truth) + _limits(said, truth)
-        if said.scheduled and said.queues:
-            found += _qdisc(said, truth) + _mapping(said, truth)
-    return found
+def differences(port: PortQueues, nic_state: NicState | None) -> list[Finding]:
+    """Compare them; an empty list means that this host shows no difference."""
+    findings = _reported(port)
+    if nic_state is not None:
+        findings += _counts(port, nic_state) + _limits(port, nic_state)
+        if port.scheduled and port.queues:
+            findings += _qdisc(port, nic_state) + _mapping(port, nic_state)
+    return findings
 
 
-def _reported(said: Said) -> list[Finding]:
-    ids = tuple(queue_id for queue_id, _ in said.queues)
-    if said.reported is None or said.reported == ids or (not ids and said.reported == (0,)):
+def _reported(port: PortQueues) -> list[Finding]:
+    ids = tuple(queue_id for queue_id, _ in port.queues)
+    if port.reported is None or port.reported == ids or (not ids and port.reported == (0,)):
         return []
-    what = f"the database has queues {_ids(ids)}, the switch reports {_ids(said.reported)} over OpenFlow"
-    remedy = "look for errors of ovs-vswitchd in its log; check the QoS type"
-    return [Finding(Level.PROBLEM, said.port, what, remedy, "OpenFlow queue-get-config, OVSDB QoS:queues")]
+    what = f"the database has queues {_ids(ids)}, the switch reports {_ids(port.reported)} over OpenFlow"
+    remedy = "read ovs-vswitchd's log; check the QoS type"
+    return [Finding(Level.PROBLEM, port.name, what, remedy, "OpenFlow queue-get-config, OVSDB QoS:queues")]
 
 
-def _counts(said: Said, truth: NicTruth) -> list[Finding]:
-    nic, wanted = truth.nic, len(physical_ids(said))
+def _counts(port: PortQueues, nic_state: NicState) -> list[Finding]:
+    nic, wanted = nic_state.nic, len(physical_ids(port))
     source = f"/sys/class/net/{nic.name}/queues"
     if not nic.up and nic.hardware:
         remedy = f"ip link set {nic.name} up"
         return [
             Finding(
                 Level.WARNING,
-                said.port,
-                "the link is down, so the count of queues is not real",
+                port.name,
+                "the link is down, so the number of queues is not the real one",
                 remedy,
                 source,
             )
         ]
     if wanted > nic.tx_queues:
         what = f"{wanted} physical queues, but the NIC has {_transmit(nic.tx_queues)}{_why(nic)}"
-        return [Finding(Level.WARNING, said.port, what, _more(said.port, truth, wanted), source)]
+        return [Finding(Level.WARNING, port.name, what, _more(port.name, nic_state, wanted), source)]
     if nic.hardware and 0 < wanted < nic.tx_queues:
         what = f"{wanted} of the NIC's {nic.tx_queues} transmit queues are used as queues"
-        return [Finding(Level.INFO, said.port, what, f"flowlane qos apply {said.port} --queues auto", source)]
+        return [Finding(Level.INFO, port.name, what, f"flowlane qos apply {port.name} --queues auto", source)]
     return []
 
 
-def _limits(said: Said, truth: NicTruth) -> list[Finding]:
-    """What the card itself allows a function, no policy knows of: a flow may be slower than its class says."""
+def _limits(port: PortQueues, nic_state: NicState) -> list[Finding]:
+    """Report the limits that the NIC itself sets for functions: no policy has them, and they slow a flow down."""
     texts = [
-        f"VF {limit.number} at most {format_rate(limit.max_tx)}" for limit in truth.limits if limit.max_tx
+        f"VF {limit.number} at most {format_rate(limit.max_tx)}" for limit in nic_state.limits if limit.max_tx
     ]
     if not texts:
         return []
-    what = f"the NIC limits functions by itself, beside any meter: {', '.join(texts)}"
-    remedy = f"ip link set {truth.nic.name} vf N max_tx_rate 0, where the policy is to decide alone"
-    return [Finding(Level.INFO, said.port, what, remedy, "ip link show")]
+    what = f"the NIC itself limits functions, beside any meter: {', '.join(texts)}"
+    remedy = f"ip link set {nic_state.nic.name} vf N max_tx_rate 0, to leave limits to the policy"
+    return [Finding(Level.INFO, port.name, what, remedy, "ip link show")]
 
 
 def _transmit(number: int) -> str:
@@ -108,54 +108,54 @@ def _transmit(number: int) -> str:
 
 
 def _why(nic: Nic) -> str:
-    """An SR-IOV NIC gives queues of its physical function to its virtual ones (igb keeps one)."""
+    """Explain a low number: an SR-IOV NIC gives queues of its physical function to virtual ones (igb keeps one)."""
     return f" while {nic.num_vfs} virtual functions are on" if nic.num_vfs else ""
 
 
-def _more(port: str, truth: NicTruth, wanted: int) -> str:
-    most = truth.channels.most_tx if truth.channels else 0
-    if most >= wanted and not truth.nic.num_vfs:
-        return f"ethtool -L {truth.nic.name} combined {wanted} (then apply the QoS again)"
-    return f"flowlane qos apply {port} --queues auto, or mark the rest with --software-queues"
+def _more(port_name: str, nic_state: NicState, wanted: int) -> str:
+    most = nic_state.channels.most_tx if nic_state.channels else 0
+    if most >= wanted and not nic_state.nic.num_vfs:
+        return f"ethtool -L {nic_state.nic.name} combined {wanted} (then apply the QoS again)"
+    return f"flowlane qos apply {port_name} --queues auto, or mark the rest with --software-queues"
 
 
-def _qdisc(said: Said, truth: NicTruth) -> list[Finding]:
-    root = next((qdisc for qdisc in truth.qdiscs if qdisc.root), None)
-    if said.qos_type != "linux-htb" or not truth.qdiscs or (root and (root.kind, root.handle) == _OVS_HTB):
+def _qdisc(port: PortQueues, nic_state: NicState) -> list[Finding]:
+    root = next((qdisc for qdisc in nic_state.qdiscs if qdisc.root), None)
+    if (
+        port.qos_type != "linux-htb"
+        or not nic_state.qdiscs
+        or (root and (root.kind, root.handle) == _OVS_HTB)
+    ):
         return []
     have = f"{root.kind} {root.handle}" if root else "none"
     what = (
-        f"the root qdisc is {have}, not the one of Open vSwitch: somebody replaced it, and the queues with it"
+        f"the root qdisc is {have}, not that of Open vSwitch: another program has replaced it and its queues"
     )
-    remedy = (
-        f"find who did (tc qdisc show dev {truth.nic.name}; Mininet's TCLink does), then set the QoS again"
-    )
-    return [Finding(Level.PROBLEM, said.port, what, remedy, "mininet/mininet issue 243")]
+    remedy = f"find it (tc qdisc show dev {nic_state.nic.name}; Mininet's TCLink does that), then set the QoS again"
+    return [Finding(Level.PROBLEM, port.name, what, remedy, "mininet/mininet issue 243")]
 
 
-def _mapping(said: Said, truth: NicTruth) -> list[Finding]:
-    if not truth.nic.hardware or truth.nic.tx_queues < 2:
+def _mapping(port: PortQueues, nic_state: NicState) -> list[Finding]:
+    if not nic_state.nic.hardware or nic_state.nic.tx_queues < 2:
         return []
-    ids, mapped = physical_ids(said), mapped_queues(truth.filters)
-    wanted = tuple(queue_id for queue_id in ids if queue_id < truth.nic.tx_queues)
-    remedy = f"flowlane qos apply {said.port} --map-hardware"
-    found = []
+    ids, mapped = physical_ids(port), mapped_queues(nic_state.filters)
+    expected = tuple(queue_id for queue_id in ids if queue_id < nic_state.nic.tx_queues)
+    remedy = f"flowlane qos apply {port.name} --map-hardware"
+    findings = []
     if not mapped:
         what = "a queue is an HTB class only: the hardware transmit queue is chosen by a hash"
-        found.append(Finding(Level.INFO, said.port, what, remedy, "tc -s class, ethtool -S"))
-    elif mapped != wanted:
-        what = f"queues {_ids(mapped)} are mapped to hardware queues, and {_ids(wanted)} should be"
-        found.append(Finding(Level.WARNING, said.port, what, remedy, "tc filter show egress"))
-    if mapped and (others := foreign_filters(truth.filters)):
-        what = (
-            f"{len(others)} egress filters of others run before the mapping and may end it for some packets"
-        )
-        found.append(Finding(Level.WARNING, said.port, what, "", "tc filter show egress"))
-    return found
+        findings.append(Finding(Level.INFO, port.name, what, remedy, "tc -s class, ethtool -S"))
+    elif mapped != expected:
+        what = f"queues {_ids(mapped)} are mapped to hardware queues, and {_ids(expected)} should be"
+        findings.append(Finding(Level.WARNING, port.name, what, remedy, "tc filter show egress"))
+    if mapped and (others := foreign_filters(nic_state.filters)):
+        what = f"{len(others)} other egress filters run before the mapping and may keep some packets from it"
+        findings.append(Finding(Level.WARNING, port.name, what, "", "tc filter show egress"))
+    return findings
 
 
 def _ids(ids: Sequence[int]) -> str:
-    """Ids for people: 0-3,7."""
+    """Write ids as text: 0-3,7."""
     runs: list[list[int]] = []
     for number in sorted(ids):
         if runs and number == runs[-1][1] + 1:

@@ -1,14 +1,13 @@
-"""Which tc filters make OpenFlow queue k leave by hardware transmit queue k: pure.
+"""A port's queues from its NIC and the operator's request, and tc filters from OpenFlow to transmit queues; pure.
 
-Open vSwitch turns ``set_queue:k`` into ``skb->priority`` 1:(k+1), that is 0x10001 + k, which only picks an HTB
-class; the hardware queue is then chosen by a hash. An egress filter under clsact that matches the priority
-and sets ``queue_mapping`` makes the two agree, and stays when Open vSwitch restarts or changes its QoS. A
-packet without ``set_queue`` is in HTB's default class, queue 0, so a last filter sends it to queue 0 too.
+Open vSwitch turns ``set_queue:k`` into ``skb->priority`` 1:(k+1), that is 0x10001 + k, which only selects an
+HTB class; a hash selects the transmit queue of the hardware. An egress filter under clsact that matches the
+priority and sets ``queue_mapping`` makes OpenFlow queue k leave by transmit queue k. It stays when Open
+vSwitch restarts or changes its QoS. A packet without ``set_queue`` is in HTB's default class, queue 0, so a
+last filter sends it to transmit queue 0 too.
 
-Ours are the filters with the two ``pref`` values below (0xF10A is also the mark in our OpenFlow cookies).
-They come late, so filters of others with an ordinary pref run first; nothing else is touched.
-
-Decides a port's queues from what its NIC has and what the operator asked for: pure.
+Flowlane's filters are those with the two ``pref`` values below (0xF10A is also in its OpenFlow cookies). They
+come late, so that other programs' filters with an ordinary pref run first. No other filter is changed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.errors import RequestError
-from flowlane.hosttools.qos_plan import WantedQos, even_queues
+from flowlane.hosttools.qos_plan import DesiredQos, even_queues
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
     from flowlane.hosttools.nic.tc import Filter, Qdisc
 
 
-class Wish(NamedTuple):
-    """What the operator asked for. Rates in bit/s.
+class QosRequest(NamedTuple):
+    """What the operator asks for. Rates are bit/s.
 
-    ``queues`` None: as many as the NIC has transmit queues. ``rate`` None: the link's speed. ``min_rate`` of
+    ``queues`` None: as many as the NIC has transmit queues. ``rate`` None: the link's speed. ``min_rate``: of
     each queue; None: an even part of the rate; 0: none.
     """
 
@@ -40,38 +39,43 @@ class Wish(NamedTuple):
     type: str = "linux-htb"
 
 
-def want(wish: Wish, port: PortEntry, nics: Sequence[Nic | None]) -> WantedQos:
-    """Return the QoS that the port should have. ``nics`` are its interfaces as this host knows them.
+def desired_qos(request: QosRequest, port: PortEntry, nics: Sequence[Nic | None]) -> DesiredQos:
+    """Return the QoS that the port should have.
+
+    Args:
+        nics: its interfaces on this host, None for one that this host does not have.
 
     Raises:
-        RequestError: the NIC cannot be asked for what was not given, or the numbers do not fit.
+        RequestError: a number is missing that the NIC does not give, or the numbers contradict each other.
     """
-    number = _transmit_queues(port, nics) if wish.queues is None else wish.queues
-    rate = wish.rate or port.link_speed or min((nic.speed for nic in nics if nic and nic.speed), default=None)
+    number = _transmit_queues(port, nics) if request.queues is None else request.queues
+    rate = (
+        request.rate or port.link_speed or min((nic.speed for nic in nics if nic and nic.speed), default=None)
+    )
     if rate is None:
         raise RequestError(
             f"--rate: the speed of port {port.name} is not known; give it, such as --rate 10Gbit/s"
         )
-    return WantedQos(
-        port.name, wish.type, rate, even_queues(number, wish.software_queues, rate, wish.min_rate)
+    return DesiredQos(
+        port.name, request.type, rate, even_queues(number, request.software_queues, rate, request.min_rate)
     )
 
 
 def _transmit_queues(port: PortEntry, nics: Sequence[Nic | None]) -> int:
-    """A bond offers no more queues than its poorest interface."""
-    known = [nic for nic in nics if nic is not None]
-    if len(known) < len(port.interfaces) or not known:
+    """Return the number of transmit queues: of a bond, that of the interface with the fewest."""
+    local = [nic for nic in nics if nic is not None]
+    if len(local) < len(port.interfaces) or not local:
         raise RequestError(
             f"--queues: port {port.name} is not a NIC of this host, so its transmit queues cannot be counted; "
             "give the number"
         )
-    for nic in known:
+    for nic in local:
         if nic.hardware and not nic.up:
             raise RequestError(
-                f"--queues: {nic.name} is down, and the count of its transmit queues is real only once it is up; "
+                f"--queues: {nic.name} is down, and its transmit queues can be counted only when it is up; "
                 f"ip link set {nic.name} up"
             )
-    return min(nic.tx_queues for nic in known)
+    return min(nic.tx_queues for nic in local)
 
 
 QUEUE_PREF = 0xF10A
@@ -83,8 +87,8 @@ _REST_HANDLE = 1
 def plan_mapping(device: str, queues: int, qdiscs: Sequence[Qdisc], filters: Sequence[Filter]) -> list[str]:
     """Return the lines for ``tc -batch`` that map queues 0 .. ``queues`` - 1; empty when they are mapped.
 
-    Raises:
-        RequestError: something of others is in the way (an ``ingress`` qdisc, foreign filters at our pref).
+    Raises: RequestError: another program's qdisc or filter is in the way (``ingress``, or a filter with our
+        pref).
     """
     _check_foreign(device, qdiscs, filters)
     lines = [] if _has_clsact(qdiscs) else [f"qdisc add dev {device} clsact"]
@@ -99,9 +103,9 @@ def plan_mapping(device: str, queues: int, qdiscs: Sequence[Qdisc], filters: Seq
 
 
 def plan_unmapping(device: str, filters: Sequence[Filter]) -> list[str]:
-    """Return the lines for ``tc -batch`` that take our filters away.
+    """Return the lines for ``tc -batch`` that delete Flowlane's filters.
 
-    The clsact qdisc stays: who else relies on it cannot be told, and empty it costs next to nothing.
+    The clsact qdisc stays: another program may use it, and an empty one costs almost nothing.
     """
     kinds = {QUEUE_PREF: "basic", REST_PREF: "matchall"}
     return [
@@ -110,7 +114,7 @@ def plan_unmapping(device: str, filters: Sequence[Filter]) -> list[str]:
 
 
 def mapped_queues(filters: Sequence[Filter]) -> tuple[int, ...]:
-    """Return the queues whose filters are in place."""
+    """Return the queues that have their filter."""
     return tuple(
         row.queue
         for row in sorted(filters)
@@ -119,7 +123,7 @@ def mapped_queues(filters: Sequence[Filter]) -> tuple[int, ...]:
 
 
 def foreign_filters(filters: Sequence[Filter]) -> list[Filter]:
-    """Return the filters that are not ours; one of them may end a packet's classification before ours run."""
+    """Return other programs' filters; one of them may end a packet's classification before Flowlane's run."""
     return [row for row in filters if row.pref not in (QUEUE_PREF, REST_PREF)]
 
 
@@ -130,13 +134,14 @@ def _has_clsact(qdiscs: Sequence[Qdisc]) -> bool:
 def _check_foreign(device: str, qdiscs: Sequence[Qdisc], filters: Sequence[Filter]) -> None:
     if any(qdisc.kind == "ingress" for qdisc in qdiscs):
         raise RequestError(
-            f"{device} has an ingress qdisc, whose place clsact needs; who made it (ingress policing of Open "
-            "vSwitch, perhaps) has to give it up first"
+            f"{device} has an ingress qdisc, and clsact needs its place; remove it first (ingress policing of "
+            "Open vSwitch makes one)"
         )
     kinds = {QUEUE_PREF: "basic", REST_PREF: "matchall"}
-    if strange := [row for row in filters if row.pref in kinds and row.kind != kinds[row.pref]]:
+    if conflicting := [row for row in filters if row.pref in kinds and row.kind != kinds[row.pref]]:
         raise RequestError(
-            f"{device} has a {strange[0].kind} filter with our pref {strange[0].pref}; not touched"
+            f"{device} has a {conflicting[0].kind} filter with Flowlane's pref {conflicting[0].pref}; "
+            "nothing was changed"
         )
 
 
@@ -148,7 +153,7 @@ def _queue_filter(verb: str, device: str, queue: int) -> str:
 
 
 def _rest(device: str, present: list[Filter]) -> list[str]:
-    """A matchall filter cannot be replaced, only deleted and added (net/sched/cls_matchall.c)."""
+    """Return the lines for the last filter; matchall can only be deleted and added (net/sched/cls_matchall.c)."""
     if [(row.handle, row.queue) for row in present] == [(_REST_HANDLE, 0)]:
         return []
     lines = [_delete(device, REST_PREF, row.handle, "matchall") for row in present]

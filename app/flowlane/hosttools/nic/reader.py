@@ -1,22 +1,16 @@
-"""What a NIC of this host really has, read from sysfs.
+"""What a NIC of this host has, read from sysfs, the SIOCETHTOOL ioctl, ``ip`` and ``tc``.
 
-The transmit queues that exist are the ``queues/tx-*`` directories once the link has been up: before that the
-kernel shows what was allocated, and ``ethtool -l`` counts receive queues too, so it may say 2 where 1 packet
-queue exists (igb with virtual functions on). Source: Documentation/ABI/testing/sysfs-class-net-queues,
-sysfs-bus-pci, sysfs-class-net of the Linux kernel.
+The transmit queues that exist are the ``queues/tx-*`` directories once the link has been up. Before that the
+kernel shows what was allocated. ``ethtool -l`` counts receive queues too, so it may show 2 where 1 transmit
+queue exists (igb with virtual functions). Source: Documentation/ABI/testing/sysfs-class-net-queues,
+sysfs-bus-pci and sysfs-class-net of Linux.
 
-Channels of a network device (``ethtool -l``), asked of the kernel directly.
+Channels (``ethtool -l``) are read by the ioctl, whose structure is a stable interface of the kernel
+(linux/ethtool.h, struct ethtool_channels): ethtool 6.1 has no JSON for them.
 
-By the SIOCETHTOOL ioctl, whose structure is part of the kernel's stable interface (linux/ethtool.h, struct
-ethtool_channels): no command to be installed, no text to be parsed (ethtool 6.1 has no JSON for it), no
-netlink library for one request.
-
-What a NIC lets each of its virtual functions do, as ``ip`` shows it: the limits that work past the switch.
-
-A limit set there (``ip link set NIC vf N max_tx_rate MBIT``) is the card's own: it holds for frames that no switch
-on the host ever sees, and beside whatever meter the controller sets. Source: ip-link(8), IFLA_VFINFO_LIST.
-
-Asks this host for everything it knows of an interface.
+The limits of virtual functions (``ip link set NIC vf N max_tx_rate MBIT``) are the NIC's own. They hold for
+frames that no switch on the host forwards, and beside a meter of the controller. Source: ip-link(8),
+IFLA_VFINFO_LIST.
 """
 
 from __future__ import annotations
@@ -32,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.errors import FlowlaneError
-from flowlane.hosttools.nic.consistency import NicTruth
+from flowlane.hosttools.nic.consistency import NicState
 from flowlane.hosttools.nic.tc import read_filters, read_qdiscs
 
 if TYPE_CHECKING:
@@ -45,7 +39,7 @@ _IFREQ = struct.Struct("=16sQ16x" if struct.calcsize("P") == 8 else "=16sI12x")
 
 
 class Channels(NamedTuple):
-    """How many channels there may be at most, and how many there are."""
+    """The most channels that the device can have, and how many it has."""
 
     max_rx: int
     max_tx: int
@@ -63,7 +57,7 @@ class Channels(NamedTuple):
 
 
 def read_channels(name: str) -> Channels | None:
-    """Ask the kernel; None when there is no such device or its driver has no channels."""
+    """Read the channels; None when there is no such device or its driver has none."""
     raw = name.encode()
     if len(raw) > 15:
         return None
@@ -81,7 +75,7 @@ _MBIT = 10**6
 
 
 class VfLimit(NamedTuple):
-    """Of one virtual function: bit/s at most and at least (None: no limit), and its VLAN (0: none)."""
+    """The limits of one virtual function: most and least bit/s (None: no limit), and its VLAN (0: none)."""
 
     number: int
     max_tx: int | None
@@ -104,7 +98,7 @@ def parse_limits(text: str) -> tuple[VfLimit, ...]:
 
 
 def read_limits(device: str) -> tuple[VfLimit, ...]:
-    """Ask the kernel; nothing when ``ip`` is missing or refuses."""
+    """Read the limits of all virtual functions; none when ``ip`` is missing or fails."""
     tool = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
     if tool is None:
         return ()
@@ -132,9 +126,9 @@ class Vf(NamedTuple):
 class Nic(NamedTuple):
     """A network device. ``speed`` is bit/s, None when the link is down or virtual.
 
-    ``tx_queues`` counts real ones only when ``up``. ``total_vfs`` is 0 for what is not SR-IOV capable;
-    ``vf`` says that the device is itself a virtual function; ``switch_id`` is the switchdev switch that it
-    is a port of, empty for most; ``hardware`` is False for veth, tap, bridges and the like.
+    ``tx_queues`` is the real number only when ``up``. ``total_vfs`` is 0 for a device without SR-IOV. ``vf``:
+    whether the device is itself a virtual function. ``switch_id``: the switchdev switch that it is a port of,
+    mostly empty. ``hardware`` is False for veth, tap, bridges and the like.
     """
 
     name: str
@@ -177,7 +171,7 @@ def read_nic(name: str, sysfs: Path = SYSFS) -> Nic | None:
 
 
 def kernel_datapath(modules: Path = Path("/sys/module"), sysfs: Path = SYSFS) -> bool:
-    """Whether the kernel of this host has Open vSwitch's datapath: its module, or its device when built in."""
+    """Return whether this kernel has Open vSwitch's datapath: its module, or its device when built in."""
     return (modules / "openvswitch").exists() or (sysfs / "ovs-system").exists()
 
 
@@ -186,15 +180,15 @@ def _count(base: Path, kind: str) -> int:
 
 
 def _vfs(device: Path) -> list[Vf]:
-    found = []
+    functions = []
     for link in device.glob("virtfn*"):
         names = sorted(path.name for path in (link / "net").glob("*"))
-        found.append(Vf(int(link.name.removeprefix("virtfn")), _link(link), names[0] if names else ""))
-    return sorted(found)
+        functions.append(Vf(int(link.name.removeprefix("virtfn")), _link(link), names[0] if names else ""))
+    return sorted(functions)
 
 
 def _text(path: Path) -> str:
-    """A file's content, empty when it is absent or when the driver refuses (EINVAL, EOPNOTSUPP)."""
+    """Return a file's content; empty when it is missing or the driver refuses (EINVAL, EOPNOTSUPP)."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -212,10 +206,10 @@ def _link(path: Path) -> str:
     return path.resolve().name if path.is_symlink() else ""
 
 
-def read_truth(name: str) -> NicTruth | None:
-    """Return what the host says of an interface, None when it has none of that name.
+def read_state(name: str) -> NicState | None:
+    """Read the state of an interface; None when this host has none of that name.
 
-    Without ``tc`` the queues are still counted; qdiscs and filters are then missing.
+    Without ``tc`` there are no qdiscs and filters in it.
     """
     nic = read_nic(name)
     if nic is None:
@@ -228,4 +222,4 @@ def read_truth(name: str) -> NicTruth | None:
     except FlowlaneError:
         pass
     limits = read_limits(name) if nic.num_vfs else ()
-    return NicTruth(nic, read_channels(name), qdiscs, filters, limits)
+    return NicState(nic, read_channels(name), qdiscs, filters, limits)

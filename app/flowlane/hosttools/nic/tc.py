@@ -1,4 +1,4 @@
-"""The queueing disciplines and egress filters of a device, as ``tc`` shows them, and batches for ``tc``.
+"""Queueing disciplines and egress filters of a device, read through ``tc``, and batches of tc commands.
 
 Qdiscs are read as JSON. Filters are read as text: iproute2 (6.1 to 6.15 at least) prints the ematches of a
 ``basic`` filter by fprintf into the middle of its JSON, which makes it unreadable (tc/em_meta.c).
@@ -35,7 +35,7 @@ class Qdisc(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """A filter. ``priority`` and ``queue`` are what it matches and sets when it is of our form, else None.
+    """A filter. ``priority`` and ``queue`` are what it matches and sets if it has the form of Flowlane's, else None.
 
     ``handle`` is 0 where the kernel names a filter otherwise (u32).
     """
@@ -58,13 +58,13 @@ def parse_qdiscs(text: str) -> tuple[Qdisc, ...]:
 
 def parse_filters(text: str) -> tuple[Filter, ...]:
     """Read the output of ``tc filter show dev X egress``; entries without a handle are only headings."""
-    found = []
+    filters = []
     for block in re.split(r"^(?=filter )", text, flags=re.MULTILINE):
         head = _HEAD.match(block)
         if head is None or not (head[4] or head[5]):
             continue
         priority, queue = _PRIORITY.findall(block), _MAPPING.findall(block)
-        found.append(
+        filters.append(
             Filter(
                 int(head[2]),
                 head[3],
@@ -74,27 +74,27 @@ def parse_filters(text: str) -> tuple[Filter, ...]:
                 int(queue[0]) if len(queue) == 1 else None,
             )
         )
-    return tuple(found)
+    return tuple(filters)
 
 
 def read_qdiscs(device: str) -> tuple[Qdisc, ...]:
-    """Ask the kernel for the queueing disciplines of a device.
+    """Read the queueing disciplines of a device.
 
     Raises:
-        FlowlaneError: ``tc`` is missing or refuses.
+        FlowlaneError: ``tc`` is missing or fails.
     """
     return parse_qdiscs(_tc(["-j", "qdisc", "show", "dev", device]))
 
 
 def read_filters(device: str, qdiscs: Sequence[Qdisc]) -> tuple[Filter, ...]:
-    """Ask the kernel for the egress filters of a device; none where there is no clsact."""
+    """Read the egress filters of a device; none without a clsact qdisc."""
     if not any(qdisc.kind == "clsact" for qdisc in qdiscs):
         return ()
     return parse_filters(_tc(["filter", "show", "dev", device, "egress"]))
 
 
 def run_batch(commands: Sequence[str]) -> None:
-    """Give commands to ``tc -batch``; it stops at the first that fails.
+    """Run commands with ``tc -batch``, which stops at the first that fails.
 
     Raises:
         FlowlaneError: ``tc`` is missing, or the kernel refused a command; the text is tc's.

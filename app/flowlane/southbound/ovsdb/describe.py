@@ -1,4 +1,4 @@
-"""From database rows to what the engine is told: pure, so it is tested without a database."""
+"""From a snapshot of the database to the events of the engine; pure functions, tested without a database."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _RATES = ("min-rate", "max-rate")
 
 
 class Defect(NamedTuple):
-    """A value in the database that Open vSwitch or Flowlane ignores: where it stands, and what is wrong."""
+    """A value in the database that Open vSwitch or Flowlane ignores: where it is, and what is wrong with it."""
 
     where: str
     what: str
 
 
 class Description(NamedTuple):
-    """All bridges by their row's UUID. None: made, but ovs-vswitchd has not given its datapath id (again) yet."""
+    """All bridges by UUID; None for a bridge to which ovs-vswitchd has not given a datapath id yet."""
 
     devices: Mapping[UUID, DeviceDescribed | None]
     defects: tuple[Defect, ...]
 
 
 def describe(snapshot: Snapshot) -> Description:
-    """Describe every bridge whole, and name what was ignored on the way."""
+    """Describe every bridge, and list what was ignored."""
     devices: dict[UUID, DeviceDescribed | None] = {}
     defects: list[Defect] = []
     taken: dict[int, str] = {}
@@ -58,19 +58,19 @@ def describe(snapshot: Snapshot) -> Description:
     return Description(devices, tuple(dict.fromkeys(defects)))
 
 
-def news(
+def changes(
     before: Mapping[UUID, DeviceDescribed], now: Mapping[UUID, DeviceDescribed | None]
 ) -> tuple[list[DeviceDescribed | DescriptionRemoved], dict[UUID, DeviceDescribed]]:
-    """Return the events that lead from one description to the next, and what is known after them.
+    """Return the events that lead from one description to the next, and the devices after them.
 
-    A bridge whose datapath id is missing for now keeps its last description: ``datapath_id`` is an ephemeral
-    column, so a restarted ovsdb-server shows every bridge without it for a moment.
+    A bridge without a datapath id keeps its last description: ``datapath_id`` is an ephemeral column, so
+    after a restart of ovsdb-server every bridge is without it for a moment.
     """
     after: dict[UUID, DeviceDescribed] = {}
     for uuid, device in now.items():
-        known = device if device is not None else before.get(uuid)
-        if known is not None:
-            after[uuid] = known
+        description = device if device is not None else before.get(uuid)
+        if description is not None:
+            after[uuid] = description
     old = {device.dpid: device for device in before.values()}
     new = {device.dpid: device for device in after.values()}
     gone = [DescriptionRemoved(dpid) for dpid in old if dpid not in new]
@@ -79,16 +79,16 @@ def news(
 
 
 def rate(config: Mapping[str, str], key: str) -> int | None:
-    """Read a rate in bit/s as Open vSwitch does: a whole number and nothing else; None when it counts as unset.
+    """Read a rate in bit/s as Open vSwitch does: a whole number; None when it counts as unset.
 
-    Open vSwitch puts 0 in the place of what it cannot read, so 0 and rubbish mean the same here.
+    Open vSwitch reads anything else as 0, so 0 and malformed text mean the same here.
     """
     text = config.get(key, "")
     return (int(text) or None) if _NUMBER.match(text) else None
 
 
 def kind_of(external_ids: Mapping[str, str]) -> QueueKind | None:
-    """Read a queue's kind; None when it is not said, or not in our words."""
+    """Read a queue's kind; None when it is missing or unknown."""
     return _KINDS.get(external_ids.get(KIND, ""))
 
 
@@ -114,7 +114,7 @@ def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> Dev
 
 
 def _interfaces(bridge: BridgeRow, snapshot: Snapshot) -> Iterator[tuple[PortRow, InterfaceRow]]:
-    """Every interface with its port; those of a bond are ports of their own in OpenFlow."""
+    """Yield every interface with its port; in OpenFlow the interfaces of a bond are ports of their own."""
     ports = (snapshot.ports[uuid] for uuid in bridge.ports if uuid in snapshot.ports)
     for port in ports:
         for uuid in port.interfaces:

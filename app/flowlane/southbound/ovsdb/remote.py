@@ -1,4 +1,4 @@
-"""Where the database is, and how its TLS is set up."""
+"""The OVSDB remote: its syntax, and the files of its TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowlane.errors import ConfigError
 
 
 def check_remote(remote: str) -> str:
-    """Return the OVSDB remote if it is one: ``unix:FILE``, ``tcp:HOST:PORT``, ``ssl:HOST:PORT``.
+    """Return the remote if it is ``unix:FILE``, ``tcp:HOST:PORT`` or ``ssl:HOST:PORT``.
 
     Raises:
         ConfigError: it is none of these (ovsdb(7), connection methods).
@@ -25,7 +25,7 @@ def check_remote(remote: str) -> str:
 
 
 class TlsFiles(NamedTuple):
-    """PEM files: our own key and certificate, and the certificate of who signed the database's."""
+    """PEM files: the client's private key and certificate, and the CA certificate for the server's."""
 
     private_key: str | None = None
     certificate: str | None = None
@@ -33,14 +33,14 @@ class TlsFiles(NamedTuple):
 
 
 def prepare(remote: str, files: TlsFiles) -> str:
-    """Check a remote, and have the OVS library use the files where it is one with TLS.
+    """Check a remote and, if it uses TLS, pass the files to the OVS library.
 
-    The library keeps them for the whole process, and reads them anew at every connection. It shows our
-    certificate and demands one of the database that the CA has signed, as ovsdb-server and ovs-vsctl do of
-    each other (ovs-vsctl(8), "Public Key Infrastructure Options").
+    The library stores their names for the whole process, and reads the files at every connection. Client and
+    server check each other's certificates, as ovsdb-server and ovs-vsctl do (ovs-vsctl(8), "Public Key
+    Infrastructure Options").
 
     Raises:
-        ConfigError: it is no remote, or there are not all three files, or one cannot be used.
+        ConfigError: the remote is malformed, or one of the three files is missing or cannot be used.
     """
     if not check_remote(remote).startswith("ssl:"):
         return remote

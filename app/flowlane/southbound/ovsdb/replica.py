@@ -1,4 +1,4 @@
-"""A local copy of the database, kept by the OVS Python IDL (RFC 7047 monitors), read as plain records."""
+"""A local copy of the database, kept up to date by the OVS Python IDL (RFC 7047 monitors), as plain records."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ _BACKOFF_MS = (250, 2000)
 
 
 class Replica(Idl):  # type: ignore[misc]  # the OVS package has no types
-    """An IDL that remembers which rows changed, so that a snapshot copies only those.
+    """An IDL that marks changed rows, so that a snapshot copies only those.
 
-    A bridge with a thousand ports changes one row at a time; copying all of them for each change would hold
-    up the event loop for tens of milliseconds.
+    A bridge with a thousand ports changes one row at a time. Copying all of them for each change would block
+    the event loop for tens of milliseconds.
+
+    Args:
+        give_way: called for each row while a large database is read, to let other green threads run.
     """
 
     def __init__(
-        self, remote: str, columns: Mapping[str, tuple[str, ...]], cooperate: Callable[[], None]
+        self, remote: str, columns: Mapping[str, tuple[str, ...]], give_way: Callable[[], None]
     ) -> None:
         super().__init__(remote, schema_helper(columns), probe_interval=_PROBE_MS, leader_only=False)
         self._columns = columns
-        self._cooperate = cooperate
+        self._give_way = give_way
         self._records: dict[str, dict[UUID, Any]] = {table: {} for table in columns}
         self._stale: set[tuple[str, UUID]] = set()
         self._session.reconnect.set_backoff(*_BACKOFF_MS)
@@ -39,12 +42,12 @@ class Replica(Idl):  # type: ignore[misc]  # the OVS package has no types
         self._stale.add((row._table.name, row.uuid))
 
     def cooperative_yield(self) -> None:
-        """Let others run while a large database is read (the IDL calls this for each row)."""
-        self._cooperate()
+        """Let other green threads run (the IDL calls this for each row)."""
+        self._give_way()
 
     @property
     def connected(self) -> bool:
-        """Whether a session is up; what it brought may still be incomplete."""
+        """Whether a session is up; the copy may still be incomplete."""
         return bool(self._session.is_connected())
 
     @property
@@ -52,18 +55,13 @@ class Replica(Idl):  # type: ignore[misc]  # the OVS package has no types
         """Whether the server has sent the whole of the database in this session."""
         return self.connected and self.state == self.IDL_S_MONITORING
 
-    def hurry(self) -> None:
-        """Connect again at once instead of after the back-off."""
-        self._session.reset_backoff()
-        self._session.force_reconnect()
-
     def snapshot(self) -> Snapshot:
-        """Copy what changed since the last call and return the whole."""
+        """Copy the rows that changed since the last call, and return all rows."""
         for table, columns in self._columns.items():
-            known = self._records[table]
+            old = self._records[table]
             self._records[table] = {
-                uuid: known[uuid]
-                if uuid in known and (table, uuid) not in self._stale
+                uuid: old[uuid]
+                if uuid in old and (table, uuid) not in self._stale
                 else read_row(table, row, columns)
                 for uuid, row in self.tables[table].rows.items()
             }

@@ -1,7 +1,7 @@
-"""Rows of the Open vSwitch database as plain values, away from the IDL's live objects.
+"""Rows of the Open vSwitch database as plain values, apart from the IDL's live objects.
 
-The mapping to events, the plan of a QoS change and the doctor's checks are pure functions of a
-:class:`Snapshot`; only this module and the replica know how an IDL row is read.
+Events, QoS changes and the doctor's checks are derived from a :class:`Snapshot` by pure functions. Only this
+module and the replica read IDL rows.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class QueueRow(NamedTuple):
 
 
 class ControllerRow(NamedTuple):
-    """A bridge's OpenFlow controller. ``connection_mode`` empty: not told, which Open vSwitch takes for in-band."""
+    """A bridge's OpenFlow controller. An empty ``connection_mode`` means in-band to Open vSwitch."""
 
     target: str
     is_connected: bool = False
@@ -120,36 +120,42 @@ _OPTIONAL: Mapping[str, object] = {
     "link_speed": None,
     "qos": None,
 }
-"""Columns of at most one value, which the IDL gives as a list, and what stands for no value."""
+"""Columns of at most one value, which the IDL has as a list -> value of the field when the list is empty."""
 
 
 def read_row(table: str, row: Any, columns: tuple[str, ...]) -> Any:
-    """Copy an IDL row into the record of its table; columns that are not read keep their defaults."""
+    """Copy an IDL row into the record of its table; a column that is not read has its default."""
     return RECORDS[table](**{name: _value(name, getattr(row, name)) for name in columns})
 
 
 def make_snapshot(read: Callable[[str], Mapping[UUID, Any]]) -> Snapshot:
-    """Make a snapshot from a function that gives the records of a table."""
+    """Make a snapshot.
+
+    Args:
+        read: returns the records of a table.
+    """
     return Snapshot(*(read(table) for table in RECORDS))
 
 
 def dangling(snapshot: Snapshot) -> list[str]:
-    """Name every reference that leads nowhere: a sane database has none (RFC 7047 section 3.2).
+    """List the references to rows that do not exist: a consistent database has none (RFC 7047 section 3.2).
 
-    The IDL takes over what it understood of a malformed update; publishing that would look like bridges and
-    queues disappearing. An empty list means that the snapshot may be believed.
+    The IDL applies what it can of a malformed update. Events of such a copy would look like bridges and
+    queues that disappear. An empty list means that the snapshot is consistent.
     """
-    found = [] if len(snapshot.roots) == 1 else [f"{len(snapshot.roots)} rows in table Open_vSwitch"]
+    references = [] if len(snapshot.roots) == 1 else [f"{len(snapshot.roots)} rows in table Open_vSwitch"]
     for root in snapshot.roots.values():
-        found += [f"bridge {uuid}" for uuid in root.bridges if uuid not in snapshot.bridges]
+        references += [f"bridge {uuid}" for uuid in root.bridges if uuid not in snapshot.bridges]
     for bridge in snapshot.bridges.values():
-        found += [f"port {uuid} of {bridge.name}" for uuid in bridge.ports if uuid not in snapshot.ports]
+        references += [f"port {uuid} of {bridge.name}" for uuid in bridge.ports if uuid not in snapshot.ports]
     for port in snapshot.ports.values():
-        found += [f"interface {u} of {port.name}" for u in port.interfaces if u not in snapshot.interfaces]
-        found += [f"QoS {port.qos} of {port.name}"] if port.qos and port.qos not in snapshot.qos else []
+        references += [
+            f"interface {u} of {port.name}" for u in port.interfaces if u not in snapshot.interfaces
+        ]
+        references += [f"QoS {port.qos} of {port.name}"] if port.qos and port.qos not in snapshot.qos else []
     for qos in snapshot.qos.values():
-        found += [f"queue {uuid}" for uuid in qos.queues.values() if uuid not in snapshot.queues]
-    return found
+        references += [f"queue {uuid}" for uuid in qos.queues.values() if uuid not in snapshot.queues]
+    return references
 
 
 def _value(name: str, value: Any) -> Any:

@@ -1,11 +1,11 @@
 """The part of the Open_vSwitch schema (RFC 7047 section 3.2) that Flowlane reads and writes.
 
-Written out here instead of fetched from the server, because the watcher has to start before the database
-does, and because an IDL asks its server for exactly the columns of its schema: what is not listed costs
-nothing (``statistics``, which changes every 5 s, above all). References between rows are declared as plain
-UUIDs, so rows are read as values and a row never drags others along.
+The schema is written here, not fetched from the server, because the watcher has to start before the database
+does, and because an IDL monitors exactly the columns of its schema: a column that is not listed costs nothing
+(``statistics``, for example, which changes every 5 s). References to rows are declared as plain UUIDs, so
+that a row is read without the rows that it refers to.
 
-Source of the types: vswitch.ovsschema of Open vSwitch; every column here has been in it since 2.0.
+Source of the types: vswitch.ovsschema of Open vSwitch; all these columns are in it since 2.0.
 """
 
 from __future__ import annotations
@@ -74,17 +74,17 @@ WATCHED: Mapping[str, tuple[str, ...]] = {
     "QoS": ("type", "queues", "other_config"),
     "Queue": ("other_config", "external_ids"),
 }
-"""What the live watcher follows."""
+"""The columns that the watcher monitors."""
 
 EVERYTHING: Mapping[str, tuple[str, ...]] = {table: tuple(columns) for table, columns in _TABLES.items()}
-"""What a one-off look at the database reads."""
+"""The columns that a command reads once."""
 
 
 def schema_helper(columns: Mapping[str, tuple[str, ...]]) -> SchemaHelper:
-    """Return the IDL's view of these tables and columns.
+    """Return the IDL's schema of these tables and columns.
 
-    Every table is declared a root table: only for those does the IDL send a delete (QoS and Queue are root
-    tables in the real schema; nothing else is ever deleted here).
+    Every table is declared a root table, since the IDL sends a deletion only for those. QoS and Queue are
+    root tables in the real schema, and Flowlane deletes no other rows.
     """
     tables = {
         table: {"columns": {name: _TABLES[table][name] for name in names}, "isRoot": True}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from struct import pack
 
+import eventlet
 import pytest
 from lab.inside.manager import Launched, launched, wait_for
 from os_ken.cfg import CONF
@@ -162,7 +163,7 @@ def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest
     monkeypatch.setattr(listener, "HANDSHAKE_TIME", 0.1)
     monkeypatch.setattr(CONF, "socket_timeout", 0.1, raising=False)
     server = hub.listen("127.0.0.1", 0, 1)
-    client = hub.connect(*server.getsockname()[:2])
+    client = eventlet.connect(server.getsockname()[:2])
     sock, address = server.accept()
     assert hub.within(5.0, listener.serve, sock, address)
     assert client.recv(100)[1] == messages.HELLO

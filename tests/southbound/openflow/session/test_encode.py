@@ -151,11 +151,3 @@ def test_every_request_can_be_written_and_read(peer: Any, name: str) -> None:
 def test_queues_are_asked_for_in_the_versions_own_way(peer: Any) -> None:
     expected = "OFPQueueGetConfigRequest" if peer.ofproto.OFP_VERSION == 4 else "OFPQueueDescStatsRequest"
     assert type(requests.queues_request(peer)).__name__ == expected
-
-
-def test_deleting_all_of_ours_spares_the_entries_of_others(peer: Any) -> None:
-    message = encode.delete_all(peer)
-    message.serialize()
-    assert (message.cookie, message.cookie_mask) == (0xF10A << 48, 0xFFFF << 48)
-    assert message.command == peer.ofproto.OFPFC_DELETE
-    assert encode.delete_all(peer, cookies.Kind.PIN).cookie_mask == cookies.KIND_MASK

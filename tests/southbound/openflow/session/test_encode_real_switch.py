@@ -356,14 +356,6 @@ def test_meters_are_rounded_as_the_switch_keeps_them(client: Client) -> None:
     }
 
 
-def test_our_entries_are_deleted_and_others_stay(client: Client, ovs: PrivateOvs, version: str) -> None:
-    program(client)
-    ovs.ofctl("add-flow", BRIDGE, "table=9,cookie=0x77,actions=drop", version=version)
-    assert client.apply([encode.delete_all(client.datapath)]) == []
-    left = ovs.ofctl("dump-flows", BRIDGE, "--no-stats", version=version)
-    assert re.findall(r"cookie=(\w+)", left) == ["0x77"]
-
-
 def test_ports_and_their_queues_are_told(client: Client) -> None:
     ports = decode.ports(client.request(requests.ports_request(client.datapath)))
     assert {report.name: report.port_no for report in ports if report.port_no < 10} == {

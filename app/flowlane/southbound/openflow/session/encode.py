@@ -171,22 +171,6 @@ def barrier(datapath: Datapath) -> Message:
     return datapath.ofproto_parser.OFPBarrierRequest(datapath)
 
 
-def delete_all(datapath: Datapath, kind: cookies.Kind | None = None) -> Message:
-    """Make the message that deletes our entries in all tables, or those of one kind, by cookie mask."""
-    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
-    cookie, mask = (cookies.OWNER << 48, cookies.OWNER_MASK) if kind is None else cookies.of_kind(kind)
-    return parser.OFPFlowMod(
-        datapath,
-        cookie=cookie,
-        cookie_mask=mask,
-        table_id=ofproto.OFPTT_ALL,
-        command=ofproto.OFPFC_DELETE,
-        out_port=ofproto.OFPP_ANY,
-        out_group=ofproto.OFPG_ANY,
-        instructions=[],
-    )
-
-
 def delete_learned(datapath: Datapath, egress_port: int, in_port: int) -> Message:
     """Make the message that deletes the learned entries of a port: their flows are then placed anew.
 

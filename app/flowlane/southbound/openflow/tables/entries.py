@@ -286,11 +286,3 @@ _STEP_TEXTS: dict[type, Callable[[Any], str]] = {
     Track: nicira.text,
     Learn: nicira.text,
 }
-
-
-def explain(entry: FlowEntry) -> str:
-    """Write an entry with the names of its table and cookie."""
-    table = pipeline.BY_ID.get(TableId(entry.table_id)) if entry.table_id in pipeline.BY_ID else None
-    name = table.name if table is not None else str(entry.table_id)
-    steps = " ".join(map(step_text, entry.steps)) or "drop"
-    return f"{name} [{entry.priority}] {fields.text(entry.match) or 'any'} -> {steps} ({cookies.text(entry.cookie)})"

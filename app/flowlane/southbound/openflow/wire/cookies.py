@@ -88,11 +88,3 @@ def standing_queue(cookie: int) -> int | None:
         return None
     queue_id = parts.object_id & 0xFFFF
     return None if queue_id == _NO_QUEUE else queue_id
-
-
-def text(cookie: int) -> str:
-    """Write a cookie as text, such as ``pin 17 (generation 3)``; another controller's in hex."""
-    parts = unpack(cookie)
-    if parts is None:
-        return f"foreign 0x{cookie:x}"
-    return f"{parts.kind.name.lower()} {parts.object_id} (generation {parts.generation})"
