@@ -14,7 +14,7 @@ import pytest
 from flowlane.cli.main import main
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {"trying-policies.md": DOCS / "policies"}
+PAGES = {"operators/trying-policies.md": DOCS / "policies"}
 """Page -> the folder in which its commands are run."""
 
 BLOCK = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.MULTILINE)

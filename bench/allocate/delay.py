@@ -1,6 +1,6 @@
 """The modelled delay of small flows' packets behind others in the same queue.
 
-Model (``docs/strategies.md`` states it for readers): each queue is a FIFO served at an equal part of the
+Model (``docs/engineers/strategies.md`` states it for readers): each queue is a FIFO served at an equal part of the
 link. Flows send bursts at Poisson times: heavy flows 65,536 bytes, the largest segment that Linux hands to a
 NIC (``GSO_MAX_SIZE``, include/linux/netdevice.h), small flows one packet of 1,500 bytes. The mean wait is
 Pollaczek and Khinchine's, ``load * mean residual service / (1 - load)``; the tail is taken as exponential,

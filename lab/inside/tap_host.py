@@ -33,7 +33,7 @@ _RCVBUFFORCE = 33
 """SO_RCVBUFFORCE of socket(7), which Python does not name."""
 
 PIN, LEARNED, STANDING = 3, 4, 2
-"""Kinds of entries, in the bits 44 to 47 of their cookies (docs/pipeline.md)."""
+"""Kinds of entries, in the bits 44 to 47 of their cookies (docs/engineers/pipeline.md)."""
 
 
 def vm_port(number: int) -> str:

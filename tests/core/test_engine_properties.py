@@ -346,7 +346,7 @@ class Host(RuleBasedStateMachine):
                 if classes[device.flows.class_index[row]].exclusive and not self.host.device_chose(row)
             ]
             sharing = [row for rows in of_kind.values() if len(rows) > 1 for row in rows if row in wanting]
-            # Several that want to be alone also have to earn it by their load; see docs/strategies.md.
+            # Several that want to be alone also have to earn it by their load; see docs/engineers/strategies.md.
             enough = len(wanting) == 1 < len(of_kind)
             assert not (enough and sharing), f"flow {sharing} shares, with a queue for it: {members}"
 

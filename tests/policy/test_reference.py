@@ -5,7 +5,7 @@ from pathlib import Path
 from flowlane.policy.reference import SECTIONS, reference
 from flowlane.policy.structure import schema
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "policy.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "operators" / "policy.md"
 
 
 def test_the_documentation_has_the_tables_of_the_schema() -> None:

@@ -76,7 +76,7 @@ class DevicePlan:
             device that learns keeps a flow on the queue that it chose, and copies its first packet only. 0: it
             does not learn, and copies every packet of a flow without a pin.
         learn_after: packets of a young TCP or UDP flow that go by the standing rules alone, where the device
-            tracks connections (see docs/pipeline.md).
+            tracks connections (see docs/engineers/pipeline.md).
         reactive: the device forwards no packet of a flow without a pin; it sends them to the controller.
     """
 

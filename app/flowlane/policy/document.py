@@ -34,7 +34,7 @@ _LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
 """libyaml's message for more than 1,000 levels: it parses up to 1 kB ahead, so this may come before MAX_DEPTH."""
 
 _TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
-_LANGUAGE = "see docs/policy.md for the language"
+_LANGUAGE = "see docs/operators/policy.md for the language"
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}\Z")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,8}\Z")

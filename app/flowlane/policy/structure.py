@@ -168,7 +168,7 @@ def _version(error: ValidationError) -> Wording:
 
 
 def _other(error: ValidationError) -> Wording:
-    yield str(error.message)[:120], _example(error) or "see docs/policy.md for the language", None
+    yield str(error.message)[:120], _example(error) or "see docs/operators/policy.md for the language", None
 
 
 _WORDINGS: dict[str, Callable[[ValidationError], Wording]] = {

@@ -2,7 +2,7 @@
 
 They stand as long as the policy has the limit, and the standing rules name them, so that also a flow that the
 controller has never heard of is limited, from its first packet. A flow needs no entry of its own for such a
-limit: the device remembers the meter with the flow (see ``docs/pipeline.md``).
+limit: the device remembers the meter with the flow (see ``docs/engineers/pipeline.md``).
 """
 
 from __future__ import annotations
