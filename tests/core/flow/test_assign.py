@@ -8,7 +8,7 @@ from support.engine.scenario import LEARNING, UPLINK, Scenario, small_policy
 from flowlane.core import events as ev
 from flowlane.core.allocate import queues_for_new_flows
 from flowlane.core.model import PortFacts, QueueFacts
-from flowlane.core.policy import Match, PathPreference, Rule, TrafficClass
+from flowlane.core.policy import Match, PathPreference, Pins, Rule, TrafficClass
 
 MINIMUM = 40_000_000
 POLICY = small_policy(
@@ -58,3 +58,17 @@ def test_a_new_policy_moves_a_class_to_its_guarantee() -> None:
     assert queues_for_new_flows(
         required(host.device.ports[UPLINK].allocation), PathPreference.PREFER_HARDWARE, min_rate=MINIMUM
     ) == (2,)
+
+
+def test_a_new_flow_that_stays_where_the_device_put_it_is_counted_once() -> None:
+    """There is no pin to be had for its limit, so it is not where the allocator would have it."""
+    host = Scenario(small_policy(pins=Pins(budget=0)), caps=LEARNING)
+    rows = [host.flow(1, 1000 + number, 5000, queue_id=3) for number in range(4)]
+    assert {host.queue_of(row) for row in rows} == {3}
+    allocation = required(host.device.ports[UPLINK].allocation)
+    assert [(slot.count, slot.load > 0) for slot in allocation.slots] == [(0, False)] * 3 + [(4, True)]
+    meter_only = replace(host.engine.policy.classes[2], meter_only=True)
+    host.do(ev.PolicyReplaced(small_policy(pins=Pins(budget=0), classes=(*POLICY.classes, meter_only))))
+    for row in rows:
+        host.end(row)
+    assert [(slot.count, slot.load) for slot in allocation.slots] == [(0, 0)] * 4

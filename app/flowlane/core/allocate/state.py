@@ -110,6 +110,10 @@ class Columns:
         self.moved_at: array[float] = array("d")
         self.flags: array[int] = array("B")
 
+    def is_placed(self, row: int) -> bool:
+        """Return whether the allocator of some port has placed the row."""
+        return row < len(self.cell) and self.cell[row] != NO_ROW
+
     def grow(self, row: int) -> None:
         """Make room for a row; by an eighth more than needed, so that a million arrivals copy the columns rarely."""
         missing = row + 1 - len(self.cell)

@@ -280,7 +280,7 @@ def set_place(state: State, device: Device, row: int, placement: Placement) -> N
 def _leave_queue(device: Device, row: int) -> None:
     """Have the allocator count a flow no longer; the flow's own columns are :func:`set_place`'s business."""
     port = device.ports.get(device.flows.egress_port[row])
-    if device.flows.queue_id[row] != NO_QUEUE and port is not None and port.allocation is not None:
+    if port is not None and port.allocation is not None and device.columns.is_placed(row):
         depart(port.allocation, row)
 
 
