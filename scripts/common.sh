@@ -3,7 +3,7 @@
 
 state=$root/.run
 system_python=/usr/bin/python3
-network_packages=(openvswitch-switch mininet python3-yaml iperf3 ethtool iproute2 iputils-ping socat procps util-linux)
+network_packages=(openvswitch-switch mininet iperf3 ethtool iproute2 iputils-ping socat procps util-linux)
 python_packages=(python3 python3-venv ca-certificates)
 # shellcheck disable=SC2034 # ./run uses it
 all_packages=("${python_packages[@]}" "${network_packages[@]}")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import requests
-import yaml
 from rich.console import Console
 from rich.live import Live
 from scripts.demo_view import (
@@ -27,6 +26,8 @@ from scripts.demo_view import (
     live_view,
     queue_text,
 )
+
+from flowlane import topology
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGY = ROOT / "topologies" / "single-host.yaml"
@@ -140,7 +141,9 @@ class Stage:
 
 def start_network(stage: Stage) -> str:
     """The hosts and the bridge; returns the kind of datapath."""
-    lab = ("/usr/bin/python3", str(ROOT / "mininet" / "lab.py"), str(TOPOLOGY))
+    network = stage.logs / "network.json"
+    network.write_text(json.dumps(topology.load(TOPOLOGY)))
+    lab = ("/usr/bin/python3", str(ROOT / "mininet" / "lab.py"), str(network))
     stage.start("network", *lab, "--controller", "tcp:127.0.0.1:6653", "--control", "/tmp/lab.sock")
     said = stage.wait("the network did not start", "network", 60, lambda: _last_json(stage.words("network")))
     stage.hosts = said["hosts"]
@@ -154,7 +157,7 @@ def _last_json(text: str) -> Any:
 
 def make_queues() -> None:
     """Queues as the topology file has them, by Flowlane's own command."""
-    for place, queues in yaml.safe_load(TOPOLOGY.read_text())["queues"].items():
+    for place, queues in topology.load(TOPOLOGY)["queues"].items():
         port = place.partition("/")[2]
         command = [str(ROOT / ".venv/bin/flowlane"), "qos", "apply", port, "--queues", str(queues["count"])]
         command += ["--rate", queues["rate"], "--min-rate", queues["min_rate"]]

@@ -26,13 +26,16 @@ stage_run() {
 
 net_main() {
     local file=${1:-}
-    [ -n "$file" ] || die "which one? $(cd topologies && ls -- *.yaml | tr '\n' ' ')"
+    [ -n "$file" ] || die "give a network file; there are: $(cd topologies && ls -- *.yaml | tr '\n' ' ')"
     shift
     [ ! -e "$here/$file" ] || file=$here/$file
     [ -e "$file" ] || file=topologies/${file%.yaml}.yaml
-    [ -e "$file" ] || die "there is no $file"
+    [ -e "$file" ] || die "$file does not exist; there are: $(cd topologies && ls -- *.yaml | tr '\n' ' ')"
+    setup_python
     need_stage
     step "network $file"
+    mkdir -p "$stage_logs"
+    .venv/bin/python -m flowlane.topology "$file" >"$stage_logs/network.json" || die "$file is refused; topologies/README.md has the format"
     say "private namespaces; leave with: exit"
-    stage_run "$system_python" mininet/lab.py "$file" "$@"
+    stage_run "$system_python" mininet/lab.py "$stage_logs/network.json" "$@"
 }

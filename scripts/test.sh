@@ -13,17 +13,26 @@ check_main() {
 }
 
 tier_check() { check_main; }
-tier_unit() { .venv/bin/python -m pytest -m "not ovs and not mininet and not lab" "$@"; }
+# Workers wait more than they compute: for processes, for a switch, for time to pass. The tests of a file stay together,
+# so that what they share is made once. -n 0 among the arguments (for --pdb, say) makes it one process again.
+workers() { echo "$(($(nproc) * $1))"; }
+
+tier_unit() { .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile -m "not ovs and not mininet and not lab" "$@"; }
 
 tier_ovs() {
     setup_packages openvswitch-switch
-    .venv/bin/python -m pytest -m ovs "$@"
+    .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile -m ovs "$@"
 }
 
+# Each worker has a stage to itself, as ports, devices and the switch have fixed names there.
 tier_mininet() {
     . scripts/stage.sh
     need_stage
-    stage_run .venv/bin/python -m pytest -p no:cacheprovider -m mininet "$@"
+    case " $* " in *' -n 0 '* | *' -n0 '*) stage_run .venv/bin/python -m pytest -p no:cacheprovider -m mininet "$@"; return ;; esac
+    rm -rf "$stage_logs"
+    local stages=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
+    .venv/bin/python -m pytest --dist loadfile --tx "$stages*popen//python=$root/scripts/stage-python" \
+        -p no:cacheprovider -m mininet "$@"
 }
 
 tier_lab() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,13 @@ hub.prepare(patch=False)
 # A deadline per example measures how busy the machine is, and not the code.
 settings.register_profile("flowlane", deadline=None)
 settings.load_profile("flowlane")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make temporary folders where they can be seen: a worker on a stage has a /tmp of its own (mininet/private)."""
+    if "FLOWLANE_PRIVATE" in os.environ and hasattr(config, "workerinput"):
+        config.option.basetemp = None
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pytest
 import requests
-import yaml
+
+from flowlane import topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,14 +76,16 @@ class Asking:
 class Network:
     """Hosts and bridge of a topology file."""
 
-    def __init__(self, topology: str, folder: Path, protocols: str) -> None:
-        self.file = ROOT / "topologies" / topology
-        self.data = yaml.safe_load(self.file.read_text())
+    def __init__(self, name: str, folder: Path, protocols: str) -> None:
+        self.file = ROOT / "topologies" / name
+        self.data = topology.load(self.file)
         self.folder = folder
         self.bridge = next(iter(self.data["bridges"]))
         self.processes: list[subprocess.Popen[Any]] = []
         self.control = folder / "lab.sock"
-        lab = [MININET_PYTHON, ROOT / "mininet/lab.py", self.file, "--control", self.control]
+        described = folder / "network.json"
+        described.write_text(json.dumps(self.data))
+        lab = [MININET_PYTHON, ROOT / "mininet/lab.py", described, "--control", self.control]
         lab += ["--controller", "tcp:127.0.0.1:6653", "--protocols", protocols]
         with (folder / "lab.log").open("w") as log:
             self.lab = self._start(lab, stdout=subprocess.PIPE, stderr=log)
@@ -262,12 +265,12 @@ class Controller:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, topology: str, queues: tuple[int, ...], protocols: str, *options: str
+    folder: Path, name: str, queues: tuple[int, ...], protocols: str, *options: str
 ) -> Iterator[tuple[Network, Controller]]:
     """A network with its controller, ready for traffic."""
     if "FLOWLANE_PRIVATE" not in os.environ:
         pytest.fail("these tests need namespaces of their own: run them with ./run test mininet")
-    network = Network(topology, folder, protocols)
+    network = Network(name, folder, protocols)
     try:
         network.make_queues(queues)
         controller = Controller(folder, *options)
