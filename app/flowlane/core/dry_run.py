@@ -1,6 +1,6 @@
-"""What a policy would do to the flows that are there: it is put in force on a copy of the engine's state.
+"""Dry run of a policy: it is applied to a copy of the engine's state, and flows are compared before and after.
 
-What the policy does there takes as long as it would in earnest; the copy takes less.
+Applying the policy to the copy takes as long as applying it to the state would; copying takes less.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import State
 
 SETTLING = 10
-"""Seconds of balancing, at the rates that flows have now, after which it is read where they are."""
+"""Seconds of rebalancing at the present rates of flows, before they are compared."""
 
 Places = dict[tuple[int, int], tuple[str, int]]
 """(dpid, row) -> class, queue id."""
 
 
 class Outcome(NamedTuple):
-    """Flows of all devices: how many there are, would be of another class, would be on another queue or gone."""
+    """Result of a dry run: flows of all devices; those with another class; those on another queue or gone."""
 
     flows: int
     reclassified: int
@@ -36,8 +36,8 @@ class Outcome(NamedTuple):
 
 
 def dry_run(state: State, policy: Policy) -> Outcome:
-    """Try a policy on a copy; ``state`` is not touched."""
-    copied = deepcopy(state, {id(one): one for one in _unchanging(state)})
+    """Apply a policy to a copy of the state, and count the flows that it changes."""
+    copied = deepcopy(state, {id(item): item for item in _immutable(state)})
     before = _places(copied)
     unwanted: list[Effect] = []
     on_policy_replaced(copied, PolicyReplaced(policy), unwanted)
@@ -49,22 +49,22 @@ def dry_run(state: State, policy: Policy) -> Outcome:
     after = _places(copied)
     return Outcome(
         len(before),
-        sum(place in after and after[place][0] != was for place, (was, _) in before.items()),
-        sum(place not in after or after[place][1] != was for place, (_, was) in before.items()),
+        sum(flow in after and after[flow][0] != old for flow, (old, _) in before.items()),
+        sum(flow not in after or after[flow][1] != old for flow, (_, old) in before.items()),
     )
 
 
 def _places(state: State) -> Places:
-    found: Places = {}
+    places: Places = {}
     for dpid, device in state.devices.items():
         flows, classes = device.flows, device.policy.classes
         for row in flows:
-            found[dpid, row] = classes[flows.class_index[row]].name, flows.queue_id[row]
-    return found
+            places[dpid, row] = classes[flows.class_index[row]].name, flows.queue_id[row]
+    return places
 
 
-def _unchanging(state: State) -> Iterator[object]:
-    """What is never changed in place need not be copied; some of it cannot be."""
+def _immutable(state: State) -> Iterator[object]:
+    """List what is never changed in place, and need not be copied; some of it cannot be."""
     yield state.policy
     yield from state.described.values()
     yield from state.vms.values()

@@ -35,19 +35,19 @@ READ_INTERVAL = 2.0
 """Seconds between two readings of a device's counters (see :mod:`flowlane.core.flow.rates`)."""
 
 READS_PER_SECOND = 5000
-"""Flows whose counters are read per second at most; a fuller device is read less often."""
+"""Flows whose counters are read per second at most; a device with more flows is read less often."""
 
 
 def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
-    """Let every device do what is due."""
+    """Do what is due on every device."""
     hints.expire(state, out)
     for device in list(state.devices.values()):
         end_adoption(state, device)
         balance(state, device, out)
         if device.pin_room is not None and state.now >= device.pin_retry:
             retry_full_table(device)
-        found = class_meters.retry(state, device, out)
-        if weigh(device, state.now) or found:
+        has_new_meters = class_meters.retry(state, device, out)
+        if weigh(device, state.now) or has_new_meters:
             put_off(state, device, Due.PLAN)
         if device.connected and state.now >= device.next_read:
             device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)
@@ -56,10 +56,10 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
 
 
 def balance(state: State, device: Device, out: list[Effect]) -> None:
-    """Balance those of a device's ports that are due."""
+    """Rebalance the ports of a device that are due."""
     for port in device.ports.values():
         if device.in_adoption:
-            # Nothing is measured yet: loads that are not known are no reason to move anything.
+            # No rate is measured yet.
             port.next_balance = state.now + device.policy.balance.interval
         elif port.allocation is not None and state.now >= port.next_balance:
             port.next_balance = state.now + device.policy.balance.interval
@@ -91,17 +91,24 @@ HANDLERS: dict[type, Handler] = {
     ev.Tick: on_tick,
     ev.CatchUp: refresh.on_catch_up,
 }
-"""What each fact does. A kind of fact that is not here is a fault of ours, and raises KeyError."""
+"""Kind of event -> its function."""
 
 
 class Engine:
-    """All of Flowlane's decisions. Readers look at :attr:`state` between two steps."""
+    """Engine of Flowlane: one step for each event. :attr:`state` may be read between two steps."""
 
     def __init__(self, policy: Policy) -> None:
         self.state = State(policy)
 
     def step(self, event: ev.Event, now: float) -> list[Effect]:
-        """Take a fact in at a time (seconds, never going back); return what is to be done, in order."""
+        """Handle an event.
+
+        Args:
+            now: time in seconds of the caller's monotonic clock.
+
+        Returns:
+            The effects, in the order in which they have to be carried out.
+        """
         state = self.state
         state.now = max(state.now, now)
         out: list[Effect] = []
@@ -109,7 +116,7 @@ class Engine:
         return out
 
     def step_and_catch_up(self, event: ev.Event, now: float) -> list[Effect]:
-        """Take a fact in, and do at once what it puts off: for callers that no other device waits for."""
+        """Handle an event and the work that it puts off, for callers that no other device waits for."""
         out = self.step(event, now)
         while self.is_behind:
             out += self.step(ev.CatchUp(), now)
@@ -122,7 +129,7 @@ class Engine:
 
     @property
     def watched(self) -> bool:
-        """Whether anybody reads reports of single flows; they are made only then."""
+        """Whether reports of single flows are read by anybody; they are made only then."""
         return self.state.watched
 
     @watched.setter

@@ -1,8 +1,7 @@
-"""Meters of whole classes: one on each device for each class whose limit its flows share (M10).
+"""Meters of whole classes: one on each device for each class with a limit that all of its flows share (M10).
 
-They stand as long as the policy has the limit, and the standing rules name them, so that also a flow that the
-controller has never heard of is limited, from its first packet. A flow needs no entry of its own for such a
-limit: the device remembers the meter with the flow (see ``docs/engineers/pipeline.md``).
+They exist as long as the policy has the limit. The standing rules name them, so that a flow is limited from its first
+packet. A flow needs no pin for such a limit: its learned entry has the meter (see ``docs/engineers/pipeline.md``).
 """
 
 from __future__ import annotations
@@ -27,57 +26,64 @@ if TYPE_CHECKING:
 
 
 def allocate(device: Device, out: list[Effect]) -> list[int]:
-    """Take a meter for every class that has no one yet; returns the classes' indexes.
+    """Allocate a meter for every class that needs one and has none; return the indexes of the classes.
 
-    The device gets them at once, before anything that uses them. What it has no meter for is left out.
+    The device gets the meters at once, before anything that uses them. A class for which no meter is left is listed
+    in ``device.meters_left_out``.
     """
     pool = device.meter_pool
-    found: list[TrafficClass] = []
-    missing: list[TrafficClass] = []
-    for one in _limited(device):
-        if class_owner(one) in pool.class_owners:
+    allocated: list[TrafficClass] = []
+    without: list[TrafficClass] = []
+    for traffic_class in _limited(device):
+        if class_owner(traffic_class) in pool.class_owners:
             continue
-        (found if pool.add_class(class_owner(one), one) else missing).append(one)
+        is_new = pool.add_class(class_owner(traffic_class), traffic_class)
+        (allocated if is_new else without).append(traffic_class)
     device.meters_left_out = tuple(
-        LeftOut(f"limit of class {one.name}", _why(device), "limit fewer single flows, or flows by their VM")
-        for one in missing
+        LeftOut(
+            f"limit of class {traffic_class.name}",
+            f"all {len(pool.ids)} meters of the device are in use",
+            "limit fewer single flows, or flows by their VM",
+        )
+        for traffic_class in without
     )
-    if found and device.plan is not None and device.connected:
-        there = {meter.meter_id for meter in device.plan.meters}
-        more = tuple(meter for meter in specs(device) if meter.meter_id not in there)
-        device.plan = replace(device.plan, meters=tuple(sorted((*device.plan.meters, *more))))
+    if allocated and device.plan is not None and device.connected:
+        planned = {meter.meter_id for meter in device.plan.meters}
+        added = tuple(meter for meter in specs(device) if meter.meter_id not in planned)
+        device.plan = replace(device.plan, meters=tuple(sorted((*device.plan.meters, *added))))
         out.append(Program(device.plan))
-    return [one.index for one in found]
+    return [traffic_class.index for traffic_class in allocated]
 
 
 def retry(state: State, device: Device, out: list[Effect]) -> bool:
-    """Meters may have become free for classes that got none; True when one has, and the plan should follow."""
+    """Allocate meters for classes that got none before; return True when one got its meter, for the next plan."""
     if not device.meters_left_out or device.meter_pool.is_full:
         return False
-    found = set(allocate(device, out))
-    for row in [row for row in device.flows if device.flows.class_index[row] in found]:
+    classes = set(allocate(device, out))
+    for row in [row for row in device.flows if device.flows.class_index[row] in classes]:
         assign(state, device, row, out)
-    return bool(found)
+    return bool(classes)
 
 
 def retire(device: Device) -> tuple[Owner, ...]:
-    """Owners whose meters no class needs any more: they go with the next plan, and are dropped after it.
+    """Find the owners whose meters no class needs any more: :func:`release` them after the next plan.
 
-    What the device has learned names them, so it has to learn anew: the numbers may soon mean others.
+    Learned entries that use such a meter are deleted, since its id may soon be that of another meter.
     """
     pool, flows = device.meter_pool, device.flows
-    unused = tuple(sorted(pool.class_owners - {class_owner(one) for one in _limited(device)}))
+    needed = {class_owner(traffic_class) for traffic_class in _limited(device)}
+    unused = tuple(sorted(pool.class_owners - needed))
     if unused:
-        numbers = {pool.ids[owner] for owner in unused}
+        meter_ids = {pool.ids[owner] for owner in unused}
         for row in flows:
-            if flows.device_meter[row] in numbers:
+            if flows.device_meter[row] in meter_ids:
                 flows.device_meter[row] = 0
         device.relearn.update(device.ports)
     return unused
 
 
 def release(device: Device, owners: Iterable[Owner]) -> None:
-    """Give meters back: nothing uses them any more, and the device's plan names them no longer."""
+    """Release meters of classes that the device's plan does not have any more."""
     for owner in owners:
         meter_id = device.meter_pool.remove_class(owner)
         if meter_id is not None and not device.connected:
@@ -85,26 +91,24 @@ def release(device: Device, owners: Iterable[Owner]) -> None:
 
 
 def specs(device: Device) -> tuple[MeterSpec, ...]:
-    """The meters of whole classes, by number."""
+    """List the meters of whole classes, by id."""
     pool = device.meter_pool
-    wanted = (pool.ids.get(class_owner(one)) for one in _limited(device))
-    return tuple(sorted(pool.specs[meter_id] for meter_id in wanted if meter_id is not None))
+    meter_ids = (pool.ids.get(class_owner(traffic_class)) for traffic_class in _limited(device))
+    return tuple(sorted(pool.specs[meter_id] for meter_id in meter_ids if meter_id is not None))
 
 
 def meter_of(device: Device) -> MeterOf:
-    """The meter that all flows of a class share, 0 for none; the same on every egress port."""
+    """Make the look-up of the meter that all flows of a class share, the same on every egress port; 0: none."""
     pool = device.meter_pool
-    of_class = {one.index: pool.ids.get(class_owner(one), 0) for one in _limited(device)}
-    return lambda class_index, _port_no: of_class.get(class_index, 0)
+    meter_ids = {
+        traffic_class.index: pool.ids.get(class_owner(traffic_class), 0) for traffic_class in _limited(device)
+    }
+    return lambda class_index, _port_no: meter_ids.get(class_index, 0)
 
 
 def _limited(device: Device) -> list[TrafficClass]:
     return [
-        one
-        for one in device.policy.classes
-        if one.rate_limit is not None and one.limit_scope is LimitScope.CLASS
+        traffic_class
+        for traffic_class in device.policy.classes
+        if traffic_class.rate_limit is not None and traffic_class.limit_scope is LimitScope.CLASS
     ]
-
-
-def _why(device: Device) -> str:
-    return f"all {len(device.meter_pool.ids)} meters of the device are in use"

@@ -1,4 +1,7 @@
-"""Hints that VMs hand over apart from their flows [0055]; :mod:`flowlane.core.classify.hints` weighs them."""
+"""Hints of VMs that come apart from their packets, over REST or OVSDB [0055]: kept, expired, applied to flows.
+
+:mod:`flowlane.core.classify.hints` weighs them against the policy's trust.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +19,28 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import State
 
 OVSDB_KEY = "flowlane-class"
-"""Key in an Interface's ``external_ids`` whose value is the class that all of the VM's flows should be of."""
+"""Key in an Interface's ``external_ids``: a hint for all flows of the VM, whose value is the class."""
 
 
 def on_hint_given(state: State, event: HintGiven, out: list[Effect]) -> None:
-    """Keep a hint, in the place of one with the same id."""
+    """Store a hint; it replaces one with the same id."""
     state.hints[event.hint.id] = event.hint
     _refresh_vm(state, event.hint.vm, out)
     out.append(_report(event.hint, "given"))
 
 
 def on_hint_withdrawn(state: State, event: HintWithdrawn, out: list[Effect]) -> None:
-    """Drop one hint of a VM, or all of those that came over REST."""
+    """Remove one hint of a VM, or all that it gave over REST."""
     for hint in list(state.hints.values()):
-        named = event.hint_id == hint.id or (event.hint_id is None and hint.source is HintSource.REST)
-        if hint.vm == event.vm and named:
+        is_meant = event.hint_id == hint.id or (event.hint_id is None and hint.source is HintSource.REST)
+        if hint.vm == event.vm and is_meant:
             del state.hints[hint.id]
             out.append(_report(hint, "withdrawn"))
     _refresh_vm(state, event.vm, out)
 
 
 def expire(state: State, out: list[Effect]) -> None:
-    """Drop the hints whose lifetime is over."""
+    """Remove the hints whose lifetime is over."""
     for hint in list(state.hints.values()):
         if hint.expires is not None and hint.expires <= state.now:
             del state.hints[hint.id]
@@ -46,20 +49,20 @@ def expire(state: State, out: list[Effect]) -> None:
 
 
 def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
-    """Make the hints from OVSDB those that stand there now for the VMs of a device."""
+    """Reconcile the hints of a device's VMs with their external ids in OVSDB."""
     for vm in [vm for vm in state.vms.values() if vm.dpid == dpid]:
-        hint_id, wanted = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)
-        present = state.hints.get(hint_id)
-        if wanted and (present is None or present.class_name != wanted):
-            state.hints[hint_id] = Hint(hint_id, vm.id, wanted, Match(), HintSource.OVSDB)
+        hint_id, class_name = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)
+        hint = state.hints.get(hint_id)
+        if class_name and (hint is None or hint.class_name != class_name):
+            state.hints[hint_id] = Hint(hint_id, vm.id, class_name, Match(), HintSource.OVSDB)
             _refresh_vm(state, vm.id, out)
-        elif not wanted and present is not None:
+        elif not class_name and hint is not None:
             del state.hints[hint_id]
             _refresh_vm(state, vm.id, out)
 
 
 def _refresh_vm(state: State, vm_id: str, out: list[Effect]) -> None:
-    """Sort the VM's hints, the most specific first, and classify its flows anew."""
+    """Sort a VM's hints, the most specific first, and classify its flows again."""
     hints = [hint for hint in state.hints.values() if hint.vm == vm_id]
     if hints:
         hints.sort(key=lambda hint: (-specificity(hint.match), hint.id))

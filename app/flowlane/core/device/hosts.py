@@ -1,4 +1,4 @@
-"""Who sits where: source addresses that packets showed, and which VM sent a frame."""
+"""Learned addresses: on which port a source address was seen, and which VM sent a frame."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import Device, Port, State
 
 MAX_HOSTS_PER_PORT = 4096
-"""A port that shows more addresses than this is flooding us; further ones are not learnt."""
+"""A port with more source addresses than this floods the controller; further ones are not learned."""
 
 
 def learn_address(state: State, device: Device, port: Port, frame: Frame) -> bool:
-    """Learn where a frame's source address is; True when that is news, and the plan should follow.
+    """Learn on which port a frame's source address is.
 
-    An address that OVSDB gives to a VM is not moved by a packet that carries it elsewhere (anti-spoofing).
+    An address that OVSDB gives to a VM stays with the VM, whichever port a packet with it comes from (anti-spoofing).
+
+    Returns:
+        Whether the address is new or has moved, so that the plan changes.
     """
     if frame.eth_src[0] & 1:
         return False
@@ -26,9 +29,9 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> boo
         return False
     if port.host_count >= MAX_HOSTS_PER_PORT:
         return False
-    before = device.ports.get(device.hosts.get(mac, -1))
-    if before is not None:
-        before.host_count -= 1
+    old_port = device.ports.get(device.hosts.get(mac, -1))
+    if old_port is not None:
+        old_port.host_count -= 1
     device.hosts[mac] = port.port_no
     port.host_count += 1
     return True
@@ -45,13 +48,13 @@ def _may_send(state: State, device: Device, port: Port, mac: int) -> bool:
 
 
 def drop_port_hosts(device: Device, port_no: int) -> None:
-    """Forget the addresses that were behind a port."""
-    for mac in [mac for mac, place in device.hosts.items() if place == port_no]:
+    """Remove the addresses that were learned on a port."""
+    for mac in [mac for mac, learned_on in device.hosts.items() if learned_on == port_no]:
         del device.hosts[mac]
 
 
 def sender(state: State, device: Device, port: Port, frame: Frame) -> int:
-    """The number of the VM that sent a frame; NOT_A_VM when no VM did, or one whose address it is not."""
+    """Find the number of the VM that sent a frame; NOT_A_VM when no VM did, or one with another address."""
     if port.role is PortRole.LINK:
         return state.macs.get(int.from_bytes(frame.eth_src), NOT_A_VM)
     if port.role is not PortRole.VM:

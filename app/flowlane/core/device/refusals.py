@@ -1,9 +1,9 @@
-"""What a device refused: the cause is found, and what it was for goes on in the next best way.
+"""Refusals: fallbacks for what a device refuses.
 
-- A meter: its flows go on without a limit, and no further meter is asked for while as many stand as the device took.
-- A pin because the table is full: as many pins as stand there are the budget from now on, so that a flow that is
-  worth more takes the place of one that is worth less. The device is tried again after :data:`RETRY` s.
-- A pin for any other reason: the flow stays where the device's standing rules put it.
+- A meter: its flows go on without a limit. No further meter is added while the device has as many as it took.
+- A pin, because the table is full: the pins that the device has are the budget from now on, so that a flow whose pin
+  is worth more takes the place of one whose pin is worth less. The device is tried again after :data:`RETRY` s.
+- A pin, for any other reason: the flow stays on its standing rule.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RETRY = 60.0
 
 
 def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None:
-    """A device refused an entry, a group or a meter: told, and done without."""
+    """Report that a device refused an entry, a group or a meter, and go on without it."""
     device = state.devices.get(event.dpid)
     if device is None:
         return
@@ -38,8 +38,8 @@ def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None
         _pin_refused(state, device, event.ref.row, event, out)
 
 
-def _meter_refused(state: State, device: Device, meter_id: int, why: str, out: list[Effect]) -> None:
-    """No flow has the meter; the pins that name it were refused as well, or will be."""
+def _meter_refused(state: State, device: Device, meter_id: int, text: str, out: list[Effect]) -> None:
+    """Take the meter from its flows; the pins that name it were refused as well, or will be."""
     flows, pool = device.flows, device.meter_pool
     owner = next((owner for owner, number in pool.ids.items() if number == meter_id), None)
     if owner is None:
@@ -51,7 +51,7 @@ def _meter_refused(state: State, device: Device, meter_id: int, why: str, out: l
     pool.room = len(pool.ids)
     device.refused_left_out["meter"] = LeftOut(
         f"limits of flows beyond {pool.room} meters",
-        f"the device refused another meter: {why}",
+        f"the device refused another meter: {text}",
         "a limit-scope of class or vm needs fewer meters",
     )
     class_meters.allocate(device, out)
@@ -68,13 +68,13 @@ def _pin_anew(state: State, device: Device, row: int, out: list[Effect]) -> None
 def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out: list[Effect]) -> None:
     flows = device.flows
     if event.refusal is Refusal.NO_SUCH_METER:
-        # Without a meter by now: the error is about the pin that named it, and another was sent since.
+        # Without a meter, the flow has got another pin since: the error is about the one with the meter.
         if flows.meter_id[row]:
             _meter_refused(state, device, flows.meter_id[row], event.text, out)
         return
-    standing = bool(flows.flags[row] & PINNED)
+    was_pinned = bool(flows.flags[row] & PINNED)
     refuse(device, row)
-    if event.refusal is Refusal.TABLE_FULL and standing:
+    if event.refusal is Refusal.TABLE_FULL and was_pinned:
         _table_is_full(state, device, event.text)
     reassign(state, device, row, out)
 
@@ -89,6 +89,6 @@ def _table_is_full(state: State, device: Device, text: str) -> None:
 
 
 def retry_full_table(device: Device) -> None:
-    """Leave it to the device again whether there is room."""
+    """Try again whether the table of pins has room."""
     device.pin_room = None
     device.refused_left_out.pop("pin", None)
