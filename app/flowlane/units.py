@@ -1,8 +1,8 @@
-"""Rates, sizes and durations as people write them: ``50Mbit/s``, ``64kB``, ``2s``.
+"""Rates, sizes and durations with units: ``50Mbit/s``, ``64kB``, ``2s``; parsed and formatted.
 
-Prefixes of rates are decimal (k = 1000), as in IEEE Std 802 and in Open vSwitch's ``max-rate``; a size may
-also carry a binary prefix (``KiB``). A bare number is refused, except 0: a limit without a unit has cost
-users factors of 8 and 1000 (openvswitch/ovs-issues 161 and 277).
+Prefixes of rates are decimal (k = 1000), as in IEEE Std 802 and in Open vSwitch's ``max-rate``. A size may also have a
+binary prefix (``KiB``). A number without a unit is refused: limits without a unit have been wrong by factors of 8 and
+1000 (openvswitch/ovs-issues 161 and 277).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def parse_rate(text: object) -> int:
-    """Read a rate such as ``100Mbit/s`` or ``2MB/s``; return bit/s.
+    """Parse a rate such as ``100Mbit/s`` or ``2MB/s``; return bit/s.
 
     Raises:
         UnitError: the text is not a positive number with one of the units bit/s, bps or B/s.
@@ -35,7 +35,7 @@ def parse_rate(text: object) -> int:
 
 
 def parse_size(text: object) -> int:
-    """Read a size such as ``64kB``, ``1MiB`` or ``12kbit``; return bytes, rounded up.
+    """Parse a size such as ``64kB``, ``1MiB`` or ``12kbit``; return bytes, rounded up.
 
     Raises:
         UnitError: the text is not a number with the unit B or bit.
@@ -49,7 +49,7 @@ def parse_size(text: object) -> int:
 
 
 def parse_duration(text: object) -> float:
-    """Read a duration such as ``500ms``, ``2s`` or ``5min``; return seconds.
+    """Parse a duration such as ``500ms``, ``2s`` or ``5min``; return seconds.
 
     Raises:
         UnitError: the text is not a number with the unit ms, s, min or h.
@@ -61,7 +61,7 @@ def parse_duration(text: object) -> float:
 
 
 def format_rate(bits_per_second: float | None) -> str:
-    """Write a rate in bit/s with the largest prefix that keeps it at 1 or above, in three digits."""
+    """Format a rate in bit/s with three digits and the largest prefix with which it is 1 or more; None is ``-``."""
     if bits_per_second is None:
         return "-"
     for prefix in ("T", "G", "M", "k"):

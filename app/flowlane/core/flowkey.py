@@ -1,9 +1,9 @@
 """Flow keys: one flow of one VM, packed into bytes.
 
-Layout (network byte order): VM number (4), VLAN id + 1 or 0 for untagged (2), kind (1), IP protocol (1),
-source port (2), destination port (2), then source and destination address of equal length. For ICMP the
-ports are type and code; for a layer-2 flow they are the ethertype and 0, and the addresses are MACs.
-A packed key costs 20, 24 or 44 bytes and one hash, where a tuple of texts costs ten times that.
+Layout, in network byte order: VM number (4 bytes), VLAN id + 1 or 0 for untagged (2), kind (1), IP protocol (1), source
+port (2), destination port (2), then source and destination address of equal length. For ICMP the ports are type and
+code; for a layer-2 flow they are the ethertype and 0, and the addresses are MACs. A packed key has 20, 24 or 44 bytes
+and one hash; a tuple of strings costs ten times that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ADDRESS_LENGTH = {IPV4: 4, IPV6: 16, LAYER2: 6}
 
 
 class FlowParts(NamedTuple):
-    """A flow key's parts. ``vlan`` is None for untagged; addresses are bytes."""
+    """Parts of a flow key. ``vlan`` is None for untagged; addresses are bytes."""
 
     vm_number: int
     vlan: int | None
@@ -39,14 +39,14 @@ class FlowParts(NamedTuple):
 
 
 def pack(parts: FlowParts) -> bytes:
-    """Pack the parts; ``unpack`` is the inverse."""
+    """Pack the parts of a flow key; :func:`unpack` is the inverse."""
     vlan = 0 if parts.vlan is None else parts.vlan + 1
     head = HEAD.pack(parts.vm_number, vlan, parts.kind, parts.protocol, parts.src_port, parts.dst_port)
     return head + parts.src + parts.dst
 
 
 def unpack(key: bytes) -> FlowParts:
-    """Read a key's parts.
+    """Unpack a flow key.
 
     Raises:
         ValueError: the bytes are not a flow key.
@@ -71,20 +71,20 @@ def unpack(key: bytes) -> FlowParts:
 
 
 def format_mac(mac: int | bytes) -> str:
-    """Write a MAC address as six pairs of hex digits."""
+    """Format a MAC address as six pairs of hex digits with colons."""
     digits = mac.hex() if isinstance(mac, bytes) else f"{mac:012x}"
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
 def format_address(kind: int, address: bytes) -> str:
-    """Write an address of a key as text."""
+    """Format an address of a flow key of a kind."""
     if kind == IPV4:
         return str(IPv4Address(address))
     return str(IPv6Address(address)) if kind == IPV6 else format_mac(address)
 
 
 def flow_text(key: bytes) -> str:
-    """A flow in the words of people: protocol, source, destination. Whose it is the addresses tell."""
+    """Format a flow for people: protocol, source, destination, VLAN; without its VM."""
     parts = unpack(key)
     tag = "" if parts.vlan is None else f" in VLAN {parts.vlan}"
     src, dst = (format_address(parts.kind, address) for address in (parts.src, parts.dst))
@@ -99,5 +99,5 @@ def flow_text(key: bytes) -> str:
 
 
 def flow_id(key: bytes) -> str:
-    """The id of a flow in REST: its key in hex. ``bytes.fromhex`` leads back."""
+    """Format the id of a flow in REST: its key in hex, to be read with ``bytes.fromhex``."""
     return key.hex()

@@ -1,8 +1,8 @@
-"""What a frame says of its flow: a reader of packet bytes that never raises.
+"""Parser of Ethernet frames into the fields of a flow key; it never raises.
 
-A packet-in may hold a frame cut short, or garbage that a VM made up. What cannot be read is left at 0; a
-frame too short for its Ethernet header is no frame at all (None). Fragments of a packet, the first one too, have
-no ports: so it is in Open vSwitch's flow tables (ovs-ofctl(8), set-frags normal), and a key has to say the same.
+A packet-in may have a frame that is cut short, or malformed on purpose. Fields that cannot be read are 0; bytes too
+short for an Ethernet header give None. Fragments of a packet, the first one too, have no ports, as in Open vSwitch's
+flow tables (ovs-ofctl(8), set-frags normal), so that key and entry agree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PORTS = Struct("!HH").unpack_from
 
 
 class Frame(NamedTuple):
-    """A frame's fields. MACs are 6 bytes; ``vlan`` is None for untagged, 0 for priority-tagged.
+    """Fields of a frame. MACs are 6 bytes; ``vlan`` is None for untagged, 0 for priority-tagged.
 
     ``kind``, ``protocol``, ``src_port``, ``dst_port``, ``src`` and ``dst`` are those of a flow key.
     """
@@ -45,26 +45,26 @@ class Frame(NamedTuple):
     dscp: int
 
     def key(self, vm_number: int) -> bytes:
-        """The flow key of this frame as sent by a VM (see :mod:`flowlane.core.flowkey`)."""
+        """Make the flow key of the frame, as sent by a VM (see :mod:`flowlane.core.flowkey`)."""
         vlan = 0 if self.vlan is None else self.vlan + 1
         head = HEAD.pack(vm_number, vlan, self.kind, self.protocol, self.src_port, self.dst_port)
         return head + self.src + self.dst
 
     @property
     def is_discovery(self) -> bool:
-        """ARP or IPv6 neighbour discovery (RFC 4861): tells of hosts, is not a flow."""
+        """Whether it is ARP or IPv6 neighbour discovery (RFC 4861), which is of hosts and not of a flow."""
         return self.eth_type == ETH_ARP or (
             self.eth_type == ETH_IPV6 and self.protocol == ICMPV6 and self.src_port in _ND_TYPES
         )
 
     @property
     def is_group_addressed(self) -> bool:
-        """Broadcast or multicast (IEEE 802, the group bit)."""
+        """Whether it is broadcast or multicast (IEEE 802, the group bit)."""
         return bool(self.eth_dst[0] & 1)
 
 
 def read_frame(data: bytes) -> Frame | None:
-    """Read a frame, perhaps cut short; None when it has no Ethernet header."""
+    """Parse a frame, perhaps cut short; return None when it has no complete Ethernet header."""
     if len(data) < 14:
         return None
     eth_type = _U16(data, 12)[0]
@@ -106,9 +106,9 @@ def _read_ipv6(data: bytes, offset: int) -> _Layer3 | None:
 
 
 def _skip_extensions(data: bytes, protocol: int, offset: int) -> tuple[int, int]:
-    """Walk the extension headers (RFC 8200, 4): the protocol above them, and where it begins.
+    """Skip the extension headers (RFC 8200, 4); return the protocol above them and its offset.
 
-    The beginning is 0 when there is none to read: a fragment, or a chain cut short or without end.
+    The offset is 0 when its header cannot be read: in a fragment, or behind a chain that is cut short or too long.
     """
     for _ in range(_MAX_EXTENSION_HEADERS):
         if len(data) < offset + 8:
@@ -128,9 +128,9 @@ def _skip_extensions(data: bytes, protocol: int, offset: int) -> tuple[int, int]
 
 
 def _ports(data: bytes, offset: int, protocol: int) -> tuple[int, int]:
-    """Source and destination port, or ICMP's type and code.
+    """Read source and destination port, or ICMP's type and code.
 
-    A TCP header that claims to be shorter than one can be has no ports, as in Open vSwitch's flow_extract.
+    A TCP header whose data offset is below 5 has no ports, as in Open vSwitch's flow_extract.
     """
     if protocol in PORT_PROTOCOLS:
         if len(data) >= offset + 4 and not (

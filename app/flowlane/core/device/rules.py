@@ -1,7 +1,7 @@
-"""What one device gets of the operator's rules (406 -> 420): the same, altered, or a subset [0054, 0061].
+"""Policy of one device, derived from the operator's (406 -> 420): the same, altered, or a subset [0054, 0061].
 
-Two things decide: what the policy says for the device (``devices:``), and what the device is able to do.
-Whatever it does not get is told, with the reason and what would help.
+Two things decide: the policy's own entries for devices (``devices:``), and the device's capabilities. What the device
+does not get is listed, with the reason and what would help.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """A device as the derivation sees it. Queue counts are those of the port that has most of the kind.
+    """What the derivation needs of a device. Queue counts are those of the port with most queues of the kind.
 
-    ``highest_minimum`` is the highest rate (bit/s) that OVSDB guarantees to one of its queues; 0: none known.
+    ``highest_minimum`` is the highest min-rate (bit/s) of its queues in OVSDB; 0: none has one.
     """
 
     dpid: int
@@ -35,26 +35,28 @@ class DeviceView:
 
 
 def derive(policy: Policy, device: DeviceView) -> tuple[Policy, tuple[LeftOut, ...]]:
-    """Make a device's policy, and tell what is left out.
+    """Derive the policy of a device from the operator's.
 
-    Class and rule indexes stay those of the operator's policy. When the device gets all of it as it is, the
-    very same object comes back.
+    The indexes of classes and rules stay those of the operator's policy.
+
+    Returns:
+        The policy (the same object when nothing differs), and what of the operator's policy is left out.
     """
     left_out: list[LeftOut] = []
-    wanted = policy
+    derived = policy
     for rules in rules_for(policy, device.dpid, device.name, device.role):
-        wanted = _altered(_subset(wanted, rules.only, left_out), rules.changes)
-    classes = tuple(_able(one, device, left_out) for one in wanted.classes)
-    if classes != wanted.classes:
-        wanted = replace(wanted, classes=classes)
-    for limit in (_fit_pins, _fit_shares):
-        wanted = limit(wanted, device, left_out)
-    _tell_spread(wanted, device, left_out)
-    return wanted, tuple(left_out)
+        derived = _with_changes(_subset(derived, rules.only, left_out), rules.changes)
+    classes = tuple(_fit_class(traffic_class, device, left_out) for traffic_class in derived.classes)
+    if classes != derived.classes:
+        derived = replace(derived, classes=classes)
+    for fit in (_fit_pins, _fit_shares):
+        derived = fit(derived, device, left_out)
+    _check_spread(derived, device, left_out)
+    return derived, tuple(left_out)
 
 
 def rules_for(policy: Policy, dpid: int, name: str, role: Role | None) -> tuple[DeviceRules, ...]:
-    """The policy's device entries that mean this device, in order; a selector that is empty means all."""
+    """List the policy's entries for a device, in order; an empty selector selects all devices."""
     return tuple(rules for rules in policy.devices if _selects(rules.devices, dpid, name, role))
 
 
@@ -67,14 +69,16 @@ def _selects(selector: DeviceSelector, dpid: int, name: str, role: Role | None) 
 
 
 def _subset(policy: Policy, only: tuple[int, ...] | None, left_out: list[LeftOut]) -> Policy:
-    """Keep the rules and hints of some classes; class 0 is always there, a flow has to be of some class."""
+    """Keep the rules and hints of some classes. Class 0 always stays, since every flow has a class."""
     if only is None:
         return policy
     kept = {0, *only}
-    for one in policy.classes:
-        if one.index not in kept:
+    for traffic_class in policy.classes:
+        if traffic_class.index not in kept:
             why = "the policy gives this device other classes only"
-            left_out.append(LeftOut(f"class {one.name}", why, "name the class in the device's 'only'"))
+            left_out.append(
+                LeftOut(f"class {traffic_class.name}", why, "name the class in the device's 'only'")
+            )
     return replace(
         policy,
         rules=tuple(rule for rule in policy.rules if rule.class_index in kept),
@@ -91,8 +95,8 @@ def _trust_subset(entry: Trust, kept: set[int]) -> Trust:
     )
 
 
-def _altered(policy: Policy, changes: tuple[ClassChange, ...]) -> Policy:
-    """Apply the operator's changes for the device."""
+def _with_changes(policy: Policy, changes: tuple[ClassChange, ...]) -> Policy:
+    """Apply the operator's changes of classes for the device."""
     if not changes:
         return policy
     classes = list(policy.classes)
@@ -101,53 +105,59 @@ def _altered(policy: Policy, changes: tuple[ClassChange, ...]) -> Policy:
     return replace(policy, classes=tuple(classes))
 
 
-def _changed(one: TrafficClass, change: ClassChange) -> TrafficClass:
-    limit = None if change.no_rate_limit else change.rate_limit or one.rate_limit
+def _changed(traffic_class: TrafficClass, change: ClassChange) -> TrafficClass:
+    limit = None if change.no_rate_limit else change.rate_limit or traffic_class.rate_limit
     return replace(
-        one,
+        traffic_class,
         rate_limit=limit,
-        burst=one.burst if limit == one.rate_limit else None,
-        exclusive=one.exclusive if change.exclusive is None else change.exclusive,
-        path=change.path or one.path,
-        max_queues=change.max_queues or one.max_queues,
-        min_queues=min(one.min_queues, change.max_queues or one.min_queues),
-        meter_only=one.meter_only if change.meter_only is None else change.meter_only,
+        burst=traffic_class.burst if limit == traffic_class.rate_limit else None,
+        exclusive=traffic_class.exclusive if change.exclusive is None else change.exclusive,
+        path=change.path or traffic_class.path,
+        max_queues=change.max_queues or traffic_class.max_queues,
+        min_queues=min(traffic_class.min_queues, change.max_queues or traffic_class.min_queues),
+        meter_only=traffic_class.meter_only if change.meter_only is None else change.meter_only,
     )
 
 
-def _able(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
-    """Take from a class what the device cannot do."""
-    for limit in _ABILITIES:
-        one = limit(one, device, left_out)
-    return one
+def _fit_class(traffic_class: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    """Take from a class what the device is not capable of."""
+    for fit in _CLASS_FITS:
+        traffic_class = fit(traffic_class, device, left_out)
+    return traffic_class
 
 
-def _fit_limit(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
-    if one.rate_limit is None or device.capabilities.max_meters:
-        return one
+def _fit_limit(traffic_class: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    if traffic_class.rate_limit is None or device.capabilities.max_meters:
+        return traffic_class
     remedy = "set max-rate on a queue of its own in OVSDB, or limit the class on a device that has meters"
-    left_out.append(LeftOut(f"limit of class {one.name}", "the device has no meters", remedy))
-    return replace(one, rate_limit=None, burst=None)
+    left_out.append(LeftOut(f"limit of class {traffic_class.name}", "the device has no meters", remedy))
+    return replace(traffic_class, rate_limit=None, burst=None)
 
 
-def _fit_burst(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
-    if one.burst is None or one.rate_limit is None or device.capabilities.meter_burst:
-        return one
+def _fit_burst(traffic_class: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    if traffic_class.burst is None or traffic_class.rate_limit is None or device.capabilities.meter_burst:
+        return traffic_class
     why = "the device's meters take no burst size"
-    left_out.append(LeftOut(f"burst of class {one.name}", why, "none needed: the device uses its own burst"))
-    return replace(one, burst=None)
+    left_out.append(
+        LeftOut(f"burst of class {traffic_class.name}", why, "none needed: the device uses its own burst")
+    )
+    return replace(traffic_class, burst=None)
 
 
-def _fit_path(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
-    """With one kind of queue only, a class that must not use it would have none."""
-    missing = _missing_kind(one.path, device)
-    if missing is None or one.meter_only:
-        return one
+def _fit_path(traffic_class: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    """Let a class use the only kind of queue that the device has, where the policy forbids it."""
+    missing = _missing_kind(traffic_class.path, device)
+    if missing is None or traffic_class.meter_only:
+        return traffic_class
     remedy = f"add {missing} queues to the egress port (flowlane qos), or change the class's path"
     left_out.append(
-        LeftOut(f"path {one.path.value} of class {one.name}", f"the device has no {missing} queues", remedy)
+        LeftOut(
+            f"path {traffic_class.path.value} of class {traffic_class.name}",
+            f"the device has no {missing} queues",
+            remedy,
+        )
     )
-    return replace(one, path=PathPreference.PREFER_HARDWARE)
+    return replace(traffic_class, path=PathPreference.PREFER_HARDWARE)
 
 
 def _missing_kind(path: PathPreference, device: DeviceView) -> str | None:
@@ -158,48 +168,58 @@ def _missing_kind(path: PathPreference, device: DeviceView) -> str | None:
     return None
 
 
-def _fit_exclusive(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
-    if not one.exclusive or _queues_for(one, device) >= 2:
-        return one
-    why = f"no port has two queues for it (it has {_queues_for(one, device)})"
+def _fit_exclusive(traffic_class: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    if not traffic_class.exclusive or _queues_for(traffic_class, device) >= 2:
+        return traffic_class
+    why = f"no port has two queues for it (it has {_queues_for(traffic_class, device)})"
     left_out.append(
-        LeftOut(f"exclusive queues of class {one.name}", why, "add queues to the egress port (flowlane qos)")
+        LeftOut(
+            f"exclusive queues of class {traffic_class.name}",
+            why,
+            "add queues to the egress port (flowlane qos)",
+        )
     )
-    return replace(one, exclusive=False)
+    return replace(traffic_class, exclusive=False)
 
 
-def _fit_min_queues(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
-    there = _queues_for(one, device)
-    if one.min_queues <= there:
-        return one
-    why = f"the port with most queues for it has {there}"
+def _fit_min_queues(traffic_class: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    available = _queues_for(traffic_class, device)
+    if traffic_class.min_queues <= available:
+        return traffic_class
+    why = f"the port with most queues for it has {available}"
     left_out.append(
-        LeftOut(f"min-queues {one.min_queues} of class {one.name}", why, "add queues, or lower min-queues")
+        LeftOut(
+            f"min-queues {traffic_class.min_queues} of class {traffic_class.name}",
+            why,
+            "add queues, or lower min-queues",
+        )
     )
-    return replace(one, min_queues=there)
+    return replace(traffic_class, min_queues=available)
 
 
-def _tell_minimum(one: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
-    """A minimum is the scheduler's to keep, by a queue's min-rate; without one the class keeps its other properties."""
-    if one.min_rate is not None and one.min_rate > device.highest_minimum:
+def _check_minimum(traffic_class: TrafficClass, device: DeviceView, left_out: list[LeftOut]) -> TrafficClass:
+    """Report a minimum that no queue guarantees: it takes a queue with a min-rate. The class stays as it is."""
+    if traffic_class.min_rate is not None and traffic_class.min_rate > device.highest_minimum:
         why = "no queue of the device is known to have a min-rate as high"
-        left_out.append(LeftOut(f"minimum of class {one.name}", why, "set min-rate in OVSDB (flowlane qos)"))
-    return one
+        left_out.append(
+            LeftOut(f"minimum of class {traffic_class.name}", why, "set min-rate in OVSDB (flowlane qos)")
+        )
+    return traffic_class
 
 
-def _queues_for(one: TrafficClass, device: DeviceView) -> int:
-    """Queues of the best port that the class may use."""
-    hardware = 0 if one.path is PathPreference.SOFTWARE else device.physical_queues
-    return hardware + (0 if one.path is PathPreference.HARDWARE else device.software_queues)
+def _queues_for(traffic_class: TrafficClass, device: DeviceView) -> int:
+    """Count the queues that the class may use, on the port with most of them."""
+    hardware = 0 if traffic_class.path is PathPreference.SOFTWARE else device.physical_queues
+    return hardware + (0 if traffic_class.path is PathPreference.HARDWARE else device.software_queues)
 
 
-_ABILITIES: tuple[Callable[[TrafficClass, DeviceView, list[LeftOut]], TrafficClass], ...] = (
+_CLASS_FITS: tuple[Callable[[TrafficClass, DeviceView, list[LeftOut]], TrafficClass], ...] = (
     _fit_limit,
     _fit_burst,
     _fit_path,
     _fit_exclusive,
     _fit_min_queues,
-    _tell_minimum,
+    _check_minimum,
 )
 
 
@@ -214,7 +234,7 @@ def _fit_pins(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> Po
 
 
 def _fit_shares(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> Policy:
-    """Shares divide physical queues; with fewer queues than shares there is nothing to divide."""
+    """Drop the shares where there are fewer physical queues than shares."""
     if not policy.shares or device.physical_queues >= len(policy.shares):
         return policy
     why = f"{len(policy.shares)} shares cannot divide {device.physical_queues} physical queues"
@@ -222,9 +242,13 @@ def _fit_shares(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> 
     return replace(policy, shares=())
 
 
-def _tell_spread(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> None:
-    """Without select groups the device puts all new flows of a class on one queue, until pins correct it."""
-    several = [one.name for one in policy.classes if not one.exclusive and _queues_for(one, device) > 1]
+def _check_spread(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> None:
+    """Report a device without select groups: it puts all new flows of a class on one queue, until they are pinned."""
+    several = [
+        traffic_class.name
+        for traffic_class in policy.classes
+        if not traffic_class.exclusive and _queues_for(traffic_class, device) > 1
+    ]
     if several and not device.capabilities.select_groups:
         why = "the device has no select groups"
         remedy = "none needed: the controller moves flows with exact entries"

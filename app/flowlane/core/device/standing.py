@@ -1,9 +1,9 @@
-"""The rules that let a device place a flow it has never seen, by itself [0054] (M14).
+"""Standing rules of a device, by which it places new flows itself [0054] (M14).
 
-Of the policy's rules a device can decide those that ask only for what a packet shows and where it came
-from; rules on a measured rate, or on a hint given apart from the flow, are left to the controller. Marks
-that the policy believes as hints (DSCP, PCP) the device can see. The order is that of
-:mod:`flowlane.core.classify.classifier`: rules first, then hints, then class 0.
+A device can apply the policy's rules that match on fields of packets and on the port that they came from. Rules on a
+measured rate, or on a hint given apart from the packets, are left to the controller. Marks of packets (DSCP, PCP)
+that the policy trusts as hints become standing rules as well. The order is that of
+:mod:`flowlane.core.classify.classifier`: rules, then hints, then class 0.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from flowlane.core.policy import Match, Policy, Rule
 
 MAX_ENTRIES = 4096
-"""A rule that would need more entries than this in a device is left to the controller."""
+"""A rule that takes more entries than this in a device is left to the controller."""
 
 DEFAULT_ORDER, PCP_ORDER, DSCP_ORDER, FIRST_RULE_ORDER = 0, 1, 2, 3
 
 _IP_TYPES = {4: 0x0800, 16: 0x86DD}
-"""Ethertype by the length of an address."""
+"""Length of an address in bytes -> ethertype."""
 
 QueuesOf = Callable[[int, int], Sequence[tuple[int, int]]]
 """(class index, egress port) -> (queue id, weight) of the queues that new flows of the class may go to."""
 
 MeterOf = Callable[[int, int], int]
-"""(class index, egress port) -> the meter that the whole class shares, 0 for none."""
+"""(class index, egress port) -> id of the meter that the whole class shares, 0: none."""
 
 
 class _Standing(NamedTuple):
-    """A standing rule before it is made for each egress port."""
+    """A standing rule for any egress port."""
 
     order: int
     match: StandingMatch
@@ -45,7 +45,7 @@ class _Standing(NamedTuple):
 
 
 def no_meter(_class_index: int, _port_no: int) -> int:
-    """No class has a meter that all of its flows share."""
+    """Look up no meter: no class has one that all of its flows share."""
     return 0
 
 
@@ -56,10 +56,13 @@ def standing_rules(
     queues_of: QueuesOf,
     meter_of: MeterOf = no_meter,
 ) -> tuple[StandingRule, ...]:
-    """Make the standing rules of a device from its policy (see :mod:`flowlane.core.device.rules`).
+    """Make the standing rules of a device.
 
-    ``vms`` are the VMs whose numbers the device knows. A port on which no class has a queue or meter gets
-    the last rule only, which shows new flows to the controller.
+    A port on which no class has a queue or meter gets the last rule only, which copies new flows to the controller.
+
+    Args:
+        policy: the device's own (see :mod:`flowlane.core.device.rules`).
+        vms: the VMs whose numbers are in the device's metadata, by number.
     """
     standing = [
         *_of_rules(policy, vms),
@@ -72,7 +75,7 @@ def standing_rules(
 
 
 def left_to_controller(policy: Policy) -> Iterator[tuple[Rule, str]]:
-    """Rules that no device can decide by itself, and why."""
+    """List the rules that no device can apply by itself, and why."""
     marked = {index for entry in policy.trust for _, index in (*entry.dscp, *entry.pcp)}
     for rule in policy.rules:
         if rule.match.gate is not None:
@@ -86,15 +89,16 @@ def left_to_controller(policy: Policy) -> Iterator[tuple[Rule, str]]:
 def _on_port(
     policy: Policy, standing: list[_Standing], port_no: int, queues_of: QueuesOf, meter_of: MeterOf
 ) -> Iterator[StandingRule]:
-    queues = {one.index: tuple(queues_of(one.index, port_no)) for one in policy.classes}
-    meters = {one.index: meter_of(one.index, port_no) for one in policy.classes}
+    classes = range(len(policy.classes))
+    queues = {index: tuple(queues_of(index, port_no)) for index in classes}
+    meters = {index: meter_of(index, port_no) for index in classes}
     for order, match, index in standing if any(queues.values()) else _down_to_meters(standing, meters):
         yield StandingRule(order, match, port_no, policy.classes[index].name, queues[index], meters[index])
 
 
 def _down_to_meters(standing: list[_Standing], meters: Mapping[int, int]) -> list[_Standing]:
-    """On a port without queues: the rules with a meter, those that come before them, and the last one."""
-    metered = [place for place, one in enumerate(standing) if meters[one.class_index]]
+    """Keep the rules that a port without queues needs: down to the last one with a meter, and the last of all."""
+    metered = [place for place, rule in enumerate(standing) if meters[rule.class_index]]
     count = metered[-1] + 1 if metered else 0
     return standing if count == len(standing) else [*standing[:count], standing[-1]]
 
@@ -114,7 +118,7 @@ def _of_rules(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
 
 
 def _senders(match: Match, vms: Mapping[int, Vm]) -> tuple[int, ...] | None:
-    """Numbers of the VMs that a rule means: empty for all, None for no VM that the device knows."""
+    """List the numbers of the VMs that a rule selects: empty for all, None when it selects none of them."""
     if match.vms is None or selects(match.vms, None):
         return ()
     return tuple(sorted(number for number, vm in vms.items() if selects(match.vms, vm))) or None
@@ -123,23 +127,23 @@ def _senders(match: Match, vms: Mapping[int, Vm]) -> tuple[int, ...] | None:
 def _matches(
     match: Match, senders: tuple[int, ...], marks: list[tuple[tuple[int, ...], VmTrust]]
 ) -> Iterator[StandingMatch]:
-    """What one rule matches, as entries that have one value for each field."""
+    """Expand a rule's match into matches with one value for each field."""
     if not match.hint:
         yield from _products(match, senders, match.dscp, match.pcp)
         return
-    for numbers, beliefs in marks:
+    for numbers, trust in marks:
         chosen = tuple(number for number in numbers if not senders or number in senders)
         dscp = tuple(
-            value for value in _naming(beliefs.dscp, match.hint) if value in (match.dscp or (value,))
+            value for value in _marks_for(trust.dscp, match.hint) if value in (match.dscp or (value,))
         )
-        pcp = tuple(value for value in _naming(beliefs.pcp, match.hint) if value in (match.pcp or (value,)))
+        pcp = tuple(value for value in _marks_for(trust.pcp, match.hint) if value in (match.pcp or (value,)))
         if chosen and dscp:
             yield from _products(match, chosen, dscp, match.pcp)
         if chosen and pcp:
             yield from _products(match, chosen, match.dscp, pcp)
 
 
-def _naming(marks: Mapping[int, tuple[int, int | None]], classes: tuple[int, ...]) -> list[int]:
+def _marks_for(marks: Mapping[int, tuple[int, int | None]], classes: tuple[int, ...]) -> list[int]:
     return [value for value, (index, _gate) in marks.items() if index in classes]
 
 
@@ -152,7 +156,7 @@ def _products(
         return
     vlans = tuple(vlan for first, last in match.vlans for vlan in range(first, last + 1))
     for eth_type, src, dst in _families(match, bool(dscp)):
-        for protocol, one_dscp, one_pcp, vlan in product(
+        for protocol, dscp_value, pcp_value, vlan in product(
             protocols or any_value, dscp or any_value, pcp or any_value, vlans or any_value
         ):
             yield StandingMatch(
@@ -163,14 +167,14 @@ def _products(
                 dst,
                 match.src_ports,
                 match.dst_ports,
-                one_dscp,
-                one_pcp,
+                dscp_value,
+                pcp_value,
                 vlan,
             )
 
 
 def _protocols(match: Match) -> tuple[int, ...]:
-    """IP protocols to match: ports need one that has ports (OpenFlow 1.3.5, 7.2.3.8 prerequisites)."""
+    """List the IP protocols to match: ports need a protocol with ports (OpenFlow 1.3.5, 7.2.3.8, prerequisites)."""
     if not (match.src_ports or match.dst_ports):
         return match.protocols
     with_ports = tuple(sorted(PORT_PROTOCOLS))
@@ -181,7 +185,7 @@ _Prefix = tuple[bytes, int]
 
 
 def _families(match: Match, has_dscp: bool) -> Iterator[tuple[int | None, _Prefix | None, _Prefix | None]]:
-    """(ethertype, source, destination) combinations; IP fields need an IP ethertype beside them."""
+    """List (ethertype, source, destination) to match: IP fields need an IP ethertype beside them."""
     is_ip = has_dscp or match.protocols or match.src_ports or match.dst_ports or match.src or match.dst
     if not is_ip:
         yield from ((eth_type, None, None) for eth_type in match.eth_types or (None,))
@@ -195,7 +199,7 @@ def _families(match: Match, has_dscp: bool) -> Iterator[tuple[int | None, _Prefi
 
 
 def _size(match: Match) -> int:
-    """Entries that a rule would take, apart from its VMs."""
+    """Count the entries that a rule takes for one VM."""
     vlans = sum(last - first + 1 for first, last in match.vlans) or 1
     families = sum(1 for _ in _families(match, bool(match.dscp)))
     return (
@@ -204,22 +208,22 @@ def _size(match: Match) -> int:
 
 
 def _of_marks(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
-    """Marks of VMs whose word counts, for flows that no rule takes."""
-    for numbers, beliefs in _marks_by_vms(policy, vms):
-        for value, (index, _gate) in beliefs.dscp.items():
+    """Make rules for the trusted marks of VMs, for flows that no rule matches."""
+    for numbers, trust in _marks_by_vms(policy, vms):
+        for value, (index, _gate) in trust.dscp.items():
             for eth_type in _IP_TYPES.values():
                 yield _Standing(DSCP_ORDER, StandingMatch(numbers, eth_type, dscp=value), index)
-        for value, (index, _gate) in beliefs.pcp.items():
+        for value, (index, _gate) in trust.pcp.items():
             yield _Standing(PCP_ORDER, StandingMatch(numbers, pcp=value), index)
 
 
 def _marks_by_vms(policy: Policy, vms: Mapping[int, Vm]) -> list[tuple[tuple[int, ...], VmTrust]]:
-    """Group VMs by what is believed of their marks: many VMs, few rules."""
+    """Group VMs by the marks for which they are trusted, so that many VMs take few rules."""
     groups: dict[tuple[object, ...], tuple[list[int], VmTrust]] = {}
     if any(entry.dscp or entry.pcp for entry in policy.trust):
         for number in sorted(vms):
-            beliefs = trust_of(policy, vms[number])
-            if beliefs.dscp or beliefs.pcp:
-                likeness = (tuple(beliefs.dscp.items()), tuple(beliefs.pcp.items()))
-                groups.setdefault(likeness, ([], beliefs))[0].append(number)
-    return [(tuple(numbers), beliefs) for numbers, beliefs in groups.values()]
+            trust = trust_of(policy, vms[number])
+            if trust.dscp or trust.pcp:
+                key = (tuple(trust.dscp.items()), tuple(trust.pcp.items()))
+                groups.setdefault(key, ([], trust))[0].append(number)
+    return [(tuple(numbers), trust) for numbers, trust in groups.values()]

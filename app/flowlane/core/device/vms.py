@@ -1,11 +1,9 @@
-"""VMs on ports (M1): one that appears, moves or goes is noticed here, and its flows follow.
+"""VM identity, roles of ports, and the VMs of a device as they are attached, moved and detached (M1).
 
-Who is a VM, and how it is known.
-
-A VM's identity stands where libvirt, OpenStack and Kubernetes already write it, on OVSDB's Interface row:
-``external_ids`` ``iface-id``, ``vm-uuid`` and ``attached-mac`` (ovs-vswitchd.conf.db(5)). A VM with two NICs has
-one ``vm-uuid`` and two ``iface-id``; each NIC has its own place on a device, so the ``iface-id`` counts first.
-A port with none of them is a VM known by the port's name.
+A VM's identity is where libvirt, OpenStack and Kubernetes write it, in the ``external_ids`` of OVSDB's Interface row:
+``iface-id``, ``vm-uuid`` and ``attached-mac`` (ovs-vswitchd.conf.db(5)). A VM with two NICs has one ``vm-uuid`` and two
+``iface-id``; each NIC has its own port on a device, so the ``iface-id`` comes first. A VM port with none of them is
+a VM whose id is the port's name.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ _RESERVED = frozenset((NOT_A_VM, UNRESOLVED_VM))
 
 
 def vm_number(vm_id: str, taken: Container[int]) -> int:
-    """A number for a VM: the CRC-32 of its id, or the next free one. The same after a restart."""
+    """Choose a number for a VM: the CRC-32 of its id, so that it is the same after a restart, or the next free one."""
     number = crc32(vm_id.encode())
     while number in taken or number in _RESERVED:
         number = (number + 1) & 0xFFFFFFFF
@@ -41,7 +39,7 @@ def vm_number(vm_id: str, taken: Container[int]) -> int:
 
 
 def identity(port_name: str, external_ids: Mapping[str, str]) -> tuple[str, str, str]:
-    """(id, name, where it is from) of the VM on a port."""
+    """Read the identity of the VM on a port: its id, its name, and which external id the id is (or ``port``)."""
     for source in ("iface-id", "vm-uuid"):
         if external_ids.get(source):
             return external_ids[source], external_ids.get("vm-name") or port_name, source
@@ -49,13 +47,13 @@ def identity(port_name: str, external_ids: Mapping[str, str]) -> tuple[str, str,
 
 
 def attached_macs(external_ids: Mapping[str, str]) -> tuple[int, ...]:
-    """The addresses that OVSDB says are the VM's; what is not a MAC address is passed over."""
+    """Read the VM's addresses from ``attached-mac``; what is not a MAC address is ignored."""
     macs = (parse_mac(text) for text in external_ids.get("attached-mac", "").replace(",", " ").split())
     return tuple(sorted({mac for mac in macs if mac is not None}))
 
 
 def parse_mac(text: str) -> int | None:
-    """Six pairs of hex digits with colons or dashes between, as a 48-bit number; None for anything else."""
+    """Parse a MAC address with colons or dashes into a 48-bit integer; return None for anything else."""
     if not _MAC.match(text):
         return None
     return int(text.replace("-", "").replace(":", ""), 16)
@@ -67,20 +65,27 @@ def port_role(
     device_role: Role,
     queues: int,
     uplinks: Container[str],
-    local: bool,
+    is_local: bool,
 ) -> PortRole:
-    """What hangs on a port: what OVSDB or the policy say, else what the port looks like.
+    """Infer the role of a port [0053].
 
-    A port with a VM's ids is a VM's; the switch's own LOCAL port is the host's; several queues make an uplink
-    on a host's device; any other port is a VM's on a host's device and on a plain switch alike [0053].
+    The first of these decides: ``flowlane-port`` in its external ids; ``uplinks`` of the policy; the bridge's own port
+    is the host's; a VM's external ids; more than one queue makes an uplink, or a link on a switch. Any other port is
+    a VM's.
+
+    Args:
+        facts: the port in OVSDB; None when OVSDB does not have it.
+        queues: how many queues the port has.
+        uplinks: names of ports that the policy lists as uplinks.
+        is_local: whether this is the bridge's own port.
     """
     ids = facts.external_ids if facts else {}
-    stated = ids.get(_ROLE_KEY)
-    if stated in set(PortRole):
-        return PortRole(stated)
+    role = ids.get(_ROLE_KEY)
+    if role in set(PortRole):
+        return PortRole(role)
     if port_name in uplinks:
         return PortRole.UPLINK
-    if local:
+    if is_local:
         return PortRole.HOST
     if any(ids.get(key) for key in ("vm-uuid", "iface-id", "attached-mac")):
         return PortRole.VM
@@ -90,29 +95,31 @@ def port_role(
 
 
 def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
-    """Make the device's VMs follow its ports: new ones are attached, changed ones replaced, gone ones dropped.
+    """Reconcile a device's VMs with its ports: attach new ones, replace changed ones, detach the others.
 
-    Returns the numbers of those of which something has changed and that may have flows.
+    Returns:
+        The numbers of the VMs that have changed and that may have flows.
     """
-    here = {port.port_no: port for port in device.ports.values() if port.role is PortRole.VM}
-    for port_no in [port_no for port_no in device.port_vm if port_no not in here]:
+    vm_ports = {port.port_no: port for port in device.ports.values() if port.role is PortRole.VM}
+    for port_no in [port_no for port_no in device.port_vm if port_no not in vm_ports]:
         _detach(state, device, port_no, out)
-    return {number for port in here.values() if (number := _attach(state, device, port, out)) is not None}
+    numbers = (_attach(state, device, port, out) for port in vm_ports.values())
+    return {number for number in numbers if number is not None}
 
 
 def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:
-    """VM number -> index of its share of the hardware, for VMs that have one (M11)."""
-    found = {}
+    """Find the shares of the hardware of VMs (M11): VM number -> index of its share, for VMs that have one."""
+    shares = {}
     for vm in vms:
         for index, share in enumerate(device.policy.shares):
             if selects(share.vms, vm):
-                found[vm.number] = index
+                shares[vm.number] = index
                 break
-    return found
+    return shares
 
 
 def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int | None:
-    """Put the port's VM in its place; its number when it was known before and is not as it was."""
+    """Attach the VM of a port; return its number when it was known before and has changed."""
     external_ids = port.facts.external_ids if port.facts else NO_IDS
     vm_id, name, source = _free_identity(state, device, port, external_ids)
     number = state.vm_numbers.get(vm_id)
@@ -124,7 +131,7 @@ def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int 
     vm = Vm(number, vm_id, name, device.dpid, port.port_no, port.name, macs, external_ids, source)
     if state.vms.get(number) == vm:
         return None
-    _leave_old_place(state, device, vm, out)
+    _detach_old(state, device, vm, out)
     before = state.vms.get(number)
     state.vms[number] = vm
     device.port_vm[port.port_no] = number
@@ -142,7 +149,7 @@ def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int 
 def _free_identity(
     state: State, device: Device, port: Port, external_ids: Mapping[str, str]
 ) -> tuple[str, str, str]:
-    """The port's identity; a port name that another device's VM has already is made unique by the device."""
+    """Read a port's identity; a port name that is the id of a VM on another port is prefixed with the dpid."""
     vm_id, name, source = identity(port.name, external_ids)
     holder = state.vms.get(state.vm_numbers.get(vm_id, -1))
     if (
@@ -154,10 +161,10 @@ def _free_identity(
     return vm_id, name, source
 
 
-def _leave_old_place(state: State, device: Device, vm: Vm, out: list[Effect]) -> None:
-    """The VM was elsewhere, or another VM was here: those flows are no longer what they were."""
-    tenant = device.port_vm.get(vm.port_no)
-    if tenant is not None and tenant != vm.number:
+def _detach_old(state: State, device: Device, vm: Vm, out: list[Effect]) -> None:
+    """Detach the VM from the port where it was, and another VM from the port where it is, with their flows."""
+    other = device.port_vm.get(vm.port_no)
+    if other is not None and other != vm.number:
         _detach(state, device, vm.port_no, out)
     before = state.vms.get(vm.number)
     if before is not None and (before.dpid, before.port_no) != (vm.dpid, vm.port_no):
