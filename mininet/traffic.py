@@ -22,7 +22,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 Opened = tuple[list[str | int], Callable[[], object]]
 """A flow as its sender names it, and what sends the next request."""
@@ -46,8 +46,7 @@ def mark(sock: socket.socket, dscp: int) -> None:
 
 class Echo(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         self.transport.sendto(data, address)

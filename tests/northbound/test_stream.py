@@ -113,7 +113,7 @@ def test_signs_of_life(controller: FakeController, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(stream, "HEARTBEAT", 0.01)
     lines = iter(open_stream(controller).app_iter)
     next(lines)
-    assert next(lines) == b": still here\n\n"
+    assert next(lines) == b": heartbeat\n\n"
 
 
 @pytest.mark.parametrize("text", ["x", "1-", "1-x", "-", "1-" + "9" * 30, "1-٣".encode().decode("latin-1")])

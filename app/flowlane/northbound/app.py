@@ -1,6 +1,6 @@
-"""The WSGI application: a table of routes, and the way of a request through it.
+"""The WSGI application of REST: the table of routes, and how a request is answered.
 
-Every answer that is not what was asked for is a problem document, made in :mod:`flowlane.northbound.problems`.
+Every error is answered with a problem document (:mod:`flowlane.northbound.problems`).
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ _PAGE_POLICY = (
     "default-src 'none'; connect-src 'self'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
 )
-"""Content-Security-Policy of the page: it loads nothing, and talks to this server alone."""
+"""Content-Security-Policy of the page: it loads nothing, and connects to this server only."""
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def page(call: Call) -> Response:  # noqa: ARG001
-    """The page."""
+    """Answer with the page."""
     text = files("flowlane.northbound").joinpath("static/index.html").read_text("utf-8")
     headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"}
     return respond(text.encode(), f"{HTML}; charset=utf-8", headers=headers)
 
 
 def openapi(call: Call) -> Response:
-    """The OpenAPI document."""
+    """Answer with the OpenAPI document."""
     return respond(call.document, JSON)
 
 
 def readyz(call: Call) -> Response:
-    """Readiness, with the status that says it."""
+    """Answer whether the controller is ready: 200 or 503."""
     return json_response(*read_handlers.readiness(call))
 
 
 def prometheus(call: Call) -> Response:
-    """Metrics."""
+    """Answer with the metrics."""
     text = metrics.exposition(call.controller)
     return respond(text.encode(), metrics.MEDIA_TYPE)
 
@@ -59,10 +59,10 @@ _ASSIGNMENT_PAGE = (*query.PAGE, *query.ASSIGNMENT_FILTERS)
 _R, _W = read_handlers, write_handlers
 
 ROUTES = (
-    Route("GET", "/", page, "The page: devices, queues and assignments, live", produces=(HTML,)),
-    Route("GET", "/openapi.json", openapi, "This description", dict[str, Any]),
-    Route("GET", "/healthz", _R.healthz, "Whether the process answers", types.Health),
-    Route("GET", "/readyz", readyz, "Whether all that is needed is there", types.Health, also=(503,)),
+    Route("GET", "/", page, "A page with live tables of devices, queues and assignments", produces=(HTML,)),
+    Route("GET", "/openapi.json", openapi, "This OpenAPI document", dict[str, Any]),
+    Route("GET", "/healthz", _R.healthz, "Liveness: the process answers", types.Health),
+    Route("GET", "/readyz", readyz, "Readiness: the controller has what it needs", types.Health, also=(503,)),
     Route("GET", "/metrics", prometheus, "Metrics for Prometheus", produces=(metrics.MEDIA_TYPE,)),
     Route("GET", "/v1/status", _R.status, "The controller's own state", types.Status),
     Route("GET", "/v1/devices", _R.devices, "Devices", types.Page[types.DeviceView], query.PAGE),
@@ -71,7 +71,7 @@ ROUTES = (
         "GET",
         "/v1/devices/{dpid}/queues",
         _R.queues,
-        "A device's queues with what is on them",
+        "The queues of a device, with flows, load and class",
         types.Page[types.QueueView],
         (query.PORT,),
         also=(404,),
@@ -80,25 +80,31 @@ ROUTES = (
         "GET", "/v1/vms", _R.vms, "VMs", types.Page[types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
     ),
     Route("GET", "/v1/vms/{id}", _R.vm, "A VM", types.VmView, also=(404,)),
-    Route("GET", "/v1/vms/{id}/hints", _R.hints, "A VM's suggestions", types.Hints, also=(404,)),
+    Route("GET", "/v1/vms/{id}/hints", _R.hints, "The hints of a VM", types.Hints, also=(404,)),
     Route(
         "PUT",
         "/v1/vms/{id}/hints",
         _W.put_hints,
-        "Replace a VM's suggestions",
+        "Replace a VM's hints that came over REST",
         types.Hints,
         takes=types.HintsInput,
         accepts=(JSON,),
         also=(404, 422),
     ),
-    Route("DELETE", "/v1/vms/{id}/hints", _W.delete_hints, "Withdraw a VM's suggestions", also=(204, 404)),
+    Route(
+        "DELETE",
+        "/v1/vms/{id}/hints",
+        _W.delete_hints,
+        "Withdraw the hints of a VM that came over REST",
+        also=(204, 404),
+    ),
     Route("GET", "/v1/flows", _R.flows, "Flows", types.Page[types.FlowView], _FLOW_PAGE, also=(404,)),
     Route("GET", "/v1/flows/{id}", _R.flow, "A flow", types.FlowView, also=(404,)),
     Route(
         "GET",
         "/v1/flows/{id}/explain",
         _R.explain,
-        "Why a flow is there",
+        "Why a flow is on its queue",
         types.Explanation,
         also=(404,),
     ),
@@ -111,7 +117,7 @@ ROUTES = (
         _ASSIGNMENT_PAGE,
         also=(404,),
     ),
-    Route("GET", "/v1/policy", _W.get_policy, "The policy", types.PolicyView, produces=(JSON, YAML)),
+    Route("GET", "/v1/policy", _W.get_policy, "The policy in force", types.PolicyView, produces=(JSON, YAML)),
     Route(
         "PUT",
         "/v1/policy",
@@ -134,7 +140,7 @@ ROUTES = (
         "GET",
         "/v1/events",
         stream.events,
-        "Server-sent events of what changes",
+        "Changes, as server-sent events",
         parameters=(query.EVENT_KIND,),
         produces=(stream.MEDIA_TYPE,),
         also=(503,),
@@ -142,15 +148,15 @@ ROUTES = (
 )
 
 
-class _Found(NamedTuple):
-    """The routes of a path by method, and what the path's variables are."""
+class _Resource(NamedTuple):
+    """The routes of one path, by method, and the values of the path's variables."""
 
     methods: Mapping[str, Route]
     path: Mapping[str, str]
 
 
 def make_app(controller: Controller) -> WsgiApp:
-    """The WSGI application over a controller."""
+    """Make the WSGI application over a controller."""
     text = json.dumps(document(ROUTES)).encode() + b"\n"
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -167,26 +173,27 @@ def make_app(controller: Controller) -> WsgiApp:
 
 
 def _answer(controller: Controller, request: Request, text: bytes) -> Response:
-    found = _find(_segments(request))
+    resource = _find(_segments(request))
+    methods = resource.methods
     method = "GET" if request.method == "HEAD" else request.method
-    allow = ", ".join(sorted({*found.methods, *(["HEAD"] if "GET" in found.methods else []), "OPTIONS"}))
+    allow = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"}))
     if method == "OPTIONS":
         return empty({"Allow": allow})
-    route = found.methods.get(method)
+    route = methods.get(method)
     if route is None:
         raise ProblemError(
-            405, f"{request.method} is not for this path; {allow} are", headers={"Allow": allow}
+            405, f"method {request.method} is not allowed here; allowed: {allow}", headers={"Allow": allow}
         )
     _negotiate(request, route)
     values = query.read_query(request, route.parameters)
-    answer = route.handler(Call(controller, request, controller.clock(), found.path, values, text))
+    answer = route.handler(Call(controller, request, controller.clock(), resource.path, values, text))
     return answer if isinstance(answer, Response) else json_response(answer)
 
 
 def _segments(request: Request) -> list[str]:
-    """The path in parts, each decoded on its own: an id may hold an encoded slash.
+    """Split the path into segments, each decoded on its own: an id may contain an encoded slash.
 
-    The server keeps the path as it came in ``RAW_PATH_INFO``; WSGI's own ``PATH_INFO`` is decoded already.
+    The server has the path as it came in ``RAW_PATH_INFO``; WSGI's ``PATH_INFO`` is already decoded.
     """
     raw = request.environ.get("RAW_PATH_INFO")
     try:
@@ -197,7 +204,7 @@ def _segments(request: Request) -> list[str]:
         raise ProblemError(400, "the path is not UTF-8", "path") from error
 
 
-def _find(segments: list[str]) -> _Found:
+def _find(segments: list[str]) -> _Resource:
     methods: dict[str, Route] = {}
     path: dict[str, str] = {}
     for route in ROUTES:
@@ -206,8 +213,8 @@ def _find(segments: list[str]) -> _Found:
             methods[route.method] = route
             path = variables
     if not methods:
-        raise ProblemError(404, "there is nothing at this path; /openapi.json lists what there is")
-    return _Found(methods, path)
+        raise ProblemError(404, "there is no such path; /openapi.json lists all paths")
+    return _Resource(methods, path)
 
 
 def _match(template: list[str], segments: list[str]) -> dict[str, str] | None:
@@ -223,9 +230,9 @@ def _match(template: list[str], segments: list[str]) -> dict[str, str] | None:
 
 
 def _negotiate(request: Request, route: Route) -> None:
-    """Refuse what cannot be answered in a form that is accepted (406), or read in the form it is sent (415)."""
+    """Refuse a request whose Accept (406) or Content-Type (415) the route does not support."""
     plain = [kind.partition(";")[0] for kind in route.produces]
     if 204 not in route.also and not request.accept.acceptable_offers(plain):
-        raise ProblemError(406, f"this comes as {' or '.join(plain)}", "Accept")
+        raise ProblemError(406, f"this is available as {' or '.join(plain)} only", "Accept")
     if route.accepts and request.content_type not in route.accepts:
-        raise ProblemError(415, f"send this as {route.accepts[0]}", "Content-Type")
+        raise ProblemError(415, f"the body has to be {route.accepts[0]}", "Content-Type")

@@ -1,9 +1,9 @@
-"""What the northbound side needs of the controller, and nothing else of it.
+"""Interface of the controller that REST uses.
 
-The composition root implements :class:`Controller`. The state is read without a lock: one thread runs
-engine and HTTP alike, and no reader gives way in the middle of a read.
+The composition root implements :class:`Controller`. The state is read without a lock: engine
+and HTTP run in one thread, and no reader yields in the middle of a read.
 """
-# ruff: noqa: D102  (an attribute's meaning stands in its class's docstring)
+# ruff: noqa: D102  (attributes are described in the docstring of their class)
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class Clock(NamedTuple):
     wall: float
 
     def unix(self, moment: float) -> float:
-        """Unix time of a moment of the engine's clock."""
+        """Convert a moment of the engine's clock to Unix time."""
         return self.wall - (self.now - moment)
 
 
 class Check(NamedTuple):
-    """One thing that must be well before the controller is ready; ``problem`` is empty when it is."""
+    """A condition of readiness; ``problem`` is empty when it is met."""
 
     name: str
     problem: str = ""
 
 
 class Controller(Protocol):
-    """The running controller, as REST sees it.
+    """The running controller.
 
-    ``state`` is the engine's own; REST only reads it. ``feed`` is where the controller publishes every
-    :class:`~flowlane.core.effects.Report`. ``started`` is the Unix time at which it started, in seconds;
-    ``faults`` counts exceptions that nobody foresaw: mistakes of ours, with their tracebacks in the log.
+    ``state``: the engine's state, which REST only reads. ``feed``: the controller publishes every
+    :class:`~flowlane.core.effects.Report` there. ``started``: Unix time of the start, in seconds. ``faults``:
+    number of unexpected exceptions; each is a bug, with its traceback in the log.
     """
 
     @property
@@ -54,7 +54,7 @@ class Controller(Protocol):
     def faults(self) -> int: ...
 
     def clock(self) -> Clock:
-        """The engine's clock and the wall clock, read together."""
+        """Read the engine's clock and the wall clock together."""
 
     def checks(self) -> Sequence[Check]:
         """Check what readiness depends on: the connection to the database, where it is watched."""

@@ -1,7 +1,7 @@
-"""The last reports of the controller, numbered, for readers that come and go.
+"""Ring buffer of the controller's last reports, numbered, for the readers of events.
 
-A ring of bounded length: publishing never waits for a reader. A reader that fell behind the ring's oldest
-report is told so, and is dropped by the caller: what it missed is gone.
+Publishing never waits for a reader. A reader that falls behind the oldest report in the ring has lost some;
+:meth:`Feed.missed` says so, and the caller closes its connection.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Feed:
         self._changed.notify_all()
 
     def since(self, number: int) -> list[Entry]:
-        """The reports after a number, oldest first; whether some are missing tells :meth:`missed`."""
+        """Return the reports after a number, oldest first; :meth:`missed` says whether some are lost."""
         wanted = min(max(self.last - number, 0), len(self._entries))
         return list(islice(self._entries, len(self._entries) - wanted, None))
 

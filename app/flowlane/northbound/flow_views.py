@@ -1,7 +1,4 @@
-"""Flows and assignments as JSON-ready objects.
-
-Why a flow is where it is, as a JSON-ready object.
-"""
+"""Views of flows, assignments and explanations: JSON-ready objects made from the flow tables."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from flowlane.core.flowkey import (
 )
 from flowlane.core.model import NO_QUEUE, Reason
 from flowlane.core.state.flows import PINNED
-from flowlane.northbound.paging import Found
+from flowlane.northbound.paging import FlowRow
 from flowlane.northbound.views import HINT_WORDS, KIND_WORDS, dpid_text, limit_of, moment
 
 if TYPE_CHECKING:
@@ -49,17 +46,17 @@ _FAMILIES: Mapping[int, Family] = {IPV4: "ipv4", IPV6: "ipv6", LAYER2: "ethernet
 _ICMP = frozenset(number for number, name in PROTOCOL_NAMES.items() if name.startswith("icmp"))
 
 
-def where_it_is(state: State, key: bytes) -> list[Found]:
-    """Every device that has a flow, in order of dpid."""
+def rows_of(state: State, key: bytes) -> list[FlowRow]:
+    """Find a flow's row on every device that has it, in order of dpid."""
     return [
-        Found(device, row)
+        FlowRow(device, row)
         for _, device in sorted(state.devices.items())
         if (row := device.flows.rows.get(key)) is not None
     ]
 
 
-def flow_view(state: State, clock: Clock, places: list[Found]) -> FlowView:
-    """A flow out of the devices that have it (at least one)."""
+def flow_view(state: State, clock: Clock, places: list[FlowRow]) -> FlowView:
+    """Make the view of a flow from its rows (at least one)."""
     device, row = places[0]
     flows, key = device.flows, _key(device, row)
     traffic_class = _class_of(device, row)
@@ -82,7 +79,7 @@ def flow_view(state: State, clock: Clock, places: list[Found]) -> FlowView:
 
 
 def assignment_view(state: State, clock: Clock, device: Device, row: int) -> AssignmentView:
-    """A flow's queue on one device."""
+    """Make the view of a flow's queue on one device."""
     key = _key(device, row)
     return {
         "flow": flow_id(key),
@@ -94,7 +91,7 @@ def assignment_view(state: State, clock: Clock, device: Device, row: int) -> Ass
 
 
 def placement(clock: Clock, device: Device, row: int) -> Placement:
-    """Where one device has a flow."""
+    """Make the view of where one device has a flow."""
     flows = device.flows
     port_no, queue_id = flows.egress_port[row], flows.queue_id[row]
     port = device.ports.get(port_no)
@@ -119,7 +116,7 @@ def _entry(device: Device, row: int) -> Literal["pin", "learned", "standing"]:
 
 
 def endpoints(state: State, parts: FlowParts) -> Endpoints:
-    """Who talks to whom, out of a flow's key."""
+    """Make the view of a flow's addresses and ports from its key."""
     vm = state.vms.get(parts.vm_number)
     with_ports = parts.kind != LAYER2 and (parts.protocol in PORT_PROTOCOLS or parts.protocol in _ICMP)
     return {
@@ -135,14 +132,14 @@ def endpoints(state: State, parts: FlowParts) -> Endpoints:
 
 
 def protocol_text(parts: FlowParts) -> str:
-    """The protocol's name or number; for a layer-2 flow its ethertype."""
+    """Write the protocol's name or number; for a layer-2 flow its ethertype."""
     if parts.kind == LAYER2:
         return f"0x{parts.src_port:04x}"
     return PROTOCOL_NAMES.get(parts.protocol, str(parts.protocol))
 
 
 def reason_word(number: int) -> str:
-    """The word that stands for a reason in REST."""
+    """Return the word of a reason in REST."""
     return Reason(number).name.lower().replace("_", "-")
 
 
@@ -170,26 +167,26 @@ def _hint(device: Device, row: int) -> HintMark | None:
 
 
 def explanation_view(state: State, clock: Clock, device: Device, row: int) -> DeviceExplanation:
-    """Why one device has a flow where it is."""
-    told = explain(state, device, row)
+    """Make the view of why one device has a flow on its queue."""
+    why = explain(state, device, row)
     port = device.ports.get(device.flows.egress_port[row])
     return {
         "device": dpid_text(device.dpid),
-        "device_name": told.device,
-        "class": told.class_name,
-        "rule": told.rule,
-        "rules_before": [{"rule": item.rule, "unmet": list(item.unmet)} for item in told.rules_before],
-        "hint": told.hint,
+        "device_name": why.device,
+        "class": why.class_name,
+        "rule": why.rule,
+        "rules_before": [{"rule": item.rule, "unmet": list(item.unmet)} for item in why.rules_before],
+        "hint": why.hint,
         "port": port.name if port else "",
-        "queue_id": None if told.queue_id == NO_QUEUE else told.queue_id,
-        "kind": KIND_WORDS[told.kind],
-        "reason": told.reason,
-        "since": moment(clock, told.since),
-        "considered": [_considered(item) for item in told.alternatives],
-        "not_hardware": told.not_hardware,
-        "meter": told.meter,
-        "entry": told.entry,
-        "would_change": list(told.would_change),
+        "queue_id": None if why.queue_id == NO_QUEUE else why.queue_id,
+        "kind": KIND_WORDS[why.kind],
+        "reason": why.reason,
+        "since": moment(clock, why.since),
+        "considered": [_considered(item) for item in why.alternatives],
+        "not_hardware": why.not_hardware,
+        "meter": why.meter,
+        "entry": why.entry,
+        "would_change": list(why.would_change),
     }
 
 

@@ -1,7 +1,4 @@
-"""``GET /metrics``: the state in Prometheus' text format (exposition format 0.0.4).
-
-Written out by hand: everything is read from the state when somebody asks, so there is no registry to keep.
-"""
+"""``GET /metrics``: Prometheus metrics (text exposition format 0.0.4), read from the state at each request."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ Sample = tuple[dict[str, str], float]
 
 
 class Metric(NamedTuple):
-    """One metric family. ``read`` gives its samples: labels and value."""
+    """A metric family. ``read`` returns its samples: labels and value."""
 
     name: str
     type: str
@@ -31,7 +28,7 @@ class Metric(NamedTuple):
 
 
 def exposition(controller: Controller) -> str:
-    """All metrics as text."""
+    """Write all metrics as text."""
     return "".join(_family(metric, controller) for metric in METRICS)
 
 
@@ -104,9 +101,14 @@ METRICS = (
         lambda _: [({"version": flowlane.__version__}, 1)],
     ),
     Metric("flowlane_start_time_seconds", "gauge", "Unix time of the start.", _one(lambda c: c.started)),
-    Metric("flowlane_ready", "gauge", "1 when everything needed is there.", _one(_ready)),
+    Metric("flowlane_ready", "gauge", "1 when the controller is ready.", _one(_ready)),
     Metric("flowlane_vms", "gauge", "Known VMs.", _one(lambda c: len(c.state.vms))),
-    Metric("flowlane_faults_total", "counter", "Errors nobody foresaw.", _one(lambda c: c.faults)),
+    Metric(
+        "flowlane_faults_total",
+        "counter",
+        "Unexpected exceptions; the log has them.",
+        _one(lambda c: c.faults),
+    ),
     Metric("flowlane_reports_total", "counter", "Reports published.", _one(lambda c: c.feed.last)),
     Metric("flowlane_event_readers", "gauge", "Readers of /v1/events.", _one(lambda c: c.feed.readers)),
     Metric(
@@ -121,7 +123,7 @@ METRICS = (
         "1 while the device is connected.",
         _per_device(lambda d: float(d.connected)),
     ),
-    Metric("flowlane_flows", "gauge", "Flows known on a device.", _per_device(lambda d: len(d.flows))),
+    Metric("flowlane_flows", "gauge", "Flows on a device.", _per_device(lambda d: len(d.flows))),
     Metric("flowlane_pinned_flows", "gauge", "Flows with an exact entry.", _per_device(lambda d: d.pinned)),
     Metric("flowlane_meters", "gauge", "Meters in use.", _per_device(lambda d: len(d.meters))),
     Metric("flowlane_assignments", "gauge", "Flows by the kind of their queue.", _by_kind),

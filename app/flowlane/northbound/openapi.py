@@ -1,6 +1,7 @@
-"""JSON Schemas (2020-12) out of the shapes: what the views' types say is what is published and checked.
+"""OpenAPI 3.1 document, made from the table of routes and the types of the answers.
 
-The OpenAPI 3.1 document, made of the server's own table of routes and of the shapes.
+:func:`schema_of` makes a JSON Schema (2020-12) of a type of :mod:`flowlane.northbound.types`; request bodies
+are checked against it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _PLAIN: dict[object, Schema] = {
 
 
 def schema_of(shape: object, components: Components = None) -> Schema:
-    """The schema of a type. With ``components`` the schemas of objects are put there, and referred to.
+    """Make the JSON Schema of a type. With ``components`` the schemas of objects are put there, and referenced.
 
     Raises:
         TypeError: the type has no JSON counterpart.
@@ -119,7 +120,7 @@ def _properties(declared: Any, arguments: Arguments, components: Components) -> 
 
 
 def _filled(kind: Any, variables: dict[TypeVar, object]) -> object:
-    """A field's type with the type variables of a generic shape filled in, and NotRequired taken off."""
+    """Return a field's type without NotRequired, and with the type variables of a generic type filled in."""
     if get_origin(kind) is NotRequired:
         return get_args(kind)[0]
     if kind in variables:
@@ -129,12 +130,12 @@ def _filled(kind: Any, variables: dict[TypeVar, object]) -> object:
 
 PATH_PARAMETERS = {
     "dpid": "a device's datapath id: 16 hex digits",
-    "id": "the id, as the list gives it",
+    "id": "the id, as in the list",
 }
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """Describe every route."""
+    """Make the OpenAPI document of all routes."""
     components: dict[str, Schema] = {}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -194,12 +195,12 @@ def _body_schema(route: Route, components: dict[str, Schema]) -> Schema:
 
 
 def _responses(route: Route, components: dict[str, Schema]) -> dict[str, Any]:
-    gone = 204 in route.also
+    no_content = 204 in route.also
     schema = {"type": "string"} if route.gives is None else schema_of(route.gives, components)
     content = {kind.partition(";")[0]: {"schema": _for_media(kind, schema)} for kind in route.produces}
     answers: dict[str, Any] = (
         {"204": {"description": "done"}}
-        if gone
+        if no_content
         else {"200": {"description": route.about, "content": content}}
     )
     for status in route.also:
@@ -207,7 +208,7 @@ def _responses(route: Route, components: dict[str, Schema]) -> dict[str, Any]:
             answers["503"] = {"description": HTTPStatus(503).phrase, "content": content}
         elif status != 204:
             answers[str(status)] = _problem(HTTPStatus(status).phrase)
-    answers["default"] = _problem("the request was not carried out")
+    answers["default"] = _problem("the request failed")
     return answers
 
 

@@ -1,9 +1,9 @@
-"""Pages of long lists, cut so that flows may come and go meanwhile.
+"""Cursors and pages of long lists, which stay consistent while flows come and go.
 
-Rows of a flow table are walked in order of device and row, since a flow keeps its row as long as it lives:
-every flow that was there when the first page was asked for and still is, comes exactly once. What came later
-is left to the next listing; the cursor carries the moment. One page looks at a bounded number of rows, so
-that a listing of a million flows holds nobody up; it may therefore hold fewer items than asked for.
+Rows of a flow table are scanned in order of device and row, since a flow keeps its row as long as it lives.
+Every flow that exists when the first page is read, and still exists later, comes exactly once. Flows that
+come later are left out: the cursor carries the time of the first page. A page scans a bounded number of rows,
+so that a list of a million flows does not block the thread; so it may have fewer items than its limit.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from flowlane.core.state.flows import FlowTable
 
 ROWS_PER_PAGE = 20_000
-"""Rows that one page looks at: 50 ms of the one thread at most (measured: 2.5 us a row with two filters)."""
+"""Rows that a page scans: at most 50 ms (measured: 2.5 us a row with two filters)."""
 
 _CURSOR = Struct("!dQI")
 
 
 class Cursor(NamedTuple):
-    """Where a listing goes on: ``as_of`` is the moment it began, in seconds of the engine's clock."""
+    """Where a list goes on; ``as_of`` is when its first page was read, in seconds of the engine's clock."""
 
     as_of: float
     dpid: int = 0
     row: int = 0
 
 
-class Found(NamedTuple):
+class FlowRow(NamedTuple):
     """One row of one device's flow table."""
 
     device: Device
@@ -44,64 +44,65 @@ class Found(NamedTuple):
 
 
 def write_cursor(cursor: Cursor) -> str:
-    """Make a cursor opaque: URL-safe text."""
+    """Write a cursor as opaque, URL-safe text."""
     return urlsafe_b64encode(_CURSOR.pack(*cursor)).decode().rstrip("=")
 
 
 def read_cursor(text: str) -> Cursor:
-    """Read a cursor back.
+    """Read a cursor.
 
     Raises:
-        ProblemError: it is not one of ours.
+        ProblemError: the text is no cursor.
     """
     try:
         return Cursor(*_CURSOR.unpack(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))))
     except (Base64Error, StructError, UnicodeEncodeError) as error:
-        raise bad_field("cursor", "this cursor was not given out here; start again without one") from error
+        raise bad_field("cursor", "this is no cursor of this list; start again without one") from error
 
 
 def scan(
     selections: Sequence[tuple[Device, Callable[[FlowTable, int], bool]]], start: Cursor, limit: int
-) -> tuple[list[Found], Cursor | None]:
-    """Walk flow tables from a cursor: up to ``limit`` rows that are wanted, and where to go on (None: the end).
+) -> tuple[list[FlowRow], Cursor | None]:
+    """Scan flow tables from a cursor: up to ``limit`` rows that match, and where to go on (None: the end).
 
-    ``selections`` are devices in order of dpid, each with what is wanted of it.
+    ``selections``: devices in order of dpid, each with the condition for its rows.
     """
-    found: list[Found] = []
+    rows: list[FlowRow] = []
     budget = ROWS_PER_PAGE
-    for device, wanted in selections:
+    for device, matches in selections:
         if device.dpid < start.dpid:
             continue
         first = start.row if device.dpid == start.dpid else 0
         row = _scan_device(
-            device, wanted, start.as_of, range(first, len(device.flows.keys))[:budget], limit, found
+            device, matches, start.as_of, range(first, len(device.flows.keys))[:budget], limit, rows
         )
-        if len(found) == limit or row < len(device.flows.keys):
-            return found, Cursor(start.as_of, device.dpid, row)
+        if len(rows) == limit or row < len(device.flows.keys):
+            return rows, Cursor(start.as_of, device.dpid, row)
         budget -= row - first
-    return found, None
+    return rows, None
 
 
 def _scan_device(
     device: Device,
-    wanted: Callable[[FlowTable, int], bool],
+    matches: Callable[[FlowTable, int], bool],
     as_of: float,
-    rows: range,
+    scanned: range,
     limit: int,
-    found: list[Found],
+    rows: list[FlowRow],
 ) -> int:
+    """Append a device's rows that match; return the row after the last one scanned."""
     flows = device.flows
     keys, first_seen = flows.keys, flows.first_seen
-    for row in rows:
-        if keys[row] is not None and first_seen[row] <= as_of and wanted(flows, row):
-            found.append(Found(device, row))
-            if len(found) == limit:
+    for row in scanned:
+        if keys[row] is not None and first_seen[row] <= as_of and matches(flows, row):
+            rows.append(FlowRow(device, row))
+            if len(rows) == limit:
                 return row + 1
-    return rows.stop
+    return scanned.stop
 
 
 def page_of_names(names: Sequence[str], after: str | None, limit: int) -> tuple[Sequence[str], str | None]:
-    """A page of a short, sorted list: the names after one, and the last of them when there are more."""
+    """Cut a page from a short, sorted list: the names after ``after``, and the last of them when there are more."""
     rest = [name for name in names if after is None or name > after]
     page = rest[:limit]
     return page, page[-1] if len(rest) > limit else None

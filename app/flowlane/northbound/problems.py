@@ -1,7 +1,4 @@
-"""Errors as problem documents (RFC 9457): one place that turns whatever went wrong into an answer.
-
-Responses. WebOb's own constructor drops the content type when it is given headers; this one does not.
-"""
+"""HTTP responses of REST, and the problem documents (RFC 9457) of its errors."""
 
 from __future__ import annotations
 
@@ -25,7 +22,10 @@ JSON = "application/json"
 def respond(
     body: bytes, content_type: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An answer with a body. Never cached unless the headers say otherwise, since the state moves on."""
+    """Make a response with a body; it is not cached, unless the headers allow it.
+
+    WebOb's own constructor drops the content type when it gets headers.
+    """
     response = Response(body, status=status)
     response.headers["Content-Type"] = content_type
     response.headers.update({"Cache-Control": "no-store", **(headers or {})})
@@ -33,12 +33,12 @@ def respond(
 
 
 def json_response(value: object, status: int = 200) -> Response:
-    """A JSON answer."""
+    """Make a JSON response."""
     return respond(json.dumps(value, allow_nan=False).encode() + b"\n", JSON, status)
 
 
 def empty(headers: Mapping[str, str] | None = None) -> Response:
-    """The answer 204: done, and nothing to say."""
+    """Make a response without a body (204)."""
     response = Response(status=204, content_type=None)
     response.headers.update(headers or {})
     return response
@@ -46,13 +46,13 @@ def empty(headers: Mapping[str, str] | None = None) -> Response:
 
 MEDIA_TYPE = "application/problem+json"
 POLICY_REFUSED = "tag:flowlane,2026:policy-refused"
-"""The only type of its own: its ``errors`` name every place in the document (RFC 9457, 3.1.1; RFC 4151)."""
+"""The only problem type of its own: ``errors`` has every place in the document (RFC 9457, 3.1.1; RFC 4151)."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class ProblemError(FlowlaneError):
-    """A request cannot be carried out. ``field`` is the query parameter, header or key that is at fault."""
+    """A request that fails. ``field`` is the query parameter, header or key at fault."""
 
     def __init__(
         self,
@@ -68,12 +68,12 @@ class ProblemError(FlowlaneError):
 
 
 def bad_field(field: str, detail: str) -> ProblemError:
-    """A query parameter, header or key has a wrong value."""
+    """Make the error for a wrong value of a query parameter, header or key."""
     return ProblemError(400, detail, field)
 
 
 def response_of(error: Exception) -> Response:
-    """The answer to a request that ended with an exception; what nobody foresaw is logged, and not shown."""
+    """Make the response to a request that ended with an exception; an unexpected one is logged, and not shown."""
     if isinstance(error, ProblemError):
         return _answer(error.status, str(error), error.field, error.headers)
     if isinstance(error, PolicyError):
@@ -82,8 +82,8 @@ def response_of(error: Exception) -> Response:
         return _answer(404, str(error))
     if isinstance(error, RequestError):
         return _answer(400, str(error))
-    _LOG.error("a request ended with an error that nobody foresaw", exc_info=error)
-    return _answer(500, "the controller made a mistake; its log has the details")
+    _LOG.error("a request ended with an unexpected exception", exc_info=error)
+    return _answer(500, "the controller failed to answer because of a bug; look into its log")
 
 
 def _answer(status: int, detail: str, field: str = "", headers: Mapping[str, str] | None = None) -> Response:

@@ -1,6 +1,7 @@
-"""Query parameters: what each is, how its text is read, and the refusal that names it.
+"""Query parameters of REST: their readers, and the filters over flow tables that they make.
 
-Filters over flow tables: a query becomes, per device, one function of a row.
+:func:`read_query` reads the parameters of a request. :func:`selections` makes one condition on a row for each
+device. :func:`check_names` refuses names of things that do not exist.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Wildcard = bytes | Network
 
 
 class Parameter(NamedTuple):
-    """A query parameter. ``read`` raises ValueError with what is accepted; ``schema`` is its OpenAPI schema."""
+    """A query parameter. ``read`` raises ValueError that says what is accepted; ``schema`` is for OpenAPI."""
 
     name: str
     read: Callable[[str], Any]
@@ -42,10 +43,10 @@ class Parameter(NamedTuple):
 
 
 def read_query(request: Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """Read a request's query against what its route takes.
+    """Read a request's query by the parameters of its route.
 
     Raises:
-        ProblemError: a parameter is unknown, given twice, too long or cannot be read; it is named.
+        ProblemError: a parameter is unknown, given twice, too long or cannot be read; the text names it.
     """
     known = {parameter.name: parameter for parameter in parameters}
     values: dict[str, Any] = {}
@@ -79,7 +80,7 @@ def _read(parameter: Parameter, text: str) -> Any:
 
 
 def whole_number(text: str, lowest: int, highest: int) -> int:
-    """Read a decimal number within bounds; signs, blanks and digits of other scripts are refused."""
+    """Read a decimal number within bounds; signs, blanks and non-ASCII digits are refused."""
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and lowest <= int(text) <= highest):
         raise ValueError(f"a number from {lowest} to {highest}")
     return int(text)
@@ -113,7 +114,7 @@ def _member(words: Mapping[str, int]) -> Callable[[str], int]:
 
 
 def _protocol(text: str) -> int | str:
-    """An IP protocol's number, or an ethertype as text for what is not IP."""
+    """Read an IP protocol as its number, or an ethertype as text."""
     numbers = {name: number for number, name in PROTOCOL_NAMES.items()}
     if text in numbers:
         return numbers[text]
@@ -146,10 +147,10 @@ _PORT = {"type": "integer", "minimum": 0, "maximum": 0xFFFF}
 LIMIT = Parameter(
     "limit",
     _limit,
-    "items of a page at most",
+    "largest number of items in the page",
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
 )
-CURSOR = Parameter("cursor", _text, "the next of the page before", _STRING)
+CURSOR = Parameter("cursor", _text, "next of the page before", _STRING)
 PAGE = (LIMIT, CURSOR)
 DEVICE = Parameter("device", _text, "a device's dpid or name", _STRING)
 PORT = Parameter("port", _text, "the egress port's name or number", _STRING)
@@ -157,7 +158,7 @@ QUEUE = Parameter("queue", _queue, "a queue id, or none for flows without set_qu
 VM = Parameter("vm", _text, "a VM's id or name", _STRING)
 CLASS = Parameter("class", _text, "a class of the policy", _STRING)
 KIND = Parameter("kind", _member(KINDS), "the queue's kind", {"enum": list(KINDS)})
-REASON = Parameter("reason", _member(REASONS), "why a flow is where it is", {"enum": list(REASONS)})
+REASON = Parameter("reason", _member(REASONS), "why a flow is on its queue", {"enum": list(REASONS)})
 PROTO = Parameter(
     "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (0x88f7)", _STRING
 )
@@ -173,20 +174,20 @@ FLOW_FILTERS = (DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)
 ASSIGNMENT_FILTERS = (*FLOW_FILTERS, PORT, QUEUE, KIND, REASON)
 
 if TYPE_CHECKING:
-    Wanted = Callable[[FlowTable, int], bool]
+    Condition = Callable[[FlowTable, int], bool]
 
 
-def selections(state: State, query: Mapping[str, Any]) -> list[tuple[Device, Wanted]]:
-    """The devices that a query is about, in order of dpid, each with what is wanted of its rows."""
+def selections(state: State, query: Mapping[str, Any]) -> list[tuple[Device, Condition]]:
+    """Select the devices of a query, in order of dpid, each with the condition for its rows."""
     return [
-        (device, wanted)
+        (device, condition)
         for device in devices_named(state, query.get("device"))
-        if (wanted := _wanted(state, device, query)) is not None
+        if (condition := _condition(state, device, query)) is not None
     ]
 
 
 def devices_named(state: State, name: str | None) -> list[Device]:
-    """The devices whose dpid (16 hex digits) or name this is; all for None. In order of dpid."""
+    """Find devices by dpid (16 hex digits) or name, in order of dpid; None finds all."""
     return [
         device
         for dpid, device in sorted(state.devices.items())
@@ -236,9 +237,9 @@ def not_found(field: str, name: str, known: Iterable[str]) -> ProblemError:
 _THINGS = {"device": "device", "vm": "VM", "class": "class", "port": "port", "queue": "queue"}
 
 
-def _wanted(state: State, device: Device, query: Mapping[str, Any]) -> Wanted | None:
-    """All conditions of a query as one function; None when no row of the device can meet them."""
-    conditions: list[Wanted] = []
+def _condition(state: State, device: Device, query: Mapping[str, Any]) -> Condition | None:
+    """Combine all conditions of a query into one; None when no row of the device can meet them."""
+    conditions: list[Condition] = []
     for column, values in _column_values(state, device, query).items():
         if not values:
             return None
@@ -248,7 +249,7 @@ def _wanted(state: State, device: Device, query: Mapping[str, Any]) -> Wanted | 
 
 
 def _column_values(state: State, device: Device, query: Mapping[str, Any]) -> dict[str, frozenset[int]]:
-    """What some columns have to hold: column -> values."""
+    """Make the conditions on columns: column -> values that match."""
     values: dict[str, frozenset[int]] = {}
     if "vm" in query:
         values["vm_number"] = frozenset(n for n, vm in state.vms.items() if query["vm"] in (vm.id, vm.name))
@@ -263,40 +264,40 @@ def _column_values(state: State, device: Device, query: Mapping[str, Any]) -> di
 
 
 def ports_named(device: Device, name: str) -> list[int]:
-    """Numbers of the device's ports that have this name or number."""
+    """Find a device's ports by name or number; return their numbers."""
     return [number for number, port in device.ports.items() if name in (port.name, str(number))]
 
 
-def _in_column(column: str, values: frozenset[int]) -> Wanted:
+def _in_column(column: str, values: frozenset[int]) -> Condition:
     return lambda flows, row: getattr(flows, column)[row] in values
 
 
-def _select_protocol(wanted: int | str) -> Wanted:
+def _select_protocol(protocol: int | str) -> Condition:
     def check(flows: FlowTable, row: int) -> bool:
-        _, _, kind, protocol, ethertype, _ = HEAD.unpack_from(flows.keys[row] or b"")
-        return (f"0x{ethertype:04x}" if kind == LAYER2 else protocol) == wanted
+        _, _, kind, number, ethertype, _ = HEAD.unpack_from(flows.keys[row] or b"")
+        return (f"0x{ethertype:04x}" if kind == LAYER2 else number) == protocol
 
     return check
 
 
-def _select_layer4_port(place: int) -> Callable[[int], Wanted]:
-    def condition(wanted: int) -> Wanted:
+def _select_layer4_port(place: int) -> Callable[[int], Condition]:
+    def condition(number: int) -> Condition:
         def check(flows: FlowTable, row: int) -> bool:
             head = HEAD.unpack_from(flows.keys[row] or b"")
-            return bool(head[2] != LAYER2 and head[place] == wanted)
+            return bool(head[2] != LAYER2 and head[place] == number)
 
         return check
 
     return condition
 
 
-def _select_address(source: bool) -> Callable[[Wildcard], Wanted]:
-    def condition(wanted: Wildcard) -> Wanted:
-        if isinstance(wanted, bytes):
-            kind, low, high = LAYER2, wanted, wanted
+def _select_address(source: bool) -> Callable[[Wildcard], Condition]:
+    def condition(addresses: Wildcard) -> Condition:
+        if isinstance(addresses, bytes):
+            kind, low, high = LAYER2, addresses, addresses
         else:
-            kind = IPV4 if wanted.version == 4 else IPV6
-            low, high = wanted.network_address.packed, wanted.broadcast_address.packed
+            kind = IPV4 if addresses.version == 4 else IPV6
+            low, high = addresses.network_address.packed, addresses.broadcast_address.packed
 
         def check(flows: FlowTable, row: int) -> bool:
             key = flows.keys[row] or b""
@@ -309,7 +310,7 @@ def _select_address(source: bool) -> Callable[[Wildcard], Wanted]:
     return condition
 
 
-_KEY_CONDITIONS: Mapping[str, Callable[[Any], Wanted]] = {
+_KEY_CONDITIONS: Mapping[str, Callable[[Any], Condition]] = {
     "proto": _select_protocol,
     "src": _select_address(source=True),
     "dst": _select_address(source=False),
@@ -318,10 +319,13 @@ _KEY_CONDITIONS: Mapping[str, Callable[[Any], Wanted]] = {
 }
 
 
-def listed_here(devices: Sequence[Device], device: Device, as_of: float) -> Wanted:
-    """Whether a flow is listed under this device: the lowest dpid of those that had it at a moment.
+def first_of_its_flow(devices: Sequence[Device], device: Device, as_of: float) -> Condition:
+    """Make the condition that lists a flow once: under the device of the lowest dpid that had it at a moment.
 
-    ``devices`` are the devices that are listed. A flow that crosses several of them comes once.
+    Args:
+        devices: those whose flows are listed.
+        device: the one of the row.
+        as_of: the moment, in seconds of the engine's clock.
     """
     lower = [other.flows for other in devices if other.dpid < device.dpid]
 
@@ -329,7 +333,7 @@ def listed_here(devices: Sequence[Device], device: Device, as_of: float) -> Want
         key = flows.keys[row]
         assert key is not None
         return not any(
-            (there := table.rows.get(key)) is not None and table.first_seen[there] <= as_of for table in lower
+            (other := table.rows.get(key)) is not None and table.first_seen[other] <= as_of for table in lower
         )
 
     return check

@@ -1,18 +1,20 @@
-"""Handlers that only look: devices, queues, VMs, flows, assignments, and why they are where they are."""
+"""GET handlers of REST: status, devices, queues, VMs, hints, flows, assignments, explanations."""
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
+from flowlane.closest import did_you_mean
 from flowlane.core.flowkey import flow_id
-from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, where_it_is
+from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, rows_of
 from flowlane.northbound.paging import Cursor, page_of_names, read_cursor, scan, write_cursor
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.query import (
     DEFAULT_LIMIT,
     check_names,
-    listed_here,
+    devices_named,
+    first_of_its_flow,
     not_found,
     ports_named,
     selections,
@@ -34,41 +36,45 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import Device
     from flowlane.core.state.flows import FlowTable
     from flowlane.northbound import types
-    from flowlane.northbound.paging import Found
+    from flowlane.northbound.paging import FlowRow
     from flowlane.northbound.routing import Call
 
 
+MAX_IDS = 5
+"""Ids that an error lists where several VMs have a name."""
+
+
 def status(call: Call) -> types.Status:
-    """The controller's own state."""
+    """Answer with the controller's own state."""
     return status_view(call.controller.state, call.clock, call.controller.started, call.controller.checks())
 
 
 def healthz(call: Call) -> types.Health:  # noqa: ARG001  (an answer at all is the answer)
-    """Whether the process still answers."""
+    """Answer that the process answers."""
     return {"ok": True, "checks": []}
 
 
 def readiness(call: Call) -> tuple[types.Health, int]:
-    """Whether everything that the controller needs is there, and the status that says so."""
+    """Check whether the controller is ready: (the checks, HTTP status)."""
     checks = call.controller.checks()
     ready = not any(check.problem for check in checks)
     return {"ok": ready, "checks": check_results(checks)}, 200 if ready else 503
 
 
 def devices(call: Call) -> types.Page[types.DeviceView]:
-    """All devices, by dpid."""
-    found = {f"{dpid:016x}": device for dpid, device in call.controller.state.devices.items()}
-    names, following = _names_page(call, found)
-    return {"items": [device_view(found[name], call.clock) for name in names], "next": following}
+    """List the devices, by dpid."""
+    devices = {f"{dpid:016x}": device for dpid, device in call.controller.state.devices.items()}
+    names, following = _names_page(call, devices)
+    return {"items": [device_view(devices[name], call.clock) for name in names], "next": following}
 
 
 def device(call: Call) -> types.DeviceView:
-    """One device."""
+    """Show one device."""
     return device_view(find_device(call), call.clock)
 
 
 def queues(call: Call) -> types.Page[types.QueueView]:
-    """The queues of a device, by port and id: all at once, since a device has few."""
+    """List the queues of a device, by port and id, on one page: a device has few."""
     device = find_device(call)
     numbers: Collection[int] = device.ports
     if "port" in call.query:
@@ -80,114 +86,121 @@ def queues(call: Call) -> types.Page[types.QueueView]:
 
 
 def vms(call: Call) -> types.Page[types.VmView]:
-    """All VMs, by id."""
+    """List the VMs, by id."""
     state = call.controller.state
     check_names(state, call.query)
-    found = {vm.id: vm for vm in state.vms.values()}
+    listed = {vm.id: vm for vm in state.vms.values()}
     if "device" in call.query:
-        wanted = {item.dpid for item, _ in selections(state, {"device": call.query["device"]})}
-        found = {vm.id: vm for vm in found.values() if vm.dpid in wanted}
-    names, following = _names_page(call, found)
-    return {"items": _vm_views(call, [found[name] for name in names]), "next": following}
+        dpids = {device.dpid for device in devices_named(state, call.query["device"])}
+        listed = {vm.id: vm for vm in listed.values() if vm.dpid in dpids}
+    names, following = _names_page(call, listed)
+    return {"items": _vm_views(call, [listed[name] for name in names]), "next": following}
 
 
 def vm(call: Call) -> types.VmView:
-    """One VM."""
+    """Show one VM."""
     return _vm_views(call, [find_vm(call)])[0]
 
 
 def hints(call: Call) -> types.Hints:
-    """A VM's suggestions."""
+    """List the hints of a VM."""
     return hints_view(call.controller.state, call.clock, find_vm(call).id)
 
 
 def flows(call: Call) -> types.Page[types.FlowView]:
-    """Flows, each once, with every device that has it."""
+    """List the flows, each once, with every device that has it."""
     state, start = call.controller.state, _start(call)
     check_names(state, call.query)
     chosen = selections(state, call.query)
     listed = [item for item, _ in chosen]
-    once = [(item, _both(wanted, listed_here(listed, item, start.as_of))) for item, wanted in chosen]
-    found, following = scan(once, start, call.query.get("limit", DEFAULT_LIMIT))
-    views = [flow_view(state, call.clock, where_it_is(state, _key(place))) for place in found]
+    once = [(item, _both(matches, first_of_its_flow(listed, item, start.as_of))) for item, matches in chosen]
+    rows, following = scan(once, start, call.query.get("limit", DEFAULT_LIMIT))
+    views = [flow_view(state, call.clock, rows_of(state, _key(row))) for row in rows]
     return {"items": views, "next": following and write_cursor(following)}
 
 
 def flow(call: Call) -> types.FlowView:
-    """One flow."""
+    """Show one flow."""
     return flow_view(call.controller.state, call.clock, _find_flow(call))
 
 
 def explain(call: Call) -> types.Explanation:
-    """Why each device has a flow where it is."""
-    places = _find_flow(call)
+    """Explain why each device has a flow on its queue."""
+    rows = _find_flow(call)
     return {
-        "flow": flow_id(_key(places[0])),
-        "devices": [explanation_view(call.controller.state, call.clock, *place) for place in places],
+        "flow": flow_id(_key(rows[0])),
+        "devices": [explanation_view(call.controller.state, call.clock, *row) for row in rows],
     }
 
 
 def assignments(call: Call) -> types.Page[types.AssignmentView]:
-    """Flow and queue, once per device."""
+    """List flows with their queues, once per device."""
     state = call.controller.state
     check_names(state, call.query)
-    found, following = scan(
+    rows, following = scan(
         selections(state, call.query), _start(call), call.query.get("limit", DEFAULT_LIMIT)
     )
-    views = [assignment_view(state, call.clock, *place) for place in found]
+    views = [assignment_view(state, call.clock, *row) for row in rows]
     return {"items": views, "next": following and write_cursor(following)}
 
 
 def find_device(call: Call) -> Device:
-    """The device of the path.
+    """Find the device of the path.
 
     Raises:
-        ProblemError: there is none.
+        ProblemError: there is no such device.
     """
     text = call.path["dpid"].lower()
-    for dpid, found in call.controller.state.devices.items():
+    for dpid, device in call.controller.state.devices.items():
         if f"{dpid:016x}" == text:
-            return found
+            return device
     raise ProblemError(404, f"there is no device {call.path['dpid']!r}; a dpid has 16 hex digits", "dpid")
 
 
 def find_vm(call: Call) -> Vm:
-    """The VM of the path, by its id, else by its name when only one VM has it.
+    """Find the VM of the path, by its id, else by its name where only one VM has it.
 
     Raises:
-        ProblemError: there is none.
+        ProblemError: there is no such VM, or several have the name.
     """
-    wanted, known = call.path["id"], call.controller.state.vms.values()
-    by_id = [item for item in known if item.id == wanted]
-    by_name = [item for item in known if item.name == wanted]
+    name, known = call.path["id"], call.controller.state.vms.values()
+    by_id = [item for item in known if item.id == name]
+    by_name = [item for item in known if item.name == name]
     if by_id or len(by_name) == 1:
         return (by_id or by_name)[0]
-    raise ProblemError(404, f"there is no VM {wanted!r}", "id")
+    if by_name:
+        ids = ", ".join(sorted(item.id for item in by_name)[:MAX_IDS])
+        raise ProblemError(404, f"{len(by_name)} VMs have the name {name!r}; give an id: {ids}", "id")
+    raise ProblemError(
+        404, f"there is no VM {name!r}; {did_you_mean(name, [item.name for item in known])}", "id"
+    )
 
 
-def _find_flow(call: Call) -> list[Found]:
+def _find_flow(call: Call) -> list[FlowRow]:
     try:
         key = bytes.fromhex(call.path["id"])
     except ValueError:
         key = b""
-    places = where_it_is(call.controller.state, key)
-    if not places:
-        raise ProblemError(404, f"there is no flow {call.path['id']!r} now", "id")
-    return places
+    rows = rows_of(call.controller.state, key)
+    if not rows:
+        raise ProblemError(
+            404, f"there is no flow {call.path['id']!r} now; GET /v1/flows lists the ids", "id"
+        )
+    return rows
 
 
-def _vm_views(call: Call, found: list[Vm]) -> list[types.VmView]:
+def _vm_views(call: Call, vms: list[Vm]) -> list[types.VmView]:
     state = call.controller.state
-    counts = flows_per_vm(state, (item.dpid for item in found))
-    return [vm_view(state, item, counts[item.dpid, item.number]) for item in found]
+    counts = flows_per_vm(state, (vm.dpid for vm in vms))
+    return [vm_view(state, vm, counts[vm.dpid, vm.number]) for vm in vms]
 
 
 def _start(call: Call) -> Cursor:
     return read_cursor(call.query["cursor"]) if "cursor" in call.query else Cursor(call.clock.now)
 
 
-def _key(place: Found) -> bytes:
-    key = place.device.flows.keys[place.row]
+def _key(row: FlowRow) -> bytes:
+    key = row.device.flows.keys[row.row]
     assert key is not None
     return key
 
@@ -198,8 +211,8 @@ def _both(
     return lambda table, row: one(table, row) and other(table, row)
 
 
-def _names_page(call: Call, found: Iterable[str]) -> tuple[list[str], str | None]:
-    names, last = page_of_names(sorted(found), _name_cursor(call), call.query.get("limit", DEFAULT_LIMIT))
+def _names_page(call: Call, listed: Iterable[str]) -> tuple[list[str], str | None]:
+    names, last = page_of_names(sorted(listed), _name_cursor(call), call.query.get("limit", DEFAULT_LIMIT))
     following = None if last is None else urlsafe_b64encode(last.encode("utf-8", "surrogateescape")).decode()
     return list(names), following
 
@@ -209,4 +222,4 @@ def _name_cursor(call: Call) -> str | None:
     try:
         return None if text is None else urlsafe_b64decode(text).decode("utf-8", "surrogateescape")
     except ValueError as error:
-        raise bad_field("cursor", "this cursor was not given out here; start again without one") from error
+        raise bad_field("cursor", "this is no cursor of this list; start again without one") from error

@@ -1,4 +1,4 @@
-"""What a handler gets, and what a route declares of itself."""
+"""Routes and calls of REST: what a route declares, what a handler gets; readers of request bodies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 YAML = "application/yaml"
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", JSON)
-"""What a policy may be sent as: JSON is YAML too (YAML 1.2, 1.2); RFC 9512 registers application/yaml."""
+"""Media types of a policy. JSON is YAML too (YAML 1.2, 1.2); RFC 9512 registers application/yaml."""
 
 MAX_BODY = 4 << 20
 """Bytes of a request's body: room for a policy of some 20,000 rules."""
 
 
 class Call(NamedTuple):
-    """One request on its way to a handler. ``path`` and ``query`` hold what was read out of the URL."""
+    """A request for a handler. ``path`` and ``query``: values from the URL. ``document``: the OpenAPI text."""
 
     controller: Controller
     request: Request
@@ -35,15 +35,15 @@ class Call(NamedTuple):
 
 
 Handler = Callable[[Call], object]
-"""Gives a JSON-ready object, or a whole response."""
+"""Returns a JSON-ready object, or a response."""
 
 
 class Route(NamedTuple):
-    """One method on one path: the server's table and the OpenAPI document are both made of these.
+    """One method on one path. The application and the OpenAPI document are made from these.
 
-    ``gives`` is the shape of the answer, None where it is not JSON; ``produces`` the media types that it comes
-    in, the first by default; ``takes`` the shape of the body, None where it is not JSON; ``accepts`` the
-    body's media types, empty where there is no body; ``also`` are other statuses that the route answers with.
+    ``about``: a summary. ``gives``: type of the answer, None where it is not JSON. ``produces``: media types
+    of the answer, the default first. ``takes``: type of the body, None where it is not JSON. ``accepts``:
+    media types of the body, empty where there is none. ``also``: other HTTP statuses of answers.
     """
 
     method: str
@@ -62,21 +62,21 @@ def read_body(request: Request) -> bytes:
     """Read a request's body, up to the limit.
 
     Raises:
-        ProblemError: it is too large, or broke off.
+        ProblemError: it is too large, or ends early.
     """
-    too_large = ProblemError(413, f"a body may have {MAX_BODY} bytes at most")
+    too_large = ProblemError(413, f"the body is too large; at most {MAX_BODY} bytes are read")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    wanted = MAX_BODY + 1 if chunked else request.content_length or 0
+    length = MAX_BODY + 1 if chunked else request.content_length or 0
     try:
-        body: bytes = request.environ["wsgi.input"].read(wanted) if wanted else b""
+        body: bytes = request.environ["wsgi.input"].read(length) if length else b""
     except (ValueError, OSError) as error:
-        raise ProblemError(400, "the body broke off, or its chunks are wrong", "body") from error
+        raise ProblemError(400, "the body ended early, or its chunks are wrong", "body") from error
     if len(body) > MAX_BODY:
         raise too_large
-    if not chunked and len(body) < wanted:
-        raise ProblemError(400, "the body broke off", "body")
+    if not chunked and len(body) < length:
+        raise ProblemError(400, "the body ended early", "body")
     return body
 
 
@@ -89,14 +89,14 @@ def read_text(request: Request) -> str:
     try:
         return read_body(request).decode()
     except UnicodeDecodeError as error:
-        raise ProblemError(400, f"the body is not UTF-8: byte {error.start} is wrong", "body") from error
+        raise ProblemError(400, f"the body is not UTF-8 at byte {error.start}", "body") from error
 
 
 def read_json(request: Request) -> object:
     """Read a request's body as JSON.
 
     Raises:
-        ProblemError: it is too large, or not JSON; the place is named.
+        ProblemError: it is too large, or not JSON; the text has the place.
     """
     text = read_text(request)
     try:
@@ -114,5 +114,5 @@ def _refuse_constant(name: str) -> object:
 
 
 def etag_of(text: str) -> str:
-    """A strong validator of a text (RFC 9110, 8.8.3), without its quotes."""
+    """Make a strong validator of a text (RFC 9110, 8.8.3), without quotes."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,8 +1,9 @@
 """``GET /v1/events``: the feed as server-sent events (WHATWG HTML, 9.2).
 
-An event's id is the controller's start and a number, so that a reader that comes back with ``Last-Event-ID``
-gets what it missed, and is told by an event ``lost`` when that is gone or the controller was restarted since. A
-reader that falls behind the ring while connected is dropped: its next connection tells it the same way.
+The id of an event is the controller's start and a number. A reader that reconnects with ``Last-Event-ID``
+gets the events that it missed. When they are no longer kept, or the controller was restarted, an event
+``lost`` comes first. A reader that falls behind the ring buffer is disconnected; so its next connection begins
+with ``lost``.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = 15.0
-"""Seconds of quiet after which a comment is sent: the way to notice a reader that is gone."""
+"""Seconds without an event after which a comment is sent: a write shows whether the reader is gone."""
 
 MAX_READERS = 64
-"""Readers at a time: each holds a connection of the server's pool."""
+"""Readers at a time: each takes a connection of the server."""
 
 
 def events(call: Call) -> Response:
-    """Reports from now on, or from the last one that the reader had."""
+    """Answer with the events from now on, or from the last one that the reader got."""
     feed = call.controller.feed
     after, lost = _start(call)
     if feed.readers >= MAX_READERS:
         raise ProblemError(
-            503, f"{MAX_READERS} readers follow the events already", headers={"Retry-After": "30"}
+            503,
+            f"{MAX_READERS} readers are connected already, which is the limit; try again later",
+            headers={"Retry-After": "30"},
         )
     call.request.environ["eventlet.minimum_write_chunk_size"] = 1
     lines = _lines(call.controller, after, lost, call.query.get("kind"))
@@ -48,7 +51,7 @@ def events(call: Call) -> Response:
 
 
 class _Reader:
-    """A reader's lines, counted in the feed until the server closes them (PEP 3333), even unread."""
+    """The lines for a reader, who is counted in the feed until the server closes them (PEP 3333)."""
 
     def __init__(self, feed: Feed, lines: Iterator[bytes]) -> None:
         self._feed = feed
@@ -59,18 +62,18 @@ class _Reader:
         return self._lines
 
     def close(self) -> None:
-        """Give the place back."""
+        """Count the reader no longer."""
         self._feed.readers -= 1
 
 
 def _start(call: Call) -> tuple[int, bool]:
-    """The number after which to go on, and whether reports before that are lost to this reader."""
+    """Find where a reader goes on: (number of its last report, whether reports were lost)."""
     feed, text = call.controller.feed, call.request.headers.get("Last-Event-ID", "").strip()
     if not text:
         return feed.last, False
     run, _, digits = text.partition("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
-        raise bad_field("Last-Event-ID", f"{text!r} is not an id of an event of this controller")
+        raise bad_field("Last-Event-ID", f"{text!r} is no id of an event of this controller")
     number = int(digits)
     if run != _run(call.controller) or number > feed.last or feed.missed(number):
         return feed.first - 1, True
@@ -85,7 +88,7 @@ def _lines(controller: Controller, after: int, lost: bool, kinds: frozenset[str]
     feed = controller.feed
     yield b": flowlane events\nretry: 2000\n\n"
     if lost:
-        yield b'event: lost\ndata: {"text": "events before the next one are lost to this reader"}\n\n'
+        yield b'event: lost\ndata: {"text": "the events before the next one are lost"}\n\n'
     while not feed.closed and not feed.missed(after):
         entries = feed.since(after)
         after += len(entries)
@@ -93,7 +96,7 @@ def _lines(controller: Controller, after: int, lost: bool, kinds: frozenset[str]
         if chunk:
             yield chunk
         elif not entries and not feed.wait(after, HEARTBEAT):
-            yield b": still here\n\n"
+            yield b": heartbeat\n\n"
 
 
 def _event(controller: Controller, entry: Entry) -> bytes:

@@ -1,11 +1,7 @@
-"""Every object that REST answers, field by field: the one source of the views' types and of ``/openapi.json``.
+"""Types of the JSON objects of REST; the views have these types, and ``/openapi.json`` is made from them.
 
-The text beside a type is the field's description. Rates are bit/s, sizes bytes, times RFC 3339 in UTC;
-durations are seconds. ``dpid`` and ``device`` are 16 hex digits, as in ``ovs-ofctl show``.
-
-Objects that REST answers about flows: see :mod:`flowlane.northbound.types` for how they are declared.
-
-Objects that REST takes and answers about policy and hints: see :mod:`flowlane.northbound.types`.
+The text beside a type is the field's description in OpenAPI. Rates are in bit/s, sizes in bytes, durations in
+seconds, times RFC 3339 in UTC. ``dpid`` and ``device`` are 16 hex digits, as in ``ovs-ofctl show``.
 """
 
 from __future__ import annotations
@@ -29,48 +25,48 @@ OfOneClass = TypedDict(
 
 
 class Page(TypedDict, Generic[Item]):
-    """A part of a list."""
+    """A page of a list."""
 
     items: list[Item]
-    next: Annotated[str | None, "give it as cursor to get what follows; null at the end"]
+    next: Annotated[str | None, "cursor of the next page; null at the end"]
 
 
 class CheckResult(TypedDict):
-    """One thing that readiness depends on."""
+    """A condition of readiness."""
 
     name: str
     ok: bool
-    problem: Annotated[str, "empty when all is well"]
+    problem: Annotated[str, "empty when the condition is met"]
 
 
 class Health(TypedDict):
-    """Whether the controller lives, or is ready."""
+    """Liveness or readiness of the controller."""
 
     ok: bool
     checks: list[CheckResult]
 
 
 class DeviceCounts(TypedDict):
-    """Devices in all and with a connection."""
+    """Numbers of devices."""
 
     known: int
     connected: int
 
 
 class KindCounts(TypedDict):
-    """Assignments by the kind of queue they are on."""
+    """Assignments by kind of queue."""
 
     physical: int
     software: int
-    none: Annotated[int, "the flow leaves its port without set_queue"]
+    none: Annotated[int, "flows that leave their port without set_queue"]
 
 
 class PolicySummary(TypedDict):
-    """What the policy in force is made of."""
+    """Names in the policy in force."""
 
     classes: list[str]
     rules: list[str]
-    strategy: Annotated[str, "how flows are placed"]
+    strategy: Annotated[str, "strategy that places flows on queues"]
 
 
 class Status(TypedDict):
@@ -83,22 +79,22 @@ class Status(TypedDict):
     checks: list[CheckResult]
     devices: DeviceCounts
     vms: int
-    flows: Annotated[int, "a flow that crosses several devices counts on each of them"]
+    flows: Annotated[int, "a flow on several devices counts on each of them"]
     assignments: KindCounts
     policy: PolicySummary
 
 
 class Capabilities(TypedDict):
-    """What the device can do, as it was probed."""
+    """What the device can do, as probed."""
 
     max_meters: Annotated[int, "0: the device has no meters"]
     meter_burst: bool
     select_groups: bool
     max_groups: int
     tables: int
-    learn: Annotated[bool, "takes Open vSwitch's learn action"]
-    conntrack: Annotated[bool, "takes its connection tracker's action too"]
-    controller_meter: Annotated[bool, "limits its own packet-ins"]
+    learn: Annotated[bool, "supports Open vSwitch's learn action"]
+    conntrack: Annotated[bool, "supports Open vSwitch's connection tracking action"]
+    controller_meter: Annotated[bool, "meters its packet-ins"]
     description: str
 
 
@@ -109,11 +105,11 @@ class PortView(TypedDict):
     name: str
     role: Literal["vm", "uplink", "host", "link"]
     queues: Annotated[list[int], "ids of the queues that the switch reports"]
-    rate: Annotated[int | None, "bit/s that the port can carry, null when unknown"]
+    rate: Annotated[int | None, "capacity of the port in bit/s; null: unknown"]
 
 
 class QueueCounts(TypedDict):
-    """Queues of one kind: in all, and with no flow on them."""
+    """Numbers of queues of one kind: all, and those without a flow."""
 
     total: int
     free: int
@@ -131,7 +127,7 @@ class LeftOutView(TypedDict):
 
     what: str
     why: str
-    remedy: Annotated[str, "what would help"]
+    remedy: Annotated[str, "how the device would get it"]
 
 
 class DeviceView(TypedDict):
@@ -141,26 +137,26 @@ class DeviceView(TypedDict):
     name: str
     role: Literal["nic", "vswitch", "switch"]
     connected: bool
-    since: Annotated[str | None, "RFC 3339; since when it is as connected as it is"]
-    peer: Annotated[str, "address of the switch's end of the connection"]
-    version: Annotated[str, "of OpenFlow, such as 1.3"]
+    since: Annotated[str | None, "RFC 3339; when the connection last began or ended"]
+    peer: Annotated[str, "address of the switch"]
+    version: Annotated[str, "OpenFlow version, such as 1.3"]
     capabilities: Capabilities
     ports: list[PortView]
     flows: int
     pinned: Annotated[int, "flows with an exact entry in the device"]
     mode: Annotated[
         Literal["worthy", "all", "reactive"],
-        "which flows get a pin; all where the policy says worthy, but the device does not learn by itself",
+        "which flows get a pin; all where the policy has worthy, but the device cannot learn flows",
     ]
-    pin_budget: Annotated[int, "exact entries that the device may get at most"]
+    pin_budget: Annotated[int, "largest number of exact entries in the device"]
     copies_dropped: Annotated[
         int | None,
-        "packet copies that the device's rate limit kept from the controller; null: it does not count",
+        "copies of packets that the device's rate limit dropped; null: it does not count them",
     ]
     meters: Annotated[int, "meters in use"]
     queues: QueuesByKind
-    left_out: Annotated[list[LeftOutView], "what of the policy the device does not get, and why"]
-    refusals: Annotated[dict[str, int], "messages that the device refused, by its reason"]
+    left_out: Annotated[list[LeftOutView], "parts of the policy that the device does not get"]
+    refusals: Annotated[dict[str, int], "number of messages that the device refused, by reason"]
 
 
 class QueueView(OfOneClass):
@@ -175,7 +171,7 @@ class QueueView(OfOneClass):
     max_rate: Annotated[int | None, "bit/s"]
     flows: int
     load: BitRate
-    exclusive: Annotated[bool, "one flow has it to itself"]
+    exclusive: Annotated[bool, "one flow has the queue to itself"]
     tx_packets: int | None
     tx_bytes: int | None
     tx_errors: int | None
@@ -186,21 +182,21 @@ class VmView(TypedDict):
 
     id: str
     name: str
-    number: Annotated[int, "marks the VM in the devices' metadata and cookies"]
+    number: Annotated[int, "number of the VM in metadata and cookies of the devices"]
     device: Dpid
     port: str
     port_no: int
     macs: list[str]
-    source: Annotated[str, "where the id comes from: vm-uuid, iface-id or port"]
+    source: Annotated[str, "source of the id: vm-uuid, iface-id or port"]
     external_ids: dict[str, str]
     flows: int
     hints: int
 
 
 class ProblemPlace(TypedDict):
-    """One thing that is wrong in a document that was sent."""
+    """One mistake in a document."""
 
-    line: Annotated[int, "from 1; 0 when there is none"]
+    line: Annotated[int, "counted from 1; 0: none"]
     column: int
     path: str
     detail: str
@@ -208,13 +204,13 @@ class ProblemPlace(TypedDict):
 
 
 class Problem(TypedDict):
-    """Why a request was not carried out (RFC 9457)."""
+    """Why a request failed (RFC 9457)."""
 
     type: str
     title: str
     status: int
     detail: str
-    field: NotRequired[Annotated[str, "the query parameter, header or key that is at fault"]]
+    field: NotRequired[Annotated[str, "the query parameter, header or key at fault"]]
     errors: NotRequired[list[ProblemPlace]]
 
 
@@ -228,7 +224,7 @@ class EventView(TypedDict):
 
 
 class HintMark(OfClass):
-    """A suggestion that counts for a flow."""
+    """The hint that gave a flow its class."""
 
     source: HintOrigin
 
@@ -242,7 +238,7 @@ class MeterView(TypedDict):
 
 
 class Endpoints(TypedDict):
-    """Who talks to whom."""
+    """Addresses and ports of a flow."""
 
     family: Family
     protocol: Annotated[
@@ -253,7 +249,7 @@ class Endpoints(TypedDict):
     src_port: Annotated[int | None, "null where the protocol has no ports; the type for ICMP"]
     dst_port: Annotated[int | None, "null where the protocol has no ports; the code for ICMP"]
     vlan: int | None
-    vm: Annotated[str | None, "id of the VM that sends it"]
+    vm: Annotated[str | None, "id of the VM that sends the flow"]
 
 
 class Placement(TypedDict):
@@ -265,17 +261,17 @@ class Placement(TypedDict):
     queue_id: Annotated[int | None, "null: without set_queue"]
     kind: Kind
     meter: MeterView | None
-    reason: Annotated[str, "why it is there, in one word"]
+    reason: Annotated[str, "why the flow is on this queue"]
     since: Moment
-    pinned: Annotated[bool, "Flowlane put an exact entry into the device"]
+    pinned: Annotated[bool, "the flow has a pin"]
     entry: Annotated[
         Literal["pin", "learned", "standing"],
-        "what holds the flow: Flowlane's exact entry, one that the device made itself, or the standing rules alone",
+        "what places the flow: a pin, an entry that the device made itself, or only the standing rules",
     ]
 
 
 class FlowView(Endpoints, OfClass):
-    """A flow with its characteristics. What differs by device is taken from the first in ``assignments``."""
+    """A flow with its characteristics. Values that differ by device are those of the first in ``assignments``."""
 
     id: str
     rate: BitRate
@@ -299,24 +295,24 @@ class AssignmentView(Placement, Endpoints, OfClass):
 
 
 class RuleNotTaken(TypedDict):
-    """A rule that was looked at before the one that took the flow."""
+    """A rule before the one that matches the flow."""
 
     rule: str
-    unmet: Annotated[list[str], "the parts of it that do not hold"]
+    unmet: Annotated[list[str], "parts of the rule that the flow does not match"]
 
 
 class QueueConsidered(TypedDict):
-    """A queue that the flow could be on."""
+    """A queue that was considered for the flow."""
 
     queue_id: int
     kind: Kind
     load: BitRate
     flows: int
-    why: Annotated[str, "why it was not taken; empty: it was"]
+    why: Annotated[str, "why the flow is not on it; empty: it is"]
 
 
 class DeviceExplanation(OfClass):
-    """Why one device has a flow where it is."""
+    """Why one device has a flow on its queue."""
 
     device: Dpid
     device_name: str
@@ -329,45 +325,47 @@ class DeviceExplanation(OfClass):
     reason: str
     since: Moment
     considered: list[QueueConsidered]
-    not_hardware: Annotated[str, "why it has no physical queue; empty: it has one"]
+    not_hardware: Annotated[str, "why the flow has no physical queue; empty: it has one"]
     meter: str
     entry: str
     would_change: list[str]
 
 
 class Explanation(TypedDict):
-    """Why each device has a flow where it is."""
+    """Why each device has a flow on its queue."""
 
     flow: str
     devices: list[DeviceExplanation]
 
 
 class HintView(OfClass):
-    """A VM's suggestion, handed over apart from the flow."""
+    """A hint of a VM, given apart from the flow."""
 
     id: str
     vm: str
-    match: Annotated[dict[str, Any], "flows that it is about; empty: all of the VM's"]
+    match: Annotated[dict[str, Any], "the flows that it is for; empty: all flows of the VM"]
     source: HintOrigin
-    expires: Annotated[str | None, "RFC 3339; null: it stays"]
+    expires: Annotated[str | None, "RFC 3339; null: never"]
 
 
 class Hints(TypedDict):
-    """All suggestions of a VM."""
+    """All hints of a VM."""
 
     vm: str
     hints: list[HintView]
 
 
 class HintInput(OfClass):
-    """A suggestion as it is handed over."""
+    """A hint as it is sent."""
 
-    match: NotRequired[Annotated[dict[str, Any], "keys as in a policy rule's packet part; empty: all flows"]]
-    lifetime: NotRequired[Annotated[float | None, "s; null or absent: it stays"]]
+    match: NotRequired[
+        Annotated[dict[str, Any], "keys of a policy rule about packets; empty: all flows of the VM"]
+    ]
+    lifetime: NotRequired[Annotated[float | None, "s; null or absent: it does not expire"]]
 
 
 class HintsInput(TypedDict):
-    """All suggestions of a VM that REST shall know from now on."""
+    """The hints of a VM; they replace all that came over REST."""
 
     hints: list[HintInput]
 
@@ -394,15 +392,15 @@ class PolicyView(TypedDict):
 
 
 class FlowChange(TypedDict):
-    """What a policy would do to the flows of all devices, at the rates that they have now."""
+    """What a policy would do to the flows of all devices, at their present rates."""
 
     total: int
-    reclassified: Annotated[int, "would be of another class"]
-    moved: Annotated[int, "would be on another queue after ten seconds"]
+    reclassified: Annotated[int, "flows that would get another class"]
+    moved: Annotated[int, "flows that would be on another queue after ten seconds"]
 
 
 class PolicyChange(TypedDict):
-    """What a policy document changes against the one in force."""
+    """Differences between a policy and the one in force."""
 
     applied: bool
     classes_added: list[str]
@@ -411,4 +409,4 @@ class PolicyChange(TypedDict):
     rules_added: list[str]
     rules_removed: list[str]
     rules_changed: list[str]
-    flows: NotRequired[Annotated[FlowChange, "of a check: what it would do to the flows that there are"]]
+    flows: NotRequired[Annotated[FlowChange, "of a check only: effect on the present flows"]]

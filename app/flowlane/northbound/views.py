@@ -1,7 +1,4 @@
-"""The engine's state as JSON-ready objects: status, devices, queues, VMs, hints, policy.
-
-The policy as JSON-ready objects: what is in force, and what another document would change.
-"""
+"""Views of status, devices, queues, VMs, hints and policy: JSON-ready objects made from the engine's state."""
 
 from __future__ import annotations
 
@@ -42,22 +39,22 @@ HINT_WORDS: Mapping[int, types.HintOrigin] = {
 
 
 def dpid_text(dpid: int) -> str:
-    """A datapath id as everybody writes it: 16 hex digits."""
+    """Write a datapath id: 16 hex digits."""
     return f"{dpid:016x}"
 
 
 def moment(clock: Clock, time: float) -> str:
-    """A moment of the engine's clock as RFC 3339, in UTC, to the millisecond."""
+    """Write a moment of the engine's clock as RFC 3339, in UTC, to the millisecond."""
     return unix_text(clock.unix(time))
 
 
 def unix_text(time: float) -> str:
-    """Unix time as RFC 3339, in UTC, to the millisecond."""
+    """Write Unix time as RFC 3339, in UTC, to the millisecond."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def status_view(state: State, clock: Clock, started: float, checks: Sequence[Check]) -> types.Status:
-    """The controller's own state."""
+    """Make the view of the controller's own state."""
     return {
         "version": flowlane.__version__,
         "started": unix_text(started),
@@ -76,12 +73,12 @@ def status_view(state: State, clock: Clock, started: float, checks: Sequence[Che
 
 
 def check_results(checks: Sequence[Check]) -> list[types.CheckResult]:
-    """What readiness depends on."""
+    """Make the view of the conditions of readiness."""
     return [{"name": item.name, "ok": not item.problem, "problem": item.problem} for item in checks]
 
 
 def kind_counts(devices: Iterable[Device]) -> types.KindCounts:
-    """Assignments by kind of queue. Rows that are not in use have the kind ``none``, and are taken off."""
+    """Count assignments by kind of queue. Unused rows have the kind ``none``, and are subtracted."""
     counts: Counter[int] = Counter()
     unused = 0
     for device in devices:
@@ -95,7 +92,7 @@ def kind_counts(devices: Iterable[Device]) -> types.KindCounts:
 
 
 def policy_summary(policy: Policy) -> types.PolicySummary:
-    """Names of what the policy is made of."""
+    """Make the view of the names in a policy."""
     return {
         "classes": [item.name for item in policy.classes],
         "rules": [rule.name for rule in policy.rules],
@@ -104,7 +101,7 @@ def policy_summary(policy: Policy) -> types.PolicySummary:
 
 
 def device_view(device: Device, clock: Clock) -> types.DeviceView:
-    """A device with its ports, abilities and counts."""
+    """Make the view of a device: ports, capabilities, counts."""
     return {
         "dpid": dpid_text(device.dpid),
         "name": device.name,
@@ -130,17 +127,17 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
     }
 
 
-def _capabilities(abilities: model.Capabilities) -> types.Capabilities:
+def _capabilities(capabilities: model.Capabilities) -> types.Capabilities:
     return {
-        "max_meters": abilities.max_meters,
-        "meter_burst": abilities.meter_burst,
-        "select_groups": abilities.select_groups,
-        "max_groups": abilities.max_groups,
-        "tables": abilities.tables,
-        "learn": abilities.learn,
-        "conntrack": abilities.conntrack,
-        "controller_meter": abilities.controller_meter,
-        "description": abilities.description,
+        "max_meters": capabilities.max_meters,
+        "meter_burst": capabilities.meter_burst,
+        "select_groups": capabilities.select_groups,
+        "max_groups": capabilities.max_groups,
+        "tables": capabilities.tables,
+        "learn": capabilities.learn,
+        "conntrack": capabilities.conntrack,
+        "controller_meter": capabilities.controller_meter,
+        "description": capabilities.description,
     }
 
 
@@ -156,12 +153,12 @@ def _port(port: Port) -> types.PortView:
 
 def _queue_counts(device: Device, kind: QueueKind) -> types.QueueCounts:
     queues = [(slots(port), queue) for port in device.ports.values() for queue in port.queues.values()]
-    flows = [_count(there.get(queue.queue_id)) for there, queue in queues if queue.kind == kind]
+    flows = [_count(by_id.get(queue.queue_id)) for by_id, queue in queues if queue.kind == kind]
     return {"total": len(flows), "free": flows.count(0)}
 
 
 def slots(port: Port) -> dict[int, Slot]:
-    """What the allocator knows of a port's queues, by queue id."""
+    """Return the allocator's slots of a port's queues, by queue id."""
     return {slot.queue.queue_id: slot for slot in port.allocation.slots} if port.allocation else {}
 
 
@@ -170,7 +167,10 @@ def _count(slot: Slot | None) -> int:
 
 
 def device_queues(device: Device, *, classified: bool = True) -> list[types.QueueView]:
-    """All queues of a device, by port number and queue id; not ``classified``: cheaper, without their class."""
+    """Make the views of a device's queues, by port number and queue id.
+
+    Without ``classified`` their class is missing, which saves time.
+    """
     classes = _classes_on_queues(device) if classified else {}
     return [
         _queue(device, port, queue_id, classes)
@@ -184,7 +184,7 @@ def _queue(
 ) -> types.QueueView:
     queue, slot = port.queues[queue_id], slots(port).get(queue_id)
     counters = device.queue_counters.get((port.port_no, queue_id), (None, None, None))
-    there = classes.get((port.port_no, queue_id), [])
+    indices = classes.get((port.port_no, queue_id), [])
     return {
         "device": dpid_text(device.dpid),
         "port": port.name,
@@ -196,7 +196,7 @@ def _queue(
         "flows": _count(slot),
         "load": slot.load if slot else 0,
         "exclusive": bool(slot and slot.exclusive_row >= 0),
-        "class": device.policy.classes[there[0]].name if len(there) == 1 else None,
+        "class": device.policy.classes[indices[0]].name if len(indices) == 1 else None,
         "tx_packets": counters[0],
         "tx_bytes": counters[1],
         "tx_errors": counters[2],
@@ -204,27 +204,27 @@ def _queue(
 
 
 def _classes_on_queues(device: Device) -> dict[tuple[int, int], list[int]]:
-    """(port number, queue id) -> indices of the classes of its flows: some 60 ms for a million flows.
+    """Map (port number, queue id) to the indices of its flows' classes: some 60 ms for a million flows.
 
-    Rows that are not in use hold port 0, which no port has.
+    Unused rows have port 0, which no port has.
     """
     flows = device.flows
-    found: dict[tuple[int, int], list[int]] = {}
+    classes: dict[tuple[int, int], list[int]] = {}
     for port_no, queue_id, index in set(
         zip(flows.egress_port, flows.queue_id, flows.class_index, strict=True)
     ):
-        found.setdefault((port_no, queue_id), []).append(index)
-    return found
+        classes.setdefault((port_no, queue_id), []).append(index)
+    return classes
 
 
 def limit_of(device: Device, row: int, traffic_class: TrafficClass) -> int | None:
-    """What a flow may send, in bit/s: its meter's rate, else its class's limit."""
+    """Return a flow's limit in bit/s: its meter's rate, else its class's limit."""
     meter = device.meters.get(device.flows.meter_id[row])
     return meter.rate if meter else traffic_class.rate_limit
 
 
 def vm_view(state: State, vm: model.Vm, flows: int) -> types.VmView:
-    """A VM; ``flows`` is how many it has on the device that it is attached to."""
+    """Make the view of a VM; ``flows``: number of its flows on the device that it is attached to."""
     return {
         "id": vm.id,
         "name": vm.name,
@@ -241,7 +241,7 @@ def vm_view(state: State, vm: model.Vm, flows: int) -> types.VmView:
 
 
 def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]:
-    """(dpid, VM number) -> flows, for some devices. Rows that are not in use count for no VM."""
+    """Count the flows of each VM on some devices: (dpid, VM number) -> flows. Unused rows have VM number 0."""
     counts: Counter[tuple[int, int]] = Counter()
     for dpid in set(dpids) & state.devices.keys():
         numbers = Counter(state.devices[dpid].flows.vm_number)
@@ -250,7 +250,7 @@ def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]
 
 
 def hints_view(state: State, clock: Clock, vm_id: str) -> types.Hints:
-    """All suggestions of a VM, by id."""
+    """Make the view of a VM's hints, by id."""
     hints = [hint for _, hint in sorted(state.hints.items()) if hint.vm == vm_id]
     return {"vm": vm_id, "hints": [_hint(clock, hint) for hint in hints]}
 
@@ -267,7 +267,7 @@ def _hint(clock: Clock, hint: model.Hint) -> types.HintView:
 
 
 def policy_view(policy: Policy) -> types.PolicyView:
-    """The policy in force."""
+    """Make the view of a policy."""
     return {
         "text": policy.text,
         "classes": [_class(item) for item in policy.classes],
@@ -289,10 +289,10 @@ def _class(item: TrafficClass) -> types.ClassView:
 
 
 def policy_change(old: Policy, new: Policy, *, applied: bool) -> types.PolicyChange:
-    """What ``new`` changes against ``old``, by the names of classes and rules.
+    """Make the view of the differences from ``old`` to ``new``, by names of classes and rules.
 
-    A rule has changed when it matches something else, leads to another class, or stands elsewhere in the
-    order; its line in the file does not matter.
+    A rule has changed when its match, its class or its position differs; its line in the file does not
+    matter.
     """
     old_classes, new_classes = _classes(old), _classes(new)
     old_rules, new_rules = _rules(old), _rules(new)
@@ -316,7 +316,7 @@ def _rules(policy: Policy) -> dict[str, object]:
 
 
 def _meaning(policy: Policy, rule: Rule) -> object:
-    """A rule without indices, so that it can be compared with a rule of another policy."""
+    """Replace the indices in a rule by values, so that it can be compared with a rule of another policy."""
     gate = None if rule.match.gate is None else policy.gates[rule.match.gate]
     hint = tuple(policy.classes[index].name for index in rule.match.hint)
     match = replace(rule.match, gate=None, hint=())

@@ -1,4 +1,4 @@
-"""Handlers that change something: the policy, whole or not at all, and VMs' suggestions."""
+"""PUT, POST and DELETE handlers of REST: the policy, and the hints of VMs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from flowlane.closest import did_you_mean
 from flowlane.core.classify.matching import MatchError, read_match
 from flowlane.core.dry_run import dry_run
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from webob import Response
 
 MAX_HINTS = 64
-"""Suggestions of one VM: each is tried for each of its new flows."""
+"""Hints of one VM at most: each is compared with each of its new flows."""
 
 MAX_LIFETIME = 30 * 86400.0
 """Seconds."""
 
 
 def get_policy(call: Call) -> Response:
-    """The policy in force, as JSON or as the YAML that it was made from."""
+    """Answer with the policy in force, as JSON or as the YAML that it was made from."""
     policy = call.controller.state.policy
     best, _quality = call.request.accept.acceptable_offers([JSON, YAML])[0]
     as_yaml = best == YAML
@@ -39,17 +40,17 @@ def get_policy(call: Call) -> Response:
 
 
 def put_policy(call: Call) -> types.PolicyChange:
-    """Put a policy in the place of the one in force; with If-Match only when nobody else did meanwhile."""
+    """Replace the policy in force; with If-Match only if it is still the one that the client read."""
     old = call.controller.state.policy
     if etag_of(old.text) not in call.request.if_match:
-        raise ProblemError(412, "the policy in force is another one by now; read it again", "If-Match")
+        raise ProblemError(412, "the policy in force has changed; read it again", "If-Match")
     new = call.controller.compile_policy(read_text(call.request))
     call.controller.submit(PolicyReplaced(new))
     return policy_change(old, new, applied=True)
 
 
 def check_policy(call: Call) -> types.PolicyChange:
-    """What a policy would change."""
+    """Answer with the differences that a policy would make."""
     new = call.controller.compile_policy(read_text(call.request))
     state = call.controller.state
     total, reclassified, moved = dry_run(state, new)
@@ -58,17 +59,17 @@ def check_policy(call: Call) -> types.PolicyChange:
 
 
 def put_hints(call: Call) -> types.Hints:
-    """Put suggestions in the place of all that REST had of this VM."""
+    """Replace the VM's hints that came over REST."""
     vm = find_vm(call)
-    wanted = _read_hints(call, vm.id)
+    new_hints = _read_hints(call, vm.id)
     call.controller.submit(HintWithdrawn(vm.id))
-    for hint in wanted:
+    for hint in new_hints:
         call.controller.submit(HintGiven(hint))
     return hints(call)
 
 
 def delete_hints(call: Call) -> Response:
-    """Withdraw all that REST had of this VM."""
+    """Withdraw the VM's hints that came over REST."""
     call.controller.submit(HintWithdrawn(find_vm(call).id))
     return empty()
 
@@ -80,7 +81,7 @@ def _read_hints(call: Call, vm_id: str) -> list[Hint]:
         raise ProblemError(422, error.message, error.json_path.removeprefix("$").removeprefix(".") or "body")
     given = cast("types.HintsInput", body)["hints"]
     if len(given) > MAX_HINTS:
-        raise ProblemError(422, f"a VM may have {MAX_HINTS} suggestions at most", "hints")
+        raise ProblemError(422, f"{len(given)} hints are too many; a VM may have {MAX_HINTS}", "hints")
     return [_read_hint(call, vm_id, place, item) for place, item in enumerate(given)]
 
 
@@ -88,10 +89,10 @@ def _read_hint(call: Call, vm_id: str, place: int, item: types.HintInput) -> Hin
     where, name, lifetime = f"hints[{place}]", item["class"], item.get("lifetime")
     classes = [known.name for known in call.controller.state.policy.classes]
     if name not in classes:
-        detail = f"the policy has no class {name!r}; it has {', '.join(classes)}"
+        detail = f"the policy has no class {name!r}; {did_you_mean(name, classes)}"
         raise ProblemError(422, detail, f"{where}.class")
     if lifetime is not None and not 0 < lifetime <= MAX_LIFETIME:
-        detail = f"a lifetime is more than 0 and at most {MAX_LIFETIME:.0f} s"
+        detail = f"lifetime {lifetime:g} is out of range; more than 0 and at most {MAX_LIFETIME:.0f} s"
         raise ProblemError(422, detail, f"{where}.lifetime")
     given = item.get("match", {})
     try:
