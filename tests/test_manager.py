@@ -126,7 +126,7 @@ def test_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
 APPS = {
     "missing module": ("no.such.app", "cannot load app no.such.app: No module named 'no'"),
     "missing file": ("/no/such/app.py", "cannot load app /no/such/app.py: "),
-    "no app": ("VALUE = 1\n", "there is no os-ken app in it"),
+    "no app": ("VALUE = 1\n", "the module has no os-ken app"),
     "bad import": ("import nothing_of_this_name\n", "No module named 'nothing_of_this_name'"),
     "bad syntax": ("def f(:\n", "cannot load app"),
     "raises at start": (

@@ -1,6 +1,7 @@
-"""Flowlane as an os-ken app: the brain of the virtual switches that connect.
+"""Flowlane as an os-ken app: handlers that pass os-ken's messages to the sessions of the devices.
 
-Handlers of one line, all of them guarded. They run in the app's own green thread, one after the other.
+The handlers run in the app's own green thread, one after the other. What they are made of, the composition
+root, is in :mod:`flowlane.composition`.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ REPLIES = [
 
 
 def on(events: Any, *states: str) -> Callable[[Handler], Handler]:
-    """Make a method the handler of os-ken events while a connection is in one of the states, and guard it.
+    """Make a method the handler of os-ken events of connections in these states, and catch its exceptions.
 
-    An exception costs the connection that the event came by, and nobody else anything: os-ken's event loop
-    would log it and leave the device and us at odds about what was done.
+    An exception is counted and logged, and closes the connection of its event: the device then reconnects and
+    is reconciled. os-ken's event loop would only log it, and device and controller could differ.
     """
 
-    def mark(handler: Handler) -> Handler:
+    def decorate(handler: Handler) -> Handler:
         @wraps(handler)
         def guarded(app: Any, event: Any) -> None:
             try:
@@ -54,10 +55,10 @@ def on(events: Any, *states: str) -> Callable[[Handler], Handler]:
                 datapath = event.datapath if hasattr(event, "datapath") else event.msg.datapath
                 hub.spawn(datapath.close)
 
-        marked: Handler = set_ev_cls(events, list(states))(guarded)
-        return marked
+        registered: Handler = set_ev_cls(events, list(states))(guarded)
+        return registered
 
-    return mark
+    return decorate
 
 
 class Flowlane(OSKenApp):  # type: ignore[misc]
@@ -70,51 +71,51 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         self.composition = Composition(options.settings())
 
     def start(self) -> None:
-        """Start; os-ken calls this when all apps were made."""
+        """Start the composition; os-ken calls this when all apps have been created."""
         super().start()
         self.composition.start()
 
     def close(self) -> None:
-        """Stop; os-ken calls this when it has ended the app's event loop."""
+        """Stop the composition; os-ken calls this when it has ended the app's event loop."""
         self.composition.stop()
 
     @on(ofp_event.EventOFPStateChange, MAIN_DISPATCHER, DEAD_DISPATCHER)
     def on_state_change(self, event: Any) -> None:
-        """A connection is ready, or has ended."""
+        """Start or end the session of a connection that is ready or has ended."""
         sessions = self.composition.sessions
         (sessions.connected if event.state == MAIN_DISPATCHER else sessions.disconnected)(event.datapath)
 
     @on(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
     def on_packet_in(self, event: Any) -> None:
-        """A packet was copied to the controller."""
+        """Handle a packet that was copied to the controller."""
         self.composition.sessions.packet_in(event.msg)
 
     @on(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)
     def on_flow_removed(self, event: Any) -> None:
-        """An entry has left its table."""
+        """Handle the removal of a flow entry by the device."""
         self.composition.sessions.flow_removed(event.msg)
 
     @on(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def on_port_status(self, event: Any) -> None:
-        """A port was added, changed or taken away."""
+        """Handle a port that was added, modified or deleted."""
         self.composition.sessions.port_status(event.msg)
 
     @on(REPLIES, MAIN_DISPATCHER)
     def on_reply(self, event: Any) -> None:
-        """An answer to a question."""
+        """Handle a reply, or a part of one."""
         self.composition.sessions.reply(event.msg)
 
     @on(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def on_barrier_reply(self, event: Any) -> None:
-        """All before a barrier was carried out."""
+        """Handle the reply to a barrier."""
         self.composition.sessions.barrier_reply(event.msg)
 
     @on(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)
     def on_error(self, event: Any) -> None:
-        """Something was refused."""
+        """Handle an error message."""
         self.composition.sessions.error(event.msg)
 
     @on([ofp_event.EventOFPEchoReply, ofp_event.EventOFPEchoRequest], MAIN_DISPATCHER)
     def on_echo(self, event: Any) -> None:
-        """The device is alive."""
+        """Handle an echo request or reply, which shows that the device is alive."""
         self.composition.sessions.echo(event.msg)

@@ -1,7 +1,8 @@
-"""The composition root: the engine between devices, database and people, all on one thread.
+"""The composition root: creates engine, OpenFlow sessions, OVSDB watcher and REST server, and connects them.
 
-Every fact goes through :meth:`Composition.submit`, which carries the engine's effects out before it returns and
-never waits; so nobody sees a state between two facts, and no locks are needed.
+Every event goes through :meth:`Composition.submit`, which carries out the engine's effects before it returns
+and never blocks. So no reader sees a state between two events, and no locks are needed: everything runs in
+one native thread.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ TICK = 1.0
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
-_LOUD = frozenset(("device", "policy", "error"))
-"""Kinds of reports that go to the log; the others are too many, and are in ``GET /v1/events``."""
+_LOGGED_KINDS = frozenset(("device", "policy", "error"))
+"""Kinds of reports that are logged; the others are too many, and are in ``GET /v1/events`` only."""
 
 
 class Composition:
-    """The running controller; what REST needs of it is :class:`flowlane.northbound.controller.Controller`.
+    """The running controller, as REST uses it by :class:`flowlane.northbound.controller.Controller`.
 
     Raises:
-        ConfigError: the policy's file cannot be read, or the OVSDB remote is none.
+        ConfigError: the policy's file cannot be read, or the OVSDB remote is malformed.
         PolicyError: the policy is refused.
     """
 
@@ -53,7 +54,7 @@ class Composition:
         self.started = time.time()
         self.feed = Feed()
         self.faults = 0
-        """Exceptions caught in handlers: each is a mistake in Flowlane, and has its traceback in the log."""
+        """Exceptions that were caught in handlers: each is a bug of Flowlane's, with its traceback in the log."""
         self._settings = settings
         self._clock = clock
         self._engine = Engine(policy.load_file(settings.policy) if settings.policy else policy.default())
@@ -66,10 +67,10 @@ class Composition:
         self._catching_up = False
 
     def start(self) -> None:
-        """Serve REST, watch the database, let time pass.
+        """Serve REST, watch the database, and start the ticks of the engine.
 
         Raises:
-            ConfigError: the REST address cannot be listened on.
+            ConfigError: the REST address is in use, or not one of this machine.
         """
         host, port = self._settings.wsapi_host, self._settings.wsapi_port
         try:
@@ -83,7 +84,7 @@ class Composition:
         self._ticker = hub.spawn(self._tick)
 
     def stop(self) -> None:
-        """End everything that :meth:`start` began; what stands in the devices stays."""
+        """End everything that :meth:`start` began; the entries in the devices stay."""
         if self._ticker is not None:
             self._ticker.kill()
         if self._watcher is not None:
@@ -103,31 +104,37 @@ class Composition:
                 self.fault("a tick")
 
     def fault(self, what: str) -> None:
-        """Count and log the exception that is being handled."""
+        """Count and log the exception that is being handled.
+
+        Args:
+            what: what raised it, for the log.
+        """
         self.faults += 1
         _LOG.exception("%s was not handled", what)
 
-    # ---- what REST needs
+    # ---- for REST
 
     @property
     def state(self) -> State:
-        """The engine's state, to be read only."""
+        """The engine's state, for reading only."""
         return self._engine.state
 
     def clock(self) -> Clock:
-        """The engine's clock and the wall clock, read together."""
+        """Read the engine's clock and the wall clock together."""
         return Clock(self._clock(), time.time())
 
     def checks(self) -> Sequence[Check]:
-        """What readiness depends on: the database, where it is watched. Without a policy nothing starts."""
+        """Return the checks on which readiness depends: the database, if it is watched."""
         if self._watcher is None:
             return ()
         status = self._watcher.status()
-        well = status.state == "synchronized"
-        return (Check("ovsdb", "" if well else status.problem or f"{status.remote}: {status.state}"),)
+        is_synchronized = status.state == "synchronized"
+        return (
+            Check("ovsdb", "" if is_synchronized else status.problem or f"{status.remote}: {status.state}"),
+        )
 
     def submit(self, event: Event) -> None:
-        """Give the engine an event and carry out its effects before returning."""
+        """Pass an event to the engine, and carry out its effects before returning."""
         self._engine.watched = self.feed.readers > 0
         self._step(event)
         if self._engine.is_behind and not self._catching_up:
@@ -154,11 +161,11 @@ class Composition:
 
     def _publish(self, report: Report) -> None:
         self.feed.publish(report, time.time())
-        if report.kind in _LOUD:
+        if report.kind in _LOGGED_KINDS:
             _LOG.log(logging.WARNING if report.kind == "error" else logging.INFO, "%s", report.text)
 
     def compile_policy(self, text: str) -> Policy:
-        """Read a policy document; change nothing.
+        """Compile a policy document, without using it.
 
         Raises:
             PolicyError: the document is refused.

@@ -1,4 +1,4 @@
-"""From arguments to a running process: options, log, listener, apps; one line when something cannot start."""
+"""The launcher: options, log, listener and apps; an error at start is one line on standard error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def launch(arguments: Sequence[str]) -> int:
-    """Run until told to stop; return the exit code."""
+    """Run until SIGINT or SIGTERM; return the exit code."""
     try:
         options.parse(arguments)
         set_up_log()
@@ -31,7 +31,11 @@ def launch(arguments: Sequence[str]) -> int:
 
 
 def set_up_log() -> None:
-    """Set up logging by os-ken's options, with a time in front of every line."""
+    """Set up logging by os-ken's options, with a time in every line.
+
+    Raises:
+        ConfigError: the log file cannot be written.
+    """
     try:
         log.init_log()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``flowlane-manager``: run Flowlane, and other os-ken apps beside it, the way ryu-manager did."""
+"""The command ``flowlane-manager``: runs Flowlane and other os-ken apps, as ryu-manager did."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 after a clean stop, 1 when something could not start; argparse exits with 2.
     """
     hub.prepare()
-    # Only now: these import os-ken, which looks for the hub's name while it is imported.
+    # Imported only now, since it imports os-ken, which chooses its hub at import.
     from flowlane.launch import launch  # noqa: PLC0415
 
     return stdio.run("flowlane-manager", lambda: launch(sys.argv[1:] if arguments is None else arguments))

@@ -1,4 +1,4 @@
-"""The launcher's options: ryu-manager's names and habits, read by oslo.config from arguments and a file."""
+"""The options of ``flowlane-manager``, with ryu-manager's names, read by oslo.config from arguments and a file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Imported for the options that they register, as ryu-manager did: apps rely on them. The first must come
-# first: os-ken's modules import each other in a circle that can be entered there only.
+# Imported for the options that they register, on which apps rely, as with ryu-manager. app_manager comes first, since
+# os-ken's modules have an import cycle that can be entered only there.
 import os_ken.base.app_manager
 import os_ken.controller.controller
 import os_ken.log
@@ -26,20 +26,20 @@ CONF: Any = cfg.CONF
 
 
 class Settings(NamedTuple):
-    """What Flowlane itself takes from the options. ``ovsdb`` and ``policy`` are None where there is none."""
+    """The options of Flowlane itself; ``ovsdb`` and ``policy`` are None for none."""
 
     wsapi_host: str
     wsapi_port: int
     ovsdb: str | None
     policy: Path | None
     learn: bool = True
-    """Whether devices that can may learn flows by themselves."""
+    """Whether devices with the learn action may use it."""
     tls: tuple[str | None, str | None, str | None] = (None, None, None)
-    """Private key, certificate and CA certificate: of OpenFlow's listener, and of an ``ssl:`` database."""
+    """Files of private key, certificate and CA certificate, for OpenFlow and for an ``ssl:`` database."""
 
 
 def register() -> None:
-    """Tell oslo.config our options; os-ken's modules have told theirs. A second call changes nothing."""
+    """Register Flowlane's options with oslo.config, beside those of os-ken's modules; idempotent."""
     CONF.register_cli_opts(
         [
             cfg.StrOpt("wsapi-host", default="127.0.0.1", help="REST listen host (default 127.0.0.1)"),
@@ -51,13 +51,13 @@ def register() -> None:
                 "ovsdb",
                 help="Open vSwitch database: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT (with the files of "
                 "--ctl-privkey, --ctl-cert and --ca-certs), or none "
-                f"(default unix:{OVSDB_SOCKET} where that is)",
+                f"(default: unix:{OVSDB_SOCKET} if that exists)",
             ),
             cfg.StrOpt("policy", help="the operator's policy, a YAML file (default: the built-in one)"),
             cfg.BoolOpt(
                 "learn",
                 default=True,
-                help="let switches learn by themselves which flows they have seen, where they can (Open vSwitch)",
+                help="let switches that have the learn action (Open vSwitch) make entries of the flows that they place",
             ),
             _positional_apps(),
         ]
@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str]) -> None:
 
     Raises:
         ConfigError: the configuration file is wrong.
-        SystemExit: an argument is wrong (1 or 2) and has been told, or help or version was asked for (0).
+        SystemExit: an argument is wrong and has been reported (1 or 2), or help or version was requested (0).
     """
     register()
     _load_user_flags(arguments)
@@ -98,7 +98,7 @@ def parse(arguments: Sequence[str]) -> None:
 
 
 def _load_user_flags(arguments: Sequence[str]) -> None:
-    """Load ryu-manager's --user-flags file, which must be there before the arguments are read."""
+    """Load the file of --user-flags, which registers options and so comes before the arguments are parsed."""
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == "--user-flags":
@@ -111,13 +111,13 @@ def _load_user_flags(arguments: Sequence[str]) -> None:
 
 
 def apps() -> list[str]:
-    """The apps to run, in order; Flowlane's own when none is named."""
+    """Return the apps to run, in order; Flowlane's own when none is named."""
     named = [*CONF.app_lists, *(name for item in CONF.app for name in item.split(","))]
     return [name for name in named if name] or [DEFAULT_APP]
 
 
 def settings() -> Settings:
-    """What Flowlane itself takes from the options."""
+    """Return the options of Flowlane itself."""
     ovsdb = CONF.ovsdb
     if ovsdb is None and OVSDB_SOCKET.is_socket():
         ovsdb = f"unix:{OVSDB_SOCKET}"

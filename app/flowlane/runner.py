@@ -1,7 +1,7 @@
-"""Load os-ken apps, run them until a signal, stop them: what os-ken's ``AppManager.run_apps`` cannot.
+"""The runner of os-ken apps: loads them, runs them until a signal, stops them.
 
-On Ctrl-C that one calls a method its threads do not have, and a listener keeps its process alive; an app
-that failed to start is not told from one that runs.
+os-ken's ``AppManager.run_apps`` cannot do this. On Ctrl-C it calls a method that its threads do not have, its
+listener keeps the process alive, and it does not report an app that fails to start.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from flowlane.errors import ConfigError, FlowlaneError
 
 _LOG = logging.getLogger(__name__)
 STOP_TIME = 1.5
-"""Seconds that the apps have for stopping; the process ends then, whatever they do."""
+"""Seconds that the apps have to stop; then the process ends."""
 
 
 def run(apps: Sequence[str], pid_file: Path | None) -> None:
     """Run apps until SIGINT or SIGTERM.
 
     Raises:
-        FlowlaneError: one could not be loaded or started; the others are stopped again.
+        FlowlaneError: an app cannot be loaded or started; the others are stopped again.
     """
     signals = hub.Signals((signal.SIGINT, signal.SIGTERM))
     manager = AppManager.get_instance()
     try:
         start(manager, apps)
-        settle_collector()
-        with written(pid_file):
+        tune_garbage_collector()
+        with pid_file_written(pid_file):
             _LOG.info("running: %s", ", ".join(apps))
-            caught = signals.wait()
-            _LOG.info("stopping on %s", caught.name)
+            received = signals.wait()
+            _LOG.info("stopping on %s", received.name)
     finally:
         signals.restore()
         if not hub.within(STOP_TIME, manager.close):
@@ -47,7 +47,7 @@ def run(apps: Sequence[str], pid_file: Path | None) -> None:
 
 
 def start(manager: Any, apps: Sequence[str]) -> None:
-    """Load, create and start the apps with all that they require.
+    """Load, create and start the apps and what they require.
 
     Raises:
         FlowlaneError: an app cannot be loaded or started; the text names it.
@@ -64,11 +64,11 @@ def start(manager: Any, apps: Sequence[str]) -> None:
         raise ConfigError(f"cannot start {', '.join(apps)}: {describe(error)}") from error
 
 
-def settle_collector() -> None:
-    """Take what was made while starting out of the garbage collector's sight, and let it run seldom.
+def tune_garbage_collector() -> None:
+    """Exclude the objects that exist now from garbage collection, and let it run seldom.
 
-    A full collection over a million flows' surroundings would stop everything for longer than the 20 ms that
-    a controller may pause; the flow tables themselves are arrays, which it does not walk.
+    With a million flows a full collection would take longer than the 20 ms for which the controller may
+    pause. The flow tables themselves are arrays, which the collector does not traverse.
     """
     gc.collect()
     gc.freeze()
@@ -84,7 +84,7 @@ def _load(manager: Any, name: str) -> None:
         _LOG.debug("an app could not be loaded", exc_info=True)
         raise ConfigError(f"cannot load app {name}: {describe(error)}") from error
     if name not in manager.applications_cls and not _is_context(manager, name):
-        raise ConfigError(f"cannot load app {name}: there is no os-ken app in it")
+        raise ConfigError(f"cannot load app {name}: the module has no os-ken app")
 
 
 def _is_context(manager: Any, name: str) -> bool:
@@ -92,13 +92,13 @@ def _is_context(manager: Any, name: str) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Put an exception in one line, with its kind where the text alone would not say what went wrong."""
+    """Write an exception in one line, with its type where the text alone is not enough."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ImportError | OSError) and text else f"{type(error).__name__}: {text}"
 
 
 @contextmanager
-def written(pid_file: Path | None) -> Iterator[None]:
+def pid_file_written(pid_file: Path | None) -> Iterator[None]:
     """Keep the process id in a file while running.
 
     Raises:
@@ -107,13 +107,13 @@ def written(pid_file: Path | None) -> Iterator[None]:
     if pid_file is None:
         yield
         return
-    mine = f"{os.getpid()}\n"
+    content = f"{os.getpid()}\n"
     try:
-        pid_file.write_text(mine)
+        pid_file.write_text(content)
     except OSError as error:
         raise ConfigError(f"cannot write --pid-file {pid_file}: {error.strerror}") from error
     try:
         yield
     finally:
-        if pid_file.is_file() and pid_file.read_text() == mine:
+        if pid_file.is_file() and pid_file.read_text() == content:
             pid_file.unlink()
