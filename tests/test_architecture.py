@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import json
 import re
 import subprocess
@@ -304,6 +305,28 @@ def test_programs_do_not_import_tests(path: Path) -> None:
     assert names.isdisjoint({"tests", "support", "conftest"})
 
 
+NAMES_OF_DISTRIBUTIONS = {
+    "oslo.config": "oslo_config",
+    "os-ken": "os_ken",
+    "PyYAML": "yaml",
+    "WebOb": "webob",
+}
+
+
+def test_every_dependency_is_imported() -> None:
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    required = re.findall(r"^([\w.-]+)", metadata["options"]["install_requires"], re.MULTILINE)
+    imported = {
+        name.partition(".")[0]
+        for path in PROGRAMS
+        if path.is_relative_to(ROOT / "app") or path.is_relative_to(ROOT / "topologies")
+        for name in imports_in(path.read_text(), "")
+    }
+    assert "eventlet" in required
+    assert [name for name in required if NAMES_OF_DISTRIBUTIONS.get(name, name) not in imported] == []
+
+
 # ---- the docs
 
 PAGES = [ROOT / "docs" / "architecture.md", ROOT / "docs" / "engineers" / "architecture.md"]
@@ -314,6 +337,8 @@ def test_every_module_has_its_line_in_the_docs() -> None:
     rows = re.findall(r"^\| `([\w/]+\.py)` \| .+ \|$", page.read_text(), re.MULTILINE)
     modules = [str(path.relative_to(PACKAGE)) for path in MODULES if path.name != "__init__.py"]
     assert sorted(set(modules) - set(rows)) == [], f"add a line for each to {page.name}"
+    assert sorted(set(rows) - set(modules)) == [], f"{page.name} has lines for modules that do not exist"
+    assert len(rows) == len(set(rows))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -9,7 +9,7 @@ need a switch to *report* several queues use ``PrivateOvs(system=True)``, which 
 tap devices of the userspace datapath, whose queues are those of their QoS row.
 
 This module is not called ``ovs`` because the tests' directory is on the path, and ``ovs`` is the Python
-package of Open vSwitch that ovsdbapp stands on.
+package of Open vSwitch.
 """
 
 from __future__ import annotations
