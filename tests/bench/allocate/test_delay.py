@@ -1,4 +1,4 @@
-"""The delay model against what is known of queues."""
+"""The delay model, compared with formulas for single queues."""
 
 from math import log
 

@@ -1,4 +1,4 @@
-"""The shortcuts of the benchmark do what the strategies themselves do."""
+"""The loads that the benchmark computes directly are those of the strategies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bound on what few moves can do, against every choice of moves."""
+"""The bound on what few moves can reach, compared with every choice of moves."""
 
 from itertools import combinations, product
 
@@ -15,7 +15,7 @@ QUEUES = st.lists(st.lists(st.integers(1, 9), max_size=4), min_size=1, max_size=
 
 
 def best(queues: list[list[int]], moves: int) -> int:
-    """The least load of the busiest queue after any so many moves, by trying all."""
+    """Return the least load of the busiest queue after so many moves, by trying all choices."""
     flows = [(place, rate) for place, rates in enumerate(queues) for rate in rates]
     found: list[int] = []
     for chosen in combinations(range(len(flows)), min(moves, len(flows))):

@@ -1,4 +1,4 @@
-"""Queues for groups: who gets how many, and who is merged with whom."""
+"""The division of queues among groups: how many each gets, and which are merged."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_neighbours_in_priority_are_merged_first() -> None:
 def test_light_groups_share_where_a_heavy_one_needs_the_queues() -> None:
     groups = [unit(1, 900), unit(2, 50), unit(3, 30), unit(4, 15), unit(5, 5)]
     assert shape(divide_slots(groups, 4)) == [([1], 3), ([2, 3, 4, 5], 1)]
-    assert shape(divide_slots([one._replace(priority=min(3, one.groups[0])) for one in groups], 4)) == [
+    assert shape(divide_slots([group._replace(priority=min(3, group.groups[0])) for group in groups], 4)) == [
         ([1], 2),
         ([2], 1),
         ([3, 4, 5], 1),
@@ -70,7 +70,7 @@ def test_groups_stay_with_their_companions_while_that_is_balanced() -> None:
 
 
 RawUnit = tuple[int, int, int, tuple[int, int | None], int]
-"""Load, priority, class, least and most queues of the class, old place."""
+"""Load, priority, class, least and most queues of the class, number of the old pool."""
 
 UNITS = st.lists(
     st.builds(
@@ -101,5 +101,5 @@ def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw: list[RawUnit],
         assert len(parts) == len(units), "nothing is merged while queues suffice"
     if len(parts) < slots:
         for index, (_, most) in bounds.items():
-            mine = [part for part in parts if any(units[key].class_index == index for key in part.groups)]
-            assert most is None or sum(part.slot_count for part in mine) <= max(1, most)
+            of_class = [part for part in parts if any(units[key].class_index == index for key in part.groups)]
+            assert most is None or sum(part.slot_count for part in of_class) <= max(1, most)

@@ -1,6 +1,6 @@
-"""A flow arrives, is measured, changes its class and departs."""
+"""The life of a flow: arrival, adoption, measurement, change of class, departure."""
 
-from support.engine.allocation import Port, check, hardware, snapshot, software
+from support.engine.allocation import Port, check_state, hardware, snapshot, software
 
 from flowlane.core.allocate import Demand, place_on
 from flowlane.core.allocate.cells import DEFAULT_RATE
@@ -28,7 +28,7 @@ def test_an_unmeasured_flow_counts_as_the_mean_of_its_class() -> None:
     assert port.loads() == {0: 6000 + DEFAULT_RATE}
     port.depart(0)
     port.arrive(4)
-    assert port.loads() == {0: 1000 + 2000 + DEFAULT_RATE + 1000}, "who has gone counts no more"
+    assert port.loads() == {0: 1000 + 2000 + DEFAULT_RATE + 1000}, "a flow that departed does not count"
 
 
 def test_loads_do_not_drift() -> None:
@@ -53,8 +53,8 @@ def test_a_departure_undoes_an_arrival() -> None:
     assert snapshot(port) == before
 
 
-def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured() -> None:
-    """A switch that restarts has no queues for a moment: the port goes, and its rows enter the next one."""
+def test_a_new_port_has_no_rate_that_the_old_one_measured() -> None:
+    """A switch that restarts has no queues for a moment: its port is removed, and the rows enter the next one."""
     old = Port(hardware(0))
     old.arrive(0, rate=5000)
     port = Port(hardware(0))
@@ -64,59 +64,59 @@ def test_a_port_made_anew_knows_no_rate_that_the_old_one_measured() -> None:
     assert port.state.measured_rates == {}
 
 
-def test_a_port_without_queues_still_knows_its_flows() -> None:
+def test_a_port_without_queues_keeps_its_flows() -> None:
     port = Port([])
     assert port.arrive(0, rate=5) == (NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
-    assert [move.new for move in port.reshape(hardware(7))] == [7]
-    check(port)
+    assert [move.new for move in port.update_queues(hardware(7))] == [7]
+    check_state(port)
 
 
-def test_a_device_with_one_queue_shares_it_with_everybody() -> None:
+def test_the_only_queue_is_shared_by_all_flows() -> None:
     port = Port(hardware(0))
     first = port.arrive(0, rate=5, exclusive=True)
     second = port.arrive(1, rate=5)
     assert (first.queue_id, second.queue_id) == (0, 0)
     assert first.reason is Reason.EXCLUSIVE_UNAVAILABLE
-    assert port.owner(0) == -1
+    assert port.exclusive_row(0) == -1
 
 
 def test_a_flow_that_becomes_exclusive_keeps_its_queue_and_the_others_leave() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(20):
         port.arrive(row, rate=10)
-    before = port.place[5]
+    before = port.queue_of[5]
     placement = port.change(5, rate=10**6, exclusive=True, class_index=1, group=1)
     assert placement == (before, QueueKind.PHYSICAL, Reason.EXCLUSIVE)
     moves = port.tick()
-    assert port.members()[before] == {5}
+    assert port.rows_by_queue()[before] == {5}
     assert {move.old for move in moves} == {before} and 5 not in {move.row for move in moves}
 
 
-def test_nobody_joins_a_flow_that_has_its_queue_alone_however_light_it_is() -> None:
+def test_no_flow_joins_an_exclusive_queue_however_light_its_flow_is() -> None:
     port = Port(hardware(0, 1, 2))
-    alone = port.arrive(0, rate=1, exclusive=True, class_index=1, group=1).queue_id
-    assert all(port.arrive(row, rate=1000).queue_id != alone for row in range(1, 20))
+    exclusive = port.arrive(0, rate=1, exclusive=True, class_index=1, group=1).queue_id
+    assert all(port.arrive(row, rate=1000).queue_id != exclusive for row in range(1, 20))
 
 
-def test_an_exclusive_flow_that_shares_again_gives_its_queue_back_without_moving() -> None:
+def test_an_exclusive_flow_whose_class_shares_now_stays_on_its_queue() -> None:
     port = Port(hardware(0, 1))
     for row in range(4):
         port.arrive(row, rate=10)
-    alone = port.change(0, rate=1000, exclusive=True, class_index=1, group=1).queue_id
-    port.settle()
-    assert port.change(0, rate=10).queue_id == alone
-    port.settle()
-    assert {len(rows) for rows in port.members().values()} == {2}
+    exclusive = port.change(0, rate=1000, exclusive=True, class_index=1, group=1).queue_id
+    port.run_until_quiet()
+    assert port.change(0, rate=10).queue_id == exclusive
+    port.run_until_quiet()
+    assert {len(rows) for rows in port.rows_by_queue().values()} == {2}
 
 
 def test_the_same_demand_with_a_new_rate_is_a_measurement() -> None:
     port = Port(hardware(0, 1))
     port.arrive(0, rate=10)
-    assert port.change(0, rate=99).queue_id == port.place[0]
-    assert port.loads()[port.place[0]] == 99
+    assert port.change(0, rate=99).queue_id == port.queue_of[0]
+    assert port.loads()[port.queue_of[0]] == 99
 
 
-def test_a_flow_is_taken_over_where_it_is() -> None:
+def test_a_flow_is_adopted_where_it_is() -> None:
     port = Port(hardware(0, 1, 2))
     state = port.state
     assert place_on(state, 0, Demand(rate=5), 2) == (2, QueueKind.PHYSICAL, Reason.ADOPTED)
@@ -125,19 +125,19 @@ def test_a_flow_is_taken_over_where_it_is() -> None:
         is Reason.EXCLUSIVE
     )
     stray = place_on(state, 2, Demand(rate=5), 1)
-    assert stray.queue_id == 1, "even onto a queue that another has alone; a rebalance puts it right"
-    assert place_on(state, 3, Demand(rate=5), 8).queue_id in (0, 2), "a queue that is gone"
-    port.place = {
+    assert stray.queue_id == 1, "even on the exclusive queue of another flow; a rebalance moves it"
+    assert place_on(state, 3, Demand(rate=5), 8).queue_id in (0, 2), "a queue that was removed"
+    port.queue_of = {
         0: 2,
         1: 1,
         2: 1,
         3: next(slot.queue.queue_id for slot in state.slots if slot.load == 5 and slot.index == 0),
     }
-    port.demand = {0: Demand(5), 1: Demand(9, 1, 1, True), 2: Demand(5), 3: Demand(5)}
-    port.settle()
-    assert port.members()[1] == {1}
+    port.demands = {0: Demand(5), 1: Demand(9, 1, 1, True), 2: Demand(5), 3: Demand(5)}
+    port.run_until_quiet()
+    assert port.rows_by_queue()[1] == {1}
 
 
-def test_kinds_are_told() -> None:
+def test_the_kind_is_that_of_the_queue() -> None:
     port = Port(software(3))
     assert port.arrive(0).kind is QueueKind.SOFTWARE

@@ -1,11 +1,11 @@
-"""Queues come and go while flows live; the hardware is divided among VMs."""
+"""Queues are added and removed while there are flows; the hardware is divided among VMs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from support.engine.allocation import Port, check, hardware, software
+from support.engine.allocation import Port, check_state, hardware, software
 
 from flowlane.core.allocate import new_port, set_speed
 from flowlane.core.allocate.port import apportion
@@ -21,57 +21,59 @@ def filled(queues: list[Queue], flows: int = 40, **settings: Any) -> Port:
     return port
 
 
-def test_only_the_flows_of_queues_that_are_gone_move() -> None:
+def test_only_the_flows_of_removed_queues_move() -> None:
     port = filled(hardware(0, 1, 2, 3))
-    gone = port.members()[2] | port.members()[3]
-    moves = port.reshape(hardware(0, 1))
+    gone = port.rows_by_queue()[2] | port.rows_by_queue()[3]
+    moves = port.update_queues(hardware(0, 1))
     assert {move.row for move in moves} == gone
     assert {move.reason for move in moves} == {Reason.QUEUE_GONE}
     assert max(port.loads().values()) < 1.02 * min(port.loads().values())
-    check(port)
+    check_state(port)
 
 
-def test_a_queue_that_is_added_moves_nobody_at_once_and_is_used() -> None:
+def test_a_queue_that_is_added_moves_no_flow_at_once_and_is_used() -> None:
     port = filled(hardware(0, 1), balance=Balance(moves_per_second=0.1))
-    assert port.reshape(hardware(0, 1, 2)) == []
+    assert port.update_queues(hardware(0, 1, 2)) == []
     assert port.arrive(99, rate=1).queue_id == 2
-    port.settle()
+    port.run_until_quiet()
     assert max(port.loads().values()) < 1.05 * min(port.loads().values())
 
 
 def test_the_same_queues_again_change_nothing() -> None:
     port = filled(hardware(0, 1, 2))
     port.change(3, rate=9**9, exclusive=True, class_index=1, group=1)
-    port.settle()
-    assert port.reshape(hardware(0, 1, 2)) == []
-    assert port.owner(port.place[3]) == 3
+    port.run_until_quiet()
+    assert port.update_queues(hardware(0, 1, 2)) == []
+    assert port.exclusive_row(port.queue_of[3]) == 3
 
 
-def test_a_queue_that_changes_its_kind_is_left_by_those_who_may_not_use_it() -> None:
+def test_a_queue_that_changes_its_kind_is_left_by_flows_that_may_not_use_it() -> None:
     port = Port(hardware(0, 1))
     for row in range(10):
         port.arrive(row, rate=100, path=PathPreference.HARDWARE)
-    moves = port.reshape([Queue(0), Queue(1, QueueKind.SOFTWARE)])
+    moves = port.update_queues([Queue(0), Queue(1, QueueKind.SOFTWARE)])
     assert all(move.old == 1 and move.new == 0 for move in moves) and len(moves) == 5
 
 
-def test_all_queues_go_and_others_come() -> None:
+def test_all_queues_are_removed_and_others_added() -> None:
     port = filled(hardware(0, 1))
-    assert {move.new for move in port.reshape([])} == {NO_QUEUE}
-    assert {move.reason for move in port.reshape(hardware(4, 5))} <= {Reason.SHARED}
-    assert sorted(len(rows) for rows in port.members().values()) == [20, 20]
+    assert {move.new for move in port.update_queues([])} == {NO_QUEUE}
+    assert {move.reason for move in port.update_queues(hardware(4, 5))} <= {Reason.SHARED}
+    assert sorted(len(rows) for rows in port.rows_by_queue().values()) == [20, 20]
 
 
-def test_owners_give_way_when_too_few_queues_are_left() -> None:
+def test_exclusive_queues_are_revoked_when_too_few_queues_are_left() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(3):
         port.arrive(row, rate=100 * (row + 1), exclusive=True, class_index=1, group=1)
     port.arrive(3, rate=1)
-    port.reshape(hardware(0, 1))
-    port.settle()
-    check(port)
+    port.update_queues(hardware(0, 1))
+    port.run_until_quiet()
+    check_state(port)
     assert not [slot for slot in port.state.slots if slot.exclusive_row >= 0]
-    assert {port.place[row] for row in range(3)}.isdisjoint({port.place[3]}), "the flow that shares is apart"
+    assert {port.queue_of[row] for row in range(3)}.isdisjoint({port.queue_of[3]}), (
+        "the flow that shares is apart"
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,27 +97,33 @@ def test_vms_keep_to_their_share() -> None:
     port = Port(hardware(0, 1, 2, 3), shares=(0.5, 0.25))
     for row in range(30):
         port.arrive(row, rate=100, share=row % 3 - 1)
-    port.settle()
-    used = [{port.place[row] for row in range(share, 30, 3)} for share in range(3)]
-    assert [len(queues) for queues in used] == [1, 2, 1]
-    assert not (used[0] & used[1] or used[1] & used[2] or used[0] & used[2])
+    port.run_until_quiet()
+    queues_of_share = [{port.queue_of[row] for row in range(share, 30, 3)} for share in range(3)]
+    assert [len(queues) for queues in queues_of_share] == [1, 2, 1]
+    assert not (
+        queues_of_share[0] & queues_of_share[1]
+        or queues_of_share[1] & queues_of_share[2]
+        or queues_of_share[0] & queues_of_share[2]
+    )
 
 
 def test_flows_find_their_share_when_queues_come() -> None:
     port = Port(hardware(0), shares=(0.5,))
     for row in range(20):
         port.arrive(row, rate=100, share=row % 2 - 1)
-    port.reshape(hardware(0, 1, 2, 3))
-    port.settle()
-    used = [{port.place[row] for row in range(first, 20, 2)} for first in (0, 1)]
-    assert [len(queues) for queues in used] == [2, 2] and not used[0] & used[1]
+    port.update_queues(hardware(0, 1, 2, 3))
+    port.run_until_quiet()
+    queues_of_share = [{port.queue_of[row] for row in range(first, 20, 2)} for first in (0, 1)]
+    assert [len(queues) for queues in queues_of_share] == [2, 2] and not queues_of_share[0] & queues_of_share[
+        1
+    ]
 
 
 def test_a_vm_without_a_share_uses_software_when_all_hardware_is_divided() -> None:
     port = Port(hardware(0, 1) + software(9), shares=(0.5, 0.5))
     assert port.arrive(0, rate=1, share=-1).queue_id == 9
-    port.reshape(hardware(0, 1))
-    assert port.place[0] in (0, 1)
+    port.update_queues(hardware(0, 1))
+    assert port.queue_of[0] in (0, 1)
 
 
 def test_the_port_may_carry_less_than_its_queues_together() -> None:

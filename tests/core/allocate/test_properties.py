@@ -1,14 +1,15 @@
-"""Whatever comes in whatever order: the promises of the allocator hold (stateful properties).
+"""What the allocator guarantees, whatever calls come in whatever order (stateful properties).
 
 Faults that were planted, one at a time, and found by this machine (with 1,200 examples):
-a departure leaves its rate in the pool's sum; a measured rate stays in its class's mean; a chain forgets a
-link; a waiting flow gets no queue that frees; an owned queue stays in its pool; owners keep queues though others
-have none; flows of a removed queue stay; strays are not brought home; a VM's home is not looked at; a class's
-maximum is ignored; the window is ignored; a flow heavier than the gap is moved; groups are taken in the order
-of their addresses; a departed group stays in its pool; flows never come back from software; flows are not
-sorted out after the shares' queues changed; flows go on sharing though each could be alone again; owners lose
-queues for flows that may not own one; a class's minimum is forgotten when queues are divided. Moves that cost no
-tokens are found by ``test_rebalance`` only, and a port that is stirred by one flow too many by ``test_owners``.
+a departure leaves its rate in the pool's sum; a measured rate stays in its class's mean; a list of a cell loses a
+link; a waiting flow gets no queue that becomes free; an exclusive queue stays in its pool; exclusive queues are kept
+though other flows have none; flows of a removed queue stay; strays do not return; the queue of a VM's other flows is
+not looked at; a class's maximum is ignored; the window is ignored; a flow heavier than the gap is moved; groups are
+taken in the order of their addresses; a departed group stays in its pool; flows are never promoted; flows stay on
+hardware of another share after the queues changed; flows go on sharing though each could be exclusive again;
+exclusive queues are revoked for flows that may not have one; a class's minimum is ignored when queues are divided.
+Moves that cost no tokens are found by ``test_rebalance`` only, and a port on which one flow too many moves the others
+by ``rebalance/test_exclusive``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from support.engine.allocation import Port, check, hardware, snapshot, software
+from support.engine.allocation import Port, check_state, hardware, snapshot, software
 
 from flowlane.core.allocate.state import Placement, Region, Slot
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
@@ -49,7 +50,7 @@ CLASSES: tuple[dict[str, Any], ...] = (
 )
 RATES = st.one_of(st.just(0), st.integers(1, 100), st.integers(10**6, 10**10))
 RATED = {2: 500, 3: 200, 4: 400, 11: 300}
-"""Queue id -> what the queue guarantees, bit/s; nothing is known of the others."""
+"""Queue id -> what the queue guarantees, bit/s; the others guarantee nothing."""
 
 
 def rated(queues: list[Queue]) -> list[Queue]:
@@ -64,70 +65,67 @@ CLASS = st.integers(0, len(CLASSES) - 1)
 VM = st.integers(1, 3)
 
 
-def wanted(index: int, vm: int, rate: int) -> dict[str, Any]:
+def demand_of(index: int, vm: int, rate: int) -> dict[str, Any]:
     return {**CLASSES[index], "vm_number": vm, "rate": rate, "share": vm - 2}
 
 
-def exclusive_flows_are_alone(port: Port) -> None:
+def exclusive_flows_have_their_queues(port: Port) -> None:
     for slot in port.state.slots:
         assert slot.exclusive_row < 0 or slot.count == 1
     for region in (*port.state.hardware, port.state.software):
-        nobody_waits_who_could_be_alone(port, region)
-        who_waits_and_earns_a_queue_gets_one(port, region)
+        no_flow_waits_that_could_be_exclusive(port, region)
+        no_heavy_flow_waits(port, region)
 
 
-def nobody_waits_who_could_be_alone(port: Port, region: Region) -> None:
-    """Exclusive flows first: one queue, and the classes' ``min_queues``, are all that is left to the others."""
-    here = {slot.queue.queue_id for slot in region.slots}
-    classes = Counter(
-        port.demand[row].class_index for row, queue_id in port.place.items() if queue_id in here
+def no_flow_waits_that_could_be_exclusive(port: Port, region: Region) -> None:
+    """One queue, and the classes' ``min_queues``, are all that exclusive flows leave to the others."""
+    queue_ids = {slot.queue.queue_id for slot in region.slots}
+    flows_of_class = Counter(
+        port.demands[row].class_index for row, queue_id in port.queue_of.items() if queue_id in queue_ids
     )
-    alone = [index for index in classes if CLASSES[index].get("exclusive")]
-    granted = sum(min(classes[index], CLASSES[index].get("max_queues", 99)) for index in alone)
-    left = sum(classes[index] for index in alone) - granted
-    sharers = [index for index in classes if index not in alone]
-    least = sum(CLASSES[index].get("min_queues", 0) for index in sharers)
-    kept = max(1, min(least, len(here) - 1)) + bool(left and sharers)
-    owned = sum(slot.exclusive_row >= 0 for slot in region.slots)
-    assert granted + kept > len(here) or owned == granted, (
-        "who wants a queue alone has it while queues suffice"
+    exclusive = [index for index in flows_of_class if CLASSES[index].get("exclusive")]
+    sharing = [index for index in flows_of_class if index not in exclusive]
+    granted = sum(min(flows_of_class[index], CLASSES[index].get("max_queues", 99)) for index in exclusive)
+    waiting = sum(flows_of_class[index] for index in exclusive) - granted
+    min_queues = sum(CLASSES[index].get("min_queues", 0) for index in sharing)
+    reserved = max(1, min(min_queues, len(queue_ids) - 1)) + bool(waiting and sharing)
+    suffice = granted + reserved <= len(queue_ids)
+    assert not suffice or len(region.exclusive_slots()) == granted, (
+        "every flow that asks for it has an exclusive queue while queues suffice"
     )
     shared = [slot for slot in region.slots if slot.count > 1]
-    assert sharers or left or granted > len(here) or not shared, "the last queue is left to the last of them"
-    idle = any(slot.count == 0 for slot in region.slots)
-    assert not (idle and any(waiting_on(port, slot) for slot in shared)), (
-        "nobody shares while a queue is free"
+    assert sharing or waiting or granted > len(queue_ids) or not shared, "the last queue has the last flow"
+    has_idle = any(slot.count == 0 for slot in region.slots)
+    assert not (has_idle and any(waiting_on(port, slot) for slot in shared)), (
+        "no flow waits on a shared queue while another queue is idle"
     )
 
 
 def waiting_on(port: Port, slot: Slot) -> list[int]:
-    """Flows of the exclusive class without a limit of queues that have none alone."""
-    here = [
-        row
-        for row, queue_id in port.place.items()
-        if queue_id == slot.queue.queue_id and slot.exclusive_row < 0
-    ]
-    return [row for row in here if port.demand[row].class_index == 1]
+    """Return the flows on a shared queue of the exclusive class without a maximum."""
+    queue_id = slot.queue.queue_id
+    rows = [row for row in port.queue_of if port.queue_of[row] == queue_id and slot.exclusive_row < 0]
+    return [row for row in rows if port.demands[row].class_index == 1]
 
 
-def who_waits_and_earns_a_queue_gets_one(port: Port, region: Region) -> None:
-    free = [slot for slot in region.slots if slot.exclusive_row < 0]
-    sharers = any(not group.demand.exclusive for group in region.groups.values())
-    least = any(group.demand.min_queues for group in region.groups.values())
-    kept = 2 if sharers and len(region.slots) > 1 else 1
+def no_heavy_flow_waits(port: Port, region: Region) -> None:
+    shared = region.shared_slots()
+    sharing = any(not group.demand.exclusive for group in region.groups.values())
+    has_minimum = any(group.demand.min_queues for group in region.groups.values())
+    reserved = 2 if sharing and len(region.slots) > 1 else 1
     rates = port.state.columns.rate
-    load = sum(slot.load for slot in free)
-    owed = [
+    load = sum(slot.load for slot in shared)
+    heavy = [
         row
-        for slot in free
+        for slot in shared
         for row in waiting_on(port, slot)
-        if rates[row] * (len(free) - 1) >= 1.25 * (load - rates[row])
+        if rates[row] * (len(shared) - 1) >= 1.25 * (load - rates[row])
     ]
-    assert least or len(free) <= kept or not owed, "who waits and earns a queue gets one"
+    assert has_minimum or len(shared) <= reserved or not heavy, "a heavy waiting flow gets a queue"
 
 
 class Allocator(RuleBasedStateMachine):
-    """Two ports get the same calls; one is held against the promises, the other against the first."""
+    """Two ports get the same calls; the first is checked, and the second compared with it."""
 
     rows = Bundle("rows")
 
@@ -149,7 +147,7 @@ class Allocator(RuleBasedStateMachine):
     @rule(target=rows, index=CLASS, vm=VM, rate=RATES)
     def arrive(self, index: int, vm: int, rate: int) -> int:
         row, self.next = self.next, self.next + 1
-        self._avoid_owned_queues(row, lambda port: port.arrive(row, **wanted(index, vm, rate)))
+        self._avoid_exclusive_queues(row, lambda port: port.arrive(row, **demand_of(index, vm, rate)))
         return row
 
     @rule(target=rows, index=CLASS, vm=VM, rate=RATES, count=st.integers(2, 8))
@@ -169,34 +167,34 @@ class Allocator(RuleBasedStateMachine):
     @rule(row=rows, index=CLASS, vm=VM, rate=RATES)
     def change(self, row: int, index: int, vm: int, rate: int) -> None:
         if rate == 0:
-            rate = self.port.demand[row].rate
-        old = self.port.demand[row]
-        if old._replace(rate=rate) == type(old)(**wanted(index, vm, rate)):
+            rate = self.port.demands[row].rate
+        old = self.port.demands[row]
+        if old._replace(rate=rate) == type(old)(**demand_of(index, vm, rate)):
             return
-        before = self.port.place[row]
-        self._avoid_owned_queues(row, lambda port: port.change(row, **wanted(index, vm, rate)))
+        before = self.port.queue_of[row]
+        self._avoid_exclusive_queues(row, lambda port: port.change(row, **demand_of(index, vm, rate)))
         for port in self.ports:
             if rate == 0:
-                port.demand[row] = port.demand[row]._replace(rate=0)
-        if self.port.place[row] != before:
+                port.demands[row] = port.demands[row]._replace(rate=0)
+        if self.port.queue_of[row] != before:
             self.moved[row] = self.port.now
 
     @rule(seconds=st.floats(0.1, 5.0))
     def tick(self, seconds: float) -> None:
-        owners = {slot.queue.queue_id: slot.exclusive_row for slot in self.port.state.slots}
+        exclusive_rows = {slot.queue.queue_id: slot.exclusive_row for slot in self.port.state.slots}
         for port in self.ports:
             moves = port.tick(seconds)
         for move in (move for move in moves if move.old != move.new):
-            cleared = owners[move.old] >= 0 or self.port.owner(move.old) >= 0
-            assert cleared or self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
+            emptied = exclusive_rows[move.old] >= 0 or self.port.exclusive_row(move.old) >= 0
+            assert emptied or self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
             self.moved[move.row] = self.port.now
 
     @rule(queues=QUEUES)
-    def reshape(self, queues: list[Queue]) -> None:
-        before = dict(self.port.place)
+    def update_queues(self, queues: list[Queue]) -> None:
+        before = dict(self.port.queue_of)
         kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
         for port in self.ports:
-            moves = port.reshape(list(queues))
+            moves = port.update_queues(list(queues))
         stay = {queue.queue_id for queue in queues if kinds.get(queue.queue_id) is queue.kind}
         assert self.port.state.shares or all(before[move.row] not in stay for move in moves)
         self.moved.update((move.row, self.port.now) for move in moves)
@@ -204,35 +202,37 @@ class Allocator(RuleBasedStateMachine):
     @precondition(lambda self: self.next)
     @rule(index=CLASS, vm=VM, rate=RATES)
     def arrive_and_depart(self, index: int, vm: int, rate: int) -> None:
-        before = dict(self.port.place), self.port.loads(), dict(self.port.state.measured_rates)
+        before = dict(self.port.queue_of), self.port.loads(), dict(self.port.state.measured_rates)
         for port in self.ports:
-            port.arrive(10**4, **wanted(index, vm, rate))
+            port.arrive(10**4, **demand_of(index, vm, rate))
             port.depart(10**4)
-        assert before == (self.port.place, self.port.loads(), self.port.state.measured_rates)
+        assert before == (self.port.queue_of, self.port.loads(), self.port.state.measured_rates)
 
     @rule()
-    def come_to_rest(self) -> None:
+    def run_until_quiet(self) -> None:
         for port in self.ports:
-            port.settle()
+            port.run_until_quiet()
         self.moved.clear()
-        exclusive_flows_are_alone(self.port)
+        exclusive_flows_have_their_queues(self.port)
         self._alike_flows_are_together()
-        self._nobody_is_on_a_wrong_path()
+        self._no_flow_is_on_the_wrong_path()
         self._minima_are_guaranteed()
 
     @invariant()
     def sums_and_places_are_right(self) -> None:
-        check(self.port)
+        check_state(self.port)
 
     @invariant()
     def the_same_calls_give_the_same_state(self) -> None:
         assert snapshot(self.ports[0]) == snapshot(self.ports[1])
 
-    def _avoid_owned_queues(self, row: int, step: Callable[[Port], Placement]) -> None:
-        owned = {slot.queue.queue_id for slot in self.port.state.slots if slot.exclusive_row not in (-1, row)}
+    def _avoid_exclusive_queues(self, row: int, step: Callable[[Port], Placement]) -> None:
+        exclusive = {
+            slot.queue.queue_id for slot in self.port.state.slots if slot.exclusive_row not in (-1, row)
+        }
         for port in self.ports:
             placement = step(port)
-        assert placement.queue_id not in owned, "nobody is put on a queue that another has alone"
+        assert placement.queue_id not in exclusive, "no flow is placed on the exclusive queue of another"
         assert (placement.queue_id == NO_QUEUE) == (not self.port.queues)
         assert (placement.reason is Reason.NO_QUEUES) == (not self.port.queues)
 
@@ -243,20 +243,20 @@ class Allocator(RuleBasedStateMachine):
                 for slot in region.slots
                 if slot.exclusive_row < 0
             }
-            for row, queue_id in self.port.place.items():
-                if queue_id in rates and self.port.demand[row].min_rate:
-                    least = min(self.port.demand[row].min_rate, max(rates.values()))
+            for row, queue_id in self.port.queue_of.items():
+                if queue_id in rates and self.port.demands[row].min_rate:
+                    least = min(self.port.demands[row].min_rate, max(rates.values()))
                     assert rates[queue_id] >= least, "a class with a minimum is where it is guaranteed"
 
     def _alike_flows_are_together(self) -> None:
         queues_of: dict[tuple[int, int, int, QueueKind | None], set[int]] = {}
-        for row, demand in self.port.demand.items():
+        for row, demand in self.port.demands.items():
             vm = demand.vm_number if demand.keep_vm_together else 0
             kind = next(
-                (queue.kind for queue in self.port.queues if queue.queue_id == self.port.place[row]), None
+                (queue.kind for queue in self.port.queues if queue.queue_id == self.port.queue_of[row]), None
             )
             queues_of.setdefault((demand.class_index, vm, demand.share, kind), set()).add(
-                self.port.place[row]
+                self.port.queue_of[row]
             )
         for (index, vm, _, _), queues in queues_of.items():
             limit = CLASSES[index].get("max_queues", 99)
@@ -265,14 +265,14 @@ class Allocator(RuleBasedStateMachine):
             if not CLASSES[index].get("exclusive"):
                 assert len(queues) <= limit
 
-    def _nobody_is_on_a_wrong_path(self) -> None:
+    def _no_flow_is_on_the_wrong_path(self) -> None:
         kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
         both = set(kinds.values()) == {QueueKind.PHYSICAL, QueueKind.SOFTWARE}
-        for row, demand in self.port.demand.items():
+        for row, demand in self.port.demands.items():
             if both and demand.path is PathPreference.SOFTWARE:
-                assert kinds[self.port.place[row]] is QueueKind.SOFTWARE
+                assert kinds[self.port.queue_of[row]] is QueueKind.SOFTWARE
             if both and demand.path is PathPreference.HARDWARE:
-                assert kinds[self.port.place[row]] is QueueKind.PHYSICAL
+                assert kinds[self.port.queue_of[row]] is QueueKind.PHYSICAL
 
 
 Allocator.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -301,11 +301,11 @@ def test_exclusive_flows_come_first_whoever_came_and_went_before(
     port = Port(hardware(*range(queues)), Balance(moves_per_second=1e6, window=WINDOW))
     rows = iter(range(1000))
     for leaving, arriving in [(set(), crowd), *turns, (set(range(0, 10, 2)), [])]:
-        for place, row in enumerate(list(port.place)):
+        for place, row in enumerate(list(port.queue_of)):
             if place in leaving:
                 port.depart(row)
         for index, rate in arriving:
-            port.arrive(next(rows), **wanted(index, 1, rate))
-        port.settle()
-        check(port)
-        exclusive_flows_are_alone(port)
+            port.arrive(next(rows), **demand_of(index, 1, rate))
+        port.run_until_quiet()
+        check_state(port)
+        exclusive_flows_have_their_queues(port)

@@ -17,11 +17,11 @@ def uneven(flows: int = 100, **balance: Any) -> Port:
     for row in range(flows):
         port.arrive(row, rate=100)
     for row in range(flows):
-        port.measure(row, 1000 if port.place[row] == 0 else 10)
+        port.measure(row, 1000 if port.queue_of[row] == 0 else 10)
     return port
 
 
-def test_nothing_moves_when_calm() -> None:
+def test_nothing_moves_while_the_load_is_even() -> None:
     port = Port(hardware(0, 1, 2, 3))
     for row in range(200):
         port.arrive(row, rate=100)
@@ -66,7 +66,7 @@ def test_a_load_that_crosses_the_threshold_every_second_does_not_flap() -> None:
 
 def test_quiet_flows_move_first() -> None:
     port = uneven(moves_per_second=0.05)
-    candidates = [row for row in port.place if port.place[row] == 0]
+    candidates = [row for row in port.queue_of if port.queue_of[row] == 0]
     last_active = [100.0] * 100
     for row in candidates[::2]:
         last_active[row] = 40.0 + row / 100
@@ -78,15 +78,15 @@ def test_one_good_move_rather_than_many_small_ones() -> None:
     port = Port(hardware(0, 1), Balance(moves_per_second=1.0))
     for row, rate in enumerate((500, 500, *[1] * 100)):
         port.arrive(row, rate=rate)
-    slots = port.members()
+    slots = port.rows_by_queue()
     assert {0, 1} & slots[0] and {0, 1} & slots[1]
     port.measure(0, 1500)
-    heavier = port.place[0]
+    heavier = port.queue_of[0]
     assert len(port.tick()) <= 50
-    assert port.place[0] == heavier, "a flow heavier than the gap stays"
+    assert port.queue_of[0] == heavier, "a flow heavier than the gap stays"
 
 
-def test_two_flows_change_places_when_neither_may_move_alone() -> None:
+def test_two_flows_change_places_when_neither_move_alone_helps() -> None:
     port = Port(hardware(0, 1), Balance(moves_per_second=1.0, imbalance=0.02))
     for row, rate in enumerate((60, 40, 50, 30)):
         port.arrive(row, rate=rate)
@@ -105,25 +105,25 @@ def test_strategies_that_do_not_move_flows_do_not() -> None:
         assert port.tick() == []
 
 
-def test_a_class_that_is_a_guest_is_not_levelled_beyond_its_maximum() -> None:
+def test_a_class_in_a_pool_of_others_is_not_spread_beyond_its_maximum() -> None:
     """Heavy flows change their class while no queue is idle: one queue at once, and one queue for good."""
     port = Port(hardware(0, 1, 2, 3), Balance(window=2.0, moves_per_second=1.0, imbalance=0.5))
     for row in range(24):
         port.arrive(row, rate=1000 if row < 8 else 10)
     for row in range(8):
         port.change(row, class_index=1, group=1, max_queues=1, rate=1000)
-    used = []
+    queue_counts = []
     for _ in range(20):
-        used.append(len({port.place[row] for row in range(8)}))
+        queue_counts.append(len({port.queue_of[row] for row in range(8)}))
         port.tick()
-    assert used == [1] * 20
+    assert queue_counts == [1] * 20
 
 
 def test_a_port_that_carries_next_to_nothing_is_left_as_it_is() -> None:
-    """On 1 Gbit/s a queue with 5 Mbit/s keeps nobody waiting; the same flows on 10 Mbit/s are levelled."""
-    for speed, levelled in ((1_000_000_000, False), (10_000_000, True)):
+    """On 1 Gbit/s no packet waits in a queue of 5 Mbit/s; the same flows on 10 Mbit/s are rebalanced."""
+    for speed, rebalanced in ((1_000_000_000, False), (10_000_000, True)):
         port = uneven(moves_per_second=1.0)
         set_speed(port.state, speed)
         for row in range(100):
-            port.measure(row, 100_000 if port.place[row] == 0 else 1_000)
-        assert bool([move for _ in range(5) for move in port.tick()]) == levelled
+            port.measure(row, 100_000 if port.queue_of[row] == 0 else 1_000)
+        assert bool([move for _ in range(5) for move in port.tick()]) == rebalanced

@@ -1,4 +1,7 @@
-"""A port under test: the allocator's state beside an account of it that is kept in another, simpler way."""
+"""A port for tests of the allocator: its state, beside where its answers and moves put each flow.
+
+:func:`check_state` compares the two.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from flowlane.core.allocate import (
     rebalance,
     update_queues,
 )
-from flowlane.core.allocate.cells import WAITING_BANDS, rows_of
-from flowlane.core.allocate.state import MEASURED, Columns, PortState
+from flowlane.core.allocate.cells import WAITING_BANDS, rows_of, rows_on
+from flowlane.core.allocate.state import MEASURED, Columns, PortState, Region, Slot
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind
 from flowlane.core.policy import Balance
 
@@ -33,14 +36,14 @@ def software(*ids: int) -> list[Queue]:
 
 @dataclass
 class Port:
-    """The port, and what its caller knows: where each flow was put by answers and moves."""
+    """A port and its flows. ``queue_of``, ``demands`` and ``keys`` are by row, from answers and moves only."""
 
     queues: list[Queue]
     balance: Balance = field(default_factory=Balance)
     shares: tuple[float, ...] = ()
     now: float = 0.0
-    place: dict[int, int] = field(default_factory=dict)
-    demand: dict[int, Demand] = field(default_factory=dict)
+    queue_of: dict[int, int] = field(default_factory=dict)
+    demands: dict[int, Demand] = field(default_factory=dict)
     keys: dict[int, bytes] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     state: PortState = field(init=False)
@@ -49,136 +52,140 @@ class Port:
         self.state = new_port(Columns(), self.queues, self.balance, self.shares)
 
     def arrive(self, row: int, key: bytes = b"", /, **demand: Any) -> Placement:
-        self.demand[row] = Demand(**demand)
+        self.demands[row] = Demand(**demand)
         self.keys[row] = key
-        placement = arrive(self.state, row, self.demand[row], key)
-        self.place[row] = placement.queue_id
+        placement = arrive(self.state, row, self.demands[row], key)
+        self.queue_of[row] = placement.queue_id
         return placement
 
     def depart(self, row: int) -> None:
         depart(self.state, row)
-        del self.place[row], self.demand[row]
+        del self.queue_of[row], self.demands[row]
 
     def change(self, row: int, **demand: Any) -> Placement:
-        self.demand[row] = Demand(**demand)
-        placement = change(self.state, row, self.demand[row], self.now, self.keys.get(row, b""))
-        self.place[row] = placement.queue_id
+        self.demands[row] = Demand(**demand)
+        placement = change(self.state, row, self.demands[row], self.now, self.keys.get(row, b""))
+        self.queue_of[row] = placement.queue_id
         return placement
 
     def measure(self, row: int, rate: int) -> None:
         measure(self.state, row, rate)
-        self.demand[row] = self.demand[row]._replace(rate=rate)
+        self.demands[row] = self.demands[row]._replace(rate=rate)
 
-    def reshape(self, queues: list[Queue]) -> list[Move]:
+    def update_queues(self, queues: list[Queue]) -> list[Move]:
         self.queues = queues
         keys = [self.keys.get(row) for row in range(max(self.keys, default=-1) + 1)]
-        return self._follow(update_queues(self.state, queues, keys, self.now))
+        return self._apply(update_queues(self.state, queues, keys, self.now))
 
     def tick(self, seconds: float = 1.0, last_active: list[float] | None = None) -> list[Move]:
         self.now += seconds
-        return self._follow(rebalance(self.state, self.now, last_active))
+        return self._apply(rebalance(self.state, self.now, last_active))
 
-    def settle(self) -> None:
-        """Let time pass until nothing moves for longer than the window."""
+    def run_until_quiet(self) -> None:
+        """Rebalance once a second until nothing has moved for longer than the window."""
         quiet = 0
         for _ in range(500):
             quiet = 0 if self.tick() else quiet + 1
             if quiet > self.balance.window + 10 * self.balance.interval:
                 return
-        raise AssertionError("the port does not come to rest")
+        raise AssertionError("flows still move after 500 s")
 
     def loads(self) -> dict[int, int]:
         return {slot.queue.queue_id: slot.load for slot in self.state.slots}
 
-    def members(self) -> dict[int, set[int]]:
-        """Queue id -> rows, from the caller's account."""
-        result: dict[int, set[int]] = {queue.queue_id: set() for queue in self.queues}
-        for row, queue_id in self.place.items():
-            result.setdefault(queue_id, set()).add(row)
-        return result
+    def rows_by_queue(self) -> dict[int, set[int]]:
+        """Return the rows of each queue id."""
+        rows: dict[int, set[int]] = {queue.queue_id: set() for queue in self.queues}
+        for row, queue_id in self.queue_of.items():
+            rows.setdefault(queue_id, set()).add(row)
+        return rows
 
-    def owner(self, queue_id: int) -> int:
+    def exclusive_row(self, queue_id: int) -> int:
         return next(slot.exclusive_row for slot in self.state.slots if slot.queue.queue_id == queue_id)
 
-    def _follow(self, moves: list[Move]) -> list[Move]:
+    def _apply(self, moves: list[Move]) -> list[Move]:
         kinds = {queue.queue_id: queue.kind for queue in self.queues} | {NO_QUEUE: QueueKind.NONE}
         for move in moves:
-            assert self.place[move.row] == move.old, "a move starts where the flow is"
+            assert self.queue_of[move.row] == move.old, "a move starts where the flow is"
             assert kinds[move.new] is move.kind
-            self.place[move.row] = move.new
+            self.queue_of[move.row] = move.new
         self.moves.extend(moves)
         return moves
 
 
 class Account(NamedTuple):
-    """What :func:`check_sums` compares: the allocator's state, and where its caller was told that each flow is."""
+    """What :func:`check_sums` compares: the state, and the queue and demand of each flow as the allocator gave them."""
 
     state: PortState
-    place: dict[int, int]
-    demand: dict[int, Demand]
+    queue_of: dict[int, int]
+    demands: dict[int, Demand]
     queues: list[Queue]
 
 
-def check(port: Port) -> None:
-    """Hold the state against the account: places, sums, and the means of the measured rates."""
+def check_state(port: Port) -> None:
+    """Check the queues of all flows, the sums of loads, and the means of the measured rates."""
     check_sums(port)
     check_means(port)
 
 
 def check_sums(port: Port | Account) -> None:
-    """Every flow once, where it was said to be, in every sum once."""
+    """Check that every flow is on its queue once, and counted in every sum once."""
     state, columns = port.state, port.state.columns
-    seen: dict[int, int] = {}
+    queue_of: dict[int, int] = {}
     for slot in (*state.slots, state.unqueued):
-        rows = [row for cell in slot.cells.values() for row in rows_of(state, cell)]
-        assert slot.count == len(rows) and slot.load == sum(columns.rate[row] for row in rows)
-        seen.update(dict.fromkeys(rows, slot.queue.queue_id))
-        if slot.pool is not None:
-            assert slot.pool.slots[slot.position] is slot and slot.pool.loads[slot.position] == slot.load
-        assert slot.exclusive_row < 0 or (slot.pool is None and slot.exclusive_row in rows)
-        for cell in slot.cells.values():
-            assert cell.count and cell.load == sum(columns.rate[row] for row in rows_of(state, cell))
-            assert cell.mask == sum(1 << band for band in cell.heads)
-    assert seen == port.place, "every flow is where its caller was told"
-    assert set(seen.values()) <= ({queue.queue_id for queue in port.queues} or {NO_QUEUE})
-    for row, demand in port.demand.items():
+        _check_slot(state, slot)
+        queue_of.update(dict.fromkeys(rows_on(state, slot), slot.queue.queue_id))
+    assert queue_of == port.queue_of, "every flow is on the queue that the answers and moves gave it"
+    assert set(queue_of.values()) <= ({queue.queue_id for queue in port.queues} or {NO_QUEUE})
+    for row, demand in port.demands.items():
         assert demand.rate in (0, columns.rate[row])
     for region in (*state.hardware, state.software, state.unqueued.region):
-        assert region.load == sum(slot.load for slot in region.slots)
-        assert region.count == sum(slot.count for slot in region.slots)
-        assert region.waiting == sum(
-            columns.band[row] >= WAITING_BANDS
-            for slot in region.slots
-            for cell in slot.cells.values()
-            for row in rows_of(state, cell)
-        )
-        assert region.waiting == sum(region.waiting_by_class.values())
-        assert sum(region.exclusive_queues.values()) == sum(slot.exclusive_row >= 0 for slot in region.slots)
-        assert all(group.count and group.pool in region.pools for group in region.groups.values())
-        assert all(pool.slots and pool.groups for pool in region.pools)
-        assert all(
-            region.groups.get(key) is group and group.pool is pool
-            for pool in region.pools
-            for key, group in pool.groups.items()
-        )
-    assert state.load == sum(columns.rate[row] for row in seen) and state.count == len(seen)
+        _check_region(state, region)
+    assert state.load == sum(columns.rate[row] for row in queue_of) and state.count == len(queue_of)
+
+
+def _check_slot(state: PortState, slot: Slot) -> None:
+    rates, rows = state.columns.rate, rows_on(state, slot)
+    assert slot.count == len(rows) and slot.load == sum(rates[row] for row in rows)
+    if slot.pool is not None:
+        assert slot.pool.slots[slot.position] is slot and slot.pool.loads[slot.position] == slot.load
+    assert slot.exclusive_row < 0 or (slot.pool is None and slot.exclusive_row in rows)
+    for cell in slot.cells.values():
+        assert cell.count and cell.load == sum(rates[row] for row in rows_of(state, cell))
+        assert cell.mask == sum(1 << band for band in cell.heads)
+
+
+def _check_region(state: PortState, region: Region) -> None:
+    assert region.load == sum(slot.load for slot in region.slots)
+    assert region.count == sum(slot.count for slot in region.slots)
+    rows = [row for slot in region.slots for row in rows_on(state, slot)]
+    assert region.waiting == sum(state.columns.band[row] >= WAITING_BANDS for row in rows)
+    assert region.waiting == sum(region.waiting_by_class.values())
+    assert sum(region.exclusive_queues.values()) == len(region.exclusive_slots())
+    assert all(group.count and group.pool in region.pools for group in region.groups.values())
+    assert all(pool.slots and pool.groups for pool in region.pools)
+    assert all(
+        region.groups.get(key) is group and group.pool is pool
+        for pool in region.pools
+        for key, group in pool.groups.items()
+    )
 
 
 def check_means(port: Port) -> None:
-    """The measured rates of every class, summed and counted."""
+    """Check the sum and the number of the measured rates of every class."""
     columns = port.state.columns
-    known: dict[int, list[int]] = {}
-    for row, demand in port.demand.items():
+    expected: dict[int, list[int]] = {}
+    for row, demand in port.demands.items():
         assert columns.flags[row] & MEASURED or not demand.rate
         if columns.flags[row] & MEASURED:
-            entry = known.setdefault(demand.class_index, [0, 0])
+            entry = expected.setdefault(demand.class_index, [0, 0])
             entry[0] += columns.rate[row]
             entry[1] += 1
-    assert port.state.measured_rates == known
+    assert port.state.measured_rates == expected
 
 
 def snapshot(port: Port) -> object:
-    """Everything that decides what happens next, comparable."""
+    """Return everything that decides what happens next, to be compared."""
     state, columns = port.state, port.state.columns
     return (
         [
@@ -191,7 +198,7 @@ def snapshot(port: Port) -> object:
             )
             for slot in (*state.slots, state.unqueued)
         ],
-        {row: (columns.rate[row], columns.band[row], columns.moved_at[row]) for row in port.place},
+        {row: (columns.rate[row], columns.band[row], columns.moved_at[row]) for row in port.queue_of},
         state.tokens,
         state.measured_rates,
         state.turns,

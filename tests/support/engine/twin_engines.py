@@ -266,8 +266,8 @@ class Mirror:
         rows = [row for row in flows if flows.queue_id[row] != NO_QUEUE]
         account = Account(
             state=port.allocation,
-            place={row: flows.queue_id[row] for row in rows},
-            demand={row: self._demand(row, port.allocation.columns.rate[row]) for row in rows},
+            queue_of={row: flows.queue_id[row] for row in rows},
+            demands={row: self._demand(row, port.allocation.columns.rate[row]) for row in rows},
             queues=list(port.queues.values()),
         )
         check_sums(account)

@@ -1,9 +1,6 @@
-"""Flows come back from software queues, and do not go to and fro.
+"""Overflow to software queues and promotion back (M8), without flows that move back and forth."""
 
-Hardware that is full sends flows to software queues (M8).
-"""
-
-from support.engine.allocation import Port, check, hardware, software
+from support.engine.allocation import Port, check_state, hardware, software
 
 from flowlane.core.model import Queue, Reason
 from flowlane.core.policy import Balance, PathPreference
@@ -11,11 +8,11 @@ from flowlane.core.policy import Balance, PathPreference
 FAST = Balance(moves_per_second=1.0, window=2.0)
 
 
-def test_the_heaviest_comes_back_when_there_is_room() -> None:
+def test_the_heaviest_is_promoted_first_when_there_is_room() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row, rate in enumerate((800, 300, 500, 90)):
         port.arrive(row, rate=rate)
-    assert [port.place[row] for row in range(4)] == [0, 10, 10, 0]
+    assert [port.queue_of[row] for row in range(4)] == [0, 10, 10, 0]
     port.depart(0)
     moves = port.tick()
     assert [(move.row, move.reason) for move in moves] == [(2, Reason.PROMOTED), (1, Reason.PROMOTED)]
@@ -31,7 +28,7 @@ def test_a_flow_that_grows_changes_places_with_a_much_lighter_one() -> None:
     assert {(move.row, move.reason) for move in port.tick()} == {
         (2, Reason.PROMOTED),
         (1, Reason.OVERFLOW_TO_SOFTWARE),
-    } or port.place[2] == 0
+    } or port.queue_of[2] == 0
 
 
 def test_priority_comes_before_rate() -> None:
@@ -39,10 +36,10 @@ def test_priority_comes_before_rate() -> None:
     port.arrive(0, rate=1000)
     port.arrive(1, rate=1, priority=5, class_index=1, group=1)
     port.tick()
-    assert port.place == {0: 10, 1: 0}
+    assert port.queue_of == {0: 10, 1: 0}
 
 
-def test_a_load_about_the_limit_moves_nobody_to_and_fro() -> None:
+def test_a_load_about_the_limit_moves_no_flow_back_and_forth() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row in range(9):
         port.arrive(row, rate=100)
@@ -50,7 +47,7 @@ def test_a_load_about_the_limit_moves_nobody_to_and_fro() -> None:
     for second in range(60):
         port.measure(0, 100 + 50 * (second % 2))
         moves += len(port.tick())
-    assert moves == 0, "between 90 % and 100 % nobody leaves or comes"
+    assert moves == 0, "between 90 % and 100 % no flow leaves or comes"
     for second in range(60):
         port.measure(0, 100 + 300 * (second % 2))
         moves += len(port.tick())
@@ -60,96 +57,96 @@ def test_a_load_about_the_limit_moves_nobody_to_and_fro() -> None:
 def test_a_flow_that_must_have_hardware_gets_it_when_it_comes() -> None:
     port = Port(software(10), FAST)
     port.arrive(0, rate=100, path=PathPreference.HARDWARE)
-    port.reshape(hardware(0) + software(10))
+    port.update_queues(hardware(0) + software(10))
     assert [(move.row, move.new) for move in port.tick()] == [(0, 0)]
 
 
-def test_a_vm_that_keeps_together_comes_back_whole() -> None:
+def test_a_vm_that_keeps_together_is_promoted_whole() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     port.arrive(99, rate=900)
     for row in range(4):
         port.arrive(row, rate=50, vm_number=1, keep_vm_together=True, class_index=1, group=1)
-    assert {port.place[row] for row in range(4)} == {10}
+    assert {port.queue_of[row] for row in range(4)} == {10}
     port.depart(99)
     port.tick()
-    assert {port.place[row] for row in range(4)} == {0}
+    assert {port.queue_of[row] for row in range(4)} == {0}
 
 
-ALONE = {"exclusive": True, "class_index": 1, "group": 1}
+EXCLUSIVE = {"exclusive": True, "class_index": 1, "group": 1}
 
 
-def alone_in_software() -> Port:
-    """The hardware is full by the rate of flow 0 among as many as it has queues; flow 1 has software queue 10 alone."""
+def exclusive_in_software() -> Port:
+    """Return a port whose hardware is full by the rate of flow 0; software queue 10 is exclusive to flow 1."""
     port = Port(
         [Queue(0, max_rate=500), Queue(1, max_rate=500), Queue(2, max_rate=0), *software(10, 11)], FAST
     )
     for row, rate in ((0, 900), (50, 1), (51, 1)):
         port.arrive(row, rate=rate)
-    port.arrive(1, rate=400, **ALONE)
-    assert port.owner(10) == 1
+    port.arrive(1, rate=400, **EXCLUSIVE)
+    assert port.exclusive_row(10) == 1
     return port
 
 
-def test_a_flow_that_has_a_software_queue_alone_gets_a_hardware_queue_alone() -> None:
-    port = alone_in_software()
+def test_an_exclusive_software_queue_is_left_for_an_exclusive_hardware_queue() -> None:
+    port = exclusive_in_software()
     assert port.tick() == []
     port.depart(0)
     port.arrive(2, rate=100)
     moves = [move for _ in range(4) for move in port.tick()]
     assert [move.reason for move in moves if move.row == 1] == [Reason.EXCLUSIVE]
-    assert port.owner(port.place[1]) == 1 and port.place[1] in (0, 1, 2)
+    assert port.exclusive_row(port.queue_of[1]) == 1 and port.queue_of[1] in (0, 1, 2)
 
 
-def test_it_stays_alone_in_software_while_it_could_only_share_in_hardware() -> None:
+def test_it_is_kept_while_the_flow_could_only_share_in_hardware() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10, 11)], FAST)
     port.arrive(0, rate=900)
-    port.arrive(1, rate=400, **ALONE)
+    port.arrive(1, rate=400, **EXCLUSIVE)
     port.measure(0, 1)
     for _ in range(10):
         assert port.tick() == []
-    assert port.owner(10) == 1
-    port.change(1, rate=400, path=PathPreference.HARDWARE, **ALONE)
-    assert port.place[1] == 0, "whoever must be in hardware shares it"
+    assert port.exclusive_row(10) == 1
+    port.change(1, rate=400, path=PathPreference.HARDWARE, **EXCLUSIVE)
+    assert port.queue_of[1] == 0, "a flow that must have hardware shares it"
 
 
-def test_a_load_that_swings_does_not_send_it_to_and_fro() -> None:
-    port = alone_in_software()
+def test_a_load_that_swings_does_not_move_it_back_and_forth() -> None:
+    port = exclusive_in_software()
     moves = 0
     for second in range(60):
         port.measure(0, 300 if second % 2 else 900)
         moves += len(port.tick())
     assert moves == 0, "it would not have fitted all through the last window"
     port.measure(0, 300)
-    port.settle()
-    assert port.place[1] != 10
+    port.run_until_quiet()
+    assert port.queue_of[1] != 10
     before = len(port.moves)
     for second in range(60):
         port.measure(0, 550 if second % 2 else 300)
         port.tick()
-    assert port.moves[before:] == [] and port.owner(port.place[1]) == 1
+    assert port.moves[before:] == [] and port.exclusive_row(port.queue_of[1]) == 1
 
 
 def test_a_much_heavier_one_takes_the_place_of_a_light_flow() -> None:
     port = Port(hardware(0, 1, 2) + software(10, 11), Balance(flows_per_queue=1, moves_per_second=1.0))
     for row in range(3):
         port.arrive(row, rate=100)
-    port.arrive(9, rate=900, **ALONE)
-    assert port.owner(10) == 9
-    port.settle()
-    assert port.owner(port.place[9]) == 9 and port.place[9] in (0, 1, 2)
-    assert [port.place[row] in (10, 11) for row in range(3)].count(True) == 1
+    port.arrive(9, rate=900, **EXCLUSIVE)
+    assert port.exclusive_row(10) == 9
+    port.run_until_quiet()
+    assert port.exclusive_row(port.queue_of[9]) == 9 and port.queue_of[9] in (0, 1, 2)
+    assert [port.queue_of[row] in (10, 11) for row in range(3)].count(True) == 1
 
 
-def test_who_must_have_hardware_leaves_even_a_queue_alone_for_it() -> None:
+def test_a_flow_that_must_have_hardware_leaves_even_an_exclusive_queue_for_it() -> None:
     port = Port(software(10, 11), FAST)
-    port.arrive(0, rate=100, path=PathPreference.HARDWARE, **ALONE)
-    assert port.owner(port.place[0]) == 0
-    port.reshape(hardware(0) + software(10, 11))
+    port.arrive(0, rate=100, path=PathPreference.HARDWARE, **EXCLUSIVE)
+    assert port.exclusive_row(port.queue_of[0]) == 0
+    port.update_queues(hardware(0) + software(10, 11))
     port.tick()
-    assert port.place[0] == 0 and port.owner(0) < 0, "the last queue is not given away"
+    assert port.queue_of[0] == 0 and port.exclusive_row(0) < 0, "the last queue does not become exclusive"
 
 
-def test_the_least_important_leave_first_and_no_more_than_needed() -> None:
+def test_the_lowest_priority_overflows_first_and_no_more_than_needed() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row in range(9):
         port.arrive(row, rate=100, priority=row % 3, class_index=row % 3, group=row % 3)
@@ -157,8 +154,8 @@ def test_the_least_important_leave_first_and_no_more_than_needed() -> None:
         port.measure(row, 130)
     moves = port.tick()
     assert [move.reason for move in moves] == [Reason.OVERFLOW_TO_SOFTWARE] * 2
-    assert all(port.demand[move.row].priority == 0 for move in moves)
-    check(port)
+    assert all(port.demands[move.row].priority == 0 for move in moves)
+    check_state(port)
 
 
 def test_flows_that_must_have_hardware_stay() -> None:
@@ -168,31 +165,31 @@ def test_flows_that_must_have_hardware_stay() -> None:
     assert port.tick() == []
 
 
-def test_without_software_everybody_stays() -> None:
+def test_without_software_queues_all_flows_stay() -> None:
     port = Port([Queue(0, max_rate=100)], FAST)
     for row in range(5):
         port.arrive(row, rate=100)
     assert port.tick() == []
 
 
-def test_flows_above_the_number_leave_when_queues_go() -> None:
+def test_flows_above_the_number_overflow_when_queues_are_removed() -> None:
     port = Port(hardware(0, 1) + software(10), Balance(flows_per_queue=4, moves_per_second=1.0))
     for row in range(8):
         port.arrive(row, rate=10 if row < 4 else 1000)
-    port.reshape(hardware(0) + software(10))
-    port.settle()
-    assert len(port.members()[0]) == 4
-    assert port.members()[0] == {4, 5, 6, 7}, "the heaviest have the hardware"
+    port.update_queues(hardware(0) + software(10))
+    port.run_until_quiet()
+    assert len(port.rows_by_queue()[0]) == 4
+    assert port.rows_by_queue()[0] == {4, 5, 6, 7}, "the heaviest have the hardware"
 
 
-def test_a_vm_that_keeps_together_leaves_whole() -> None:
+def test_a_vm_that_keeps_together_overflows_whole() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10)], FAST)
     for row in range(8):
         port.arrive(row, rate=100, vm_number=1 + row % 2, keep_vm_together=True)
     for row in range(8):
         port.measure(row, 200)
-    port.settle()
-    assert {frozenset(rows) for rows in port.members().values()} == {
+    port.run_until_quiet()
+    assert {frozenset(rows) for rows in port.rows_by_queue().values()} == {
         frozenset((0, 2, 4, 6)),
         frozenset((1, 3, 5, 7)),
     }
@@ -204,21 +201,21 @@ def test_no_queue_is_left_idle_by_rates_however_high() -> None:
         port.arrive(row, rate=100)
     for row in range(4):
         port.measure(row, 5000)
-    port.settle()
-    assert sorted(len(port.members()[queue]) for queue in (0, 1)) == [1, 1]
+    port.run_until_quiet()
+    assert sorted(len(port.rows_by_queue()[queue]) for queue in (0, 1)) == [1, 1]
     before = len(port.moves)
-    port.settle()
-    assert port.moves[before:] == [], "and nobody is sent to and fro"
+    port.run_until_quiet()
+    assert port.moves[before:] == [], "and no flow moves back and forth"
 
 
 def test_queues_that_become_idle_are_used_whatever_the_rate() -> None:
     port = Port([Queue(0, max_rate=1000), Queue(1, max_rate=1000), *software(10)], FAST)
     for row in range(4):
         port.arrive(row, rate=5000)
-    assert len(port.members()[10]) == 2, "those that found more flows than queues"
+    assert len(port.rows_by_queue()[10]) == 2, "those that found more flows than queues"
     port.depart(0)
-    port.settle()
-    assert sorted(len(port.members()[queue]) for queue in (0, 1, 10)) == [1, 1, 1]
+    port.run_until_quiet()
+    assert sorted(len(port.rows_by_queue()[queue]) for queue in (0, 1, 10)) == [1, 1, 1]
 
 
 def test_a_vm_that_is_all_the_hardware_has_stays() -> None:
@@ -227,5 +224,5 @@ def test_a_vm_that_is_all_the_hardware_has_stays() -> None:
         port.arrive(row, rate=100, vm_number=1, keep_vm_together=True)
     for row in range(3):
         port.measure(row, 2000)
-    port.settle()
+    port.run_until_quiet()
     assert port.moves == []

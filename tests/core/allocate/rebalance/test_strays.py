@@ -1,6 +1,6 @@
-"""Queues are divided anew as demand shifts, and the flows that this uproots come home."""
+"""Queues are divided again as load shifts, and strays return to their groups' queues."""
 
-from support.engine.allocation import Port, check, hardware
+from support.engine.allocation import Port, check_state, hardware
 
 from flowlane.core.policy import Balance
 
@@ -9,30 +9,30 @@ def two_kinds(balance: Balance) -> Port:
     port = Port(hardware(0, 1, 2, 3), balance)
     for row in range(80):
         port.arrive(row, rate=100, group=row % 2, class_index=row % 2)
-    port.settle()
+    port.run_until_quiet()
     return port
 
 
 def queues_of(port: Port, kind: int) -> set[int]:
-    return {port.place[row] for row in port.place if row % 2 == kind}
+    return {port.queue_of[row] for row in port.queue_of if row % 2 == kind}
 
 
-def test_equal_demand_gets_equal_parts() -> None:
+def test_equal_load_gets_equal_parts() -> None:
     port = two_kinds(Balance(moves_per_second=0.2))
     assert len(queues_of(port, 0)) == len(queues_of(port, 1)) == 2
     assert not queues_of(port, 0) & queues_of(port, 1)
 
 
-def test_queues_follow_demand_that_shifts_for_good() -> None:
+def test_queues_follow_load_that_shifts_for_good() -> None:
     port = two_kinds(Balance(moves_per_second=0.2))
     for row in range(0, 80, 2):
         port.measure(row, 900)
-    port.settle()
-    check(port)
+    port.run_until_quiet()
+    check_state(port)
     assert (len(queues_of(port, 0)), len(queues_of(port, 1))) == (3, 1)
 
 
-def test_demand_that_shifts_to_and_fro_moves_little() -> None:
+def test_load_that_shifts_back_and_forth_moves_no_flow() -> None:
     port = two_kinds(Balance(moves_per_second=0.2))
     moves = 0
     for second in range(60):
@@ -42,7 +42,7 @@ def test_demand_that_shifts_to_and_fro_moves_little() -> None:
     assert moves == 0
 
 
-def test_a_kind_that_comes_and_goes_every_second_does_not_stir_the_others() -> None:
+def test_a_group_that_comes_and_goes_every_second_does_not_move_the_others() -> None:
     port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=0.2))
     for row in range(80):
         port.arrive(row, rate=100)
@@ -56,7 +56,7 @@ def test_a_kind_that_comes_and_goes_every_second_does_not_stir_the_others() -> N
     assert moves <= 60
 
 
-def test_flows_are_brought_home_within_the_tokens() -> None:
+def test_strays_return_within_the_tokens() -> None:
     port = Port(hardware(0, 1, 2, 3), Balance(moves_per_second=0.05))
     for row in range(100):
         port.arrive(row, rate=100)
@@ -64,5 +64,5 @@ def test_flows_are_brought_home_within_the_tokens() -> None:
         port.arrive(row, rate=100, group=1, class_index=1)
     counts = [len(port.tick()) for _ in range(30)]
     assert max(counts) <= 10
-    groups = [{row >= 100 for row in rows} for rows in port.members().values()]
+    groups = [{row >= 100 for row in rows} for rows in port.rows_by_queue().values()]
     assert all(len(kinds) == 1 for kinds in groups)

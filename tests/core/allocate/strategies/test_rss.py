@@ -1,4 +1,4 @@
-"""The RSS hash against the values that Microsoft publishes to verify implementations by.
+"""The RSS hash, compared with the values that Microsoft publishes for that, and the indirection table.
 
 Source: "Verifying the RSS Hash Calculation", Windows driver documentation (NDIS), tables for IPv4 and IPv6.
 """

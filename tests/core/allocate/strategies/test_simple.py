@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engine.allocation import Port, check, hardware, snapshot, software
+from support.engine.allocation import Port, check_state, hardware, snapshot, software
 from support.engine.required import required
 from support.engine.scenario import DPID, UPLINK, Scenario, small_policy
 
@@ -39,17 +39,17 @@ def test_hash_goes_by_the_five_tuple_only() -> None:
     port = strategy_port("hash", hardware(4, 5, 6))
     for row in range(100):
         port.arrive(row, key_of(row), rate=7**row)
-    assert port.place == {row: 4 + rss_hash(key_of(row)) % 128 % 3 for row in range(100)}
-    assert min(len(rows) for rows in port.members().values()) > 15
+    assert port.queue_of == {row: 4 + rss_hash(key_of(row)) % 128 % 3 for row in range(100)}
+    assert min(len(rows) for rows in port.rows_by_queue().values()) > 15
 
 
 def test_hash_follows_the_queues() -> None:
     port = strategy_port("hash")
     for row in range(60):
         port.arrive(row, key_of(row), rate=1)
-    port.reshape(hardware(0, 1))
-    assert set(port.place.values()) == {0, 1}
-    check(port)
+    port.update_queues(hardware(0, 1))
+    assert set(port.queue_of.values()) == {0, 1}
+    check_state(port)
 
 
 def test_round_robin_takes_turns() -> None:
@@ -73,10 +73,10 @@ def test_one_vm_one_queue() -> None:
     for row in range(30):
         port.arrive(row, rate=row + 1, vm_number=row % 5)
     for vm in range(5):
-        assert {port.place[row] for row in range(30) if row % 5 == vm} == {vm % 3}
+        assert {port.queue_of[row] for row in range(30) if row % 5 == vm} == {vm % 3}
 
 
-def test_they_keep_to_the_path_and_say_that_the_strategy_chose() -> None:
+def test_they_follow_the_path_and_give_the_strategy_as_the_reason() -> None:
     for strategy in ("hash", "round-robin", "least-loaded", "one-vm-one-queue"):
         port = strategy_port(strategy, hardware(0, 1) + software(10))
         assert port.arrive(0, key_of(1), rate=1, exclusive=True).queue_id in (0, 1)
@@ -84,11 +84,11 @@ def test_they_keep_to_the_path_and_say_that_the_strategy_chose() -> None:
         assert (placement.queue_id, placement.reason) == (10, Reason.STRATEGY)
         port.depart(0)
         port.depart(1)
-        check(port)
+        check_state(port)
 
 
 def port_with(strategy: str, queues: int, flows: int = 192, rate: int = 0) -> Port:
-    """A port with hardware queues only, and flows of as many VMs as flows."""
+    """Return a port with hardware queues only, and flows of as many VMs as flows."""
     port = Port(hardware(*range(queues)), Balance(strategy=strategy))
     for row in range(flows):
         port.arrive(row, key_of(row), rate=rate, vm_number=row)
@@ -103,10 +103,10 @@ def test_the_flows_of_removed_queues_are_spread_over_the_others(
     strategy: str, queues: int, removed: set[int]
 ) -> None:
     port = port_with(strategy, queues)
-    before = port.members()
+    before = port.rows_by_queue()
     displaced = set().union(*(before[queue_id] for queue_id in removed))
-    moves = port.reshape([queue for queue in hardware(*range(queues)) if queue.queue_id not in removed])
-    check(port)
+    moves = port.update_queues([queue for queue in hardware(*range(queues)) if queue.queue_id not in removed])
+    check_state(port)
     assert {move.row for move in moves} == displaced, "flows of the queues that are left do not move"
     assert {move.reason for move in moves} == {Reason.STRATEGY}
     received = Counter(move.new for move in moves)
@@ -138,9 +138,9 @@ def test_the_engine_spreads_the_flows_of_a_removed_queue(strategy: str) -> None:
 
 def test_a_new_flow_goes_where_a_flow_of_its_hash_went() -> None:
     port = port_with("hash", 4, flows=100)
-    port.reshape(hardware(0, 2))
+    port.update_queues(hardware(0, 2))
     for row in range(100):
-        assert port.arrive(1000 + row, key_of(row)).queue_id == port.place[row]
+        assert port.arrive(1000 + row, key_of(row)).queue_id == port.queue_of[row]
         port.depart(1000 + row)
 
 
@@ -151,44 +151,44 @@ def test_a_flow_without_a_key_goes_by_its_row() -> None:
 
 def test_a_queue_that_is_added_gets_its_part_of_new_flows() -> None:
     port = port_with("hash", 3, flows=100)
-    assert port.reshape(hardware(0, 1, 2, 3)) == []
+    assert port.update_queues(hardware(0, 1, 2, 3)) == []
     new = Counter(port.arrive(row, key_of(row)).queue_id for row in range(1000, 2000))
     assert new.keys() == {0, 1, 2, 3} and min(new.values()) > 150
 
 
 def test_a_vm_stays_on_one_queue_when_the_first_queue_is_removed() -> None:
     port = port_with("one-vm-one-queue", 4, flows=40)
-    port.reshape(hardware(1, 2, 3))
+    port.update_queues(hardware(1, 2, 3))
     for vm in range(40):
-        assert port.arrive(100 + vm, vm_number=vm).queue_id == port.place[vm]
-    port.reshape(hardware(0, 1, 2, 3))
+        assert port.arrive(100 + vm, vm_number=vm).queue_id == port.queue_of[vm]
+    port.update_queues(hardware(0, 1, 2, 3))
     for vm in range(40):
-        assert port.arrive(200 + vm, vm_number=vm).queue_id == port.place[vm]
+        assert port.arrive(200 + vm, vm_number=vm).queue_id == port.queue_of[vm]
 
 
 def test_a_vm_keeps_the_queue_on_which_its_flows_were_found() -> None:
     port = Port(hardware(0, 1, 2), Balance(strategy="one-vm-one-queue"))
-    port.demand[0] = Demand(vm_number=7, exclusive=True)
-    placement = place_on(port.state, 0, port.demand[0], 2)
-    port.place[0] = placement.queue_id
+    port.demands[0] = Demand(vm_number=7, exclusive=True)
+    placement = place_on(port.state, 0, port.demands[0], 2)
+    port.queue_of[0] = placement.queue_id
     assert placement == (2, QueueKind.PHYSICAL, Reason.ADOPTED), "the strategy has no exclusive queues"
     assert port.arrive(1, vm_number=7).queue_id == 2
-    check(port)
+    check_state(port)
 
 
 def test_hardware_and_software_queues_take_turns_apart() -> None:
     port = Port(hardware(0, 1) + software(10, 11), Balance(strategy="round-robin"))
     for row in range(40):
         port.arrive(row, path=PathPreference.SOFTWARE if row % 2 else PathPreference.HARDWARE)
-    assert {len(rows) for rows in port.members().values()} == {10}
+    assert {len(rows) for rows in port.rows_by_queue().values()} == {10}
 
 
 def test_silent_flows_are_spread_by_their_number() -> None:
     port = port_with("least-loaded", 3, flows=30)
     for row in range(30):
         port.measure(row, 0)
-    port.reshape(hardware(0, 1))
-    assert {len(rows) for rows in port.members().values()} == {15}
+    port.update_queues(hardware(0, 1))
+    assert {len(rows) for rows in port.rows_by_queue().values()} == {15}
 
 
 PATHS = (PathPreference.PREFER_HARDWARE, PathPreference.HARDWARE, PathPreference.SOFTWARE)
@@ -218,7 +218,7 @@ class TwoPorts:
 
     def arrive(self, flows: list[FlowSpec]) -> None:
         for number, vm, path, rate in flows:
-            row = len(self.ports[0].place)
+            row = len(self.ports[0].queue_of)
             for port in self.ports:
                 port.arrive(row, key_of(number), vm_number=vm, path=path)
                 port.measure(row, rate)
@@ -226,9 +226,9 @@ class TwoPorts:
     def update(self, queue_ids: tuple[set[int], set[int]]) -> None:
         port, queues = self.ports[0], self.queues(queue_ids)
         kinds = {queue.queue_id: queue.kind for queue in (*port.queues, *queues)}
-        before, present = dict(port.place), {queue.queue_id for queue in queues}
-        moves, _ = [port.reshape(list(queues)) for port in self.ports]
-        check(port)
+        before, present = dict(port.queue_of), {queue.queue_id for queue in queues}
+        moves, _ = [port.update_queues(list(queues)) for port in self.ports]
+        check_state(port)
         assert snapshot(self.ports[0]) == snapshot(self.ports[1]), "the same calls give the same state"
         assert {move.row for move in moves} == {row for row, queue in before.items() if queue not in present}
         assert all(move.reason is Reason.STRATEGY for move in moves)
@@ -273,8 +273,8 @@ class TwoPorts:
         port = self.ports[0]
         kinds = {queue.queue_id: queue.kind for queue in port.queues}
         queue_of_vm: dict[tuple[QueueKind, int], int] = {}
-        for row, queue_id in port.place.items():
-            vm = kinds[queue_id], port.demand[row].vm_number
+        for row, queue_id in port.queue_of.items():
+            vm = kinds[queue_id], port.demands[row].vm_number
             assert queue_of_vm.setdefault(vm, queue_id) == queue_id
 
 
