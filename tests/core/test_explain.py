@@ -78,7 +78,6 @@ TRUST = Trust(
     frozenset((HintSource.DSCP, HintSource.REST)),
     frozenset((1,)),
     dscp=((46, 1), (34, 2)),
-    at_most=5 * MBIT,
     gate=0,
 )
 HINTED = small_policy(
@@ -100,11 +99,11 @@ def hinted(vm: int = 1, dscp: int = 0, source: HintSource | None = None, name: s
 def test_what_became_of_a_hint() -> None:
     assert hinted().hint == "the VM gave no hint for this flow"
     believed = hinted(dscp=46)
-    assert believed.hint == "DSCP: the hint is believed"
+    assert believed.hint == "DSCP: the hint is trusted"
     assert (believed.class_name, believed.rule) == ("voice", "no rule takes it; the VM's hint counts")
-    assert hinted(source=HintSource.REST).hint == "REST: the hint is believed"
+    assert hinted(source=HintSource.REST).hint == "REST: the hint is trusted"
     assert hinted(vm=2, source=HintSource.REST).hint == "REST: no trust entry of the policy covers the VM"
-    untrusted = "OVSDB: the policy does not believe the VM's hints from this source"
+    untrusted = "OVSDB: the policy does not trust the VM's hints from this source"
     assert hinted(source=HintSource.OVSDB).hint == untrusted
     not_allowed = "REST: the policy does not let the VM ask for this class"
     assert hinted(source=HintSource.REST, name="video").hint == not_allowed
@@ -344,8 +343,8 @@ def test_the_meter_that_holds_a_flow_and_who_shares_it() -> None:
 def test_a_limit_that_nothing_holds_is_told_with_what_would_help() -> None:
     there = Scenario(limited(LimitScope.FLOW), caps=replace(ABLE, max_meters=1))
     told = [why(there, there.flow(1, n, 5000)) for n in range(2)][1]
-    assert told.meter == "its class is limited to 2Mbit/s, but the device gave no meter"
-    assert told.would_change == ("a meter that becomes free: its limit would hold",)
+    assert told.meter == "its class is limited to 2Mbit/s, but the device has no meter for it"
+    assert told.would_change == ("a meter that becomes free: its limit would apply",)
 
 
 def test_a_limit_of_another_class_by_the_device_s_own_rules() -> None:
@@ -365,18 +364,18 @@ def test_a_limit_of_another_class_by_the_device_s_own_rules() -> None:
 def test_which_entry_a_flow_has() -> None:
     there = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
     row = there.flow(1, 1, queue_id=2)
-    assert why(there, row).entry == "the device's standing rules: an entry of its own would not pay"
+    assert why(there, row).entry == "the device's standing rules: a pin would change nothing"
     there = Scenario(limited(LimitScope.FLOW, pins=Pins(budget=1)), caps=LEARNING)
     first, second = there.flow(1, 1, 5000, queue_id=2), there.flow(1, 2, 5000, queue_id=2)
-    assert why(there, first).entry == "an exact entry of its own"
-    spent = "the device's standing rules: the budget of entries is spent on flows to which one is worth more"
+    assert why(there, first).entry == "a pin: an exact entry of its own"
+    spent = "the device's standing rules: the budget of pins is spent on flows whose pins are worth more"
     told = why(there, second)
     assert told.entry == spent
-    assert told.meter == "its class is limited to 2Mbit/s, but no exact entry is to be had for it"
-    assert told.would_change == ("an exact entry that becomes free: its limit would hold",)
+    assert told.meter == "its class is limited to 2Mbit/s, but there is no room for its pin"
+    assert told.would_change == ("room for a pin that becomes free: its limit would apply",)
     del there.pins[first]
     there.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", there.device.flows.ref(first)))
-    refused = "the device's standing rules: it refused an entry of its own"
+    refused = "the device's standing rules: it refused a pin"
     assert why(there, first).entry == refused
 
 

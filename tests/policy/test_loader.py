@@ -117,9 +117,7 @@ def test_every_word_of_the_language() -> None:
     )
     sources = frozenset({HintSource.DSCP, HintSource.PCP, HintSource.REST})
     marks = ((46, 1), (8, 0), (9, 0))
-    assert found.trust == (
-        Trust(VmSelector(("web-*",)), sources, frozenset({0, 1}), marks, ((5, 1),), 20_000_000, 0),
-    )
+    assert found.trust == (Trust(VmSelector(("web-*",)), sources, frozenset({0, 1}), marks, ((5, 1),), 0),)
     assert found.devices == (
         DeviceRules(
             DeviceSelector(names=("tor-*",), dpids=(0xAF,)),

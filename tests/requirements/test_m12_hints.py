@@ -33,8 +33,8 @@ def test_a_mark_on_the_packets_is_believed_from_some_vms_only() -> None:
         spec("other", 2, 5000, MBIT, "udp", dscp=46),
     )
     assert [host.class_of(number) for number in (believed, tagged, doubted)] == ["voice", "voice", "default"]
-    assert host.explain(believed).hint == "DSCP: the hint is believed"
-    assert host.explain(tagged).hint == "PCP: the hint is believed"
+    assert host.explain(believed).hint == "DSCP: the hint is trusted"
+    assert host.explain(tagged).hint == "PCP: the hint is trusted"
 
 
 def test_a_mark_that_the_measured_rate_belies_is_no_longer_believed() -> None:

@@ -1,4 +1,4 @@
-"""Why a flow is where it is: rule, facts, queues considered, since when, and what would change it."""
+"""Explanation of a flow's class and queue: rule, hint, reason, queues considered, and what would change it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ REASONS: dict[Reason, str] = {
     Reason.EXCLUSIVE_UNAVAILABLE: "its class has a queue for each flow, but none is free; it shares until one is",
     Reason.GROUPED: "flows that the policy calls alike are on this queue",
     Reason.VM_TOGETHER: "its class keeps a VM's flows together, and the VM's flows are on this queue",
-    Reason.REBALANCED: "it was moved here from a queue that carried more than its part",
+    Reason.REBALANCED: "it was moved here from a queue that carried more than its share",
     Reason.QUEUE_GONE: "the queue that it was on is gone",
-    Reason.OVERFLOW_TO_SOFTWARE: "the hardware queues are taken by flows that deserve them more",
+    Reason.OVERFLOW_TO_SOFTWARE: "the hardware queues are taken by flows that come before it",
     Reason.SOFTWARE_BY_RULE: "its class uses software queues only",
     Reason.PROMOTED: "a hardware queue became free for it",
     Reason.HARDWARE_ONLY_FULL: "its class uses hardware queues only, so it shares one although they are full",
@@ -149,9 +149,9 @@ def _hint(situation: Situation) -> str:
 
 
 def _not_hardware(device: Device, row: int, traffic_class: TrafficClass) -> str:
-    """Why the flow has no physical queue; empty when it has one.
+    """Explain why the flow has no physical queue; empty when it has one.
 
-    Why it has the queue that it has is another question: a flow can be the only one of a software queue.
+    This is not the reason for its queue: a flow may be the only one of a software queue.
     """
     flows = device.flows
     kind, reason = flows.kind[row], Reason(flows.reason[row])
@@ -177,9 +177,9 @@ def _meter(device: Device, row: int, traffic_class: TrafficClass) -> str:
     spec = device.meter_pool.specs.get(device.flows.meter_id[row])
     if spec is None:
         why = (
-            "no exact entry is to be had for it"
-            if _lacks_entry(device, row, traffic_class)
-            else "the device gave no meter"
+            "there is no room for its pin"
+            if _lacks_pin(device, row, traffic_class)
+            else "the device has no meter for it"
         )
         return f"its class is limited to {format_rate(traffic_class.rate_limit)}, but {why}"
     users = device.meter_pool.users[spec.meter_id]
@@ -187,14 +187,14 @@ def _meter(device: Device, row: int, traffic_class: TrafficClass) -> str:
     return f"meter {spec.meter_id} holds it to {format_rate(spec.rate)} of layer-2 bytes{shared}"
 
 
-def _lacks_entry(device: Device, row: int, traffic_class: TrafficClass) -> bool:
-    """Whether the flow would have an exact entry if there were room; a flow without one has no meter of its own."""
+def _lacks_pin(device: Device, row: int, traffic_class: TrafficClass) -> bool:
+    """Check whether the flow would have a pin if there were room; without one it has no meter of its own."""
     unlimited = traffic_class.rate_limit is not None and not device.flows.meter_id[row]
     return device.pinned >= device.pin_budget and (unlimited or worth_of(device, row) is not Worth.NOTHING)
 
 
 def _foreign_meter(device: Device, row: int) -> str:
-    """The device takes the flow for one of another class, whose limit counts until it has an entry of its own."""
+    """Name the meter of another class that the device applies to the flow by its standing rules."""
     flows = device.flows
     spec = device.meter_pool.specs.get(flows.device_meter[row])
     if spec is None or flows.flags[row] & PINNED:
@@ -206,14 +206,12 @@ def _foreign_meter(device: Device, row: int) -> str:
 def _entry(device: Device, row: int) -> str:
     flags = device.flows.flags[row]
     if flags & PINNED:
-        return "an exact entry of its own"
+        return "a pin: an exact entry of its own"
     if flags & REFUSED:
-        return "the device's standing rules: it refused an entry of its own"
-    if _lacks_entry(device, row, device.policy.classes[device.flows.class_index[row]]):
-        return (
-            "the device's standing rules: the budget of entries is spent on flows to which one is worth more"
-        )
-    return "the device's standing rules: an entry of its own would not pay"
+        return "the device's standing rules: it refused a pin"
+    if _lacks_pin(device, row, device.policy.classes[device.flows.class_index[row]]):
+        return "the device's standing rules: the budget of pins is spent on flows whose pins are worth more"
+    return "the device's standing rules: a pin would change nothing"
 
 
 def _placement_changes(device: Device, row: int, traffic_class: TrafficClass) -> Iterator[str]:
@@ -224,8 +222,8 @@ def _placement_changes(device: Device, row: int, traffic_class: TrafficClass) ->
     if waits or (overflowed and _has_hardware(device, row)):
         yield "a hardware queue that becomes free"
     if traffic_class.rate_limit is not None and not flows.meter_id[row]:
-        missing = "an exact entry" if _lacks_entry(device, row, traffic_class) else "a meter"
-        yield f"{missing} that becomes free: its limit would hold"
+        missing = "room for a pin" if _lacks_pin(device, row, traffic_class) else "a meter"
+        yield f"{missing} that becomes free: its limit would apply"
     if flows.queue_id[row] == NO_QUEUE and flows.reason[row] == Reason.NO_QUEUES:
         yield "queues on its egress port (flowlane qos apply)"
 
@@ -244,8 +242,8 @@ def _change_text(policy: Policy, present: Rule | None, change: Change) -> str:
             what = f"the end of the VM's hint {change.hint.id}"
         case IdsChange():
             ids = change.rule.match.vms.external_ids if change.rule.match.vms else ()
-            wanted = ", ".join(f"{key}={glob}" for key, glob in ids)
-            what = f"external_ids {wanted} of the VM, for which rule {change.rule.name} asks,"
+            pairs = ", ".join(f"{key}={glob}" for key, glob in ids)
+            what = f"external_ids {pairs} of the VM, for which rule {change.rule.name} asks,"
     return f"{what} makes it {name}"
 
 

@@ -14,7 +14,7 @@ from flowlane.core.model import HintSource, Role
 
 
 class PathPreference(StrEnum):
-    """Which kinds of queue a class may use (M8)."""
+    """Kinds of queue that a class may use (M8)."""
 
     HARDWARE = "hardware"
     PREFER_HARDWARE = "prefer-hardware"
@@ -22,7 +22,7 @@ class PathPreference(StrEnum):
 
 
 class Alike(StrEnum):
-    """What can make flows similar, so that they share a queue (M9, M10, M11)."""
+    """Properties by which flows are alike, so that they share a queue (M9, M10, M11)."""
 
     RATE_LIMIT = "rate-limit"
     PRIORITY = "priority"
@@ -32,7 +32,7 @@ class Alike(StrEnum):
 
 
 class LimitScope(StrEnum):
-    """Which flows share one limit, and so one meter (M10)."""
+    """Flows that share one limit, and so one meter (M10)."""
 
     FLOW = "flow"
     VM = "vm"
@@ -41,7 +41,10 @@ class LimitScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrafficClass:
-    """A class of flows. ``priority`` 0 to 7, higher is served sooner; ``qos`` is a label of the operator's."""
+    """A class of flows. Rates are bit/s, ``burst`` bits.
+
+    ``priority`` is 0 to 7, higher is served sooner. ``qos`` is a label of the operator's, by which flows may be alike.
+    """
 
     name: str
     index: int
@@ -62,7 +65,7 @@ class TrafficClass:
 
 @dataclass(frozen=True, slots=True)
 class RateGate:
-    """A rate that counts once it was at least ``at_least`` for ``hold`` s, until it falls below ``below``."""
+    """Thresholds of a measured rate, in bit/s: high after ``hold`` s at ``at_least`` or more, until below ``below``."""
 
     at_least: int
     hold: float
@@ -71,7 +74,7 @@ class RateGate:
 
 @dataclass(frozen=True, slots=True)
 class VmSelector:
-    """VMs by glob patterns of id or name, or by OVSDB external ids (key, glob); empty selects all."""
+    """Selector of VMs by globs of their id or name, and by external ids (key, glob); empty: all."""
 
     names: tuple[str, ...] = ()
     external_ids: tuple[tuple[str, str], ...] = ()
@@ -79,7 +82,10 @@ class VmSelector:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a rule matches: every part that is not empty must hold. Prefixes are (address bytes, length)."""
+    """Match of a rule or a hint: every part that is not empty must hold.
+
+    Prefixes are (address bytes, length), spans (first, last); ``hint`` has class indexes.
+    """
 
     vms: VmSelector | None = None
     eth_types: tuple[int, ...] = ()
@@ -93,12 +99,12 @@ class Match:
     pcp: tuple[int, ...] = ()
     hint: tuple[int, ...] = ()
     gate: int | None = None
-    """Index into ``Policy.gates`` of the measured rate that must hold."""
+    """Index in ``Policy.gates`` of the gate that must be open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An ordered rule: flows that match are of the class. ``line`` is its place in the policy file."""
+    """A rule: flows that match are of the class. ``line`` is its line in the policy file, 0: not known."""
 
     name: str
     index: int
@@ -109,7 +115,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of every port's physical queues for some VMs (M11: divide the hardware among VMs)."""
+    """A share of every port's physical queues for some VMs (M11)."""
 
     name: str
     vms: VmSelector
@@ -118,11 +124,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose hints are believed, from which sources, for which classes (M12); in-band values name classes.
+    """Trust in hints: of which VMs, from which sources, for which classes (M12).
 
-    ``dscp`` and ``pcp`` map a value to a class index. ``at_most`` is a measured rate (bit/s) above which the
-    hint is no longer believed, None for any; ``gate`` is that rate's index in ``Policy.gates``, so that a
-    rate that swings around it does not make the belief flap.
+    ``dscp`` and ``pcp`` are (value, class index). ``gate`` is the index in ``Policy.gates`` of a measured
+    rate from which on the hints are not trusted; None: any rate.
     """
 
     vms: VmSelector
@@ -130,13 +135,12 @@ class Trust:
     classes: frozenset[int]
     dscp: tuple[tuple[int, int], ...] = ()
     pcp: tuple[tuple[int, int], ...] = ()
-    at_most: int | None = None
     gate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSelector:
-    """Devices by role, by glob patterns of their name, or by dpid; empty selects all."""
+    """Selector of devices by role, by globs of their name, and by dpid; empty: all."""
 
     roles: tuple[Role, ...] = ()
     names: tuple[str, ...] = ()
@@ -145,7 +149,7 @@ class DeviceSelector:
 
 @dataclass(frozen=True, slots=True)
 class ClassChange:
-    """How a class differs on some devices (420: an altered copy). None leaves a value as it is."""
+    """Changes of a class on some devices (420: an altered copy); None leaves a value as it is."""
 
     class_index: int
     rate_limit: int | None = None
@@ -158,7 +162,7 @@ class ClassChange:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRules:
-    """What of the rules a device gets: all, changed, or only some classes (M2)."""
+    """Settings for some devices: which classes they get, changes of classes, their role, their uplinks (M2)."""
 
     devices: DeviceSelector
     only: tuple[int, ...] | None = None
@@ -169,11 +173,16 @@ class DeviceRules:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """When and how much flows are moved. ``imbalance``: busiest over mean load minus 1, above which to act.
+    """Allocation strategy, and when and how much flows are moved to rebalance queues.
 
-    At most ``moves_per_second`` (share of the port's flows), no flow twice within ``window`` s. The default
-    of 2 % is RSS++'s (Barbette et al., CoNEXT 2019). ``flows_per_queue``: how many flows a hardware queue
-    takes on average before flows that may do without hardware overflow to software queues; None: any number.
+    Attributes:
+        imbalance: load of the busiest queue over the mean load, minus 1, above which flows are moved. The default
+            of 2 % is RSS++'s (Barbette et al., CoNEXT 2019).
+        moves_per_second: share of the port's flows that may be moved.
+        window: seconds within which no flow is moved twice.
+        interval: seconds between two rebalancings.
+        flows_per_queue: how many flows a hardware queue takes on average before flows overflow to software queues;
+            None: any number.
     """
 
     strategy: str = "combined"
@@ -186,9 +195,10 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Exact entries: ``worthy`` only where they pay, ``all`` for every flow.
+    """Which flows get a pin: ``worthy`` only where it is worth it, ``all`` every flow, ``reactive`` see below.
 
-    ``reactive`` lets no packet of a new flow out before the controller has placed it (the textbook way).
+    ``reactive``: every flow, and no packet of it is forwarded before.
+    ``budget`` is how many pins a device may have, ``idle_timeout`` is in seconds.
     """
 
     which: str = "worthy"
@@ -198,7 +208,10 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One whole policy. ``text`` is the document it was made from."""
+    """The operator's policy, or the part of it that one device gets. ``text`` is the document that it was read from.
+
+    ``copy_rate``: packet-ins per second that a device may send. ``learn_after``: packets of a young flow.
+    """
 
     classes: tuple[TrafficClass, ...]
     rules: tuple[Rule, ...] = ()

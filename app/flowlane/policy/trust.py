@@ -50,7 +50,6 @@ def _build(context: Context, path: Path, entry: dict[str, Any]) -> Trust:
         classes=classes,
         dscp=_marks(context, path, entry, "dscp", classes),
         pcp=_marks(context, path, entry, "pcp", classes),
-        at_most=None if gate is None else context.gates[gate].at_least,
         gate=gate,
     )
 

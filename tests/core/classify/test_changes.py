@@ -56,7 +56,6 @@ trust_apart = st.lists(
         vms=st.sampled_from([VmSelector(), VmSelector(("web-*",))]),
         sources=st.sampled_from([frozenset(APART), frozenset(APART[:1]), frozenset(APART[1:])]),
         classes=st.sampled_from([frozenset({1}), frozenset({0, 1, 2})]),
-        at_most=st.just(10**7),
         gate=st.sampled_from([None, None, 0, 1]),
     ),
     max_size=2,

@@ -22,7 +22,6 @@ POLICY = Policy(
             frozenset({1, 2}),
             dscp=((46, 1), (10, 2)),
             pcp=((5, 2),),
-            at_most=20_000_000,
             gate=0,
         ),
         Trust(VmSelector(("web-1",)), frozenset({HintSource.REST}), frozenset({1})),
@@ -31,7 +30,7 @@ POLICY = Policy(
 )
 WEB1 = Vm(1, "web-1", "web-1", 1, 1, "p1")
 DB = Vm(2, "db", "db", 1, 2, "p2")
-B, NONE = HintVerdict.BELIEVED, HintSource.NONE
+B, NONE = HintVerdict.TRUSTED, HintSource.NONE
 
 
 def rest(name: str, source: HintSource = HintSource.REST) -> Hint:

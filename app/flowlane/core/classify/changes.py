@@ -101,9 +101,9 @@ class Situation:
         )
 
     def allows(self, hint: Hint) -> bool:
-        """Whether the policy believes a hint of the VM, given apart from the flow."""
+        """Check whether the policy trusts a hint of the VM, given apart from the flow."""
         result = self.classifier.weigh_hints(self.vm, self.dscp, self.pcp, hint, self.opened)
-        return result.verdict is HintVerdict.BELIEVED and result.source is hint.source
+        return result.verdict is HintVerdict.TRUSTED and result.source is hint.source
 
 
 def changes(situation: Situation) -> Iterator[Change]:

@@ -25,7 +25,7 @@ class HintVerdict(IntEnum):
     """Result of weighing a hint; the texts are in :data:`HINT_TEXTS`."""
 
     NONE_GIVEN = 0
-    BELIEVED = 1
+    TRUSTED = 1
     VM_NOT_TRUSTED = 2
     SOURCE_NOT_TRUSTED = 3
     CLASS_NOT_ALLOWED = 4
@@ -35,9 +35,9 @@ class HintVerdict(IntEnum):
 
 HINT_TEXTS: dict[HintVerdict, str] = {
     HintVerdict.NONE_GIVEN: "the VM gave no hint for this flow",
-    HintVerdict.BELIEVED: "the hint is believed",
+    HintVerdict.TRUSTED: "the hint is trusted",
     HintVerdict.VM_NOT_TRUSTED: "no trust entry of the policy covers the VM",
-    HintVerdict.SOURCE_NOT_TRUSTED: "the policy does not believe the VM's hints from this source",
+    HintVerdict.SOURCE_NOT_TRUSTED: "the policy does not trust the VM's hints from this source",
     HintVerdict.CLASS_NOT_ALLOWED: "the policy does not let the VM ask for this class",
     HintVerdict.UNKNOWN_CLASS: "the policy has no class of this name",
     HintVerdict.RATE_TOO_HIGH: "the flow's measured rate is higher than the policy allows for this hint",
@@ -114,7 +114,7 @@ def weigh(trust: VmTrust, dscp: int, pcp: int, hint: Hint | None, opened: int) -
         if value and (mark := marks.get(value)) is not None:
             class_index, gate = mark
             if gate is None or not opened >> gate & 1:
-                return HintResult(class_index, source, HintVerdict.BELIEVED)
+                return HintResult(class_index, source, HintVerdict.TRUSTED)
             if refused is _NO_HINT:
                 refused = HintResult(None, source, HintVerdict.RATE_TOO_HIGH)
     return refused
@@ -128,7 +128,7 @@ def _weigh_apart(trust: VmTrust, hint: Hint, opened: int) -> HintResult:
     nearest = HintVerdict.VM_NOT_TRUSTED
     for entry in trust.entries:
         verdict = _weigh_entry(entry, hint.source, class_index, opened)
-        if verdict is HintVerdict.BELIEVED:
+        if verdict is HintVerdict.TRUSTED:
             return HintResult(class_index, hint.source, verdict)
         nearest = max(nearest, verdict)
     return HintResult(None, hint.source, nearest)
@@ -141,4 +141,4 @@ def _weigh_entry(entry: Trust, source: HintSource, class_index: int, opened: int
         return HintVerdict.CLASS_NOT_ALLOWED
     if entry.gate is not None and opened >> entry.gate & 1:
         return HintVerdict.RATE_TOO_HIGH
-    return HintVerdict.BELIEVED
+    return HintVerdict.TRUSTED
