@@ -1,7 +1,7 @@
-"""The demo's story: a network, its queues, the controller, traffic, and what became of the flows.
+"""The demo: a network, its queues, the controller and traffic, shown over REST while they run.
 
-Runs on the stage that ``./run demo`` opened (see mininet/private): whatever is started here ends with it.
-Traffic is started first and looked at from outside, over REST, as any user of the controller would.
+It runs in the private namespaces of ``./run demo`` (see mininet/private): every program that it starts ends
+with them. The flows are read over REST, as any user of the controller would.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if not console.is_terminal:
 
 
 class DemoError(Exception):
-    """A step that did not work; the text says which, and what was found."""
+    """A step of the demo failed; the text says which, and why."""
 
 
 class Wave(NamedTuple):
-    """Traffic of one kind: from which VMs, what it is to people, and the program that makes it."""
+    """Traffic of one kind: second of its start, VMs that send it, description, and the program that sends it."""
 
     start: float
     vms: tuple[str, ...]
@@ -55,7 +55,7 @@ class Wave(NamedTuple):
 
 
 def small_flows(udp: int, tcp: int, *more: str) -> tuple[str, ...]:
-    """Requests of 64 bytes with their answers, five a second in each flow."""
+    """Return the program for requests of 64 bytes with answers, five a second in each flow."""
     return (
         *TRAFFIC,
         "flows",
@@ -72,12 +72,12 @@ def small_flows(udp: int, tcp: int, *more: str) -> tuple[str, ...]:
 
 
 def bulk(port: int, rate: str, seconds: float) -> tuple[str, ...]:
-    """TCP at a steady rate that a machine without hardware queues carries easily."""
+    """Return the program for TCP at a steady rate, low enough for a machine without hardware queues."""
     return ("iperf3", "-c", REMOTE, "-p", str(port), "-b", rate, "-t", str(round(seconds)), "-i", "0")
 
 
 def waves(seconds: float) -> list[Wave]:
-    """All traffic, by the second it begins; bulk TCP ends before the demo does, so that its queue comes back."""
+    """Return all traffic by its start. Bulk TCP ends before the demo does, so that its queue becomes free."""
     six = tuple(f"vm{n}" for n in range(1, 7))
     return [
         Wave(1, six, "requests and answers, 4 UDP and 2 TCP flows each", small_flows(4, 2)),
@@ -95,7 +95,7 @@ def waves(seconds: float) -> list[Wave]:
 
 
 class Stage:
-    """The running parts, and how to start a program in a host's network."""
+    """The programs of the demo, and the Mininet hosts in which they run."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
@@ -103,7 +103,7 @@ class Stage:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *program: str) -> subprocess.Popen[bytes]:
-        """Start a program in a session of its own, so that it outlives this one; its words go to a file."""
+        """Start a program in a session of its own, so that it outlives this one; its output goes to a file."""
         with (self.logs / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 program,
@@ -119,35 +119,37 @@ class Stage:
         """Start a program in the network of a Mininet host."""
         self.start(f"{host}-{name}", "nsenter", "--target", str(self.hosts[host]["pid"]), "--net", *program)
 
-    def words(self, name: str) -> str:
-        """What a program has said so far."""
+    def output(self, name: str) -> str:
+        """Return what a program has printed so far."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
     def check(self) -> None:
-        """A part that has ended with an error would make the rest of the story a lie."""
+        """Raise DemoError when a program has ended with an error."""
         for name, process in self.processes.items():
             if process.poll():
-                raise DemoError(f"{name} ended with status {process.returncode}\n{self.words(name)[:500]}")
+                raise DemoError(f"{name} ended with status {process.returncode}\n{self.output(name)[:500]}")
 
     def wait(self, what: str, name: str, limit: float, ready: Any) -> Any:
-        """Wait until ``ready()`` is true; give up after ``limit`` s or when the program has ended."""
+        """Wait until ``ready()`` is true; raise DemoError after ``limit`` s, or when the program has ended."""
         end = time.monotonic() + limit
         while not (result := ready()):
             if self.processes[name].poll() is not None or time.monotonic() > end:
-                raise DemoError(f"{what}\n{self.words(name)[-2000:]}")
+                raise DemoError(f"{what}\n{self.output(name)[-2000:]}")
             time.sleep(0.1)
         return result
 
 
 def start_network(stage: Stage) -> str:
-    """The hosts and the bridge; returns the kind of datapath."""
+    """Start the hosts and the bridge; return the kind of datapath."""
     network = stage.logs / "network.json"
     network.write_text(json.dumps(topology.load(TOPOLOGY)))
     lab = ("/usr/bin/python3", str(ROOT / "mininet" / "lab.py"), str(network))
     stage.start("network", *lab, "--controller", "tcp:127.0.0.1:6653", "--control", "/tmp/lab.sock")
-    said = stage.wait("the network did not start", "network", 60, lambda: _last_json(stage.words("network")))
-    stage.hosts = said["hosts"]
-    return str(said["datapath"])
+    report = stage.wait(
+        "the network did not start", "network", 60, lambda: _last_json(stage.output("network"))
+    )
+    stage.hosts = report["hosts"]
+    return str(report["datapath"])
 
 
 def _last_json(text: str) -> Any:
@@ -156,7 +158,7 @@ def _last_json(text: str) -> Any:
 
 
 def make_queues() -> None:
-    """Queues as the topology file has them, by Flowlane's own command."""
+    """Make the queues of the topology file with ``flowlane qos``."""
     for place, queues in topology.load(TOPOLOGY)["queues"].items():
         port = place.partition("/")[2]
         command = [str(ROOT / ".venv/bin/flowlane"), "qos", "apply", port, "--queues", str(queues["count"])]
@@ -167,14 +169,14 @@ def make_queues() -> None:
 
 
 def get(path: str) -> Any:
-    """One answer of the controller."""
+    """Get one answer of the controller."""
     answer = requests.get(REST + path, timeout=10)
     answer.raise_for_status()
     return answer.json()
 
 
 def get_all(path: str) -> list[dict[str, Any]]:
-    """All items of a paged list."""
+    """Get all items of a paged list."""
     items: list[dict[str, Any]] = []
     cursor = ""
     while True:
@@ -186,7 +188,7 @@ def get_all(path: str) -> list[dict[str, Any]]:
 
 
 def connected() -> bool:
-    """Whether the controller answers and a device is with it."""
+    """Return whether the controller answers and a device is connected."""
     try:
         return bool(get("/v1/status")["devices"]["connected"])
     except requests.RequestException:
@@ -194,26 +196,26 @@ def connected() -> bool:
 
 
 def start_controller(stage: Stage, policy: Path | None) -> None:
-    """As a user would start it."""
+    """Start the controller as a user would."""
     program = [str(ROOT / ".venv/bin/flowlane-manager")]
     if policy is not None:
         program += ["--policy", str(policy)]
     stage.start("controller", *program)
-    stage.wait("the controller did not come up", "controller", 30, connected)
+    stage.wait("the controller did not start", "controller", 30, connected)
 
 
 def start_servers(stage: Stage) -> None:
-    """What answers at the far end of the wire."""
+    """Start the servers at the far end of the wire."""
     stage.in_host("remote", "echo", *TRAFFIC, "serve", "--ports", "7000-7001")
     for port in ("5201", "5202", "873", "874"):
         stage.in_host("remote", f"iperf3-{port}", "iperf3", "-s", "-p", port)
     stage.wait(
-        "the remote end does not answer", "remote-echo", 10, lambda: "serving" in stage.words("remote-echo")
+        "the remote end does not answer", "remote-echo", 10, lambda: "serving" in stage.output("remote-echo")
     )
 
 
 def snapshot() -> dict[str, Any]:
-    """What the picture is made of."""
+    """Read queues, assignments and names of VMs."""
     dpid = get("/v1/devices")["items"][0]["dpid"]
     return {
         "queues": get_all(f"/v1/devices/{dpid}/queues"),
@@ -223,91 +225,91 @@ def snapshot() -> dict[str, Any]:
 
 
 def start_wave(stage: Stage, wave: Wave, number: int) -> None:
-    """The wave's program, in each of its VMs."""
+    """Start the program of a wave in each of its VMs."""
     for vm in wave.vms:
         stage.in_host(vm, f"wave{number}", *wave.program)
 
 
-def owners(seen: dict[str, Any]) -> dict[str, str]:
-    """Flows that have a queue to themselves, in words, by their id."""
-    alone = [item for item in seen["assignments"] if item["reason"] == "exclusive"]
+def exclusive_flows(shown: dict[str, Any]) -> dict[str, str]:
+    """Describe the flows that have a queue to themselves, by their id."""
+    flows = [item for item in shown["assignments"] if item["reason"] == "exclusive"]
     return {
-        item["flow"]: f"{seen['vms'].get(item['vm'])}: {flow_text(item)}, {queue_text(item)}"
-        for item in alone
+        item["flow"]: f"{shown['vms'].get(item['vm'])}: {flow_text(item)}, {queue_text(item)}"
+        for item in flows
     }
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Who got a queue of its own, and who gave one back."""
-    got = [f"{now[flow]} is its own now" for flow in now.keys() - before.keys()]
-    return got + [f"{before[flow]} is given back" for flow in before.keys() - now.keys()]
+    """Describe the flows that got an exclusive queue, and those that no longer have one."""
+    got = [f"{now[flow]} is exclusive" for flow in now.keys() - before.keys()]
+    return got + [f"{before[flow]} is free again" for flow in before.keys() - now.keys()]
 
 
 def watch(stage: Stage, seconds: float) -> dict[str, Any]:
-    """Start wave after wave, and show once a second where the flows are."""
-    begun, coming, told = time.monotonic(), waves(seconds), list[str]()
-    seen = snapshot()
-    with Live(console=console, refresh_per_second=4) if console.is_terminal else _Silent() as live:
+    """Start one wave after the other, and show once a second which queues the flows are on."""
+    begun, coming, news = time.monotonic(), waves(seconds), list[str]()
+    state = snapshot()
+    with Live(console=console, refresh_per_second=4) if console.is_terminal else _NoLive() as live:
         while (passed := time.monotonic() - begun) < seconds:
-            shown = len(told)
+            printed = len(news)
             while coming and coming[0].start <= passed:
                 wave = coming.pop(0)
                 start_wave(stage, wave, len(coming))
-                told.append(f"{passed:4.0f} s  {', '.join(wave.vms)}: {wave.about}")
+                news.append(f"{passed:4.0f} s  {', '.join(wave.vms)}: {wave.about}")
             stage.check()
-            before, seen = owners(seen), snapshot()
-            told += [f"{passed:4.0f} s  {text}" for text in changes(before, owners(seen))]
+            before, state = exclusive_flows(state), snapshot()
+            news += [f"{passed:4.0f} s  {text}" for text in changes(before, exclusive_flows(state))]
             if console.is_terminal:
-                live.update(live_view(seen, told, passed, seconds))
+                live.update(live_view(state, news, passed, seconds))
             else:
-                for text in told[shown:] + ([line(seen, passed)] if round(passed) % 3 == 0 else []):
+                for text in news[printed:] + ([line(state, passed)] if round(passed) % 3 == 0 else []):
                     console.print(text, soft_wrap=True)
             time.sleep(1)
-    return seen
+    return state
 
 
-class _Silent:
-    """Stands in for the live picture where there is no terminal."""
+class _NoLive:
+    """Takes the place of the live view where there is no terminal."""
 
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing was drawn."""
+        """Do nothing: nothing was drawn."""
 
 
-def tell(text: str) -> None:
-    """One line of progress."""
+def progress(text: str) -> None:
+    """Print a line of progress."""
     console.print(f"[bold]==>[/bold] {text}")
 
 
 def play(arguments: argparse.Namespace) -> None:
-    """All of it."""
+    """Run the demo."""
     stage = Stage(arguments.logs)
     policy = arguments.policy or (POLICY if POLICY.exists() else None)
-    tell(f"network: {TOPOLOGY.relative_to(ROOT)}")
+    progress(f"network: {TOPOLOGY.relative_to(ROOT)}")
     datapath = start_network(stage)
-    tell("queues of the uplink: flowlane qos apply")
+    progress("queues of the uplink: flowlane qos apply")
     make_queues()
-    tell(f"controller: flowlane-manager, policy {policy or 'built in'}, REST at {arguments.url}")
+    progress(f"controller: flowlane-manager, policy {policy or 'built-in'}, REST at {arguments.url}")
     start_controller(stage, policy)
     if datapath == "user":
-        tell(
+        progress(
             "[yellow]no openvswitch kernel module here: the userspace datapath is used,"
             " where queues are assigned but not scheduled[/yellow]"
         )
-    tell(f"traffic for {arguments.seconds:.0f} s")
+    progress(f"traffic for {arguments.seconds:.0f} s")
     start_servers(stage)
-    seen = watch(stage, arguments.seconds)
-    console.print(assignment_table(seen["assignments"], seen["vms"]))
-    console.print(class_table(get("/v1/policy"), seen["assignments"], seen["queues"]))
+    state = watch(stage, arguments.seconds)
+    console.print(assignment_table(state["assignments"], state["vms"]))
+    console.print(class_table(get("/v1/policy"), state["assignments"], state["queues"]))
     after_words(console, datapath, arguments.url, arguments.keep, arguments.logs)
-    if not seen["assignments"]:
-        raise DemoError("no flow was assigned; the controller's words are in controller.log")
+    if not state["assignments"]:
+        raise DemoError("no flow was assigned; see controller.log")
 
 
 def main() -> int:
-    """Return 0 when the story came to its end."""
+    """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--logs", type=Path, required=True)
     parser.add_argument("--url", default=REST)

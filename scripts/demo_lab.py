@@ -1,4 +1,4 @@
-"""``./run demo --lab``: boots the lab, with the controller and the far end out here, and plays the demo in it."""
+"""``./run demo --lab``: the lab guest, with the controller and the far end outside, and the demo in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOOT = (
 
 
 def main() -> int:
-    """Return 0 when the story came to its end, or the status of what failed."""
+    """Run the demo; return 0, or the exit code of what failed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--logs", type=Path, required=True)
     parser.add_argument("--seconds", type=int, default=12, help="of each of the three parts")
@@ -58,7 +58,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print("\n==> everything is gone again; what each part said is in", arguments.logs)
+    print("\n==> everything has ended; logs of each program are in", arguments.logs)
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The lab's demo, inside the guest: small requests, a heavy neighbour, and a policy that parts them.
+"""The lab's demo, inside the guest: small flows, heavy flows beside them, and a policy that separates them.
 
-Three parts, a line a second: small flows alone; beside heavy ones in one queue; and with Flowlane's policy, by which
-heavy flows get queues of their own. Words: seconds of each part, then the two policies.
+Three parts, a line each second: small flows without others; beside heavy ones in one queue; and with a policy
+that gives heavy flows exclusive queues. Arguments: seconds of each part, and the file of that policy.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from lab.inside.experiment import LOST_S, VMS, Asker, be_first, everybody_reache
 
 SMALL_FLOWS, INTERVAL_S, HEAVY_FLOWS = 8, 0.2, 2
 BAR, BAR_MS = 30, 4.0
-"""A bar's longest, and one character of it."""
+"""Characters of a bar at most, and ms for one of them."""
 
 MEGABIT = 1e6
 
 PATIENCE_S = 120
-"""With a machine that has other work, too."""
+"""Seconds to wait for a step; a busy machine is slow."""
 
 
 def ask_controller(path: str, policy: str | None = None) -> Any:
-    """Ask over REST, or put a policy."""
+    """Get over REST, or put a policy."""
     request = urllib.request.Request(os.environ["BENCH_REST"] + path)
     if policy is not None:
         request.method, request.data = "PUT", policy.encode()
@@ -37,16 +37,16 @@ def ask_controller(path: str, policy: str | None = None) -> Any:
         return json.loads(answer.read() or b"null")
 
 
-def give_to_controller() -> None:
+def connect_switch() -> None:
     """Connect the switch, and wait until every VM reaches the far end."""
     run("ovs-vsctl", "set-controller", BRIDGE, os.environ["BENCH_CONTROLLER"])
     run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000", "connection_mode=out-of-band")
-    for ready, trouble in (
+    for ready, problem in (
         (_connected, "the switch does not reach the controller"),
         (everybody_reaches_the_far_end, "the VMs do not reach the far end"),
     ):
         if not settle(ready, PATIENCE_S):
-            sys.exit(f"{trouble} after {PATIENCE_S} s; see controller.log")
+            sys.exit(f"{problem} after {PATIENCE_S} s; see controller.log")
 
 
 def _connected() -> bool:
@@ -54,20 +54,20 @@ def _connected() -> bool:
 
 
 def heavy_queues() -> str:
-    """Where the controller has the heavy flows, in words."""
+    """Describe the queues of the heavy flows."""
     rows = ask_controller(f"/v1/assignments?dst_port={os.environ['BENCH_HEAVY']}")["items"]
-    found = {(row["class"], row["queue_id"]) for row in rows if (row["rate"] or 0) > MEGABIT}
-    return ", ".join(f"{name} in queue {queue}" for name, queue in sorted(found, key=str))
+    queues = {(row["class"], row["queue_id"]) for row in rows if (row["rate"] or 0) > MEGABIT}
+    return ", ".join(f"{name} in queue {queue}" for name, queue in sorted(queues, key=str))
 
 
 def quantile(times: list[float], share: float) -> float:
-    """The value in ms below which ``share`` of the times (s) lie, by nearest rank."""
+    """Return the time in ms below which ``share`` of the times (s) are, by nearest rank."""
     ordered = sorted(times)
     return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def watch(asker: Asker, seconds: int, *, heavy: bool) -> list[float]:
-    """Ask for so long, a line a second; return the second half's times (s), when what moved has settled."""
+    """Send requests, a line each second; return the times (s) of the second half, when flows have been moved."""
     begin = time.monotonic()
     for second in range(1, seconds + 1):
         answered = len(asker.answers)
@@ -75,44 +75,44 @@ def watch(asker: Asker, seconds: int, *, heavy: bool) -> list[float]:
         times = [answer.took for answer in asker.answers[answered:]]
         middle = quantile(times, 0.5) if times else LOST_S * 1000
         bar = "█" * min(BAR, max(1, round(middle / BAR_MS)))
-        words = heavy_queues() if heavy and second % 3 == 0 else ""
-        print(f"  {second:3} s   small flows {middle:6.1f} ms  {bar:<{BAR}}  {words}".rstrip(), flush=True)
+        queues = heavy_queues() if heavy and second % 3 == 0 else ""
+        print(f"  {second:3} s   small flows {middle:6.1f} ms  {bar:<{BAR}}  {queues}".rstrip(), flush=True)
     end = time.monotonic()
     asker.wait_for_answers()
     return asker.times((begin + end) / 2, end)
 
 
-def tell(text: str) -> None:
-    """One line of the story."""
+def progress(text: str) -> None:
+    """Print a line of progress."""
     print(f"\n==> {text}", flush=True)
 
 
 def queue_packets(before: dict[int, int]) -> str:
-    """Packets of each queue since ``before``, as the kernel's scheduler counted."""
+    """Describe the packets of each queue since ``before``, as the kernel's scheduler counted them."""
     return ", ".join(
         f"queue {queue}: {row.packets - before[queue]}" for queue, row in sorted(classes().items())
     )
 
 
 def play(seconds: int, policy: str) -> None:
-    """All of it."""
-    give_to_controller()
+    """Run the three parts, and print their latencies."""
+    connect_switch()
     asker = Asker(SMALL_FLOWS, INTERVAL_S, VMS[1:])
     parts: dict[str, list[float]] = {}
-    tell(f"{SMALL_FLOWS} small flows (requests and answers) of {', '.join(VMS[1:])}, alone")
-    parts["alone"] = watch(asker, seconds, heavy=False)
-    tell(f"{HEAVY_FLOWS} heavy flows of {VMS[0]} join in; the policy has one class and one queue")
+    progress(f"{SMALL_FLOWS} small flows (requests and answers) of {', '.join(VMS[1:])}, without others")
+    parts["without others"] = watch(asker, seconds, heavy=False)
+    progress(f"{HEAVY_FLOWS} heavy flows of {VMS[0]} join in; the policy has one class and one queue")
     client = start_heavy(HEAVY_FLOWS, 2 * seconds + 5)
     parts["one queue"] = watch(asker, seconds, heavy=True)
-    tell("PUT /v1/policy: what is heavy for 2 s gets a queue of its own")
+    progress("PUT /v1/policy: a flow that is heavy for 2 s gets an exclusive queue")
     ask_controller("/v1/policy", policy)
     before = {queue: row.packets for queue, row in classes().items()}
     parts["flowlane"] = watch(asker, seconds, heavy=True)
     client.kill()
     client.wait()
-    tell("small flows, request to answer (second half of each part)")
+    progress("small flows, request to answer (second half of each part)")
     for name, times in parts.items():
-        print(f"  {name:<10} p50 {quantile(times, 0.5):6.1f} ms   p99 {quantile(times, 0.99):6.1f} ms")
+        print(f"  {name:<15} p50 {quantile(times, 0.5):6.1f} ms   p99 {quantile(times, 0.99):6.1f} ms")
     print(f"  packets since the policy, counted by the kernel: {queue_packets(before)}", flush=True)
 
 

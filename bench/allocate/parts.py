@@ -20,7 +20,7 @@ from flowlane.core.allocate import Demand, arrive, depart, measure, new_port, re
 from flowlane.core.allocate.state import Columns, PortState
 from flowlane.core.model import Queue
 from flowlane.core.policy import Balance
-from flowlane.simulation.bounds import lower_bound, lpt, optimum
+from flowlane.simulation.measures import lower_bound, lpt, optimum
 
 Row = dict[str, object]
 UNBOUNDED = Balance(moves_per_second=1e9, window=0.0)

@@ -89,7 +89,7 @@ def test_a_good_policy_is_summed_up(good: Path, capsys: pytest.CaptureFixture[st
     assert run(good) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{good}: good: 3 classes, 2 rules, 0 rate conditions, 0 shares, 0 trust entries; strategy combined",
-        "flows that no rule takes are of class default",
+        "flows that no rule matches get class default",
         f"{good}: note: class 'alone' is never used: no rule names it and no hint may ask for it",
         f"{good}:5: note: rule 'web again' is never reached: 'web' matches the same",
     ]

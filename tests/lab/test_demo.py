@@ -60,7 +60,7 @@ def test_small_flows_are_better_off_when_heavy_ones_have_queues_of_their_own() -
     assert demo.returncode == 0, said
     middle = {
         name: float(ms)
-        for name, ms in re.findall(r"^  (alone|one queue|flowlane) +p50 +([\d.]+) ms", said, re.M)
+        for name, ms in re.findall(r"^  (without others|one queue|flowlane) +p50 +([\d.]+) ms", said, re.M)
     }
     assert middle["flowlane"] < middle["one queue"], said
     # Two heavy flows, a queue each, and the small ones in another: judged by the kernel's scheduler.

@@ -27,7 +27,7 @@ EXAMPLES = [
     for path in FILES
     for words, verdict in re.findall(r"^# example: (.*?) -> (\S+)$", path.read_text(), re.MULTILINE)
 ]
-ABLE = Capabilities(max_meters=1000, meter_burst=True, select_groups=True)
+CAPABILITIES = Capabilities(max_meters=1000, meter_burst=True, select_groups=True)
 
 
 def packet(facts: dict[str, str]) -> FlowParts:
@@ -67,7 +67,7 @@ def verdict_of(policy: Policy, facts: dict[str, str]) -> str:
 def test_an_example_flow_is_of_the_class_that_is_promised(path: Path, words: str, verdict: str) -> None:
     facts = dict(word.split("=", 1) for word in words.split())
     role = Role(facts.get("role", "nic"))
-    device = DeviceView(1, facts.get("device", "br-nic"), role, ABLE, physical_queues=8, software_queues=8)
+    device = DeviceView(1, facts.get("device", "br-nic"), role, CAPABILITIES, physical_queues=8, software_queues=8)
     policy, _ = derive(policies.load_file(path), device)
     assert verdict_of(policy, facts) == verdict
 
@@ -93,7 +93,7 @@ def test_an_example_has_no_dead_rules_and_no_unused_class(path: Path) -> None:
 
 def on(name: str, **device: Any) -> tuple[dict[str, TrafficClass], tuple[LeftOut, ...]]:
     view = DeviceView(
-        1, device.pop("device", "br-nic"), capabilities=ABLE, physical_queues=8, software_queues=8, **device
+        1, device.pop("device", "br-nic"), capabilities=CAPABILITIES, physical_queues=8, software_queues=8, **device
     )
     policy, left_out = derive(policies.load_file(next(FOLDER.glob(f"{name}-*"))), view)
     return {one.name: one for one in policy.classes}, left_out
@@ -101,7 +101,7 @@ def on(name: str, **device: Any) -> tuple[dict[str, TrafficClass], tuple[LeftOut
 
 def test_m2_the_same_altered_and_subset() -> None:
     whole = policies.load_file(next(FOLDER.glob("m02-*")))
-    assert derive(whole, DeviceView(1, "br-nic", Role.NIC, ABLE, 8, 8))[0] is whole
+    assert derive(whole, DeviceView(1, "br-nic", Role.NIC, CAPABILITIES, 8, 8))[0] is whole
     assert on("m02", role=Role.VSWITCH)[0]["backup"].rate_limit == 100_000_000
     classes, left_out = on("m02", role=Role.SWITCH)
     assert classes["backup"].rate_limit is None

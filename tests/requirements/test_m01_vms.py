@@ -8,7 +8,7 @@ from support.engine.twin_engines import DPID, Mirror
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.model import PortReport
-from flowlane.simulation.host import ABLE
+from flowlane.simulation.host import CAPABILITIES
 
 
 def reports(effects: list[fx.Effect], change: str) -> list[object]:
@@ -24,7 +24,7 @@ def places(host: Mirror) -> dict[str, tuple[int, int]]:
 
 
 def test_vms_appear_move_and_go() -> None:
-    host = Mirror(policy("m04"), ABLE)
+    host = Mirror(policy("m04"), CAPABILITIES)
     assert places(host) == {f"vm{n}": (DPID, n) for n in (1, 2, 3, 4)}
     number = {vm.id: vm.number for vm in host.engines[0].vms.values()}
     host.ids = {1: "vm1", 2: "vm2", 4: "vm3"}
@@ -42,8 +42,8 @@ def test_vms_appear_move_and_go() -> None:
 
 
 def test_a_vm_that_moves_to_another_host_is_one_vm() -> None:
-    host = Mirror(policy("m04"), ABLE)
+    host = Mirror(policy("m04"), CAPABILITIES)
     other = ev.DeviceDescribed(8, "br-2", "nic", {}, "netdev", {1: host.described().ports[3]})
     host.do(other)
-    host.do(ev.DeviceUp(8, ABLE, (PortReport(1, "tap3"),), {}))
+    host.do(ev.DeviceUp(8, CAPABILITIES, (PortReport(1, "tap3"),), {}))
     assert places(host)["vm3"] == (8, 1)

@@ -13,12 +13,12 @@ from flowlane.core.engine import Engine
 from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
 from flowlane.core.policy import Policy
 from flowlane.core.state.device import Device
-from flowlane.simulation.host import ABLE
+from flowlane.simulation.host import CAPABILITIES
 
 
 def device(
     role: str,
-    caps: Capabilities = ABLE,
+    caps: Capabilities = CAPABILITIES,
     kinds: tuple[QueueKind, ...] = (QueueKind.PHYSICAL,) * 4,
     rules: Policy | None = None,
 ) -> Device:
@@ -63,10 +63,10 @@ def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("caps", "what"),
     [
-        (replace(ABLE, max_meters=0), "limit of class backup"),
-        (replace(ABLE, meter_burst=False), "burst of class backup"),
-        (replace(ABLE, select_groups=False, max_groups=0), "spreading of new flows"),
-        (replace(ABLE, pin_room=100), "9900 of 10000 pins"),
+        (replace(CAPABILITIES, max_meters=0), "limit of class backup"),
+        (replace(CAPABILITIES, meter_burst=False), "burst of class backup"),
+        (replace(CAPABILITIES, select_groups=False, max_groups=0), "spreading of new flows"),
+        (replace(CAPABILITIES, pin_room=100), "9900 of 10000 pins"),
     ],
 )
 def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(

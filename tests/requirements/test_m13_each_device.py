@@ -6,7 +6,7 @@ from flowlane.core import events as ev
 from flowlane.core.engine import Engine
 from flowlane.core.model import NO_QUEUE, PortFacts, PortReport, QueueFacts, Reason
 from flowlane.simulation.flowspec import FlowSpec, frame_of
-from flowlane.simulation.host import ABLE
+from flowlane.simulation.host import CAPABILITIES
 
 NIC, TOR, OFFLOAD = 1, 2, 3
 UPLINK, LINK = 50, 1
@@ -37,7 +37,7 @@ def engine_with_devices() -> Engine:
         }
         engine.step_and_catch_up(ev.DeviceDescribed(dpid, name, role, {}, "", facts), 0.0)
         ports = (PortReport(LINK, "in"), PortReport(UPLINK, "up"))
-        engine.step_and_catch_up(ev.DeviceUp(dpid, ABLE, ports, {UPLINK: tuple(range(queues))}), 0.0)
+        engine.step_and_catch_up(ev.DeviceUp(dpid, CAPABILITIES, ports, {UPLINK: tuple(range(queues))}), 0.0)
     return engine
 
 

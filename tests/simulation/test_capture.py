@@ -127,18 +127,18 @@ def test_further_flows_than_wanted_are_counted_and_left(tmp_path: Path) -> None:
 
 HEADER = pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
 BROKEN = {
-    "empty": (b"", "not a whole packet capture"),
-    "not a capture": (b"#!/bin/sh\necho hello\n" * 9, "not a whole packet capture"),
-    "half a header": (HEADER[:10], "not a whole packet capture"),
+    "empty": (b"", "no complete packet capture"),
+    "not a capture": (b"#!/bin/sh\necho hello\n" * 9, "no complete packet capture"),
+    "half a header": (HEADER[:10], "no complete packet capture"),
     "a record of 3 GB": (
         HEADER + pack("<IIII", 1, 1, 3 << 30, 3 << 30) + b"x" * 100,
-        "not a whole packet capture",
+        "no complete packet capture",
     ),
-    "an unknown link type": (HEADER[:-4] + pack("<I", 195), "link type 195 is not known"),
-    "half a pcapng": (pack("<III", 0x0A0D0D0A, 28, 0x1A2B3C4D), "not a whole packet capture"),
+    "an unknown link type": (HEADER[:-4] + pack("<I", 195), "link type 195 cannot be read"),
+    "half a pcapng": (pack("<III", 0x0A0D0D0A, 28, 0x1A2B3C4D), "no complete packet capture"),
     "a pcapng block of 3 GB": (
         pack("<III", 0x0A0D0D0A, 3 << 30, 0x1A2B3C4D) + bytes(40),
-        "not a whole packet capture",
+        "no complete packet capture",
     ),
 }
 
@@ -156,7 +156,7 @@ def test_what_is_no_whole_capture_is_refused_by_name(tmp_path: Path, data: bytes
 def test_a_capture_that_breaks_off_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "x.pcap", packets(LINKS["ethernet"][0]), 1)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(RequestError, match="not a whole packet capture"):
+    with pytest.raises(RequestError, match="no complete packet capture"):
         read_capture(path)
 
 

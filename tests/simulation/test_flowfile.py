@@ -62,7 +62,7 @@ MALFORMED = {
     "rate a list": ({**GOOD, "rate": [1]}, "rate: [1] is not a rate"),
     "source an object": ({**GOOD, "src": {}}, "src:"),
     "no address": ({**GOOD, "dst": "10.0.0.300"}, "dst: '10.0.0.300'"),
-    "two families": ({**GOOD, "dst": "::1"}, "src and dst are not of one kind"),
+    "two families": ({**GOOD, "dst": "::1"}, "src and dst are not both IPv4"),
     "protocol": ({**GOOD, "protocol": "tpc"}, "protocol:"),
     "protocol too high": ({**GOOD, "protocol": 256}, "protocol: 256 is not between 0 and 255"),
     "port": ({**GOOD, "dst_port": 65536}, "dst_port: 65536 is not between"),
@@ -73,8 +73,8 @@ MALFORMED = {
     "ethertype": ({**GOOD, "ethertype": 5}, "ethertype: 5 is not between"),
     "start": ({**GOOD, "start": "soon"}, "start:"),
     "start below 0": ({**GOOD, "start": -1}, "start: -1 is not a number of seconds"),
-    "end before start": ({**GOOD, "start": 5, "end": 4}, "end: it is before start"),
-    "no such field": ({**GOOD, "colour": "red"}, "'colour' is not a field; there are vm, protocol"),
+    "end before start": ({**GOOD, "start": 5, "end": 4}, "end is before start"),
+    "no such field": ({**GOOD, "colour": "red"}, "unknown field 'colour'; known: "),
 }
 
 
@@ -89,8 +89,8 @@ def test_what_is_wrong_with_a_flow_is_named(tmp_path: Path, row: dict[str, objec
 
 FILES = {
     "not json": ("flows.json", b"{", "Expecting property name"),
-    "an object": ("flows.json", b"{}", "a list of objects is wanted"),
-    "a list of numbers": ("flows.json", b"[1]", "a list of objects is wanted"),
+    "an object": ("flows.json", b"{}", "not a list of objects"),
+    "a list of numbers": ("flows.json", b"[1]", "not a list of objects"),
     "deep": ("flows.json", b"[" * 100_000, "nested too deeply"),
     "huge number": ("flows.json", b'[{"src":"::1","dst":"::2","rate":' + b"9" * 5000 + b"}]", "digits"),
     "binary json": ("flows.json", b"\x80\xff", "can't decode"),
@@ -101,7 +101,7 @@ FILES = {
     "no header": (
         "flows.csv",
         b"10.0.0.1,10.0.0.2,1Mbit/s\n::1,::2,::3\n",
-        "flow at 2: '10.0.0.1' is not a field",
+        "flow at 2: unknown field '10.0.0.1'",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""``flowlane check POLICY``: what is wrong with a policy, and what a device would get of it."""
+"""``flowlane check POLICY``: mistakes in a policy, and the part of it that each device would get."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from flowlane.cli.arguments import controller_url
 from flowlane.cli.client import Answer, connect, pages
 from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.core.device.rules import DeviceView, derive, rules_for
-from flowlane.core.model import LeftOut
 from flowlane.core.policy import Policy
 from flowlane.errors import ConfigError, FlowlaneError, PolicyError
 from flowlane.policy.devices import devices_of, read_devices
@@ -19,7 +18,7 @@ from flowlane.policy.lint import notes
 from flowlane.stdio import print_error
 
 EPILOG = """\
-Exit status: 0 the policy is good, 1 it is refused, 2 a file or the controller cannot be read.
+Exit status: 0 the policy is valid, 1 it is refused, 2 a file or the controller cannot be read.
 Devices are described in JSON or YAML, such as
   [{"name": "br-nic", "role": "nic", "queues": {"physical": 4}, "capabilities": {"max_meters": 100}}]
 or as a running controller lists them (GET /v1/devices).
@@ -33,11 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("policy", metavar="POLICY", help=HELP)
     parser.add_argument("--json", action="store_true", help="print JSON")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--devices", metavar="FILE", help="describe devices: show what each would get")
+    source.add_argument(
+        "--devices", metavar="FILE", help="file that describes devices: show what each would get"
+    )
     source.add_argument(
         "--url",
         type=controller_url,
-        help="take the devices from a running controller, such as http://127.0.0.1:8080",
+        help="read the devices from a running controller, such as http://127.0.0.1:8080",
     )
 
 
@@ -82,11 +83,11 @@ def _print_problems(error: PolicyError, as_json: bool) -> None:
 
 
 def _outcome(policy: Policy, source: str, devices: tuple[DeviceView, ...]) -> dict[str, Any]:
-    """What there is to say of a good policy, ready for JSON."""
+    """Describe a valid policy as a JSON-ready object."""
     return {
         "policy": source,
         "good": True,
-        "classes": [one.name for one in policy.classes],
+        "classes": [item.name for item in policy.classes],
         "default": policy.classes[0].name,
         "rules": len(policy.rules),
         "rate_conditions": len(policy.gates),
@@ -107,9 +108,9 @@ def _device_outcome(policy: Policy, device: DeviceView) -> dict[str, Any]:
         "physical_queues": device.physical_queues,
         "software_queues": device.software_queues,
         "gets": gets(policy, derived, device),
-        "classes": [one.name for one in derived.classes if _kept(one.index, policy, device)],
+        "classes": [item.name for item in derived.classes if _kept(item.index, policy, device)],
         "rules": len(derived.rules),
-        "left_out": [_left_out(one) for one in left_out],
+        "left_out": [item._asdict() for item in left_out],
     }
 
 
@@ -119,15 +120,11 @@ def _kept(index: int, policy: Policy, device: DeviceView) -> bool:
 
 
 def gets(policy: Policy, derived: Policy, device: DeviceView) -> str:
-    """Tell in one word what a device gets [0061]: the ``same`` rules, ``altered`` ones, or a ``subset``."""
+    """Return in one word what a device gets [0061]: the ``same`` rules, ``altered`` ones, or a ``subset``."""
     if derived is policy:
         return "same"
     entries = rules_for(policy, device.dpid, device.name, device.role)
     return "subset" if any(entry.only is not None for entry in entries) else "altered"
-
-
-def _left_out(one: LeftOut) -> dict[str, str]:
-    return one._asdict()
 
 
 def _text(outcome: dict[str, Any]) -> str:
@@ -140,7 +137,7 @@ def _text(outcome: dict[str, Any]) -> str:
     )
     lines = [
         f"{outcome['policy']}: good: {', '.join(counts)}; strategy {outcome['strategy']}",
-        f"flows that no rule takes are of class {outcome['default']}",
+        f"flows that no rule matches get class {outcome['default']}",
         *(f"{_place(outcome['policy'], note['line'])}: note: {note['text']}" for note in outcome["notes"]),
     ]
     for device in outcome["devices"]:
@@ -156,9 +153,11 @@ def _device_lines(device: dict[str, Any]) -> list[str]:
     queues = f"{device['physical_queues']} physical and {device['software_queues']} software queues on a port"
     head = f"device {device['name']} ({device['role']}, {queues}) gets the rules: {device['gets']}"
     classes = f"  {_several(device['rules'], 'rule')}; classes {', '.join(device['classes'])}"
-    left_out = [f"  left out: {one['what']}: {one['why']} ({one['remedy']})" for one in device["left_out"]]
+    left_out = [
+        f"  left out: {item['what']}: {item['why']} ({item['remedy']})" for item in device["left_out"]
+    ]
     return [head, classes, *left_out]
 
 
-def _several(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def _several(count: int, singular: str, plural: str = "") -> str:
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"

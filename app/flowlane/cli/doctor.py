@@ -1,4 +1,4 @@
-"""``flowlane doctor``: is this host fit for Flowlane, and if not, what to do about it."""
+"""``flowlane doctor``: what keeps this host from working with Flowlane, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from flowlane.cli.qos import add_common, compare, database_of, finding_json, truths_of, wide_console
+from flowlane.cli.qos import add_common, compare, database_of, finding_json, nic_states, wide_console
 from flowlane.errors import FlowlaneError
 from flowlane.hosttools.checks import Host, check_database
 from flowlane.hosttools.client import open_database, reported_queues
@@ -32,17 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and print; 0 when there is no problem, 1 when there is one."""
-    found = examine(args)
+    """Check and print; return 0, or 1 when there is a problem."""
+    findings = examine(args)
     if args.json:
-        print(json.dumps([finding_json(finding) for finding in found], indent=2))
+        print(json.dumps([finding_json(finding) for finding in findings], indent=2))
     else:
-        _print(found)
-    return int(any(finding.level is Level.PROBLEM for finding in found))
+        _print(findings)
+    return int(any(finding.level is Level.PROBLEM for finding in findings))
 
 
 def examine(args: argparse.Namespace) -> list[Finding]:
-    """Return all findings about the Open vSwitch that the options name and, where it is local, about this host."""
+    """Find everything about the Open vSwitch of the options and, where it is local, about this host."""
     remote = args.db
     try:
         with open_database(database_of(args), args.timeout) as database:
@@ -51,27 +51,27 @@ def examine(args: argparse.Namespace) -> list[Finding]:
         remedy = "systemctl start openvswitch-switch, or --db REMOTE; reading the socket needs root"
         return [Finding(Level.PROBLEM, "Open vSwitch", str(error), remedy)]
     local = remote.startswith("unix:")
-    found = check_database(snapshot, Host(local, kernel_datapath()))
-    return found + (_ports(snapshot, remote) if local else [])
+    findings = check_database(snapshot, Host(local, kernel_datapath()))
+    return findings + (_ports(snapshot, remote) if local else [])
 
 
 def _ports(snapshot: Snapshot, remote: str) -> list[Finding]:
     rundir = Path(remote.removeprefix("unix:")).parent
     protocols = {bridge.name: bridge.protocols for bridge in snapshot.bridges.values()}
-    found = []
+    findings: list[Finding] = []
     for port in ports_of(snapshot):
         if port.queues:
             name = port.interfaces[0].name
             reported = reported_queues(port.bridge, name, rundir, protocols[port.bridge])
-            found += compare(port, truths_of(port, remote), reported)
-    return found
+            findings += compare(port, nic_states(port, remote), reported)
+    return findings
 
 
-def _print(found: Sequence[Finding]) -> None:
+def _print(findings: Sequence[Finding]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("LEVEL", "WHERE", "WHAT"):
         table.add_column(name, overflow="fold")
-    for finding in found:
+    for finding in findings:
         text = Text(finding.what)
         if finding.remedy and finding.level is not Level.OK:
             text.append(f"\n-> {finding.remedy}", style="bold")

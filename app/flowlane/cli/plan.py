@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flowlane.simulation.host import World
 
 SETTLE = 60
-"""Seconds that the flows last before the result is read: rate gates have opened, and the queues are balanced."""
+"""Simulated seconds before the result is read: rate conditions are met then, and the queues are balanced."""
 
 COLUMNS = (
     Column("VM", lambda item: item["vm"]),
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Place the flows and print where they are."""
+    """Place the flows and print their queues."""
     flows, remark = read_workload(args.flows, args.pcap)
     lasting = [flow._replace(start=0.0, end=float("inf")) for flow in flows]
     world, _ = simulate(read_policy(args.policy), host_for(args, lasting), lasting, SETTLE)
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(world: World, remark: str = "") -> dict[str, Any]:
-    """The whole result as plain data: assignments, queues, figures; rates and loads in bit/s."""
+    """Describe the result as a JSON-ready object: assignments, queues, figures; rates and loads in bit/s."""
     last = sample(world, int(world.now))
     port = world.device.ports[UPLINK]
     count = dict.fromkeys(port.queues, 0)
@@ -109,7 +109,7 @@ def _assignment(world: World, number: int) -> dict[str, Any]:
 
 
 def flow_text(spec: FlowSpec) -> str:
-    """A flow's 5-tuple as text."""
+    """Write a flow's 5-tuple."""
     source, target = format_address(spec.kind, spec.src), format_address(spec.kind, spec.dst)
     protocol = PROTOCOL_NAMES.get(spec.protocol, str(spec.protocol))
     return f"{protocol} {source}:{spec.src_port} > {target}:{spec.dst_port}"

@@ -1,7 +1,4 @@
-"""``flowlane qos``: show, make and clear the queues of a port, in the Open vSwitch database and on its NIC.
-
-How ``flowlane qos`` looks: as tables for people, as JSON for programs.
-"""
+"""``flowlane qos``: show, make and clear the queues of a port, in the Open vSwitch database and on its NIC."""
 
 from __future__ import annotations
 
@@ -42,7 +39,11 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """What a change did: row changes, tc lines, and whether ovs-vswitchd took it over in time."""
+    """Result of a change.
+
+    ``rows``: changes in the database. ``tc``: lines of ``tc -batch``. ``taken_over``: ovs-vswitchd applied the
+    rows in time.
+    """
 
     port: str
     rows: list[RowChange]
@@ -51,8 +52,10 @@ class Outcome(NamedTuple):
     dry_run: bool
 
 
-def port_json(port: PortEntry, truths: Sequence[NicState | None], found: Sequence[Finding]) -> dict[str, Any]:
-    """Return a port as JSON; rates are bit/s, null where nobody told."""
+def port_json(
+    port: PortEntry, states: Sequence[NicState | None], findings: Sequence[Finding]
+) -> dict[str, Any]:
+    """Return a port as JSON; rates are bit/s, null where unknown."""
     return {
         "port": port.name,
         "bridge": port.bridge,
@@ -69,8 +72,8 @@ def port_json(port: PortEntry, truths: Sequence[NicState | None], found: Sequenc
             }
             for queue in port.queues
         ],
-        "nics": [_nic_json(truth) for truth in truths if truth],
-        "findings": [finding_json(finding) for finding in found],
+        "nics": [_nic_json(state) for state in states if state],
+        "findings": [finding_json(finding) for finding in findings],
     }
 
 
@@ -92,21 +95,21 @@ def change_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def wide_console() -> Console:
-    """Return a console that folds nothing below 120 columns: ids and rates cut short are useless in a pipe."""
+    """Return a console of at least 120 columns: truncated ids and rates are useless in a pipe."""
     return Console(width=max(Console().width, 120), soft_wrap=True)
 
 
 def print_ports(
     ports: Sequence[PortEntry],
-    truths: Mapping[str, Sequence[NicState | None]],
-    found: Mapping[str, Sequence[Finding]],
+    states: Mapping[str, Sequence[NicState | None]],
+    findings: Mapping[str, Sequence[Finding]],
 ) -> None:
     """Print one line per queue, one for a port without queues, and the differences below."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("BRIDGE", "PORT", "NIC TX", "QOS", "RATE", "QUEUE", "KIND", "MIN RATE", "MAX RATE"):
         table.add_column(name, justify="right" if name in ("NIC TX", "QUEUE") else "left")
     for port in ports:
-        head = [port.bridge, port.name, _transmit(truths[port.name]), _qos(port), format_rate(port.max_rate)]
+        head = [port.bridge, port.name, _transmit(states[port.name]), _qos(port), format_rate(port.max_rate)]
         rows = [
             [
                 str(q.queue_id),
@@ -121,7 +124,7 @@ def print_ports(
             head = [""] * len(head)
     console = wide_console()
     console.print(table)
-    for finding in (finding for port in ports for finding in found[port.name]):
+    for finding in (finding for port in ports for finding in findings[port.name]):
         console.print(Text(f"{finding.level.value}: {finding.where}: {finding.what}"))
         if finding.remedy:
             console.print(Text(f"  {finding.remedy}"))
@@ -141,11 +144,13 @@ def print_changes(outcome: Outcome) -> None:
     for line in outcome.tc:
         console.print(Text(f"{verb}tc {line}"))
     if not outcome.taken_over:
-        console.print("recorded, but ovs-vswitchd has not taken it over yet: is it running?")
+        console.print(
+            "the database has the change, but ovs-vswitchd has not applied it yet; is ovs-vswitchd running?"
+        )
 
 
-def _nic_json(truth: NicState) -> dict[str, Any]:
-    nic = truth.nic
+def _nic_json(state: NicState) -> dict[str, Any]:
+    nic = state.nic
     return {
         "name": nic.name,
         "driver": nic.driver or None,
@@ -153,18 +158,18 @@ def _nic_json(truth: NicState) -> dict[str, Any]:
         "speed": nic.speed,
         "tx_queues": nic.tx_queues,
         "rx_queues": nic.rx_queues,
-        "most_tx_queues": truth.channels.most_tx if truth.channels else None,
+        "most_tx_queues": state.channels.most_tx if state.channels else None,
         "vfs": nic.num_vfs,
         "total_vfs": nic.total_vfs,
-        "functions": [_function_json(vf, truth) for vf in nic.vfs],
+        "functions": [_function_json(vf, state) for vf in nic.vfs],
         "switch_id": nic.switch_id or None,
-        "root_qdisc": next((f"{q.kind} {q.handle}" for q in truth.qdiscs if q.root), None),
-        "mapped_queues": list(mapped_queues(truth.filters)),
+        "root_qdisc": next((f"{q.kind} {q.handle}" for q in state.qdiscs if q.root), None),
+        "mapped_queues": list(mapped_queues(state.filters)),
     }
 
 
-def _function_json(vf: Vf, truth: NicState) -> dict[str, Any]:
-    limit = next((row for row in truth.limits if row.number == vf.number), None)
+def _function_json(vf: Vf, state: NicState) -> dict[str, Any]:
+    limit = next((row for row in state.limits if row.number == vf.number), None)
     return {
         "number": vf.number,
         "pci": vf.pci,
@@ -200,8 +205,8 @@ def _qos(port: PortEntry) -> str:
     return port.qos_type if port.ours else f"{port.qos_type} (not Flowlane's)"
 
 
-def _transmit(truths: Sequence[NicState | None]) -> str:
-    numbers = {str(truth.nic.tx_queues) for truth in truths if truth}
+def _transmit(states: Sequence[NicState | None]) -> str:
+    numbers = {str(state.nic.tx_queues) for state in states if state}
     return "/".join(sorted(numbers)) or "-"
 
 
@@ -209,20 +214,20 @@ QOS_TYPES = ("linux-htb", "linux-hfsc")
 """Types of QoS rows whose queues have min-rate and max-rate (ovs-vswitchd.conf.db(5), table QoS)."""
 
 TLS_FILES = {
-    "private-key": "our private key",
-    "certificate": "our certificate",
-    "ca-cert": "certificate of who signed the database's",
+    "private-key": "private key of this program",
+    "certificate": "certificate of this program",
+    "ca-cert": "certificate of the CA that signed the database's",
 }
 """The options of ovs-vsctl(8)."""
 
 
 def default_remote() -> str:
-    """Return the database socket of this host's Open vSwitch (OVS_RUNDIR counts, as for ovs-vsctl)."""
+    """Return the database socket of this host's Open vSwitch; $OVS_RUNDIR is its directory, as for ovs-vsctl."""
     return f"unix:{os.environ.get('OVS_RUNDIR', '/var/run/openvswitch')}/db.sock"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every command that talks to the database."""
+    """Add the options of every command that uses the database."""
     parser.add_argument(
         "--db", default=default_remote(), metavar="REMOTE", help="unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT"
     )
@@ -239,7 +244,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def database_of(args: argparse.Namespace) -> str:
-    """The database that the options name, with its TLS made ready.
+    """Return the database that the options name, and set its TLS up.
 
     Raises:
         ConfigError: see :func:`flowlane.southbound.ovsdb.remote.prepare`.
@@ -250,11 +255,9 @@ def database_of(args: argparse.Namespace) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and options of ``flowlane qos``."""
     actions = parser.add_subparsers(dest="action", required=True)
-    show = actions.add_parser("show", help="queues of ports, and where NIC, database and switch differ")
+    show = actions.add_parser("show", help="show queues of ports, and where NIC, database and switch differ")
     show.add_argument("port", nargs="?", help="one port only")
-    make = actions.add_parser(
-        "apply", help="make a port's queues, again or anew; run it as often as you like"
-    )
+    make = actions.add_parser("apply", help="make the queues of a port; repeat it at will (idempotent)")
     make.add_argument("port")
     make.add_argument(
         "--queues",
@@ -293,12 +296,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--map-hardware", action="store_true", help="tc filters: queue k leaves by transmit queue k"
     )
     clear = actions.add_parser(
-        "clear", help="take a port's queues away, and the tc filters of --map-hardware"
+        "clear", help="remove the queues of a port, and the tc filters of --map-hardware"
     )
     clear.add_argument("port")
     for action in (make, clear):
         action.add_argument(
-            "--replace", action="store_true", help="also a QoS row that Flowlane did not make"
+            "--replace", action="store_true", help="also replace a QoS row that Flowlane did not make"
         )
         action.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
     for action in (show, make, clear):
@@ -306,7 +309,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the sub-command; 0 done, 1 refused or failed (the reason goes to the standard error)."""
+    """Run the sub-command; return 0, or 1 when it was refused or failed, with the reason on standard error."""
     try:
         database_of(args)
         return _ACTIONS[args.action](args)
@@ -315,58 +318,58 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-def truths_of(port: PortEntry, remote: str) -> list[NicState | None]:
-    """Return what this host says of a port's interfaces; nothing when the database is not this host's.
+def nic_states(port: PortEntry, remote: str) -> list[NicState | None]:
+    """Read the state of a port's interfaces on this host; None for each when the database is of another host.
 
     A TCP address may be a tunnel into a guest, so only a Unix socket counts as this host.
     """
     return [read_state(row.name) if remote.startswith("unix:") else None for row in port.interfaces]
 
 
-def said_of(port: PortEntry, reported: tuple[int, ...] | None = None) -> PortQueues:
-    """Return what Open vSwitch says of a port's queues."""
+def port_queues(port: PortEntry, reported: tuple[int, ...] | None = None) -> PortQueues:
+    """Return a port's queues as the database has them, and as the switch reports them."""
     queues = tuple((queue.queue_id, queue.kind) for queue in port.queues)
     return PortQueues(port.name, port.qos_type, queues, reported, port.datapath == "system")
 
 
 def compare(
-    port: PortEntry, truths: list[NicState | None], reported: tuple[int, ...] | None = None
+    port: PortEntry, states: list[NicState | None], reported: tuple[int, ...] | None = None
 ) -> list[Finding]:
-    """Compare a port with every interface of it."""
-    said = said_of(port, reported)
-    return list(dict.fromkeys(finding for truth in truths for finding in differences(said, truth)))
+    """Compare a port's queues with the NIC of each of its interfaces."""
+    queues_of_port = port_queues(port, reported)
+    return list(dict.fromkeys(finding for state in states for finding in differences(queues_of_port, state)))
 
 
 def _show(args: argparse.Namespace) -> int:
     with open_database(args.db, args.timeout) as database:
         snapshot = database.snapshot()
     ports = [port_of(snapshot, args.port)] if args.port else ports_of(snapshot)
-    truths = {port.name: truths_of(port, args.db) for port in ports}
-    found = {
-        port.name: compare(port, truths[port.name]) if port.queues or args.port else [] for port in ports
+    states = {port.name: nic_states(port, args.db) for port in ports}
+    findings = {
+        port.name: compare(port, states[port.name]) if port.queues or args.port else [] for port in ports
     }
     if args.json:
-        _print_json([port_json(port, truths[port.name], found[port.name]) for port in ports])
+        _print_json([port_json(port, states[port.name], findings[port.name]) for port in ports])
     else:
-        print_ports(ports, truths, found)
+        print_ports(ports, states, findings)
     return 0
 
 
 def _apply(args: argparse.Namespace) -> int:
     request = _request(args)
 
-    def desired(port: PortEntry, truths: list[NicState | None]) -> DesiredQos:
-        return desired_qos(request, port, [truth.nic if truth else None for truth in truths])
+    def desired(port: PortEntry, states: list[NicState | None]) -> DesiredQos:
+        return desired_qos(request, port, [state.nic if state else None for state in states])
 
     def plan(now: Snapshot) -> list[RowChange]:
         port = port_of(now, args.port)
-        return plan_qos(desired(port, truths_of(port, args.db)), now, replace=args.replace)
+        return plan_qos(desired(port, nic_states(port, args.db)), now, replace=args.replace)
 
-    def lines(port: PortEntry, truths: list[NicState | None]) -> list[str]:
+    def lines(port: PortEntry, states: list[NicState | None]) -> list[str]:
         if not args.map_hardware:
             return []
-        kinds = [queue.kind for queue in desired(port, truths).queues]
-        return _map_lines(port, truths, kinds.count(QueueKind.PHYSICAL))
+        kinds = [queue.kind for queue in desired(port, states).queues]
+        return _map_lines(port, states, kinds.count(QueueKind.PHYSICAL))
 
     return _change(args, plan, lines)
 
@@ -380,17 +383,17 @@ def _change(
     plan: Callable[[Snapshot], list[RowChange]],
     lines_for: Callable[[PortEntry, list[NicState | None]], list[str]],
 ) -> int:
-    """Change rows first, then the NIC: the mapping follows the queues that the database has by then.
+    """Change rows first, then the NIC: the mapping needs the queues that the database has then.
 
-    What is in the way on the NIC is found before anything is changed.
+    Obstacles on the NIC are findings before anything is changed.
     """
     with open_database(args.db, args.timeout) as database:
         before = database.snapshot()
         port = port_of(before, args.port)
-        lines_for(port, truths_of(port, args.db))
+        lines_for(port, nic_states(port, args.db))
         rows, taken = (plan(before), True) if args.dry_run else apply_plan(database, plan, args.timeout)
         port = port_of(before if args.dry_run else database.snapshot(), args.port)
-    lines = lines_for(port, truths_of(port, args.db))
+    lines = lines_for(port, nic_states(port, args.db))
     if not args.dry_run:
         run_batch(lines)
     outcome = Outcome(args.port, rows, lines, taken, args.dry_run)
@@ -398,19 +401,19 @@ def _change(
     return 0
 
 
-def _map_lines(port: PortEntry, truths: list[NicState | None], queues: int) -> list[str]:
+def _map_lines(port: PortEntry, states: list[NicState | None], queues: int) -> list[str]:
     lines: list[str] = []
-    for row, truth in zip(port.interfaces, truths, strict=True):
-        if truth is None:
+    for row, state in zip(port.interfaces, states, strict=True):
+        if state is None:
             raise RequestError(f"--map-hardware: {row.name} is not a network device of this host")
-        number = min(queues, truth.nic.tx_queues)
-        lines += plan_mapping(row.name, number, truth.qdiscs, truth.filters)
+        number = min(queues, state.nic.tx_queues)
+        lines += plan_mapping(row.name, number, state.qdiscs, state.filters)
     return lines
 
 
-def _unmap_lines(port: PortEntry, truths: list[NicState | None]) -> list[str]:
-    pairs = zip(port.interfaces, truths, strict=True)
-    return [line for row, truth in pairs if truth for line in plan_unmapping(row.name, truth.filters)]
+def _unmap_lines(port: PortEntry, states: list[NicState | None]) -> list[str]:
+    pairs = zip(port.interfaces, states, strict=True)
+    return [line for row, state in pairs if state for line in plan_unmapping(row.name, state.filters)]
 
 
 def _request(args: argparse.Namespace) -> QosRequest:

@@ -36,14 +36,19 @@ COLUMNS = (
     Column("FAIRNESS", lambda item: f"{item['fairness']:.3f}", 3, right=True),
 )
 ROWS = 20
-"""Lines of the table: that many seconds, evenly spread over the run."""
+"""Rows of the table at most: seconds, evenly spread over the run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("policy", nargs="?", metavar="POLICY", help=f"{HELP} (default: the built-in policy)")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--workload", choices=sorted(KINDS), default="web-search", help="flows to make up")
+    source.add_argument(
+        "--workload",
+        choices=sorted(KINDS),
+        default="web-search",
+        help="flows to generate",
+    )
     source.add_argument(
         "--flows", type=Path, metavar="FILE", help="recorded flows as CSV or JSON, with start and end"
     )
@@ -108,7 +113,7 @@ def _progress() -> Progress:
 
 def _report(world: World, samples: Sequence[Sample], remark: str) -> dict[str, object]:
     return {
-        "samples": [one._asdict() for one in samples],
+        "samples": [item._asdict() for item in samples],
         "moves": world.counts["move"],
         "pins": world.counts["PinFlow"],
         "left_out": [left._asdict() for left in world.device.left_out],
@@ -119,14 +124,14 @@ def _report(world: World, samples: Sequence[Sample], remark: str) -> dict[str, o
 def _print(world: World, samples: Sequence[Sample], remark: str) -> None:
     out = console()
     step = max(1, len(samples) // ROWS)
-    out.print(table(COLUMNS, [one._asdict() for one in samples[step - 1 :: step]], out.width))
+    out.print(table(COLUMNS, [item._asdict() for item in samples[step - 1 :: step]], out.width))
     out.print()
-    settled = samples[len(samples) // 2 :]
+    second_half = samples[len(samples) // 2 :]
     out.print(
-        f"second half: busiest over lower bound {_mean([s.over_bound for s in settled]):.3f} on average"
+        f"second half: busiest over lower bound {_mean([s.over_bound for s in second_half]):.3f} on average"
     )
     out.print(f"moves: {world.counts['move']}, exact entries sent: {world.counts['PinFlow']}")
-    out.print(f"bytes in hardware: {_mean([s.in_hardware for s in settled]):.1%}")
+    out.print(f"bytes in hardware: {_mean([s.in_hardware for s in second_half]):.1%}")
     if remark:
         out.print(remark)
 

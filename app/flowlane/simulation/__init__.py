@@ -1,1 +1,1 @@
-"""Trying a policy without a switch: flows from a file, a capture or a generator through the controller's own engine."""
+"""Simulation without a switch: flows from a file, a capture or a generator, run through the controller's engine."""

@@ -1,4 +1,4 @@
-"""Flows out of a packet capture, pcap or pcapng, packet by packet: memory grows with the flows, not with the file."""
+"""Reader of packet captures (pcap, pcapng): flows, read packet by packet; memory grows with the flows only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from flowlane.errors import RequestError
 from flowlane.simulation.flowspec import FlowSpec
 
 MOST_FLOWS = 1_000_000
-"""Flows that are kept; packets of further ones are counted together, and that is said."""
+"""Flows that are kept; packets of further flows are only counted."""
 
 MOST_RECORD = 1 << 20
-"""Bytes; libpcap's own bound on a record is 256 KiB, a longer one is a damaged length."""
+"""Bytes of a record at most: libpcap's own bound is 256 KiB, so a longer one is a damaged length."""
 
 _NO_MACS = bytes(12)
 _ETH = {4: b"\x08\x00", 6: b"\x86\xdd"}
@@ -26,12 +26,12 @@ def _raw(packet: bytes) -> bytes:
 
 
 def _cooked(packet: bytes) -> bytes:
-    """Linux cooked capture v1 (LINKTYPE_LINUX_SLL): sender's address at 6, ethertype at 14."""
+    """Convert Linux cooked capture v1 (LINKTYPE_LINUX_SLL): sender's address at 6, ethertype at 14."""
     return bytes(6) + packet[6:12] + packet[14:]
 
 
 def _cooked2(packet: bytes) -> bytes:
-    """Linux cooked capture v2 (LINKTYPE_LINUX_SLL2): ethertype at 0, sender's address at 12."""
+    """Convert Linux cooked capture v2 (LINKTYPE_LINUX_SLL2): ethertype at 0, sender's address at 12."""
     return bytes(6) + packet[12:18] + packet[:2] + packet[20:]
 
 
@@ -47,11 +47,11 @@ LINK_TYPES: dict[int, Callable[[bytes], bytes]] = {
     229: _raw,
     276: _cooked2,
 }
-"""Link type (tcpdump.org's list) -> how its packets become Ethernet frames."""
+"""Link type (tcpdump.org's list) -> function that makes an Ethernet frame of its packet."""
 
 
-class _WholeFile:
-    """A file that is read in records: one that is too long or breaks off is refused instead of cut."""
+class _CheckedFile:
+    """A file that is read in records; a record that is too long or truncated is refused, not cut."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -63,12 +63,12 @@ class _WholeFile:
             raise ValueError(f"it has a record of {size} bytes")
         data = self._file.read(size)
         if data and len(data) < size:
-            raise ValueError("it breaks off inside a record")
+            raise ValueError("it ends inside a record")
         return data
 
 
 class Tally:
-    """What a flow has sent so far: bytes on the wire, first and last time (s), marks of its first packet."""
+    """Counters of a flow: bytes on the wire, times of the first and last packet (s), marks of the first packet."""
 
     __slots__ = ("dscp", "first", "last", "octets", "pcp", "sender")
 
@@ -80,13 +80,16 @@ class Tally:
 
 
 def read_capture(path: Path, most: int = MOST_FLOWS) -> tuple[list[FlowSpec], int]:
-    """Read the flows of a capture: (flows in the order they began, packets that belong to none of them).
+    """Read the flows of a capture.
 
-    A flow's rate is its bytes over its life, or over one second when it was shorter. The sender's MAC is
-    the VM, or its address where the link type has no MACs.
+    A flow's rate is its bytes over its duration, or over one second where it is shorter. The sender's MAC is
+    the VM, or its IP address where the link type has no MACs.
+
+    Returns:
+        The flows in the order of their start, and the number of packets that belong to none of them.
 
     Raises:
-        RequestError: the file cannot be read, is no capture, or has a link type that is not known.
+        RequestError: the file cannot be read, is no capture, or has an unknown link type.
     """
     tallies: dict[bytes, Tally] = {}
     other = 0
@@ -105,19 +108,21 @@ def _packets(path: Path, file: BinaryIO) -> Iterator[tuple[float, int, bytes]]:
     import dpkt  # noqa: PLC0415  an extra: only this command needs it
 
     try:
-        reader = dpkt.pcap.UniversalReader(_WholeFile(file))
+        reader = dpkt.pcap.UniversalReader(_CheckedFile(file))
         frame_of = LINK_TYPES.get(reader.datalink())
         if frame_of is None:
-            raise RequestError(f"{path}: link type {reader.datalink()} is not known")
+            raise RequestError(
+                f"{path}: link type {reader.datalink()} cannot be read; capture an Ethernet port"
+            )
         for time, packet in reader:
             data = frame_of(packet)
-            yield float(time), max(len(packet), _said_length(data)), data
+            yield float(time), max(len(packet), _length_in_header(data)), data
     except (ValueError, dpkt.UnpackError, dpkt.NeedData) as error:
-        raise RequestError(f"{path}: not a whole packet capture: {error}") from None
+        raise RequestError(f"{path}: no complete packet capture: {error}") from None
 
 
-def _said_length(data: bytes) -> int:
-    """The length that an IP header states: a capture may hold packets cut short."""
+def _length_in_header(data: bytes) -> int:
+    """Return the length of the frame by its IP header: packets in a capture may be truncated."""
     frame = data[14:]
     if data[12:14] == _ETH[4] and len(frame) >= 4:
         return 14 + int.from_bytes(frame[2:4])
@@ -147,7 +152,7 @@ def _flows(tallies: dict[bytes, Tally]) -> list[FlowSpec]:
 
 def _flow(key: bytes, tally: Tally, begin: float) -> FlowSpec:
     parts = unpack(key)
-    life = max(1.0, tally.last - tally.first)
+    duration = max(1.0, tally.last - tally.first)
     known = any(tally.sender)
     return FlowSpec(
         vm=format_address(LAYER2, tally.sender) if known else format_address(parts.kind, parts.src),
@@ -157,9 +162,9 @@ def _flow(key: bytes, tally: Tally, begin: float) -> FlowSpec:
         dst=parts.dst,
         src_port=parts.src_port,
         dst_port=parts.dst_port,
-        rate=tally.octets * 8 / life,
+        rate=tally.octets * 8 / duration,
         start=tally.first - begin,
-        end=tally.first - begin + life,
+        end=tally.first - begin + duration,
         dscp=tally.dscp,
         pcp=tally.pcp,
         vlan=parts.vlan,

@@ -1,4 +1,4 @@
-"""Flows out of a file: CSV with a header, or JSON with a list of objects. Errors name the line and the field."""
+"""Reader of flow files: CSV with a header, or a JSON list of objects. Errors name the line and the field."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from math import inf
 from pathlib import Path
 
+from flowlane.closest import did_you_mean
 from flowlane.core.classify.matching import DSCP_NAMES, PROTOCOL_NUMBERS
 from flowlane.core.device.vms import parse_mac
 from flowlane.core.flowkey import ICMP, ICMPV6, LAYER2
@@ -17,10 +18,10 @@ from flowlane.simulation.flowspec import FlowSpec
 from flowlane.units import parse_rate
 
 MOST_FLOWS = 1_000_000
-"""A file with more flows than this is refused rather than read for ever."""
+"""Flows in a file at most."""
 
 MOST_RATE = 10**15
-"""bit/s; no link carries that much, and sums of it stay exact enough."""
+"""bit/s; no link carries that much."""
 
 FIELDS = (
     "vm",
@@ -41,7 +42,7 @@ NEEDED = ("src", "dst", "rate")
 
 
 def read_flows(path: Path) -> list[FlowSpec]:
-    """Read a file of flows, by its ending: ``.json``, else CSV.
+    """Read the flows of a file: JSON if its name ends with ``.json``, else CSV.
 
     Raises:
         RequestError: the file cannot be read, or a flow is wrong; the text names file, line and field.
@@ -51,7 +52,9 @@ def read_flows(path: Path) -> list[FlowSpec]:
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
     except RecursionError:
-        raise RequestError(f"{path}: nested too deeply for a list of flows") from None
+        raise RequestError(
+            f"{path}: nested too deeply; a list of objects is needed, one for each flow"
+        ) from None
     except (ValueError, csv.Error) as error:
         raise RequestError(f"{path}: {error}") from None
     return [_flow(path, place, row) for place, row in rows]
@@ -60,15 +63,15 @@ def read_flows(path: Path) -> list[FlowSpec]:
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     with path.open(encoding="utf-8", newline="") as file:
         if path.suffix == ".json":
-            found = json.load(file)
-            if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-                raise RequestError(f"{path}: a list of objects is wanted, one for each flow")
-            _bound(path, len(found))
-            yield from enumerate(found, start=1)
+            rows = json.load(file)
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise RequestError(f"{path}: not a list of objects, one for each flow")
+            _check_count(path, len(rows))
+            yield from enumerate(rows, start=1)
             return
         reader = csv.DictReader(file, strict=True)
         for row in reader:
-            _bound(path, reader.line_num - 1)
+            _check_count(path, reader.line_num - 1)
             if None in row:
                 raise RequestError(
                     f"{path}, flow at {reader.line_num}: more values than the header has fields"
@@ -76,9 +79,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
             yield reader.line_num, row
 
 
-def _bound(path: Path, flows: int) -> None:
+def _check_count(path: Path, flows: int) -> None:
     if flows > MOST_FLOWS:
-        raise RequestError(f"{path}: more than {MOST_FLOWS} flows")
+        raise RequestError(f"{path}: more than {MOST_FLOWS} flows; split the file")
 
 
 def _flow(path: Path, place: int, row: Mapping[str, object]) -> FlowSpec:
@@ -86,18 +89,18 @@ def _flow(path: Path, place: int, row: Mapping[str, object]) -> FlowSpec:
     unknown = [key for key in given if key not in FIELDS]
     if unknown:
         raise RequestError(
-            f"{path}, flow at {place}: {unknown[0]!r} is not a field; there are {', '.join(FIELDS)}"
+            f"{path}, flow at {place}: unknown field {unknown[0]!r}; {did_you_mean(unknown[0], FIELDS)}"
         )
     for key in NEEDED:
         if key not in given:
             raise RequestError(f"{path}, flow at {place}: {key} is missing")
-    read: dict[str, object] = {}
+    values: dict[str, object] = {}
     for key, value in given.items():
         try:
-            read[key] = _READERS[key](value)
+            values[key] = _READERS[key](value)
         except (ValueError, UnitError) as error:
             raise RequestError(f"{path}, flow at {place}: {key}: {error}") from None
-    return _spec(path, place, read)
+    return _spec(path, place, values)
 
 
 def _number(lowest: int, highest: int) -> Callable[[object], int]:
@@ -128,7 +131,7 @@ def _address(value: object) -> bytes:
 
 
 def _rate(value: object) -> float:
-    """A rate with its unit, or in JSON a number of bit/s."""
+    """Read a rate with its unit, or in JSON a number of bit/s."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return float(parse_rate(value))
     if not 0 <= value <= MOST_RATE:
@@ -153,22 +156,24 @@ _READERS: dict[str, Callable[[object], object]] = {
 }
 
 
-def _spec(path: Path, place: int, read: Mapping[str, object]) -> FlowSpec:
-    source, target = read["src"], read["dst"]
+def _spec(path: Path, place: int, values: Mapping[str, object]) -> FlowSpec:
+    source, target = values["src"], values["dst"]
     assert isinstance(source, bytes) and isinstance(target, bytes)
     kind = {4: 4, 16: 6, 6: LAYER2}[len(source)]
-    if not float(str(read.get("start", 0.0))) <= float(str(read.get("end", inf))):
-        raise RequestError(f"{path}, flow at {place}: end: it is before start")
+    if not float(str(values.get("start", 0.0))) <= float(str(values.get("end", inf))):
+        raise RequestError(f"{path}, flow at {place}: end is before start")
     if len(source) != len(target):
-        raise RequestError(f"{path}, flow at {place}: src and dst are not of one kind")
-    protocol = read.get("protocol", 0 if kind == LAYER2 else 6)
+        raise RequestError(
+            f"{path}, flow at {place}: src and dst are not both IPv4, both IPv6 or both MAC addresses"
+        )
+    protocol = values.get("protocol", 0 if kind == LAYER2 else 6)
     fields = {
         "protocol": protocol,
-        "src_port": read.get("ethertype", 0x88B5) if kind == LAYER2 else read.get("src_port", 0),
-        "dst_port": read.get("dst_port", 0),
-        "vm": read.get("vm", f"vm-{source.hex()}"),
-        **{key: read[key] for key in ("start", "end", "dscp", "pcp", "vlan") if key in read},
+        "src_port": values.get("ethertype", 0x88B5) if kind == LAYER2 else values.get("src_port", 0),
+        "dst_port": values.get("dst_port", 0),
+        "vm": values.get("vm", f"vm-{source.hex()}"),
+        **{key: values[key] for key in ("start", "end", "dscp", "pcp", "vlan") if key in values},
     }
     if protocol in {ICMP, ICMPV6}:
         fields["src_port"] = min(255, int(str(fields["src_port"])))
-    return FlowSpec(kind=kind, src=source, dst=target, rate=read["rate"], **fields)  # type: ignore[arg-type]
+    return FlowSpec(kind=kind, src=source, dst=target, rate=values["rate"], **fields)  # type: ignore[arg-type]

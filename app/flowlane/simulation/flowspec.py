@@ -1,4 +1,4 @@
-"""A flow as a simulation knows it, and the frame that its first packet would be."""
+"""A simulated flow, and the frame of its first packet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from flowlane.core.flowkey import ICMP, ICMPV6, IPV4, LAYER2, PORT_PROTOCOLS, TC
 
 ETH_TYPES = {4: 0x0800, 6: 0x86DD}
 GATEWAY_MAC = bytes.fromhex("02000000fffe")
-"""Destination of every simulated frame: the far side of the uplink."""
+"""Destination MAC of every simulated frame: the router beyond the uplink."""
 
 
 class FlowSpec(NamedTuple):
-    """One flow to simulate. ``rate`` is bit/s, ``start`` and ``end`` seconds from the beginning.
+    """A flow to simulate. ``rate`` is bit/s, ``start`` and ``end`` are seconds from the beginning.
 
     ``kind`` is that of a flow key (4, 6 or 2); for ICMP the ports are type and code, for a layer-2 flow
     ``src_port`` is the ethertype.
@@ -35,12 +35,12 @@ class FlowSpec(NamedTuple):
 
 
 def vm_mac(number: int) -> bytes:
-    """The MAC of the simulated VM on a port."""
+    """Return the MAC of the simulated VM on a port."""
     return b"\x02\x00" + number.to_bytes(4)
 
 
 def frame_of(spec: FlowSpec, port_no: int) -> bytes:
-    """The first packet of a flow, as the device would copy it: headers only."""
+    """Make the first packet of a flow as a device copies it: headers only."""
     source = spec.src if spec.kind == LAYER2 else vm_mac(port_no)
     target = spec.dst if spec.kind == LAYER2 else GATEWAY_MAC
     tag = b"" if spec.vlan is None else pack("!HH", 0x8100, spec.pcp << 13 | spec.vlan)
@@ -59,7 +59,7 @@ def _ipv6(spec: FlowSpec) -> bytes:
 
 
 def _layer4(spec: FlowSpec) -> bytes:
-    """Twenty bytes whose header a switch takes for sound: it reads no ports out of a broken one."""
+    """Make twenty bytes of layer 4 with a header that a switch accepts; of a broken one it reads no ports."""
     if spec.protocol == TCP:
         return pack("!HHIIBBHHH", spec.src_port, spec.dst_port, 0, 0, 5 << 4, 2, 0, 0, 0)
     if spec.protocol in PORT_PROTOCOLS:

@@ -1,4 +1,4 @@
-"""A simulated host around the real engine: a device that carries every effect out, and whose counters grow."""
+"""Simulated host around the real engine: a device that accepts every effect, and whose counters grow."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ UPLINK = 0xFFFF_0000
 READ_INTERVAL = 2
 """Seconds between two readings of the counters, as in the controller."""
 
-ABLE = Capabilities(
+CAPABILITIES = Capabilities(
     max_meters=200_000,
     meter_burst=True,
     select_groups=True,
     max_groups=1 << 16,
     port_masks=True,
 )
-"""What Open vSwitch's kernel datapath can do (measured on 3.1 with Linux 6.12)."""
+"""Those of Open vSwitch's kernel datapath (measured on 3.1 with Linux 6.12)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The simulated host: its uplink's queues and what the uplink carries in bit/s, by the names of its VMs."""
+    """Description of a simulated host: names of its VMs, queues of its uplink, capacity of the uplink in bit/s."""
 
     vms: tuple[str, ...]
     queues: int = 4
@@ -49,7 +49,7 @@ class Host:
 
 @dataclass(slots=True)
 class Live:
-    """A flow that is under way, and its row in the engine's table."""
+    """A flow that is present, and its row in the engine's flow table."""
 
     spec: FlowSpec
     row: int
@@ -57,16 +57,20 @@ class Live:
 
 @dataclass(slots=True)
 class World:
-    """Engine and host together; ``live`` by the flow's number in the workload."""
+    """The engine and its simulated host.
+
+    ``ports``: VM -> port number. ``now``: seconds. ``live``: the flows, by number in the workload. ``counts``:
+    effects by type, and reports by kind.
+    """
 
     engine: Engine
     ports: Mapping[str, int]
     now: float = 0.0
     live: dict[int, Live] = field(default_factory=dict)
     sent: dict[int, float] = field(default_factory=dict)
-    """Row -> the bytes that the device has counted."""
+    """Row -> bytes that the device has counted."""
     users: Counter[int] = field(default_factory=Counter)
-    """Row -> how many flows of the workload have that 5-tuple now: for the device they are one flow."""
+    """Row -> number of flows of the workload with that 5-tuple: for the device they are one flow."""
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -75,13 +79,13 @@ class World:
         return self.engine.devices[DPID]
 
     def step(self, event: ev.Event) -> None:
-        """Give the engine a fact; count what it wants done."""
+        """Pass an event to the engine; count its effects."""
         for effect in self.engine.step_and_catch_up(event, self.now):
             kind = effect.kind if isinstance(effect, Report) else type(effect).__name__
             self.counts[kind] += 1
 
     def begin(self, number: int, spec: FlowSpec) -> None:
-        """A flow's first packet arrives; a second flow with the same 5-tuple is the same flow."""
+        """Let a flow's first packet arrive; a second flow with the same 5-tuple is the same flow."""
         port_no = self.ports[spec.vm]
         data = frame_of(spec, port_no)
         self.step(ev.FlowSeen(DPID, port_no, data, UPLINK))
@@ -94,7 +98,7 @@ class World:
             self.sent.setdefault(row, 0.0)
 
     def end(self, number: int) -> None:
-        """A flow's pin has idled out, unless another flow of the same 5-tuple uses it."""
+        """Let a flow's pin time out, unless another flow of the same 5-tuple uses it."""
         flow = self.live.pop(number, None)
         if flow is None:
             return
@@ -106,7 +110,7 @@ class World:
             self.step(ev.PinEnded(DPID, self.device.flows.ref(row), 0, octets, idle=True))
 
     def second(self) -> None:
-        """Let a second pass: bytes flow, counters are read when they are due, the engine ticks."""
+        """Let a second pass: flows send, counters are read when they are due, the engine ticks."""
         self.now += 1.0
         for flow in self.live.values():
             self.sent[flow.row] += flow.spec.rate / 8
@@ -118,7 +122,7 @@ class World:
 
 
 def make_world(policy: Policy, host: Host) -> World:
-    """A world with the host's device up and its VMs attached."""
+    """Make an engine with the host's device connected and its VMs attached."""
     ports = {vm: number for number, vm in enumerate(host.vms, start=1)}
     world = World(Engine(policy), ports)
     facts = {number: PortFacts(vm, {"iface-id": vm}) for vm, number in ports.items()}
@@ -127,5 +131,5 @@ def make_world(policy: Policy, host: Host) -> World:
     facts[UPLINK] = PortFacts("uplink", {"flowlane-port": "uplink"}, queues=queues, qos_max_rate=host.rate)
     world.step(ev.DeviceDescribed(DPID, "simulated", "nic", {}, "", facts))
     reports = tuple(PortReport(number, one.name) for number, one in facts.items())
-    world.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: tuple(queues)}))
+    world.step(ev.DeviceUp(DPID, CAPABILITIES, reports, {UPLINK: tuple(queues)}))
     return world

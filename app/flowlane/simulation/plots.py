@@ -1,4 +1,4 @@
-"""Plots of a plan or a simulation, as PNG or SVG by the file's ending."""
+"""Plots of ``flowlane plan`` and ``simulate``: PNG or SVG, by the file's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MEGA = 1e6
 
 
 def plot_loads(path: Path, loads: Mapping[int, float], kinds: Mapping[int, str]) -> None:
-    """One bar for each queue: its load in Mbit/s, coloured by kind.
+    """Plot the load of each queue as a bar in Mbit/s, coloured by kind.
 
     Raises:
         RequestError: the file cannot be written.
@@ -40,7 +40,7 @@ def plot_loads(path: Path, loads: Mapping[int, float], kinds: Mapping[int, str])
 
 
 def plot_run(path: Path, samples: Sequence[Sample]) -> None:
-    """Four panels over time: loads, busiest over the bound, moves, time in hardware and fairness.
+    """Plot a simulation over time: loads, busiest queue over the bound, moves, bytes in hardware and fairness.
 
     Raises:
         RequestError: the file cannot be written.

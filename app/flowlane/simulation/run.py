@@ -1,7 +1,4 @@
-"""What a simulation measures: each second's loads, and what came of the flows.
-
-Running a workload through the engine, second by second.
-"""
+"""Simulation of a workload: flows run through the engine second by second, with a sample of each second."""
 
 from __future__ import annotations
 
@@ -11,19 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.model import NO_QUEUE, QueueKind
 from flowlane.simulation.host import UPLINK, Host, World, make_world
+from flowlane.simulation.measures import jain, over_bound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flowlane.core.policy import Policy
     from flowlane.simulation.flowspec import FlowSpec
 
 
 class Sample(NamedTuple):
-    """One second. Loads are bit/s by queue id; ``moves`` so far; shares are of bytes, 0 to 1.
+    """Measurements at the end of one second.
 
-    ``over_bound``: the busiest hardware queue over the lower bound, max(mean, heaviest flow).
-    ``fairness``: Jain's index of the hardware queues' loads (Jain, Chiu, Hawe: DEC-TR-301, 1984).
+    ``loads``: queue id -> bit/s. ``moves``: number so far. ``in_hardware``: part of the bytes on physical
+    queues, 0 to 1. ``over_bound`` and ``fairness``: of the physical queues, see
+    :mod:`flowlane.simulation.measures`.
     """
 
     second: int
@@ -36,7 +33,7 @@ class Sample(NamedTuple):
 
 
 def sample(world: World, second: int) -> Sample:
-    """Measure the world as it is, by the flows' true rates and the queues that the engine gave them."""
+    """Measure a simulation, by the flows' true rates and the queues that the engine gave them."""
     flows, port = world.device.flows, world.device.ports[UPLINK]
     loads = dict.fromkeys(sorted(port.queues), 0.0)
     in_hardware = total = heaviest = 0.0
@@ -60,25 +57,19 @@ def sample(world: World, second: int) -> Sample:
     )
 
 
-def over_bound(loads: Sequence[float], heaviest: float) -> float:
-    """The busiest queue's load over what no placement can go below; 1 when there is no load."""
-    bound = max(sum(loads) / len(loads), heaviest) if loads else 0.0
-    return max(loads) / bound if bound else 1.0
-
-
-def jain(values: Sequence[float]) -> float:
-    """Jain's fairness index: 1 when all are equal, 1/n when one has all."""
-    squares = len(values) * sum(value * value for value in values)
-    return sum(values) ** 2 / squares if squares else 1.0
-
-
 Progress = Callable[[int, World], None]
 
 
 def simulate(
     policy: Policy, host: Host, flows: Iterable[FlowSpec], seconds: int, progress: Progress | None = None
 ) -> tuple[World, list[Sample]]:
-    """Let flows come and go for so many seconds; ``flows`` in the order of their start. One sample a second."""
+    """Simulate a workload; return the simulated host at the end, and a sample of each second.
+
+    Args:
+        flows: in the order of their start.
+        seconds: how long.
+        progress: is called after each second.
+    """
     world = make_world(policy, host)
     waiting = iter(enumerate(flows))
     upcoming = next(waiting, None)

@@ -1,7 +1,7 @@
-"""Synthetic workloads: flows with published sizes or Zipf rates, that come and go.
+"""Generator of synthetic workloads: flows with published sizes or Zipf rates, that begin and end.
 
-Sizes follow the two distributions that the field compares on: web search (DCTCP, Alizadeh et al., SIGCOMM 2010)
-and Facebook's Hadoop cluster (Roy et al., SIGCOMM 2015), both as tabled for HPCC (Li et al., SIGCOMM 2019).
+The sizes are from two distributions that papers commonly use: web search (DCTCP, Alizadeh et al., SIGCOMM 2010)
+and Facebook's Hadoop cluster (Roy et al., SIGCOMM 2015), both as in the tables of HPCC (Li et al., SIGCOMM 2019).
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from flowlane.core.flowkey import IPV4, TCP
 from flowlane.simulation.flowspec import FlowSpec
 
 REMOTE = bytes((192, 0, 2, 1))
-"""Where simulated flows go (TEST-NET-1, RFC 5737)."""
+"""Destination of the flows (TEST-NET-1, RFC 5737)."""
 
 _FIRST_PORT, _PORTS = 1024, 64_000
 
 
 class Shape(NamedTuple):
-    """How much and how long: ``flows`` at any time, of which ``churn`` (0 to 1) are replaced every second.
+    """Size of a workload.
 
-    ``load`` is what all flows together carry, in bit/s.
+    ``flows``: number at any time. ``seconds``: how long. ``churn``: part of the flows that is replaced each
+    second. ``load``: rate of all flows together, in bit/s. ``seed``: of the random numbers.
     """
 
     flows: int
@@ -36,12 +37,12 @@ class Shape(NamedTuple):
 
 
 def zipf_weights(count: int, exponent: float, _random: Random) -> list[float]:
-    """Weights 1/k^s for ranks 1 to ``count``."""
+    """Make weights 1/k^s for ranks 1 to ``count``."""
     return [1.0 / rank**exponent for rank in range(1, count + 1)]
 
 
 def sized_weights(name: str, count: int, random: Random) -> list[float]:
-    """Weights drawn from a published distribution of flow sizes, by name."""
+    """Draw weights from a published distribution of flow sizes, by its name."""
     return [_draw(_points(name), random) for _ in range(count)]
 
 
@@ -52,12 +53,12 @@ def _points(name: str) -> tuple[list[float], list[float]]:
 
 
 def _draw(points: tuple[list[float], list[float]], random: Random) -> float:
-    """One size in bytes: linear between the points of the cumulative distribution."""
+    """Draw a size in bytes, linearly between the points of the cumulative distribution."""
     sizes, shares = points
-    wanted = random.uniform(0, 100)
-    place = min(max(bisect_left(shares, wanted), 1), len(shares) - 1)
+    share = random.uniform(0, 100)
+    place = min(max(bisect_left(shares, share), 1), len(shares) - 1)
     low, high = shares[place - 1], shares[place]
-    part = (wanted - low) / (high - low) if high > low else 0.0
+    part = (share - low) / (high - low) if high > low else 0.0
     return max(1.0, sizes[place - 1] + part * (sizes[place] - sizes[place - 1]))
 
 
@@ -67,14 +68,14 @@ KINDS: dict[str, Callable[[int, Random], list[float]]] = {
     "zipf-1.0": lambda count, random: zipf_weights(count, 1.0, random),
     "zipf-1.3": lambda count, random: zipf_weights(count, 1.3, random),
 }
-"""Workloads by name: how the load is divided among so many flows."""
+"""Workload -> function that makes the weights of so many flows."""
 
 
 def generate(kind: str, shape: Shape, vms: tuple[str, ...]) -> Iterator[FlowSpec]:
     """Make the flows of a workload in the order in which they start.
 
-    A flow's rate stays as it is; with churn, a flow that ends is followed by one of the same weight, so the
-    mix stays the same while the flows change.
+    A flow's rate does not change. With churn, a flow that ends is followed by one of the same weight, so the
+    distribution of rates stays the same while the flows change.
     """
     random = Random(shape.seed)  # noqa: S311  a repeatable draw, not a secret
     weights = KINDS[kind](shape.flows, random)
@@ -85,13 +86,13 @@ def generate(kind: str, shape: Shape, vms: tuple[str, ...]) -> Iterator[FlowSpec
 
 
 def _starts(weights: list[float], shape: Shape, random: Random) -> Iterator[tuple[float, float, float]]:
-    """(start, end, weight) of every flow: each place in the mix is held by one flow after the other."""
+    """Yield (start, end, weight) of every flow: for each weight one flow after the other."""
     for weight in weights:
         start = 0.0
         while start < shape.seconds:
-            life = random.expovariate(shape.churn) if shape.churn else float("inf")
-            yield start, start + life, weight
-            start += max(life, 0.001)
+            duration = random.expovariate(shape.churn) if shape.churn else float("inf")
+            yield start, start + duration, weight
+            start += max(duration, 0.001)
 
 
 def _spec(number: int, vm: str, rate: float, start: float, end: float) -> FlowSpec:

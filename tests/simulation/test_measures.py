@@ -1,11 +1,12 @@
-"""Bounds and solvers, against each other and against all possible assignments."""
+"""Measures against figures worked out by hand, bounds against each other and against all assignments."""
 
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowlane.simulation.bounds import lower_bound, lpt, optimum
+from flowlane.simulation.measures import jain, lower_bound, lpt, optimum, over_bound
 
 
 def test_grahams_example_where_longest_first_is_not_best() -> None:
@@ -28,3 +29,35 @@ def test_the_optimum_is_the_least_of_all_assignments(rates: list[int], queues: i
     assert (
         lower_bound(rates, queues) <= best <= lpt(rates, queues) <= (4 / 3 - 1 / (3 * queues)) * best + 1e-9
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "index"),
+    [
+        ([1, 1, 1, 1], 1.0),
+        ([4, 0, 0, 0], 0.25),
+        ([1, 3], 16 / 20),
+        ([2, 2, 0], 2 / 3),
+        ([0, 0], 1.0),
+        ([], 1.0),
+    ],
+)
+def test_jains_index(values: list[int], index: float) -> None:
+    assert jain(values) == pytest.approx(index)
+
+
+@pytest.mark.parametrize(
+    ("loads", "heaviest", "ratio"),
+    [
+        ([5, 5], 1, 1.0),
+        ([6, 4], 1, 1.2),
+        ([8, 2], 8, 1.0),
+        ([8, 2], 6, 8 / 6),
+        ([0, 0], 0, 1.0),
+        ([], 0, 1.0),
+    ],
+)
+def test_the_busiest_queue_over_what_no_placement_can_beat(
+    loads: list[int], heaviest: int, ratio: float
+) -> None:
+    assert over_bound(loads, heaviest) == pytest.approx(ratio)
