@@ -67,7 +67,9 @@ def verdict_of(policy: Policy, facts: dict[str, str]) -> str:
 def test_an_example_flow_is_of_the_class_that_is_promised(path: Path, words: str, verdict: str) -> None:
     facts = dict(word.split("=", 1) for word in words.split())
     role = Role(facts.get("role", "nic"))
-    device = DeviceView(1, facts.get("device", "br-nic"), role, CAPABILITIES, physical_queues=8, software_queues=8)
+    device = DeviceView(
+        1, facts.get("device", "br-nic"), role, CAPABILITIES, physical_queues=8, software_queues=8
+    )
     policy, _ = derive(policies.load_file(path), device)
     assert verdict_of(policy, facts) == verdict
 
@@ -93,7 +95,12 @@ def test_an_example_has_no_dead_rules_and_no_unused_class(path: Path) -> None:
 
 def on(name: str, **device: Any) -> tuple[dict[str, TrafficClass], tuple[LeftOut, ...]]:
     view = DeviceView(
-        1, device.pop("device", "br-nic"), capabilities=CAPABILITIES, physical_queues=8, software_queues=8, **device
+        1,
+        device.pop("device", "br-nic"),
+        capabilities=CAPABILITIES,
+        physical_queues=8,
+        software_queues=8,
+        **device,
     )
     policy, left_out = derive(policies.load_file(next(FOLDER.glob(f"{name}-*"))), view)
     return {one.name: one for one in policy.classes}, left_out
