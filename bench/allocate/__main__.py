@@ -1,6 +1,7 @@
-"""Measure how well and how fast flows are allocated: ``python -m bench.allocate [PART ...] [--quick]``.
+"""Bench of the allocator: how evenly and how fast flows get queues.
 
-Prints a table for each part and writes all of them as JSON and as the README's picture.
+``python -m bench.allocate [PART ...] [--quick]`` prints a table for each part, writes all of them as JSON,
+and draws the picture of the README where asked.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ PARTS: dict[str, Callable[[bool], Iterator[parts.Row]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="small sizes, some seconds")
+    parser.add_argument("--quick", action="store_true", help="small sizes: takes some seconds")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "allocate.json")
-    parser.add_argument("--picture", type=Path, help="draw the README's picture here (needs all parts)")
+    parser.add_argument(
+        "--picture", type=Path, help="file for the README's picture (needs the results of all parts)"
+    )
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
     if unknown:
@@ -65,7 +68,7 @@ def main() -> None:
 
 
 def table_of(name: str, rows: list[parts.Row]) -> Table:
-    """One part as a table; lists (series for the picture) are left out."""
+    """Return one part as a table, without lists, which are series for the picture."""
     table = Table(title=name)
     names = [key for key, value in rows[0].items() if not isinstance(value, list)]
     for key in names:
@@ -76,7 +79,7 @@ def table_of(name: str, rows: list[parts.Row]) -> Table:
 
 
 def show(value: object) -> str:
-    """A cell: yes or no, whole numbers in full, others in four digits."""
+    """Return the text of a table's field: yes or no, whole numbers in full, others in four digits."""
     if isinstance(value, bool):
         return "yes" if value else "NO"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,11 +1,11 @@
-"""The modelled delay of small flows' packets behind others in the same queue.
+"""A queueing model: the delay of small flows' packets behind others in the same queue.
 
-Model (``docs/engineers/strategies.md`` states it for readers): each queue is a FIFO served at an equal part of the
-link. Flows send bursts at Poisson times: heavy flows 65,536 bytes, the largest segment that Linux hands to a
-NIC (``GSO_MAX_SIZE``, include/linux/netdevice.h), small flows one packet of 1,500 bytes. The mean wait is
-Pollaczek and Khinchine's, ``load * mean residual service / (1 - load)``; the tail is taken as exponential,
-which is Kingman's heavy-traffic limit: P(wait > t) = load * exp(-t * load / mean wait). A queue whose load
-is 1 or more is full: 1,000 packets (Linux's default txqueuelen) stand in it, and no delay is above that.
+``docs/engineers/strategies.md`` explains the model. Each queue is a FIFO that is served at an equal part of
+the link. Flows send bursts at Poisson times: heavy flows 65,536 bytes, the largest segment that Linux hands
+to a NIC (``GSO_MAX_SIZE``, include/linux/netdevice.h), small flows one packet of 1,500 bytes. The mean wait
+is Pollaczek and Khinchine's, ``load * mean residual service / (1 - load)``; the tail is taken as exponential,
+which is Kingman's heavy-traffic limit: P(wait > t) = load * exp(-t * load / mean wait). A queue whose load is
+1 or more is full: 1,000 packets (Linux's default txqueuelen) stand in it, and no delay is above that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class Mix:
 
 
 def small_p99(mixes: list[Mix], link: float) -> float:
-    """The delay in seconds that 99 of 100 packets of small flows stay below, over all queues of a link."""
+    """Return the delay in seconds that 99 of 100 packets of small flows stay below, over all queues of a link.
+
+    ``link`` is the rate of the link in bit/s, of which each queue gets an equal part.
+    """
     served = link / len(mixes)
     low, high = 0.0, BUFFER / served
     for _ in range(60):
@@ -43,7 +46,7 @@ def _share_above(mixes: list[Mix], served: float, delay: float) -> float:
 
 
 def _above(mix: Mix, served: float, delay: float) -> float:
-    """The probability that a packet waits longer than ``delay`` in a queue."""
+    """Return the probability that a packet waits longer than ``delay`` seconds in a queue."""
     load = (mix.small + mix.heavy) / served
     if load >= 1:
         return 1.0 if delay < BUFFER / served else 0.0

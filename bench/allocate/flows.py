@@ -1,4 +1,4 @@
-"""Flows to allocate: rates drawn from two published distributions of flow sizes, and from Zipf's law.
+"""Rates and keys of flows: rates are drawn from two published distributions of flow sizes and from Zipf's law.
 
 A rate is a size sent within one second: what matters here is how unequal the rates are, not their scale.
 """
@@ -18,7 +18,7 @@ KINDS = ("web-search", "hadoop", "zipf-1.0", "zipf-1.3")
 
 
 def draw(kind: str, count: int, rng: np.random.Generator) -> list[int]:
-    """``count`` rates in bit/s, in random order; the Zipf rates are the law's values themselves, shuffled."""
+    """Return ``count`` rates in bit/s, in random order; the Zipf rates are the law's values themselves, shuffled."""
     if kind.startswith("zipf-"):
         rates = 1e10 / np.arange(1, count + 1) ** float(kind.removeprefix("zipf-"))
         rng.shuffle(rates)
@@ -36,7 +36,7 @@ def heavy_at_least(kind: str, part: float) -> int:
 
 
 def keys(count: int, rng: np.random.Generator) -> list[bytes]:
-    """Packed 5-tuples of ``count`` TCP flows of many VMs to a few servers."""
+    """Return packed 5-tuples of ``count`` TCP flows of many VMs to a few servers."""
     sources = rng.integers(0, 1 << 16, count)
     targets = rng.integers(0, 256, count)
     ports = rng.integers(32768, 61000, count)

@@ -1,4 +1,4 @@
-"""Bytes per flow that a process of its own grows by: prints the flow table's and the allocator's."""
+"""Memory of a flow: prints the bytes per flow of the flow table and of the allocator, in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flowlane.core.state.flows import FlowTable
 
 
 def resident() -> int:
-    """Bytes of memory that the process has now."""
+    """Return the bytes of memory that the process has now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

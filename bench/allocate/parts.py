@@ -1,4 +1,4 @@
-"""The measurements, each a function from sizes to rows (plain dicts) for the table, the JSON and the picture."""
+"""The measurements of the bench: functions from sizes to rows (dicts) for the tables, the JSON and the picture."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from time import process_time
 import numpy as np
 from bench.allocate.delay import Mix, small_p99
 from bench.allocate.flows import KINDS, draw, keys
-from bench.allocate.ports import PLAIN, busiest, fill, hashed, hashes, least_loaded, round_robin, settle
-from bench.allocate.reach import before, within_reach
+from bench.allocate.ports import (
+    PLAIN,
+    busiest_load,
+    fill,
+    hashed,
+    hashes,
+    least_loaded,
+    round_robin,
+    run_until_quiet,
+)
+from bench.allocate.reach import queues_before, within_reach
 
 from flowlane.core.allocate import Demand, arrive, depart, measure, new_port, rebalance
 from flowlane.core.allocate.state import Columns, PortState
@@ -27,7 +36,7 @@ UNBOUNDED = Balance(moves_per_second=1e9, window=0.0)
 
 
 def settled(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
-    """The busiest queue over the lower bound, flows that may share, once nothing moves any more."""
+    """Yield the load of the busiest queue over the lower bound, once nothing moves any more."""
     for size in sizes:
         flow_hashes = hashes(keys(size, np.random.default_rng(size)))
         for kind in KINDS:
@@ -35,8 +44,8 @@ def settled(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
             for count in queues:
                 bound = lower_bound(rates, count)
                 state = fill(rates, count)
-                at_once = busiest(state) / bound
-                moves, seconds = settle(state)
+                at_once = busiest_load(state) / bound
+                moves, seconds = run_until_quiet(state)
                 yield {
                     "rates": kind,
                     "flows": size,
@@ -45,16 +54,16 @@ def settled(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
                     "round-robin": max(round_robin(rates, count)) / bound,
                     "least-loaded": max(least_loaded(rates, count)) / bound,
                     "combined, unmoved": at_once,
-                    "combined": busiest(state) / bound,
+                    "combined": busiest_load(state) / bound,
                     "LPT": lpt(rates, count) / bound,
                     "moved": moves / size,
                     "seconds": seconds,
-                    "met": busiest(state) <= 1.05 * bound,
+                    "met": busiest_load(state) <= 1.05 * bound,
                 }
 
 
 def exact(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
-    """Small cases over the true optimum, which is often above the lower bound; median and worst of 20 draws."""
+    """Yield small cases over the true optimum, often above the lower bound; median and worst of 20 draws."""
     for kind in KINDS:
         for size in sizes:
             for count in queues:
@@ -63,9 +72,13 @@ def exact(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
                     rates = draw(kind, size, np.random.default_rng(seed))
                     best = optimum(rates, count)
                     state = fill(rates, count)
-                    settle(state)
+                    run_until_quiet(state)
                     ratios.append(
-                        (busiest(state) / best, lpt(rates, count) / best, best / lower_bound(rates, count))
+                        (
+                            busiest_load(state) / best,
+                            lpt(rates, count) / best,
+                            best / lower_bound(rates, count),
+                        )
                     )
                 mine, longest, bound = (sorted(column) for column in zip(*ratios, strict=True))
                 yield {
@@ -80,9 +93,10 @@ def exact(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
 
 
 def churn(sizes: Sequence[int], queues: Sequence[int], seconds: int) -> Iterator[Row]:
-    """10 % of the flows replaced each second by others of unknown rate, which are measured a second later.
+    """Yield cases in which 10 % of the flows are replaced each second by others, measured a second later.
 
-    Seconds are *out of reach* when no choice of 2 % of the flows could have brought the busiest queue to 1.10.
+    Seconds are *out of reach* when no choice of 2 % of the flows could have brought the busiest queue to
+    1.10.
     """
     for kind in KINDS:
         for size in sizes:
@@ -94,47 +108,50 @@ def _churn(kind: str, size: int, count: int, seconds: int) -> Row:
     rng = np.random.default_rng(size + count)
     rates = draw(kind, size, rng)
     state = fill(rates, count)
-    settle(state)
-    unmoved, after, moved = [], [], []
-    hopeless = 0
+    run_until_quiet(state)
+    before_moves, after_moves, moved = [], [], []
+    out_of_reach = 0
     for second in range(1000, 1000 + seconds):
-        gone = rng.choice(size, max(1, size // 10), replace=False)
-        fresh = (
-            draw(kind, len(gone), rng)
+        ended = rng.choice(size, max(1, size // 10), replace=False)
+        new_rates = (
+            draw(kind, len(ended), rng)
             if not kind.startswith("zipf")
-            else [rates[row] for row in rng.permutation(gone)]
+            else [rates[row] for row in rng.permutation(ended)]
         )
-        for row in gone:
+        for row in ended:
             depart(state, int(row))
-        for row, rate in zip(gone, fresh, strict=True):
+        for row, rate in zip(ended, new_rates, strict=True):
             rates[row] = rate
             arrive(state, int(row), PLAIN)
-        for row in gone:
+        for row in ended:
             measure(state, int(row), rates[row])
         bound = lower_bound(rates, count)
-        unmoved.append(busiest(state) / bound)
+        before_moves.append(busiest_load(state) / bound)
         moves = rebalance(state, float(second))
         moved.append(len(moves) / size)
-        after.append(busiest(state) / bound)
-        hopeless += after[-1] > 1.10 and within_reach(before(state, moves), max(1, size // 50)) > 1.10 * bound
+        after_moves.append(busiest_load(state) / bound)
+        out_of_reach += (
+            after_moves[-1] > 1.10
+            and within_reach(queues_before(state, moves), max(1, size // 50)) > 1.10 * bound
+        )
     return {
         "rates": kind,
         "flows": size,
         "queues": count,
-        "worst": max(after),
-        "median": median(after),
-        "before moves, median": median(unmoved),
-        "seconds above 1.10": sum(ratio > 1.10 for ratio in after),
-        "of them out of reach": hopeless,
+        "worst": max(after_moves),
+        "median": median(after_moves),
+        "before moves, median": median(before_moves),
+        "seconds above 1.10": sum(ratio > 1.10 for ratio in after_moves),
+        "of them out of reach": out_of_reach,
         "moved a second, mean": sum(moved) / seconds,
         "moved a second, most": max(moved),
-        "met": max(after) <= 1.10 and sum(moved) / seconds <= 0.02,
-        "series": after,
+        "met": max(after_moves) <= 1.10 and sum(moved) / seconds <= 0.02,
+        "series": after_moves,
     }
 
 
 def cost(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
-    """Processor time of one arrival and one departure among so many flows, microseconds."""
+    """Yield the processor time of one arrival and one departure among so many flows, in microseconds."""
     for count in queues:
         states = [fill(draw("hadoop", size, np.random.default_rng(size)), count) for size in sizes]
         times = _time_batches(states, sizes)
@@ -151,7 +168,10 @@ def cost(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
 
 
 def _time_batches(states: list[PortState], sizes: Sequence[int]) -> list[tuple[float, float]]:
-    """Lower quartile of many batches, the sizes in turn, so that all meet the same neighbours on the machine."""
+    """Return (arrival, departure) in us of each state: the lower quartile of many batches.
+
+    The sizes take turns, so that all meet the same other load of the machine.
+    """
     rng = np.random.default_rng(1)
     arrivals: list[list[float]] = [[] for _ in states]
     departures: list[list[float]] = [[] for _ in states]
@@ -167,11 +187,14 @@ def _time_batches(states: list[PortState], sizes: Sequence[int]) -> list[tuple[f
                 arrive(state, row, PLAIN)
             departures[place].append((middle - start) / len(rows) * 1e6)
             arrivals[place].append((process_time() - middle) / len(rows) * 1e6)
-    return [(sorted(one)[15], sorted(other)[15]) for one, other in zip(arrivals, departures, strict=True)]
+    return [
+        (sorted(of_arrivals)[15], sorted(of_departures)[15])
+        for of_arrivals, of_departures in zip(arrivals, departures, strict=True)
+    ]
 
 
 def full(cases: Sequence[tuple[int, int]]) -> Iterator[Row]:
-    """One rebalance without limits on moves, of flows that a hash placed: time and moves."""
+    """Yield the time and moves of one rebalance without a limit on moves, of flows that a hash placed."""
     for kind in KINDS:
         for size, count in cases:
             rng = np.random.default_rng(size)
@@ -182,7 +205,7 @@ def full(cases: Sequence[tuple[int, int]]) -> Iterator[Row]:
                 start = process_time()
                 moves = len(rebalance(state, 1.0))
                 times.append((process_time() - start) * 1e3)
-                after = busiest(state) / lower_bound(rates, count)
+                after = busiest_load(state) / lower_bound(rates, count)
             yield {
                 "rates": kind,
                 "flows": size,
@@ -203,7 +226,7 @@ def _hash_placed(rates: list[int], flow_keys: list[bytes], count: int) -> PortSt
 
 
 def memory(sizes: Sequence[int]) -> Iterator[Row]:
-    """Bytes per tracked flow: flow table and allocator, as the process grows (each size in a fresh process)."""
+    """Yield the bytes per tracked flow, by which a new process grows: flow table and allocator."""
     script = Path(__file__).with_name("memory.py")
     for size in sizes:
         done = subprocess.run(
@@ -220,7 +243,7 @@ def memory(sizes: Sequence[int]) -> Iterator[Row]:
 
 
 def delay(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
-    """Modelled p99 delay of small flows on a 10 Gbit/s link, 60 % used: 40 % by drawn flows, 20 % by heavy ones.
+    """Yield the modelled p99 delay of small flows on a 10 Gbit/s link, 40 % used by drawn flows, 20 % by heavy ones.
 
     The heavy flows are a quarter as many as queues, each offering 80 % of a queue's rate; drawn flows of a
     quarter of a queue's rate or more count as heavy too.
@@ -251,25 +274,26 @@ def delay(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
 
 
 def _mixes_of_hash(rates: list[int], heavy: list[bool], flow_hashes: list[int], count: int) -> list[Mix]:
-    small = hashed([0 if big else rate for rate, big in zip(rates, heavy, strict=True)], flow_hashes, count)
-    big = hashed([rate if big else 0 for rate, big in zip(rates, heavy, strict=True)], flow_hashes, count)
-    return [Mix(*pair) for pair in zip(small, big, strict=True)]
+    pairs = list(zip(rates, heavy, strict=True))
+    small_loads = hashed([0 if is_heavy else rate for rate, is_heavy in pairs], flow_hashes, count)
+    heavy_loads = hashed([rate if is_heavy else 0 for rate, is_heavy in pairs], flow_hashes, count)
+    return [Mix(*loads) for loads in zip(small_loads, heavy_loads, strict=True)]
 
 
 def _mixes_of_classes(rates: list[int], heavy: list[bool], count: int) -> list[Mix]:
-    """The default policy's two classes: heavy flows alone while queues last, at most half; the others share."""
+    """Return the mixes with the default policy's classes: heavy flows exclusive on at most half of the queues."""
     state = new_port(Columns(), [Queue(number) for number in range(count)], Balance())
     most = max(1, count // 2)
-    alone = Demand(class_index=1, group=1, exclusive=True, max_queues=most)
-    for row, (rate, big) in enumerate(zip(rates, heavy, strict=True)):
-        arrive(state, row, (alone if big else PLAIN)._replace(rate=rate))
-    settle(state)
+    heavy_demand = Demand(class_index=1, group=1, exclusive=True, max_queues=most)
+    for row, (rate, is_heavy) in enumerate(zip(rates, heavy, strict=True)):
+        arrive(state, row, (heavy_demand if is_heavy else PLAIN)._replace(rate=rate))
+    run_until_quiet(state)
     mixes = []
     for slot in state.slots:
-        exclusive = sum(
+        heavy_load = sum(
             cell.load
             for cell in slot.cells.values()
             if cell.group is slot.region.exclusive_group or cell.group.demand.exclusive
         )
-        mixes.append(Mix(slot.load - exclusive, exclusive))
+        mixes.append(Mix(slot.load - heavy_load, heavy_load))
     return mixes

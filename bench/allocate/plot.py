@@ -1,4 +1,4 @@
-"""The measurements as one picture."""
+"""The picture of the measurements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = {
 
 
 def draw_picture(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Four panels: settled load, load under churn, small flows' delay, cost of an arrival."""
+    """Draw four panels: settled load, load under churn, delay of small flows, cost of an arrival."""
     mpl.rcParams.update(
         {"svg.hashsalt": "flowlane", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     )

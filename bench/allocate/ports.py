@@ -1,7 +1,7 @@
-"""Ports under measurement: the default strategy through the real allocator, the others as their rule says.
+"""Ports under measurement: the strategy ``combined`` by the allocator, the loads of the others computed directly.
 
-The other strategies place a flow once and never move it, so their loads are computed directly, which takes
-seconds where a million calls would take minutes; tests hold the two against each other.
+The other strategies place a flow once and do not move it. Computing their loads takes seconds where a million
+calls would take minutes; tests compare the two ways.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from heapq import heapreplace
 
 from flowlane.core.allocate import Demand, arrive, measure, new_port, rebalance
 from flowlane.core.allocate.state import Columns, PortState
-from flowlane.core.allocate.strategies.rss import ENTRIES, rss_input, toeplitz
+from flowlane.core.allocate.strategies.rss import ENTRIES, rss_hash
 from flowlane.core.model import Queue
 from flowlane.core.policy import Balance
 
@@ -18,7 +18,7 @@ PLAIN = Demand()
 
 
 def fill(rates: list[int], queues: int, balance: Balance | None = None) -> PortState:
-    """A port where flows came one by one, each measured before the next came."""
+    """Return a port to which flows came one by one, each measured before the next."""
     state = new_port(Columns(), [Queue(number) for number in range(queues)], balance or Balance())
     for row, rate in enumerate(rates):
         arrive(state, row, PLAIN)
@@ -26,30 +26,30 @@ def fill(rates: list[int], queues: int, balance: Balance | None = None) -> PortS
     return state
 
 
-def settle(state: PortState, limit: int = 120) -> tuple[int, int]:
-    """Rebalance once a second until nothing moved for a window; returns (moves, seconds until the last)."""
+def run_until_quiet(state: PortState, limit: int = 120) -> tuple[int, int]:
+    """Rebalance once a second until nothing moved for a window; return the moves, and the seconds until the last."""
     moves = last = 0
     for second in range(1, limit):
-        made = len(rebalance(state, float(second)))
-        moves += made
-        last = second if made else last
+        count = len(rebalance(state, float(second)))
+        moves += count
+        last = second if count else last
         if second - last > state.balance.window + 1:
             break
     return moves, last
 
 
-def busiest(state: PortState) -> int:
-    """The load of the busiest queue in bit/s."""
+def busiest_load(state: PortState) -> int:
+    """Return the load of the busiest queue in bit/s."""
     return max(slot.load for slot in state.slots)
 
 
 def hashes(keys: list[bytes]) -> list[int]:
-    """The RSS hash of each flow."""
-    return [toeplitz(rss_input(key)) for key in keys]
+    """Return the RSS hash of each flow."""
+    return [rss_hash(key) for key in keys]
 
 
 def hashed(rates: list[int], flow_hashes: list[int], queues: int) -> list[int]:
-    """Loads per queue when RSS places the flows."""
+    """Return the load of each queue (bit/s) when RSS places the flows."""
     loads = [0] * queues
     for rate, value in zip(rates, flow_hashes, strict=True):
         loads[value % ENTRIES % queues] += rate
@@ -57,12 +57,12 @@ def hashed(rates: list[int], flow_hashes: list[int], queues: int) -> list[int]:
 
 
 def round_robin(rates: list[int], queues: int) -> list[int]:
-    """Loads per queue when each flow goes to the next queue."""
+    """Return the load of each queue (bit/s) when each flow goes to the next queue."""
     return [sum(rates[first::queues]) for first in range(queues)]
 
 
 def least_loaded(rates: list[int], queues: int) -> list[int]:
-    """Loads per queue when each flow, its rate unknown, goes to the queue with the least load then."""
+    """Return the load of each queue (bit/s) when each flow goes to the queue with the least load at that time."""
     heap = [(0, number) for number in range(queues)]
     loads = [0] * queues
     for rate in rates:

@@ -1,4 +1,4 @@
-"""What so few moves can do at best: a bound to tell what a strategy missed from what none could have reached."""
+"""A bound on what few moves can reach: tells what a strategy missed from what no strategy could have reached."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from flowlane.core.allocate.state import PortState
 
 
 def within_reach(queues: Sequence[Sequence[int]], moves: int) -> int:
-    """A load below which no choice of so many moves brings the busiest queue; ``queues`` are the rates on each.
+    """Return a load (bit/s) below which no choice of so many moves brings the busiest queue.
 
-    That flows may not move again yet is not looked at.
+    ``queues`` are the rates of the flows on each. That flows may not move twice in a window is not counted.
     """
-    return tried(queues, moves) if moves <= 2 else bounded(queues, moves)
+    return least_after_two(queues, moves) if moves <= 2 else lower_bound_after(queues, moves)
 
 
-def bounded(queues: Sequence[Sequence[int]], moves: int) -> int:
-    """A lower bound: the heaviest flow of a queue stays or goes.
+def lower_bound_after(queues: Sequence[Sequence[int]], moves: int) -> int:
+    """Return a lower bound: the heaviest flow of a queue stays or goes.
 
-    If it stays, the heaviest others can leave; if it goes, the queue that gets it can lose its heaviest, by one
-    move less.
+    If it stays, the heaviest others can leave; if it goes, the queue that gets it can lose its heaviest, by
+    one move less.
     """
     ordered = [sorted(rates, reverse=True) for rates in queues]
     rests = [sum(rates[max(0, moves - 1) :]) for rates in ordered]
@@ -40,8 +40,8 @@ def bounded(queues: Sequence[Sequence[int]], moves: int) -> int:
     return max(least(place) for place in range(len(ordered)))
 
 
-def tried(queues: Sequence[Sequence[int]], moves: int) -> int:
-    """The least load of the busiest queue after at most two moves, by trying all that take a flow off the busiest."""
+def least_after_two(queues: Sequence[Sequence[int]], moves: int) -> int:
+    """Return the least load of the busiest queue after at most two moves, by trying all off the busiest queue."""
     loads = [sum(rates) for rates in queues]
     best = max(loads)
     if not moves or len(queues) == 1:
@@ -58,7 +58,7 @@ def tried(queues: Sequence[Sequence[int]], moves: int) -> int:
 
 
 def _one_move(queues: Sequence[Sequence[int]], loads: Sequence[int]) -> int:
-    """The least load of the busiest queue after the best single move off it."""
+    """Return the least load of the busiest queue after the best single move off it."""
     busiest = max(range(len(loads)), key=loads.__getitem__)
     others = [load for place, load in enumerate(loads) if place != busiest]
     lightest, rest = min(others), max(others)
@@ -67,8 +67,8 @@ def _one_move(queues: Sequence[Sequence[int]], loads: Sequence[int]) -> int:
     )
 
 
-def before(state: PortState, moves: Sequence[Move]) -> list[list[int]]:
-    """The rates on each queue as they were before these moves, the last ones that were made."""
+def queues_before(state: PortState, moves: Sequence[Move]) -> list[list[int]]:
+    """Return the rates on each queue as they were before ``moves``, the last ones that were made."""
     came_from = {move.row: move.old for move in reversed(moves)}
     queues: dict[int, list[int]] = {slot.queue.queue_id: [] for slot in state.slots}
     for slot in state.slots:

@@ -31,12 +31,12 @@ def best(queues: list[list[int]], moves: int) -> int:
 @given(queues=QUEUES, moves=st.integers(0, 2))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_choice_of_moves_does_better(queues: list[list[int]], moves: int) -> None:
-    assert reach.bounded(queues, moves) <= best(queues, moves) == reach.within_reach(queues, moves)
+    assert reach.lower_bound_after(queues, moves) <= best(queues, moves) == reach.within_reach(queues, moves)
 
 
 def test_what_can_be_done_is_found() -> None:
-    assert reach.within_reach([[10, 1, 1], [2]], 1) == 11 == reach.bounded([[10, 1, 1], [2]], 1)
-    assert reach.within_reach([[6, 5], []], 1) == 6 == reach.bounded([[6, 5], []], 1)
+    assert reach.within_reach([[10, 1, 1], [2]], 1) == 11 == reach.lower_bound_after([[10, 1, 1], [2]], 1)
+    assert reach.within_reach([[6, 5], []], 1) == 6 == reach.lower_bound_after([[6, 5], []], 1)
     assert reach.within_reach([[100, *[1] * 50], [1] * 40], 5) == 136, (
         "five leave, or it goes where four leave"
     )
@@ -51,4 +51,4 @@ def test_queues_before_the_moves() -> None:
     queues = {slot.queue.queue_id: slot.load for slot in state.slots}
     moves = rebalance(state, 1.0)
     assert moves
-    assert [sum(rates) for rates in reach.before(state, moves)] == list(queues.values())
+    assert [sum(rates) for rates in reach.queues_before(state, moves)] == list(queues.values())

@@ -246,12 +246,12 @@ def test_no_guarantee_is_promised_beyond_its_rate_and_as_many_as_possible_are_ke
     kept = [
         granted for granted in grants if granted.floor == sum(requests[key].minimum for key in granted.keys)
     ]
-    assert len(kept) >= most_kept([want.minimum for want in requests], rates)
+    assert len(kept) >= most_kept([request.minimum for request in requests], rates)
     assert not may_join or all(isinstance(granted, Grant) for granted in grants)
 
 
 def most_kept(minima: list[int], rates: list[int]) -> int:
-    """Return how many can be served with one queue granted: the smallest minima against the highest rates."""
+    """Return how many can be served with one queue each: the smallest minima against the highest rates."""
     best = 0
     for count in range(min(len(minima), len(rates)) + 1):
         pairs = zip(sorted(minima)[:count], sorted(sorted(rates)[len(rates) - count :]), strict=True)

@@ -1,15 +1,15 @@
 """What the allocator guarantees, whatever calls come in whatever order (stateful properties).
 
-Faults that were planted, one at a time, and found by this machine (with 1,200 examples):
-a departure leaves its rate in the pool's sum; a measured rate stays in its class's mean; a list of a cell loses a
-link; a waiting flow gets no queue that becomes free; an exclusive queue stays in its pool; exclusive queues are kept
-though other flows have none; flows of a removed queue stay; strays do not return; the queue of a VM's other flows is
-not looked at; a class's maximum is ignored; the window is ignored; a flow heavier than the gap is moved; groups are
-taken in the order of their addresses; a departed group stays in its pool; flows are never promoted; flows stay on
-hardware of another share after the queues changed; flows go on sharing though each could be exclusive again;
-exclusive queues are revoked for flows that may not have one; a class's minimum is ignored when queues are divided.
-Moves that cost no tokens are found by ``test_rebalance`` only, and a port on which one flow too many moves the others
-by ``rebalance/test_exclusive``.
+Faults that were planted, one at a time, and found by this machine (with 1,200 examples): a departure leaves
+its rate in the pool's sum; a measured rate stays in its class's mean; a list of a cell loses a link; a
+waiting flow gets no queue that becomes free; an exclusive queue stays in its pool; exclusive queues are kept
+though other flows have none; flows of a removed queue stay; strays do not return; the queue of a VM's other
+flows is not looked at; a class's maximum is ignored; the window is ignored; a flow heavier than the gap is
+moved; groups are taken in the order of their addresses; a departed group stays in its pool; flows are never
+promoted; flows stay on hardware of another share after the queues changed; flows go on sharing though each
+could be exclusive again; exclusive queues are revoked for flows that may not have one; a class's minimum is
+ignored when queues are divided. Moves that cost no tokens are found by ``test_rebalance`` only, and a port on
+which one flow too many moves the others by ``rebalance/test_exclusive``.
 """
 
 from __future__ import annotations

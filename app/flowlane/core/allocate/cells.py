@@ -60,7 +60,8 @@ def insert(state: PortState, row: int, slot: Slot, group: Group, vm: int, waitin
 def remove(state: PortState, row: int) -> None:
     """Take a row off its slot; an empty cell is deleted."""
     columns = state.columns
-    cell = cell_of(state, row)
+    cell = state.cells[columns.cell[row]]
+    assert cell is not None
     if columns.band[row] >= WAITING_BANDS:
         _count_waiting(state, cell.slot.region, row, -1)
     _unlink(state, cell, row)
@@ -73,7 +74,8 @@ def remove(state: PortState, row: int) -> None:
 def set_rate(state: PortState, row: int, rate: int) -> None:
     """Change the rate of a placed row, in bit/s."""
     columns = state.columns
-    cell = cell_of(state, row)
+    cell = state.cells[columns.cell[row]]
+    assert cell is not None
     delta = rate - columns.rate[row]
     columns.rate[row] = rate
     if delta == 0:

@@ -1,9 +1,10 @@
 """The simple strategies: where new flows go, and where the flows of a removed queue go.
 
-Faults that were planted, one at a time, and found here: a removed queue's flows are hashed without their keys, so
-that all go to one queue; the hash modulo the number of queues left, which sends the flows of every second queue to
-one queue; a VM's number modulo the queues left, likewise; one turn for hardware and software queues; least load
-without a look at the number of flows, so that silent flows go to one queue; flows of queues that are left move.
+Faults that were planted, one at a time, and found here: a removed queue's flows are hashed without their
+keys, so that all go to one queue; the hash modulo the number of queues left, which sends the flows of every
+second queue to one queue; a VM's number modulo the queues left, likewise; one turn for hardware and software
+queues; least load without a look at the number of flows, so that silent flows go to one queue; flows of
+queues that are left move.
 """
 
 from __future__ import annotations

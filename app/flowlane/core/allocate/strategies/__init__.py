@@ -1,7 +1,7 @@
 """The table of strategies that a policy can name (``balance: {strategy: ...}``).
 
 A strategy is a function that chooses a slot for a flow. To add one: write it in a file of its own and enter
-it in ``STRATEGIES``; "Adding a strategy" in the docs (strategies.md) shows how.
+it in ``STRATEGIES``; ``docs/engineers/strategies.md`` shows how.
 """
 
 from __future__ import annotations
