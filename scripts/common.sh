@@ -1,5 +1,5 @@
 # What the chores share: telling, system packages, the virtual environment. Sourced by ./run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # variables of the other parts
 
 state=$root/.run
 system_python=/usr/bin/python3

@@ -1,6 +1,6 @@
 # ./run demo: opens a stage, plays scripts/demo.py on it, and clears it away; with --lab it plays in the lab's guest.
 # Sourced by ./run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
 . scripts/stage.sh
 
 demo_logs=$state/demo

@@ -1,6 +1,6 @@
 # The stage: private namespaces with their own Open vSwitch (mininet/private), where Mininet may do as it
 # likes. Sourced by ./run and its other parts.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
 
 stage_logs=$state/stage
 enter=(unshare --pid --fork --mount --kill-child)
@@ -26,11 +26,11 @@ stage_run() {
 
 net_main() {
     local file=${1:-}
-    [ -n "$file" ] || die "give a network file; there are: $(cd topologies && ls -- *.yaml | tr '\n' ' ')"
+    [ -n "$file" ] || die "give a network file; there are: $(cd topologies && echo *.yaml)"
     shift
     [ ! -e "$here/$file" ] || file=$here/$file
     [ -e "$file" ] || file=topologies/${file%.yaml}.yaml
-    [ -e "$file" ] || die "$file does not exist; there are: $(cd topologies && ls -- *.yaml | tr '\n' ' ')"
+    [ -e "$file" ] || die "$file does not exist; there are: $(cd topologies && echo *.yaml)"
     setup_python
     need_stage
     step "network $file"

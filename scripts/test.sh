@@ -1,7 +1,8 @@
 # ./run check and ./run test: the tiers. Sourced by ./run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
 
 tiers=(check unit ovs mininet lab)
+shell_scripts=(run .ci/run scripts/*.sh scripts/stage-python mininet/private lab/guest/*)
 
 check_main() {
     step "ruff check"
@@ -10,6 +11,8 @@ check_main() {
     .venv/bin/ruff format --check .
     step "mypy"
     .venv/bin/mypy
+    step "shellcheck"
+    .venv/bin/shellcheck "${shell_scripts[@]}"
 }
 
 tier_check() { check_main; }
@@ -35,9 +38,8 @@ tier_mininet() {
         -p no:cacheprovider -m mininet "$@"
 }
 
-tier_lab() {
-    .venv/bin/python -m pytest -m lab "$@"
-}
+# A guest keeps one CPU busy.
+tier_lab() { .venv/bin/python -m pytest -n "$(workers 1)" --dist load -m lab "$@"; }
 
 # Inside the guest everything is there, and the environment is not to be changed: only pytest.
 in_lab_main() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -47,18 +48,32 @@ def test_unknown_chore_is_refused() -> None:
     assert "no chore named 'dance'" in answer.stderr
 
 
-@pytest.mark.parametrize(
-    "script",
-    ["run", ".ci/run", "mininet/private", *(f"scripts/{p.name}" for p in (ROOT / "scripts").glob("*.sh"))],
-)
-def test_shell_scripts_parse(script: str) -> None:
-    subprocess.run(["bash", "-n", ROOT / script], check=True)
+def shipped() -> dict[str, bytes]:
+    """Every file of the repository and what is in it."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    return {name: (ROOT / name).read_bytes() for name in names}
+
+
+def test_every_shell_script_is_checked() -> None:
+    """``./run check`` gives each of them to shellcheck."""
+    listed = subprocess.run(
+        [
+            "bash",
+            "-c",
+            'root=$PWD; . scripts/common.sh; . scripts/test.sh; printf "%s\\n" "${shell_scripts[@]}"',
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    shebang = re.compile(rb"#!\S*(/| )(ba|da|busybox )?sh\b")
+    scripts = [name for name, text in shipped().items() if name.endswith(".sh") or shebang.match(text)]
+    assert sorted(listed) == sorted(scripts)
 
 
 def test_shipped_files_name_no_machine() -> None:
     """The path of somebody's checkout in a file that everybody gets is a mistake."""
-    files = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split("\0")
-    texts = {name: (ROOT / name).read_bytes() for name in files if name and (ROOT / name).is_file()}
+    texts = shipped()
     assert [name for name, text in texts.items() if str(ROOT).encode() in text] == []

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The guest's NICs: names, the way to the host, the far end of the wire.
 
 load_modules() {

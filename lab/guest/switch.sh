@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Open vSwitch, kernel datapath. Its data base is new and on tmpfs: through the overlay the host's one would show.
 database=/run/lab/ovs/conf.db
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # VMs are network namespaces vm1..vmN with one NIC, eth0, MAC 02:00:00:00:00:0N.
 
 vm_mac() {
