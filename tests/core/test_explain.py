@@ -30,8 +30,8 @@ STILL = Balance(interval=1e9)
 MBIT = 1_000_000
 
 
-def why(there: Scenario, row: int) -> Explanation:
-    return explain(there.engine.state, there.device, row)
+def why(scenario: Scenario, row: int) -> Explanation:
+    return explain(scenario.engine.state, scenario.device, row)
 
 
 def of_classes(*classes: TrafficClass, **changes: object) -> Policy:
@@ -40,14 +40,14 @@ def of_classes(*classes: TrafficClass, **changes: object) -> Policy:
     return small_policy(**{"classes": classes, "rules": rules, "gates": (), "balance": STILL, **changes})
 
 
-def with_software(there: Scenario, hardware: int, software: int) -> Scenario:
-    there.describe(hardware, software)
-    there.do(ev.QueuesReported(DPID, {UPLINK: tuple(range(hardware + software))}))
-    return there
+def with_software(scenario: Scenario, hardware: int, software: int) -> Scenario:
+    scenario.describe(hardware, software)
+    scenario.do(ev.QueuesReported(DPID, {UPLINK: tuple(range(hardware + software))}))
+    return scenario
 
 
-def flows_of(there: Scenario, count: int) -> list[int]:
-    return [there.flow(1, number) for number in range(count)]
+def flows_of(scenario: Scenario, count: int) -> list[int]:
+    return [scenario.flow(1, number) for number in range(count)]
 
 
 # ---- the rule, and the rules before it
@@ -61,12 +61,12 @@ def test_the_rule_is_named_with_its_line_and_those_before_it_with_what_did_not_h
         Rule("no line", 3, Match(dst_ports=((81, 81),)), 0),
     )
     classes = (TrafficClass("small", 0), TrafficClass("other", 1))
-    there = Scenario(small_policy(classes=classes, rules=rules, gates=()))
-    told = why(there, there.flow(1, 1))
+    scenario = Scenario(small_policy(classes=classes, rules=rules, gates=()))
+    told = why(scenario, scenario.flow(1, 1))
     assert (told.class_name, told.rule) == ("small", "to 80 (line 6)")
     assert told.rules_before == (("voice", ("protocol", "dst-port")), ("tagged", ("vlan",)))
-    assert why(there, there.flow(1, 1, 81)).rule == "no line"
-    told = why(there, there.flow(1, 1, 99))
+    assert why(scenario, scenario.flow(1, 1, 81)).rule == "no line"
+    told = why(scenario, scenario.flow(1, 1, 99))
     assert told.rule == "no rule takes it"
     assert [before.rule for before in told.rules_before] == ["voice", "tagged", "to 80", "no line"]
 
@@ -90,10 +90,10 @@ HINTED = small_policy(
 
 
 def hinted(vm: int = 1, dscp: int = 0, source: HintSource | None = None, name: str = "voice") -> Explanation:
-    there = Scenario(HINTED)
+    scenario = Scenario(HINTED)
     if source is not None:
-        there.do(ev.HintGiven(Hint("h", f"vm{vm}", name, Match(), source)))
-    return why(there, there.flow(vm, 1, dscp=dscp))
+        scenario.do(ev.HintGiven(Hint("h", f"vm{vm}", name, Match(), source)))
+    return why(scenario, scenario.flow(vm, 1, dscp=dscp))
 
 
 def test_what_became_of_a_hint() -> None:
@@ -113,10 +113,10 @@ def test_what_became_of_a_hint() -> None:
 
 
 def test_a_hint_that_the_measured_rate_belies() -> None:
-    there = Scenario(HINTED)
-    row = there.flow(1, 1, dscp=46)
-    there.send({row: 8 * MBIT}, 12)
-    told = why(there, row)
+    scenario = Scenario(HINTED)
+    row = scenario.flow(1, 1, dscp=46)
+    scenario.send({row: 8 * MBIT}, 12)
+    told = why(scenario, row)
     assert told.hint == "DSCP: the flow's measured rate is higher than the policy allows for this hint"
     assert (told.class_name, told.rule) == ("small", "no rule takes it")
 
@@ -124,62 +124,62 @@ def test_a_hint_that_the_measured_rate_belies() -> None:
 # ---- the place, its reason and its alternatives
 
 
-def unplaced(there: Scenario) -> int:
-    row = there.flow(1, 1)
-    there.device.flows.reason[row] = Reason.UNPLACED
+def unplaced(scenario: Scenario) -> int:
+    row = scenario.flow(1, 1)
+    scenario.device.flows.reason[row] = Reason.UNPLACED
     return row
 
 
-def no_queues(there: Scenario) -> int:
-    there.do(ev.QueuesReported(DPID, {}))
-    return there.flow(1, 1)
+def no_queues(scenario: Scenario) -> int:
+    scenario.do(ev.QueuesReported(DPID, {}))
+    return scenario.flow(1, 1)
 
 
-def exclusive_unavailable(there: Scenario) -> int:
-    rows = [there.flow(1, n, 5000) for n in range(6)]
+def exclusive_unavailable(scenario: Scenario) -> int:
+    rows = [scenario.flow(1, n, 5000) for n in range(6)]
     return rows[-1]
 
 
-def queue_gone(there: Scenario) -> int:
-    rows = [there.flow(1, n) for n in range(8)]
-    row = next(row for row in rows if there.queue_of(row) == 3)
-    there.do(ev.QueuesReported(DPID, {UPLINK: (0, 1, 2)}))
+def queue_gone(scenario: Scenario) -> int:
+    rows = [scenario.flow(1, n) for n in range(8)]
+    row = next(row for row in rows if scenario.queue_of(row) == 3)
+    scenario.do(ev.QueuesReported(DPID, {UPLINK: (0, 1, 2)}))
     return row
 
 
-def adopted(there: Scenario) -> int:
-    row = there.flow(1, 1)
-    pin = there.pins[row]
-    again = Scenario(there.engine.policy)
+def adopted(scenario: Scenario) -> int:
+    row = scenario.flow(1, 1)
+    pin = scenario.pins[row]
+    again = Scenario(scenario.engine.policy)
     found = ev.FoundPin(pin.ref, pin.key, 1, UPLINK, 2, 0, 1, 1)
     again.do(ev.DeviceDown(DPID))
     again.pins[row] = pin
     again.connect(4, ABLE, (found,))
-    there.engine = again.engine
+    scenario.engine = again.engine
     return again.row(1, 1)
 
 
-def overflown(there: Scenario) -> int:
-    with_software(there, 2, 2)
-    rows = [there.flow(1, n) for n in range(6)]
-    return next(row for row in rows if why(there, row).kind is QueueKind.SOFTWARE)
+def overflown(scenario: Scenario) -> int:
+    with_software(scenario, 2, 2)
+    rows = [scenario.flow(1, n) for n in range(6)]
+    return next(row for row in rows if why(scenario, row).kind is QueueKind.SOFTWARE)
 
 
-def promoted(there: Scenario) -> int:
-    row = overflown(there)
-    for other in list(there.device.flows):
-        if why(there, other).kind is QueueKind.PHYSICAL:
-            there.end(other)
-    there.tick(20)
+def promoted(scenario: Scenario) -> int:
+    row = overflown(scenario)
+    for other in list(scenario.device.flows):
+        if why(scenario, other).kind is QueueKind.PHYSICAL:
+            scenario.end(other)
+    scenario.tick(20)
     return row
 
 
-def rebalanced(there: Scenario) -> int:
-    rows = {there.flow(1, n): 3 * MBIT for n in range(12)}
-    before = {row: there.queue_of(row) for row in rows}
+def rebalanced(scenario: Scenario) -> int:
+    rows = {scenario.flow(1, n): 3 * MBIT for n in range(12)}
+    before = {row: scenario.queue_of(row) for row in rows}
     heavier = [row for row in rows if before[row] == before[min(rows)]]
-    there.send({row: 12 * MBIT if row in heavier else rate for row, rate in rows.items()}, 30)
-    return next(row for row in rows if there.queue_of(row) != before[row])
+    scenario.send({row: 12 * MBIT if row in heavier else rate for row, rate in rows.items()}, 30)
+    return next(row for row in rows if scenario.queue_of(row) != before[row])
 
 
 FEW = Balance(flows_per_queue=1, moves_per_second=10.0, window=1.0)
@@ -187,14 +187,14 @@ ALONE = of_classes(TrafficClass("small", 0), TrafficClass("alone", 1, exclusive=
 REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
     Reason.UNPLACED: (ALONE, unplaced),
     Reason.NO_QUEUES: (ALONE, no_queues),
-    Reason.SHARED: (ALONE, lambda there: there.flow(1, 1)),
-    Reason.EXCLUSIVE: (ALONE, lambda there: there.flow(1, 1, 5000)),
+    Reason.SHARED: (ALONE, lambda scenario: scenario.flow(1, 1)),
+    Reason.EXCLUSIVE: (ALONE, lambda scenario: scenario.flow(1, 1, 5000)),
     Reason.EXCLUSIVE_UNAVAILABLE: (ALONE, exclusive_unavailable),
     Reason.QUEUE_GONE: (ALONE, queue_gone),
     Reason.ADOPTED: (ALONE, adopted),
     Reason.GROUPED: (
         of_classes(TrafficClass("small", 0), TrafficClass("other", 1, alike=(Alike.PRIORITY,))),
-        lambda there: [there.flow(1, n, dport) for n, dport in ((1, 80), (2, 5000), (3, 5000))][2],
+        lambda scenario: [scenario.flow(1, n, dport) for n, dport in ((1, 80), (2, 5000), (3, 5000))][2],
     ),
     Reason.OVERFLOW_TO_SOFTWARE: (of_classes(TrafficClass("small", 0), balance=FEW), overflown),
     Reason.PROMOTED: (of_classes(TrafficClass("small", 0), balance=FEW), promoted),
@@ -204,23 +204,23 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
     ),
     Reason.SOFTWARE_BY_RULE: (
         of_classes(TrafficClass("small", 0, path=PathPreference.SOFTWARE)),
-        lambda there: with_software(there, 2, 2).flow(1, 1),
+        lambda scenario: with_software(scenario, 2, 2).flow(1, 1),
     ),
     Reason.HARDWARE_ONLY_FULL: (
         of_classes(TrafficClass("small", 0, path=PathPreference.HARDWARE), balance=FEW),
-        lambda there: flows_of(with_software(there, 1, 2), 4)[3],
+        lambda scenario: flows_of(with_software(scenario, 1, 2), 4)[3],
     ),
     Reason.VM_TOGETHER: (
         of_classes(TrafficClass("small", 0, keep_vm_together=True)),
-        lambda there: [there.flow(1, n) for n in range(2)][1],
+        lambda scenario: [scenario.flow(1, n) for n in range(2)][1],
     ),
     Reason.STRATEGY: (
         of_classes(TrafficClass("small", 0), balance=Balance(strategy="round-robin")),
-        lambda there: there.flow(1, 1),
+        lambda scenario: scenario.flow(1, 1),
     ),
     Reason.METER_ONLY: (
         of_classes(TrafficClass("small", 0, rate_limit=MBIT, meter_only=True)),
-        lambda there: there.flow(1, 1),
+        lambda scenario: scenario.flow(1, 1),
     ),
 }
 
@@ -228,12 +228,12 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
 @pytest.mark.parametrize("reason", REACHED, ids=lambda reason: reason.name)
 def test_a_place_is_given_with_its_reason(reason: Reason) -> None:
     policy, reach = REACHED[reason]
-    there = Scenario(policy)
-    row = reach(there)
-    told = why(there, row)
-    assert Reason(there.device.flows.reason[row]) is reason
+    scenario = Scenario(policy)
+    row = reach(scenario)
+    told = why(scenario, row)
+    assert Reason(scenario.device.flows.reason[row]) is reason
     assert told.reason == REASONS[reason]
-    assert told.queue_id == there.queue_of(row)
+    assert told.queue_id == scenario.queue_of(row)
 
 
 def test_every_reason_has_its_sentence_and_no_two_the_same() -> None:
@@ -243,38 +243,38 @@ def test_every_reason_has_its_sentence_and_no_two_the_same() -> None:
 
 
 def test_the_device_s_own_choice() -> None:
-    there = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
-    told = why(there, there.flow(1, 1, queue_id=2))
+    scenario = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
+    told = why(scenario, scenario.flow(1, 1, queue_id=2))
     assert (told.queue_id, told.reason) == (2, REASONS[Reason.DEVICE_CHOSE])
 
 
 def test_since_is_when_the_queue_changed_and_not_when_anything_else_did() -> None:
-    there = Scenario(small_policy(balance=STILL))
-    there.now = 500.0
-    row = there.flow(1, 1)
-    assert why(there, row).since == 500.0
-    there.send({row: 1000}, 6)
-    assert why(there, row).since == 500.0
-    queue_id = there.queue_of(row)
-    there.do(ev.QueuesReported(DPID, {UPLINK: tuple({0, 1, 2, 3} - {queue_id})}))
-    assert there.queue_of(row) != queue_id
-    assert why(there, row).since == 506.0
+    scenario = Scenario(small_policy(balance=STILL))
+    scenario.now = 500.0
+    row = scenario.flow(1, 1)
+    assert why(scenario, row).since == 500.0
+    scenario.send({row: 1000}, 6)
+    assert why(scenario, row).since == 500.0
+    queue_id = scenario.queue_of(row)
+    scenario.do(ev.QueuesReported(DPID, {UPLINK: tuple({0, 1, 2, 3} - {queue_id})}))
+    assert scenario.queue_of(row) != queue_id
+    assert why(scenario, row).since == 506.0
 
 
 def test_the_other_queues_are_there_with_their_load_and_why_not() -> None:
-    there = Scenario(ALONE)
-    small, alone = there.flow(1, 1), there.flow(1, 2, 5000)
-    found = {one.queue_id: one for one in why(there, small).alternatives}
+    scenario = Scenario(ALONE)
+    small, alone = scenario.flow(1, 1), scenario.flow(1, 2, 5000)
+    found = {one.queue_id: one for one in why(scenario, small).alternatives}
     assert set(found) == {0, 1, 2, 3}
-    assert found.pop(there.queue_of(small)).why == "", "its own"
-    assert found[there.queue_of(alone)].why == "the exclusive queue of another flow"
-    assert found[there.queue_of(alone)].flows == 1
+    assert found.pop(scenario.queue_of(small)).why == "", "its own"
+    assert found[scenario.queue_of(alone)].why == "the exclusive queue of another flow"
+    assert found[scenario.queue_of(alone)].flows == 1
     assert all(one.why for one in found.values())
 
 
 def test_no_alternatives_where_there_are_no_queues() -> None:
-    there = Scenario(ALONE)
-    told = why(there, no_queues(there))
+    scenario = Scenario(ALONE)
+    told = why(scenario, no_queues(scenario))
     assert (told.alternatives, told.queue_id, told.kind) == ((), NO_QUEUE, QueueKind.NONE)
     assert told.not_hardware == REASONS[Reason.NO_QUEUES]
     assert told.would_change == ("queues on its egress port (flowlane qos apply)",)
@@ -284,14 +284,14 @@ def test_no_alternatives_where_there_are_no_queues() -> None:
 
 
 def overflowing(path: PathPreference = PathPreference.PREFER_HARDWARE) -> tuple[Scenario, list[int]]:
-    there = Scenario(of_classes(TrafficClass("small", 0, path=path), balance=Balance(flows_per_queue=1)))
-    with_software(there, 2, 2)
-    return there, [there.flow(1, n) for n in range(6)]
+    scenario = Scenario(of_classes(TrafficClass("small", 0, path=path), balance=Balance(flows_per_queue=1)))
+    with_software(scenario, 2, 2)
+    return scenario, [scenario.flow(1, n) for n in range(6)]
 
 
 def test_why_a_flow_is_on_no_hardware_queue() -> None:
-    there, rows = overflowing()
-    told = {why(there, row).kind: why(there, row) for row in rows}
+    scenario, rows = overflowing()
+    told = {why(scenario, row).kind: why(scenario, row) for row in rows}
     assert told[QueueKind.PHYSICAL].not_hardware == ""
     assert told[QueueKind.SOFTWARE].not_hardware == REASONS[Reason.OVERFLOW_TO_SOFTWARE]
     assert "a hardware queue that becomes free" in told[QueueKind.SOFTWARE].would_change
@@ -299,24 +299,24 @@ def test_why_a_flow_is_on_no_hardware_queue() -> None:
 
 
 def test_why_a_flow_of_a_class_for_software_is_there() -> None:
-    there, rows = overflowing(PathPreference.SOFTWARE)
-    told = why(there, rows[0])
+    scenario, rows = overflowing(PathPreference.SOFTWARE)
+    told = why(scenario, rows[0])
     assert told.not_hardware == told.reason == REASONS[Reason.SOFTWARE_BY_RULE]
     assert told.would_change == ()
 
 
 def test_no_hardware_where_there_is_none() -> None:
-    there = Scenario(of_classes(TrafficClass("small", 0)))
-    with_software(there, 0, 2)
-    told = why(there, there.flow(1, 1))
+    scenario = Scenario(of_classes(TrafficClass("small", 0)))
+    with_software(scenario, 0, 2)
+    told = why(scenario, scenario.flow(1, 1))
     assert told.not_hardware == "its egress port has no physical queues"
     assert "a hardware queue that becomes free" not in told.would_change
 
 
 def test_a_flow_that_is_limited_only_has_no_queue_for_that() -> None:
     policy, reach = REACHED[Reason.METER_ONLY]
-    there = Scenario(policy)
-    assert why(there, reach(there)).not_hardware == REASONS[Reason.METER_ONLY]
+    scenario = Scenario(policy)
+    assert why(scenario, reach(scenario)).not_hardware == REASONS[Reason.METER_ONLY]
 
 
 # ---- the meter
@@ -328,104 +328,104 @@ def limited(scope: LimitScope, **changes: object) -> Policy:
 
 
 def test_the_meter_that_holds_a_flow_and_who_shares_it() -> None:
-    there = Scenario(limited(LimitScope.FLOW))
-    assert why(there, there.flow(1, 1)).meter == "its class has no limit"
-    row = there.flow(1, 1, 5000)
-    assert why(there, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes"
-    there = Scenario(limited(LimitScope.VM))
-    row = min([there.flow(1, n, 5000) for n in range(3)])
-    assert why(there, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes, shared by 3 flows"
-    there = Scenario(limited(LimitScope.CLASS))
-    row = there.flow(1, 1, 5000)
-    assert why(there, row).meter == "meter 1000 holds it to 2Mbit/s of layer-2 bytes"
+    scenario = Scenario(limited(LimitScope.FLOW))
+    assert why(scenario, scenario.flow(1, 1)).meter == "its class has no limit"
+    row = scenario.flow(1, 1, 5000)
+    assert why(scenario, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes"
+    scenario = Scenario(limited(LimitScope.VM))
+    row = min([scenario.flow(1, n, 5000) for n in range(3)])
+    assert why(scenario, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes, shared by 3 flows"
+    scenario = Scenario(limited(LimitScope.CLASS))
+    row = scenario.flow(1, 1, 5000)
+    assert why(scenario, row).meter == "meter 1000 holds it to 2Mbit/s of layer-2 bytes"
 
 
 def test_a_limit_that_nothing_holds_is_told_with_what_would_help() -> None:
-    there = Scenario(limited(LimitScope.FLOW), caps=replace(ABLE, max_meters=1))
-    told = [why(there, there.flow(1, n, 5000)) for n in range(2)][1]
+    scenario = Scenario(limited(LimitScope.FLOW), caps=replace(ABLE, max_meters=1))
+    told = [why(scenario, scenario.flow(1, n, 5000)) for n in range(2)][1]
     assert told.meter == "its class is limited to 2Mbit/s, but the device has no meter for it"
     assert told.would_change == ("a meter that becomes free: its limit would apply",)
 
 
 def test_a_limit_of_another_class_by_the_device_s_own_rules() -> None:
-    there = Scenario(limited(LimitScope.CLASS, pins=Pins(budget=0)), caps=LEARNING)
-    told = why(there, there.flow(1, 1, queue_id=0, meter_id=1000))
+    scenario = Scenario(limited(LimitScope.CLASS, pins=Pins(budget=0)), caps=LEARNING)
+    told = why(scenario, scenario.flow(1, 1, queue_id=0, meter_id=1000))
     assert (
         told.meter
         == "its class has no limit, but by the device's standing rules meter 1000 holds it to 2Mbit/s"
     )
-    there = Scenario(limited(LimitScope.CLASS), caps=LEARNING)
-    assert why(there, there.flow(1, 1, queue_id=0, meter_id=1000)).meter == "its class has no limit"
+    scenario = Scenario(limited(LimitScope.CLASS), caps=LEARNING)
+    assert why(scenario, scenario.flow(1, 1, queue_id=0, meter_id=1000)).meter == "its class has no limit"
 
 
 # ---- the entry
 
 
 def test_which_entry_a_flow_has() -> None:
-    there = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
-    row = there.flow(1, 1, queue_id=2)
-    assert why(there, row).entry == "the device's standing rules: a pin would change nothing"
-    there = Scenario(limited(LimitScope.FLOW, pins=Pins(budget=1)), caps=LEARNING)
-    first, second = there.flow(1, 1, 5000, queue_id=2), there.flow(1, 2, 5000, queue_id=2)
-    assert why(there, first).entry == "a pin: an exact entry of its own"
+    scenario = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
+    row = scenario.flow(1, 1, queue_id=2)
+    assert why(scenario, row).entry == "the device's standing rules: a pin would change nothing"
+    scenario = Scenario(limited(LimitScope.FLOW, pins=Pins(budget=1)), caps=LEARNING)
+    first, second = scenario.flow(1, 1, 5000, queue_id=2), scenario.flow(1, 2, 5000, queue_id=2)
+    assert why(scenario, first).entry == "a pin: an exact entry of its own"
     spent = "the device's standing rules: the budget of pins is spent on flows whose pins are worth more"
-    told = why(there, second)
+    told = why(scenario, second)
     assert told.entry == spent
     assert told.meter == "its class is limited to 2Mbit/s, but there is no room for its pin"
     assert told.would_change == ("room for a pin that becomes free: its limit would apply",)
-    del there.pins[first]
-    there.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", there.device.flows.ref(first)))
+    del scenario.pins[first]
+    scenario.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", scenario.device.flows.ref(first)))
     refused = "the device's standing rules: it refused a pin"
-    assert why(there, first).entry == refused
+    assert why(scenario, first).entry == refused
 
 
 # ---- what would change it
 
 
 def test_what_rates_would_change() -> None:
-    there = Scenario(small_policy(balance=STILL))
-    row = there.flow(1, 1)
+    scenario = Scenario(small_policy(balance=STILL))
+    row = scenario.flow(1, 1)
     above = "a rate of 10Mbit/s or more for 2 s makes it heavy"
-    assert why(there, row).would_change == (above,)
-    there.send({row: 20 * MBIT}, 10)
-    told = why(there, row)
+    assert why(scenario, row).would_change == (above,)
+    scenario.send({row: 20 * MBIT}, 10)
+    told = why(scenario, row)
     assert told.class_name == "heavy"
     assert told.would_change == ("a rate below 5Mbit/s ends heavy and makes it small",)
 
 
 def test_a_rule_after_the_one_that_takes_the_flow_is_not_named() -> None:
     """The flow is of a limited class by the first rule, whatever its rate."""
-    there = Scenario(small_policy(balance=STILL))
-    row = there.flow(1, 1, 5000)
-    assert why(there, row).would_change == ()
-    there.send({row: 20 * MBIT}, 10)
-    assert there.class_of(row) == "limited"
-    assert why(there, row).would_change == ()
+    scenario = Scenario(small_policy(balance=STILL))
+    row = scenario.flow(1, 1, 5000)
+    assert why(scenario, row).would_change == ()
+    scenario.send({row: 20 * MBIT}, 10)
+    assert scenario.class_of(row) == "limited"
+    assert why(scenario, row).would_change == ()
 
 
 def test_what_hints_would_change() -> None:
-    there = Scenario(HINTED)
-    row = there.flow(1, 1)
+    scenario = Scenario(HINTED)
+    row = scenario.flow(1, 1)
     asks = "a hint of the VM by REST for class voice makes it voice"
-    assert why(there, row).would_change == (asks,), "video is not allowed, OVSDB not trusted"
-    there.do(ev.HintGiven(Hint("h", "vm1", "voice", Match(), HintSource.REST)))
+    assert why(scenario, row).would_change == (asks,), "video is not allowed, OVSDB not trusted"
+    scenario.do(ev.HintGiven(Hint("h", "vm1", "voice", Match(), HintSource.REST)))
     above = "a rate of 5Mbit/s or more for 2 s makes it small"
-    assert there.class_of(row) == "voice"
-    assert why(there, row).would_change == (above, "the end of the VM's hint h makes it small")
-    there.do(ev.HintWithdrawn("vm1", "h"))
-    assert there.class_of(row) == "small"
+    assert scenario.class_of(row) == "voice"
+    assert why(scenario, row).would_change == (above, "the end of the VM's hint h makes it small")
+    scenario.do(ev.HintWithdrawn("vm1", "h"))
+    assert scenario.class_of(row) == "small"
 
 
 def test_what_external_ids_would_change() -> None:
     labelled = VmSelector(("vm*",), (("tier", "gold*"),))
     other = VmSelector(("other",), (("tier", "gold*"),))
     rules = (Rule("other", 0, Match(vms=other), 1), Rule("gold", 1, Match(vms=labelled), 1))
-    there = Scenario(small_policy(rules=rules, gates=(), balance=STILL))
-    row = there.flow(1, 1)
+    scenario = Scenario(small_policy(rules=rules, gates=(), balance=STILL))
+    row = scenario.flow(1, 1)
     ids = "external_ids tier=gold* of the VM, for which rule gold asks, makes it heavy"
-    assert why(there, row).would_change == (ids,)
-    there.describe(4, ids={1: {"iface-id": "vm1", "tier": "golden"}})
-    assert there.class_of(row) == "heavy"
+    assert why(scenario, row).would_change == (ids,)
+    scenario.describe(4, ids={1: {"iface-id": "vm1", "tier": "golden"}})
+    assert scenario.class_of(row) == "heavy"
 
 
 def test_a_device_with_a_part_of_the_rules_names_the_rule_that_takes_the_flow() -> None:
@@ -435,13 +435,13 @@ def test_a_device_with_a_part_of_the_rules_names_the_rule_that_takes_the_flow() 
         Rule("tcp", 2, Match(protocols=(6,)), 2),
     )
     subset = DeviceRules(DeviceSelector(), only=(2,))
-    there = Scenario(small_policy(rules=rules, gates=(), balance=STILL, devices=(subset,)))
-    told = why(there, there.flow(1, 1))
+    scenario = Scenario(small_policy(rules=rules, gates=(), balance=STILL, devices=(subset,)))
+    told = why(scenario, scenario.flow(1, 1))
     assert (told.class_name, told.rule) == ("limited", "tcp")
     assert [before.rule for before in told.rules_before] == ["tagged"]
 
 
 def test_a_flow_that_waits_for_a_queue_of_its_own() -> None:
-    there = Scenario(ALONE)
-    told = why(there, exclusive_unavailable(there))
+    scenario = Scenario(ALONE)
+    told = why(scenario, exclusive_unavailable(scenario))
     assert told.would_change == ("a hardware queue that becomes free",)

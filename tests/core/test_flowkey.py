@@ -45,14 +45,14 @@ def test_a_flow_in_the_words_of_people(parts: FlowParts, text: str) -> None:
 
 
 def test_reports_name_the_flow_that_they_are_about() -> None:
-    there = Scenario(small_policy())
-    there.engine.watched = True
-    row = there.flow(1, 1000)
-    queue_id = there.queue_of(row)
-    there.do(ev.QueuesReported(1, {100: tuple({0, 1, 2, 3} - {queue_id})}))
-    there.end(row)
-    told = [report.text for report in there.reports if report.kind in ("flow", "move")]
+    scenario = Scenario(small_policy())
+    scenario.engine.watched = True
+    row = scenario.flow(1, 1000)
+    queue_id = scenario.queue_of(row)
+    scenario.do(ev.QueuesReported(1, {100: tuple({0, 1, 2, 3} - {queue_id})}))
+    scenario.end(row)
+    texts = [report.text for report in scenario.reports if report.kind in ("flow", "move")]
     name = "tcp 10.0.0.1:1000 to 10.0.0.254:80"
-    assert told[0] == f"{name}: seen"
-    assert told[1].startswith(f"{name}: from queue {queue_id} to ")
-    assert told[2] == f"{name}: ended"
+    assert texts[0] == f"{name}: seen"
+    assert texts[1].startswith(f"{name}: from queue {queue_id} to ")
+    assert texts[2] == f"{name}: ended"

@@ -14,26 +14,26 @@ MEAN = 2_000_000
 
 def host(queues: int = 4) -> Scenario:
     """Nothing is moved; eight flows on four queues of a port with 100 Mbit/s, two on each."""
-    there = Scenario(small_policy(balance=STILL, rules=()), queues, caps=LEARNING)
+    scenario = Scenario(small_policy(balance=STILL, rules=()), queues, caps=LEARNING)
     for number in range(8):
-        there.flow(1, 1000 + number, queue_id=number % queues)
-    return there
+        scenario.flow(1, 1000 + number, queue_id=number % queues)
+    return scenario
 
 
-def weights(there: Scenario) -> dict[int, int]:
+def weights(scenario: Scenario) -> dict[int, int]:
     rule = next(
-        rule for rule in there.plan.rules if rule.class_name == "small" and rule.egress_port == UPLINK
+        rule for rule in scenario.plan.rules if rule.class_name == "small" and rule.egress_port == UPLINK
     )
     return dict(rule.queues)
 
 
-def carry(there: Scenario, rates: dict[int, float], seconds: int) -> int:
+def carry(scenario: Scenario, rates: dict[int, float], seconds: int) -> int:
     """Let the flows of each queue carry bit/s for a while; returns in how many plans the weights changed."""
-    flows, changes = there.device.flows, 0
+    flows, changes = scenario.device.flows, 0
     octets = {row: flows.octets[row] for row in flows}
-    before = weights(there)
+    before = weights(scenario)
     for second in range(seconds):
-        there.tick()
+        scenario.tick()
         for row in flows:
             octets[row] += int(rates[flows.queue_id[row]] / 2 / 8)
         if second % 2:
@@ -43,51 +43,51 @@ def carry(there: Scenario, rates: dict[int, float], seconds: int) -> int:
                 )
                 for row in flows
             )
-            there.do(ev.LearnedCounters(DPID, items))
-        changes += weights(there) != before
-        before = weights(there)
+            scenario.do(ev.LearnedCounters(DPID, items))
+        changes += weights(scenario) != before
+        before = weights(scenario)
     return changes
 
 
 def test_a_fuller_queue_gets_fewer_new_flows_and_an_emptier_one_more() -> None:
-    there = host()
-    carry(there, {0: 6 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 30)
-    assert weights(there) == {0: 1, 1: 4, 2: 4, 3: 8}
-    carry(there, dict.fromkeys(range(4), MEAN), 60)
-    assert weights(there) == dict.fromkeys(range(4), 4)
+    scenario = host()
+    carry(scenario, {0: 6 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 30)
+    assert weights(scenario) == {0: 1, 1: 4, 2: 4, 3: 8}
+    carry(scenario, dict.fromkeys(range(4), MEAN), 60)
+    assert weights(scenario) == dict.fromkeys(range(4), 4)
 
 
 def test_a_port_that_does_little_is_left_even() -> None:
-    there = host()
-    assert carry(there, {0: 900_000, 1: 0, 2: 0, 3: 0}, 60) == 0
-    assert set(weights(there).values()) == {4}
+    scenario = host()
+    assert carry(scenario, {0: 900_000, 1: 0, 2: 0, 3: 0}, 60) == 0
+    assert set(weights(scenario).values()) == {4}
 
 
 def test_loads_that_waver_around_a_step_change_nothing() -> None:
     """15 % either way around the edge at half the mean: the margin is 30 %."""
-    there, random = host(), Random(4)
+    scenario, random = host(), Random(4)
     low = 0.45 * MEAN
-    carry(there, {0: low, 1: MEAN, 2: MEAN, 3: MEAN}, 30)
+    carry(scenario, {0: low, 1: MEAN, 2: MEAN, 3: MEAN}, 30)
     changes = 0
     for _ in range(30):
         there_low = 0.5 * MEAN * random.uniform(0.85, 1.15)
-        changes += carry(there, {0: there_low, 1: MEAN, 2: MEAN, 3: MEAN}, 4)
+        changes += carry(scenario, {0: there_low, 1: MEAN, 2: MEAN, 3: MEAN}, 4)
     assert changes <= 1
 
 
 def test_weights_are_looked_at_every_five_seconds_at_most() -> None:
     """However wild the loads are."""
-    there, random = host(), Random(5)
-    turns = [carry(there, {q: MEAN * random.choice((0.05, 8.0)) for q in range(4)}, 2) for _ in range(60)]
+    scenario, random = host(), Random(5)
+    turns = [carry(scenario, {q: MEAN * random.choice((0.05, 8.0)) for q in range(4)}, 2) for _ in range(60)]
     assert 3 <= sum(turns) <= 2 * 60 / 5
 
 
 def test_a_change_of_weights_moves_no_flow() -> None:
-    there = host()
-    flows = there.device.flows
+    scenario = host()
+    flows = scenario.device.flows
     before = {row: flows.queue_id[row] for row in flows}
-    pins = there.counts["PinFlow"]
-    assert carry(there, {0: 8 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 60) >= 1
+    pins = scenario.counts["PinFlow"]
+    assert carry(scenario, {0: 8 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 60) >= 1
     assert {row: flows.queue_id[row] for row in flows} == before
-    assert there.counts["PinFlow"] == pins
-    assert not any(isinstance(effect, fx.DeleteLearned) for effect in there.do(ev.Tick()))
+    assert scenario.counts["PinFlow"] == pins
+    assert not any(isinstance(effect, fx.DeleteLearned) for effect in scenario.do(ev.Tick()))
