@@ -162,12 +162,12 @@ def test_a_vm_that_moves_to_another_port_is_one_vm() -> None:
 def test_a_hint_counts_only_from_a_vm_whose_hints_are_believed() -> None:
     trust = Trust(VmSelector(names=("vm1",)), frozenset((HintSource.REST,)), frozenset((2,)))
     host = Scenario(small_policy(trust=(trust,)))
-    believed, doubted = host.flow(1, 1000), host.flow(2, 1000)
+    trusted, untrusted = host.flow(1, 1000), host.flow(2, 1000)
     for vm in ("vm1", "vm2"):
         host.do(ev.HintGiven(Hint(f"h-{vm}", vm, "limited", Match(), HintSource.REST, expires=host.now + 5)))
-    assert (host.class_of(believed), host.class_of(doubted)) == ("limited", "small")
-    host.send({believed: 1000, doubted: 1000}, 6)
-    assert host.class_of(believed) == "small"
+    assert (host.class_of(trusted), host.class_of(untrusted)) == ("limited", "small")
+    host.send({trusted: 1000, untrusted: 1000}, 6)
+    assert host.class_of(trusted) == "small"
     assert not host.meters
 
 

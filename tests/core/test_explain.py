@@ -1,4 +1,4 @@
-"""Every sentence with which the controller says why a flow is where it is."""
+"""Explanations: every text about a flow's class, queue, meter and entry."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,13 +62,13 @@ def test_the_rule_is_named_with_its_line_and_those_before_it_with_what_did_not_h
     )
     classes = (TrafficClass("small", 0), TrafficClass("other", 1))
     scenario = Scenario(small_policy(classes=classes, rules=rules, gates=()))
-    told = why(scenario, scenario.flow(1, 1))
-    assert (told.class_name, told.rule) == ("small", "to 80 (line 6)")
-    assert told.rules_before == (("voice", ("protocol", "dst-port")), ("tagged", ("vlan",)))
+    explanation = why(scenario, scenario.flow(1, 1))
+    assert (explanation.class_name, explanation.rule) == ("small", "to 80 (line 6)")
+    assert explanation.rules_before == (("voice", ("protocol", "dst-port")), ("tagged", ("vlan",)))
     assert why(scenario, scenario.flow(1, 1, 81)).rule == "no line"
-    told = why(scenario, scenario.flow(1, 1, 99))
-    assert told.rule == "no rule takes it"
-    assert [before.rule for before in told.rules_before] == ["voice", "tagged", "to 80", "no line"]
+    explanation = why(scenario, scenario.flow(1, 1, 99))
+    assert explanation.rule == "no rule takes it"
+    assert [before.rule for before in explanation.rules_before] == ["voice", "tagged", "to 80", "no line"]
 
 
 # ---- the hint
@@ -98,9 +98,9 @@ def hinted(vm: int = 1, dscp: int = 0, source: HintSource | None = None, name: s
 
 def test_what_became_of_a_hint() -> None:
     assert hinted().hint == "the VM gave no hint for this flow"
-    believed = hinted(dscp=46)
-    assert believed.hint == "DSCP: the hint is trusted"
-    assert (believed.class_name, believed.rule) == ("voice", "no rule takes it; the VM's hint counts")
+    trusted = hinted(dscp=46)
+    assert trusted.hint == "DSCP: the hint is trusted"
+    assert (trusted.class_name, trusted.rule) == ("voice", "no rule takes it; the VM's hint counts")
     assert hinted(source=HintSource.REST).hint == "REST: the hint is trusted"
     assert hinted(vm=2, source=HintSource.REST).hint == "REST: no trust entry of the policy covers the VM"
     untrusted = "OVSDB: the policy does not trust the VM's hints from this source"
@@ -116,9 +116,9 @@ def test_a_hint_that_the_measured_rate_belies() -> None:
     scenario = Scenario(HINTED)
     row = scenario.flow(1, 1, dscp=46)
     scenario.send({row: 8 * MBIT}, 12)
-    told = why(scenario, row)
-    assert told.hint == "DSCP: the flow's measured rate is higher than the policy allows for this hint"
-    assert (told.class_name, told.rule) == ("small", "no rule takes it")
+    explanation = why(scenario, row)
+    assert explanation.hint == "DSCP: the flow's measured rate is higher than the policy allows for this hint"
+    assert (explanation.class_name, explanation.rule) == ("small", "no rule takes it")
 
 
 # ---- the place, its reason and its alternatives
@@ -230,10 +230,10 @@ def test_a_place_is_given_with_its_reason(reason: Reason) -> None:
     policy, reach = REACHED[reason]
     scenario = Scenario(policy)
     row = reach(scenario)
-    told = why(scenario, row)
+    explanation = why(scenario, row)
     assert Reason(scenario.device.flows.reason[row]) is reason
-    assert told.reason == REASONS[reason]
-    assert told.queue_id == scenario.queue_of(row)
+    assert explanation.reason == REASONS[reason]
+    assert explanation.queue_id == scenario.queue_of(row)
 
 
 def test_every_reason_has_its_sentence_and_no_two_the_same() -> None:
@@ -244,8 +244,8 @@ def test_every_reason_has_its_sentence_and_no_two_the_same() -> None:
 
 def test_the_device_s_own_choice() -> None:
     scenario = Scenario(of_classes(TrafficClass("small", 0)), caps=LEARNING)
-    told = why(scenario, scenario.flow(1, 1, queue_id=2))
-    assert (told.queue_id, told.reason) == (2, REASONS[Reason.DEVICE_CHOSE])
+    explanation = why(scenario, scenario.flow(1, 1, queue_id=2))
+    assert (explanation.queue_id, explanation.reason) == (2, REASONS[Reason.DEVICE_CHOSE])
 
 
 def test_since_is_when_the_queue_changed_and_not_when_anything_else_did() -> None:
@@ -274,10 +274,14 @@ def test_the_other_queues_are_there_with_their_load_and_why_not() -> None:
 
 def test_no_alternatives_where_there_are_no_queues() -> None:
     scenario = Scenario(ALONE)
-    told = why(scenario, no_queues(scenario))
-    assert (told.alternatives, told.queue_id, told.kind) == ((), NO_QUEUE, QueueKind.NONE)
-    assert told.not_hardware == REASONS[Reason.NO_QUEUES]
-    assert told.would_change == ("queues on its egress port (flowlane qos apply)",)
+    explanation = why(scenario, no_queues(scenario))
+    assert (explanation.alternatives, explanation.queue_id, explanation.kind) == (
+        (),
+        NO_QUEUE,
+        QueueKind.NONE,
+    )
+    assert explanation.not_hardware == REASONS[Reason.NO_QUEUES]
+    assert explanation.would_change == ("queues on its egress port (flowlane qos apply)",)
 
 
 # ---- why not hardware
@@ -291,26 +295,26 @@ def overflowing(path: PathPreference = PathPreference.PREFER_HARDWARE) -> tuple[
 
 def test_why_a_flow_is_on_no_hardware_queue() -> None:
     scenario, rows = overflowing()
-    told = {why(scenario, row).kind: why(scenario, row) for row in rows}
-    assert told[QueueKind.PHYSICAL].not_hardware == ""
-    assert told[QueueKind.SOFTWARE].not_hardware == REASONS[Reason.OVERFLOW_TO_SOFTWARE]
-    assert "a hardware queue that becomes free" in told[QueueKind.SOFTWARE].would_change
-    assert "a hardware queue that becomes free" not in told[QueueKind.PHYSICAL].would_change
+    explanation = {why(scenario, row).kind: why(scenario, row) for row in rows}
+    assert explanation[QueueKind.PHYSICAL].not_hardware == ""
+    assert explanation[QueueKind.SOFTWARE].not_hardware == REASONS[Reason.OVERFLOW_TO_SOFTWARE]
+    assert "a hardware queue that becomes free" in explanation[QueueKind.SOFTWARE].would_change
+    assert "a hardware queue that becomes free" not in explanation[QueueKind.PHYSICAL].would_change
 
 
 def test_why_a_flow_of_a_class_for_software_is_there() -> None:
     scenario, rows = overflowing(PathPreference.SOFTWARE)
-    told = why(scenario, rows[0])
-    assert told.not_hardware == told.reason == REASONS[Reason.SOFTWARE_BY_RULE]
-    assert told.would_change == ()
+    explanation = why(scenario, rows[0])
+    assert explanation.not_hardware == explanation.reason == REASONS[Reason.SOFTWARE_BY_RULE]
+    assert explanation.would_change == ()
 
 
 def test_no_hardware_where_there_is_none() -> None:
     scenario = Scenario(of_classes(TrafficClass("small", 0)))
     with_software(scenario, 0, 2)
-    told = why(scenario, scenario.flow(1, 1))
-    assert told.not_hardware == "its egress port has no physical queues"
-    assert "a hardware queue that becomes free" not in told.would_change
+    explanation = why(scenario, scenario.flow(1, 1))
+    assert explanation.not_hardware == "its egress port has no physical queues"
+    assert "a hardware queue that becomes free" not in explanation.would_change
 
 
 def test_a_flow_that_is_limited_only_has_no_queue_for_that() -> None:
@@ -342,16 +346,16 @@ def test_the_meter_that_holds_a_flow_and_who_shares_it() -> None:
 
 def test_a_limit_that_nothing_holds_is_told_with_what_would_help() -> None:
     scenario = Scenario(limited(LimitScope.FLOW), caps=replace(ABLE, max_meters=1))
-    told = [why(scenario, scenario.flow(1, n, 5000)) for n in range(2)][1]
-    assert told.meter == "its class is limited to 2Mbit/s, but the device has no meter for it"
-    assert told.would_change == ("a meter that becomes free: its limit would apply",)
+    explanation = [why(scenario, scenario.flow(1, n, 5000)) for n in range(2)][1]
+    assert explanation.meter == "its class is limited to 2Mbit/s, but the device has no meter for it"
+    assert explanation.would_change == ("a meter that becomes free: its limit would apply",)
 
 
 def test_a_limit_of_another_class_by_the_device_s_own_rules() -> None:
     scenario = Scenario(limited(LimitScope.CLASS, pins=Pins(budget=0)), caps=LEARNING)
-    told = why(scenario, scenario.flow(1, 1, queue_id=0, meter_id=1000))
+    explanation = why(scenario, scenario.flow(1, 1, queue_id=0, meter_id=1000))
     assert (
-        told.meter
+        explanation.meter
         == "its class has no limit, but by the device's standing rules meter 1000 holds it to 2Mbit/s"
     )
     scenario = Scenario(limited(LimitScope.CLASS), caps=LEARNING)
@@ -369,10 +373,10 @@ def test_which_entry_a_flow_has() -> None:
     first, second = scenario.flow(1, 1, 5000, queue_id=2), scenario.flow(1, 2, 5000, queue_id=2)
     assert why(scenario, first).entry == "a pin: an exact entry of its own"
     spent = "the device's standing rules: the budget of pins is spent on flows whose pins are worth more"
-    told = why(scenario, second)
-    assert told.entry == spent
-    assert told.meter == "its class is limited to 2Mbit/s, but there is no room for its pin"
-    assert told.would_change == ("room for a pin that becomes free: its limit would apply",)
+    explanation = why(scenario, second)
+    assert explanation.entry == spent
+    assert explanation.meter == "its class is limited to 2Mbit/s, but there is no room for its pin"
+    assert explanation.would_change == ("room for a pin that becomes free: its limit would apply",)
     del scenario.pins[first]
     scenario.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", scenario.device.flows.ref(first)))
     refused = "the device's standing rules: it refused a pin"
@@ -388,9 +392,9 @@ def test_what_rates_would_change() -> None:
     above = "a rate of 10Mbit/s or more for 2 s makes it heavy"
     assert why(scenario, row).would_change == (above,)
     scenario.send({row: 20 * MBIT}, 10)
-    told = why(scenario, row)
-    assert told.class_name == "heavy"
-    assert told.would_change == ("a rate below 5Mbit/s ends heavy and makes it small",)
+    explanation = why(scenario, row)
+    assert explanation.class_name == "heavy"
+    assert explanation.would_change == ("a rate below 5Mbit/s ends heavy and makes it small",)
 
 
 def test_a_rule_after_the_one_that_takes_the_flow_is_not_named() -> None:
@@ -436,12 +440,12 @@ def test_a_device_with_a_part_of_the_rules_names_the_rule_that_takes_the_flow() 
     )
     subset = DeviceRules(DeviceSelector(), only=(2,))
     scenario = Scenario(small_policy(rules=rules, gates=(), balance=STILL, devices=(subset,)))
-    told = why(scenario, scenario.flow(1, 1))
-    assert (told.class_name, told.rule) == ("limited", "tcp")
-    assert [before.rule for before in told.rules_before] == ["tagged"]
+    explanation = why(scenario, scenario.flow(1, 1))
+    assert (explanation.class_name, explanation.rule) == ("limited", "tcp")
+    assert [before.rule for before in explanation.rules_before] == ["tagged"]
 
 
 def test_a_flow_that_waits_for_a_queue_of_its_own() -> None:
     scenario = Scenario(ALONE)
-    told = why(scenario, exclusive_unavailable(scenario))
-    assert told.would_change == ("a hardware queue that becomes free",)
+    explanation = why(scenario, exclusive_unavailable(scenario))
+    assert explanation.would_change == ("a hardware queue that becomes free",)

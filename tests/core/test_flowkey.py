@@ -1,4 +1,4 @@
-"""Flow keys, packed and told."""
+"""Flow keys: packed, unpacked, formatted."""
 
 from ipaddress import ip_address
 

@@ -27,42 +27,47 @@ def flow(
 
 
 def test_the_first_rule_that_matches_counts() -> None:
-    found = compile_rules(
+    classifier = compile_rules(
         policy_of(Match(protocols=(UDP,)), Match(dst_ports=((80, 90),)), Match(protocols=(TCP,)))
     )
-    assert found.classify(WEB, flow(), 0, 0) == (2, 1)
-    assert found.classify(WEB, flow(dst_port=91), 0, 0) == (3, 2)
-    assert found.classify(WEB, flow(UDP), 0, 0) == (1, 0)
-    assert found.classify(WEB, flow(SCTP, 443), 0, 0) == (0, NO_RULE)
+    assert classifier.classify(WEB, flow(), 0, 0) == (2, 1)
+    assert classifier.classify(WEB, flow(dst_port=91), 0, 0) == (3, 2)
+    assert classifier.classify(WEB, flow(UDP), 0, 0) == (1, 0)
+    assert classifier.classify(WEB, flow(SCTP, 443), 0, 0) == (0, NO_RULE)
 
 
 def test_a_hint_counts_where_no_rule_does() -> None:
-    found = compile_rules(policy_of(Match(protocols=(UDP,)), Match(hint=(1,), protocols=(SCTP,))))
-    assert found.classify(WEB, flow(), 0, 0, hint=2) == (2, NO_RULE)
-    assert found.classify(WEB, flow(UDP), 0, 0, hint=2) == (1, 0)
-    assert found.classify(WEB, flow(SCTP), 0, 0, hint=1) == (2, 1)
-    assert found.classify(WEB, flow(SCTP), 0, 0, hint=2) == (2, NO_RULE)
-    assert found.classify(WEB, flow(SCTP), 0, 0) == (0, NO_RULE)
+    classifier = compile_rules(policy_of(Match(protocols=(UDP,)), Match(hint=(1,), protocols=(SCTP,))))
+    assert classifier.classify(WEB, flow(), 0, 0, hint=2) == (2, NO_RULE)
+    assert classifier.classify(WEB, flow(UDP), 0, 0, hint=2) == (1, 0)
+    assert classifier.classify(WEB, flow(SCTP), 0, 0, hint=1) == (2, 1)
+    assert classifier.classify(WEB, flow(SCTP), 0, 0, hint=2) == (2, NO_RULE)
+    assert classifier.classify(WEB, flow(SCTP), 0, 0) == (0, NO_RULE)
 
 
 def test_a_rate_counts_while_its_gate_is_open() -> None:
-    found = compile_rules(policy_of(Match(gate=1), Match(gate=0)))
-    assert [found.classify(WEB, flow(), 0, 0, gate_state=level)[0] for level in (0, 1, 2, 3)] == [0, 2, 1, 1]
+    classifier = compile_rules(policy_of(Match(gate=1), Match(gate=0)))
+    assert [classifier.classify(WEB, flow(), 0, 0, gate_state=level)[0] for level in (0, 1, 2, 3)] == [
+        0,
+        2,
+        1,
+        1,
+    ]
     watched = 2 << 12
-    assert found.classify(WEB, flow(), 0, 0, gate_state=watched) == (0, NO_RULE)
+    assert classifier.classify(WEB, flow(), 0, 0, gate_state=watched) == (0, NO_RULE)
 
 
 def test_a_vm_that_changed_is_looked_at_anew() -> None:
-    found = compile_rules(policy_of(Match(vms=VmSelector(external_ids=(("tier", "front"),)))))
-    assert found.classify(WEB, flow(), 0, 0) == (1, 0)
+    classifier = compile_rules(policy_of(Match(vms=VmSelector(external_ids=(("tier", "front"),)))))
+    assert classifier.classify(WEB, flow(), 0, 0) == (1, 0)
     changed = Vm(1, "web-1", "web-1", 1, 1, "p1", external_ids={"tier": "back"})
-    assert found.classify(changed, flow(), 0, 0) == (0, NO_RULE)
+    assert classifier.classify(changed, flow(), 0, 0) == (0, NO_RULE)
 
 
 def test_rules_keep_their_index_in_a_subset() -> None:
     whole = policy_of(Match(protocols=(UDP,)), Match())
-    found = compile_rules(Policy(whole.classes, whole.rules[1:]))
-    assert found.classify(WEB, flow(UDP), 0, 0) == (2, 1)
+    classifier = compile_rules(Policy(whole.classes, whole.rules[1:]))
+    assert classifier.classify(WEB, flow(UDP), 0, 0) == (2, 1)
 
 
 def test_no_rules_at_all() -> None:
@@ -73,17 +78,17 @@ def test_no_rules_at_all() -> None:
 @given(st.lists(matches, max_size=8), st.lists(facts(), min_size=1, max_size=6))
 def test_same_answer_as_looking_at_every_rule(rules: list[Match], flows: list[Facts]) -> None:
     policy = policy_of(*rules)
-    found = compile_rules(policy)
+    classifier = compile_rules(policy)
     for f in flows:
         first = next((rule for rule in policy.rules if not unmet(rule.match, f)), None)
         expected = (first.class_index, first.index) if first else (f.hint or 0, NO_RULE)
-        assert found.classify(f.vm, f.parts, f.dscp, f.pcp, f.hint, f.opened) == expected
+        assert classifier.classify(f.vm, f.parts, f.dscp, f.pcp, f.hint, f.opened) == expected
 
 
 @pytest.mark.parametrize("count", [10, 1000])
 def test_what_is_kept_does_not_grow_with_flows(count: int) -> None:
-    found = compile_rules(policy_of(*(Match(dst_ports=((i, i),)) for i in range(count))))
+    classifier = compile_rules(policy_of(*(Match(dst_ports=((i, i),)) for i in range(count))))
     for port in range(5000):
-        found.classify(WEB, flow(dst_port=port), 0, 0)
-    assert len(found.views) == 1
-    assert len(found.gate_bits) == 1
+        classifier.classify(WEB, flow(dst_port=port), 0, 0)
+    assert len(classifier.views) == 1
+    assert len(classifier.gate_bits) == 1

@@ -1,4 +1,4 @@
-"""Whose hint counts, for what, and what ends the belief (M12)."""
+"""Whose hint counts, for what, and what ends the trust (M12)."""
 
 import pytest
 

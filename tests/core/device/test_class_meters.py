@@ -110,8 +110,8 @@ def test_a_limit_that_is_lifted_takes_the_meter_with_it_and_nothing_is_pinned_fo
     assert meters(scenario) == {}
     assert scenario.device.flows.meter_id[row] == 0
     assert scenario.pins == {}
-    forgotten = {effect.egress_port for effect in out if isinstance(effect, fx.DeleteLearned)}
-    assert forgotten == set(scenario.device.ports), (
+    deleted = {effect.egress_port for effect in out if isinstance(effect, fx.DeleteLearned)}
+    assert deleted == set(scenario.device.ports), (
         "what was learned names a number that may mean another class soon"
     )
     plan = next(n for n, effect in enumerate(out) if isinstance(effect, fx.Program))

@@ -1,4 +1,4 @@
-"""What a device refuses: the cause is found, and what it was for goes on in the next best way."""
+"""Refusals: the fallback for each kind of entry that a device refuses."""
 
 from __future__ import annotations
 

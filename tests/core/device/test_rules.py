@@ -1,4 +1,4 @@
-"""What of the rules a device gets: the same, altered, or a subset, and what it is told to do without (M2)."""
+"""Policy of a device: the same as the operator's, altered, or a subset, and what is left out (M2)."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def load(extra: str = "", **settings: object) -> Policy:
 
 
 def what(device: DeviceView, policy: Policy | None = None) -> list[str]:
-    return [one.what for one in derive(policy or load(), device)[1]]
+    return [item.what for item in derive(policy or load(), device)[1]]
 
 
 def class_of(policy: Policy, name: str) -> TrafficClass:
-    return next(one for one in policy.classes if one.name == name)
+    return next(item for item in policy.classes if item.name == name)
 
 
 def test_a_device_that_can_do_all_gets_the_very_same() -> None:
@@ -83,13 +83,13 @@ def able(**changes: Any) -> DeviceView:
         ),
     ],
 )  # fmt: skip
-def test_what_a_device_cannot_do_is_left_out_and_told(device: DeviceView, expected: list[str]) -> None:
+def test_what_a_device_is_not_capable_of_is_left_out(device: DeviceView, expected: list[str]) -> None:
     _, left_out = derive(load(), device)
-    assert [one.what for one in left_out] == expected
-    assert all(one.why and one.remedy for one in left_out)
+    assert [item.what for item in left_out] == expected
+    assert all(item.why and item.remedy for item in left_out)
 
 
-def test_what_is_left_of_classes_without_abilities() -> None:
+def test_what_is_left_of_classes_without_capabilities() -> None:
     poor = replace(NIC, capabilities=Capabilities(), physical_queues=1, software_queues=0)
     derived, _ = derive(load(), poor)
     assert class_of(derived, "limited").rate_limit is None
@@ -107,7 +107,7 @@ def flow(protocol: int) -> FlowParts:
 def test_a_subset_keeps_indexes_and_lets_flows_fall_through() -> None:
     policy = load("devices: [{match: {name: br-nic}, only: [alone]}]\n")
     derived, left_out = derive(policy, NIC)
-    assert [one.what for one in left_out] == ["class limited", "class hard", "class soft"]
+    assert [item.what for item in left_out] == ["class limited", "class hard", "class soft"]
     assert [rule.index for rule in derived.rules] == [1]
     found = compile_rules(derived)
     assert found.classify(None, flow(UDP), 46, 0) == (policy.rules[1].class_index, 1)
@@ -154,7 +154,7 @@ def test_deriving_twice_is_deriving_once() -> None:
     assert left_out == ()
 
 
-def test_a_minimum_that_no_queue_guarantees_is_told() -> None:
+def test_a_minimum_that_no_queue_guarantees_is_reported() -> None:
     policy = policies.load("version: 1\nclasses: {default: {minimum: 10Mbit/s}}\n")
     assert what(NIC, policy) == ["minimum of class default"]
     assert what(replace(NIC, highest_minimum=9_999_999), policy) == ["minimum of class default"]

@@ -1,4 +1,4 @@
-"""A device that has only its standing rules decides as the controller does at a flow's first packet (M14)."""
+"""Standing rules: a device places a new flow by them as the controller does at its first packet (M14)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def takes(match: StandingMatch, f: Facts) -> bool:
     )
 
 
-def device_says(rules: tuple[StandingRule, ...], f: Facts) -> str:
+def class_on_device(rules: tuple[StandingRule, ...], f: Facts) -> str:
     return max((rule for rule in rules if takes(rule.match, f)), key=lambda rule: rule.order).class_name
 
 
@@ -70,7 +70,7 @@ def test_the_device_decides_as_the_controller_does_at_the_first_packet(
     for f in flows:
         hint = classifier.weigh_hints(f.vm, f.dscp, f.pcp).class_index
         expected, _ = classifier.classify(f.vm, f.parts, f.dscp, f.pcp, hint, 0)
-        assert device_says(standing, f) == policy.classes[expected].name
+        assert class_on_device(standing, f) == policy.classes[expected].name
 
 
 @settings(max_examples=200)
@@ -85,24 +85,24 @@ def test_rules_on_hints_work_for_marks_that_the_device_sees(rules: list[Match], 
     for f in flows:
         hint = classifier.weigh_hints(f.vm, f.dscp, f.pcp).class_index
         expected, _ = classifier.classify(f.vm, f.parts, f.dscp, f.pcp, hint, 0)
-        assert device_says(standing, f) == policy.classes[expected].name
+        assert class_on_device(standing, f) == policy.classes[expected].name
 
 
 def test_queues_and_meters_are_those_of_the_class_on_the_port() -> None:
     policy = policy_of(Match(protocols=(TCP,), eth_types=(0x0800,)))
-    found = standing_rules(policy, [9], VMS, lambda c, p: ((c, 2), (c + 1, 1)), lambda c, p: 10 * p + c)
-    assert [(rule.class_name, rule.queues, rule.meter_id, rule.egress_port) for rule in found] == [
+    rules = standing_rules(policy, [9], VMS, lambda c, p: ((c, 2), (c + 1, 1)), lambda c, p: 10 * p + c)
+    assert [(rule.class_name, rule.queues, rule.meter_id, rule.egress_port) for rule in rules] == [
         ("c1", ((1, 2), (2, 1)), 91, 9),
         ("c0", ((0, 2), (1, 1)), 90, 9),
     ]
-    assert all(rule.learn for rule in found)
+    assert all(rule.learn for rule in rules)
 
 
 def test_a_port_without_queues_only_shows_new_flows() -> None:
     policy = policy_of(Match(protocols=(TCP,)))
-    found = standing_rules(policy, [9, 10], VMS, queues_of)
-    assert [rule.match for rule in found if rule.egress_port == 10] == [StandingMatch()]
-    assert [rule.queues for rule in found if rule.egress_port == 10] == [()]
+    rules = standing_rules(policy, [9, 10], VMS, queues_of)
+    assert [rule.match for rule in rules if rule.egress_port == 10] == [StandingMatch()]
+    assert [rule.queues for rule in rules if rule.egress_port == 10] == [()]
 
 
 def test_a_rule_for_vms_that_are_not_there_is_no_rule_for_all() -> None:
@@ -138,8 +138,8 @@ def test_equal_inputs_give_equal_rules(order: int) -> None:
 
 def test_layer_2_flows_take_the_rules_for_their_ethertype() -> None:
     policy = policy_of(Match(eth_types=(0x0806, 0x0800)))
-    found = standing_rules(policy, [9], VMS, queues_of)
-    assert [rule.match.eth_type for rule in found] == [0x0806, 0x0800, None]
+    rules = standing_rules(policy, [9], VMS, queues_of)
+    assert [rule.match.eth_type for rule in rules] == [0x0806, 0x0800, None]
     assert LAYER2 not in ETHERTYPES
 
 
@@ -149,10 +149,11 @@ def test_a_packet_with_both_marks_goes_by_its_dscp() -> None:
     policy = replace(policy_of(), trust=(trust,))
     parts = FlowParts(1, 7, IPV4, UDP, 1, 2, bytes(4), bytes(4))
     rules = standing_rules(policy, [9], VMS, queues_of)
-    said = [
-        device_says(rules, Facts(WEB, parts, dscp, pcp)) for dscp, pcp in ((46, 5), (46, 0), (0, 5), (0, 0))
+    class_names = [
+        class_on_device(rules, Facts(WEB, parts, dscp, pcp))
+        for dscp, pcp in ((46, 5), (46, 0), (0, 5), (0, 0))
     ]
-    assert said == ["c1", "c1", "c2", "c0"]
+    assert class_names == ["c1", "c1", "c2", "c0"]
 
 
 def test_a_port_without_queues_gets_the_rules_down_to_the_last_one_with_a_meter() -> None:
@@ -168,9 +169,9 @@ def test_a_port_without_queues_gets_the_rules_down_to_the_last_one_with_a_meter(
         return limited.get(index, 0)
 
     assert set(names(9, meter_of)) == {one.name for one in policy.classes}
-    found = names(8, meter_of)
-    assert set(found) == {policy.classes[index].name for index in (0, 1, 2)}
-    assert found[-1] == policy.classes[0].name
+    rules = names(8, meter_of)
+    assert set(rules) == {policy.classes[index].name for index in (0, 1, 2)}
+    assert rules[-1] == policy.classes[0].name
     assert names(8, lambda _index, _port_no: 0) == [policy.classes[0].name]
     assert set(names(8, lambda index, _port_no: 5 if index == 0 else 0)) == {
         one.name for one in policy.classes

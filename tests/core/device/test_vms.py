@@ -57,7 +57,7 @@ def test_flows_follow_their_vm_to_its_share() -> None:
 
 
 def test_flows_on_another_device_follow_too() -> None:
-    """A device at the other end of a link knows the VM by its address, from the first device's account."""
+    """On a device at the other end of a link the VM is found by its address."""
     scenario, far = Scenario(BY_PLAN), DPID + 1
     step = scenario.engine.step_and_catch_up
 

@@ -41,7 +41,7 @@ QUEUES = {n: Queue(n, QueueKind.PHYSICAL, 1_000_000, 100_000_000) for n in range
 
 @dataclass
 class FakeController:
-    """Fits :class:`flowlane.northbound.controller.Controller`; ``now`` moves when a test says so."""
+    """Fits :class:`flowlane.northbound.controller.Controller`; tests set ``now``."""
 
     engine: Engine
     feed: Feed = field(default_factory=Feed)
@@ -79,7 +79,7 @@ class FakeController:
 
 
 def world() -> FakeController:
-    """Two devices, two VMs, and flows of every kind on the first one; the second one knows one of them too."""
+    """Two devices, two VMs, and flows of every kind on the first one; the second one has one of them too."""
     engine = Engine(POLICY)
     state, rules = engine.state, compile_rules(POLICY)
     nic = Device(

@@ -25,7 +25,7 @@ def policy(name: str) -> Policy:
 
 
 def spec(vm: str, number: int, port: int, rate: float, protocol: str = "tcp", **more: Any) -> FlowSpec:
-    """A flow from a VM; ``number`` tells flows of one kind apart."""
+    """A flow from a VM; ``number`` makes it different from others of the same kind."""
     ends = ip_address("10.0.0.1").packed, ip_address("192.0.2.1").packed
     return FlowSpec(vm, IPV4, PROTOCOLS[protocol], *ends, 10_000 + number, port, rate, **more)
 

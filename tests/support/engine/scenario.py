@@ -38,7 +38,7 @@ HEAVY_GATE = RateGate(at_least=10_000_000, hold=2.0, below=5_000_000)
 
 
 def small_policy(**changes: Any) -> Policy:
-    """Small flows share; a flow that is heavy for 2 s has a queue alone; port 5000 is limited."""
+    """Small flows share queues; a flow that is heavy for 2 s has an exclusive queue; port 5000 is limited."""
     fields: dict[str, Any] = {
         "classes": (
             TrafficClass("small", 0),
@@ -125,10 +125,10 @@ class Scenario:
                 assert not users, "clearing a used meter deletes its entries"
                 del self.meters[effect.meter_id]
             case fx.Program():
-                told = {meter.meter_id for meter in effect.plan.meters}
-                assert {rule.meter_id for rule in effect.plan.rules} <= told | {0}
-                assert not told & self.meters.keys(), "a number is that of one meter"
-                going = {meter.meter_id for meter in self.plan.meters} - told
+                planned = {meter.meter_id for meter in effect.plan.meters}
+                assert {rule.meter_id for rule in effect.plan.rules} <= planned | {0}
+                assert not planned & self.meters.keys(), "a number is that of one meter"
+                going = {meter.meter_id for meter in self.plan.meters} - planned
                 users = [pin for pin in self.pins.values() if pin.meter_id in going]
                 assert not users, "clearing a used meter deletes its entries"
                 self.plan = effect.plan

@@ -119,7 +119,7 @@ class Mirror:
             case fx.DeleteLearned():
                 self.learned = dict.fromkeys(self.learned)
             case fx.SetMeter():
-                # Whether it has to be added or changed is known to who speaks with the device.
+                # The southbound side decides whether it is added or changed.
                 assert not effect.change or effect.meter.meter_id in self.meters
                 assert effect.meter.meter_id not in {meter.meter_id for meter in self.plan.meters}
                 self.meters[effect.meter.meter_id] = effect.meter
@@ -129,19 +129,19 @@ class Mirror:
                 self.meters.pop(effect.meter_id, None)
 
     def _program(self, plan: fx.DevicePlan) -> None:
-        """The plan's meters come; those of the plan before go, but for what pins use (as the sessions do it)."""
-        told = {meter.meter_id: meter for meter in plan.meters}
-        assert {rule.meter_id for rule in plan.rules} <= {0, *told}, "no rule names a meter that is not there"
+        """Add the plan's meters, and delete those of the last plan that no pin uses, as the sessions do."""
+        planned = {meter.meter_id: meter for meter in plan.meters}
+        assert {rule.meter_id for rule in plan.rules} <= {0, *planned}, "a rule names a meter that is missing"
         for meter in self.plan.meters:
             used = self._is_used(meter.meter_id)
-            assert not used or meter.meter_id in told or self.was_away, "its entries would go with it"
+            assert not used or meter.meter_id in planned or self.was_away, "its entries would go with it"
             if not used:
                 self.meters.pop(meter.meter_id, None)
-        self.meters.update(told)
+        self.meters.update(planned)
         self.plan, self.programmed = plan, True
 
     def place(self, key: bytes, way: tuple[int, int], dscp: int) -> int:
-        """The device places a flow by its standing rules; returns the meter that they give it."""
+        """Place a flow by the device's standing rules; return the meter that they give it."""
         parts = unpack(key)
         known = (rule for rule in self.plan.rules if rule.egress_port == way[1])
         fitting = [rule for rule in known if _fits(rule.match, parts, dscp)]
@@ -150,7 +150,7 @@ class Mirror:
         return meter_id
 
     def refuse(self, row: int) -> None:
-        """The device says no to the flow's entry, as when its table is full."""
+        """Refuse the flow's pin, as a device does when its table is full."""
         self.lose(row)
         self.do(ev.RuleRefused(DPID, "pin", Refusal.TABLE_FULL, "full", self.flows.ref(row)))
 
@@ -158,7 +158,7 @@ class Mirror:
         return any(pin.meter_id == meter_id for pin in self.pins.values())
 
     def device_chose(self, row: int) -> bool:
-        """Whether the flow has no entry of its own, so that it is where the device puts it."""
+        """Check whether the flow has no pin and is where the device put it."""
         return self.flows.reason[row] == Reason.DEVICE_CHOSE
 
     def lose(self, row: int) -> None:
@@ -167,11 +167,11 @@ class Mirror:
     def count(self, rates: dict[int, int], seconds: float) -> None:
         self.now += seconds
         flows = self.flows
-        told = tuple(
+        counters = tuple(
             (row, flows.generation[row], 1, flows.octets[row] + int(rate * seconds / 8))
             for row, rate in rates.items()
         )
-        self.do(ev.PinCounters(DPID, told))
+        self.do(ev.PinCounters(DPID, counters))
 
     def tick(self, seconds: int = 1) -> None:
         for _ in range(seconds):
@@ -190,7 +190,7 @@ class Mirror:
         there = self.device.ports[UPLINK].queues
         reported = set(self.device.reported_queues.get(UPLINK, ()))
         assert set(there) == (reported & self.stated if self.stated else reported), (
-            "both have to know a queue"
+            "a queue has to be reported and described"
         )
         for row in flows:
             meter_only = classes[flows.class_index[row]].meter_only and not self.device_chose(row)
@@ -209,8 +209,10 @@ class Mirror:
             if limit is None:
                 assert meter_id == 0
             elif meter_id == 0:
-                told = self.device.refusals
-                assert told.get("meter") or told.get("limit"), "a limit that is not enforced is told"
+                refusals = self.device.refusals
+                assert refusals.get("meter") or refusals.get("limit"), (
+                    "a limit that is not enforced is reported"
+                )
             else:
                 users[meter_id] = users.get(meter_id, 0) + 1
                 assert pool.specs[meter_id].rate == max(limit, 1000)
@@ -219,10 +221,10 @@ class Mirror:
         assert users == counted, "no meter without a flow, no flow under a meter that is not counted"
         assert set(pool.specs) == set(users) | standing
         assert set(self.device.meter_owner) == {row for row in flows if flows.meter_id[row]}
-        of_classes = [one for one in classes if one.rate_limit and one.limit_scope is LimitScope.CLASS]
+        of_classes = [item for item in classes if item.rate_limit and item.limit_scope is LimitScope.CLASS]
         left_out = len(self.device.meters_left_out)
         assert len(standing) + left_out == len(of_classes), (
-            "each class has its meter, or is told that it has none"
+            "each class has its meter, or is listed as left out"
         )
         for row in flows:
             assert self._is_limited(row), "a limit is held by the flow's entry, or by what the device learned"
@@ -231,7 +233,7 @@ class Mirror:
             assert {meter.meter_id for meter in self.plan.meters} == standing
 
     def _is_limited(self, row: int) -> bool:
-        """Whether the flow is under its meter, or there is no entry to be had for it."""
+        """Check whether the flow is under its meter, or can have no entry."""
         flows, device = self.flows, self.device
         if flows.flags[row] & (PINNED | REFUSED) or device.pinned >= device.policy.pins.budget:
             return True
@@ -246,14 +248,14 @@ class Mirror:
         if not self.connected:
             return
         for pin in self.pins.values():
-            assert pin.ref.row in pinned, "an entry that nobody knows of"
+            assert pin.ref.row in pinned, "an entry of no flow"
             assert pin.key[4:] == self._match(pin.ref.row)
             assert (pin.ref, pin.queue_id) == (flows.ref(pin.ref.row), flows.queue_id[pin.ref.row])
             assert pin.meter_id == flows.meter_id[pin.ref.row]
             assert pin.egress_port == flows.egress_port[pin.ref.row]
 
     def _match(self, row: int) -> bytes:
-        """A flow's key without the number of its VM, which no entry of a device holds."""
+        """Cut the VM's number from a flow's key, since no entry of a device has it."""
         key = self.flows.keys[row]
         assert key is not None
         return key[4:]
@@ -284,13 +286,13 @@ class Mirror:
         assert allocation.measured_rates == known
 
     def _demand(self, row: int, counted: int) -> Demand:
-        """What the flow asks for; its rate as the allocator has it, where that is only the rounding of a column."""
+        """Make the flow's demand; its rate as the allocator has it, where that is only the rounding of a column."""
         demand = demand_of(self.device, row)
         near = demand.rate and abs(demand.rate - counted) <= 1 + counted * 1e-6
         return demand._replace(rate=counted) if near else demand
 
     def picture(self) -> object:
-        """What others may see of the flows: to hold against a later one."""
+        """Take a picture of what others may see of the flows, to compare with a later one."""
         flows, port = self.flows, self.device.ports[UPLINK]
         places = {
             flows.keys[row]: (flows.queue_id[row], flows.meter_id[row], flows.class_index[row])
@@ -317,5 +319,5 @@ def _fits(match: fx.StandingMatch, parts: FlowParts, dscp: int) -> bool:
 
 
 def replace_row(pin: fx.PinFlow) -> fx.PinFlow:
-    """A pin without what tells a new entry from a changed one."""
+    """Drop from a pin whether it is new or changed."""
     return pin._replace(moved=False)
