@@ -1,1 +1,1 @@
-"""The pure core: facts and the time in, decisions out. No I/O, clock, thread or logger in here."""
+"""Pure core: events and the time in, effects out. It has no I/O, no clock, no thread, no logger."""

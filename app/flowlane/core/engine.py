@@ -44,7 +44,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     for device in list(state.devices.values()):
         end_adoption(state, device)
         balance(state, device, out)
-        if device.pin_room is not None and state.now >= device.pin_retry:
+        if device.pins_when_full is not None and state.now >= device.pin_retry:
             retry_full_table(device)
         has_new_meters = class_meters.retry(state, device, out)
         if weigh(device, state.now) or has_new_meters:

@@ -55,7 +55,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.connected, device.since, device.peer = True, state.now, event.peer
     device.capabilities = event.capabilities
     device.meter_pool.limit, device.meter_pool.room = event.capabilities.max_meters, None
-    device.pin_room, device.in_adoption = None, True
+    device.pins_when_full, device.in_adoption = None, True
     device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}
     device.reported_queues = dict(event.queues)

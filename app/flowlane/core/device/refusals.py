@@ -80,7 +80,7 @@ def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out
 
 
 def _table_is_full(state: State, device: Device, text: str) -> None:
-    device.pin_room, device.pin_retry = device.pinned, state.now + RETRY
+    device.pins_when_full, device.pin_retry = device.pinned, state.now + RETRY
     device.refused_left_out["pin"] = LeftOut(
         f"pins beyond {device.pinned}",
         f"the device's table for exact entries is full ({text})",
@@ -90,5 +90,5 @@ def _table_is_full(state: State, device: Device, text: str) -> None:
 
 def retry_full_table(device: Device) -> None:
     """Try again whether the table of pins has room."""
-    device.pin_room = None
+    device.pins_when_full = None
     device.refused_left_out.pop("pin", None)

@@ -79,7 +79,7 @@ class Device:
     role: Role = Role.NIC
     connected: bool = False
     queues_unread: bool = False
-    """Its queues may have changed since it was last asked for them."""
+    """Its queues may have changed since they were last requested."""
     since: float = 0.0
     peer: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -112,10 +112,10 @@ class Device:
     plan: DevicePlan | None = None
     pinned: int = 0
     in_adoption: bool = False
-    """Just connected: what is found in the device stays where it is (see :mod:`flowlane.core.device.takeover`)."""
+    """The device has just connected: flows found on it stay (see :mod:`flowlane.core.device.takeover`)."""
     adopting: bool = False
-    """What is being placed now was found there."""
-    pin_room: int | None = None
+    """The flow that is being placed was found on the device."""
+    pins_when_full: int | None = None
     """Pins that the device had when its table was full; None: it was not. Tried again at ``pin_retry``."""
     pin_retry: float = 0.0
     pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(5)))
@@ -143,7 +143,7 @@ class Device:
     def pin_budget(self) -> int:
         """How many pins the device may have: as the policy says, or fewer where its table was full."""
         budget = self.policy.pins.budget
-        return budget if self.pin_room is None else min(budget, self.pin_room)
+        return budget if self.pins_when_full is None else min(budget, self.pins_when_full)
 
     @property
     def meters(self) -> Mapping[int, MeterSpec]:
