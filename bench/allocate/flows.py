@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
@@ -26,13 +25,6 @@ def draw(kind: str, count: int, rng: np.random.Generator) -> list[int]:
         points = np.array(json.loads(DATA.read_text())[kind]["points"], dtype=float)
         rates = 8 * np.interp(rng.random(count) * 100, points[:, 1], points[:, 0])
     return [max(1, int(rate)) for rate in rates]
-
-
-def heavy_at_least(kind: str, part: float) -> int:
-    """The rate in bit/s that ``part`` of the flows of a published distribution reach."""
-    points: list[Any] = json.loads(DATA.read_text())[kind]["points"]
-    sizes, percents = [p[0] for p in points], [p[1] for p in points]
-    return int(8 * np.interp(100 * (1 - part), percents, sizes))
 
 
 def keys(count: int, rng: np.random.Generator) -> list[bytes]:

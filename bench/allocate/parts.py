@@ -112,19 +112,7 @@ def _churn(kind: str, size: int, count: int, seconds: int) -> Row:
     before_moves, after_moves, moved = [], [], []
     out_of_reach = 0
     for second in range(1000, 1000 + seconds):
-        ended = rng.choice(size, max(1, size // 10), replace=False)
-        new_rates = (
-            draw(kind, len(ended), rng)
-            if not kind.startswith("zipf")
-            else [rates[row] for row in rng.permutation(ended)]
-        )
-        for row in ended:
-            depart(state, int(row))
-        for row, rate in zip(ended, new_rates, strict=True):
-            rates[row] = rate
-            arrive(state, int(row), PLAIN)
-        for row in ended:
-            measure(state, int(row), rates[row])
+        _replace_flows(state, kind, rates, rng)
         bound = lower_bound(rates, count)
         before_moves.append(busiest_load(state) / bound)
         moves = rebalance(state, float(second))
@@ -148,6 +136,23 @@ def _churn(kind: str, size: int, count: int, seconds: int) -> Row:
         "met": max(after_moves) <= 1.10 and sum(moved) / seconds <= 0.02,
         "series": after_moves,
     }
+
+
+def _replace_flows(state: PortState, kind: str, rates: list[int], rng: np.random.Generator) -> None:
+    """Replace a tenth of the flows by others, and measure these; ``rates`` are changed in place."""
+    ended = rng.choice(len(rates), max(1, len(rates) // 10), replace=False)
+    new_rates = (
+        draw(kind, len(ended), rng)
+        if not kind.startswith("zipf")
+        else [rates[row] for row in rng.permutation(ended)]
+    )
+    for row in ended:
+        depart(state, int(row))
+    for row, rate in zip(ended, new_rates, strict=True):
+        rates[row] = rate
+        arrive(state, int(row), PLAIN)
+    for row in ended:
+        measure(state, int(row), rates[row])
 
 
 def cost(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
