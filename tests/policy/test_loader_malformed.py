@@ -193,7 +193,7 @@ CASES = [
     (RULE % "rate: '>= 1Mbit/s until below 2Mbit/s'", 6, "rules[0].match.rate", "2Mbit/s, is above 1Mbit/s"),
     (RULE % "rate: '>= 0bit/s'", 6, "rules[0].match.rate", "too small"),
     (RULE % "hint: c", 6, "rules[0].match.hint", "there is no class 'c'"),
-    (RULE % "hint: b", 6, "rules[0].match.hint", "no trust entry accepts hints for class b"),
+    (RULE % "hint: b", 6, "rules[0].match.hint", "no trust entry allows hints for class b"),
     # --- trust
     (TRUST % "vm: x", 6, "trust[0]", "the key 'sources' is missing"),
     (TRUST % "sources: []", 6, "trust[0].sources", "is empty"),

@@ -99,5 +99,5 @@ def check_hints(context: Context, rules: tuple[Rule, ...], trust: tuple[Trust, .
         if missing:
             remedy = f"add a trust entry whose classes include {missing[0]}"
             context.report(
-                (*path, "match", "hint"), f"no trust entry accepts hints for class {missing[0]}", remedy
+                (*path, "match", "hint"), f"no trust entry allows hints for class {missing[0]}", remedy
             )
