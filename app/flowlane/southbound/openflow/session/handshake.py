@@ -19,6 +19,7 @@ from flowlane.southbound.openflow.tables.desired import (
     ENTRIES_BESIDE_PINS,
     controller_meter,
     learn_probe,
+    normal_probe,
     port_mask_probe,
 )
 from flowlane.southbound.openflow.tables.entries import (
@@ -56,11 +57,12 @@ METER_PROBE = Change(Op.ADD, controller_meter(PROBE_COPY_RATE))
 PORT_MASK_PROBE = Change(Op.ADD, port_mask_probe())
 LEARN_PROBE = Change(Op.ADD, learn_probe())
 TRACK_PROBE = Change(Op.ADD, track_probe())
-PROBES = (METER_PROBE, PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
+NORMAL_PROBE = Change(Op.ADD, normal_probe())
+PROBES = (METER_PROBE, PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE, NORMAL_PROBE)
 """Entries that are sent on trial, followed by a barrier: without an error the device has the capability."""
 
 PROBE_REMOVALS = tuple(
-    Change(Op.DELETE, probe.entry) for probe in (PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE)
+    Change(Op.DELETE, probe.entry) for probe in (PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE, NORMAL_PROBE)
 )
 """Changes that delete the probes again; the controller meter stays."""
 
@@ -127,6 +129,7 @@ def capabilities(
         tables=len(sizes) or 254,
         controller_meter=refused_probes.get(METER_PROBE, _EXISTS) == _EXISTS,
         port_masks=PORT_MASK_PROBE not in refused_probes,
+        normal=NORMAL_PROBE not in refused_probes,
         learn=LEARN_PROBE not in refused_probes,
         conntrack=TRACK_PROBE not in refused_probes,
         description=_description(parts["description"]),

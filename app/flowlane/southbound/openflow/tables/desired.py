@@ -28,7 +28,12 @@ from flowlane.southbound.openflow.tables.entries import (
 )
 from flowlane.southbound.openflow.tables.pipeline import Act, Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, nicira
-from flowlane.southbound.openflow.wire.constants import ALL_PORTS, CONTROLLER_METER, CONTROLLER_PORT
+from flowlane.southbound.openflow.wire.constants import (
+    ALL_PORTS,
+    CONTROLLER_METER,
+    CONTROLLER_PORT,
+    NORMAL_PORT,
+)
 from flowlane.southbound.openflow.wire.fields import match
 from flowlane.southbound.openflow.wire.nicira import Resubmit
 
@@ -43,6 +48,9 @@ _GROUP_BIT = 1 << 40
 _MULTICAST = (_GROUP_BIT, _GROUP_BIT)
 _RESERVED = (0x0180C2000000, 0xFFFFFFFFFFF0)
 """IEEE 802.1Q-2018 table 8-1: frames for a bridge itself, LLDP among them, which bridges never forward."""
+
+_FORWARD_NORMALLY: tuple[Step, ...] = (Output(NORMAL_PORT),)
+_ENDS = frozenset((TableId.INGRESS, TableId.OUTPUT))
 
 NEIGHBOUR_MATCHES = (
     {"eth_type": ETH_ARP},
@@ -69,16 +77,17 @@ def compile_plan(
         plan, capabilities, ports, frozenset(meter.meter_id for meter in meters)
     )
     learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
+    normal = capabilities.normal
     ports_of_plan = [port for port in plan.ports if port.port_no in ports]
     flows = (
-        *_declared_misses(learns, tracks),
-        *_ingress(ports_of_plan),
-        *_forward(plan, ports_of_plan, ports, _after_forward(plan, capabilities)),
+        *_declared_misses(learns, tracks, normal),
+        *_ingress(ports_of_plan, normal),
+        *_forward(plan, ports_of_plan, ports, capabilities),
         *(_gate(plan, ports_of_plan) if tracks else ()),
         *_assign(plan.copy_bytes, learns),
         *spread_flows,
         *(_learning(plan) if learns else ()),
-        *_output(plan, ports, learns, tracks),
+        *_output(plan, ports, capabilities),
     )
     return Compiled(Standing(flows, groups, meters), left_out)
 
@@ -106,6 +115,12 @@ def port_mask_probe() -> FlowEntry:
     return flow(TableId.SPREAD, Priority.MISS + 1, terms, (Goto(TableId.OUTPUT),), _COOKIE)
 
 
+def normal_probe() -> FlowEntry:
+    """Make an entry that a device accepts only when it can forward by itself; it matches no real packet."""
+    terms = match(metadata=pipeline.SENDER_MASK | pipeline.EGRESS_MASK)
+    return flow(TableId.OUTPUT, Priority.MISS + 1, terms, _FORWARD_NORMALLY, _COOKIE)
+
+
 def learn_probe() -> FlowEntry:
     """Make an entry that a device accepts only if it has the learn action; it matches no real packet."""
     terms = match(metadata=pipeline.SENDER_MASK | pipeline.EGRESS_MASK)
@@ -124,22 +139,28 @@ def _infrastructure(table: TableId, priority: int, terms: Match, *steps: Step) -
     return flow(table, priority, terms, steps, _COOKIE)
 
 
-def _declared_misses(learns: bool, tracks: bool) -> Iterator[FlowEntry]:
+def _declared_misses(learns: bool, tracks: bool, normal: bool) -> Iterator[FlowEntry]:
+    """Yield the table-miss entries; the device forwards by itself what the first and the last table do not match."""
     available = {None: True, Act.LEARN: learns, Act.TRACK: tracks}
     for table in pipeline.TABLES:
         if not table.miss_is_planned and available[table.extension]:
-            steps = () if table.miss is None else (Goto(table.miss),)
+            dropped = _FORWARD_NORMALLY if normal and table.table_id in _ENDS else ()
+            steps = dropped if table.miss is None else (Goto(table.miss),)
             yield _infrastructure(table.table_id, Priority.MISS, (), *steps)
 
 
-def _ingress(ports: Collection[PlannedPort]) -> Iterator[FlowEntry]:
-    yield _infrastructure(TableId.INGRESS, Priority.RESERVED, match(eth_dst=_RESERVED))
+def _ingress(ports: Collection[PlannedPort], normal: bool) -> Iterator[FlowEntry]:
+    reserved = _FORWARD_NORMALLY if normal else ()
+    yield _infrastructure(TableId.INGRESS, Priority.RESERVED, match(eth_dst=_RESERVED), *reserved)
     for port in ports:
-        yield from _ingress_of(port)
+        yield from _ingress_of(port, normal)
 
 
-def _ingress_of(port: PlannedPort) -> Iterator[FlowEntry]:
-    """Yield the entries for frames from a port; from a VM with known addresses, only its own frames go on."""
+def _ingress_of(port: PlannedPort, normal: bool) -> Iterator[FlowEntry]:
+    """Yield the entries for frames from a port; from a VM with known addresses, only its own frames are the VM's.
+
+    A device that forwards by itself forwards other frames too: virtual addresses of VRRP, or nested VMs.
+    """
     steps = _enter(port)
     if port.role is not PortRole.VM or not port.macs:
         yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *steps)
@@ -147,7 +168,8 @@ def _ingress_of(port: PlannedPort) -> Iterator[FlowEntry]:
     for mac in port.macs:
         terms = match(in_port=port.port_no, eth_src=mac)
         yield _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *steps)
-    yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no))
+    others = _FORWARD_NORMALLY if normal else ()
+    yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *others)
 
 
 def _enter(port: PlannedPort) -> tuple[Step, ...]:
@@ -163,21 +185,32 @@ def _gate(plan: DevicePlan, ports: Collection[PlannedPort]) -> Iterator[FlowEntr
 
 
 def _forward(
-    plan: DevicePlan, ports_of_plan: Collection[PlannedPort], ports: Collection[int], next_table: TableId
+    plan: DevicePlan,
+    ports_of_plan: Collection[PlannedPort],
+    ports: Collection[int],
+    capabilities: Capabilities,
 ) -> Iterator[FlowEntry]:
+    """Yield the entries that predict a packet's egress port, or send it to all where there is none.
+
+    A device that forwards by itself needs the prediction only for queue and meter, and floods as its bridge does.
+    """
+    next_table = _after_forward(plan, capabilities)
+    everywhere = _FORWARD_NORMALLY if capabilities.normal else (Output(ALL_PORTS),)
     for neighbour in NEIGHBOUR_MATCHES:
         terms = match(eth_dst=_MULTICAST, **neighbour)
         copy = Output(CONTROLLER_PORT, plan.copy_bytes)
-        yield _infrastructure(TableId.FORWARD, Priority.NEIGHBOUR, terms, copy, Output(ALL_PORTS))
-    yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(eth_dst=_MULTICAST), Output(ALL_PORTS))
+        yield _infrastructure(TableId.FORWARD, Priority.NEIGHBOUR, terms, copy, *everywhere)
+    yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(eth_dst=_MULTICAST), *everywhere)
     yield from _hosts(plan.hosts, ports, next_table).values()
     for port in ports_of_plan:
         if port.role is PortRole.UPLINK:
             terms = match(in_port=port.port_no)
-            yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN_FROM_UPLINK, terms, Output(ALL_PORTS))
+            yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN_FROM_UPLINK, terms, *everywhere)
     unknown = plan.unknown_port if plan.unknown_port in ports else None
-    flood = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
-    steps = (Output(ALL_PORTS),) if unknown is None else (*flood, *_leave_by(unknown, next_table))
+    flood: tuple[Step, ...] = ()
+    if not capabilities.normal:
+        flood = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
+    steps = everywhere if unknown is None else (*flood, *_leave_by(unknown, next_table))
     yield _infrastructure(TableId.FORWARD, Priority.MISS, (), *steps)
 
 
@@ -241,14 +274,15 @@ def _learn_priority(family: nicira.Family) -> int:
 
 
 def _output(
-    plan: DevicePlan, ports: Mapping[int, Collection[int]], learns: bool, tracks: bool
+    plan: DevicePlan, ports: Mapping[int, Collection[int]], capabilities: Capabilities
 ) -> Iterator[FlowEntry]:
     """Yield the entries that output: by the queue in the packet's register, where the port has it and is to use it."""
+    learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
     queues = {port.port_no: port.queues for port in plan.ports}
     zones = {port.port_no for port in plan.ports if tracks and young.has_zone(port)}
     for port_no, queue_ids in sorted(ports.items()):
         queue_ids_used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()
-        for priority, match_fields, steps in _output_actions(port_no, queue_ids_used):
+        for priority, match_fields, steps in _output_actions(port_no, queue_ids_used, capabilities.normal):
             yield _infrastructure(TableId.OUTPUT, priority, match(**match_fields), *steps)
             if port_no in zones:
                 yield from young.output_entries(
@@ -257,11 +291,12 @@ def _output(
 
 
 def _output_actions(
-    port_no: int, queue_ids: Iterable[int]
+    port_no: int, queue_ids: Iterable[int], normal: bool
 ) -> Iterator[tuple[int, matches.Fields, tuple[Step, ...]]]:
     """Yield (priority, match fields, steps) of the port's default queue, and of each queue in a packet's register."""
     metadata = pipeline.egress(port_no)
-    yield Priority.OUTPUT, {"metadata": metadata}, (Output(port_no),)
+    output = Output(NORMAL_PORT if normal else port_no)
+    yield Priority.OUTPUT, {"metadata": metadata}, (output,)
     for queue_id in queue_ids:
         match_fields: matches.Fields = {"metadata": metadata, nicira.QUEUE: queue_id + 1}
-        yield Priority.QUEUE, match_fields, (SetQueue(queue_id), Output(port_no))
+        yield Priority.QUEUE, match_fields, (SetQueue(queue_id), output)

@@ -18,6 +18,7 @@ from flowlane.southbound.openflow.wire.constants import (
     ALL_PORTS,
     CONTROLLER_METER,
     CONTROLLER_PORT,
+    NORMAL_PORT,
     SEND_FLOW_REMOVED,
 )
 from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Track
@@ -271,7 +272,7 @@ def step_text(step: Step) -> str:
 def _output_text(step: Output) -> str:
     if step.port_no == CONTROLLER_PORT:
         return f"CONTROLLER:{step.max_len}"
-    return "ALL" if step.port_no == ALL_PORTS else f"output:{step.port_no}"
+    return {ALL_PORTS: "ALL", NORMAL_PORT: "NORMAL"}.get(step.port_no, f"output:{step.port_no}")
 
 
 _STEP_TEXTS: dict[type, Callable[[Any], str]] = {

@@ -124,7 +124,7 @@ TABLES: tuple[Table, ...] = (
         TableId.INGRESS,
         "The VM that sent the frame; frames with other source addresses, or for the switch itself, are dropped",
         frozenset(("in_port", "eth_src", "eth_dst", "eth_type")),
-        frozenset((Act.WRITE_METADATA,)),
+        frozenset((Act.WRITE_METADATA, Act.OUTPUT)),
         frozenset((TableId.FORWARD,)),
         miss=None,
     ),

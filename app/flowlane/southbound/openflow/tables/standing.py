@@ -31,7 +31,12 @@ from flowlane.southbound.openflow.tables.entries import (
 )
 from flowlane.southbound.openflow.tables.pipeline import STANDING_ORDERS, Priority, TableId
 from flowlane.southbound.openflow.wire import cookies
-from flowlane.southbound.openflow.wire.constants import CONTROLLER_PORT, OPENFLOW_15, WHOLE_PACKET
+from flowlane.southbound.openflow.wire.constants import (
+    CONTROLLER_PORT,
+    NORMAL_PORT,
+    OPENFLOW_15,
+    WHOLE_PACKET,
+)
 from flowlane.southbound.openflow.wire.fields import match
 from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, SEEN, Load
 from flowlane.southbound.openflow.wire.selection import BY_DATAPATH, BY_FIELDS
@@ -58,6 +63,7 @@ class _Mode(NamedTuple):
     reactive: bool
     port_masks: bool
     select_by: str
+    normal: bool
 
 
 def learns_itself(plan: DevicePlan, capabilities: Capabilities) -> bool:
@@ -88,6 +94,7 @@ def compile_rules(
         plan.reactive,
         capabilities.port_masks,
         _select_by(plan, capabilities),
+        capabilities.normal,
     )
     groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out)
     flows = [_not_a_vm(), *(_seen(rules) if mode.learns else ())]
@@ -197,7 +204,8 @@ def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
 
 
 def _buckets(rule: StandingRule, mode: _Mode) -> tuple[Bucket, ...]:
-    port_no, next_table = (0, TableId.LEARN) if mode.learns else (rule.egress_port, None)
+    egress = NORMAL_PORT if mode.normal else rule.egress_port
+    port_no, next_table = (0, TableId.LEARN) if mode.learns else (egress, None)
     return tuple(
         Bucket(queue_id, port_no, max(1, min(weight, 0xFFFF)), next_table) for queue_id, weight in rule.queues
     )
