@@ -136,7 +136,7 @@ def test_device_is_known_programmed_and_followed(ovs: PrivateOvs, version: str) 
         assert found["refusals"] == {}
         ovs.add_port("br0", "p9", 9)
         wait_for(lambda: "p9" in [port["name"] for port in device(manager)["ports"]])
-        wait_for(lambda: "output:9" in ovs.ofctl("dump-flows", "br0", "table=8", version=version))
+        wait_for(lambda: "metadata=0x9/" in ovs.ofctl("dump-flows", "br0", "table=8", version=version))
         ovs.vsctl("del-port", "br0", "p9")
         wait_for(lambda: "p9" not in [port["name"] for port in device(manager)["ports"]])
         wait_for(lambda: "output:9" not in ovs.ofctl("dump-flows", "br0", version=version))

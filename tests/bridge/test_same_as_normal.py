@@ -3,125 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from lab.inside.private_ovs import PrivateOvs
-from support.ovs.twins import Frame, Setup, twins
+from support.ovs.frames import BROADCAST, arp, checksum, ether, hello, mac, tag, udp, unicast
+from support.ovs.twins import Frame, Namer, Setup, flat, learnt, twins, uplink, vm
 
 pytestmark = pytest.mark.ovs
 
-BROADCAST = b"\xff" * 6
-Named = Callable[[str], str]
 
-
-def mac(number: int) -> bytes:
-    return b"\x02\x00\x00\x00\x00" + bytes([number])
-
-
-def ether(dst: bytes, src: bytes, eth_type: int, payload: bytes = b"", *tags: int) -> bytes:
-    """A frame of at least 60 bytes; tags are (TPID << 16 | TCI), the outer one first."""
-    inserted = b"".join(struct.pack("!I", tag) for tag in tags)
-    return (dst + src + inserted + struct.pack("!H", eth_type) + payload).ljust(60, b"\0")
-
-
-def tag(vid: int, pcp: int = 0, tpid: int = 0x8100) -> int:
-    return tpid << 16 | pcp << 13 | vid
-
-
-def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def ipv4(src: int, dst: int, protocol: int, payload: bytes, fragment: int = 0) -> bytes:
-    head = struct.pack(
-        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 7, fragment, 64, protocol, 0,
-        bytes((10, 0, 0, src)), bytes((10, 0, 0, dst)),
-    )  # fmt: skip
-    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
-
-
-def udp(sport: int, dport: int, data: bytes = b"data") -> bytes:
-    return struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data
-
-
-def arp(src: int, dst: int, operation: int = 1) -> bytes:
-    target = mac(dst) if operation == 2 else bytes(6)
-    return (
-        struct.pack("!HHBBH", 1, 0x800, 6, 4, operation)
-        + mac(src)
-        + bytes((10, 0, 0, src))
-        + target
-        + bytes((10, 0, 0, dst))
-    )
-
-
-def unicast(src: int, dst: int, *tags: int) -> bytes:
-    return ether(mac(dst), mac(src), 0x800, ipv4(src, dst, 17, udp(1000 + src, 2000 + dst)), *tags)
-
-
-def hello(src: int, *tags: int) -> bytes:
-    return ether(BROADCAST, mac(src), 0x806, arp(src, 99), *tags)
-
-
-KINDS: dict[str, bytes] = {
-    "ARP request": hello(1),
-    "ARP reply": ether(mac(9), mac(1), 0x806, arp(1, 9, 2)),
-    "RARP": ether(BROADCAST, mac(1), 0x8035, arp(1, 1, 3)),
-    "gratuitous ARP": ether(BROADCAST, mac(1), 0x806, arp(1, 1)),
-    "neighbour solicitation": ether(
-        b"\x33\x33\xff\x00\x00\x09", mac(1), 0x86DD,
-        struct.pack("!IHBB", 6 << 28, 24, 58, 255) + bytes(15) + b"\1" + bytes(15) + b"\2" + b"\x87\0\0\0" + bytes(20)),
-    "DHCP discover": ether(BROADCAST, mac(1), 0x800, ipv4(0, 255, 17, udp(68, 67, bytes(240)))),
-    "VRRP": ether(b"\x01\x00\x5e\x00\x00\x12", b"\x00\x00\x5e\x00\x01\x05", 0x800, ipv4(1, 18, 112, bytes(16))),
-    "STP": ether(b"\x01\x80\xc2\x00\x00\x00", mac(1), 0x26, b"\x42\x42\x03" + bytes(35)),
-    "LLDP": ether(b"\x01\x80\xc2\x00\x00\x0e", mac(1), 0x88CC, b"\x02\x07\x04" + mac(1) + bytes(8)),
-    "LACP": ether(b"\x01\x80\xc2\x00\x00\x02", mac(1), 0x8809, b"\x01\x01" + bytes(108)),
-    "multicast": ether(b"\x01\x00\x5e\x01\x02\x03", mac(1), 0x800, ipv4(1, 9, 17, udp(5, 6))),
-    "unknown unicast": unicast(1, 77),
-    "first fragment": ether(mac(9), mac(1), 0x800, ipv4(1, 9, 17, udp(5, 6, bytes(64)), 0x2000)),
-    "later fragment": ether(mac(9), mac(1), 0x800, ipv4(1, 9, 17, bytes(64), 0x0009)),
-    "SCTP": ether(mac(9), mac(1), 0x800, ipv4(1, 9, 132, bytes(20))),
-    "GRE": ether(mac(9), mac(1), 0x800, ipv4(1, 9, 47, bytes(20))),
-    "ICMP": ether(mac(9), mac(1), 0x800, ipv4(1, 9, 1, b"\x08\0" + bytes(10))),
-    "unknown ethertype": ether(mac(9), mac(1), 0x88B5, b"anything"),
-    "MPLS": ether(mac(9), mac(1), 0x8847, b"\0\1\x01\xff" + bytes(40)),
-    "802.3 length": ether(mac(9), mac(1), 0x20, bytes(46)),
-    "priority tag": unicast(1, 9, tag(0, 5)),
-    "other source address": ether(mac(9), mac(55), 0x800, ipv4(55, 9, 17, udp(1, 2))),
-    "jumbo": ether(mac(9), mac(1), 0x800, ipv4(1, 9, 17, udp(1, 2, bytes(8000)))),
-    "truncated IP header": ether(mac(9), mac(1), 0x800, b"\x45\0\0"),
-}  # fmt: skip
-
-
-def vm(ovs: PrivateOvs, bridge: str, name: str, number: int, *settings: str, macs: str = "") -> None:
-    ids = [f"external_ids:iface-id={name}", *([f'external_ids:attached-mac="{macs}"'] if macs else [])]
-    ovs.vsctl(
-        "add-port", bridge, name, *settings,
-        "--", "set", "Interface", name, "type=dummy", f"ofport_request={number}", *ids,
-    )  # fmt: skip
-
-
-def flat(ovs: PrivateOvs, bridge: str, named: Named) -> None:
-    """Two VMs with and one without a known address, and an uplink."""
-    vm(ovs, bridge, named("vm1"), 1, macs="02:00:00:00:00:01")
-    vm(ovs, bridge, named("vm2"), 2, macs="02:00:00:00:00:02")
-    vm(ovs, bridge, named("vm3"), 3)
-    uplink(ovs, bridge, named("up"), 9)
-
-
-def uplink(ovs: PrivateOvs, bridge: str, name: str, number: int, *settings: str) -> None:
-    ovs.vsctl(
-        "add-port", bridge, name, *settings,
-        "--", "set", "Interface", name, "type=dummy", f"ofport_request={number}", "external_ids:flowlane-port=uplink",
-    )  # fmt: skip
-
-
-def vlans(ovs: PrivateOvs, bridge: str, named: Named) -> None:
+def vlans(ovs: PrivateOvs, bridge: str, named: Namer) -> None:
     """Access ports of two VLANs, a trunk, a native-untagged port, a QinQ port, and a trunk uplink."""
     vm(ovs, bridge, named("vm1"), 1, "tag=100", macs="02:00:00:00:00:01")
     vm(ovs, bridge, named("vm2"), 2, "tag=200", macs="02:00:00:00:00:02")
@@ -133,7 +25,7 @@ def vlans(ovs: PrivateOvs, bridge: str, named: Named) -> None:
 
 
 def bond(mode: str) -> Setup:
-    def setup(ovs: PrivateOvs, bridge: str, named: Named) -> None:
+    def setup(ovs: PrivateOvs, bridge: str, named: Namer) -> None:
         vm(ovs, bridge, named("vm1"), 1, macs="02:00:00:00:00:01")
         vm(ovs, bridge, named("vm2"), 2)
         members = [named("eth0"), named("eth1")]
@@ -143,31 +35,18 @@ def bond(mode: str) -> Setup:
     return setup
 
 
-def snooping(ovs: PrivateOvs, bridge: str, named: Named) -> None:
+def snooping(ovs: PrivateOvs, bridge: str, named: Namer) -> None:
     flat(ovs, bridge, named)
     ovs.vsctl("set", "Bridge", bridge, "mcast_snooping_enable=true")
 
 
-def mirrored(ovs: PrivateOvs, bridge: str, named: Named) -> None:
+def mirrored(ovs: PrivateOvs, bridge: str, named: Namer) -> None:
     flat(ovs, bridge, named)
     vm(ovs, bridge, named("spy"), 7)
     ovs.vsctl(
         "--", "--id=@spy", "get", "Port", named("spy"), "--", "--id=@m", "create", "Mirror", "name=m",
         "select-all=true", "output-port=@spy", "--", "set", "Bridge", bridge, "mirrors=@m",
     )  # fmt: skip
-
-
-def learnt(*ports: str) -> list[Frame]:
-    """Frames by which a bridge learns who is where: VM n at port vmn, 9 behind the uplink."""
-    return [(port, hello(9 if port == "up" else int(port[-1]))) for port in ports]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_frame(ovs: PrivateOvs, tmp_path: Path, kind: str) -> None:
-    with twins(ovs, tmp_path, flat) as both:
-        plain, attached = both.send([*learnt("vm1", "vm2", "up"), ("vm1", KINDS[kind]), ("vm1", KINDS[kind])])
-        assert attached == plain
-        assert plain
 
 
 VLAN_FRAMES: list[Frame] = [

@@ -161,6 +161,7 @@ DEVICES = ListCommand(
         Column("STATE", lambda item: "up" if item["connected"] else "down"),
         Column("SINCE", lambda item: age(item["since"]), 5),
         Column("OPENFLOW", lambda item: item["version"], 6),
+        Column("FORWARDING", lambda item: item["forwarding"], 7),
         Column("PORTS", lambda item: str(len(item["ports"])), 6, right=True),
         Column("FREE PHYS", _free_queues("physical"), 2, right=True),
         Column("FREE SOFT", _free_queues("software"), 3, right=True),

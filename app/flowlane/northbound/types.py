@@ -140,6 +140,10 @@ class DeviceView(TypedDict):
     since: Annotated[str | None, "RFC 3339; when the connection last began or ended"]
     peer: Annotated[str, "address of the switch"]
     version: Annotated[str, "OpenFlow version, such as 1.3"]
+    forwarding: Annotated[
+        Literal["normal", "own"],
+        "normal: the switch forwards by itself, Flowlane adds queue and meter; own: Flowlane chooses the port too",
+    ]
     capabilities: Capabilities
     ports: list[PortView]
     flows: int

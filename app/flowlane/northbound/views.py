@@ -110,6 +110,7 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
         "since": moment(clock, device.since),
         "peer": device.peer,
         "version": _OPENFLOW_VERSIONS.get(device.capabilities.version, str(device.capabilities.version)),
+        "forwarding": "normal" if device.capabilities.normal else "own",
         "capabilities": _capabilities(device.capabilities),
         "ports": [_port(port) for _, port in sorted(device.ports.items())],
         "flows": len(device.flows),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.private_ovs import PrivateOvs
+from support.ovs.frames import hello
 
 PLAIN, ATTACHED = "plain", "attached"
 BRIDGES = (PLAIN, ATTACHED)
@@ -25,7 +26,10 @@ SETTLED_S = 0.3
 Frame = tuple[str, bytes]
 """The port that a frame comes in by, and its bytes."""
 
-Setup = Callable[[PrivateOvs, str, Callable[[str], str]], None]
+Namer = Callable[[str], str]
+"""Gives a port its name on a bridge."""
+
+Setup = Callable[[PrivateOvs, str, Namer], None]
 """Adds ports to a bridge: the switch, the bridge, and the function that names the bridge's ports."""
 
 
@@ -106,3 +110,31 @@ def twins(
         finally:
             for bridge in (*BRIDGES, *(f"{bridge}-{other}" for bridge in BRIDGES for other in others)):
                 ovs.vsctl("--if-exists", "del-br", bridge)
+
+
+def vm(ovs: PrivateOvs, bridge: str, name: str, number: int, *settings: str, macs: str = "") -> None:
+    ids = [f"external_ids:iface-id={name}", *([f'external_ids:attached-mac="{macs}"'] if macs else [])]
+    ovs.vsctl(
+        "add-port", bridge, name, *settings,
+        "--", "set", "Interface", name, "type=dummy", f"ofport_request={number}", *ids,
+    )  # fmt: skip
+
+
+def flat(ovs: PrivateOvs, bridge: str, named: Namer) -> None:
+    """Two VMs with and one without a known address, and an uplink."""
+    vm(ovs, bridge, named("vm1"), 1, macs="02:00:00:00:00:01")
+    vm(ovs, bridge, named("vm2"), 2, macs="02:00:00:00:00:02")
+    vm(ovs, bridge, named("vm3"), 3)
+    uplink(ovs, bridge, named("up"), 9)
+
+
+def uplink(ovs: PrivateOvs, bridge: str, name: str, number: int, *settings: str) -> None:
+    ovs.vsctl(
+        "add-port", bridge, name, *settings,
+        "--", "set", "Interface", name, "type=dummy", f"ofport_request={number}", "external_ids:flowlane-port=uplink",
+    )  # fmt: skip
+
+
+def learnt(*ports: str) -> list[Frame]:
+    """Frames by which a bridge learns who is where: VM n at port vmn, 9 behind the uplink."""
+    return [(port, hello(9 if port == "up" else int(port[-1]))) for port in ports]
