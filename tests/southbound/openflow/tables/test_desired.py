@@ -26,8 +26,9 @@ from support.openflow.memory_switch import NO_METERS, FakeSwitch
 from flowlane.core.effects import PlannedPort
 from flowlane.core.model import Capabilities, MeterSpec, PortRole
 from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline
-from flowlane.southbound.openflow.tables.entries import EMPTY, MeterEntry
-from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
+from flowlane.southbound.openflow.tables.entries import EMPTY, MeterEntry, Output
+from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, CONTROLLER_PORT, NORMAL_PORT
 
 LINK = 4
 BROADCAST = 0xFFFFFFFFFFFF
@@ -194,3 +195,22 @@ def test_the_probe_for_port_masks_is_refused_where_there_are_none() -> None:
     assert [refusal.why for refusal in FakeSwitch(PORTS, refuses=["no port masks"]).apply(probe)] == [
         "OFPBMC_BAD_MASK"
     ]
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_a_device_that_forwards_by_itself_is_told_no_port(learn: bool) -> None:
+    """Every way out is NORMAL or a copy, and nothing is dropped but where the packet goes on in another table."""
+    able = replace(ABLE, normal=True, learn=learn, conntrack=learn)
+    wanted = plan(learned_idle=10 if learn else 0, learn_after=8, flood_ports=(VM,))
+    standing = desired.compile_plan(wanted, able, PORTS).standing
+    steps = [step for entry in standing.flows for step in entry.steps]
+    steps += [step for group in standing.groups for bucket in group.buckets for step in bucket.steps]
+    assert {step.port_no for step in steps if isinstance(step, Output)} == {NORMAL_PORT, CONTROLLER_PORT}
+    assert {entry.table_id for entry in standing.flows if not entry.steps} <= {TableId.SEEN, TableId.LEARN}
+
+
+def test_a_device_that_cannot_forward_by_itself_is_told_the_port() -> None:
+    steps = [
+        step for entry in desired.compile_plan(plan(), ABLE, PORTS).standing.flows for step in entry.steps
+    ]
+    assert NORMAL_PORT not in {step.port_no for step in steps if isinstance(step, Output)}
