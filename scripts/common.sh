@@ -1,4 +1,4 @@
-# What the chores share: telling, system packages, the virtual environment. Sourced by ./run.
+# What the chores share: messages, system packages, the virtual environment. Sourced by ./run.
 # shellcheck shell=bash disable=SC2154 # variables of the other parts
 
 state=$root/.run

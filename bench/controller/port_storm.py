@@ -56,7 +56,7 @@ class Client:
 
 
 def known_ports(manager: Launched) -> int:
-    """Return how many ports of the bridge the controller knows."""
+    """Return how many ports of the bridge the controller has."""
     items: list[dict[str, Any]] = manager.rest("/v1/devices")["items"]
     return max((len(item["ports"]) for item in items), default=0)
 

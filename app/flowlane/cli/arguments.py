@@ -21,7 +21,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "FLOWLANE_URL"
 
 WATCH = 2.0
-"""Seconds between two readings with ``--watch`` alone: what changes faster cannot be read."""
+"""Seconds between two readings by default: what changes faster cannot be read."""
 
 SHORTEST_WATCH, LONGEST_WATCH = 0.1, 86_400.0
 """Seconds that ``--watch`` accepts."""
@@ -106,10 +106,10 @@ def controller_url(text: str) -> str:
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna")
-        sound = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
+        valid = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
     except ValueError:
-        sound = False
-    if not sound or not text.isprintable() or " " in text or parts.query or parts.fragment:
+        valid = False
+    if not valid or not text.isprintable() or " " in text or parts.query or parts.fragment:
         accepted = f"such as {DEFAULT_URL} (--url, or ${URL_VARIABLE})"
         raise argparse.ArgumentTypeError(f"{shown(text)} is not the URL of a controller, {accepted}")
     return url.rstrip("/")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print events until Ctrl-C, or as many as asked for."""
+    """Print events until Ctrl-C, or as many as ``--count``."""
     query = {} if args.kind is None else {"kind": args.kind}
     for event in islice(_follow(connect(args.url), query), args.count):
         print(json.dumps({"id": event.id, **event.data}) if args.json else _line(event), flush=True)

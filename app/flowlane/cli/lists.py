@@ -98,11 +98,11 @@ def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableT
 def _read_queues(client: Client, path: str, query: Mapping[str, Any], _at_most: int | None) -> Answer:
     """Read the queues of all devices, or of the one that the query names: REST has them by device."""
     devices = pages(client, path, {}, None)["items"]
-    wanted = query.get("device")
-    chosen = [item for item in devices if wanted in (None, item["name"]) or wanted.lower() == item["dpid"]]
-    if wanted is not None and not chosen:
+    name = query.get("device")
+    chosen = [item for item in devices if name in (None, item["name"]) or name.lower() == item["dpid"]]
+    if name is not None and not chosen:
         names = [item["name"] or item["dpid"] for item in devices]
-        raise RefusedError(f"there is no device {wanted!r}; {did_you_mean(wanted, names)}", 404)
+        raise RefusedError(f"there is no device {name!r}; {did_you_mean(name, names)}", 404)
     port = {"port": query["port"]} if "port" in query else {}
     items: list[Answer] = []
     refusals: list[RefusedError] = []

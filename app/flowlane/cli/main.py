@@ -1,7 +1,7 @@
 """``flowlane``: the command line; :data:`COMMANDS` is the table of its subcommands.
 
 A subcommand is a module, or an object in one, with ``add_arguments(parser)`` and ``run(args) -> int`` (the exit
-code). Only the module of the subcommand that was asked for is imported: the others may need packages that are
+code). Only the module of the subcommand in the command line is imported: the others may need packages that are
 not installed.
 """
 

@@ -23,7 +23,7 @@ GAP = 2
 """Blanks between columns."""
 
 UNLIMITED = 10_000
-"""Width of a pipe or a file: every column is printed whole."""
+"""Width of a pipe or a file: every column, and no text is cut."""
 
 
 class Column(NamedTuple):

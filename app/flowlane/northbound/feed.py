@@ -50,8 +50,8 @@ class Feed:
 
     def since(self, number: int) -> list[Entry]:
         """Return the reports after a number, oldest first; :meth:`missed` says whether some are lost."""
-        wanted = min(max(self.last - number, 0), len(self._entries))
-        return list(islice(self._entries, len(self._entries) - wanted, None))
+        count = min(max(self.last - number, 0), len(self._entries))
+        return list(islice(self._entries, len(self._entries) - count, None))
 
     def missed(self, number: int) -> bool:
         """Whether a reader that has read up to a number can no longer have all that came after it."""

@@ -49,7 +49,7 @@ def _escape(value: str) -> str:
     return clean.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _one(read: Callable[[Controller], float]) -> Callable[[Controller], Iterable[Sample]]:
+def _total(read: Callable[[Controller], float]) -> Callable[[Controller], Iterable[Sample]]:
     return lambda controller: [({}, read(controller))]
 
 
@@ -100,22 +100,22 @@ METRICS = (
         "Always 1; the version is a label.",
         lambda _: [({"version": flowlane.__version__}, 1)],
     ),
-    Metric("flowlane_start_time_seconds", "gauge", "Unix time of the start.", _one(lambda c: c.started)),
-    Metric("flowlane_ready", "gauge", "1 when the controller is ready.", _one(_ready)),
-    Metric("flowlane_vms", "gauge", "Known VMs.", _one(lambda c: len(c.state.vms))),
+    Metric("flowlane_start_time_seconds", "gauge", "Unix time of the start.", _total(lambda c: c.started)),
+    Metric("flowlane_ready", "gauge", "1 when the controller is ready.", _total(_ready)),
+    Metric("flowlane_vms", "gauge", "Known VMs.", _total(lambda c: len(c.state.vms))),
     Metric(
         "flowlane_faults_total",
         "counter",
         "Unexpected exceptions; the log has them.",
-        _one(lambda c: c.faults),
+        _total(lambda c: c.faults),
     ),
-    Metric("flowlane_reports_total", "counter", "Reports published.", _one(lambda c: c.feed.last)),
-    Metric("flowlane_event_readers", "gauge", "Readers of /v1/events.", _one(lambda c: c.feed.readers)),
+    Metric("flowlane_reports_total", "counter", "Reports published.", _total(lambda c: c.feed.last)),
+    Metric("flowlane_event_readers", "gauge", "Readers of /v1/events.", _total(lambda c: c.feed.readers)),
     Metric(
         "flowlane_policy_changes_total",
         "counter",
         "Policies put in force.",
-        _one(lambda c: c.state.policy_changes),
+        _total(lambda c: c.state.policy_changes),
     ),
     Metric(
         "flowlane_device_connected",

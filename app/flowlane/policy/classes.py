@@ -37,7 +37,7 @@ def build_classes(context: Context) -> tuple[TrafficClass, ...]:
     section = context.section("classes")
     return tuple(
         _build(context, ("classes", name), section[name], index)
-        if name in section and ("classes", name) not in context.unsound
+        if name in section and ("classes", name) not in context.invalid
         else TrafficClass(name, index)
         for name, index in context.classes.items()
     )

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 class Context:
     """A document that is being built into a policy.
 
-    ``unsound``: the paths of all values that break the schema, or contain one that does. ``classes``: class
+    ``invalid``: the paths of all values that break the schema, or contain one that does. ``classes``: class
     names with their indexes. ``gates``: the different rate conditions; ``gate_at``: path of a condition ->
     its index in ``gates``.
     """
 
     document: Document
-    unsound: frozenset[Path] = frozenset()
+    invalid: frozenset[Path] = frozenset()
     classes: Mapping[str, int] = field(default_factory=dict)
     gates: tuple[RateGate, ...] = ()
     gate_at: Mapping[Path, int] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Context:
     def entries(self, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield the entries of a list section that keep to the schema, with their paths."""
         for place, entry in enumerate(self.section(key)):
-            if (key, place) not in self.unsound:
+            if (key, place) not in self.invalid:
                 yield (key, place), entry
 
     def line(self, path: Path) -> int:
@@ -78,7 +78,7 @@ class Context:
                 )
 
 
-def unsound_paths(broken: frozenset[Path]) -> frozenset[Path]:
+def invalid_paths(broken: frozenset[Path]) -> frozenset[Path]:
     """Return all paths that lead to a broken value, the value's own included."""
     return frozenset(path[:length] for path in broken for length in range(len(path) + 1))
 

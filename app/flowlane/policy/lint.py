@@ -12,8 +12,7 @@ from flowlane.policy.document import read
 
 def notes(policy: Policy) -> tuple[tuple[int, str], ...]:
     """Find all notes: (line of the policy, or 0; text), in the order of the lines."""
-    found = (*_unreached(policy), *_unused(policy), *_slow(policy), *_older_spellings(policy))
-    return tuple(sorted(found))
+    return tuple(sorted((*_unreached(policy), *_unused(policy), *_slow(policy), *_older_spellings(policy))))
 
 
 def _unreached(policy: Policy) -> Iterator[tuple[int, str]]:

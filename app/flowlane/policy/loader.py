@@ -10,7 +10,7 @@ from flowlane.core.policy import Policy
 from flowlane.errors import ConfigError, PolicyError, Problem
 from flowlane.policy import document as documents
 from flowlane.policy.classes import build_classes, class_names
-from flowlane.policy.context import Context, unsound_paths
+from flowlane.policy.context import Context, invalid_paths
 from flowlane.policy.devices import build_devices
 from flowlane.policy.match import read_gates
 from flowlane.policy.rules import build_rules, check_hints
@@ -82,7 +82,7 @@ def _build(document: documents.Document, text: str) -> Policy:
     broken = check_structure(document)
     if not isinstance(document.data, dict):
         return Policy(classes=())
-    context = Context(document, unsound_paths(broken), class_names(document))
+    context = Context(document, invalid_paths(broken), class_names(document))
     read_gates(context)
     policy = Policy(
         classes=build_classes(context),

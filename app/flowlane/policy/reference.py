@@ -34,10 +34,10 @@ def _section(title: str, place: tuple[str, ...]) -> Iterator[str]:
     node = _find(place)
     required = node.get("required", ())
     yield from (f"### {title}", "", "| key | value | default | meaning |", "| --- | --- | --- | --- |")
-    for key, one in current(node["properties"]).items():
-        whole = {**_resolved(one), **one}
-        default = "required" if key in required else _default(whole)
-        yield f"| `{key}` | {_value(whole)} | {default} | {whole.get('description', '')} |"
+    for key, reference_node in current(node["properties"]).items():
+        value = {**_resolved(reference_node), **reference_node}
+        default = "required" if key in required else _default(value)
+        yield f"| `{key}` | {_value(value)} | {default} | {value.get('description', '')} |"
     yield ""
 
 
@@ -71,6 +71,6 @@ def _value(node: dict[str, Any]) -> str:
         return "list of " + ", ".join(f"`{word}`" for word in items["enum"])
     title = str(node.get("title", "")).replace("|", "\\|")
     bounds = f", {node['minimum']} to {node['maximum']}" if {"minimum", "maximum"} <= node.keys() else ""
-    examples = [one if isinstance(one, str) else json.dumps(one) for one in node.get("examples", ())]
-    shown = ", such as " + " or ".join(f"`{one}`" for one in examples) if examples else ""
+    examples = [text if isinstance(text, str) else json.dumps(text) for text in node.get("examples", ())]
+    shown = ", such as " + " or ".join(f"`{text}`" for text in examples) if examples else ""
     return f"{title}{bounds}{shown}"

@@ -20,7 +20,7 @@ DEFAULT_LEARN_AFTER = 8
 
 def build_balance(context: Context) -> Balance:
     """Build the balance settings, which include the strategy."""
-    entry = {} if ("balance",) in context.unsound else context.section("balance")
+    entry = {} if ("balance",) in context.invalid else context.section("balance")
     plain = Balance()
     return Balance(
         strategy=_strategy(context, entry),
@@ -66,7 +66,7 @@ def _duration(context: Context, entry: dict[str, Any], key: str, default: float,
 
 def build_pins(context: Context) -> Pins:
     """Build the pin settings. An idle timeout of OpenFlow has 16 bits, in seconds (1.3.5, 7.3.4.1)."""
-    if ("pins",) in context.unsound:
+    if ("pins",) in context.invalid:
         return Pins()
     entry = context.section("pins")
     plain = Pins()

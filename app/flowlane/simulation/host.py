@@ -130,6 +130,6 @@ def make_world(policy: Policy, host: Host) -> World:
     queues = {queue_id: QueueFacts(kind) for queue_id, kind in enumerate(kinds)}
     facts[UPLINK] = PortFacts("uplink", {"flowlane-port": "uplink"}, queues=queues, qos_max_rate=host.rate)
     world.step(ev.DeviceDescribed(DPID, "simulated", "nic", {}, "", facts))
-    reports = tuple(PortReport(number, one.name) for number, one in facts.items())
+    reports = tuple(PortReport(number, port.name) for number, port in facts.items())
     world.step(ev.DeviceUp(DPID, CAPABILITIES, reports, {UPLINK: tuple(queues)}))
     return world

@@ -46,20 +46,23 @@ def plot_run(path: Path, samples: Sequence[Sample]) -> None:
         RequestError: the file cannot be written.
     """
     figure, panels = plt.subplots(4, 1, figsize=(9, 10), sharex=True, layout="constrained")
-    seconds = [one.second for one in samples]
+    seconds = [sample.second for sample in samples]
     for queue in samples[-1].loads if samples else ():
         panels[0].plot(
-            seconds, [one.loads.get(queue, 0.0) / _MEGA for one in samples], label=f"queue {queue}", lw=1
+            seconds,
+            [sample.loads.get(queue, 0.0) / _MEGA for sample in samples],
+            label=f"queue {queue}",
+            lw=1,
         )
     if samples and len(samples[-1].loads) <= 16:
         panels[0].legend(ncols=4, fontsize="small")
     _panel(panels[0], "load, Mbit/s")
-    panels[1].plot(seconds, [one.over_bound for one in samples])
+    panels[1].plot(seconds, [sample.over_bound for sample in samples])
     _panel(panels[1], "busiest / lower bound")
-    panels[2].plot(seconds, [one.moves for one in samples])
+    panels[2].plot(seconds, [sample.moves for sample in samples])
     _panel(panels[2], "moves so far")
-    panels[3].plot(seconds, [one.in_hardware for one in samples], label="bytes in hardware")
-    panels[3].plot(seconds, [one.fairness for one in samples], label="fairness (Jain)")
+    panels[3].plot(seconds, [sample.in_hardware for sample in samples], label="bytes in hardware")
+    panels[3].plot(seconds, [sample.fairness for sample in samples], label="fairness (Jain)")
     panels[3].set_ylim(0, 1.05)
     panels[3].legend()
     _panel(panels[3], "share")
