@@ -302,7 +302,7 @@ def _duplicates(graph: nx.Graph) -> Found:
 
 
 def _loops(graph: nx.Graph) -> Found:
-    """A loop of bridges multiplies every broadcast, unless all of its bridges run the spanning tree protocol."""
+    """Find loops of bridges that do not all run the spanning tree protocol: they multiply every broadcast."""
     bridges = graph.subgraph(_nodes(graph, Kind.BRIDGE) + _nodes(graph, Kind.PORT))
     for cycle in nx.cycle_basis(bridges):
         on_it = sorted({node.partition("/")[0] for node in cycle})
@@ -315,7 +315,7 @@ def _loops(graph: nx.Graph) -> Found:
 
 
 def _missing_queues(graph: nx.Graph) -> Found:
-    """A device without queues gives Flowlane nothing to place flows on: a NIC has them at its uplinks."""
+    """Find devices without queues, on which Flowlane cannot place flows: a NIC has them at its uplinks."""
     for bridge in _nodes(graph, Kind.BRIDGE):
         ports = [port for port in graph[bridge] if graph.nodes[port].get("kind") is Kind.PORT]
         role = graph.nodes[bridge]["entry"]["role"]

@@ -135,7 +135,7 @@ def _far_network() -> list[str]:
 
 
 def _nic(nic: Nic, slot: int) -> list[str]:
-    """An igb behind a PCIe root port of its own, which SR-IOV needs."""
+    """Make an igb behind a PCIe root port of its own, which SR-IOV needs."""
     return [
         "-device", f"pcie-root-port,id=port{slot},slot={slot}",
         "-netdev", f"hubport,id={nic.name},hubid={nic.wire}",
