@@ -14,8 +14,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from lab.inside.counters import BRIDGE, classes, run, settle
-from lab.inside.experiment import LOST_S, VMS, Asker, be_first, everybody_reaches_the_far_end, start_heavy
+from lab.inside.counters import BRIDGE, classes, run, wait_until
+from lab.inside.experiment import (
+    LOST_S,
+    VMS,
+    RequestSender,
+    all_vms_reach_the_far_end,
+    start_heavy,
+    use_realtime_priority,
+)
 
 SMALL_FLOWS, INTERVAL_S, HEAVY_FLOWS = 8, 0.2, 2
 BAR, BAR_MS = 30, 4.0
@@ -43,9 +50,9 @@ def connect_switch() -> None:
     run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000", "connection_mode=out-of-band")
     for ready, problem in (
         (_connected, "the switch does not reach the controller"),
-        (everybody_reaches_the_far_end, "the VMs do not reach the far end"),
+        (all_vms_reach_the_far_end, "the VMs do not reach the far end"),
     ):
-        if not settle(ready, PATIENCE_S):
+        if not wait_until(ready, PATIENCE_S):
             sys.exit(f"{problem} after {PATIENCE_S} s; see controller.log")
 
 
@@ -66,19 +73,19 @@ def quantile(times: list[float], share: float) -> float:
     return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def watch(asker: Asker, seconds: int, *, heavy: bool) -> list[float]:
+def watch(asker: RequestSender, seconds: int, *, heavy: bool) -> list[float]:
     """Send requests, a line each second; return the times (s) of the second half, when flows have been moved."""
     begin = time.monotonic()
     for second in range(1, seconds + 1):
-        answered = len(asker.answers)
-        asker.ask(1.0)
-        times = [answer.took for answer in asker.answers[answered:]]
+        answered = len(asker.replies)
+        asker.send_for(1.0)
+        times = [answer.took for answer in asker.replies[answered:]]
         middle = quantile(times, 0.5) if times else LOST_S * 1000
         bar = "█" * min(BAR, max(1, round(middle / BAR_MS)))
         queues = heavy_queues() if heavy and second % 3 == 0 else ""
         print(f"  {second:3} s   small flows {middle:6.1f} ms  {bar:<{BAR}}  {queues}".rstrip(), flush=True)
     end = time.monotonic()
-    asker.wait_for_answers()
+    asker.wait_for_replies()
     return asker.times((begin + end) / 2, end)
 
 
@@ -97,7 +104,7 @@ def queue_packets(before: dict[int, int]) -> str:
 def play(seconds: int, policy: str) -> None:
     """Run the three parts, and print their latencies."""
     connect_switch()
-    asker = Asker(SMALL_FLOWS, INTERVAL_S, VMS[1:])
+    asker = RequestSender(SMALL_FLOWS, INTERVAL_S, VMS[1:])
     parts: dict[str, list[float]] = {}
     progress(f"{SMALL_FLOWS} small flows (requests and answers) of {', '.join(VMS[1:])}, without others")
     parts["without others"] = watch(asker, seconds, heavy=False)
@@ -117,5 +124,5 @@ def play(seconds: int, policy: str) -> None:
 
 
 if __name__ == "__main__":
-    be_first()
+    use_realtime_priority()
     play(int(sys.argv[1]), Path(sys.argv[2]).read_text())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lab.inside.manager import STOP_TIME, Launched, launched, refused, wait_for
 from support.openflow import messages
-from support.openflow.raw_switch import Peer
+from support.openflow.raw_switch import RawSwitch
 
 RYU_STYLE = str(Path(__file__).parent / "support" / "apps" / "ryu_style_app.py")
 FRAME = bytes.fromhex("ffffffffffff 020000000009 0806") + bytes(46)
@@ -20,8 +20,8 @@ FRAME = bytes.fromhex("ffffffffffff 020000000009 0806") + bytes(46)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stops_at_once_with_a_switch_connected(tmp_path: Path, number: signal.Signals) -> None:
     pid_file = tmp_path / "pid"
-    with launched(f"--pid-file={pid_file}") as manager, Peer(manager.openflow_port) as peer:
-        peer.introduce(1)
+    with launched(f"--pid-file={pid_file}") as manager, RawSwitch(manager.openflow_port) as peer:
+        peer.handshake(1)
         assert pid_file.read_text() == f"{manager.process.pid}\n"
         code, seconds = manager.stop(number)
         assert (code, seconds < STOP_TIME) == (0, True)
@@ -53,9 +53,9 @@ def test_runs_other_apps_beside_flowlane(tmp_path: Path) -> None:
     config = tmp_path / "apps.conf"
     config.write_text("[ryu-style]\ngreeting = good morning\n")
     arguments = ("flowlane.app", RYU_STYLE, "os_ken.topology.switches", "--config-file", str(config))
-    with launched(*arguments) as manager, Peer(manager.openflow_port) as peer:
-        peer.introduce(0x77)
-        peer.refuse_questions()
+    with launched(*arguments) as manager, RawSwitch(manager.openflow_port) as peer:
+        peer.handshake(0x77)
+        peer.refuse_requests()
         peer.send(messages.packet_in(messages.OF13, 2, FRAME))
         wait_for(lambda: "good morning: features of 77" in manager.log)
         wait_for(lambda: "packet-in of 02:00:00:00:00:09 on port 2" in manager.log)
@@ -64,8 +64,8 @@ def test_runs_other_apps_beside_flowlane(tmp_path: Path) -> None:
 
 
 def test_runs_another_app_without_flowlane() -> None:
-    with launched(RYU_STYLE) as manager, Peer(manager.openflow_port) as peer:
-        peer.introduce(0x77)
+    with launched(RYU_STYLE) as manager, RawSwitch(manager.openflow_port) as peer:
+        peer.handshake(0x77)
         wait_for(lambda: "hello: features of 77" in manager.log)
         assert "REST on" not in manager.log
 
@@ -202,13 +202,16 @@ def tls(keys: Path, *, certificate: bool = True) -> ssl.SSLContext:
 def test_switches_connect_over_tls_and_need_a_certificate(keys: Path) -> None:
     options = [f"--ctl-privkey={keys}/key.pem", f"--ctl-cert={keys}/cert.pem", f"--ca-certs={keys}/cert.pem"]
     with launched(*options, "--ofp-ssl-listen-port=0") as manager:
-        with pytest.raises((ssl.SSLError, ConnectionError, EOFError)), Peer(tls_port(manager)) as stranger:
+        with (
+            pytest.raises((ssl.SSLError, ConnectionError, EOFError)),
+            RawSwitch(tls_port(manager)) as stranger,
+        ):
             stranger.sock = tls(keys, certificate=False).wrap_socket(stranger.sock)
-            stranger.introduce(2)
-        with Peer(tls_port(manager)) as peer:
+            stranger.handshake(2)
+        with RawSwitch(tls_port(manager)) as peer:
             peer.sock = tls(keys).wrap_socket(peer.sock)
-            peer.introduce(1)
-            peer.refuse_questions()
+            peer.handshake(1)
+            peer.refuse_requests()
             assert peer.is_served()
         assert [device["dpid"] for device in manager.rest("/v1/devices")["items"]] == ["0000000000000001"]
 

@@ -93,7 +93,7 @@ def packets_of(flow: Flow) -> list[tuple[float, int, int, bytes]]:
     return [(flow.begins + apart * number, flow.port, port, bytes(size)) for number in range(count)]
 
 
-def look(host: tap_host.Tapped) -> Look:
+def look(host: tap_host.TapHost) -> Look:
     """Read the switch's tables."""
     now, found = time.monotonic(), {}
     rules: defaultdict[str, set[int]] = defaultdict(set)
@@ -144,7 +144,7 @@ def is_right(flow: Flow, when: float, looks: list[Look], told: dict[int, int]) -
     return queue in near.rules.get(flow.kind, set())
 
 
-def drive(host: tap_host.Tapped, flows: list[Flow]) -> tuple[float, list[Look], dict[int, int]]:
+def drive(host: tap_host.TapHost, flows: list[Flow]) -> tuple[float, list[Look], dict[int, int]]:
     """Send everything while looking; returns when it began, the looks, and what REST told first of each flow."""
     looks: list[Look] = []
     told: dict[int, int] = {}
@@ -196,7 +196,7 @@ def main() -> None:
     flows = flows_of(given.rate, given.seconds)
     with (
         tempfile.TemporaryDirectory() as folder,
-        tap_host.tapped(Path(folder), POLICY, queues=QUEUES) as host,
+        tap_host.running(Path(folder), POLICY, queues=QUEUES) as host,
     ):
         rows = shares(flows, *drive(host, flows))
     heads = [name for name in rows[0] if name not in ("class", "flows")]

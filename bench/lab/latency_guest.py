@@ -13,15 +13,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from lab.inside.counters import BRIDGE, UPLINK_PORT, classes, ofctl, run, settle
+from lab.inside.counters import BRIDGE, UPLINK_PORT, classes, ofctl, run, wait_until
 from lab.inside.experiment import (
     VMS,
-    Asker,
-    be_first,
+    RequestSender,
+    all_vms_reach_the_far_end,
     busy_seconds,
-    everybody_reaches_the_far_end,
     heavy_rates,
     start_heavy,
+    use_realtime_priority,
 )
 
 HASH_GROUP = 1
@@ -50,7 +50,7 @@ def place_by_flowlane() -> None:
     empty_switch()
     run("ovs-vsctl", "set-controller", BRIDGE, os.environ["BENCH_CONTROLLER"])
     run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000")
-    assert settle(lambda: run("ovs-vsctl", "get", "controller", BRIDGE, "is_connected") == "true\n", 60)
+    assert wait_until(lambda: run("ovs-vsctl", "get", "controller", BRIDGE, "is_connected") == "true\n", 60)
 
 
 def assignments() -> list[dict[str, Any]]:
@@ -80,17 +80,17 @@ PLACEMENTS = {
 def one_round(placement: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one placement once."""
     PLACEMENTS[placement]()
-    assert settle(everybody_reaches_the_far_end, 60)
-    asker = Asker(arguments.small, arguments.interval, VMS[1:])
+    assert wait_until(all_vms_reach_the_far_end, 60)
+    asker = RequestSender(arguments.small, arguments.interval, VMS[1:])
     # iperf3 sends for so long before its own measurement: while queues fill and flows find their places.
     omit = ("-O", str(int(arguments.warm_up)))
     lasting = arguments.seconds + HEAVY_OUTLASTS_S
     heavy = None if placement == "nothing heavy" else start_heavy(arguments.heavy, lasting, *omit)
-    asker.ask(arguments.warm_up)
+    asker.send_for(arguments.warm_up)
     packets, (used, passed), begin = classes(), busy_seconds(), time.monotonic()
-    asker.ask(arguments.seconds)
+    asker.send_for(arguments.seconds)
     end, (used_after, passed_after), packets_after = time.monotonic(), busy_seconds(), classes()
-    asker.wait_for_answers()
+    asker.wait_for_replies()
     times = asker.times(begin, end)
     asker.close()
     result = {
@@ -117,7 +117,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, required=True)
     parser.add_argument("--placements", nargs="+", choices=PLACEMENTS, required=True)
     arguments = parser.parse_args()
-    be_first()
+    use_realtime_priority()
     results = []
     for number in range(arguments.rounds):
         for placement in arguments.placements:

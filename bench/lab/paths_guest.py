@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab.inside.counters import BRIDGE, UPLINK, UPLINK_PORT, hardware_queues, ofctl, run, settle
+from lab.inside.counters import BRIDGE, UPLINK, UPLINK_PORT, hardware_queues, ofctl, run, wait_until
 from lab.inside.experiment import (
     VMS,
-    Asker,
-    be_first,
+    RequestSender,
+    all_vms_reach_the_far_end,
     busy_seconds,
-    everybody_reaches_the_far_end,
     heavy_rates,
     start_heavy,
+    use_realtime_priority,
 )
 
 QUEUES = 4
@@ -84,11 +84,11 @@ def transmit_queues() -> dict[int, int]:
 def one_road(queue: int | None, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one road once: latency of small requests, then CPU of a steady transfer."""
     take_road(queue)
-    assert settle(everybody_reaches_the_far_end, 60)
-    asker = Asker(SMALL_FLOWS, INTERVAL_S, VMS[:1])
+    assert wait_until(all_vms_reach_the_far_end, 60)
+    asker = RequestSender(SMALL_FLOWS, INTERVAL_S, VMS[:1])
     begin = time.monotonic()
-    asker.ask(arguments.seconds)
-    asker.wait_for_answers()
+    asker.send_for(arguments.seconds)
+    asker.wait_for_replies()
     times = asker.times(begin + SETTLE_S, time.monotonic())
     asker.close()
     idle = busy_over(arguments.seconds)
@@ -116,7 +116,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=kind, required=True)
     parser.add_argument("--backwards", action="store_true", help="the roads in the other order")
     arguments = parser.parse_args()
-    be_first()
+    use_realtime_priority()
     prepare()
     found = []
     roads = list(ROADS[os.environ["LAB_LAYOUT"]].items())

@@ -1,4 +1,4 @@
-"""The same flows seen from two sides: the switch's tables, as ovs-ofctl prints them, and REST."""
+"""Comparison of the placement of flows in the switch's tables, as ovs-ofctl prints them, and in REST."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lab.inside.dump_flows import Entry
 
 ASSIGN_TABLE, SEEN_TABLE, SPREAD_TABLE = 4, 5, 6
-"""Where pins stand, what the device learned itself, and the standing rules."""
+"""The tables of pins, of learned entries and of standing rules."""
 
 NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "tcp6", "udp6", "sctp6", "icmp6")
@@ -29,8 +29,8 @@ class Key(NamedTuple):
     egress_port: int
 
 
-class Where(NamedTuple):
-    """Where it was put."""
+class Placement(NamedTuple):
+    """The queue of a flow, and its meter."""
 
     queue: int | None
     meter: int | None
@@ -41,7 +41,7 @@ def _number(match: dict[str, str], *names: str) -> int:
 
 
 def key_of_entry(entry: Entry) -> Key | None:
-    """The flow that a pin or a learned entry names; None for entries that name no single flow."""
+    """Return the flow of a pin or of a learned entry; None for an entry that is not of a single flow."""
     match = entry.match
     protocol = next((name for name in PROTOCOLS if name in match), None)
     src = match.get("nw_src") or match.get("ipv6_src") or match.get("dl_src")
@@ -62,11 +62,11 @@ def key_of_entry(entry: Entry) -> Key | None:
     )
 
 
-def in_switch(entries: Iterable[Entry]) -> dict[Key, Where]:
-    """Every flow that has an entry of its own, and what becomes of it; a pin counts over a learned entry.
+def placements_in_switch(entries: Iterable[Entry]) -> dict[Key, Placement]:
+    """Return the placement of every flow that has an entry of its own; a pin counts before a learned entry.
 
-    Packets meet the assign table first. A learned entry holds the queue that table output then sets, and the
-    number of the meter to which table spread takes it.
+    Packets meet table assign first. A learned entry has the queue that table output then sets, and the number
+    of the meter that table spread then applies.
     """
     entries = list(entries)
     meters = {
@@ -74,31 +74,33 @@ def in_switch(entries: Iterable[Entry]) -> dict[Key, Where]:
         for entry in entries
         if entry.table == SPREAD_TABLE and "reg4" in entry.match
     }
-    named = [(key, entry) for entry in entries if (key := key_of_entry(entry)) is not None]
+    of_flows = [(key, entry) for entry in entries if (key := key_of_entry(entry)) is not None]
     learned = {
-        key: Where(entry.learned_queue, meters.get(entry.learned_meter or 0))
-        for key, entry in named
+        key: Placement(entry.learned_queue, meters.get(entry.learned_meter or 0))
+        for key, entry in of_flows
         if entry.table == SEEN_TABLE
     }
-    pinned = {key: Where(entry.queue, entry.meter) for key, entry in named if entry.table == ASSIGN_TABLE}
+    pinned = {
+        key: Placement(entry.queue, entry.meter) for key, entry in of_flows if entry.table == ASSIGN_TABLE
+    }
     return learned | pinned
 
 
-def in_rest(items: Iterable[dict[str, Any]]) -> dict[Key, Where]:
-    """The items of GET /v1/assignments."""
-    found = {}
+def placements_in_rest(items: Iterable[dict[str, Any]]) -> dict[Key, Placement]:
+    """Return the placement of every flow in the items of GET /v1/assignments."""
+    placements = {}
     for item in items:
         ports = (NO_PORT if item[name] is None else item[name] for name in ("src_port", "dst_port"))
         src_port, dst_port = ports
         key = Key(
             item["protocol"], item["src"], src_port, item["dst"], dst_port, item["vlan"], item["port_no"]
         )
-        found[key] = Where(item["queue_id"], item["meter"]["id"] if item["meter"] else None)
-    return found
+        placements[key] = Placement(item["queue_id"], item["meter"]["id"] if item["meter"] else None)
+    return placements
 
 
-def differences(switch: dict[Key, Where], rest: dict[Key, Where]) -> list[str]:
-    """What one side has and the other has not, or has otherwise; empty when they agree."""
+def differences(switch: dict[Key, Placement], rest: dict[Key, Placement]) -> list[str]:
+    """List the flows that are missing on one side or placed differently; empty when both sides agree."""
     only_switch = [f"only in the switch: {key} {switch[key]}" for key in switch.keys() - rest.keys()]
     only_rest = [f"only in REST: {key} {rest[key]}" for key in rest.keys() - switch.keys()]
     both = switch.keys() & rest.keys()

@@ -1,4 +1,4 @@
-"""Flowlane's own programs, run inside the guest and asked over REST."""
+"""A flowlane-manager in the lab's guest, a client for its REST, and the command ``flowlane``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from flowlane.cli.main import main
-from lab.inside.counters import BRIDGE, UPLINK_PORT, run, settle
+from lab.inside.counters import BRIDGE, UPLINK_PORT, run, wait_until
 
 URL = "http://127.0.0.1:8080"
 DPID = "0000000000000001"
 START_S = 120
-"""An emulated CPU that others share takes its time to import a program."""
+"""Seconds that a program may take to start: importing it is slow on an emulated CPU."""
 
 
 class Controller:
-    """A flowlane-manager that drives the lab's bridge."""
+    """A flowlane-manager with the lab's bridge as its device."""
 
     def __init__(self, policy: Path, log: Path) -> None:
         run("ovs-vsctl", "set-controller", BRIDGE, "tcp:127.0.0.1:6653")
@@ -33,7 +33,7 @@ class Controller:
                 [str(Path(sys.executable).parent / "flowlane-manager"), "--policy", str(policy)],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             )  # fmt: skip
-        assert settle(self._is_up, START_S), f"no device within {START_S} s:\n{log.read_text()}"
+        assert wait_until(self._is_up, START_S), f"no device within {START_S} s:\n{log.read_text()}"
 
     def _is_up(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -43,42 +43,42 @@ class Controller:
             return False
 
     def get(self, path: str) -> Any:
-        return self._ask("GET", path)
+        return self._request("GET", path)
 
     def put(self, path: str, body: object) -> Any:
-        return self._ask("PUT", path, json.dumps(body).encode(), "application/json")
+        return self._request("PUT", path, json.dumps(body).encode(), "application/json")
 
     def put_policy(self, text: str) -> Any:
-        return self._ask("PUT", "/v1/policy", text.encode(), "application/yaml")
+        return self._request("PUT", "/v1/policy", text.encode(), "application/yaml")
 
     def items(self, path: str) -> list[dict[str, Any]]:
-        """All pages of a list."""
-        found: list[dict[str, Any]] = []
+        """Return the items of all pages of a list."""
+        items: list[dict[str, Any]] = []
         cursor = ""
         while True:
             page = self.get(path + cursor)
-            found += page["items"]
+            items += page["items"]
             if not page["next"]:
-                return found
+                return items
             cursor = f"{'&' if '?' in path else '?'}cursor={page['next']}"
 
     def queues(self) -> dict[int, str]:
-        """Kind of each queue of the uplink, as the controller knows it."""
+        """Return the kind of each queue of the uplink in REST."""
         rows = self.items(f"/v1/devices/{DPID}/queues")
         return {row["queue_id"]: row["kind"] for row in rows if row["port_no"] == UPLINK_PORT}
 
     def assignments(self, dst_port: int | range) -> dict[tuple[str, int], dict[str, Any]]:
-        """UDP and TCP flows to one of these ports, by source address and port; pinned, or where the device put them."""
-        wanted = dst_port if isinstance(dst_port, range) else (dst_port,)
+        """Return the assignments of UDP and TCP flows to these ports, by source address and port."""
+        dst_ports = dst_port if isinstance(dst_port, range) else (dst_port,)
         rows = self.items("/v1/assignments")
         return {
             (row["src"], row["src_port"]): row
             for row in rows
-            if row["protocol"] in ("udp", "tcp") and row["dst_port"] in wanted
+            if row["protocol"] in ("udp", "tcp") and row["dst_port"] in dst_ports
         }
 
     def wait_for_queues(self, kinds: dict[int, str], seconds: float = 60) -> None:
-        assert settle(lambda: self.queues() == kinds, seconds), f"{self.queues()} instead of {kinds}"
+        assert wait_until(lambda: self.queues() == kinds, seconds), f"{self.queues()} instead of {kinds}"
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -90,7 +90,7 @@ class Controller:
         run("ovs-vsctl", "del-controller", BRIDGE)
         run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", BRIDGE)
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> Any:
+    def _request(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> Any:
         request = urllib.request.Request(
             URL + path, body, {"Content-Type": kind} if kind else {}, method=method
         )
@@ -99,13 +99,13 @@ class Controller:
 
 
 def physical(count: int, software: int = 0) -> dict[int, str]:
-    """What ``Controller.queues`` says of a port with so many queues of each kind."""
+    """Return what ``Controller.queues`` returns for a port with so many queues of each kind."""
     kinds = ["physical"] * count + ["software"] * software
     return dict(enumerate(kinds))
 
 
 def flowlane(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line tool; in this process, since an emulated CPU takes ten seconds to import it."""
+    """Run the command ``flowlane`` in this process, since an emulated CPU takes ten seconds to import it."""
     out, errors = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(errors):
         status = main(words)

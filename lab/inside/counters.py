@@ -1,4 +1,4 @@
-"""The judges: what the driver, the kernel's scheduler and the switch counted. None of it is Flowlane's."""
+"""Counters of packets that are not Flowlane's: of the NIC's driver, the kernel's scheduler and the switch."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def ofctl(*words: str, given: str = "") -> str:
 
 
 def hardware_queues(nic: str = UPLINK) -> dict[int, Count]:
-    """Per hardware transmit queue, as the NIC's driver counts (``ethtool -S``); L2 bytes without FCS."""
-    found: dict[int, dict[str, int]] = {}
+    """Return the count of each hardware transmit queue (``ethtool -S``); bytes are layer 2 without FCS."""
+    counts: dict[int, dict[str, int]] = {}
     for queue, what, value in re.findall(r"tx_queue_(\d+)_(packets|bytes): (\d+)", run("ethtool", "-S", nic)):
-        found.setdefault(int(queue), {})[what] = int(value)
-    return {queue: Count(**values) for queue, values in found.items()}
+        counts.setdefault(int(queue), {})[what] = int(value)
+    return {queue: Count(**values) for queue, values in counts.items()}
 
 
 def classes(nic: str = UPLINK) -> dict[int, Count]:
-    """Per leaf class of the kernel's HTB; class 1:(k+1) is OpenFlow queue k, 1:fffe the root of all."""
+    """Return the count of each leaf class of HTB; class 1:(k+1) is OpenFlow queue k, 1:fffe the root."""
     rows = re.findall(
         r"class htb 1:(\w+) parent.*\n Sent (\d+) bytes (\d+) pkt",
         run("tc", "-s", "class", "show", "dev", nic),
@@ -47,7 +47,7 @@ def classes(nic: str = UPLINK) -> dict[int, Count]:
 
 
 def openflow_queues(port: int = UPLINK_PORT) -> dict[int, Count]:
-    """Per queue, as the switch says in its queue statistics."""
+    """Return the count of each queue in the switch's queue statistics."""
     rows = re.findall(r"queue (\d+): bytes=(\d+), pkts=(\d+)", ofctl("queue-stats", BRIDGE, str(port)))
     return {int(queue): Count(int(packets), int(size)) for queue, size, packets in rows}
 
@@ -56,44 +56,44 @@ Reading = dict[str, dict[int, Count]]
 
 
 def read_all() -> Reading:
-    """Ask all three judges."""
+    """Read all three counters."""
     return {"hardware": hardware_queues(), "class": classes(), "openflow": openflow_queues()}
 
 
 def packets_since(before: Reading) -> dict[str, dict[int, int]]:
-    """Packets of each queue since ``before``, by judge."""
+    """Return the packets of each queue since ``before``, for each counter."""
     now = read_all()
     return {
-        judge: {
-            queue: count.packets - before[judge].get(queue, Count(0, 0)).packets
+        counter: {
+            queue: count.packets - before[counter].get(queue, Count(0, 0)).packets
             for queue, count in rows.items()
         }
-        for judge, rows in now.items()
+        for counter, rows in now.items()
     }
 
 
 @contextmanager
 def exactly() -> Iterator[dict[int, int]]:
-    """Assert that all three judges count in the block what it puts into the dictionary, and nothing else.
-
-    Packets by queue.
-    """
+    """Assert that all three counters count, in the block, the packets by queue that it puts into the dictionary."""
     before, expected = read_all(), dict[int, int]()
 
-    def counted() -> dict[str, dict[int, int]]:
+    def counts() -> dict[str, dict[int, int]]:
         since = packets_since(before)
-        return {judge: {queue: n for queue, n in rows.items() if n} for judge, rows in since.items()}
+        return {counter: {queue: n for queue, n in rows.items() if n} for counter, rows in since.items()}
 
     yield expected
-    wanted = dict.fromkeys(before, expected)
-    settle(lambda: counted() == wanted)
-    assert counted() == wanted
+    of_each = dict.fromkeys(before, expected)
+    wait_until(lambda: counts() == of_each)
+    assert counts() == of_each
 
 
-def settle(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """Wait until ``true()``; the switch's own counters follow the kernel's by up to a second of an idle CPU."""
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Wait until a condition holds; return whether it does in time.
+
+    The switch's own counters follow the kernel's by up to a second of an idle CPU.
+    """
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)

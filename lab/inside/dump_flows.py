@@ -1,4 +1,4 @@
-"""Reads what ``ovs-ofctl dump-flows`` prints, so that tests judge the switch's tables without our own decoder.
+"""A parser of ``ovs-ofctl dump-flows``, so that tests read the switch's tables without Flowlane's decoder.
 
 One entry: `` cookie=0xf10a3..., duration=1.2s, table=2, n_packets=3, ..., priority=9,udp,... actions=...``
 """
@@ -20,7 +20,7 @@ _METER_REGISTER = re.compile(r"\b(?:load:(\w+)->NXM_NX_REG4\[\]|set_field:(\w+)-
 
 
 class Entry(NamedTuple):
-    """A flow entry. ``match`` holds words without a value with the value ""."""
+    """A flow entry; in ``match`` a word without a value has the value ""."""
 
     table: int
     cookie: int
@@ -35,14 +35,14 @@ class Entry(NamedTuple):
 
     @property
     def learned_queue(self) -> int | None:
-        """The queue that a learned entry holds: its id + 1 is in register 1, 0 there is no queue."""
+        """The queue of a learned entry: register 1 has its id + 1, or 0 for none."""
         found = _REGISTER.search(self.actions)
         register = int(found[1] or found[2], 0) if found else 0
         return register - 1 if register else None
 
     @property
     def learned_meter(self) -> int | None:
-        """The number in register 4 of a learned entry: the meter that its class shares."""
+        """The meter that the class of a learned entry shares, from register 4."""
         found = _METER_REGISTER.search(self.actions)
         return (int(found[1] or found[2], 0) or None) if found else None
 
@@ -54,33 +54,33 @@ class Entry(NamedTuple):
 
 def read_entry(line: str) -> Entry:
     head, _, actions = line.partition(" actions=")
-    # The match is the last word before the actions: counters before it are parted by ", ".
+    # The match is the last word before the actions; the counters before it are separated by ", ".
     words = (word.partition("=") for word in head.rpartition(" ")[2].split(","))
     match = {name: value for name, _, value in words if name}
-    found = {
+    hits = {
         name: pattern.search(head)
         for name, pattern in (("table", _TABLE), ("packets", _PACKETS), ("cookie", _COOKIE))
     }
-    numbers = {name: int(hit[1], 0) if hit else 0 for name, hit in found.items()}
+    numbers = {name: int(hit[1], 0) if hit else 0 for name, hit in hits.items()}
     return Entry(numbers["table"], numbers["cookie"], numbers["packets"], match, actions)
 
 
 def dump(bridge: str, version: str = "OpenFlow13") -> list[Entry]:
-    """Every entry of every table of a bridge of the default Open vSwitch."""
+    """Return all entries of a bridge of the host's Open vSwitch."""
     command = ["ovs-ofctl", "-O", version, "--no-names", "dump-flows", bridge]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
-    return [read_entry(line.strip()) for line in shown.splitlines() if " actions=" in line]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+    return [read_entry(line.strip()) for line in output.splitlines() if " actions=" in line]
 
 
 def groups(bridge: str, version: str = "OpenFlow13") -> str:
-    """The groups of a bridge, as text."""
+    """Return the groups of a bridge, as text."""
     command = ["ovs-ofctl", "-O", version, "dump-groups", bridge]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
 def queues_named(bridge: str, version: str = "OpenFlow13") -> set[int]:
-    """Every queue id that any entry or group bucket of a bridge sets, or puts (+ 1) into register 1."""
+    """Return the ids of the queues that the entries and group buckets of a bridge set, or load into register 1."""
     texts = [entry.actions for entry in dump(bridge, version)] + [groups(bridge, version)]
-    found = {int(number) for text in texts for number in re.findall(r"\bset_queue:(\d+)", text)}
-    registers = {int(one or other, 0) for text in texts for one, other in _REGISTER.findall(text)}
-    return found | {number - 1 for number in registers if number}
+    queue_ids = {int(number) for text in texts for number in re.findall(r"\bset_queue:(\d+)", text)}
+    registers = {int(load or set_field, 0) for text in texts for load, set_field in _REGISTER.findall(text)}
+    return queue_ids | {number - 1 for number in registers if number}

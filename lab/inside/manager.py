@@ -1,4 +1,4 @@
-"""A real flowlane-manager process for tests, on free ports of the loopback interface."""
+"""A flowlane-manager process on free ports of the loopback interface."""
 
 from __future__ import annotations
 
@@ -64,7 +64,11 @@ class Launched:
 
 @contextmanager
 def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
-    """Run it until the end of the block; it must still run then, and stop by SIGTERM with exit code 0."""
+    """Run a manager for the duration of the block; it must stop by SIGTERM with exit code 0.
+
+    Args:
+        ready: text of the log after which the block begins.
+    """
     with tempfile.TemporaryDirectory(prefix="fl-manager-") as directory:
         log = Path(directory) / "log"
         options = ["--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", "--wsapi-port=0"]
@@ -86,18 +90,18 @@ def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
 
 
 def refused(*arguments: str, within: float = START_TIME) -> tuple[int, list[str]]:
-    """Run it where it cannot start; return its exit code and the lines that are not log lines."""
+    """Run a manager that cannot start; return its exit code and the lines that are not log lines."""
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=within, check=False)
     lines = (done.stderr + done.stdout).splitlines()
     return done.returncode, [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d ", line)]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0, what: str = "") -> None:
-    """Wait until something holds; TimeoutError when it does not in time."""
+    """Wait until a condition holds; raise TimeoutError when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(what or "the condition did not come true")
+            raise TimeoutError(what or "the condition did not hold in time")
         time.sleep(0.02)
 
 

@@ -1,4 +1,7 @@
-"""Acting as one of the lab's VMs without starting a program: Python over an emulated CPU starts in a second."""
+"""Sockets in the network namespaces of the lab's VMs, without starting a program in each.
+
+Python takes a second to start on an emulated CPU.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ if TYPE_CHECKING:
 CLONE_NEWNET = 0x40000000
 FAR_END = "10.0.0.254"
 FIRST_PORT = 7000
-"""Of ``send_counts`` by queue: to this port and the following."""
+"""First destination port of ``send_by_queue``; queue k has the k-th after it."""
 
 
 @contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Put this thread into network namespace ``name``; sockets opened here stay there."""
+    """Enter a network namespace with this thread; sockets that are opened in the block stay in it."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptors = [os.open(path, os.O_RDONLY) for path in (f"/run/netns/{name}", "/proc/thread-self/ns/net")]
     try:
@@ -40,16 +43,21 @@ def _enter(libc: ctypes.CDLL, descriptor: int) -> None:
 def udp_socket(name: str, port: int = 0) -> socket.socket:
     """Open a UDP socket in a namespace, bound to ``port`` (0: any)."""
     with inside(name):
-        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    opened.bind(("", port))
-    opened.settimeout(2)
-    return opened
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("", port))
+    sock.settimeout(2)
+    return sock
 
 
 def send_counts(
     name: str, counts: Iterable[tuple[int, int]], *, size: int = 200, gap_s: float = 0.0005
 ) -> None:
-    """Send UDP packets from ``name`` to the far end: for each (destination port, how many), spaced by ``gap_s``."""
+    """Send UDP packets from a namespace to the far end.
+
+    Args:
+        counts: (destination port, number of packets) pairs.
+        gap_s: seconds between two packets.
+    """
     with udp_socket(name) as sender:
         for port, count in counts:
             for _ in range(count):
@@ -58,7 +66,7 @@ def send_counts(
 
 
 def send_by_queue(name: str, queues: int) -> dict[int, int]:
-    """Send 10, 20, 30 .. packets to the ports of that many queues; returns how many for each queue."""
+    """Send 10, 20, 30 .. packets to the ports of so many queues; return the number for each queue."""
     sent = {queue: 10 * (queue + 1) for queue in range(queues)}
     send_counts(name, [(FIRST_PORT + queue, packets) for queue, packets in sent.items()])
     return sent

@@ -19,7 +19,7 @@ SO_SNDBUFFORCE = 32  # <asm-generic/socket.h>; beyond net.core.wmem_max
 
 
 class UdpFlow(NamedTuple):
-    """A UDP flow from a VM to a port of the far end; ``key`` is as in ``Controller.assignments``."""
+    """A UDP flow from a VM to a port of the far end; ``key`` is that of ``Controller.assignments``."""
 
     vm: str
     sender: socket.socket
@@ -38,15 +38,16 @@ class UdpFlow(NamedTuple):
 
 @contextmanager
 def udp_flows(
-    vms: tuple[str, ...], per_vm: int, dst_port: int, *, impatient: bool = False
+    vms: tuple[str, ...], per_vm: int, dst_port: int, *, unlimited_buffer: bool = False
 ) -> Iterator[list[UdpFlow]]:
-    """Open flows that stay until the end of the block; they say nothing by themselves.
+    """Open flows for the duration of the block; they send nothing by themselves.
 
-    A packet in the uplink's queue still counts against its socket's buffer, so that a full queue slows the sender
-    down. ``impatient`` senders have so much buffer that they go on, as a VM behind a VF does.
+    Args: unlimited_buffer: whether senders go on when the uplink's queue is full, as a VM behind a VF does. A
+        packet in the queue counts against its socket's buffer, so by default a full queue slows the sender
+        down.
     """
     flows = [UdpFlow(vm, udp_socket(vm), dst_port) for vm in vms for _ in range(per_vm)]
-    if impatient:
+    if unlimited_buffer:
         for flow in flows:
             flow.sender.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 24)
     try:
@@ -58,7 +59,7 @@ def udp_flows(
 
 @contextmanager
 def far_end_server(port: int) -> Iterator[None]:
-    """An iperf3 server at the far end."""
+    """Run an iperf3 server at the far end."""
     server = subprocess.Popen(
         ["ip", "netns", "exec", "wire", "iperf3", "-s", "-p", str(port)], stdout=subprocess.DEVNULL
     )
@@ -71,13 +72,17 @@ def far_end_server(port: int) -> Iterator[None]:
 
 
 def start_iperf(vm: str, port: int, *words: str) -> subprocess.Popen[str]:
-    """Start an iperf3 client in a VM; ``words`` are its further options."""
+    """Start an iperf3 client in a VM.
+
+    Args:
+        words: further options of iperf3.
+    """
     command = ["ip", "netns", "exec", vm, "iperf3", "-c", FAR_END, "-p", str(port), "-J", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-class Paced:
-    """Sends on several flows at a steady rate, in a thread, until told to stop; ``sent`` counts by flow."""
+class PacedSender:
+    """Sends on several flows at a constant rate in a thread; ``sent`` is the count of each flow."""
 
     def __init__(self, flows: list[UdpFlow], packets_per_second: float, *, size: int = 200) -> None:
         self.sent = dict.fromkeys(flows, 0)
@@ -88,10 +93,10 @@ class Paced:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def keep(self, flow: UdpFlow) -> None:
-        """Send on no other flow any more."""
+        """Stop all other flows."""
         self.active.intersection_update({flow})
 
-    def __enter__(self) -> Paced:
+    def __enter__(self) -> PacedSender:
         self._thread.start()
         return self
 

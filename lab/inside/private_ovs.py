@@ -1,12 +1,13 @@
 """A private Open vSwitch for tests: real ovsdb-server and ovs-vswitchd in a temporary directory, no root.
 
-Bridges are made of dummy network devices, so the whole OpenFlow side is real and no packet leaves the process.
-``ovs-appctl ofproto/trace`` says what would happen to a packet, :meth:`PrivateOvs.receive` makes it happen.
+Bridges are made of dummy network devices, so the whole OpenFlow side is real and no packet leaves the
+process. ``ovs-appctl ofproto/trace`` shows what would happen to a packet, :meth:`PrivateOvs.receive` injects
+it.
 
-A dummy port accepts QoS and Queue rows and ``set_queue`` to any id, but reports only queue 0, whatever its
-rows say, and queue 0 even without rows (OVS lib/netdev-dummy.c has queue functions of its own). Tests that
-need a switch to *report* several queues use ``PrivateOvs(system=True)``, which needs root: its ports are
-tap devices of the userspace datapath, whose queues are those of their QoS row.
+A dummy port accepts QoS and Queue rows and ``set_queue`` with any id, but reports only queue 0, whatever its
+rows, and queue 0 even without rows (OVS lib/netdev-dummy.c has queue functions of its own). Tests that need a
+switch to *report* several queues use ``PrivateOvs(system=True)``, which needs root: its ports are tap devices
+of the userspace datapath, whose queues are those of their QoS row.
 
 This module is not called ``ovs`` because the tests' directory is on the path, and ``ovs`` is the Python
 package of Open vSwitch.
@@ -27,11 +28,11 @@ TOOLS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl",
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 ALL_VERSIONS = "OpenFlow13,OpenFlow14,OpenFlow15"
 TIMEOUT = 20.0
-"""Seconds that a daemon may take to start or a tool to answer."""
+"""Seconds that a daemon may take to start, or a tool to run."""
 
 
 class OvsError(AssertionError):
-    """A tool of Open vSwitch failed, or is missing: the test fails with what it said."""
+    """A tool of Open vSwitch failed, or is missing; the test fails with its output."""
 
 
 def require_tools() -> None:
@@ -62,11 +63,11 @@ class PrivateOvs:
 
     @property
     def database(self) -> str:
-        """The database's remote, as ovs-vsctl and the OVS IDL want it."""
+        """The database's remote, for ovs-vsctl and the OVS IDL."""
         return f"unix:{self.directory}/db.sock"
 
     def start(self) -> None:
-        """Start both daemons and wait until they answer."""
+        """Start both daemons and wait for their sockets."""
         require_tools()
         self._run("ovsdb-tool", "create", f"{self.directory}/conf.db", str(SCHEMA))
         self._spawn(
@@ -87,7 +88,7 @@ class PrivateOvs:
         self._wait_for(self.directory / "vswitchd.ctl")
 
     def stop(self) -> None:
-        """End both daemons; devices that they made go with them."""
+        """End both daemons, and delete the devices that they made."""
         if self.system and all(daemon.poll() is None for daemon in self._daemons):
             for bridge in self.vsctl("list-br").split():
                 self.vsctl("del-br", bridge)
@@ -102,7 +103,7 @@ class PrivateOvs:
         self._daemons.clear()
 
     def vsctl(self, *arguments: str) -> str:
-        """Run ovs-vsctl; it waits until ovs-vswitchd has done what the database says."""
+        """Run ovs-vsctl, which waits until ovs-vswitchd has applied the change."""
         return self._run("ovs-vsctl", f"--db={self.database}", f"--timeout={TIMEOUT:.0f}", *arguments)
 
     def ofctl(self, command: str, bridge: str, *arguments: str, version: str = ALL_VERSIONS) -> str:
@@ -115,10 +116,10 @@ class PrivateOvs:
         return self._run("ovs-appctl", "-t", f"{self.directory}/vswitchd.ctl", *arguments)
 
     def trace(self, bridge: str, packet: str, frame: bytes = b"") -> str:
-        """What would happen to a packet (``in_port=1,tcp,nw_src=...``), from ofproto/trace.
+        """Return the output of ofproto/trace for a packet (``in_port=1,tcp,nw_src=...``).
 
         Args:
-            frame: the packet's bytes; ``packet`` then only says where it comes in.
+            frame: the packet's bytes; ``packet`` is then its ingress port only.
         """
         return self.appctl("ofproto/trace", bridge, packet, *((frame.hex(),) if frame else ()))
 
@@ -131,7 +132,7 @@ class PrivateOvs:
         self.appctl("netdev-dummy/receive", port, packet, *(() if length is None else ("--len", str(length))))
 
     def management(self, bridge: str) -> str:
-        """Path of the socket that speaks OpenFlow for a bridge (without a controller's role)."""
+        """Return the path of a bridge's OpenFlow management socket."""
         return f"{self.directory}/{bridge}.mgmt"
 
     def add_bridge(
@@ -148,7 +149,7 @@ class PrivateOvs:
 
         Args:
             dpid: its datapath id.
-            controller: where it connects to, such as ``tcp:127.0.0.1:6653``.
+            controller: its target, such as ``tcp:127.0.0.1:6653``.
         """
         command = [
             "add-br",
@@ -191,7 +192,7 @@ class PrivateOvs:
         """Give a port a QoS row with these queues: queue id -> its other_config (rates in bit/s).
 
         Args:
-            software: those that are said to be software queues.
+            software: ids of the queues that are software queues.
         """
         rows = [f"queues:{number}=@q{number}" for number in queues]
         command = ["set", "Port", port, "qos=@qos", "--", "--id=@qos", "create", "QoS", f"type={kind}"]
@@ -236,7 +237,7 @@ class PrivateOvs:
 
 @contextmanager
 def running(*, system: bool = False) -> Iterator[PrivateOvs]:
-    """Give a running Open vSwitch; it is stopped and its directory removed at the end.
+    """Run an Open vSwitch; it is stopped and its directory removed at the end.
 
     The directory has a short name: a unix socket's path holds 107 characters at most.
     """

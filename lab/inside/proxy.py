@@ -1,7 +1,7 @@
-"""Stands between a switch and its controller: counts what goes by, and refuses in the switch's place.
+"""An OpenFlow proxy between a switch and its controller: counts messages, and refuses some in the switch's place.
 
-What a real switch cannot be made to refuse (groups, meters, actions that it can do) is answered here with the
-error that another switch would answer with; the message does not reach the switch.
+A real switch cannot be made to refuse what it supports (groups, meters, actions). The proxy replies to such a
+message with the error of a switch that does not, and does not pass the message on.
 """
 
 from __future__ import annotations
@@ -33,37 +33,38 @@ OUT_OF_GROUPS = Error(6, 3)
 BAD_EXPERIMENTER = Error(2, 2)
 
 Refuse = Callable[[bytes], Error | None]
-"""What the switch is to say to a controller's message in its own place; None: let it through."""
+"""Returns the error that a message of the controller gets; None: pass it on."""
 
 NICIRA = struct.pack("!I", 0x2320)
 
 
-def nothing(_message: bytes) -> Error | None:
+def refuse_nothing(_message: bytes) -> Error | None:
+    """Pass every message on."""
     return None
 
 
-def meters(message: bytes) -> Error | None:
+def refuse_meters(message: bytes) -> Error | None:
     """Refuse new meters but the one for copies (OFPM_CONTROLLER)."""
     kind, command = message[1], int.from_bytes(message[8:10], "big")
     meter_id = int.from_bytes(message[12:16], "big")
     return OUT_OF_METERS if kind == METER_MOD and command == ADD and meter_id < 0xFFFF0000 else None
 
 
-def groups(message: bytes) -> Error | None:
-    """Refuse groups, new ones and changes."""
+def refuse_groups(message: bytes) -> Error | None:
+    """Refuse new groups and changes of groups."""
     return OUT_OF_GROUPS if message[1] == GROUP_MOD and message[9] != 2 else None
 
 
-def extensions(message: bytes) -> Error | None:
-    """Refuse Open vSwitch's own actions, as a switch that knows OpenFlow only."""
+def refuse_extensions(message: bytes) -> Error | None:
+    """Refuse Open vSwitch's own actions, as a switch with OpenFlow's only."""
     if message[1] not in (FLOW_MOD, GROUP_MOD):
         return None
     at = message.find(NICIRA)
     return BAD_EXPERIMENTER if at >= 4 and message[at - 4 : at - 2] == b"\xff\xff" else None
 
 
-class Between:
-    """Listens for a switch on ``port``, and connects to the controller for it."""
+class Proxy:
+    """Accepts a switch on ``port`` and connects to the controller, at a TCP port of this machine, for it."""
 
     def __init__(self, controller: int, refuse: Refuse) -> None:
         self.refuse = refuse
@@ -77,7 +78,7 @@ class Between:
         self._accepting.start()
 
     def count(self, *names: str) -> int:
-        """Messages of these types that went by so far, either way; see TYPES."""
+        """Count the messages of these types in both directions so far; see TYPES."""
         return sum(self.counts.get(name, 0) for name in names)
 
     def close(self) -> None:
@@ -100,48 +101,55 @@ class Between:
                     switch.close()
                     continue
                 self._open += [switch, controller]
-                back = threading.Lock()
-                for source, target, judge in ((switch, controller, False), (controller, switch, True)):
+                to_controller = threading.Lock()
+                for source, target, checked in ((switch, controller, False), (controller, switch, True)):
                     threading.Thread(
-                        target=self._pump, args=(source, target, judge, back), daemon=True
+                        target=self._pump, args=(source, target, checked, to_controller), daemon=True
                     ).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, judge: bool, back: threading.Lock) -> None:
-        """Hand messages on; ``back`` keeps those of the switch and our errors in one piece each."""
+    def _pump(
+        self, source: socket.socket, target: socket.socket, checked: bool, to_controller: threading.Lock
+    ) -> None:
+        """Pass messages on.
+
+        Args:
+            checked: whether they are the controller's, some of which are refused.
+            to_controller: held while bytes are sent towards the controller, errors of the proxy included.
+        """
         buffer = b""
         with contextlib.suppress(OSError):
             while piece := source.recv(1 << 16):
                 buffer += piece
-                onward = []
+                passed = []
                 while len(buffer) >= 8 and len(buffer) >= (length := int.from_bytes(buffer[2:4], "big")):
                     message, buffer = buffer[:length], buffer[length:]
                     name = TYPES.get(message[1], str(message[1]))
                     self.counts[name] = self.counts.get(name, 0) + 1
-                    error = self.refuse(message) if judge else None
+                    error = self.refuse(message) if checked else None
                     if error is None:
-                        onward.append(message)
+                        passed.append(message)
                     else:
-                        # What was refused comes after what was sent before it.
+                        # An error comes after the messages that were sent before the refused one.
                         self.refused.append(message)
                         body = struct.pack("!HH", *error) + message[:64]
                         head = struct.pack("!BBH4s", message[0], _ERROR, 8 + len(body), message[4:8])
-                        with back:
+                        with to_controller:
                             source.sendall(head + body)
-                if onward and judge:
-                    target.sendall(b"".join(onward))
-                elif onward:
-                    with back:
-                        target.sendall(b"".join(onward))
+                if passed and checked:
+                    target.sendall(b"".join(passed))
+                elif passed:
+                    with to_controller:
+                        target.sendall(b"".join(passed))
         for sock in (source, target):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
-def between(controller: int, refuse: Refuse = nothing) -> Iterator[Between]:
-    """Stand before the controller at a TCP port of this machine."""
-    made = Between(controller, refuse)
+def running(controller: int, refuse: Refuse = refuse_nothing) -> Iterator[Proxy]:
+    """Run a proxy for the controller at a TCP port of this machine."""
+    proxy = Proxy(controller, refuse)
     try:
-        yield made
+        yield proxy
     finally:
-        made.close()
+        proxy.close()

@@ -1,7 +1,7 @@
 """A host made of tap devices: VMs and an uplink with queues on a private Open vSwitch, with its controller.
 
-The queues are those of the uplink's QoS row, packets are real, and what the switch holds is read by ovs-ofctl.
-Needs root; the devices are those of the network namespace that the test runs in.
+The queues are those of the uplink's QoS row, packets are real, and the switch's tables are read by ovs-ofctl.
+Needs root; the devices are in the network namespace of the process.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def vm_port(number: int) -> str:
 
 
 def frame(number: int, src_port: int, dst_port: int = 80, payload: bytes = b"", protocol: int = UDP) -> bytes:
-    """A frame of one of a VM's flows; ``payload`` follows the UDP header."""
+    """Make a frame of a VM's flow; ``payload`` follows the UDP header."""
     spec = FlowSpec(vm_port(number), IPV4, protocol, bytes((10, 9, 0, number)), FAR, src_port, dst_port, 0.0)
-    whole = bytearray(frame_of(spec, number))
+    data = bytearray(frame_of(spec, number))
     if payload:
-        whole[16:18] = struct.pack("!H", 28 + len(payload))
-        whole[38:40] = struct.pack("!H", 8 + len(payload))
-        whole[42:] = payload
-    whole[24:26] = struct.pack("!H", _checksum(bytes(whole[14:24] + bytes(2) + whole[26:34])))
-    return bytes(whole)
+        data[16:18] = struct.pack("!H", 28 + len(payload))
+        data[38:40] = struct.pack("!H", 8 + len(payload))
+        data[42:] = payload
+    data[24:26] = struct.pack("!H", _checksum(bytes(data[14:24] + bytes(2) + data[26:34])))
+    return bytes(data)
 
 
 def _checksum(header: bytes) -> int:
-    """The internet checksum (RFC 1071): a switch that tracks connections looks at it."""
+    """Return the internet checksum (RFC 1071), which a switch that tracks connections verifies."""
     total: int = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
@@ -61,28 +61,28 @@ def _checksum(header: bytes) -> int:
 
 
 @dataclass
-class Tapped:
-    """A running host. ``proxy`` stands between its switch and its controller, ``manager``."""
+class TapHost:
+    """A running host; ``proxy`` is between its switch and its controller, ``manager``."""
 
     ovs: private_ovs.PrivateOvs
     manager: Launched
-    proxy: proxy.Between
+    proxy: proxy.Proxy
     version: str
     _senders: dict[int, socket.socket]
 
     def send(self, number: int, src_port: int, dst_port: int = 80, payload: bytes = b"") -> None:
-        """One UDP packet out of a VM's interface."""
+        """Send one UDP packet from a VM's interface."""
         self._senders[number].send(frame(number, src_port, dst_port, payload))
 
     def dump(self, *what: str) -> list[str]:
-        """The lines of ovs-ofctl dump-flows."""
+        """Return the lines of ovs-ofctl dump-flows."""
         text = self.ovs.ofctl("dump-flows", BRIDGE, *what, version=self.version)
         return [line.strip() for line in text.splitlines() if " actions=" in line]
 
     def entries(self, kind: int | None = None) -> list[Entry]:
-        """Flowlane's entries in the switch; those of one kind."""
-        found = [read_entry(line) for line in self.dump()]
-        return [one for one in found if kind is None or one.cookie >> 44 & 0xF == kind]
+        """Return the switch's entries, or those of one kind."""
+        entries = [read_entry(line) for line in self.dump()]
+        return [entry for entry in entries if kind is None or entry.cookie >> 44 & 0xF == kind]
 
     def groups(self) -> list[str]:
         text = self.ovs.ofctl("dump-groups", BRIDGE, version=self.version)
@@ -95,7 +95,7 @@ class Tapped:
         return self.manager.rest(f"/v1/devices/{DPID:016x}")
 
     def assignments(self) -> list[dict[str, Any]]:
-        """All that REST knows of flows that a test sent: the host's own kernel speaks here, too."""
+        """Return REST's assignments of flows that a test sent; the host's kernel sends packets here, too."""
         return list(assignments(self.manager))
 
     def put_policy(self, text: str) -> None:
@@ -103,22 +103,22 @@ class Tapped:
         answer = requests.put(url, data=text, headers={"Content-Type": "application/yaml"}, timeout=10)
         assert answer.status_code == 200, answer.text
 
-    def disagreement(self, count: int) -> list[str]:
-        """What the switch and REST hold otherwise of the flows that a test sent; empty when they agree."""
-        rest = compare.in_rest(self.assignments())
+    def differences(self, count: int) -> list[str]:
+        """List where switch and REST differ about the flows that a test sent; empty when they agree."""
+        rest = compare.placements_in_rest(self.assignments())
         switch = {
-            key: where
-            for key, where in compare.in_switch(self.entries()).items()
+            key: placement
+            for key, placement in compare.placements_in_switch(self.entries()).items()
             if key.src.startswith("10.9.")
         }
         missing = [] if len(rest) == count else [f"REST has {len(rest)} flows of {count}"]
         return missing + compare.differences(switch, rest)
 
-    def agree(self, count: int, seconds: float = 20) -> None:
-        """Wait until both sides hold the same of so many flows."""
+    def wait_until_consistent(self, count: int, seconds: float = 20) -> None:
+        """Wait until switch and REST have the same placements of so many flows."""
         deadline = time.monotonic() + seconds
-        while found := self.disagreement(count):
-            assert time.monotonic() < deadline, "\n".join([*found[:5], self.manager.log[-2000:]])
+        while differences := self.differences(count):
+            assert time.monotonic() < deadline, "\n".join([*differences[:5], self.manager.log[-2000:]])
             time.sleep(0.1)
 
 
@@ -133,30 +133,30 @@ def assignments(manager: Launched) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def tapped(
+def running(
     folder: Path,
     policy: str,
     *options: str,
-    refuse: proxy.Refuse = proxy.nothing,
+    refuse: proxy.Refuse = proxy.refuse_nothing,
     vms: int = 1,
     queues: int = 4,
     rate: int = 10**9,
     version: str = "OpenFlow15",
     limits: dict[int, int] | None = None,
-) -> Iterator[Tapped]:
-    """A host whose controller has programmed it.
+) -> Iterator[TapHost]:
+    """Run a host, and yield it when its controller has programmed the switch.
 
     Args:
         refuse: what the proxy refuses, see :mod:`lab.inside.proxy`.
         rate: bit/s of the uplink's QoS row.
-        limits: table -> how many entries the switch takes there (Flow_Table flow_limit).
+        limits: table -> entries that the switch accepts there (Flow_Table flow_limit).
     """
     (folder / "policy.yaml").write_text(policy)
     with ExitStack() as stack:
         ovs = stack.enter_context(private_ovs.running(system=True))
         words = (f"--ovsdb={ovs.database}", f"--policy={folder / 'policy.yaml'}", *options)
         manager = stack.enter_context(launched(*words))
-        between = stack.enter_context(proxy.between(manager.openflow_port, refuse))
+        proxied = stack.enter_context(proxy.running(manager.openflow_port, refuse))
         names = [vm_port(number) for number in range(1, vms + 1)]
         ovs.add_bridge(BRIDGE, (*names, UPLINK), dpid=DPID, versions=version)
         for name in names:
@@ -172,22 +172,22 @@ def tapped(
         for number, name in enumerate(names, start=1):
             senders[number] = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
             senders[number].bind((name, 0))
-        ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{between.port}")
+        ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{proxied.port}")
         ovs.vsctl("set", "Controller", BRIDGE, "max_backoff=1000")
-        host = Tapped(ovs, manager, between, version, senders)
+        host = TapHost(ovs, manager, proxied, version, senders)
         wait_for(lambda: is_up(host), 20, manager.log)
         wait_for(lambda: is_quiet(host), 20, manager.log)
         yield host
 
 
-def is_up(host: Tapped) -> bool:
+def is_up(host: TapHost) -> bool:
     items = host.manager.rest("/v1/devices")["items"]
     ports = [port for item in items if item["connected"] for port in item["ports"]]
     return any(port["name"] == UPLINK and port["queues"] and port["role"] == "uplink" for port in ports)
 
 
-def is_quiet(host: Tapped) -> bool:
-    """Whether nothing has been programmed for a while."""
+def is_quiet(host: TapHost) -> bool:
+    """Return whether the controller has sent no change for a while."""
     names = ("flow-mod", "group-mod", "meter-mod")
     before = host.proxy.count(*names)
     time.sleep(1.5)
@@ -195,13 +195,13 @@ def is_quiet(host: Tapped) -> bool:
 
 
 def limit_table(ovs: private_ovs.PrivateOvs, table: int, limit: int) -> None:
-    """Have the switch take so many entries in a table and refuse more (ovs-vswitchd.conf.db(5), Flow_Table)."""
+    """Let the switch accept so many entries in a table and refuse more (ovs-vswitchd.conf.db(5), Flow_Table)."""
     make = ["--", "--id=@t", "create", "Flow_Table", f"flow_limit={limit}", f"name=table-{table}"]
     ovs.vsctl(*make, "--", "set", "Bridge", BRIDGE, f"flow_tables:{table}=@t")
 
 
-class Caught:
-    """What arrives at the uplink: packets of the tests' flows, by source port and what they carry."""
+class Capture:
+    """A capture at the uplink: packets of the tests' flows, by source port and payload."""
 
     def __init__(self) -> None:
         self.seen: Counter[tuple[int, bytes]] = Counter()
@@ -209,12 +209,12 @@ class Caught:
         self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, 1 << 25)
         self._socket.bind((UPLINK, 0))
         self._socket.settimeout(0.1)
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._catch, daemon=True)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._capture, daemon=True)
         self._thread.start()
 
-    def _catch(self) -> None:
-        while not self._ends.is_set():
+    def _capture(self) -> None:
+        while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 data = self._socket.recv(2048)
                 if data[23:24] == bytes((UDP,)) and data[26:28] == b"\x0a\x09":
@@ -222,23 +222,23 @@ class Caught:
                     self.seen[int.from_bytes(data[34:36], "big"), data[42 : 42 + length]] += 1
 
     def wait_for(self, count: int, seconds: float = 10) -> Counter[tuple[int, bytes]]:
-        """All that has arrived, as soon as it is so many packets or the time is over."""
+        """Wait for so many packets, at most so many seconds; return the packets so far."""
         deadline = time.monotonic() + seconds
         while sum(self.seen.values()) < count and time.monotonic() < deadline:
             time.sleep(0.05)
         return Counter(self.seen)
 
     def close(self) -> None:
-        self._ends.set()
+        self._ended.set()
         self._thread.join()
         self._socket.close()
 
 
 @contextmanager
-def caught() -> Iterator[Caught]:
-    """Catch what the switch sends out by the uplink."""
-    made = Caught()
+def capturing() -> Iterator[Capture]:
+    """Capture what the switch sends at the uplink."""
+    capture = Capture()
     try:
-        yield made
+        yield capture
     finally:
-        made.close()
+        capture.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.inside.compare import Key, differences, in_rest, in_switch
+from lab.inside.compare import Key, differences, placements_in_rest, placements_in_switch
 from lab.inside.dump_flows import dump
 from support.hosts.network import eventually
 
@@ -22,11 +22,13 @@ KINDS: set[tuple[object, ...]] = {
 
 
 def rest_keys(controller: Controller) -> dict[Key, object]:
-    return dict(in_rest(controller.all("/v1/assignments")))
+    return dict(placements_in_rest(controller.all("/v1/assignments")))
 
 
-def agree(network: Network, controller: Controller) -> bool:
-    return not differences(in_switch(dump(network.bridge)), in_rest(controller.all("/v1/assignments")))
+def is_consistent(network: Network, controller: Controller) -> bool:
+    return not differences(
+        placements_in_switch(dump(network.bridge)), placements_in_rest(controller.all("/v1/assignments"))
+    )
 
 
 def test_every_kind(small: tuple[Network, Controller]) -> None:
@@ -35,17 +37,17 @@ def test_every_kind(small: tuple[Network, Controller]) -> None:
     assert network.run("vm1", "ping", "-c", "1", "10.0.0.100").returncode == 0
     network.start("vm1", "ping", "-i", "0.5", "10.0.0.100")
     network.start("vm1", "ping", "-i", "0.5", "fd00::100")
-    network.frames("vm1", "sctp", port=36412, source_port=6001)
-    network.frames("vm1", "vlan", port=7000, source_port=6002, vlan=100, pcp=5)
-    network.frames("vm1", "ethertype")
-    six = network.ask("vm1", to="fd00::100", udp=3, tcp=3)
+    network.start_frames("vm1", "sctp", port=36412, source_port=6001)
+    network.start_frames("vm1", "vlan", port=7000, source_port=6002, vlan=100, pcp=5)
+    network.start_frames("vm1", "ethertype")
+    six = network.start_requests("vm1", to="fd00::100", udp=3, tcp=3)
     expected = KINDS | {(*flow, None) for flow in six.flows}
 
     def missing() -> set[tuple[object, ...]]:
         return expected - {tuple(key[:6]) for key in rest_keys(controller)}
 
     eventually("every kind of flow is known", lambda: not missing() or print(missing()), 15)
-    eventually("REST and the switch agree", lambda: agree(network, controller), 5)
+    eventually("REST and the switch agree", lambda: is_consistent(network, controller), 5)
     tagged = [flow for flow in controller.all("/v1/flows") if flow["vlan"] == 100]
     assert [flow["pcp"] for flow in tagged] == [5]
     summary = six.stop()
@@ -57,25 +59,25 @@ def test_a_vm_goes_and_comes(small: tuple[Network, Controller]) -> None:
     network.serve("7000")
     names = {vm["name"]: vm for vm in controller.all("/v1/vms")}
     assert set(names) == {"pf0vf0", "pf0vf1"}
-    asking = network.ask("vm1", udp=5, dscp=46)
-    stays = network.ask("vm2", udp=5)
+    asking = network.start_requests("vm1", udp=5, dscp=46)
+    stays = network.start_requests("vm2", udp=5)
     flows = {tuple(flow) for flow in asking.flows}
 
     def known() -> int:
         return len(flows & {tuple(key[:5]) for key in rest_keys(controller)})
 
     eventually("its flows are known", lambda: known() == 5, 10)
-    network.ask_lab(do="remove", host="vm1")
+    network.change_hosts(do="remove", host="vm1")
     eventually("the VM is gone", lambda: "pf0vf0" not in {vm["name"] for vm in controller.all("/v1/vms")}, 5)
     eventually("so are its flows", lambda: known() == 0, 5)
-    eventually("REST and the switch agree", lambda: agree(network, controller), 5)
+    eventually("REST and the switch agree", lambda: is_consistent(network, controller), 5)
 
-    network.ask_lab(do="add", host="vm1")
+    network.change_hosts(do="add", host="vm1")
     eventually("the VM is back", lambda: "pf0vf0" in {vm["name"] for vm in controller.all("/v1/vms")}, 5)
-    again = network.ask("vm1", udp=5)
+    again = network.start_requests("vm1", udp=5)
     flows = {tuple(flow) for flow in again.flows}
     eventually("its new flows are known", lambda: known() == 5, 10)
-    eventually("REST and the switch agree", lambda: agree(network, controller), 5)
+    eventually("REST and the switch agree", lambda: is_consistent(network, controller), 5)
     (vm,) = [vm for vm in controller.all("/v1/vms") if vm["name"] == "pf0vf0"]
     assert (vm["id"], vm["macs"]) == (names["pf0vf0"]["id"], [VM1])
     for one in (stays, again):

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from lab.inside.compare import differences, in_rest, in_switch
+from lab.inside.compare import differences, placements_in_rest, placements_in_switch
 from lab.inside.dump_flows import dump, queues_named
 from support.hosts.network import eventually
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from support.hosts.network import Controller, Network
 
 
-def agree(network: Network, controller: Controller) -> bool:
-    return not differences(in_switch(dump(network.bridge)), in_rest(controller.all("/v1/assignments")))
+def is_consistent(network: Network, controller: Controller) -> bool:
+    return not differences(
+        placements_in_switch(dump(network.bridge)), placements_in_rest(controller.all("/v1/assignments"))
+    )
 
 
 def used(controller: Controller) -> set[int | None]:
-    return {where.queue for where in in_rest(controller.all("/v1/assignments")).values()}
+    return {where.queue for where in placements_in_rest(controller.all("/v1/assignments")).values()}
 
 
 def test_two_of_four_queues_go_and_come_back(host_of_eight: tuple[Network, Controller]) -> None:
     network, controller = host_of_eight
     network.serve("7000")
-    asking = [network.ask(f"vm{number}", udp=6, tcp=4, interval=0.5) for number in range(1, 5)]
+    asking = [network.start_requests(f"vm{number}", udp=6, tcp=4, interval=0.5) for number in range(1, 5)]
     ping = network.start("vm1", "ping", "-i", "0.1", "10.0.0.100")
     eventually("all four queues have flows", lambda: used(controller) >= {0, 1, 2, 3}, 15)
 
@@ -41,12 +43,12 @@ def test_two_of_four_queues_go_and_come_back(host_of_eight: tuple[Network, Contr
     assert used(controller) <= {0, 1, None}
     device = controller.all("/v1/devices")[0]["dpid"]
     assert {queue["queue_id"] for queue in controller.all(f"/v1/devices/{device}/queues")} == {0, 1}
-    eventually("REST and the switch agree", lambda: agree(network, controller), 5)
+    eventually("REST and the switch agree", lambda: is_consistent(network, controller), 5)
 
     network.add_queues(2, 3)
-    more = network.ask("vm5", udp=20, interval=0.5)
+    more = network.start_requests("vm5", udp=20, interval=0.5)
     eventually("the queues are used again", lambda: used(controller) >= {0, 1, 2, 3}, 15)
-    eventually("REST and the switch agree", lambda: agree(network, controller), 5)
+    eventually("REST and the switch agree", lambda: is_consistent(network, controller), 5)
 
     ping.send_signal(signal.SIGINT)
     words, _ = ping.communicate(timeout=10)
@@ -60,7 +62,7 @@ def test_two_of_four_queues_go_and_come_back(host_of_eight: tuple[Network, Contr
 def test_port_without_queues_is_served_without_set_queue(small: tuple[Network, Controller]) -> None:
     network, controller = small
     network.serve("7000")
-    asking = network.ask("vm1", udp=4, tcp=2)
+    asking = network.start_requests("vm1", udp=4, tcp=2)
     eventually("flows are on queues", lambda: used(controller) >= {0, 1}, 10)
     # Clearing the queues alone would not do: linux-htb makes a queue 0 of its own, and the switch reports it.
     subprocess.run(["ovs-vsctl", "clear", "port", "pf0", "qos"], check=True)

@@ -40,7 +40,7 @@ QUEUES = {0, 1, 2, 3}
 
 
 def burst(
-    host: tap_host.Tapped, count: int, pace: float = 0.0, first: int = 2000, dst_port: int = 80
+    host: tap_host.TapHost, count: int, pace: float = 0.0, first: int = 2000, dst_port: int = 80
 ) -> None:
     """The first packet of so many flows; ``pace`` is how long to rest after every hundredth, in seconds."""
     for number in range(count):
@@ -53,8 +53,8 @@ def burst(
 def test_without_learning_flows_are_placed_at_once_and_pins_follow(tmp_path: Path) -> None:
     rate = 50
     with (
-        tap_host.tapped(tmp_path, HEAD % (10_000, rate) + AT_ONCE + PLAIN, "--nolearn") as host,
-        tap_host.caught() as arrived,
+        tap_host.running(tmp_path, HEAD % (10_000, rate) + AT_ONCE + PLAIN, "--nolearn") as host,
+        tap_host.capturing() as arrived,
     ):
         assert host.device()["mode"] == "all"
         assert host.entries(tap_host.LEARNED) == []
@@ -75,7 +75,7 @@ def test_without_learning_flows_are_placed_at_once_and_pins_follow(tmp_path: Pat
             time.sleep(0.5)
             missing = 400 - len(known)
             assert time.monotonic() - began < 60, f"{missing} of 400 flows are not known"
-        host.agree(400)
+        host.wait_until_consistent(400)
         pins = host.entries(tap_host.PIN)
         assert len(pins) == 400
         assert {pin.queue for pin in pins} == QUEUES
@@ -84,8 +84,8 @@ def test_without_learning_flows_are_placed_at_once_and_pins_follow(tmp_path: Pat
 @pytest.mark.mininet
 def test_copies_that_were_dropped_are_counted_and_their_flows_learnt_later(tmp_path: Path) -> None:
     with (
-        tap_host.tapped(tmp_path, HEAD % (10_000, 20) + AT_ONCE + PLAIN) as host,
-        tap_host.caught() as arrived,
+        tap_host.running(tmp_path, HEAD % (10_000, 20) + AT_ONCE + PLAIN) as host,
+        tap_host.capturing() as arrived,
     ):
         before = host.proxy.count("packet-in")
         burst(host, 500)
@@ -93,7 +93,7 @@ def test_copies_that_were_dropped_are_counted_and_their_flows_learnt_later(tmp_p
         wait_for(lambda: (host.device()["copies_dropped"] or 0) > 0, 10, host.manager.log)
         # No flow sends another packet: the switch's own entries tell of them.
         wait_for(lambda: len(host.assignments()) == 500, 20, host.manager.log)
-        host.agree(500)
+        host.wait_until_consistent(500)
         copies = host.proxy.count("packet-in") - before
         assert copies + host.device()["copies_dropped"] == 500
 
@@ -103,7 +103,7 @@ def test_copies_that_were_dropped_are_counted_and_their_flows_learnt_later(tmp_p
 def test_five_thousand_flows_within_the_pin_budget(tmp_path: Path, budget: int) -> None:
     """With the default budget no flow wants a pin but to balance; with 300, 1,000 of the 5,000 want one."""
     policy = HEAD % (budget, 10_000) + AT_ONCE + (PLAIN if budget > 1000 else WANTING)
-    with tap_host.tapped(tmp_path, policy) as host:
+    with tap_host.running(tmp_path, policy) as host:
         if budget > 1000:
             burst(host, 5000, 0.05)
         else:
@@ -111,7 +111,7 @@ def test_five_thousand_flows_within_the_pin_budget(tmp_path: Path, budget: int) 
             burst(host, 500, 0.05, 10_000, METERED)
             burst(host, 500, 0.05, 20_000, ALONE)
         wait_for(lambda: len(host.assignments()) == 5000, 30, host.manager.log)
-        host.agree(5000, 30)
+        host.wait_until_consistent(5000, 30)
         text = host.dump()
         pins = [read_entry(line) for line in text if "cookie=0xf10a3" in line]
         device = host.device()
@@ -137,7 +137,7 @@ LIFE = 24
 class Load:
     """Flows that go on, and new ones, one after the other; every packet has a number of its own."""
 
-    def __init__(self, host: tap_host.Tapped, established: int, new_per_second: int) -> None:
+    def __init__(self, host: tap_host.TapHost, established: int, new_per_second: int) -> None:
         self.sent = 0
         self.first_new = 10_000
         self.new = 0
@@ -177,7 +177,7 @@ class Load:
 
 
 @contextmanager
-def loaded(host: tap_host.Tapped, established: int, new_per_second: int) -> Iterator[Load]:
+def loaded(host: tap_host.TapHost, established: int, new_per_second: int) -> Iterator[Load]:
     load = Load(host, established, new_per_second)
     load.start()
     try:
@@ -195,11 +195,11 @@ def test_a_controller_that_is_killed_for_a_minute_is_not_missed(tmp_path: Path) 
     policy = HEAD % (10_000, 1000) + STILL + WANTING
     port = free_port()
     option = f"--ofp-tcp-listen-port={port}"
-    with tap_host.tapped(tmp_path, policy, option) as host, tap_host.caught() as arrived:
+    with tap_host.running(tmp_path, policy, option) as host, tap_host.capturing() as arrived:
         for number in range(5 * LIFE):
             host.send(1, 30_000 + number % 5, METERED)
             time.sleep(0.01)
-        host.agree(5)
+        host.wait_until_consistent(5)
         with loaded(host, established=40, new_per_second=5) as load:
             wait_for(lambda: load.new > 50, 30)
             host.manager.process.send_signal(signal.SIGKILL)
@@ -221,14 +221,14 @@ def test_a_controller_that_is_killed_for_a_minute_is_not_missed(tmp_path: Path) 
                 after, away = stable(host), time.monotonic() - killed
                 assert replaced(before, after, away) == []
                 load.stop()
-                host.agree(40 + 5 + load.new)
+                host.wait_until_consistent(40 + 5 + load.new)
         packets = arrived.wait_for(load.sent + 5 * LIFE)
         numbered = {key: count for key, count in packets.items() if key[0] < 30_000}
         assert sum(numbered.values()) == load.sent
         assert set(numbered.values()) == {1}
 
 
-def stable(host: tap_host.Tapped) -> dict[str, float]:
+def stable(host: tap_host.TapHost) -> dict[str, float]:
     """Entries as text without what changes by itself -> seconds that they have stood there.
 
     Standing rules are left out: how many queues a class has for new flows follows from the load, which is not known
@@ -243,7 +243,7 @@ def stable(host: tap_host.Tapped) -> dict[str, float]:
     return found
 
 
-def new_flows(host: tap_host.Tapped, load: Load, known: int) -> dict[int, int | None]:
+def new_flows(host: tap_host.TapHost, load: Load, known: int) -> dict[int, int | None]:
     """Source port -> queue of the flows that began after the first ``known`` ones."""
     entries = host.entries(tap_host.LEARNED)
     ports = {int(entry.match["tp_src"]): entry.learned_queue for entry in entries if "tp_src" in entry.match}
@@ -251,7 +251,7 @@ def new_flows(host: tap_host.Tapped, load: Load, known: int) -> dict[int, int | 
     return {number: queue for number, queue in ports.items() if number in new}
 
 
-def queues_for_new_flows(host: tap_host.Tapped) -> set[int]:
+def queues_for_new_flows(host: tap_host.TapHost) -> set[int]:
     """Queues among which the switch spreads what is no other class's, by the group that its standing rule names."""
     (rule,) = (
         entry
@@ -274,9 +274,9 @@ def replaced(before: dict[str, float], after: dict[str, float], seconds: float) 
 @pytest.mark.mininet
 def test_weights_follow_the_load_with_few_changes_and_move_no_flow_that_is_learned(tmp_path: Path) -> None:
     """On an uplink of 2 Mbit/s, one flow of some 600 kbit/s and many small ones."""
-    with tap_host.tapped(tmp_path, HEAD % (10_000, 1000) + AT_ONCE + PLAIN, rate=2_000_000) as host:
+    with tap_host.running(tmp_path, HEAD % (10_000, 1000) + AT_ONCE + PLAIN, rate=2_000_000) as host:
         burst(host, 60)
-        host.agree(60)
+        host.wait_until_consistent(60)
         before = queues_of(host)
         groups, changes = host.groups(), host.proxy.count("group-mod")
         stop = threading.Event()
@@ -300,7 +300,7 @@ def test_weights_follow_the_load_with_few_changes_and_move_no_flow_that_is_learn
         assert {port: queues_of(host)[port] for port in before} == before
 
 
-def steady(host: tap_host.Tapped, ended: Callable[[], bool]) -> None:
+def steady(host: tap_host.TapHost, ended: Callable[[], bool]) -> None:
     while not ended():
         host.send(1, 2000, payload=bytes(1400))
         time.sleep(0.018)
@@ -310,7 +310,7 @@ def weights(groups: list[str]) -> list[str]:
     return sorted(re.findall(r"weight:(\d+)", " ".join(groups)))
 
 
-def queues_of(host: tap_host.Tapped) -> dict[int, int | None]:
+def queues_of(host: tap_host.TapHost) -> dict[int, int | None]:
     """Source port -> queue in the learned entries: pins that balance the load are another matter."""
     entries = host.entries(tap_host.LEARNED)
     return {int(entry.match["tp_src"]): entry.learned_queue for entry in entries if "tp_src" in entry.match}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from lab.inside import compare
 from lab.inside.manager import wait_for
-from support.hosts.ovs_host import BRIDGE, Flow, Switched, switched
+from support.hosts.ovs_host import BRIDGE, Flow, OvsHost, running
 
 VMS = ("trusted", "doubted")
 EF = 46
@@ -45,21 +45,21 @@ devices:
 
 
 @pytest.fixture(scope="module", params=["OpenFlow13", "OpenFlow15"])
-def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switched]:
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OvsHost]:
     policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
     policy.write_text(POLICY)
-    with switched(VMS, policy, version=request.param) as made:
+    with running(VMS, policy, version=request.param) as made:
         yield made
 
 
 @pytest.mark.mininet
-def test_what_the_switch_holds_is_what_the_requirements_ask(host: Switched) -> None:
+def test_what_the_switch_holds_is_what_the_requirements_ask(host: OvsHost) -> None:
     for vm in VMS:
         for flow in range(12):
             host.send(Flow(vm, 2000 + flow), ENOUGH)
         host.send(Flow(vm, 3000, dst_port=873), ENOUGH)
         host.send(Flow(vm, 4000, dscp=EF), ENOUGH)
-    wait_for(lambda: host.disagreement(28) == [], 15, str(host.disagreement(28)))
+    wait_for(lambda: host.differences(28) == [], 15, str(host.differences(28)))
     found = host.assignments()
     # M1: the VMs are known by their identities.
     assert {item["vm"] for item in found} == set(VMS)
@@ -80,7 +80,7 @@ def test_what_the_switch_holds_is_what_the_requirements_ask(host: Switched) -> N
 
 
 @pytest.mark.mininet
-def test_a_device_gets_the_rules_as_the_operator_changed_them_for_it(host: Switched) -> None:
+def test_a_device_gets_the_rules_as_the_operator_changed_them_for_it(host: OvsHost) -> None:
     """M2."""
     for vm in VMS:
         host.send(Flow(vm, 3000, dst_port=873), ENOUGH)
@@ -99,7 +99,7 @@ def test_a_device_gets_the_rules_as_the_operator_changed_them_for_it(host: Switc
 
 
 @pytest.mark.mininet
-def test_a_limit_of_a_class_holds_flows_that_have_no_entry_of_their_own(host: Switched) -> None:
+def test_a_limit_of_a_class_holds_flows_that_have_no_entry_of_their_own(host: OvsHost) -> None:
     """M10: by the meter's own counters; what the switch lets through is bounded by time."""
     (meter_id,) = [number for number, rate in class_meters(host) if rate == 800]
     begin, counted = time.monotonic(), meter_counts(host, meter_id)
@@ -121,13 +121,13 @@ def test_a_limit_of_a_class_holds_flows_that_have_no_entry_of_their_own(host: Sw
             if entry.table == compare.ASSIGN_TABLE and entry.match.get("tp_dst") == "53"
         ]
         limited = {item["meter"] and item["meter"]["id"] for item in flows}
-        agreed = host.disagreement(len(host.assignments())) == []
+        agreed = host.differences(len(host.assignments())) == []
         return len(flows) > 10 > len(pinned) and limited == {meter_id} and agreed
 
     wait_for(without_pin, 15, host.manager.log)
 
 
-def class_meters(host: Switched) -> list[tuple[int, int]]:
+def class_meters(host: OvsHost) -> list[tuple[int, int]]:
     """(number, rate in kbit/s) of meters that standing rules use."""
     used = {entry.meter for entry in host.entries() if entry.table == compare.SPREAD_TABLE}
     text = host.ovs.ofctl("dump-meters", BRIDGE, version=host.version)
@@ -135,7 +135,7 @@ def class_meters(host: Switched) -> list[tuple[int, int]]:
     return [(int(number), int(rate)) for number, rate in found if int(number) in used]
 
 
-def meter_counts(host: Switched, meter_id: int) -> tuple[int, int]:
+def meter_counts(host: OvsHost, meter_id: int) -> tuple[int, int]:
     """Packets that came to a meter, and those that it dropped."""
     text = host.ovs.ofctl("meter-stats", BRIDGE, f"meter={meter_id}", version=host.version)
     came = re.search(r"packet_in_count:(\d+)", text)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from lab.inside.manager import wait_for
-from support.hosts.ovs_host import Flow, Switched, switched
+from support.hosts.ovs_host import Flow, OvsHost, running
 
 POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 VMS = ("a-1", "a-2", "b-1", "b-router", "other")
@@ -39,24 +39,24 @@ QUICK = "moves-per-second: 100%, window: 1s"
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[Switched]:
-    with switched(VMS, next(POLICIES.glob("m08-*.yaml"))) as made:
+def host() -> Iterator[OvsHost]:
+    with running(VMS, next(POLICIES.glob("m08-*.yaml"))) as made:
         yield made
 
 
-def under(host: Switched, text: str) -> None:
+def under(host: OvsHost, text: str) -> None:
     """Put a policy in force, once the flows of the test before are gone."""
     wait_for(lambda: not host.assignments(), 40, host.manager.log)
     answer = host.put_policy(text)
     assert answer.status_code == 200, answer.text
 
 
-def settled(host: Switched, flows: list[Flow], wanted: Callable[[list[int | None]], bool]) -> None:
+def settled(host: OvsHost, flows: list[Flow], wanted: Callable[[list[int | None]], bool]) -> None:
     """Wait until the switch has all flows where they should be, and REST says the same."""
     told: list[object] = []
 
     def there() -> bool:
-        queues, differing = host.queues(flows), host.disagreement(len(flows))
+        queues, differing = host.queues(flows), host.differences(len(flows))
         told[:] = [queues, differing]
         return None not in queues and wanted(queues) and not differing
 
@@ -67,7 +67,7 @@ def settled(host: Switched, flows: list[Flow], wanted: Callable[[list[int | None
 
 
 def test_m08_what_does_not_fit_goes_to_software_queues_and_is_promoted_when_there_is_room(
-    host: Switched,
+    host: OvsHost,
 ) -> None:
     """Two physical and two software queues, and an uplink of 2 Mbit/s."""
     host.set_queues(4, software=(2, 3), max_rate=2_000_000)
@@ -100,7 +100,7 @@ def test_m08_what_does_not_fit_goes_to_software_queues_and_is_promoted_when_ther
         assert "promoted" in {reason_of[flow.src_port] for flow in few[:5]}
 
 
-def test_m09_flows_of_one_label_and_about_one_rate_share_queues_across_classes(host: Switched) -> None:
+def test_m09_flows_of_one_label_and_about_one_rate_share_queues_across_classes(host: OvsHost) -> None:
     host.set_queues(4)
     under(host, f"{example('m09')}\nbalance: {{{QUICK}}}\n")
     slow = [
@@ -121,7 +121,7 @@ def test_m09_flows_of_one_label_and_about_one_rate_share_queues_across_classes(h
 
 
 def test_m11_the_hardware_is_divided_a_heavy_flow_is_alone_and_a_vms_flows_keep_together(
-    host: Switched,
+    host: OvsHost,
 ) -> None:
     host.set_queues(6)
     scaled = ((">= 10Mbit/s", ">= 1Mbit/s"), ("below 5Mbit/s", "below 500kbit/s"))
@@ -181,7 +181,7 @@ def all_used(queues: list[int | None]) -> bool:
     ],
 )
 def test_m11_a_simple_strategy_that_the_policy_names_places_the_flows(
-    host: Switched, strategy: str, wanted: Callable[[list[int | None]], bool]
+    host: OvsHost, strategy: str, wanted: Callable[[list[int | None]], bool]
 ) -> None:
     host.set_queues(4)
     under(

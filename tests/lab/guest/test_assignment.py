@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.inside.controller import DPID, Controller, physical
-from lab.inside.counters import BRIDGE, Reading, ofctl, packets_since, read_all, run, settle
-from lab.inside.packet_counts import Paced, UdpFlow, udp_flows
+from lab.inside.counters import BRIDGE, Reading, ofctl, packets_since, read_all, run, wait_until
+from lab.inside.packet_counts import PacedSender, UdpFlow, udp_flows
 
 if TYPE_CHECKING:
     from .conftest import Lab
@@ -25,7 +25,7 @@ def place(controller: Controller, flows: list[UdpFlow], seconds: float = 90) -> 
     while time.monotonic() < deadline:
         for flow in flows:
             flow.send(2)
-        if settle(lambda: wanted <= set(controller.assignments(flows[0].dst_port)), 6):
+        if wait_until(lambda: wanted <= set(controller.assignments(flows[0].dst_port)), 6):
             return
     pytest.fail(f"{len(flows)} flows were not all assigned within {seconds} s")
 
@@ -44,8 +44,8 @@ def spread(controller: Controller, flows: list[UdpFlow], number: int) -> None:
     def all_used() -> bool:
         return len(set(queues_of(controller, flows).values())) == number
 
-    with Paced(flows, 5):
-        assert settle(all_used, 90), f"{queues_of(controller, flows).values()} instead of {number} queues"
+    with PacedSender(flows, 5):
+        assert wait_until(all_used, 90), f"{queues_of(controller, flows).values()} instead of {number} queues"
 
 
 def grow_up(flows: list[UdpFlow]) -> None:
@@ -64,7 +64,7 @@ def grow_up(flows: list[UdpFlow]) -> None:
             flow.send(8)
         return not left
 
-    assert settle(none_is_young, 60), young()
+    assert wait_until(none_is_young, 60), young()
 
 
 def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dict[UdpFlow, int]:
@@ -92,7 +92,7 @@ def judge(controller: Controller, flows: list[UdpFlow], queues: set[int]) -> dic
         ) -> bool:
             return packets_since(before) == wanted or queues_of(controller, flows) != placed
 
-        settle(counted_or_moved)
+        wait_until(counted_or_moved)
         counted = packets_since(before)
         if queues_of(controller, flows) == placed:
             assert counted == wanted
@@ -119,11 +119,11 @@ def test_moved_pins_move_the_packets(lab: Lab, controller: Controller) -> None:
         place(controller, flows)
         spread(controller, flows, 4)
         before = read_all()
-        with Paced(flows, 20) as paced:
+        with PacedSender(flows, 20) as paced:
             controller.put("/v1/vms/vm1/hints", {"hints": [{"class": "apart", "match": {"dst-port": PORT}}]})
-            assert settle(lambda: len(set(queues_of(controller, flows).values())) == 1, 60)
+            assert wait_until(lambda: len(set(queues_of(controller, flows).values())) == 1, 60)
         sent = sum(paced.sent.values())
-        settle(lambda: set(total(packets_since(before)).values()) == {sent})
+        wait_until(lambda: set(total(packets_since(before)).values()) == {sent})
         assert set(total(packets_since(before)).values()) == {sent}
         placed = judge(controller, flows, set(range(4)))
         assert len(set(placed.values())) == 1
@@ -146,7 +146,7 @@ def test_a_vanished_queue_is_vacated(lab: Lab, controller: Controller) -> None:
         run("ovs-vsctl", "remove", "qos", qos, "queues", str(gone))
         left = {queue: kind for queue, kind in physical(4).items() if queue != gone}
         controller.wait_for_queues(left)
-        assert settle(lambda: gone not in queues_of(controller, flows).values(), 60)
+        assert wait_until(lambda: gone not in queues_of(controller, flows).values(), 60)
         judge(controller, flows, set(left))
         assert gone not in read_all()["class"]
 

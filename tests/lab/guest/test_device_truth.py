@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.inside.controller import DPID, flowlane, physical
-from lab.inside.counters import exactly, run, settle
+from lab.inside.counters import exactly, run, wait_until
 from lab.inside.namespaces import send_by_queue
 from lab.inside.packet_counts import udp_flows
 
@@ -30,7 +30,7 @@ PORT = 7400
 def restart_switch() -> None:
     pid = int(PIDFILE.read_text())
     run("ovs-appctl", "-t", "ovs-vswitchd", "exit")
-    assert settle(lambda: not Path(f"/proc/{pid}").exists(), 60)
+    assert wait_until(lambda: not Path(f"/proc/{pid}").exists(), 60)
     run(*START)
 
 
@@ -80,7 +80,7 @@ def test_queues_made_by_flowlane_survive_a_restart_of_the_switch(
         before = controller.get(f"/v1/devices/{DPID}")["since"]
         restart_switch()
         # What the controller knew of the flows goes when it finds the new switch without their entries.
-        assert settle(lambda: reconnected_after(controller, before), 120)
+        assert wait_until(lambda: reconnected_after(controller, before), 120)
         controller.wait_for_queues(physical(8), 120)
         time.sleep(3)
         place(controller, flows)

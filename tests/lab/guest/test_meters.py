@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from lab.inside.counters import BRIDGE, Count, hardware_queues, ofctl, settle
-from lab.inside.packet_counts import Paced, far_end_server, start_iperf, udp_flows
+from lab.inside.counters import BRIDGE, Count, hardware_queues, ofctl, wait_until
+from lab.inside.packet_counts import PacedSender, far_end_server, start_iperf, udp_flows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,9 +84,9 @@ def test_a_limit_holds(lab: Lab, controller: Controller, port: int, frame: int, 
         def queue_id() -> int:
             return int(controller.assignments(port)[flow.key]["queue_id"])
 
-        with Paced(flows, 1.5 * limit / (8 * frame), size=frame - UDP_HEADERS) as paced:
-            assert settle(lambda: meter() > 0, 60)
-            assert settle(lambda: dropped(meter()) > 0, 60)
+        with PacedSender(flows, 1.5 * limit / (8 * frame), size=frame - UDP_HEADERS) as paced:
+            assert wait_until(lambda: meter() > 0, 60)
+            assert wait_until(lambda: dropped(meter()) > 0, 60)
             while len(seen) < WINDOWS:
                 window = watch(queue_id, lambda: paced.sent[flow], frame)
                 seen.append(window)
@@ -112,8 +112,8 @@ def test_tcp_stays_below_its_limit(lab: Lab, controller: Controller) -> None:
         client = start_iperf("vm2", LARGE, "-t", "120")
         try:
             # iperf3 has a second connection, for control.
-            assert settle(lambda: len(metered()) >= 2, 60)
-            assert settle(lambda: any(dropped(meter) for meter in metered()), 60)
+            assert wait_until(lambda: len(metered()) >= 2, 60)
+            assert wait_until(lambda: any(dropped(meter) for meter in metered()), 60)
             rate = wire_rate(WINDOW_S)
         finally:
             client.kill()

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from lab.inside.controller import physical
-from lab.inside.counters import Count, classes, settle
-from lab.inside.packet_counts import Paced, udp_flows
+from lab.inside.counters import Count, classes, wait_until
+from lab.inside.packet_counts import PacedSender, udp_flows
 
 if TYPE_CHECKING:
     from lab.inside.controller import Controller
@@ -36,21 +36,24 @@ def test_software_queue_is_used_and_left_again(lab: Lab, controller: Controller)
         time.sleep(2)
         return packets() > before
 
-    with udp_flows(("vm1", "vm2"), 2, PORT, impatient=True) as flows, Paced(flows, 100, size=958) as paced:
+    with (
+        udp_flows(("vm1", "vm2"), 2, PORT, unlimited_buffer=True) as flows,
+        PacedSender(flows, 100, size=958) as paced,
+    ):
         # What the tests before have sent may still count as load, and more than two be turned away at first.
-        assert settle(
+        assert wait_until(
             lambda: sorted(roads().values()) == ["physical", "physical", "software", "software"], 90
         ), roads()
         overflowed = {key for key, kind in roads().items() if kind == "software"}
         before = packets()
-        assert settle(lambda: packets() > before + 50, 20), (
+        assert wait_until(lambda: packets() > before + 50, 20), (
             "the kernel's class of the software queue counts them"
         )
         stay = next(flow for flow in flows if flow.key in overflowed)
         paced.keep(stay)
-        assert settle(lambda: roads().get(stay.key) == "physical", 60), roads()
+        assert wait_until(lambda: roads().get(stay.key) == "physical", 60), roads()
         # What waits in the software queue still leaves by it.
-        assert settle(lambda: not grows(), 60)
+        assert wait_until(lambda: not grows(), 60)
         left, sent = packets(), paced.sent[stay]
-        assert settle(lambda: paced.sent[stay] > sent + 200, 20)
+        assert wait_until(lambda: paced.sent[stay] > sent + 200, 20)
         assert packets() == left

@@ -1,7 +1,7 @@
-"""A running network, its controller and its traffic, for tests that want real hosts and packets.
+"""A running Mininet network, its controller and its traffic, for tests with real hosts and packets.
 
-Works inside the private namespaces of ``mininet/private`` only (``./run test mininet`` goes there). Mininet is
-run by the system's Python, the controller by ours: what they share is the topology file and Open vSwitch.
+It works only in the private namespaces of ``mininet/private``, which ``./run test mininet`` uses. Mininet
+runs on the system's Python, the controller on the project's. They share the topology file and Open vSwitch.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FLOWLANE = Path(sys.executable).parent
 Result = TypeVar("Result")
 
 
-def eventually(what: str, found: Callable[[], Result], limit: float) -> Result:
-    """The first true result within ``limit`` s; else the test fails and says what did not happen."""
+def eventually(what: str, attempt: Callable[[], Result], limit: float) -> Result:
+    """Return the first true result within ``limit`` s; otherwise the test fails with what did not happen."""
     end = time.monotonic() + limit
     while True:
-        result = found()
+        result = attempt()
         if result:
             return result
         if time.monotonic() > end:
@@ -46,7 +46,7 @@ def eventually(what: str, found: Callable[[], Result], limit: float) -> Result:
 
 
 class Flow(NamedTuple):
-    """A flow as its sender names it."""
+    """A flow as its sender reports it."""
 
     protocol: str
     src: str
@@ -55,8 +55,8 @@ class Flow(NamedTuple):
     dst_port: int
 
 
-class Asking:
-    """A running ``traffic.py flows``: which flows it made, and in the end what was answered."""
+class RunningTraffic:
+    """A running ``traffic.py flows``: its flows and, at the end, the replies to its requests."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -66,7 +66,7 @@ class Asking:
         self.flows = {Flow(*flow) for flow in json.loads(line)}
 
     def stop(self) -> dict[str, float]:
-        """End the traffic; returns requests sent and answered, and times in ms."""
+        """End the traffic; return the numbers of requests and replies, and times in ms."""
         self.process.terminate()
         out, _ = self.process.communicate(timeout=20)
         summary: dict[str, float] = json.loads(out.splitlines()[-1])
@@ -83,16 +83,16 @@ class Network:
         self.bridge = next(iter(self.data["bridges"]))
         self.processes: list[subprocess.Popen[Any]] = []
         self.control = folder / "lab.sock"
-        described = folder / "network.json"
-        described.write_text(json.dumps(self.data))
-        lab = [MININET_PYTHON, ROOT / "mininet/lab.py", described, "--control", self.control]
+        description = folder / "network.json"
+        description.write_text(json.dumps(self.data))
+        lab = [MININET_PYTHON, ROOT / "mininet/lab.py", description, "--control", self.control]
         lab += ["--controller", "tcp:127.0.0.1:6653", "--protocols", protocols]
         with (folder / "lab.log").open("w") as log:
             self.lab = self._start(lab, stdout=subprocess.PIPE, stderr=log)
         line = self.lab.stdout.readline() if self.lab.stdout else ""
         assert line, (folder / "lab.log").read_text()
-        said = json.loads(line)
-        self.datapath, self.hosts = said["datapath"], said["hosts"]
+        hello = json.loads(line)
+        self.datapath, self.hosts = hello["datapath"], hello["hosts"]
 
     def _start(self, command: list[Any], **options: Any) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -101,8 +101,8 @@ class Network:
         self.processes.append(process)
         return process
 
-    def ask_lab(self, **request: str) -> None:
-        """Have a host added or removed."""
+    def change_hosts(self, **request: str) -> None:
+        """Let the lab add or remove a host."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(30)
             connection.connect(str(self.control))
@@ -114,7 +114,7 @@ class Network:
         self.hosts = answer.get("hosts", {})
 
     def inside(self, host: str, *command: object) -> list[object]:
-        """The command line that runs a command in a host's network."""
+        """Return the command line that runs a command in a host's network namespace."""
         return ["nsenter", "--target", self.hosts[host]["pid"], "--net", *command]
 
     def start(self, host: str, *command: object) -> subprocess.Popen[str]:
@@ -127,19 +127,19 @@ class Network:
         return subprocess.run(line, check=False, capture_output=True, text=True, timeout=limit)
 
     def serve(self, ports: str = "7000") -> None:
-        """Answer requests at the far end."""
+        """Start a server at the far end that replies to requests."""
         server = self.start("remote", MININET_PYTHON, TRAFFIC, "serve", "--ports", ports)
         assert server.stdout is not None
         assert server.stdout.readline() == "serving\n"
 
-    def ask(self, host: str, **options: object) -> Asking:
+    def start_requests(self, host: str, **options: object) -> RunningTraffic:
         """Start small flows from a host to the far end; ``options`` are those of ``traffic.py flows``."""
         options = {"to": "10.0.0.100", "seconds": 600, **options}
         words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-        return Asking(self.start(host, MININET_PYTHON, TRAFFIC, "flows", *words))
+        return RunningTraffic(self.start(host, MININET_PYTHON, TRAFFIC, "flows", *words))
 
-    def frames(self, host: str, kind: str, **options: object) -> subprocess.Popen[str]:
-        """Start frames made by hand from a host to the far end."""
+    def start_frames(self, host: str, kind: str, **options: object) -> subprocess.Popen[str]:
+        """Start frames of a kind from a host to the far end."""
         mine, remote = self.hosts[host], self.hosts["remote"]
         options = {"seconds": 600, "to": "10.0.0.100", "to_mac": remote["mac"], **options}
         options |= {"interface": mine["interface"], "source": mine["ip"].partition("/")[0]}
@@ -147,7 +147,7 @@ class Network:
         return self.start(host, MININET_PYTHON, TRAFFIC, "frames", "--kind", kind, *words)
 
     def make_queues(self, ids: tuple[int, ...], place: str | None = None) -> None:
-        """Give a port exactly these queues, by ovs-vsctl: what an operator's own tools would do."""
+        """Give a port exactly these queues with ovs-vsctl, as an operator's tools would."""
         place = place or next(iter(self.data["queues"]))
         port = place.partition("/")[2]
         command = [
@@ -179,7 +179,7 @@ class Network:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def remove_queues(self, *ids: int, port: str = "pf0") -> None:
-        """Take queues out of a port's QoS row."""
+        """Remove queues from a port's QoS row."""
         qos = subprocess.run(
             ["ovs-vsctl", "get", "port", port, "qos"], check=True, capture_output=True, text=True
         )
@@ -187,7 +187,7 @@ class Network:
         subprocess.run(command, check=True)
 
     def add_queues(self, *ids: int, port: str = "pf0") -> None:
-        """Put queues into a port's QoS row."""
+        """Add queues to a port's QoS row."""
         qos = subprocess.run(
             ["ovs-vsctl", "get", "port", port, "qos"], check=True, capture_output=True, text=True
         )
@@ -203,12 +203,12 @@ class Network:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def close(self) -> None:
-        """End what was started, last first; Mininet takes its network down itself."""
+        """End what was started, last first; Mininet removes its network itself."""
         for process in reversed(self.processes[1:]):
             process.kill()
             process.communicate()
         with contextlib.suppress(OSError, AssertionError):
-            self.ask_lab(do="stop")
+            self.change_hosts(do="stop")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.lab.wait(20)
         self.lab.kill()
@@ -228,13 +228,13 @@ class Controller:
         self.session = requests.Session()
 
     def get(self, path: str) -> Any:
-        """One answer."""
+        """Return the JSON of a GET."""
         answer = self.session.get(URL + path, timeout=10)
         assert answer.ok, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     def all(self, path: str) -> list[dict[str, Any]]:
-        """All items of a list."""
+        """Return the items of all pages of a list."""
         items: list[dict[str, Any]] = []
         cursor = ""
         while True:
@@ -245,7 +245,7 @@ class Controller:
             cursor = f"{'&' if '?' in path else '?'}cursor={page['next']}"
 
     def has_device(self) -> bool:
-        """Whether a switch is connected."""
+        """Return whether a switch is connected."""
         assert self.process.poll() is None, self.log.read_text()
         try:
             return bool(self.get("/v1/status")["devices"]["connected"])
@@ -253,7 +253,7 @@ class Controller:
             return False
 
     def close(self) -> None:
-        """Ask it to stop as a service manager would; it has 2 s for it."""
+        """Stop it by SIGTERM, as a service manager would."""
         self.session.close()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -267,7 +267,7 @@ class Controller:
 def running(
     folder: Path, name: str, queues: tuple[int, ...], protocols: str, *options: str
 ) -> Iterator[tuple[Network, Controller]]:
-    """A network with its controller, ready for traffic."""
+    """Run a network with its controller, ready for traffic."""
     if "FLOWLANE_PRIVATE" not in os.environ:
         pytest.fail("these tests need namespaces of their own: run them with ./run test mininet")
     network = Network(name, folder, protocols)

@@ -1,7 +1,7 @@
 """A small blocking OpenFlow controller for tests: os-ken's parsers on a plain socket, without os-ken's app.
 
-The bridge connects to it; its messages are collected, so that a test can ask for replies or wait for
-asynchronous ones.
+The bridge connects to it. Its messages are collected, so that a test can request replies or wait for
+asynchronous messages.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ TIMEOUT = 10.0
 
 
 def datapath(version: str) -> SimpleNamespace:
-    """What os-ken's message classes need of a datapath."""
+    """The attributes of a datapath that os-ken's message classes use."""
     ofproto, parser = _MODULES[version]
     return SimpleNamespace(ofproto=ofproto, ofproto_parser=parser, id=1)
 
 
 class Client:
-    """One connection. ``seen`` holds all messages that no request was waiting for."""
+    """One connection; ``seen`` has all messages that no request was waiting for."""
 
     def __init__(self, connection: socket.socket, version: str) -> None:
         self.datapath = datapath(version)
@@ -66,15 +66,15 @@ class Client:
         return int(message.xid)
 
     def request(self, message: Any) -> list[Any]:
-        """All parts of the answer; an error message is an answer."""
+        """Send a request; return all parts of the reply, or the error message."""
         xid, parts = self.send(message), []
         while True:
-            found = self._next()
-            if found.xid != xid or type(found).__name__ == "OFPHello":
-                self.seen.append(found)
+            received = self._next()
+            if received.xid != xid or type(received).__name__ == "OFPHello":
+                self.seen.append(received)
                 continue
-            parts.append(found)
-            if not getattr(found, "flags", 0) & 1 or not hasattr(found, "body"):
+            parts.append(received)
+            if not getattr(received, "flags", 0) & 1 or not hasattr(received, "body"):
                 return parts
 
     def apply(self, messages: Iterable[Any]) -> list[Any]:
@@ -82,20 +82,20 @@ class Client:
         for message in messages:
             self.send(message)
         self.request(self.datapath.ofproto_parser.OFPBarrierRequest(self.datapath))
-        errors = [found for found in self.seen if type(found).__name__ == "OFPErrorMsg"]
-        self.seen = [found for found in self.seen if found not in errors]
+        errors = [seen for seen in self.seen if type(seen).__name__ == "OFPErrorMsg"]
+        self.seen = [seen for seen in self.seen if seen not in errors]
         return errors
 
-    def wait_for(self, wanted: str, accept: Callable[[Any], bool] = lambda _: True) -> Any:
-        """The first message of a class (``OFPPacketIn``) that is accepted, already seen or still to come."""
+    def wait_for(self, kind: str, accept: Callable[[Any], bool] = lambda _: True) -> Any:
+        """Return the first message of a class (``OFPPacketIn``) that is accepted, already seen or still to come."""
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
-            for found in self.seen:
-                if type(found).__name__ == wanted and accept(found):
-                    self.seen.remove(found)
-                    return found
+            for message in self.seen:
+                if type(message).__name__ == kind and accept(message):
+                    self.seen.remove(message)
+                    return message
             self.seen.append(self._next())
-        raise AssertionError(f"no {wanted} came; there were {self.seen}")
+        raise AssertionError(f"no {kind} came; there were {self.seen}")
 
     def _next(self) -> Any:
         while True:
@@ -119,7 +119,7 @@ class Client:
 
 @contextmanager
 def controlled(ovs: PrivateOvs, bridge: str, version: str, ports: Iterable[str]) -> Iterator[Client]:
-    """A bridge of its own with a Client as its controller; the bridge is deleted at the end."""
+    """Add a bridge with a Client as its controller; the bridge is deleted at the end."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(TIMEOUT)
         target = f"tcp:127.0.0.1:{server.getsockname()[1]}"

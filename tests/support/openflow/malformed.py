@@ -1,4 +1,4 @@
-"""Messages that no switch may send: lengths that contradict each other, by the name of what is wrong."""
+"""Malformed messages of a switch, in which lengths contradict each other, by the name of what is wrong."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def meter_stats(length: int, bands: int = 0) -> bytes:
     return pack("!IH6xIQQII", 1, length, 0, 0, 0, 0, 0) + bytes(16 * bands)
 
 
-# What os-ken 4.2.2 loops on for ever, or reads beyond a structure's end, by the name of the structure at fault.
-FAULTY: dict[str, tuple[int, bytes, str]] = {
+# os-ken 4.2.2 loops on these for ever, or reads beyond the end of a structure.
+MALFORMED: dict[str, tuple[int, bytes, str]] = {
     "hello element of length 0": (OF13, messages.hello(OF13, pack("!HH", 1, 0)), "hello element"),
     "hello element cut short": (OF13, messages.hello(OF13, b"\0\1"), "hello element"),
     "queue of length 0": (OF13, messages.queue_config(messages.queue_13(1, 1, length=0)), "queue of a queue-config"),

@@ -1,18 +1,18 @@
-"""An in-memory OpenFlow switch: it takes our changes, refuses what it cannot do, and says where packets go.
+"""An in-memory OpenFlow switch that takes changes, refuses what it does not support, and forwards packets.
 
-It follows the specification and not our code: tables with priorities and masks, metadata, goto, apply-actions
-in order, select groups, meters that drop, queues, idle timeouts, counters and flow-removed. Its clock is moved
-by the test. Use::
+It follows the specification and not Flowlane's code: tables with priorities and masks, metadata, goto,
+apply-actions in order, select groups, meters that drop, queues, idle timeouts, counters and flow-removed. The
+test moves its clock. Use::
 
-    switch = FakeSwitch({1: (), 2: (0, 1, 2)})             # port -> ids of its queues
+    switch = MemorySwitch({1: (), 2: (0, 1, 2)})           # port -> ids of its queues
     assert switch.apply(diff.changes(compiled.standing, Standing())) == []
     outcome = switch.receive(packet(in_port=1, eth_src=..., eth_dst=..., eth_type=0x800, ...))
     outcome.sent                                            # ((port, queue id or None), ...)
-    outcome.copies                                          # what went to the controller
-    switch.advance(10.0)                                    # -> entries that idled out
+    outcome.copies                                          # packet-ins
+    switch.advance(10.0)                                    # -> entries that have expired
 
-Packets are made by :mod:`fakes.packets`: ``packet`` fills in what is missing, ``packet_of(in_port, frame)`` makes
-one of a frame's bytes.
+Packets are made by :mod:`support.engine.packets`: ``packet`` adds missing fields, ``packet_of(in_port,
+frame)`` reads a frame's bytes.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ from flowlane.southbound.openflow.wire.constants import (
 )
 
 NO_METERS, NO_GROUPS, NO_PORT_MASKS = "no meters", "no groups", "no port masks"
-"""What a switch can be told to refuse."""
+"""What a switch can be made to refuse."""
 
 _TABLE_SIZE = 1_000_000
 _HASHED = ("eth_src", "eth_dst", "eth_type", "ip_proto", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst")
 _HASHED_PORTS = ("tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst")
 
 
-class Refusal(NamedTuple):
-    """A change that the switch answered with an error, and the error's name in the specification."""
+class RefusedChange(NamedTuple):
+    """A change that the switch has refused, and the error's name in the specification."""
 
     change: Change
-    why: str
+    error: str
 
 
 class Copy(NamedTuple):
-    """What a packet-in tells: the entry that made it, the registers, how many bytes of the packet it holds."""
+    """A packet-in: the entry that made it, the metadata, and how many bytes of the packet it has."""
 
     cookie: int
     table_id: int
@@ -74,7 +74,7 @@ class Copy(NamedTuple):
     length: int
 
     def seen(self, dpid: int, frame: bytes) -> FlowSeen:
-        """The fact that the codec makes of such a packet-in."""
+        """Return the event that the session makes of such a packet-in."""
         egress_port = pipeline.egress_of(self.metadata) or None
         return FlowSeen(
             dpid, self.in_port, frame[: self.length], egress_port, cookies.standing_queue(self.cookie)
@@ -83,7 +83,7 @@ class Copy(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What became of one packet. ``path`` are the entries it met; empty ``sent``: dropped."""
+    """What happened to one packet: ``path`` are the entries that it met; empty ``sent``: dropped."""
 
     sent: tuple[tuple[int, int | None], ...] = ()
     copies: tuple[Copy, ...] = ()
@@ -92,7 +92,7 @@ class Outcome:
 
 
 class Removed(NamedTuple):
-    """An entry that left the table, as flow-removed tells it."""
+    """An entry that has left the table, as flow-removed reports it."""
 
     entry: FlowEntry
     packets: int
@@ -100,15 +100,17 @@ class Removed(NamedTuple):
     idle: bool
 
     def ended(self, dpid: int) -> PinEnded | None:
-        """The fact that the codec makes of it; None when it was no pin."""
-        parts = cookies.unpack(self.entry.cookie)
-        if parts is None or parts.kind is not cookies.Kind.PIN:
+        """Return the event that the session makes of it; None when it was no pin."""
+        cookie = cookies.unpack(self.entry.cookie)
+        if cookie is None or cookie.kind is not cookies.Kind.PIN:
             return None
-        return PinEnded(dpid, PinRef(parts.object_id, parts.generation), self.packets, self.octets, self.idle)
+        return PinEnded(
+            dpid, PinRef(cookie.object_id, cookie.generation), self.packets, self.octets, self.idle
+        )
 
 
 @dataclass
-class Counted:
+class TableEntry:
     """An entry in a table, with its counters."""
 
     entry: FlowEntry
@@ -130,7 +132,7 @@ class _Bucket:
 
 @dataclass
 class _Walk:
-    """A packet on its way: its registers, and what was done so far."""
+    """A packet in the pipeline: its registers, and what has happened to it so far."""
 
     packet: Packet
     metadata: int = 0
@@ -142,8 +144,13 @@ class _RefusedError(Exception):
     """The error's name."""
 
 
-class FakeSwitch:
-    """See the module. ``ports``: number -> queue ids. ``refuses``: of NO_METERS, NO_GROUPS, NO_PORT_MASKS."""
+class MemorySwitch:
+    """An in-memory switch, see the module.
+
+    Args:
+        ports: port number -> ids of its queues.
+        refuses: some of NO_METERS, NO_GROUPS and NO_PORT_MASKS.
+    """
 
     def __init__(
         self,
@@ -156,10 +163,10 @@ class FakeSwitch:
         self.refuses = set(refuses)
         self.table_size = table_size
         self.now = 0.0
-        self.flows: dict[tuple[int, int, fields.Match], Counted] = {}
+        self.flows: dict[tuple[int, int, fields.Match], TableEntry] = {}
         self.groups: dict[int, GroupEntry] = {}
         self.removed: list[Removed] = []
-        """Flow-removed messages that nobody took yet."""
+        """Flow-removed messages that the test has not taken yet."""
         self.wrong_queues: list[tuple[int, int]] = []
         """(port, queue id) of packets sent with a queue that the port does not have; should stay empty."""
         self._meters: dict[int, _Bucket] = {}
@@ -170,27 +177,27 @@ class FakeSwitch:
         return {number: bucket.entry for number, bucket in self._meters.items()}
 
     def standing(self) -> Standing:
-        """All that is in it, pins too."""
+        """Return all its entries, pins included."""
         flows = tuple(counted.entry for counted in self.flows.values())
         return Standing(flows, tuple(self.groups.values()), tuple(self.meters.values()))
 
     def meter_counts(self, meter_id: int) -> tuple[int, int]:
-        """Packets that met a meter, and how many of them it dropped."""
+        """Return the number of packets that met a meter, and how many of them it dropped."""
         bucket = self._meters[meter_id]
         return bucket.packets, bucket.dropped
 
-    def apply(self, changes: Iterable[Change]) -> list[Refusal]:
-        """Carry out changes in order; give those that were refused."""
+    def apply(self, changes: Iterable[Change]) -> list[RefusedChange]:
+        """Carry out changes in order; return those that were refused."""
         refused = []
         for change in changes:
             try:
                 self._apply(change)
             except _RefusedError as error:
-                refused.append(Refusal(change, str(error)))
+                refused.append(RefusedChange(change, str(error)))
         return refused
 
     def receive(self, packet: Packet) -> Outcome:
-        """Let a packet through the tables."""
+        """Send a packet through the tables."""
         walk = _Walk(packet)
         table_id: int | None = 0
         while table_id is not None:
@@ -205,14 +212,14 @@ class FakeSwitch:
         return walk.outcome
 
     def advance(self, seconds: float) -> list[Removed]:
-        """Move the clock; give the entries that idled out (they are in ``removed`` too)."""
+        """Move the clock; return the entries that have expired, which are in ``removed`` too."""
         self.now += seconds
-        gone = []
+        expired = []
         for place, counted in list(self.flows.items()):
             timeout = counted.entry.idle_timeout
             if timeout and self.now - counted.used_at >= timeout:
-                gone += self._remove(place, idle=True)
-        return gone
+                expired += self._remove(place, idle=True)
+        return expired
 
     def _apply(self, change: Change) -> None:
         if isinstance(change.entry, FlowEntry):
@@ -224,23 +231,23 @@ class FakeSwitch:
 
     def _apply_flow(self, op: Op, entry: FlowEntry) -> None:
         place = (entry.table_id, entry.priority, entry.match)
-        there = self.flows.get(place)
+        present = self.flows.get(place)
         if op is Op.DELETE:
-            if there is not None and there.entry.cookie == entry.cookie:
+            if present is not None and present.entry.cookie == entry.cookie:
                 self._remove(place, idle=False)
             return
         self._check_flow(entry)
         if op is Op.MODIFY:
-            if there is not None and there.entry.cookie == entry.cookie:
-                old = there.entry
-                there.entry = FlowEntry(
+            if present is not None and present.entry.cookie == entry.cookie:
+                old = present.entry
+                present.entry = FlowEntry(
                     *place, entry.steps, old.cookie, old.idle_timeout, old.hard_timeout, old.flags
                 )
             return
         size = sum(key[0] == entry.table_id for key in self.flows)
-        if there is None and size >= self.table_size:
+        if present is None and size >= self.table_size:
             raise _RefusedError("OFPFMFC_TABLE_FULL")
-        self.flows[place] = Counted(entry, self.now)
+        self.flows[place] = TableEntry(entry, self.now)
 
     def _check_flow(self, entry: FlowEntry) -> None:
         for term in entry.match:
@@ -293,22 +300,22 @@ class FakeSwitch:
         counted = self.flows.pop(place)
         if not counted.entry.flags & SEND_FLOW_REMOVED:
             return []
-        gone = Removed(counted.entry, counted.packets, counted.octets, idle)
-        self.removed.append(gone)
-        return [gone]
+        removed = Removed(counted.entry, counted.packets, counted.octets, idle)
+        self.removed.append(removed)
+        return [removed]
 
-    def _lookup(self, table_id: int, walk: _Walk) -> Counted | None:
-        there = {**walk.packet, "metadata": walk.metadata}
-        fitting = (
+    def _lookup(self, table_id: int, walk: _Walk) -> TableEntry | None:
+        values = {**walk.packet, "metadata": walk.metadata}
+        matching = (
             counted
             for (table, _, match), counted in self.flows.items()
-            if table == table_id and all(takes(term, there) for term in match)
+            if table == table_id and all(matches_term(term, values) for term in match)
         )
-        return max(fitting, key=lambda counted: counted.entry.priority, default=None)
+        return max(matching, key=lambda counted: counted.entry.priority, default=None)
 
     def _run(self, entry: FlowEntry, walk: _Walk) -> int | None:
-        """Do what an entry says; give the next table."""
-        following = None
+        """Carry out an entry's steps; return the next table."""
+        next_table = None
         for step in entry.steps:
             if isinstance(step, Meter):
                 walk.outcome.meters += (step.meter_id,)
@@ -319,12 +326,12 @@ class FakeSwitch:
             elif isinstance(step, WriteMetadata):
                 walk.metadata = walk.metadata & ~step.mask | step.value & step.mask
             elif isinstance(step, Goto):
-                following = step.table_id
+                next_table = step.table_id
             elif isinstance(step, Output):
                 self._output(step, entry, walk)
             elif isinstance(step, UseGroup):
                 self._use_group(self.groups[step.group_id], entry, walk)
-        return following
+        return next_table
 
     def _output(self, step: Output, entry: FlowEntry, walk: _Walk) -> None:
         in_port = walk.packet["in_port"]
@@ -367,14 +374,14 @@ class FakeSwitch:
         return True
 
 
-def takes(term: fields.Term, there: Mapping[str, int]) -> bool:
-    """Whether one field of a packet is what a match wants."""
-    value = there.get(term.field)
+def matches_term(term: fields.Term, values: Mapping[str, int]) -> bool:
+    """Return whether a packet's fields match one term of a match."""
+    value = values.get(term.field)
     if value is None:
         return False
     return value == term.value if term.mask is None else value & term.mask == term.value
 
 
 def _capacity(entry: MeterEntry) -> float:
-    """A meter's burst; without one, one second's worth, as Open vSwitch has it."""
+    """Return a meter's burst; without one, the rate of one second, as in Open vSwitch."""
     return (entry.burst or entry.rate) * (1.0 if entry.packets else 1000.0)

@@ -1,4 +1,4 @@
-"""A private ovsdb-server with the real schema: no ovs-vswitchd, no root, nothing of the host's."""
+"""A private ovsdb-server with the real schema: without ovs-vswitchd, root, or the host's database."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 class Server:
     """An ovsdb-server on a Unix socket in its own directory."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
-        """Make the database. ``more``: further options of ovsdb-server."""
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Create the database.
+
+        Args:
+            options: further options of ovsdb-server.
+        """
         self.folder = folder
-        self.more = more
+        self.options = options
         self.socket = folder / "db.sock"
         self.remote = f"unix:{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -33,7 +37,7 @@ class Server:
                 f"--unixctl={self.folder}/ctl",
                 "--no-chdir",
                 "-vconsole:off",
-                *self.more,
+                *self.options,
             ]
         )
         deadline = time.monotonic() + 10
@@ -55,7 +59,7 @@ class Server:
         return done.stdout.strip()
 
     def bridge(self, name: str, dpid: int, *ports: str) -> None:
-        """Make a bridge as ovs-vswitchd leaves it: datapath id and port numbers from 1 are set."""
+        """Add a bridge as ovs-vswitchd would: with a datapath id, and port numbers from 1."""
         words = ["add-br", name, "--", "set", "bridge", name, f'datapath_id="{dpid:016x}"']
         words += ["--", "set", "interface", name, "ofport=65534"]
         for number, port in enumerate(ports, 1):
@@ -63,7 +67,7 @@ class Server:
         self.vsctl(*words)
 
     def rows(self, table: str, *columns: str) -> list[list[str]]:
-        """The rows of a table as ovs-vsctl prints them, sorted."""
+        """Return the rows of a table as ovs-vsctl prints them, sorted."""
         text = self.vsctl(
             "--bare", "-f", "csv", "--no-headings", f"--columns={','.join(columns)}", "list", table
         )

@@ -11,9 +11,9 @@ import pytest
 from lab.inside.manager import Launched, launched, wait_for
 from os_ken.cfg import CONF
 from support.openflow import messages
-from support.openflow.malformed import FAULTY
+from support.openflow.malformed import MALFORMED
 from support.openflow.messages import OF13, OF15, VERSIONS
-from support.openflow.raw_switch import Peer
+from support.openflow.raw_switch import RawSwitch
 
 from flowlane import hub
 from flowlane.southbound.openflow.osken import listener
@@ -28,18 +28,18 @@ def manager() -> Iterator[Launched]:
 
 
 @pytest.fixture(scope="module")
-def good(manager: Launched) -> Iterator[Peer]:
+def good(manager: Launched) -> Iterator[RawSwitch]:
     """A switch that behaves; it refuses every question but the one for its ports."""
-    with Peer(manager.openflow_port) as peer:
-        peer.introduce(GOOD)
-        peer.refuse_questions()
+    with RawSwitch(manager.openflow_port) as peer:
+        peer.handshake(GOOD)
+        peer.refuse_requests()
         yield peer
 
 
-@pytest.mark.parametrize("name", FAULTY)
-def test_faulty_message_costs_its_own_connection(manager: Launched, good: Peer, name: str) -> None:
-    version, data, _ = FAULTY[name]
-    with Peer(manager.openflow_port, version) as bad:
+@pytest.mark.parametrize("name", MALFORMED)
+def test_faulty_message_costs_its_own_connection(manager: Launched, good: RawSwitch, name: str) -> None:
+    version, data, _ = MALFORMED[name]
+    with RawSwitch(manager.openflow_port, version) as bad:
         if data[1] != messages.HELLO:
             bad.hello()
         bad.send(data)
@@ -71,25 +71,25 @@ def test_faulty_message_costs_its_own_connection(manager: Launched, good: Peer, 
         "long elements",
     ],
 )
-def test_what_is_no_hello_costs_its_own_connection(manager: Launched, good: Peer, data: bytes) -> None:
-    with Peer(manager.openflow_port) as bad:
+def test_what_is_no_hello_costs_its_own_connection(manager: Launched, good: RawSwitch, data: bytes) -> None:
+    with RawSwitch(manager.openflow_port) as bad:
         bad.send(data)
         assert good.is_served()
         assert bad.is_closed()
     assert good.is_served()
 
 
-def test_another_version_than_agreed_costs_the_connection(manager: Launched, good: Peer) -> None:
-    with Peer(manager.openflow_port, OF15) as bad:
+def test_another_version_than_agreed_costs_the_connection(manager: Launched, good: RawSwitch) -> None:
+    with RawSwitch(manager.openflow_port, OF15) as bad:
         bad.hello()
         bad.send(messages.features(OF13, 0xB))
         assert bad.is_closed()
     assert good.is_served()
 
 
-def test_unknown_queue_property_costs_nothing(manager: Launched, good: Peer) -> None:
+def test_unknown_queue_property_costs_nothing(manager: Launched, good: RawSwitch) -> None:
     """Well formed, and yet os-ken's parser would stay on it for ever."""
-    with Peer(manager.openflow_port) as peer:
+    with RawSwitch(manager.openflow_port) as peer:
         peer.hello()
         peer.send(messages.queue_config(messages.queue_13(1, 1, pack("!HH4x", 9, 8))))
         assert peer.is_served()
@@ -98,15 +98,15 @@ def test_unknown_queue_property_costs_nothing(manager: Launched, good: Peer) -> 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_truncated_and_random_frames_in_packet_ins_cost_nothing(
-    manager: Launched, good: Peer, version: int
+    manager: Launched, good: RawSwitch, version: int
 ) -> None:
     frame = bytes.fromhex(
         "020000000002020000000001 0800 45000028000100004006 0000 0a000001 0a000002"
         "03e80050 00000000 00000000 5002 2000 0000 0000"
     )
-    with Peer(manager.openflow_port, version) as peer:
-        peer.introduce(0xC0 + version)
-        peer.refuse_questions()
+    with RawSwitch(manager.openflow_port, version) as peer:
+        peer.handshake(0xC0 + version)
+        peer.refuse_requests()
         frames = [frame[:size] for size in range(len(frame) + 1)] + [
             os.urandom(size) for size in range(1, 129)
         ]
@@ -126,7 +126,7 @@ def with_our_cookie(message: bytes) -> bytes:
     return message[:16] + (0xF10A_2000_0000_FFFF).to_bytes(8, "big") + message[24:]
 
 
-def test_device_that_refuses_every_question_is_served(manager: Launched, good: Peer) -> None:
+def test_device_that_refuses_every_question_is_served(manager: Launched, good: RawSwitch) -> None:
     device = manager.rest(f"/v1/devices/{GOOD:016x}")
     assert good.is_served()
     assert device["connected"]
@@ -135,12 +135,12 @@ def test_device_that_refuses_every_question_is_served(manager: Launched, good: P
     assert not device["capabilities"]["select_groups"]
 
 
-def test_newer_connection_of_a_device_wins(manager: Launched, good: Peer) -> None:
-    with Peer(manager.openflow_port) as old, Peer(manager.openflow_port) as new:
-        old.introduce(0xD)
-        old.refuse_questions()
-        new.introduce(0xD)
-        new.refuse_questions()
+def test_newer_connection_of_a_device_wins(manager: Launched, good: RawSwitch) -> None:
+    with RawSwitch(manager.openflow_port) as old, RawSwitch(manager.openflow_port) as new:
+        old.handshake(0xD)
+        old.refuse_requests()
+        new.handshake(0xD)
+        new.refuse_requests()
         assert old.is_closed()
         assert new.is_served()
         assert manager.rest("/v1/devices/000000000000000d")["connected"]
@@ -148,9 +148,9 @@ def test_newer_connection_of_a_device_wins(manager: Launched, good: Peer) -> Non
     assert good.is_served()
 
 
-def test_many_connections_at_once(manager: Launched, good: Peer) -> None:
+def test_many_connections_at_once(manager: Launched, good: RawSwitch) -> None:
     """More than os-ken's own backlog of 50; nobody waits for TCP's second attempt after 1 s."""
-    peers = [Peer(manager.openflow_port) for _ in range(200)]
+    peers = [RawSwitch(manager.openflow_port) for _ in range(200)]
     for peer in peers:
         peer.send(messages.hello(OF13, messages.version_bitmap(OF13)))
     for peer in peers:
@@ -170,9 +170,9 @@ def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest
     assert client.recv(100) == b""
 
 
-def test_log_has_one_line_for_a_faulty_switch(manager: Launched, good: Peer) -> None:
+def test_log_has_one_line_for_a_faulty_switch(manager: Launched, good: RawSwitch) -> None:
     size = len(manager.log)
-    with Peer(manager.openflow_port) as bad:
+    with RawSwitch(manager.openflow_port) as bad:
         bad.send(messages.hello(OF13, pack("!HH", 1, 0)))
         assert bad.is_closed()
     assert good.is_served()

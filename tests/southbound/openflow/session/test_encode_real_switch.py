@@ -27,7 +27,7 @@ from support.engine.plans import (
     plan,
 )
 from support.openflow.client import VERSIONS, Client, controlled
-from support.openflow.memory_switch import FakeSwitch
+from support.openflow.memory_switch import MemorySwitch
 
 from flowlane.core import flowkey
 from flowlane.core.effects import DevicePlan, UnpinFlow
@@ -389,7 +389,7 @@ def test_several_queues_are_told_and_counted() -> None:
 def test_the_in_memory_switch_decides_as_the_real_one(client: Client, ovs: PrivateOvs) -> None:
     """What other tests are judged by is judged here; select groups hash each in their own way."""
     wanted = plan(VOICE._replace(learn=False), REST._replace(queues=((1, 1),), learn=False))
-    fake = FakeSwitch(PORTS)
+    fake = MemorySwitch(PORTS)
     assert fake.apply(diff.changes(program(client, wanted), EMPTY)) == []
     pinned = [
         pins.change(pin(ref=PinRef(row, 3), key=key, queue_id=3))

@@ -17,7 +17,7 @@ from support.engine.plans import (
     WEB,
     plan,
 )
-from support.openflow.memory_switch import NO_GROUPS, NO_METERS, FakeSwitch, Refusal
+from support.openflow.memory_switch import NO_GROUPS, NO_METERS, MemorySwitch, RefusedChange
 
 from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Programming
@@ -37,7 +37,9 @@ METER = MeterSpec(5, 10_000_000, 1_000_000)
 ENTRY = MeterEntry(5, 10_000, 1000)
 
 
-def carry_out(programming: Programming, switch: FakeSwitch, changes: tuple[Change, ...]) -> list[Refusal]:
+def carry_out(
+    programming: Programming, switch: MemorySwitch, changes: tuple[Change, ...]
+) -> list[RefusedChange]:
     """Send changes, and give back what the switch refused, as a session does."""
     refusals = switch.apply(changes)
     for refusal in refusals:
@@ -47,14 +49,14 @@ def carry_out(programming: Programming, switch: FakeSwitch, changes: tuple[Chang
 
 
 def test_plan_is_carried_out_and_not_sent_twice() -> None:
-    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS)
     assert carry_out(programming, switch, programming.program(plan(), PORTS)) == []
     assert set(switch.standing().flows) == set(programming.present.flows)
     assert programming.program(plan(), PORTS) == ()
 
 
 def test_new_plan_sends_what_differs() -> None:
-    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS)
     carry_out(programming, switch, programming.program(plan(), PORTS))
     changes = programming.program(plan(unknown_port=None), PORTS)
     assert 0 < len([change for change in changes if change.op is not Op.BARRIER]) < 5
@@ -66,7 +68,7 @@ HOSTS = st.dictionaries(st.integers(1, 6), st.sampled_from((VM, OTHER_VM, UPLINK
 
 @given(st.lists(HOSTS, min_size=1, max_size=5))
 def test_destinations_alone_are_patched_as_if_the_whole_plan_was_compiled(news: list[dict[int, int]]) -> None:
-    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS)
     carry_out(programming, switch, programming.program(plan(), PORTS))
     for hosts in news:
         wanted = plan(hosts=tuple(sorted(hosts.items())))
@@ -94,7 +96,7 @@ def test_destinations_and_ports_together_compile_the_plan() -> None:
 
 
 def test_queue_that_is_gone_is_named_by_no_entry() -> None:
-    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS)
     carry_out(programming, switch, programming.program(plan(), PORTS))
     carry_out(programming, switch, programming.program(plan(), {**PORTS, UPLINK: (0, 1)}))
     steps = [step for flow in switch.standing().flows for step in flow.steps]
@@ -105,7 +107,7 @@ def test_queue_that_is_gone_is_named_by_no_entry() -> None:
 
 def test_refused_group_is_done_without() -> None:
     """The device said it had select groups, and refuses one: its heaviest queue then serves the class."""
-    programming, switch = Programming(ABLE), FakeSwitch(PORTS, refuses=(NO_GROUPS,))
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS, refuses=(NO_GROUPS,))
     assert carry_out(programming, switch, programming.program(plan(WEB, REST), PORTS))
     assert carry_out(programming, switch, programming.settle(PORTS)) == []
     steps = [step for flow in switch.standing().flows for step in flow.steps]
@@ -165,7 +167,7 @@ def test_meter_is_added_changed_and_deleted_once() -> None:
 
 def test_refused_meter_of_a_plan_is_done_without_until_the_plan_names_others() -> None:
     """A standing rule that names a meter that is not there would be refused, and the class's flows go astray."""
-    programming, switch = Programming(ABLE), FakeSwitch(PORTS, refuses=(NO_METERS,))
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS, refuses=(NO_METERS,))
     assert carry_out(programming, switch, programming.program(plan(), PORTS))
     assert carry_out(programming, switch, programming.settle(PORTS)) == []
     assert {left.why for left in programming.left_out} == {"the device has no meter for it"}
@@ -178,7 +180,7 @@ def test_refused_meter_of_a_plan_is_done_without_until_the_plan_names_others() -
 
 def test_a_meter_that_pins_use_goes_by_the_engines_word_only() -> None:
     """After a reconnection pins may still use the meter of a class that has no limit any more."""
-    programming, switch = Programming(ABLE), FakeSwitch(PORTS)
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS)
     carry_out(programming, switch, programming.program(plan(), PORTS))
     nine = next(meter for meter in programming.present.meters if meter.meter_id == 9)
     again = Programming(ABLE, programming.present, {9: nine})

@@ -21,7 +21,7 @@ from support.engine.plans import (
     pin,
     plan,
 )
-from support.openflow.memory_switch import NO_METERS, FakeSwitch
+from support.openflow.memory_switch import NO_METERS, MemorySwitch
 
 from flowlane.core.effects import PlannedPort
 from flowlane.core.model import Capabilities, MeterSpec, PortRole
@@ -35,12 +35,12 @@ BROADCAST = 0xFFFFFFFFFFFF
 
 
 @pytest.fixture
-def switch() -> FakeSwitch:
+def switch() -> MemorySwitch:
     return programmed()
 
 
-def programmed(**changes: object) -> FakeSwitch:
-    switch = FakeSwitch(PORTS)
+def programmed(**changes: object) -> MemorySwitch:
+    switch = MemorySwitch(PORTS)
     compiled = desired.compile_plan(plan(**changes), ABLE, PORTS)
     assert compiled.left_out == ()
     assert switch.apply(diff.changes(compiled.standing, EMPTY)) == []
@@ -63,7 +63,7 @@ def tcp(in_port: int = VM, dst: int = FAR_MAC, src: int = VM_MAC, port: int = 44
     )
 
 
-def test_a_new_flow_gets_a_queue_at_once_and_a_cut_copy_goes_to_the_controller(switch: FakeSwitch) -> None:
+def test_a_new_flow_gets_a_queue_at_once_and_a_cut_copy_goes_to_the_controller(switch: MemorySwitch) -> None:
     outcome = switch.receive(tcp(length=1500))
     assert outcome.sent == ((UPLINK, 0),)
     (copy,) = outcome.copies
@@ -71,7 +71,7 @@ def test_a_new_flow_gets_a_queue_at_once_and_a_cut_copy_goes_to_the_controller(s
     assert copy.seen(1, bytes(1500))[3:] == (UPLINK, 0, 0)
 
 
-def test_a_class_is_spread_over_its_queues_and_a_flow_stays_on_one(switch: FakeSwitch) -> None:
+def test_a_class_is_spread_over_its_queues_and_a_flow_stays_on_one(switch: MemorySwitch) -> None:
     flows = [tcp(port=80) | {"tcp_src": number} for number in range(200)]
     first = [switch.receive(flow).sent for flow in flows]
     assert {queue for ((port, queue),) in first if port == UPLINK} == {1, 2}
@@ -79,32 +79,32 @@ def test_a_class_is_spread_over_its_queues_and_a_flow_stays_on_one(switch: FakeS
     assert first == [switch.receive(flow).sent for flow in flows]
 
 
-def test_a_limited_class_passes_its_meter(switch: FakeSwitch) -> None:
+def test_a_limited_class_passes_its_meter(switch: MemorySwitch) -> None:
     outcome = switch.receive(tcp(ip_dscp=46))
     assert (outcome.sent, outcome.meters) == (((UPLINK, 3),), (9,))
 
 
-def test_a_pin_counts_above_the_rules_and_is_not_copied(switch: FakeSwitch) -> None:
+def test_a_pin_counts_above_the_rules_and_is_not_copied(switch: MemorySwitch) -> None:
     assert switch.apply([pins.change(pin(queue_id=3))]) == []
     outcome = switch.receive(tcp())
     assert (outcome.sent, outcome.meters, outcome.copies) == (((UPLINK, 3),), (9,), ())
 
 
-def test_what_another_address_sends_from_a_vms_port_is_dropped(switch: FakeSwitch) -> None:
+def test_what_another_address_sends_from_a_vms_port_is_dropped(switch: MemorySwitch) -> None:
     assert switch.receive(tcp(src=0x0A0000000BAD)).sent == ()
     assert switch.receive(tcp(in_port=OTHER_VM, src=0x0A0000000BAD)).sent != ()
 
 
-def test_vms_reach_each_other_by_their_known_addresses(switch: FakeSwitch) -> None:
+def test_vms_reach_each_other_by_their_known_addresses(switch: MemorySwitch) -> None:
     assert switch.receive(tcp(dst=OTHER_VM_MAC)).sent == ((OTHER_VM, None),)
 
 
-def test_what_comes_in_by_the_uplink_is_forwarded_without_a_queue_or_a_copy(switch: FakeSwitch) -> None:
+def test_what_comes_in_by_the_uplink_is_forwarded_without_a_queue_or_a_copy(switch: MemorySwitch) -> None:
     outcome = switch.receive(tcp(in_port=UPLINK, src=FAR_MAC, dst=VM_MAC))
     assert (outcome.sent, outcome.copies) == (((VM, None),), ())
 
 
-def test_an_unknown_address_from_the_uplink_goes_to_all_others(switch: FakeSwitch) -> None:
+def test_an_unknown_address_from_the_uplink_goes_to_all_others(switch: MemorySwitch) -> None:
     outcome = switch.receive(tcp(in_port=UPLINK, src=FAR_MAC, dst=0x0A0000000BAD))
     assert {port for port, _ in outcome.sent} == {VM, OTHER_VM}
 
@@ -119,7 +119,7 @@ def test_without_a_port_for_the_unknown_it_is_flooded() -> None:
     "kind", [{"eth_type": 0x806}, {"eth_type": 0x86DD, "ip_proto": 58, "icmpv6_type": 135}], ids=["ARP", "ND"]
 )
 def test_neighbour_discovery_is_copied_and_goes_on(
-    switch: FakeSwitch, dst: int, kind: dict[str, int]
+    switch: MemorySwitch, dst: int, kind: dict[str, int]
 ) -> None:
     outcome = switch.receive(packet(OTHER_VM, eth_src=OTHER_VM_MAC, eth_dst=dst, **kind))
     expected = {VM, UPLINK} if dst == BROADCAST else {VM}
@@ -127,7 +127,7 @@ def test_neighbour_discovery_is_copied_and_goes_on(
     assert [copy.metadata >> 32 for copy in outcome.copies] == [OTHER_VM_NUMBER]
 
 
-def test_frames_for_the_switch_itself_are_dropped(switch: FakeSwitch) -> None:
+def test_frames_for_the_switch_itself_are_dropped(switch: MemorySwitch) -> None:
     assert switch.receive(packet(UPLINK, eth_dst=0x0180C200000E, eth_type=0x88CC)).path[-1].steps == ()
     assert switch.receive(packet(UPLINK, eth_dst=0x0180C2000010, eth_type=0x88CC)).sent != ()
 
@@ -136,7 +136,7 @@ def test_a_link_leaves_the_sender_to_the_controller() -> None:
     link = PlannedPort(LINK, PortRole.LINK, 0)
     wide = {**PORTS, LINK: ()}
     compiled = desired.compile_plan(plan(ports=(*plan().ports, link)), ABLE, wide)
-    switch = FakeSwitch(wide)
+    switch = MemorySwitch(wide)
     assert switch.apply(diff.changes(compiled.standing, EMPTY)) == []
     (copy,) = switch.receive(tcp(in_port=LINK)).copies
     assert pipeline.sender_of(copy.metadata) == 0xFFFFFFFF
@@ -149,13 +149,13 @@ def test_a_host_behind_a_port_that_is_gone_is_unknown_again() -> None:
 
 def test_ports_that_the_device_does_not_have_get_nothing() -> None:
     compiled = desired.compile_plan(plan(REST), ABLE, {VM: ()})
-    assert FakeSwitch({VM: ()}).apply(diff.changes(compiled.standing, EMPTY)) == []
+    assert MemorySwitch({VM: ()}).apply(diff.changes(compiled.standing, EMPTY)) == []
     assert [left.why for left in compiled.left_out] == [f"the device has no port {UPLINK}"]
 
 
 def test_a_device_without_meters_still_gets_all_else() -> None:
     able = replace(ABLE, max_meters=0, controller_meter=False)
-    switch = FakeSwitch(PORTS, refuses=[NO_METERS])
+    switch = MemorySwitch(PORTS, refuses=[NO_METERS])
     compiled = desired.compile_plan(plan(), able, PORTS)
     assert switch.apply(diff.changes(compiled.standing, EMPTY)) == []
     assert switch.receive(tcp(ip_dscp=46)).sent == ((UPLINK, 3),)
@@ -191,8 +191,8 @@ def test_equal_plans_compile_to_equal_entries() -> None:
 
 def test_the_probe_for_port_masks_is_refused_where_there_are_none() -> None:
     probe = diff.changes(replace(EMPTY, flows=(desired.port_mask_probe(),)), EMPTY)
-    assert FakeSwitch(PORTS).apply(probe) == []
-    assert [refusal.why for refusal in FakeSwitch(PORTS, refuses=["no port masks"]).apply(probe)] == [
+    assert MemorySwitch(PORTS).apply(probe) == []
+    assert [refusal.error for refusal in MemorySwitch(PORTS, refuses=["no port masks"]).apply(probe)] == [
         "OFPBMC_BAD_MASK"
     ]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.engine.packets import packet
 from support.engine.plans import ABLE, PORTS, REST, UPLINK, VM, VOICE, WEB, pin, plan
-from support.openflow.memory_switch import FakeSwitch
+from support.openflow.memory_switch import MemorySwitch
 
 from flowlane.core.effects import DevicePlan
 from flowlane.core.model import MeterSpec
@@ -50,8 +50,8 @@ def compiled(wanted: DevicePlan) -> Standing:
     return desired.compile_plan(wanted, ABLE, PORTS).standing
 
 
-def filled(standing: Standing) -> FakeSwitch:
-    switch = FakeSwitch(PORTS)
+def filled(standing: Standing) -> MemorySwitch:
+    switch = MemorySwitch(PORTS)
     assert switch.apply(diff.changes(standing, EMPTY)) == []
     return switch
 
@@ -113,7 +113,7 @@ def test_no_packet_is_lost_on_the_way_from_one_plan_to_another() -> None:
 
 def test_a_device_that_is_being_filled_leads_no_packet_into_an_empty_table() -> None:
     there = packet(VM, eth_src=0x0A0000000001, eth_dst=9, eth_type=0x800, ip_proto=6, ip_dscp=0, tcp_dst=443)
-    switch = FakeSwitch(PORTS)
+    switch = MemorySwitch(PORTS)
     for change in diff.changes(compiled(plan()), EMPTY):
         assert switch.apply([change]) == []
         outcome = switch.receive(there)

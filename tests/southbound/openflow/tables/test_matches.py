@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.engine.packets import packet
-from support.openflow.memory_switch import takes
+from support.openflow.memory_switch import matches_term
 
 from flowlane.core.effects import StandingMatch
 from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
@@ -102,7 +102,7 @@ def test_the_matches_together_say_what_the_rule_says(
     except CannotExpressError:
         assert not port_masks
         return
-    assert any(all(takes(term, there) for term in one) for one in found) is says(wanted, there)
+    assert any(all(matches_term(term, there) for term in one) for one in found) is says(wanted, there)
 
 
 def test_without_masks_a_range_becomes_single_ports() -> None:
@@ -159,4 +159,4 @@ def test_what_cannot_be_said_is_refused(wanted: StandingMatch, port_masks: bool)
 def test_each_part_of_a_rule_by_itself(wanted: StandingMatch, there: dict[str, int], takes_it: bool) -> None:
     seen_there = {**packet(1), "metadata": 7 << 32 | 3, **there}
     found = matches.matches(wanted, 3, port_masks=True)
-    assert any(all(takes(term, seen_there) for term in one) for one in found) is takes_it
+    assert any(all(matches_term(term, seen_there) for term in one) for one in found) is takes_it

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.engine.packets import packet_of
 from support.engine.plans import KEYS, PINS, pin
-from support.openflow.memory_switch import takes
+from support.openflow.memory_switch import matches_term
 
 from flowlane.core import flowkey
 from flowlane.core.effects import PinFlow, UnpinFlow
@@ -62,8 +62,8 @@ def test_the_frame_of_a_flow_meets_its_pin() -> None:
         77, None, flowkey.IPV4, flowkey.TCP, 40000, 443, bytes((10, 0, 0, 1)), bytes((10, 0, 0, 9))
     )
     there = packet_of(1, TCP_V4) | {"metadata": 77 << 32 | 3}
-    assert all(takes(term, there) for term in pins.match_of(frame.key(77), 1, 3))
-    assert not all(takes(term, there) for term in pins.match_of(frame.key(77), 2, 3))
+    assert all(matches_term(term, there) for term in pins.match_of(frame.key(77), 1, 3))
+    assert not all(matches_term(term, there) for term in pins.match_of(frame.key(77), 2, 3))
 
 
 def test_meter_comes_first_then_queue_then_output() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from support.engine.plans import ABLE, PORTS, REST, UPLINK, VOICE, WEB, plan
-from support.openflow.memory_switch import FakeSwitch
+from support.openflow.memory_switch import MemorySwitch
 
 from flowlane.southbound.openflow.session.programming import HELD_CALLS, MAX_RETRIES, Programming
 from flowlane.southbound.openflow.tables import room
@@ -13,7 +13,7 @@ NOT_RULES = 2
 """Entries of table spread that stand there without any rule: frames of no VM, and the table's miss."""
 
 
-class Small(FakeSwitch):
+class Small(MemorySwitch):
     """Takes so many entries in table spread, and any number elsewhere."""
 
     def __init__(self, entries: int) -> None:
@@ -25,20 +25,20 @@ class Small(FakeSwitch):
         super()._apply_flow(op, entry)
 
 
-def live(programming: Programming, switch: FakeSwitch, seconds: int = 20) -> int:
+def live(programming: Programming, switch: MemorySwitch, seconds: int = 20) -> int:
     """Let a session's seconds pass; returns how many messages were refused."""
     refused, changes = 0, programming.program(plan(), PORTS)
     for _ in range(seconds):
         for refusal in switch.apply(changes):
             refused += 1
             if refusal.change.entry is not None:
-                programming.note_refusal(refusal.change.entry, refusal.why)
+                programming.note_refusal(refusal.change.entry, refusal.error)
         changes = programming.settle(PORTS)
     assert switch.apply(changes) == []
     return refused
 
 
-def rules_in(switch: FakeSwitch) -> set[int]:
+def rules_in(switch: MemorySwitch) -> set[int]:
     entries = (counted.entry for counted in switch.flows.values())
     return {entry.priority - 100 for entry in entries if room.is_rule(entry)}
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from os_ken.ofproto import ofproto_protocol
 from support.openflow import messages
-from support.openflow.malformed import FAULTY, OUTPUT, ZERO_ACTION, meter_stats, nested_ct
+from support.openflow.malformed import MALFORMED, OUTPUT, ZERO_ACTION, meter_stats, nested_ct
 from support.openflow.messages import OF13, OF14, OF15, VERSIONS, message, multipart
 
 from flowlane.errors import ProtocolError
@@ -22,12 +22,12 @@ from flowlane.southbound.openflow.wire.guard import check
 
 PACKETS = Path(os_ken.__file__).parent / "tests" / "packet_data"
 # Two recordings contradict themselves: a header length short of the file, a goto instruction of length 2056.
-MALFORMED = ("libofproto-OFP15-meter_features_reply", "libofproto-OFP15-flow_desc_reply")
+CONTRADICTORY = ("libofproto-OFP15-meter_features_reply", "libofproto-OFP15-flow_desc_reply")
 RECORDED = sorted(
     path
     for number in (13, 14, 15)
     for path in (PACKETS / f"of{number}").glob("*.packet")
-    if path.stem not in MALFORMED
+    if path.stem not in CONTRADICTORY
 )
 LIMIT = 2.0
 """Seconds for one message: thousands of times what any needs, so that a busy machine does not matter."""
@@ -59,9 +59,9 @@ def parse(version: int, data: bytes) -> Any:
     return ofproto_protocol._versions[version][1].msg_parser(datapath, version, kind, length, xid, data)
 
 
-@pytest.mark.parametrize("name", FAULTY)
+@pytest.mark.parametrize("name", MALFORMED)
 def test_faulty_message_is_refused_by_the_name_of_its_structure(name: str) -> None:
-    version, data, structure = FAULTY[name]
+    version, data, structure = MALFORMED[name]
     with time_limit(), pytest.raises(ProtocolError) as caught:
         check(data, version)
     assert structure in str(caught.value)
@@ -135,7 +135,7 @@ def test_hello_of_a_newer_version_counts_as_our_newest() -> None:
 
 CORPUS = [
     *(path.read_bytes() for path in RECORDED),
-    *(data for _, data, _ in FAULTY.values()),
+    *(data for _, data, _ in MALFORMED.values()),
     messages.queue_config(
         messages.queue_13(1, 5, messages.max_rate(500)), messages.queue_13(2, 5, pack("!HH4x", 9, 8))
     ),
