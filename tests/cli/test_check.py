@@ -17,7 +17,7 @@ from flowlane.cli import check
 
 GOOD = """\
 version: 1
-classes: {limited: {limit: 5Mbit/s}, alone: {queues: exclusive}}
+classes: {limited: {limit: 5Mbit/s}, sole: {queues: exclusive}}
 rules:
   - {name: web, match: {dst-port: 80, protocol: tcp}, class: limited}
   - {name: web again, match: {dst-port: 80, protocol: tcp}, class: limited}
@@ -90,7 +90,7 @@ def test_a_good_policy_is_summed_up(good: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.splitlines() == [
         f"{good}: good: 3 classes, 2 rules, 0 rate conditions, 0 shares, 0 trust entries; strategy combined",
         "flows that no rule matches get class default",
-        f"{good}: note: class 'alone' is never used: no rule names it and no hint may ask for it",
+        f"{good}: note: class 'sole' is never used: no rule names it and no hint may ask for it",
         f"{good}:5: note: rule 'web again' is never reached: 'web' matches the same",
     ]
 
@@ -100,16 +100,16 @@ def test_what_devices_would_get(good: Path, described: Path, capsys: pytest.Capt
     lines = capsys.readouterr().out.splitlines()[4:]
     assert lines == [
         "device able (nic, 4 physical and 2 software queues on a port) gets the rules: same",
-        "  2 rules; classes default, limited, alone",
+        "  2 rules; classes default, limited, sole",
         "device poor (vswitch, 0 physical and 1 software queues on a port) gets the rules: altered",
-        "  2 rules; classes default, limited, alone",
+        "  2 rules; classes default, limited, sole",
         "  left out: limit of class limited: the device has no meters "
         "(set max-rate on a queue of its own in OVSDB, or limit the class on a device that has meters)",
-        "  left out: exclusive queues of class alone: no port has two queues for it (it has 1) "
+        "  left out: exclusive queues of class sole: no port has two queues for it (it has 1) "
         "(add queues to the egress port (flowlane qos))",
         "device tor (switch, 4 physical and 0 software queues on a port) gets the rules: subset",
         "  2 rules; classes default, limited",
-        "  left out: class alone: the policy gives this device other classes only "
+        "  left out: class sole: the policy gives this device other classes only "
         "(name the class in the device's 'only')",
     ]
 
@@ -118,10 +118,10 @@ def test_what_devices_would_get_as_json(
     good: Path, described: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(good, "--devices", described, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [device["gets"] for device in found["devices"]] == ["same", "altered", "subset"]
-    assert found["devices"][1]["dpid"] == "00000000000000ff"
-    assert {"what", "why", "remedy"} == set(found["devices"][1]["left_out"][0])
+    outcome = json.loads(capsys.readouterr().out)
+    assert [device["gets"] for device in outcome["devices"]] == ["same", "altered", "subset"]
+    assert outcome["devices"][1]["dpid"] == "00000000000000ff"
+    assert {"what", "why", "remedy"} == set(outcome["devices"][1]["left_out"][0])
 
 
 class Pages(BaseHTTPRequestHandler):

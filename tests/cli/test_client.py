@@ -97,10 +97,10 @@ def test_no_controller_runs(run: Run, words: list[str]) -> None:
     place = closed_port()
     code, err = run(words, f"http://{place}")
     assert code == (2 if words[0] == "check" else 3)
-    said = (
+    message = (
         f"controller at {place} does not answer (Connection refused); start flowlane-manager or give --url\n"
     )
-    assert err.endswith(said)
+    assert err.endswith(message)
     assert run(words, place) == (code, err), "HOST:PORT is enough"
 
 

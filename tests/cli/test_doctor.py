@@ -26,8 +26,8 @@ def run(remote: str, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[i
 
 
 def findings(remote: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(run(remote, capsys, "--json")[1])
-    return found
+    items: list[dict[str, Any]] = json.loads(run(remote, capsys, "--json")[1])
+    return items
 
 
 def test_no_open_vswitch_is_one_problem_with_a_remedy(
@@ -41,46 +41,45 @@ def test_no_open_vswitch_is_one_problem_with_a_remedy(
 def test_a_dummy_port_whose_queues_the_switch_does_not_report(
     ovs: PrivateOvs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Dummy devices report queue 0 whatever their rows say: a difference the doctor has to see."""
+    """Dummy devices report queue 0 whatever their rows say: a difference that the doctor has to find."""
     ovs.add_bridge("br0", ("p1",), controller="tcp:127.0.0.1:9")
     ovs.set_queues("p1", {0: {"min-rate": "1"}, 1: {"min-rate": "1e9"}})
-    found = {(item["level"], item["where"]): item["what"] for item in findings(ovs.database, capsys)}
-    assert found["problem", "p1"] == "the database has queues 0-1, the switch reports 0 over OpenFlow"
-    assert found["problem", "bridge br0"] == "not connected to tcp:127.0.0.1:9"
-    assert "1e9" in found["warning", "queue 1 of port p1"]
+    by_place = {(item["level"], item["where"]): item["what"] for item in findings(ovs.database, capsys)}
+    assert by_place["problem", "p1"] == "the database has queues 0-1, the switch reports 0 over OpenFlow"
+    assert by_place["problem", "bridge br0"] == "not connected to tcp:127.0.0.1:9"
+    assert "1e9" in by_place["warning", "queue 1 of port p1"]
     code, text = run(ovs.database, capsys)
     assert code == 1
     assert "start flowlane-manager" in text
 
 
-def test_in_band_control_lets_a_vm_pass_by_the_tables_until_the_remedy_is_taken(
+def test_in_band_control_lets_a_vm_bypass_the_tables_until_the_remedy_is_applied(
     ovs: PrivateOvs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ovs.add_bridge("br-in", ("in-vm", "in-up"), controller="tcp:127.0.0.1:9")
     packet = "in_port=in-vm,tcp,dl_dst=0a:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=127.0.0.1,tp_dst=9"
 
-    def told() -> list[str]:
+    def in_band_remedies() -> list[str]:
         mine = [item for item in findings(ovs.database, capsys) if item["where"] == "bridge br-in"]
-        found = [item for item in mine if "in-band" in item["what"]]
-        return [item["remedy"] for item in found]
+        return [item["remedy"] for item in mine if "in-band" in item["what"]]
 
     wait_for(lambda: "Datapath actions: drop" not in ovs.trace("br-in", packet))
-    (remedy,) = told()
+    (remedy,) = in_band_remedies()
     ovs.vsctl(*remedy.partition("ovs-vsctl ")[2].split())
     wait_for(lambda: "Datapath actions: drop" in ovs.trace("br-in", packet))
-    assert not told()
+    assert not in_band_remedies()
 
 
 @pytest.mark.mininet
-def test_a_real_userspace_switch_is_found_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_real_userspace_switch_is_examined(capsys: pytest.CaptureFixture[str]) -> None:
     with private_ovs.running(system=True) as switch:
         switch.add_bridge("br0", ("fl-up",))
         switch.set_queues("fl-up", {0: {"min-rate": "1000"}, 1: {"min-rate": "1000"}})
-        found = findings(switch.database, capsys)
-        texts = [item["what"] for item in found]
+        items = findings(switch.database, capsys)
+        texts = [item["what"] for item in items]
         assert any("not scheduled" in text for text in texts)
         assert any("2 physical queues, but the NIC has 1 transmit queue" in text for text in texts)
         assert any("internal port" in text for text in texts)
         assert not any("over OpenFlow" in text for text in texts), "database and switch agree"
-        assert {item["level"] for item in found} == {"ok", "warning"}
+        assert {item["level"] for item in items} == {"ok", "warning"}
         assert run(switch.database, capsys)[0] == 0

@@ -63,10 +63,10 @@ def test_what_commands_show(run: Run, words: list[str], shown: list[str]) -> Non
 @pytest.mark.parametrize("command", ["status", "devices", "queues", "vms", "flows", "assignments"])
 def test_json_is_what_rest_answers(run: Run, command: str) -> None:
     code, out, _ = run(command, "--json")
-    found = json.loads(out)
+    answer = json.loads(out)
     assert code == 0
-    assert "version" in found if command == "status" else found["items"]
-    assert command == "status" or found["next"] is None
+    assert "version" in answer if command == "status" else answer["items"]
+    assert command == "status" or answer["next"] is None
 
 
 def test_limits_are_told(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""flowlane qos on a real database; what it made is judged by ovs-vsctl."""
+"""``flowlane qos`` on a real database; the rows are read back with ovs-vsctl."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path)
-    made.start()
-    made.bridge("br0", 1, "up0", "up1")
-    yield made
-    made.stop()
+    database = Server(tmp_path)
+    database.start()
+    database.bridge("br0", 1, "up0", "up1")
+    yield database
+    database.stop()
 
 
 class Command:

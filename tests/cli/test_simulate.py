@@ -31,11 +31,13 @@ def test_every_workload_under_a_policy(capsys: pytest.CaptureFixture[str], workl
     code, out, _ = run(capsys, *words)
     report = json.loads(out)
     assert code == 0
-    assert [one["second"] for one in report["samples"]] == list(range(1, 11))
-    assert all(set(one["loads"]) == {"0", "1", "2", "3", "4", "5"} for one in report["samples"])
-    assert all(one["over_bound"] >= 0.999 for one in report["samples"])
-    assert all(0 <= one["in_hardware"] <= 1 and 0 < one["fairness"] <= 1 for one in report["samples"])
-    moves = [one["moves"] for one in report["samples"]]
+    assert [sample["second"] for sample in report["samples"]] == list(range(1, 11))
+    assert all(set(sample["loads"]) == {"0", "1", "2", "3", "4", "5"} for sample in report["samples"])
+    assert all(sample["over_bound"] >= 0.999 for sample in report["samples"])
+    assert all(
+        0 <= sample["in_hardware"] <= 1 and 0 < sample["fairness"] <= 1 for sample in report["samples"]
+    )
+    moves = [sample["moves"] for sample in report["samples"]]
     assert moves == sorted(moves)
     assert report["pins"] >= 40
 

@@ -51,11 +51,11 @@ def test_nothing_to_show() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ago", "wanted"),
+    ("ago", "expected"),
     [(0, "0s"), (59, "59s"), (61, "1m01s"), (3600, "1h00m"), (90_000, "1d01h"), (-5, "0s")],
 )
-def test_ages(ago: int, wanted: str) -> None:
-    assert age((datetime.now(UTC) - timedelta(seconds=ago, milliseconds=10)).isoformat()) == wanted
+def test_ages(ago: int, expected: str) -> None:
+    assert age((datetime.now(UTC) - timedelta(seconds=ago, milliseconds=10)).isoformat()) == expected
 
 
 def test_no_values() -> None:
@@ -63,7 +63,7 @@ def test_no_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "wanted"),
+    ("item", "expected"),
     [
         (("tcp", "10.0.0.1", 1, "10.0.0.2", 2, None), "tcp 10.0.0.1:1 > 10.0.0.2:2"),
         (("udp", "::1", 1, "::2", 2, 5), "udp [::1]:1 > [::2]:2 vlan 5"),
@@ -73,8 +73,8 @@ def test_no_values() -> None:
          "0x88f7 02:00:00:00:00:01 > 02:00:00:00:00:02 vlan 0"),
     ],
 )  # fmt: skip
-def test_flows_in_words(item: tuple[str | int | None, ...], wanted: str) -> None:
+def test_flows_in_words(item: tuple[str | int | None, ...], expected: str) -> None:
     assert (
         flow_text(dict(zip(("protocol", "src", "src_port", "dst", "dst_port", "vlan"), item, strict=True)))
-        == wanted
+        == expected
     )

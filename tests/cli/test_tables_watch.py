@@ -55,13 +55,13 @@ def test_json_comes_again_and_again_too(controller_url: str, command: str) -> No
     with watching(controller_url, command, "--json") as process:
         assert process.stdout is not None
         text = ""
-        found: list[dict[str, object]] = []
-        while len(found) < 3:
+        texts: list[dict[str, object]] = []
+        while len(texts) < 3:
             text += process.stdout.readline()
             if text.endswith("\n}\n"):
-                found.append(json.loads(text))
+                texts.append(json.loads(text))
                 text = ""
-    assert found[0].keys() == found[2].keys()
+    assert texts[0].keys() == texts[2].keys()
 
 
 def test_a_terminal_gets_tables_in_one_place(controller_url: str) -> None:

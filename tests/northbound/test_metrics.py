@@ -22,25 +22,25 @@ def samples(controller: FakeController) -> dict[Sample, float]:
     }
 
 
-def pick(found: dict[Sample, float], metric: str, /, **labels: str) -> list[float]:
+def pick(samples_read: dict[Sample, float], metric: str, /, **labels: str) -> list[float]:
     return [
         value
-        for (key, given), value in found.items()
+        for (key, given), value in samples_read.items()
         if key == metric and labels.items() <= dict(given).items()
     ]
 
 
 def test_metrics_are_what_prometheus_reads() -> None:
-    found = samples(world())
-    assert pick(found, "flowlane_build_info", version="0.1.0") == [1]
-    assert pick(found, "flowlane_ready") == [1]
-    assert pick(found, "flowlane_flows", device="0000000000000001") == [5]
-    assert pick(found, "flowlane_assignments", device="0000000000000001", kind="physical") == [3]
-    assert pick(found, "flowlane_queue_transmit_bytes_total", queue="1", port="uplink", kind="physical") == [
-        9000
-    ]
-    assert pick(found, "flowlane_queue_transmit_bytes_total", queue="2") == []
-    assert pick(found, "flowlane_meters", device="0000000000000001") == [1]
+    samples_read = samples(world())
+    assert pick(samples_read, "flowlane_build_info", version="0.1.0") == [1]
+    assert pick(samples_read, "flowlane_ready") == [1]
+    assert pick(samples_read, "flowlane_flows", device="0000000000000001") == [5]
+    assert pick(samples_read, "flowlane_assignments", device="0000000000000001", kind="physical") == [3]
+    assert pick(
+        samples_read, "flowlane_queue_transmit_bytes_total", queue="1", port="uplink", kind="physical"
+    ) == [9000]
+    assert pick(samples_read, "flowlane_queue_transmit_bytes_total", queue="2") == []
+    assert pick(samples_read, "flowlane_meters", device="0000000000000001") == [1]
 
 
 def test_odd_names_survive() -> None:

@@ -31,12 +31,12 @@ def follow(
 
 @pytest.fixture
 def controller() -> FakeController:
-    made = world()
+    controller = world()
     for number in range(50):
-        put(made.state.devices[NIC], ipv4(WEB, 6, 2000 + number, 443), egress_port=9)
+        put(controller.state.devices[NIC], ipv4(WEB, 6, 2000 + number, 443), egress_port=9)
         if number % 2:
-            put(made.state.devices[TOR], ipv4(WEB, 6, 2000 + number, 443), egress_port=5)
-    return made
+            put(controller.state.devices[TOR], ipv4(WEB, 6, 2000 + number, 443), egress_port=5)
+    return controller
 
 
 @pytest.mark.parametrize("limit", [1, 7, 55, 1000])

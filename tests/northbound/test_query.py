@@ -15,7 +15,7 @@ WEB_HTTP, WEB_RSYNC, DB_UDP, DB_PING, DB_PTP = range(5)
 
 
 @pytest.mark.parametrize(
-    ("query", "wanted"),
+    ("query", "rows"),
     [
         ("", [0, 1, 2, 3, 4]),
         ("device=0000000000000001", [0, 1, 2, 3, 4]),
@@ -56,11 +56,11 @@ WEB_HTTP, WEB_RSYNC, DB_UDP, DB_PING, DB_PTP = range(5)
         ("dst_port=80&vm=db", []),
     ],
 )
-def test_filters(query: str, wanted: list[int]) -> None:
+def test_filters(query: str, rows: list[int]) -> None:
     controller = world()
     keys = [key.hex() for key in controller.state.devices[1].flows.rows]
     items = Request.blank(f"/v1/assignments?{query}").get_response(make_app(controller)).json["items"]
-    assert sorted({keys.index(item["flow"]) for item in items}) == wanted
+    assert sorted({keys.index(item["flow"]) for item in items}) == rows
 
 
 @pytest.mark.parametrize("path", ["/v1/flows", "/v1/assignments"])

@@ -14,9 +14,9 @@ from flowlane.northbound.feed import Feed
 
 @pytest.fixture
 def controller() -> FakeController:
-    made = world()
-    made.feed = Feed(capacity=4)
-    return made
+    controller = world()
+    controller.feed = Feed(capacity=4)
+    return controller
 
 
 def publish(controller: FakeController, *kinds: str) -> None:

@@ -29,15 +29,15 @@ class Busy(Scenario):
 
 @pytest.fixture
 def scenario() -> Busy:
-    """A flow that has earned a queue of its own, twelve that share, one with a limit; then the device's counters."""
-    made = Busy(queues=4)
-    heavy = made.flow(1, 1000)
-    rows = [made.flow(vm, 2000 + vm) for vm in range(1, 9)]
-    made.limited = made.flow(3, 3000, dport=5000)
-    made.send({heavy: HEAVY, **dict.fromkeys(rows, LIGHT)}, 12)
-    made.do(QueueCounters(DPID, {(UPLINK, made.queue_of(heavy)): (7, 7000, 1)}))
-    made.heavy = heavy
-    return made
+    """A flow with an exclusive queue, twelve that share, one with a limit; then the device's counters."""
+    busy = Busy(queues=4)
+    heavy = busy.flow(1, 1000)
+    rows = [busy.flow(vm, 2000 + vm) for vm in range(1, 9)]
+    busy.limited = busy.flow(3, 3000, dport=5000)
+    busy.send({heavy: HEAVY, **dict.fromkeys(rows, LIGHT)}, 12)
+    busy.do(QueueCounters(DPID, {(UPLINK, busy.queue_of(heavy)): (7, 7000, 1)}))
+    busy.heavy = heavy
+    return busy
 
 
 def ask(scenario: Scenario, path: str) -> Any:
@@ -49,13 +49,13 @@ def test_queues_tell_what_the_flow_table_holds(scenario: Busy) -> None:
     queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
     flows = scenario.device.flows
     for number, queue in queues.items():
-        there = [row for row in flows if flows.queue_id[row] == number]
-        assert queue["flows"] == len(there)
-        assert queue["load"] == pytest.approx(sum(flows.rate[row] for row in there), rel=0.2, abs=LIGHT)
+        rows = [row for row in flows if flows.queue_id[row] == number]
+        assert queue["flows"] == len(rows)
+        assert queue["load"] == pytest.approx(sum(flows.rate[row] for row in rows), rel=0.2, abs=LIGHT)
     assert sum(queue["flows"] for queue in queues.values()) == len(flows) == 10
 
 
-def test_a_heavy_flow_is_alone_on_its_queue(scenario: Busy) -> None:
+def test_a_heavy_flow_has_an_exclusive_queue(scenario: Busy) -> None:
     queues = {queue["queue_id"]: queue for queue in ask(scenario, f"/v1/devices/{DPID:016x}/queues")["items"]}
     mine = queues[scenario.queue_of(scenario.heavy)]
     assert (mine["exclusive"], mine["flows"], mine["class"]) == (True, 1, "heavy")
@@ -96,17 +96,17 @@ def test_assignments_are_the_pins(scenario: Busy) -> None:
     assert pins
 
 
-def test_what_holds_a_flow_is_told(scenario: Busy) -> None:
-    """By the device's tables: an exact entry, one that it learned by itself, or none of the flow's own."""
+def test_what_places_a_flow_is_shown(scenario: Busy) -> None:
+    """From the device's tables: a pin, a learned entry, or only the standing rules."""
     assert {item["entry"] for item in ask(scenario, "/v1/assignments")["items"] if item["pinned"]} == {"pin"}
-    there = Scenario(small_policy(balance=Balance(interval=1e9)), caps=replace(LEARNING, conntrack=True))
-    row = there.flow(1, 1000, queue_id=2)
-    assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["standing"]
-    key = there.device.flows.keys[row]
-    there.tick(2)
+    learning = Scenario(small_policy(balance=Balance(interval=1e9)), caps=replace(LEARNING, conntrack=True))
+    row = learning.flow(1, 1000, queue_id=2)
+    assert [item["entry"] for item in ask(learning, "/v1/assignments")["items"]] == ["standing"]
+    key = learning.device.flows.keys[row]
+    learning.tick(2)
     assert key is not None
-    there.do(LearnedCounters(DPID, (LearnedFlow(key, 1, UPLINK, 0, 2, 3, 3000),)))
-    assert [item["entry"] for item in ask(there, "/v1/assignments")["items"]] == ["learned"]
+    learning.do(LearnedCounters(DPID, (LearnedFlow(key, 1, UPLINK, 0, 2, 3, 3000),)))
+    assert [item["entry"] for item in ask(learning, "/v1/assignments")["items"]] == ["learned"]
 
 
 def test_vms_count_their_flows(scenario: Busy) -> None:

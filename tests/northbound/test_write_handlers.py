@@ -48,7 +48,7 @@ def test_the_policy_as_json_and_as_yaml(app: WSGIApplication) -> None:
 
 def test_a_policy_is_checked_without_effect(app: WSGIApplication, controller: FakeController) -> None:
     change = ask(app, "/v1/policy/check", "POST", body=b"classes: default bulk heavy", **YAML).json
-    # What is foretold is tested with an engine that knows where its flows come from: tests/core/test_dry_run.py.
+    # What a check predicts is tested with an engine that has real flows: tests/core/test_dry_run.py.
     flows = change.pop("flows")
     assert set(flows) == {"total", "reclassified", "moved"}
     assert flows["total"] == sum(len(device.flows) for device in controller.state.devices.values())

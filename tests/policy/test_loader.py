@@ -34,7 +34,7 @@ from flowlane.core.policy import (
 from flowlane.errors import PolicyError, Problem
 from flowlane.policy.structure import schema
 
-WHOLE = """\
+FULL = """\
 version: 1
 default: rest
 classes:
@@ -88,8 +88,8 @@ copy-rate: 200
 
 
 def test_every_word_of_the_language() -> None:
-    found = policies.load(WHOLE)
-    assert found.classes == (
+    policy = policies.load(FULL)
+    assert policy.classes == (
         TrafficClass("rest", 0),
         TrafficClass(
             "bulk", 1, 2, "bronze", 50_000_000, 512_000, LimitScope.VM, 10_000_000, True,
@@ -99,7 +99,7 @@ def test_every_word_of_the_language() -> None:
     )  # fmt: skip
     web = VmSelector(("web-*", "db-1"), (("owner", "tenant-*"),))
     ten = (bytes([10, 0, 0, 0]), 8)
-    assert found.rules == (
+    assert policy.rules == (
         Rule(
             "backup",
             0,
@@ -110,15 +110,15 @@ def test_every_word_of_the_language() -> None:
         Rule("rule 2", 1, Match(VmSelector(("web-1",)), hint=(1, 0)), 2, 28),
         Rule("rule 3", 2, Match(), 0, 29),
     )
-    assert found.gates == (RateGate(20_000_000, 2.0, 10_000_000), RateGate(100_000_000, 5.0, 20_000_000))
-    assert found.shares == (
+    assert policy.gates == (RateGate(20_000_000, 2.0, 10_000_000), RateGate(100_000_000, 5.0, 20_000_000))
+    assert policy.shares == (
         Share("tenant-a", VmSelector(("a-*",)), 2.0),
         Share("share 2", VmSelector(("b-1", "b-2")), 1.0),
     )
     sources = frozenset({HintSource.DSCP, HintSource.PCP, HintSource.REST})
     marks = ((46, 1), (8, 0), (9, 0))
-    assert found.trust == (Trust(VmSelector(("web-*",)), sources, frozenset({0, 1}), marks, ((5, 1),), 0),)
-    assert found.devices == (
+    assert policy.trust == (Trust(VmSelector(("web-*",)), sources, frozenset({0, 1}), marks, ((5, 1),), 0),)
+    assert policy.devices == (
         DeviceRules(
             DeviceSelector(names=("tor-*",), dpids=(0xAF,)),
             only=(1,),
@@ -127,25 +127,25 @@ def test_every_word_of_the_language() -> None:
             uplinks=("up1", "up[23]"),
         ),
     )
-    assert found.balance == Balance("least-loaded", 0.05, 0.01, 20.0, 0.5)
-    assert found.pins == Pins("worthy", 500, 30)
-    assert found.copy_rate == 200
-    assert found.text == WHOLE
+    assert policy.balance == Balance("least-loaded", 0.05, 0.01, 20.0, 0.5)
+    assert policy.pins == Pins("worthy", 500, 30)
+    assert policy.copy_rate == 200
+    assert policy.text == FULL
 
 
 def test_the_smallest_policy_has_the_defaults() -> None:
-    found = policies.load("version: 1")
-    assert found.classes == (TrafficClass("default", 0),)
-    assert (found.rules, found.gates, found.balance, found.pins) == ((), (), Balance(), Pins())
+    policy = policies.load("version: 1")
+    assert policy.classes == (TrafficClass("default", 0),)
+    assert (policy.rules, policy.gates, policy.balance, policy.pins) == ((), (), Balance(), Pins())
 
 
 def test_defaults_of_the_schema_are_those_of_the_model() -> None:
     """The schema's defaults are what editors show; writing them out must change nothing."""
     defaults = {
         name: {
-            key: one["default"]
-            for key, one in schema()["$defs"][name]["properties"].items()
-            if "default" in one
+            key: item["default"]
+            for key, item in schema()["$defs"][name]["properties"].items()
+            if "default" in item
         }
         for name in ("class", "balance", "pins")
     }
@@ -167,8 +167,11 @@ def test_defaults_of_the_schema_are_those_of_the_model() -> None:
 
 
 def test_a_class_named_default_is_the_default_one() -> None:
-    found = policies.load("version: 1\nclasses:\n  a: {}\n  default: {priority: 3}\n")
-    assert [(one.name, one.index, one.priority) for one in found.classes] == [("default", 0, 3), ("a", 1, 0)]
+    policy = policies.load("version: 1\nclasses:\n  a: {}\n  default: {priority: 3}\n")
+    assert [(item.name, item.index, item.priority) for item in policy.classes] == [
+        ("default", 0, 3),
+        ("a", 1, 0),
+    ]
 
 
 def test_equal_rate_conditions_are_one_gate() -> None:
@@ -176,36 +179,36 @@ def test_equal_rate_conditions_are_one_gate() -> None:
         f"- {{match: {{rate: '{rate}', vlan: {n}}}, class: default}}\n"
         for n, rate in enumerate([">= 8Mbit/s", ">=1MB/s for 2000ms", ">= 8Mbit/s until below 4Mbit/s"])
     )
-    found = policies.load(text)
-    assert found.gates == (RateGate(8_000_000, 2.0, 4_000_000),)
-    assert [rule.match.gate for rule in found.rules] == [0, 0, 0]
+    policy = policies.load(text)
+    assert policy.gates == (RateGate(8_000_000, 2.0, 4_000_000),)
+    assert [rule.match.gate for rule in policy.rules] == [0, 0, 0]
 
 
 def test_words_that_yaml_1_1_would_twist_stay_words() -> None:
     classes = "{no: {}, on: {qos: yes}, 1e3: {}}"
     text = f"version: 1\nclasses: {classes}\nrules:\n- {{match: {{vm: [no, 12:30:45]}}, class: no}}\n"
-    found = policies.load(text)
-    assert [one.name for one in found.classes] == ["default", "no", "on", "1e3"]
-    assert found.classes[2].qos == "yes"
-    assert found.rules[0].match.vms == VmSelector(("no", "12:30:45"))
+    policy = policies.load(text)
+    assert [item.name for item in policy.classes] == ["default", "no", "on", "1e3"]
+    assert policy.classes[2].qos == "yes"
+    assert policy.rules[0].match.vms == VmSelector(("no", "12:30:45"))
 
 
 def test_the_built_in_policy() -> None:
-    found = policies.default()
-    assert [one.name for one in found.classes] == ["small", "heavy"]
-    assert (found.classes[0].exclusive, found.classes[1].exclusive) == (False, True)
-    assert found.gates == (RateGate(10_000_000, 2.0, 5_000_000),)
-    assert (found.rules[0].match, found.rules[0].class_index) == (Match(gate=0), 1)
-    assert found.text == policies.default_text()
+    policy = policies.default()
+    assert [item.name for item in policy.classes] == ["small", "heavy"]
+    assert (policy.classes[0].exclusive, policy.classes[1].exclusive) == (False, True)
+    assert policy.gates == (RateGate(10_000_000, 2.0, 5_000_000),)
+    assert (policy.rules[0].match, policy.rules[0].class_index) == (Match(gate=0), 1)
+    assert policy.text == policies.default_text()
 
 
 def test_a_file_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(b"\xef\xbb\xbfversion: 1\r\nclasses:\r\n  a: {}\r\n")
-    assert [one.name for one in policies.load_file(path).classes] == ["default", "a"]
+    assert [item.name for item in policies.load_file(path).classes] == ["default", "a"]
 
 
-@pytest.mark.parametrize("text", [WHOLE, "version: 1", policies.default_text()])
+@pytest.mark.parametrize("text", [FULL, "version: 1", policies.default_text()])
 def test_loading_twice_gives_the_same(text: str) -> None:
     assert policies.load(text) == policies.load(text)
 
@@ -271,14 +274,14 @@ def test_random_texts_are_read_or_refused(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_good_policy_with_a_piece_cut_or_put_in_is_read_or_refused(data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(WHOLE)))
-    end = data.draw(st.integers(start, min(len(WHOLE), start + 40)))
+    start = data.draw(st.integers(0, len(FULL)))
+    end = data.draw(st.integers(start, min(len(FULL), start + 40)))
     junk = data.draw(st.text(alphabet=" \n:-{}[]&*!|>'\"%@#,abz019.\t", max_size=6))
-    text = WHOLE[:start] + junk + WHOLE[end:]
-    found = outcome(text)
-    assert found == outcome(text)
-    if isinstance(found, tuple):
-        assert all(1 <= problem.line <= text.count("\n") + 2 for problem in found)
+    text = FULL[:start] + junk + FULL[end:]
+    policy = outcome(text)
+    assert policy == outcome(text)
+    if isinstance(policy, tuple):
+        assert all(1 <= problem.line <= text.count("\n") + 2 for problem in policy)
 
 
 @settings(max_examples=200, deadline=None)

@@ -103,7 +103,7 @@ def on(name: str, **device: Any) -> tuple[dict[str, TrafficClass], tuple[LeftOut
         **device,
     )
     policy, left_out = derive(policies.load_file(next(FOLDER.glob(f"{name}-*"))), view)
-    return {one.name: one for one in policy.classes}, left_out
+    return {item.name: item for item in policy.classes}, left_out
 
 
 def test_m2_the_same_altered_and_subset() -> None:
@@ -112,7 +112,7 @@ def test_m2_the_same_altered_and_subset() -> None:
     assert on("m02", role=Role.VSWITCH)[0]["backup"].rate_limit == 100_000_000
     classes, left_out = on("m02", role=Role.SWITCH)
     assert classes["backup"].rate_limit is None
-    assert [one.what for one in left_out] == ["class web"]
+    assert [item.what for item in left_out] == ["class web"]
 
 
 def test_m13_one_flow_is_treated_by_each_device_on_its_own() -> None:

@@ -359,7 +359,7 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
 
 
 def test_nesting_without_end_is_refused_with_its_place() -> None:
-    """libyaml may end the reading itself, by its own limit, before it has told of the first bracket."""
+    """libyaml may stop by its own limit before it has reported the first bracket."""
     with pytest.raises(PolicyError) as caught:
         policies.load("version: 1\nrules: " + "[" * 100_000, "p.yaml")
     (problem,) = caught.value.problems

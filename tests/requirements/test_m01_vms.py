@@ -1,4 +1,4 @@
-"""M1: the VMs of every host and their ports are known; one that appears, moves or goes is noticed."""
+"""M1: the VMs of every host with their ports; VMs that appear, move or go."""
 
 from __future__ import annotations
 

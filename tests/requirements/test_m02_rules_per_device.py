@@ -1,4 +1,4 @@
-"""M2: each device gets rules made from the operator's rules: the same, altered, or a subset fit for it."""
+"""M2: each device gets rules made from the operator's rules: the same, altered, or a subset."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def device(
 
 
 def test_a_device_that_can_do_all_gets_the_same_rules() -> None:
-    whole = policy("m02")
-    nic = device("nic", rules=whole)
-    assert nic.policy is whole
+    operators_policy = policy("m02")
+    nic = device("nic", rules=operators_policy)
+    assert nic.policy is operators_policy
     assert nic.left_out == ()
     assert {rule.class_name for rule in required(nic.plan).rules} == {"web", "backup", "default"}
 
 
 def test_a_software_switch_gets_an_altered_copy() -> None:
     changed = device("vswitch", kinds=(QueueKind.PHYSICAL, QueueKind.SOFTWARE))
-    backup = next(one for one in changed.policy.classes if one.name == "backup")
+    backup = next(item for item in changed.policy.classes if item.name == "backup")
     assert backup.rate_limit == 100_000_000
     rules = [
         rule for rule in required(changed.plan).rules if rule.class_name == "backup" and rule.egress_port == 9
@@ -57,7 +57,7 @@ def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out() -> None:
     subset = device("switch")
     assert {rule.class_name for rule in required(subset.plan).rules} == {"backup", "default"}
     assert [left.what for left in subset.left_out] == ["class web"]
-    assert next(one for one in subset.policy.classes if one.name == "backup").rate_limit is None
+    assert next(item for item in subset.policy.classes if item.name == "backup").rate_limit is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_plain_switch_gets_a_subset_and_says_what_is_left_out() -> None:
 def test_what_a_device_cannot_do_is_left_out_and_told_with_reason_and_remedy(
     caps: Capabilities, what: str
 ) -> None:
-    left = [one for one in device("nic", caps).left_out if what in one.what]
+    left = [item for item in device("nic", caps).left_out if what in item.what]
     assert len(left) == 1
     assert left[0].why
     assert left[0].remedy

@@ -33,10 +33,10 @@ def test_the_measured_rate_is_a_characteristic() -> None:
     host.wait(10)
     assert abs(host.world.device.flows.rate[host.row(number)] - 200 * MBIT) < 2 * MBIT
     assert host.class_of(number) == "heavy"
-    told = host.explain(number)
-    assert told.rule.startswith("heavy for a while (line ")
-    assert {"web servers", "voice"} <= {passed.rule for passed in told.rules_before}
-    assert any("below 50Mbit/s ends" in text for text in told.would_change)
+    explanation = host.explain(number)
+    assert explanation.rule.startswith("heavy for a while (line ")
+    assert {"web servers", "voice"} <= {earlier.rule for earlier in explanation.rules_before}
+    assert any("below 50Mbit/s ends" in text for text in explanation.would_change)
     host.set_rate([number], MBIT)
     host.wait(20)
     assert host.class_of(number) == "ordinary"

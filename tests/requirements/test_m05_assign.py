@@ -27,9 +27,9 @@ def test_every_class_uses_queues_as_the_policy_says() -> None:
     assert len(host.queues(flows["voice"])) == 1
     assert len(host.queues(flows["ordinary"])) <= 4
     assert len(host.queues(flows["elephants"])) == 2
-    for one in flows["elephants"]:
-        others = [number for numbers in flows.values() for number in numbers if number != one]
-        assert host.queue(one) not in host.queues(others)
+    for elephant in flows["elephants"]:
+        others = [number for numbers in flows.values() for number in numbers if number != elephant]
+        assert host.queue(elephant) not in host.queues(others)
     assert {host.kind(number) for number in flows["voice"]} == {QueueKind.PHYSICAL}
 
 

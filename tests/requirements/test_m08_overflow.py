@@ -17,9 +17,9 @@ def test_what_does_not_fit_goes_to_software_with_a_reason_and_comes_back() -> No
     hardware = [number for number in numbers if host.kind(number) is QueueKind.PHYSICAL]
     assert software and hardware
     assert 40_000_000 * len(hardware) <= 1_000_000_000
-    told = host.explain(software[0])
-    assert "hardware queues are taken" in told.not_hardware
-    assert "a hardware queue that becomes free" in told.would_change
+    explanation = host.explain(software[0])
+    assert "hardware queues are taken" in explanation.not_hardware
+    assert "a hardware queue that becomes free" in explanation.would_change
     host.end(hardware)
     # 1 % of so few flows a second is one in some seconds.
     host.wait(200)

@@ -1,4 +1,4 @@
-"""M12: a VM's suggestion counts where the rules believe it."""
+"""M12: a VM's hint counts where the policy trusts it."""
 
 from support.engine.example_policies import Tried, spec
 
@@ -16,24 +16,24 @@ def world() -> Tried:
 def suggest(
     host: Tried,
     vm: str,
-    wanted: str,
+    class_name: str,
     match: dict[str, int | str] | None = None,
     source: HintSource = HintSource.REST,
     expires: float | None = None,
 ) -> None:
-    hint = Hint(f"{vm}-{wanted}", vm, wanted, read_match(match or {}), source, expires, match or {})
+    hint = Hint(f"{vm}-{class_name}", vm, class_name, read_match(match or {}), source, expires, match or {})
     host.world.step(ev.HintGiven(hint))
 
 
 def test_a_mark_on_the_packets_is_believed_from_some_vms_only() -> None:
     host = world()
-    believed, tagged, doubted = host.begin(
+    trusted, tagged, doubted = host.begin(
         spec("voip-1", 0, 5000, MBIT, "udp", dscp=46),
         spec("voip-1", 1, 5000, MBIT, "udp", vlan=10, pcp=5),
         spec("other", 2, 5000, MBIT, "udp", dscp=46),
     )
-    assert [host.class_of(number) for number in (believed, tagged, doubted)] == ["voice", "voice", "default"]
-    assert host.explain(believed).hint == "DSCP: the hint is trusted"
+    assert [host.class_of(number) for number in (trusted, tagged, doubted)] == ["voice", "voice", "default"]
+    assert host.explain(trusted).hint == "DSCP: the hint is trusted"
     assert host.explain(tagged).hint == "PCP: the hint is trusted"
 
 

@@ -68,17 +68,17 @@ def run(
             (rows[dpid, number],) = set(engine.devices[dpid].flows) - before
     for second in range(1, seconds + 1):
         for dpid in dpids:
-            told = []
+            counters = []
             for number, rate in enumerate(rates):
                 octets[dpid, number] += rate // 8
                 row = rows[dpid, number]
-                told.append((row, engine.devices[dpid].flows.generation[row], 0, octets[dpid, number]))
-            engine.step(ev.PinCounters(dpid, tuple(told)), float(second))
+                counters.append((row, engine.devices[dpid].flows.generation[row], 0, octets[dpid, number]))
+            engine.step(ev.PinCounters(dpid, tuple(counters)), float(second))
         engine.step(ev.Tick(), float(second))
     return rows
 
 
-def test_one_flow_is_alone_on_one_device_shares_on_the_next_and_has_no_queue_on_a_third() -> None:
+def test_one_flow_is_exclusive_on_one_device_shares_on_the_next_and_has_no_queue_on_a_third() -> None:
     engine = engine_with_devices()
     rates = [300 * MBIT, 250 * MBIT, *[MBIT] * 10]
     rows = run(engine, (NIC, TOR, OFFLOAD), rates)

@@ -27,12 +27,12 @@ PLAIN = "classes:\n  small: {}\n"
 WANTING = """classes:
   small: {}
   metered: {limit: 4Mbit/s}
-  alone: {queues: exclusive}
+  sole: {queues: exclusive}
 rules:
   - {name: metered, match: {protocol: udp, dst-port: 873}, class: metered}
-  - {name: alone, match: {protocol: udp, dst-port: 5000}, class: alone}
+  - {name: sole, match: {protocol: udp, dst-port: 5000}, class: sole}
 """
-METERED, ALONE = 873, 5000
+METERED, EXCLUSIVE = 873, 5000
 STILL = "balance: {interval: 1h}\n"
 """No flow is moved to make loads more even: what changes then is not the balance's doing."""
 
@@ -91,7 +91,7 @@ def test_copies_that_were_dropped_are_counted_and_their_flows_learnt_later(tmp_p
         burst(host, 500)
         assert sum(arrived.wait_for(500).values()) == 500
         wait_for(lambda: (host.device()["copies_dropped"] or 0) > 0, 10, host.manager.log)
-        # No flow sends another packet: the switch's own entries tell of them.
+        # No flow sends another packet: the controller has them from the switch's own entries.
         wait_for(lambda: len(host.assignments()) == 500, 20, host.manager.log)
         host.wait_until_consistent(500)
         copies = host.proxy.count("packet-in") - before
@@ -109,7 +109,7 @@ def test_five_thousand_flows_within_the_pin_budget(tmp_path: Path, budget: int) 
         else:
             burst(host, 4000, 0.05)
             burst(host, 500, 0.05, 10_000, METERED)
-            burst(host, 500, 0.05, 20_000, ALONE)
+            burst(host, 500, 0.05, 20_000, EXCLUSIVE)
         wait_for(lambda: len(host.assignments()) == 5000, 30, host.manager.log)
         host.wait_until_consistent(5000, 30)
         text = host.dump()
@@ -234,13 +234,13 @@ def stable(host: tap_host.TapHost) -> dict[str, float]:
     Standing rules are left out: how many queues a class has for new flows follows from the load, which is not known
     at first. They are other entries then, but no flow that has one of its own is touched by that.
     """
-    found = {}
+    ages = {}
     for line in host.dump():
         duration = re.search(r"duration=([\d.]+)s", line)
         text = re.sub(r" (duration|n_packets|n_bytes|idle_age|hard_age)=[^,]*,?", "", line)
         if duration is not None and "cookie=0xf10a2" not in line:
-            found[text] = float(duration[1])
-    return found
+            ages[text] = float(duration[1])
+    return ages
 
 
 def new_flows(host: tap_host.TapHost, load: Load, known: int) -> dict[int, int | None]:
@@ -265,7 +265,7 @@ def queues_for_new_flows(host: tap_host.TapHost) -> set[int]:
 
 
 def replaced(before: dict[str, float], after: dict[str, float], seconds: float) -> list[str]:
-    """Entries that stood there before and are gone, or are younger than they would be."""
+    """Return entries that are gone, or younger than they would be."""
     gone = [text for text in before if text not in after]
     young = [text for text in before if text in after and after[text] < before[text] + seconds - 10]
     return [*gone, *young]

@@ -1,6 +1,6 @@
-"""M14: a switch that refuses: the cause is found, the next best form stands, REST says so, nothing loops.
+"""M14: a switch that refuses: the cause is found, a fallback is used, REST shows it, nothing loops.
 
-Tables are full because Open vSwitch was told how many entries to take (Flow_Table, ovs-vswitchd.conf.db(5)); groups,
+Tables are full because Open vSwitch has a limit of entries (Flow_Table, ovs-vswitchd.conf.db(5)); groups,
 meters and its own actions are refused by what stands between the switch and its controller (``between``).
 """
 
@@ -45,7 +45,7 @@ def errors_in(host: tap_host.TapHost, seconds: float = QUIET) -> int:
     return host.proxy.count("error") + len(host.proxy.refused) - before
 
 
-def told(host: tap_host.TapHost) -> dict[str, str]:
+def left_out(host: tap_host.TapHost) -> dict[str, str]:
     """What REST says that the device does not get, and why."""
     return {item["what"]: item["why"] for item in host.device()["left_out"]}
 
@@ -64,7 +64,7 @@ def test_a_full_table_of_pins_holds_the_most_valuable(tmp_path: Path) -> None:
         # The four others are on their standing rule, with no limit, and REST does not claim one.
         assert sum(item["meter"] is None for item in host.assignments()) == 4
         assert host.device()["pin_budget"] == 6
-        assert any("TABLE_FULL" in why for why in told(host).values()), told(host)
+        assert any("TABLE_FULL" in why for why in left_out(host).values()), left_out(host)
         # What comes now asks for no pin.
         refused = host.proxy.count("error")
         for number in range(10, 20):
@@ -78,7 +78,7 @@ def test_a_full_table_of_pins_holds_the_most_valuable(tmp_path: Path) -> None:
 def test_standing_rules_that_do_not_fit_leave_the_general_ones(tmp_path: Path) -> None:
     """Three entries of table spread are no rules; of the rules' five the one for the uplink's rest counts most."""
     with tap_host.running(tmp_path, POLICY, limits={SPREAD: 5}) as host:
-        wait_for(lambda: "standing rule of class backup" in told(host), 10, host.manager.log)
+        wait_for(lambda: "standing rule of class backup" in left_out(host), 10, host.manager.log)
         rules = [entry for entry in host.entries(tap_host.STANDING) if "group" in entry.actions]
         assert [rule.match.get("priority") for rule in rules] == ["100"]
         for number in range(8):
@@ -101,7 +101,7 @@ def test_a_full_table_of_learned_flows_loses_no_packet(tmp_path: Path) -> None:
         wait_for(lambda: len(host.assignments()) == 20, 20, host.manager.log)
         assert sum(arrived.wait_for(60).values()) == 60
         assert len(host.entries(tap_host.LEARNED)) <= 6
-        # Not in the table: on the queue that the copy told, by the group's hash.
+        # Not in the table: on the queue in the copy, by the group's hash.
         assert {item["queue_id"] for item in host.assignments()} <= {0, 1, 2, 3}
         assert errors_in(host) == 0
 
@@ -109,7 +109,7 @@ def test_a_full_table_of_learned_flows_loses_no_packet(tmp_path: Path) -> None:
 @pytest.mark.mininet
 def test_a_full_table_of_queues_is_told_and_not_tried_every_time(tmp_path: Path) -> None:
     with tap_host.running(tmp_path, POLICY, limits={OUTPUT: 4}) as host, tap_host.capturing() as arrived:
-        wait_for(lambda: "entries of table output" in told(host), 10, host.manager.log)
+        wait_for(lambda: "entries of table output" in left_out(host), 10, host.manager.log)
         # Another plan comes every time that the weights change.
         for number in range(20):
             host.send(1, 2000 + number)
@@ -123,7 +123,7 @@ def test_refused_groups_leave_a_queue_for_each_rule(tmp_path: Path) -> None:
         assert host.groups() == []
         assert len(host.proxy.refused) <= 4
         assert host.device()["refusals"]["group"] == len(host.proxy.refused)
-        assert told(host)["standing rule of class small"] == "the device has no select groups"
+        assert left_out(host)["standing rule of class small"] == "the device has no select groups"
         for number in range(12):
             host.send(1, 2000 + number)
         host.wait_until_consistent(12)
@@ -141,8 +141,8 @@ def test_refused_meters_leave_flows_without_a_limit_and_say_so(tmp_path: Path) -
             host.send(1, 3000 + number, BACKUP)
         host.wait_until_consistent(8)
         assert [item["meter"] for item in host.assignments()] == [None] * 8
-        assert "limits of flows beyond 0 meters" in told(host)
-        # The first refusal was enough: the flows that came later asked for none.
+        assert "limits of flows beyond 0 meters" in left_out(host)
+        # After the first refusal flows that came later requested none.
         assert len(host.proxy.refused) == 1
         assert errors_in(host) == 0
 

@@ -48,8 +48,8 @@ devices:
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OvsHost]:
     policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
     policy.write_text(POLICY)
-    with running(VMS, policy, version=request.param) as made:
-        yield made
+    with running(VMS, policy, version=request.param) as ovs_host:
+        yield ovs_host
 
 
 @pytest.mark.mininet
@@ -60,22 +60,22 @@ def test_what_the_switch_holds_is_what_the_requirements_ask(host: OvsHost) -> No
         host.send(Flow(vm, 3000, dst_port=873), ENOUGH)
         host.send(Flow(vm, 4000, dscp=EF), ENOUGH)
     wait_for(lambda: host.differences(28) == [], 15, str(host.differences(28)))
-    found = host.assignments()
+    items = host.assignments()
     # M1: the VMs are known by their identities.
-    assert {item["vm"] for item in found} == set(VMS)
+    assert {item["vm"] for item in items} == set(VMS)
     # M5, M6, M7: 28 flows on four physical queues, several on each.
-    assert {item["kind"] for item in found} == {"physical"}
-    assert {item["queue_id"] for item in found} <= {0, 1, 2, 3}
+    assert {item["kind"] for item in items} == {"physical"}
+    assert {item["queue_id"] for item in items} <= {0, 1, 2, 3}
     # M4: each has the class that its port, or its mark, gives it; the limited ones are pinned to it with meters.
-    classes = {(item["class"], item["dst_port"]) for item in found if item["src_port"] < 4000}
+    classes = {(item["class"], item["dst_port"]) for item in items if item["src_port"] < 4000}
     assert classes == {("small", 80), ("backup", 873)}
     # M10: each limited flow has a meter of its own in the switch, and they share a queue.
-    limited = [item for item in found if item["class"] == "backup"]
+    limited = [item for item in items if item["class"] == "backup"]
     assert len({item["meter"]["id"] for item in limited}) == len(VMS)
     assert len({item["queue_id"] for item in limited}) == 1
     assert host.meter_rates() == [800, 4000, 4000]
     # M12: the mark counts from the VM that is trusted, and not from the other.
-    marked = {item["vm"]: item["class"] for item in found if item["src_port"] == 4000}
+    marked = {item["vm"]: item["class"] for item in items if item["src_port"] == 4000}
     assert marked == {"trusted": "voice", "doubted": "small"}
 
 
@@ -131,8 +131,8 @@ def class_meters(host: OvsHost) -> list[tuple[int, int]]:
     """(number, rate in kbit/s) of meters that standing rules use."""
     used = {entry.meter for entry in host.entries() if entry.table == compare.SPREAD_TABLE}
     text = host.ovs.ofctl("dump-meters", BRIDGE, version=host.version)
-    found = re.findall(r"meter=(\d+) [^\n]*\n\s*type=drop rate=(\d+)", text)
-    return [(int(number), int(rate)) for number, rate in found if int(number) in used]
+    items = re.findall(r"meter=(\d+) [^\n]*\n\s*type=drop rate=(\d+)", text)
+    return [(int(number), int(rate)) for number, rate in items if int(number) in used]
 
 
 def meter_counts(host: OvsHost, meter_id: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Requirements on who gets which queue, on a real Open vSwitch with real packets: M8, M9 and M11.
 
 The host runs under the example policies of ``docs/policies``. Only what would make a test long is changed in them:
-how many moves a second there may be, and rates, which are scaled down. Judged by ``ovs-ofctl``.
+how many moves a second there may be, and rates, which are scaled down. Read back with ``ovs-ofctl``.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ QUICK = "moves-per-second: 100%, window: 1s"
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[OvsHost]:
-    with running(VMS, next(POLICIES.glob("m08-*.yaml"))) as made:
-        yield made
+    with running(VMS, next(POLICIES.glob("m08-*.yaml"))) as ovs_host:
+        yield ovs_host
 
 
 def under(host: OvsHost, text: str) -> None:
@@ -51,19 +51,19 @@ def under(host: OvsHost, text: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def settled(host: OvsHost, flows: list[Flow], wanted: Callable[[list[int | None]], bool]) -> None:
+def settled(host: OvsHost, flows: list[Flow], holds: Callable[[list[int | None]], bool]) -> None:
     """Wait until the switch has all flows where they should be, and REST says the same."""
-    told: list[object] = []
+    last: list[object] = []
 
-    def there() -> bool:
+    def is_settled() -> bool:
         queues, differing = host.queues(flows), host.differences(len(flows))
-        told[:] = [queues, differing]
-        return None not in queues and wanted(queues) and not differing
+        last[:] = [queues, differing]
+        return None not in queues and holds(queues) and not differing
 
     try:
-        wait_for(there, LONG)
+        wait_for(is_settled, LONG)
     except TimeoutError:
-        raise AssertionError(f"{told}\n{host.manager.log}") from None
+        raise AssertionError(f"{last}\n{host.manager.log}") from None
 
 
 def test_m08_what_does_not_fit_goes_to_software_queues_and_is_promoted_when_there_is_room(
@@ -85,12 +85,12 @@ def test_m08_what_does_not_fit_goes_to_software_queues_and_is_promoted_when_ther
     with host.sending(flows):
         settled(host, flows, overflown)
         queues = host.queues(ordinary)
-        there = [flow for flow, queue in zip(ordinary, queues, strict=True) if queue in (0, 1)]
-        rest = [flow for flow in ordinary if flow not in there]
-        found = {item["src_port"]: item for item in host.assignments()}
-        assert {found[flow.src_port]["kind"] for flow in (*rest, *background)} == {"software"}
+        in_hardware = [flow for flow, queue in zip(ordinary, queues, strict=True) if queue in (0, 1)]
+        rest = [flow for flow in ordinary if flow not in in_hardware]
+        by_port = {item["src_port"]: item for item in host.assignments()}
+        assert {by_port[flow.src_port]["kind"] for flow in (*rest, *background)} == {"software"}
         # The device itself puts new flows where there is room; what was moved to software later says why.
-        reasons = {found[flow.src_port]["reason"] for flow in rest}
+        reasons = {by_port[flow.src_port]["reason"] for flow in rest}
         assert reasons <= {"overflow-to-software", "device-chose", "rebalanced"}
     few = [*rest[:5], *background]
     with host.sending(few):
@@ -172,7 +172,7 @@ def all_used(queues: list[int | None]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "wanted"),
+    ("strategy", "holds"),
     [
         ("one-vm-one-queue", one_for_each_vm),
         ("round-robin", in_turn),
@@ -181,7 +181,7 @@ def all_used(queues: list[int | None]) -> bool:
     ],
 )
 def test_m11_a_simple_strategy_that_the_policy_names_places_the_flows(
-    host: OvsHost, strategy: str, wanted: Callable[[list[int | None]], bool]
+    host: OvsHost, strategy: str, holds: Callable[[list[int | None]], bool]
 ) -> None:
     host.set_queues(4)
     under(
@@ -190,5 +190,5 @@ def test_m11_a_simple_strategy_that_the_policy_names_places_the_flows(
     )
     flows = [Flow(VMS[n % 2], 2000 + n, 80, 20_000) for n in range(24)]
     with host.sending(flows):
-        settled(host, flows, wanted)
+        settled(host, flows, holds)
         assert {item["reason"] for item in host.assignments()} == {"strategy"}

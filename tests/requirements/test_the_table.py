@@ -12,16 +12,16 @@ DOCS = HERE.parents[1] / "docs"
 LINE = re.compile(
     r"^\| M(\d+) \| [^|]+ \| `(\S+)` \| `(\S+)` \| \[(\S+)\]\(../policies/(\S+)\) \|$", re.MULTILINE
 )
-TABLE = {int(found[0]): found[1:] for found in LINE.findall((DOCS / "engineers" / "testing.md").read_text())}
-ASKED = {2, *range(4, 13)}
+TABLE = {int(row[0]): row[1:] for row in LINE.findall((DOCS / "engineers" / "testing.md").read_text())}
+REQUIREMENTS = {2, *range(4, 13)}
 """Those that rules, classification and allocation answer for."""
 
 
 def test_every_requirement_is_in_the_table() -> None:
-    assert set(TABLE) == ASKED
+    assert set(TABLE) == REQUIREMENTS
 
 
-@pytest.mark.parametrize("number", sorted(ASKED))
+@pytest.mark.parametrize("number", sorted(REQUIREMENTS))
 def test_what_the_table_names_is_about_the_requirement(number: int) -> None:
     test, on_a_switch, shown, policy = TABLE[number]
     word = re.compile(rf"\bM{number}\b|_m{number:02}_")

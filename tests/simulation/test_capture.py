@@ -1,4 +1,4 @@
-"""Captures made with scapy, of several link types, whole and broken."""
+"""Captures made with scapy, of several link types, complete and broken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAC, FAR = "02:00:00:00:00:07", "02:00:00:00:00:fe"
 
 def packets(wrap: Callable[[Packet], Packet]) -> list[Packet]:
     """Two seconds of three flows: one of 3 TCP packets, one UDP datagram, one IPv6 segment."""
-    found: list[Packet] = []
+    packets: list[Packet] = []
     for number, body in enumerate(
         (
             IP(src="10.0.0.1", dst="10.0.0.2", tos=46 << 2) / TCP(sport=1000, dport=80) / (b"x" * 960),
@@ -35,8 +35,8 @@ def packets(wrap: Callable[[Packet], Packet]) -> list[Packet]:
     ):
         packet = wrap(body)
         packet.time = 100.0 + number
-        found.append(packet)
-    return found
+        packets.append(packet)
+    return packets
 
 
 def cooked(layer: type[CookedLinuxV2] | type[CookedLinux]) -> Callable[[Packet], Packet]:
@@ -56,12 +56,12 @@ LINKS = {
 }
 
 
-def write(path: Path, found: Sequence[Packet], link: int, ng: bool = False) -> Path:
+def write(path: Path, packets: Sequence[Packet], link: int, ng: bool = False) -> Path:
     if not ng:
-        wrpcap(str(path), found, linktype=link)
+        wrpcap(str(path), packets, linktype=link)
         return path
     with PcapNgWriter(str(path)) as writer:
-        for packet in found:
+        for packet in packets:
             writer.write(packet)
     return path
 
@@ -95,13 +95,13 @@ def test_pcapng_is_read_as_pcap_is(tmp_path: Path) -> None:
 
 def test_tags_other_protocols_and_discovery(tmp_path: Path) -> None:
     ether = Ether(src=MAC, dst=FAR)
-    found = [
+    packets = [
         ether / Dot1Q(vlan=7, prio=5) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2),
         ether / IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(type=8),
         Ether(src=MAC, dst=FAR, type=0x88F7) / b"time",
         ether / ARP(pdst="10.0.0.9"),
     ]
-    flows, other = read_capture(write(tmp_path / "x.pcap", found, 1))
+    flows, other = read_capture(write(tmp_path / "x.pcap", packets, 1))
     assert other == 1
     assert {(flow.vlan, flow.pcp, flow.protocol, flow.src_port) for flow in flows} == {
         (7, 5, 17, 1),
@@ -117,11 +117,11 @@ def test_packets_cut_short_count_with_the_length_that_they_state(tmp_path: Path)
 
 
 def test_further_flows_than_wanted_are_counted_and_left(tmp_path: Path) -> None:
-    found = [
+    packets = [
         Ether(src=MAC, dst=FAR) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=n, dport=1)
         for n in range(50)
     ]
-    flows, other = read_capture(write(tmp_path / "x.pcap", found, 1), most=20)
+    flows, other = read_capture(write(tmp_path / "x.pcap", packets, 1), most=20)
     assert (len(flows), other) == (20, 30)
 
 

@@ -11,13 +11,13 @@ def test_a_sample_adds_up() -> None:
     host = Tried("m08", ["a"], queues=2, software=1, rate=1_000_000_000)
     host.begin(*(spec("a", n, 443, 10e6) for n in range(4)), *(spec("a", n, 873, 5e6) for n in range(8)))
     host.wait(4)
-    one = sample(host.world, 4)
-    assert (one.second, one.flows) == (4, 12)
-    assert sum(one.loads.values()) == pytest.approx(80e6)
-    assert one.loads[2] == pytest.approx(40e6)
-    assert one.in_hardware == pytest.approx(0.5)
-    assert one.over_bound == pytest.approx(1.0)
-    assert one.fairness == pytest.approx(1.0)
+    measured = sample(host.world, 4)
+    assert (measured.second, measured.flows) == (4, 12)
+    assert sum(measured.loads.values()) == pytest.approx(80e6)
+    assert measured.loads[2] == pytest.approx(40e6)
+    assert measured.in_hardware == pytest.approx(0.5)
+    assert measured.over_bound == pytest.approx(1.0)
+    assert measured.fairness == pytest.approx(1.0)
 
 
 def test_flows_come_and_go_when_they_should() -> None:
@@ -30,7 +30,7 @@ def test_flows_come_and_go_when_they_should() -> None:
     world, samples = simulate(
         policy("m06"), Host(("a",)), flows, 8, lambda second, _world: seen.append(second)
     )
-    assert [one.flows for one in samples] == [1, 1, 2, 2, 1, 1, 1, 1]
+    assert [measured.flows for measured in samples] == [1, 1, 2, 2, 1, 1, 1, 1]
     assert seen == list(range(1, 9))
     assert len(world.device.flows) == 1
 

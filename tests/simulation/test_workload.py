@@ -35,9 +35,9 @@ def test_a_workload_carries_its_load_and_repeats(kind: str) -> None:
     assert len({(flow.src, flow.src_port) for flow in flows}) == len(flows)
     assert {flow.vm for flow in flows} == {"a", "b"}
     for second in (0.5, 10.5, 29.5):
-        there = [flow for flow in flows if flow.start <= second < flow.end]
-        assert len(there) == pytest.approx(100, abs=1)
-        assert sum(flow.rate for flow in there) == pytest.approx(1e9, rel=0.01)
+        present = [flow for flow in flows if flow.start <= second < flow.end]
+        assert len(present) == pytest.approx(100, abs=1)
+        assert sum(flow.rate for flow in present) == pytest.approx(1e9, rel=0.01)
 
 
 def test_churn_replaces_that_part_of_the_flows_each_second() -> None:

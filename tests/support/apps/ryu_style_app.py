@@ -1,4 +1,4 @@
-"""An app as people wrote them for Ryu: it stands in a file, keeps state in itself, and knows nothing of Flowlane."""
+"""An app in the style of Ryu: one file, with state of its own, and no import of Flowlane."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ class Running(NamedTuple):
     process: subprocess.Popen[str]
 
     def stop(self) -> str:
-        """End it; what it said last."""
+        """Stop it; return what it printed last."""
         return self.process.communicate(timeout=10)[0]
 
 
 @contextmanager
 def running(*arguments: str) -> Iterator[Running]:
-    """A server of its own for one test or module."""
+    """Run a server for one test or module."""
     process = subprocess.Popen(
         [sys.executable, "-m", "support.rest.serve", *arguments],
         stdin=subprocess.PIPE,
