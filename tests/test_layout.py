@@ -16,7 +16,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     "name",
     ["setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "app/flowlane", "topologies", "mininet",
-     "tests", "docs/decisions", "run", ".ci/run"],
+     "tests", "docs/decisions", "run", ".ci/run",
+     "CONTRIBUTING.md", "SECURITY.md", ".github/PULL_REQUEST_TEMPLATE.md", ".github/ISSUE_TEMPLATE/bug.md",
+     ".pre-commit-config.yaml", ".editorconfig"],
 )  # fmt: skip
 def test_it_is_there(name: str) -> None:
     assert (ROOT / name).exists()
