@@ -42,9 +42,10 @@ def udp_flows(
 ) -> Iterator[list[UdpFlow]]:
     """Open flows for the duration of the block; they send nothing by themselves.
 
-    Args: unlimited_buffer: whether senders go on when the uplink's queue is full, as a VM behind a VF does. A
-        packet in the queue counts against its socket's buffer, so by default a full queue slows the sender
-        down.
+    Args:
+        unlimited_buffer: whether senders go on when the uplink's queue is full, as a VM behind a VF does. A
+            packet in the queue counts against its socket's buffer, so by default a full queue slows the
+            sender down.
     """
     flows = [UdpFlow(vm, udp_socket(vm), dst_port) for vm in vms for _ in range(per_vm)]
     if unlimited_buffer:

@@ -32,8 +32,9 @@ _TRIES = 5
 def open_database(remote: str, timeout: float = 5.0) -> Iterator[Database]:
     """Connect, and close when done.
 
-    Raises: DatabaseError: the database cannot be reached (reported at once), or has not sent its whole
-        content within ``timeout`` seconds.
+    Raises:
+        DatabaseError: the database cannot be reached (reported at once), or has not sent its whole content
+            within ``timeout`` seconds.
     """
     _check_reachable(remote)
     replica = Replica(remote, EVERYTHING, lambda: None)
@@ -77,8 +78,9 @@ class Database:
     def transact(self, compose: Callable[[Transaction, Any], None]) -> None:
         """Commit what ``compose(transaction, tables)`` writes, all of it or nothing.
 
-        Args: compose: writes the changes. It is called again, to decide on a new :meth:`snapshot`, when
-            another client has changed what it verified. It may raise to give up.
+        Args:
+            compose: writes the changes. It is called again, to decide on a new :meth:`snapshot`, when another
+                client has changed what it verified. It may raise to give up.
 
         Raises:
             DatabaseError: the server refused the transaction, or the connection was lost.

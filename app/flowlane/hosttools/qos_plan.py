@@ -65,8 +65,9 @@ def even_queues(
     HTB divides the link in proportion to the guarantees. A queue without one gets Open vSwitch's minimum of
     one MTU per second, and a small flow in it waits for the heavy ones.
 
-    Args: min_rate: guarantee of each queue; None: an even part of the port's rate, so that all together never
-        exceed it.
+    Args:
+        min_rate: guarantee of each queue; None: an even part of the port's rate, so that all together never
+            exceed it.
 
     Raises:
         RequestError: the guarantees together exceed the rate, or there is no queue.

@@ -87,8 +87,9 @@ _REST_HANDLE = 1
 def plan_mapping(device: str, queues: int, qdiscs: Sequence[Qdisc], filters: Sequence[Filter]) -> list[str]:
     """Return the lines for ``tc -batch`` that map queues 0 .. ``queues`` - 1; empty when they are mapped.
 
-    Raises: RequestError: another program's qdisc or filter is in the way (``ingress``, or a filter with our
-        pref).
+    Raises:
+        RequestError: another program's qdisc or filter is in the way (``ingress``, or a filter with our
+            pref).
     """
     _check_foreign(device, qdiscs, filters)
     lines = [] if _has_clsact(qdiscs) else [f"qdisc add dev {device} clsact"]

@@ -163,11 +163,12 @@ def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest
     monkeypatch.setattr(listener, "HANDSHAKE_TIME", 0.1)
     monkeypatch.setattr(CONF, "socket_timeout", 0.1, raising=False)
     server = hub.listen("127.0.0.1", 0, 1)
-    client = eventlet.connect(server.getsockname()[:2])
-    sock, address = server.accept()
-    assert hub.within(5.0, listener.serve, sock, address)
-    assert client.recv(100)[1] == messages.HELLO
-    assert client.recv(100) == b""
+    with eventlet.connect(server.getsockname()[:2]) as client:
+        sock, address = server.accept()
+        assert hub.within(5.0, listener.serve, sock, address)
+        assert client.recv(100)[1] == messages.HELLO
+        assert client.recv(100) == b""
+    server.close()
 
 
 def test_log_has_one_line_for_a_faulty_switch(manager: Launched, good: RawSwitch) -> None:

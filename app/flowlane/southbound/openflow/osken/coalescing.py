@@ -39,8 +39,9 @@ class CoalescedSocket:
     def recv(self, size: int) -> bytes:
         """Return up to ``size`` bytes that have come, or wait for some; nothing when the peer has closed.
 
-        Raises: OSError: as the socket's own ``recv``, once all bytes that came before the error have been
-            returned.
+        Raises:
+            OSError: as the socket's own ``recv``, once all bytes that came before the error have been
+                returned.
         """
         if self._start == len(self._buffer):
             self._read()

@@ -4,11 +4,11 @@ Flowlane reads what it needs from a message's bytes. os-ken's objects are made o
 them:
 
 - ``match`` of a packet-in, a dozen objects and texts, which is most of the time that reading a copied packet
-takes;
+  takes;
 - ``body`` of a flow statistics reply, a hundred objects or 60 to 90 µs for each entry, in which no other
-device is served;
+  device is served;
 - ``properties`` of table features: Open vSwitch describes 254 tables in some 400 kB, 80,000 objects at every
-connect.
+  connect.
 
 The guard has checked the message before.
 """

@@ -20,8 +20,8 @@ def repair() -> None:
       of two or more buckets is then refused as malformed.
     - There it also takes the next groups for properties of a group: they end after the length counted from
       where they begin, not from where the group does (OFPGroupDescStats.parser).
-    - Open vSwitch (3.1 and before) answers meter-features in 1.5 with the 16 bytes of 1.3, where the
-      specification has 24 (7.3.5.15); os-ken reads beyond the end. What is missing is taken as 0.
+    - Open vSwitch (3.1 and before) replies to a meter-features request in 1.5 with the 16 bytes of 1.3, where the
+      specification has 24 (7.3.5.15), and os-ken reads beyond the end. The missing bytes are read as 0.
     """
     ofproto_v1_5_parser.OFPBucket.parser = classmethod(_parse_bucket)
     ofproto_v1_5_parser.OFPGroupDescStats.parser = classmethod(_parse_group_desc)

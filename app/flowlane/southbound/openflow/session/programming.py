@@ -94,9 +94,9 @@ class Programming:
         return changes
 
     def _patch_hosts(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes | None:
-        """Return the changes for destinations alone; None when something else differs too, or was refused.
+        """Return the changes when only destinations differ; None when anything else differs or was refused.
 
-        Addresses are learned all the time, and compiling the whole plan for one takes milliseconds.
+        Addresses are learned often, and to compile the whole plan for one address takes milliseconds.
         """
         old = self._plan
         if old is None or plan.hosts == old.hosts or replace(old, hosts=plan.hosts) != plan:
@@ -106,12 +106,12 @@ class Programming:
         if {port_no: tuple(queue_ids) for port_no, queue_ids in ports.items()} != self._ports:
             return None
         self._plan = plan
-        known, wanted = set(old.hosts), set(plan.hosts)
-        before = host_entries(plan, known - wanted, self.capabilities, ports)
-        after = host_entries(plan, wanted - known, self.capabilities, ports)
+        old_hosts, new_hosts = set(old.hosts), set(plan.hosts)
+        before = host_entries(plan, old_hosts - new_hosts, self.capabilities, ports)
+        after = host_entries(plan, new_hosts - old_hosts, self.capabilities, ports)
         stale = set(before.values())
-        kept = tuple(flow for flow in self.present.flows if flow not in stale)
-        self.present = replace(self.present, flows=(*kept, *after.values()))
+        unchanged = tuple(flow for flow in self.present.flows if flow not in stale)
+        self.present = replace(self.present, flows=(*unchanged, *after.values()))
         return diff.ordered(
             [
                 *(Change(Op.MODIFY if mac in before else Op.ADD, entry) for mac, entry in after.items()),

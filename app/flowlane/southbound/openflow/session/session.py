@@ -54,9 +54,8 @@ QUEUE_POLL = 10.0
 QUEUE_REREADS = (1.0, 3.0)
 """Seconds after a change in OVSDB at which queues are requested again: the switch follows its database later."""
 
-
 SLICE = 256
-"""Changes that are encoded at a time, some 10 ms: then the messages of other devices are served."""
+"""Changes that are encoded at a time, which takes some 10 ms; other devices are served in between."""
 
 
 class Session:
@@ -97,9 +96,9 @@ class Session:
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self._last_message = self._last_echo = clock()
         self._backlog: deque[Change] = deque()
-        """Changes that are yet to be encoded and sent."""
+        """Changes that have not been encoded and sent yet."""
         self._postponed: list[DeleteLearned] = []
-        """Deletions that follow the backlog: the device learns anew by the standing rules that it brings."""
+        """Deletions to send after the backlog, so that the device learns again by the new standing rules."""
         self._queue_times: list[float] = []
         """When queues are to be requested, the earliest first."""
 
@@ -139,8 +138,8 @@ class Session:
 
     def program(self, plan: DevicePlan) -> None:
         """Bring the device's standing entries to the plan, by the differences only."""
-        no_packet_waits = learns_itself(plan, self._programming.capabilities)
-        self.datapath.socket.pause = coalescing.PAUSE if no_packet_waits else 0.0
+        learns = learns_itself(plan, self._programming.capabilities)
+        self.datapath.socket.pause = coalescing.PAUSE if learns else 0.0
         self._change(self._programming.program(plan, self._queues_by_port()))
         self._report_left_out()
 
@@ -188,7 +187,7 @@ class Session:
             self._send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port))
 
     def send_packet(self, effect: SendPacket) -> None:
-        """Send a packet out that came whole to the controller (reactive mode)."""
+        """Send a packet-out for a packet that came to the controller (reactive mode)."""
         normal = self._programming.capabilities.normal
         steps: list[Step] = [Output(NORMAL_PORT if normal else effect.egress_port)]
         if effect.queue_id != NO_QUEUE:

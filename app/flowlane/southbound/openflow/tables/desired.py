@@ -217,7 +217,11 @@ def _forward(
 def host_entries(
     plan: DevicePlan, hosts: Iterable[tuple[int, int]], capabilities: Capabilities, ports: Collection[int]
 ) -> dict[int, FlowEntry]:
-    """Make the entries of some destinations of a plan, (MAC address, port number) each: MAC address -> entry."""
+    """Make the entries of some destinations of a plan; return MAC address -> entry.
+
+    Args:
+        hosts: (MAC address, port number) of each destination.
+    """
     return _hosts(hosts, ports, _after_forward(plan, capabilities))
 
 
