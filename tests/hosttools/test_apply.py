@@ -125,7 +125,7 @@ def test_a_port_given_to_another_qos_row_in_between_is_not_overridden(server: Se
     assert server.vsctl("get", "qos", "up0", "type") == "linux-hfsc"
 
 
-def test_a_switch_that_does_not_take_over_is_told_of(server: Server) -> None:
+def test_a_switch_that_does_not_apply_the_change_is_reported(server: Server) -> None:
     server.bridge("br0", 1, "up0")
     wanted = DesiredQos("up0", "linux-htb", GBIT, even_queues(1, 0, GBIT, None))
     with open_database(server.remote, timeout=2) as database:

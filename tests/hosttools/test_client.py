@@ -23,7 +23,7 @@ def test_it_reads_the_whole_database(server: Server) -> None:
     assert sorted(row.name for row in snapshot.interfaces.values()) == ["br0", "p1"]
 
 
-def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+def test_a_server_that_sends_nothing_is_an_error(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "mute"))
         listener.listen()
@@ -32,7 +32,7 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
                 pass
 
 
-def test_a_refused_change_is_an_error_with_the_servers_words(server: Server) -> None:
+def test_a_refused_change_is_an_error_with_the_text_of_the_server(server: Server) -> None:
     server.bridge("br0", 1)
 
     def compose(transaction: object, tables: dict[str, object]) -> None:
@@ -53,7 +53,7 @@ def test_answers_of_all_versions_are_read() -> None:
 
 
 @pytest.mark.mininet
-def test_a_real_switch_reports_what_its_rows_say() -> None:
+def test_a_real_switch_reports_the_queues_of_its_rows() -> None:
     with private_ovs.running(system=True) as switch:
         switch.add_bridge("br0", ("fl-a", "fl-b"))
         switch.set_queues("fl-a", {0: {}, 3: {}})
@@ -64,5 +64,5 @@ def test_a_real_switch_reports_what_its_rows_say() -> None:
         assert reported_queues("br0", "fl-c", switch.directory) is None
 
 
-def test_a_bridge_that_is_not_there_is_mute(tmp_path: Path) -> None:
+def test_a_bridge_that_does_not_exist_reports_nothing(tmp_path: Path) -> None:
     assert reported_queues("br0", "p1", tmp_path) is None

@@ -1,4 +1,4 @@
-"""plan_qos against an ovsdb in memory: applying what it says must give what was asked, and then nothing more."""
+"""plan_qos on a database in memory: its changes must lead to the desired rows, and a second plan must be empty."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_nothing_is_said_of_qdiscs_that_could_not_be_read_or_do_not_matter() -> 
     )
 
 
-def test_an_unmapped_nic_is_told_of_and_a_half_mapped_one_is_warned_of() -> None:
+def test_an_unmapped_nic_is_reported_and_a_half_mapped_one_is_a_warning() -> None:
     assert [finding.level for finding in differences(queues_of_port(), nic_state(filters=()))] == [Level.INFO]
     half = differences(queues_of_port(), nic_state(filters=MAPPED[:4]))
     assert half[0].what == "queues 0-3 are mapped to hardware queues, and 0-7 should be"

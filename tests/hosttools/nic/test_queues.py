@@ -1,4 +1,4 @@
-"""The plan of tc commands, applied to filters in memory: it must lead to the mapping, and then say nothing."""
+"""Plans of tc commands, applied to filters in memory: they lead to the mapping, and a second plan is empty."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_what_is_given_is_not_asked_for() -> None:
     assert {queue.min_rate for queue in wanted.queues} == {None}
 
 
-def test_the_speed_that_the_database_knows_counts_first() -> None:
+def test_the_speed_in_the_database_comes_first() -> None:
     assert desired_qos(QosRequest(2), port("pf0", speed=5 * GBIT), [PF]).max_rate == 5 * GBIT
 
 
@@ -139,7 +139,7 @@ def test_the_speed_that_the_database_knows_counts_first() -> None:
         ([PF._replace(speed=None)], "--rate"),
     ],
 )
-def test_what_cannot_be_known_has_to_be_given(nics: list[Nic | None], text: str) -> None:
+def test_what_this_host_cannot_count_has_to_be_given(nics: list[Nic | None], text: str) -> None:
     with pytest.raises(RequestError, match=text):
         desired_qos(QosRequest(), port("pf0"), nics)
 

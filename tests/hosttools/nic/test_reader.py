@@ -68,7 +68,7 @@ def test_an_sriov_nic_with_functions(tmp_path: Path) -> None:
     assert (function_itself.vf, function_itself.up, function_itself.speed) == (True, False, None)
 
 
-def test_files_that_say_nonsense_count_as_absent(tmp_path: Path) -> None:
+def test_malformed_files_count_as_missing(tmp_path: Path) -> None:
     make(tmp_path / "x", {"flags": "up", "speed": "fast", "device/sriov_numvfs": ""}, (3, 1))
     nic = read_nic("x", tmp_path)
     assert nic is not None
@@ -98,7 +98,7 @@ def test_the_kernel_datapath_is_its_module_or_its_device(tmp_path: Path) -> None
     assert kernel_datapath(modules, tmp_path / "none")
 
 
-def test_it_says_what_ethtool_says() -> None:
+def test_it_reads_what_ethtool_prints() -> None:
     script = (
         "ip link add v0 numtxqueues 4 numrxqueues 6 type veth peer name v1 && "
         "ethtool -L v0 tx 3 rx 2 && ethtool -l v0 && "

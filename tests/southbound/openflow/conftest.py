@@ -10,6 +10,6 @@ from flowlane.southbound.openflow.osken import repairs
 
 @pytest.fixture(params=VERSIONS)
 def version(request: pytest.FixtureRequest) -> str:
-    """Each version of OpenFlow that Flowlane speaks, with os-ken repaired as the app repairs it."""
+    """Each version of OpenFlow that Flowlane supports, with os-ken repaired as the app repairs it."""
     repairs.repair()
     return str(request.param)

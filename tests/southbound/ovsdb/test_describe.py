@@ -135,7 +135,7 @@ def test_two_bridges_with_one_datapath_id_are_not_both_described() -> None:
     assert found.defects[0].where == "bridge br1"
 
 
-def test_news_are_told_once_and_only_of_what_changed() -> None:
+def test_only_changes_are_emitted_and_only_once() -> None:
     base = snapshot({1: InterfaceRow("p", ofport=1)})
     given = base._replace(bridges={**base.bridges, uuid(9): BridgeRow("br1", (), "ff")})
     events, known = changes({}, describe(given).devices)
@@ -152,7 +152,7 @@ def test_a_bridge_that_is_gone_is_forgotten() -> None:
     assert changes(known, {}) == ([DescriptionRemoved(0xAB)], {})
 
 
-def test_a_bridge_that_lost_its_datapath_id_for_now_stays_known() -> None:
+def test_a_bridge_without_its_datapath_id_for_now_stays_known() -> None:
     _, known = changes({}, describe(snapshot({1: InterfaceRow("p", ofport=1)})).devices)
     after_restart = describe(snapshot({1: InterfaceRow("p")}, datapath_id=""))
     assert after_restart == Description({BRIDGE: None}, ())

@@ -126,7 +126,7 @@ def test_a_command_takes_the_options_of_ovs_vsctl(
     assert "needs a private key, a certificate and a CA certificate" in capsys.readouterr().err
 
 
-def test_files_that_cannot_be_used_are_told_before_anything_is_tried(keys: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_be_used_are_reported_before_anything_is_tried(keys: Path, tmp_path: Path) -> None:
     missing = files_of(keys)._replace(certificate=str(tmp_path / "none.pem"))
     with pytest.raises(ConfigError, match=r"none\.pem"):
         prepare("ssl:127.0.0.1:6640", missing)

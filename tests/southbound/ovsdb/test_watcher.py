@@ -31,7 +31,7 @@ def words(text: str) -> list[str]:
 
 
 class Watch:
-    """A watcher and what it told."""
+    """A watcher and its events."""
 
     def __init__(self, remote: str) -> None:
         self.events: list[Event] = []
@@ -39,7 +39,7 @@ class Watch:
         self.watcher.start()
 
     def until(self, true: Callable[[], bool], seconds: float = 10.0) -> None:
-        with eventlet.Timeout(seconds, AssertionError(f"not within {seconds} s; told: {self.events}")):
+        with eventlet.Timeout(seconds, AssertionError(f"not within {seconds} s; events: {self.events}")):
             while not true():
                 eventlet.sleep(0.01)
 
@@ -47,7 +47,7 @@ class Watch:
         return self.watcher.status().state
 
     def device(self, dpid: int) -> DeviceDescribed | None:
-        """What was told last of a device."""
+        """The last event of a device."""
         for event in reversed(self.events):
             if getattr(event, "dpid", None) == dpid:
                 return event if isinstance(event, DeviceDescribed) else None
@@ -62,7 +62,7 @@ def watch(server: Server) -> Iterator[Watch]:
     made.watcher.stop()
 
 
-def test_what_is_there_is_told_once(server: Server) -> None:
+def test_the_present_state_is_emitted_once(server: Server) -> None:
     server.bridge("br0", 0xAB, "vf0", "up0")
     watch = Watch(server.remote)
     watch.until(lambda: bool(watch.events))
@@ -75,7 +75,7 @@ def test_what_is_there_is_told_once(server: Server) -> None:
     assert watch.state() == "stopped"
 
 
-def test_queues_that_come_and_go_are_told(server: Server, watch: Watch) -> None:
+def test_queues_that_come_and_go_are_emitted(server: Server, watch: Watch) -> None:
     server.bridge("br0", 0xAB, "up0")
     server.vsctl(
         *words("-- set port up0 qos=@q -- --id=@q create qos type=linux-htb queues:0=@a queues:1=@b"),
@@ -98,7 +98,7 @@ def test_queues_that_come_and_go_are_told(server: Server, watch: Watch) -> None:
     watch.until(lambda: kinds() == {})
 
 
-def test_a_queues_own_row_changing_is_told(server: Server, watch: Watch) -> None:
+def test_a_change_of_a_queue_row_is_emitted(server: Server, watch: Watch) -> None:
     server.bridge("br0", 0xAB, "up0")
     server.vsctl(
         *words(
@@ -113,7 +113,7 @@ def test_a_queues_own_row_changing_is_told(server: Server, watch: Watch) -> None
     assert [defect.where for defect in watch.watcher.status().defects] == ["queue 0 of port up0"]
 
 
-def test_a_vms_identity_changing_is_told(server: Server, watch: Watch) -> None:
+def test_a_change_of_a_vm_identity_is_emitted(server: Server, watch: Watch) -> None:
     server.bridge("br0", 0xAB, "vf0")
     server.vsctl("set", "interface", "vf0", "external_ids:vm-uuid=u1")
     watch.until(
@@ -121,15 +121,15 @@ def test_a_vms_identity_changing_is_told(server: Server, watch: Watch) -> None:
     )
 
 
-def test_what_does_not_matter_is_not_told(server: Server, watch: Watch) -> None:
+def test_other_changes_are_not_emitted(server: Server, watch: Watch) -> None:
     server.bridge("br0", 0xAB, "vf0")
     watch.until(lambda: watch.device(0xAB) is not None)
     eventlet.sleep(0.1)
-    told = len(watch.events)
+    count = len(watch.events)
     server.vsctl("set", "interface", "vf0", "other_config:x=y", "--", "set", "port", "vf0", "tag=5")
     server.vsctl("set", "bridge", "br0", "stp_enable=true")
     eventlet.sleep(0.3)
-    assert len(watch.events) == told
+    assert len(watch.events) == count
 
 
 def test_a_deleted_bridge_is_forgotten(server: Server, watch: Watch) -> None:
@@ -142,22 +142,20 @@ def test_a_deleted_bridge_is_forgotten(server: Server, watch: Watch) -> None:
     assert watch.watcher.status().bridges == 1
 
 
-def test_a_restarted_server_costs_nothing_and_what_changed_meanwhile_is_told(
-    server: Server, watch: Watch
-) -> None:
+def test_after_a_restart_of_the_server_only_changes_are_emitted(server: Server, watch: Watch) -> None:
     server.bridge("br0", 0xAB, "vf0")
     server.bridge("br1", 0xCD, "vf1")
     watch.until(lambda: watch.watcher.status().bridges == 2)
-    told = len(watch.events)
+    count = len(watch.events)
     server.stop()
     watch.until(lambda: watch.state() == "connecting")
     assert watch.watcher.status().bridges == 2
     server.start()
     watch.until(lambda: watch.state() == "synchronized")
     eventlet.sleep(0.2)
-    assert len(watch.events) == told, "the datapath id is ephemeral: nothing may be forgotten for its sake"
+    assert len(watch.events) == count, "the datapath id is ephemeral: no device may be removed because of it"
     server.vsctl("set", "bridge", "br0", 'datapath_id="00000000000000ab"', "external_ids:flowlane-role=nic")
-    watch.until(lambda: len(watch.events) == told + 1)
+    watch.until(lambda: len(watch.events) == count + 1)
     assert (d := watch.device(0xAB)) is not None
     assert d.role == "nic"
 
@@ -206,10 +204,10 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_leaves_the_last_known_state(server: Server, watch: Watch, nonsense: bytes) -> None:
+def test_malformed_messages_leave_the_last_known_state(server: Server, watch: Watch, nonsense: bytes) -> None:
     server.bridge("br0", 0xAB, "vf0")
     watch.until(lambda: watch.watcher.status().bridges == 1)
-    told = len(watch.events)
+    count = len(watch.events)
     server.stop()
     calls: list[int] = []
     listener = socket.socket(socket.AF_UNIX)
@@ -234,7 +232,7 @@ def test_nonsense_leaves_the_last_known_state(server: Server, watch: Watch, nons
     server.socket.unlink()
     server.start()
     watch.until(lambda: watch.state() == "synchronized")
-    assert len(watch.events) == told
+    assert len(watch.events) == count
 
 
 class Forger:
@@ -314,7 +312,7 @@ def test_a_bad_remote_is_refused_at_once() -> None:
         Watcher("http://x", lambda event: None)
 
 
-def test_a_real_switchs_bridges_ports_and_queues_are_told(ovs: PrivateOvs) -> None:
+def test_bridges_ports_and_queues_of_a_real_switch_are_emitted(ovs: PrivateOvs) -> None:
     ovs.add_bridge("br9", ("vf0", "up0"), dpid=0x99, external_ids={"flowlane-role": "nic"})
     watch = Watch(ovs.database)
     watch.until(lambda: (d := watch.device(0x99)) is not None and len(d.ports) == 3)
@@ -337,7 +335,7 @@ def blocked(poller: GreenPoller) -> float:
     return time.monotonic() - start
 
 
-def test_it_waits_for_the_first_wish_only_once() -> None:
+def test_it_waits_for_the_first_condition_only_once() -> None:
     poller = GreenPoller()
     poller.timer_wait(10_000)
     poller.timer_wait(50)

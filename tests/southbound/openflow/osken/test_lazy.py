@@ -43,7 +43,7 @@ def at_once(data: bytes) -> Any:
 
 
 def by_match(data: bytes) -> FlowSeen | None:
-    """What the match as os-ken reads it tells: a message without its bytes."""
+    """The event of a message without its bytes, by the match that os-ken reads."""
     whole = at_once(data)
     parts = {name: getattr(whole, name) for name in ("cookie", "table_id", "match", "data")}
     return decode.flow_seen(1, SimpleNamespace(**parts))
@@ -98,7 +98,7 @@ packets = st.builds(
 
 
 @given(packets)
-def test_what_is_told_is_the_same(data: bytes) -> None:
+def test_both_ways_read_the_same(data: bytes) -> None:
     assert decode.flow_seen(1, lazily(data)) == by_match(data)
     assert lazily(data).to_jsondict() == at_once(data).to_jsondict()
 
@@ -106,7 +106,7 @@ def test_what_is_told_is_the_same(data: bytes) -> None:
 @settings(max_examples=300)
 @given(packets, st.data())
 def test_bytes_that_are_not_as_they_should_be(data: bytes, draw: st.DataObject) -> None:
-    """What the guard lets through and os-ken can read is told the same in both ways."""
+    """A message that the guard accepts and os-ken can parse gives the same event in both ways."""
     bad = bytearray(data)
     bad[draw.draw(st.integers(8, len(bad) - 1))] = draw.draw(st.integers(0, 255))
     try:

@@ -50,12 +50,12 @@ def packet_in(version: str, cookie: int, *, metadata: int | None = None, frame: 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_copied_packet_tells_port_egress_and_queue(version: str) -> None:
+def test_a_copied_packet_has_ports_and_queue(version: str) -> None:
     message = packet_in(version, STANDING, metadata=77 << 32 | 9)
     assert decode.flow_seen(5, message) == FlowSeen(5, 7, b"frame", 9, 2)
 
 
-def test_a_copy_from_before_forwarding_tells_no_egress() -> None:
+def test_a_copy_from_before_forwarding_has_no_egress_port() -> None:
     infrastructure = cookies.pack(Kind.INFRASTRUCTURE)
     assert decode.flow_seen(5, packet_in("OpenFlow13", infrastructure)) == FlowSeen(
         5, 7, b"frame", None, None
@@ -90,9 +90,7 @@ def flow_removed(version: str, cookie: int, reason: int) -> Any:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(("reason", "idle"), [(0, True), (1, False), (2, False), (5, False)])
-def test_a_pin_that_is_gone_tells_its_row_counters_and_whether_it_idled(
-    version: str, reason: int, idle: bool
-) -> None:
+def test_a_removed_pin_has_its_row_counters_and_reason(version: str, reason: int, idle: bool) -> None:
     assert decode.pin_ended(5, flow_removed(version, PIN, reason)) == PinEnded(
         5, PinRef(17, 3), 11, 1300, idle
     )
@@ -186,7 +184,7 @@ def test_queues_since_1_4(version: str) -> None:
     assert decode.queues(parts) == {2: (0, 1), 3: (4,)}
 
 
-def test_queue_counters_that_the_device_does_not_know_are_left_out() -> None:
+def test_queue_counters_that_the_device_does_not_have_are_left_out() -> None:
     known = SimpleNamespace(port_no=3, queue_id=1, tx_bytes=900, tx_packets=7, tx_errors=0)
     unknown = SimpleNamespace(
         port_no=3, queue_id=0, tx_bytes=2**64 - 1, tx_packets=2**64 - 1, tx_errors=2**64 - 1
@@ -325,7 +323,7 @@ PARTS = (
 
 
 @given(JUNK)
-def test_whatever_a_device_says_nothing_raises(junk: Any) -> None:
+def test_no_message_of_a_device_raises(junk: Any) -> None:
     repairs.repair()
     for one in SINGLE:
         one(1, junk)

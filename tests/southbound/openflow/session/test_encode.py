@@ -119,7 +119,7 @@ def test_a_deleted_group_names_no_buckets(peer: Any) -> None:
         (desired.controller_meter(100), {"OFPMF_PKTPS", "OFPMF_BURST", "OFPMF_STATS"}),
     ],
 )
-def test_meters_say_their_units(peer: Any, entry: MeterEntry, flags: set[str]) -> None:
+def test_meters_have_their_units(peer: Any, entry: MeterEntry, flags: set[str]) -> None:
     arrived = sent(peer, Change(Op.ADD, entry))
     assert arrived.flags == sum(getattr(peer.ofproto, flag) for flag in flags)
     (band,) = arrived.bands

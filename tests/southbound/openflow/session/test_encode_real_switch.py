@@ -291,7 +291,7 @@ def test_neighbour_discovery_is_copied_and_no_flow_of_a_pin_is(client: Client, o
     assert seen == (1, VM, arp, None, None, 0)
 
 
-def test_an_idle_pin_is_told_with_its_counters(client: Client, ovs: PrivateOvs) -> None:
+def test_an_expired_pin_is_reported_with_its_counters(client: Client, ovs: PrivateOvs) -> None:
     program(client)
     send(client, pins.change(pin(idle_timeout=1)))
     frame = frame_of(KINDS["tcp"])
@@ -300,7 +300,7 @@ def test_an_idle_pin_is_told_with_its_counters(client: Client, ovs: PrivateOvs) 
     assert ended == (1, (5, 3), 1, len(frame), True)
 
 
-def test_an_unpinned_flow_is_told_as_not_idle_and_a_late_unpin_hits_nobody(
+def test_a_deleted_pin_is_reported_as_not_idle_and_a_late_deletion_affects_no_other(
     client: Client, ovs: PrivateOvs
 ) -> None:
     program(client)
@@ -356,7 +356,7 @@ def test_meters_are_rounded_as_the_switch_keeps_them(client: Client) -> None:
     }
 
 
-def test_ports_and_their_queues_are_told(client: Client) -> None:
+def test_ports_and_their_queues_are_reported(client: Client) -> None:
     ports = decode.ports(client.request(requests.ports_request(client.datapath)))
     assert {report.name: report.port_no for report in ports if report.port_no < 10} == {
         "vm1": VM,
@@ -369,7 +369,7 @@ def test_ports_and_their_queues_are_told(client: Client) -> None:
 
 
 @pytest.mark.mininet
-def test_several_queues_are_told_and_counted() -> None:
+def test_several_queues_are_reported_and_counted() -> None:
     """On tap devices, whose queues are those of their QoS row; a dummy device reports queue 0 only."""
     repairs.repair()
     with running(system=True) as ovs:

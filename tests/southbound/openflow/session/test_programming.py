@@ -106,7 +106,7 @@ def test_queue_that_is_gone_is_named_by_no_entry() -> None:
 
 
 def test_refused_group_is_done_without() -> None:
-    """The device said it had select groups, and refuses one: its heaviest queue then serves the class."""
+    """The device reports select groups and refuses one: the queue with the largest weight then serves the class."""
     programming, switch = Programming(ABLE), MemorySwitch(PORTS, refuses=(NO_GROUPS,))
     assert carry_out(programming, switch, programming.program(plan(WEB, REST), PORTS))
     assert carry_out(programming, switch, programming.settle(PORTS)) == []
@@ -190,7 +190,7 @@ def test_a_meter_that_pins_use_goes_by_the_engines_word_only() -> None:
 
 
 def test_meter_that_was_there_before_is_left_alone() -> None:
-    """Rewriting a meter fills its bucket anew, and lets a burst through."""
+    """A modified meter has a full bucket, and lets a burst through."""
     programming = Programming(ABLE, pin_meters={5: ENTRY})
     assert programming.set_meter(METER) == ()
 

@@ -23,8 +23,8 @@ def peer(request: pytest.FixtureRequest) -> Any:
     return datapath(request.param)
 
 
-def told(peer: Any, entry: FlowEntry, **changes: object) -> SimpleNamespace:
-    """An entry as a flow statistics reply tells it, made with os-ken's classes."""
+def entry_stats(peer: Any, entry: FlowEntry, **changes: object) -> SimpleNamespace:
+    """An entry of a flow statistics reply, made with os-ken's classes."""
     match = peer.ofproto_parser.OFPMatch.parser(_match_bytes(entry.match), 0)
     base: dict[str, object] = {
         name: getattr(entry, name)
@@ -45,7 +45,7 @@ def reply(*items: object) -> list[SimpleNamespace]:
 
 
 def test_entries_are_read_as_they_were_made(peer: Any) -> None:
-    parts = reply(*(told(peer, entry) for entry in STANDING.flows))
+    parts = reply(*(entry_stats(peer, entry) for entry in STANDING.flows))
     assert readback.flow_entries(parts) == STANDING.flows
 
 
@@ -55,29 +55,29 @@ def test_entries_of_others_are_not_read(peer: Any) -> None:
     vlan = parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, [parser.OFPActionPopVlan()])
     written = parser.OFPInstructionActions(ofproto.OFPIT_WRITE_ACTIONS, [parser.OFPActionSetQueue(1)])
     strange = (
-        told(peer, entry, cookie=0x77),
-        told(peer, entry, instructions=[vlan]),
-        told(peer, entry, instructions=[written]),
-        told(peer, entry, match=parser.OFPMatch(eth_type=0x806, arp_op=1)),
-        told(peer, entry, match=None),
+        entry_stats(peer, entry, cookie=0x77),
+        entry_stats(peer, entry, instructions=[vlan]),
+        entry_stats(peer, entry, instructions=[written]),
+        entry_stats(peer, entry, match=parser.OFPMatch(eth_type=0x806, arp_op=1)),
+        entry_stats(peer, entry, match=None),
     )
-    assert readback.flow_entries(reply(*strange, told(peer, entry))) == (entry,)
+    assert readback.flow_entries(reply(*strange, entry_stats(peer, entry))) == (entry,)
 
 
 def test_a_pin_is_found_with_its_vm_and_counters(peer: Any) -> None:
-    parts = reply(*(told(peer, entry) for entry in (*STANDING.flows, pins.entry(pin()))))
+    parts = reply(*(entry_stats(peer, entry) for entry in (*STANDING.flows, pins.entry(pin()))))
     (found,) = readback.found_pins(parts)
     assert found == ((5, 3), pin().key, VM, UPLINK, 2, 9, 4, 400)
     assert int.from_bytes(found.key[:4], "big") == VM_NUMBER
 
 
 @pytest.mark.parametrize(("with_ingress", "number"), [(False, NOT_A_VM), (True, UNRESOLVED_VM)])
-def test_a_pin_whose_vm_the_device_does_not_know_says_so(peer: Any, with_ingress: bool, number: int) -> None:
+def test_a_pin_of_an_unknown_vm_has_no_vm_number(peer: Any, with_ingress: bool, number: int) -> None:
     link = desired.compile_plan(
         plan(ports=tuple(port._replace(role=PortRole.LINK) for port in plan().ports)), ABLE, PORTS
     ).standing
-    made = told(peer, pins.entry(pin()))
-    (found,) = readback.found_pins(reply(*(told(peer, e) for e in link.flows if with_ingress), made))
+    made = entry_stats(peer, pins.entry(pin()))
+    (found,) = readback.found_pins(reply(*(entry_stats(peer, e) for e in link.flows if with_ingress), made))
     assert int.from_bytes(found.key[:4], "big") == number
     assert found.key[4:] == pin().key[4:]
 

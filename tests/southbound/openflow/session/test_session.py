@@ -243,7 +243,7 @@ def test_pin_names_no_queue_that_the_port_does_not_have(world: World) -> None:
     assert flow_mods(world.sent())[0][8:] == bad[8:]
 
 
-def test_refusal_is_told_in_the_engines_words(world: World) -> None:
+def test_a_refusal_becomes_an_event(world: World) -> None:
     world.sessions.execute(PIN)
     (mod,) = flow_mods(world.sent())
     world.refuse(int.from_bytes(mod[4:8], "big"), 5, 1)
@@ -271,13 +271,13 @@ def test_unpin_and_meters_reach_the_device(world: World) -> None:
     assert world.sent() == []  # the device has no meters
 
 
-def test_effects_for_no_device_are_told(world: World) -> None:
+def test_effects_for_no_device_are_reported(world: World) -> None:
     assert not world.sessions.execute(Report("flow", "text", {}))
     assert world.sessions.execute(PIN._replace(dpid=99))
     assert world.sent() == []
 
 
-def test_counters_are_asked_for_and_told_part_by_part(world: World) -> None:
+def test_counters_are_requested_and_emitted_part_by_part(world: World) -> None:
     world.sessions.execute(ReadCounters(DPID))
     pins, queue_counters, _learned = world.sent()
     world.sessions.execute(ReadCounters(DPID))
@@ -310,7 +310,7 @@ def test_queues_are_read_again_until_the_switch_has_followed_its_database(world:
     assert len(world.sent()) == 1
 
 
-def test_queues_are_read_now_and_then_without_being_told(world: World) -> None:
+def test_queues_are_requested_now_and_then(world: World) -> None:
     requested = []
     for _ in range(25):
         world.pass_time(1)
@@ -353,7 +353,7 @@ def test_messages_are_read_together_while_nobody_waits_for_what_is_done_with_cop
     assert world.datapath.socket.pause == 0.0
 
 
-def test_device_that_is_heard_is_kept(world: World) -> None:
+def test_a_device_that_sends_messages_is_kept(world: World) -> None:
     world.pass_time(60)
     hub.sleep()
     assert not world.datapath.closed
@@ -367,7 +367,7 @@ def test_device_that_acknowledges_nothing_is_given_up(world: World, monkeypatch:
     assert world.datapath.closed
 
 
-def test_newer_connection_wins_and_the_older_ones_end_says_nothing(world: World) -> None:
+def test_a_newer_connection_wins_and_the_end_of_the_older_emits_nothing(world: World) -> None:
     older, newer = world.datapath, FakeDatapath()
     world.sessions.connected(newer)
     world.sessions.disconnected(older)

@@ -1,4 +1,4 @@
-"""Plans on the in-memory switch: where packets go, on which queue, and what the controller hears of it."""
+"""Plans on the in-memory switch: where packets go, on which queue, and what is copied to the controller."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_the_probe_for_port_masks_is_refused_where_there_are_none() -> None:
 
 
 @pytest.mark.parametrize("learn", [False, True])
-def test_a_device_that_forwards_by_itself_is_told_no_port(learn: bool) -> None:
+def test_a_device_that_forwards_by_itself_gets_no_port(learn: bool) -> None:
     """Every way out is NORMAL or a copy, and nothing is dropped but where the packet goes on in another table."""
     able = replace(ABLE, normal=True, learn=learn, conntrack=learn)
     wanted = plan(learned_idle=10 if learn else 0, learn_after=8, flood_ports=(VM,))
@@ -209,7 +209,7 @@ def test_a_device_that_forwards_by_itself_is_told_no_port(learn: bool) -> None:
     assert {entry.table_id for entry in standing.flows if not entry.steps} <= {TableId.SEEN, TableId.LEARN}
 
 
-def test_a_device_that_cannot_forward_by_itself_is_told_the_port() -> None:
+def test_a_device_that_cannot_forward_by_itself_gets_the_port() -> None:
     steps = [
         step for entry in desired.compile_plan(plan(), ABLE, PORTS).standing.flows for step in entry.steps
     ]

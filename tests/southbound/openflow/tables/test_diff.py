@@ -151,7 +151,7 @@ def test_pins_and_their_meters_are_not_part_of_what_stands() -> None:
 
 
 def test_a_meter_that_pins_and_standing_rules_share_is_part_of_what_stands() -> None:
-    """Else it would be written anew at every connect, with a full bucket."""
+    """Otherwise it would be modified at every connect, with a full bucket."""
     made = compiled(plan(VOICE))
     found = diff.standing_part([*made.flows, pins.entry(pin())], made.groups, made.meters)
     assert found.meters == made.meters

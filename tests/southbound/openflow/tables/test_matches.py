@@ -71,8 +71,8 @@ def seen(draw: st.DrawFn) -> dict[str, int]:
     return there
 
 
-def says(wanted: StandingMatch, there: dict[str, int]) -> bool:
-    """The rule's meaning, told apart from how it is expressed."""
+def rule_matches(wanted: StandingMatch, there: dict[str, int]) -> bool:
+    """Whether a rule matches a packet, without OpenFlow matches."""
     names = PORT_FIELDS.get(there["ip_proto"])
     ports = (there[names[0]], there[names[1]]) if names else None
     for number, ranges in ((0, wanted.src_ports), (1, wanted.dst_ports)):
@@ -94,7 +94,7 @@ def says(wanted: StandingMatch, there: dict[str, int]) -> bool:
 
 @settings(max_examples=300)
 @given(WANTED, seen(), st.booleans())
-def test_the_matches_together_say_what_the_rule_says(
+def test_the_matches_together_match_what_the_rule_matches(
     wanted: StandingMatch, there: dict[str, int], port_masks: bool
 ) -> None:
     try:
@@ -102,7 +102,7 @@ def test_the_matches_together_say_what_the_rule_says(
     except CannotExpressError:
         assert not port_masks
         return
-    assert any(all(matches_term(term, there) for term in one) for one in found) is says(wanted, there)
+    assert any(all(matches_term(term, there) for term in one) for one in found) is rule_matches(wanted, there)
 
 
 def test_without_masks_a_range_becomes_single_ports() -> None:

@@ -76,7 +76,7 @@ def test_without_queue_or_meter_neither_is_named() -> None:
     assert pins.entry(pin(queue_id=NO_QUEUE, meter_id=0)).steps == (Goto(TableId.OUTPUT),)
 
 
-def test_an_entry_tells_when_it_is_gone_and_whose_it_was() -> None:
+def test_the_removal_of_an_entry_is_reported_with_its_cookie() -> None:
     made = pins.entry(pin())
     assert (made.idle_timeout, made.flags) == (10, 1)
     assert cookies.unpack(made.cookie) == cookies.Cookie(cookies.Kind.PIN, 3, 5)
@@ -123,7 +123,7 @@ def test_only_fields_whose_prerequisites_hold_are_matched(
 
 
 @pytest.mark.parametrize("vlan", [None, 0, 5, 4095])
-def test_tagged_and_untagged_are_told_apart(vlan: int | None) -> None:
+def test_tagged_and_untagged_flows_differ(vlan: int | None) -> None:
     key = flowkey.pack(FlowParts(1, vlan, flowkey.LAYER2, 0, 0x88B5, 0, bytes(6), bytes(6)))
     assert values(pins.match_of(key, 1, 2))["vlan_vid"] == (0 if vlan is None else 0x1000 | vlan)
 

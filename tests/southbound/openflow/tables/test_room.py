@@ -88,7 +88,7 @@ def test_an_entry_of_another_full_table_is_held_back_and_then_tried_again() -> N
     assert programming.settle(PORTS) == ()
     assert entry not in [change.entry for change in programming.program(plan(unknown_port=None), PORTS)]
     assert ("entries of table output", "the device's table is full") in [
-        told[:2] for told in programming.all_left_out
+        item[:2] for item in programming.all_left_out
     ]
     for _ in range(HELD_CALLS):
         programming.settle(PORTS)

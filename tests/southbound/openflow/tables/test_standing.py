@@ -46,10 +46,10 @@ def test_the_meter_comes_before_all_else() -> None:
     assert all(f.steps[0] == Meter(9) for f in flows)
 
 
-def test_the_copied_packet_tells_the_queue() -> None:
+def test_the_copied_packet_has_the_queue() -> None:
     _, flows, _ = compile_rules(VOICE, REST, WEB)
-    told = {f.priority: cookies.standing_queue(f.cookie) for f in flows}
-    assert told == {120: 3, 100: 0, 110: None}
+    queue_by_priority = {f.priority: cookies.standing_queue(f.cookie) for f in flows}
+    assert queue_by_priority == {120: 3, 100: 0, 110: None}
 
 
 def test_a_queue_that_the_port_does_not_report_is_never_set() -> None:
@@ -107,7 +107,7 @@ def test_rules_of_a_class_that_spread_alike_share_a_group() -> None:
     assert len(apart) == 2
 
 
-def test_group_ids_that_clash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_ids_that_collide_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standing, "crc32", lambda _: 5)
     groups, _, _ = compile_rules(WEB, WEB._replace(order=11, class_name="b"))
     assert list(groups) == [6, 7]

@@ -79,8 +79,8 @@ def test_recordings_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_what_a_switch_says_is_not_left_out(path: Path) -> None:
-    """Only what controllers say, and a forwarded request, which nobody asked for, is left out."""
+def test_messages_of_a_switch_are_not_left_out(path: Path) -> None:
+    """Only messages of controllers, and a forwarded request, are left out."""
     data = path.read_bytes()
     request = data[1] in (5, 7, 9, 13, 14, 15, 16, 17, 18, 20, 22, 24, 26, 28, 29, 32, 34)
     assert (check(data, data[0]) is None) == request

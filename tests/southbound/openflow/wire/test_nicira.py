@@ -71,7 +71,7 @@ def without_bytes(message: Any) -> SimpleNamespace:
 
 
 def copies(client: Client) -> list[FlowSeen]:
-    """What the switch has told so far; a barrier makes sure that nothing is on its way."""
+    """The messages of the switch so far; a barrier makes sure that none is on its way."""
     client.apply([])
     found = [message for message in client.seen if type(message).__name__ == "OFPPacketIn"]
     lazy.install_lazy_packets()
@@ -125,7 +125,7 @@ def test_each_flow_is_copied_once_with_its_queue_and_remembered(
 
 
 @pytest.mark.ovs
-def test_later_packets_leave_by_the_queue_of_the_first_whatever_the_rules_say_now(
+def test_later_packets_leave_by_the_queue_of_the_first_whatever_the_rules_are_now(
     client: Client, ovs: PrivateOvs, version: str
 ) -> None:
     before = program(client, version, ONE)
@@ -171,9 +171,9 @@ def test_the_meter_of_a_class_holds_a_flow_from_its_first_packet_and_when_it_is_
     assert f"reg0=0x1,reg4=0x9, priority {Priority.SEEN_LIMITED}" in later
     assert re.search(r"Datapath actions: meter\(\d+\)", later)
     # 40 packets of 8 kbit through a meter of 8 kbit/s with a burst of 40: what is over is dropped, however fast.
-    (told,) = [told for told in meter_stats(client) if told[0] == 9]
-    assert told[1] == 40
-    assert told[2] > 0
+    (counters,) = [counters for counters in meter_stats(client) if counters[0] == 9]
+    assert counters[1] == 40
+    assert counters[2] > 0
 
 
 METER = MeterSpec(9, 8_000, 40_000)
@@ -181,8 +181,8 @@ METER = MeterSpec(9, 8_000, 40_000)
 
 def meter_stats(client: Client) -> list[tuple[int, int, int]]:
     """(id, packets in, packets dropped) of each meter."""
-    told = decode.meter_counters(1, client.request(requests.meter_stats_request(client.datapath)))
-    return [(number, counts[0], counts[2]) for number, counts in told.counters.items()]
+    counters = decode.meter_counters(1, client.request(requests.meter_stats_request(client.datapath)))
+    return [(number, counts[0], counts[2]) for number, counts in counters.counters.items()]
 
 
 def _with_queues() -> tuple[PlannedPort, ...]:
@@ -219,7 +219,7 @@ def test_what_was_learned_about_a_port_can_be_forgotten(
 def test_flows_of_one_pair_of_hosts_spread_over_all_queues(
     client: Client, ovs: PrivateOvs, version: str, proto: int, versions: tuple[str, ...]
 ) -> None:
-    """UDP only where groups can be told how to select; the switch's own hash leaves its ports out."""
+    """UDP only where groups have a selection method; the switch's own hash leaves its ports out."""
     program(client, version, SPREAD)
     for sport in range(1000, 1064):
         send(ovs, sport, proto)
