@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from webob import Response
 
-from flowlane.errors import FlowlaneError, NotFoundError, PolicyError, RequestError
+from flowlane.errors import FlowlaneError, PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,10 +78,6 @@ def response_of(error: Exception) -> Response:
         return _answer(error.status, str(error), error.field, error.headers)
     if isinstance(error, PolicyError):
         return _policy_refused(error)
-    if isinstance(error, NotFoundError):
-        return _answer(404, str(error))
-    if isinstance(error, RequestError):
-        return _answer(400, str(error))
     _LOG.error("a request ended with an unexpected exception", exc_info=error)
     return _answer(500, "the controller failed to answer because of a bug; look into its log")
 

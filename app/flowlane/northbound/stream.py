@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller
     from flowlane.northbound.feed import Entry, Feed
     from flowlane.northbound.routing import Call
+    from flowlane.northbound.types import EventView
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = 15.0
@@ -101,7 +102,7 @@ def _lines(controller: Controller, after: int, lost: bool, kinds: frozenset[str]
 
 def _event(controller: Controller, entry: Entry) -> bytes:
     report = entry.report
-    data = {
+    data: EventView = {
         "time": unix_text(entry.time),
         "kind": report.kind,
         "text": report.text,
