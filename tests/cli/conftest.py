@@ -8,6 +8,6 @@ from support.rest.server import running
 
 @pytest.fixture(scope="module")
 def controller_url() -> Iterator[str]:
-    """A controller with two devices, two VMs and five flows (support/engine/controller.py); each module changes its own."""
+    """Serve the controller of support/engine/controller.py; each module changes its own."""
     with running() as server:
         yield server.url
