@@ -155,7 +155,7 @@ WRONG = {
     ),
     "one name twice": (
         [("  vm2:", "  vm1:")],
-        (8, "hosts.vm1: the key 'vm1' stands twice, first in line 7"),
+        (8, "hosts.vm1: the key 'vm1'"),
     ),
     "one datapath id twice": (
         [("00b1", "00a1")],
