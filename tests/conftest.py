@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from lab.inside import private_ovs
 
 from flowlane import hub
 
+# eventlet's own DNS client takes a third of the time in which flowlane-manager starts, and tests start it often.
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+
 # Before any test imports os-ken: the hub that the product runs on, without patching the test process.
 hub.prepare(patch=False)
 
-# A deadline per example measures how busy the machine is, and not the code.
-settings.register_profile("flowlane", deadline=None)
+# A deadline per example, and how long it takes to draw one, measure how busy the machine is, and not the code.
+settings.register_profile("flowlane", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("flowlane")
 
 
