@@ -1,4 +1,4 @@
-"""A bound on what few moves can reach: tells what a strategy missed from what no strategy could have reached."""
+"""A bound on what few moves can reach: separates what a strategy missed from what no strategy could have reached."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from lab.inside.private_ovs import PrivateOvs, running
 
 BRIDGE = "storm"
 QUIET_S = 2.0
-"""Seconds of the floor, and of waiting after the last port is known."""
+"""Seconds of the floor, and of waiting after the last port is listed."""
 
 
 class Client:
@@ -62,7 +62,7 @@ def known_ports(manager: Launched) -> int:
 
 
 def measure(ovs: PrivateOvs, count: int) -> dict[str, float]:
-    """Announce ports to a controller of its own; return the waits in ms and the seconds until all are known."""
+    """Announce ports to a controller of its own; return the waits in ms and the seconds until all are listed."""
     with launched(f"--ovsdb={ovs.database}") as manager:
         ovs.add_bridge(BRIDGE, ("uplink",), dpid=0x57)
         ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{manager.openflow_port}")
@@ -99,7 +99,7 @@ def main() -> None:
             print("  ".join(f"{name} {value:.1f}" for name, value in rounds[-1].items()), file=sys.stderr)
     medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     print(
-        f"| ports | floor, ms | longest wait, ms | all known, s |\n|---|---|---|---|\n| {arguments.ports} | "
+        f"| ports | floor, ms | longest wait, ms | all listed, s |\n|---|---|---|---|\n| {arguments.ports} | "
         f"{medians['floor_ms']:.0f} | {medians['longest_ms']:.0f} | {medians['all_known_s']:.1f} |"
     )
     if arguments.json:

@@ -87,7 +87,7 @@ PATIENCE = {"reactive": 2.0}
 """Seconds after a turn in which packets may still arrive, where it is not 0.5: the reactive way's wait in a queue."""
 
 CATCH_UP = 2.0
-"""Seconds for a controller that stood still to read what has come meanwhile, and to forget flows that have ended."""
+"""Seconds for a controller that stood still to read what has come meanwhile, and to expire flows that have ended."""
 
 
 class Way(NamedTuple):

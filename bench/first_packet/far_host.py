@@ -1,7 +1,7 @@
 """The far host of ``bench.first_packet``: an application's UDP socket, in a network namespace of its own.
 
-Started by ``traffic.wire``; tells its process id, and joins the network by the device that it is given
-then. It obeys words on its standard input: ``announce`` (an ARP of its own, so that switches know where it is) and
+Started by ``traffic.wire``; prints its process id, and joins the network by the device that it is given
+then. It reads commands from its standard input: ``announce`` (an ARP of its own, so that switches know where it is) and
 ``stop``, which has it read what has arrived since the last time, and write the length of it as four bytes and then for
 each first packet of a flow the flow's number and the time (ns) at which the kernel had it for the application: RECORD.
 It reads no earlier, so that it takes no processor from the switch while packets are timed.
@@ -32,7 +32,7 @@ def join(device: str) -> socket.socket:
 
 
 def announce(device: str) -> None:
-    """Say by ARP who has the address (a request for one's own, RFC 5227 section 2.3)."""
+    """Announce by ARP who has the address (a request for one's own, RFC 5227 section 2.3)."""
     address = socket.inet_aton(ADDRESS)
     head = b"\xff" * 6 + TARGET + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:

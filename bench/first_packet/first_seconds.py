@@ -3,14 +3,14 @@
 Usage: ``unshare --net python -m bench.first_packet.first_seconds [--rate 100] [--seconds 20] [--json FILE]``;
 needs root and Open vSwitch.
 A private Open vSwitch on the userspace datapath; flows of three classes go from one tap device to an uplink with
-eight queues: *small* (most), *bulk* (told by its port, so the device's standing rules know it) and *heavy* (a queue
-alone for what carries 1 Mbit/s for 2 s, so nothing can know it at first).
+eight queues: *small* (most), *bulk* (classified by its port, so the device's standing rules place it) and *heavy*
+(an exclusive queue for what carries 1 Mbit/s for 2 s, so nothing can place it at first).
 
 Judged by the switch's own tables, read once a second with ovs-ofctl: an exact entry's queue, from when it was made
-(its duration tells); else the queue of the learned entry, which holds what the standing rules chose for the first
-packet, and of flows too short for either the register that came with the packet's copy, as REST shows it. Right is,
-for small and bulk, a queue that the standing rule of the class names then; for heavy, the queue that the flow has
-alone in the end.
+(computed from its duration); else the queue of the learned entry, which holds what the standing rules chose for the
+first packet, and of flows too short for either the register that came with the packet's copy, as REST shows it. Right
+is, for small and bulk, a queue that the standing rule of the class names then; for heavy, the exclusive queue that the
+flow has in the end.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def look(host: tap_host.TapHost) -> Look:
     return Look(now, found, dict(rules))
 
 
-def queue_at(flow: Flow, when: float, looks: list[Look], told: dict[int, int]) -> int | None:
+def queue_at(flow: Flow, when: float, looks: list[Look], first_queues: dict[int, int]) -> int | None:
     """The queue by which the flow's packets left at a time."""
     seen = [one for one in looks if flow.port in one.queues]
     first = next((one.queues[flow.port] for one in seen), None)
@@ -131,12 +131,12 @@ def queue_at(flow: Flow, when: float, looks: list[Look], told: dict[int, int]) -
             return queue
     if first is not None and first[1] <= when:
         return first[0]
-    return told.get(flow.port, first[0] if first else None)
+    return first_queues.get(flow.port, first[0] if first else None)
 
 
-def is_right(flow: Flow, when: float, looks: list[Look], told: dict[int, int]) -> bool:
+def is_right(flow: Flow, when: float, looks: list[Look], first_queues: dict[int, int]) -> bool:
     """Whether it was a queue of its class."""
-    queue = queue_at(flow, when, looks, told)
+    queue = queue_at(flow, when, looks, first_queues)
     if flow.kind == "heavy":
         last = next(one.queues[flow.port][0] for one in reversed(looks) if flow.port in one.queues)
         return queue == last
@@ -145,16 +145,16 @@ def is_right(flow: Flow, when: float, looks: list[Look], told: dict[int, int]) -
 
 
 def drive(host: tap_host.TapHost, flows: list[Flow]) -> tuple[float, list[Look], dict[int, int]]:
-    """Send everything while looking; returns when it began, the looks, and what REST told first of each flow."""
+    """Send everything while looking; return when it began, the looks, and each flow's first queue in REST."""
     looks: list[Look] = []
-    told: dict[int, int] = {}
+    first_queues: dict[int, int] = {}
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(1.0):
             looks.append(look(host))
             for item in tap_host.assignments(host.manager):
-                told.setdefault(item["src_port"], item["queue_id"])
+                first_queues.setdefault(item["src_port"], item["queue_id"])
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -168,17 +168,21 @@ def drive(host: tap_host.TapHost, flows: list[Flow]) -> tuple[float, list[Look],
     time.sleep(1.5)
     done.set()
     watcher.join()
-    return begin, looks, told
+    return begin, looks, first_queues
 
 
-def shares(flows: list[Flow], begin: float, looks: list[Look], told: dict[int, int]) -> list[dict[str, Any]]:
+def shares(
+    flows: list[Flow], begin: float, looks: list[Look], first_queues: dict[int, int]
+) -> list[dict[str, Any]]:
     """For each class and for all: the share of flows, and of their bytes, that are right so long after the start."""
     rows = []
     for kind in ("small", "bulk", "heavy", "all"):
         mine = [flow for flow in flows if kind in (flow.kind, "all")]
         row: dict[str, Any] = {"class": kind, "flows": len(mine)}
         for after in AFTER:
-            right = [flow for flow in mine if is_right(flow, begin + flow.begins + after, looks, told)]
+            right = [
+                flow for flow in mine if is_right(flow, begin + flow.begins + after, looks, first_queues)
+            ]
             row[f"flows {after:g} s"] = len(right) / len(mine)
             row[f"bytes {after:g} s"] = sum(flow.octets for flow in right) / sum(flow.octets for flow in mine)
         rows.append(row)

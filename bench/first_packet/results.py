@@ -31,7 +31,7 @@ class Result(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What one turn told: the waits of first packets (us), and how many were timed."""
+    """Measurements of one turn: the waits of first packets (us), and how many were timed."""
 
     waits: list[float]
     timed: int

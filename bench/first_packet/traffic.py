@@ -90,7 +90,7 @@ def checksum(header: bytes) -> int:
 
 
 def frame(number: int, packet: int) -> bytes:
-    """A UDP packet of the flow with this number, which its payload tells again."""
+    """A UDP packet of the flow with this number, which its payload carries too."""
     address, port = struct.pack("!I", 0x0A010000 + number // 60000), 1024 + number % 60000
     payload = struct.pack("!IB", number, packet) + bytes(59)
     target = socket.inet_aton(ADDRESS)
@@ -151,10 +151,10 @@ def wire(vm: str, uplink: str) -> Iterator[Wire]:
         yield Wire(sender, leaving, host)
 
 
-def tell(ends: Wire, word: str) -> None:
-    """Have the far host do something."""
+def send_command(ends: Wire, command: str) -> None:
+    """Send a command to the far host."""
     assert ends.host.stdin is not None
-    ends.host.stdin.write(f"{word}\n".encode())
+    ends.host.stdin.write(f"{command}\n".encode())
 
 
 def drive(ends: Wire, load: Load, first: int, patience: float) -> tuple[dict[int, int], dict[int, int]]:
@@ -164,7 +164,7 @@ def drive(ends: Wire, load: Load, first: int, patience: float) -> tuple[dict[int
         patience: seconds that packets may still arrive after the last was sent.
     """
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)  # else a sleep may take 50 us more than it should
-    tell(ends, "announce")
+    send_command(ends, "announce")
     due = [(when, frame(number, packet)) for when, number, packet in schedule(load, first)]
     _left(ends.leaving)
     start = time.perf_counter()
@@ -174,7 +174,7 @@ def drive(ends: Wire, load: Load, first: int, patience: float) -> tuple[dict[int
             time.sleep(wait)
         ends.sender.send(data)
     time.sleep(patience)
-    tell(ends, "stop")
+    send_command(ends, "stop")
     return _left(ends.leaving), _arrived(ends.host)
 
 

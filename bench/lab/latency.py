@@ -133,7 +133,7 @@ def draw(rounds: list[dict[str, Any]], summary: dict[str, dict[str, float]], tar
 
 
 def main() -> None:
-    """Measure unless told to draw only."""
+    """Measure, unless only the drawing is asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What ``bench.lab.paths`` runs inside the guest: the same traffic by each road that the layout has.
+"""What ``bench.lab.paths`` runs inside the guest: the same traffic by each path that the layout has.
 
 Layout ``direct``: a VF straight to the wire. Layout ``sriov``: a VF, the switch, and there a queue that is a transmit
 queue of the NIC (hardware) or one that is the scheduler's only (software).
@@ -26,11 +26,11 @@ from lab.inside.experiment import (
 
 QUEUES = 4
 RATE = 10**9
-ROADS: dict[str, dict[str, int | None]] = {
+PATHS: dict[str, dict[str, int | None]] = {
     "direct": {"VF on the wire": None},
     "sriov": {"hardware queue": 1, "software queue": QUEUES},
 }
-"""By layout: the roads, and the OpenFlow queue of each."""
+"""By layout: the paths, and the OpenFlow queue of each."""
 
 SETTLE_S = 2.0
 SMALL_FLOWS, INTERVAL_S = 20, 0.4
@@ -52,7 +52,7 @@ def prepare() -> None:
     ofctl("add-flow", BRIDGE, "priority=1,actions=NORMAL")
 
 
-def take_road(queue: int | None) -> None:
+def use_path(queue: int | None) -> None:
     """Send what VMs send by this queue of the switch; None: they do not pass a switch."""
     if queue is not None:
         for port in range(1, len(VMS) + 1):
@@ -81,9 +81,9 @@ def transmit_queues() -> dict[int, int]:
     return {queue: count.packets for queue, count in hardware_queues().items()}
 
 
-def one_road(queue: int | None, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure one road once: latency of small requests, then CPU of a steady transfer."""
-    take_road(queue)
+def measure_path(queue: int | None, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure one path once: latency of small requests, then CPU of a steady transfer."""
+    use_path(queue)
     assert wait_until(all_vms_reach_the_far_end, 60)
     asker = RequestSender(SMALL_FLOWS, INTERVAL_S, VMS[:1])
     begin = time.monotonic()
@@ -110,24 +110,24 @@ def one_road(queue: int | None, arguments: argparse.Namespace) -> dict[str, Any]
 
 
 def main() -> None:
-    """Alternate the roads of this layout."""
+    """Alternate the paths of this layout."""
     parser = argparse.ArgumentParser()
     for name, kind in (("rounds", int), ("seconds", float), ("rate", float)):
         parser.add_argument(f"--{name}", type=kind, required=True)
-    parser.add_argument("--backwards", action="store_true", help="the roads in the other order")
+    parser.add_argument("--backwards", action="store_true", help="the paths in the other order")
     arguments = parser.parse_args()
     use_realtime_priority()
     prepare()
-    found = []
-    roads = list(ROADS[os.environ["LAB_LAYOUT"]].items())
+    results = []
+    paths = list(PATHS[os.environ["LAB_LAYOUT"]].items())
     for _ in range(arguments.rounds):
-        for road, queue in reversed(roads) if arguments.backwards else roads:
-            found.append({"road": road, **one_road(queue, arguments)})
+        for path, queue in reversed(paths) if arguments.backwards else paths:
+            results.append({"path": path, **measure_path(queue, arguments)})
             print(
-                f"{road}: {found[-1]['busy']:.2f} CPUs busy, {found[-1]['idle']:.2f} without traffic",
+                f"{path}: {results[-1]['busy']:.2f} CPUs busy, {results[-1]['idle']:.2f} without traffic",
                 flush=True,
             )
-    Path(os.environ["LAB_OUT"], "roads.json").write_text(json.dumps(found))
+    Path(os.environ["LAB_OUT"], "paths.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

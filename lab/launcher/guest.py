@@ -1,4 +1,4 @@
-"""One boot of the guest: start QEMU, wait for the command, pass its output on, learn how it ended."""
+"""One boot of the guest: start QEMU, wait for the command, pass its output on, return how it ended."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def boot(software: Software, options: Options, accel: str, control: Path, say: C
 
 
 def say_always(text: str) -> None:
-    """Tell the operator something on stderr."""
+    """Print a message to the operator on stderr."""
     print(f"lab: {text}", file=sys.stderr, flush=True)
 
 

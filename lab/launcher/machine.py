@@ -14,7 +14,7 @@ MANAGEMENT = ("52:54:00:f1:00:01", "mgmt")
 
 
 class Nic(NamedTuple):
-    """An emulated Intel 82576 (``igb``: 8 queues, SR-IOV with 7 VFs); NICs on one ``wire`` hear each other."""
+    """An emulated Intel 82576 (``igb``: 8 queues, SR-IOV with 7 VFs); NICs on one ``wire`` are connected."""
 
     name: str
     mac: str
@@ -37,8 +37,8 @@ def nics(layout: str, far: str = "guest") -> tuple[Nic, ...]:
 
 def names_by_mac(layout: str, far: str = "guest") -> str:
     """Return the lines from which the guest names its NICs."""
-    known = [MANAGEMENT, *((nic.mac, nic.name) for nic in nics(layout, far))]
-    return "".join(f"{mac} {name}\n" for mac, name in known)
+    named = [MANAGEMENT, *((nic.mac, nic.name) for nic in nics(layout, far))]
+    return "".join(f"{mac} {name}\n" for mac, name in named)
 
 
 def command_line(

@@ -1,4 +1,4 @@
-"""Whether this machine has the memory that a guest is to get, told before it is missed."""
+"""A check, before a guest is started, that this machine has the memory for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_memory(wanted: int, meminfo: Path = Path("/proc/meminfo")) -> None:
     Linux would start it all the same, and end it, or something else, once the memory is really used.
 
     Raises:
-        LabError: less is available; the text says how much, and what to do.
+        LabError: less is available; the text names how much, and what to do.
     """
     available = _available(meminfo)
     if wanted <= available:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def shell_command() -> str:
-    """Return the guest's shell, told how large the operator's window is; its prompt says where one is."""
+    """Return the command of the guest's shell, with the size of the operator's window and a prompt with the folder."""
     size = shutil.get_terminal_size()
     term = os.environ.get("TERM", "linux")
     setup = f"stty rows {size.lines} cols {size.columns}; TERM={term} PS1='lab:\\w# '"
