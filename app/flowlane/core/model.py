@@ -180,7 +180,7 @@ class Capabilities:
         meter_kbps: its meters measure kbit/s.
         select_groups: it has groups of type select, ``max_groups`` of them.
         tables: how many flow tables it has.
-        normal: it forwards by itself when told to (OpenFlow NORMAL): its VLANs, bonds, MAC learning, snooping apply.
+        normal: it can forward by itself (OpenFlow NORMAL): its VLANs, bonds, MAC learning, snooping apply.
         learn: it accepted the learn action of Open vSwitch.
         conntrack: it accepted the connection tracking action of Open vSwitch.
         port_masks: it accepted masks on transport ports.

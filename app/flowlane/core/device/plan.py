@@ -46,8 +46,8 @@ def weigh(device: Device, now: float) -> bool:
     device.next_weighing = now + INTERVAL
     changed = False
     for port in device.ports.values():
-        for index, wanted in enumerate(device.policy.classes):
-            if port.allocation is not None and not wanted.meter_only:
+        for index, traffic_class in enumerate(device.policy.classes):
+            if port.allocation is not None and not traffic_class.meter_only:
                 place = (index, port.port_no)
                 queues = queues_for(device, port, index)
                 changed = changed or device.spreads.get(place) != queues
@@ -58,11 +58,11 @@ def weigh(device: Device, now: float) -> bool:
 def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int, int], ...]:
     """Return (queue id, weight) for the queues to which new flows of a class may go on a port."""
     allocation = port.allocation
-    wanted = device.policy.classes[class_index]
-    if allocation is None or wanted.meter_only:
+    traffic_class = device.policy.classes[class_index]
+    if allocation is None or traffic_class.meter_only:
         return ()
-    group = device.groups.get((wanted.name,), -1)
-    queue_ids = queues_for_new_flows(allocation, wanted.path, group, wanted.min_rate or 0)
+    group = device.groups.get((traffic_class.name,), -1)
+    queue_ids = queues_for_new_flows(allocation, traffic_class.path, group, traffic_class.min_rate or 0)
     before = dict(device.spreads.get((class_index, port.port_no), ()))
     loads = _relative_loads(allocation, queue_ids, port.rate)
     return tuple((queue_id, _weight(loads.get(queue_id), before.get(queue_id))) for queue_id in queue_ids)
@@ -80,11 +80,11 @@ def _relative_loads(allocation: PortState, queue_ids: tuple[int, ...], rate: int
 def _weight(load: float | None, before: int | None) -> int:
     if load is None:
         return EVEN
-    wanted = _step(load)
-    if before is None or wanted == before:
-        return wanted
-    beyond = load * _MARGIN if wanted > before else load / _MARGIN
-    return wanted if _step(beyond) == wanted or (_step(beyond) > before) == (wanted > before) else before
+    new = _step(load)
+    if before is None or new == before:
+        return new
+    beyond = load * _MARGIN if new > before else load / _MARGIN
+    return new if _step(beyond) == new or (_step(beyond) > before) == (new > before) else before
 
 
 def _step(load: float) -> int:

@@ -1,10 +1,8 @@
-"""Devices, their ports, queues and VMs: from what OpenFlow and OVSDB report to what a device is.
+"""Events about devices: connections, ports, queues, descriptions, the policy, and counters of queues and meters.
 
-Every fact only replaces a raw input; :func:`refresh` then makes ports, VMs, queues, the derived policy and the
-standing plan anew from the inputs, and acts on what differs. So the order in which facts come does not
-matter, and a fact told twice changes nothing.
-
-What devices count per queue and per meter: kept as the last reading, for people to see.
+An event about ports, queues or VMs only replaces a raw input and puts the rest off to the next catch-up
+(:func:`on_catch_up`). :func:`refresh` then makes ports, VMs, the derived policy and the plan from the inputs, and acts
+on what differs. So the order of events does not matter, and the work is idempotent.
 """
 
 from __future__ import annotations
@@ -183,14 +181,14 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
         refit_policy(state, device, before, out)
     else:
         refit_vms(state, device, changed, out)
-    _tell_others(state, device, changed, out)
+    _refit_other_devices(state, device, changed, out)
     hints.follow_ovsdb(state, device.dpid, out)
     replan(state, device, out)
     class_meters.release(device, unused)
 
 
-def _tell_others(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
-    """VMs that have changed may have flows on other devices, which know them by their addresses [0058]."""
+def _refit_other_devices(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
+    """Classify and place flows of changed VMs on other devices, where their addresses identify them [0058]."""
     vms = [state.vms[number] for number in changed]
     for other in state.devices.values():
         if other is not device and vms:
@@ -311,13 +309,13 @@ def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, 
     """Return the queues that a flow may use: reported by the switch and, where OVSDB has any, still in OVSDB."""
     stated = facts.queues if facts else {}
     usual = QueueKind.SOFTWARE if device.role is Role.VSWITCH else QueueKind.PHYSICAL
-    found = {}
+    queues = {}
     for queue_id in sorted(device.reported_queues.get(port_no, ())):
         if stated and queue_id not in stated:
             continue
         fact = stated.get(queue_id, QueueFacts())
-        found[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate)
-    return found
+        queues[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate)
+    return queues
 
 
 def on_queue_counters(state: State, event: QueueCounters, out: list[Effect]) -> None:  # noqa: ARG001

@@ -78,54 +78,54 @@ def adopt_pins(
       Pins that were made since then are still on their way to the device.
     """
     flows = device.flows
-    present = {found.ref for found in pins}
+    present = {pin.ref for pin in pins}
     for ref in expected:
         if flows.holds(*ref) and flows.flags[ref.row] & PINNED and ref not in present:
             remove_flow(device, ref.row, out, unpin=False)
-    for found in pins:
-        if flows.holds(*found.ref):
-            _confirm(device, found, out)
+    for pin in pins:
+        if flows.holds(*pin.ref):
+            _confirm(device, pin, out)
         else:
-            _adopt_pin(state, device, found, out)
+            _adopt_pin(state, device, pin, out)
 
 
-def _confirm(device: Device, found: FoundPin, out: list[Effect]) -> None:
+def _confirm(device: Device, pin: FoundPin, out: list[Effect]) -> None:
     """Keep the pin of a known flow; correct it only if it differs."""
-    flows, row = device.flows, found.ref.row
+    flows, row = device.flows, pin.ref.row
     adopt(device, row)
-    wanted = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
-    if wanted != (found.queue_id, found.meter_id, found.egress_port, found.in_port):
+    desired = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
+    if desired != (pin.queue_id, pin.meter_id, pin.egress_port, pin.in_port):
         put_pin(device, row, worth_of(device, row), FREE, out)
 
 
-def _adopt_pin(state: State, device: Device, found: FoundPin, out: list[Effect]) -> None:
+def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -> None:
     """Adopt a pin of an earlier run of the controller: its flow keeps its queue and its meter."""
-    flows, row = device.flows, found.ref.row
-    number = device.port_vm.get(found.in_port, NOT_A_VM)
-    key = number.to_bytes(4) + found.key[4:]
-    if number == NOT_A_VM or not flows.add_at(found.ref, key, state.now):
-        gone = UnpinFlow(device.dpid, found.ref, found.key, found.in_port, found.egress_port)
+    flows, row = device.flows, pin.ref.row
+    number = device.port_vm.get(pin.in_port, NOT_A_VM)
+    key = number.to_bytes(4) + pin.key[4:]
+    if number == NOT_A_VM or not flows.add_at(pin.ref, key, state.now):
+        gone = UnpinFlow(device.dpid, pin.ref, pin.key, pin.in_port, pin.egress_port)
         out.append(gone)
         return
     flows.in_port[row], flows.egress_port[row], flows.vm_number[row] = (
-        found.in_port,
-        found.egress_port,
+        pin.in_port,
+        pin.egress_port,
         number,
     )
-    flows.packets[row] = flows.entry_packets[row] = found.packets
-    flows.octets[row] = flows.entry_octets[row] = found.octets
+    flows.packets[row] = flows.entry_packets[row] = pin.packets
+    flows.octets[row] = flows.entry_octets[row] = pin.octets
     adopt(device, row)
     classify_row(state, device, row, unpack(key))
-    wanted = device.policy.classes[flows.class_index[row]]
-    if wanted.rate_limit is not None and found.meter_id:
-        owner = owner_of(wanted, number, row)
-        if device.meter_pool.adopt(owner, found.meter_id, wanted):
-            device.meter_owner[row], flows.meter_id[row] = owner, found.meter_id
-    port = device.ports.get(found.egress_port)
-    allocation = port.allocation if port is not None and found.queue_id in port.queues else None
-    if allocation is None or wanted.meter_only:
+    traffic_class = device.policy.classes[flows.class_index[row]]
+    if traffic_class.rate_limit is not None and pin.meter_id:
+        owner = owner_of(traffic_class, number, row)
+        if device.meter_pool.adopt(owner, pin.meter_id, traffic_class):
+            device.meter_owner[row], flows.meter_id[row] = owner, pin.meter_id
+    port = device.ports.get(pin.egress_port)
+    allocation = port.allocation if port is not None and pin.queue_id in port.queues else None
+    if allocation is None or traffic_class.meter_only:
         placement = choose_queue(state, device, row)
     else:
-        placement = place_on(allocation, row, demand_of(device, row), found.queue_id)
+        placement = place_on(allocation, row, demand_of(device, row), pin.queue_id)
     apply(state, device, row, decide(device, row, placement)._replace(pin=None), out)
-    _confirm(device, found, out)
+    _confirm(device, pin, out)

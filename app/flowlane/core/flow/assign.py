@@ -9,7 +9,7 @@ This is the hot path: packed keys and small integers only, no text.
 
 A device spreads new flows over the queues that its standing rules name [0054]. It reports which one it took, in a
 register of the packet-in and in the entry that it learned. Moving a flow costs an entry and may reorder its packets,
-so the device's choice stands unless something that only the controller knows speaks against it.
+so the device's choice stands unless something that only the controller has learned speaks against it.
 """
 
 from __future__ import annotations
@@ -46,22 +46,24 @@ _SPREADING = "combined"
 def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) -> bool:
     """Whether the queue that the device gave a flow is one of those that its class may have.
 
-    For what is found in a device that is taken over any will do: which queues a class has follows from where its
-    flows are, and what does not fit then is moved home little by little, as any stray.
+    While a device is adopted any queue will do: which queues a class has follows from where its flows are, and a later
+    rebalance moves what does not fit.
     """
     queue_id = device.flows.device_queue[row]
     if queue_id in (UNREPORTED, NO_QUEUE) or device.policy.balance.strategy != _SPREADING:
         return False
-    wanted = device.policy.classes[demand.class_index]
+    traffic_class = device.policy.classes[demand.class_index]
     if device.adopting:
-        return not wanted.meter_only and any(slot.queue.queue_id == queue_id for slot in allocation.slots)
+        return not traffic_class.meter_only and any(
+            slot.queue.queue_id == queue_id for slot in allocation.slots
+        )
     bound = (
         demand.exclusive
         or demand.share >= 0
-        or wanted.alike
-        or wanted.keep_vm_together
-        or wanted.meter_only
-        or wanted.max_queues is not None
+        or traffic_class.alike
+        or traffic_class.keep_vm_together
+        or traffic_class.meter_only
+        or traffic_class.max_queues is not None
     )
     queues = queues_for_new_flows(allocation, demand.path, demand.group, demand.min_rate)
     return not bound and queue_id in queues
@@ -74,40 +76,40 @@ METER_ONLY = Placement(NO_QUEUE, QueueKind.NONE, Reason.METER_ONLY)
 def demand_of(device: Device, row: int) -> Demand:
     """Return what the flow asks of its port's queues, by its class."""
     flows = device.flows
-    wanted = device.policy.classes[flows.class_index[row]]
+    traffic_class = device.policy.classes[flows.class_index[row]]
     number = flows.vm_number[row]
     # By position, since this is made for every new flow: keywords take twice as long.
     return Demand(
         int(flows.rate[row]),
-        wanted.index,
-        _group(device, wanted, row),
-        wanted.exclusive,
-        wanted.path,
-        wanted.priority,
+        traffic_class.index,
+        _group(device, traffic_class, row),
+        traffic_class.exclusive,
+        traffic_class.path,
+        traffic_class.priority,
         number,
         device.shares.get(number, -1),
-        wanted.min_queues,
-        wanted.max_queues,
-        wanted.keep_vm_together,
-        wanted.min_rate or 0,
+        traffic_class.min_queues,
+        traffic_class.max_queues,
+        traffic_class.keep_vm_together,
+        traffic_class.min_rate or 0,
     )
 
 
-def _group(device: Device, wanted: TrafficClass, row: int) -> int:
+def _group(device: Device, traffic_class: TrafficClass, row: int) -> int:
     """Return the number of the flow's group: equal for flows that the policy calls alike.
 
     What makes flows alike goes across classes [claims 5 and 6]; where a class does not say, its own flows are alike.
     """
-    likeness: tuple[object, ...] = (wanted.name,)
-    if wanted.alike:
-        likeness = tuple((alike, _ALIKE[alike](device, wanted, row)) for alike in wanted.alike)
+    likeness: tuple[object, ...] = (traffic_class.name,)
+    if traffic_class.alike:
+        likeness = tuple((alike, _ALIKE[alike](device, traffic_class, row)) for alike in traffic_class.alike)
     return device.groups.setdefault(likeness, len(device.groups))
 
 
 _ALIKE: dict[Alike, Callable[[Device, TrafficClass, int], object]] = {
-    Alike.RATE_LIMIT: lambda _device, wanted, _row: wanted.rate_limit,
-    Alike.PRIORITY: lambda _device, wanted, _row: wanted.priority,
-    Alike.QOS: lambda _device, wanted, _row: wanted.qos,
+    Alike.RATE_LIMIT: lambda _device, traffic_class, _row: traffic_class.rate_limit,
+    Alike.PRIORITY: lambda _device, traffic_class, _row: traffic_class.priority,
+    Alike.QOS: lambda _device, traffic_class, _row: traffic_class.qos,
     Alike.VM: lambda device, _wanted, row: device.flows.vm_number[row],
     Alike.RATE_BAND: lambda device, _wanted, row: band(device.flows.rate[row]),
 }
@@ -184,7 +186,7 @@ def _move_to_device_queue(device: Device, row: int) -> Placement | None:
 def follow_device(
     state: State, device: Device, row: int, queue_id: int, meter_id: int, out: list[Effect]
 ) -> None:
-    """Take note of the queue and meter that the device gives a flow without a pin; it stays there if its class may."""
+    """Note the queue and meter that the device gives a flow without a pin; it stays there if its class may."""
     flows = device.flows
     flows.device_queue[row], flows.device_meter[row] = queue_id, meter_id
     port = device.ports.get(flows.egress_port[row])
@@ -287,7 +289,7 @@ def _leave_queue(device: Device, row: int) -> None:
 def _swap_meter(device: Device, row: int, owner: Owner | None, out: list[Effect]) -> int | None:
     """Put the flow under the meter of an owner, and release the one that it had.
 
-    Returns the id of a meter that no flow uses once the flow's pin has changed, None when there is none.
+    Return the id of a meter that no flow uses once the flow's pin has changed, None when there is none.
     """
     unused = release_meter(device, row)
     if owner is None:
@@ -317,13 +319,13 @@ def _delete_meter(device: Device, meter_id: int, out: list[Effect]) -> None:
 
 def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:
     """Move a flow to the flows it is like now, where the policy goes by the band of its rate."""
-    wanted = device.policy.classes[device.flows.class_index[row]]
-    if Alike.RATE_BAND in wanted.alike and device.flows.queue_id[row] != NO_QUEUE:
+    traffic_class = device.policy.classes[device.flows.class_index[row]]
+    if Alike.RATE_BAND in traffic_class.alike and device.flows.queue_id[row] != NO_QUEUE:
         assign(state, device, row, out)
 
 
 def report_flow(state: State, device: Device, row: int, change: str, out: list[Effect]) -> None:
-    """Tell people of a flow that was seen or has ended, if anybody listens."""
+    """Report a flow that was seen or has ended, while somebody reads events."""
     if not state.watched:
         return
     flows = device.flows
@@ -341,7 +343,7 @@ def report_flow(state: State, device: Device, row: int, change: str, out: list[E
 
 
 def classify_row(state: State, device: Device, row: int, parts: FlowParts) -> None:
-    """Set the flow's class, rule and believed hint from what is known of it now."""
+    """Set the flow's class, rule and trusted hint from what is known of it now."""
     flows = device.flows
     vm = state.vms.get(parts.vm_number)
     dscp, pcp, level = flows.dscp[row], flows.pcp[row], flows.gate_state[row]

@@ -1,10 +1,10 @@
 """Pins: which flows get an exact entry in their device, within the budget, the most valuable first (M14).
 
-A pin pays where the device would not do right by the flow alone. From the most to the least valuable:
-*limited* (the flow needs a meter that the device does not put it under by itself), *exclusive* (a queue alone is worth
-little when its flow is elsewhere), *corrected* (its class, a hint or the policy wants another queue than the
-device chose, or no meter), *moved* (the load is more even so). A flow that is where the device puts it anyway
-needs none. When the budget is spent, a flow takes the pin of the oldest among those that are worth least, if less.
+A pin pays where the device by itself would not treat the flow as its class asks. From the most to the least valuable:
+*limited* (the flow needs a meter that the device does not put it under), *exclusive* (an exclusive queue is worth
+little when its flow is elsewhere), *corrected* (its class, a hint or the policy asks for another queue than the device
+chose, or for no meter), *moved* (the load is more even so). A flow that is where the device puts it needs none. When
+the budget is spent, a flow takes the pin of the oldest among those that are worth least, if it is worth more itself.
 """
 
 from __future__ import annotations

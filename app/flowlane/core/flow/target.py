@@ -75,10 +75,10 @@ def decide(device: Device, row: int, placement: Placement) -> Target:
 def _limit(device: Device, row: int) -> tuple[Owner | None, tuple[Lack, ...]]:
     """Find the owner of the meter that the flow's class asks for; None when the device has no meter for it."""
     flows, pool = device.flows, device.meter_pool
-    wanted = device.policy.classes[flows.class_index[row]]
-    if wanted.rate_limit is None:
+    traffic_class = device.policy.classes[flows.class_index[row]]
+    if traffic_class.rate_limit is None:
         return None, ()
-    owner = owner_of(wanted, flows.vm_number[row], row)
+    owner = owner_of(traffic_class, flows.vm_number[row], row)
     if pool.has_meter_for(owner, device.meter_owner.get(row)):
         return owner, ()
     why = "the device has no meter left" if pool.limit else "the device has no meters"

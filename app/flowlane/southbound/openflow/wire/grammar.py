@@ -88,7 +88,7 @@ def by_type(shapes: Mapping[int, Shape], other: Shape = anything) -> Shape:
 
 
 def exactly(name: str, *sizes: int) -> Shape:
-    """Accept a structure of certain sizes only: a parser that knows its type skips it by such a size."""
+    """Accept a structure of certain sizes only: a parser of its type skips it by such a size."""
     allowed = " or ".join(map(str, sizes))
 
     def check(_data: bytes, start: int, end: int) -> None:
