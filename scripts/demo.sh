@@ -42,7 +42,8 @@ demo_usage() {
     die "usage: ./run demo [--keep] [--seconds S] [--policy FILE] [--port N] | --stop | --lab [--seconds S] [--policy FILE]"
 }
 
-# Needs neither root nor a stage: the guest is a stage, and QEMU dies with this process.
+# Needs no stage, as the guest is one, and no root once Python's packages and iperf3 are installed. The far end outside
+# of the guest runs iperf3. QEMU dies with this process.
 demo_lab() {
     local play=()
     while [ $# -gt 0 ]; do
@@ -53,7 +54,7 @@ demo_lab() {
         esac
         shift
     done
-    setup_packages "${network_packages[@]}"
+    setup_packages "${python_packages[@]}" iperf3
     setup_python
     exec .venv/bin/python -m scripts.demo_lab --logs "$state/demo-lab" "${play[@]}"
 }

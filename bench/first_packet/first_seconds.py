@@ -4,7 +4,7 @@ Usage: ``unshare --net python -m bench.first_packet.first_seconds [--rate 100] [
 needs root and Open vSwitch.
 A private Open vSwitch on the userspace datapath; flows of three classes go from one tap device to an uplink with
 eight queues: *small* (most), *bulk* (classified by its port, so the device's standing rules place it) and *heavy*
-(an exclusive queue for what carries 1 Mbit/s for 2 s, so nothing can place it at first).
+(an exclusive queue for what carries 1 Mbit/s for 2 s, so nothing classifies it so at first).
 
 Judged by the switch's own tables, read once a second with ovs-ofctl: an exact entry's queue, from when it was made
 (computed from its duration); else the queue of the learned entry, which holds what the standing rules chose for the
