@@ -1,6 +1,9 @@
 # What the chores share: messages, system packages, the virtual environment. Sourced by ./run.
 # shellcheck shell=bash disable=SC2154 # variables of the other parts
 
+# Else each of the processes that the chores start would compile the package anew.
+unset PYTHONDONTWRITEBYTECODE
+
 state=$root/.run
 system_python=/usr/bin/python3
 network_packages=(openvswitch-switch mininet iperf3 ethtool iproute2 iputils-ping socat procps util-linux)
