@@ -1,7 +1,7 @@
 """The far host of ``bench.first_packet``: an application's UDP socket, in a network namespace of its own.
 
 Started by ``traffic.wire``; prints its process id, and joins the network by the device that it is given
-then. It reads commands from its standard input: ``announce`` (an ARP of its own, so that switches know where it is) and
+then. It reads commands from its standard input: ``announce`` (an ARP of its own, so that switches learn its port) and
 ``stop``, which has it read what has arrived since the last time, and write the length of it as four bytes and then for
 each first packet of a flow the flow's number and the time (ns) at which the kernel had it for the application: RECORD.
 It reads no earlier, so that it takes no processor from the switch while packets are timed.

@@ -1,4 +1,4 @@
-"""What does not fit the hardware queues takes the software road, and comes back (M8)."""
+"""What does not fit the hardware queues takes the software path, and is promoted back (M8)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_software_queue_is_used_and_left_again(lab: Lab, controller: Controller)
     lab.set_queues(2, software=1, rate=RATE)
     controller.wait_for_queues(physical(2, software=1))
 
-    def roads() -> dict[tuple[str, int], str]:
+    def queue_kinds() -> dict[tuple[str, int], str]:
         return {key: row["kind"] for key, row in controller.assignments(PORT).items()}
 
     def packets() -> int:
@@ -42,16 +42,16 @@ def test_software_queue_is_used_and_left_again(lab: Lab, controller: Controller)
     ):
         # What the tests before have sent may still count as load, and more than two be turned away at first.
         assert wait_until(
-            lambda: sorted(roads().values()) == ["physical", "physical", "software", "software"], 90
-        ), roads()
-        overflowed = {key for key, kind in roads().items() if kind == "software"}
+            lambda: sorted(queue_kinds().values()) == ["physical", "physical", "software", "software"], 90
+        ), queue_kinds()
+        overflowed = {key for key, kind in queue_kinds().items() if kind == "software"}
         before = packets()
         assert wait_until(lambda: packets() > before + 50, 20), (
             "the kernel's class of the software queue counts them"
         )
         stay = next(flow for flow in flows if flow.key in overflowed)
         paced.keep(stay)
-        assert wait_until(lambda: roads().get(stay.key) == "physical", 60), roads()
+        assert wait_until(lambda: queue_kinds().get(stay.key) == "physical", 60), queue_kinds()
         # What waits in the software queue still leaves by it.
         assert wait_until(lambda: not grows(), 60)
         left, sent = packets(), paced.sent[stay]
