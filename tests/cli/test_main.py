@@ -112,7 +112,16 @@ def test_a_policy_is_checked_replaced_and_refused(run: Run, tmp_path: Path) -> N
         (["flows", "--device", "br-nik"], 1, "there is no device 'br-nik'; did you mean br-nic?"),
         (["flows", "--class", "havy"], 1, "there is no class 'havy'; did you mean heavy?"),
         (["flows", "--proto", "tpc"], 1, "'tpc' is not a value of 'proto': "),
-        (["flows", "--src", "x"], 1, "'x' is not a value of 'src': "),
+        (
+            ["flows", "--proto", "0x123456"],
+            1,
+            "'0x123456' is not a value of 'proto': tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype",
+        ),
+        (
+            ["flows", "--src", "10.0.0.300"],
+            1,
+            "'10.0.0.300' is not a value of 'src': an address, a prefix or a MAC address",
+        ),
         (["vms", "--device", "x"], 1, "there is no device 'x'; known: br-nic, "),
         (["queues", "--device", "x"], 1, "there is no device 'x'; known: br-nic, "),
         (["queues", "--port", "x"], 1, "there is no port 'x'; known: "),
@@ -132,7 +141,7 @@ def test_a_policy_is_checked_replaced_and_refused(run: Run, tmp_path: Path) -> N
         (
             ["events", "--kind", "foo"],
             1,
-            "'foo' is no kind of event; known: assignment, device, error, flow, ",
+            "'foo' is not a value of 'kind': it is no kind of event; known: assignment, device, error, flow, ",
         ),
         (["events", "--kind", "hints"], 1, "did you mean hint?"),
         (["explain", "what"], 1, "neither a flow's id nor"),

@@ -11,6 +11,8 @@ import flowlane.core
 from flowlane.northbound.app import make_app
 from flowlane.northbound.query import EVENT_KINDS
 
+PROTOCOLS = "tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype such as 0x88f7"
+
 WEB_HTTP, WEB_RSYNC, DB_UDP, DB_PING, DB_PTP = range(5)
 
 
@@ -40,6 +42,9 @@ WEB_HTTP, WEB_RSYNC, DB_UDP, DB_PING, DB_PTP = range(5)
         ("proto=icmpv6", [DB_PING]),
         ("proto=0x88f7", [DB_PTP]),
         ("proto=0x88F7", [DB_PTP]),
+        ("proto=0X88F7", [DB_PTP]),
+        ("proto=UDP", [DB_UDP]),
+        ("proto=0x0600", []),
         ("proto=0", []),
         ("src=10.0.0.1&device=br-nic", [WEB_HTTP, WEB_RSYNC]),
         ("src=10.0.0.0/30&device=br-nic", [WEB_HTTP, WEB_RSYNC, DB_UDP]),
@@ -72,10 +77,14 @@ def test_filters(query: str, rows: list[int]) -> None:
         ("vm=webb", 404, "there is no VM 'webb'; did you mean web?"),
         ("vm=nobody", 404, "there is no VM 'nobody'; known: db, web"),
         ("class=hevy", 404, "there is no class 'hevy'; did you mean heavy?"),
-        ("proto=tpc", 400, "'tpc' is not a value of 'proto': "),
-        ("proto=256", 400, "'256' is not a value of 'proto': "),
-        ("proto=0xzz", 400, "'0xzz' is not a value of 'proto': "),
-        ("src=10.0.0.256", 400, "'10.0.0.256' is not a value of 'src': "),
+        *(
+            (f"proto={text}", 400, f"'{text}' is not a value of 'proto': {PROTOCOLS}")
+            for text in ("tpc", "256", "9999", "-1", "", "0x", "0xzz", "0x123456", "0x10000", "0x05ff", "0x6")
+        ),
+        *(
+            (f"src={text}", 400, f"'{text}' is not a value of 'src': an address, a prefix or a MAC address")
+            for text in ("10.0.0.300", "10.0.0.0/33", "zz:00:00:00:00:01", "1:2:3:4:5:6", "", "x")
+        ),
         ("src_port=http", 400, "'http' is not a value of 'src_port': a number from 0 to 65535"),
         ("src_port=-1", 400, "'-1' is not a value of 'src_port': a number from 0 to 65535"),
         ("limit=nan", 400, "'nan' is not a value of 'limit': a number from 1 to 1000"),
@@ -109,11 +118,11 @@ def test_what_a_filter_names_has_to_be_known(path: str, query: str, status: int,
         (
             "/v1/events?kind=foo",
             400,
-            "'foo' is not a value of 'kind': 'foo' is no kind of event; known",
+            "'foo' is not a value of 'kind': it is no kind of event; known",
             "kind",
         ),
         ("/v1/events?kind=hint,flows", 400, "'hint,flows' is not a value of 'kind': 'flows' is no", "kind"),
-        ("/v1/events?kind=", 400, "'' is not a value of 'kind': ", "kind"),
+        ("/v1/events?kind=", 400, "'' is not a value of 'kind': it is no kind of event; ", "kind"),
     ],
 )
 def test_what_other_filters_name_has_to_be_known(path: str, status: int, detail: str, field: str) -> None:

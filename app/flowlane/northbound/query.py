@@ -6,6 +6,7 @@ device. :func:`check_names` refuses names of things that do not exist.
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -31,6 +32,12 @@ LONGEST = 256
 Network = IPv4Network | IPv6Network
 Wildcard = bytes | Network
 """A MAC address, or the addresses of a prefix."""
+
+LAST_QUEUE = 0xFFFFFFFE
+"""Largest queue id of OpenFlow: 0xffffffff is OFPQ_ALL, all queues."""
+
+FIRST_ETHERTYPE = 0x0600
+"""Smallest ethertype: a lower number in its place is the frame's length (IEEE 802.3)."""
 
 
 class Parameter(NamedTuple):
@@ -95,7 +102,7 @@ def _layer4_port(text: str) -> int:
 
 
 def _queue(text: str) -> int:
-    return NO_QUEUE if text == "none" else whole_number(text, 0, 0xFFFFFFFE)
+    return NO_QUEUE if text == "none" else whole_number(text, 0, LAST_QUEUE)
 
 
 def _text(text: str) -> str:
@@ -116,25 +123,31 @@ def _member(words: Mapping[str, int]) -> Callable[[str], int]:
 def _protocol(text: str) -> int | str:
     """Read an IP protocol as its number, or an ethertype as text."""
     numbers = {name: number for number, name in PROTOCOL_NAMES.items()}
-    if text in numbers:
-        return numbers[text]
-    if text.startswith("0x"):
-        return f"0x{int(text, 16):04x}"
-    return whole_number(text, 0, 255)
+    word = text.lower()
+    if word in numbers:
+        return numbers[word]
+    if re.fullmatch("[0-9]{1,3}", word) and int(word) <= 255:
+        return int(word)
+    if re.fullmatch("0x[0-9a-f]+", word) and FIRST_ETHERTYPE <= (ethertype := int(word, 16)) <= 0xFFFF:
+        return f"0x{ethertype:04x}"
+    raise ValueError("tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype such as 0x88f7")
 
 
 def _address(text: str) -> Wildcard:
-    octets = text.split(":")
-    if len(octets) == 6 and all(len(octet) == 2 for octet in octets):
-        return bytes.fromhex("".join(octets))
-    return ip_network(text, strict=False)
+    if re.fullmatch("[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", text):
+        return bytes.fromhex(text.replace(":", ""))
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("an address, a prefix or a MAC address") from None
 
 
 def _event_kinds(text: str) -> frozenset[str]:
     kinds = frozenset(text.split(","))
     for kind in kinds:
         if kind not in EVENT_KINDS:
-            raise ValueError(f"{kind!r} is no kind of event; {did_you_mean(kind, EVENT_KINDS)}")
+            subject = "it" if kind == text else repr(kind)
+            raise ValueError(f"{subject} is no kind of event; {did_you_mean(kind, EVENT_KINDS)}")
     return kinds
 
 
