@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHOWN = 12
-"""Known words that a remedy names at most."""
+"""Known words that a remedy names where there are more; ``...`` never stands for a single word."""
 
 COMPARED = 1000
 """Known words that are compared at most: a controller serves nobody else meanwhile (1,000 words: 4 ms)."""
@@ -17,11 +17,14 @@ COMPARED = 1000
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Write a remedy for a word that is not known: the closest known one, else the first ones."""
-    words = list(known)
+    words = list(dict.fromkeys(known))
     if len(words) > COMPARED:
         return f"{len(words)} are known"
     closest = get_close_matches(word.lower().replace("_", "-"), words, n=1, cutoff=0.6)
     if closest:
         return f"did you mean {closest[0]}?"
-    listed = ", ".join(sorted(words)[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
-    return f"known: {listed}" if words else "none is defined"
+    if not words:
+        return "none is defined"
+    if len(words) <= SHOWN + 1:
+        return f"known: {', '.join(sorted(words))}"
+    return f"known: {', '.join(sorted(words)[:SHOWN])}, ..."

@@ -128,6 +128,12 @@ def test_another_server_answers(run: Run, words: list[str], answer: bytes) -> No
     assert err.endswith("; give the controller's --url\n")
 
 
+@pytest.mark.parametrize("words", [["queues", "--port", "x"], ["queues", "--port", "x", "--json"]])
+def test_a_port_is_refused_also_where_no_device_is(run: Run, words: list[str]) -> None:
+    with answering(response('{"items": [], "next": null}', kind="application/json")) as url:
+        assert run(words, url) == (1, "flowlane: there is no port 'x'; none is defined\n")
+
+
 @pytest.mark.parametrize(
     ("words", "body", "what"),
     [

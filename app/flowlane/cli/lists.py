@@ -104,6 +104,8 @@ def _read_queues(client: Client, path: str, query: Mapping[str, Any], _at_most: 
         names = [item["name"] or item["dpid"] for item in devices]
         raise RefusedError(f"there is no device {name!r}; {did_you_mean(name, names)}", 404)
     port = {"port": query["port"]} if "port" in query else {}
+    if port:
+        chosen = _devices_with_port(chosen, query["port"])
     items: list[Answer] = []
     refusals: list[RefusedError] = []
     for device in chosen:
@@ -115,6 +117,23 @@ def _read_queues(client: Client, path: str, query: Mapping[str, Any], _at_most: 
     if refusals and len(refusals) == len(chosen):
         raise refusals[0]
     return Answer(items=items, next=None)
+
+
+def _devices_with_port(devices: Sequence[Answer], name: str) -> list[Answer]:
+    """Select the devices that have a port, by its name or number.
+
+    Raises:
+        RefusedError: no device has it.
+    """
+    selected = [
+        device
+        for device in devices
+        if any(name in (port["name"], str(port["port_no"])) for port in device["ports"])
+    ]
+    if not selected:
+        names = [port["name"] for device in devices for port in device["ports"]]
+        raise RefusedError(f"there is no port {name!r}; {did_you_mean(name, names)}", 404)
+    return selected
 
 
 def _load_bar(item: Answer) -> str:
