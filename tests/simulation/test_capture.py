@@ -125,6 +125,25 @@ def test_further_flows_than_wanted_are_counted_and_left(tmp_path: Path) -> None:
     assert (len(flows), other) == (20, 30)
 
 
+@pytest.mark.parametrize(("flags", "fcs"), [(0x24000000, 4), (0x20000000, 0), (0, 0)])
+def test_the_link_type_beside_the_length_of_the_frame_check_sequence(
+    tmp_path: Path, flags: int, fcs: int
+) -> None:
+    frame = bytes(
+        Ether(src=MAC, dst=FAR)
+        / IP(src="10.0.0.1", dst="10.0.0.2")
+        / TCP(sport=1000, dport=80)
+        / (b"x" * 100)
+    )
+    assert len(frame) == 154
+    path = tmp_path / "x.pcap"
+    header = HEADER[:-4] + pack("<I", flags | 1)
+    for stored in (frame + bytes(fcs), frame[:60]):
+        path.write_bytes(header + (pack("<IIII", 1, 0, len(stored), 154 + fcs) + stored) * 5)
+        (flow,), other = read_capture(path)
+        assert (flow.dst_port, flow.rate, other) == (80, 5 * (154 + fcs) * 8, 0)
+
+
 HEADER = pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
 BROKEN = {
     "empty": (b"", "no complete packet capture"),
@@ -135,6 +154,10 @@ BROKEN = {
         "no complete packet capture",
     ),
     "an unknown link type": (HEADER[:-4] + pack("<I", 195), "link type 195 cannot be read"),
+    "an unknown link type, with FCS": (
+        HEADER[:-4] + pack("<I", 0x24000000 | 195),
+        "link type 195 cannot be read; capture an Ethernet port",
+    ),
     "half a pcapng": (pack("<III", 0x0A0D0D0A, 28, 0x1A2B3C4D), "no complete packet capture"),
     "a pcapng block of 3 GB": (
         pack("<III", 0x0A0D0D0A, 3 << 30, 0x1A2B3C4D) + bytes(40),

@@ -53,7 +53,7 @@ def test_a_file_of_no_flows_is_no_flows(tmp_path: Path) -> None:
 
 GOOD = {"src": "10.0.0.1", "dst": "10.0.0.2", "rate": "1Mbit/s"}
 MALFORMED = {
-    "no rate": ({"src": "10.0.0.1", "dst": "10.0.0.2"}, "flow at 1: rate is missing"),
+    "no rate": ({"src": "10.0.0.1", "dst": "10.0.0.2"}, "flow 1: rate is missing"),
     "rate without unit": ({**GOOD, "rate": "5"}, "rate: '5' is not a rate"),
     "rate below 0": ({**GOOD, "rate": -5}, "rate: -5 is not a number"),
     "rate not a number": ({**GOOD, "rate": float("nan")}, "rate: nan is not a number"),
@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_flow_is_named(tmp_path: Path, row: dict[str, objec
     path = written(tmp_path, json.dumps([row]), "flows.json")
     with pytest.raises(RequestError) as refused:
         read_flows(path)
-    assert str(refused.value).startswith(f"{path}, flow at 1: ")
+    assert str(refused.value).startswith(f"{path}, flow 1: ")
     assert words in str(refused.value)
 
 
@@ -97,11 +97,11 @@ FILES = {
     "binary csv": ("flows.csv", b"\x80\xff\n1", "can't decode"),
     "zeros": ("flows.csv", b"a,b\n\0\0,1\n", ""),
     "open quote": ("flows.csv", HEAD.encode() + b'"vm', "unexpected end of data"),
-    "too many values": ("flows.csv", b"src,dst,rate\n::1,::2,1Mbit/s,9\n", "flow at 2: more values"),
+    "too many values": ("flows.csv", b"src,dst,rate\n::1,::2,1Mbit/s,9\n", "line 2: more values"),
     "no header": (
         "flows.csv",
         b"10.0.0.1,10.0.0.2,1Mbit/s\n::1,::2,::3\n",
-        "flow at 2: unknown field '10.0.0.1'",
+        "line 2: unknown field '10.0.0.1'",
     ),
 }
 
@@ -117,7 +117,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, name: str, data: byt
 
 def test_the_line_of_a_wrong_flow_is_told(tmp_path: Path) -> None:
     lines = "vm-a,udp,10.0.0.1,10.0.0.2,1,2,2Mbit/s\n" * 3 + "vm-a,udp,10.0.0.1,nowhere,1,2,2Mbit/s\n"
-    with pytest.raises(RequestError, match=r"flow at 5: dst: 'nowhere'"):
+    with pytest.raises(RequestError, match=r"line 5: dst: 'nowhere'"):
         read_flows(written(tmp_path, HEAD + lines))
 
 

@@ -109,16 +109,24 @@ def _packets(path: Path, file: BinaryIO) -> Iterator[tuple[float, int, bytes]]:
 
     try:
         reader = dpkt.pcap.UniversalReader(_CheckedFile(file))
-        frame_of = LINK_TYPES.get(reader.datalink())
+        link_type, check_length = _link_type(reader.datalink())
+        frame_of = LINK_TYPES.get(link_type)
         if frame_of is None:
-            raise RequestError(
-                f"{path}: link type {reader.datalink()} cannot be read; capture an Ethernet port"
-            )
+            raise RequestError(f"{path}: link type {link_type} cannot be read; capture an Ethernet port")
         for time, packet in reader:
             data = frame_of(packet)
-            yield float(time), max(len(packet), _length_in_header(data)), data
+            yield float(time), max(len(packet), _length_in_header(data) + check_length), data
     except (ValueError, dpkt.UnpackError, dpkt.NeedData) as error:
         raise RequestError(f"{path}: no complete packet capture: {error}") from None
+
+
+def _link_type(field: int) -> tuple[int, int]:
+    """Split a pcap header's last field: the link type, and the bytes of frame check sequence behind each frame.
+
+    The low 16 bits are the link type. Where bit 26 is set, bits 28 to 31 are the length of the frame check
+    sequence in 16-bit words [draft-ietf-opsawg-pcap].
+    """
+    return field & 0xFFFF, (field >> 28) * 2 if field & 1 << 26 else 0
 
 
 def _length_in_header(data: bytes) -> int:

@@ -60,23 +60,22 @@ def read_flows(path: Path) -> list[FlowSpec]:
     return [_flow(path, place, row) for place, row in rows]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Read the rows, each with its place in the file: the line of a CSV file, the number of a flow in JSON."""
     with path.open(encoding="utf-8", newline="") as file:
         if path.suffix == ".json":
             rows = json.load(file)
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise RequestError(f"{path}: not a list of objects, one for each flow")
             _check_count(path, len(rows))
-            yield from enumerate(rows, start=1)
+            yield from ((f"flow {number}", row) for number, row in enumerate(rows, start=1))
             return
         reader = csv.DictReader(file, strict=True)
         for row in reader:
             _check_count(path, reader.line_num - 1)
             if None in row:
-                raise RequestError(
-                    f"{path}, flow at {reader.line_num}: more values than the header has fields"
-                )
-            yield reader.line_num, row
+                raise RequestError(f"{path}, line {reader.line_num}: more values than the header has fields")
+            yield f"line {reader.line_num}", row
 
 
 def _check_count(path: Path, flows: int) -> None:
@@ -84,22 +83,22 @@ def _check_count(path: Path, flows: int) -> None:
         raise RequestError(f"{path}: more than {MOST_FLOWS} flows; split the file")
 
 
-def _flow(path: Path, place: int, row: Mapping[str, object]) -> FlowSpec:
+def _flow(path: Path, place: str, row: Mapping[str, object]) -> FlowSpec:
     given = {key: value for key, value in row.items() if value is not None and value != ""}
     unknown = [key for key in given if key not in FIELDS]
     if unknown:
         raise RequestError(
-            f"{path}, flow at {place}: unknown field {unknown[0]!r}; {did_you_mean(unknown[0], FIELDS)}"
+            f"{path}, {place}: unknown field {unknown[0]!r}; {did_you_mean(unknown[0], FIELDS)}"
         )
     for key in NEEDED:
         if key not in given:
-            raise RequestError(f"{path}, flow at {place}: {key} is missing")
+            raise RequestError(f"{path}, {place}: {key} is missing")
     values: dict[str, object] = {}
     for key, value in given.items():
         try:
             values[key] = _READERS[key](value)
         except (ValueError, UnitError) as error:
-            raise RequestError(f"{path}, flow at {place}: {key}: {error}") from None
+            raise RequestError(f"{path}, {place}: {key}: {error}") from None
     return _spec(path, place, values)
 
 
@@ -156,16 +155,14 @@ _READERS: dict[str, Callable[[object], object]] = {
 }
 
 
-def _spec(path: Path, place: int, values: Mapping[str, object]) -> FlowSpec:
+def _spec(path: Path, place: str, values: Mapping[str, object]) -> FlowSpec:
     source, target = values["src"], values["dst"]
     assert isinstance(source, bytes) and isinstance(target, bytes)
     kind = {4: 4, 16: 6, 6: LAYER2}[len(source)]
     if not float(str(values.get("start", 0.0))) <= float(str(values.get("end", inf))):
-        raise RequestError(f"{path}, flow at {place}: end is before start")
+        raise RequestError(f"{path}, {place}: end is before start")
     if len(source) != len(target):
-        raise RequestError(
-            f"{path}, flow at {place}: src and dst are not both IPv4, both IPv6 or both MAC addresses"
-        )
+        raise RequestError(f"{path}, {place}: src and dst are not both IPv4, both IPv6 or both MAC addresses")
     protocol = values.get("protocol", 0 if kind == LAYER2 else 6)
     fields = {
         "protocol": protocol,
