@@ -6,7 +6,7 @@ from typing import Any
 
 from flowlane.closest import did_you_mean
 from flowlane.core.policy import Alike, LimitScope, PathPreference, TrafficClass
-from flowlane.policy.context import Context, value_of
+from flowlane.policy.context import OLDER_KEYS, Context, value_of
 from flowlane.policy.document import Document, Path
 from flowlane.units import format_rate, parse_rate, parse_size
 
@@ -103,7 +103,8 @@ def _check_meter_only(context: Context, path: Path, entry: dict[str, Any]) -> No
         context.report(
             (*path, "meter-only"), "a class with neither queue nor limit has no effect", "add limit:"
         )
-    for key in ("queues", "minimum", "alike", "min-queues", "max-queues", "path", "road", "keep-vm-together"):
+    keys = ("queues", "minimum", "alike", "min-queues", "max-queues", "path", "keep-vm-together")
+    for key in (*keys, *(older for older, name in OLDER_KEYS.items() if name in keys)):
         if key in entry:
             context.report(
                 (*path, key), f"{key} is about queues, and a meter-only class has none", "remove one of them"
