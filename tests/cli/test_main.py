@@ -48,6 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], controller_url: str, monkeypatch: py
         (["assignments", "--queue", "2", "--src-port", "1235"], ["capped", "7 (50Mbit/s)", "shared"]),
         (["explain", FLOW], ["queue 1 (physical) of uplink", "class     heavy", "on tor"]),
         (["explain", "10.0.0.1:1234-192.0.2.1:80"], [FLOW]),
+        (["explain", FLOW], ["class     heavy, by backups (line 9)"]),
         (["explain", "[::1]-[2001::]"], ["icmpv6 ::1 > 2001:: type 128 vlan 7"]),
         (["hint", "show", "web"], ["none"]),
         (["policy", "show"], ["version: 1"]),
@@ -174,6 +175,28 @@ def test_a_wrong_command_line_is_exit_code_2(words: list[str], capsys: pytest.Ca
         cli.main(words)
     assert ended.value.code == 2
     assert "usage: flowlane" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        (["policy", "show"], ["print the policy in force"]),
+        (["policy", "replace"], ["replace the policy in force atomically"]),
+        (["policy", "schema"], ["print the language's JSON Schema"]),
+        (["policy", "reference"], ["print the tables of the language"]),
+        (["qos", "show"], ["show queues of ports", "name of a port (default: all ports)"]),
+        (["qos", "apply"], ["make the queues of a port", "name of a port of a bridge"]),
+        (["qos", "clear"], ["remove the queues of a port", "name of a port of a bridge"]),
+    ],
+)
+def test_an_action_describes_itself(
+    words: list[str], texts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    for text in texts:
+        assert text in out
 
 
 def test_help_names_every_command_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:

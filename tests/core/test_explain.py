@@ -67,7 +67,7 @@ def test_the_rule_is_named_with_its_line_and_those_before_it_with_what_did_not_h
     assert explanation.rules_before == (("voice", ("protocol", "dst-port")), ("tagged", ("vlan",)))
     assert why(scenario, scenario.flow(1, 1, 81)).rule == "no line"
     explanation = why(scenario, scenario.flow(1, 1, 99))
-    assert explanation.rule == "no rule takes it"
+    assert explanation.rule == "the default: no rule matches"
     assert [before.rule for before in explanation.rules_before] == ["voice", "tagged", "to 80", "no line"]
 
 
@@ -100,7 +100,7 @@ def test_what_became_of_a_hint() -> None:
     assert hinted().hint == "the VM gave no hint for this flow"
     trusted = hinted(dscp=46)
     assert trusted.hint == "DSCP: the hint is trusted"
-    assert (trusted.class_name, trusted.rule) == ("voice", "no rule takes it; the VM's hint counts")
+    assert (trusted.class_name, trusted.rule) == ("voice", "the VM's hint: no rule matches")
     assert hinted(source=HintSource.REST).hint == "REST: the hint is trusted"
     assert hinted(vm=2, source=HintSource.REST).hint == "REST: no trust entry of the policy covers the VM"
     untrusted = "OVSDB: the policy does not trust the VM's hints from this source"
@@ -118,7 +118,7 @@ def test_a_hint_that_the_measured_rate_belies() -> None:
     scenario.send({row: 8 * MBIT}, 12)
     explanation = why(scenario, row)
     assert explanation.hint == "DSCP: the flow's measured rate is higher than the policy allows for this hint"
-    assert (explanation.class_name, explanation.rule) == ("small", "no rule takes it")
+    assert (explanation.class_name, explanation.rule) == ("small", "the default: no rule matches")
 
 
 # ---- the place, its reason and its alternatives

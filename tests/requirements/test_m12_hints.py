@@ -54,7 +54,7 @@ def test_a_suggestion_apart_from_the_flow_counts_until_it_is_withdrawn() -> None
     assert (host.class_of(number), host.kind(number)) == ("default", QueueKind.PHYSICAL)
     suggest(host, "job-1", "bulk")
     assert (host.class_of(number), host.kind(number)) == ("bulk", QueueKind.SOFTWARE)
-    assert host.explain(number).rule == "no rule takes it; the VM's hint counts"
+    assert host.explain(number).rule == "the VM's hint: no rule matches"
     host.world.step(ev.HintWithdrawn("job-1"))
     assert (host.class_of(number), host.kind(number)) == ("default", QueueKind.PHYSICAL)
 

@@ -115,6 +115,13 @@ def controller_url(text: str) -> str:
     return url.rstrip("/")
 
 
+def add_action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str
+) -> argparse.ArgumentParser:
+    """Add an action of a command; the list of actions and the action's own help describe it alike."""
+    return actions.add_parser(name, help=about, description=about)
+
+
 def add_url(parser: argparse.ArgumentParser) -> None:
     """Add ``--url``."""
     parser.add_argument(

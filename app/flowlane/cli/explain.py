@@ -90,13 +90,19 @@ def find_flows(client: Client, name: str) -> list[Answer]:
     return flows
 
 
+def class_text(device: Answer) -> str:
+    """Write a flow's class on a device, and what gives it the class."""
+    rule: str = device["rule"]
+    return f"{device['class']}, {rule if rule.startswith('the default: ') else f'by {rule}'}"
+
+
 def _print_device(out: Console, device: Answer) -> None:
     queue = f"queue {device['queue_id']} ({device['kind']})" if device["queue_id"] is not None else "no queue"
     out.print(
         f"\n  on {device['device_name'] or device['device']}: {queue} of {text(device['port'])}", style="bold"
     )
     out.print(f"    since     {age(device['since'])}: {device['reason']}")
-    out.print(f"    class     {device['class']}, by {device['rule']}")
+    out.print(f"    class     {class_text(device)}")
     for rule in device["rules_before"]:
         out.print(f"              not {rule['rule']}: {'; '.join(rule['unmet'])}")
     for name in ("hint", "meter", "entry"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flowlane.cli.arguments import add_output, positive_duration
+from flowlane.cli.arguments import add_action, add_output, positive_duration
 from flowlane.cli.client import Answer, Client, connect, delete, get, send
 from flowlane.cli.tables import Column, console, emit, show_json, table, text
 from flowlane.errors import RequestError
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("set", "replace the hints that came over REST by one, or add one"),
         ("clear", "withdraw the hints that came over REST"),
     ):
-        action = actions.add_parser(name, help=about, description=about)
+        action = add_action(actions, name, about)
         action.add_argument("vm", metavar="VM", help="a VM's id or name")
         add_output(action, watch=False)
         if name == "set":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from flowlane.cli.arguments import add_output
+from flowlane.cli.arguments import add_action, add_output
 from flowlane.cli.client import Answer, connect, get, get_text, send
 from flowlane.cli.policy_file import HELP, read_bytes
 from flowlane.cli.tables import show_json
@@ -33,20 +33,20 @@ CHANGES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="print the policy in force")
+    show = add_action(actions, "show", "print the policy in force")
     show.add_argument(
         "--built-in", action="store_true", help="the built-in policy, which is in force by default"
     )
     add_output(show, watch=False)
     for name, about in (
         ("check", "what a policy would change"),
-        ("replace", "replace the policy in force, whole or not at all"),
+        ("replace", "replace the policy in force atomically"),
     ):
-        action = actions.add_parser(name, help=about, description=about)
+        action = add_action(actions, name, about)
         action.add_argument("file", metavar="POLICY", help=HELP)
         add_output(action, watch=False)
-    actions.add_parser("schema", help="print the language's JSON Schema, for editors")
-    actions.add_parser("reference", help="print the tables of the language, in Markdown")
+    add_action(actions, "schema", "print the language's JSON Schema, for editors")
+    add_action(actions, "reference", "print the tables of the language, in Markdown")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flowlane.cli.arguments import MAX_QUEUES, positive_rate, seconds, shown, whole_number
+from flowlane.cli.arguments import MAX_QUEUES, add_action, positive_rate, seconds, shown, whole_number
 from flowlane.core.model import QueueKind
 from flowlane.errors import FlowlaneError, RequestError
 from flowlane.hosttools.apply import apply_plan
@@ -254,11 +254,11 @@ def database_of(args: argparse.Namespace) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and options of ``flowlane qos``."""
-    actions = parser.add_subparsers(dest="action", required=True)
-    show = actions.add_parser("show", help="show queues of ports, and where NIC, database and switch differ")
-    show.add_argument("port", nargs="?", help="one port only")
-    make = actions.add_parser("apply", help="make the queues of a port; repeat it at will (idempotent)")
-    make.add_argument("port")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = add_action(actions, "show", "show queues of ports, and where NIC, database and switch differ")
+    show.add_argument("port", nargs="?", help="name of a port (default: all ports)")
+    make = add_action(actions, "apply", "make the queues of a port; repeat it at will (idempotent)")
+    make.add_argument("port", help="name of a port of a bridge of this Open vSwitch")
     make.add_argument(
         "--queues",
         type=_queues,
@@ -295,10 +295,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     make.add_argument(
         "--map-hardware", action="store_true", help="tc filters: queue k leaves by transmit queue k"
     )
-    clear = actions.add_parser(
-        "clear", help="remove the queues of a port, and the tc filters of --map-hardware"
-    )
-    clear.add_argument("port")
+    clear = add_action(actions, "clear", "remove the queues of a port, and the tc filters of --map-hardware")
+    clear.add_argument("port", help="name of a port of a bridge of this Open vSwitch")
     for action in (make, clear):
         action.add_argument(
             "--replace", action="store_true", help="also replace a QoS row that Flowlane did not make"

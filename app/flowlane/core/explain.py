@@ -116,7 +116,7 @@ def _rule_at(policy: Policy, index: int) -> Rule | None:
 def _rule_text(rule: Rule | None, hint_class: int) -> str:
     if rule is not None:
         return f"{rule.name} (line {rule.line})" if rule.line else rule.name
-    return "no rule takes it; the VM's hint counts" if hint_class else "no rule takes it"
+    return "the VM's hint: no rule matches" if hint_class else "the default: no rule matches"
 
 
 def _situation(state: State, device: Device, row: int) -> Situation:

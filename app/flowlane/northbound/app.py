@@ -122,7 +122,7 @@ ROUTES = (
         "PUT",
         "/v1/policy",
         _W.put_policy,
-        "Replace the policy, whole or not at all",
+        "Replace the policy atomically",
         types.PolicyChange,
         accepts=YAML_TYPES,
         also=(412, 422),
