@@ -60,6 +60,13 @@ def test_recordings_are_there() -> None:
     assert len(RECORDED) >= 3
 
 
+def test_an_ingress_port_with_a_mask_is_no_ingress_port() -> None:
+    data = bytes.fromhex(
+        "040a003300000001ffffffff00010107f10a100000000000000100188000010800000000000000000000000000000000000000"
+    )
+    assert packet_in_match.read_fields(data[:24] + bytes.fromhex("0001001080000108") + bytes(16)) == {}
+
+
 def register(version: int, number: int, value: int) -> bytes:
     """As Open vSwitch writes it: of a 64-bit register the half that is in use, the other is masked."""
     shift = 32 * (1 - number % 2)

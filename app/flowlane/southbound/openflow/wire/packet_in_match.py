@@ -36,12 +36,13 @@ def _oxm_headers() -> dict[int, tuple[str, int]]:
     for (oxm_class, number), (name, octets) in (plain | registers).items():
         header = oxm_class << 16 | number << 9
         headers[header | octets] = name, octets
-        headers[header | _HAS_MASK | 2 * octets] = name, octets
+        if name != "in_port":
+            headers[header | _HAS_MASK | 2 * octets] = name, octets
     return headers
 
 
 _READ: Mapping[int, tuple[str, int]] = _oxm_headers()
-"""OXM header, without or with a mask -> the field's name and the octets of its value.
+"""OXM header, without or with a mask -> the field's name and the octets of its value. A port has no mask (7.2.3.7).
 
 Open vSwitch writes its registers one by one in OpenFlow 1.3 and 1.4. In 1.5 two of them are one of 64 bits,
 of which the half that is not in use is masked.
