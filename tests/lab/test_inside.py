@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.lab
 
@@ -17,23 +21,42 @@ TIMEOUT_S = 1500
 """For a machine that does other things as well; alone, a suite takes a fifth of it."""
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_suite(layout: str, tmp_path: Path) -> None:
-    """One guest for each layout; with two workers both run at once, each keeping one CPU busy."""
-    out = Path(os.environ.get("FLOWLANE_LAB_OUT", tmp_path)) / layout
+class Suite(NamedTuple):
+    """A guest that runs the tests: its launcher, and the folder that it leaves its results in."""
+
+    launcher: subprocess.Popen[bytes]
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Suite]]:
+    """All guests at once: each keeps one CPU busy, and most machines have two."""
+    base = Path(os.environ.get("FLOWLANE_LAB_OUT", tmp_path_factory.mktemp("lab")))
+    started = {layout: start(layout, base / layout) for layout in LAYOUTS}
+    yield started
+    for suite in started.values():
+        suite.launcher.terminate()
+    for suite in started.values():
+        suite.launcher.wait(60)
+
+
+def start(layout: str, out: Path) -> Suite:
     out.mkdir(parents=True, exist_ok=True)
     boot = [str(ROOT / "lab/boot"), "--layout", layout, "--queues", "8", "--out", str(out)]
     command = [str(ROOT / "run"), "test-in-lab", "--junitxml=/run/lab/out/junit.xml"]
     with (out / "shown").open("wb") as shown:
-        launcher = subprocess.Popen(
-            [*boot, "--timeout", str(TIMEOUT_S), "--", *command], cwd=ROOT, stdout=shown, stderr=shown
+        return Suite(
+            subprocess.Popen(
+                [*boot, "--timeout", str(TIMEOUT_S), "--", *command], cwd=ROOT, stdout=shown, stderr=shown
+            ),
+            out,
         )
-        try:
-            status = launcher.wait(TIMEOUT_S + 600)
-        finally:
-            launcher.terminate()
-            launcher.wait(60)
-    assert status == 0, (out / "shown").read_text()[-9000:]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_suite(layout: str, suites: dict[str, Suite]) -> None:
+    launcher, out = suites[layout]
+    assert launcher.wait(TIMEOUT_S + 600) == 0, (out / "shown").read_text()[-9000:]
     suite = ElementTree.parse(out / "junit.xml").find("testsuite")
     assert suite is not None
     counts = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
