@@ -61,10 +61,10 @@ def test_recordings_are_there() -> None:
 
 
 def test_an_ingress_port_with_a_mask_is_no_ingress_port() -> None:
-    data = bytes.fromhex(
-        "040a003300000001ffffffff00010107f10a100000000000000100188000010800000000000000000000000000000000000000"
-    )
-    assert packet_in_match.read_fields(data[:24] + bytes.fromhex("0001001080000108") + bytes(16)) == {}
+    port, masked = pack("!II", 0x80000004, 7), pack("!III", 0x80000108, 7, 0xFFFFFFFF)
+    for fields, expected in ((masked, {}), (port + masked, {}), (masked + port, {"in_port": 7})):
+        data = bytes(24) + pack("!HH", 1, 4 + len(fields)) + fields
+        assert packet_in_match.read_fields(data) == expected
 
 
 def register(version: int, number: int, value: int) -> bytes:

@@ -24,6 +24,8 @@ MATCH_HEADER = Struct("!HH")
 
 _OXM_HEADER = Struct("!I").unpack_from
 _HAS_MASK = 0x100
+_PORT_WITH_MASK = OPENFLOW_BASIC << 16 | FIELDS["in_port"].number << 9 | _HAS_MASK | 8
+"""A port has no mask (7.2.3.7): whoever writes one has no ingress port to report."""
 
 
 def _oxm_headers() -> dict[int, tuple[str, int]]:
@@ -42,7 +44,7 @@ def _oxm_headers() -> dict[int, tuple[str, int]]:
 
 
 _READ: Mapping[int, tuple[str, int]] = _oxm_headers()
-"""OXM header, without or with a mask -> the field's name and the octets of its value. A port has no mask (7.2.3.7).
+"""OXM header, without or with a mask -> the field's name and the octets of its value.
 
 Open vSwitch writes its registers one by one in OpenFlow 1.3 and 1.4. In 1.5 two of them are one of 64 bits,
 of which the half that is not in use is masked.
@@ -65,6 +67,8 @@ def read_fields(message: bytes) -> Mapping[str, int]:
         field = _READ.get(header)
         if field is not None:
             values[field[0]] = int.from_bytes(message[at + 4 : at + 4 + field[1]], "big")
+        elif header == _PORT_WITH_MASK:
+            values.pop("in_port", None)
         at += 4 + (header & 0xFF)
     return values
 
