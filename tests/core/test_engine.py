@@ -300,3 +300,57 @@ def test_events_about_unknown_devices_and_rows_change_nothing() -> None:
         ev.HintWithdrawn("nobody"),
     ):
         assert not [effect for effect in host.do(event) if type(effect).__name__ not in {"Report"}]
+
+
+STRANGER = 99
+"""The datapath id of a device that never connected."""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ev.DeviceDown(STRANGER),
+        ev.PortChanged(STRANGER, PortReport(1, "p1")),
+        ev.PortRemoved(STRANGER, 1),
+        ev.QueuesReported(STRANGER, {1: (0,)}),
+        ev.DescriptionRemoved(STRANGER),
+        ev.FlowSeen(STRANGER, 1, bytes(60)),
+        ev.PinCounters(STRANGER, ((0, 1, 2, 3),)),
+        ev.PinEnded(STRANGER, PinRef(0, 1), 1, 60, idle=True),
+        ev.LearnedCounters(STRANGER, ()),
+        ev.LearnedEnded(STRANGER, bytes(16), 1, 2, 3, 1, 60, idle=True),
+        ev.QueueCounters(STRANGER, {(1, 0): (1, 2, 3)}),
+        ev.MeterCounters(STRANGER, {1: (1, 2, 3, 4)}),
+        ev.RuleRefused(STRANGER, "pin", Refusal.OTHER, "no"),
+        ev.PlanLeftOut(STRANGER, ()),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_comes_late_about_a_device_that_is_gone_changes_nothing(event: ev.Event) -> None:
+    there = Scenario()
+    before = there.device.plan
+    assert there.engine.step_and_catch_up(event, there.now) == []
+    assert list(there.engine.devices) == [DPID]
+    assert there.device.plan == before
+
+
+def test_the_same_news_again_is_no_news() -> None:
+    there = Scenario()
+    described, reports = there.device.described, there.device.reported_ports
+    assert described is not None
+    for event in (
+        described,
+        ev.PortChanged(DPID, reports[1]),
+        ev.QueuesReported(DPID, there.device.reported_queues),
+    ):
+        assert there.engine.step(event, there.now) == []
+        assert not there.engine.is_behind
+    there.do(ev.PortRemoved(DPID, 12345))
+    there.do(ev.DeviceDown(DPID))
+    assert there.engine.step(ev.DeviceDown(DPID), there.now) == []
+
+
+def test_a_meter_that_no_flow_has_may_be_refused() -> None:
+    there = Scenario()
+    there.do(ev.RuleRefused(DPID, "meter", Refusal.OTHER, "no", meter_id=77))
+    assert there.device.refusals == {"meter": 1}
