@@ -22,7 +22,7 @@ tier_check() { check_main; }
 # so that what they share is made once. -n 0 among the arguments (for --pdb, say) makes it one process again.
 workers() { echo "$(($(nproc) * $1))"; }
 
-# Coverage is measured when all tiers run, as in continuous integration; it takes a third of the time again.
+# Coverage is measured when all tiers run, as in continuous integration; it more than doubles the processor time of unit.
 coverage=()
 [ -z "${FLOWLANE_COVERAGE:-}" ] || coverage=(--cov --cov-append --cov-report=)
 
