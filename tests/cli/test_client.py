@@ -64,6 +64,19 @@ def response(body: str, status: str = "200 OK", kind: str = "text/html", more: s
     return text.encode()
 
 
+def read_request(link: socket.socket) -> None:
+    """Read a request with its body: closing a connection with unread bytes would reset it."""
+    data = link.recv(65536)
+    if b" HTTP/1" not in data:
+        return  # such as the first message of TLS
+    while b"\r\n\r\n" not in data and (more := link.recv(65536)):
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    found = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+    while len(body) < (int(found[1]) if found else 0) and (more := link.recv(65536)):
+        body += more
+
+
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
     """A server that answers every request with the same bytes, and closes."""
@@ -82,7 +95,7 @@ def answer_all(listener: socket.socket, answer: bytes) -> None:
         except OSError:
             return
         with link:
-            link.recv(65536)
+            read_request(link)
             link.sendall(answer)
 
 
