@@ -8,7 +8,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 
 from flowlane.core import events as ev
 from flowlane.core.explain import REASONS, Explanation, explain
-from flowlane.core.model import NO_QUEUE, Hint, HintSource, QueueKind, Reason, Refusal
+from flowlane.core.model import NO_PORT, NO_QUEUE, Hint, HintSource, QueueKind, Reason, Refusal
 from flowlane.core.policy import (
     Alike,
     Balance,
@@ -184,9 +184,16 @@ def rebalanced(scenario: Scenario) -> int:
 
 FEW = Balance(flows_per_queue=1, moves_per_second=10.0, window=1.0)
 ALONE = of_classes(TrafficClass("small", 0), TrafficClass("alone", 1, exclusive=True))
+
+
+def no_one_port(scenario: Scenario) -> int:
+    return scenario.flow(1, 1, egress=NO_PORT)
+
+
 REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
     Reason.UNPLACED: (ALONE, unplaced),
     Reason.NO_QUEUES: (ALONE, no_queues),
+    Reason.NO_ONE_PORT: (ALONE, no_one_port),
     Reason.SHARED: (ALONE, lambda scenario: scenario.flow(1, 1)),
     Reason.EXCLUSIVE: (ALONE, lambda scenario: scenario.flow(1, 1, 5000)),
     Reason.EXCLUSIVE_UNAVAILABLE: (ALONE, exclusive_unavailable),

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
-    ICMPv6ND_NS,
     IPv6,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
 )
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 from support.engine.required import required
@@ -79,14 +78,6 @@ def test_other_ethertypes_are_layer_2_flows() -> None:
 
 def test_an_llc_frame_has_the_ethertype_that_open_vswitch_gives_it() -> None:
     assert required(read_frame(bytes(12) + b"\x00\x20" + bytes(32))).eth_type == ETH_LLC
-
-
-@pytest.mark.parametrize(
-    "packet",
-    [ETHER / ARP(pdst="10.0.0.2"), ETHER / IPv6(dst="ff02::1:ff00:2") / ICMPv6ND_NS(tgt="fe80::2")],
-)
-def test_neighbour_discovery_is_told_from_flows(packet: Ether) -> None:
-    assert required(read_frame(bytes(packet))).is_discovery
 
 
 def test_a_frame_without_ethernet_header_is_none() -> None:

@@ -102,11 +102,12 @@ def test_tags_other_protocols_and_discovery(tmp_path: Path) -> None:
         ether / ARP(pdst="10.0.0.9"),
     ]
     flows, other = read_capture(write(tmp_path / "x.pcap", packets, 1))
-    assert other == 1
+    assert other == 0
     assert {(flow.vlan, flow.pcp, flow.protocol, flow.src_port) for flow in flows} == {
         (7, 5, 17, 1),
         (None, 0, 1, 8),
         (None, 0, 0, 0x88F7),
+        (None, 0, 0, 0x0806),
     }
 
 

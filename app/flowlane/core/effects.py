@@ -67,8 +67,10 @@ class DevicePlan:
 
     Attributes:
         hosts: (MAC, port number) of every known destination.
-        unknown_port: where unicast to an unknown address goes; None: it is flooded.
-        flood_ports: where it goes besides, since a host whose address is not known may be there.
+        unknown_port: where a VM's multicast, and its unicast to an unknown address, are predicted to go; None:
+            to no one port (:data:`~flowlane.core.model.NO_PORT`).
+        flood_ports: where a device with forwarding of its own sends such unicast besides, since a host whose
+            address is not known may be there.
         meters: meters of whole classes.
         copy_rate: packet-ins per second that the device may send; 0: no limit.
         copy_bytes: bytes of a packet that are copied to the controller.
@@ -132,12 +134,12 @@ class UnpinFlow(NamedTuple):
 class DeleteLearned(NamedTuple):
     """Delete the learned entries of a port: the device places their flows anew, by its standing rules.
 
-    One of the two ports is given, the other is 0. Pins are not touched.
+    One of the two ports is given, the other is None. Pins are not touched.
     """
 
     dpid: int
-    egress_port: int = 0
-    in_port: int = 0
+    egress_port: int | None = None
+    in_port: int | None = None
 
 
 class SendPacket(NamedTuple):

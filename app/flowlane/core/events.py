@@ -102,7 +102,8 @@ class FlowSeen(NamedTuple):
     """A packet-in with the first packet of a flow, which may be cut short.
 
     Attributes:
-        egress_port: where the device sends it, out of its metadata; None when not reported.
+        egress_port: where the device predicts that it goes, out of its metadata; NO_PORT for no one port, None
+            when not reported.
         queue_id: the queue that the device chose for it; None when not reported.
         meter_id: the meter that the device applies to it; 0: none.
     """

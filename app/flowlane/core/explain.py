@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 REASONS: dict[Reason, str] = {
     Reason.UNPLACED: "it is not placed yet",
     Reason.NO_QUEUES: "its egress port has no queues, so it is served without set_queue",
+    Reason.NO_ONE_PORT: "it is not known by which one port it leaves, so it is served without set_queue",
     Reason.SHARED: "its class shares queues, and this was the least loaded of them",
     Reason.EXCLUSIVE: "its class has a queue for each flow, and this one was free",
     Reason.EXCLUSIVE_UNAVAILABLE: "its class has a queue for each flow, but none is free; it shares until one is",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from flowlane.core.flowkey import HEAD, ICMP, ICMPV6, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, TCP
 
-ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
+ETH_IPV4, ETH_ARP, ETH_RARP, ETH_IPV6 = 0x0800, 0x0806, 0x8035, 0x86DD
 ETH_LLC = 0x05FF
 """Open vSwitch's ethertype for IEEE 802.3 frames with an LLC header (ovs-fields(7), eth_type)."""
 
@@ -20,7 +20,6 @@ _VLAN_TYPES = frozenset((0x8100, 0x88A8))
 _MAX_EXTENSION_HEADERS = 8
 _EXTENSIONS = frozenset((0, 43, 60))
 _FRAGMENT, _AUTHENTICATION = 44, 51
-_ND_TYPES = range(133, 138)
 _U16 = Struct("!H").unpack_from
 _PORTS = Struct("!HH").unpack_from
 
@@ -49,13 +48,6 @@ class Frame(NamedTuple):
         vlan = 0 if self.vlan is None else self.vlan + 1
         head = HEAD.pack(vm_number, vlan, self.kind, self.protocol, self.src_port, self.dst_port)
         return head + self.src + self.dst
-
-    @property
-    def is_discovery(self) -> bool:
-        """Whether it is ARP or IPv6 neighbour discovery (RFC 4861), which is of hosts and not of a flow."""
-        return self.eth_type == ETH_ARP or (
-            self.eth_type == ETH_IPV6 and self.protocol == ICMPV6 and self.src_port in _ND_TYPES
-        )
 
     @property
     def is_group_addressed(self) -> bool:

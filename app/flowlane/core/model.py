@@ -22,6 +22,12 @@ NO_QUEUE = -1
 NOT_A_VM = 0
 """VM number of frames that no VM of the host sent (they came in by an uplink)."""
 
+NO_PORT = 0
+"""Egress port of packets whose way is not predicted: multicast and unknown addresses where no one port carries them.
+
+OpenFlow numbers ports from 1 (OpenFlow 1.3.5, 7.2.1).
+"""
+
 UNRESOLVED_VM = 0xFFFFFFFF
 """VM number in a device's metadata for frames from a link: the controller finds the VM by the source MAC."""
 
@@ -79,6 +85,7 @@ class Reason(IntEnum):
     METER_ONLY = 14
     ADOPTED = 15
     DEVICE_CHOSE = 16
+    NO_ONE_PORT = 17
 
 
 class HintSource(IntEnum):

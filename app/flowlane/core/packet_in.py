@@ -16,7 +16,7 @@ from flowlane.core.flow.pins import REACTIVE, mode, remove_pin
 from flowlane.core.flow.track import begin, note_choice, reroute
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.frame import read_frame
-from flowlane.core.model import NOT_A_VM
+from flowlane.core.model import NO_PORT, NOT_A_VM
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 
@@ -39,11 +39,9 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
         return
     if learn_address(state, device, port, frame):
         put_off(state, device, Due.HOSTS)
-    if frame.is_discovery or frame.is_group_addressed:
-        return
     number = sender(state, device, port, frame)
-    egress = event.egress_port or _predicted_egress(device, frame)
-    if number == NOT_A_VM or egress is None or egress == event.in_port:
+    egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port
+    if number == NOT_A_VM or egress == event.in_port:
         return
     key = frame.key(number)
     row = device.flows.rows.get(key)
@@ -71,10 +69,11 @@ def _parts(frame: Frame, vm_number: int) -> FlowParts:
     )
 
 
-def _predicted_egress(device: Device, frame: Frame) -> int | None:
+def _predicted_egress(device: Device, frame: Frame) -> int:
     """Where the device sends the frame, when it did not report it: as its forward table does."""
-    plan = device.plan
-    return device.hosts.get(int.from_bytes(frame.eth_dst), plan.unknown_port if plan else None)
+    unknown = device.plan.unknown_port if device.plan is not None else None
+    default = NO_PORT if unknown is None else unknown
+    return default if frame.is_group_addressed else device.hosts.get(int.from_bytes(frame.eth_dst), default)
 
 
 def _seen_again(

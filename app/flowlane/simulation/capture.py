@@ -97,7 +97,7 @@ def read_capture(path: Path, most: int = MOST_FLOWS) -> tuple[list[FlowSpec], in
         with path.open("rb") as file:
             for time, length, data in _packets(path, file):
                 frame = read_frame(data)
-                if frame is None or frame.is_discovery or not _count(tallies, frame, time, length, most):
+                if frame is None or not _count(tallies, frame, time, length, most):
                     other += 1
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.effects import Program
 from flowlane.core.flow.assign import assign
-from flowlane.core.model import LeftOut
+from flowlane.core.model import NO_PORT, LeftOut
 from flowlane.core.policy import LimitScope
 from flowlane.core.state.meters import Owner, class_owner
 
@@ -78,7 +78,7 @@ def retire(device: Device) -> tuple[Owner, ...]:
         for row in flows:
             if flows.device_meter[row] in meter_ids:
                 flows.device_meter[row] = 0
-        device.relearn.update(device.ports)
+        device.relearn.update((NO_PORT, *device.ports))
     return unused
 
 

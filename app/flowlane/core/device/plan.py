@@ -15,7 +15,7 @@ from flowlane.core.device import class_meters
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.effects import DevicePlan, PlannedPort
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
-from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole, Role
+from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole, Role
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
@@ -105,7 +105,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         unknown_port=_unknown_port(device),
         rules=standing_rules(
             device.policy,
-            sorted(device.ports),
+            (NO_PORT, *sorted(device.ports)),
             state.vms,
             _queues_of(device),
             class_meters.meter_of(device),
@@ -139,7 +139,7 @@ def _destinations(state: State, device: Device) -> dict[int, int]:
 
 
 def _unknown_port(device: Device) -> int | None:
-    """Return the port for unknown destinations: the uplink of a host, when it has exactly one."""
+    """Return the port for multicast and unknown destinations: the uplink of a host, when it has exactly one."""
     uplinks = [port.port_no for port in device.ports.values() if port.role is PortRole.UPLINK]
     return uplinks[0] if len(uplinks) == 1 and device.role is not Role.SWITCH else None
 
@@ -156,6 +156,8 @@ def _queues_of(device: Device) -> QueuesOf:
     """Make the function that returns the queues for new flows of a class on a port, with their weights."""
 
     def queues_of(class_index: int, port_no: int) -> tuple[tuple[int, int], ...]:
+        if port_no == NO_PORT:
+            return ()
         queues = queues_for(device, device.ports[port_no], class_index)
         device.spreads[class_index, port_no] = queues
         return queues

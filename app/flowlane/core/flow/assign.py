@@ -24,7 +24,7 @@ from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, un
 from flowlane.core.flow.rates import band
 from flowlane.core.flow.target import decide
 from flowlane.core.flowkey import flow_id, flow_text, unpack
-from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.core.model import NO_PORT, NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Alike
 from flowlane.core.state.device import count_refusal
 from flowlane.core.state.flows import PINNED, UNREPORTED
@@ -70,6 +70,7 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
 
 
 NO_QUEUES = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
+NO_ONE_PORT = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_ONE_PORT)
 METER_ONLY = Placement(NO_QUEUE, QueueKind.NONE, Reason.METER_ONLY)
 
 
@@ -133,6 +134,8 @@ def _placement(device: Device, row: int) -> Placement:
 def choose_queue(state: State, device: Device, row: int) -> Placement:
     """Ask the allocator of the egress port for the queue of a new flow, or of one whose class has changed."""
     flows = device.flows
+    if flows.egress_port[row] == NO_PORT:
+        return NO_ONE_PORT
     port = device.ports.get(flows.egress_port[row])
     if port is None or port.allocation is None:
         return NO_QUEUES

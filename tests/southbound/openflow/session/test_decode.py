@@ -15,7 +15,7 @@ from support.openflow import messages
 from support.openflow.client import VERSIONS, datapath
 
 from flowlane.core.events import FlowSeen, MeterCounters, PinCounters, PinEnded, QueueCounters, RuleRefused
-from flowlane.core.model import PinRef, PortReport, Refusal
+from flowlane.core.model import NO_PORT, PinRef, PortReport, Refusal
 from flowlane.southbound.openflow.osken import repairs
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.tables import desired, pins
@@ -55,13 +55,13 @@ def test_a_copied_packet_has_ports_and_queue(version: str) -> None:
     assert decode.flow_seen(5, message) == FlowSeen(5, 7, b"frame", 9, 2)
 
 
-def test_a_copy_from_before_forwarding_has_no_egress_port() -> None:
+def test_a_copy_has_no_egress_port_without_metadata_and_none_that_is_known_without_its_bits() -> None:
     infrastructure = cookies.pack(Kind.INFRASTRUCTURE)
     assert decode.flow_seen(5, packet_in("OpenFlow13", infrastructure)) == FlowSeen(
         5, 7, b"frame", None, None
     )
     assert decode.flow_seen(5, packet_in("OpenFlow13", infrastructure, metadata=77 << 32)) == FlowSeen(
-        5, 7, b"frame", None, None
+        5, 7, b"frame", NO_PORT, None
     )
 
 

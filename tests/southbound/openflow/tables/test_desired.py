@@ -18,13 +18,14 @@ from support.engine.plans import (
     VM,
     VM_MAC,
     VM_NUMBER,
+    VOICE,
     pin,
     plan,
 )
 from support.openflow.memory_switch import NO_METERS, MemorySwitch
 
 from flowlane.core.effects import PlannedPort
-from flowlane.core.model import Capabilities, MeterSpec, PortRole
+from flowlane.core.model import NO_PORT, Capabilities, MeterSpec, PortRole
 from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline
 from flowlane.southbound.openflow.tables.entries import EMPTY, MeterEntry, Output
 from flowlane.southbound.openflow.tables.pipeline import TableId
@@ -118,13 +119,27 @@ def test_without_a_port_for_the_unknown_it_is_flooded() -> None:
 @pytest.mark.parametrize(
     "kind", [{"eth_type": 0x806}, {"eth_type": 0x86DD, "ip_proto": 58, "icmpv6_type": 135}], ids=["ARP", "ND"]
 )
-def test_neighbour_discovery_is_copied_and_goes_on(
-    switch: MemorySwitch, dst: int, kind: dict[str, int]
-) -> None:
+def test_neighbour_discovery_of_a_vm_is_a_flow_which_is_copied_once(dst: int, kind: dict[str, int]) -> None:
+    switch = programmed(rules=tuple(REST._replace(egress_port=port, queues=()) for port in (NO_PORT, *PORTS)))
     outcome = switch.receive(packet(OTHER_VM, eth_src=OTHER_VM_MAC, eth_dst=dst, **kind))
     expected = {VM, UPLINK} if dst == BROADCAST else {VM}
     assert {port for port, _ in outcome.sent} == expected
     assert [copy.metadata >> 32 for copy in outcome.copies] == [OTHER_VM_NUMBER]
+
+
+def test_neighbour_discovery_that_no_vm_sent_is_copied_once_and_is_no_flow(switch: MemorySwitch) -> None:
+    for dst, receivers in ((BROADCAST, {VM, OTHER_VM}), (VM_MAC, {VM})):
+        outcome = switch.receive(packet(UPLINK, eth_src=FAR_MAC, eth_dst=dst, eth_type=0x8035))
+        assert {port for port, _ in outcome.sent} == receivers
+        assert [pipeline.sender_of(copy.metadata) for copy in outcome.copies] == [0]
+
+
+def test_multicast_of_a_vm_passes_the_meter_of_its_class() -> None:
+    rules = tuple(VOICE._replace(egress_port=port, queues=()) for port in (NO_PORT, UPLINK))
+    group = tcp(dst=0x01005E010203, ip_dscp=46)
+    outcome = programmed(rules=rules).receive(group)
+    assert (outcome.meters, {port for port, _ in outcome.sent}) == ((9,), {OTHER_VM, UPLINK})
+    assert [pipeline.egress_of(copy.metadata) for copy in outcome.copies] == [NO_PORT]
 
 
 def test_frames_for_the_switch_itself_are_dropped(switch: MemorySwitch) -> None:

@@ -75,13 +75,11 @@ def flow_seen(dpid: int, message: Message) -> FlowSeen | None:
         if packet_in_match.is_packet_in(data)
         else dict(message.match.items())
     )
-    egress_port = pipeline.egress_of(_value(fields.get("metadata", 0)))
+    egress_port = pipeline.egress_of(_value(fields["metadata"])) if "metadata" in fields else None
     learned = message.table_id == pipeline.TableId.LEARN
     queue_id = _register(fields, nicira.QUEUE) - 1 if learned else cookies.standing_queue(message.cookie)
     meter_id = _register(fields, nicira.METER) if learned else 0
-    return FlowSeen(
-        dpid, int(fields["in_port"]), bytes(message.data), egress_port or None, queue_id, meter_id
-    )
+    return FlowSeen(dpid, int(fields["in_port"]), bytes(message.data), egress_port, queue_id, meter_id)
 
 
 def _register(fields: Mapping[str, Any], name: str) -> int:

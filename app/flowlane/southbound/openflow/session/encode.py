@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flowlane.core.model import NO_PORT
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
     Change,
@@ -171,12 +172,12 @@ def barrier(datapath: Datapath) -> Message:
     return datapath.ofproto_parser.OFPBarrierRequest(datapath)
 
 
-def delete_learned(datapath: Datapath, egress_port: int, in_port: int) -> Message:
+def delete_learned(datapath: Datapath, egress_port: int | None, in_port: int | None) -> Message:
     """Make the message that deletes the learned entries of a port: their flows are then placed anew.
 
     Args:
-        egress_port: for flows that leave by this port; 0 when ``in_port`` is given.
-        in_port: for flows that come in by this port; 0 when ``egress_port`` is given.
+        egress_port: for flows that leave by this port; None when ``in_port`` is given.
+        in_port: for flows that come in by this port; None when ``egress_port`` is given.
     """
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     cookie, mask = cookies.of_kind(cookies.Kind.LEARNED)
@@ -191,7 +192,9 @@ def delete_learned(datapath: Datapath, egress_port: int, in_port: int) -> Messag
         instructions=[],
     )
     flow_mod.match = WireMatch(
-        fields.match(in_port=in_port) if in_port else fields.match(metadata=egress(egress_port))
+        fields.match(in_port=in_port)
+        if in_port is not None
+        else fields.match(metadata=egress(egress_port or NO_PORT))
     )
     return flow_mod
 

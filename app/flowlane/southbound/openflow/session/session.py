@@ -25,7 +25,7 @@ from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.tables import pins
 from flowlane.southbound.openflow.tables.entries import BARRIER, Change, Op, Output, SetQueue, Step
 from flowlane.southbound.openflow.tables.standing import learns_itself
-from flowlane.southbound.openflow.wire.constants import NORMAL_PORT
+from flowlane.southbound.openflow.wire.constants import ALL_PORTS, NORMAL_PORT
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
@@ -189,7 +189,7 @@ class Session:
     def send_packet(self, effect: SendPacket) -> None:
         """Send a packet-out for a packet that came to the controller (reactive mode)."""
         normal = self._programming.capabilities.normal
-        steps: list[Step] = [Output(NORMAL_PORT if normal else effect.egress_port)]
+        steps: list[Step] = [Output(NORMAL_PORT if normal else effect.egress_port or ALL_PORTS)]
         if effect.queue_id != NO_QUEUE:
             steps.insert(0, SetQueue(effect.queue_id))
         self._send(encode.packet_out(self.datapath, effect.in_port, effect.frame, steps))

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowlane.core.flowkey import ICMPV6, TCP
-from flowlane.core.frame import ETH_ARP, ETH_IPV4, ETH_IPV6
-from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole
+from flowlane.core.flowkey import TCP
+from flowlane.core.frame import ETH_IPV4
+from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole
 from flowlane.southbound.openflow.tables import matches, pipeline, standing, young
 from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
@@ -51,13 +51,6 @@ _RESERVED = (0x0180C2000000, 0xFFFFFFFFFFF0)
 
 _FORWARD_NORMALLY: tuple[Step, ...] = (Output(NORMAL_PORT),)
 _ENDS = frozenset((TableId.INGRESS, TableId.OUTPUT))
-
-NEIGHBOUR_MATCHES = (
-    {"eth_type": ETH_ARP},
-    {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": 135},
-    {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": 136},
-)
-"""ARP, and IPv6 neighbour solicitation and advertisement (RFC 4861): who is where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,28 +183,41 @@ def _forward(
     ports: Collection[int],
     capabilities: Capabilities,
 ) -> Iterator[FlowEntry]:
-    """Yield the entries that predict a packet's egress port, or send it to all where there is none.
+    """Yield the entries that predict a packet's egress port.
 
-    A device that forwards by itself needs the prediction only for queue and meter, and floods as its bridge does.
+    A device that forwards by itself needs the prediction only for queue and meter. Without it, what a VM sent goes
+    on to no one port, for its meter; what no VM sent is forwarded at once. A device with forwarding of its own sends
+    multicast to all ports, and so predicts none for it.
     """
     next_table = _after_forward(plan, capabilities)
-    everywhere = _FORWARD_NORMALLY if capabilities.normal else (Output(ALL_PORTS),)
-    for neighbour in NEIGHBOUR_MATCHES:
-        terms = match(eth_dst=_MULTICAST, **neighbour)
+    everywhere = _everywhere(capabilities.normal)
+    others: matches.Fields = {"metadata": pipeline.sender(NOT_A_VM), "eth_dst": _MULTICAST}
+    for neighbour in matches.NEIGHBOURS:
         copy = Output(CONTROLLER_PORT, plan.copy_bytes)
+        terms = match(**others, **neighbour)
         yield _infrastructure(TableId.FORWARD, Priority.NEIGHBOUR, terms, copy, *everywhere)
-    yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(eth_dst=_MULTICAST), *everywhere)
+    yield _infrastructure(TableId.FORWARD, Priority.MULTICAST, match(**others), *everywhere)
+    if not capabilities.normal:
+        terms = match(eth_dst=_MULTICAST)
+        yield _infrastructure(TableId.FORWARD, Priority.HOST, terms, Goto(next_table))
     yield from _hosts(plan.hosts, ports, next_table).values()
     for port in ports_of_plan:
         if port.role is PortRole.UPLINK:
             terms = match(in_port=port.port_no)
-            yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN_FROM_UPLINK, terms, *everywhere)
+            yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN, terms, *everywhere)
     unknown = plan.unknown_port if plan.unknown_port in ports else None
     flood: tuple[Step, ...] = ()
     if not capabilities.normal:
         flood = tuple(Output(port_no) for port_no in plan.flood_ports if port_no in ports)
-    steps = everywhere if unknown is None else (*flood, *_leave_by(unknown, next_table))
+    if unknown is None:
+        terms = match(metadata=pipeline.sender(NOT_A_VM))
+        yield _infrastructure(TableId.FORWARD, Priority.UNKNOWN, terms, *everywhere)
+    steps = (Goto(next_table),) if unknown is None else (*flood, *_leave_by(unknown, next_table))
     yield _infrastructure(TableId.FORWARD, Priority.MISS, (), *steps)
+
+
+def _everywhere(normal: bool) -> tuple[Step, ...]:
+    return _FORWARD_NORMALLY if normal else (Output(ALL_PORTS),)
 
 
 def host_entries(
@@ -245,22 +251,21 @@ def _leave_by(port_no: int, next_table: TableId) -> tuple[Step, ...]:
     return WriteMetadata(*pipeline.egress(port_no)), Goto(next_table)
 
 
-ENTRIES_BESIDE_PINS = 1 + len(NEIGHBOUR_MATCHES)
+ENTRIES_BESIDE_PINS = 1 + len(matches.NEIGHBOURS)
 """Entries of the plan in the table of pins (see :func:`_assign`)."""
 
 
 def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
     """Yield the entries of table assign beside the pins.
 
-    Neighbour discovery to one host is no flow: it is copied, and gets no queue.
+    Neighbour discovery that no VM sent, to one host, is copied.
     """
     look_up = (Resubmit(TableId.SEEN),) if learns else ()
     yield _infrastructure(TableId.ASSIGN, Priority.MISS, (), *look_up, Goto(TableId.SPREAD))
-    for neighbour in NEIGHBOUR_MATCHES:
+    for neighbour in matches.NEIGHBOURS:
         copy = Output(CONTROLLER_PORT, copy_bytes)
-        yield _infrastructure(
-            TableId.ASSIGN, Priority.NEIGHBOUR, match(**neighbour), copy, Goto(TableId.OUTPUT)
-        )
+        terms = match(metadata=pipeline.sender(NOT_A_VM), **neighbour)
+        yield _infrastructure(TableId.ASSIGN, Priority.NEIGHBOUR, terms, copy, _TO_OUTPUT)
 
 
 def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
@@ -283,6 +288,10 @@ def _output(
     """Yield the entries that output: by the queue in the packet's register, where the port has it and is to use it."""
     learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
     queues = {port.port_no: port.queues for port in plan.ports}
+    everywhere = _everywhere(capabilities.normal)
+    yield _infrastructure(
+        TableId.OUTPUT, Priority.OUTPUT, match(metadata=pipeline.egress(NO_PORT)), *everywhere
+    )
     zones = {port.port_no for port in plan.ports if tracks and young.has_zone(port)}
     for port_no, queue_ids in sorted(ports.items()):
         queue_ids_used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from flowlane.core.flowkey import SCTP, TCP, UDP
-from flowlane.core.frame import ETH_IPV4, ETH_IPV6
+from flowlane.core.flowkey import ICMPV6, SCTP, TCP, UDP
+from flowlane.core.frame import ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_RARP
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.wire import fields
 from flowlane.southbound.openflow.wire.fields import FAMILY_OF_ICMP, PORT_FIELDS
@@ -29,6 +29,15 @@ Fields = dict[str, int | tuple[int, int]]
 _FAMILY_BY_LENGTH = {4: ETH_IPV4, 16: ETH_IPV6}
 _ADDRESS_FIELDS = {ETH_IPV4: ("ipv4_src", "ipv4_dst", 32), ETH_IPV6: ("ipv6_src", "ipv6_dst", 128)}
 _ALL_PORTS = (0, 0)
+
+
+NEIGHBOURS: tuple[dict[str, int], ...] = (
+    {"eth_type": ETH_ARP},
+    {"eth_type": ETH_RARP},
+    {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": 135},
+    {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": 136},
+)
+"""ARP, RARP, and IPv6 neighbour solicitation and advertisement (RFC 826, 903, 4861): who is where."""
 
 
 class CannotExpressError(ValueError):

@@ -67,7 +67,7 @@ class Priority(IntEnum):
     """The priorities of all entries. A standing rule has STANDING + its order."""
 
     MISS = 0
-    UNKNOWN_FROM_UPLINK = 50
+    UNKNOWN = 50
     STANDING = 100
     YOUNG = 1000
     FIRST = 1001
@@ -84,6 +84,8 @@ class Priority(IntEnum):
     NOT_A_VM = 65000
     SEEN = 65001
     SEEN_LIMITED = 65002
+    SEEN_NEIGHBOUR = 65003
+    SEEN_NEIGHBOUR_LIMITED = 65004
 
 
 STANDING_ORDERS = Priority.REMEMBERED - Priority.STANDING
@@ -130,8 +132,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.FORWARD,
-        "Destination to egress port; multicast goes to all ports, neighbour discovery also to the controller",
-        frozenset(("in_port", "eth_dst", "eth_type", "ip_proto", "icmpv6_type")),
+        "Destination to the predicted egress port; what no VM sent is forwarded at once where none is predicted",
+        frozenset(("in_port", "eth_dst", "eth_type", "ip_proto", "icmpv6_type", "metadata")),
         frozenset((Act.WRITE_METADATA, Act.COPY, Act.OUTPUT)),
         frozenset((TableId.TRACK, TableId.ASSIGN)),
         miss=None,

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from flowlane.core.model import NOT_A_VM, LeftOut
+from flowlane.core.model import NO_PORT, NOT_A_VM, LeftOut
 from flowlane.southbound.openflow.tables import matches, pipeline, young
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
@@ -97,7 +97,7 @@ def compile_rules(
         capabilities.normal,
     )
     groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out)
-    flows = [_not_a_vm(), *(_seen(rules) if mode.learns else ())]
+    flows = [_not_a_vm(), *(_seen(rules, mode.copy_bytes) if mode.learns else ())]
     for rule in rules:
         flows.extend(_entries(rule, groups, mode, left_out))
     used = {step.group_id for entry in flows for step in entry.steps if isinstance(step, UseGroup)}
@@ -128,13 +128,28 @@ def _not_a_vm() -> FlowEntry:
     return flow(TableId.SPREAD, Priority.NOT_A_VM, terms, (_TO_OUTPUT,), cookie)
 
 
-def _seen(rules: Iterable[StandingRule]) -> Iterator[FlowEntry]:
-    """Yield the entries for flows with a learned entry: on to output, through the meter of the class."""
+_SEEN_PRIORITIES = (
+    (Priority.SEEN, Priority.SEEN_NEIGHBOUR),
+    (Priority.SEEN_LIMITED, Priority.SEEN_NEIGHBOUR_LIMITED),
+)
+
+
+def _seen(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEntry]:
+    """Yield the entries for flows with a learned entry: on to output, through the meter of the class.
+
+    Neighbour discovery is copied with every packet, so that an address that moves is followed.
+    """
     cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
-    yield flow(TableId.SPREAD, Priority.SEEN, match(**{SEEN: 1}), (_TO_OUTPUT,), cookie)
-    for meter_id in sorted({rule.meter_id for rule in rules} - {0}):
-        terms = match(**{SEEN: 1, METER: meter_id})
-        yield flow(TableId.SPREAD, Priority.SEEN_LIMITED, terms, (Meter(meter_id), _TO_OUTPUT), cookie)
+    copy = Output(CONTROLLER_PORT, copy_bytes)
+    for meter_id in sorted({rule.meter_id for rule in rules} | {0}):
+        limited: matches.Fields = {SEEN: 1, METER: meter_id} if meter_id else {SEEN: 1}
+        limit = (Meter(meter_id),) if meter_id else ()
+        priority, of_neighbour = _SEEN_PRIORITIES[bool(meter_id)]
+        yield flow(TableId.SPREAD, priority, match(**limited), (*limit, _TO_OUTPUT), cookie)
+        for neighbour in matches.NEIGHBOURS:
+            terms = match(**limited, **neighbour)
+            steps = (*limit, copy, _TO_OUTPUT)
+            yield flow(TableId.SPREAD, of_neighbour, terms, steps, cookie)
 
 
 def _fit(
@@ -145,6 +160,8 @@ def _fit(
     left_out: list[LeftOut],
 ) -> StandingRule | None:
     """Return the rule as this device can have it; None when it cannot have it at all."""
+    if rule.egress_port == NO_PORT:
+        ports = {NO_PORT: ()}
     if rule.egress_port not in ports:
         left_out.append(left_out_rule(rule, f"the device has no port {rule.egress_port}"))
         return None
