@@ -28,7 +28,7 @@ def uuid(number: int) -> UUID:
 GOOD = Snapshot(
     roots={uuid(1): RootRow((uuid(2),), "3.1.0")},
     bridges={uuid(2): BridgeRow("br0", (uuid(3),), "ab", "", {}, "secure", ("OpenFlow13",), (uuid(7),))},
-    ports={uuid(3): PortRow("up0", (uuid(4),), uuid(5))},
+    ports={uuid(3): PortRow("up0", (uuid(4),), uuid(5), {"flowlane-port": "uplink"})},
     interfaces={uuid(4): InterfaceRow("up0", ofport=1)},
     qos={uuid(5): QosRow("linux-htb", {0: uuid(6), 1: uuid(8)}, {"max-rate": "1000"})},
     queues={n: QueueRow({"min-rate": "500", "max-rate": "1000"}) for n in (uuid(6), uuid(8))},
@@ -110,6 +110,22 @@ CASES = {
         GOOD._replace(qos={uuid(5): GOOD.qos[uuid(5)]._replace(other_config={})}),
         Level.WARNING,
         "10 Gbit/s",
+    ),
+    "role by queues": (
+        GOOD._replace(ports={uuid(3): PortRow("up0", (uuid(4),), uuid(5))}),
+        Level.WARNING,
+        "up0: taken for uplink port, but only its queues say so",
+    ),
+    "no uplink": (
+        with_bridge(ports=(uuid(3), uuid(31)))._replace(
+            ports={
+                uuid(3): PortRow("tap0", (uuid(4),), uuid(5)),
+                uuid(31): PortRow("tap1", (uuid(41),), uuid(5)),
+            },
+            interfaces={uuid(4): InterfaceRow("tap0", ofport=1), uuid(41): InterfaceRow("tap1", ofport=2)},
+        ),
+        Level.WARNING,
+        "tap0, tap1: taken for vm ports, but no port is known to be the uplink",
     ),
     "orphans": (GOOD._replace(queues={**GOOD.queues, uuid(99): QueueRow()}), Level.INFO, "1 Queue rows"),
 }

@@ -95,14 +95,39 @@ def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableT
     return Group(rows, Text(foot, style="dim"))
 
 
-def _read_queues(client: Client, path: str, query: Mapping[str, Any], _at_most: int | None) -> Answer:
-    """Read the queues of all devices, or of the one that the query names: REST has them by device."""
+def _devices(client: Client, path: str, name: str | None) -> list[Answer]:
+    """Read the devices, or the one of that name or dpid.
+
+    Raises:
+        RefusedError: there is no such device.
+    """
     devices = pages(client, path, {}, None)["items"]
-    name = query.get("device")
     chosen = [item for item in devices if name in (None, item["name"]) or name.lower() == item["dpid"]]
     if name is not None and not chosen:
         names = [item["name"] or item["dpid"] for item in devices]
         raise RefusedError(f"there is no device {name!r}; {did_you_mean(name, names)}", 404)
+    return chosen
+
+
+def _read_ports(client: Client, path: str, query: Mapping[str, Any], _at_most: int | None) -> Answer:
+    """Read the ports of all devices, or of the one that the query names; each with its device's name."""
+    devices = _devices(client, path, query.get("device"))
+    items = [
+        Answer(port, device_name=device["name"], ambiguous=_ambiguity(device, port["name"]))
+        for device in devices
+        for port in device["ports"]
+    ]
+    return Answer(items=items, next=None)
+
+
+def _ambiguity(device: Answer, port: str) -> str | None:
+    """Say why the role of a port is a guess; None when it is none."""
+    return next((item["why"] for item in device["ambiguous"] if port in item["ports"]), None)
+
+
+def _read_queues(client: Client, path: str, query: Mapping[str, Any], _at_most: int | None) -> Answer:
+    """Read the queues of all devices, or of the one that the query names: REST has them by device."""
+    chosen = _devices(client, path, query.get("device"))
     port = {"port": query["port"]} if "port" in query else {}
     if port:
         chosen = _devices_with_port(chosen, query["port"])
@@ -154,8 +179,37 @@ def _problems(item: Answer) -> str:
     parts = [
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
+        f"{_guesses(item)} roles guessed" if item["ambiguous"] else "",
     ]
     return ", ".join(part for part in parts if part) or "-"
+
+
+def _guesses(item: Answer) -> int:
+    return sum(len(ambiguity["ports"]) for ambiguity in item["ambiguous"])
+
+
+def _link(item: Answer) -> str:
+    return "-" if item["up"] is None else "up" if item["up"] else "down"
+
+
+def _bond(item: Answer) -> str:
+    return f"{item['bond']['name']} ({item['bond']['mode']})" if item["bond"] else "-"
+
+
+def _vlan(item: Answer) -> str:
+    """Write a port's VLANs: ``access 100``, ``trunk 100,200``; a dash for all."""
+    vlan = item["vlan"]
+    if vlan is None or (vlan["tag"] is None and not vlan["trunks"]):
+        return "-"
+    tag = [str(vlan["tag"])] if vlan["tag"] is not None else []
+    trunks = [",".join(map(str, vlan["trunks"]))] if vlan["trunks"] else []
+    return " ".join((vlan["mode"], *tag, *trunks))
+
+
+def _role_reason(item: Answer) -> str:
+    return (
+        f"{item['role_reason']} (a guess: {item['ambiguous']})" if item["ambiguous"] else item["role_reason"]
+    )
 
 
 def _queue_by_port(item: Answer) -> str:
@@ -191,6 +245,25 @@ DEVICES = ListCommand(
         ),
         Column("PROBLEMS", _problems, 3),
     ),
+)
+
+PORTS = ListCommand(
+    "/v1/devices",
+    (
+        Column("DEVICE", lambda item: text(item["device_name"]), 2),
+        Column("PORT", lambda item: item["name"]),
+        Column("NUMBER", lambda item: str(item["port_no"]), 6, right=True),
+        Column("ROLE", lambda item: item["role"]),
+        Column("LINK", _link, 3),
+        Column("RATE", lambda item: rate(item["rate"]), 4, right=True),
+        Column("QUEUES", lambda item: str(len(item["queues"])), 3, right=True),
+        Column("BOND", _bond, 5),
+        Column("VLAN", _vlan, 5),
+        Column("WHY", _role_reason, 1),
+    ),
+    filters=("device",),
+    read=_read_ports,
+    paged=False,
 )
 
 QUEUES = ListCommand(

@@ -29,6 +29,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "status": ("flowlane.cli.status", "the controller's own state"),
     "devices": ("flowlane.cli.lists:DEVICES", "devices: what they can do, how full they are"),
+    "ports": ("flowlane.cli.lists:PORTS", "ports: their roles, and why they have them"),
     "queues": ("flowlane.cli.lists:QUEUES", "queues and what is on them"),
     "vms": ("flowlane.cli.lists:VMS", "virtual machines and their ports"),
     "flows": ("flowlane.cli.lists:FLOWS", "flows with their characteristics"),

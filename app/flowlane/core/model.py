@@ -44,12 +44,13 @@ class Role(StrEnum):
 
 
 class PortRole(StrEnum):
-    """Role of a port: what is attached to it."""
+    """Role of a port: what is attached to it; ``ignore``: not to be served."""
 
     VM = "vm"
     UPLINK = "uplink"
     HOST = "host"
     LINK = "link"
+    IGNORE = "ignore"
 
 
 class QueueKind(IntEnum):
@@ -127,6 +128,14 @@ class LeftOut(NamedTuple):
     remedy: str
 
 
+class Ambiguity(NamedTuple):
+    """Ports of one device whose role is a guess that the operator should confirm; names by port number."""
+
+    ports: tuple[str, ...]
+    role: PortRole
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """One queue of one egress port. Rates are bit/s, None when not known."""
@@ -163,12 +172,31 @@ class QueueFacts:
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """A port as OVSDB describes it: its Interface row, and the queues of its QoS row. Rates are bit/s."""
+    """A port as OVSDB describes it: its Interface row, its Port row, and the queues of its QoS row. Rates are bit/s.
+
+    Attributes:
+        name: name of the interface.
+        external_ids: those of the Interface row, and ``flowlane-port`` of the Port row.
+        options: the interface's options: the peer of a patch port, the devargs of a DPDK port.
+        port: name of the Port row. Several interfaces of one Port row are a bond.
+        members: port numbers of the bond's interfaces, itself among them; empty when the port is no bond.
+        bond_mode: as in OVSDB (ovs-vswitchd.conf.db(5), table Port); empty for the default, ``active-backup``.
+        tag: access VLAN, or native VLAN of a trunk; None for none.
+        trunks: the VLANs of a trunk; empty for all.
+        vlan_mode: as in OVSDB; empty for the default (access with a tag, else trunk).
+    """
 
     name: str
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_IDS)
     mac: int = 0
     interface_type: str = ""
+    options: Mapping[str, str] = field(default_factory=lambda: NO_IDS)
+    port: str = ""
+    members: tuple[int, ...] = ()
+    bond_mode: str = ""
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    vlan_mode: str = ""
     link_speed: int | None = None
     driver: str = ""
     qos_type: str = ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowlane.hosttools.findings import Finding, Level
 from flowlane.hosttools.inventory import ports_of
 from flowlane.hosttools.qos_plan import orphans
+from flowlane.hosttools.role_checks import check_roles
 from flowlane.southbound.ovsdb.describe import describe
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def check_database(snapshot: Snapshot, host: Host) -> list[Finding]:
     findings = [*_switch(snapshot), *_offload(snapshot)]
     for bridge in sorted(snapshot.bridges.values(), key=lambda row: row.name):
         findings += _bridge(bridge, snapshot, host)
+    findings += check_roles(snapshot)
     for port in ports_of(snapshot):
         findings += _port(port)
     findings += [

@@ -69,6 +69,14 @@ ROUTES = (
     Route("GET", "/v1/devices/{dpid}", _R.device, "A device", types.DeviceView, also=(404,)),
     Route(
         "GET",
+        "/v1/devices/{dpid}/ports",
+        _R.ports,
+        "The ports of a device, with roles and the reasons for them",
+        types.Page[types.PortView],
+        also=(404,),
+    ),
+    Route(
+        "GET",
         "/v1/devices/{dpid}/queues",
         _R.queues,
         "The queues of a device, with flows, load and class",

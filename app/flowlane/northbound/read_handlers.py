@@ -21,6 +21,7 @@ from flowlane.northbound.query import (
 )
 from flowlane.northbound.views import (
     check_results,
+    device_ports,
     device_queues,
     device_view,
     flows_per_vm,
@@ -71,6 +72,11 @@ def devices(call: Call) -> types.Page[types.DeviceView]:
 def device(call: Call) -> types.DeviceView:
     """Show one device."""
     return device_view(find_device(call), call.clock)
+
+
+def ports(call: Call) -> types.Page[types.PortView]:
+    """List the ports of a device, by number, on one page."""
+    return {"items": device_ports(find_device(call)), "next": None}
 
 
 def queues(call: Call) -> types.Page[types.QueueView]:

@@ -98,12 +98,32 @@ class Capabilities(TypedDict):
     description: str
 
 
+class BondView(TypedDict):
+    """A bond: several interfaces that OVSDB has as one port."""
+
+    name: str
+    mode: Annotated[str, "active-backup, balance-slb or balance-tcp"]
+    members: Annotated[list[int], "numbers of its ports"]
+
+
+class VlanView(TypedDict):
+    """VLANs of a port, as ovs-vswitchd.conf.db(5) has them in table Port."""
+
+    mode: Annotated[str, "access, trunk, native-tagged, native-untagged or dot1q-tunnel"]
+    tag: Annotated[int | None, "access or native VLAN; null: none"]
+    trunks: Annotated[list[int], "VLANs of a trunk; empty: all"]
+
+
 class PortView(TypedDict):
     """A port of a device."""
 
     port_no: int
     name: str
-    role: Literal["vm", "uplink", "host", "link"]
+    role: Literal["vm", "uplink", "host", "link", "ignore"]
+    role_reason: Annotated[str, "why it has that role; external_ids:flowlane-port in OVSDB overrides it"]
+    up: Annotated[bool | None, "whether its link is up; null: not reported"]
+    bond: Annotated[BondView | None, "the bond that it is a member of; null: none"]
+    vlan: Annotated[VlanView | None, "its VLANs; null: not described in OVSDB"]
     queues: Annotated[list[int], "ids of the queues that the switch reports"]
     rate: Annotated[int | None, "capacity of the port in bit/s; null: unknown"]
 
@@ -130,6 +150,14 @@ class LeftOutView(TypedDict):
     remedy: Annotated[str, "how the device would get it"]
 
 
+class AmbiguityView(TypedDict):
+    """Ports whose role is a guess; external_ids:flowlane-port in OVSDB settles it."""
+
+    ports: Annotated[list[str], "their names"]
+    role: Literal["vm", "uplink", "host", "link", "ignore"]
+    why: str
+
+
 class DeviceView(TypedDict):
     """A device: one OpenFlow datapath."""
 
@@ -146,6 +174,7 @@ class DeviceView(TypedDict):
     ]
     capabilities: Capabilities
     ports: list[PortView]
+    ambiguous: Annotated[list[AmbiguityView], "ports whose role is a guess"]
     flows: int
     pinned: Annotated[int, "flows with an exact entry in the device"]
     mode: Annotated[

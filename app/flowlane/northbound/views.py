@@ -112,7 +112,11 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
         "version": _OPENFLOW_VERSIONS.get(device.capabilities.version, str(device.capabilities.version)),
         "forwarding": "normal" if device.capabilities.normal else "own",
         "capabilities": _capabilities(device.capabilities),
-        "ports": [_port(port) for _, port in sorted(device.ports.items())],
+        "ports": device_ports(device),
+        "ambiguous": [
+            {"ports": list(item.ports), "role": item.role.value, "why": item.why}
+            for item in device.ambiguities
+        ],
         "flows": len(device.flows),
         "pinned": device.pinned,
         "mode": mode(device),
@@ -142,14 +146,36 @@ def _capabilities(capabilities: model.Capabilities) -> types.Capabilities:
     }
 
 
+def device_ports(device: Device) -> list[types.PortView]:
+    """Make the views of a device's ports, by port number."""
+    return [_port(port) for _, port in sorted(device.ports.items())]
+
+
 def _port(port: Port) -> types.PortView:
     return {
         "port_no": port.port_no,
         "name": port.name,
         "role": port.role.value,
+        "role_reason": port.role_reason,
+        "up": port.report.up if port.report else None,
+        "bond": _bond(port.facts),
+        "vlan": _vlan(port.facts),
         "queues": sorted(port.queues),
         "rate": port.rate,
     }
+
+
+def _bond(facts: model.PortFacts | None) -> types.BondView | None:
+    if facts is None or not facts.members:
+        return None
+    return {"name": facts.port, "mode": facts.bond_mode or "active-backup", "members": list(facts.members)}
+
+
+def _vlan(facts: model.PortFacts | None) -> types.VlanView | None:
+    if facts is None:
+        return None
+    mode = facts.vlan_mode or ("trunk" if facts.tag is None else "access")
+    return {"mode": mode, "tag": facts.tag, "trunks": list(facts.trunks)}
 
 
 def _queue_counts(device: Device, kind: QueueKind) -> types.QueueCounts:

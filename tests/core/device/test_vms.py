@@ -7,8 +7,8 @@ from support.engine.scenario import ABLE, DPID, UPLINK, Scenario, small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
-from flowlane.core.device.vms import attached_macs, identity, parse_mac, port_role, vm_number
-from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortFacts, PortReport, PortRole, Role
+from flowlane.core.device.vms import attached_macs, identity, parse_mac, vm_number
+from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortFacts, PortReport
 from flowlane.core.policy import Balance, Match, Rule, Share, TrafficClass, VmSelector
 
 STILL = Balance(interval=1e9)
@@ -121,27 +121,3 @@ def test_attached_macs_are_read_with_either_separator() -> None:
         0x020000000001,
         0x020000000002,
     )
-
-
-@pytest.mark.parametrize(
-    ("ids", "device_role", "queues", "uplinks", "local", "expected"),
-    [
-        ({"flowlane-port": "uplink", "iface-id": "x"}, Role.NIC, 0, (), False, PortRole.UPLINK),
-        ({}, Role.NIC, 0, ("p",), False, PortRole.UPLINK),
-        ({}, Role.NIC, 0, (), True, PortRole.HOST),
-        ({"iface-id": "x"}, Role.NIC, 4, (), False, PortRole.VM),
-        ({}, Role.NIC, 4, (), False, PortRole.UPLINK),
-        ({}, Role.SWITCH, 4, (), False, PortRole.LINK),
-        ({}, Role.NIC, 1, (), False, PortRole.VM),
-        ({"flowlane-port": "nonsense"}, Role.NIC, 0, (), False, PortRole.VM),
-    ],
-)
-def test_port_roles(
-    ids: dict[str, str],
-    device_role: Role,
-    queues: int,
-    uplinks: tuple[str, ...],
-    local: bool,
-    expected: PortRole,
-) -> None:
-    assert port_role("p", PortFacts("p", ids), device_role, queues, uplinks, local) is expected

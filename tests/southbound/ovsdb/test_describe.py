@@ -101,6 +101,42 @@ def test_every_interface_of_a_bond_is_a_port_with_the_queues_of_the_bond() -> No
     assert {n: (p.name, list(p.queues)) for n, p in device.ports.items()} == {1: ("p1", [0]), 2: ("p2", [0])}
 
 
+def test_vlans_options_and_the_bond_of_a_port() -> None:
+    base = snapshot({1: InterfaceRow("p1", "patch", 1, options={"peer": "q1"})})
+    access = PortRow("p1", (uuid(101),), tag=100, vlan_mode="native-tagged", trunks=(300, 200), bond_mode="x")
+    device = describe(base._replace(ports={uuid(201): access})).devices[BRIDGE]
+    assert device is not None
+    port = device.ports[1]
+    assert (port.port, port.tag, port.trunks, port.vlan_mode) == ("p1", 100, (200, 300), "native-tagged")
+    assert (port.options, port.members, port.bond_mode) == ({"peer": "q1"}, (), "")
+    bond = PortRow("bond0", (uuid(102), uuid(103), uuid(101)), bond_mode="balance-slb")
+    members = {101: InterfaceRow("e1", ofport=7), 102: InterfaceRow("e2", ofport=3), 103: InterfaceRow("e3")}
+    given = base._replace(ports={uuid(201): bond}, interfaces={uuid(n): row for n, row in members.items()})
+    device = describe(given).devices[BRIDGE]
+    assert device is not None
+    assert {n: (p.port, p.members, p.bond_mode) for n, p in device.ports.items()} == dict.fromkeys(
+        (3, 7), ("bond0", (3, 7), "balance-slb")
+    )
+
+
+def test_the_role_in_a_port_row_is_that_of_its_interfaces_unless_they_have_one() -> None:
+    base = snapshot(
+        {1: InterfaceRow("p1", ofport=1), 2: InterfaceRow("p2", ofport=2, external_ids={"a": "b"})}
+    )
+    ids = {"flowlane-port": "uplink", "iface-id": "of another layer"}
+    row = PortRow("p", (uuid(101), uuid(102)), external_ids=ids)
+    device = describe(base._replace(ports={uuid(201): row})).devices[BRIDGE]
+    assert device is not None
+    assert [port.external_ids for port in device.ports.values()] == [
+        {"flowlane-port": "uplink"},
+        {"a": "b", "flowlane-port": "uplink"},
+    ]
+    own = {uuid(101): InterfaceRow("p1", ofport=1, external_ids={"flowlane-port": "vm"})}
+    device = describe(base._replace(ports={uuid(201): row}, interfaces=own)).devices[BRIDGE]
+    assert device is not None
+    assert device.ports[1].external_ids == {"flowlane-port": "vm"}
+
+
 @pytest.mark.parametrize("text", ["1e9", "1Gbit/s", "-5", "1000.0", "", " ", "0x10", "²", "9" * 30])
 def test_a_rate_that_is_no_whole_number_is_ignored_and_reported(text: str) -> None:
     given = snapshot(

@@ -126,7 +126,7 @@ def test_other_changes_are_not_emitted(server: Server, watch: Watch) -> None:
     watch.until(lambda: watch.device(0xAB) is not None)
     eventlet.sleep(0.1)
     count = len(watch.events)
-    server.vsctl("set", "interface", "vf0", "other_config:x=y", "--", "set", "port", "vf0", "tag=5")
+    server.vsctl("set", "interface", "vf0", "other_config:x=y", "--", "set", "port", "vf0", "lacp=active")
     server.vsctl("set", "bridge", "br0", "stp_enable=true")
     eventlet.sleep(0.3)
     assert len(watch.events) == count

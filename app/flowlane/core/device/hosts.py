@@ -22,7 +22,7 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> boo
     Returns:
         Whether the address is new or has moved, so that the plan changes.
     """
-    if frame.eth_src[0] & 1:
+    if frame.eth_src[0] & 1 or port.role is PortRole.IGNORE:
         return False
     mac = int.from_bytes(frame.eth_src)
     if device.hosts.get(mac) == port.port_no or not _may_send(state, device, port, mac):

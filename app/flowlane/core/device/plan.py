@@ -145,8 +145,8 @@ def _unknown_port(device: Device) -> int | None:
 
 
 def _flood_ports(state: State, device: Device) -> tuple[int, ...]:
-    """List the ports of the host and of VMs without a configured address: only packets show what is behind them."""
-    roles = (PortRole.VM, PortRole.HOST)
+    """List the ports of the host, of VMs without a configured address, and ignored ones: who is there is not known."""
+    roles = (PortRole.VM, PortRole.HOST, PortRole.IGNORE)
     ports = [port.port_no for port in device.ports.values() if port.role in roles]
     vms = {port_no: state.vm_on(device.dpid, port_no) for port_no in ports}
     return tuple(sorted(port_no for port_no, vm in vms.items() if vm is None or not vm.macs))

@@ -14,17 +14,18 @@ from flowlane.core.device import class_meters, hints, rules
 from flowlane.core.device.hosts import drop_port_hosts
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.refit import fit_port, refit_policy, refit_vms
+from flowlane.core.device.roles import PortView, RoleOf, ambiguities, infer_device_role, port_roles
 from flowlane.core.device.takeover import adopt_pins, divide_by_flows, pinned_flows, replace_plan
-from flowlane.core.device.vms import identity, port_role, refresh_vms, shares_of
+from flowlane.core.device.vms import refresh_vms, shares_of
 from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
 from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.model import PortReport, Queue, QueueFacts, QueueKind, Role
+from flowlane.core.model import PortRole, Queue, QueueFacts, QueueKind, Role
 from flowlane.core.state.device import Device, Due, Port, State, put_off
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection
 
     from flowlane.core.effects import DevicePlan
     from flowlane.core.events import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         QueueCounters,
         QueuesReported,
     )
-    from flowlane.core.model import PortFacts
+    from flowlane.core.model import PortFacts, PortReport
 
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
@@ -165,7 +166,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     """Make everything that follows from a device's inputs anew, and act on what differs."""
     before = device.policy
     device.name = _name(device)
-    device.role = _stated_role(state, device) or _infer_role(device)
+    device.role = _stated_role(state, device) or infer_device_role(_port_views(device).values())
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     _refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
     changed = refresh_vms(state, device, out)
@@ -267,16 +268,6 @@ def _all_queues(device: Device) -> list[Queue]:
     return [queue for port in device.ports.values() for queue in port.queues.values()]
 
 
-def _infer_role(device: Device) -> Role:
-    """Infer the role of a device without a configured one: a NIC has physical queues, or VMs known by their ids."""
-    ports = device.described.ports.values() if device.described else ()
-    kinds = {queue.kind for facts in ports for queue in facts.queues.values()}
-    if kinds == {QueueKind.SOFTWARE}:
-        return Role.VSWITCH
-    named = any(identity(facts.name, facts.external_ids)[2] != "port" for facts in ports)
-    return Role.NIC if named or any(len(ids) > 1 for ids in device.reported_queues.values()) else Role.SWITCH
-
-
 def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
     """Remove the flows that left by a port that is gone."""
     flows = device.flows
@@ -286,23 +277,37 @@ def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
         out.append(DeleteLearned(device.dpid, port_no))
 
 
-def _refresh_ports(device: Device, uplinks: Container[str], out: list[Effect]) -> None:
+def _refresh_ports(device: Device, uplinks: Collection[str], out: list[Effect]) -> None:
     for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
         drop_port_hosts(device, port_no)
         _leave_port(device, port_no, out)
         del device.ports[port_no]
+    views = _port_views(device)
+    roles = port_roles(views, device.role, uplinks)
+    device.ambiguities = tuple(ambiguities(views, roles))
     for report in device.reported_ports.values():
-        _refresh_port(device, report, uplinks)
+        _refresh_port(device, report, roles[report.port_no])
 
 
-def _refresh_port(device: Device, report: PortReport, uplinks: Container[str]) -> None:
+def _port_views(device: Device) -> dict[int, PortView]:
+    """Collect what the roles of the device's ports depend on."""
+    described = device.described.ports if device.described else {}
+    return {
+        number: PortView(
+            report.name, described.get(number), device.reported_queues.get(number, ()), report.is_local
+        )
+        for number, report in device.reported_ports.items()
+    }
+
+
+def _refresh_port(device: Device, report: PortReport, role: RoleOf) -> None:
     facts = device.described.ports.get(report.port_no) if device.described else None
-    queues = _queues(device, report.port_no, facts)
-    role = port_role(report.name, facts, device.role, len(queues), uplinks, report.is_local)
     port = device.ports.get(report.port_no)
     if port is None:
-        port = device.ports[report.port_no] = Port(report.port_no, report.name, role)
-    port.name, port.role, port.report, port.facts, port.queues = report.name, role, report, facts, queues
+        port = device.ports[report.port_no] = Port(report.port_no, report.name, role.role)
+    port.name, port.report, port.facts = report.name, report, facts
+    port.role, port.role_reason = role.role, role.reason
+    port.queues = {} if role.role is PortRole.IGNORE else _queues(device, report.port_no, facts)
 
 
 def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, Queue]:

@@ -1,4 +1,4 @@
-"""VM identity, roles of ports, and the VMs of a device as they are attached, moved and detached (M1).
+"""VM identity, and the VMs of a device as they are attached, moved and detached (M1).
 
 A VM's identity is where libvirt, OpenStack and Kubernetes write it, in the ``external_ids`` of OVSDB's Interface row:
 ``iface-id``, ``vm-uuid`` and ``attached-mac`` (ovs-vswitchd.conf.db(5)). A VM with two NICs has one ``vm-uuid`` and two
@@ -17,7 +17,7 @@ from flowlane.core.classify.matching import selects
 from flowlane.core.effects import DeleteLearned, Effect, Report
 from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.model import NO_IDS, NOT_A_VM, UNRESOLVED_VM, PortFacts, PortRole, Role, Vm
+from flowlane.core.model import NO_IDS, NOT_A_VM, UNRESOLVED_VM, PortRole, Vm
 from flowlane.core.state.device import rows_of_vm
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import Device, Port, State
 
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\Z")
-_ROLE_KEY = "flowlane-port"
 _RESERVED = frozenset((NOT_A_VM, UNRESOLVED_VM))
 
 
@@ -57,41 +56,6 @@ def parse_mac(text: str) -> int | None:
     if not _MAC.match(text):
         return None
     return int(text.replace("-", "").replace(":", ""), 16)
-
-
-def port_role(
-    port_name: str,
-    facts: PortFacts | None,
-    device_role: Role,
-    queues: int,
-    uplinks: Container[str],
-    is_local: bool,
-) -> PortRole:
-    """Infer the role of a port [0053].
-
-    The first of these decides: ``flowlane-port`` in its external ids; ``uplinks`` of the policy; the bridge's own port
-    is the host's; a VM's external ids; more than one queue makes an uplink, or a link on a switch. Any other port is
-    a VM's.
-
-    Args:
-        facts: the port in OVSDB; None when OVSDB does not have it.
-        queues: how many queues the port has.
-        uplinks: names of ports that the policy lists as uplinks.
-        is_local: whether this is the bridge's own port.
-    """
-    ids = facts.external_ids if facts else {}
-    role = ids.get(_ROLE_KEY)
-    if role in set(PortRole):
-        return PortRole(role)
-    if port_name in uplinks:
-        return PortRole.UPLINK
-    if is_local:
-        return PortRole.HOST
-    if any(ids.get(key) for key in ("vm-uuid", "iface-id", "attached-mac")):
-        return PortRole.VM
-    if queues > 1:
-        return PortRole.LINK if device_role is Role.SWITCH else PortRole.UPLINK
-    return PortRole.VM
 
 
 def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate.state import Columns
 from flowlane.core.effects import Report
-from flowlane.core.model import NOT_A_VM, Capabilities, Hint, PortFacts, PortReport, PortRole, Queue, Role, Vm
+from flowlane.core.model import (
+    NOT_A_VM,
+    Ambiguity,
+    Capabilities,
+    Hint,
+    PortFacts,
+    PortReport,
+    PortRole,
+    Queue,
+    Role,
+    Vm,
+)
 from flowlane.core.state.flows import FlowTable
 from flowlane.core.state.meters import MeterPool
 
@@ -47,6 +58,8 @@ class Port:
     port_no: int
     name: str
     role: PortRole
+    role_reason: str = ""
+    """Why the port has its role; empty where somebody else made it."""
     report: PortReport | None = None
     facts: PortFacts | None = None
     queues: dict[int, Queue] = field(default_factory=dict)
@@ -87,6 +100,8 @@ class Device:
     reported_queues: dict[int, tuple[int, ...]] = field(default_factory=dict)
     described: DeviceDescribed | None = None
     ports: dict[int, Port] = field(default_factory=dict)
+    ambiguities: tuple[Ambiguity, ...] = ()
+    """Ports whose role is a guess."""
     flows: FlowTable = field(default_factory=FlowTable)
     hosts: dict[int, int] = field(default_factory=dict)
     """MAC -> port number of every address that was learned."""

@@ -6,12 +6,13 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowlane.core.device.roles import ROLE_KEY
 from flowlane.core.events import DescriptionRemoved, DeviceDescribed
 from flowlane.core.model import PortFacts, QueueFacts, QueueKind
 from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from uuid import UUID
 
     from flowlane.southbound.ovsdb.rows import BridgeRow, InterfaceRow, PortRow, QosRow, QueueRow, Snapshot
@@ -96,13 +97,12 @@ def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> Dev
     if not _DPID.match(bridge.datapath_id):
         return None
     ports: dict[int, PortFacts] = {}
-    for port, interface in _interfaces(bridge, snapshot):
-        number = interface.ofport
-        if number is None or number < 1:
-            continue
+    for port in (snapshot.ports[uuid] for uuid in bridge.ports if uuid in snapshot.ports):
+        interfaces = _interfaces(port, snapshot)
+        members = tuple(sorted(interfaces)) if len(port.interfaces) > 1 else ()
         qos = snapshot.qos.get(port.qos) if port.qos else None
-        key = LOCAL_PORT if number == OVSDB_LOCAL else number
-        ports[key] = _port(port, interface, qos, snapshot.queues, defects)
+        for number, interface in interfaces.items():
+            ports[number] = _port(port, interface, members, qos, snapshot.queues, defects)
     return DeviceDescribed(
         dpid=int(bridge.datapath_id, 16),
         name=bridge.name,
@@ -113,18 +113,25 @@ def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> Dev
     )
 
 
-def _interfaces(bridge: BridgeRow, snapshot: Snapshot) -> Iterator[tuple[PortRow, InterfaceRow]]:
-    """Yield every interface with its port; in OpenFlow the interfaces of a bond are ports of their own."""
-    ports = (snapshot.ports[uuid] for uuid in bridge.ports if uuid in snapshot.ports)
-    for port in ports:
-        for uuid in port.interfaces:
-            if uuid in snapshot.interfaces:
-                yield port, snapshot.interfaces[uuid]
+def _interfaces(port: PortRow, snapshot: Snapshot) -> dict[int, InterfaceRow]:
+    """Map port numbers to a port's interfaces that have one; the interfaces of a bond are ports of their own."""
+    rows = (snapshot.interfaces[uuid] for uuid in port.interfaces if uuid in snapshot.interfaces)
+    numbered = {row.ofport: row for row in rows if row.ofport is not None and row.ofport > 0}
+    return {LOCAL_PORT if number == OVSDB_LOCAL else number: row for number, row in numbered.items()}
+
+
+def _external_ids(port: PortRow, interface: InterfaceRow) -> Mapping[str, str]:
+    """Return the interface's external ids; the port's role may stand in the Port row, once for a whole bond."""
+    role = port.external_ids.get(ROLE_KEY)
+    if role is None or ROLE_KEY in interface.external_ids:
+        return interface.external_ids
+    return MappingProxyType({**interface.external_ids, ROLE_KEY: role})
 
 
 def _port(
     port: PortRow,
     interface: InterfaceRow,
+    members: tuple[int, ...],
     qos: QosRow | None,
     queues: Mapping[UUID, QueueRow],
     defects: list[Defect],
@@ -132,9 +139,16 @@ def _port(
     mac = interface.mac_in_use
     return PortFacts(
         name=interface.name,
-        external_ids=interface.external_ids,
+        external_ids=_external_ids(port, interface),
         mac=int(mac.replace(":", ""), 16) if _MAC.match(mac) else 0,
         interface_type=interface.type,
+        options=interface.options,
+        port=port.name,
+        members=members,
+        bond_mode=port.bond_mode if members else "",
+        tag=port.tag,
+        trunks=tuple(sorted(port.trunks)),
+        vlan_mode=port.vlan_mode,
         link_speed=interface.link_speed or None,
         driver=interface.status.get("driver_name", ""),
         qos_type=qos.type if qos else "",

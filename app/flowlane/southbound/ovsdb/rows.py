@@ -47,6 +47,11 @@ class PortRow(NamedTuple):
     name: str
     interfaces: tuple[UUID, ...] = ()
     qos: UUID | None = None
+    external_ids: Mapping[str, str] = _NO_TEXT
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    vlan_mode: str = ""
+    bond_mode: str = ""
 
 
 class InterfaceRow(NamedTuple):
@@ -60,6 +65,7 @@ class InterfaceRow(NamedTuple):
     link_speed: int | None = None
     status: Mapping[str, str] = _NO_TEXT
     error: str = ""
+    options: Mapping[str, str] = _NO_TEXT
 
 
 class QosRow(NamedTuple):
@@ -116,6 +122,9 @@ _OPTIONAL: Mapping[str, object] = {
     "ovs_version": "",
     "mac_in_use": "",
     "error": "",
+    "vlan_mode": "",
+    "bond_mode": "",
+    "tag": None,
     "ofport": None,
     "link_speed": None,
     "qos": None,

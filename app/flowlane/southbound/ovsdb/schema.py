@@ -25,6 +25,7 @@ _BOOLEAN = {"type": "boolean"}
 _MAYBE_TEXT = {"type": {"key": "string", "min": 0, "max": 1}}
 _MAYBE_INTEGER = {"type": {"key": "integer", "min": 0, "max": 1}}
 _MAYBE_ROW = {"type": {"key": "uuid", "min": 0, "max": 1}}
+_INTEGERS = {"type": {"key": "integer", "min": 0, "max": "unlimited"}}
 _TEXTS = {"type": {"key": "string", "min": 0, "max": "unlimited"}}
 _ROWS = {"type": {"key": "uuid", "min": 0, "max": "unlimited"}}
 _MAP = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
@@ -50,7 +51,16 @@ _TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "controller": _ROWS,
         "other_config": _MAP,
     },
-    "Port": {"name": _TEXT, "interfaces": _ROWS, "qos": _MAYBE_ROW},
+    "Port": {
+        "name": _TEXT,
+        "interfaces": _ROWS,
+        "qos": _MAYBE_ROW,
+        "external_ids": _MAP,
+        "tag": _MAYBE_INTEGER,
+        "trunks": _INTEGERS,
+        "vlan_mode": _MAYBE_TEXT,
+        "bond_mode": _MAYBE_TEXT,
+    },
     "Interface": {
         "name": _TEXT,
         "type": _TEXT,
@@ -60,6 +70,7 @@ _TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "link_speed": _MAYBE_INTEGER,
         "status": _MAP,
         "error": _MAYBE_TEXT,
+        "options": _MAP,
     },
     "QoS": {"type": _TEXT, "queues": _ROW_BY_NUMBER, "other_config": _MAP, "external_ids": _MAP},
     "Queue": {"other_config": _MAP, "external_ids": _MAP},
@@ -69,8 +80,8 @@ _TABLES: dict[str, dict[str, dict[str, Any]]] = {
 WATCHED: Mapping[str, tuple[str, ...]] = {
     "Open_vSwitch": ("bridges", "ovs_version"),
     "Bridge": ("name", "ports", "datapath_id", "datapath_type", "external_ids"),
-    "Port": ("name", "interfaces", "qos"),
-    "Interface": ("name", "type", "ofport", "external_ids", "mac_in_use", "link_speed", "status"),
+    "Port": ("name", "interfaces", "qos", "external_ids", "tag", "trunks", "vlan_mode", "bond_mode"),
+    "Interface": ("name", "type", "ofport", "external_ids", "mac_in_use", "link_speed", "status", "options"),
     "QoS": ("type", "queues", "other_config"),
     "Queue": ("other_config", "external_ids"),
 }

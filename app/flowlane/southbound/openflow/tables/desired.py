@@ -152,9 +152,10 @@ def _ingress(ports: Collection[PlannedPort], normal: bool) -> Iterator[FlowEntry
 def _ingress_of(port: PlannedPort, normal: bool) -> Iterator[FlowEntry]:
     """Yield the entries for frames from a port; from a VM with known addresses, only its own frames are the VM's.
 
-    A device that forwards by itself forwards other frames too: virtual addresses of VRRP, or nested VMs.
+    A device that forwards by itself forwards other frames too: virtual addresses of VRRP, nested VMs, and all
+    frames from a port that is not to be served.
     """
-    steps = _enter(port)
+    steps = _FORWARD_NORMALLY if normal and port.role is PortRole.IGNORE else _enter(port)
     if port.role is not PortRole.VM or not port.macs:
         yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *steps)
         return
