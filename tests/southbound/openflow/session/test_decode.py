@@ -18,7 +18,7 @@ from flowlane.core.events import FlowSeen, MeterCounters, PinCounters, PinEnded,
 from flowlane.core.model import NO_PORT, PinRef, PortReport, Refusal
 from flowlane.southbound.openflow.osken import repairs
 from flowlane.southbound.openflow.session import decode, readback
-from flowlane.southbound.openflow.tables import desired, pins
+from flowlane.southbound.openflow.tables import pins, probes
 from flowlane.southbound.openflow.tables.entries import BARRIER, Bucket, Change, GroupEntry, MeterEntry, Op
 from flowlane.southbound.openflow.wire import cookies
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, LOCAL_PORT
@@ -272,7 +272,7 @@ def test_errors_have_the_specifications_names(version: str, kind: int, code: int
     ("entry", "what", "ref", "meter_id"),
     [
         (pins.entry(pin()), "pin", PinRef(5, 3), 0),
-        (desired.port_mask_probe(), "standing", None, 0),
+        (probes.port_masks(), "standing", None, 0),
         (MeterEntry(9, 1, 0), "meter", None, 9),
         (GroupEntry(7, (Bucket(1, 2, 3),)), "group", None, 0),
     ],

@@ -36,8 +36,9 @@ from flowlane.core.flowkey import FlowParts
 from flowlane.core.model import NO_QUEUE, Capabilities, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import repairs
 from flowlane.southbound.openflow.session import decode, encode, readback, requests
-from flowlane.southbound.openflow.tables import desired, diff, pins
+from flowlane.southbound.openflow.tables import desired, diff, pins, probes
 from flowlane.southbound.openflow.tables.entries import EMPTY, Change, Op, Standing
+from flowlane.southbound.openflow.tables.layout import DEFAULT
 
 pytestmark = pytest.mark.ovs
 
@@ -56,7 +57,7 @@ def abilities(client: Client) -> Capabilities:
     meters = decode.meter_capabilities(client.request(requests.meter_features_request(client.datapath)))
     groups = decode.group_capabilities(client.request(requests.group_features_request(client.datapath)))
     probe = client.apply(
-        [encode.message(client.datapath, Change(op, desired.port_mask_probe())) for op in (Op.ADD, Op.DELETE)]
+        [encode.message(client.datapath, Change(op, probes.port_masks())) for op in (Op.ADD, Op.DELETE)]
     )
     found = Capabilities(**meters._asdict(), **groups._asdict(), port_masks=not probe)
     tried = client.apply([encode.message(client.datapath, Change(Op.ADD, desired.controller_meter(1000)))])
@@ -126,7 +127,9 @@ def test_ovs_ofctl_writes_the_same_entries_from_our_text(
         for group in sent.groups:
             ovs.ofctl("add-group", "by-hand", str(group), version=version)
         written = tmp_path / "flows"
-        written.write_text("\n".join(map(str, (*sent.flows, pins.entry(pin())))))
+        written.write_text(
+            "\n".join(str(DEFAULT.flow_on_device(entry)) for entry in (*sent.flows, pins.entry(pin())))
+        )
         ovs.ofctl("add-flows", "by-hand", str(written), version=version)
         send(client, pins.change(pin()))
         for dump in ("dump-flows", "dump-groups", "dump-meters"):

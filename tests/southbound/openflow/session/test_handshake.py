@@ -22,12 +22,13 @@ from flowlane.southbound.openflow.session.handshake import (
     HandshakeResult,
 )
 from flowlane.southbound.openflow.session.requests import Reply
-from flowlane.southbound.openflow.tables import desired, diff, pins
+from flowlane.southbound.openflow.tables import desired, diff, layout, pins
 from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS
 from flowlane.southbound.openflow.tables.entries import EMPTY, Change, MeterEntry, Op
 from flowlane.southbound.openflow.tables.pipeline import TableId
 
 BRIDGE = "br0"
+PROBING = layout.probing(0)
 DUMMY_PORTS = {VM: (0,), OTHER_VM: (0,), UPLINK: (0,)}
 """A dummy device reports queue 0 only."""
 
@@ -54,9 +55,9 @@ def shake_hands(client: Client) -> HandshakeResult:
         replies[name] = Reply(error="an error") if error else Reply(tuple(parts))
     refused = {}
     for probe in PROBES:
-        if client.apply([encode.message(client.datapath, probe)]):
+        if client.apply([encode.message(client.datapath, probe, PROBING)]):
             refused[probe] = "OFPMMFC_METER_EXISTS" if probe is METER_PROBE else "OFPBMC_BAD_MASK"
-    client.apply(encode.messages(client.datapath, handshake.PROBE_REMOVALS))
+    client.apply(encode.messages(client.datapath, handshake.PROBE_REMOVALS, PROBING))
     return handshake.evaluate(1, client.datapath.ofproto.OFP_VERSION, "peer", replies, refused)
 
 

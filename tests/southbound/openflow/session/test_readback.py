@@ -13,6 +13,7 @@ from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, PortRole
 from flowlane.southbound.openflow.session import encode, readback
 from flowlane.southbound.openflow.tables import desired, pins
 from flowlane.southbound.openflow.tables.entries import FlowEntry, MeterEntry, Standing
+from flowlane.southbound.openflow.tables.layout import DEFAULT
 from flowlane.southbound.openflow.wire import fields
 
 STANDING = desired.compile_plan(plan(), ABLE, PORTS).standing
@@ -25,6 +26,7 @@ def peer(request: pytest.FixtureRequest) -> Any:
 
 def entry_stats(peer: Any, entry: FlowEntry, **changes: object) -> SimpleNamespace:
     """An entry of a flow statistics reply, made with os-ken's classes."""
+    entry = DEFAULT.flow_on_device(entry)
     match = peer.ofproto_parser.OFPMatch.parser(_match_bytes(entry.match), 0)
     base: dict[str, object] = {
         name: getattr(entry, name)

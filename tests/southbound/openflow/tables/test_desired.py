@@ -26,7 +26,7 @@ from support.openflow.memory_switch import NO_METERS, MemorySwitch
 
 from flowlane.core.effects import PlannedPort
 from flowlane.core.model import NO_PORT, Capabilities, MeterSpec, PortRole
-from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline
+from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline, probes
 from flowlane.southbound.openflow.tables.entries import EMPTY, MeterEntry, Output
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, CONTROLLER_PORT, NORMAL_PORT
@@ -205,7 +205,7 @@ def test_equal_plans_compile_to_equal_entries() -> None:
 
 
 def test_the_probe_for_port_masks_is_refused_where_there_are_none() -> None:
-    probe = diff.changes(replace(EMPTY, flows=(desired.port_mask_probe(),)), EMPTY)
+    probe = diff.changes(replace(EMPTY, flows=(probes.port_masks(),)), EMPTY)
     assert MemorySwitch(PORTS).apply(probe) == []
     assert [refusal.error for refusal in MemorySwitch(PORTS, refuses=["no port masks"]).apply(probe)] == [
         "OFPBMC_BAD_MASK"

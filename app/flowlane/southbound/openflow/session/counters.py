@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedCounters, PinCounters
 from flowlane.southbound.openflow.session import decode, readback, requests
+from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies, flow_stats
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class LearnedPolling:
         self, datapath: Any, send: Send, call_later: CallLater, emit: Callable[[LearnedCounters], None]
     ) -> None:
         self._datapath, self._send, self._call_later, self._emit = datapath, send, call_later, emit
+        self.table_id: int = TableId.SEEN
+        """The number of table seen on the device."""
         self._bits = 0
         """Bits of the VM's number by which the next reading is divided."""
         self._pending = 0
@@ -123,7 +126,7 @@ class LearnedPolling:
             self._call_later(part * SPREAD_OVER / parts, lambda part=part: self._request(part))  # type: ignore[misc]
 
     def _request(self, part: int) -> None:
-        message = requests.learned_request(self._datapath, part, self._bits)
+        message = requests.learned_request(self._datapath, part, self._bits, self.table_id)
         self._send("learned flows", message, self._on_end, self._on_part)
 
     def _on_part(self, message: Message) -> None:

@@ -15,6 +15,7 @@ from flowlane.core.events import FlowSeen, MeterCounters, PinCounters, PinEnded,
 from flowlane.core.model import PinRef, PortReport, Refusal
 from flowlane.southbound.openflow.tables import pipeline, room
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
+from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.wire import cookies, nicira, packet_in_match
 from flowlane.southbound.openflow.wire.constants import (
     CONTROLLER_METER,
@@ -65,7 +66,7 @@ def none_if_malformed(read: Callable[_P, _T]) -> Callable[_P, _T | None]:
 
 
 @none_if_malformed
-def flow_seen(dpid: int, message: Message) -> FlowSeen | None:
+def flow_seen(dpid: int, message: Message, layout: Layout = DEFAULT) -> FlowSeen | None:
     """Read a packet that an entry of ours copied to the controller: a flow's first, or neighbour discovery."""
     if cookies.unpack(message.cookie) is None or not message.data:
         return None
@@ -76,7 +77,7 @@ def flow_seen(dpid: int, message: Message) -> FlowSeen | None:
         else dict(message.match.items())
     )
     egress_port = pipeline.egress_of(_value(fields["metadata"])) if "metadata" in fields else None
-    learned = message.table_id == pipeline.TableId.LEARN
+    learned = layout.table_of(message.table_id) == pipeline.TableId.LEARN
     queue_id = _register(fields, nicira.QUEUE) - 1 if learned else cookies.standing_queue(message.cookie)
     meter_id = _register(fields, nicira.METER) if learned else 0
     return FlowSeen(dpid, int(fields["in_port"]), bytes(message.data), egress_port, queue_id, meter_id)

@@ -25,6 +25,7 @@ from flowlane.southbound.openflow.tables.entries import (
     UseGroup,
     WriteMetadata,
 )
+from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
 from flowlane.southbound.openflow.wire.constants import NETRONOME, OPENFLOW_15
@@ -38,13 +39,14 @@ Message = Any
 """An os-ken message (MsgBase)."""
 
 
-def messages(datapath: Datapath, changes: Iterable[Change]) -> list[Message]:
+def messages(datapath: Datapath, changes: Iterable[Change], layout: Layout = DEFAULT) -> list[Message]:
     """Make one message for each change, in the same order."""
-    return [message(datapath, change) for change in changes]
+    return [message(datapath, change, layout) for change in changes]
 
 
-def message(datapath: Datapath, change: Change) -> Message:
-    """Make the message of one change."""
+def message(datapath: Datapath, change: Change, layout: Layout = DEFAULT) -> Message:
+    """Make the message of one change, with the numbers that tables have in the layout."""
+    change = layout.on_device(change)
     if isinstance(change.entry, FlowEntry):
         return _flow_mod(datapath, change.op, change.entry)
     if isinstance(change.entry, GroupEntry):
@@ -172,12 +174,15 @@ def barrier(datapath: Datapath) -> Message:
     return datapath.ofproto_parser.OFPBarrierRequest(datapath)
 
 
-def delete_learned(datapath: Datapath, egress_port: int | None, in_port: int | None) -> Message:
+def delete_learned(
+    datapath: Datapath, egress_port: int | None, in_port: int | None, table_id: int = TableId.SEEN
+) -> Message:
     """Make the message that deletes the learned entries of a port: their flows are then placed anew.
 
     Args:
         egress_port: for flows that leave by this port; None when ``in_port`` is given.
         in_port: for flows that come in by this port; None when ``egress_port`` is given.
+        table_id: the number of table seen on the device.
     """
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
     cookie, mask = cookies.of_kind(cookies.Kind.LEARNED)
@@ -185,7 +190,7 @@ def delete_learned(datapath: Datapath, egress_port: int | None, in_port: int | N
         datapath,
         cookie=cookie,
         cookie_mask=mask,
-        table_id=TableId.SEEN,
+        table_id=table_id,
         command=ofproto.OFPFC_DELETE,
         out_port=ofproto.OFPP_ANY,
         out_group=ofproto.OFPG_ANY,

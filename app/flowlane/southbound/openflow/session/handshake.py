@@ -14,14 +14,8 @@ from flowlane.core.events import DeviceUp
 from flowlane.core.model import Capabilities
 from flowlane.southbound.openflow.session import decode, readback, requests
 from flowlane.southbound.openflow.session.requests import Reply
-from flowlane.southbound.openflow.tables import pipeline
-from flowlane.southbound.openflow.tables.desired import (
-    ENTRIES_BESIDE_PINS,
-    controller_meter,
-    learn_probe,
-    normal_probe,
-    port_mask_probe,
-)
+from flowlane.southbound.openflow.tables import pipeline, probes
+from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS, controller_meter
 from flowlane.southbound.openflow.tables.entries import (
     Change,
     FlowEntry,
@@ -32,8 +26,8 @@ from flowlane.southbound.openflow.tables.entries import (
     UseGroup,
     WriteMetadata,
 )
+from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
-from flowlane.southbound.openflow.tables.young import track_probe
 from flowlane.southbound.openflow.wire import fields
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
@@ -54,10 +48,10 @@ PROBE_COPY_RATE = 1000
 """Packets/s of the controller meter that is tried: the policy's default, so that it mostly needs no change later."""
 
 METER_PROBE = Change(Op.ADD, controller_meter(PROBE_COPY_RATE))
-PORT_MASK_PROBE = Change(Op.ADD, port_mask_probe())
-LEARN_PROBE = Change(Op.ADD, learn_probe())
-TRACK_PROBE = Change(Op.ADD, track_probe())
-NORMAL_PROBE = Change(Op.ADD, normal_probe())
+PORT_MASK_PROBE = Change(Op.ADD, probes.port_masks())
+LEARN_PROBE = Change(Op.ADD, probes.learning())
+TRACK_PROBE = Change(Op.ADD, probes.tracking())
+NORMAL_PROBE = Change(Op.ADD, probes.normal())
 PROBES = (METER_PROBE, PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE, NORMAL_PROBE)
 """Entries that are sent on trial, followed by a barrier: without an error the device has the capability."""
 
@@ -84,7 +78,12 @@ class HandshakeResult(NamedTuple):
 
 
 def evaluate(
-    dpid: int, version: int, peer: str, replies: Mapping[str, Reply], refused_probes: Mapping[Change, str]
+    dpid: int,
+    version: int,
+    peer: str,
+    replies: Mapping[str, Reply],
+    refused_probes: Mapping[Change, str],
+    layout: Layout = DEFAULT,
 ) -> HandshakeResult:
     """Make the event :class:`DeviceUp` of all replies, and list the entries that the device has from before.
 
@@ -92,19 +91,20 @@ def evaluate(
         version: the OpenFlow version on the wire.
         peer: address and port of the device's end of the connection, as text.
         refused_probes: those of :data:`PROBES` that the device refused -> error.
+        layout: the numbers of tables on the device.
     """
     parts = {name: replies.get(name, Reply()).parts for name in REQUESTS}
     up = DeviceUp(
         dpid,
-        capabilities(version, parts, refused_probes),
+        capabilities(version, parts, refused_probes, layout),
         decode.ports(parts["ports"]),
         decode.queues(parts["queues"]),
-        readback.found_pins(parts["flows"]),
+        readback.found_pins(parts["flows"], layout),
         peer,
-        tuple(_hosts(readback.flow_entries(parts["flows"]))),
+        tuple(_hosts(readback.flow_entries(parts["flows"], layout))),
         readback.learned_flows(parts["flows"]),
     )
-    present, pin_meters = _present(parts)
+    present, pin_meters = _present(parts, layout)
     if METER_PROBE not in refused_probes:
         others = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)
         present = Standing(present.flows, present.groups, (*others, controller_meter(PROBE_COPY_RATE)))
@@ -113,7 +113,10 @@ def evaluate(
 
 
 def capabilities(
-    version: int, parts: Mapping[str, tuple[Any, ...]], refused_probes: Mapping[Change, str]
+    version: int,
+    parts: Mapping[str, tuple[Any, ...]],
+    refused_probes: Mapping[Change, str],
+    layout: Layout = DEFAULT,
 ) -> Capabilities:
     """Derive what the device can do from its replies and from the probes that it did not refuse."""
     meters = decode.meter_capabilities(parts["meter features"])
@@ -133,7 +136,7 @@ def capabilities(
         learn=LEARN_PROBE not in refused_probes,
         conntrack=TRACK_PROBE not in refused_probes,
         description=_description(parts["description"]),
-        pin_room=_pin_room(sizes.get(TableId.ASSIGN, 0)),
+        pin_room=_pin_room(sizes.get(layout.number_of(TableId.ASSIGN), 0)),
     )
 
 
@@ -163,9 +166,9 @@ def _hosts(entries: Iterable[FlowEntry]) -> Iterator[tuple[int, int]]:
                     yield mac, pipeline.egress_of(step.value)
 
 
-def _present(parts: Mapping[str, tuple[Any, ...]]) -> tuple[Standing, dict[int, MeterEntry]]:
+def _present(parts: Mapping[str, tuple[Any, ...]], layout: Layout) -> tuple[Standing, dict[int, MeterEntry]]:
     """Return our standing entries and the meters of our pins; groups and meters are ours if our entries use them."""
-    standing = readback.standing(parts["flows"], parts["groups"], parts["meters"])
+    standing = readback.standing(parts["flows"], parts["groups"], parts["meters"], layout)
     steps = {step for flow in standing.flows for step in flow.steps}
     present = Standing(
         standing.flows,
@@ -176,6 +179,6 @@ def _present(parts: Mapping[str, tuple[Any, ...]]) -> tuple[Standing, dict[int, 
             if Meter(meter.meter_id) in steps or meter.meter_id == CONTROLLER_METER
         ),
     )
-    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"])}
+    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"], layout)}
     meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
     return present, {meter_id: meter for meter_id, meter in meters.items() if meter_id in of_pins}

@@ -32,6 +32,7 @@ from flowlane.southbound.openflow.tables.entries import (
     UseGroup,
     WriteMetadata,
 )
+from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, nicira
 from flowlane.southbound.openflow.wire.constants import (
@@ -76,7 +77,10 @@ def _not_learned(part: Message) -> Iterable[Message]:
 
 @decode.none_if_malformed
 def flow_entry(stats: Message) -> FlowEntry | None:
-    """Read one entry of a flow statistics (1.3, 1.4) or flow-desc (1.5) reply; None when it is not ours."""
+    """Read one entry of a flow statistics (1.3, 1.4) or flow-desc (1.5) reply; None when it is not ours.
+
+    Numbers of tables and priorities are those of the device.
+    """
     if cookies.unpack(stats.cookie) is None:
         return None
     terms = match(stats.match)
@@ -177,14 +181,22 @@ _STEPS: dict[str, Callable[[Any], Step]] = {
 """Name of os-ken's class of an instruction or action -> function that converts it."""
 
 
-def flow_entries(parts: Iterable[Message]) -> tuple[FlowEntry, ...]:
+def flow_entries(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[FlowEntry, ...]:
     """Read our entries in a flow statistics reply, but for learned entries."""
-    return tuple(entry for stats in sent_entries(parts) if (entry := flow_entry(stats)) is not None)
+    return tuple(entry for entry, _ in _with_stats(parts, layout))
 
 
-def groups(parts: Iterable[Message]) -> tuple[GroupEntry, ...]:
+def _with_stats(parts: Iterable[Message], layout: Layout) -> Iterator[tuple[FlowEntry, Message]]:
+    for stats in sent_entries(parts):
+        entry = flow_entry(stats)
+        if entry is not None:
+            yield layout.flow_from_device(entry), stats
+
+
+def groups(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[GroupEntry, ...]:
     """Read the select groups of a group-desc reply that have buckets such as ours."""
-    return tuple(entry for desc in decode.bodies(parts) if (entry := _group(desc)) is not None)
+    entries = (entry for desc in decode.bodies(parts) if (entry := _group(desc)) is not None)
+    return tuple(map(layout.group_from_device, entries))
 
 
 @decode.none_if_malformed
@@ -234,21 +246,28 @@ def _meter(config: Message) -> MeterEntry | None:
 
 
 def standing(
-    flow_parts: Iterable[Message], group_parts: Iterable[Message] = (), meter_parts: Iterable[Message] = ()
+    flow_parts: Iterable[Message],
+    group_parts: Iterable[Message] = (),
+    meter_parts: Iterable[Message] = (),
+    layout: Layout = DEFAULT,
 ) -> Standing:
     """Read the standing entries of a device, for :func:`flowlane.southbound.openflow.tables.diff.changes`."""
-    return diff.standing_part(flow_entries(flow_parts), groups(group_parts), meters(meter_parts))
+    return diff.standing_part(
+        flow_entries(flow_parts, layout), groups(group_parts, layout), meters(meter_parts)
+    )
 
 
-def found_pins(parts: Iterable[Message]) -> tuple[FoundPin, ...]:
+def found_pins(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[FoundPin, ...]:
     """Read the pins in a reply that has all of our entries.
 
     The number of a pin's VM comes from the entries of table ingress for its in_port: NOT_A_VM when the reply
     has no such entry, UNRESOLVED_VM when the port is a link.
     """
-    items = [(entry, stats) for stats in sent_entries(parts) if (entry := flow_entry(stats)) is not None]
+    items = list(_with_stats(parts, layout))
     senders = _senders(entry for entry, _ in items)
-    pins_or_none = (_found_pin(entry, stats, senders) for entry, stats in items)
+    pins_or_none = (
+        _found_pin(entry, stats, senders) for entry, stats in items if entry.table_id == TableId.ASSIGN
+    )
     return tuple(pin for pin in pins_or_none if pin is not None)
 
 

@@ -142,14 +142,17 @@ def pins_request(datapath: Datapath) -> Message:
     return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN))
 
 
-def learned_request(datapath: Datapath, part: int = 0, bits: int = 0) -> Message:
+def learned_request(
+    datapath: Datapath, part: int = 0, bits: int = 0, table_id: int = TableId.SEEN
+) -> Message:
     """Request learned entries and their counters.
 
     Args:
         bits: 0 for all; otherwise only entries of VMs whose numbers end in that many bits of ``part``.
+        table_id: the number of table seen on the device.
     """
     match = datapath.ofproto_parser.OFPMatch(metadata=low_bits_of_sender(part, bits)) if bits else None
-    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), TableId.SEEN, match)
+    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), table_id, match)
 
 
 def queue_stats_request(datapath: Datapath) -> Message:

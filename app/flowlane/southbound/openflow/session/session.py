@@ -22,8 +22,9 @@ from flowlane.southbound.openflow.session.counters import PINS, LearnedPolling, 
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
-from flowlane.southbound.openflow.tables import pins
+from flowlane.southbound.openflow.tables import layout, pins
 from flowlane.southbound.openflow.tables.entries import BARRIER, Change, Op, Output, SetQueue, Step
+from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.tables.standing import learns_itself
 from flowlane.southbound.openflow.wire.constants import ALL_PORTS, NORMAL_PORT
 
@@ -82,6 +83,8 @@ class Session:
         self.queues: dict[int, tuple[int, ...]] = {}
         self.up = False
         """Whether the handshake has ended; until then the device gets no effects."""
+        self.layout = layout.probing(0)
+        """The numbers of tables on the device; until the handshake has ended, those of the probes."""
         self._may_learn = may_learn
         self._emit = emit
         self._clock = clock
@@ -109,7 +112,7 @@ class Session:
         for name, make_request in handshake.REQUESTS.items():
             self._request(name, make_request(self.datapath), partial(self._take_reply, name))
         for probe in handshake.PROBES:
-            self._unconfirmed.add(self._send(encode.message(self.datapath, probe)), probe)
+            self._unconfirmed.add(self._send(encode.message(self.datapath, probe, self.layout)), probe)
         self._request("probes", encode.barrier(self.datapath), partial(self._take_reply, "probes"))
         self._change([*handshake.PROBE_REMOVALS, BARRIER])
 
@@ -120,7 +123,10 @@ class Session:
 
     def _finish_handshake(self) -> None:
         version = self.datapath.ofproto.OFP_VERSION
-        result = handshake.evaluate(self.dpid, version, self.peer, self._replies, self._refused_probes)
+        self.layout = layout.DEFAULT
+        result = handshake.evaluate(
+            self.dpid, version, self.peer, self._replies, self._refused_probes, self.layout
+        )
         self._replies.clear()
         for name, error in result.errors.items():
             _LOG.info("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
@@ -184,7 +190,8 @@ class Session:
         if self._backlog:
             self._postponed.append(effect)
         else:
-            self._send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port))
+            table_id = self.layout.number_of(TableId.SEEN)
+            self._send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port, table_id))
 
     def send_packet(self, effect: SendPacket) -> None:
         """Send a packet-out for a packet that came to the controller (reactive mode)."""
@@ -322,7 +329,7 @@ class Session:
 
     def _send_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            xid = self._send(encode.message(self.datapath, change))
+            xid = self._send(encode.message(self.datapath, change, self.layout))
             if change.entry is None:
                 self._unconfirmed.add_barrier(xid)
             else:

@@ -125,7 +125,7 @@ class Sessions:
         """Emit :class:`FlowSeen` for a packet that was copied to the controller."""
         session = self.session_of(message.datapath)
         if session is not None and session.up:
-            seen = decode.flow_seen(session.dpid, message)
+            seen = decode.flow_seen(session.dpid, message, session.layout)
             if seen is not None:
                 self._emit(seen)
 

@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowlane.core.flowkey import TCP
-from flowlane.core.frame import ETH_IPV4
 from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole
 from flowlane.southbound.openflow.tables import matches, pipeline, standing, young
 from flowlane.southbound.openflow.tables.entries import (
@@ -100,25 +98,6 @@ def controller_meter(copy_rate: int) -> MeterEntry:
         copy_rate: packets/s; the burst is a quarter of a second's packets.
     """
     return MeterEntry(CONTROLLER_METER, copy_rate, max(1, copy_rate // 4), packets=True)
-
-
-def port_mask_probe() -> FlowEntry:
-    """Make an entry that a device accepts only if it takes masks on transport ports; it matches no real packet."""
-    terms = match(metadata=(1 << 63, 1 << 63), eth_type=ETH_IPV4, ip_proto=TCP, tcp_dst=(0, 1))
-    return flow(TableId.SPREAD, Priority.MISS + 1, terms, (Goto(TableId.OUTPUT),), _COOKIE)
-
-
-def normal_probe() -> FlowEntry:
-    """Make an entry that a device accepts only when it can forward by itself; it matches no real packet."""
-    terms = match(metadata=pipeline.SENDER_MASK | pipeline.EGRESS_MASK)
-    return flow(TableId.OUTPUT, Priority.MISS + 1, terms, _FORWARD_NORMALLY, _COOKIE)
-
-
-def learn_probe() -> FlowEntry:
-    """Make an entry that a device accepts only if it has the learn action; it matches no real packet."""
-    terms = match(metadata=pipeline.SENDER_MASK | pipeline.EGRESS_MASK)
-    steps = (learn(nicira.Family(), 1), _TO_OUTPUT)
-    return flow(TableId.LEARN, Priority.MISS + 1, terms, steps, _COOKIE)
 
 
 def _meters(plan: DevicePlan, capabilities: Capabilities) -> tuple[MeterEntry, ...]:

@@ -66,6 +66,8 @@ TRACKED = 10
 """Added in table output to the priority of an entry that also tracks the packet."""
 
 _UPPER_HALF = 0x8000
+"""The lowest of our zones."""
+
 _HIGH_BITS = 0xFFFF0000
 
 
@@ -87,14 +89,6 @@ def zone_of(dpid: int, port_no: int) -> int:
 def has_zone(port: PlannedPort) -> bool:
     """Return whether a port's connections are tracked: that of a VM, or a link with VMs behind it."""
     return port.role in _WITH_VMS
-
-
-def track_probe() -> FlowEntry:
-    """Make an entry that a device accepts only if it tracks connections; it matches no real packet."""
-    commit = Track(_UPPER_HALF, mark=1, label=1)
-    return _flow(
-        TableId.TRACK, Priority.MISS + 1, _match(_TRACKED[0], in_port=1), commit, *_track(_UPPER_HALF)
-    )
 
 
 def track_entries(dpid: int, ports: Iterable[PlannedPort]) -> Iterator[FlowEntry]:
