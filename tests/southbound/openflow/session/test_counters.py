@@ -28,7 +28,9 @@ class Device:
         self.later: list[tuple[float, Any]] = []
         self.silent = False
         monkeypatch.setattr(counters, "learned_counters", self._read)
-        monkeypatch.setattr(requests, "learned_request", lambda _datapath, part, bits: (part, bits))
+        monkeypatch.setattr(
+            requests, "learned_request", lambda _datapath, part, bits, _table_id: (part, bits)
+        )
         self.polling = LearnedPolling(
             SimpleNamespace(id=7),
             self._send,
