@@ -74,6 +74,10 @@ class TapHost:
         """Send one UDP packet from a VM's interface."""
         self._senders[number].send(frame(number, src_port, dst_port, payload))
 
+    def send_frame(self, number: int, data: bytes) -> None:
+        """Send one frame from a VM's interface."""
+        self._senders[number].send(data)
+
     def dump(self, *what: str) -> list[str]:
         """Return the lines of ovs-ofctl dump-flows."""
         text = self.ovs.ofctl("dump-flows", BRIDGE, *what, version=self.version)

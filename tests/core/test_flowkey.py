@@ -29,6 +29,14 @@ def ends(*texts: str) -> list[bytes]:
             "icmp 10.0.0.1 to 10.0.0.2",
         ),
         (
+            FlowParts(7, None, IPV4, UDP, 0, 0, *ends("10.0.0.1", "10.0.0.2")),
+            "udp fragments 10.0.0.1 to 10.0.0.2",
+        ),
+        (
+            FlowParts(7, None, IPV6, 44, 0, 0, *ends("2001:db8::1", "2001:db8::2")),
+            "fragments 2001:db8::1 to 2001:db8::2",
+        ),
+        (
             FlowParts(7, None, IPV4, 47, 0, 0, *ends("10.0.0.1", "10.0.0.2")),
             "IP protocol 47 10.0.0.1 to 10.0.0.2",
         ),

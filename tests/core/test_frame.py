@@ -44,13 +44,13 @@ V6 = IPv6(src="fd00::1", dst="fd00::2", tc=10 << 2)
         ),
         (
             ETHER / V6 / IPv6ExtHdrFragment(offset=0, m=1, nh=17) / UDP(sport=1, dport=2),
-            (IPV6, 17, 0, 0, None, 0, 10),
+            (IPV6, 44, 0, 0, None, 0, 10),
         ),
         (
             ETHER / IP(src="1.2.3.4", dst="5.6.7.8", flags="MF") / UDP(sport=1, dport=2),
             (IPV4, 17, 0, 0, None, 0, 0),
         ),
-        (ETHER / V6 / IPv6ExtHdrFragment(offset=9, nh=17) / Raw(b"x" * 20), (IPV6, 17, 0, 0, None, 0, 10)),
+        (ETHER / V6 / IPv6ExtHdrFragment(offset=9, nh=17) / Raw(b"x" * 20), (IPV6, 44, 0, 0, None, 0, 10)),
         (
             ETHER / IP(src="1.2.3.4", dst="5.6.7.8", frag=7, proto=17) / Raw(b"x" * 20),
             (IPV4, 17, 0, 0, None, 0, 0),

@@ -4,6 +4,10 @@ Layout, in network byte order: VM number (4 bytes), VLAN id + 1 or 0 for untagge
 port (2), destination port (2), then source and destination address of equal length. For ICMP the ports are type and
 code; for a layer-2 flow they are the ethertype and 0, and the addresses are MACs. A packed key has 20, 24 or 44 bytes
 and one hash; a tuple of strings costs ten times that.
+
+All fragments of one protocol between two addresses are one flow, since later ones have no ports: in IPv4 that of the
+protocol with the ports 0 and 0. In IPv6, where Open vSwitch shows the protocol of first fragments only
+(ovs-fields(7), nw_proto), all fragments between two addresses are one flow, that of protocol 44.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ LAYER2 = 2
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
 PROTOCOL_NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6", SCTP: "sctp"}
 PORT_PROTOCOLS = frozenset((TCP, UDP, SCTP))
+FRAGMENT = 44
+"""IPv6's fragment header (RFC 8200, 4.5), as protocol."""
 
 HEAD = Struct("!IHBBHH")
 HEAD_LENGTH = HEAD.size
@@ -36,6 +42,13 @@ class FlowParts(NamedTuple):
     dst_port: int
     src: bytes
     dst: bytes
+
+
+def is_of_fragments(parts: FlowParts) -> bool:
+    """Whether a flow is the fragments between two addresses (of one protocol in IPv4)."""
+    if parts.protocol in PORT_PROTOCOLS:
+        return parts.kind == IPV4 and not parts.src_port and not parts.dst_port
+    return parts.kind == IPV6 and parts.protocol == FRAGMENT
 
 
 def pack(parts: FlowParts) -> bytes:
@@ -91,6 +104,9 @@ def flow_text(key: bytes) -> str:
     if parts.kind == LAYER2:
         return f"ethertype 0x{parts.src_port:04x} {src} to {dst}{tag}"
     name = PROTOCOL_NAMES.get(parts.protocol, f"IP protocol {parts.protocol}")
+    if is_of_fragments(parts):
+        name = f"{name} fragments" if parts.kind == IPV4 else "fragments"
+        return f"{name} {src} to {dst}{tag}"
     if parts.protocol not in PORT_PROTOCOLS:
         return f"{name} {src} to {dst}{tag}"
     if parts.kind == IPV6:

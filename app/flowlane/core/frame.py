@@ -2,7 +2,8 @@
 
 A packet-in may have a frame that is cut short, or malformed on purpose. Fields that cannot be read are 0; bytes too
 short for an Ethernet header give None. Fragments of a packet, the first one too, have no ports, as in Open vSwitch's
-flow tables (ovs-ofctl(8), set-frags normal), so that key and entry agree.
+flow tables (ovs-ofctl(8), set-frags normal), so that key and entry agree. In IPv6 their protocol is 44, which is what
+Open vSwitch shows of all but the first one (see :mod:`flowlane.core.flowkey`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
-from flowlane.core.flowkey import HEAD, ICMP, ICMPV6, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, TCP
+from flowlane.core.flowkey import FRAGMENT, HEAD, ICMP, ICMPV6, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, TCP
 
 ETH_IPV4, ETH_ARP, ETH_RARP, ETH_IPV6 = 0x0800, 0x0806, 0x8035, 0x86DD
 ETH_LLC = 0x05FF
@@ -19,7 +20,7 @@ ETH_LLC = 0x05FF
 _VLAN_TYPES = frozenset((0x8100, 0x88A8))
 _MAX_EXTENSION_HEADERS = 8
 _EXTENSIONS = frozenset((0, 43, 60))
-_FRAGMENT, _AUTHENTICATION = 44, 51
+_AUTHENTICATION = 51
 _U16 = Struct("!H").unpack_from
 _PORTS = Struct("!HH").unpack_from
 
@@ -109,11 +110,11 @@ def _skip_extensions(data: bytes, protocol: int, offset: int) -> tuple[int, int]
             protocol, offset = data[offset], offset + (data[offset + 1] + 1) * 8
         elif protocol == _AUTHENTICATION:
             protocol, offset = data[offset], offset + (data[offset + 1] + 2) * 4
-        elif protocol == _FRAGMENT:
+        elif protocol == FRAGMENT:
             fragment = _U16(data, offset + 2)[0] & 0xFFF9
             protocol, offset = data[offset], offset + 8
             if fragment:
-                return protocol, 0
+                return FRAGMENT, 0
         else:
             return protocol, offset
     return protocol, 0

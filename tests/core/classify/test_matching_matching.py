@@ -24,6 +24,8 @@ def net(text: str) -> tuple[bytes, int]:
 WEB = Facts(VM, FlowParts(7, None, IPV4, TCP, 40000, 443, ip("10.1.2.3"), ip("192.0.2.9")), dscp=46)
 TAGGED6 = Facts(VM, FlowParts(7, 100, IPV6, UDP, 53, 5353, ip("2001:db8::1"), ip("fd00::2")), pcp=5)
 PING = Facts(VM, FlowParts(7, None, IPV4, ICMP, 8, 0, ip("10.1.2.3"), ip("10.1.2.4")))
+DATAGRAMS = Facts(VM, FlowParts(7, None, IPV4, UDP, 0, 0, ip("10.1.2.3"), ip("10.1.2.4")))
+PIECES6 = Facts(VM, FlowParts(7, None, IPV6, 44, 0, 0, ip("fd00::1"), ip("fd00::2")))
 ARP = Facts(VM, FlowParts(7, None, LAYER2, 0, 0x0806, 0, bytes(6), bytes(6)))
 
 
@@ -52,6 +54,13 @@ ARP = Facts(VM, FlowParts(7, None, LAYER2, 0, 0x0806, 0, bytes(6), bytes(6)))
         (Match(src_ports=((40000, 40001),)), WEB, ()),
         (Match(src_ports=((0, 65535),)), PING, ("src-port",)),
         (Match(dst_ports=((0, 65535),)), ARP, ("dst-port",)),
+        (Match(protocols=(UDP,), dst_ports=((443, 443),)), DATAGRAMS, ()),
+        (Match(protocols=(TCP,), dst_ports=((443, 443),)), DATAGRAMS, ("protocol",)),
+        (Match(protocols=(TCP,), src_ports=((1, 1),)), PIECES6, ()),
+        (Match(protocols=(47,)), PIECES6, ()),
+        (Match(protocols=(47,), dst_ports=((1, 1),)), PIECES6, ("protocol", "dst-port")),
+        (Match(protocols=(ICMP,)), PIECES6, ("protocol",)),
+        (Match(dst=(net("fd00::3/128"),)), PIECES6, ("dst",)),
         (Match(dscp=(46,)), WEB, ()),
         (Match(dscp=(45,)), WEB, ("dscp",)),
         (Match(dscp=(0,)), ARP, ("dscp",)),

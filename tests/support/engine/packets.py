@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowlane.core import frame as frames
-from flowlane.core.flowkey import IPV4, LAYER2
+from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2
 from flowlane.southbound.openflow.wire import fields
 
 Packet = dict[str, int]
@@ -43,5 +43,7 @@ def packet_of(in_port: int, data: bytes) -> Packet:
         f"{family}_dst": int.from_bytes(frame.dst, "big"),
     }
     found |= {"ip_proto": frame.protocol, "ip_dscp": frame.dscp}
+    if frame.kind == IPV6 and frame.protocol == FRAGMENT:
+        found["ip_frag"] = 1
     names = fields.port_fields(frame.eth_type, frame.protocol)
     return found | ({names[0]: frame.src_port, names[1]: frame.dst_port} if names else {})

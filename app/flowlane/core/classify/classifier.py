@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowlane.core.classify.bitmaps import Intervals, by_value, intervals, prefix_intervals
 from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HintResult, VmTrust, trust_of, weigh
-from flowlane.core.classify.matching import ETHERTYPES, selects
-from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PORT_PROTOCOLS
+from flowlane.core.classify.matching import ETHERTYPES, fits_fragments, selects
+from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, is_of_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,7 +137,7 @@ def _packet_bits(fields: _Fields, parts: FlowParts, dscp: int, pcp: int) -> int:
 def _ip_bits(fields: _Fields, parts: FlowParts, dscp: int) -> int:
     kind, protocol = parts.kind, parts.protocol
     bits = fields.protocols[kind][protocol]
-    if protocol in PORT_PROTOCOLS:
+    if protocol in PORT_PROTOCOLS and not (kind == IPV4 and is_of_fragments(parts)):
         if fields.dst_ports is not None:
             bits &= fields.dst_ports.at(parts.dst_port)
         if fields.src_ports is not None:
@@ -173,7 +173,7 @@ def _index_fields(matches: list[Match]) -> _Fields:
         layer2={eth_type: bits & not_ip for eth_type, bits in types.items()},
         layer2_other=other_types & not_ip,
         protocols={
-            kind: _index_protocols(matches, types.get(eth_type, other_types), no_ports)
+            kind: _index_protocols(matches, kind, types.get(eth_type, other_types), no_ports)
             for kind, eth_type in ETHERTYPES.items()
         },
         src={IPV4: prefix_intervals(sources, 4), IPV6: prefix_intervals(sources, 16)},
@@ -187,13 +187,16 @@ def _index_fields(matches: list[Match]) -> _Fields:
     )
 
 
-def _index_protocols(matches: list[Match], of_family: int, no_ports: int) -> list[int]:
+def _index_protocols(matches: list[Match], kind: int, of_family: int, no_ports: int) -> list[int]:
     """Index rules by IP protocol; a protocol without ports never satisfies a rule with ports."""
     bitmaps, other = by_value(match.protocols for match in matches)
     of_protocol = [bitmaps.get(protocol, other) & of_family for protocol in range(256)]
-    return [
+    index = [
         bits if protocol in PORT_PROTOCOLS else bits & no_ports for protocol, bits in enumerate(of_protocol)
     ]
+    if kind == IPV6:
+        index[FRAGMENT] = of_family & _bits(map(fits_fragments, matches))
+    return index
 
 
 def _index_small(values: list[tuple[int, ...]], size: int) -> list[int] | None:

@@ -16,7 +16,16 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PORT_PROTOCOLS, PROTOCOL_NAMES
+from flowlane.core.flowkey import (
+    FRAGMENT,
+    ICMP,
+    IPV4,
+    IPV6,
+    LAYER2,
+    PORT_PROTOCOLS,
+    PROTOCOL_NAMES,
+    is_of_fragments,
+)
 from flowlane.core.policy import Match
 from flowlane.errors import FlowlaneError
 
@@ -201,6 +210,8 @@ READERS: dict[str, tuple[str, Callable[[object], tuple[object, ...]]]] = {
 }
 """Key in the policy language -> (field of :class:`~flowlane.core.policy.Match`, parser of its value or list)."""
 
+NOT_ICMP = frozenset(range(256)) - {ICMP}
+
 ETHERTYPES = {IPV4: 0x0800, IPV6: 0x86DD}
 """Kind of a flow -> its ethertype; a layer-2 flow has its ethertype in its key."""
 
@@ -235,9 +246,33 @@ def _within(spans: tuple[tuple[int, int], ...], value: int) -> bool:
     return any(first <= value <= last for first, last in spans)
 
 
-def _ports(spans: tuple[tuple[int, int], ...], parts: FlowParts, port: int) -> bool:
-    has_ports = parts.kind != LAYER2 and parts.protocol in PORT_PROTOCOLS
-    return not spans or (has_ports and _within(spans, port))
+def fits_fragments(match: Match) -> bool:
+    """Check whether protocols and ports of a match may be those of IPv6 fragments, which show neither.
+
+    Fragments match as if their ports matched, and in IPv6 as if their protocol did, so that no fragment is free of
+    a limit. ICMP does not exist in IPv6, and other protocols without ports never match a rule with ports.
+    """
+    if not match.protocols:
+        return True
+    with_ports = bool(match.src_ports or match.dst_ports)
+    possible = PORT_PROTOCOLS if with_ports else NOT_ICMP
+    return any(protocol in possible for protocol in match.protocols)
+
+
+def _protocol(match: Match, parts: FlowParts) -> bool:
+    if not match.protocols or parts.kind == LAYER2:
+        return not match.protocols
+    if parts.kind == IPV6 and parts.protocol == FRAGMENT:
+        return fits_fragments(match)
+    return parts.protocol in match.protocols
+
+
+def _ports(match: Match, spans: tuple[tuple[int, int], ...], parts: FlowParts, port: int) -> bool:
+    if not spans:
+        return True
+    if is_of_fragments(parts):
+        return parts.kind == IPV4 or fits_fragments(match)
+    return parts.kind != LAYER2 and parts.protocol in PORT_PROTOCOLS and _within(spans, port)
 
 
 def _address(prefixes: tuple[tuple[bytes, int], ...], parts: FlowParts, address: bytes) -> bool:
@@ -262,11 +297,11 @@ PARTS: dict[str, Callable[[Match, Facts], bool]] = {
         not m.eth_types or ETHERTYPES.get(f.parts.kind, f.parts.src_port) in m.eth_types
     ),
     "vlan": lambda m, f: not m.vlans or (f.parts.vlan is not None and _within(m.vlans, f.parts.vlan)),
-    "protocol": lambda m, f: not m.protocols or (_is_ip(f.parts) and f.parts.protocol in m.protocols),
+    "protocol": lambda m, f: _protocol(m, f.parts),
     "src": lambda m, f: _address(m.src, f.parts, f.parts.src),
     "dst": lambda m, f: _address(m.dst, f.parts, f.parts.dst),
-    "src-port": lambda m, f: _ports(m.src_ports, f.parts, f.parts.src_port),
-    "dst-port": lambda m, f: _ports(m.dst_ports, f.parts, f.parts.dst_port),
+    "src-port": lambda m, f: _ports(m, m.src_ports, f.parts, f.parts.src_port),
+    "dst-port": lambda m, f: _ports(m, m.dst_ports, f.parts, f.parts.dst_port),
     "dscp": lambda m, f: not m.dscp or (_is_ip(f.parts) and f.dscp in m.dscp),
     "pcp": lambda m, f: not m.pcp or (f.parts.vlan is not None and f.pcp in m.pcp),
     "hint": lambda m, f: not m.hint or f.hint in m.hint,

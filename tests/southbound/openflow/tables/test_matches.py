@@ -72,11 +72,15 @@ def seen(draw: st.DrawFn) -> dict[str, int]:
 
 
 def rule_matches(wanted: StandingMatch, there: dict[str, int]) -> bool:
-    """Whether a rule matches a packet, without OpenFlow matches."""
+    """Whether a rule matches a packet, without OpenFlow matches. Both ports 0: a fragment, which has none."""
     names = PORT_FIELDS.get(there["ip_proto"])
     ports = (there[names[0]], there[names[1]]) if names else None
     for number, ranges in ((0, wanted.src_ports), (1, wanted.dst_ports)):
-        if ranges and (ports is None or not any(low <= ports[number] <= high for low, high in ranges)):
+        if (
+            ranges
+            and ports != (0, 0)
+            and (ports is None or not any(low <= ports[number] <= high for low, high in ranges))
+        ):
             return False
     prefix = wanted.src
     if prefix and there["ipv4_src"] >> 32 - prefix[1] != int.from_bytes(prefix[0], "big") >> 32 - prefix[1]:
@@ -114,18 +118,48 @@ def test_the_matches_together_match_what_the_rule_matches(
     assert any(all(matches_term(term, there) for term in one) for one in found) is rule_matches(wanted, there)
 
 
+LATER = {"eth_type": 0x86DD, "ip_proto": 44, "ip_frag": 3}
+FIRST = {"eth_type": 0x86DD, "ip_proto": UDP, "ip_frag": 1, "udp_src": 0, "udp_dst": 0}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "takes_it"),
+    [
+        (StandingMatch(ip_proto=UDP, dst_ports=((53, 53),)), {"ip_proto": UDP, "udp_src": 0, "udp_dst": 0}, True),
+        (StandingMatch(ip_proto=TCP, dst_ports=((53, 53),)), {"ip_proto": UDP, "udp_src": 0, "udp_dst": 0}, False),
+        (StandingMatch(ip_proto=UDP, dst_ports=((53, 53),)), {"ip_proto": UDP, "udp_src": 0, "udp_dst": 54}, False),
+        (StandingMatch(dst_ports=((53, 53),)), LATER, True),
+        (StandingMatch(ip_proto=TCP), LATER, True),
+        (StandingMatch(ip_proto=TCP), FIRST, True),
+        (StandingMatch(ip_proto=TCP, eth_type=0x800), LATER, False),
+        (StandingMatch(ip_proto=ICMP), LATER, False),
+        (StandingMatch(ip_proto=UDP, dst_ports=((53, 53),)), FIRST, True),
+        (StandingMatch(dscp=46), {**LATER, "ip_dscp": 0}, False),
+    ],
+)  # fmt: skip
+def test_fragments_match_as_if_their_ports_did_and_in_ipv6_their_protocol(
+    wanted: StandingMatch, there: dict[str, int], takes_it: bool
+) -> None:
+    seen_there = {**packet(1, eth_type=0x800), "metadata": 7 << 32 | 3, **there}
+    for ip_frag in (True, False):
+        found = matches.matches(wanted, 3, port_masks=True, ip_frag=ip_frag)
+        known = takes_it and (ip_frag or there is not FIRST or bool(wanted.dst_ports))
+        assert any(all(matches_term(term, seen_there) for term in one) for one in found) is known
+
+
 def test_without_masks_a_range_becomes_single_ports() -> None:
     wanted = StandingMatch(eth_type=0x800, ip_proto=TCP, dst_ports=((80, 82),))
-    assert [one[-1].value for one in matches.matches(wanted, 1, port_masks=False)] == [80, 81, 82]
-    assert len(matches.matches(wanted, 1, port_masks=True)) == 2
+    assert [one[-1].value for one in matches.matches(wanted, 1, port_masks=False)] == [80, 81, 82, 0]
+    assert len(matches.matches(wanted, 1, port_masks=True)) == 3
 
 
 def test_icmp_types_take_no_masks_and_choose_their_family() -> None:
     wanted = StandingMatch(ip_proto=ICMPV6, src_ports=((128, 129),))
     found = matches.matches(wanted, 1, port_masks=True)
-    assert [(one[1].value, one[3].field, one[3].value) for one in found] == [
+    assert [(one[1].value, one[-1].field, one[-1].value) for one in found] == [
         (0x86DD, "icmpv6_type", 128),
         (0x86DD, "icmpv6_type", 129),
+        (0x86DD, "ip_frag", 1),
     ]
 
 

@@ -88,7 +88,7 @@ def test_more_groups_than_the_device_holds_are_not_made() -> None:
     others = (WEB, WEB._replace(order=11, class_name="b"), WEB._replace(order=12, class_name="c"))
     groups, flows, left_out = compile_rules(*others, able=replace(ABLE, max_groups=2))
     assert len(groups) == 2
-    assert Counter(type(f.steps[-1]) for f in flows if f.priority == 112) == {Goto: 6}
+    assert Counter(type(f.steps[-1]) for f in flows if f.priority == 112) == {Goto: 9}
     assert left_out == ["the device has no room for another group -> its first queue only"]
 
 

@@ -197,10 +197,10 @@ def test_what_was_learned_about_a_port_can_be_forgotten(
     program(client, version, ONE)
     send(ovs, 1000)
     assert len(learned(client)) == 1
-    client.apply([encode.delete_learned(client.datapath, OTHER_VM, 0)])
-    client.apply([encode.delete_learned(client.datapath, 0, OTHER_VM)])
+    client.apply([encode.delete_learned(client.datapath, OTHER_VM, None)])
+    client.apply([encode.delete_learned(client.datapath, None, OTHER_VM)])
     assert len(learned(client)) == 1
-    client.apply([encode.delete_learned(client.datapath, UPLINK, 0)])
+    client.apply([encode.delete_learned(client.datapath, UPLINK, None)])
     assert learned(client) == ()
     removed = client.wait_for("OFPFlowRemoved")
     gone = readback.learned_ended(1, removed)

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedFlow
-from flowlane.core.flowkey import HEAD_LENGTH, IPV4, IPV6
-from flowlane.core.frame import ETH_IPV4, ETH_IPV6
+from flowlane.core.flowkey import HEAD_LENGTH
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats
 from flowlane.southbound.openflow.wire.fields import port_fields
 
@@ -155,7 +154,7 @@ def shape_of(data: bytes, key: bytes) -> Shape | None:
         return None
     eth_type = _value(data, places.get("eth_type"))
     protocol = _value(data, places.get("ip_proto"))
-    addresses = _addresses(eth_type, protocol, places)
+    addresses = _addresses(places)
     if addresses is None:
         return None
     ports = port_fields(eth_type, protocol) if protocol else None
@@ -185,12 +184,12 @@ def shape_of(data: bytes, key: bytes) -> Shape | None:
     )
 
 
-def _addresses(eth_type: int, protocol: int, places: dict[str, Place]) -> tuple[Place, Place] | None:
-    family = {ETH_IPV4: IPV4, ETH_IPV6: IPV6}.get(eth_type) if protocol or "ip_proto" in places else None
-    names = {IPV4: ("ipv4_src", "ipv4_dst"), IPV6: ("ipv6_src", "ipv6_dst")}.get(
-        family or 0, ("eth_src", "eth_dst")
+def _addresses(places: dict[str, Place]) -> tuple[Place, Place] | None:
+    pairs = (("ipv4_src", "ipv4_dst"), ("ipv6_src", "ipv6_dst"), ("eth_src", "eth_dst"))
+    return next(
+        ((places[source], places[target]) for source, target in pairs if {source, target} <= places.keys()),
+        None,
     )
-    return (places[names[0]], places[names[1]]) if set(names) <= places.keys() else None
 
 
 def _value(data: bytes, place: Place | None) -> int:

@@ -162,11 +162,11 @@ class Session:
         """Send a flow's pin, without ``set_queue`` when the port does not have that queue."""
         if effect.queue_id != NO_QUEUE and effect.queue_id not in self.queues.get(effect.egress_port, ()):
             effect = effect._replace(queue_id=NO_QUEUE)
-        self._change([pins.change(effect)])
+        self._change([pins.change(effect, self._programming.capabilities.learn)])
 
     def unpin(self, effect: UnpinFlow) -> None:
         """Delete a flow's pin."""
-        self._change([pins.change(effect)])
+        self._change([pins.change(effect, self._programming.capabilities.learn)])
 
     def set_meter(self, effect: SetMeter) -> None:
         """Add or modify a meter of pins."""

@@ -257,9 +257,13 @@ def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
         yield _infrastructure(TableId.LEARN, priority, terms, *steps)
 
 
+_MORE_THAN_A_PROTOCOL = 2
+
+
 def _learn_priority(family: nicira.Family) -> int:
-    """Return a higher priority for a family that matches more: any packet, an ethertype, an IP protocol."""
-    return Priority.STANDING + sum(part is not None for part in family)
+    """Return a higher priority for a family that matches more: any packet, an ethertype, an IP protocol, fragments."""
+    specific = sum(part is not None for part in (family.eth_type, family.protocol))
+    return Priority.STANDING + specific + _MORE_THAN_A_PROTOCOL * family.fragments
 
 
 def _output(

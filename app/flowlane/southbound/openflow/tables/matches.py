@@ -8,14 +8,14 @@ protocols become one match each.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
-from flowlane.core.flowkey import ICMPV6, SCTP, TCP, UDP
+from flowlane.core.flowkey import FRAGMENT, ICMPV6, SCTP, TCP, UDP
 from flowlane.core.frame import ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_RARP
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.wire import fields
-from flowlane.southbound.openflow.wire.fields import FAMILY_OF_ICMP, PORT_FIELDS
+from flowlane.southbound.openflow.wire.fields import FAMILY_OF_ICMP, IS_FRAGMENT, PORT_FIELDS
 
 if TYPE_CHECKING:
     from flowlane.core.effects import StandingMatch
@@ -56,8 +56,14 @@ def range_masks(first: int, last: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def matches(rule_match: StandingMatch, egress_port: int, port_masks: bool) -> tuple[Match, ...]:
+def matches(
+    rule_match: StandingMatch, egress_port: int, port_masks: bool, ip_frag: bool = True
+) -> tuple[Match, ...]:
     """Return all matches of a standing rule on one egress port.
+
+    Args:
+        port_masks: whether the device takes masks on transport ports.
+        ip_frag: whether it has Open vSwitch's field for fragments.
 
     Raises:
         CannotExpressError: it would take more than ``BOUND`` matches, or its parts exclude each other.
@@ -66,7 +72,7 @@ def matches(rule_match: StandingMatch, egress_port: int, port_masks: bool) -> tu
     all_matches: list[Match] = []
     for vm_number, family in product(rule_match.vm_numbers or (None,), families):
         base = _base(rule_match, egress_port, vm_number, family)
-        for ports in _transport(rule_match, port_masks):
+        for ports in chain(_transport(rule_match, port_masks), _fragments(rule_match, family, ip_frag)):
             all_matches.append(fields.match(**base, **ports))
             if len(all_matches) > BOUND:
                 raise CannotExpressError(f"it takes more than {BOUND} entries")
@@ -136,6 +142,21 @@ def _transport(rule_match: StandingMatch, port_masks: bool) -> Iterator[Fields]:
         )
         for source, destination in product(sources, destinations):
             yield {"ip_proto": protocol, names[0]: source, names[1]: destination}
+
+
+def _fragments(rule_match: StandingMatch, family: int | None, ip_frag: bool) -> Iterator[Fields]:
+    """Yield the fields by which fragments match a rule as if their ports did, and in IPv6 as if their protocol did.
+
+    A switch shows the ports of fragments as 0 (ovs-ofctl(8), set-frags normal), and the protocol of IPv6 fragments
+    but for the first ones as 44 (ovs-fields(7), nw_proto).
+    """
+    has_ports = bool(rule_match.src_ports or rule_match.dst_ports)
+    if family == ETH_IPV6 and (has_ports or rule_match.ip_proto is not None):
+        yield {"ip_frag": IS_FRAGMENT} if ip_frag else {"ip_proto": FRAGMENT}
+    if has_ports and not (family == ETH_IPV6 and ip_frag):
+        for protocol in (rule_match.ip_proto,) if rule_match.ip_proto is not None else (TCP, UDP, SCTP):
+            source, destination = PORT_FIELDS[protocol]
+            yield {"ip_proto": protocol, source: 0, destination: 0}
 
 
 def _numbers(ranges: tuple[tuple[int, int], ...], masked: bool) -> list[int | tuple[int, int]]:

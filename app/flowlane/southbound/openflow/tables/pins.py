@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowlane.core import flowkey
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.events import FoundPin
-from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
+from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2, FlowParts
 from flowlane.core.frame import ETH_IPV4, ETH_IPV6
 from flowlane.core.model import NO_QUEUE, NOT_A_VM, PinRef
 from flowlane.southbound.openflow.tables import pipeline
@@ -28,7 +28,7 @@ from flowlane.southbound.openflow.tables.entries import (
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, fields
 from flowlane.southbound.openflow.wire.constants import SEND_FLOW_REMOVED
-from flowlane.southbound.openflow.wire.fields import VLAN_PRESENT, match, port_fields
+from flowlane.southbound.openflow.wire.fields import IS_FRAGMENT, VLAN_PRESENT, match, port_fields
 
 if TYPE_CHECKING:
     from flowlane.southbound.openflow.wire.fields import Match
@@ -47,8 +47,12 @@ class PinMatch(NamedTuple):
     egress_port: int
 
 
-def entry(pin: PinFlow) -> FlowEntry:
-    """Make the exact entry of a flow; the device reports when it has removed the entry after ``idle_timeout`` s."""
+def entry(pin: PinFlow, ip_frag: bool = True) -> FlowEntry:
+    """Make the exact entry of a flow; the device reports when it has removed the entry after ``idle_timeout`` s.
+
+    Args:
+        ip_frag: whether the device has Open vSwitch's field for fragments.
+    """
     cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
     steps: list[Step] = []
     if pin.meter_id:
@@ -56,11 +60,11 @@ def entry(pin: PinFlow) -> FlowEntry:
     if pin.queue_id != NO_QUEUE:
         steps.append(SetQueue(pin.queue_id))
     steps.append(_TO_OUTPUT)
-    terms = match_of(pin.key, pin.in_port, pin.egress_port)
+    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag)
     return flow(TableId.ASSIGN, Priority.PIN, terms, steps, cookie, pin.idle_timeout, SEND_FLOW_REMOVED)
 
 
-def change(pin: PinFlow | UnpinFlow) -> Change:
+def change(pin: PinFlow | UnpinFlow, ip_frag: bool = True) -> Change:
     """Make the change of an effect.
 
     The entry of a flow that has moved is modified: unlike an add, that keeps its counters (OpenFlow 1.3.5
@@ -68,14 +72,16 @@ def change(pin: PinFlow | UnpinFlow) -> Change:
     another flow's entry.
     """
     if isinstance(pin, PinFlow):
-        return Change(Op.MODIFY if pin.moved else Op.ADD, entry(pin))
+        return Change(Op.MODIFY if pin.moved else Op.ADD, entry(pin, ip_frag))
     cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
-    terms = match_of(pin.key, pin.in_port, pin.egress_port)
+    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag)
     return Change(Op.DELETE, flow(TableId.ASSIGN, Priority.PIN, terms, (), cookie))
 
 
-def match_of(key: bytes, in_port: int, egress_port: int) -> Match:
+def match_of(key: bytes, in_port: int, egress_port: int, ip_frag: bool = True) -> Match:
     """Make the match of a flow that comes in by one port and leaves by another.
+
+    Without ``ip_frag`` that of IPv6 fragments covers all but the first ones, whose protocol the device shows.
 
     Raises:
         ValueError: the bytes are not a flow key.
@@ -92,7 +98,11 @@ def match_of(key: bytes, in_port: int, egress_port: int) -> Match:
         values |= {"eth_type": parts.src_port, "eth_src": source, "eth_dst": destination}
         return match(**values)
     eth_type, source_field, destination_field = _FAMILIES[parts.kind]
-    values |= {"eth_type": eth_type, "ip_proto": parts.protocol}
+    values["eth_type"] = eth_type
+    if parts.kind == IPV6 and parts.protocol == FRAGMENT and ip_frag:
+        values["ip_frag"] = IS_FRAGMENT
+    else:
+        values["ip_proto"] = parts.protocol
     values |= {source_field: source, destination_field: destination}
     ports = port_fields(eth_type, parts.protocol)
     if ports is not None:
@@ -106,7 +116,7 @@ def read_match(terms: Match, vm_number: int = NOT_A_VM) -> PinMatch | None:
     try:
         key = flowkey.pack(_parts(values, vm_number))
         pin_match = PinMatch(key, values["in_port"], pipeline.egress_of(values["metadata"]))
-        return pin_match if match_of(*pin_match) == terms else None
+        return pin_match if match_of(*pin_match, "ip_frag" in values) == terms else None
     except (KeyError, ValueError):
         return None
 
@@ -121,7 +131,7 @@ def _parts(values: dict[str, int], vm_number: int) -> FlowParts:
     _, source_field, destination_field = _FAMILIES[kind]
     length = 4 if kind == IPV4 else 16
     source, destination = (values[name].to_bytes(length, "big") for name in (source_field, destination_field))
-    protocol = values["ip_proto"]
+    protocol = values["ip_proto"] if "ip_frag" not in values else FRAGMENT
     first, second = port_fields(values["eth_type"], protocol) or ("", "")
     return FlowParts(
         vm_number, vlan, kind, protocol, values.get(first, 0), values.get(second, 0), source, destination
@@ -146,7 +156,7 @@ def read_learned(terms: Match) -> Learned | None:
     try:
         metadata, eth_src = values["metadata"], values["eth_src"]
         values.setdefault("vlan_vid", _UNTAGGED)
-        if "ip_proto" in values:
+        if "ip_proto" in values or "ip_frag" in values:
             del values["eth_src"]
         key = flowkey.pack(_parts(values, pipeline.sender_of(metadata)))
         return Learned(key, values["in_port"], pipeline.egress_of(metadata), eth_src)

@@ -160,7 +160,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.ASSIGN,
         "Pins: exact entries of single flows, with their meter and queue",
-        _FLOW | {"in_port", "eth_src", "eth_dst"},
+        _FLOW | {"in_port", "eth_src", "eth_dst", "ip_frag"},
         frozenset((Act.METER, Act.SET_QUEUE, Act.COPY, Act.RESUBMIT)),
         frozenset((TableId.SEEN, TableId.SPREAD, TableId.OUTPUT)),
         miss=TableId.SPREAD,
@@ -178,7 +178,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.SPREAD,
         "Standing rules: the device itself places new flows, and copies their packets to the controller",
-        _FLOW | {"ip_dscp", "vlan_pcp", SEEN, METER, "ct_state", "ct_label"},
+        _FLOW | {"ip_dscp", "vlan_pcp", "ip_frag", SEEN, METER, "ct_state", "ct_label"},
         frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD)),
         frozenset((TableId.LEARN, TableId.OUTPUT)),
         miss=TableId.OUTPUT,
@@ -186,7 +186,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.LEARN,
         "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen",
-        frozenset(("eth_type", "ip_proto", "metadata", QUEUE, METER, "ct_state", "ct_mark")),
+        frozenset(("eth_type", "ip_proto", "ip_frag", "metadata", QUEUE, METER, "ct_state", "ct_mark")),
         frozenset((Act.LEARN, Act.COPY, Act.TRACK)),
         frozenset((TableId.OUTPUT,)),
         miss=None,

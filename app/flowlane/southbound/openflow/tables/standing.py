@@ -62,6 +62,7 @@ class _Mode(NamedTuple):
     learns: bool
     reactive: bool
     port_masks: bool
+    ip_frag: bool
     select_by: str
     normal: bool
 
@@ -93,6 +94,7 @@ def compile_rules(
         learns_itself(plan, capabilities),
         plan.reactive,
         capabilities.port_masks,
+        capabilities.learn,
         _select_by(plan, capabilities),
         capabilities.normal,
     )
@@ -239,7 +241,7 @@ def _entries(
     cookie = cookies.pack(cookies.Kind.STANDING, 0, cookies.standing_object(rule.order, queue_id))
     steps = tuple(_STEPS_OF[mode.learns, mode.reactive](rule, group, queue_id, mode.copy_bytes))
     try:
-        rule_matches = matches.matches(rule.match, rule.egress_port, mode.port_masks)
+        rule_matches = matches.matches(rule.match, rule.egress_port, mode.port_masks, mode.ip_frag)
     except matches.CannotExpressError as error:
         left_out.append(left_out_rule(rule, str(error)))
         return

@@ -28,6 +28,10 @@ VLAN_PRESENT = 0x1000
 """OFPVID_PRESENT: the bit of ``vlan_vid`` that is set for a frame with a tag (OpenFlow 1.3.5 section 7.2.3.8)."""
 
 
+IS_FRAGMENT = (1, 1)
+"""Match on ``ip_frag``: a fragment, be it the first or a later one (ovs-fields(7), ip_frag)."""
+
+
 class Field(NamedTuple):
     """A match field: ``number`` in its OXM class, width in ``octets`` and ``bits``, name in ovs-ofctl's language.
 

@@ -27,7 +27,7 @@ from flowlane.southbound.openflow.wire.constants import (
     SEND_FLOW_REMOVED,
     SET_FIELD_ACTION,
 )
-from flowlane.southbound.openflow.wire.fields import FIELDS, Match, match, port_fields
+from flowlane.southbound.openflow.wire.fields import FIELDS, IS_FRAGMENT, Match, match, port_fields
 
 _KEEP_IN_PORT = 0xFFF8
 """OFPP_IN_PORT in 16 bits: resubmit with the packet's own in_port."""
@@ -107,10 +107,14 @@ class Resubmit:
 
 
 class Family(NamedTuple):
-    """The packets that one learn action is for: an ethertype (None: any) and an IP protocol (None: any)."""
+    """The packets that one learn action is for: an ethertype (None: any) and an IP protocol (None: any).
+
+    ``fragments``: fragments only, whose ports count as 0; in IPv6 they are one flow, whatever their protocol.
+    """
 
     eth_type: int | None = None
     protocol: int | None = None
+    fragments: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,8 @@ FAMILIES: tuple[Family, ...] = (
         )
         for protocol in protocols
     ),
+    *(Family(ETH_IPV4, protocol, fragments=True) for protocol in (TCP, UDP, SCTP, ICMP)),
+    Family(ETH_IPV6, fragments=True),
 )
 _ADDRESSES: Mapping[int | None, tuple[str, str]] = MappingProxyType(
     {
@@ -150,7 +156,11 @@ _ADDRESSES: Mapping[int | None, tuple[str, str]] = MappingProxyType(
 
 def match_of(family: Family) -> Match:
     """Return the match of the entry that learns a family's flows."""
-    values = {"eth_type": family.eth_type, "ip_proto": family.protocol}
+    values = {
+        "eth_type": family.eth_type,
+        "ip_proto": family.protocol,
+        "ip_frag": IS_FRAGMENT if family.fragments else None,
+    }
     return match(**{name: value for name, value in values.items() if value is not None})
 
 
@@ -260,13 +270,16 @@ def _specs(family: Family) -> Iterator[bytes]:
         yield _match_value("eth_type", family.eth_type)
     if family.protocol is not None:
         yield _match_value("ip_proto", family.protocol)
+    elif family.fragments:
+        yield _match_bit("ip_frag")
     elif family.eth_type is not None:
         yield _match_packet(_header("ip_proto"), 8)
-    names = list(_ADDRESSES[family.eth_type])
-    if family.eth_type is not None and family.protocol is not None:
-        names += port_fields(family.eth_type, family.protocol) or ()
-    for name in names:
+    for name in _ADDRESSES[family.eth_type]:
         yield _match_packet(_header(name), FIELDS[name].bits)
+    if family.eth_type is not None and family.protocol is not None:
+        for name in port_fields(family.eth_type, family.protocol) or ():
+            of_packet = _match_packet(_header(name), FIELDS[name].bits)
+            yield _match_value(name, 0) if family.fragments else of_packet
     yield _SPEC.pack(_IMMEDIATE | _TO_ACTION | 32) + (1).to_bytes(4, "big") + _SUBFIELD.pack(_header(SEEN), 0)
     yield _load(_header(QUEUE), 0, QUEUE, 32)
     yield _load(_header(METER), 0, METER, 32)
@@ -285,6 +298,11 @@ def _match_value(field: str, value: int) -> bytes:
     bits = FIELDS[field].bits
     octets = -(-bits // 16) * 2
     return _SPEC.pack(_IMMEDIATE | bits) + value.to_bytes(octets, "big") + _SUBFIELD.pack(_header(field), 0)
+
+
+def _match_bit(field: str) -> bytes:
+    """Write a part by which the learned entry matches packets that have a field's lowest bit."""
+    return _SPEC.pack(_IMMEDIATE | 1) + (1).to_bytes(2, "big") + _SUBFIELD.pack(_header(field), 0)
 
 
 def _load(header: int, start: int, register: str, bits: int) -> bytes:
