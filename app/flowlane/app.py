@@ -24,6 +24,7 @@ REPLIES = [
     ofp_event.EventOFPDescStatsReply,
     ofp_event.EventOFPFlowDescStatsReply,
     ofp_event.EventOFPFlowStatsReply,
+    ofp_event.EventOFPGetConfigReply,
     ofp_event.EventOFPGroupDescStatsReply,
     ofp_event.EventOFPGroupFeaturesStatsReply,
     ofp_event.EventOFPMeterConfigStatsReply,

@@ -42,6 +42,8 @@ COMMANDS = {
     "plan": ("flowlane.cli.plan", "where a policy places given flows (needs no controller)"),
     "simulate": ("flowlane.cli.simulate", "a workload over time under a policy (needs no controller)"),
     "qos": ("flowlane.cli.qos", "make a port's QoS and Queue rows match its physical queues"),
+    "attach": ("flowlane.cli.attach:ATTACH", "put Flowlane on a bridge"),
+    "detach": ("flowlane.cli.attach:DETACH", "take Flowlane off a bridge"),
     "doctor": ("flowlane.cli.doctor", "find what is wrong on this host"),
 }
 """Subcommand -> (module, or module:object, help)."""

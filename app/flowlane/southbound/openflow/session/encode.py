@@ -39,6 +39,22 @@ Message = Any
 """An os-ken message (MsgBase)."""
 
 
+COPY_LENGTH = 128
+"""Bytes of a packet that an OpenFlow switch copies to a controller by default (7.3.2, miss_send_len)."""
+
+
+def accept_copies(datapath: Datapath, flags: int) -> Message:
+    """Make the message that asks for packet-ins, flow-removed and port-status on this connection.
+
+    Open vSwitch sends none of them to a controller of type ``service`` whose ``miss_send_len`` is 0, its default
+    there (Documentation/topics/design.rst, "Asynchronous Messages").
+
+    Args:
+        flags: the device's present ones, which are of the whole device and stay as they are.
+    """
+    return datapath.ofproto_parser.OFPSetConfig(datapath, flags, COPY_LENGTH)
+
+
 def messages(datapath: Datapath, changes: Iterable[Change], layout: Layout = DEFAULT) -> list[Message]:
     """Make one message for each change, in the same order."""
     return [message(datapath, change, layout) for change in changes]

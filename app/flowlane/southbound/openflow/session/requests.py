@@ -194,6 +194,11 @@ def table_features_request(datapath: Datapath) -> Message:
     return datapath.ofproto_parser.OFPTableFeaturesStatsRequest(datapath, 0, [])
 
 
+def config_request(datapath: Datapath) -> Message:
+    """Request the device's configuration: how it treats fragments, which all controllers share."""
+    return datapath.ofproto_parser.OFPGetConfigRequest(datapath)
+
+
 def description_request(datapath: Datapath) -> Message:
     """Request the device's manufacturer, hardware and software."""
     return datapath.ofproto_parser.OFPDescStatsRequest(datapath, 0)

@@ -109,12 +109,17 @@ class Session:
 
     def start_handshake(self) -> None:
         """Send the requests and probes of the handshake; :class:`DeviceUp` is emitted after the last reply."""
+        self._request("config", requests.config_request(self.datapath), self._take_config)
         for name, make_request in handshake.REQUESTS.items():
             self._request(name, make_request(self.datapath), partial(self._take_reply, name))
         for probe in handshake.PROBES:
             self._unconfirmed.add(self._send(encode.message(self.datapath, probe, self.layout)), probe)
         self._request("probes", encode.barrier(self.datapath), partial(self._take_reply, "probes"))
         self._change([*handshake.PROBE_REMOVALS, BARRIER])
+
+    def _take_config(self, reply: Reply) -> None:
+        for config in reply.parts:
+            self._send(encode.accept_copies(self.datapath, config.flags))
 
     def _take_reply(self, name: str, reply: Reply) -> None:
         self._replies[name] = reply
@@ -224,7 +229,8 @@ class Session:
 
     def reply(self, message: Any) -> None:
         """Take a reply or a part of one; a reply to another os-ken app's request is ignored."""
-        more = bool(getattr(message, "flags", 0) & self.datapath.ofproto.OFPMPF_REPLY_MORE)
+        multipart = hasattr(message, "body")
+        more = multipart and bool(message.flags & self.datapath.ofproto.OFPMPF_REPLY_MORE)
         self._pending.take_part(message.xid, message, more=more)
 
     def barrier_reply(self, message: Any) -> None:
