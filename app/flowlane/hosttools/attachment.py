@@ -18,7 +18,7 @@ from flowlane.hosttools.bridge_settings import VERSIONS, Step
 from flowlane.hosttools.bridge_tables import DEFAULT_FLOW, default_of, meter_ids, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from flowlane.hosttools.bridge_settings import BridgeSettings, ControllerSettings
     from flowlane.hosttools.bridge_tables import Tables
@@ -53,10 +53,10 @@ class Record(NamedTuple):
         return json.dumps(self._asdict(), separators=(",", ":"))
 
 
-def read_record(bridge: BridgeSettings) -> Record | None:
+def read_record(external_ids: Mapping[str, str]) -> Record | None:
     """Read the record of a bridge; None when it was not attached by ``flowlane attach``, or it cannot be read."""
     try:
-        value = json.loads(bridge.external_ids.get(KEY, ""))
+        value = json.loads(external_ids.get(KEY, ""))
         lists = {name: tuple(map(str, value[name])) if value.get(name) is not None else None
                  for name in ("protocols", "meters")}  # fmt: skip
         default = value.get("default")
@@ -66,7 +66,7 @@ def read_record(bridge: BridgeSettings) -> Record | None:
             None if default is None else str(default),
             lists["meters"],
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -89,7 +89,7 @@ def plan_attach(bridge: BridgeSettings, tables: Tables | None, target: str) -> l
     Args:
         tables: what stands in the bridge; None where that cannot be read from here.
     """
-    record = read_record(bridge)
+    record = read_record(bridge.external_ids)
     present = _by_target(bridge, target)
     if record is not None and record.target == target and present is not None:
         return []
@@ -139,7 +139,7 @@ def attach_notes(bridge: BridgeSettings, target: str) -> list[str]:
     """Say what the operator should know about a bridge to which Flowlane is attached."""
     notes = []
     present = _by_target(bridge, target)
-    record = read_record(bridge)
+    record = read_record(bridge.external_ids)
     others = [entry for entry in bridge.controllers if entry.target != target]
     if present is not None and present.primary:
         notes.append(
@@ -188,7 +188,7 @@ def find_attached(bridge: BridgeSettings, entries: bool, targets: Sequence[str] 
     Raises:
         RequestError: it may be any of several, or there is none of that name.
     """
-    record = read_record(bridge)
+    record = read_record(bridge.external_ids)
     wanted = {*targets, *([record.target] if record else [])}
     missing = set(targets) - {entry.target for entry in bridge.controllers}
     if missing and bridge.controllers:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowlane.hosttools.attachment import read_record
 from flowlane.hosttools.findings import Finding, Level
 from flowlane.hosttools.inventory import ports_of
 from flowlane.hosttools.qos_plan import orphans
@@ -80,10 +81,10 @@ def _bridge(bridge: BridgeRow, snapshot: Snapshot, host: Host) -> Iterator[Findi
         what = f"only {', '.join(bridge.protocols)} enabled; Flowlane supports OpenFlow 1.3, 1.4 and 1.5"
         remedy = f"ovs-vsctl set bridge {bridge.name} protocols={','.join(_SUPPORTED)}"
         yield Finding(Level.PROBLEM, where, what, remedy, _SCHEMA)
-    if bridge.fail_mode != "secure":
-        what = (
-            "fail_mode is standalone: without its controller the bridge deletes its flow entries and learns"
-        )
+    record = read_record(bridge.external_ids)
+    rows = [snapshot.controllers[uuid] for uuid in bridge.controller if uuid in snapshot.controllers]
+    if bridge.fail_mode != "secure" and any(record is None or row.target != record.target for row in rows):
+        what = "fail_mode is standalone: without its primary controllers the bridge deletes its flow entries and learns"
         yield Finding(Level.WARNING, where, what, f"ovs-vsctl set-fail-mode {bridge.name} secure", _SCHEMA)
     if not any(port.bridge == bridge.name and port.queues for port in ports_of(snapshot)):
         what = "no port has queues: its flows are forwarded without set_queue"
@@ -116,7 +117,7 @@ def _controllers(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[
     rows = [snapshot.controllers[uuid] for uuid in bridge.controller if uuid in snapshot.controllers]
     targets = ", ".join(sorted(row.target for row in rows))
     if not rows:
-        remedy = f"ovs-vsctl set-controller {bridge.name} tcp:127.0.0.1:6653"
+        remedy = f"flowlane attach {bridge.name}"
         yield Finding(Level.WARNING, where, "no controller is set", remedy, _SCHEMA)
     elif any(row.is_connected for row in rows):
         yield Finding(Level.OK, where, f"connected to {targets}")
