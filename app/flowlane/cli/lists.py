@@ -150,15 +150,17 @@ def _devices_with_port(devices: Sequence[Answer], name: str) -> list[Answer]:
     Raises:
         RefusedError: no device has it.
     """
-    selected = [
-        device
-        for device in devices
-        if any(name in (port["name"], str(port["port_no"])) for port in device["ports"])
-    ]
+    selected = [device for device in devices if any(name in _names_of(port) for port in device["ports"])]
     if not selected:
         names = [port["name"] for device in devices for port in device["ports"]]
         raise RefusedError(f"there is no port {name!r}; {did_you_mean(name, names)}", 404)
     return selected
+
+
+def _names_of(port: Answer) -> tuple[str, ...]:
+    """List by what a port may be called: its name, its number, the name of its bond."""
+    bond = (port["bond"]["name"],) if port["bond"] else ()
+    return port["name"], str(port["port_no"]), *bond
 
 
 def _load_bar(item: Answer) -> str:

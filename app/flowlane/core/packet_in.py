@@ -33,7 +33,7 @@ REPIN_AFTER = 1.0
 def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     """Take in the first packet of a flow, or another one that met no pin: learn its sender, place it, pin it."""
     device = state.devices.get(event.dpid)
-    port = device.ports.get(event.in_port) if device else None
+    port = device.ports.get(device.of_bond(event.in_port)) if device else None
     frame = read_frame(event.frame)
     if device is None or port is None or frame is None:
         return
@@ -41,7 +41,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
         put_off(state, device, Due.HOSTS)
     number = sender(state, device, port, frame)
     egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port
-    if number == NOT_A_VM or egress == event.in_port:
+    if number == NOT_A_VM or egress == port.port_no:
         return
     key = frame.key(number)
     row = device.flows.rows.get(key)

@@ -97,7 +97,7 @@ def placement(clock: Clock, device: Device, row: int) -> Placement:
     port = device.ports.get(port_no)
     return {
         "device": dpid_text(device.dpid),
-        "port": port.name if port else "",
+        "port": port.label if port else "",
         "port_no": port_no,
         "queue_id": None if queue_id == NO_QUEUE else queue_id,
         "kind": KIND_WORDS[flows.kind[row]],
@@ -177,7 +177,7 @@ def explanation_view(state: State, clock: Clock, device: Device, row: int) -> De
         "rule": why.rule,
         "rules_before": [{"rule": item.rule, "unmet": list(item.unmet)} for item in why.rules_before],
         "hint": why.hint,
-        "port": port.name if port else "",
+        "port": port.label if port else "",
         "queue_id": None if why.queue_id == NO_QUEUE else why.queue_id,
         "kind": KIND_WORDS[why.kind],
         "reason": why.reason,

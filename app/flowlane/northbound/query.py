@@ -233,8 +233,8 @@ def _check_queue(devices: Sequence[Device], query: Mapping[str, Any]) -> None:
     """Refuse a port that none of the devices has, and a queue that none of these ports has."""
     ports = [port for device in devices for port in device.ports.values()]
     if "port" in query:
-        known = [port.name for port in ports]
-        ports = [port for port in ports if query["port"] in (port.name, str(port.port_no))]
+        known = list(dict.fromkeys(port.label for port in ports))
+        ports = [device.ports[number] for device in devices for number in ports_named(device, query["port"])]
         if not ports:
             raise not_found("port", query["port"], known)
     queues = {str(queue_id) for port in ports for queue_id in port.queues}
@@ -277,8 +277,14 @@ def _column_values(state: State, device: Device, query: Mapping[str, Any]) -> di
 
 
 def ports_named(device: Device, name: str) -> list[int]:
-    """Find a device's ports by name or number; return their numbers."""
-    return [number for number, port in device.ports.items() if name in (port.name, str(number))]
+    """Find a device's ports by name or number, a bond also by those of its members; return their numbers."""
+    return sorted(
+        {
+            device.of_bond(number)
+            for number, port in device.ports.items()
+            if name in (port.name, port.label, str(number))
+        }
+    )
 
 
 def _in_column(column: str, values: frozenset[int]) -> Condition:

@@ -214,7 +214,7 @@ def _queue(
     indices = classes.get((port.port_no, queue_id), [])
     return {
         "device": dpid_text(device.dpid),
-        "port": port.name,
+        "port": port.label,
         "port_no": port.port_no,
         "queue_id": queue_id,
         "kind": KIND_WORDS[queue.kind],

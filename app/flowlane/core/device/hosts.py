@@ -53,6 +53,12 @@ def drop_port_hosts(device: Device, port_no: int) -> None:
         del device.hosts[mac]
 
 
+def move_port_hosts(device: Device, old: int, new: int) -> None:
+    """Have the addresses that were learned on a port count for another one."""
+    for mac in [mac for mac, learned_on in device.hosts.items() if learned_on == old]:
+        device.hosts[mac] = new
+
+
 def sender(state: State, device: Device, port: Port, frame: Frame) -> int:
     """Find the number of the VM that sent a frame; NOT_A_VM when no VM did, or one with another address."""
     if port.role is PortRole.LINK:

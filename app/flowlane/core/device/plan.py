@@ -105,7 +105,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         unknown_port=_unknown_port(device),
         rules=standing_rules(
             device.policy,
-            (NO_PORT, *sorted(device.ports)),
+            (NO_PORT, *(port_no for port_no in sorted(device.ports) if device.of_bond(port_no) == port_no)),
             state.vms,
             _queues_of(device),
             class_meters.meter_of(device),
@@ -139,9 +139,22 @@ def _destinations(state: State, device: Device) -> dict[int, int]:
 
 
 def _unknown_port(device: Device) -> int | None:
-    """Return the port for multicast and unknown destinations: the uplink of a host, when it has exactly one."""
-    uplinks = [port.port_no for port in device.ports.values() if port.role is PortRole.UPLINK]
-    return uplinks[0] if len(uplinks) == 1 and device.role is not Role.SWITCH else None
+    """Return the port for multicast and unknown destinations: the uplink of a host, when it has exactly one.
+
+    Of several, it is the one whose link is up. A bridge without an uplink reaches the network by its link.
+    """
+    if device.role is Role.SWITCH:
+        return None
+    for role in (PortRole.UPLINK, PortRole.LINK):
+        ports = [
+            port
+            for port in device.ports.values()
+            if port.role is role and device.of_bond(port.port_no) == port.port_no
+        ]
+        if ports:
+            candidates = ports if len(ports) == 1 else [port for port in ports if port.up]
+            return candidates[0].port_no if len(candidates) == 1 else None
+    return None
 
 
 def _flood_ports(state: State, device: Device) -> tuple[int, ...]:

@@ -11,22 +11,19 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.device import class_meters, hints, rules
-from flowlane.core.device.hosts import drop_port_hosts
 from flowlane.core.device.plan import make_plan, with_hosts
+from flowlane.core.device.ports import port_views, refresh_ports
 from flowlane.core.device.refit import fit_port, refit_policy, refit_vms
-from flowlane.core.device.roles import PortView, RoleOf, ambiguities, infer_device_role, port_roles
+from flowlane.core.device.roles import infer_device_role
 from flowlane.core.device.takeover import adopt_pins, divide_by_flows, pinned_flows, replace_plan
 from flowlane.core.device.vms import refresh_vms, shares_of
 from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
-from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.model import PortRole, Queue, QueueFacts, QueueKind, Role
-from flowlane.core.state.device import Device, Due, Port, State, put_off
+from flowlane.core.model import Queue, QueueKind, Role
+from flowlane.core.state.device import Device, Due, State, put_off
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from flowlane.core.effects import DevicePlan
     from flowlane.core.events import (
         CatchUp,
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
         QueueCounters,
         QueuesReported,
     )
-    from flowlane.core.model import PortFacts, PortReport
 
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
@@ -166,9 +162,9 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     """Make everything that follows from a device's inputs anew, and act on what differs."""
     before = device.policy
     device.name = _name(device)
-    device.role = _stated_role(state, device) or infer_device_role(_port_views(device).values())
+    device.role = _stated_role(state, device) or infer_device_role(port_views(device).values())
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
-    _refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
+    refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
     changed = refresh_vms(state, device, out)
     policy, device.policy_left_out = rules.derive(state.policy, _view(device))
     if policy != before:
@@ -268,66 +264,17 @@ def _all_queues(device: Device) -> list[Queue]:
     return [queue for port in device.ports.values() for queue in port.queues.values()]
 
 
-def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
-    """Remove the flows that left by a port that is gone."""
-    flows = device.flows
-    for row in [row for row in flows if flows.egress_port[row] == port_no]:
-        remove_flow(device, row, out, unpin=True)
-    if mode(device) == WORTHY:
-        out.append(DeleteLearned(device.dpid, port_no))
-
-
-def _refresh_ports(device: Device, uplinks: Collection[str], out: list[Effect]) -> None:
-    for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
-        drop_port_hosts(device, port_no)
-        _leave_port(device, port_no, out)
-        del device.ports[port_no]
-    views = _port_views(device)
-    roles = port_roles(views, device.role, uplinks)
-    device.ambiguities = tuple(ambiguities(views, roles))
-    for report in device.reported_ports.values():
-        _refresh_port(device, report, roles[report.port_no])
-
-
-def _port_views(device: Device) -> dict[int, PortView]:
-    """Collect what the roles of the device's ports depend on."""
-    described = device.described.ports if device.described else {}
-    return {
-        number: PortView(
-            report.name, described.get(number), device.reported_queues.get(number, ()), report.is_local
-        )
-        for number, report in device.reported_ports.items()
-    }
-
-
-def _refresh_port(device: Device, report: PortReport, role: RoleOf) -> None:
-    facts = device.described.ports.get(report.port_no) if device.described else None
-    port = device.ports.get(report.port_no)
-    if port is None:
-        port = device.ports[report.port_no] = Port(report.port_no, report.name, role.role)
-    port.name, port.report, port.facts = report.name, report, facts
-    port.role, port.role_reason = role.role, role.reason
-    port.queues = {} if role.role is PortRole.IGNORE else _queues(device, report.port_no, facts)
-
-
-def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, Queue]:
-    """Return the queues that a flow may use: reported by the switch and, where OVSDB has any, still in OVSDB."""
-    stated = facts.queues if facts else {}
-    usual = QueueKind.SOFTWARE if device.role is Role.VSWITCH else QueueKind.PHYSICAL
-    queues = {}
-    for queue_id in sorted(device.reported_queues.get(port_no, ())):
-        if stated and queue_id not in stated:
-            continue
-        fact = stated.get(queue_id, QueueFacts())
-        queues[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate)
-    return queues
-
-
 def on_queue_counters(state: State, event: QueueCounters, out: list[Effect]) -> None:  # noqa: ARG001
-    """Keep the queues' transmit counters."""
+    """Keep the queues' transmit counters; a bond's queues have the sums of those of its members."""
     device = state.devices.get(event.dpid)
-    if device is not None:
-        device.queue_counters = dict(event.counters)
+    if device is None:
+        return
+    sums: dict[tuple[int, int], tuple[int, int, int]] = {}
+    for (port_no, queue_id), counters in event.counters.items():
+        place = device.of_bond(port_no), queue_id
+        packets, octets, errors = sums.get(place, (0, 0, 0))
+        sums[place] = packets + counters[0], octets + counters[1], errors + counters[2]
+    device.queue_counters = sums
 
 
 def on_meter_counters(state: State, event: MeterCounters, out: list[Effect]) -> None:  # noqa: ARG001

@@ -64,7 +64,7 @@ def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
     Returns:
         The numbers of the VMs that have changed and that may have flows.
     """
-    vm_ports = {port.port_no: port for port in device.ports.values() if port.role is PortRole.VM}
+    vm_ports = {number: port for number, port in device.ports.items() if port.role is PortRole.VM}
     for port_no in [port_no for port_no in device.port_vm if port_no not in vm_ports]:
         _detach(state, device, port_no, out)
     numbers = (_attach(state, device, port, out) for port in vm_ports.values())

@@ -41,7 +41,7 @@ def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[
 def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effect]) -> int | None:
     """Take in one learned entry: a new flow, or the queue and counters of a known one; return its row."""
     key = _key(state, device, flow.key, flow.in_port, flow.eth_src)
-    if key is None or flow.egress_port == flow.in_port:
+    if key is None or flow.egress_port == device.of_bond(flow.in_port):
         return None
     flows = device.flows
     row = flows.rows.get(key)

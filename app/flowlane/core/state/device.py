@@ -69,9 +69,23 @@ class Port:
     next_balance: float = 0.0
     host_count: int = 0
     """How many source addresses were learned on the port."""
+    up: bool = True
+    """Whether its link is up; of a bond, whether one of its members is."""
+    bond_rate: int | None = None
+    """Rate of the bond that it stands for, in bit/s; None when it stands for none, or the rate is not known."""
+
+    @property
+    def label(self) -> str:
+        """Name for people: of its bond where it is a member of one, else of the port."""
+        return self.facts.port if self.facts and self.facts.members else self.name
 
     @property
     def rate(self) -> int | None:
+        """Rate of the port, or of the bond that it stands for, in bit/s; None when not known."""
+        return self.own_rate if self.bond_rate is None else self.bond_rate
+
+    @property
+    def own_rate(self) -> int | None:
         """Rate of the port in bit/s: its QoS row's max-rate, else its link's speed; None when not known."""
         if self.facts and self.facts.qos_max_rate:
             return self.facts.qos_max_rate
@@ -105,6 +119,8 @@ class Device:
     flows: FlowTable = field(default_factory=FlowTable)
     hosts: dict[int, int] = field(default_factory=dict)
     """MAC -> port number of every address that was learned."""
+    bonds: dict[int, int] = field(default_factory=dict)
+    """Number of a port that is a member of a bond -> number of the port that stands for the bond."""
     port_vm: dict[int, int] = field(default_factory=dict)
     """Port number -> number of the VM on the port."""
     shares: dict[int, int] = field(default_factory=dict)
@@ -147,6 +163,10 @@ class Device:
     """Copies of packets that the device's limit on packet-ins dropped; None when it does not count them."""
     next_read: float = 0.0
     sweep_from: int = 0
+
+    def of_bond(self, port_no: int) -> int:
+        """Return the port that stands for a port: of its bond, else itself."""
+        return self.bonds.get(port_no, port_no)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

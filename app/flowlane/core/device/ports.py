@@ -1,0 +1,153 @@
+"""Ports of a device, made from what OpenFlow and OVSDB report of them; bonds as one port.
+
+In OpenFlow each interface of a bond is a port; in OVSDB the bond is one port, and its QoS row gives each interface the
+same queues. Flowlane follows OVSDB: the member with the lowest number stands for the bond in the prediction of egress
+ports, in metadata, flows and REST. It has the queues that all members report. Its rate is the sum of the rates of the
+members whose link is up, or one of them where only one is active. Packets may come in by any member.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.device.hosts import drop_port_hosts, move_port_hosts
+from flowlane.core.device.roles import PortView, RoleOf, ambiguities, port_roles
+from flowlane.core.effects import DeleteLearned
+from flowlane.core.flow.assign import remove_flow
+from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.model import PortRole, Queue, QueueFacts, QueueKind, Role
+from flowlane.core.state.device import Port
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from flowlane.core.effects import Effect
+    from flowlane.core.model import PortFacts, PortReport
+    from flowlane.core.state.device import Device
+
+_BALANCING = frozenset(("balance-slb", "balance-tcp"))
+"""Bond modes in which all members carry packets (ovs-vswitchd.conf.db(5)); the default is ``active-backup``."""
+
+_BONDED_ROLES = frozenset((PortRole.UPLINK, PortRole.LINK))
+
+
+def refresh_ports(device: Device, uplinks: Collection[str], out: list[Effect]) -> None:
+    """Make the ports of a device anew; flows that left by a port that is gone are removed.
+
+    Args:
+        uplinks: names of ports that the policy lists as uplinks.
+    """
+    for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
+        drop_port_hosts(device, port_no)
+        _leave_port(device, port_no, out)
+        del device.ports[port_no]
+    before = {port_no for port_no, port in device.ports.items() if port.up}
+    views = port_views(device)
+    roles = port_roles(views, device.role, uplinks)
+    device.ambiguities = tuple(ambiguities(views, roles))
+    for report in device.reported_ports.values():
+        _refresh_port(device, report, roles[report.port_no])
+    _refresh_bonds(device, out)
+    for port_no in before:
+        if not device.ports[port_no].up:
+            # Who was behind it is learned again where they are now.
+            drop_port_hosts(device, port_no)
+
+
+def port_views(device: Device) -> dict[int, PortView]:
+    """Collect what the roles of the device's ports depend on."""
+    described = device.described.ports if device.described else {}
+    return {
+        number: PortView(
+            report.name, described.get(number), device.reported_queues.get(number, ()), report.is_local
+        )
+        for number, report in device.reported_ports.items()
+    }
+
+
+def _refresh_port(device: Device, report: PortReport, role: RoleOf) -> None:
+    facts = device.described.ports.get(report.port_no) if device.described else None
+    port = device.ports.get(report.port_no)
+    if port is None:
+        port = device.ports[report.port_no] = Port(report.port_no, report.name, role.role)
+    port.name, port.report, port.facts = report.name, report, facts
+    port.role, port.role_reason = role.role, role.reason
+    port.up, port.bond_rate = report.up, None
+    port.queues = {} if role.role is PortRole.IGNORE else _queues(device, report.port_no, facts)
+
+
+def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
+    """Remove the flows that left by a port that is gone."""
+    flows = device.flows
+    for row in [row for row in flows if flows.egress_port[row] == port_no]:
+        remove_flow(device, row, out, unpin=True)
+    if mode(device) == WORTHY:
+        out.append(DeleteLearned(device.dpid, port_no))
+
+
+def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, Queue]:
+    """Return the queues that a flow may use: reported by the switch and, where OVSDB has any, still in OVSDB."""
+    stated = facts.queues if facts else {}
+    usual = QueueKind.SOFTWARE if device.role is Role.VSWITCH else QueueKind.PHYSICAL
+    queues = {}
+    for queue_id in sorted(device.reported_queues.get(port_no, ())):
+        if stated and queue_id not in stated:
+            continue
+        fact = stated.get(queue_id, QueueFacts())
+        queues[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate)
+    return queues
+
+
+def _refresh_bonds(device: Device, out: list[Effect]) -> None:
+    """Make one port of the members of each bond; flows and addresses of the other members move or go."""
+    before = device.bonds
+    device.bonds = _representatives(device)
+    for port_no, first in device.bonds.items():
+        if port_no != first and before.get(port_no) != first:
+            move_port_hosts(device, port_no, first)
+            _leave_port(device, port_no, out)
+    for first in set(device.bonds.values()):
+        _unite(
+            device.ports[first],
+            [device.ports[number] for number, of_bond in device.bonds.items() if of_bond == first],
+        )
+
+
+def _representatives(device: Device) -> dict[int, int]:
+    """Map each member of a bond to the member that stands for the bond: the lowest number.
+
+    Where the device does not forward by itself, frames leave by that port, so it is one whose link is up.
+    """
+    bonds: dict[int, int] = {}
+    for number, port in device.ports.items():
+        if port.facts is not None and port.facts.members and port.role in _BONDED_ROLES:
+            members = [member for member in port.facts.members if member in device.ports]
+            usable = [member for member in members if device.ports[member].up]
+            bonds[number] = min(members if device.capabilities.normal else usable or members)
+    return bonds
+
+
+def _unite(first: Port, members: list[Port]) -> None:
+    """Make the first of a bond's members stand for all of them."""
+    assert first.facts is not None
+    active = [member for member in members if member.up] or members
+    rates = [member.own_rate for member in active]
+    known = [rate for rate in rates if rate is not None]
+    balancing = first.facts.bond_mode in _BALANCING
+    if len(known) == len(rates):
+        first.bond_rate = sum(known) if balancing else min(known)
+    factor = len(active) if balancing else 1
+    common = set.intersection(*(set(member.queues) for member in members))
+    queues = {
+        queue_id: _scaled(queue, factor) for queue_id, queue in first.queues.items() if queue_id in common
+    }
+    first.up = any(member.up for member in members)
+    for member in members:
+        member.queues = {}
+    first.queues = queues
+
+
+def _scaled(queue: Queue, factor: int) -> Queue:
+    """Return the queue of a bond: each of its members has one of these rates."""
+    rates = (None if rate is None else rate * factor for rate in (queue.min_rate, queue.max_rate))
+    return Queue(queue.queue_id, queue.kind, *rates)
