@@ -58,7 +58,7 @@ class Composition:
         self._settings = settings
         self._clock = clock
         self._engine = Engine(policy.load_file(settings.policy) if settings.policy else policy.default())
-        self.sessions = Sessions(self.submit, clock, settings.learn)
+        self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables)
         self._watcher = None
         if settings.ovsdb is not None:
             self._watcher = Watcher(prepare(settings.ovsdb, TlsFiles(*settings.tls)), self.submit)

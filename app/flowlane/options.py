@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 # Imported for the options that they register, on which apps rely, as with ryu-manager. app_manager comes first, since
@@ -22,6 +23,9 @@ DEFAULT_APP = "flowlane.app"
 OVSDB_SOCKET = Path("/run/openvswitch/db.sock")
 """Where Open vSwitch's database listens on Debian and most others (ovs-ctl(8))."""
 
+MAX_START_TABLE = 200
+"""The others are above the start table, and a switch has 254 at most."""
+
 CONF: Any = cfg.CONF
 
 
@@ -34,6 +38,8 @@ class Settings(NamedTuple):
     policy: Path | None
     learn: bool = True
     """Whether devices with the learn action may use it."""
+    start_tables: Mapping[int | None, int] = MappingProxyType({})
+    """dpid -> number of the start table; None: that of devices without one of their own."""
     tls: tuple[str | None, str | None, str | None] = (None, None, None)
     """Files of private key, certificate and CA certificate, for OpenFlow and for an ``ssl:`` database."""
 
@@ -58,6 +64,13 @@ def register() -> None:
                 "learn",
                 default=True,
                 help="let switches that have the learn action (Open vSwitch) make entries of the flows that they place",
+            ),
+            cfg.MultiStrOpt(
+                "start-table",
+                default=[],
+                metavar="[DPID=]N",
+                help="the flow table in which packets enter Flowlane's tables, of all switches or of one "
+                "(default 0); entries of yours in the tables before lead there",
             ),
             _positional_apps(),
         ]
@@ -124,4 +137,27 @@ def settings() -> Settings:
     policy = None if CONF.policy is None else Path(CONF.policy)
     database = None if ovsdb in (None, "", "none") else ovsdb
     tls = CONF.ctl_privkey, CONF.ctl_cert, CONF.ca_certs
-    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn, tls)
+    starts = start_tables(CONF.start_table)
+    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn, starts, tls)
+
+
+def start_tables(texts: Iterable[str]) -> dict[int | None, int]:
+    """Read the values of --start-table, each ``N`` or ``DPID=N``.
+
+    Raises:
+        ConfigError: a value is neither.
+    """
+    numbers: dict[int | None, int] = {}
+    for text in texts:
+        dpid, _, number = text.rpartition("=")
+        try:
+            key, value = int(dpid, 16) if "=" in text else None, int(number)
+        except ValueError:
+            value = -1
+        if not 0 <= value <= MAX_START_TABLE:
+            raise ConfigError(
+                f"--start-table {text}: give N or DPID=N, where N is 0 to {MAX_START_TABLE}, "
+                "and DPID up to 16 hexadecimal digits"
+            )
+        numbers[key] = value
+    return numbers

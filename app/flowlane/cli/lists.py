@@ -181,6 +181,7 @@ def _problems(item: Answer) -> str:
     parts = [
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
+        f"{len(item['conflicts'])} conflicts" if item["conflicts"] else "",
         f"{_guesses(item)} roles guessed" if item["ambiguous"] else "",
     ]
     return ", ".join(part for part in parts if part) or "-"

@@ -20,6 +20,8 @@ class DeviceUp:
         pins: the pins found in the device's tables, from before a restart or a reconnection.
         hosts: (MAC, port number) of the destinations found there.
         learned: the learned entries found there.
+        unusable: why the device cannot be used, and is left alone; '': it can.
+        conflicts: where entries of other controllers and ours conflict, as text.
     """
 
     dpid: int
@@ -30,6 +32,8 @@ class DeviceUp:
     peer: str = ""
     hosts: tuple[tuple[int, int], ...] = ()
     learned: tuple[LearnedFlow, ...] = ()
+    unusable: str = ""
+    conflicts: tuple[str, ...] = ()
 
 
 class FoundPin(NamedTuple):

@@ -190,6 +190,8 @@ class DeviceView(TypedDict):
     queues: QueuesByKind
     left_out: Annotated[list[LeftOutView], "parts of the policy that the device does not get"]
     refusals: Annotated[dict[str, int], "number of messages that the device refused, by reason"]
+    unusable: Annotated[str | None, "why Flowlane leaves the device alone; null: it is used"]
+    conflicts: Annotated[list[str], "where entries of other controllers and Flowlane's conflict"]
 
 
 class QueueView(OfOneClass):

@@ -129,6 +129,8 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
         },
         "left_out": [{"what": item.what, "why": item.why, "remedy": item.remedy} for item in device.left_out],
         "refusals": dict(device.refusals),
+        "unusable": device.unusable or None,
+        "conflicts": list(device.conflicts),
     }
 
 

@@ -60,6 +60,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
+    _report_conflicts(device, event, out)
     standing = class_meters.specs(device)
     out.extend(
         SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
@@ -78,6 +79,20 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     replan(state, device, changes)
     replace_plan(out, made, changes)
     _delete_unused_meters(device, {pin.meter_id for pin in event.pins} - {0}, out)
+
+
+def _report_conflicts(device: Device, event: DeviceUp, out: list[Effect]) -> None:
+    """Report why a device cannot be used, and where others' entries conflict with ours; the same texts once only."""
+    before = {device.unusable, *device.conflicts}
+    device.unusable, device.conflicts = event.unusable, event.conflicts
+    name, data = device.name, {"device": f"{event.dpid:016x}"}
+    if event.unusable and event.unusable not in before:
+        out.append(Report("error", f"{name} is unusable: {event.unusable}", {**data, "change": "unusable"}))
+    out.extend(
+        Report("error", f"{name}: {text}", {**data, "change": "conflict"})
+        for text in event.conflicts
+        if text not in before
+    )
 
 
 def _delete_unused_meters(device: Device, used: set[int], out: list[Effect]) -> None:

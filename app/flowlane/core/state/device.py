@@ -110,6 +110,10 @@ class Device:
     since: float = 0.0
     peer: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
+    unusable: str = ""
+    """Why the device cannot be used; '': it can."""
+    conflicts: tuple[str, ...] = ()
+    """Where entries of other controllers conflict with ours."""
     reported_ports: dict[int, PortReport] = field(default_factory=dict)
     reported_queues: dict[int, tuple[int, ...]] = field(default_factory=dict)
     described: DeviceDescribed | None = None

@@ -94,9 +94,11 @@ class World:
     def connect(self, refuse: bool = False) -> list[bytes]:
         """Let the device finish its handshake; return what was requested."""
         self.sessions.connected(self.datapath)
-        requested = self.sent()
-        for request in requested:
-            self.reply(request, refuse=refuse)
+        requested = sent = self.sent()
+        while sent:
+            for request in sent:
+                self.reply(request, refuse=refuse)
+            sent = self.sent()
         return requested
 
     def reply(self, request: bytes, *, refuse: bool = False) -> None:

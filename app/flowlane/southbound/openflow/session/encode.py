@@ -220,6 +220,13 @@ def delete_learned(
     return flow_mod
 
 
+def delete_all_learned(datapath: Datapath, table_id: int) -> Message:
+    """Make the message that deletes all learned entries in a table of the device."""
+    message = delete_learned(datapath, None, None, table_id)
+    message.match = WireMatch(())
+    return message
+
+
 def packet_out(datapath: Datapath, in_port: int, frame: bytes, steps: Iterable[Step]) -> Message:
     """Make a packet-out; 1.5 has its in_port in a match."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser

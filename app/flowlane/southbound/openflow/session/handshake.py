@@ -7,12 +7,14 @@ derived from a version. This module has no connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flowlane.core.events import DeviceUp
 from flowlane.core.model import Capabilities
-from flowlane.southbound.openflow.session import decode, readback, requests
+from flowlane.southbound.openflow.session import arrangement, decode, readback, requests
+from flowlane.southbound.openflow.session.arrangement import Arrangement
 from flowlane.southbound.openflow.session.requests import Reply
 from flowlane.southbound.openflow.tables import pipeline, probes
 from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS, controller_meter
@@ -26,7 +28,7 @@ from flowlane.southbound.openflow.tables.entries import (
     UseGroup,
     WriteMetadata,
 )
-from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
+from flowlane.southbound.openflow.tables.layout import Layout
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import fields
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
@@ -68,13 +70,15 @@ class HandshakeResult(NamedTuple):
 
     ``present``: entries of ours that the device has from before. ``pin_meters``: meters that its pins use.
     Groups and meters that no entry of ours uses are left alone, since they carry no owner. ``errors``: name
-    of each request that got no reply -> why.
+    of each request that got no reply -> why. ``stale``: tables of the device that have learned entries of an
+    earlier layout.
     """
 
     up: DeviceUp
     present: Standing
     pin_meters: Mapping[int, MeterEntry]
     errors: Mapping[str, str]
+    stale: frozenset[int] = frozenset()
 
 
 def evaluate(
@@ -83,7 +87,7 @@ def evaluate(
     peer: str,
     replies: Mapping[str, Reply],
     refused_probes: Mapping[Change, str],
-    layout: Layout = DEFAULT,
+    arranged: Arrangement | None = None,
 ) -> HandshakeResult:
     """Make the event :class:`DeviceUp` of all replies, and list the entries that the device has from before.
 
@@ -91,32 +95,57 @@ def evaluate(
         version: the OpenFlow version on the wire.
         peer: address and port of the device's end of the connection, as text.
         refused_probes: those of :data:`PROBES` that the device refused -> error.
-        layout: the numbers of tables on the device.
+        arranged: how the device is used; None: by :func:`arrange`, with start table 0.
     """
     parts = {name: replies.get(name, Reply()).parts for name in REQUESTS}
+    arranged = arranged or arrange(version, replies, refused_probes)
+    layout = arranged.layout
+    if arranged.unusable:
+        parts = parts | dict.fromkeys(("flows", "groups", "meters"), ())
+    size = decode.table_sizes(parts["table features"]).get(layout.number_of(TableId.ASSIGN), 0)
+    stale = readback.learned_tables(parts["flows"]) - {layout.numbers.get(TableId.SEEN)}
     up = DeviceUp(
         dpid,
-        capabilities(version, parts, refused_probes, layout),
+        replace(arranged.capabilities, pin_room=_pin_room(size)),
         decode.ports(parts["ports"]),
         decode.queues(parts["queues"]),
         readback.found_pins(parts["flows"], layout),
         peer,
         tuple(_hosts(readback.flow_entries(parts["flows"], layout))),
-        readback.learned_flows(parts["flows"]),
+        () if stale else readback.learned_flows(parts["flows"]),
+        unusable=arranged.unusable,
+        conflicts=arranged.conflicts,
     )
     present, pin_meters = _present(parts, layout)
     if METER_PROBE not in refused_probes:
         others = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)
         present = Standing(present.flows, present.groups, (*others, controller_meter(PROBE_COPY_RATE)))
     errors = {name: reply.error for name, reply in replies.items() if reply.error}
-    return HandshakeResult(up, present, pin_meters, errors)
+    return HandshakeResult(up, present, pin_meters, errors, stale)
+
+
+def arrange(
+    version: int,
+    replies: Mapping[str, Reply],
+    refused_probes: Mapping[Change, str],
+    start: int = 0,
+    refused_tables: Collection[int] = (),
+    may_learn: bool = True,
+) -> Arrangement:
+    """Choose how a device is used, by its replies (see :func:`.arrangement.choose`).
+
+    Args:
+        may_learn: False to use it as one without the learn action.
+    """
+    parts = {name: replies.get(name, Reply()).parts for name in REQUESTS}
+    can = capabilities(version, parts, refused_probes)
+    if not may_learn:
+        can = replace(can, learn=False)
+    return arrangement.choose(can, parts, start, refused_tables)
 
 
 def capabilities(
-    version: int,
-    parts: Mapping[str, tuple[Any, ...]],
-    refused_probes: Mapping[Change, str],
-    layout: Layout = DEFAULT,
+    version: int, parts: Mapping[str, tuple[Any, ...]], refused_probes: Mapping[Change, str]
 ) -> Capabilities:
     """Derive what the device can do from its replies and from the probes that it did not refuse."""
     meters = decode.meter_capabilities(parts["meter features"])
@@ -136,7 +165,6 @@ def capabilities(
         learn=LEARN_PROBE not in refused_probes,
         conntrack=TRACK_PROBE not in refused_probes,
         description=_description(parts["description"]),
-        pin_room=_pin_room(sizes.get(layout.number_of(TableId.ASSIGN), 0)),
     )
 
 

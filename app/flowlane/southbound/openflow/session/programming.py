@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.model import LeftOut
-from flowlane.southbound.openflow.tables import diff, room
+from flowlane.southbound.openflow.tables import diff, folding, room
 from flowlane.southbound.openflow.tables.desired import Compiled, compile_plan, host_entries, meter_entry
 from flowlane.southbound.openflow.tables.entries import (
     EMPTY,
@@ -22,6 +22,7 @@ from flowlane.southbound.openflow.tables.entries import (
     MeterEntry,
     Op,
     Standing,
+    Step,
 )
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
@@ -47,17 +48,22 @@ class Programming:
     """The standing entries of one device, and the meters of its pins.
 
     ``present``: what was sent last or read back. ``left_out``: what of the plan the device does not get.
+    ``lacks``: what it does not get whatever the plan is. ``folds``: it has no table output.
     """
 
     capabilities: Capabilities
     present: Standing = EMPTY
     pin_meters: dict[int, MeterEntry] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    lacks: tuple[LeftOut, ...] = ()
+    folds: bool = False
     _plan: DevicePlan | None = None
     _refused: set[Entry] = field(default_factory=set)
     """Entries that the device has refused since the last call of :meth:`settle`."""
     _no_meters: set[int] = field(default_factory=set)
     """Standing meters that the device refused: compiled without them until a plan has other meters."""
+    _outputs: Mapping[int | None, tuple[Step, ...]] = field(default_factory=dict)
+    """What table output would do, where the device has none (see :mod:`.folding`)."""
     _retries: int = 0
     _room: int | None = None
     """Entries of standing rules that fit in the device's table; None until one was refused."""
@@ -69,6 +75,11 @@ class Programming:
     """Whether the next call of :meth:`settle` is to send the plan, after the room for it was made."""
 
     @property
+    def is_programmed(self) -> bool:
+        """Whether the device was sent a plan."""
+        return self._plan is not None
+
+    @property
     def all_left_out(self) -> tuple[LeftOut, ...]:
         """List what the device does not get, each item once."""
         full = [
@@ -77,7 +88,7 @@ class Programming:
             )
             for table in sorted({entry.table_id for entry in self._held})
         ]
-        return tuple(dict.fromkeys([*self.left_out, *full]))
+        return tuple(dict.fromkeys([*self.lacks, *self.left_out, *full]))
 
     def program(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes:
         """Return the changes that bring the device to a plan: only what differs."""
@@ -128,7 +139,11 @@ class Programming:
             plan, trimmed = room.trim(plan, compiled.standing.flows, self._room)
             compiled = compile_plan(plan, self.capabilities, ports)
             compiled = replace(compiled, left_out=(*compiled.left_out, *trimmed))
-        flows = tuple(flow for flow in compiled.standing.flows if flow not in self._held)
+        flows = compiled.standing.flows
+        if self.folds:
+            self._outputs = folding.outputs(flows)
+            flows = folding.fold(flows, self._outputs)
+        flows = tuple(flow for flow in flows if flow not in self._held)
         return replace(compiled, standing=replace(compiled.standing, flows=flows))
 
     def _is_safe(self, change: Change) -> bool:
@@ -139,6 +154,12 @@ class Programming:
         meter = change.entry
         used = isinstance(meter, MeterEntry) and meter.meter_id in self.pin_meters
         return not (used and change.op is Op.DELETE)
+
+    def pin(self, change: Change) -> Changes:
+        """Return the change of a pin as the device can have it."""
+        if not self.folds or not isinstance(change.entry, FlowEntry):
+            return (change,)
+        return tuple(Change(change.op, entry) for entry in folding.fold((change.entry,), self._outputs))
 
     def set_meter(self, meter: MeterSpec) -> Changes:
         """Return the change that adds or modifies a pin's meter; nothing when the device has it as it should be."""

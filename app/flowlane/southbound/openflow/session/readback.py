@@ -3,9 +3,9 @@
 An entry that Flowlane could not have made (it has an action or a field that Flowlane never uses) becomes
 None, like anything malformed: it is left alone.
 
-Learned entries are skipped where only the entries that the controller has sent are needed. A device that
-connects may report ten thousand of them, and os-ken's objects of those would take a second, in which no other
-device is served.
+Learned entries, and those of other controllers, are skipped where only the entries that Flowlane has sent are
+needed. A device that connects may report ten thousand of them, and os-ken's objects of those would take a
+second, in which no other device is served.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from flowlane.southbound.openflow.tables.entries import (
     UseGroup,
     WriteMetadata,
 )
+from flowlane.southbound.openflow.tables.foreign import ForeignEntry
 from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, nicira
@@ -54,20 +55,24 @@ _CACHE = "flowlane_sent_entries"
 
 
 def sent_entries(parts: Iterable[Message]) -> Iterator[Message]:
-    """Yield os-ken's objects of the entries in all parts, but for learned entries where the bytes show them."""
+    """Yield os-ken's objects of our entries in all parts, but for learned ones, where the bytes show which they are."""
     for part in parts:
         entries = getattr(part, _CACHE, None)
         if not isinstance(entries, list):
-            entries = list(_not_learned(part))
+            entries = list(_sent_in(part))
             with suppress(AttributeError):
                 setattr(part, _CACHE, entries)
         yield from entries
 
 
-def _not_learned(part: Message) -> Iterable[Message]:
+def _sent_in(part: Message) -> Iterable[Message]:
     entries = flow_stats.entries(part)
     try:
-        starts = [raw.start for raw in entries or () if raw.cookie & cookies.KIND_MASK != _LEARNED]
+        starts = [
+            raw.start
+            for raw in entries or ()
+            if raw.cookie >> 48 == cookies.OWNER and raw.cookie & cookies.KIND_MASK != _LEARNED
+        ]
     except ValueError:
         entries = None
     if entries is None:
@@ -98,12 +103,38 @@ def flow_entry(stats: Message) -> FlowEntry | None:
     )
 
 
+@decode.none_if_malformed
+def foreign_entry(stats: Message) -> ForeignEntry | None:
+    """Read an entry of another controller from os-ken's object of it; None when it is ours."""
+    if stats.cookie >> 48 == cookies.OWNER:
+        return None
+    goto = {step.table_id for step in stats.instructions if hasattr(step, "table_id")}
+    actions = [action for step in stats.instructions for action in getattr(step, "actions", None) or ()]
+    copies = any(getattr(action, "port", None) == CONTROLLER_PORT for action in actions)
+    leads_to = frozenset(goto) | leads_of_actions(actions)
+    return ForeignEntry(stats.table_id, stats.priority, _fields(stats.match), leads_to, copies)
+
+
+def leads_of_actions(actions: Iterable[Message]) -> frozenset[int]:
+    """Return the tables to which os-ken's objects of actions lead: resubmit, learn, ct."""
+    numbers = {
+        getattr(action, name)
+        for action in actions
+        for name in ("table_id", "recirc_table")
+        if hasattr(action, name)
+    }
+    return frozenset(number for number in numbers if isinstance(number, int) and number < 0xFF)
+
+
 def match(osken_match: Message) -> fields.Match | None:
     """Convert os-ken's match, by way of its bytes, which are the same in all versions."""
+    return fields.unpack(_fields(osken_match))
+
+
+def _fields(osken_match: Message) -> bytes:
     buffer = bytearray()
     osken_match.serialize(buffer, 0)
-    length = int.from_bytes(buffer[2:4], "big")
-    return fields.unpack(bytes(buffer[4:length]))
+    return bytes(buffer[4 : int.from_bytes(buffer[2:4], "big")])
 
 
 def _steps(instructions: Iterable[Message]) -> list[Step]:
@@ -318,6 +349,16 @@ def _learned_flow(stats: Message) -> LearnedFlow | None:
         loads.get(nicira.PCP, 0),
         loads.get(nicira.METER, 0),
     )
+
+
+def learned_tables(parts: Iterable[Message]) -> frozenset[int]:
+    """Return the numbers of the tables on the device that have learned entries."""
+    found: set[int] = set()
+    for part in parts:
+        with suppress(ValueError):
+            entries = flow_stats.entries(part) or ()
+            found.update(raw.table_id for raw in entries if raw.cookie & cookies.KIND_MASK == _LEARNED)
+    return frozenset(found)
 
 
 _READER = learned_entries.Reader(_learned_flow)

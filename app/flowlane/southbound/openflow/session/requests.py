@@ -112,12 +112,12 @@ def queues_request(datapath: Datapath) -> Message:
 
 def flows_request(
     datapath: Datapath,
-    cookie: int = cookies.OWNER << 48,
-    mask: int = cookies.OWNER_MASK,
+    cookie: int = 0,
+    mask: int = 0,
     table_id: int | None = None,
     match: Message = None,
 ) -> Message:
-    """Request entries and their counters, by cookie and mask; by default all entries of Flowlane's.
+    """Request entries and their counters, by cookie and mask; by default all, of whatever controller.
 
     In 1.5 this is flow-desc: its flow-stats has no cookies.
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,23 @@ from flowlane import hub
 from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesReported
 from flowlane.core.model import NO_QUEUE
 from flowlane.southbound.openflow.osken import coalescing
-from flowlane.southbound.openflow.session import decode, encode, handshake, requests
+from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, requests
 from flowlane.southbound.openflow.session.counters import PINS, LearnedPolling, callbacks, stats_requests
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.tables import layout, pins
-from flowlane.southbound.openflow.tables.entries import BARRIER, Change, Op, Output, SetQueue, Step
+from flowlane.southbound.openflow.tables.entries import (
+    BARRIER,
+    Change,
+    FlowEntry,
+    Op,
+    Output,
+    SetQueue,
+    Step,
+)
 from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.tables.room import TABLE_FULL
 from flowlane.southbound.openflow.tables.standing import learns_itself
 from flowlane.southbound.openflow.wire.constants import ALL_PORTS, NORMAL_PORT
 
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     )
     from flowlane.core.events import Event
     from flowlane.core.model import LeftOut, PortReport
+    from flowlane.southbound.openflow.session.arrangement import Arrangement
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,6 +64,8 @@ QUEUE_POLL = 10.0
 QUEUE_REREADS = (1.0, 3.0)
 """Seconds after a change in OVSDB at which queues are requested again: the switch follows its database later."""
 
+NO_SUCH_TABLE = "OFPFMFC_BAD_TABLE_ID"
+
 SLICE = 256
 """Changes that are encoded at a time, which takes some 10 ms; other devices are served in between."""
 
@@ -67,6 +78,7 @@ class Session:
         emit: takes events; may call the session from within.
         clock: gives seconds.
         may_learn: False to use the device as one without the learn action.
+        start_table: the number of the table in which packets enter the pipeline.
     """
 
     def __init__(
@@ -75,6 +87,7 @@ class Session:
         emit: Callable[[Event], None],
         clock: Callable[[], float],
         may_learn: bool = True,
+        start_table: int = 0,
     ) -> None:
         self.datapath = datapath
         self.dpid: int = datapath.id
@@ -83,9 +96,11 @@ class Session:
         self.queues: dict[int, tuple[int, ...]] = {}
         self.up = False
         """Whether the handshake has ended; until then the device gets no effects."""
-        self.layout = layout.probing(0)
+        self.layout = layout.probing(start_table)
         """The numbers of tables on the device; until the handshake has ended, those of the probes."""
-        self._may_learn = may_learn
+        self.unusable = ""
+        """Why the device is left alone; '': it is not."""
+        self._may_learn, self._start_table = may_learn, start_table
         self._emit = emit
         self._clock = clock
         self._outbox = Outbox(datapath.send, lambda: self.close("reads too slowly"))
@@ -94,6 +109,10 @@ class Session:
         self._replies: dict[str, Reply] = {}
         """Replies of the handshake so far, by name of the request."""
         self._refused_probes: dict[Change, str] = {}
+        self._refused_tables: set[int] = set()
+        self._tried_tables: set[int] = set()
+        self._stale_tables: frozenset[int] = frozenset()
+        """Tables with learned entries of an earlier layout, to delete when the device has its plan."""
         self._programming: Programming
         self._learned_polling = LearnedPolling(datapath, self._request, hub.spawn_after, emit)
         self._reported_left_out: tuple[LeftOut, ...] = ()
@@ -124,21 +143,48 @@ class Session:
     def _take_reply(self, name: str, reply: Reply) -> None:
         self._replies[name] = reply
         if len(self._replies) == len(handshake.REQUESTS) + 1:
-            self._finish_handshake()
+            self._arrange()
 
-    def _finish_handshake(self) -> None:
+    def _arrange(self) -> None:
+        """Choose the layout; a device that does not describe its tables is tried for those that it would use."""
+        arranged = handshake.arrange(
+            self.datapath.ofproto.OFP_VERSION,
+            self._replies,
+            self._refused_probes,
+            self._start_table,
+            self._refused_tables,
+            self._may_learn,
+        )
+        untried = set(arranged.layout.numbers.values()) - self._tried_tables
+        is_known = self._replies["table features"].parts or self._replies["probes"].error
+        if arranged.unusable or is_known or not untried:
+            self._finish_handshake(arranged)
+            return
+        self._tried_tables |= untried
+        probes = arrangement.table_probes(arranged.layout)
+        self._send_changes(probes)
+        self._request("tables", encode.barrier(self.datapath), lambda _reply: self._arrange())
+        self._change([*(Change(Op.DELETE, probe.entry) for probe in probes), BARRIER])
+
+    def _finish_handshake(self, arranged: Arrangement) -> None:
         version = self.datapath.ofproto.OFP_VERSION
-        self.layout = layout.DEFAULT
+        self.layout, self.unusable = arranged.layout, arranged.unusable
         result = handshake.evaluate(
-            self.dpid, version, self.peer, self._replies, self._refused_probes, self.layout
+            self.dpid, version, self.peer, self._replies, self._refused_probes, arranged
         )
         self._replies.clear()
         for name, error in result.errors.items():
             _LOG.info("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
         up = result.up
-        if not self._may_learn:
-            up = replace(up, capabilities=replace(up.capabilities, learn=False))
-        self._programming = Programming(up.capabilities, result.present, dict(result.pin_meters))
+        self._programming = Programming(
+            up.capabilities,
+            result.present,
+            dict(result.pin_meters),
+            lacks=arranged.left_out,
+            folds=TableId.OUTPUT not in arranged.layout.numbers,
+        )
+        self._stale_tables = result.stale
+        self._learned_polling.table_id = self.layout.numbers.get(TableId.SEEN, 0)
         self.ports = {port.port_no: port for port in up.ports}
         self.queues = dict(up.queues)
         self._queue_times = [self._clock() + QUEUE_POLL]
@@ -167,7 +213,8 @@ class Session:
         """Send a flow's pin, without ``set_queue`` when the port does not have that queue."""
         if effect.queue_id != NO_QUEUE and effect.queue_id not in self.queues.get(effect.egress_port, ()):
             effect = effect._replace(queue_id=NO_QUEUE)
-        self._change([pins.change(effect, self._programming.capabilities.learn)])
+        change = pins.change(effect, self._programming.capabilities.learn)
+        self._change(self._programming.pin(change))
 
     def unpin(self, effect: UnpinFlow) -> None:
         """Delete a flow's pin."""
@@ -260,9 +307,17 @@ class Session:
             self.ports[report.port_no] = report
             self._emit(PortChanged(self.dpid, report))
 
-    def _handle_refusal(self, change: Change, error: str) -> None:
-        if change in handshake.PROBES and not self.up:
+    def _note_refused_probe(self, change: Change, error: str) -> None:
+        if change in handshake.PROBES:
             self._refused_probes[change] = error
+        elif isinstance(change.entry, FlowEntry) and error != TABLE_FULL:
+            number = self.layout.number_of(change.entry.table_id)
+            missing = range(number, 0x100) if error == NO_SUCH_TABLE else (number,)
+            self._refused_tables.update(missing)
+
+    def _handle_refusal(self, change: Change, error: str) -> None:
+        if not self.up and change.op is Op.ADD:
+            self._note_refused_probe(change, error)
             return
         if change.op is Op.DELETE or change.entry is None:
             return
@@ -284,9 +339,10 @@ class Session:
         if self.up:
             self._change(self._programming.settle(self._queues_by_port()))
             self._report_left_out()
+            self._delete_stale()
         if self._unconfirmed.since_barrier:
             self._change([BARRIER])
-        if self.up and self._queue_times and self._queue_times[0] <= now:
+        if self.up and not self.unusable and self._queue_times and self._queue_times[0] <= now:
             self._request_queues()
             self._queue_times = [time for time in self._queue_times if time > now] or [now + QUEUE_POLL]
         if now - self._last_message > DEAD_AFTER:
@@ -294,6 +350,12 @@ class Session:
         elif now - self._last_message > ECHO_AFTER and now - self._last_echo > ECHO_AFTER / 2:
             self._last_echo = now
             self._send(self.datapath.ofproto_parser.OFPEchoRequest(self.datapath))
+
+    def _delete_stale(self) -> None:
+        if self._programming.is_programmed and not self._backlog:
+            for table_id in self._stale_tables:
+                self._send(encode.delete_all_learned(self.datapath, table_id))
+            self._stale_tables = frozenset()
 
     def close(self, reason: str) -> None:
         """End the connection, in a task of its own: os-ken notifies all apps of it, which may block."""

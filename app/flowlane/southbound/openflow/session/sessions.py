@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowlane.core.effects import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from flowlane.core.events import Event
 
 _LOG = logging.getLogger(__name__)
+NO_START_TABLES: Mapping[int | None, int] = MappingProxyType({})
 
 _HANDLERS: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] = {
     Program: (lambda effect: effect.plan.dpid, lambda session, effect: session.program(effect.plan)),
@@ -50,12 +52,17 @@ class Sessions:
         emit: takes events for the engine.
         clock: gives seconds.
         may_learn: False to use all devices as if they had no learn action.
+        start_tables: dpid -> number of the start table; None: that of devices without one of their own.
     """
 
     def __init__(
-        self, emit: Callable[[Event], None], clock: Callable[[], float], may_learn: bool = True
+        self,
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+        may_learn: bool = True,
+        start_tables: Mapping[int | None, int] = NO_START_TABLES,
     ) -> None:
-        self._may_learn = may_learn
+        self._may_learn, self._start_tables = may_learn, start_tables
         self._emit = emit
         self._clock = clock
         self._by_dpid: dict[int, Session] = {}
@@ -76,7 +83,9 @@ class Sessions:
             if old.datapath is datapath:
                 return
             old.close("the same device has connected again")
-        session = self._by_dpid[datapath.id] = Session(datapath, self._emit, self._clock, self._may_learn)
+        start = self._start_tables.get(datapath.id, self._start_tables.get(None, 0))
+        session = Session(datapath, self._emit, self._clock, self._may_learn, start)
+        self._by_dpid[datapath.id] = session
         _LOG.info("device %016x at %s: connected", session.dpid, session.peer)
         session.start_handshake()
 
@@ -109,7 +118,7 @@ class Sessions:
             return False
         dpid_of, carry_out = handler
         session = self._by_dpid.get(dpid_of(effect))
-        if session is not None and session.up:
+        if session is not None and session.up and not session.unusable:
             carry_out(session, effect)
         return True
 

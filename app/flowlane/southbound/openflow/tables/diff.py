@@ -17,6 +17,7 @@ from flowlane.southbound.openflow.tables.entries import (
     Standing,
     UseGroup,
 )
+from flowlane.southbound.openflow.tables.layout import OUTSIDE
 from flowlane.southbound.openflow.wire import cookies
 
 
@@ -123,6 +124,8 @@ def standing_part(
 ) -> Standing:
     """Return the standing part of what was read back from a device: without pins and learned entries.
 
+    Pins outside of the layout are in it: as superfluous ones they are deleted.
+
     Groups and meters carry no owner. Those that only pins use are left out too: as superfluous ones they
     would be deleted, and the pins with them. A standing rule that gets such a number modifies the group or
     meter.
@@ -132,7 +135,8 @@ def standing_part(
     for flow in flows:
         cookie = cookies.unpack(flow.cookie)
         if cookie is not None:
-            (standing_flows if cookie.kind in _STANDING_KINDS else other_flows).append(flow)
+            outside = flow.table_id >= OUTSIDE
+            (standing_flows if outside or cookie.kind in _STANDING_KINDS else other_flows).append(flow)
     steps = {step for flow in standing_flows for step in flow.steps}
     only_of_others = {step for flow in other_flows for step in flow.steps} - steps
     return Standing(

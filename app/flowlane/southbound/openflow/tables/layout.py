@@ -31,9 +31,6 @@ START_PRIORITIES = (Priority.MISS, Priority.PORT, Priority.SOURCE, Priority.RESE
 FIRST_BASE = 1
 """The base where nobody else has entries: an entry that an operator adds with priority 0 stays beneath ours."""
 
-MAX_START = 200
-"""The highest number of the start table, so that the others have room above it."""
-
 OUTSIDE = 0x100
 """Added to the number of a table of the device that is not in the layout: entries of ours there are deleted."""
 

@@ -48,6 +48,11 @@ def tracking() -> FlowEntry:
     )
 
 
+def nothing() -> FlowEntry:
+    """Make an entry that a device with its table accepts."""
+    return _probe({"eth_type": _RESERVED_TYPE - 2})
+
+
 def _probe(terms: Fields, *steps: Step) -> FlowEntry:
     """Make an entry that the pipeline does not declare."""
     return FlowEntry(

@@ -27,7 +27,7 @@ _MATCH = Struct("!HH").unpack_from
 
 
 class RawEntry(NamedTuple):
-    """One entry: its cookie, its match and its instructions as bytes, its counters.
+    """One entry: its cookie, its match and its instructions as bytes, its counters, its table and priority.
 
     ``fields``: the OXM fields of the match. ``seconds``: for how long the entry has existed. ``start``: where
     the entry begins in the message.
@@ -40,6 +40,8 @@ class RawEntry(NamedTuple):
     octets: int
     seconds: float
     start: int
+    table_id: int
+    priority: int
 
 
 _HEAD_13 = Struct("!HBxIIHHHH4xQQQ")
@@ -82,11 +84,12 @@ def _read_13(data: bytes, start: int, end: int) -> RawEntry:
     head = _HEAD_13.unpack_from(data, start)
     fields, after = _match(data, start + _HEAD_13.size, end)
     cookie, packets, octets = head[8:]
-    return RawEntry(cookie, fields, data[after:end], packets, octets, head[2] + head[3] / 1e9, start)
+    seconds = head[2] + head[3] / 1e9
+    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds, start, head[1], head[4])
 
 
 def _read_15(data: bytes, start: int, end: int) -> RawEntry:
-    cookie: int = _HEAD_15.unpack_from(data, start)[7]
+    _, table_id, priority, _, _, _, _, cookie = _HEAD_15.unpack_from(data, start)
     fields, at = _match(data, start + _HEAD_15.size, end)
     if at + _STATS_15.size > end:
         raise ValueError("an entry without statistics")
@@ -101,7 +104,8 @@ def _read_15(data: bytes, start: int, end: int) -> RawEntry:
     ):
         raise ValueError("statistics in another order")
     after = at + length + -length % 8
-    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds + nanoseconds / 1e9, start)
+    seconds += nanoseconds / 1e9
+    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds, start, table_id, priority)
 
 
 def _match(data: bytes, at: int, end: int) -> tuple[bytes, int]:

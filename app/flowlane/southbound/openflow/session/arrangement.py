@@ -1,0 +1,156 @@
+"""The choice of a device's layout at the end of the handshake, around the entries of others.
+
+A device with few tables gets a smaller pipeline: without connection tracking, then without learned entries,
+then with the output in the tables before. With fewer than :data:`LEAST_TABLES` it is unusable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowlane.core.model import LeftOut
+from flowlane.southbound.openflow.session import decode, readback
+from flowlane.southbound.openflow.tables import foreign, probes
+from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, Op
+from flowlane.southbound.openflow.tables.foreign import ForeignEntry
+from flowlane.southbound.openflow.tables.layout import DEFAULT, OUTSIDE, Layout, arrange, tables_for
+from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.wire import cookies, flow_stats, instructions
+
+if TYPE_CHECKING:
+    from flowlane.core.model import Capabilities
+
+_ALL_TABLES = range(254)
+"""Numbers of tables: 254 is OFPTT_MAX, reserved (OpenFlow 1.3.5 section A.3.4.1), as 255, all tables."""
+
+LEAST_TABLES = 4
+
+_WITHOUT_TRACKING = LeftOut(
+    "connection tracking of young flows", "", "the switch learns a flow from its first packet"
+)
+_WITHOUT_LEARNING = LeftOut(
+    "learned entries", "", "every packet of a flow is copied to the controller until the flow has a pin"
+)
+
+
+class Arrangement(NamedTuple):
+    """How a device is used: with which tables and capabilities, and what of them it lacks room for.
+
+    ``unusable``: why it cannot be used at all; '': it can. ``conflicts``: foreign entries that conflict with
+    ours, as text.
+    """
+
+    layout: Layout
+    capabilities: Capabilities
+    left_out: tuple[LeftOut, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    unusable: str = ""
+
+
+def choose(
+    capabilities: Capabilities,
+    parts: Mapping[str, tuple[Any, ...]],
+    start: int,
+    refused: Collection[int] = (),
+) -> Arrangement:
+    """Choose layout and capabilities.
+
+    Args:
+        capabilities: what the device can do, by its replies and the probes.
+        parts: name of a request of the handshake -> parts of its reply.
+        start: the number of the start table.
+        refused: tables that the device refused entries for.
+    """
+    others = foreign_entries(parts["flows"])
+    described = decode.table_sizes(parts["table features"])
+    numbers = [number for number in described or _ALL_TABLES if number not in refused]
+    if start not in numbers:
+        what = "refuses entries in" if start in refused else "has no"
+        why = f"it {what} table {start}; choose another with --start-table"
+        return Arrangement(DEFAULT, capabilities, unusable=why)
+    taken = foreign.taken_tables(others, _tables_of_groups(parts["groups"])) - {start}
+    free = [number for number in numbers if number not in taken]
+    base = foreign.base_for(entry for entry in others if entry.table_id == start)
+    chosen = _largest(capabilities, start, free)
+    usable = sum(number >= start for number in free)
+    if chosen is None:
+        why = (
+            f"it has {usable} flow tables from number {start} on that no other controller uses; "
+            f"Flowlane needs {LEAST_TABLES}"
+        )
+        return Arrangement(DEFAULT, capabilities, unusable=why)
+    reduced, tables = chosen
+    ports = {report.port_no for report in decode.ports(parts["ports"])}
+    return Arrangement(
+        Layout(tables, base),
+        reduced,
+        tuple(_lacks(capabilities, reduced, usable)),
+        foreign.conflicts(others, start, base, ports),
+    )
+
+
+def _largest(
+    capabilities: Capabilities, start: int, free: Collection[int]
+) -> tuple[Capabilities, Mapping[TableId, int]] | None:
+    """Return the most capable pipeline that the tables have room for; None when there is none."""
+    without_tracking = replace(capabilities, conntrack=False)
+    plain = replace(without_tracking, learn=False)
+    for reduced in (capabilities, without_tracking, plain):
+        tables = tables_for(reduced.learn, reduced.conntrack)
+        numbers = arrange(tables, start, free)
+        if numbers is not None:
+            return reduced, numbers
+    folded = (table for table in tables_for(learn=False, conntrack=False) if table is not TableId.OUTPUT)
+    numbers = arrange(folded, start, free)
+    return None if numbers is None else (plain, numbers)
+
+
+def _lacks(capabilities: Capabilities, reduced: Capabilities, usable: int) -> Iterator[LeftOut]:
+    why = f"it has room for {usable} flow tables"
+    if capabilities.learn and not reduced.learn:
+        needed = len(tables_for(learn=True, conntrack=False))
+        yield _WITHOUT_LEARNING._replace(why=f"{why}, and needs {needed}")
+    elif capabilities.learn and capabilities.conntrack and not reduced.conntrack:
+        needed = len(tables_for(learn=True, conntrack=True))
+        yield _WITHOUT_TRACKING._replace(why=f"{why}, and needs {needed}")
+
+
+def table_probes(layout: Layout) -> tuple[Change, ...]:
+    """Return an entry on trial for each table of the layout; they match no packet."""
+    return tuple(Change(Op.ADD, _table_probe(layout, number)) for number in layout.numbers.values())
+
+
+def _table_probe(layout: Layout, number: int) -> FlowEntry:
+    return replace(probes.nothing(), table_id=OUTSIDE + number, priority=layout.base + 1)
+
+
+def foreign_entries(parts: Iterable[Any]) -> tuple[ForeignEntry, ...]:
+    """Read the entries of others in a flow statistics reply."""
+    return tuple(entry for part in parts for entry in _foreign_in(part))
+
+
+def _foreign_in(part: Any) -> list[ForeignEntry]:
+    entries = flow_stats.entries(part)
+    try:
+        if entries is not None:
+            return [
+                ForeignEntry(raw.table_id, raw.priority, raw.fields, *instructions.leads(raw.instructions))
+                for raw in entries
+                if raw.cookie >> 48 != cookies.OWNER
+            ]
+    except ValueError:
+        pass
+    return [entry for stats in decode.bodies((part,)) if (entry := readback.foreign_entry(stats)) is not None]
+
+
+def _tables_of_groups(parts: Iterable[Any]) -> frozenset[int]:
+    """Return the tables to which groups lead that are not as ours are."""
+    ours = {group.group_id for group in readback.groups(parts)}
+    found: set[int] = set()
+    for desc in decode.bodies(parts):
+        if getattr(desc, "group_id", None) not in ours:
+            for bucket in getattr(desc, "buckets", None) or ():
+                found |= readback.leads_of_actions(bucket.actions)
+    return frozenset(found)

@@ -1,0 +1,136 @@
+"""Entries of other controllers and of operators on a device: what Flowlane keeps clear of, and where rules conflict.
+
+An entry is foreign when its cookie is not Flowlane's. Foreign entries are never replaced, modified or deleted.
+Flowlane uses no table in which they stand or to which they lead, but for the start table, and no priority
+there that they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from flowlane.southbound.openflow.tables.layout import FIRST_BASE, START_PRIORITIES
+from flowlane.southbound.openflow.wire import fields
+
+MAX_LISTED = 8
+"""Conflicts of one kind that are listed one by one."""
+
+_SIZE = len(START_PRIORITIES)
+_LAST_BASE = 0xFFFF - _SIZE + 1
+
+
+class ForeignEntry(NamedTuple):
+    """A foreign entry: ``match`` are its OXM fields as bytes, ``leads_to`` the tables that it sends packets to.
+
+    ``copies``: it sends packets to a controller.
+    """
+
+    table_id: int
+    priority: int
+    match: bytes = b""
+    leads_to: frozenset[int] = frozenset()
+    copies: bool = False
+
+    @property
+    def matches_all(self) -> bool:
+        """Whether every packet in the table matches."""
+        return not self.match
+
+    def __str__(self) -> str:
+        """Write the entry's place in ovs-ofctl's language."""
+        terms = fields.unpack(self.match)
+        of_match = ",(other fields)" if terms is None else f",{fields.text(terms)}" if terms else ""
+        return f"table={self.table_id},priority={self.priority}{of_match}"
+
+
+def taken_tables(entries: Iterable[ForeignEntry], of_groups: Iterable[int] = ()) -> frozenset[int]:
+    """Return the tables that others use: their entries stand in them, or lead to them.
+
+    Args:
+        of_groups: tables to which foreign groups lead.
+    """
+    taken = set(of_groups)
+    for entry in entries:
+        taken.add(entry.table_id)
+        taken |= entry.leads_to
+    return frozenset(taken)
+
+
+def base_for(entries: Iterable[ForeignEntry]) -> int:
+    """Return the lowest of our priorities in the start table.
+
+    Ours are above foreign entries that match every packet, which would leave ours without any. They are below
+    all others where possible: a more specific rule of an operator counts.
+
+    Args:
+        entries: the foreign entries of the start table.
+    """
+    listed = list(entries)
+    floor = max((entry.priority + 1 for entry in listed if entry.matches_all), default=FIRST_BASE)
+    taken = {entry.priority for entry in listed}
+    above = (base for base in range(max(floor, FIRST_BASE), _LAST_BASE + 1) if _is_free(base, taken))
+    below = (base for base in range(min(floor, _LAST_BASE), -1, -1) if _is_free(base, taken))
+    return next(above, None) or next(below, FIRST_BASE)
+
+
+def _is_free(base: int, taken: Collection[int]) -> bool:
+    return all(priority not in taken for priority in range(base, base + _SIZE))
+
+
+def conflicts(
+    entries: Iterable[ForeignEntry], start: int, base: int, ports: Collection[int]
+) -> tuple[str, ...]:
+    """List where foreign entries and ours conflict, as text for people.
+
+    Args:
+        entries: all foreign entries.
+        ports: numbers of the device's ports.
+    """
+    listed = list(entries)
+    there = sorted((entry for entry in listed if entry.table_id == start), key=lambda entry: -entry.priority)
+    texts = [*_bypass(there, base, ports), *_shadowed(there, start, base)]
+    if start and not any(start in entry.leads_to for entry in listed):
+        texts.append(
+            f"no entry of another table leads to Flowlane's start table {start}: no packet passes Flowlane; "
+            f"add one, such as table=0,priority=0,actions=goto_table:{start}"
+        )
+    if any(entry.copies for entry in listed):
+        texts.append(
+            "entries of another controller send packets to it: the switch counts them too in Flowlane's limit "
+            "on copies (copy-rate)"
+        )
+    return tuple(texts)
+
+
+def _bypass(there: Iterable[ForeignEntry], base: int, ports: Collection[int]) -> Iterator[str]:
+    """Yield a text for each foreign entry that takes all packets of a port, or all packets, before ours."""
+    above = [entry for entry in there if entry.priority >= base + _SIZE]
+    found = [(entry, what) for entry in above if (what := _taken_by(entry, ports))]
+    for entry, what in found[:MAX_LISTED]:
+        yield f"{what} Flowlane: entry {entry} of another controller comes first"
+    if len(found) > MAX_LISTED:
+        yield f"{len(found) - MAX_LISTED} more entries of another controller come before Flowlane's"
+
+
+def _taken_by(entry: ForeignEntry, ports: Collection[int]) -> str:
+    if entry.matches_all:
+        return "no packet passes"
+    terms = fields.unpack(entry.match)
+    if terms is not None and [term.field for term in terms] == ["in_port"] and terms[0].value in ports:
+        return f"packets from port {terms[0].value} do not pass"
+    return ""
+
+
+def _shadowed(there: Iterable[ForeignEntry], start: int, base: int) -> Iterator[str]:
+    """Yield a text for each foreign entry that only ours keep from being met."""
+    listed = list(there)
+    floor = max((entry.priority for entry in listed if entry.matches_all), default=-1)
+    below = [entry for entry in listed if floor < entry.priority < base and not entry.matches_all]
+    for entry in below[:MAX_LISTED]:
+        yield (
+            f"entry {entry} of another controller is not met: Flowlane's in table {start} have priorities "
+            f"{base} to {base + _SIZE - 1}; give it a higher one, or move Flowlane with --start-table"
+        )
+    if len(below) > MAX_LISTED:
+        yield f"{len(below) - MAX_LISTED} more entries of another controller are not met"
