@@ -148,7 +148,7 @@ def test_refused_meters_leave_flows_without_a_limit_and_say_so(tmp_path: Path) -
 
 
 @pytest.mark.mininet
-def test_meter_numbers_that_others_took_are_taken_over(tmp_path: Path) -> None:
+def test_meter_numbers_that_others_took_are_left_to_them(tmp_path: Path) -> None:
     """Open vSwitch's own refusal: OFPMMFC_METER_EXISTS."""
     with tap_host.running(tmp_path, POLICY) as host:
         host.ovs.ofctl(
@@ -157,8 +157,10 @@ def test_meter_numbers_that_others_took_are_taken_over(tmp_path: Path) -> None:
         host.send(1, 3000, BACKUP)
         host.wait_until_consistent(1)
         wait_for(lambda: "rate=4000" in host.meters(), 5, f"{host.meters()} {host.manager.log}")
-        assert "rate=77" not in host.meters()
-        assert host.device()["refusals"] == {}
+        assert "rate=77" in host.meters()
+        assert host.device()["refusals"] == {"meter": 1}
+        (pin,) = (line for line in host.dump() if "cookie=0xf10a3" in line)
+        assert "meter:2," in pin
         assert errors_in(host) == 0
 
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from flowlane.core.model import Capabilities, Hint, LeftOut, PinRef, PortFacts, PortReport, Refusal
+    from flowlane.core.model import (
+        Capabilities,
+        Hint,
+        LeftOut,
+        MeterSpec,
+        PinRef,
+        PortFacts,
+        PortReport,
+        Refusal,
+    )
     from flowlane.core.policy import Policy
 
 
@@ -22,6 +31,7 @@ class DeviceUp:
         learned: the learned entries found there.
         unusable: why the device cannot be used, and is left alone; '': it can.
         conflicts: where entries of other controllers and ours conflict, as text.
+        other_meters: meters of the device that no entry of ours uses.
     """
 
     dpid: int
@@ -34,6 +44,7 @@ class DeviceUp:
     learned: tuple[LearnedFlow, ...] = ()
     unusable: str = ""
     conflicts: tuple[str, ...] = ()
+    other_meters: tuple[MeterSpec, ...] = ()
 
 
 class FoundPin(NamedTuple):

@@ -103,6 +103,7 @@ class Refusal(Enum):
     """Why a device refused a message, as far as the core acts on it; the switch's own text is kept beside it."""
 
     TABLE_FULL = "the table is full"
+    ID_TAKEN = "the device has a meter of that id, which is not Flowlane's"
     NO_SUCH_METER = "the entry names a meter that the device does not have"
     OTHER = "any other reason"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device import class_meters, hints, rules
+from flowlane.core.device import class_meters, hints, meter_ids, rules
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
 from flowlane.core.device.refit import fit_port, refit_policy, refit_vms
@@ -60,6 +60,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
+    meter_ids.reserve(device, event.other_meters)
     _report_conflicts(device, event, out)
     standing = class_meters.specs(device)
     out.extend(
@@ -97,7 +98,7 @@ def _report_conflicts(device: Device, event: DeviceUp, out: list[Effect]) -> Non
 
 def _delete_unused_meters(device: Device, used: set[int], out: list[Effect]) -> None:
     """Clear meters that nothing uses any more: given up while the device was away, or of pins that were not kept."""
-    owed = (device.meters_to_delete | used) - device.meter_pool.specs.keys()
+    owed = (device.meters_to_delete | used) - device.meter_pool.specs.keys() - device.meter_pool.reserved
     device.meters_to_delete.clear()
     out.extend(DeleteMeter(device.dpid, meter_id) for meter_id in sorted(owed))
 

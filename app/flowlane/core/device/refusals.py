@@ -1,6 +1,8 @@
 """Refusals: fallbacks for what a device refuses.
 
-- A meter: its flows go on without a limit. No further meter is added while the device has as many as it took.
+- A meter, because the device has another one of its id: that one is left alone, and ours gets another id.
+- A meter, for any other reason: its flows go on without a limit. No further meter is added while the device has as
+  many as it took.
 - A pin, because the table is full: the pins that the device has are the budget from now on, so that a flow whose pin
   is worth more takes the place of one whose pin is worth less. The device is tried again after :data:`RETRY` s.
 - A pin, for any other reason: the flow stays on its standing rule.
@@ -10,8 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.device import class_meters
-from flowlane.core.flow.assign import reassign, release_meter
+from flowlane.core.device import class_meters, meter_ids
+from flowlane.core.device.refresh import replan
+from flowlane.core.flow.assign import reassign
 from flowlane.core.flow.pins import refuse, remove_pin
 from flowlane.core.model import LeftOut, Refusal
 from flowlane.core.state.device import Due, count_refusal, put_off
@@ -32,22 +35,30 @@ def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None
     if device is None:
         return
     count_refusal(device, event.what, event.text, out)
-    if event.what == "meter":
+    if event.what == "meter" and event.refusal is Refusal.ID_TAKEN:
+        _meter_taken(state, device, event.meter_id, event.text, out)
+    elif event.what == "meter":
         _meter_refused(state, device, event.meter_id, event.text, out)
     elif event.ref is not None and device.flows.holds(*event.ref):
         _pin_refused(state, device, event.ref.row, event, out)
 
 
+def _meter_taken(state: State, device: Device, meter_id: int, text: str, out: list[Effect]) -> None:
+    """Use another id; the pins that name the one that is taken are sent again."""
+    other = meter_ids.leave(device, meter_id, out)
+    if other is None:
+        _meter_refused(state, device, meter_id, text, out)
+        return
+    replan(state, device, out)
+    meter_ids.pin_anew(device, other, out)
+
+
 def _meter_refused(state: State, device: Device, meter_id: int, text: str, out: list[Effect]) -> None:
     """Take the meter from its flows; the pins that name it were refused as well, or will be."""
-    flows, pool = device.flows, device.meter_pool
-    owner = next((owner for owner, number in pool.ids.items() if number == meter_id), None)
-    if owner is None:
+    pool = device.meter_pool
+    if pool.owner_with(meter_id) is None:
         return
-    users = [row for row in device.meter_owner if flows.meter_id[row] == meter_id]
-    for row in users:
-        release_meter(device, row)
-    class_meters.release(device, {owner} & pool.class_owners)
+    users = meter_ids.give_up(device, meter_id)
     pool.room = len(pool.ids)
     device.refused_left_out["meter"] = LeftOut(
         f"limits of flows beyond {pool.room} meters",

@@ -51,6 +51,11 @@ def size_of(traffic_class: TrafficClass, meter_id: int) -> MeterSpec:
     return MeterSpec(meter_id, rate, max(burst, 1000))
 
 
+def _whole(value: int) -> int:
+    """Round up to whole kbit, a meter's unit."""
+    return -(-value // 1000) * 1000
+
+
 @dataclass(slots=True)
 class MeterPool:
     """Meters of one device.
@@ -61,6 +66,8 @@ class MeterPool:
         users: meter id -> how many flows use it.
         class_owners: owners of meters of whole classes.
         free: ids that were released; some may have been adopted since.
+        reserved: ids of meters that are not ours.
+        released: meters that were ours, by their ids: the device may still have them.
     """
 
     limit: int = 0
@@ -71,6 +78,8 @@ class MeterPool:
     class_owners: set[Owner] = field(default_factory=set)
     free: list[int] = field(default_factory=list)
     highest: int = 0
+    reserved: set[int] = field(default_factory=set)
+    released: dict[int, MeterSpec] = field(default_factory=dict)
 
     @property
     def is_full(self) -> bool:
@@ -79,8 +88,9 @@ class MeterPool:
 
     @property
     def capacity(self) -> int:
-        """How many meters the device can have: as many as it reported, or as it took (``room``)."""
-        return self.limit if self.room is None else min(self.limit, self.room)
+        """How many meters we can have: as many as the device reported and others left, or as it took (``room``)."""
+        limit = self.limit - sum(meter_id <= self.limit for meter_id in self.reserved)
+        return limit if self.room is None else min(limit, self.room)
 
     def has_meter_for(self, owner: Owner, given_back: Owner | None) -> bool:
         """Whether :meth:`acquire` would give the owner a meter, once a flow has given ``given_back`` back."""
@@ -116,8 +126,7 @@ class MeterPool:
         """Make the meter of a whole class, until it is removed; return False when no meter is left."""
         if self.is_full:
             return False
-        meter_id = next(number for number in range(self.limit, 0, -1) if number not in self.users)
-        self._put(owner, meter_id, traffic_class, 0)
+        self._put(owner, self._highest_free(), traffic_class, 0)
         self.class_owners.add(owner)
         return True
 
@@ -132,6 +141,8 @@ class MeterPool:
             self.users[meter_id] += 1
             return True
         if owner in self.ids or meter_id in self.users or not 0 < meter_id <= self.limit or _is_class(owner):
+            return False
+        if meter_id in self.reserved:
             return False
         self._put(owner, meter_id, traffic_class, 1)
         return True
@@ -153,15 +164,40 @@ class MeterPool:
         self.specs[meter_id] = spec
         return spec
 
+    def owner_with(self, meter_id: int) -> Owner | None:
+        """Return the owner of a meter; None when no owner has it."""
+        return next((owner for owner, number in self.ids.items() if number == meter_id), None)
+
+    def is_ours(self, found: MeterSpec) -> bool:
+        """Whether a meter that was found in the device is one that we have put there, as far as can be told."""
+        ours = self.specs.get(found.meter_id) or self.released.get(found.meter_id)
+        if ours is None or not found.rate:
+            return False
+        return found.rate == _whole(ours.rate) and found.burst in (0, _whole(ours.burst))
+
+    def renumber(self, owner: Owner) -> MeterSpec | None:
+        """Give an owner a meter of another id, since its id is reserved; None when no other is left."""
+        if len(self.ids) > self.capacity:
+            return None
+        old = self.ids[owner]
+        users, spec = self.users.pop(old), self.specs.pop(old)
+        new = self._highest_free() if owner in self.class_owners else self._next_free()
+        self.ids[owner], self.users[new], self.specs[new] = new, users, spec._replace(meter_id=new)
+        return self.specs[new]
+
     def _next_free(self) -> int:
         while self.free:
             meter_id = heappop(self.free)
-            if meter_id not in self.users:
+            if meter_id not in self.users and meter_id not in self.reserved:
                 return meter_id
         self.highest += 1
-        while self.highest in self.users:
+        while self.highest in self.users or self.highest in self.reserved:
             self.highest += 1
         return self.highest
+
+    def _highest_free(self) -> int:
+        taken = self.users.keys() | self.reserved
+        return next(number for number in range(self.limit, 0, -1) if number not in taken)
 
     def _put(self, owner: Owner, meter_id: int, traffic_class: TrafficClass, users: int) -> None:
         self.ids[owner], self.users[meter_id] = meter_id, users
@@ -169,7 +205,8 @@ class MeterPool:
 
     def _remove(self, owner: Owner) -> int:
         meter_id = self.ids.pop(owner)
-        del self.users[meter_id], self.specs[meter_id]
+        self.released[meter_id] = self.specs.pop(meter_id)
+        del self.users[meter_id]
         if meter_id <= self.highest:
             heappush(self.free, meter_id)
         return meter_id

@@ -194,7 +194,10 @@ def test_a_device_that_refuses_all_has_no_capabilities() -> None:
     assert set(result.errors) == set(handshake.REQUESTS)
 
 
-def test_a_meter_that_exists_is_a_capability() -> None:
-    result = handshake.evaluate(1, 4, "peer", {}, {METER_PROBE: "OFPMMFC_METER_EXISTS"})
-    assert result.up.capabilities.controller_meter
+def test_a_limit_on_copies_that_exists_and_is_not_known_to_be_ours_is_left_alone() -> None:
+    refused = {METER_PROBE: "OFPMMFC_METER_EXISTS"}
+    result = handshake.evaluate(1, 4, "peer", {}, refused)
+    assert not result.up.capabilities.controller_meter
     assert result.present.meters == ()
+    (item,) = handshake.arrange(4, {}, refused).left_out
+    assert "copy-rate" in item.what

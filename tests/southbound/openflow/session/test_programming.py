@@ -23,6 +23,7 @@ from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Programming
 from flowlane.southbound.openflow.tables.desired import compile_plan
 from flowlane.southbound.openflow.tables.entries import (
+    Bucket,
     Change,
     GroupEntry,
     Meter,
@@ -202,9 +203,35 @@ def test_refused_meter_is_tried_again_when_it_is_wanted_again() -> None:
     assert programming.set_meter(METER) == (Change(Op.ADD, ENTRY),)
 
 
-def test_number_that_is_taken_is_taken_over() -> None:
+def test_a_meter_of_others_is_never_changed_or_deleted() -> None:
     programming = Programming(ABLE)
-    add = Change(Op.ADD, ENTRY)
-    assert programming.fallback(add, "OFPMMFC_METER_EXISTS") == (Change(Op.MODIFY, ENTRY),)
-    assert programming.fallback(add, "OFPMMFC_OUT_OF_METERS") == ()
-    assert programming.fallback(Change(Op.MODIFY, ENTRY), "OFPMMFC_METER_EXISTS") == ()
+    (add,) = programming.set_meter(METER)
+    assert programming.fallback(add, "OFPMMFC_METER_EXISTS") == ()
+    programming.note_refusal(ENTRY, "OFPMMFC_METER_EXISTS")
+    assert programming.set_meter(METER) == ()
+    assert programming.delete_meter(METER.meter_id) == ()
+
+
+def test_a_meter_that_the_device_has_and_the_core_uses_is_ours() -> None:
+    programming = Programming(ABLE, found_meters={METER.meter_id: ENTRY})
+    assert programming.set_meter(METER) == (Change(Op.MODIFY, ENTRY),)
+
+
+def test_a_group_of_others_is_left_alone_and_the_rules_use_another() -> None:
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS)
+    (wanted,) = compile_plan(plan(WEB), ABLE, PORTS).standing.groups
+    foreign = GroupEntry(wanted.group_id, (Bucket(0, UPLINK, 1),))
+    switch.apply([Change(Op.ADD, foreign)])
+    refused = switch.apply(programming.program(plan(WEB), PORTS))
+    (refusal,) = refused
+    assert switch.apply(programming.fallback(*refusal)) == []
+    assert switch.groups[wanted.group_id] == foreign
+    used = {
+        step.group_id
+        for entry in switch.standing().flows
+        for step in entry.steps
+        if isinstance(step, UseGroup)
+    }
+    assert used == {wanted.group_id + 1}
+    assert switch.apply(programming.program(plan(REST), PORTS)) == []
+    assert switch.groups == {wanted.group_id: foreign}

@@ -18,6 +18,7 @@ from flowlane.southbound.openflow.tables.foreign import ForeignEntry
 from flowlane.southbound.openflow.tables.layout import DEFAULT, OUTSIDE, Layout, arrange, tables_for
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies, flow_stats, instructions
+from flowlane.southbound.openflow.wire.instructions import NOWHERE, Leads
 
 if TYPE_CHECKING:
     from flowlane.core.model import Capabilities
@@ -39,7 +40,8 @@ class Arrangement(NamedTuple):
     """How a device is used: with which tables and capabilities, and what of them it lacks room for.
 
     ``unusable``: why it cannot be used at all; '': it can. ``conflicts``: foreign entries that conflict with
-    ours, as text.
+    ours, as text. ``others``: where foreign entries and groups lead: their groups and meters are not ours,
+    whoever else uses them.
     """
 
     layout: Layout
@@ -47,6 +49,7 @@ class Arrangement(NamedTuple):
     left_out: tuple[LeftOut, ...] = ()
     conflicts: tuple[str, ...] = ()
     unusable: str = ""
+    others: Leads = NOWHERE
 
 
 def choose(
@@ -70,7 +73,8 @@ def choose(
         what = "refuses entries in" if start in refused else "has no"
         why = f"it {what} table {start}; choose another with --start-table"
         return Arrangement(DEFAULT, capabilities, unusable=why)
-    taken = foreign.taken_tables(others, _tables_of_groups(parts["groups"])) - {start}
+    of_groups = _leads_of_groups(parts["groups"])
+    taken = foreign.taken_tables(others, of_groups.tables) - {start}
     free = [number for number in numbers if number not in taken]
     base = foreign.base_for(entry for entry in others if entry.table_id == start)
     chosen = _largest(capabilities, start, free)
@@ -88,6 +92,16 @@ def choose(
         reduced,
         tuple(_lacks(capabilities, reduced, usable)),
         foreign.conflicts(others, start, base, ports),
+        others=_all_leads(others, of_groups),
+    )
+
+
+def _all_leads(entries: Collection[ForeignEntry], of_groups: Leads) -> Leads:
+    return Leads(
+        of_groups.tables.union(*(entry.leads.tables for entry in entries)),
+        any(entry.leads.copies for entry in entries),
+        of_groups.groups.union(*(entry.leads.groups for entry in entries)),
+        of_groups.meters.union(*(entry.leads.meters for entry in entries)),
     )
 
 
@@ -136,7 +150,7 @@ def _foreign_in(part: Any) -> list[ForeignEntry]:
     try:
         if entries is not None:
             return [
-                ForeignEntry(raw.table_id, raw.priority, raw.fields, *instructions.leads(raw.instructions))
+                ForeignEntry(raw.table_id, raw.priority, raw.fields, instructions.leads(raw.instructions))
                 for raw in entries
                 if raw.cookie >> 48 != cookies.OWNER
             ]
@@ -145,12 +159,12 @@ def _foreign_in(part: Any) -> list[ForeignEntry]:
     return [entry for stats in decode.bodies((part,)) if (entry := readback.foreign_entry(stats)) is not None]
 
 
-def _tables_of_groups(parts: Iterable[Any]) -> frozenset[int]:
-    """Return the tables to which groups lead that are not as ours are."""
+def _leads_of_groups(parts: Iterable[Any]) -> Leads:
+    """Return where groups lead that are not as ours are."""
     ours = {group.group_id for group in readback.groups(parts)}
-    found: set[int] = set()
+    found = NOWHERE
     for desc in decode.bodies(parts):
         if getattr(desc, "group_id", None) not in ours:
             for bucket in getattr(desc, "buckets", None) or ():
-                found |= readback.leads_of_actions(bucket.actions)
-    return frozenset(found)
+                found |= readback.leads_of(bucket.actions)
+    return found

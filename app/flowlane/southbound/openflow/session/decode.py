@@ -322,6 +322,7 @@ _ERROR_PREFIXES: Mapping[int, str] = {
 
 _REFUSALS: Mapping[str, Refusal] = {
     room.TABLE_FULL: Refusal.TABLE_FULL,
+    "OFPMMFC_METER_EXISTS": Refusal.ID_TAKEN,
     "OFPMMFC_INVALID_METER": Refusal.NO_SUCH_METER,
     "OFPMMFC_UNKNOWN_METER": Refusal.NO_SUCH_METER,
 }

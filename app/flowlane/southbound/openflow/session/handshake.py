@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from flowlane.core.events import DeviceUp
-from flowlane.core.model import Capabilities
+from flowlane.core.model import Capabilities, LeftOut, MeterSpec
 from flowlane.southbound.openflow.session import arrangement, decode, readback, requests
 from flowlane.southbound.openflow.session.arrangement import Arrangement
 from flowlane.southbound.openflow.session.requests import Reply
@@ -28,10 +29,9 @@ from flowlane.southbound.openflow.tables.entries import (
     UseGroup,
     WriteMetadata,
 )
-from flowlane.southbound.openflow.tables.layout import Layout
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import fields
-from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, MAX_METER
 
 REQUESTS: Mapping[str, Callable[[Any], Any]] = {
     "ports": requests.ports_request,
@@ -63,15 +63,22 @@ PROBE_REMOVALS = tuple(
 """Changes that delete the probes again; the controller meter stays."""
 
 _EXISTS = "OFPMMFC_METER_EXISTS"
+_FOREIGN_LIMIT = LeftOut(
+    "the limit on copies to the controller (copy-rate)",
+    "the switch has a controller meter that is not Flowlane's",
+    "delete it, if nobody needs it: ovs-ofctl -O OpenFlow13 del-meter BRIDGE meter=controller",
+)
 
 
 class HandshakeResult(NamedTuple):
     """What a handshake has found out about a device.
 
     ``present``: entries of ours that the device has from before. ``pin_meters``: meters that its pins use.
-    Groups and meters that no entry of ours uses are left alone, since they carry no owner. ``errors``: name
-    of each request that got no reply -> why. ``stale``: tables of the device that have learned entries of an
-    earlier layout.
+    ``errors``: name of each request that got no reply -> why. ``stale``: tables of the device that have
+    learned entries of an earlier layout.
+
+    Groups and meters carry no owner. Those that no entry of ours uses, or an entry of others, are foreign.
+    ``foreign_groups``: their ids. ``meters``: all meters that the device has.
     """
 
     up: DeviceUp
@@ -79,6 +86,8 @@ class HandshakeResult(NamedTuple):
     pin_meters: Mapping[int, MeterEntry]
     errors: Mapping[str, str]
     stale: frozenset[int] = frozenset()
+    foreign_groups: frozenset[int] = frozenset()
+    meters: Mapping[int, MeterEntry] = MappingProxyType({})
 
 
 def evaluate(
@@ -104,6 +113,10 @@ def evaluate(
         parts = parts | dict.fromkeys(("flows", "groups", "meters"), ())
     size = decode.table_sizes(parts["table features"]).get(layout.number_of(TableId.ASSIGN), 0)
     stale = readback.learned_tables(parts["flows"]) - {layout.numbers.get(TableId.SEEN)}
+    present, pin_meters = _present(parts, arranged)
+    known_meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
+    our_meters = {*pin_meters, *(meter.meter_id for meter in present.meters)}
+    our_groups = {group.group_id for group in present.groups}
     up = DeviceUp(
         dpid,
         replace(arranged.capabilities, pin_room=_pin_room(size)),
@@ -115,13 +128,18 @@ def evaluate(
         () if stale else readback.learned_flows(parts["flows"]),
         unusable=arranged.unusable,
         conflicts=arranged.conflicts,
+        other_meters=tuple(
+            _spec(meter_id, known_meters.get(meter_id))
+            for meter_id in readback.ids(parts["meters"], "meter_id")
+            if meter_id <= MAX_METER and meter_id not in our_meters
+        ),
     )
-    present, pin_meters = _present(parts, layout)
     if METER_PROBE not in refused_probes:
         others = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)
         present = Standing(present.flows, present.groups, (*others, controller_meter(PROBE_COPY_RATE)))
     errors = {name: reply.error for name, reply in replies.items() if reply.error}
-    return HandshakeResult(up, present, pin_meters, errors, stale)
+    groups = frozenset(readback.ids(parts["groups"], "group_id")) - our_groups
+    return HandshakeResult(up, present, pin_meters, errors, stale, groups, known_meters)
 
 
 def arrange(
@@ -141,7 +159,10 @@ def arrange(
     can = capabilities(version, parts, refused_probes)
     if not may_learn:
         can = replace(can, learn=False)
-    return arrangement.choose(can, parts, start, refused_tables)
+    arranged = arrangement.choose(can, parts, start, refused_tables)
+    if has_foreign_limit(can, refused_probes):
+        arranged = arranged._replace(left_out=(*arranged.left_out, _FOREIGN_LIMIT))
+    return arranged
 
 
 def capabilities(
@@ -159,13 +180,33 @@ def capabilities(
         select_groups=groups.select_groups,
         max_groups=groups.max_groups,
         tables=len(sizes) or 254,
-        controller_meter=refused_probes.get(METER_PROBE, _EXISTS) == _EXISTS,
+        controller_meter=METER_PROBE not in refused_probes or _is_our_limit(parts, refused_probes),
         port_masks=PORT_MASK_PROBE not in refused_probes,
         normal=NORMAL_PROBE not in refused_probes,
         learn=LEARN_PROBE not in refused_probes,
         conntrack=TRACK_PROBE not in refused_probes,
         description=_description(parts["description"]),
     )
+
+
+def _is_our_limit(parts: Mapping[str, tuple[Any, ...]], refused_probes: Mapping[Change, str]) -> bool:
+    """Return whether the device has a controller meter already that is made as ours is."""
+    if refused_probes.get(METER_PROBE) != _EXISTS:
+        return False
+    found = (meter for meter in readback.meters(parts["meters"]) if meter.meter_id == CONTROLLER_METER)
+    return any(meter == controller_meter(meter.rate) for meter in found)
+
+
+def has_foreign_limit(capabilities: Capabilities, refused_probes: Mapping[Change, str]) -> bool:
+    """Return whether the device has a controller meter that is not ours."""
+    return refused_probes.get(METER_PROBE) == _EXISTS and not capabilities.controller_meter
+
+
+def _spec(meter_id: int, meter: MeterEntry | None) -> MeterSpec:
+    """Return a meter in the units of the core; with rate 0 where it is not as ours are."""
+    if meter is None or meter.packets:
+        return MeterSpec(meter_id, 0, 0)
+    return MeterSpec(meter_id, meter.rate * 1000, meter.burst * 1000)
 
 
 def _pin_room(size: int) -> int | None:
@@ -194,19 +235,31 @@ def _hosts(entries: Iterable[FlowEntry]) -> Iterator[tuple[int, int]]:
                     yield mac, pipeline.egress_of(step.value)
 
 
-def _present(parts: Mapping[str, tuple[Any, ...]], layout: Layout) -> tuple[Standing, dict[int, MeterEntry]]:
-    """Return our standing entries and the meters of our pins; groups and meters are ours if our entries use them."""
+def _present(
+    parts: Mapping[str, tuple[Any, ...]], arranged: Arrangement
+) -> tuple[Standing, dict[int, MeterEntry]]:
+    """Return our standing entries and the meters of our pins.
+
+    Groups and meters are ours if our entries use them, and nobody else's.
+    """
+    layout, others = arranged.layout, arranged.others
     standing = readback.standing(parts["flows"], parts["groups"], parts["meters"], layout)
     steps = {step for flow in standing.flows for step in flow.steps}
+    limit = CONTROLLER_METER if arranged.capabilities.controller_meter else 0
     present = Standing(
         standing.flows,
-        tuple(group for group in standing.groups if UseGroup(group.group_id) in steps),
+        tuple(
+            group
+            for group in standing.groups
+            if UseGroup(group.group_id) in steps and group.group_id not in others.groups
+        ),
         tuple(
             meter
             for meter in standing.meters
-            if Meter(meter.meter_id) in steps or meter.meter_id == CONTROLLER_METER
+            if meter.meter_id == limit
+            or (Meter(meter.meter_id) in steps and meter.meter_id not in others.meters)
         ),
     )
-    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"], layout)}
+    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"], layout)} - others.meters
     meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
     return present, {meter_id: meter for meter_id, meter in meters.items() if meter_id in of_pins}

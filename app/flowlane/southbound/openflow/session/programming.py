@@ -40,7 +40,8 @@ HELD_CALLS = 60
 """Calls of :meth:`Programming.settle`, about one a second, for which a flow entry of a full table is not sent."""
 
 _TABLE_MISS = "the table-miss entry"
-_EXISTS = frozenset(("OFPGMFC_GROUP_EXISTS", "OFPMMFC_METER_EXISTS"))
+_GROUP_EXISTS = "OFPGMFC_GROUP_EXISTS"
+METER_EXISTS = "OFPMMFC_METER_EXISTS"
 
 
 @dataclass(slots=True)
@@ -49,6 +50,9 @@ class Programming:
 
     ``present``: what was sent last or read back. ``left_out``: what of the plan the device does not get.
     ``lacks``: what it does not get whatever the plan is. ``folds``: it has no table output.
+    ``foreign_groups`` and ``foreign_meters``: ids of others' ones, which are never modified or deleted (meters
+    of others that were found at the handshake are not in it: the core uses none of them). ``found_meters``:
+    meters that the device had at the handshake; one that the core uses nevertheless is ours.
     """
 
     capabilities: Capabilities
@@ -57,6 +61,9 @@ class Programming:
     left_out: tuple[LeftOut, ...] = ()
     lacks: tuple[LeftOut, ...] = ()
     folds: bool = False
+    foreign_groups: set[int] = field(default_factory=set)
+    foreign_meters: set[int] = field(default_factory=set)
+    found_meters: dict[int, MeterEntry] = field(default_factory=dict)
     _plan: DevicePlan | None = None
     _refused: set[Entry] = field(default_factory=set)
     """Entries that the device has refused since the last call of :meth:`settle`."""
@@ -132,12 +139,13 @@ class Programming:
 
     def _compiled(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Compiled:
         """Compile the plan, without the entries that the device has no room for."""
-        granted = tuple(meter for meter in plan.meters if meter.meter_id not in self._no_meters)
+        without = self._no_meters | self.foreign_meters
+        granted = tuple(meter for meter in plan.meters if meter.meter_id not in without)
         plan = replace(plan, meters=granted)
-        compiled = compile_plan(plan, self.capabilities, ports)
+        compiled = compile_plan(plan, self.capabilities, ports, self.foreign_groups)
         if self._room is not None:
             plan, trimmed = room.trim(plan, compiled.standing.flows, self._room)
-            compiled = compile_plan(plan, self.capabilities, ports)
+            compiled = compile_plan(plan, self.capabilities, ports, self.foreign_groups)
             compiled = replace(compiled, left_out=(*compiled.left_out, *trimmed))
         flows = compiled.standing.flows
         if self.folds:
@@ -166,18 +174,31 @@ class Programming:
         entry = meter_entry(meter, self.capabilities)
         if entry is None or self.pin_meters.get(entry.meter_id) == entry:
             return ()
-        known = entry.meter_id in self.pin_meters
+        if entry.meter_id in self.foreign_meters:
+            return ()
+        found = self.found_meters.pop(entry.meter_id, None)
+        known = entry.meter_id in self.pin_meters or found is not None
         self.pin_meters[entry.meter_id] = entry
         return (Change(Op.MODIFY if known else Op.ADD, entry),)
 
     def delete_meter(self, meter_id: int) -> Changes:
         """Return the change that deletes a pin's meter, also one of an earlier connection."""
+        if meter_id in self.foreign_meters:
+            return ()
+        self.found_meters.pop(meter_id, None)
         entry = self.pin_meters.pop(meter_id, MeterEntry(meter_id, 1, 0))
         return (Change(Op.DELETE, entry),) if self.capabilities.max_meters else ()
 
     def fallback(self, change: Change, error: str) -> Changes:
-        """Return what to send in place of a refused change: a group or meter that exists already is modified."""
-        return (Change(Op.MODIFY, change.entry),) if change.op is Op.ADD and error in _EXISTS else ()
+        """Return what to send in place of a refused change: the plan with another group where an id is taken."""
+        group = change.entry
+        if change.op is not Op.ADD or error != _GROUP_EXISTS or not isinstance(group, GroupEntry):
+            return ()
+        self.foreign_groups.add(group.group_id)
+        self.present = replace(
+            self.present, groups=tuple(present for present in self.present.groups if present != group)
+        )
+        return self.program(self._plan, self._ports) if self._plan is not None else ()
 
     def note_refusal(self, entry: Entry, error: str = "") -> None:
         """Note that the device has refused an entry, for the next :meth:`settle`; pins are left to the engine."""
@@ -190,6 +211,9 @@ class Programming:
             self.capabilities = replace(self.capabilities, select_groups=False)
         elif isinstance(entry, MeterEntry) and entry.meter_id == CONTROLLER_METER:
             self.capabilities = replace(self.capabilities, controller_meter=False)
+        elif isinstance(entry, MeterEntry) and error == METER_EXISTS:
+            self.foreign_meters.add(entry.meter_id)
+            self.pin_meters.pop(entry.meter_id, None)
         elif isinstance(entry, MeterEntry) and self.pin_meters.get(entry.meter_id) == entry:
             del self.pin_meters[entry.meter_id]
         elif isinstance(entry, MeterEntry):

@@ -45,11 +45,13 @@ from flowlane.southbound.openflow.wire.constants import (
     METER_PACKETS,
     SELECT_GROUP,
 )
+from flowlane.southbound.openflow.wire.instructions import Leads
 from flowlane.southbound.openflow.wire.nicira import Load, Resubmit
 from flowlane.southbound.openflow.wire.selection import selected_by
 
 Message = Any
 _LEARNED = cookies.pack(cookies.Kind.LEARNED)
+_SAME_TABLE = 0xFF
 _CACHE = "flowlane_sent_entries"
 """Attribute of a reply with the entries that were read of it, since it is read several times."""
 
@@ -108,22 +110,21 @@ def foreign_entry(stats: Message) -> ForeignEntry | None:
     """Read an entry of another controller from os-ken's object of it; None when it is ours."""
     if stats.cookie >> 48 == cookies.OWNER:
         return None
-    goto = {step.table_id for step in stats.instructions if hasattr(step, "table_id")}
     actions = [action for step in stats.instructions for action in getattr(step, "actions", None) or ()]
-    copies = any(getattr(action, "port", None) == CONTROLLER_PORT for action in actions)
-    leads_to = frozenset(goto) | leads_of_actions(actions)
-    return ForeignEntry(stats.table_id, stats.priority, _fields(stats.match), leads_to, copies)
+    leads = leads_of([*stats.instructions, *actions])
+    return ForeignEntry(stats.table_id, stats.priority, _fields(stats.match), leads)
 
 
-def leads_of_actions(actions: Iterable[Message]) -> frozenset[int]:
-    """Return the tables to which os-ken's objects of actions lead: resubmit, learn, ct."""
-    numbers = {
-        getattr(action, name)
-        for action in actions
-        for name in ("table_id", "recirc_table")
-        if hasattr(action, name)
-    }
-    return frozenset(number for number in numbers if isinstance(number, int) and number < 0xFF)
+def leads_of(items: Iterable[Message]) -> Leads:
+    """Return where os-ken's objects of instructions and actions lead."""
+
+    def numbers(*names: str) -> frozenset[int]:
+        values = (getattr(item, name, None) for item in items for name in names)
+        return frozenset(value for value in values if isinstance(value, int))
+
+    items = list(items)
+    tables = frozenset(number for number in numbers("table_id", "recirc_table") if number < _SAME_TABLE)
+    return Leads(tables, CONTROLLER_PORT in numbers("port"), numbers("group_id"), numbers("meter_id"))
 
 
 def match(osken_match: Message) -> fields.Match | None:
@@ -260,6 +261,16 @@ def _weight(osken_bucket: Message) -> int:
     """Return the weight, which a bucket has itself until 1.4, and in a property in 1.5."""
     holders = (osken_bucket, *(getattr(osken_bucket, "properties", None) or ()))
     return next(int(holder.weight) for holder in holders if hasattr(holder, "weight"))
+
+
+def ids(parts: Iterable[Message], name: str) -> tuple[int, ...]:
+    """Return the ids of all groups or meters in a reply, whoever has made them.
+
+    Args:
+        name: ``group_id`` or ``meter_id``.
+    """
+    values = (getattr(body, name, None) for body in decode.bodies(parts))
+    return tuple(value for value in values if isinstance(value, int))
 
 
 def meters(parts: Iterable[Message]) -> tuple[MeterEntry, ...]:

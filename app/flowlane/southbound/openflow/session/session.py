@@ -182,6 +182,8 @@ class Session:
             dict(result.pin_meters),
             lacks=arranged.left_out,
             folds=TableId.OUTPUT not in arranged.layout.numbers,
+            foreign_groups=set(result.foreign_groups),
+            found_meters=dict(result.meters),
         )
         self._stale_tables = result.stale
         self._learned_polling.table_id = self.layout.numbers.get(TableId.SEEN, 0)

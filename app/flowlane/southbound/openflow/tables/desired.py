@@ -60,12 +60,19 @@ class Compiled:
 
 
 def compile_plan(
-    plan: DevicePlan, capabilities: Capabilities, ports: Mapping[int, Collection[int]]
+    plan: DevicePlan,
+    capabilities: Capabilities,
+    ports: Mapping[int, Collection[int]],
+    foreign_groups: Collection[int] = (),
 ) -> Compiled:
-    """Make all entries of a plan."""
+    """Make all entries of a plan.
+
+    Args:
+        foreign_groups: ids of groups that are not ours.
+    """
     meters = _meters(plan, capabilities)
     groups, spread_flows, left_out = standing.compile_rules(
-        plan, capabilities, ports, frozenset(meter.meter_id for meter in meters)
+        plan, capabilities, ports, frozenset(meter.meter_id for meter in meters), foreign_groups
     )
     learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
     normal = capabilities.normal

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from flowlane.southbound.openflow.tables.layout import FIRST_BASE, START_PRIORITIES
 from flowlane.southbound.openflow.wire import fields
+from flowlane.southbound.openflow.wire.instructions import NOWHERE, Leads
 
 MAX_LISTED = 8
 """Conflicts of one kind that are listed one by one."""
@@ -21,16 +22,12 @@ _LAST_BASE = 0xFFFF - _SIZE + 1
 
 
 class ForeignEntry(NamedTuple):
-    """A foreign entry: ``match`` are its OXM fields as bytes, ``leads_to`` the tables that it sends packets to.
-
-    ``copies``: it sends packets to a controller.
-    """
+    """A foreign entry: ``match`` are its OXM fields as bytes, ``leads`` where it sends packets."""
 
     table_id: int
     priority: int
     match: bytes = b""
-    leads_to: frozenset[int] = frozenset()
-    copies: bool = False
+    leads: Leads = NOWHERE
 
     @property
     def matches_all(self) -> bool:
@@ -53,7 +50,7 @@ def taken_tables(entries: Iterable[ForeignEntry], of_groups: Iterable[int] = ())
     taken = set(of_groups)
     for entry in entries:
         taken.add(entry.table_id)
-        taken |= entry.leads_to
+        taken |= entry.leads.tables
     return frozenset(taken)
 
 
@@ -90,12 +87,12 @@ def conflicts(
     listed = list(entries)
     there = sorted((entry for entry in listed if entry.table_id == start), key=lambda entry: -entry.priority)
     texts = [*_bypass(there, base, ports), *_shadowed(there, start, base)]
-    if start and not any(start in entry.leads_to for entry in listed):
+    if start and not any(start in entry.leads.tables for entry in listed):
         texts.append(
             f"no entry of another table leads to Flowlane's start table {start}: no packet passes Flowlane; "
             f"add one, such as table=0,priority=0,actions=goto_table:{start}"
         )
-    if any(entry.copies for entry in listed):
+    if any(entry.leads.copies for entry in listed):
         texts.append(
             "entries of another controller send packets to it: the switch counts them too in Flowlane's limit "
             "on copies (copy-rate)"

@@ -77,11 +77,13 @@ def compile_rules(
     capabilities: Capabilities,
     ports: Mapping[int, Collection[int]],
     meters: Collection[int],
+    foreign_groups: Collection[int] = (),
 ) -> tuple[tuple[GroupEntry, ...], tuple[FlowEntry, ...], tuple[LeftOut, ...]]:
     """Make the groups and entries of a plan's standing rules, and list what was left out.
 
     Args:
         meters: ids of the meters that the device will have.
+        foreign_groups: ids of groups that are not ours.
     """
     left_out: list[LeftOut] = []
     rules = [
@@ -98,7 +100,7 @@ def compile_rules(
         _select_by(plan, capabilities),
         capabilities.normal,
     )
-    groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out)
+    groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out, foreign_groups)
     flows = [_not_a_vm(), *(_seen(rules, mode.copy_bytes) if mode.learns else ())]
     for rule in rules:
         flows.extend(_entries(rule, groups, mode, left_out))
@@ -191,16 +193,20 @@ def _fit(
 
 
 def _groups(
-    rules: Iterable[StandingRule], capabilities: Capabilities, mode: _Mode, left_out: list[LeftOut]
+    rules: Iterable[StandingRule],
+    capabilities: Capabilities,
+    mode: _Mode,
+    left_out: list[LeftOut],
+    foreign_groups: Collection[int],
 ) -> dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry]:
     """Make a select group for each different set of queues, as many as the device can have."""
     groups: dict[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry] = {}
-    taken: set[int] = set()
+    taken = set(foreign_groups)
     for rule in rules:
         spread = (rule.egress_port, rule.class_name, rule.queues)
         if len(rule.queues) < 2 or spread in groups:
             continue
-        if capabilities.max_groups and len(groups) >= capabilities.max_groups:
+        if capabilities.max_groups and len(taken) >= capabilities.max_groups:
             left_out.append(
                 left_out_rule(rule, "the device has no room for another group", "its first queue only")
             )

@@ -36,6 +36,9 @@ OUTPUT_ACTION, SET_QUEUE_ACTION, SET_FIELD_ACTION, EXPERIMENTER = 0, 21, 25, 0xF
 SELECT_GROUP = 1
 """OFPGT_SELECT (7.3.4.2)."""
 
+MAX_METER = 0xFFFF0000
+"""The highest meter id; higher ones are virtual meters (OpenFlow 1.3.5 section 7.3.4.4)."""
+
 CONTROLLER_METER = 0xFFFFFFFE
 """OFPM_CONTROLLER: the virtual meter of all packet-ins (7.3.4.4)."""
 

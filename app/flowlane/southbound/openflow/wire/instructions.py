@@ -21,10 +21,11 @@ from flowlane.southbound.openflow.wire.constants import (
     OUTPUT_ACTION,
 )
 
-_GOTO, _WRITE, _APPLY = 1, 3, 4
+_GOTO, _WRITE, _APPLY, _METER = 1, 3, 4, 6
+_GROUP_ACTION, _METER_ACTION = 22, 29
 _HEAD = Struct("!HH").unpack_from
 _VENDOR = Struct("!IH").unpack_from
-_PORT = Struct("!I").unpack_from
+_NUMBER = Struct("!I").unpack_from
 _NX_CONTROLLER, _NX_CLONE, _NX_RESUBMIT_TABLE_CT, _NX_LEARN_2 = 20, 42, 44, 45
 _TABLE_AT = {
     NX_RESUBMIT_TABLE: 12,
@@ -42,47 +43,65 @@ _SAME_TABLE = 0xFF
 
 
 class Leads(NamedTuple):
-    """The tables to which instructions lead, and whether they send packets to a controller."""
+    """The tables, groups and meters to which instructions lead, and whether they send packets to a controller."""
 
-    tables: frozenset[int]
-    copies: bool
+    tables: frozenset[int] = frozenset()
+    copies: bool = False
+    groups: frozenset[int] = frozenset()
+    meters: frozenset[int] = frozenset()
+
+    def __or__(self, other: Leads) -> Leads:
+        """Return where both lead."""
+        return Leads(
+            self.tables | other.tables,
+            self.copies or other.copies,
+            self.groups | other.groups,
+            self.meters | other.meters,
+        )
+
+
+NOWHERE = Leads()
 
 
 def leads(data: bytes) -> Leads:
     """Return where an entry's instructions lead; what is cut short or malformed leads nowhere."""
-    tables: set[int] = set()
-    copies = False
+    found = NOWHERE
     for kind, instruction in _items(data):
         if kind == _GOTO and len(instruction) > 4:
-            tables.add(instruction[4])
+            found |= Leads(tables=frozenset(instruction[4:5]))
+        elif kind == _METER and len(instruction) >= 8:
+            found |= Leads(meters=frozenset(_NUMBER(instruction, 4)))
         elif kind in (_WRITE, _APPLY):
-            inside = leads_of_actions(instruction[8:])
-            tables |= inside.tables
-            copies = copies or inside.copies
-    return Leads(frozenset(tables), copies)
+            found |= leads_of_actions(instruction[8:])
+    return found
 
 
 def leads_of_actions(data: bytes) -> Leads:
     """Return where actions lead, those inside of other actions included."""
-    tables: set[int] = set()
-    copies = False
+    found = NOWHERE
     for kind, action in _items(data):
-        if kind == OUTPUT_ACTION and len(action) >= 8:
-            copies = copies or _PORT(action, 4)[0] == CONTROLLER_PORT
-        if kind != EXPERIMENTER or len(action) < 10:
-            continue
-        vendor, subtype = _VENDOR(action, 4)
-        if vendor != NICIRA:
-            continue
-        copies = copies or subtype in (_NX_CONTROLLER, NX_CONTROLLER2)
-        at = _TABLE_AT.get(subtype)
-        if at is not None and at < len(action):
-            tables.add(action[at])
-        if subtype in _ACTIONS_AT:
-            inside = leads_of_actions(action[_ACTIONS_AT[subtype] :])
-            tables |= inside.tables
-            copies = copies or inside.copies
-    return Leads(frozenset(tables - {_SAME_TABLE}), copies)
+        if kind == EXPERIMENTER and len(action) >= 10:
+            found |= _leads_of_extension(action)
+        elif len(action) >= 8:
+            number = frozenset(_NUMBER(action, 4))
+            if kind == OUTPUT_ACTION:
+                found |= Leads(copies=CONTROLLER_PORT in number)
+            elif kind == _GROUP_ACTION:
+                found |= Leads(groups=number)
+            elif kind == _METER_ACTION:
+                found |= Leads(meters=number)
+    return found
+
+
+def _leads_of_extension(action: bytes) -> Leads:
+    vendor, subtype = _VENDOR(action, 4)
+    if vendor != NICIRA:
+        return NOWHERE
+    at = _TABLE_AT.get(subtype, len(action))
+    tables = frozenset(action[at : at + 1]) - {_SAME_TABLE}
+    found = Leads(tables, subtype in (_NX_CONTROLLER, NX_CONTROLLER2))
+    inside = _ACTIONS_AT.get(subtype)
+    return found if inside is None else found | leads_of_actions(action[inside:])
 
 
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
