@@ -134,6 +134,11 @@ class KernelOvs(PrivateOvs):
         super().__init__(Path("/run/openvswitch"), system=True)
         self.datapath = "system"
 
+    def appctl(self, *arguments: str) -> str:
+        """Run ovs-appctl against the ovs-vswitchd that runs already: its socket has its process in the name."""
+        socket = next(self.directory.glob("ovs-vswitchd*.ctl"))
+        return self._run("ovs-appctl", "-t", str(socket), *arguments)
+
 
 @contextlib.contextmanager
 def switch(number: int, kernel: bool) -> Iterator[tuple[PrivateOvs, str, Wire]]:
