@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flowlane import hub, policy
+from flowlane.core.device.hosts import OTHER_ADDRESS
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import CatchUp, Tick
@@ -161,7 +162,7 @@ class Composition:
 
     def _publish(self, report: Report) -> None:
         self.feed.publish(report, time.time())
-        if report.kind in _LOGGED_KINDS:
+        if report.kind in _LOGGED_KINDS or report.data.get("change") == OTHER_ADDRESS:
             _LOG.log(logging.WARNING if report.kind == "error" else logging.INFO, "%s", report.text)
 
     def compile_policy(self, text: str) -> Policy:

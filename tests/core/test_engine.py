@@ -18,7 +18,7 @@ from flowlane.core.model import (
     Reason,
     Refusal,
 )
-from flowlane.core.policy import LimitScope, Match, Pins, TrafficClass, Trust, VmSelector
+from flowlane.core.policy import LimitScope, Match, Pins, PortSecurity, TrafficClass, Trust, VmSelector
 
 
 def test_every_flow_has_a_queue_and_an_entry_that_says_so() -> None:
@@ -273,7 +273,7 @@ def test_the_same_facts_in_give_the_same_effects_out() -> None:
 
 
 def test_packets_that_a_vm_may_not_send_teach_nothing() -> None:
-    host = Scenario()
+    host = Scenario(small_policy(port_security=PortSecurity.STRICT))
     host.describe(4, ids={1: {"iface-id": "vm1", "attached-mac": "02:00:00:00:00:aa"}})
     host.do(ev.FlowSeen(DPID, 1, host.frame(1, 1000), UPLINK))
     assert not host.device.flows.rows

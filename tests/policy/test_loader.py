@@ -19,11 +19,13 @@ from flowlane.core.policy import (
     ClassChange,
     DeviceRules,
     DeviceSelector,
+    ExtraAddresses,
     LimitScope,
     Match,
     PathPreference,
     Pins,
     Policy,
+    PortSecurity,
     RateGate,
     Rule,
     Share,
@@ -84,6 +86,9 @@ devices:
 balance: {strategy: least-loaded, imbalance: 5%, moves-per-second: 1%, window: 20s, interval: 500ms}
 pins: {which: worthy, budget: 500, idle-timeout: 30s}
 copy-rate: 200
+port-security: strict
+extra-addresses:
+  - {vm: "lb-*", mac: [00:00:5e:00:01:05, 00-00-5E-00-02-05]}
 """
 
 
@@ -130,6 +135,10 @@ def test_every_word_of_the_language() -> None:
     assert policy.balance == Balance("least-loaded", 0.05, 0.01, 20.0, 0.5)
     assert policy.pins == Pins("worthy", 500, 30)
     assert policy.copy_rate == 200
+    assert policy.port_security is PortSecurity.STRICT
+    assert policy.extra_addresses == (
+        ExtraAddresses(VmSelector(("lb-*",)), (0x00005E000105, 0x00005E000205)),
+    )
     assert policy.text == FULL
 
 

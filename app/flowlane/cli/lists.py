@@ -298,6 +298,7 @@ VMS = ListCommand(
         Column("DEVICE", lambda item: item["device"], 3),
         Column("PORT", lambda item: item["port"]),
         Column("MACS", lambda item: text(" ".join(item["macs"])), 2),
+        Column("OTHER MACS", lambda item: text(" ".join(item["other_macs"])), 3),
         Column("ID FROM", lambda item: item["source"], 5),
         Column("FLOWS", lambda item: str(item["flows"]), right=True),
         Column("HINTS", lambda item: str(item["hints"]), 4, right=True),

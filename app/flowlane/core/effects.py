@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class PlannedPort(NamedTuple):
     """A port of the plan, with the VM and the source addresses that may send from it, and its queues.
 
-    ``macs`` empty: any source address.
+    ``macs`` empty: any source address; otherwise frames with other ones are dropped, and copied to be reported.
     """
 
     port_no: int
@@ -30,7 +30,8 @@ class PlannedPort(NamedTuple):
 class StandingMatch(NamedTuple):
     """Match of a standing rule; what is None or empty matches everything.
 
-    Prefixes are (address bytes, prefix length), ports (first, last).
+    Prefixes are (address bytes, prefix length), ports (first, last). Fragments match as if their ports did, and in
+    IPv6 as if their protocol did (see :mod:`flowlane.core.flowkey`).
     """
 
     vm_numbers: tuple[int, ...] = ()
@@ -71,6 +72,8 @@ class DevicePlan:
             to no one port (:data:`~flowlane.core.model.NO_PORT`).
         flood_ports: where a device with forwarding of its own sends such unicast besides, since a host whose
             address is not known may be there.
+        learning_ports: ports to the network from which frames with a source address that is not known there are
+            copied, so that it becomes known; each with the port at which ``hosts`` has its addresses (its bond's).
         meters: meters of whole classes.
         copy_rate: packet-ins per second that the device may send; 0: no limit.
         copy_bytes: bytes of a packet that are copied to the controller.
@@ -89,6 +92,7 @@ class DevicePlan:
     rules: tuple[StandingRule, ...]
     meters: tuple[MeterSpec, ...] = ()
     flood_ports: tuple[int, ...] = ()
+    learning_ports: tuple[tuple[int, int], ...] = ()
     copy_rate: int = 1000
     copy_bytes: int = 128
     learned_idle: int = 0

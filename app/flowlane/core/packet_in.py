@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.hosts import learn_address, sender
+from flowlane.core.device.hosts import learn_address, note_address, sender
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import REACTIVE, mode, remove_pin
@@ -39,6 +39,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
         return
     if learn_address(state, device, port, frame):
         put_off(state, device, Due.HOSTS)
+    note_address(state, device, port, frame, out)
     number = sender(state, device, port, frame)
     egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port
     if number == NOT_A_VM or egress == port.port_no:

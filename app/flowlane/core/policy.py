@@ -206,6 +206,26 @@ class Pins:
     idle_timeout: int = 10
 
 
+class PortSecurity(StrEnum):
+    """What becomes of frames from a VM's port with a source address that is not the VM's, where OVSDB gives it any.
+
+    ``off``: they are the VM's. ``report``: they are the VM's, and the address is reported. ``strict``: they are
+    dropped, and reported.
+    """
+
+    OFF = "off"
+    REPORT = "report"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraAddresses:
+    """Source addresses that some VMs may use beside those that OVSDB gives them, such as those of VRRP."""
+
+    vms: VmSelector
+    macs: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The operator's policy, or the part of it that one device gets. ``text`` is the document that it was read from.
@@ -223,4 +243,6 @@ class Policy:
     pins: Pins = field(default_factory=Pins)
     copy_rate: int = 1000
     learn_after: int = 8
+    port_security: PortSecurity = PortSecurity.REPORT
+    extra_addresses: tuple[ExtraAddresses, ...] = ()
     text: str = ""

@@ -222,6 +222,9 @@ class VmView(TypedDict):
     port: str
     port_no: int
     macs: list[str]
+    other_macs: Annotated[
+        list[str], "source addresses that it has used, and that are not its own (at most 64)"
+    ]
     source: Annotated[str, "source of the id: vm-uuid, iface-id or port"]
     external_ids: dict[str, str]
     flows: int

@@ -262,11 +262,18 @@ def vm_view(state: State, vm: model.Vm, flows: int) -> types.VmView:
         "port": vm.port_name,
         "port_no": vm.port_no,
         "macs": [format_mac(mac) for mac in vm.macs],
+        "other_macs": _other_macs(state, vm),
         "source": vm.source,
         "external_ids": dict(vm.external_ids),
         "flows": flows,
         "hints": sum(hint.vm == vm.id for hint in state.hints.values()),
     }
+
+
+def _other_macs(state: State, vm: model.Vm) -> list[str]:
+    device = state.devices.get(vm.dpid)
+    port = device.ports.get(vm.port_no) if device is not None else None
+    return [format_mac(mac) for mac in port.other_macs] if port is not None else []
 
 
 def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]:

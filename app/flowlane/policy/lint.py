@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowlane.core.device.standing import left_to_controller
-from flowlane.core.policy import Match, Policy
+from flowlane.core.policy import Match, Policy, PortSecurity
 from flowlane.policy.context import OLDER_KEYS
 from flowlane.policy.document import read
 
 
 def notes(policy: Policy) -> tuple[tuple[int, str], ...]:
     """Find all notes: (line of the policy, or 0; text), in the order of the lines."""
-    return tuple(sorted((*_unreached(policy), *_unused(policy), *_slow(policy), *_older_spellings(policy))))
+    found = (_unreached, _unused, _slow, _older_spellings, _needless_addresses)
+    return tuple(sorted(note for find in found for note in find(policy)))
 
 
 def _unreached(policy: Policy) -> Iterator[tuple[int, str]]:
@@ -40,6 +41,12 @@ def _slow(policy: Policy) -> Iterator[tuple[int, str]]:
     for rule, why in left_to_controller(policy):
         if rule.match.gate is None:
             yield rule.line, f"rule {rule.name!r} is left to the controller: {why}"
+
+
+def _needless_addresses(policy: Policy) -> Iterator[tuple[int, str]]:
+    """Find extra addresses that make no difference, since every address is a VM's own."""
+    if policy.extra_addresses and policy.port_security is PortSecurity.OFF:
+        yield 0, "extra-addresses has no effect: with port-security: off a VM may use every source address"
 
 
 def _older_spellings(policy: Policy) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,14 @@ from flowlane.policy.context import Context, invalid_paths
 from flowlane.policy.devices import build_devices
 from flowlane.policy.match import read_gates
 from flowlane.policy.rules import build_rules, check_hints
-from flowlane.policy.settings import build_balance, build_copy_rate, build_learn_after, build_pins
+from flowlane.policy.settings import (
+    build_balance,
+    build_copy_rate,
+    build_extra_addresses,
+    build_learn_after,
+    build_pins,
+    build_port_security,
+)
 from flowlane.policy.structure import check_structure
 from flowlane.policy.trust import build_shares, build_trust
 
@@ -95,6 +102,8 @@ def _build(document: documents.Document, text: str) -> Policy:
         pins=build_pins(context),
         copy_rate=build_copy_rate(context),
         learn_after=build_learn_after(context),
+        port_security=build_port_security(context),
+        extra_addresses=build_extra_addresses(context),
         text=text,
     )
     check_hints(context, policy.rules, policy.trust)

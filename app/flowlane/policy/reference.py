@@ -21,6 +21,7 @@ SECTIONS = (
     ("What is different there: `devices: change: NAME:`", ("change",)),
     ("`balance:`", ("balance",)),
     ("`pins:`", ("pins",)),
+    ("Extra addresses: `extra-addresses:`", ("extraAddresses",)),
 )
 """Headings, and where in the schema the keys of the section are."""
 

@@ -1,15 +1,22 @@
-"""Builders of ``balance``, ``pins``, ``copy-rate`` and ``learn-after``."""
+"""Builders of ``balance``, ``pins``, ``copy-rate``, ``learn-after``, ``port-security`` and ``extra-addresses``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from flowlane.closest import did_you_mean
 from flowlane.core.allocate.strategies import STRATEGIES
-from flowlane.core.policy import Balance, Pins
+from flowlane.core.classify.matching import items
+from flowlane.core.device.vms import parse_mac
+from flowlane.core.policy import Balance, ExtraAddresses, Pins, PortSecurity
 from flowlane.policy.context import Context
 from flowlane.policy.document import Path, shown
+from flowlane.policy.match import read_vms
 from flowlane.units import parse_duration
+
+GROUP_BIT = 1 << 40
+"""The bit of a MAC address that makes it one of a group (IEEE 802)."""
 
 DEFAULT_COPY_RATE = 1000
 """Packets/s that a device may copy to the controller."""
@@ -82,6 +89,33 @@ def build_learn_after(context: Context) -> int:
     data = context.document.data
     given = data.get("learn-after", DEFAULT_LEARN_AFTER) if isinstance(data, dict) else DEFAULT_LEARN_AFTER
     return int(given) if isinstance(given, int | float) else DEFAULT_LEARN_AFTER
+
+
+def build_port_security(context: Context) -> PortSecurity:
+    """Read what becomes of frames with other source addresses than their VM's."""
+    data = context.document.data
+    given = data.get("port-security") if isinstance(data, dict) else None
+    return next((mode for mode in PortSecurity if mode == given), PortSecurity.REPORT)
+
+
+def build_extra_addresses(context: Context) -> tuple[ExtraAddresses, ...]:
+    """Build the entries of extra addresses that keep to the schema; a group address sends nothing."""
+    return tuple(
+        ExtraAddresses(read_vms(context, (*path, "vm"), entry["vm"]), tuple(_macs(context, path, entry)))
+        for path, entry in context.entries("extra-addresses")
+    )
+
+
+def _macs(context: Context, path: Path, entry: dict[str, Any]) -> Iterator[int]:
+    for place, text in items(entry["mac"]):
+        mac = parse_mac(str(text))
+        where = (*path, "mac") if place is None else (*path, "mac", place)
+        if mac is None or mac & GROUP_BIT:
+            context.report(
+                where, f"{shown(text)} is a group address, which is no source address", "remove it"
+            )
+        else:
+            yield mac
 
 
 def build_copy_rate(context: Context) -> int:

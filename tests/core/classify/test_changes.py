@@ -21,7 +21,7 @@ from flowlane.core.classify.changes import (
 from flowlane.core.classify.classifier import NO_RULE, compile_rules
 from flowlane.core.classify.gates import OPEN_GATES, advance
 from flowlane.core.classify.hints import find_hint, trust_of, weigh
-from flowlane.core.classify.matching import Facts, unmet
+from flowlane.core.classify.matching import Facts, specificity, unmet
 from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.model import Hint, HintSource
 from flowlane.core.policy import Match, Policy, RateGate, Trust, VmSelector
@@ -66,16 +66,25 @@ policies = st.builds(
     trusts,
     trust_apart,
 )
+
+
+def _hint(name: str, source: HintSource, match: Match) -> Hint:
+    """OVSDB's hint is for all flows of the VM."""
+    given = Match() if source is HintSource.OVSDB else match
+    return Hint(f"{source.name}-{name}", WEB.id, name, given, source)
+
+
 hints = st.lists(
     st.builds(
-        lambda name, source, match: Hint(f"{source.name}-{name}", WEB.id, name, match, source),
+        _hint,
         st.sampled_from(["c0", "c1", "c2", "unknown"]),
         st.sampled_from(APART),
         st.sampled_from([Match(), Match(protocols=(6,))]),
     ),
     max_size=2,
     unique_by=lambda hint: hint.id,
-).map(tuple)
+).map(lambda given: tuple(sorted(given, key=lambda hint: -specificity(hint.match))))
+"""In the order in which the engine keeps them: the most specific first."""
 
 
 @st.composite

@@ -15,7 +15,7 @@ from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.classify.matching import ETHERTYPES, Facts
 from flowlane.core.device.standing import MAX_ENTRIES, left_to_controller, standing_rules
 from flowlane.core.effects import StandingMatch, StandingRule
-from flowlane.core.flowkey import IPV4, LAYER2, SCTP, TCP, UDP, FlowParts
+from flowlane.core.flowkey import ICMP, IPV4, IPV6, LAYER2, SCTP, TCP, UDP, FlowParts, is_of_fragments
 from flowlane.core.model import HintSource
 from flowlane.core.policy import Match, Trust, VmSelector
 
@@ -41,14 +41,18 @@ def takes(match: StandingMatch, f: Facts) -> bool:
         assert match.eth_type in (0x0800, 0x86DD)
     if match.src_ports or match.dst_ports:
         assert match.ip_proto in (TCP, UDP, SCTP)
+    fragments = is_of_fragments(parts)
+    protocols: tuple[int | None, ...] = (None, parts.protocol)
+    if fragments and parts.kind == IPV6:
+        protocols = (None, *(set(range(256)) - {ICMP}))
     return (
         (not match.vm_numbers or (f.vm is not None and f.vm.number in match.vm_numbers))
         and match.eth_type in (None, eth_type)
-        and match.ip_proto in (None, parts.protocol)
+        and match.ip_proto in protocols
         and (match.src is None or inside(match.src, parts.src))
         and (match.dst is None or inside(match.dst, parts.dst))
-        and (not match.src_ports or any(a <= parts.src_port <= b for a, b in match.src_ports))
-        and (not match.dst_ports or any(a <= parts.dst_port <= b for a, b in match.dst_ports))
+        and (not match.src_ports or fragments or any(a <= parts.src_port <= b for a, b in match.src_ports))
+        and (not match.dst_ports or fragments or any(a <= parts.dst_port <= b for a, b in match.dst_ports))
         and match.dscp in (None, f.dscp)
         and (match.pcp is None or (parts.vlan is not None and match.pcp == f.pcp))
         and (match.vlan is None or match.vlan == parts.vlan)

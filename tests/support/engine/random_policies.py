@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from flowlane.core.classify.matching import Facts
-from flowlane.core.flowkey import ICMP, IPV4, IPV6, LAYER2, SCTP, TCP, UDP, FlowParts
+from flowlane.core.flowkey import FRAGMENT, ICMP, IPV4, IPV6, LAYER2, SCTP, TCP, UDP, FlowParts
 from flowlane.core.model import HintSource, Vm
 from flowlane.core.policy import Match, Policy, RateGate, Rule, TrafficClass, Trust, VmSelector
 
@@ -50,7 +50,7 @@ matches = st.builds(
     vms=st.sampled_from([None, None, VmSelector(("web-*",)), VmSelector(("db-*",)), VmSelector(("*",))]),
     eth_types=some([0x0800, 0x86DD, 0x0806]),
     vlans=spans,
-    protocols=some([TCP, UDP, ICMP, 0]),
+    protocols=some([TCP, UDP, ICMP, FRAGMENT, 0]),
     src=prefixes,
     dst=prefixes,
     src_ports=spans,
@@ -96,12 +96,12 @@ ADDRESSES = {
 @st.composite
 def facts(draw: DrawFn) -> Facts | None:
     kind = draw(st.sampled_from([IPV4, IPV6, LAYER2]))
-    port = st.integers(0, 31)
+    port = st.integers(0, 31) if draw(st.booleans()) else st.just(0)
     parts = FlowParts(
         1,
         draw(st.one_of(st.none(), port)),
         kind,
-        0 if kind == LAYER2 else draw(st.sampled_from([TCP, UDP, ICMP, SCTP, 255])),
+        0 if kind == LAYER2 else draw(st.sampled_from([TCP, UDP, ICMP, SCTP, 255, FRAGMENT])),
         draw(st.sampled_from([0x0806, 0x88CC])) if kind == LAYER2 else draw(port),
         0 if kind == LAYER2 else draw(port),
         draw(st.sampled_from(ADDRESSES[kind])),

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core.classify.matching import selects
+from flowlane.core.effects import Report
+from flowlane.core.flowkey import format_mac
 from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.policy import PortSecurity
 
 if TYPE_CHECKING:
+    from flowlane.core.effects import Effect
     from flowlane.core.frame import Frame
+    from flowlane.core.model import Vm
+    from flowlane.core.policy import Policy
     from flowlane.core.state.device import Device, Port, State
 
 MAX_HOSTS_PER_PORT = 4096
 """A port with more source addresses than this floods the controller; further ones are not learned."""
+
+MAX_OTHER_MACS = 64
+"""Source addresses beside the VM's own that are listed for a port; further ones are not reported."""
+
+OTHER_ADDRESS = "other-address"
+"""``change`` of the report of such an address."""
 
 
 def learn_address(state: State, device: Device, port: Port, frame: Frame) -> bool:
     """Learn on which port a frame's source address is.
 
     An address that OVSDB gives to a VM stays with the VM, whichever port a packet with it comes from (anti-spoofing).
+    Another address from a VM's port is learned unless the policy's port security is strict.
 
     Returns:
         Whether the address is new or has moved, so that the plan changes.
@@ -41,10 +55,36 @@ def _may_send(state: State, device: Device, port: Port, mac: int) -> bool:
     owner = state.vms.get(state.macs.get(mac, NOT_A_VM))
     if owner is not None and owner.dpid == device.dpid:
         return owner.port_no == port.port_no
-    if port.role is PortRole.VM:
-        vm = state.vms.get(device.port_vm.get(port.port_no, NOT_A_VM))
-        return vm is None or not vm.macs
-    return True
+    vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
+    if vm is None or not vm.macs or mac in allowed_macs(device.policy, vm):
+        return True
+    return owner is None and device.policy.port_security is not PortSecurity.STRICT
+
+
+def allowed_macs(policy: Policy, vm: Vm) -> tuple[int, ...]:
+    """List the source addresses of a VM: those of OVSDB and of the policy; empty where OVSDB gives it none."""
+    if not vm.macs:
+        return ()
+    extra = (entry.macs for entry in policy.extra_addresses if selects(entry.vms, vm))
+    return tuple(sorted({*vm.macs, *(mac for macs in extra for mac in macs)}))
+
+
+def note_address(state: State, device: Device, port: Port, frame: Frame, out: list[Effect]) -> None:
+    """Report a source address that is not among those of the port's VM, once for each port and address."""
+    vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
+    mode, mac = device.policy.port_security, int.from_bytes(frame.eth_src)
+    if vm is None or not vm.macs or mac in vm.macs or mac in port.other_macs or mode is PortSecurity.OFF:
+        return
+    if len(port.other_macs) >= MAX_OTHER_MACS or mac in allowed_macs(device.policy, vm):
+        return
+    port.other_macs[mac] = None
+    done = "dropped" if mode is PortSecurity.STRICT else "forwarded as the VM's"
+    text = (
+        f"VM {vm.name} on port {port.name} of {device.name} sends with source address {format_mac(mac)}, which is "
+        f"not its own; such frames are {done} (port-security: {mode.value})"
+    )
+    data = {"vm": vm.id, "device": f"{device.dpid:016x}", "port": port.name, "change": OTHER_ADDRESS}
+    out.append(Report("vm", text, {**data, "mac": format_mac(mac), "port_security": mode.value}))
 
 
 def drop_port_hosts(device: Device, port_no: int) -> None:
@@ -60,13 +100,14 @@ def move_port_hosts(device: Device, old: int, new: int) -> None:
 
 
 def sender(state: State, device: Device, port: Port, frame: Frame) -> int:
-    """Find the number of the VM that sent a frame; NOT_A_VM when no VM did, or one with another address."""
+    """Find the number of the VM that sent a frame; NOT_A_VM when no VM did, or the device has dropped it."""
     if port.role is PortRole.LINK:
         return state.macs.get(int.from_bytes(frame.eth_src), NOT_A_VM)
     if port.role is not PortRole.VM:
         return NOT_A_VM
     number = device.port_vm.get(port.port_no, NOT_A_VM)
     vm = state.vms.get(number)
-    if vm is None or (vm.macs and int.from_bytes(frame.eth_src) not in vm.macs):
+    if vm is None:
         return NOT_A_VM
-    return number
+    allowed = allowed_macs(device.policy, vm) if device.policy.port_security is PortSecurity.STRICT else ()
+    return NOT_A_VM if allowed and int.from_bytes(frame.eth_src) not in allowed else number

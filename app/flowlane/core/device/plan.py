@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import queues_for_new_flows
 from flowlane.core.device import class_meters
+from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.effects import DevicePlan, PlannedPort
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
 from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole, Role
+from flowlane.core.policy import PortSecurity
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
@@ -112,6 +114,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         ),
         meters=class_meters.specs(device),
         flood_ports=_flood_ports(state, device),
+        learning_ports=_learning_ports(device),
         copy_rate=device.policy.copy_rate,
         learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,
         learn_after=device.policy.learn_after if mode(device) == WORTHY else 0,
@@ -126,12 +129,17 @@ def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
     vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
     if vm is None:
         return PlannedPort(port.port_no, port.role, NOT_A_VM, (), queues)
-    return PlannedPort(port.port_no, port.role, vm.number, vm.macs, queues)
+    strict = device.policy.port_security is PortSecurity.STRICT
+    macs = allowed_macs(device.policy, vm) if strict else ()
+    return PlannedPort(port.port_no, port.role, vm.number, macs, queues)
 
 
 def _destinations(state: State, device: Device) -> dict[int, int]:
-    """Map MAC addresses to ports; for the device's own VMs, OVSDB counts over what packets showed."""
+    """Map MAC addresses to ports; for the host and its VMs, OVSDB and the port count over what packets showed."""
     known = {mac: port_no for mac, port_no in device.hosts.items() if port_no in device.ports}
+    for port in device.ports.values():
+        if port.report is not None and _has_own_address(port):
+            known[port.report.mac] = port.port_no
     for vm in state.vms.values():
         if vm.dpid == device.dpid:
             known.update(dict.fromkeys(vm.macs, vm.port_no))
@@ -161,8 +169,28 @@ def _flood_ports(state: State, device: Device) -> tuple[int, ...]:
     """List the ports of the host, of VMs without a configured address, and ignored ones: who is there is not known."""
     roles = (PortRole.VM, PortRole.HOST, PortRole.IGNORE)
     ports = [port.port_no for port in device.ports.values() if port.role in roles]
+    ports = [port_no for port_no in ports if not _has_own_address(device.ports[port_no])]
     vms = {port_no: state.vm_on(device.dpid, port_no) for port_no in ports}
     return tuple(sorted(port_no for port_no, vm in vms.items() if vm is None or not vm.macs))
+
+
+def _has_own_address(port: Port) -> bool:
+    """Whether it is the bridge's own port, whose address the switch reports."""
+    return port.report is not None and port.report.is_local and port.report.mac != 0
+
+
+def _learning_ports(device: Device) -> tuple[tuple[int, int], ...]:
+    """List the ports to the network whose source addresses have to be known to predict the egress port.
+
+    Behind a single uplink of a device that forwards by itself is whatever is not known. Each port comes with the one
+    that stands for its bond, else with itself.
+    """
+    roles = (PortRole.UPLINK, PortRole.LINK)
+    ports = [port for port in device.ports.values() if port.role in roles]
+    uplinks = {device.of_bond(port.port_no) for port in ports if port.role is PortRole.UPLINK}
+    if device.capabilities.normal and len(uplinks) < 2:
+        return ()
+    return tuple(sorted((port.port_no, device.of_bond(port.port_no)) for port in ports))
 
 
 def _queues_of(device: Device) -> QueuesOf:

@@ -99,6 +99,7 @@ def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int 
     before = state.vms.get(number)
     state.vms[number] = vm
     device.port_vm[port.port_no] = number
+    port.other_macs.clear()
     state.macs.update(dict.fromkeys(macs, number))
     change = "changed" if before is not None else "attached"
     text = f"VM {name} is on port {port.name} of {device.name}"

@@ -67,6 +67,8 @@ class Port:
     shaped: tuple[Queue, ...] = ()
     """The queues that ``allocation`` was made or updated for."""
     next_balance: float = 0.0
+    other_macs: dict[int, None] = field(default_factory=dict)
+    """Source addresses that its VM has used, and that neither OVSDB nor the policy gives it."""
     host_count: int = 0
     """How many source addresses were learned on the port."""
     up: bool = True

@@ -33,7 +33,7 @@ from flowlane.core import flowkey
 from flowlane.core.effects import DevicePlan, UnpinFlow
 from flowlane.core.events import RuleRefused
 from flowlane.core.flowkey import FlowParts
-from flowlane.core.model import NO_QUEUE, Capabilities, MeterSpec, PinRef, Refusal
+from flowlane.core.model import NO_PORT, NO_QUEUE, Capabilities, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import repairs
 from flowlane.southbound.openflow.session import decode, encode, readback, requests
 from flowlane.southbound.openflow.tables import desired, diff, pins, probes
@@ -285,13 +285,13 @@ def test_the_first_packet_is_copied_with_its_way_and_queue(client: Client, ovs: 
 
 
 def test_neighbour_discovery_is_copied_and_no_flow_of_a_pin_is(client: Client, ovs: PrivateOvs) -> None:
-    program(client)
+    program(client, plan(*plan().rules, REST._replace(egress_port=NO_PORT, queues=())))
     send(client, pins.change(pin()))
     ovs.receive("vm1", frame_of(KINDS["tcp"]).hex())
     arp = b"\xff" * 6 + VM_MAC.to_bytes(6, "big") + bytes.fromhex("08060001080006040001") + bytes(38)
     ovs.receive("vm1", arp.hex())
     seen = decode.flow_seen(1, client.wait_for("OFPPacketIn"))
-    assert seen == (1, VM, arp, None, None, 0)
+    assert seen == (1, VM, arp, NO_PORT, None, 0)
 
 
 def test_an_expired_pin_is_reported_with_its_counters(client: Client, ovs: PrivateOvs) -> None:

@@ -132,8 +132,8 @@ class Programming:
         self.present = replace(self.present, flows=(*unchanged, *after.values()))
         return diff.ordered(
             [
-                *(Change(Op.MODIFY if mac in before else Op.ADD, entry) for mac, entry in after.items()),
-                *(Change(Op.DELETE, entry) for mac, entry in before.items() if mac not in after),
+                *(Change(Op.MODIFY if host in before else Op.ADD, entry) for host, entry in after.items()),
+                *(Change(Op.DELETE, entry) for host, entry in before.items() if host not in after),
             ]
         )
 

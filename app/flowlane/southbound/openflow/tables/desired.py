@@ -79,7 +79,7 @@ def compile_plan(
     ports_of_plan = [port for port in plan.ports if port.port_no in ports]
     flows = (
         *_declared_misses(learns, tracks, normal),
-        *_ingress(ports_of_plan, normal),
+        *_ingress(plan, ports_of_plan, normal),
         *_forward(plan, ports_of_plan, ports, capabilities),
         *(_gate(plan, ports_of_plan) if tracks else ()),
         *_assign(plan.copy_bytes, learns),
@@ -128,27 +128,27 @@ def _declared_misses(learns: bool, tracks: bool, normal: bool) -> Iterator[FlowE
             yield _infrastructure(table.table_id, Priority.MISS, (), *steps)
 
 
-def _ingress(ports: Collection[PlannedPort], normal: bool) -> Iterator[FlowEntry]:
+def _ingress(plan: DevicePlan, ports: Collection[PlannedPort], normal: bool) -> Iterator[FlowEntry]:
     reserved = _FORWARD_NORMALLY if normal else ()
     yield _infrastructure(TableId.INGRESS, Priority.RESERVED, match(eth_dst=_RESERVED), *reserved)
     for port in ports:
-        yield from _ingress_of(port, normal)
+        yield from _ingress_of(port, plan, normal)
 
 
-def _ingress_of(port: PlannedPort, normal: bool) -> Iterator[FlowEntry]:
-    """Yield the entries for frames from a port; from a VM with known addresses, only its own frames are the VM's.
+def _ingress_of(port: PlannedPort, plan: DevicePlan, normal: bool) -> Iterator[FlowEntry]:
+    """Yield the entries for frames from a port; those from a port that is not to be served are forwarded at once.
 
-    A device that forwards by itself forwards other frames too: virtual addresses of VRRP, nested VMs, and all
-    frames from a port that is not to be served.
+    From a VM with stated addresses, frames with other ones are dropped. From a port whose addresses are to be
+    learned, frames with unknown ones are copied (for the known ones see :func:`_hosts`).
     """
+    copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     steps = _FORWARD_NORMALLY if normal and port.role is PortRole.IGNORE else _enter(port)
-    if port.role is not PortRole.VM or not port.macs:
-        yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *steps)
-        return
     for mac in port.macs:
         terms = match(in_port=port.port_no, eth_src=mac)
         yield _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *steps)
-    others = _FORWARD_NORMALLY if normal else ()
+    others = (copy,) if port.macs else steps
+    if port.port_no in dict(plan.learning_ports):
+        others = (copy, *steps)
     yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *others)
 
 
@@ -187,7 +187,7 @@ def _forward(
     if not capabilities.normal:
         terms = match(eth_dst=_MULTICAST)
         yield _infrastructure(TableId.FORWARD, Priority.HOST, terms, Goto(next_table))
-    yield from _hosts(plan.hosts, ports, next_table).values()
+    yield from _hosts(plan, plan.hosts, ports, next_table).values()
     for port in ports_of_plan:
         if port.role is PortRole.UPLINK:
             terms = match(in_port=port.port_no)
@@ -207,15 +207,19 @@ def _everywhere(normal: bool) -> tuple[Step, ...]:
     return _FORWARD_NORMALLY if normal else (Output(ALL_PORTS),)
 
 
+HostKey = tuple[int, int]
+"""A MAC address, and the port whose frames with it an entry is for, 0 for frames to it."""
+
+
 def host_entries(
     plan: DevicePlan, hosts: Iterable[tuple[int, int]], capabilities: Capabilities, ports: Collection[int]
-) -> dict[int, FlowEntry]:
-    """Make the entries of some destinations of a plan; return MAC address -> entry.
+) -> dict[HostKey, FlowEntry]:
+    """Make the entries of some hosts of a plan.
 
     Args:
-        hosts: (MAC address, port number) of each destination.
+        hosts: (MAC address, port number) of each.
     """
-    return _hosts(hosts, ports, _after_forward(plan, capabilities))
+    return _hosts(plan, hosts, ports, _after_forward(plan, capabilities))
 
 
 def _after_forward(plan: DevicePlan, capabilities: Capabilities) -> TableId:
@@ -223,15 +227,24 @@ def _after_forward(plan: DevicePlan, capabilities: Capabilities) -> TableId:
 
 
 def _hosts(
-    hosts: Iterable[tuple[int, int]], ports: Collection[int], next_table: TableId
-) -> dict[int, FlowEntry]:
-    return {
-        mac: _infrastructure(
-            TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *_leave_by(port_no, next_table)
-        )
-        for mac, port_no in hosts
-        if port_no in ports
-    }
+    plan: DevicePlan, hosts: Iterable[tuple[int, int]], ports: Collection[int], next_table: TableId
+) -> dict[HostKey, FlowEntry]:
+    """Make the entries for frames to hosts, and for those from hosts at ports whose other addresses are learned."""
+    enter = {port.port_no: _enter(port) for port in plan.ports}
+    learning: dict[int, list[int]] = {}
+    for in_port, of_bond in plan.learning_ports:
+        if in_port in ports and in_port in enter:
+            learning.setdefault(of_bond, []).append(in_port)
+    entries: dict[HostKey, FlowEntry] = {}
+    for mac, port_no in hosts:
+        if port_no in ports:
+            steps = _leave_by(port_no, next_table)
+            entries[mac, 0] = _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *steps)
+        for in_port in learning.get(port_no, ()):
+            terms = match(in_port=in_port, eth_src=mac)
+            known = _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *enter[in_port])
+            entries[mac, in_port] = known
+    return entries
 
 
 def _leave_by(port_no: int, next_table: TableId) -> tuple[Step, ...]:

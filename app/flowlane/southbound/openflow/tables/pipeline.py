@@ -124,9 +124,9 @@ _FLOW = _ADDRESSES | _PORTS | _ICMP | {"metadata", "vlan_vid"}
 TABLES: tuple[Table, ...] = (
     Table(
         TableId.INGRESS,
-        "The VM that sent the frame; frames with other source addresses, or for the switch itself, are dropped",
+        "The VM that sent the frame; frames for the switch itself are forwarded as the bridge does, or dropped",
         frozenset(("in_port", "eth_src", "eth_dst", "eth_type")),
-        frozenset((Act.WRITE_METADATA, Act.OUTPUT)),
+        frozenset((Act.WRITE_METADATA, Act.COPY, Act.OUTPUT)),
         frozenset((TableId.FORWARD,)),
         miss=None,
     ),
