@@ -88,6 +88,8 @@ class Twins:
     view: View
     managed: tuple[str, ...]
     """Names of all bridges that Flowlane is attached to."""
+    pace_s: float = 0.0
+    """How long after each frame nothing is sent, where packets wait for the controller."""
     _read: dict[str, int] = field(default_factory=dict)
     _learnt: list[int] = field(default_factory=list)
     sources: set[bytes] = field(default_factory=set)
@@ -118,6 +120,7 @@ class Twins:
                 data = given if isinstance(given, bytes) else given(bridge)
                 self.sources.add(data[6:12])
                 self.ovs.control("netdev-dummy/receive", interface(bridge, port), data.hex())
+            time.sleep(self.pace_s)
             self._settle()
         return self.view(self._take(PLAIN)), self.view(self._take(ATTACHED))
 

@@ -1,0 +1,109 @@
+"""Whatever the policy says, frames leave by the ports by which they leave without Flowlane: only limits may drop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from support.ovs.scenarios import SCENARIOS
+from support.ovs.twins import Stage, Twins, stage, twins
+
+pytestmark = pytest.mark.ovs
+
+ALL_SCOPES = """
+version: 1
+default: rest
+classes:
+  rest: {limit: 9Gbit/s, burst: 100MB}
+  of-vm: {limit: 8Gbit/s, burst: 100MB, limit-scope: vm}
+  of-class: {limit: 7Gbit/s, burst: 100MB, limit-scope: class}
+rules:
+  - {name: udp, match: {protocol: udp}, class: of-vm}
+  - {name: icmp, match: {protocol: icmp}, class: of-class}
+  - {name: sctp, match: {protocol: sctp}, class: of-class}
+"""
+EXCLUSIVE = """
+version: 1
+default: rest
+classes:
+  rest: {}
+  alone: {queues: exclusive, priority: 5}
+rules:
+  - {name: udp, match: {protocol: udp}, class: alone}
+  - {name: tcp, match: {protocol: tcp}, class: alone}
+"""
+HINTS = """
+version: 1
+default: rest
+classes:
+  rest: {}
+  voice: {priority: 5, max-queues: 1, limit: 9Gbit/s, burst: 100MB}
+rules:
+  - {name: marked, match: {hint: voice}, class: voice}
+trust:
+  - {vm: "*", sources: [dscp, pcp], classes: voice, dscp: {ef: voice}, pcp: {5: voice, 3: voice}}
+"""
+PINS = "version: 1\npins: {which: all}\n"
+REACTIVE = "version: 1\npins: {which: reactive}\n"
+AT_ONCE = "version: 1\nlearn-after: 0\n"
+
+
+class Case(NamedTuple):
+    """A policy, options of the manager, and what its entries show when it is in force."""
+
+    policy: str
+    options: tuple[str, ...]
+    shows: str
+    pace_s: float = 0.0
+
+
+CASES = {
+    "limits of all scopes": Case(ALL_SCOPES, (), "meter:"),
+    "exclusive classes": Case(EXCLUSIVE, (), "cookie=0xf10a2"),
+    "hints": Case(HINTS, (), "nw_tos"),
+    "a pin for each flow": Case(PINS, (), "cookie=0xf10a3"),
+    "reactive": Case(REACTIVE, (), "cookie=0xf10a3", 0.03),
+    "learned at once": Case(AT_ONCE, (), "cookie=0xf10a4"),
+    "without learning": Case(ALL_SCOPES, ("--nolearn",), "cookie=0xf10a3"),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Case, Stage]]:
+    """One controller for each policy."""
+    chosen = CASES[request.param]
+    policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    policy.write_text(chosen.policy)
+    with stage(f"--policy={policy}", *chosen.options) as running:
+        yield chosen, running
+
+
+DIFFER = {
+    "snooping": "Open vSwitch does not look at the membership reports that a packet-out sends (xlate_normal)",
+    "two bridges": "what comes by a patch port is sent to the controller too, which finds no flow and drops it",
+}
+"""Where reactive mode, which exists for comparison, is not harmless."""
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_under_a_policy(
+    request: pytest.FixtureRequest, case: tuple[Case, Stage], tmp_path: Path, name: str
+) -> None:
+    chosen, on = case
+    if chosen.policy == REACTIVE and name in DIFFER:
+        request.applymarker(pytest.mark.xfail(strict=True, reason=DIFFER[name]))
+    scenario = SCENARIOS[name]
+    with twins(
+        on, tmp_path, scenario.setup, others=scenario.others, upstream=scenario.upstream, view=scenario.view
+    ) as both:
+        both.pace_s = chosen.pace_s
+        both.same(scenario.frames)
+        assert chosen.shows in entries(both)
+
+
+def entries(both: Twins) -> str:
+    return "".join(both.ovs.ofctl("dump-flows", bridge) for bridge in both.managed)
