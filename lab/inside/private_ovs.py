@@ -81,6 +81,20 @@ class PrivateOvs:
         )
         self._wait_for(self.directory / "db.sock")
         self.vsctl("--no-wait", "init")
+        self._start_vswitchd()
+
+    def restart_vswitchd(self) -> None:
+        """End ovs-vswitchd and start it again: entries, groups and meters are lost, the database is not."""
+        daemon = self._daemons.pop()
+        daemon.terminate()
+        daemon.wait(TIMEOUT)
+        (self.directory / "vswitchd.ctl").unlink(missing_ok=True)
+        self._start_vswitchd()
+        self.vsctl(
+            "set", "Open_vSwitch", ".", "external_ids:restarts=1"
+        )  # Waits until it has read the database.
+
+    def _start_vswitchd(self) -> None:
         dummy = "--enable-dummy" if self.tunnels else "--enable-dummy=override"
         devices = () if self.system else (dummy, "--disable-system", "--disable-system-route")
         self._spawn(

@@ -170,9 +170,7 @@ SCENARIOS = {
         flat, (*learnt("vm1", "vm2", "up"), *(("vm1", frame) for frame in KINDS.values()))
     ),
     "VLANs": Scenario(vlans, VLAN_FRAMES),
-    "active-backup": Scenario(bond("active-backup"), BOND_FRAMES, BOND_VIEW),
-    "balance-slb": Scenario(bond("balance-slb"), BOND_FRAMES, BOND_VIEW),
-    "balance-tcp": Scenario(bond("balance-tcp"), BOND_FRAMES, BOND_VIEW),
+    "bond": Scenario(bond("balance-slb"), BOND_FRAMES, BOND_VIEW),
     "snooping": Scenario(snooping, MEMBERSHIP),
     "two bridges": Scenario(patched, PATCH_FRAMES, others=("ex",)),
 }

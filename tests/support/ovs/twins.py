@@ -141,6 +141,11 @@ class Twins:
         self._turn()
         self.ovs.control("revalidator/purge")
 
+    def forgotten(self) -> None:
+        """Take note that the switch was restarted, and counts anew."""
+        self._learnt.clear()
+        self._take(PLAIN), self._take(ATTACHED)
+
     def _turn(self) -> None:
         for _ in range(LOOPS):
             self.ovs.control("version")
@@ -210,12 +215,13 @@ def capture(directory: Path, name: str) -> Path:
 
 
 def difference(plain: Sent, attached: Sent) -> str:
-    """Return a line for each (port, frame) that the bridges sent differently often."""
-    return "\n".join(
+    """Return a line for each (port, frame) that the bridges sent differently often; the first 20."""
+    lines = [
         f"{port}: plain {plain[port, data]}, attached {attached[port, data]}: {data[:40].hex(' ', 2)}"
         for port, data in sorted(plain.keys() | attached.keys())
         if plain[port, data] != attached[port, data]
-    )
+    ]
+    return "\n".join([*lines[:20], f"{len(lines)} in all"])
 
 
 @contextmanager
