@@ -26,6 +26,9 @@ def policy(*classes: TrafficClass, **changes: object) -> Policy:
     return small_policy(classes=classes or CLASSES, rules=kept, gates=(), **changes)
 
 
+ONE_METER = replace(LEARNING, max_meters=1)
+
+
 def host(caps: Capabilities = LEARNING) -> Scenario:
     return Scenario(policy(), caps=caps)
 
@@ -199,3 +202,14 @@ def test_a_meter_of_a_pin_that_nobody_knows_goes_with_the_pin() -> None:
     )
     kinds = [type(effect) for effect in out if isinstance(effect, fx.UnpinFlow | fx.DeleteMeter)]
     assert kinds == [fx.UnpinFlow, fx.DeleteMeter]
+
+
+def test_a_class_gets_the_meter_that_the_same_policy_takes_from_single_flows() -> None:
+    scenario = Scenario(policy(CLASSES[0], replace(BACKUP, limit_scope=LimitScope.FLOW)), caps=ONE_METER)
+    scenario.flow(1, 1000, 873, queue_id=2)
+    assert meters(scenario) == {}
+    scenario.do(
+        ev.PolicyReplaced(policy(replace(CLASSES[0], rate_limit=9_000_000, limit_scope=LimitScope.CLASS)))
+    )
+    assert list(meters(scenario).values()) == [9_000_000]
+    assert scenario.device.meters_left_out == ()

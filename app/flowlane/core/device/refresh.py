@@ -196,6 +196,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
         refit_vms(state, device, changed, out)
     _refit_other_devices(state, device, changed, out)
     hints.follow_ovsdb(state, device.dpid, out)
+    class_meters.retry(state, device, out)
     replan(state, device, out)
     class_meters.release(device, unused)
 
