@@ -80,7 +80,7 @@ def _burst(context: Context, path: Path, entry: dict[str, Any]) -> int | None:
         return None
     size = parse_size(entry["burst"])
     if size < MIN_BURST:
-        remedy = f"at least {MIN_BURST}B, better a tenth of a second of the limit"
+        remedy = f"at least {MIN_BURST}B, better 0.3 seconds of the limit"
         context.report((*path, "burst"), f"a burst of {size} bytes is less than one frame", remedy)
     return size * 8
 

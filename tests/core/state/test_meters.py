@@ -72,8 +72,10 @@ def test_a_device_that_is_out_of_meters_gives_none() -> None:
     assert MeterPool(limit=0).acquire(owner_of(LIMITED, 1, 0), LIMITED) == (None, False)
 
 
-def test_burst_is_a_tenth_of_a_second_but_never_below_ten_frames() -> None:
-    assert size_of(LIMITED, 1).burst == 5_000_000
+def test_burst_is_three_tenths_of_a_second_or_a_super_packet_but_never_below_ten_frames() -> None:
+    assert size_of(LIMITED, 1).burst == 15_000_000
+    assert size_of(replace(LIMITED, rate_limit=1_500_000), 1).burst == 65_536 * 8
+    assert size_of(replace(LIMITED, rate_limit=1_000_000), 1).burst == 450_000
     assert size_of(replace(LIMITED, rate_limit=100_000), 1).burst == MIN_BURST
     assert size_of(replace(LIMITED, burst=9_000_000), 1).burst == 9_000_000
 

@@ -17,6 +17,7 @@ from flowlane.core.allocate import (
     depart,
     measure,
     new_port,
+    place_on,
     rebalance,
     update_queues,
 )
@@ -58,6 +59,13 @@ class Port:
         self.queue_of[row] = placement.queue_id
         return placement
 
+    def place_on(self, row: int, queue_id: int, **demand: Any) -> Placement:
+        """Take in a flow that the device has placed."""
+        self.demands[row] = Demand(**demand)
+        placement = place_on(self.state, row, self.demands[row], queue_id)
+        self.queue_of[row] = placement.queue_id
+        return placement
+
     def depart(self, row: int) -> None:
         depart(self.state, row)
         del self.queue_of[row], self.demands[row]
@@ -75,7 +83,7 @@ class Port:
     def update_queues(self, queues: list[Queue]) -> list[Move]:
         self.queues = queues
         keys = [self.keys.get(row) for row in range(max(self.keys, default=-1) + 1)]
-        return self._apply(update_queues(self.state, queues, keys, self.now))
+        return self._apply(update_queues(self.state, queues, keys))
 
     def tick(self, seconds: float = 1.0, last_active: list[float] | None = None) -> list[Move]:
         self.now += seconds

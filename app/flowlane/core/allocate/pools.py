@@ -170,6 +170,26 @@ def apply_parts(region: Region, parts: list[Part], shared: list[Slot], now: floa
     for number, count in enumerate(missing):
         for _ in range(count):
             attach(spare.pop(), region.pools[number])
+    for pool in region.pools:
+        _order_for_limited(pool)
+
+
+def _order_for_limited(pool: Pool) -> None:
+    """Put the slots on which groups with ``max_queues`` are already first: such a group uses the first ones only."""
+    if len(pool.slots) < 2 or all(group.demand.max_queues is None for group in pool.groups.values()):
+        return
+    flows = {
+        slot.index: sum(
+            cell.count
+            for cell in slot.cells.values()
+            if cell.group.pool is pool and cell.group.demand.max_queues is not None
+        )
+        for slot in pool.slots
+    }
+    pool.slots.sort(key=lambda slot: -flows[slot.index])
+    pool.loads[:] = [slot.load for slot in pool.slots]
+    for position, slot in enumerate(pool.slots):
+        slot.position = position
 
 
 def _slots_for_guarantee(

@@ -43,13 +43,11 @@ def new_port(
         speed: what the port carries, in bit/s; None when unknown.
     """
     state = PortState(columns, balance, shares, speed)
-    update_queues(state, queues, (), 0.0)
+    update_queues(state, queues, ())
     return state
 
 
-def update_queues(
-    state: PortState, queues: Sequence[Queue], keys: Sequence[bytes | None], now: float
-) -> list[Move]:
+def update_queues(state: PortState, queues: Sequence[Queue], keys: Sequence[bytes | None]) -> list[Move]:
     """Fit the port to the queues that it has now; only flows move whose queue is gone or is not for them any more.
 
     Args:
@@ -76,7 +74,7 @@ def update_queues(
         region.slots.sort(key=lambda slot: slot.index)
         _set_capacity(state, region)
         _reserve_slots(state, region)
-    return _place_drained(state, drained, now, keys)
+    return _place_drained(state, drained, keys)
 
 
 def _match_slots(state: PortState, queues: Sequence[Queue]) -> tuple[list[Slot], list[Slot]]:
@@ -181,6 +179,7 @@ def _remove_slot(slot: Slot) -> None:
 
 def _add_slot(slot: Slot, region: Region) -> None:
     slot.region = region
+    region.grown = True
     region.slots.append(slot)
     if region.pools:
         pools.assign_slot(region, slot)
@@ -238,9 +237,8 @@ def revoke_exclusive(state: PortState, slot: Slot) -> None:
     cells.insert(state, row, slot, group, demand.vm_number if demand.keep_vm_together else 0, True)
 
 
-def _place_drained(
-    state: PortState, drained: list[Drained], now: float, keys: Sequence[bytes | None]
-) -> list[Move]:
+def _place_drained(state: PortState, drained: list[Drained], keys: Sequence[bytes | None]) -> list[Move]:
+    """Place flows anew that had to leave their queue; that does not count as the move that a window allows."""
     moves: list[Move] = []
     for row, slot in drained:
         old = slot.queue.queue_id
@@ -248,7 +246,6 @@ def _place_drained(
         key = (keys[row] if row < len(keys) else None) or b""
         placement = place_row(state, row, demand_of(state, row), key, current)
         if placement.queue_id != old:
-            state.columns.moved_at[row] = now
             shares = placement.reason in (Reason.SHARED, Reason.GROUPED) and old != NO_QUEUE
             reason = Reason.QUEUE_GONE if shares else placement.reason
             moves.append(Move(row, old, placement.queue_id, placement.kind, reason))

@@ -223,7 +223,7 @@ class Region:
     number of flows, None for no limit. ``peak`` is the highest load (bit/s) that a rebalance found within the
     last window, at ``peak_at``. ``divided_at`` is when the queues were last divided, ``checked_at`` when that
     was last compared with a better division, ``outdated_since`` since when it has been worse, NEVER while it
-    is not.
+    is not. ``grown``: queues were added since that comparison.
     """
 
     key: int
@@ -243,6 +243,7 @@ class Region:
     checked_at: float = NEVER
     outdated_since: float = NEVER
     divided_at: float = NEVER
+    grown: bool = False
     exclusive_group: Group = field(init=False)
 
     def __post_init__(self) -> None:

@@ -26,9 +26,7 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
         if queues != port.shaped:
             if {queue.queue_id for queue in port.shaped} - port.queues.keys():
                 device.relearn.add(port.port_no)
-            apply_moves(
-                state, device, update_queues(port.allocation, queues, device.flows.keys, state.now), out
-            )
+            apply_moves(state, device, update_queues(port.allocation, queues, device.flows.keys), out)
             for row in _members(device, port):
                 device.flows.kind[row] = port.queues[device.flows.queue_id[row]].kind
     elif queues:

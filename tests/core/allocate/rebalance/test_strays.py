@@ -1,5 +1,6 @@
 """Queues are divided again as load shifts, and strays return to their groups' queues."""
 
+import pytest
 from support.engine.allocation import Port, check_state, hardware
 
 from flowlane.core.policy import Balance
@@ -66,3 +67,88 @@ def test_strays_return_within_the_tokens() -> None:
     assert max(counts) <= 10
     groups = [{row >= 100 for row in rows} for rows in port.rows_by_queue().values()]
     assert all(len(kinds) == 1 for kinds in groups)
+
+
+def class_of_one_queue(small: int = 26, limited: int = 6) -> Port:
+    """Four queues, small flows, and heavier ones of a class that is to be on one queue."""
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(small):
+        port.arrive(row, rate=100_000 + row)
+    for row in range(small, small + limited):
+        port.arrive(row, class_index=1, group=1, max_queues=1, rate=4_000_000)
+    port.run_until_quiet()
+    return port
+
+
+def queues_of_class(port: Port, class_index: int) -> set[int]:
+    return {port.queue_of[row] for row, demand in port.demands.items() if demand.class_index == class_index}
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 12, 40])
+@pytest.mark.parametrize("lost", [0, 1, 2, 3])
+def test_a_queue_that_comes_back_is_used_within_a_reading_and_no_class_spreads(
+    seconds: int, lost: int
+) -> None:
+    port = class_of_one_queue()
+    port.update_queues(hardware(*({0, 1, 2, 3} - {lost})))
+    for _ in range(seconds):
+        port.tick()
+        assert len(queues_of_class(port, 1)) == 1
+    port.update_queues(hardware(0, 1, 2, 3))
+    port.tick()
+    port.tick()
+    assert lost in port.queue_of.values()
+    for _ in range(30):
+        assert len(queues_of_class(port, 1)) == 1
+        port.tick()
+    assert queues_of_class(port, 1).isdisjoint(queues_of_class(port, 0)), "it has its queue to itself again"
+
+
+def test_a_class_whose_queue_comes_back_leaves_those_of_others_with_the_next_rebalance() -> None:
+    """Two queues for two classes; while there is one they share."""
+    port = Port(hardware(0, 1))
+    for row in range(20):
+        port.arrive(row, class_index=row % 2, group=row % 2, max_queues=1, rate=100_000)
+    port.run_until_quiet()
+    port.update_queues(hardware(0))
+    for _ in range(20):
+        port.tick()
+    port.update_queues(hardware(0, 1))
+    port.tick()
+    assert queues_of_class(port, 0) | queues_of_class(port, 1) == {0, 1}
+    assert queues_of_class(port, 0).isdisjoint(queues_of_class(port, 1))
+
+
+def test_an_exclusive_flow_has_a_queue_that_comes_back_with_the_next_rebalance() -> None:
+    port = Port(hardware(0, 1))
+    for row in range(10):
+        port.arrive(row, rate=100_000)
+    port.arrive(10, rate=9_000_000, class_index=1, group=1, exclusive=True)
+    port.run_until_quiet()
+    exclusive = port.queue_of[10]
+    port.update_queues(hardware(1 - exclusive))
+    for _ in range(20):
+        port.tick()
+    port.update_queues(hardware(0, 1))
+    port.tick()
+    assert port.exclusive_row(port.queue_of[10]) == 10
+
+
+@pytest.mark.parametrize("wrong", [[3], [1, 2, 3]])
+def test_what_the_device_put_on_other_queues_comes_to_the_one_of_its_class_at_once(wrong: list[int]) -> None:
+    """New flows are placed by the device, by rules that may be older than the division."""
+    port = class_of_one_queue(small=40)
+    for row, queue_id in enumerate(wrong * 2, start=100):
+        port.place_on(row, queue_id, class_index=1, group=1, max_queues=1, rate=4_000_000)
+    port.tick()
+    assert len(queues_of_class(port, 1)) == 1
+
+
+def test_a_class_in_a_pool_of_others_is_on_the_first_queues_of_the_pool_alone() -> None:
+    port = Port(hardware(0, 1))
+    for row in range(10):
+        port.arrive(row, rate=1000)
+    for row in range(10, 20):
+        port.place_on(row, row % 2, class_index=1, group=1, max_queues=1, rate=1000)
+    port.tick()
+    assert len(queues_of_class(port, 1)) == 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, guarantees, pools
-from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, move_cell, move_row
+from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, most_tokens, move_cell, move_row
 from flowlane.core.allocate.state import NEVER
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from flowlane.core.allocate.division import Part
     from flowlane.core.allocate.state import Cell, Move, Pool, PortState, Region, Slot
 
@@ -20,23 +22,35 @@ EMPTIED_SHARE = 0.1
 DUE_INTERVALS = 3
 """Intervals for which a new division must be due, so that a group that comes and goes moves no other flows."""
 
+MAX_TOGETHER = 256
+"""Flows of a class with ``max_queues`` that move together from a queue, at most; of more each moves for itself."""
+
 REDIVIDE_FACTOR = 1.25
 """How many times the load per queue of the best division the busiest pool must have for a new division."""
 
 
 def redivide_if_due(state: PortState, region: Region, now: float) -> None:
-    """Divide the region's queues again if groups have come to stay, or if their load has shifted."""
+    """Divide the region's queues again if groups have come to stay, if their load has shifted, or for new queues.
+
+    New queues are divided at once: they come seldom, and a class could not use them until then.
+    """
     pause = DUE_INTERVALS * state.balance.interval
-    if not region.groups or not region.slots or now - region.divided_at < state.balance.window:
+    if not region.groups or not region.slots:
         return
-    if region.outdated_since == NEVER and now - region.checked_at < pause:
-        return
+    if not region.grown:
+        if now - region.divided_at < state.balance.window:
+            return
+        if region.outdated_since == NEVER and now - region.checked_at < pause:
+            return
+    grown, region.grown = region.grown, False
+    if grown:
+        state.tokens = max(state.tokens, most_tokens(state))
     region.checked_at = now
     parts, shared = pools.best_parts(region)
     if _is_outdated(region, parts):
         if region.outdated_since == NEVER:
             region.outdated_since = now
-        if now - region.outdated_since < pause:
+        if now - region.outdated_since < pause and not grown:
             return
     elif not _is_unbalanced(region, parts):
         region.outdated_since = NEVER
@@ -75,14 +89,17 @@ def _is_unbalanced(region: Region, parts: list[Part]) -> bool:
 def return_strays(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
     """Move strays to the queues of their groups, the heaviest first.
 
-    An exclusive queue is to have its one flow at once. So to empty it costs no tokens, up to
-    ``EMPTIED_SHARE``, and does not wait for the flows' windows.
+    An exclusive queue is to have its one flow at once, and a class is to be on no more queues than its
+    ``max_queues``. So to bring this about costs no tokens, up to ``EMPTIED_SHARE``, and does not wait for the
+    flows' windows.
     """
     emptying_tokens = max(16.0, EMPTIED_SHARE * state.count)
+    spread = _spread_classes(region)
     for slot in region.slots:
-        if slot.exclusive_row >= 0 and slot.count > 1:
+        only = None if slot.exclusive_row >= 0 else spread
+        if (slot.exclusive_row >= 0 and slot.count > 1) or (only and slot.count):
             tokens, state.tokens = state.tokens, emptying_tokens
-            _return_from_slot(state, slot, NEVER, now, moves)
+            _return_from_slot(state, slot, NEVER, now, moves, only)
             emptying_tokens, state.tokens = state.tokens, tokens
     latest = now - state.balance.window
     for slot in region.slots:
@@ -90,11 +107,36 @@ def return_strays(state: PortState, region: Region, now: float, moves: list[Move
             return
 
 
+def _spread_classes(region: Region) -> set[int]:
+    """Return the classes that share queues and are on more of them than their ``max_queues``."""
+    limits = {
+        group.demand.class_index: max(1, group.demand.max_queues)
+        for group in region.groups.values()
+        if group.demand.max_queues is not None and not group.demand.exclusive
+    }
+    if not limits:
+        return set()
+    queues = dict.fromkeys(limits, 0)
+    for slot in region.slots:
+        classes = {
+            cell.group.demand.class_index for cell in slot.cells.values() if not cell.group.demand.exclusive
+        }
+        for class_index in classes & queues.keys():
+            queues[class_index] += 1
+    return {class_index for class_index, count in queues.items() if count > limits[class_index]}
+
+
 def is_stray(slot: Slot, cell: Cell) -> bool:
     """Return whether the flows of a cell are strays on their slot."""
     if slot.exclusive_row >= 0:
         return cell.group is not slot.region.exclusive_group
-    return cell.group.pool is not slot.pool or _is_apart(cell)
+    return cell.group.pool is not slot.pool or _is_beyond_most(slot, cell) or _is_apart(cell)
+
+
+def _is_beyond_most(slot: Slot, cell: Cell) -> bool:
+    """Return whether a slot is none of those of its pool that a class with ``max_queues`` uses: the first ones."""
+    most = cell.group.demand.max_queues
+    return most is not None and not cell.vm and slot.position >= max(1, most)
 
 
 def _is_apart(cell: Cell) -> bool:
@@ -102,12 +144,44 @@ def _is_apart(cell: Cell) -> bool:
     return cell.vm > 0 and cell.group.vm_cells.get(cell.vm, cell) is not cell
 
 
-def _return_from_slot(state: PortState, slot: Slot, latest: float, now: float, moves: list[Move]) -> bool:
-    """Move the strays of a slot that have not moved since ``latest`` (NEVER: all); return False when tokens run out."""
+def _return_from_slot(
+    state: PortState,
+    slot: Slot,
+    latest: float,
+    now: float,
+    moves: list[Move],
+    only: Collection[int] | None = None,
+) -> bool:
+    """Move the strays of a slot that have not moved since ``latest`` (NEVER: all); return False when tokens run out.
+
+    Args:
+        only: indices of the classes whose strays are moved; None: of all.
+    """
     for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
-        return_flows = _return_vm if cell.vm else _return_flows
+        demand = cell.group.demand
+        if only is not None and (demand.exclusive or demand.class_index not in only):
+            continue
+        return_flows = _return_vm if cell.vm else _return_together if _moves_whole(cell) else _return_flows
         if not return_flows(state, cell, latest, now, moves):
             return False
+    return True
+
+
+def _moves_whole(cell: Cell) -> bool:
+    """Return whether the flows of a cell move together, since one by one they would be on too many queues meanwhile."""
+    demand = cell.group.demand
+    return demand.max_queues is not None and not demand.exclusive and cell.count <= MAX_TOGETHER
+
+
+def _return_together(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
+    if latest != NEVER and not may_all_move(state, cell, now):
+        return True
+    if not has_tokens(state, cell.count):
+        return False
+    state.tokens -= cell.count
+    for row in sorted(cells.rows_of(state, cell), key=lambda row: (-state.columns.rate[row], row)):
+        target = combined.slot_to_share(cell.group, 0)
+        move_row(state, row, target, cell.group, now, _reason(cell), moves)
     return True
 
 
