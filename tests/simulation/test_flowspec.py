@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from support.engine.required import required
 
 from flowlane.core.flowkey import (
+    FRAGMENT,
     ICMP,
     ICMPV6,
     IPV4,
@@ -34,7 +37,9 @@ def specs(draw: DrawFn) -> FlowSpec:
     kind = draw(st.sampled_from((IPV4, IPV6, LAYER2)))
     address = st.binary(min_size=LENGTHS[kind], max_size=LENGTHS[kind])
     protocol = (
-        0 if kind == LAYER2 else draw(st.sampled_from((TCP, UDP, SCTP, 47, ICMP if kind == IPV4 else ICMPV6)))
+        0
+        if kind == LAYER2
+        else draw(st.sampled_from((TCP, UDP, SCTP, 47, FRAGMENT, ICMP if kind == IPV4 else ICMPV6)))
     )
     if kind == LAYER2:
         ports = draw(st.integers(0x600, 0xFFFF).filter(lambda t: t not in (0x800, 0x86DD, 0x8100, 0x88A8))), 0
@@ -51,6 +56,10 @@ def specs(draw: DrawFn) -> FlowSpec:
     )  # fmt: skip
 
 
+def is_group(address: bytes) -> bool:
+    return ip_address(address).is_multicast or address == b"\xff" * 4
+
+
 @given(specs(), st.integers(1, 60_000))
 def test_reading_the_frame_gives_the_flow_back(spec: FlowSpec, port_no: int) -> None:
     frame = required(read_frame(frame_of(spec, port_no)))
@@ -59,4 +68,4 @@ def test_reading_the_frame_gives_the_flow_back(spec: FlowSpec, port_no: int) -> 
     )
     assert frame.key(9) == pack(parts)
     assert (frame.dscp, frame.pcp) == (spec.dscp, spec.pcp)
-    assert not frame.is_group_addressed or spec.kind == LAYER2
+    assert spec.kind == LAYER2 or frame.is_group_addressed is is_group(spec.dst)

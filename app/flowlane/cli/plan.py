@@ -10,7 +10,7 @@ from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.cli.tables import Column, console, table
 from flowlane.cli.trial import add_host_arguments, host_for, read_workload
 from flowlane.core.explain import REASONS
-from flowlane.core.flowkey import PROTOCOL_NAMES, format_address
+from flowlane.core.flowkey import IPV4, LAYER2, PROTOCOL_NAMES, format_address, is_of_fragments
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.simulation.host import UPLINK
 from flowlane.simulation.run import sample, simulate
@@ -109,10 +109,16 @@ def _assignment(world: World, number: int) -> dict[str, Any]:
 
 
 def flow_text(spec: FlowSpec) -> str:
-    """Write a flow's 5-tuple."""
+    """Write a flow: protocol or ethertype, addresses, ports, VLAN."""
     source, target = format_address(spec.kind, spec.src), format_address(spec.kind, spec.dst)
     protocol = PROTOCOL_NAMES.get(spec.protocol, str(spec.protocol))
-    return f"{protocol} {source}:{spec.src_port} > {target}:{spec.dst_port}"
+    tag = "" if spec.vlan is None else f" in VLAN {spec.vlan}"
+    if spec.kind == LAYER2:
+        return f"0x{spec.src_port:04x} {source} > {target}{tag}"
+    if is_of_fragments(spec.parts):
+        name = f"{protocol} fragments" if spec.kind == IPV4 else "fragments"
+        return f"{name} {source} > {target}{tag}"
+    return f"{protocol} {source}:{spec.src_port} > {target}:{spec.dst_port}{tag}"
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ ETH_IPV4, ETH_ARP, ETH_RARP, ETH_IPV6 = 0x0800, 0x0806, 0x8035, 0x86DD
 ETH_LLC = 0x05FF
 """Open vSwitch's ethertype for IEEE 802.3 frames with an LLC header (ovs-fields(7), eth_type)."""
 
-_VLAN_TYPES = frozenset((0x8100, 0x88A8))
+VLAN_TYPES = frozenset((0x8100, 0x88A8))
 _MAX_EXTENSION_HEADERS = 8
 _EXTENSIONS = frozenset((0, 43, 60))
 _AUTHENTICATION = 51
@@ -62,7 +62,7 @@ def read_frame(data: bytes) -> Frame | None:
         return None
     eth_type = _U16(data, 12)[0]
     offset, vlan, pcp = 14, None, 0
-    if eth_type in _VLAN_TYPES and len(data) >= 18:
+    if eth_type in VLAN_TYPES and len(data) >= 18:
         tag = _U16(data, 14)[0]
         vlan, pcp, offset = tag & 0xFFF, tag >> 13, 18
         eth_type = _U16(data, 16)[0]

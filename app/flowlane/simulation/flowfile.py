@@ -13,6 +13,7 @@ from flowlane.closest import did_you_mean
 from flowlane.core.classify.matching import DSCP_NAMES, PROTOCOL_NUMBERS
 from flowlane.core.device.vms import parse_mac
 from flowlane.core.flowkey import ICMP, ICMPV6, LAYER2
+from flowlane.core.frame import VLAN_TYPES
 from flowlane.errors import RequestError, UnitError
 from flowlane.simulation.flowspec import FlowSpec
 from flowlane.units import parse_rate
@@ -171,6 +172,8 @@ def _spec(path: Path, place: str, values: Mapping[str, object]) -> FlowSpec:
         "vm": values.get("vm", f"vm-{source.hex()}"),
         **{key: values[key] for key in ("start", "end", "dscp", "pcp", "vlan") if key in values},
     }
+    if kind == LAYER2 and fields["src_port"] in VLAN_TYPES and "vlan" not in values:
+        raise RequestError(f"{path}, {place}: ethertype: this is a VLAN tag; give the VLAN by vlan")
     if protocol in {ICMP, ICMPV6}:
         fields["src_port"] = min(255, int(str(fields["src_port"])))
     return FlowSpec(kind=kind, src=source, dst=target, rate=values["rate"], **fields)  # type: ignore[arg-type]
