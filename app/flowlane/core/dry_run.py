@@ -44,7 +44,7 @@ def dry_run(state: State, policy: Policy) -> Outcome:
     for _ in range(SETTLING):
         copied.now += 1.0
         for device in copied.devices.values():
-            end_adoption(copied, device)
+            end_adoption(copied, device, unwanted)
             balance(copied, device, unwanted)
     after = _places(copied)
     return Outcome(

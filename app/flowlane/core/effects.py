@@ -18,6 +18,8 @@ class PlannedPort(NamedTuple):
     """A port of the plan, with the VM and the source addresses that may send from it, and its queues.
 
     ``macs`` empty: any source address; otherwise frames with other ones are dropped, and copied to be reported.
+    ``senders`` are the VMs behind a link: (MAC, VLAN, VM number), where VLAN is
+    0 for untagged and None for any; ``vm_number`` is then for frames from other addresses.
     """
 
     port_no: int
@@ -25,6 +27,7 @@ class PlannedPort(NamedTuple):
     vm_number: int
     macs: tuple[int, ...] = ()
     queues: tuple[int, ...] = ()
+    senders: tuple[tuple[int, int | None, int], ...] = ()
 
 
 class StandingMatch(NamedTuple):
@@ -111,7 +114,8 @@ class PinFlow(NamedTuple):
     """Pin a flow: add its exact entry, or change the one that it has.
 
     ``queue_id`` NO_QUEUE: no ``set_queue``; ``meter_id`` 0: no meter; ``idle_timeout`` in seconds. ``moved``: the
-    flow has a pin, whose actions change and whose counters stay.
+    flow has a pin, whose actions change and whose counters stay. ``key`` has the VLAN of the flow's packets on this
+    device. ``by_vm``: the entry matches on the number of the VM, which several VMs behind one port may need.
     """
 
     dpid: int
@@ -123,16 +127,18 @@ class PinFlow(NamedTuple):
     meter_id: int
     idle_timeout: int
     moved: bool = False
+    by_vm: bool = False
 
 
 class UnpinFlow(NamedTuple):
-    """Delete a flow's pin."""
+    """Delete a flow's pin; fields as in :class:`PinFlow`."""
 
     dpid: int
     ref: PinRef
     key: bytes
     in_port: int
     egress_port: int
+    by_vm: bool = False
 
 
 class DeleteLearned(NamedTuple):

@@ -42,7 +42,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     """Do what is due on every device."""
     hints.expire(state, out)
     for device in list(state.devices.values()):
-        end_adoption(state, device)
+        end_adoption(state, device, out)
         balance(state, device, out)
         if device.pins_when_full is not None and state.now >= device.pin_retry:
             retry_full_table(device)

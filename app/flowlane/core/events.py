@@ -48,7 +48,10 @@ class DeviceUp:
 
 
 class FoundPin(NamedTuple):
-    """A pin read back from a device. ``ref`` comes from its cookie."""
+    """A pin read back from a device. ``ref`` comes from its cookie.
+
+    ``key`` has the VLAN that the flow has on the device. ``by_vm``: the number of the VM in it is the pin's own.
+    """
 
     ref: PinRef
     key: bytes
@@ -58,6 +61,7 @@ class FoundPin(NamedTuple):
     meter_id: int
     packets: int
     octets: int
+    by_vm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HINT_TEXTS
 from flowlane.core.classify.matching import unmet
 from flowlane.core.flow.pins import Worth, worth_of
-from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
 from flowlane.core.policy import PathPreference
 from flowlane.core.state.flows import PINNED, REFUSED
@@ -122,9 +121,7 @@ def _rule_text(rule: Rule | None, hint_class: int) -> str:
 
 def _situation(state: State, device: Device, row: int) -> Situation:
     flows = device.flows
-    key = flows.keys[row]
-    assert key is not None
-    parts = unpack(key)
+    parts = flows.parts(row)
     vm = state.vms.get(parts.vm_number)
     return Situation(
         device.classifier,

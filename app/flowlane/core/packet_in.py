@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.device.hosts import learn_address, note_address, sender
+from flowlane.core.device.links import tell_others
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import REACTIVE, mode, remove_pin
 from flowlane.core.flow.track import begin, note_choice, reroute
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.frame import read_frame
-from flowlane.core.model import NO_PORT, NOT_A_VM
+from flowlane.core.model import NO_PORT, PortRole
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 
@@ -38,20 +39,22 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     if device is None or port is None or frame is None:
         return
     if learn_address(state, device, port, frame):
-        put_off(state, device, Due.HOSTS)
+        put_off(state, device, Due.PLAN if port.role is PortRole.LINK else Due.HOSTS)
+        if port.role is PortRole.VM:
+            tell_others(state, device, vms_changed=False)
     note_address(state, device, port, frame, out)
-    number = sender(state, device, port, frame)
+    sent_by = sender(state, device, port, frame)
     egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port
-    if number == NOT_A_VM or egress == port.port_no:
+    if sent_by is None or egress == port.port_no:
         return
-    key = frame.key(number)
+    key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
     row = device.flows.rows.get(key)
     ports, chosen = (event.in_port, egress), (event.queue_id, event.meter_id)
     if row is None:
         marks = (frame.dscp, frame.pcp)
-        row = begin(state, device, ports, key, _parts(frame, number), marks, chosen, out)
+        row = begin(state, device, ports, key, _parts(frame, sent_by.number), marks, chosen, out)
     else:
-        row = _seen_again(state, device, row, ports, chosen, out)
+        row = _seen_again(state, device, row, ports, _parts(frame, sent_by.number), chosen, out)
     if mode(device) == REACTIVE:
         queue_id = device.flows.queue_id[row]
         out.append(SendPacket(device.dpid, event.in_port, egress, queue_id, event.frame))
@@ -82,13 +85,15 @@ def _seen_again(
     device: Device,
     row: int,
     ports: tuple[int, int],
+    parts: FlowParts,
     chosen: tuple[int | None, int],
     out: list[Effect],
 ) -> int:
     """Take in a packet of a known flow that met no pin; return the flow's row."""
     flows = device.flows
-    if (flows.in_port[row], flows.egress_port[row]) != ports:
-        return reroute(state, device, row, ports, chosen, out)
+    tag = 0 if parts.vlan is None else parts.vlan + 1
+    if (flows.in_port[row], flows.egress_port[row]) != ports or flows.tag[row] != tag:
+        return reroute(state, device, row, ports, parts, chosen, out)
     queue_id, meter_id = chosen
     if not flows.flags[row] & PINNED:
         flows.last_active[row] = state.now

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.matching import selects
+from flowlane.core.device.links import Origin, origin
 from flowlane.core.effects import Report
 from flowlane.core.flowkey import format_mac
 from flowlane.core.model import NOT_A_VM, PortRole
@@ -52,13 +53,14 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> boo
 
 
 def _may_send(state: State, device: Device, port: Port, mac: int) -> bool:
-    owner = state.vms.get(state.macs.get(mac, NOT_A_VM))
-    if owner is not None and owner.dpid == device.dpid:
-        return owner.port_no == port.port_no
+    owners = [state.vms[number] for number in state.macs.get(mac, ()) if number in state.vms]
+    here = [vm for vm in owners if vm.dpid == device.dpid]
+    if here:
+        return any(vm.port_no == port.port_no for vm in here)
     vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
     if vm is None or not vm.macs or mac in allowed_macs(device.policy, vm):
         return True
-    return owner is None and device.policy.port_security is not PortSecurity.STRICT
+    return not owners and device.policy.port_security is not PortSecurity.STRICT
 
 
 def allowed_macs(policy: Policy, vm: Vm) -> tuple[int, ...]:
@@ -99,15 +101,16 @@ def move_port_hosts(device: Device, old: int, new: int) -> None:
         device.hosts[mac] = new
 
 
-def sender(state: State, device: Device, port: Port, frame: Frame) -> int:
-    """Find the number of the VM that sent a frame; NOT_A_VM when no VM did, or the device has dropped it."""
+def sender(state: State, device: Device, port: Port, frame: Frame) -> Origin | None:
+    """Find the VM that sent a frame; None when no VM did, or the device has dropped it."""
+    mac = int.from_bytes(frame.eth_src)
     if port.role is PortRole.LINK:
-        return state.macs.get(int.from_bytes(frame.eth_src), NOT_A_VM)
+        return origin(state, port, mac, frame.vlan)
     if port.role is not PortRole.VM:
-        return NOT_A_VM
+        return None
     number = device.port_vm.get(port.port_no, NOT_A_VM)
     vm = state.vms.get(number)
     if vm is None:
-        return NOT_A_VM
+        return None
     allowed = allowed_macs(device.policy, vm) if device.policy.port_security is PortSecurity.STRICT else ()
-    return NOT_A_VM if allowed and int.from_bytes(frame.eth_src) not in allowed else number
+    return None if allowed and mac not in allowed else Origin(number, frame.vlan)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import queues_for_new_flows
 from flowlane.core.device import class_meters
 from flowlane.core.device.hosts import allowed_macs
+from flowlane.core.device.links import is_known
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.effects import DevicePlan, PlannedPort
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
@@ -125,7 +126,12 @@ def make_plan(state: State, device: Device) -> DevicePlan:
 def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
     queues = tuple(sorted(port.queues))
     if port.role is PortRole.LINK:
-        return PlannedPort(port.port_no, port.role, UNRESOLVED_VM, (), queues)
+        number = NOT_A_VM if is_known(state, port) else UNRESOLVED_VM
+        senders = sorted(
+            ((mac, vlan, of_vm) for (mac, vlan), of_vm in port.senders.items()),
+            key=lambda sender: (sender[0], -1 if sender[1] is None else sender[1]),
+        )
+        return PlannedPort(port.port_no, port.role, number, (), queues, tuple(senders))
     vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
     if vm is None:
         return PlannedPort(port.port_no, port.role, NOT_A_VM, (), queues)
@@ -140,6 +146,7 @@ def _destinations(state: State, device: Device) -> dict[int, int]:
     for port in device.ports.values():
         if port.report is not None and _has_own_address(port):
             known[port.report.mac] = port.port_no
+        known.update({mac: port.port_no for mac, _ in port.senders})
     for vm in state.vms.values():
         if vm.dpid == device.dpid:
             known.update(dict.fromkeys(vm.macs, vm.port_no))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import depart, new_port, place_on, set_speed, update_queues
 from flowlane.core.effects import SetMeter
 from flowlane.core.flow.assign import apply_moves, assign, classify_row, demand_of
-from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE
 
 if TYPE_CHECKING:
@@ -53,9 +52,7 @@ def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]
     """Classify and place every flow under the new policy; what that does not change stays where it is."""
     # All are classified first: an old class's number may mean another class now, or none.
     for row in device.flows:
-        key = device.flows.keys[row]
-        assert key is not None
-        classify_row(state, device, row, unpack(key))
+        classify_row(state, device, row, device.flows.parts(row))
     if before.balance != device.policy.balance or before.shares != device.policy.shares:
         for port in device.ports.values():
             _rebuild(device, port)
@@ -68,9 +65,7 @@ def refit_vms(state: State, device: Device, numbers: Collection[int], out: list[
     """Classify and place the flows of some VMs anew: their identities or their shares are others now."""
     flows = device.flows
     for row in [row for row in flows if flows.vm_number[row] in numbers] if numbers else ():
-        key = flows.keys[row]
-        assert key is not None
-        classify_row(state, device, row, unpack(key))
+        classify_row(state, device, row, flows.parts(row))
         assign(state, device, row, out)
 
 

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.device import class_meters, hints, meter_ids, rules
+from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
 from flowlane.core.device.refit import fit_port, refit_policy, refit_vms
 from flowlane.core.device.roles import infer_device_role
-from flowlane.core.device.takeover import adopt_pins, divide_by_flows, pinned_flows, replace_plan
+from flowlane.core.device.takeover import (
+    adopt_pins,
+    adopt_waiting,
+    divide_by_flows,
+    pinned_flows,
+    replace_plan,
+)
 from flowlane.core.device.vms import refresh_vms, shares_of
 from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
 from flowlane.core.flow.learned import adopt_learned
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
         QueueCounters,
         QueuesReported,
     )
+    from flowlane.core.model import Vm
 
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
@@ -51,6 +59,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.capabilities = event.capabilities
     device.meter_pool.limit, device.meter_pool.room = event.capabilities.max_meters, None
     device.pins_when_full, device.in_adoption = None, True
+    device.unknown_pins.clear()
     device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}
     device.reported_queues = dict(event.queues)
@@ -98,7 +107,9 @@ def _report_conflicts(device: Device, event: DeviceUp, out: list[Effect]) -> Non
 
 def _delete_unused_meters(device: Device, used: set[int], out: list[Effect]) -> None:
     """Clear meters that nothing uses any more: given up while the device was away, or of pins that were not kept."""
+    waiting = {pin.meter_id for pin in device.unknown_pins}
     owed = (device.meters_to_delete | used) - device.meter_pool.specs.keys() - device.meter_pool.reserved
+    owed -= waiting
     device.meters_to_delete.clear()
     out.extend(DeleteMeter(device.dpid, meter_id) for meter_id in sorted(owed))
 
@@ -181,6 +192,8 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     device.role = _stated_role(state, device) or infer_device_role(port_views(device).values())
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
+    note_patch_ports(state, device)
+    vms_before = _vms_of(state, device)
     changed = refresh_vms(state, device, out)
     policy, device.policy_left_out = rules.derive(state.policy, _view(device))
     if policy != before:
@@ -199,6 +212,11 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     class_meters.retry(state, device, out)
     replan(state, device, out)
     class_meters.release(device, unused)
+    tell_others(state, device, vms_changed=vms_before != _vms_of(state, device))
+
+
+def _vms_of(state: State, device: Device) -> list[Vm | None]:
+    return [state.vms.get(number) for number in device.port_vm.values()]
 
 
 def _refit_other_devices(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
@@ -242,6 +260,8 @@ def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noq
 
 def replan(state: State, device: Device, out: list[Effect]) -> None:
     """Make the standing plan anew; have it programmed when it differs from the last one."""
+    refresh_senders(state, device)
+    adopt_waiting(state, device, out)
     _program(device, make_plan(state, device), out)
 
 

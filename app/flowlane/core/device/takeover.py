@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import place_on, redivide
+from flowlane.core.device.links import native, vm_behind
 from flowlane.core.effects import Program, UnpinFlow
 from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, remove_flow
 from flowlane.core.flow.pins import FREE, adopt, put_pin, worth_of
 from flowlane.core.flow.target import decide
-from flowlane.core.flowkey import unpack
-from flowlane.core.model import NOT_A_VM
+from flowlane.core.flowkey import pack, unpack
+from flowlane.core.model import NOT_A_VM, PortRole
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 from flowlane.core.state.meters import owner_of
@@ -50,10 +51,11 @@ def replace_plan(out: list[Effect], old: DevicePlan | None, changes: list[Effect
     out.extend(changes)
 
 
-def end_adoption(state: State, device: Device) -> None:
+def end_adoption(state: State, device: Device, out: list[Effect]) -> None:
     """Resume decisions about the queues of flows, :data:`ADOPTION_TIME` after the connection."""
     if device.in_adoption and state.now - device.since >= ADOPTION_TIME:
         device.in_adoption = False
+        adopt_waiting(state, device, out)
         put_off(state, device, Due.PLAN)
         divide_by_flows(device, state.now)
 
@@ -92,21 +94,51 @@ def adopt_pins(
 def _confirm(device: Device, pin: FoundPin, out: list[Effect]) -> None:
     """Keep the pin of a known flow; correct it only if it differs."""
     flows, row = device.flows, pin.ref.row
-    adopt(device, row)
+    adopt(device, row, pin.by_vm)
     desired = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
     if desired != (pin.queue_id, pin.meter_id, pin.egress_port, pin.in_port):
         put_pin(device, row, worth_of(device, row), FREE, out)
 
 
-def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -> None:
-    """Adopt a pin of an earlier run of the controller: its flow keeps its queue and its meter."""
-    flows, row = device.flows, pin.ref.row
-    number = device.port_vm.get(pin.in_port, NOT_A_VM)
+def adopt_waiting(state: State, device: Device, out: list[Effect]) -> None:
+    """Adopt the pins of flows from links whose VMs have become known since the connection."""
+    pins, device.unknown_pins = device.unknown_pins, []
+    for pin in pins:
+        _adopt_pin(state, device, pin, out)
+
+
+def _key_of(device: Device, pin: FoundPin, number: int) -> bytes:
+    """Return the key of a pin's flow: with the VM's number, and the VLAN tag with which the VM sends it."""
     key = number.to_bytes(4) + pin.key[4:]
+    port = device.ports.get(pin.in_port)
+    if not pin.by_vm or port is None:
+        return key
+    parts = unpack(key)
+    return pack(parts._replace(vlan=native(port, number, parts.vlan)))
+
+
+def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -> None:
+    """Adopt a pin of an earlier run of the controller: its flow keeps its queue and its meter.
+
+    The VM of a flow from a link may not be known yet, if its own bridge connects later: such pins wait.
+    """
+    flows, row = device.flows, pin.ref.row
+    port = device.ports.get(pin.in_port)
+    number = device.port_vm.get(pin.in_port, NOT_A_VM)
+    if port is not None and port.role is PortRole.LINK and pin.by_vm:
+        number = int.from_bytes(pin.key[:4])
+        if not vm_behind(port, number):
+            if device.in_adoption:
+                device.unknown_pins.append(pin)
+                return
+            number = NOT_A_VM
+    key = _key_of(device, pin, number)
     if number == NOT_A_VM or not flows.add_at(pin.ref, key, state.now):
-        gone = UnpinFlow(device.dpid, pin.ref, pin.key, pin.in_port, pin.egress_port)
+        gone = UnpinFlow(device.dpid, pin.ref, pin.key, pin.in_port, pin.egress_port, pin.by_vm)
         out.append(gone)
         return
+    parts = unpack(pin.key)._replace(vm_number=number)
+    flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
     flows.in_port[row], flows.egress_port[row], flows.vm_number[row] = (
         pin.in_port,
         pin.egress_port,
@@ -114,8 +146,8 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     )
     flows.packets[row] = flows.entry_packets[row] = pin.packets
     flows.octets[row] = flows.entry_octets[row] = pin.octets
-    adopt(device, row)
-    classify_row(state, device, row, unpack(key))
+    adopt(device, row, pin.by_vm)
+    classify_row(state, device, row, parts)
     traffic_class = device.policy.classes[flows.class_index[row]]
     if traffic_class.rate_limit is not None and pin.meter_id:
         owner = owner_of(traffic_class, number, row)

@@ -66,7 +66,11 @@ def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
     """
     vm_ports = {number: port for number, port in device.ports.items() if port.role is PortRole.VM}
     for port_no in [port_no for port_no in device.port_vm if port_no not in vm_ports]:
+        number = device.port_vm[port_no]
         _detach(state, device, port_no, out)
+        for other in state.devices.values():
+            for row in rows_of_vm(other, number):
+                remove_flow(other, row, out, unpin=True)
     numbers = (_attach(state, device, port, out) for port in vm_ports.values())
     return {number for number in numbers if number is not None}
 
@@ -100,7 +104,8 @@ def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int 
     state.vms[number] = vm
     device.port_vm[port.port_no] = number
     port.other_macs.clear()
-    state.macs.update(dict.fromkeys(macs, number))
+    for mac in macs:
+        state.macs[mac] = (*(other for other in state.macs.get(mac, ()) if other != number), number)
     change = "changed" if before is not None else "attached"
     text = f"VM {name} is on port {port.name} of {device.name}"
     out.append(
@@ -137,7 +142,16 @@ def _detach_old(state: State, device: Device, vm: Vm, out: list[Effect]) -> None
         if old_device is not None:
             _detach(state, old_device, before.port_no, out)
     elif before is not None:
-        for mac in before.macs:
+        _disown(state, before)
+
+
+def _disown(state: State, vm: Vm) -> None:
+    """Take the addresses that OVSDB gives to a VM from it."""
+    for mac in vm.macs:
+        others = tuple(number for number in state.macs.get(mac, ()) if number != vm.number)
+        if others:
+            state.macs[mac] = others
+        else:
             state.macs.pop(mac, None)
 
 
@@ -146,8 +160,7 @@ def _detach(state: State, device: Device, port_no: int, out: list[Effect]) -> No
     vm = state.vms.pop(number, None)
     if vm is None:
         return
-    for mac in [mac for mac, owner in state.macs.items() if owner == number]:
-        del state.macs[mac]
+    _disown(state, vm)
     for row in rows_of_vm(device, number):
         remove_flow(device, row, out, unpin=True)
     if mode(device) == WORTHY:

@@ -23,7 +23,7 @@ from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
 from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
 from flowlane.core.flow.target import decide
-from flowlane.core.flowkey import flow_id, flow_text, unpack
+from flowlane.core.flowkey import flow_id, flow_text
 from flowlane.core.model import NO_PORT, NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Alike
 from flowlane.core.state.device import count_refusal
@@ -364,10 +364,8 @@ def classify_row(state: State, device: Device, row: int, parts: FlowParts) -> No
 def reclassify(state: State, device: Device, row: int, out: list[Effect]) -> bool:
     """Classify a flow anew; place it anew when that changed what it asks. Returns whether its class changed."""
     flows = device.flows
-    key = flows.keys[row]
-    assert key is not None
     before = flows.class_index[row]
-    classify_row(state, device, row, unpack(key))
+    classify_row(state, device, row, flows.parts(row))
     if flows.class_index[row] == before:
         return False
     assign(state, device, row, out)

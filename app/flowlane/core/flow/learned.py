@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core.device.links import origin, vm_behind
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
-from flowlane.core.flowkey import unpack
+from flowlane.core.flowkey import FlowParts, pack, unpack
 from flowlane.core.model import NOT_A_VM, PortRole
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
@@ -40,15 +41,16 @@ def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[
 
 def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effect]) -> int | None:
     """Take in one learned entry: a new flow, or the queue and counters of a known one; return its row."""
-    key = _key(state, device, flow.key, flow.in_port, flow.eth_src)
-    if key is None or flow.egress_port == device.of_bond(flow.in_port):
+    identified = _identify(state, device, flow.key, flow.in_port, flow.eth_src)
+    if identified is None or flow.egress_port == device.of_bond(flow.in_port):
         return None
+    key, parts = identified
     flows = device.flows
     row = flows.rows.get(key)
     ports = flow.in_port, flow.egress_port
     if row is None:
         marks = flow.dscp, flow.pcp
-        row = begin(state, device, ports, key, unpack(key), marks, (flow.queue_id, flow.meter_id), out)
+        row = begin(state, device, ports, key, parts, marks, (flow.queue_id, flow.meter_id), out)
     elif flows.flags[row] & PINNED:
         return row
     elif (flows.in_port[row], flows.egress_port[row]) != ports:
@@ -60,24 +62,38 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     return row
 
 
-def _key(state: State, device: Device, key: bytes, in_port: int, eth_src: int) -> bytes | None:
-    """Return the flow's key with the number of the VM that sends it; None when no VM does."""
+def _identify(
+    state: State, device: Device, key: bytes, in_port: int, eth_src: int
+) -> tuple[bytes, FlowParts] | None:
+    """Return the flow's key with the VM that sends it, and its parts on this device; None when no VM does.
+
+    An entry from the time when the device did not know the VM behind a link is no longer met, and is left to expire.
+    """
     port = device.ports.get(in_port)
-    if port is None:
+    parts = unpack(key)
+    if port is None or port.role not in (PortRole.LINK, PortRole.VM):
         return None
-    if port.role is PortRole.LINK:
-        number = state.macs.get(eth_src, NOT_A_VM)
+    if port.role is PortRole.VM:
+        number, vlan = device.port_vm.get(in_port, NOT_A_VM), parts.vlan
     else:
-        number = device.port_vm.get(in_port, NOT_A_VM) if port.role is PortRole.VM else NOT_A_VM
-    return None if number == NOT_A_VM else number.to_bytes(4) + key[4:]
+        sent_by = origin(state, port, eth_src, parts.vlan)
+        number, vlan = sent_by or (NOT_A_VM, None)
+        if vm_behind(port, number) and number != parts.vm_number:
+            return None
+    if number == NOT_A_VM:
+        return None
+    parts = parts._replace(vm_number=number)
+    return (pack(parts._replace(vlan=vlan)) if vlan != parts.vlan else number.to_bytes(4) + key[4:]), parts
 
 
 def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> None:
     """Take in that a learned entry was removed; if idle, the flow has ended, unless it has a pin by now."""
     device = state.devices.get(event.dpid)
-    key = _key(state, device, event.key, event.in_port, event.eth_src) if device is not None else None
-    row = device.flows.rows.get(key) if device is not None and key is not None else None
-    if device is None or row is None:
+    if device is None:
+        return
+    identified = _identify(state, device, event.key, event.in_port, event.eth_src)
+    row = device.flows.rows.get(identified[0]) if identified is not None else None
+    if row is None:
         return
     flows = device.flows
     if (flows.in_port[row], flows.egress_port[row]) != (event.in_port, event.egress_port):

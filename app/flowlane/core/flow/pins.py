@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.model import PinRef, Reason
-from flowlane.core.state.flows import PINNED, REFUSED, UNREPORTED
+from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
@@ -100,28 +100,33 @@ def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effe
             remove_pin(device, evicted, out)
             flows.device_queue[evicted] = UNREPORTED
         flows.entry_packets[row] = flows.entry_octets[row] = 0
+        port = device.ports.get(flows.in_port[row])
+        if port is not None and flows.vm_number[row] in port.senders.values():
+            flows.flags[row] |= BY_VM
+        else:
+            flows.flags[row] &= ~BY_VM
     unmark(device, row)
     _mark(device, row, value)
-    key = flows.keys[row]
-    assert key is not None
     out.append(
         PinFlow(
             device.dpid,
             PinRef(row, flows.generation[row]),
-            key,
+            flows.device_key(row),
             flows.in_port[row],
             flows.egress_port[row],
             flows.queue_id[row],
             flows.meter_id[row],
             device.policy.pins.idle_timeout,
             pinned,
+            bool(flows.flags[row] & BY_VM),
         )
     )
 
 
-def adopt(device: Device, row: int) -> None:
-    """Note that the flow's exact entry stands in the device already."""
+def adopt(device: Device, row: int, by_vm: bool) -> None:
+    """Note that the flow's exact entry stands in the device already; ``by_vm``: see :class:`PinFlow`."""
     unmark(device, row)
+    device.flows.flags[row] = device.flows.flags[row] & ~BY_VM | (BY_VM if by_vm else 0)
     _mark(device, row, worth_of(device, row))
 
 
@@ -153,6 +158,6 @@ def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
         return
     unmark(device, row)
     flows.entry_packets[row] = flows.entry_octets[row] = 0
-    key = flows.keys[row]
-    assert key is not None
-    out.append(UnpinFlow(device.dpid, flows.ref(row), key, flows.in_port[row], flows.egress_port[row]))
+    ports = flows.in_port[row], flows.egress_port[row]
+    by_vm = bool(flows.flags[row] & BY_VM)
+    out.append(UnpinFlow(device.dpid, flows.ref(row), flows.device_key(row), *ports, by_vm))

@@ -8,7 +8,6 @@ from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import advance
 from flowlane.core.flow.assign import assign, classify_row, reclassify, regroup, remove_flow, report_flow
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
-from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
@@ -39,12 +38,15 @@ def begin(
 
     Args:
         ports: the ports by which it comes in and leaves.
+        key: the flow's key, with the VLAN tag with which the VM sends it.
+        parts: its parts, with the VLAN tag that it has on this device.
         marks: its DSCP and PCP.
         chosen: the queue that the device gave it, None when it did not report one, and the meter, 0 for none.
     """
     flows = device.flows
     row = flows.add(key, state.now)
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = ports, parts.vm_number
+    flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
     flows.dscp[row], flows.pcp[row] = marks
     note_choice(device, row, chosen)
     classify_row(state, device, row, parts)
@@ -65,6 +67,7 @@ def reroute(
     device: Device,
     row: int,
     ports: tuple[int, int],
+    parts: FlowParts,
     chosen: tuple[int | None, int],
     out: list[Effect],
 ) -> int:
@@ -73,7 +76,7 @@ def reroute(
     key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
     assert key is not None
     remove_flow(device, row, out, unpin=True)
-    row = begin(state, device, ports, key, unpack(key), marks, chosen, out)
+    row = begin(state, device, ports, key, parts, marks, chosen, out)
     flows.first_seen[row] = first
     return row
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
     from flowlane.core.classify.classifier import Classifier
     from flowlane.core.effects import DevicePlan, Effect
-    from flowlane.core.events import DeviceDescribed
+    from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import Policy
     from flowlane.core.state.meters import Owner
@@ -69,6 +69,8 @@ class Port:
     next_balance: float = 0.0
     other_macs: dict[int, None] = field(default_factory=dict)
     """Source addresses that its VM has used, and that neither OVSDB nor the policy gives it."""
+    senders: dict[tuple[int, int | None], int] = field(default_factory=dict)
+    """Of a link: (MAC, VLAN) of a VM behind it -> its number; VLAN 0: untagged, None: any."""
     host_count: int = 0
     """How many source addresses were learned on the port."""
     up: bool = True
@@ -150,6 +152,8 @@ class Device:
     pinned: int = 0
     in_adoption: bool = False
     """The device has just connected: flows found on it stay (see :mod:`flowlane.core.device.takeover`)."""
+    unknown_pins: list[FoundPin] = field(default_factory=list)
+    """Pins found on the device whose VM, behind a link, is not known yet."""
     adopting: bool = False
     """The flow that is being placed was found on the device."""
     pins_when_full: int | None = None
@@ -204,8 +208,10 @@ class State:
     vm_numbers: dict[str, int] = field(default_factory=dict)
     """VM id -> its number, also of VMs that are gone: a number is not used twice."""
     numbers_taken: set[int] = field(default_factory=set)
-    macs: dict[int, int] = field(default_factory=dict)
-    """MAC -> number of the VM that owns it, by OVSDB."""
+    macs: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """MAC -> numbers of the VMs that own it, by OVSDB: more than one where they are in different VLANs."""
+    patch_ports: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Name of a patch port -> (dpid, port number)."""
     hints: dict[str, Hint] = field(default_factory=dict)
     hints_of_vm: dict[str, tuple[Hint, ...]] = field(default_factory=dict)
     """VM id -> its hints apart from packets, the most specific first."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
+from flowlane.core.flowkey import FlowParts, unpack
 from flowlane.core.model import PinRef
 
 GENERATIONS = 1 << 12
@@ -22,11 +23,15 @@ PINNED = 1
 REFUSED = 2
 """Flag: the device refused the flow's pin; the flow stays on its standing rule."""
 
+BY_VM = 4
+"""Flag: the flow's pin matches on the number of its VM, since the flow comes from a link."""
+
 UNREPORTED = -2
 """In ``device_queue``: the device did not report which queue it gives the flow itself."""
 
 _COLUMNS: dict[str, tuple[str, float]] = {
     "generation": ("H", 0),
+    "tag": ("H", 0),
     "in_port": ("I", 0),
     "egress_port": ("I", 0),
     "vm_number": ("I", 0),
@@ -62,6 +67,8 @@ class FlowTable:
     """Flows by key and by row. The columns are attributes, indexed by the row."""
 
     generation: array[int]
+    tag: array[int]
+    """VLAN id + 1 of the flow's packets on this device, 0 for untagged; on a link it may differ from the key's."""
     in_port: array[int]
     egress_port: array[int]
     vm_number: array[int]
@@ -150,6 +157,16 @@ class FlowTable:
         for column, default in self._columns:
             column[row] = default
         self._free.append(row)
+
+    def device_key(self, row: int) -> bytes:
+        """Return the flow's key with the VLAN that its packets have on this device."""
+        key = self.keys[row]
+        assert key is not None
+        return key[:4] + self.tag[row].to_bytes(2) + key[6:]
+
+    def parts(self, row: int) -> FlowParts:
+        """Return the parts of the flow's key as its packets are on this device."""
+        return unpack(self.device_key(row))
 
     def ref(self, row: int) -> PinRef:
         """Make the reference of the flow that is in a row now."""

@@ -69,14 +69,18 @@ def test_entries_of_others_are_not_read(peer: Any) -> None:
 def test_a_pin_is_found_with_its_vm_and_counters(peer: Any) -> None:
     parts = reply(*(entry_stats(peer, entry) for entry in (*STANDING.flows, pins.entry(pin()))))
     (found,) = readback.found_pins(parts)
-    assert found == ((5, 3), pin().key, VM, UPLINK, 2, 9, 4, 400)
+    assert found == ((5, 3), pin().key, VM, UPLINK, 2, 9, 4, 400, False)
     assert int.from_bytes(found.key[:4], "big") == VM_NUMBER
 
 
 @pytest.mark.parametrize(("with_ingress", "number"), [(False, NOT_A_VM), (True, UNRESOLVED_VM)])
 def test_a_pin_of_an_unknown_vm_has_no_vm_number(peer: Any, with_ingress: bool, number: int) -> None:
     link = desired.compile_plan(
-        plan(ports=tuple(port._replace(role=PortRole.LINK) for port in plan().ports)), ABLE, PORTS
+        plan(
+            ports=tuple(port._replace(role=PortRole.LINK, vm_number=UNRESOLVED_VM) for port in plan().ports)
+        ),
+        ABLE,
+        PORTS,
     ).standing
     made = entry_stats(peer, pins.entry(pin()))
     (found,) = readback.found_pins(reply(*(entry_stats(peer, e) for e in link.flows if with_ingress), made))

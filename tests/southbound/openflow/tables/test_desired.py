@@ -25,7 +25,7 @@ from support.engine.plans import (
 from support.openflow.memory_switch import NO_METERS, MemorySwitch
 
 from flowlane.core.effects import PlannedPort
-from flowlane.core.model import NO_PORT, Capabilities, MeterSpec, PortRole
+from flowlane.core.model import NO_PORT, UNRESOLVED_VM, Capabilities, MeterSpec, PortRole
 from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline, probes
 from flowlane.southbound.openflow.tables.entries import EMPTY, MeterEntry, Output
 from flowlane.southbound.openflow.tables.pipeline import TableId
@@ -148,7 +148,7 @@ def test_frames_for_the_switch_itself_are_dropped(switch: MemorySwitch) -> None:
 
 
 def test_a_link_leaves_the_sender_to_the_controller() -> None:
-    link = PlannedPort(LINK, PortRole.LINK, 0)
+    link = PlannedPort(LINK, PortRole.LINK, UNRESOLVED_VM)
     wide = {**PORTS, LINK: ()}
     compiled = desired.compile_plan(plan(ports=(*plan().ports, link)), ABLE, wide)
     switch = MemorySwitch(wide)

@@ -52,7 +52,7 @@ def test_a_pin_is_found_again_whole(wanted: PinFlow) -> None:
         wanted.queue_id,
         wanted.meter_id,
     )
-    assert found[6:] == (7, 900)
+    assert found[6:] == (7, 900, False)
 
 
 def test_the_frame_of_a_flow_meets_its_pin() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole
+from flowlane.core.model import NO_PORT, NOT_A_VM, PortRole
 from flowlane.southbound.openflow.tables import matches, pipeline, standing, young
 from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
@@ -32,7 +32,7 @@ from flowlane.southbound.openflow.wire.constants import (
     CONTROLLER_PORT,
     NORMAL_PORT,
 )
-from flowlane.southbound.openflow.wire.fields import match
+from flowlane.southbound.openflow.wire.fields import VLAN_PRESENT, match
 from flowlane.southbound.openflow.wire.nicira import Resubmit
 
 if TYPE_CHECKING:
@@ -143,6 +143,12 @@ def _ingress_of(port: PlannedPort, plan: DevicePlan, normal: bool) -> Iterator[F
     """
     copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     steps = _FORWARD_NORMALLY if normal and port.role is PortRole.IGNORE else _enter(port)
+    for mac, vlan, number in port.senders:
+        tag: matches.Fields = {} if vlan is None else {"vlan_vid": VLAN_PRESENT | vlan if vlan else 0}
+        terms = match(in_port=port.port_no, eth_src=mac, **tag)
+        priority = Priority.SOURCE if vlan is None else Priority.SOURCE_IN_VLAN
+        sender = WriteMetadata(*pipeline.sender(number))
+        yield _infrastructure(TableId.INGRESS, priority, terms, sender, Goto(TableId.FORWARD))
     for mac in port.macs:
         terms = match(in_port=port.port_no, eth_src=mac)
         yield _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *steps)
@@ -154,7 +160,7 @@ def _ingress_of(port: PlannedPort, plan: DevicePlan, normal: bool) -> Iterator[F
 
 def _enter(port: PlannedPort) -> tuple[Step, ...]:
     goto = Goto(TableId.FORWARD)
-    number = {PortRole.VM: port.vm_number, PortRole.LINK: UNRESOLVED_VM}.get(port.role, NOT_A_VM)
+    number = port.vm_number if port.role in (PortRole.VM, PortRole.LINK) else NOT_A_VM
     return (goto,) if number == NOT_A_VM else (WriteMetadata(*pipeline.sender(number)), goto)
 
 
@@ -235,12 +241,15 @@ def _hosts(
     for in_port, of_bond in plan.learning_ports:
         if in_port in ports and in_port in enter:
             learning.setdefault(of_bond, []).append(in_port)
+    of_vms = {(port.port_no, mac) for port in plan.ports for mac, vlan, _ in port.senders if vlan is None}
     entries: dict[HostKey, FlowEntry] = {}
     for mac, port_no in hosts:
         if port_no in ports:
             steps = _leave_by(port_no, next_table)
             entries[mac, 0] = _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *steps)
         for in_port in learning.get(port_no, ()):
+            if (in_port, mac) in of_vms:
+                continue
             terms = match(in_port=in_port, eth_src=mac)
             known = _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *enter[in_port])
             entries[mac, in_port] = known

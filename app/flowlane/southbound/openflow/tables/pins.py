@@ -45,6 +45,7 @@ class PinMatch(NamedTuple):
     key: bytes
     in_port: int
     egress_port: int
+    by_vm: bool = False
 
 
 def entry(pin: PinFlow, ip_frag: bool = True) -> FlowEntry:
@@ -60,7 +61,7 @@ def entry(pin: PinFlow, ip_frag: bool = True) -> FlowEntry:
     if pin.queue_id != NO_QUEUE:
         steps.append(SetQueue(pin.queue_id))
     steps.append(_TO_OUTPUT)
-    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag)
+    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag, pin.by_vm)
     return flow(TableId.ASSIGN, Priority.PIN, terms, steps, cookie, pin.idle_timeout, SEND_FLOW_REMOVED)
 
 
@@ -74,14 +75,15 @@ def change(pin: PinFlow | UnpinFlow, ip_frag: bool = True) -> Change:
     if isinstance(pin, PinFlow):
         return Change(Op.MODIFY if pin.moved else Op.ADD, entry(pin, ip_frag))
     cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
-    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag)
+    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag, pin.by_vm)
     return Change(Op.DELETE, flow(TableId.ASSIGN, Priority.PIN, terms, (), cookie))
 
 
-def match_of(key: bytes, in_port: int, egress_port: int, ip_frag: bool = True) -> Match:
+def match_of(key: bytes, in_port: int, egress_port: int, ip_frag: bool = True, by_vm: bool = False) -> Match:
     """Make the match of a flow that comes in by one port and leaves by another.
 
     Without ``ip_frag`` that of IPv6 fragments covers all but the first ones, whose protocol the device shows.
+    With ``by_vm`` it includes the number of the VM.
 
     Raises:
         ValueError: the bytes are not a flow key.
@@ -91,7 +93,7 @@ def match_of(key: bytes, in_port: int, egress_port: int, ip_frag: bool = True) -
     source, destination = int.from_bytes(parts.src, "big"), int.from_bytes(parts.dst, "big")
     values: dict[str, int | tuple[int, int]] = {
         "in_port": in_port,
-        "metadata": pipeline.egress(egress_port),
+        "metadata": pipeline.egress_and_sender(egress_port, parts.vm_number if by_vm else None),
         "vlan_vid": tag,
     }
     if parts.kind == LAYER2:
@@ -114,9 +116,12 @@ def read_match(terms: Match, vm_number: int = NOT_A_VM) -> PinMatch | None:
     """Read a pin's match back; None when it is not one that :func:`match_of` makes."""
     values = fields.values(terms)
     try:
-        key = flowkey.pack(_parts(values, vm_number))
-        pin_match = PinMatch(key, values["in_port"], pipeline.egress_of(values["metadata"]))
-        return pin_match if match_of(*pin_match, "ip_frag" in values) == terms else None
+        own_number = pipeline.sender_of(values["metadata"])
+        key = flowkey.pack(_parts(values, own_number or vm_number))
+        egress_port = pipeline.egress_of(values["metadata"])
+        pin_match = PinMatch(key, values["in_port"], egress_port, bool(own_number))
+        there = match_of(*pin_match[:3], "ip_frag" in values, pin_match.by_vm)
+        return pin_match if there == terms else None
     except (KeyError, ValueError):
         return None
 
@@ -181,4 +186,5 @@ def found_pin(present: FlowEntry, vm_number: int, packets: int, octets: int) -> 
         meter_id,
         packets,
         octets,
+        pin_match.by_vm,
     )

@@ -78,6 +78,7 @@ class Priority(IntEnum):
     PORT = 1000
     MULTICAST = 2000
     SOURCE = 2000
+    SOURCE_IN_VLAN = 2001
     NEIGHBOUR = 3000
     RESERVED = 4000
     REMEMBERED = 64999
@@ -125,7 +126,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.INGRESS,
         "The VM that sent the frame; frames for the switch itself are forwarded as the bridge does, or dropped",
-        frozenset(("in_port", "eth_src", "eth_dst", "eth_type")),
+        frozenset(("in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid")),
         frozenset((Act.WRITE_METADATA, Act.COPY, Act.OUTPUT)),
         frozenset((TableId.FORWARD,)),
         miss=None,
@@ -142,7 +143,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.TRACK,
         "TCP and UDP from a VM through the connection tracker, which counts a flow's first packets",
-        frozenset(("in_port", "eth_type", "ip_proto", "ip_frag")),
+        frozenset(("in_port", "eth_type", "ip_proto", "ip_frag", "vlan_vid")),
         frozenset((Act.LOAD, Act.TRACK)),
         frozenset((TableId.GATE, TableId.ASSIGN)),
         miss=TableId.ASSIGN,
@@ -195,7 +196,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.OUTPUT,
         "Egress port, and the queue that the device chose, to output",
-        frozenset(("metadata", QUEUE, "eth_type", "ip_proto", "ip_frag")),
+        frozenset(("metadata", QUEUE, "eth_type", "ip_proto", "ip_frag", "vlan_vid")),
         frozenset((Act.SET_QUEUE, Act.OUTPUT, Act.TRACK)),
         frozenset(),
         miss=None,

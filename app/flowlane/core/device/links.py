@@ -1,0 +1,246 @@
+"""VMs behind links: which VM sent a frame that came in from another bridge, by its source address and VLAN.
+
+Several bridges of one host often share the work: VMs are on one, uplink and queues on another, with a pair of patch
+ports between them. A flow is then its VM's on both. OVSDB names the peer of a patch port, so the VMs behind it are
+those of the peer's bridge, and of the bridges behind that one. Behind any other link are the VMs whose address was
+learned on it.
+
+The VLAN of a frame on a link follows from the VLAN settings of the ports on its way (ovs-vswitchd.conf.db(5), table
+Port, ``vlan_mode``). Where the switch tags what a VM sent without a tag, that tag is not part of the flow's key, so
+that the flow has one id on all devices.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.state.device import Due, put_off
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowlane.core.model import PortFacts, Vm
+    from flowlane.core.state.device import Device, Port, State
+
+ANY = None
+"""VLAN of a frame that may be tagged or not, as the VM sends it."""
+
+UNTAGGED = 0
+
+MAX_LEARNED = 64
+"""Learned addresses of one VM that are looked for behind a link, beside those of OVSDB."""
+
+_Vlan = int | None
+_NATIVE = ("native-tagged", "native-untagged")
+
+
+class Origin(NamedTuple):
+    """Who sent a frame, and the VLAN tag with which the VM itself sent it."""
+
+    number: int
+    vlan: int | None
+
+
+class _Sender(NamedTuple):
+    vm: Vm
+    mac: int
+    vlan: _Vlan
+    attached: bool
+
+
+def origin(state: State, port: Port, mac: int, vlan: int | None) -> Origin | None:
+    """Find the VM behind a link that sent a frame; None when none did.
+
+    Args:
+        vlan: VLAN id of the frame as it came in, None without a tag.
+    """
+    number = port.senders.get((mac, vlan or UNTAGGED))
+    if number is not None:
+        return Origin(number, None)
+    number = port.senders.get((mac, ANY))
+    if number is not None:
+        return Origin(number, vlan)
+    if is_known(state, port):
+        return None
+    owners = [state.vms[number] for number in state.macs.get(mac, ()) if number in state.vms]
+    tagged = [vm for vm in owners if (vlan or UNTAGGED) in _sent_in(state, vm)]
+    if tagged:
+        return Origin(tagged[0].number, None)
+    return Origin(owners[0].number, vlan) if len(owners) == 1 else None
+
+
+def native(port: Port, number: int, vlan: int | None) -> int | None:
+    """Return the tag with which a VM behind a link sends what comes in by the link with a tag."""
+    tag = vlan or UNTAGGED
+    tags = {of_sender for (_, of_sender), sender in port.senders.items() if sender == number}
+    return None if tag in tags else vlan
+
+
+def is_known(state: State, port: Port) -> bool:
+    """Whether all VMs behind a port are known by OVSDB: it is a patch port to a bridge that is ours."""
+    return _peer(state, port) is not None
+
+
+def refresh_senders(state: State, device: Device) -> None:
+    """Find the VMs behind each link of a device anew."""
+    for port in device.ports.values():
+        if port.role is PortRole.LINK:
+            port.senders = {}
+            for sender in sorted(_behind(state, device, port, {device.dpid}), key=_weight):
+                port.senders.setdefault((sender.mac, sender.vlan), sender.vm.number)
+        elif port.senders:
+            port.senders = {}
+
+
+def note_patch_ports(state: State, device: Device) -> None:
+    """Note where the device's patch ports are, for the bridges at their other ends."""
+    for port in device.ports.values():
+        if port.facts is not None and port.facts.interface_type == "patch":
+            state.patch_ports[port.name] = device.dpid, port.port_no
+
+
+def neighbours(state: State, device: Device) -> list[Device]:
+    """List the devices that a device is connected to by patch ports, directly or by others."""
+    found, queue = {device.dpid: device}, [device]
+    while queue:
+        for port in queue.pop().ports.values():
+            peer = _peer(state, port)
+            if peer is not None and peer[0].dpid not in found:
+                found[peer[0].dpid] = peer[0]
+                queue.append(peer[0])
+    del found[device.dpid]
+    return list(found.values())
+
+
+def tell_others(state: State, device: Device, vms_changed: bool) -> None:
+    """Leave to the next catch-up what other devices plan for VMs of this one."""
+    for other in neighbours(state, device):
+        put_off(state, other, Due.PLAN)
+    if vms_changed:
+        for other in state.devices.values():
+            if other is not device and any(_is_other_link(port) for port in other.ports.values()):
+                put_off(state, other, Due.PLAN)
+
+
+def _is_other_link(port: Port) -> bool:
+    return port.role is PortRole.LINK and (port.facts is None or port.facts.interface_type != "patch")
+
+
+def _weight(sender: _Sender) -> tuple[bool, int]:
+    """Sort addresses of OVSDB before those that were learned."""
+    return not sender.attached, sender.vm.number
+
+
+def _peer(state: State, port: Port) -> tuple[Device, Port] | None:
+    """Find the other end of a patch port; None when the bridge there is not known."""
+    if port.role is not PortRole.LINK or port.facts is None or port.facts.interface_type != "patch":
+        return None
+    name = port.facts.options.get("peer", "")
+    dpid, port_no = state.patch_ports.get(name, (0, 0))
+    device = state.devices.get(dpid)
+    peer = device.ports.get(port_no) if device is not None else None
+    return (device, peer) if device is not None and peer is not None and peer.name == name else None
+
+
+def _behind(state: State, device: Device, port: Port, seen: set[int]) -> Iterator[_Sender]:
+    """List who may send frames that come in by a link, with the VLAN that they have there."""
+    peer = _peer(state, port)
+    if peer is None:
+        if _is_other_link(port):
+            yield from _learned_behind(state, device, port)
+        return
+    other, end = peer
+    if other.dpid in seen:
+        return
+    seen = seen | {other.dpid}
+    for sender in _senders_on(state, other):
+        yield from _leaving(end.facts, sender)
+    for link in other.ports.values():
+        if link.role is PortRole.LINK and link is not end:
+            for sender in _behind(state, other, link, seen):
+                for inside in _entering(link.facts, sender.vlan):
+                    yield from _leaving(end.facts, sender._replace(vlan=inside))
+
+
+def _senders_on(state: State, device: Device) -> Iterator[_Sender]:
+    """List the VMs of a device with their addresses and the VLANs inside of the bridge."""
+    learned: dict[int, list[int]] = {}
+    for mac, port_no in device.hosts.items():
+        learned.setdefault(port_no, []).append(mac)
+    for port_no, number in device.port_vm.items():
+        vm, port = state.vms.get(number), device.ports.get(port_no)
+        if vm is None or port is None:
+            continue
+        macs = dict.fromkeys(learned.get(port_no, ())[:MAX_LEARNED], False) | dict.fromkeys(vm.macs, True)
+        for mac, attached in macs.items():
+            for vlan in _sent_by(port.facts):
+                yield _Sender(vm, mac, vlan, attached)
+
+
+def _learned_behind(state: State, device: Device, port: Port) -> Iterator[_Sender]:
+    """List the VMs of other devices whose address was learned on a link."""
+    elsewhere: dict[int, int] = {}
+    for other in state.devices.values():
+        if other is not device:
+            elsewhere |= {mac: other.port_vm[on] for mac, on in other.hosts.items() if on in other.port_vm}
+    for mac in (mac for mac, learned_on in device.hosts.items() if learned_on == port.port_no):
+        numbers = state.macs.get(mac) or ((elsewhere[mac],) if mac in elsewhere else ())
+        owners = [vm for number in numbers if (vm := state.vms.get(number)) and vm.dpid != device.dpid]
+        for vm in owners:
+            tags = _sent_in(state, vm)
+            for vlan in tags if len(owners) > 1 else {*tags, ANY}:
+                yield _Sender(vm, mac, vlan, True)
+
+
+def _sent_in(state: State, vm: Vm) -> set[_Vlan]:
+    """List the VLANs of a VM's packets inside of its bridge."""
+    device = state.devices.get(vm.dpid)
+    port = device.ports.get(vm.port_no) if device is not None else None
+    return set(_sent_by(port.facts)) if port is not None else {ANY}
+
+
+def _mode(facts: PortFacts | None) -> str:
+    if facts is None:
+        return "trunk"
+    return facts.vlan_mode or ("trunk" if facts.tag is None else "access")
+
+
+def _sent_by(facts: PortFacts | None) -> tuple[_Vlan, ...]:
+    """List the VLANs inside of the bridge of what a VM sends by a port."""
+    mode, tag = _mode(facts), facts.tag or UNTAGGED if facts else UNTAGGED
+    if mode in _NATIVE:
+        return (tag, ANY)
+    return (ANY,) if mode == "trunk" else (tag,)
+
+
+def _leaving(facts: PortFacts | None, sender: _Sender) -> Iterator[_Sender]:
+    """Yield the sender with the tag that its frames have when they leave a bridge by a port, if they do."""
+    mode, vlan = _mode(facts), sender.vlan
+    if facts is None or vlan is ANY:
+        yield sender if mode not in ("access", "dot1q-tunnel") else sender._replace(vlan=UNTAGGED)
+        return
+    is_native = vlan == (facts.tag or UNTAGGED)
+    if mode in ("access", "dot1q-tunnel"):
+        if is_native:
+            yield sender._replace(vlan=UNTAGGED if mode == "access" else ANY)
+    elif mode in _NATIVE and is_native:
+        yield sender._replace(vlan=UNTAGGED if mode == "native-untagged" else vlan)
+    elif not facts.trunks or vlan in facts.trunks:
+        yield sender
+
+
+def _entering(facts: PortFacts | None, vlan: _Vlan) -> tuple[_Vlan, ...]:
+    """Return the VLAN inside of a bridge of frames that come in by a port with a tag; none if they are dropped."""
+    mode, tag = _mode(facts), facts.tag or UNTAGGED if facts else UNTAGGED
+    if mode == "dot1q-tunnel" or (mode != "trunk" and vlan == UNTAGGED):
+        return (tag,)
+    if mode == "access":
+        return (tag,) if vlan is ANY else ()
+    allowed = facts is None or not facts.trunks or vlan is ANY or vlan in facts.trunks
+    return (vlan,) if allowed else ()
+
+
+def vm_behind(port: Port, number: int) -> bool:
+    """Whether table ingress writes a VM's own number for frames from the port."""
+    return number != NOT_A_VM and number in port.senders.values()

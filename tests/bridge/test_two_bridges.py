@@ -1,0 +1,225 @@
+"""Two bridges of one host: VMs on br-int, uplink and queues on br-ex. A flow is its VM's on both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.inside import private_ovs
+from lab.inside.private_ovs import PrivateOvs
+from support.ovs.frames import hello, mac, tag, unicast
+from support.ovs.hosts import Host, host
+
+pytestmark = pytest.mark.ovs
+
+INT, EX, UPLINK, LINK = "flw-int", "flw-ex", "flw-up", "flw-ex-int"
+POLICY = """
+version: 1
+learn-after: 0
+classes:
+  gold: {max-queues: 1}
+  slow: {limit: 2Mbit/s, limit-scope: vm, max-queues: 1}
+rules:
+  - {name: gold, match: {vm: vm-gold}, class: gold}
+  - {name: slow, match: {vm: vm-slow}, class: slow}
+"""
+VMS = {"vm-gold": ("flw-gold", 1, 100), "vm-slow": ("flw-slow", 2, 200)}
+"""VM -> its port, the number in its address, its VLAN."""
+
+
+@pytest.fixture(scope="module")
+def taps() -> Iterator[PrivateOvs]:
+    with private_ovs.running(system=True) as switch:
+        yield switch
+
+
+def vm_words(name: str, vm: str, vlan: int, address: str = "") -> list[str]:
+    words = ["add-port", INT, name, *([f"tag={vlan}"] if vlan else []), "--", "set", "Interface", name]
+    attached = [f'external_ids:attached-mac="{address}"'] if address else []
+    return [*words, "type=internal", f"external_ids:iface-id={vm}", *attached, "--"]
+
+
+def patch(bridge: str, name: str, peer: str) -> list[str]:
+    return [
+        "add-port",
+        bridge,
+        name,
+        "--",
+        "set",
+        "Interface",
+        name,
+        "type=patch",
+        f"options:peer={peer}",
+        "--",
+    ]
+
+
+@contextmanager
+def two_bridges(
+    taps: PrivateOvs, folder: Path, attached: bool = True, addresses: tuple[int, int] = (1, 2)
+) -> Iterator[Host]:
+    """Both bridges with the VMs of ``VMS`` and four queues on the uplink.
+
+    Args:
+        addresses: the numbers in the VMs' addresses.
+    """
+    with host(taps, folder, POLICY) as running:
+        taps.add_bridge(EX, (), dpid=0x82)
+        taps.add_bridge(INT, (), dpid=0x81)
+        running.bridges += [EX, INT]
+        words: list[str] = []
+        for (vm, (name, _, vlan)), number in zip(VMS.items(), addresses, strict=True):
+            words += vm_words(name, vm, vlan, mac(number).hex(":") if attached else "")
+        words += patch(INT, "flw-int-ex", LINK) + patch(EX, LINK, "flw-int-ex")
+        words += ["add-port", EX, UPLINK, "--", "set", "Interface", UPLINK, "type=internal", "--"]
+        taps.vsctl(*words[:-1])
+        taps.set_queues(UPLINK, {number: {} for number in range(4)})
+        running.up(UPLINK, *(name for name, _, _ in VMS.values()))
+        for bridge in (INT, EX):
+            taps.vsctl("set-controller", bridge, f"tcp:127.0.0.1:{running.port}")
+        running.programmed()
+        running.wait(lambda: running.rest("/v1/devices/0000000000000082/queues")["items"], "no queues")
+        yield running
+
+
+def senders(running: Host) -> list[str]:
+    """The entries by which br-ex finds VMs behind its link, without counters."""
+    text = running.ovs.ofctl("dump-flows", EX, "table=0")
+    lines = (line.split("priority=")[1] for line in text.splitlines() if "dl_src=" in line)
+    return sorted(re.sub(r"/0xffffffff00000000", "", line) for line in lines)
+
+
+def places(running: Host, **where: str | int) -> list[dict[str, Any]]:
+    """Where each flow with these values is: device -> assignment."""
+    return [{place["device"][-2:]: place for place in flow["assignments"]} for flow in running.flows(**where)]
+
+
+def on_both(running: Host, **where: str | int) -> bool:
+    """Whether a flow with these values has a place on both bridges."""
+    return any(len(devices) == 2 for devices in places(running, **where))
+
+
+def is_queued(running: Host, frame: bytes, queue_id: int) -> bool:
+    """Whether br-ex sends a frame from its link by a queue; the userspace datapath shows none for queue 0."""
+    return running.queue(EX, LINK, frame) == (queue_id or None)
+
+
+def test_a_flow_is_its_vms_on_both_bridges(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path) as running:
+        ports = {port["name"]: port for port in running.rest("/v1/devices/0000000000000082/ports")["items"]}
+        assert (ports[LINK]["role"], ports[UPLINK]["role"]) == ("link", "uplink")
+        assert {vm["name"]: vm["id"] for vm in running.rest("/v1/vms")["items"]} == {
+            name: vm for vm, (name, _, _) in VMS.items()
+        }
+        running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+        for vm, (name, number, _) in VMS.items():
+            running.send(name, unicast(number, 9))
+            where = {"vm": vm, "src": f"10.0.0.{number}", "dst": "10.0.0.9"}
+            running.wait(partial(on_both, running, **where), f"{vm} is not on both")
+            (flow,) = running.flows(**where)
+            assert flow["vlan"] is None, "the VM sends without a tag"
+            shown = running.rest(f"/v1/flows/{flow['id']}")
+            assert {place["device"][-2:]: place["port"] for place in shown["assignments"]} == {
+                "81": "flw-int-ex",
+                "82": UPLINK,
+            }
+            assert shown["class"] == vm.removeprefix("vm-")
+            on_ex = {place["device"][-2:]: place for place in shown["assignments"]}["82"]
+            assert on_ex["queue_id"] is not None
+
+
+def test_rules_and_limits_by_vm_apply_where_the_queues_are(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path) as running:
+        running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+        for name, number, _ in VMS.values():
+            running.send(name, unicast(number, 9))
+        running.wait(lambda: len(places(running, dst="10.0.0.9")) == len(VMS), "the flows are not listed")
+        running.wait(
+            lambda: all(len(place) == 2 for place in places(running, dst="10.0.0.9")),
+            "they are not on both bridges",
+        )
+        queues = {}
+        for vm, (name, number, vlan) in VMS.items():
+            (place,) = places(running, vm=vm, dst="10.0.0.9")
+            frame = unicast(number, 9, tag(vlan))
+            running.wait(
+                partial(is_queued, running, unicast(number, 9, tag(vlan)), place["82"]["queue_id"]),
+                f"{vm} is in another queue",
+            )
+            queues[vm] = place["82"]["queue_id"]
+            metered = "meter:" in running.trace(EX, LINK, frame)
+            assert (metered, place["82"]["meter"] is not None) == ((vm == "vm-slow"),) * 2
+            # The whole way, from the VM's port: the same queue on the uplink.
+            assert running.queue(INT, name, unicast(number, 9)) == (queues[vm] or None)
+        assert queues["vm-gold"] != queues["vm-slow"]
+
+
+def test_equal_addresses_in_two_vlans_are_two_vms(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path, addresses=(1, 1)) as running:
+        running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+        for name, _, _ in VMS.values():
+            running.send(name, unicast(1, 9))
+        running.wait(
+            lambda: (
+                len(places(running, dst="10.0.0.9")) == 2
+                and all(len(place) == 2 for place in places(running, dst="10.0.0.9"))
+            ),
+            "the flows are not told apart",
+        )
+        assert {flow["vm"] for flow in running.flows(dst="10.0.0.9")} == set(VMS)
+        for vm, (_, _, vlan) in VMS.items():
+            (place,) = places(running, vm=vm, dst="10.0.0.9")
+            assert ("meter:" in running.trace(EX, LINK, unicast(1, 9, tag(vlan)))) == (vm == "vm-slow")
+            assert (place["82"]["meter"] is not None) == (vm == "vm-slow")
+
+
+def test_vms_without_a_known_address_are_found_by_what_they_send(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path, attached=False) as running:
+        for name, number, _ in VMS.values():
+            running.send(name, hello(number))
+        running.wait(
+            lambda: (
+                sum(f"dl_src={mac(n).hex(':')}" in line for n in (1, 2) for line in senders(running)) == 2
+            ),
+            "the addresses are not looked for behind the link",
+        )
+        for vm, (name, number, _) in VMS.items():
+            running.send(name, unicast(number, 9))
+            running.wait(
+                partial(on_both, running, vm=vm, dst="10.0.0.9"),
+                f"{vm} is not on both",
+            )
+
+
+def test_a_vm_that_leaves_leaves_both_bridges(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path) as running:
+        running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+        running.send("flw-slow", unicast(2, 9))
+        running.wait(partial(on_both, running, vm="vm-slow", dst="10.0.0.9"), "not on both")
+        taps.vsctl("del-port", "flw-slow")
+        running.wait(lambda: len(senders(running)) == 1, "the VM is still looked for")
+        running.wait(lambda: not running.flows(dst="10.0.0.9"), "its flow is still listed")
+        pins = [
+            line for line in taps.ofctl("dump-flows", EX, "table=4").splitlines() if "nw_src=10.0.0.2" in line
+        ]
+        assert pins == []
+
+
+def test_frames_from_the_network_are_nobodys_flows(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path) as running:
+        running.send(UPLINK, hello(9, tag(100)))
+        running.send(UPLINK, *[unicast(9, 1, tag(100))] * 3)
+        running.wait(
+            lambda: "dl_dst=02:00:00:00:00:01" in taps.ofctl("dump-flows", EX), "the VM is not a destination"
+        )
+        trace = running.trace(EX, UPLINK, unicast(9, 1, tag(100)))
+        assert "CONTROLLER" not in trace
+        assert "pop_vlan" in trace.rsplit("Datapath actions:", 1)[1]
+        assert running.flows(src="10.0.0.9") == []
+        learned = taps.ofctl("dump-flows", INT, "table=5") + taps.ofctl("dump-flows", EX, "table=5")
+        assert "nw_src=10.0.0.9" not in learned
