@@ -102,12 +102,13 @@ def ports_request(datapath: Datapath) -> Message:
     return datapath.ofproto_parser.OFPPortDescStatsRequest(datapath, 0)
 
 
-def queues_request(datapath: Datapath) -> Message:
-    """Request the queues of all ports: queue-get-config in 1.3, the queue-desc multipart since 1.4."""
+def queues_request(datapath: Datapath, port_no: int | None = None) -> Message:
+    """Request the queues of a port, or of all ports: queue-get-config in 1.3, the queue-desc multipart since 1.4."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    port = ofproto.OFPP_ANY if port_no is None else port_no
     if ofproto.OFP_VERSION < OPENFLOW_14:
-        return parser.OFPQueueGetConfigRequest(datapath, ofproto.OFPP_ANY)
-    return parser.OFPQueueDescStatsRequest(datapath, 0, ofproto.OFPP_ANY, ofproto.OFPQ_ALL)
+        return parser.OFPQueueGetConfigRequest(datapath, port)
+    return parser.OFPQueueDescStatsRequest(datapath, 0, port, ofproto.OFPQ_ALL)
 
 
 def flows_request(

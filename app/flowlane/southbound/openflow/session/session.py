@@ -20,6 +20,7 @@ from flowlane.southbound.openflow.session import arrangement, decode, encode, ha
 from flowlane.southbound.openflow.session.counters import PINS, LearnedPolling, callbacks, stats_requests
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
+from flowlane.southbound.openflow.session.queues import QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.tables import layout, pins
 from flowlane.southbound.openflow.tables.entries import (
@@ -114,6 +115,7 @@ class Session:
         self._stale_tables: frozenset[int] = frozenset()
         """Tables with learned entries of an earlier layout, to delete when the device has its plan."""
         self._programming: Programming
+        self._queue_reader = QueueReader(datapath, self._request)
         self._learned_polling = LearnedPolling(datapath, self._request, hub.spawn_after, emit)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self._last_message = self._last_echo = clock()
@@ -143,7 +145,20 @@ class Session:
     def _take_reply(self, name: str, reply: Reply) -> None:
         self._replies[name] = reply
         if len(self._replies) == len(handshake.REQUESTS) + 1:
+            self._read_queues_of_each_port()
+
+    def _read_queues_of_each_port(self) -> None:
+        """Go on with the handshake; first request the queues port by port, where that of all ports was refused."""
+        if not self._queue_reader.is_refusal(self._replies["queues"]):
             self._arrange()
+            return
+
+        def take(reply: Reply) -> None:
+            self._replies["queues"] = reply
+            self._arrange()
+
+        ports = decode.ports(self._replies["ports"].parts)
+        self._queue_reader.read_each([port.port_no for port in ports], take)
 
     def _arrange(self) -> None:
         """Choose the layout; a device that does not describe its tables is tried for those that it would use."""
@@ -262,7 +277,7 @@ class Session:
         self._queue_times = [*(now + seconds for seconds in QUEUE_REREADS), now + QUEUE_POLL]
 
     def _request_queues(self) -> None:
-        self._request("queues", requests.queues_request(self.datapath), self._take_queues)
+        self._queue_reader.read(self.ports, self._take_queues)
 
     def _take_queues(self, reply: Reply) -> None:
         queues = decode.queues(reply.parts)
