@@ -58,6 +58,11 @@ def queues_of_all_ports(message: bytes) -> Error | None:
     return BAD_PORT if is_queue_desc and message[16:20] == ANY else None
 
 
+@pytest.fixture(params=["OpenFlow13", "OpenFlow14", "OpenFlow15"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 class Lesser:
     def __init__(self, ovs: PrivateOvs, manager: Launched, version: str) -> None:
         self.ovs, self.manager, self.version = ovs, manager, version
