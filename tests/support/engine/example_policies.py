@@ -20,8 +20,9 @@ PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 
 def policy(name: str) -> Policy:
-    """The example policy of a requirement, such as ``m06``."""
-    return policies.load_file(next(POLICIES.glob(f"{name}-*.yaml")))
+    """The example policy of a requirement, such as ``m06``, or the policy of that name, such as ``demo``."""
+    whole = POLICIES / f"{name}.yaml"
+    return policies.load_file(whole if whole.exists() else next(POLICIES.glob(f"{name}-*.yaml")))
 
 
 def spec(vm: str, number: int, port: int, rate: float, protocol: str = "tcp", **more: Any) -> FlowSpec:
