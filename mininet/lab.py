@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,24 @@ def external_ids(table: str, name: str, ids: dict[str, str]) -> list[str]:
     )
 
 
-def set_controller(bridges: Iterable[str], target: str | None) -> None:
+def access(port: str, spec: Data) -> list[str]:
+    """Words for ovs-vsctl that make a port an access port of its host's VLAN."""
+    return ["--", "set", "Port", port, f"tag={spec['tag']}"] if "tag" in spec else []
+
+
+def make_bond(place: str, bond: Data) -> None:
+    """Make one port of several; its members keep their names."""
+    bridge, name = place.split("/")
+    removed = [word for member in bond["members"] for word in ("del-port", bridge, member, "--")]
+    vsctl(*removed, "add-bond", bridge, name, *bond["members"], f"bond_mode={bond['mode']}")
+
+
+def set_controller(bridges: dict[str, Data], target: str | None) -> None:
     """Without a controller a bridge forwards by itself, as a learning switch."""
-    if target is None:
-        for name in bridges:
+    for name, bridge in bridges.items():
+        if target is None or not bridge.get("controller", True):
             subprocess.run(["ovs-ofctl", "add-flow", "-OOpenFlow13", name, "actions=NORMAL"], check=True)
-        return
-    for name in bridges:
+            continue
         settings = ("max_backoff=1000", "connection_mode=out-of-band")
         vsctl("set-controller", name, target, "--", "set", "controller", name, *settings)
 
@@ -90,15 +101,18 @@ class Lab:
             vsctl(*external_ids("Bridge", name, {"flowlane-role": bridge["role"]})[1:])
             if bridge.get("stp"):
                 vsctl("set", "Bridge", name, "stp_enable=true")
+        for place, bond in data["bonds"].items():
+            make_bond(place, bond)
         for name in data["hosts"]:
             self._dress(name)
 
     def _dress(self, name: str) -> None:
         spec = self.data["hosts"][name]
         prepare_host(self.net.get(name), spec, self.datapath)
-        ids = external_ids("Interface", spec["port"].split("/")[1], spec.get("external_ids", {}))
-        if ids:
-            vsctl(*ids[1:])
+        port = spec["port"].split("/")[1]
+        words = [*access(port, spec), *external_ids("Interface", port, spec.get("external_ids", {}))]
+        if words:
+            vsctl(*words[1:])
 
     def hosts(self, _request: Data | None = None) -> Data:
         found = {}
@@ -125,7 +139,8 @@ class Lab:
         self.net.addLink(host, self.net.get(bridge), intfName2=port, addr1=spec["mac"])
         host.configDefault(ip=spec["ip"], mac=spec["mac"])
         subprocess.run(["ip", "link", "set", port, "up"], check=True)
-        vsctl("add-port", bridge, port, *external_ids("Interface", port, spec.get("external_ids", {})))
+        ids = external_ids("Interface", port, spec.get("external_ids", {}))
+        vsctl("add-port", bridge, port, *access(port, spec), *ids)
         prepare_host(host, spec, self.datapath)
         return self.hosts()
 

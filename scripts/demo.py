@@ -24,17 +24,19 @@ from scripts.demo_view import (
     flow_text,
     line,
     live_view,
+    network_text,
     queue_text,
 )
 
 from flowlane import topology
 
 ROOT = Path(__file__).resolve().parent.parent
-TOPOLOGY = ROOT / "topologies" / "single-host.yaml"
+TOPOLOGY = ROOT / "topologies" / "demo.yaml"
 POLICY = ROOT / "docs" / "policies" / "demo.yaml"
 REST = "http://127.0.0.1:8080"
 TRAFFIC = ("/usr/bin/python3", str(ROOT / "mininet" / "traffic.py"))
-REMOTE = "10.0.0.100"
+REMOTE = "REMOTE"
+"""In a program: the address of the machine beyond the wire in the VM's VLAN."""
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -118,6 +120,15 @@ class Stage:
     def in_host(self, host: str, name: str, *program: str) -> None:
         """Start a program in the network of a Mininet host."""
         self.start(f"{host}-{name}", "nsenter", "--target", str(self.hosts[host]["pid"]), "--net", *program)
+
+    def remotes(self) -> list[str]:
+        """Return the names of the machines beyond the wire."""
+        return [name for name, host in self.hosts.items() if host["kind"] == "remote"]
+
+    def remote_of(self, vm: str) -> dict[str, Any]:
+        """Return the machine beyond the wire in the VLAN of a VM."""
+        tag = self.hosts[vm].get("tag")
+        return next(self.hosts[name] for name in self.remotes() if self.hosts[name].get("tag") == tag)
 
     def output(self, name: str) -> str:
         """Return what a program has printed so far."""
@@ -205,19 +216,23 @@ def start_controller(stage: Stage, policy: Path | None) -> None:
 
 
 def start_servers(stage: Stage) -> None:
-    """Start the servers at the far end of the wire."""
-    stage.in_host("remote", "echo", *TRAFFIC, "serve", "--ports", "7000-7001")
-    for port in ("5201", "5202", "873", "874"):
-        stage.in_host("remote", f"iperf3-{port}", "iperf3", "-s", "-p", port)
-    stage.wait(
-        "the remote end does not answer", "remote-echo", 10, lambda: "serving" in stage.output("remote-echo")
-    )
+    """Start the servers at the far end of the wire, in each VLAN."""
+    for remote in stage.remotes():
+        stage.in_host(remote, "echo", *TRAFFIC, "serve", "--ports", "7000-7001")
+        for port in ("5201", "5202", "873", "874"):
+            stage.in_host(remote, f"iperf3-{port}", "iperf3", "-s", "-p", port)
+    for remote in stage.remotes():
+        echo = f"{remote}-echo"
+        stage.wait(
+            "the remote end does not answer", echo, 10, lambda echo=echo: "serving" in stage.output(echo)
+        )
 
 
 def snapshot() -> dict[str, Any]:
-    """Read queues, assignments and names of VMs."""
+    """Read ports, queues, assignments and names of VMs."""
     dpid = get("/v1/devices")["items"][0]["dpid"]
     return {
+        "ports": get_all(f"/v1/devices/{dpid}/ports"),
         "queues": get_all(f"/v1/devices/{dpid}/queues"),
         "assignments": get_all("/v1/assignments"),
         "vms": {vm["id"]: vm["name"] for vm in get_all("/v1/vms")},
@@ -227,7 +242,9 @@ def snapshot() -> dict[str, Any]:
 def start_wave(stage: Stage, wave: Wave, number: int) -> None:
     """Start the program of a wave in each of its VMs."""
     for vm in wave.vms:
-        stage.in_host(vm, f"wave{number}", *wave.program)
+        remote = stage.remote_of(vm)["ip"].partition("/")[0]
+        program = (remote if word == REMOTE else word for word in wave.program)
+        stage.in_host(vm, f"wave{number}", *program)
 
 
 def exclusive_flows(shown: dict[str, Any]) -> dict[str, str]:
@@ -289,7 +306,7 @@ def play(arguments: argparse.Namespace) -> None:
     policy = arguments.policy or (POLICY if POLICY.exists() else None)
     progress(f"network: {TOPOLOGY.relative_to(ROOT)}")
     datapath = start_network(stage)
-    progress("queues of the uplink: flowlane qos apply")
+    progress("queues of the bond: flowlane qos apply")
     make_queues()
     progress(f"controller: flowlane-manager, policy {policy or 'built-in'}, REST at {arguments.url}")
     start_controller(stage, policy)
@@ -301,6 +318,7 @@ def play(arguments: argparse.Namespace) -> None:
     progress(f"traffic for {arguments.seconds:.0f} s")
     start_servers(stage)
     state = watch(stage, arguments.seconds)
+    console.print(network_text(state["ports"]), soft_wrap=True)
     console.print(assignment_table(state["assignments"], state["vms"]))
     console.print(class_table(get("/v1/policy"), state["assignments"], state["queues"]))
     after_words(console, datapath, arguments.url, arguments.keep, arguments.logs)

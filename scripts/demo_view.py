@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -74,6 +74,20 @@ def live_view(state: Item, news: Sequence[str], passed: float, seconds: float) -
 def queue_text(item: Item) -> str:
     """Write ``pf0:2``, or only the port where no queue is set."""
     return item["port"] if item["queue_id"] is None else f"{item['port']}:{item['queue_id']}"
+
+
+def network_text(ports: Sequence[Item]) -> str:
+    """Write which bond is the uplink, and which ports are in which VLAN."""
+    bonds, vlans = defaultdict[str, list[str]](list), defaultdict[int, list[str]](list)
+    for port in ports:
+        if port["bond"]:
+            bonds[f"{port['bond']['name']} ({port['bond']['mode']})"].append(port["name"])
+        elif (port["vlan"] or {}).get("tag"):
+            vlans[port["vlan"]["tag"]].append(port["name"])
+    lines = [f"{name}: {', '.join(names)}" for name, names in sorted(bonds.items())]
+    return "\n".join(
+        ["", *lines, *(f"VLAN {tag}: {', '.join(names)}" for tag, names in sorted(vlans.items())), ""]
+    )
 
 
 def line(state: Item, passed: float) -> str:

@@ -66,11 +66,53 @@ def test_the_graph_has_bridges_hosts_and_ports(tmp_path: Path) -> None:
     path.write_text(GOOD)
     graph = topology.read(path)
     assert topology.check(graph) == []
-    assert {kind for _, kind in graph.nodes(data="kind")} == set(Kind)
+    assert {kind for _, kind in graph.nodes(data="kind")} == set(Kind) - {Kind.BOND}
     assert nx.shortest_path(graph, "vm1", "far") == [
         "vm1", "nica/vf0", "nica", "nica/pf0", "tor/down0", "tor", "tor/up0", "far",
     ]  # fmt: skip
     assert graph.nodes["nica/pf0"]["queues"]["count"] == 4
+
+
+BONDED = """
+bridges:
+  nica: {dpid: "00000000000000a1", role: nic}
+  tor: {dpid: "00000000000000c1", role: switch, controller: false}
+hosts:
+  vm1: {kind: vm, port: nica/vf0, tag: 100, mac: "52:54:00:00:00:01", ip: 10.0.0.1/24}
+links:
+  - [nica/pf0, tor/t0]
+  - [nica/pf1, tor/t1]
+bonds:
+  nica/bond0: {members: [pf0, pf1], mode: balance-slb}
+queues:
+  nica/bond0: {count: 4, rate: 100Mbit/s}
+"""
+
+
+def test_a_bond_is_one_port_with_queues_and_makes_no_loop(tmp_path: Path) -> None:
+    assert problems(tmp_path, BONDED) == []
+    path = tmp_path / "bonded.yaml"
+    path.write_text(BONDED)
+    assert topology.load(path)["bonds"]["nica/bond0"]["members"] == ["pf0", "pf1"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("members: [pf0, pf1]", "members: [pf0, pf2]", "nothing is connected to nica/pf2 (did you mean"),
+        ("members: [pf0, pf1]", "members: [pf0]", "write a list of two or more ports"),
+        ("mode: balance-slb", "mode: 4", "one of active-backup, balance-slb, balance-tcp"),
+        ("tag: 100", "tag: 5000", "a VLAN id from 1 to 4094"),
+        ("  nica/bond0: {count: 4", "  nica/bond1: {count: 4", "nothing is connected to nica/bond1"),
+        ("rate: 100Mbit/s}", "rate: 100Mbit/s, min_rate: 50Mbit/s}", "4 queues with 50Mbit/s each are more"),
+        ("bonds:\n  nica/bond0: {members: [pf0, pf1], mode: balance-slb}\n", "", "a loop that nobody breaks"),
+        ("nica/bond0: {members", "nicx/bond0: {members", "nothing is connected to nicx/pf0"),
+        (", controller: false", "", "no port has queues"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_bonds_and_vlans(tmp_path: Path, old: str, new: str, found: str) -> None:
+    assert old in BONDED
+    assert found in "\n".join(words for _, words in problems(tmp_path, BONDED.replace(old, new)))
 
 
 LOOP = ("links:\n", "links:\n  - [nica/pf2, nicb/pf3]\n")
@@ -231,7 +273,7 @@ WRONG = {
     ),
     "a host that is no mapping": (
         [(FAR, "far")],
-        (9, "hosts.far: not a mapping (its keys: kind, port, mac, ip, ip6, external_ids)"),
+        (9, "hosts.far: not a mapping (its keys: kind, port, mac, ip, ip6, tag, external_ids)"),
     ),
     "text that is no YAML": ([("hosts:\n", "hosts: [\n")], (8, "not YAML: did not find expected ',' or ']'")),
 }  # fmt: skip
@@ -279,7 +321,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_command_prints_json_or_the_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert topology.main([str(FOLDER / "small.yaml")]) == 0
     network = json.loads(capsys.readouterr().out)
-    assert set(network) == {"about", "bridges", "hosts", "links", "queues"}
+    assert set(network) == {"about", "bridges", "hosts", "links", "bonds", "queues"}
     assert network["links"] == []
     path = tmp_path / "wrong.yaml"
     path.write_text(changed(("port: nica/vf0", "port: nicc/vf0")))

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     BRIDGE = "bridge"
     HOST = "host"
     PORT = "port"
+    BOND = "bond"
 
 
 class TopologyError(FlowlaneError):
@@ -49,6 +50,7 @@ class TopologyError(FlowlaneError):
 
 ROLES = ("nic", "vswitch", "switch")
 HOST_KINDS = ("vm", "remote")
+BOND_MODES = ("active-backup", "balance-slb", "balance-tcp")
 MOST_QUEUES = 0xF000
 """HTB_N_QUEUES (Open vSwitch lib/netdev-linux.c)."""
 
@@ -56,6 +58,7 @@ _DPID = re.compile(r"[0-9a-f]{16}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 _BRIDGE = re.compile(r"[a-z0-9]{1,15}\Z")  # Linux' IFNAMSIZ: 15 characters
 _HOST = re.compile(r"[a-z0-9]{1,10}\Z")  # Mininet adds -eth0
+_DEVICE = re.compile(r"[a-z0-9]{1,15}\Z")
 _PORT = re.compile(r"([a-z0-9]{1,15})/([a-z0-9]{1,15})\Z")
 
 Check = Callable[[object], str]
@@ -104,6 +107,16 @@ def _boolean(value: object) -> str:
     return "" if isinstance(value, bool) else "true or false"
 
 
+def _vlan(value: object) -> str:
+    right = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4094
+    return "" if right else "a VLAN id from 1 to 4094"
+
+
+def _names(value: object) -> str:
+    right = isinstance(value, list) and len(value) > 1 and all(_DEVICE.match(str(name)) for name in value)
+    return "" if right else "a list of two or more ports of the bridge, such as [pf0, pf1]"
+
+
 def _any_text(value: object) -> str:
     return "" if isinstance(value, str) else "a text"
 
@@ -116,6 +129,7 @@ _SECTIONS: dict[str, tuple[Check, dict[str, Check], frozenset[str]]] = {
             "dpid": _text(_DPID, "16 hexadecimal digits in quotes"),
             "role": _one_of(ROLES),
             "stp": _boolean,
+            "controller": _boolean,
         },
         frozenset({"dpid", "role"}),
     ),
@@ -127,9 +141,15 @@ _SECTIONS: dict[str, tuple[Check, dict[str, Check], frozenset[str]]] = {
             "mac": _text(_MAC, 'six bytes in quotes, such as "52:54:00:00:00:01"'),
             "ip": _address(4, "10.0.0.1/24"),
             "ip6": _address(6, "fd00::1/64"),
+            "tag": _vlan,
             "external_ids": _texts,
         },
         frozenset({"kind", "port", "mac", "ip"}),
+    ),
+    "bonds": (
+        _PLACE,
+        {"members": _names, "mode": _one_of(BOND_MODES)},
+        frozenset({"members", "mode"}),
     ),
     "queues": (
         _PLACE,
@@ -139,7 +159,7 @@ _SECTIONS: dict[str, tuple[Check, dict[str, Check], frozenset[str]]] = {
 }
 """Section -> what its names must be, what the values of an entry must be, and the keys that an entry must have."""
 
-_KEYS = ("about", "bridges", "hosts", "links", "queues")
+_KEYS = ("about", "bridges", "hosts", "links", "bonds", "queues")
 
 
 # ---- reading
@@ -223,11 +243,13 @@ def _graph(document: Document, name: str) -> nx.Graph:
     for number, (one, other) in enumerate(data.get("links") or []):
         _attach(graph, one, other, ("links", number, 0))
         _attach(graph, other, one, ("links", number, 1))
+    for place, entry in (data.get("bonds") or {}).items():
+        _bundle(graph, place, entry)
     for place, entry in (data.get("queues") or {}).items():
         if place in graph:
             graph.nodes[place]["queues"] = entry
         else:
-            hint = did_you_mean(place, [node for node, kind in graph.nodes(data="kind") if kind is Kind.PORT])
+            hint = did_you_mean(place, _nodes(graph, Kind.PORT, Kind.BOND))
             document.report(("queues",), f"nothing is connected to {place}", hint, place)
     return graph
 
@@ -242,6 +264,21 @@ def _attach(graph: nx.Graph, port: str, end: str, path: tuple[str | int, ...]) -
     graph.add_edge(port, port.partition("/")[0])
     if end != port:
         graph.add_edge(port, end)
+
+
+def _bundle(graph: nx.Graph, bond: str, entry: dict[str, Any]) -> None:
+    """Make ports members of a bond; report those that are not there."""
+    bridge = bond.partition("/")[0]
+    graph.add_node(bond, kind=Kind.BOND, path=("bonds", bond), entry=entry)
+    graph.add_edge(bond, bridge)
+    for number, name in enumerate(entry["members"]):
+        port = f"{bridge}/{name}"
+        if graph.nodes.get(port, {}).get("kind") is Kind.PORT:
+            graph.nodes[port]["bond"] = bond
+        else:
+            path = ("bonds", bond, "members", number)
+            hint = did_you_mean(port, _nodes(graph, Kind.PORT))
+            graph.graph["document"].report(path, f"nothing is connected to {port}", hint)
 
 
 # ---- checking
@@ -263,13 +300,13 @@ Found = Iterator[tuple[tuple[str | int, ...], str, str]]
 """(path, message, remedy) of each problem."""
 
 
-def _nodes(graph: nx.Graph, kind: Kind) -> list[str]:
-    return [node for node, of in graph.nodes(data="kind") if of is kind]
+def _nodes(graph: nx.Graph, *kinds: Kind) -> list[str]:
+    return [node for node, of in graph.nodes(data="kind") if of in kinds]
 
 
 def _unknown_ends(graph: nx.Graph) -> Found:
     bridges = _nodes(graph, Kind.BRIDGE)
-    for port in _nodes(graph, Kind.PORT):
+    for port in _nodes(graph, Kind.PORT, Kind.BOND):
         bridge = port.partition("/")[0]
         if graph.nodes[bridge].get("kind") is not Kind.BRIDGE:
             yield graph.nodes[port]["path"], f"there is no bridge {bridge}", did_you_mean(bridge, bridges)
@@ -278,7 +315,7 @@ def _unknown_ends(graph: nx.Graph) -> Found:
 def _duplicates(graph: nx.Graph) -> Found:
     """Ports and bridges are devices of one network namespace, so their names differ, whatever their bridge."""
     devices = {bridge: bridge for bridge in _nodes(graph, Kind.BRIDGE)}
-    for port in _nodes(graph, Kind.PORT):
+    for port in _nodes(graph, Kind.PORT, Kind.BOND):
         name = port.partition("/")[2]
         if name in devices:
             message = f"the name {name} is taken by {devices[name]}"
@@ -303,7 +340,7 @@ def _duplicates(graph: nx.Graph) -> Found:
 
 def _loops(graph: nx.Graph) -> Found:
     """Find loops of bridges that do not all run the spanning tree protocol: they multiply every broadcast."""
-    bridges = graph.subgraph(_nodes(graph, Kind.BRIDGE) + _nodes(graph, Kind.PORT))
+    bridges = graph.subgraph(set(_nodes(graph, Kind.BRIDGE, Kind.PORT)) - _further_members(graph))
     for cycle in nx.cycle_basis(bridges):
         on_it = sorted({node.partition("/")[0] for node in cycle})
         without = [name for name in on_it if not graph.nodes[name]["entry"].get("stp")]
@@ -314,16 +351,33 @@ def _loops(graph: nx.Graph) -> Found:
             yield path[:2], message, f"remove a link, or give {', '.join(without)} the key stp: true"
 
 
+def _further_members(graph: nx.Graph) -> set[str]:
+    """Return all members of bonds but the first of each: a bond is one port, so it makes no loop."""
+    bonds = [graph.nodes[bond] for bond in _nodes(graph, Kind.BOND)]
+    return {
+        f"{bond['path'][1].partition('/')[0]}/{name}"
+        for bond in bonds
+        for name in bond["entry"]["members"][1:]
+    }
+
+
 def _missing_queues(graph: nx.Graph) -> Found:
     """Find devices without queues, on which Flowlane cannot place flows: a NIC has them at its uplinks."""
     for bridge in _nodes(graph, Kind.BRIDGE):
+        if not graph.nodes[bridge]["entry"].get("controller", True):
+            continue
         ports = [port for port in graph[bridge] if graph.nodes[port].get("kind") is Kind.PORT]
         role = graph.nodes[bridge]["entry"]["role"]
         uplinks = [port for port in ports if _leads_outside(graph, port, bridge)] if role == "nic" else ports
-        bare = [port for port in uplinks if "queues" not in graph.nodes[port]]
+        bare = [port for port in uplinks if not _has_queues(graph, port)]
         if bare and (role == "nic" or (role == "switch" and len(bare) == len(ports))):
             message = f"no queues at its uplink {', '.join(bare)}" if role == "nic" else "no port has queues"
             yield ("bridges", bridge), message, f"add queues: {bare[0]}: {{count: 4, rate: 100Mbit/s}}"
+
+
+def _has_queues(graph: nx.Graph, port: str) -> bool:
+    """Whether a port has queues, its own or those of its bond."""
+    return any("queues" in graph.nodes[node] for node in (port, graph.nodes[port].get("bond", port)))
 
 
 def _leads_outside(graph: nx.Graph, port: str, bridge: str) -> bool:
@@ -333,7 +387,7 @@ def _leads_outside(graph: nx.Graph, port: str, bridge: str) -> bool:
 
 
 def _impossible_guarantees(graph: nx.Graph) -> Found:
-    for port in _nodes(graph, Kind.PORT):
+    for port in _nodes(graph, Kind.PORT, Kind.BOND):
         queues = graph.nodes[port].get("queues") or {}
         if "min_rate" not in queues:
             continue
@@ -358,7 +412,8 @@ def load(path: Path) -> dict[str, Any]:
     if problems := check(graph):
         raise TopologyError(problems, str(path))
     data: dict[str, Any] = graph.graph["document"].data
-    return {"about": "", **data, "links": data.get("links") or [], "queues": data.get("queues") or {}}
+    absent = {"about": "", "links": [], "bonds": {}, "queues": {}}
+    return {**absent, **{key: value for key, value in data.items() if value is not None}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

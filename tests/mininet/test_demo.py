@@ -62,6 +62,15 @@ def test_it_ends_with_the_table_of_assignments() -> None:
     assert int(title[1]) >= 40
     for word in ("small", "heavy", "voice", "backup", "Where to look next"):
         assert word in done.stdout
+    for words in (
+        "bond0 (balance-slb): pf0, pf1",
+        "VLAN 100: pf0vf0, pf0vf1",
+        "VLAN 200: pf0vf4",
+        "10.0.2.100:873",
+    ):
+        assert words in done.stdout, done.stdout
+    queues = set(re.findall(r"^(\S+:\d)  pf0vf", done.stdout, re.MULTILINE))
+    assert queues <= {f"bond0:{number}" for number in range(4)}, "one uplink, whose members have its queues"
     eventually("nothing is left", lambda: not processes_of_stage(), 3)
 
 
