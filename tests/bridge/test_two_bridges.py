@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,9 +14,12 @@ from typing import Any
 
 import pytest
 from lab.inside import private_ovs
+from lab.inside.manager import launched
 from lab.inside.private_ovs import PrivateOvs
 from support.ovs.frames import hello, mac, tag, unicast
 from support.ovs.hosts import Host, host
+
+from flowlane.core.device.takeover import ADOPTION_TIME
 
 pytestmark = pytest.mark.ovs
 
@@ -61,14 +67,18 @@ def patch(bridge: str, name: str, peer: str) -> list[str]:
 
 @contextmanager
 def two_bridges(
-    taps: PrivateOvs, folder: Path, attached: bool = True, addresses: tuple[int, int] = (1, 2)
+    taps: PrivateOvs,
+    folder: Path,
+    attached: bool = True,
+    addresses: tuple[int, int] = (1, 2),
+    policy: str = POLICY,
 ) -> Iterator[Host]:
     """Both bridges with the VMs of ``VMS`` and four queues on the uplink.
 
     Args:
         addresses: the numbers in the VMs' addresses.
     """
-    with host(taps, folder, POLICY) as running:
+    with host(taps, folder, policy) as running:
         taps.add_bridge(EX, (), dpid=0x82)
         taps.add_bridge(INT, (), dpid=0x81)
         running.bridges += [EX, INT]
@@ -88,9 +98,9 @@ def two_bridges(
 
 
 def senders(running: Host) -> list[str]:
-    """The entries by which br-ex finds VMs behind its link, without counters."""
+    """The entries by which br-ex finds the tests' addresses behind its link; the host's own stack sends, too."""
     text = running.ovs.ofctl("dump-flows", EX, "table=0")
-    lines = (line.split("priority=")[1] for line in text.splitlines() if "dl_src=" in line)
+    lines = (line.split("priority=")[1] for line in text.splitlines() if "dl_src=02:00:00:00:00:0" in line)
     return sorted(re.sub(r"/0xffffffff00000000", "", line) for line in lines)
 
 
@@ -159,8 +169,10 @@ def test_rules_and_limits_by_vm_apply_where_the_queues_are(taps: PrivateOvs, tmp
         assert queues["vm-gold"] != queues["vm-slow"]
 
 
-def test_equal_addresses_in_two_vlans_are_two_vms(taps: PrivateOvs, tmp_path: Path) -> None:
-    with two_bridges(taps, tmp_path, addresses=(1, 1)) as running:
+@pytest.mark.parametrize("learn_after", [0, 8])
+def test_equal_addresses_in_two_vlans_are_two_vms(taps: PrivateOvs, tmp_path: Path, learn_after: int) -> None:
+    policy = POLICY.replace("learn-after: 0", f"learn-after: {learn_after}")
+    with two_bridges(taps, tmp_path, addresses=(1, 1), policy=policy) as running:
         running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
         for name, _, _ in VMS.values():
             running.send(name, unicast(1, 9))
@@ -174,7 +186,8 @@ def test_equal_addresses_in_two_vlans_are_two_vms(taps: PrivateOvs, tmp_path: Pa
         assert {flow["vm"] for flow in running.flows(dst="10.0.0.9")} == set(VMS)
         for vm, (_, _, vlan) in VMS.items():
             (place,) = places(running, vm=vm, dst="10.0.0.9")
-            assert ("meter:" in running.trace(EX, LINK, unicast(1, 9, tag(vlan)))) == (vm == "vm-slow")
+            if learn_after == 0:
+                assert ("meter:" in running.trace(EX, LINK, unicast(1, 9, tag(vlan)))) == (vm == "vm-slow")
             assert (place["82"]["meter"] is not None) == (vm == "vm-slow")
 
 
@@ -223,3 +236,94 @@ def test_frames_from_the_network_are_nobodys_flows(taps: PrivateOvs, tmp_path: P
         assert running.flows(src="10.0.0.9") == []
         learned = taps.ofctl("dump-flows", INT, "table=5") + taps.ofctl("dump-flows", EX, "table=5")
         assert "nw_src=10.0.0.9" not in learned
+
+
+def pins_on_ex(running: Host) -> dict[str, str]:
+    """Pins of br-ex: cookie and match -> actions."""
+    lines = running.ovs.ofctl("dump-flows", EX, "table=4").splitlines()
+    pins = [line for line in lines if "cookie=0xf10a3" in line and "nw_dst=10.0.0.9" in line]
+    return {
+        re.sub(r"duration.*priority", "priority", line.split(" actions=")[0]): line.split(" actions=")[1]
+        for line in pins
+    }
+
+
+def test_after_a_restart_the_flows_of_the_link_keep_their_pins(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path) as running:
+        running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+        running.send("flw-slow", unicast(2, 9))
+        running.wait(partial(on_both, running, vm="vm-slow", dst="10.0.0.9"), "the flow is not on both")
+        running.wait(lambda: len(pins_on_ex(running)) == 1, "the limited flow has no pin")
+        before, (place,) = pins_on_ex(running), places(running, vm="vm-slow", dst="10.0.0.9")
+        assert "metadata=" in next(iter(before))
+        running.manager.stop()
+        with launched(*running.options, f"--ofp-tcp-listen-port={running.port}") as again:
+            running.manager = again
+            running.wait(partial(on_both, running, vm="vm-slow", dst="10.0.0.9"), "the flow is not adopted")
+            (adopted,) = places(running, vm="vm-slow", dst="10.0.0.9")
+            assert adopted["82"]["queue_id"] == place["82"]["queue_id"]
+            assert adopted["82"]["entry"] == "pin"
+            assert pins_on_ex(running) == before
+            running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+            time.sleep(ADOPTION_TIME + 1.0)
+            assert pins_on_ex(running) == before, "nothing moves when adoption ends"
+            assert "meter:" in running.trace(EX, LINK, unicast(2, 9, tag(200)))
+
+
+def test_a_limit_holds_where_the_uplink_is(taps: PrivateOvs, tmp_path: Path) -> None:
+    """The bridge of the VMs has no controller: br-ex alone holds the limit of the VM behind its link."""
+    with two_bridges(taps, tmp_path) as running:
+        running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+        running.send("flw-slow", unicast(2, 9))
+        running.wait(lambda: len(pins_on_ex(running)) == 1, "the limited flow has no pin")
+        (actions,) = pins_on_ex(running).values()
+        meter = re.search(r"meter:(\d+)", actions)
+        assert meter is not None
+        # The first bridge limits too; without its meters only br-ex is left.
+        taps.vsctl("del-controller", INT)
+        taps.ofctl("del-flows", INT)
+        taps.ofctl("add-flow", INT, "actions=NORMAL")
+        frame = unicast(2, 9).ljust(1000, b"\0")
+        flood(running, "flw-slow", frame, seconds=2.0)  # The burst is used up.
+        before, begin = received(UPLINK), time.monotonic()
+        flood(running, "flw-slow", frame, seconds=4.0)
+        rate = (received(UPLINK) - before) * 8 / (time.monotonic() - begin)
+        assert 0.85 * LIMIT < rate < 1.1 * LIMIT, f"{rate:.0f} bit/s of {LIMIT}"
+
+
+LIMIT = 2_000_000
+
+
+def flood(running: Host, interface: str, frame: bytes, seconds: float) -> None:
+    """Send 1,000 frames a second: four times the limit."""
+    begin, count = time.monotonic(), 0
+    while (elapsed := time.monotonic() - begin) < seconds:
+        due = int(elapsed * 1000) - count
+        running.send(interface, *[frame] * due)
+        count += due
+        time.sleep(0.005)
+
+
+def received(interface: str) -> int:
+    """Bytes that the host has received of what the switch sent by an interface."""
+    shown = subprocess.run(
+        ["ip", "-s", "-j", "link", "show", interface], check=True, capture_output=True, text=True
+    ).stdout
+    return int(json.loads(shown)[0]["stats64"]["rx"]["bytes"])
+
+
+def test_behind_a_tunnel_is_the_network(taps: PrivateOvs, tmp_path: Path) -> None:
+    """A bridge of VMs whose way to the network is a tunnel: the tunnel port is its uplink."""
+    with host(taps, tmp_path, POLICY) as running:
+        words = vm_words("flw-gold", "vm-gold", 0, "02:00:00:00:00:01")
+        words += ["add-port", INT, "flw-vx", "--", "set", "Interface", "flw-vx", "type=vxlan"]
+        running.bridge(INT, 0x81, *words, "options:remote_ip=192.0.2.1", "options:key=7")
+        running.up("flw-gold")
+        running.programmed()
+        ports = {port["name"]: port for port in running.rest("/v1/devices/0000000000000081/ports")["items"]}
+        assert (ports["flw-vx"]["role"], ports["flw-vx"]["role_reason"]) == ("uplink", "it is a vxlan tunnel")
+        running.send("flw-gold", unicast(1, 9))
+        running.wait(lambda: running.flows(vm="vm-gold", dst="10.0.0.9"), "the flow is not listed")
+        (place,) = places(running, vm="vm-gold", dst="10.0.0.9")
+        assert place["81"]["port"] == "flw-vx"
+        assert {vm["name"] for vm in running.rest("/v1/vms")["items"]} == {"flw-gold"}

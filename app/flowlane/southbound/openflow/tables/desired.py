@@ -305,14 +305,14 @@ def _output(
     yield _infrastructure(
         TableId.OUTPUT, Priority.OUTPUT, match(metadata=pipeline.egress(NO_PORT)), *everywhere
     )
-    zones = {port.port_no for port in plan.ports if tracks and young.has_zone(port)}
+    zones = {port.port_no: port for port in plan.ports if tracks and young.has_zone(port)}
     for port_no, queue_ids in sorted(ports.items()):
         queue_ids_used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()
         for priority, match_fields, steps in _output_actions(port_no, queue_ids_used, capabilities.normal):
             yield _infrastructure(TableId.OUTPUT, priority, match(**match_fields), *steps)
             if port_no in zones:
                 yield from young.output_entries(
-                    plan.dpid, port_no, priority + young.TRACKED, match_fields, *steps
+                    plan.dpid, zones[port_no], priority + young.TRACKED, match_fields, *steps
                 )
 
 

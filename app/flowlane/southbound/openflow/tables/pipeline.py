@@ -76,6 +76,7 @@ class Priority(IntEnum):
     OUTPUT = 1000
     QUEUE = 1001
     PORT = 1000
+    PORT_AND_VLAN = 1001
     MULTICAST = 2000
     SOURCE = 2000
     SOURCE_IN_VLAN = 2001

@@ -27,7 +27,7 @@ from zlib import crc32
 
 from flowlane.core.flowkey import TCP, UDP
 from flowlane.core.frame import ETH_IPV4, ETH_IPV6
-from flowlane.core.model import PortRole
+from flowlane.core.model import NOT_A_VM, PortRole
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
@@ -42,7 +42,7 @@ from flowlane.southbound.openflow.tables.matches import Fields, range_masks
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, nicira
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_PORT
-from flowlane.southbound.openflow.wire.fields import Match, match
+from flowlane.southbound.openflow.wire.fields import VLAN_PRESENT, Match, match
 from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, ZONE, Family, Load, Track
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ _IP_TYPES = (ETH_IPV4, ETH_IPV6)
 _TRACKED = tuple(Family(eth_type, protocol) for eth_type in _IP_TYPES for protocol in (TCP, UDP))
 """Tracked packets. ICMP is not tracked: Flowlane tells its flows apart by type, a connection tracker by id."""
 
-_WITH_VMS = frozenset((PortRole.VM, PortRole.LINK))
 _NOT_A_FRAGMENT = (0, 3)
 """Fragments are not tracked, since a tracker holds them until the last one has come."""
 
@@ -63,7 +62,7 @@ _TRACKED_STATE = (0x20, 0x34)
 """Match on ct_state: tracked, not invalid, not related (ovs-fields(7), "Connection Tracking Fields")."""
 
 TRACKED = 10
-"""Added in table output to the priority of an entry that also tracks the packet."""
+"""Added in table output to the priority of an entry that also tracks the packet, and again of one for a VLAN."""
 
 _UPPER_HALF = 0x8000
 """The lowest of our zones."""
@@ -77,18 +76,26 @@ def tracks(plan: DevicePlan, capabilities: Capabilities) -> bool:
     return bool(capable and plan.learn_after and plan.learned_idle and not plan.reactive)
 
 
-def zone_of(dpid: int, port_no: int) -> int:
-    """Return the connection tracking zone of a port.
+def zone_of(dpid: int, port_no: int, vlan: int = 0) -> int:
+    """Return the connection tracking zone of a port, or of a VLAN on a link.
 
     All bridges of a datapath share its zones. Other controllers number theirs from 1, so ours are in the
     upper half. The connections of two ports with the same zone would still differ in addresses and ports.
     """
-    return _UPPER_HALF | crc32(f"{dpid:x} {port_no}".encode()) % _UPPER_HALF
+    place = f"{dpid:x} {port_no} {vlan}" if vlan else f"{dpid:x} {port_no}"
+    return _UPPER_HALF | crc32(place.encode()) % _UPPER_HALF
 
 
 def has_zone(port: PlannedPort) -> bool:
     """Return whether a port's connections are tracked: that of a VM, or a link with VMs behind it."""
-    return port.role in _WITH_VMS
+    if port.role is PortRole.LINK:
+        return bool(port.senders) or port.vm_number != NOT_A_VM
+    return port.role is PortRole.VM
+
+
+def vlans_of(port: PlannedPort) -> list[int]:
+    """List the VLANs of a link that have zones of their own: VMs in two of them may have the same addresses."""
+    return sorted({vlan for _, vlan, _ in port.senders if vlan})
 
 
 def track_entries(dpid: int, ports: Iterable[PlannedPort]) -> Iterator[FlowEntry]:
@@ -97,6 +104,10 @@ def track_entries(dpid: int, ports: Iterable[PlannedPort]) -> Iterator[FlowEntry
         for family in _TRACKED:
             terms = _match(family, in_port=port.port_no)
             yield _flow(TableId.TRACK, Priority.PORT, terms, *_track(zone_of(dpid, port.port_no)))
+            for vlan in vlans_of(port):
+                terms = _match(family, in_port=port.port_no, vlan_vid=VLAN_PRESENT | vlan)
+                zone = zone_of(dpid, port.port_no, vlan)
+                yield _flow(TableId.TRACK, Priority.PORT_AND_VLAN, terms, *_track(zone))
 
 
 def gate_entries(learn_after: int) -> Iterator[FlowEntry]:
@@ -146,13 +157,16 @@ def _label(queue_id: int, meter_id: int) -> int:
 
 
 def output_entries(
-    dpid: int, port_no: int, priority: int, match_fields: Fields, *steps: Step
+    dpid: int, port: PlannedPort, priority: int, match_fields: Fields, *steps: Step
 ) -> Iterator[FlowEntry]:
     """Yield the entries of table output that also track the packet, so that the VM's reply belongs to it."""
     for family in _TRACKED:
-        yield _flow(
-            TableId.OUTPUT, priority, _match(family, **match_fields), Track(zone_of(dpid, port_no)), *steps
-        )
+        zone = zone_of(dpid, port.port_no)
+        yield _flow(TableId.OUTPUT, priority, _match(family, **match_fields), Track(zone), *steps)
+        for vlan in vlans_of(port):
+            zone = zone_of(dpid, port.port_no, vlan)
+            terms = _match(family, **match_fields, vlan_vid=VLAN_PRESENT | vlan)
+            yield _flow(TableId.OUTPUT, priority + TRACKED, terms, Track(zone), *steps)
 
 
 def _track(zone: int) -> tuple[Step, ...]:
