@@ -243,5 +243,26 @@ def test_rules_that_conflict_are_named(shared: Shared) -> None:
         assert "packets from port 9 do not pass" in conflicts[0]
         assert "priority=32770,in_port=2,dl_type=0x800 of another controller is not met" in conflicts[1]
         assert all(shared.manager.log.count(text) == 1 for text in conflicts)
-        ours = shared.dump("table=0", "cookie=0xf10a000000000000/0xffff000000000000")
-        assert {int(number) for number in re.findall(r"priority=(\d+)", ours)} == {32771, 32772, 32773, 32774}
+        assert our_priorities(shared) == {32771, 32772, 32773, 32774}
+
+
+def test_an_entry_with_a_priority_of_ours_gets_its_own(shared: Shared) -> None:
+    """It is added later: ours go elsewhere, and the operator is told when it conflicts."""
+    with shared.attached(FREE):
+        shared.ovs.ofctl(
+            "add-flow", BRIDGE, "cookie=0x77,priority=2,in_port=2,actions=drop", version=shared.version
+        )
+        flow = f"in_port=2,dl_src={MAC.format(2)},dl_dst={MAC.format(9)}"
+        wait_for(lambda: our_priorities(shared) == {3, 4, 5, 6}, 15, shared.dump("table=0"))
+        assert "write_metadata" in shared.ovs.trace(BRIDGE, flow)
+        conflicts = shared.manager.rest(f"/v1/devices/{DPID:016x}")["conflicts"]
+        assert len(conflicts) == 1
+        assert "priority=2,in_port=2 of another controller is not met" in conflicts[0]
+        assert "priority=2,in_port=2 actions=drop" in shared.dump("table=0", OTHERS)
+        shared.ovs.ofctl("del-flows", BRIDGE, "cookie=0x77/-1", version=shared.version)
+        wait_for(lambda: shared.manager.rest(f"/v1/devices/{DPID:016x}")["conflicts"] == [], 15)
+
+
+def our_priorities(shared: Shared) -> set[int]:
+    ours = shared.dump("table=0", "cookie=0xf10a000000000000/0xffff000000000000")
+    return {int(number) for number in re.findall(r"priority=(\d+)", ours)}

@@ -75,6 +75,7 @@ HANDLERS: dict[type, Handler] = {
     ev.LearnedCounters: learned.on_learned_counters,
     ev.LearnedEnded: learned.on_learned_ended,
     ev.RuleRefused: refusals.on_rule_refused,
+    ev.ConflictsReported: refresh.on_conflicts_reported,
     ev.PlanLeftOut: refresh.on_plan_left_out,
     ev.QueueCounters: refresh.on_queue_counters,
     ev.MeterCounters: refresh.on_meter_counters,

@@ -242,6 +242,13 @@ class PlanLeftOut(NamedTuple):
     left_out: tuple[LeftOut, ...]
 
 
+class ConflictsReported(NamedTuple):
+    """Where entries of other controllers conflict with ours, as text. The list replaces the last one."""
+
+    dpid: int
+    conflicts: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HintGiven:
     """A VM gave a hint, apart from its packets."""
@@ -291,6 +298,7 @@ Event = (
     | MeterCounters
     | RuleRefused
     | PlanLeftOut
+    | ConflictsReported
     | HintGiven
     | HintWithdrawn
     | PolicyReplaced

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan
     from flowlane.core.events import (
         CatchUp,
+        ConflictsReported,
         DescriptionRemoved,
         DeviceDescribed,
         DeviceDown,
@@ -70,7 +71,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
     meter_ids.reserve(device, event.other_meters)
-    _report_conflicts(device, event, out)
+    _report_conflicts(device, event.unusable, event.conflicts, out)
     standing = class_meters.specs(device)
     out.extend(
         SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
@@ -91,16 +92,23 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     _delete_unused_meters(device, {pin.meter_id for pin in event.pins} - {0}, out)
 
 
-def _report_conflicts(device: Device, event: DeviceUp, out: list[Effect]) -> None:
+def on_conflicts_reported(state: State, event: ConflictsReported, out: list[Effect]) -> None:
+    """Keep, and report, where entries of other controllers conflict with ours."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        _report_conflicts(device, device.unusable, event.conflicts, out)
+
+
+def _report_conflicts(device: Device, unusable: str, conflicts: tuple[str, ...], out: list[Effect]) -> None:
     """Report why a device cannot be used, and where others' entries conflict with ours; the same texts once only."""
     before = {device.unusable, *device.conflicts}
-    device.unusable, device.conflicts = event.unusable, event.conflicts
-    name, data = device.name, {"device": f"{event.dpid:016x}"}
-    if event.unusable and event.unusable not in before:
-        out.append(Report("error", f"{name} is unusable: {event.unusable}", {**data, "change": "unusable"}))
+    device.unusable, device.conflicts = unusable, conflicts
+    name, data = device.name, {"device": f"{device.dpid:016x}"}
+    if unusable and unusable not in before:
+        out.append(Report("error", f"{name} is unusable: {unusable}", {**data, "change": "unusable"}))
     out.extend(
         Report("error", f"{name}: {text}", {**data, "change": "conflict"})
-        for text in event.conflicts
+        for text in conflicts
         if text not in before
     )
 

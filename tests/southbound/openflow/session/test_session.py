@@ -298,31 +298,36 @@ def test_counters_are_requested_and_emitted_part_by_part(world: World) -> None:
     assert len(world.sent()) == 2  # what it has learned is still on its way
 
 
+def queue_requests(world: World) -> list[bytes]:
+    """The requests for queues since the last call; the start table is read beside them."""
+    return [message for message in world.sent() if message[1] == messages.QUEUE_CONFIG_REQUEST]
+
+
 def test_queues_are_read_again_until_the_switch_has_followed_its_database(world: World) -> None:
     world.sessions.execute(ReadQueues(DPID))
-    (first,) = world.sent()
+    (first,) = queue_requests(world)
     world.reply(first)
     assert world.take(ev.QueuesReported) == []
     world.pass_time(1)
-    (second,) = world.sent()
+    (second,) = queue_requests(world)
     fewer: dict[int, tuple[int, ...]] = {UPLINK: (0, 1)}
     world.sessions.reply(world.datapath.read(queues(OF13, fewer, int.from_bytes(second[4:8], "big"))))
     assert world.take(ev.QueuesReported) == [ev.QueuesReported(DPID, fewer)]
     world.pass_time(2)
-    assert len(world.sent()) == 1
+    assert len(queue_requests(world)) == 1
 
 
 def test_queues_are_requested_now_and_then(world: World) -> None:
     requested = []
     for _ in range(25):
         world.pass_time(1)
-        requested += [message for message in world.sent() if message[1] == messages.QUEUE_CONFIG_REQUEST]
+        requested += queue_requests(world)
     assert len(requested) == 2
 
 
 def test_refused_reading_of_queues_changes_nothing(world: World) -> None:
     world.sessions.execute(ReadQueues(DPID))
-    (request,) = world.sent()
+    (request,) = queue_requests(world)
     world.refuse(int.from_bytes(request[4:8], "big"))
     assert world.take(ev.QueuesReported) == []
 

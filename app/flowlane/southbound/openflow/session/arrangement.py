@@ -76,7 +76,8 @@ def choose(
     of_groups = _leads_of_groups(parts["groups"])
     taken = foreign.taken_tables(others, of_groups.tables) - {start}
     free = [number for number in numbers if number not in taken]
-    base = foreign.base_for(entry for entry in others if entry.table_id == start)
+    there = [entry for entry in others if entry.table_id == start]
+    base, leads = foreign.base_for(there), _all_leads(others, of_groups)
     chosen = _largest(capabilities, start, free)
     usable = sum(number >= start for number in free)
     if chosen is None:
@@ -91,8 +92,15 @@ def choose(
         Layout(tables, base),
         reduced,
         tuple(_lacks(capabilities, reduced, usable)),
-        foreign.conflicts(others, start, base, ports),
-        others=_all_leads(others, of_groups),
+        foreign.conflicts(
+            there,
+            start,
+            base,
+            ports,
+            is_led_to=foreign.is_led_to(start, leads.tables),
+            copies=leads.copies and capabilities.controller_meter,
+        ),
+        others=leads,
     )
 
 

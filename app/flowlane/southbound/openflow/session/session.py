@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, 
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.queues import QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
+from flowlane.southbound.openflow.session.watch import StartTableWatch
 from flowlane.southbound.openflow.tables import layout, pins
 from flowlane.southbound.openflow.tables.entries import (
     BARRIER,
@@ -32,6 +34,7 @@ from flowlane.southbound.openflow.tables.entries import (
     SetQueue,
     Step,
 )
+from flowlane.southbound.openflow.tables.layout import OUTSIDE
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.tables.room import TABLE_FULL
 from flowlane.southbound.openflow.tables.standing import learns_itself
@@ -116,6 +119,9 @@ class Session:
         """Tables with learned entries of an earlier layout, to delete when the device has its plan."""
         self._programming: Programming
         self._queue_reader = QueueReader(datapath, self._request)
+        self._watch = StartTableWatch(
+            datapath, self._request, emit, lambda: self.layout, lambda: self.ports, self._rebase
+        )
         self._learned_polling = LearnedPolling(datapath, self._request, hub.spawn_after, emit)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self._last_message = self._last_echo = clock()
@@ -201,6 +207,7 @@ class Session:
             found_meters=dict(result.meters),
         )
         self._stale_tables = result.stale
+        self._watch.begin(arranged)
         self._learned_polling.table_id = self.layout.numbers.get(TableId.SEEN, 0)
         self.ports = {port.port_no: port for port in up.ports}
         self.queues = dict(up.queues)
@@ -278,6 +285,18 @@ class Session:
 
     def _request_queues(self) -> None:
         self._queue_reader.read(self.ports, self._take_queues)
+        self._watch.read()
+
+    def _rebase(self, base: int) -> None:
+        """Give our entries in the start table other priorities; the new ones are there before the old ones go."""
+        if self._backlog:
+            return
+        old, self.layout = self.layout, replace(self.layout, base=base)
+        entries = [entry for entry in self._programming.present.flows if entry.table_id == TableId.INGRESS]
+        there = [replace(old.flow_on_device(entry), steps=()) for entry in entries]
+        outside = [replace(entry, table_id=OUTSIDE + entry.table_id) for entry in there]
+        adds = (Change(Op.ADD, entry) for entry in entries)
+        self._change([*adds, BARRIER, *(Change(Op.DELETE, entry) for entry in outside), BARRIER])
 
     def _take_queues(self, reply: Reply) -> None:
         queues = decode.queues(reply.parts)

@@ -75,24 +75,45 @@ def _is_free(base: int, taken: Collection[int]) -> bool:
     return all(priority not in taken for priority in range(base, base + _SIZE))
 
 
+def has_priority_of_ours(entries: Iterable[ForeignEntry], base: int) -> bool:
+    """Return whether a foreign entry of the start table has one of our priorities there."""
+    return not _is_free(base, {entry.priority for entry in entries})
+
+
+def is_led_to(start: int, tables: Collection[int]) -> bool:
+    """Return whether packets come to the start table: it is the first, or foreign entries lead to it.
+
+    Args:
+        tables: the tables to which they lead.
+    """
+    return not start or start in tables
+
+
 def conflicts(
-    entries: Iterable[ForeignEntry], start: int, base: int, ports: Collection[int]
+    entries: Iterable[ForeignEntry],
+    start: int,
+    base: int,
+    ports: Collection[int],
+    *,
+    is_led_to: bool = True,
+    copies: bool = False,
 ) -> tuple[str, ...]:
     """List where foreign entries and ours conflict, as text for people.
 
     Args:
-        entries: all foreign entries.
+        entries: the foreign entries of the start table.
         ports: numbers of the device's ports.
+        is_led_to: see :func:`is_led_to`.
+        copies: whether foreign entries send packets to a controller, which our limit on copies counts too.
     """
-    listed = list(entries)
-    there = sorted((entry for entry in listed if entry.table_id == start), key=lambda entry: -entry.priority)
+    there = sorted(entries, key=lambda entry: -entry.priority)
     texts = [*_bypass(there, base, ports), *_shadowed(there, start, base)]
-    if start and not any(start in entry.leads.tables for entry in listed):
+    if not is_led_to:
         texts.append(
             f"no entry of another table leads to Flowlane's start table {start}: no packet passes Flowlane; "
             f"add one, such as table=0,priority=0,actions=goto_table:{start}"
         )
-    if any(entry.leads.copies for entry in listed):
+    if copies:
         texts.append(
             "entries of another controller send packets to it: the switch counts them too in Flowlane's limit "
             "on copies (copy-rate)"

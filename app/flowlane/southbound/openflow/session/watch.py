@@ -1,0 +1,86 @@
+"""The watch over the start table: entries that others add there later may conflict with ours.
+
+It is read when ports or queues may have changed, and every few seconds. Conflicts are reported when they
+change. When somebody adds an entry with one of our priorities, ours get others: of two entries with one
+priority either may count (OpenFlow 1.3.5 section 5.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from flowlane.core.events import ConflictsReported
+from flowlane.southbound.openflow.session import arrangement, requests
+from flowlane.southbound.openflow.tables import foreign
+
+if TYPE_CHECKING:
+    from flowlane.southbound.openflow.session.arrangement import Arrangement
+    from flowlane.southbound.openflow.session.requests import Reply
+    from flowlane.southbound.openflow.tables.layout import Layout
+
+Send = Callable[[str, Any, Callable[["Reply"], None]], None]
+"""Send a request: its name, the message, what to call with the reply."""
+
+
+class StartTableWatch:
+    """Watches the start table of one device.
+
+    Args:
+        layout: returns the layout that is in use.
+        ports: returns the numbers of the device's ports.
+        rebase: gives our entries in the start table other priorities, from the given one on.
+    """
+
+    def __init__(
+        self,
+        datapath: Any,
+        send: Send,
+        emit: Callable[[ConflictsReported], None],
+        layout: Callable[[], Layout],
+        ports: Callable[[], Collection[int]],
+        rebase: Callable[[int], None],
+    ) -> None:
+        self._datapath, self._send, self._emit = datapath, send, emit
+        self._layout, self._ports, self._rebase = layout, ports, rebase
+        self._is_pending = False
+        self._is_led_to = True
+        self._copies = False
+        self._reported: tuple[str, ...] = ()
+
+    def begin(self, arranged: Arrangement) -> None:
+        """Take what the handshake has found."""
+        self._is_led_to = foreign.is_led_to(arranged.layout.start, arranged.others.tables)
+        self._copies = arranged.others.copies and arranged.capabilities.controller_meter
+        self._reported = arranged.conflicts
+
+    def read(self) -> None:
+        """Request the entries of the start table, unless the last reply is pending.
+
+        While none of another table leads to it, those of all tables are requested: somebody may add one.
+        """
+        if self._is_pending:
+            return
+        self._is_pending = True
+        table_id = self._layout().start if self._is_led_to else None
+        self._send("start table", requests.flows_request(self._datapath, table_id=table_id), self._take)
+
+    def _take(self, reply: Reply) -> None:
+        self._is_pending = False
+        if reply.error:
+            return
+        start, base = self._layout().start, self._layout().base
+        entries = arrangement.foreign_entries(reply.parts)
+        there = [entry for entry in entries if entry.table_id == start]
+        if not self._is_led_to:
+            tables = (number for entry in entries for number in entry.leads.tables)
+            self._is_led_to = foreign.is_led_to(start, frozenset(tables))
+        if foreign.has_priority_of_ours(there, base):
+            base = foreign.base_for(there)
+            self._rebase(base)
+        conflicts = foreign.conflicts(
+            there, start, base, self._ports(), is_led_to=self._is_led_to, copies=self._copies
+        )
+        if conflicts != self._reported:
+            self._reported = conflicts
+            self._emit(ConflictsReported(self._datapath.id, conflicts))
