@@ -104,7 +104,7 @@ def meet(ovs: PrivateOvs, version: str) -> None:
     """Both hosts become known, and send each other some packets."""
     for host in (1, 2):
         announce(ovs, host)
-    known = "priority=1000,dl_dst="
+    known = "priority=1000,dl_dst=02:00:"
     wait_for(
         lambda: ovs.ofctl("dump-flows", "br0", "table=1", version=version).count(known) == 2, 10, "hosts"
     )
@@ -114,10 +114,15 @@ def meet(ovs: PrivateOvs, version: str) -> None:
 
 
 def learned(ovs: PrivateOvs, version: str) -> list[str]:
-    """Entries of single flows: here those that the switch learned itself, for no flow needs a pin."""
+    """Entries of single TCP flows: here those that the switch learned itself, for no flow needs a pin."""
     text = ovs.ofctl("dump-flows", "br0", version=version)
     assert "cookie=0xf10a3" not in text
-    return [line for line in text.splitlines() if line.startswith(" cookie=0xf10a4")]
+    return [line for line in text.splitlines() if line.startswith(" cookie=0xf10a4") and ",tcp," in line]
+
+
+def tcp_flows(manager: Launched) -> list[Any]:
+    """The assignments of TCP flows; the hosts' ARP is listed too."""
+    return [item for item in manager.rest("/v1/assignments")["items"] if item["protocol"] == "tcp"]
 
 
 @pytest.mark.ovs
@@ -150,8 +155,7 @@ def test_flow_is_learnt_and_forgotten(version: str) -> None:
     with private_ovs.running() as ovs, controlled(ovs, version) as manager:
         meet(ovs, version)
         wait_for(lambda: len(learned(ovs, version)) == 2, 10, manager.log)
-        for item in manager.rest("/v1/assignments")["items"]:
-            assert item["queue_id"] == 0
+        assert [item["queue_id"] for item in tcp_flows(manager)] == [0, 0]
         assert [read_entry(entry).learned_queue for entry in learned(ovs, version)] == [0, 0]
         idle = int(re.findall(r"idle_timeout=(\d+)", learned(ovs, version)[0])[0])
         ovs.appctl("time/stop")
@@ -173,7 +177,7 @@ def test_controller_that_comes_back_touches_nothing_that_is_right(ovs: PrivateOv
         stopped = time.monotonic()
         with launched(f"--ovsdb={ovs.database}", f"--ofp-tcp-listen-port={port}") as again:
             wait_for(lambda: keeps_talking(ovs) and "is connected" in again.log, 30, again.log)
-            wait_for(lambda: len(again.rest("/v1/flows")["items"]) == 2, 10, again.log)
+            wait_for(lambda: len(tcp_flows(again)) == 2, 10, again.log)
             assert entries(ovs, version) == before
             assert min(ages(ovs, version)) > time.monotonic() - stopped
 
@@ -192,9 +196,13 @@ def ages(ovs: PrivateOvs, version: str) -> list[float]:
 
 
 def entries(ovs: PrivateOvs, version: str) -> list[str]:
-    """All entries without their counters and ages; where the hosts are is learnt anew."""
+    """All entries without their counters and ages; where the hosts are is learnt anew, and their ARP idles out."""
     text = ovs.ofctl("dump-flows", "br0", version=version)
-    lines = [line for line in text.splitlines() if "cookie" in line and "dl_dst=02" not in line]
+    lines = [
+        line
+        for line in text.splitlines()
+        if "cookie" in line and not re.search("dl_dst=02|0xf10a4.*,arp,", line)
+    ]
     return sorted(
         re.sub(r" (duration|n_packets|n_bytes|idle_age|hard_age)=[^,]*,", "", line) for line in lines
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ port-security: strict
 extra-addresses:
   - {vm: "*-vm1", mac: "00:00:5e:00:01:05"}
 """
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[Stage]:
+    """A controller that no other test has sent frames to."""
+    with stage() as running:
+        yield running
 
 
 def vm1(manager: Launched) -> Any:
