@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.model import PortRole
 from flowlane.core.state.device import Due, put_off
 
 if TYPE_CHECKING:
@@ -89,8 +89,9 @@ def refresh_senders(state: State, device: Device) -> None:
             port.senders = {}
             for sender in sorted(_behind(state, device, port, {device.dpid}), key=_weight):
                 port.senders.setdefault((sender.mac, sender.vlan), sender.vm.number)
+            port.vms_behind = frozenset(port.senders.values())
         elif port.senders:
-            port.senders = {}
+            port.senders, port.vms_behind = {}, frozenset()
 
 
 def note_patch_ports(state: State, device: Device) -> None:
@@ -239,8 +240,3 @@ def _entering(facts: PortFacts | None, vlan: _Vlan) -> tuple[_Vlan, ...]:
         return (tag,) if vlan is ANY else ()
     allowed = facts is None or not facts.trunks or vlan is ANY or vlan in facts.trunks
     return (vlan,) if allowed else ()
-
-
-def vm_behind(port: Port, number: int) -> bool:
-    """Whether table ingress writes a VM's own number for frames from the port."""
-    return number != NOT_A_VM and number in port.senders.values()

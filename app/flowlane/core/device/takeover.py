@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import place_on, redivide
-from flowlane.core.device.links import native, vm_behind
+from flowlane.core.device.links import native
 from flowlane.core.effects import Program, UnpinFlow
 from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, remove_flow
 from flowlane.core.flow.pins import FREE, adopt, put_pin, worth_of
@@ -127,7 +127,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     number = device.port_vm.get(pin.in_port, NOT_A_VM)
     if port is not None and port.role is PortRole.LINK and pin.by_vm:
         number = int.from_bytes(pin.key[:4])
-        if not vm_behind(port, number):
+        if number not in port.vms_behind:
             if device.in_adoption:
                 device.unknown_pins.append(pin)
                 return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.links import origin, vm_behind
+from flowlane.core.device.links import origin
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
@@ -78,7 +78,7 @@ def _identify(
     else:
         sent_by = origin(state, port, eth_src, parts.vlan)
         number, vlan = sent_by or (NOT_A_VM, None)
-        if vm_behind(port, number) and number != parts.vm_number:
+        if number != parts.vm_number and number in port.vms_behind:
             return None
     if number == NOT_A_VM:
         return None

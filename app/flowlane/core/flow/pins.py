@@ -101,7 +101,7 @@ def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effe
             flows.device_queue[evicted] = UNREPORTED
         flows.entry_packets[row] = flows.entry_octets[row] = 0
         port = device.ports.get(flows.in_port[row])
-        if port is not None and flows.vm_number[row] in port.senders.values():
+        if port is not None and flows.vm_number[row] in port.vms_behind:
             flows.flags[row] |= BY_VM
         else:
             flows.flags[row] &= ~BY_VM

@@ -71,6 +71,8 @@ class Port:
     """Source addresses that its VM has used, and that neither OVSDB nor the policy gives it."""
     senders: dict[tuple[int, int | None], int] = field(default_factory=dict)
     """Of a link: (MAC, VLAN) of a VM behind it -> its number; VLAN 0: untagged, None: any."""
+    vms_behind: frozenset[int] = frozenset()
+    """Numbers of the VMs in ``senders``: table ingress writes them for frames from the port."""
     host_count: int = 0
     """How many source addresses were learned on the port."""
     up: bool = True
