@@ -138,6 +138,11 @@ def test_each_fault_is_found_and_only_it(snapshot: Snapshot, level: Level, text:
     assert text in found[level]
 
 
+def test_queues_may_be_on_the_bridge_behind_a_patch_port() -> None:
+    patch = InterfaceRow("int-ex", "patch", 1, options={"peer": "ex-int"})
+    assert bad(NO_QOS._replace(interfaces={uuid(4): patch})) == {}
+
+
 def test_a_kernel_without_the_module_is_a_problem_only_where_it_can_be_known() -> None:
     assert "no Open vSwitch datapath" in bad(GOOD, Host(True, False))[Level.PROBLEM]
     assert bad(GOOD, Host(False, False)) == {}

@@ -86,7 +86,9 @@ def _bridge(bridge: BridgeRow, snapshot: Snapshot, host: Host) -> Iterator[Findi
     if bridge.fail_mode != "secure" and any(record is None or row.target != record.target for row in rows):
         what = "fail_mode is standalone: without its primary controllers the bridge deletes its flow entries and learns"
         yield Finding(Level.WARNING, where, what, f"ovs-vsctl set-fail-mode {bridge.name} secure", _SCHEMA)
-    if not any(port.bridge == bridge.name and port.queues for port in ports_of(snapshot)):
+    ports = [port for port in ports_of(snapshot) if port.bridge == bridge.name]
+    leads_on = any(row.type == "patch" for port in ports for row in port.interfaces)
+    if not leads_on and not any(port.queues for port in ports):
         what = "no port has queues: its flows are forwarded without set_queue"
         yield Finding(Level.WARNING, where, what, "flowlane qos apply UPLINK")
 

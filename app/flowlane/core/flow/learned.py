@@ -12,7 +12,7 @@ from flowlane.core.device.links import origin
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
-from flowlane.core.flowkey import FlowParts, pack, unpack
+from flowlane.core.flowkey import unpack
 from flowlane.core.model import NOT_A_VM, PortRole
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
@@ -44,13 +44,14 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     identified = _identify(state, device, flow.key, flow.in_port, flow.eth_src)
     if identified is None or flow.egress_port == device.of_bond(flow.in_port):
         return None
-    key, parts = identified
+    key, device_key = identified
     flows = device.flows
     row = flows.rows.get(key)
     ports = flow.in_port, flow.egress_port
     if row is None:
         marks = flow.dscp, flow.pcp
-        row = begin(state, device, ports, key, parts, marks, (flow.queue_id, flow.meter_id), out)
+        chosen = flow.queue_id, flow.meter_id
+        row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
     elif flows.flags[row] & PINNED:
         return row
     elif (flows.in_port[row], flows.egress_port[row]) != ports:
@@ -64,26 +65,29 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
 
 def _identify(
     state: State, device: Device, key: bytes, in_port: int, eth_src: int
-) -> tuple[bytes, FlowParts] | None:
-    """Return the flow's key with the VM that sends it, and its parts on this device; None when no VM does.
+) -> tuple[bytes, bytes] | None:
+    """Return the flow's key with the VM that sends it, and that key with the VLAN of the flow on this device.
 
-    An entry from the time when the device did not know the VM behind a link is no longer met, and is left to expire.
+    None when no VM sends it. An entry from the time when the device did not know the VM behind a link is no longer
+    met, and is left to expire.
     """
     port = device.ports.get(in_port)
-    parts = unpack(key)
     if port is None or port.role not in (PortRole.LINK, PortRole.VM):
         return None
-    if port.role is PortRole.VM:
-        number, vlan = device.port_vm.get(in_port, NOT_A_VM), parts.vlan
-    else:
-        sent_by = origin(state, port, eth_src, parts.vlan)
-        number, vlan = sent_by or (NOT_A_VM, None)
-        if number != parts.vm_number and number in port.vms_behind:
+    number, tag = device.port_vm.get(in_port, NOT_A_VM), key[4:6]
+    if port.role is PortRole.LINK:
+        vlan = int.from_bytes(tag) - 1
+        sent_by = origin(state, port, eth_src, None if vlan < 0 else vlan)
+        if sent_by is None:
             return None
+        number = sent_by.number
+        if number in port.vms_behind and number != int.from_bytes(key[:4]):
+            return None
+        tag = (0 if sent_by.vlan is None else sent_by.vlan + 1).to_bytes(2)
     if number == NOT_A_VM:
         return None
-    parts = parts._replace(vm_number=number)
-    return (pack(parts._replace(vlan=vlan)) if vlan != parts.vlan else number.to_bytes(4) + key[4:]), parts
+    head = number.to_bytes(4)
+    return head + tag + key[6:], head + key[4:]
 
 
 def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> None:
