@@ -179,6 +179,7 @@ def _free_queues(kind: str) -> Callable[[Answer], str]:
 def _problems(item: Answer) -> str:
     refused = sum(item["refusals"].values())
     parts = [
+        f"unusable: {item['unusable']}" if item["unusable"] else "",
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
         f"{len(item['conflicts'])} conflicts" if item["conflicts"] else "",

@@ -4,8 +4,8 @@ Everything else in this package uses the tables' logical numbers (:class:`.pipel
 priorities of :class:`.pipeline.Priority`. They are translated where a message is made or read, so that
 Flowlane can work beside the entries of other controllers, and on devices with few tables.
 
-The start table has the entries of others too. Ours have four neighbouring priorities there, ``base`` to
-``base`` + 3.
+The start table has the entries of others too. Ours have neighbouring priorities there, from ``base`` on
+(:data:`START_PRIORITIES`).
 """
 
 from __future__ import annotations
