@@ -31,6 +31,8 @@ class Stream:
     gap: float = 1 / RATE
     sent: int = 0
     received: set[int] = field(default_factory=set)
+    last: int = -1
+    """The number of the packet that arrived last."""
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def send(self) -> None:
@@ -47,14 +49,15 @@ class Stream:
             buffer += part
             while len(buffer) >= 2 and len(buffer) >= (size := 2 + int.from_bytes(buffer[:2], "big")):
                 if (at := buffer.find(b"no.", 2, size)) >= 0:
-                    self.received.add(int(buffer[at + 3 : at + 11], 16))
+                    self.last = int(buffer[at + 3 : at + 11], 16)
+                    self.received.add(self.last)
                 buffer = buffer[size:]
 
     def lost(self) -> int:
         """Packets that were sent since the last call and have not arrived, once those on their way have."""
         sent = self.sent
-        wait_for(lambda: any(number >= sent for number in self.received), 10, "nothing arrives any more")
-        lost = set(range(sent)) - self.received
+        wait_for(lambda: self.last >= sent, 10, "nothing arrives any more")
+        lost = set(range(sent)) - self.received.copy()
         self.received |= lost
         return len(lost)
 
