@@ -72,16 +72,18 @@ def two_bridges(
     attached: bool = True,
     addresses: tuple[int, int] = (1, 2),
     policy: str = POLICY,
+    controlled: tuple[str, ...] = (INT, EX),
 ) -> Iterator[Host]:
     """Both bridges with the VMs of ``VMS`` and four queues on the uplink.
 
     Args:
         addresses: the numbers in the VMs' addresses.
+        controlled: the bridges that have the controller.
     """
     with host(taps, folder, policy) as running:
         taps.add_bridge(EX, (), dpid=0x82)
         taps.add_bridge(INT, (), dpid=0x81)
-        running.bridges += [EX, INT]
+        running.bridges += controlled
         words: list[str] = []
         for (vm, (name, _, vlan)), number in zip(VMS.items(), addresses, strict=True):
             words += vm_words(name, vm, vlan, mac(number).hex(":") if attached else "")
@@ -90,7 +92,7 @@ def two_bridges(
         taps.vsctl(*words[:-1])
         taps.set_queues(UPLINK, {number: {} for number in range(4)})
         running.up(UPLINK, *(name for name, _, _ in VMS.values()))
-        for bridge in (INT, EX):
+        for bridge in controlled:
             taps.vsctl("set-controller", bridge, f"tcp:127.0.0.1:{running.port}")
         running.programmed()
         running.wait(lambda: running.rest("/v1/devices/0000000000000082/queues")["items"], "no queues")
@@ -310,6 +312,23 @@ def received(interface: str) -> int:
         ["ip", "-s", "-j", "link", "show", interface], check=True, capture_output=True, text=True
     ).stdout
     return int(json.loads(shown)[0]["stats64"]["rx"]["bytes"])
+
+
+def test_the_bridge_of_the_vms_may_have_another_controller(taps: PrivateOvs, tmp_path: Path) -> None:
+    with two_bridges(taps, tmp_path, controlled=(EX,)) as running:
+        try:
+            taps.ofctl("add-flow", INT, "actions=NORMAL")
+            running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
+            assert [device["name"] for device in running.rest("/v1/devices")["items"]] == [EX]
+            running.send("flw-slow", unicast(2, 9))
+            running.wait(lambda: places(running, vm="vm-slow", dst="10.0.0.9"), "the flow is not listed")
+            (place,) = places(running, vm="vm-slow", dst="10.0.0.9")
+            assert (list(place), place["82"]["meter"]["rate"]) == (["82"], LIMIT)
+            running.wait(lambda: "meter:" in running.trace(EX, LINK, unicast(2, 9, tag(200))), "no limit")
+            taps.vsctl("del-port", "flw-slow")
+            running.wait(lambda: len(senders(running)) == 1, "the VM is still looked for")
+        finally:
+            taps.vsctl("del-br", INT)
 
 
 def test_behind_a_tunnel_is_the_network(taps: PrivateOvs, tmp_path: Path) -> None:

@@ -237,10 +237,59 @@ def test_pins_of_a_link_wait_for_their_vm_and_go_when_it_does_not_come() -> None
         assert not [effect for effect in out if isinstance(effect, fx.UnpinFlow)]
         if comes:
             again.step_and_catch_up(ev.DeviceDescribed(1, "br_int", "nic", {}, "system", inside), 11.0)
-            reports = (PortReport(1, "a"), PortReport(9, "int-ex"))
-            again.step_and_catch_up(ev.DeviceUp(1, ABLE, reports, {}), 11.0)
             found = again.devices[2].flows
             assert [(found.keys[row], found.tag[row]) for row in found] == [(flows.keys[row], 101)]
         out = again.step_and_catch_up(ev.Tick(), 20.0)
         gone = [effect for effect in out if isinstance(effect, fx.UnpinFlow)]
         assert [(effect.key, effect.by_vm) for effect in gone] == ([] if comes else [(pin.key, True)])
+
+
+def test_vms_of_a_bridge_that_is_not_attached_are_known_by_ovsdb() -> None:
+    inside = {1: vm("a", tag=100), 2: PortFacts("tap", port="tap"), 9: patch("int-ex", "ex-int")}
+    outside = {8: patch("ex-int", "int-ex"), 10: PortFacts("eth0", UPLINK_IDS)}
+    hosts = Hosts(br_ex=outside)
+    hosts.dpids["br_int"] = 2
+    hosts.describe("br_int", inside)
+    assert hosts.senders("br_ex", 8) == {(MAC, 100): "a"}
+    assert [vm.id for vm in hosts.engine.state.vms.values()] == ["a"], "a port without an identity is no VM"
+    hosts.send("br_ex", 8, 10, tag=100)
+    flows = hosts.device("br_ex").flows
+    (row,) = flows
+    assert hosts.engine.state.vms[flows.vm_number[row]].id == "a"
+    # It connects: the VM and its flow stay.
+    reports = tuple(PortReport(number, port.name) for number, port in inside.items())
+    hosts.do(ev.DeviceUp(2, ABLE, reports, {}))
+    assert hosts.senders("br_ex", 8) == {(MAC, 100): "a"}
+    assert list(flows) == [row]
+    assert hosts.device("br_int").port_vm[1] == flows.vm_number[row]
+    assert not hosts.engine.state.unattached
+
+
+def test_vms_of_an_unattached_bridge_come_change_and_go() -> None:
+    hosts = Hosts(br_ex={8: patch("ex-int", "int-ex"), 10: PortFacts("eth0", UPLINK_IDS)})
+    hosts.dpids["br_int"] = 2
+    link = patch("int-ex", "ex-int")
+    hosts.describe("br_int", {9: link})
+    assert hosts.senders("br_ex", 8) == {}
+    hosts.describe("br_int", {1: vm("a", tag=100), 9: link})
+    hosts.send("br_ex", 8, 10, tag=100)
+    assert len(hosts.device("br_ex").flows) == 1
+    hosts.describe("br_int", {1: vm("a", tag=200), 9: link})
+    assert hosts.senders("br_ex", 8) == {(MAC, 200): "a"}
+    hosts.describe("br_int", {9: link})
+    assert (hosts.senders("br_ex", 8), len(hosts.device("br_ex").flows), len(hosts.engine.state.vms)) == (
+        {},
+        0,
+        0,
+    )
+    hosts.describe("br_int", {1: vm("a", tag=100), 9: link})
+    hosts.do(ev.DescriptionRemoved(2))
+    assert (hosts.senders("br_ex", 8), hosts.engine.state.vms, hosts.engine.state.unattached) == ({}, {}, {})
+
+
+def test_a_vm_that_left_while_its_bridge_connected_is_gone() -> None:
+    hosts = Hosts(br_ex={8: patch("ex-int", "int-ex"), 10: PortFacts("eth0", UPLINK_IDS)})
+    hosts.dpids["br_int"] = 2
+    hosts.describe("br_int", {1: vm("a"), 9: patch("int-ex", "ex-int")})
+    hosts.do(ev.DeviceUp(2, ABLE, (PortReport(9, "int-ex"),), {}))
+    assert (hosts.senders("br_ex", 8), hosts.engine.state.vms) == ({}, {})

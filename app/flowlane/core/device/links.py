@@ -139,7 +139,7 @@ def _peer(state: State, port: Port) -> tuple[Device, Port] | None:
         return None
     name = port.facts.options.get("peer", "")
     dpid, port_no = state.patch_ports.get(name, (0, 0))
-    device = state.devices.get(dpid)
+    device = state.devices.get(dpid) or state.unattached.get(dpid)
     peer = device.ports.get(port_no) if device is not None else None
     return (device, peer) if device is not None and peer is not None and peer.name == name else None
 
@@ -196,7 +196,7 @@ def _learned_behind(state: State, device: Device, port: Port) -> Iterator[_Sende
 
 def _sent_in(state: State, vm: Vm) -> set[_Vlan]:
     """List the VLANs of a VM's packets inside of its bridge."""
-    device = state.devices.get(vm.dpid)
+    device = state.devices.get(vm.dpid) or state.unattached.get(vm.dpid)
     port = device.ports.get(vm.port_no) if device is not None else None
     return set(_sent_by(port.facts)) if port is not None else {ANY}
 

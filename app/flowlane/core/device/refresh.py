@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device import class_meters, hints, meter_ids, rules
+from flowlane.core.device import class_meters, hints, meter_ids, rules, unattached
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
@@ -56,6 +56,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     if device is None:
         device = state.devices[event.dpid] = Device(event.dpid, state.policy, compile_rules(state.policy))
         device.described = state.described.get(event.dpid)
+        unattached.attach(state, device)
     device.connected, device.since, device.peer = True, state.now, event.peer
     device.capabilities = event.capabilities
     device.meter_pool.limit, device.meter_pool.room = event.capabilities.max_meters, None
@@ -157,10 +158,14 @@ def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -
         put_off(state, device, Due.ALL)
 
 
-def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:  # noqa: ARG001
+def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:
     """Take in names, VMs, rates and kinds from OVSDB; the switch is then asked for its queues again."""
     state.described[event.dpid] = event
     device = state.devices.get(event.dpid)
+    if device is None:
+        changed = unattached.on_described(state, event, out)
+        _refit_other_devices(state, None, changed, out)
+        hints.follow_ovsdb(state, event.dpid, out)
     if device is None or device.described == event:
         return
     device.described = event
@@ -168,9 +173,10 @@ def on_device_described(state: State, event: DeviceDescribed, out: list[Effect])
     put_off(state, device, Due.ALL)
 
 
-def on_description_removed(state: State, event: DescriptionRemoved, out: list[Effect]) -> None:  # noqa: ARG001
+def on_description_removed(state: State, event: DescriptionRemoved, out: list[Effect]) -> None:
     """Drop what OVSDB reported about a bridge that is no longer there."""
     state.described.pop(event.dpid, None)
+    unattached.forget(state, event.dpid, out)
     device = state.devices.get(event.dpid)
     if device:
         device.described = None
@@ -201,6 +207,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
     note_patch_ports(state, device)
+    unattached.follow(state, device, out)
     vms_before = _vms_of(state, device)
     changed = refresh_vms(state, device, out)
     policy, device.policy_left_out = rules.derive(state.policy, _view(device))
@@ -227,7 +234,7 @@ def _vms_of(state: State, device: Device) -> list[Vm | None]:
     return [state.vms.get(number) for number in device.port_vm.values()]
 
 
-def _refit_other_devices(state: State, device: Device, changed: set[int], out: list[Effect]) -> None:
+def _refit_other_devices(state: State, device: Device | None, changed: set[int], out: list[Effect]) -> None:
     """Classify and place flows of changed VMs on other devices, where their addresses identify them [0058]."""
     vms = [state.vms[number] for number in changed]
     for other in state.devices.values():

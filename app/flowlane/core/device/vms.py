@@ -66,13 +66,24 @@ def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
     """
     vm_ports = {number: port for number, port in device.ports.items() if port.role is PortRole.VM}
     for port_no in [port_no for port_no in device.port_vm if port_no not in vm_ports]:
-        number = device.port_vm[port_no]
-        _detach(state, device, port_no, out)
-        for other in state.devices.values():
-            for row in rows_of_vm(other, number):
-                remove_flow(other, row, out, unpin=True)
+        _leave(state, device, port_no, out)
     numbers = (_attach(state, device, port, out) for port in vm_ports.values())
     return {number for number in numbers if number is not None}
+
+
+def detach_all(state: State, device: Device, out: list[Effect]) -> None:
+    """Detach all VMs of a device that is gone."""
+    for port_no in list(device.port_vm):
+        _leave(state, device, port_no, out)
+
+
+def _leave(state: State, device: Device, port_no: int, out: list[Effect]) -> None:
+    """Detach the VM of a port, which is on no other one, and remove its flows on all devices."""
+    number = device.port_vm[port_no]
+    _detach(state, device, port_no, out)
+    for other in state.devices.values():
+        for row in rows_of_vm(other, number):
+            remove_flow(other, row, out, unpin=True)
 
 
 def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:
@@ -97,7 +108,7 @@ def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int 
         state.numbers_taken.add(number)
     macs = attached_macs(external_ids)
     vm = Vm(number, vm_id, name, device.dpid, port.port_no, port.name, macs, external_ids, source)
-    if state.vms.get(number) == vm:
+    if state.vms.get(number) == vm and device.port_vm.get(port.port_no) == number:
         return None
     _detach_old(state, device, vm, out)
     before = state.vms.get(number)

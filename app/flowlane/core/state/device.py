@@ -206,6 +206,8 @@ class State:
     now: float = 0.0
     devices: dict[int, Device] = field(default_factory=dict)
     described: dict[int, DeviceDescribed] = field(default_factory=dict)
+    unattached: dict[int, Device] = field(default_factory=dict)
+    """Bridges without a connection behind patch ports of devices (see :mod:`flowlane.core.device.unattached`)."""
     vms: dict[int, Vm] = field(default_factory=dict)
     vm_numbers: dict[str, int] = field(default_factory=dict)
     """VM id -> its number, also of VMs that are gone: a number is not used twice."""
