@@ -133,6 +133,11 @@ class PrivateOvs:
         """Run ovs-appctl against ovs-vswitchd."""
         return self._run("ovs-appctl", "-t", f"{self.directory}/vswitchd.ctl", *arguments)
 
+    @property
+    def control_socket(self) -> Path:
+        """Path of ovs-vswitchd's control socket."""
+        return self.directory / "vswitchd.ctl"
+
     def control(self, command: str, *arguments: str) -> str:
         """Run a command of ovs-vswitchd as ovs-appctl does, without starting a program: JSON-RPC on its socket.
 
@@ -141,7 +146,7 @@ class PrivateOvs:
         request = {"id": 0, "method": command, "params": arguments}
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(TIMEOUT)
-            sock.connect(f"{self.directory}/vswitchd.ctl")
+            sock.connect(str(self.control_socket))
             sock.sendall(json.dumps(request).encode())
             received, reply = b"", None
             while reply is None:

@@ -11,10 +11,11 @@ import re
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.private_ovs import ALL_VERSIONS, PrivateOvs, running
@@ -56,12 +57,74 @@ Setup = Callable[[PrivateOvs, str, Namer], None]
 _datapath_ids = itertools.count(0x700)
 
 
+class Wire(Protocol):
+    """How frames come to the ports of a switch, and what the ports send is seen."""
+
+    def watch(self, names: Sequence[str]) -> None:
+        """See what these interfaces send; those that are watched already stay so."""
+
+    def inject(self, name: str, data: bytes) -> None:
+        """Let an interface receive a frame."""
+
+    def turn(self) -> None:
+        """Wait until the switch has forwarded what it has received, and perhaps not what follows from that."""
+
+    def seen(self) -> int:
+        """How much has been sent by all interfaces, in any unit."""
+
+    def take(self, name: str) -> list[bytes]:
+        """What an interface has sent since the last call."""
+
+
+class DummyWire:
+    """Dummy ports of ovs-vswitchd, which write what they send into capture files."""
+
+    def __init__(self, ovs: PrivateOvs, directory: Path) -> None:
+        self._ovs, self._directory = ovs, directory
+        self._read: dict[str, int] = {}
+
+    def watch(self, names: Sequence[str]) -> None:
+        settings = ("mtu_request=9000",)
+        words = [
+            word
+            for name in names
+            for word in ("--", "set", "Interface", name, f"options:tx_pcap={self._file(name)}", *settings)
+        ]
+        self._ovs.vsctl(*words)
+
+    def inject(self, name: str, data: bytes) -> None:
+        self._ovs.control("netdev-dummy/receive", name, data.hex())
+
+    def turn(self) -> None:
+        """Its main loop, which answers here, forwards between answers."""
+        for _ in range(LOOPS):
+            self._ovs.control("version")
+
+    def seen(self) -> int:
+        return sum(path.stat().st_size for path in self._directory.glob("*.pcap"))
+
+    def take(self, name: str) -> list[bytes]:
+        path, frames = self._file(name), []
+        data = path.read_bytes() if path.exists() else b""
+        at = self._read.get(name, 24)
+        while at + 16 <= len(data):
+            (length,) = struct.unpack_from("=I", data, at + 8)
+            frames.append(data[at + 16 : at + 16 + length])
+            at += 16 + length
+        self._read[name] = at
+        return frames
+
+    def _file(self, name: str) -> Path:
+        return self._directory / f"{name}.pcap"
+
+
 @dataclass(frozen=True)
 class Stage:
-    """A private Open vSwitch and a controller, which scenarios share one after another."""
+    """An Open vSwitch and a controller, which scenarios share one after another."""
 
     ovs: PrivateOvs
     manager: Launched
+    wire: Callable[[PrivateOvs, Path], Wire] = DummyWire
 
 
 @contextmanager
@@ -82,15 +145,13 @@ class Twins:
     """Both bridges. ``ports`` are the names of their ports, without the bridge's prefix."""
 
     ovs: PrivateOvs
-    directory: Path
+    wire: Wire
     ports: tuple[str, ...]
-    manager: Launched
     view: View
     managed: tuple[str, ...]
     """Names of all bridges that Flowlane is attached to."""
     pace_s: float = 0.0
     """How long after each frame nothing is sent, where packets wait for the controller."""
-    _read: dict[str, int] = field(default_factory=dict)
     _learnt: list[int] = field(default_factory=list)
     sources: set[bytes] = field(default_factory=set)
     """Source addresses of the frames that count: of those that were sent, and of tunnels."""
@@ -119,7 +180,7 @@ class Twins:
             for bridge in BRIDGES:
                 data = given if isinstance(given, bytes) else given(bridge)
                 self.sources.add(data[6:12])
-                self.ovs.control("netdev-dummy/receive", interface(bridge, port), data.hex())
+                self.wire.inject(interface(bridge, port), data)
             time.sleep(self.pace_s)
             self._settle()
         return self.view(self._take(PLAIN)), self.view(self._take(ATTACHED))
@@ -138,7 +199,7 @@ class Twins:
 
     def forget(self) -> None:
         """Let the switch act on a change, and forget its cached flows."""
-        self._turn()
+        self.wire.turn()
         self.ovs.control("revalidator/purge")
 
     def forgotten(self) -> None:
@@ -146,13 +207,9 @@ class Twins:
         self._learnt.clear()
         self._take(PLAIN), self._take(ATTACHED)
 
-    def _turn(self) -> None:
-        for _ in range(LOOPS):
-            self.ovs.control("version")
-
     def capture(self) -> None:
         """Let ports that were added write captures too."""
-        self.ports = _capture(self.ovs, self.directory)
+        self.ports = _watch(self.ovs, self.wire)
 
     def rest(self) -> None:
         """Let the controller react, and the switch act on counters of its cached flows."""
@@ -168,50 +225,35 @@ class Twins:
     def reconciled(self) -> None:
         """Wait until the controller has programmed its bridges and leaves their tables as they are."""
         for bridge in self.managed:
-            wait_for(lambda bridge=bridge: _settled(self.ovs, bridge), 20, f"{bridge} is not programmed")  # type: ignore[misc]
+            wait_for(lambda bridge=bridge: _settled(self.ovs, bridge), 60, f"{bridge} is not programmed")  # type: ignore[misc]
 
     def _settle(self) -> None:
-        """Let the switch do all that a frame leads to: its main loop, which answers here, forwards between answers.
+        """Let the switch do all that a frame leads to.
 
         What it learns changes its cached flows some ms later, in another thread; here it forgets them at once.
         """
-        before: list[int] = []
-        while (now := self._sizes()) != before:
+        before = -1
+        while (now := self.wire.seen()) != before:
             before = now
-            self._turn()
+            self.wire.turn()
         learnt = [int(self.ovs.control("coverage/read-counter", name)) for name in LEARNING]
         if learnt != self._learnt:
             self._learnt = learnt
             self.ovs.control("revalidator/purge")
 
-    def _sizes(self) -> list[int]:
-        return [path.stat().st_size for path in sorted(self.directory.glob("*.pcap"))]
-
     def _take(self, bridge: str) -> Sent:
         """What a bridge has sent since the last call, without what it says by itself (BPDUs, LACP)."""
-        sent: Sent = Counter()
-        for port in self.ports:
-            path = capture(self.directory, interface(bridge, port))
-            data = path.read_bytes() if path.exists() else b""
-            at = self._read.get(path.name, 24)
-            while at + 16 <= len(data):
-                (length,) = struct.unpack_from("=I", data, at + 8)
-                frame = data[at + 16 : at + 16 + length]
-                if frame[6:12] in self.sources:
-                    sent[port, frame] += 1
-                at += 16 + length
-            self._read[path.name] = at
-        return sent
+        return Counter(
+            (port, frame)
+            for port in self.ports
+            for frame in self.wire.take(interface(bridge, port))
+            if frame[6:12] in self.sources
+        )
 
 
 def interface(bridge: str, port: str) -> str:
     """The interface's name of a port."""
     return bridge if port == LOCAL else f"{bridge}-{port}"
-
-
-def capture(directory: Path, name: str) -> Path:
-    """The file into which an interface writes what it sends."""
-    return directory / f"{name}.pcap"
 
 
 def difference(plain: Sent, attached: Sent) -> str:
@@ -255,11 +297,12 @@ def twins(
             ovs.add_bridge(bridge, (), dpid=next(_datapath_ids), versions=versions)
         for bridge in BRIDGES:
             setup(ovs, bridge, lambda port, bridge=bridge: f"{bridge}-{port}")  # type: ignore[misc]
-        ports = _capture(ovs, directory)
+        wire = on.wire(ovs, directory)
+        ports = _watch(ovs, wire)
         for bridge in bridges:
             if bridge not in managed:
                 ovs.ofctl("add-flow", bridge, "priority=0,actions=NORMAL")
-        both = Twins(ovs, directory, ports, on.manager, view, managed)
+        both = Twins(ovs, wire, ports, view, managed)
         for bridge in managed:
             ovs.vsctl("set-controller", bridge, f"tcp:127.0.0.1:{on.manager.openflow_port}")
         both.reconciled()
@@ -268,20 +311,14 @@ def twins(
         ovs.vsctl(*(word for bridge in bridges for word in ("--", "--if-exists", "del-br", bridge)))
 
 
-def _capture(ovs: PrivateOvs, directory: Path) -> tuple[str, ...]:
-    """Let all ports of both bridges write captures and take jumbo frames; return the ports' names."""
-    rows = [
-        line.split(",")
-        for line in ovs.vsctl(
-            *["-f", "csv", "-d", "bare", "--no-heading", "--columns=name,type", "list", "Interface"]
-        ).split()
-    ]
+def _watch(ovs: PrivateOvs, wire: Wire) -> tuple[str, ...]:
+    """Watch all ports of both bridges; return their names."""
+    listed = ovs.vsctl(
+        *["-f", "csv", "-d", "bare", "--no-heading", "--columns=name,type", "list", "Interface"]
+    )
+    rows = [line.split(",") for line in listed.split()]
     names = [name for name, kind in rows if kind not in NO_CAPTURE and name.startswith(BRIDGES)]
-    words = [
-        word for name in names
-        for word in ("--", "set", "Interface", name, f"options:tx_pcap={capture(directory, name)}", "mtu_request=9000")
-    ]  # fmt: skip
-    ovs.vsctl(*words)
+    wire.watch(names)
     return tuple(
         LOCAL if name == PLAIN else name.removeprefix(f"{PLAIN}-") for name in names if name.startswith(PLAIN)
     )
