@@ -74,7 +74,7 @@ class KernelOvs(PrivateOvs):
 class VethWire:
     """The far ends of the veth pairs."""
 
-    def __init__(self, _ovs: PrivateOvs, _directory: Path) -> None:
+    def __init__(self) -> None:
         self._sockets: dict[str, socket.socket] = {}
         self._frames: dict[str, list[bytes]] = {}
         self._seen = 0
@@ -104,6 +104,7 @@ class VethWire:
     def close(self) -> None:
         for sock in self._sockets.values():
             sock.close()
+        self._sockets.clear()
 
     def _receive(self) -> int:
         frames = [(name, frame) for name, sock in self._sockets.items() for frame in waiting(sock)]
