@@ -176,7 +176,7 @@ def test_what_others_have_stays_as_it_is(shared: Shared) -> None:
 
 def test_a_second_controller_keeps_what_it_adds_later(shared: Shared) -> None:
     """It takes the very ids that Flowlane would take next."""
-    with shared.attached(LIMITED), socket.create_server(("127.0.0.1", 0)) as server:
+    with shared.attached(FREE), socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
         second = f"tcp:127.0.0.1:{server.getsockname()[1]}"
         shared.ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{shared.port}", second)
@@ -184,12 +184,13 @@ def test_a_second_controller_keeps_what_it_adds_later(shared: Shared) -> None:
             client = Client(connection, shared.version)
             client.handshake()
             parser, ofproto = client.datapath.ofproto_parser, client.datapath.ofproto
+            max_meters = shared.manager.rest(f"/v1/devices/{DPID:016x}")["capabilities"]["max_meters"]
             meters = [
                 parser.OFPMeterMod(
                     client.datapath, ofproto.OFPMC_ADD, ofproto.OFPMF_KBPS, number,
                     [parser.OFPMeterBandDrop(rate=77_000, burst_size=100)],
                 )
-                for number in (1, 2)
+                for number in (1, 2, max_meters)
             ]  # fmt: skip
             flow = parser.OFPFlowMod(
                 client.datapath, cookie=0x77, table_id=100, priority=7, command=ofproto.OFPFC_ADD,
@@ -197,17 +198,25 @@ def test_a_second_controller_keeps_what_it_adds_later(shared: Shared) -> None:
             )  # fmt: skip
             wait_for(shared.is_programmed, 20, shared.manager.log)
             assert client.apply([*meters, flow]) == []
+            shared.put_policy(LIMITED)
+            shared.udp(5001, 2)
+            wait_for(
+                lambda: "rate=2000" in shared.ovs.ofctl("dump-meters", BRIDGE, version=shared.version), 10
+            )
+            ours = "cookie=0xf10a000000000000/0xffff000000000000"
+            wait_for(lambda: f"meter:{max_meters - 1}," in shared.dump(ours), 10)
+            assert f"meter:{max_meters}," not in shared.dump(ours)
             shared.udp(4001, 2)
-            wait_for(lambda: shared.pinned() == 1, 10, shared.manager.log)
+            wait_for(lambda: shared.pinned() >= 1, 10, f"{shared.manager.rest('/v1/flows')} {shared.dump()}")
             wait_for(lambda: "meter:3," in shared.dump("cookie=0xf10a300000000000/0xfffff00000000000"), 10)
             meters_now = shared.ovs.ofctl("dump-meters", BRIDGE, version=shared.version)
-            assert meters_now.count("rate=77000") == 2
+            assert meters_now.count("rate=77000") == 3
             shared.put_policy(FREE)
             wait_for(
                 lambda: "rate=4000" not in shared.ovs.ofctl("dump-meters", BRIDGE, version=shared.version), 15
             )
             meters_now = shared.ovs.ofctl("dump-meters", BRIDGE, version=shared.version)
-            assert meters_now.count("rate=77000") == 2
+            assert meters_now.count("rate=77000") == 3
             assert "table=100" in shared.dump(OTHERS)
 
 

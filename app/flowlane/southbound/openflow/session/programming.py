@@ -157,9 +157,11 @@ class Programming:
     def _is_safe(self, change: Change) -> bool:
         """Return False for the deletion of a meter that pins use: it would delete the pins.
 
-        The engine deletes such a meter itself, after its pins.
+        The engine deletes such a meter itself, after its pins. Nor is a meter of others changed.
         """
         meter = change.entry
+        if isinstance(meter, MeterEntry) and meter.meter_id in self.foreign_meters:
+            return False
         used = isinstance(meter, MeterEntry) and meter.meter_id in self.pin_meters
         return not (used and change.op is Op.DELETE)
 
@@ -214,6 +216,8 @@ class Programming:
         elif isinstance(entry, MeterEntry) and error == METER_EXISTS:
             self.foreign_meters.add(entry.meter_id)
             self.pin_meters.pop(entry.meter_id, None)
+            meters = tuple(meter for meter in self.present.meters if meter.meter_id != entry.meter_id)
+            self.present = replace(self.present, meters=meters)
         elif isinstance(entry, MeterEntry) and self.pin_meters.get(entry.meter_id) == entry:
             del self.pin_meters[entry.meter_id]
         elif isinstance(entry, MeterEntry):
