@@ -31,7 +31,10 @@ def follow(state: State, device: Device, out: list[Effect]) -> None:
     wanted = [facts for port in device.ports.values() if (facts := port.facts) is not None]
     while wanted:
         facts = wanted.pop()
-        bridge = _bridge_with(state, facts.options.get("peer", "")) if facts.interface_type == PATCH else None
+        peer = facts.options.get("peer", "")
+        if facts.interface_type != PATCH or state.patch_ports.get(peer, (0, 0))[0] in state.devices:
+            continue
+        bridge = _bridge_with(state, peer)
         if bridge is not None and bridge.dpid not in state.devices and bridge.dpid not in state.unattached:
             _describe(state, bridge, out)
             wanted.extend(bridge.ports.values())
