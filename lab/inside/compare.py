@@ -14,6 +14,10 @@ ASSIGN_TABLE, SEEN_TABLE, SPREAD_TABLE = 4, 5, 6
 
 NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "tcp6", "udp6", "sctp6", "icmp6")
+ETHERTYPES = {"arp": "0x0806", "rarp": "0x8035", "mpls": "0x8847", "mplsm": "0x8848"}
+"""Ethertypes that ovs-ofctl prints as words."""
+
+FRAGMENTS = "44"
 NO_PORT = -1
 
 
@@ -40,19 +44,31 @@ def _number(match: dict[str, str], *names: str) -> int:
     return next((int(match[name], 0) for name in names if name in match), NO_PORT)
 
 
+def _protocol(match: dict[str, str]) -> str | None:
+    """Return the name, or the number, of the IP protocol or the ethertype that an entry matches."""
+    for name in PROTOCOLS:
+        if name in match:
+            return NAMES.get(name, name)
+    if "nw_proto" in match:
+        return match["nw_proto"]
+    if "ipv6" in match and match.get("nw_frag") == "yes":
+        return FRAGMENTS
+    if "dl_type" in match:
+        return f"0x{int(match['dl_type'], 16):04x}"
+    return next((number for word, number in ETHERTYPES.items() if word in match), None)
+
+
 def key_of_entry(entry: Entry) -> Key | None:
     """Return the flow of a pin or of a learned entry; None for an entry that is not of a single flow."""
     match = entry.match
-    protocol = next((name for name in PROTOCOLS if name in match), None)
+    protocol = _protocol(match)
     src = match.get("nw_src") or match.get("ipv6_src") or match.get("dl_src")
     dst = match.get("nw_dst") or match.get("ipv6_dst") or match.get("dl_dst")
-    if protocol is None and "dl_type" in match:
-        protocol = f"0x{int(match['dl_type'], 16):04x}"
     if entry.table not in (ASSIGN_TABLE, SEEN_TABLE) or protocol is None or src is None or dst is None:
         return None
     vlan = _number(match, "dl_vlan")
     return Key(
-        NAMES.get(protocol, protocol),
+        protocol,
         src,
         _number(match, "tp_src", "icmp_type"),
         dst,
