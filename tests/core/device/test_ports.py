@@ -142,6 +142,7 @@ def test_ports_become_a_bond_and_part_again() -> None:
     bridge.facts = bonded
     bridge.describe()
     assert bridge.device.hosts == {HOST: FIRST}
+    assert [bridge.device.ports[number].host_count for number in (FIRST, SECOND)] == [1, 0]
     assert bridge.device.ports[SECOND].allocation is None
 
 
@@ -175,6 +176,16 @@ def test_addresses_behind_a_port_that_goes_down_are_not_predicted_there() -> Non
     assert (HOST, FIRST) in bridge.plan.hosts
     bridge.link(OTHER, up=True)
     assert (HOST, FIRST) in bridge.plan.hosts
+
+
+def test_a_port_that_goes_up_and_down_learns_as_many_addresses_as_before() -> None:
+    bridge = Bridge("balance-slb", ports={OTHER: PortFacts("e3", {"flowlane-port": "uplink"}, port="e3")})
+    for _ in range(3):
+        bridge.hears(OTHER)
+        assert bridge.device.ports[OTHER].host_count == 1
+        bridge.link(OTHER, up=False)
+        assert bridge.device.ports[OTHER].host_count == 0
+        bridge.link(OTHER, up=True)
 
 
 def test_the_only_uplink_is_predicted_whatever_its_link() -> None:

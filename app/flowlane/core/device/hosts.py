@@ -93,12 +93,16 @@ def drop_port_hosts(device: Device, port_no: int) -> None:
     """Remove the addresses that were learned on a port."""
     for mac in [mac for mac, learned_on in device.hosts.items() if learned_on == port_no]:
         del device.hosts[mac]
+    if port_no in device.ports:
+        device.ports[port_no].host_count = 0
 
 
 def move_port_hosts(device: Device, old: int, new: int) -> None:
     """Have the addresses that were learned on a port count for another one."""
-    for mac in [mac for mac, learned_on in device.hosts.items() if learned_on == old]:
-        device.hosts[mac] = new
+    macs = [mac for mac, learned_on in device.hosts.items() if learned_on == old]
+    device.hosts.update(dict.fromkeys(macs, new))
+    device.ports[new].host_count += len(macs)
+    device.ports[old].host_count = 0
 
 
 def sender(state: State, device: Device, port: Port, frame: Frame) -> Origin | None:
