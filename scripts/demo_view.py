@@ -84,9 +84,9 @@ def network_text(ports: Sequence[Item]) -> str:
             bonds[f"{port['bond']['name']} ({port['bond']['mode']})"].append(port["name"])
         elif (port["vlan"] or {}).get("tag"):
             vlans[port["vlan"]["tag"]].append(port["name"])
-    lines = [f"{name}: {', '.join(names)}" for name, names in sorted(bonds.items())]
+    lines = [f"{name}: {', '.join(sorted(names))}" for name, names in sorted(bonds.items())]
     return "\n".join(
-        ["", *lines, *(f"VLAN {tag}: {', '.join(names)}" for tag, names in sorted(vlans.items())), ""]
+        ["", *lines, *(f"VLAN {tag}: {', '.join(sorted(names))}" for tag, names in sorted(vlans.items())), ""]
     )
 
 
