@@ -86,7 +86,6 @@ def case(
 
 DIFFER = {
     "snooping": "Open vSwitch does not look at the membership reports that a packet-out sends (xlate_normal)",
-    "two bridges": "what comes by a patch port is sent to the controller too, which finds no flow and drops it",
 }
 """Where reactive mode, which exists for comparison, is not harmless."""
 

@@ -17,7 +17,7 @@ from flowlane.core.flow.pins import REACTIVE, mode, remove_pin
 from flowlane.core.flow.track import begin, note_choice, reroute
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.frame import read_frame
-from flowlane.core.model import NO_PORT, PortRole
+from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 
@@ -45,7 +45,12 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     note_address(state, device, port, frame, out)
     sent_by = sender(state, device, port, frame)
     egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port
-    if sent_by is None or egress == port.port_no:
+    if sent_by is None:
+        return
+    reactive = mode(device) == REACTIVE
+    if egress == port.port_no:
+        if reactive:  # The prediction is wrong, or the bridge drops it: it decides.
+            out.append(SendPacket(device.dpid, event.in_port, egress, NO_QUEUE, event.frame))
         return
     key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
     row = device.flows.rows.get(key)
@@ -55,7 +60,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
         row = begin(state, device, ports, key, _parts(frame, sent_by.number), marks, chosen, out)
     else:
         row = _seen_again(state, device, row, ports, _parts(frame, sent_by.number), chosen, out)
-    if mode(device) == REACTIVE:
+    if reactive:
         queue_id = device.flows.queue_id[row]
         out.append(SendPacket(device.dpid, event.in_port, egress, queue_id, event.frame))
 
