@@ -52,10 +52,18 @@ BARE: Mapping[str, tuple[str, ...]] = {
     NORMAL: ENTRIES[NORMAL],
     BY_HAND: ("priority=1,actions=NORMAL", "priority=2,in_port=1,actions=set_queue:1,NORMAL"),
 }
-LEARN_AFTER = {
-    f"learn-after: {count}": f"{SETTINGS['Flowlane']}\nlearn-after: {count}" for count in (0, 8, 64)
+TRACKED: Mapping[str, str] = {
+    f"tracked, learn-after: {count}": f"{SETTINGS['Flowlane']}\nlearn-after: {count}\ntrack-above: 0"
+    for count in (8, 64)
 }
-POLICIES: Mapping[str, str] = {**LEARN_AFTER, "reactive": SETTINGS["reactive"]}
+"""Ways in which all young flows pass the connection tracker, however few flows begin."""
+
+POLICIES: Mapping[str, str] = {
+    "Flowlane": SETTINGS["Flowlane"],
+    "learn-after: 0": SETTINGS["learn-after: 0"],
+    **TRACKED,
+    "reactive": SETTINGS["reactive"],
+}
 WAYS = (*BARE, *POLICIES)
 
 OLD = 80

@@ -173,7 +173,7 @@ def test_rules_and_limits_by_vm_apply_where_the_queues_are(taps: PrivateOvs, tmp
 
 @pytest.mark.parametrize("learn_after", [0, 8])
 def test_equal_addresses_in_two_vlans_are_two_vms(taps: PrivateOvs, tmp_path: Path, learn_after: int) -> None:
-    policy = POLICY.replace("learn-after: 0", f"learn-after: {learn_after}")
+    policy = POLICY.replace("learn-after: 0", f"learn-after: {learn_after}\ntrack-above: 0")
     with two_bridges(taps, tmp_path, addresses=(1, 1), policy=policy) as running:
         running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
         for name, _, _ in VMS.values():

@@ -99,7 +99,8 @@ def test_assignments_are_the_pins(scenario: Busy) -> None:
 def test_what_places_a_flow_is_shown(scenario: Busy) -> None:
     """From the device's tables: a pin, a learned entry, or only the standing rules."""
     assert {item["entry"] for item in ask(scenario, "/v1/assignments")["items"] if item["pinned"]} == {"pin"}
-    learning = Scenario(small_policy(balance=Balance(interval=1e9)), caps=replace(LEARNING, conntrack=True))
+    policy = small_policy(balance=Balance(interval=1e9), track_above=0)
+    learning = Scenario(policy, caps=replace(LEARNING, conntrack=True))
     row = learning.flow(1, 1000, queue_id=2)
     assert [item["entry"] for item in ask(learning, "/v1/assignments")["items"]] == ["standing"]
     key = learning.device.flows.keys[row]

@@ -85,6 +85,7 @@ class DevicePlan:
             does not learn, and copies every packet of a flow without a pin.
         learn_after: packets of a young TCP or UDP flow that go by the standing rules alone, where the device
             tracks connections (see docs/engineers/pipeline.md).
+        tracked_ports: the ports whose young flows are counted so; none: every flow has an entry from its first packet.
         reactive: the device forwards no packet of a flow without a pin; it sends them to the controller.
     """
 
@@ -100,6 +101,7 @@ class DevicePlan:
     copy_bytes: int = 128
     learned_idle: int = 0
     learn_after: int = 0
+    tracked_ports: tuple[int, ...] = ()
     reactive: bool = False
 
 

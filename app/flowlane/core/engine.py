@@ -14,6 +14,7 @@ from flowlane.core import events as ev
 from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
 from flowlane.core.device import class_meters, hints, refresh, refusals
+from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.plan import weigh
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_adoption
@@ -47,7 +48,8 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
         if device.pins_when_full is not None and state.now >= device.pin_retry:
             retry_full_table(device)
         has_new_meters = class_meters.retry(state, device, out)
-        if weigh(device, state.now) or has_new_meters:
+        has_new_tracking = follow_arrivals(state, device)
+        if weigh(device, state.now) or has_new_meters or has_new_tracking:
             put_off(state, device, Due.PLAN)
         if device.connected and state.now >= device.next_read:
             device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)

@@ -29,6 +29,7 @@ class DeviceUp:
         pins: the pins found in the device's tables, from before a restart or a reconnection.
         hosts: (MAC, port number) of the destinations found there.
         learned: the learned entries found there.
+        tracked: the ports found there whose young flows the device counts.
         unusable: why the device cannot be used, and is left alone; '': it can.
         conflicts: where entries of other controllers and ours conflict, as text.
         other_meters: meters of the device that no entry of ours uses.
@@ -42,6 +43,7 @@ class DeviceUp:
     peer: str = ""
     hosts: tuple[tuple[int, int], ...] = ()
     learned: tuple[LearnedFlow, ...] = ()
+    tracked: tuple[int, ...] = ()
     unusable: str = ""
     conflicts: tuple[str, ...] = ()
     other_meters: tuple[MeterSpec, ...] = ()

@@ -231,6 +231,7 @@ class Policy:
     """The operator's policy, or the part of it that one device gets. ``text`` is the document that it was read from.
 
     ``copy_rate``: packet-ins per second that a device may send. ``learn_after``: packets of a young flow.
+    ``track_above``: new flows per second of a port from which on the device counts these packets; 0: always.
     """
 
     classes: tuple[TrafficClass, ...]
@@ -243,6 +244,7 @@ class Policy:
     pins: Pins = field(default_factory=Pins)
     copy_rate: int = 1000
     learn_after: int = 8
+    track_above: int = 200
     port_security: PortSecurity = PortSecurity.REPORT
     extra_addresses: tuple[ExtraAddresses, ...] = ()
     text: str = ""

@@ -21,6 +21,7 @@ from flowlane.policy.settings import (
     build_learn_after,
     build_pins,
     build_port_security,
+    build_track_above,
 )
 from flowlane.policy.structure import check_structure
 from flowlane.policy.trust import build_shares, build_trust
@@ -102,6 +103,7 @@ def _build(document: documents.Document, text: str) -> Policy:
         pins=build_pins(context),
         copy_rate=build_copy_rate(context),
         learn_after=build_learn_after(context),
+        track_above=build_track_above(context),
         port_security=build_port_security(context),
         extra_addresses=build_extra_addresses(context),
         text=text,

@@ -1,4 +1,4 @@
-"""Builders of ``balance``, ``pins``, ``copy-rate``, ``learn-after``, ``port-security`` and ``extra-addresses``."""
+"""Builders of the policy's settings, from ``balance`` to ``port-security``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ DEFAULT_COPY_RATE = 1000
 """Packets/s that a device may copy to the controller."""
 
 DEFAULT_LEARN_AFTER = 8
+DEFAULT_TRACK_ABOVE = 200
 """Packets of a flow after which a device that tracks connections makes its learned entry."""
 
 
@@ -89,6 +90,13 @@ def build_learn_after(context: Context) -> int:
     data = context.document.data
     given = data.get("learn-after", DEFAULT_LEARN_AFTER) if isinstance(data, dict) else DEFAULT_LEARN_AFTER
     return int(given) if isinstance(given, int | float) else DEFAULT_LEARN_AFTER
+
+
+def build_track_above(context: Context) -> int:
+    """Read from how many new flows per second on the device counts the first packets of a port's flows."""
+    data = context.document.data
+    given = data.get("track-above", DEFAULT_TRACK_ABOVE) if isinstance(data, dict) else DEFAULT_TRACK_ABOVE
+    return int(given) if isinstance(given, int | float) else DEFAULT_TRACK_ABOVE
 
 
 def build_port_security(context: Context) -> PortSecurity:

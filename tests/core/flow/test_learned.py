@@ -137,7 +137,7 @@ def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost() 
 
 def test_a_young_flow_outlives_a_lost_connection() -> None:
     """The device has nothing that tells of it, and still carries it."""
-    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    there = Scenario(small_policy(balance=STILL, track_above=0), caps=TRACKING)
     young = there.flow(1, 1000, queue_id=2)
     there.flow(2, 1000, queue_id=1)
     there.tick(2)

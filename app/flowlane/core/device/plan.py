@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import queues_for_new_flows
 from flowlane.core.device import class_meters
+from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.links import is_known
 from flowlane.core.device.standing import QueuesOf, standing_rules
@@ -119,8 +120,17 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         copy_rate=device.policy.copy_rate,
         learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,
         learn_after=device.policy.learn_after if mode(device) == WORTHY else 0,
+        tracked_ports=_tracked_ports(device),
         reactive=mode(device) == REACTIVE,
     )
+
+
+def _tracked_ports(device: Device) -> tuple[int, ...]:
+    """List the ports whose young flows the device is to count."""
+    if not device.policy.learn_after or mode(device) != WORTHY:
+        return ()
+    with_vms = (port.port_no for port in device.ports.values() if port.role in (PortRole.VM, PortRole.LINK))
+    return tuple(sorted(port_no for port_no in with_vms if tracks_all(device) or port_no in device.tracked))
 
 
 def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:

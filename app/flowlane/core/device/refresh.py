@@ -66,6 +66,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.reported_ports = {port.port_no: port for port in event.ports}
     device.reported_queues = dict(event.queues)
     device.hosts = {**dict(event.hosts), **device.hosts}
+    device.tracked = {**dict.fromkeys(event.tracked, state.now), **device.tracked}
     device.plan = None
     device.name = _name(device)
     out.append(

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 def is_young(device: Device, row: int) -> bool:
     """Whether the flow may be too young for an entry of its own: the device keeps none for first packets."""
     flows = device.flows
-    gated = device.capabilities.conntrack and device.plan is not None and device.plan.learn_after
-    return bool(gated) and not flows.flags[row] & PINNED and not flows.entry_packets[row]
+    gated = device.plan is not None and flows.in_port[row] in device.plan.tracked_ports
+    return (
+        gated
+        and device.capabilities.conntrack
+        and not flows.flags[row] & PINNED
+        and not flows.entry_packets[row]
+    )
 
 
 def begin(
@@ -45,6 +50,7 @@ def begin(
     """
     flows = device.flows
     row = flows.add(key, state.now)
+    device.begun[ports[0]] = device.begun.get(ports[0], 0) + 1
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = ports, parts.vm_number
     flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
     flows.dscp[row], flows.pcp[row] = marks

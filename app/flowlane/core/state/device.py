@@ -168,6 +168,13 @@ class Device:
     spreads: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """(class index, port number) -> (queue id, weight) of the queues for new flows, as last planned."""
     next_weighing: float = 0.0
+    begun: dict[int, int] = field(default_factory=dict)
+    """Port number -> flows that have begun there since ``arrivals_at``."""
+    arrival_rates: dict[int, float] = field(default_factory=dict)
+    """Port number -> its new flows per second (EWMA)."""
+    arrivals_at: float = 0.0
+    tracked: dict[int, float] = field(default_factory=dict)
+    """Ports whose young flows the device counts -> since when (see :mod:`flowlane.core.device.arrivals`)."""
     refusals: dict[str, int] = field(default_factory=dict)
     queue_counters: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)

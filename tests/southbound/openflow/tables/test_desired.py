@@ -216,7 +216,7 @@ def test_the_probe_for_port_masks_is_refused_where_there_are_none() -> None:
 def test_a_device_that_forwards_by_itself_gets_no_port(learn: bool) -> None:
     """Every way out is NORMAL or a copy, and nothing is dropped but where the packet goes on in another table."""
     able = replace(ABLE, normal=True, learn=learn, conntrack=learn)
-    wanted = plan(learned_idle=10 if learn else 0, learn_after=8, flood_ports=(VM,))
+    wanted = plan(learned_idle=10 if learn else 0, learn_after=8, tracked_ports=(VM,), flood_ports=(VM,))
     standing = desired.compile_plan(wanted, able, PORTS).standing
     steps = [step for entry in standing.flows for step in entry.steps]
     steps += [step for group in standing.groups for bucket in group.buckets for step in bucket.steps]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.engine.plans import ABLE, PORTS, plan
+from support.engine.plans import ABLE, PORTS, VM, plan
 
 from flowlane.southbound.openflow.tables import desired, layout
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, Op
@@ -13,7 +13,9 @@ from flowlane.southbound.openflow.tables.layout import DEFAULT, OUTSIDE, Layout
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 
 CAN = replace(ABLE, normal=True, learn=True, conntrack=True)
-STANDING = desired.compile_plan(plan(learned_idle=10, learn_after=8), CAN, PORTS).standing
+STANDING = desired.compile_plan(
+    plan(learned_idle=10, learn_after=8, tracked_ports=(VM,)), CAN, PORTS
+).standing
 SPREAD_OUT = Layout({table: 20 + 3 * table for table in TableId}, base=700)
 
 

@@ -50,6 +50,7 @@ PLAN = replace(
         copy_rate=0,
         unknown_port=UPLINK,
         hosts=HOSTS,
+        tracked_ports=(VM, OTHER_VM),
     ),
     ports=PLANNED,
 )
@@ -69,6 +70,7 @@ def spread_over(*queues: int, meter_id: int = 0) -> DevicePlan:
     ("given_plan", "able"),
     [
         (replace(PLAN, learn_after=0), TRACKING),
+        (replace(PLAN, tracked_ports=()), TRACKING),
         (replace(PLAN, learned_idle=0), TRACKING),
         (replace(PLAN, reactive=True), TRACKING),
         (PLAN, replace(TRACKING, conntrack=False)),

@@ -126,6 +126,7 @@ def evaluate(
         peer,
         tuple(_hosts(readback.flow_entries(parts["flows"], layout))),
         () if stale else readback.learned_flows(parts["flows"]),
+        tuple(sorted(_tracked_ports(readback.flow_entries(parts["flows"], layout)))),
         unusable=arranged.unusable,
         conflicts=arranged.conflicts,
         other_meters=tuple(
@@ -233,6 +234,14 @@ def _hosts(entries: Iterable[FlowEntry]) -> Iterator[tuple[int, int]]:
             for step in entry.steps:
                 if mac is not None and isinstance(step, WriteMetadata):
                     yield mac, pipeline.egress_of(step.value)
+
+
+def _tracked_ports(entries: Iterable[FlowEntry]) -> set[int]:
+    """Return the ports whose packets pass the connection tracker: they do so still after a restart."""
+    ports = {
+        fields.values(entry.match).get("in_port") for entry in entries if entry.table_id == TableId.TRACK
+    }
+    return {port_no for port_no in ports if port_no is not None}
 
 
 def _present(

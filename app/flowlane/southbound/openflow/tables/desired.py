@@ -81,7 +81,7 @@ def compile_plan(
         *_declared_misses(learns, tracks, normal),
         *_ingress(plan, ports_of_plan, normal),
         *_forward(plan, ports_of_plan, ports, capabilities),
-        *(_gate(plan, ports_of_plan) if tracks else ()),
+        *(_gate(plan) if tracks else ()),
         *_assign(plan.copy_bytes, learns),
         *spread_flows,
         *(_learning(plan) if learns else ()),
@@ -164,8 +164,8 @@ def _enter(port: PlannedPort) -> tuple[Step, ...]:
     return (goto,) if number == NOT_A_VM else (WriteMetadata(*pipeline.sender(number)), goto)
 
 
-def _gate(plan: DevicePlan, ports: Collection[PlannedPort]) -> Iterator[FlowEntry]:
-    yield from young.track_entries(plan.dpid, ports)
+def _gate(plan: DevicePlan) -> Iterator[FlowEntry]:
+    yield from young.track_entries(plan)
     yield from young.gate_entries(plan.learn_after)
     yield from young.count_entries(plan)
 
@@ -305,7 +305,7 @@ def _output(
     yield _infrastructure(
         TableId.OUTPUT, Priority.OUTPUT, match(metadata=pipeline.egress(NO_PORT)), *everywhere
     )
-    zones = {port.port_no: port for port in plan.ports if tracks and young.has_zone(port)}
+    zones = {port.port_no: port for port in young.tracked(plan)} if tracks else {}
     for port_no, queue_ids in sorted(ports.items()):
         queue_ids_used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()
         for priority, match_fields, steps in _output_actions(port_no, queue_ids_used, capabilities.normal):

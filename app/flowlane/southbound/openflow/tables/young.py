@@ -2,10 +2,11 @@
 
 An exact entry costs the switch work for each new flow: a lookup in software for its first packet, an
 insertion, an entry in the datapath's cache. Many flows end before that pays off
-(docs/engineers/first-packet.md has figures). So the first packets of a TCP or UDP flow, up to a stated
-number, meet no table that tells flows apart. They go by the standing rules, through cache entries that all
-flows share, and the mark of their connection counts them. The first packet is copied to the controller; the
-packet after the last counted one makes the learned entry.
+(docs/engineers/first-packet.md has figures). So where a port begins many flows (``track-above`` of the
+policy, docs/decisions/0017), the first packets of a TCP or UDP flow, up to a stated number, meet no table that
+tells flows apart. They go by the standing rules, through cache entries that all flows share, and the mark of
+their connection counts them. The first packet is copied to the controller; the packet after the last counted
+one makes the learned entry.
 
 The queue and the meter that the standing rules gave the first packet are stored in the connection's label.
 They hold for the other young packets as long as any standing rule uses them::
@@ -15,7 +16,7 @@ They hold for the other young packets as long as any standing rule uses them::
     |  0            |  meter of the class (0: none) |  id of the queue + 1          |
     +---------------+-------------------------------+-------------------------------+
 
-Every port with VMs has a zone of its own, in which both directions of its connections are tracked: packets of
+Every tracked port has a zone of its own, in which both directions of its connections are tracked: packets of
 the VM when they come in, packets to the VM when they go out.
 """
 
@@ -73,7 +74,9 @@ _HIGH_BITS = 0xFFFF0000
 def tracks(plan: DevicePlan, capabilities: Capabilities) -> bool:
     """Return whether the device is to count young flows by connection tracking."""
     capable = capabilities.conntrack and capabilities.learn
-    return bool(capable and plan.learn_after and plan.learned_idle and not plan.reactive)
+    return bool(
+        capable and plan.tracked_ports and plan.learn_after and plan.learned_idle and not plan.reactive
+    )
 
 
 def zone_of(dpid: int, port_no: int, vlan: int = 0) -> int:
@@ -86,11 +89,14 @@ def zone_of(dpid: int, port_no: int, vlan: int = 0) -> int:
     return _UPPER_HALF | crc32(place.encode()) % _UPPER_HALF
 
 
-def has_zone(port: PlannedPort) -> bool:
-    """Return whether a port's connections are tracked: that of a VM, or a link with VMs behind it."""
-    if port.role is PortRole.LINK:
-        return bool(port.senders) or port.vm_number != NOT_A_VM
-    return port.role is PortRole.VM
+def tracked(plan: DevicePlan) -> list[PlannedPort]:
+    """List the ports whose connections are tracked: those of a VM, or links with VMs behind them."""
+    ports = (port for port in plan.ports if port.port_no in plan.tracked_ports)
+    return [port for port in ports if port.role is PortRole.VM or _has_vms_behind(port)]
+
+
+def _has_vms_behind(port: PlannedPort) -> bool:
+    return port.role is PortRole.LINK and (bool(port.senders) or port.vm_number != NOT_A_VM)
 
 
 def vlans_of(port: PlannedPort) -> list[int]:
@@ -98,15 +104,15 @@ def vlans_of(port: PlannedPort) -> list[int]:
     return sorted({vlan for _, vlan, _ in port.senders if vlan})
 
 
-def track_entries(dpid: int, ports: Iterable[PlannedPort]) -> Iterator[FlowEntry]:
-    """Yield the entries of table track: packets of VMs go through the connection tracker."""
-    for port in filter(has_zone, ports):
+def track_entries(plan: DevicePlan) -> Iterator[FlowEntry]:
+    """Yield the entries of table track: packets from tracked ports go through the connection tracker."""
+    for port in tracked(plan):
         for family in _TRACKED:
             terms = _match(family, in_port=port.port_no)
-            yield _flow(TableId.TRACK, Priority.PORT, terms, *_track(zone_of(dpid, port.port_no)))
+            yield _flow(TableId.TRACK, Priority.PORT, terms, *_track(zone_of(plan.dpid, port.port_no)))
             for vlan in vlans_of(port):
                 terms = _match(family, in_port=port.port_no, vlan_vid=VLAN_PRESENT | vlan)
-                zone = zone_of(dpid, port.port_no, vlan)
+                zone = zone_of(plan.dpid, port.port_no, vlan)
                 yield _flow(TableId.TRACK, Priority.PORT_AND_VLAN, terms, *_track(zone))
 
 
