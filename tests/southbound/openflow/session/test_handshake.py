@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from lab.inside.private_ovs import PrivateOvs
-from support.engine.plans import OTHER_VM, OTHER_VM_MAC, UPLINK, VM, VM_MAC, VM_NUMBER, WEB, pin, plan
+from support.engine.plans import (
+    OTHER_VM,
+    OTHER_VM_MAC,
+    PORTS,
+    REST,
+    UPLINK,
+    VM,
+    VM_MAC,
+    VM_NUMBER,
+    WEB,
+    pin,
+    plan,
+)
 from support.openflow.client import Client, controlled
 
 from flowlane.core import flowkey
@@ -21,6 +34,7 @@ from flowlane.southbound.openflow.session.handshake import (
     PROBES,
     HandshakeResult,
 )
+from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.requests import Reply
 from flowlane.southbound.openflow.tables import desired, diff, layout, pins
 from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS
@@ -131,6 +145,46 @@ def test_entries_of_others_are_not_ours(ovs: PrivateOvs, client: Client, version
     assert result.present.groups == EMPTY.groups
     assert 6 not in {meter.meter_id for meter in result.present.meters}
     assert 6 not in result.pin_meters
+
+
+@pytest.mark.ovs
+def test_a_group_of_others_with_the_id_of_ours_stays_and_ours_has_another(
+    ovs: PrivateOvs, client: Client, version: str
+) -> None:
+    can = replace(shake_hands(client).up.capabilities, learn=False, conntrack=False)
+    (group,) = desired.compile_plan(plan(WEB, REST), can, PORTS).standing.groups
+    foreign = f"group_id={group.group_id},type=select,bucket=actions=output:1"
+    ovs.ofctl("add-group", BRIDGE, foreign, version=version)
+    before = ovs.ofctl("dump-groups", BRIDGE, version=version)
+    for wanted, others in ((plan(WEB, REST), {group.group_id + 1}), (plan(REST), set())):
+        result = shake_hands(client)
+        assert result.foreign_groups == {group.group_id}
+        programming = Programming(can, result.present, foreign_groups=set(result.foreign_groups))
+        assert client.apply(encode.messages(client.datapath, programming.program(wanted, PORTS))) == []
+        found = {entry.group_id for entry in shake_hands(client).present.groups}
+        assert found == others
+    assert ovs.ofctl("dump-groups", BRIDGE, version=version) == before
+
+
+@pytest.mark.ovs
+def test_a_meter_that_an_entry_of_others_uses_too_is_not_ours(
+    ovs: PrivateOvs, client: Client, version: str
+) -> None:
+    """As where an earlier version took another's meter."""
+    first = shake_hands(client)
+    ovs.ofctl(
+        "add-meter", BRIDGE, "meter=9,kbps,burst,band=type=drop,rate=5000,burst_size=400", version=version
+    )
+    ovs.ofctl("add-flow", BRIDGE, "table=40,cookie=0x77,actions=meter:9,NORMAL", version=version)
+    limited = WEB._replace(queues=((0, 1),), meter_id=9)
+    compiled = desired.compile_plan(plan(limited), first.up.capabilities, DUMMY_PORTS).standing
+    flows = replace(compiled, meters=first.present.meters)
+    changes = [*diff.changes(flows, first.present), pins.change(pin(queue_id=0, meter_id=9))]
+    assert client.apply(encode.messages(client.datapath, changes)) == []
+    again = shake_hands(client)
+    assert [meter.meter_id for meter in again.up.other_meters] == [9]
+    assert 9 not in {meter.meter_id for meter in again.present.meters}
+    assert again.pin_meters == {}
 
 
 def limit_table(ovs: PrivateOvs, table: TableId, limit: int) -> None:

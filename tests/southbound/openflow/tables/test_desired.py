@@ -27,7 +27,7 @@ from support.openflow.memory_switch import NO_METERS, MemorySwitch
 from flowlane.core.effects import PlannedPort
 from flowlane.core.model import NO_PORT, UNRESOLVED_VM, Capabilities, MeterSpec, PortRole
 from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline, probes
-from flowlane.southbound.openflow.tables.entries import EMPTY, MeterEntry, Output
+from flowlane.southbound.openflow.tables.entries import EMPTY, Meter, MeterEntry, Output
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, CONTROLLER_PORT, NORMAL_PORT
 
@@ -229,3 +229,10 @@ def test_a_device_that_cannot_forward_by_itself_gets_the_port() -> None:
         step for entry in desired.compile_plan(plan(), ABLE, PORTS).standing.flows for step in entry.steps
     ]
     assert NORMAL_PORT not in {step.port_no for step in steps if isinstance(step, Output)}
+
+
+def test_each_meter_of_the_plan_is_used_by_an_entry_that_tells_whose_it_is() -> None:
+    for rules in ((), (REST,)):
+        standing = desired.compile_plan(plan(*rules), ABLE, PORTS).standing
+        used = {step.meter_id for entry in standing.flows for step in entry.steps if isinstance(step, Meter)}
+        assert used == {9}

@@ -142,7 +142,7 @@ def test_a_meter_that_nothing_uses_any_more_goes_last() -> None:
 
 
 def test_pins_and_their_meters_are_not_part_of_what_stands() -> None:
-    made = compiled(plan(REST))
+    made = compiled(plan(REST, meters=()))
     meter, other = MeterEntry(9, 1, 0), MeterEntry(8, 1, 0)
     foreign = replace(made.flows[0], cookie=0x77)
     found = diff.standing_part([*made.flows, foreign, pins.entry(pin())], made.groups, [meter, other])

@@ -15,6 +15,7 @@ from flowlane.southbound.openflow.tables import matches, pipeline, standing, you
 from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
     Goto,
+    Meter,
     MeterEntry,
     Output,
     SetQueue,
@@ -87,7 +88,7 @@ def compile_plan(
         *(_learning(plan) if learns else ()),
         *_output(plan, ports, capabilities),
     )
-    return Compiled(Standing(flows, groups, meters), left_out)
+    return Compiled(Standing((*flows, *_meter_marks(flows, meters)), groups, meters), left_out)
 
 
 def meter_entry(meter: MeterSpec, capabilities: Capabilities) -> MeterEntry | None:
@@ -105,6 +106,18 @@ def controller_meter(copy_rate: int) -> MeterEntry:
         copy_rate: packets/s; the burst is a quarter of a second's packets.
     """
     return MeterEntry(CONTROLLER_METER, copy_rate, max(1, copy_rate // 4), packets=True)
+
+
+def _meter_marks(flows: Iterable[FlowEntry], meters: Iterable[MeterEntry]) -> Iterator[FlowEntry]:
+    """Yield an entry for each meter that no other entry uses: by it the meter is known as ours after a restart.
+
+    It matches no packet, since none leaves by port 0xffffffff (OFPP_ANY).
+    """
+    used = {step.meter_id for entry in flows for step in entry.steps if isinstance(step, Meter)}
+    for meter in meters:
+        if meter.meter_id not in used and meter.meter_id != CONTROLLER_METER:
+            terms = match(metadata=pipeline.egress_and_sender(pipeline.EGRESS_MASK, meter.meter_id))
+            yield _infrastructure(TableId.SPREAD, Priority.MARK, terms, Meter(meter.meter_id))
 
 
 def _meters(plan: DevicePlan, capabilities: Capabilities) -> tuple[MeterEntry, ...]:

@@ -67,6 +67,7 @@ class Priority(IntEnum):
     """The priorities of all entries. A standing rule has STANDING + its order."""
 
     MISS = 0
+    MARK = 1
     UNKNOWN = 50
     STANDING = 100
     YOUNG = 1000
