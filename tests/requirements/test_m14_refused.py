@@ -76,8 +76,8 @@ def test_a_full_table_of_pins_holds_the_most_valuable(tmp_path: Path) -> None:
 
 @pytest.mark.mininet
 def test_standing_rules_that_do_not_fit_leave_the_general_ones(tmp_path: Path) -> None:
-    """Three entries of table spread are no rules; of the rules' five the one for the uplink's rest counts most."""
-    with tap_host.running(tmp_path, POLICY, limits={SPREAD: 5}) as host:
+    """Seven entries of table spread are no rules; of the rules' five the one for the uplink's rest counts most."""
+    with tap_host.running(tmp_path, POLICY, limits={SPREAD: 9}) as host:
         wait_for(lambda: "standing rule of class backup" in left_out(host), 10, host.manager.log)
         rules = [entry for entry in host.entries(tap_host.STANDING) if "group" in entry.actions]
         assert [rule.match.get("priority") for rule in rules] == ["100"]
