@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -259,8 +260,8 @@ def test_after_a_restart_the_flows_of_the_link_keep_their_pins(taps: PrivateOvs,
         before, (place,) = pins_on_ex(running), places(running, vm="vm-slow", dst="10.0.0.9")
         assert "metadata=" in next(iter(before))
         running.manager.stop()
-        with launched(*running.options, f"--ofp-tcp-listen-port={running.port}") as again:
-            running.manager = again
+        again = launched(*running.options, f"--ofp-tcp-listen-port={running.port}")
+        with sending(running, "flw-slow", unicast(2, 9)), again as running.manager:
             running.wait(partial(on_both, running, vm="vm-slow", dst="10.0.0.9"), "the flow is not adopted")
             (adopted,) = places(running, vm="vm-slow", dst="10.0.0.9")
             assert adopted["82"]["queue_id"] == place["82"]["queue_id"]
@@ -270,6 +271,24 @@ def test_after_a_restart_the_flows_of_the_link_keep_their_pins(taps: PrivateOvs,
             time.sleep(ADOPTION_TIME + 1.0)
             assert pins_on_ex(running) == before, "nothing moves when adoption ends"
             assert "meter:" in running.trace(EX, LINK, unicast(2, 9, tag(200)))
+
+
+@contextmanager
+def sending(running: Host, interface: str, frame: bytes) -> Iterator[None]:
+    """Send a frame again and again during the block, so that its flow is not idle."""
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.wait(0.5):
+            running.send(interface, frame)
+
+    task = threading.Thread(target=send, daemon=True)
+    task.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        task.join()
 
 
 def test_a_limit_holds_where_the_uplink_is(taps: PrivateOvs, tmp_path: Path) -> None:
