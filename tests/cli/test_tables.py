@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from flowlane.cli import lists
+from flowlane.cli.client import Answer
 from flowlane.cli.tables import Column, age, flow_text, table, text
 
 COLUMNS = (
@@ -78,3 +80,16 @@ def test_flows_in_words(item: tuple[str | int | None, ...], expected: str) -> No
         flow_text(dict(zip(("protocol", "src", "src_port", "dst", "dst_port", "vlan"), item, strict=True)))
         == expected
     )
+
+
+def test_conflicts_and_what_makes_a_device_unusable_stand_beneath_the_table() -> None:
+    """The table has no room for their texts."""
+    device = Answer(
+        name="br0", unusable="it has 3 flow tables", conflicts=["entry table=0,priority=2 is not met"]
+    )
+    assert lists._notes(device) == [
+        "br0: unusable: it has 3 flow tables",
+        "br0: entry table=0,priority=2 is not met",
+    ]
+    assert lists._notes(Answer(name="br0", unusable=None, conflicts=[])) == []
+    assert lists._notes(Answer(port_no=1)) == [], "other lists have none"

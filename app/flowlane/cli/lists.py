@@ -89,10 +89,17 @@ class ListCommand(NamedTuple):
 def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableType:
     """Make a table of a list; a last line says where more may follow."""
     rows = table(columns, answer["items"], width)
-    if answer["next"] is None:
-        return rows
-    foot = f"{len(answer['items'])} shown, there may be more: --limit 0 shows all"
-    return Group(rows, Text(foot, style="dim"))
+    notes = [Text(note, style="yellow") for item in answer["items"] for note in _notes(item)]
+    if answer["next"] is not None:
+        foot = f"{len(answer['items'])} shown, there may be more: --limit 0 shows all"
+        notes.append(Text(foot, style="dim"))
+    return Group(rows, *notes) if notes else rows
+
+
+def _notes(item: Answer) -> list[str]:
+    """Write why a device is unusable, and where entries of others conflict with Flowlane's there."""
+    texts = [f"unusable: {item['unusable']}"] if item.get("unusable") else []
+    return [f"{item['name']}: {text}" for text in (*texts, *item.get("conflicts", ()))]
 
 
 def _devices(client: Client, path: str, name: str | None) -> list[Answer]:
@@ -179,7 +186,7 @@ def _free_queues(kind: str) -> Callable[[Answer], str]:
 def _problems(item: Answer) -> str:
     refused = sum(item["refusals"].values())
     parts = [
-        f"unusable: {item['unusable']}" if item["unusable"] else "",
+        "unusable" if item["unusable"] else "",
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
         f"{len(item['conflicts'])} conflicts" if item["conflicts"] else "",
