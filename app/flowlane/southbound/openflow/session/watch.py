@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from flowlane.southbound.openflow.session.requests import Reply
     from flowlane.southbound.openflow.tables.layout import Layout
 
+LARGE = 4096
+"""Foreign entries beyond which they are read at connect only: reading them takes some 10 µs each."""
+
 Send = Callable[[str, Any, Callable[["Reply"], None]], None]
 """Send a request: its name, the message, what to call with the reply."""
 
@@ -44,6 +47,7 @@ class StartTableWatch:
         self._datapath, self._send, self._emit = datapath, send, emit
         self._layout, self._ports, self._rebase = layout, ports, rebase
         self._is_pending = False
+        self._is_large = False
         self._is_led_to = True
         self._copies = False
         self._reported: tuple[str, ...] = ()
@@ -59,7 +63,7 @@ class StartTableWatch:
 
         While none of another table leads to it, those of all tables are requested: somebody may add one.
         """
-        if self._is_pending:
+        if self._is_pending or self._is_large:
             return
         self._is_pending = True
         table_id = self._layout().start if self._is_led_to else None
@@ -71,6 +75,7 @@ class StartTableWatch:
             return
         start, base = self._layout().start, self._layout().base
         entries = arrangement.foreign_entries(reply.parts)
+        self._is_large = len(entries) > LARGE
         there = [entry for entry in entries if entry.table_id == start]
         if not self._is_led_to:
             tables = (number for entry in entries for number in entry.leads.tables)
