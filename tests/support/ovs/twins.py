@@ -82,6 +82,7 @@ class DummyWire:
     def __init__(self, ovs: PrivateOvs, directory: Path) -> None:
         self._ovs, self._directory = ovs, directory
         self._read: dict[str, int] = {}
+        self._files: list[Path] = []
 
     def watch(self, names: Sequence[str]) -> None:
         settings = ("mtu_request=9000",)
@@ -91,6 +92,7 @@ class DummyWire:
             for word in ("--", "set", "Interface", name, f"options:tx_pcap={self._file(name)}", *settings)
         ]
         self._ovs.vsctl(*words)
+        self._files = [self._file(name) for name in names]
 
     def inject(self, name: str, data: bytes) -> None:
         self._ovs.control("netdev-dummy/receive", name, data.hex())
@@ -101,7 +103,7 @@ class DummyWire:
             self._ovs.control("version")
 
     def seen(self) -> int:
-        return sum(path.stat().st_size for path in self._directory.glob("*.pcap"))
+        return sum(path.stat().st_size for path in self._files)
 
     def take(self, name: str) -> list[bytes]:
         path, frames = self._file(name), []
@@ -181,7 +183,8 @@ class Twins:
                 data = given if isinstance(given, bytes) else given(bridge)
                 self.sources.add(data[6:12])
                 self.wire.inject(interface(bridge, port), data)
-            time.sleep(self.pace_s)
+            if self.pace_s:
+                time.sleep(self.pace_s)
             self._settle()
         return self.view(self._take(PLAIN)), self.view(self._take(ATTACHED))
 
