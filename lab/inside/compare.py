@@ -9,8 +9,11 @@ if TYPE_CHECKING:
 
     from lab.inside.dump_flows import Entry
 
-ASSIGN_TABLE, SEEN_TABLE, SPREAD_TABLE = 4, 5, 6
-"""The tables of pins, of learned entries and of standing rules."""
+ASSIGN_TABLE, SPREAD_TABLE = 4, 6
+"""The tables of pins and of standing rules on a device that learns; on others they have other numbers."""
+
+PIN, LEARNED = 3, 4
+"""Kinds of entries, in the bits 44 to 47 of their cookies."""
 
 NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "tcp6", "udp6", "sctp6", "icmp6")
@@ -44,6 +47,10 @@ def _number(match: dict[str, str], *names: str) -> int:
     return next((int(match[name], 0) for name in names if name in match), NO_PORT)
 
 
+def _kind(entry: Entry) -> int:
+    return entry.cookie >> 44 & 0xF
+
+
 def _protocol(match: dict[str, str]) -> str | None:
     """Return the name, or the number, of the IP protocol or the ethertype that an entry matches."""
     for name in PROTOCOLS:
@@ -64,7 +71,7 @@ def key_of_entry(entry: Entry) -> Key | None:
     protocol = _protocol(match)
     src = match.get("nw_src") or match.get("ipv6_src") or match.get("dl_src")
     dst = match.get("nw_dst") or match.get("ipv6_dst") or match.get("dl_dst")
-    if entry.table not in (ASSIGN_TABLE, SEEN_TABLE) or protocol is None or src is None or dst is None:
+    if _kind(entry) not in (PIN, LEARNED) or protocol is None or src is None or dst is None:
         return None
     vlan = _number(match, "dl_vlan")
     return Key(
@@ -88,17 +95,15 @@ def placements_in_switch(entries: Iterable[Entry]) -> dict[Key, Placement]:
     meters = {
         int(entry.match["reg4"], 0): entry.meter
         for entry in entries
-        if entry.table == SPREAD_TABLE and "reg4" in entry.match
+        if "reg4" in entry.match and entry.meter is not None
     }
     of_flows = [(key, entry) for entry in entries if (key := key_of_entry(entry)) is not None]
     learned = {
         key: Placement(entry.learned_queue, meters.get(entry.learned_meter or 0))
         for key, entry in of_flows
-        if entry.table == SEEN_TABLE
+        if _kind(entry) == LEARNED
     }
-    pinned = {
-        key: Placement(entry.queue, entry.meter) for key, entry in of_flows if entry.table == ASSIGN_TABLE
-    }
+    pinned = {key: Placement(entry.queue, entry.meter) for key, entry in of_flows if _kind(entry) == PIN}
     return learned | pinned
 
 
