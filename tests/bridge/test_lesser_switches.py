@@ -108,7 +108,9 @@ def test_a_switch_with_few_tables_gets_a_smaller_pipeline(
     ovs: PrivateOvs, version: str, tmp_path: Any, count: int, used: int
 ) -> None:
     with lesser(ovs, version, tables(count), tmp_path) as switch:
-        wait_for(lambda: switch.tables() == set(range(used)), 10, switch.dump())
+        # Where there is room for them, tables track and gate are kept free for a policy with learn-after.
+        numbers = set(range(used)) - ({2, 3} if used == 9 else set())
+        wait_for(lambda: switch.tables() == numbers, 10, switch.dump())
         device = switch.device()
         assert device["unusable"] is None
         assert (device["capabilities"]["learn"], device["capabilities"]["conntrack"]) == (
@@ -172,7 +174,7 @@ def test_without_groups_or_meters_the_reason_is_in_devices(
     ovs: PrivateOvs, version: str, tmp_path: Any, refuse: Refuse
 ) -> None:
     with lesser(ovs, version, refuse, tmp_path) as switch:
-        wait_for(lambda: len(switch.tables()) == 9, 10, switch.dump())
+        wait_for(lambda: 8 in switch.tables(), 10, switch.dump())
         ovs.receive(
             "lesser-vm1",
             "in_port(1),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:09),eth_type(0x0800),"
