@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import subprocess
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -70,3 +71,23 @@ def send_by_queue(name: str, queues: int) -> dict[int, int]:
     sent = {queue: 10 * (queue + 1) for queue in range(queues)}
     send_counts(name, [(FIRST_PORT + queue, packets) for queue, packets in sent.items()])
     return sent
+
+
+@contextmanager
+def network_of_its_own() -> Iterator[None]:
+    """Keep this thread, and what it starts, in a new network namespace for the block (unshare(2)); needs root.
+
+    Two Open vSwitches with userspace datapaths cannot share a namespace: both make a device ``ovs-netdev``.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        if libc.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            _enter(libc, before)
+    finally:
+        os.close(before)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from lab.inside import private_ovs
+from lab.inside.namespaces import network_of_its_own
 from lab.inside.private_ovs import PrivateOvs
 from support.ovs.frames import hello, unicast
 from support.ovs.hosts import Host, host
@@ -32,7 +33,7 @@ rules:
 @pytest.fixture(scope="module")
 def taps() -> Iterator[PrivateOvs]:
     """A switch whose ports are tap devices with real queues."""
-    with private_ovs.running(system=True) as switch:
+    with network_of_its_own(), private_ovs.running(system=True) as switch:
         yield switch
 
 

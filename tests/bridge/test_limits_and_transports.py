@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from lab.inside import private_ovs
+from lab.inside.namespaces import network_of_its_own
 
 from flowlane.core.policy import TrafficClass
 from flowlane.core.state.meters import size_of
@@ -29,7 +30,7 @@ def in_namespace(name: str, *command: str) -> list[str]:
 @pytest.fixture
 def far_end() -> Iterator[str]:
     """Two hosts at a bridge whose meters are as Flowlane sizes them; the round trip takes less than a millisecond."""
-    with private_ovs.running(system=True) as ovs:
+    with network_of_its_own(), private_ovs.running(system=True) as ovs:
         try:
             ovs.add_bridge("br0", (SENDER, RECEIVER))
             for number, name in enumerate((SENDER, RECEIVER), start=1):

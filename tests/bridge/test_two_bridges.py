@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from lab.inside import private_ovs
 from lab.inside.manager import launched
+from lab.inside.namespaces import network_of_its_own
 from lab.inside.private_ovs import PrivateOvs
 from support.ovs.frames import hello, mac, tag, unicast
 from support.ovs.hosts import Host, host
@@ -41,7 +42,7 @@ VMS = {"vm-gold": ("flw-gold", 1, 100), "vm-slow": ("flw-slow", 2, 200)}
 
 @pytest.fixture(scope="module")
 def taps() -> Iterator[PrivateOvs]:
-    with private_ovs.running(system=True) as switch:
+    with network_of_its_own(), private_ovs.running(system=True) as switch:
         yield switch
 
 
