@@ -271,6 +271,14 @@ def test_an_entry_with_a_priority_of_ours_gets_its_own(shared: Shared) -> None:
         wait_for(lambda: shared.manager.rest(f"/v1/devices/{DPID:016x}")["conflicts"] == [], 15)
 
 
+def test_after_all_entries_were_deleted_it_is_programmed_anew(shared: Shared) -> None:
+    """Open vSwitch itself deletes them when controllers or the fail mode change, and may keep the connection."""
+    with shared.attached(FREE):
+        shared.ovs.ofctl("del-flows", BRIDGE, version=shared.version)
+        wait_for(lambda: our_priorities(shared) == {1, 2, 5}, 25, shared.manager.log)
+        assert shared.manager.log.count("somebody has deleted all entries") == 1
+
+
 def our_priorities(shared: Shared) -> set[int]:
     ours = shared.dump("table=0", "cookie=0xf10a000000000000/0xffff000000000000")
     return {int(number) for number in re.findall(r"priority=(\d+)", ours)}

@@ -1,4 +1,4 @@
-"""New flows per second of each port, and the ports whose young flows the device counts (docs/decisions/0014).
+"""New flows per second of each port, and the ports whose young flows the device counts (docs/decisions/0017).
 
 To count a flow's first packets takes the connection tracker, which costs each packet of the port that has no exact
 entry a second way through the switch. It pays where a VM begins many short flows: the switch then decides on few of

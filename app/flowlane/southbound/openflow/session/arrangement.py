@@ -153,6 +153,21 @@ def foreign_entries(parts: Iterable[Any]) -> tuple[ForeignEntry, ...]:
     return tuple(entry for part in parts for entry in _foreign_in(part))
 
 
+def has_ours(parts: Iterable[Any]) -> bool:
+    """Whether a flow statistics reply has an entry of ours."""
+    return any(_has_ours(part) for part in parts)
+
+
+def _has_ours(part: Any) -> bool:
+    entries = flow_stats.entries(part)
+    try:
+        if entries is not None:
+            return any(raw.cookie >> 48 == cookies.OWNER for raw in entries)
+    except ValueError:
+        pass
+    return any(stats.cookie >> 48 == cookies.OWNER for stats in decode.bodies((part,)))
+
+
 def _foreign_in(part: Any) -> list[ForeignEntry]:
     entries = flow_stats.entries(part)
     try:

@@ -120,7 +120,14 @@ class Session:
         self._programming: Programming
         self._queue_reader = QueueReader(datapath, self._request)
         self._watch = StartTableWatch(
-            datapath, self._request, emit, lambda: self.layout, lambda: self.ports, self._rebase
+            datapath,
+            self._request,
+            emit,
+            lambda: self.layout,
+            lambda: self.ports,
+            self._rebase,
+            self._is_programmed,
+            lambda: self.close("somebody has deleted all entries; it is programmed anew"),
         )
         self._learned_polling = LearnedPolling(datapath, self._request, hub.spawn_after, emit)
         self._reported_left_out: tuple[LeftOut, ...] = ()
@@ -297,6 +304,10 @@ class Session:
         outside = [replace(entry, table_id=OUTSIDE + entry.table_id) for entry in there]
         adds = (Change(Op.ADD, entry) for entry in entries)
         self._change([*adds, BARRIER, *(Change(Op.DELETE, entry) for entry in outside), BARRIER])
+
+    def _is_programmed(self) -> bool:
+        flows = self._programming.present.flows
+        return not self._backlog and any(entry.table_id == TableId.INGRESS for entry in flows)
 
     def _take_queues(self, reply: Reply) -> None:
         queues = decode.queues(reply.parts)

@@ -3,6 +3,10 @@
 It is read when ports or queues may have changed, and every few seconds. Conflicts are reported when they
 change. When somebody adds an entry with one of our priorities, ours get others: of two entries with one
 priority either may count (OpenFlow 1.3.5 section 5.3).
+
+When none of ours is there any more, somebody has deleted all entries. Open vSwitch does so when a bridge gets
+its first primary controller, loses its last one, or changes its fail mode (ofproto/connmgr.c), and keeps the
+connection of a service controller.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ class StartTableWatch:
         layout: returns the layout that is in use.
         ports: returns the numbers of the device's ports.
         rebase: gives our entries in the start table other priorities, from the given one on.
+        is_programmed: whether all that was sent before now puts entries of ours there.
+        lost: called when none of them is there.
     """
 
     def __init__(
@@ -43,10 +49,14 @@ class StartTableWatch:
         layout: Callable[[], Layout],
         ports: Callable[[], Collection[int]],
         rebase: Callable[[int], None],
+        is_programmed: Callable[[], bool],
+        lost: Callable[[], None],
     ) -> None:
         self._datapath, self._send, self._emit = datapath, send, emit
         self._layout, self._ports, self._rebase = layout, ports, rebase
+        self._is_programmed, self._lost = is_programmed, lost
         self._is_pending = False
+        self._are_expected = False
         self._is_large = False
         self._is_led_to = True
         self._copies = False
@@ -66,12 +76,16 @@ class StartTableWatch:
         if self._is_pending or self._is_large:
             return
         self._is_pending = True
+        self._are_expected = self._is_programmed()
         table_id = self._layout().start if self._is_led_to else None
         self._send("start table", requests.flows_request(self._datapath, table_id=table_id), self._take)
 
     def _take(self, reply: Reply) -> None:
         self._is_pending = False
         if reply.error:
+            return
+        if self._are_expected and not arrangement.has_ours(reply.parts):
+            self._lost()
             return
         start, base = self._layout().start, self._layout().base
         entries = arrangement.foreign_entries(reply.parts)
