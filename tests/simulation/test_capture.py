@@ -111,6 +111,15 @@ def test_tags_other_protocols_and_discovery(tmp_path: Path) -> None:
     }
 
 
+def test_frames_for_bridges_themselves_are_no_flows(tmp_path: Path) -> None:
+    """A switch forwards them at once, as table ingress has it: STP, LACP and LLDP, but not VRRP."""
+    groups = ("01:80:c2:00:00:00", "01:80:c2:00:00:02", "01:80:c2:00:00:0e", "01:80:c2:00:00:0f")
+    frames = [Ether(src=MAC, dst=group, type=0x88CC) / bytes(46) for group in groups]
+    others = [Ether(src=MAC, dst=group, type=0x88CC) / bytes(46) for group in ("01:80:c2:00:00:10", FAR)]
+    flows, other = read_capture(write(tmp_path / "x.pcap", [*frames, *others], 1))
+    assert (len(flows), other) == (2, 4)
+
+
 def test_packets_cut_short_count_with_the_length_that_they_state(tmp_path: Path) -> None:
     body = Ether(src=MAC, dst=FAR) / IP(src="10.0.0.1", dst="10.0.0.2", len=1400) / TCP(sport=1, dport=2)
     flows, _ = read_capture(write(tmp_path / "x.pcap", [body], 1))

@@ -25,6 +25,9 @@ _U16 = Struct("!H").unpack_from
 _PORTS = Struct("!HH").unpack_from
 
 
+_RESERVED = bytes.fromhex("0180c20000")
+
+
 class Frame(NamedTuple):
     """Fields of a frame. MACs are 6 bytes; ``vlan`` is None for untagged, 0 for priority-tagged.
 
@@ -49,6 +52,11 @@ class Frame(NamedTuple):
         vlan = 0 if self.vlan is None else self.vlan + 1
         head = HEAD.pack(vm_number, vlan, self.kind, self.protocol, self.src_port, self.dst_port)
         return head + self.src + self.dst
+
+    @property
+    def is_for_bridges(self) -> bool:
+        """Whether it is for a bridge itself (STP, LACP, LLDP), as IEEE 802.1Q-2018 table 8-1 has it."""
+        return self.eth_dst[:5] == _RESERVED and self.eth_dst[5] < 0x10
 
     @property
     def is_group_addressed(self) -> bool:

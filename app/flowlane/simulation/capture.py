@@ -85,6 +85,8 @@ def read_capture(path: Path, most: int = MOST_FLOWS) -> tuple[list[FlowSpec], in
     A flow's rate is its bytes over its duration, or over one second where it is shorter. The sender's MAC is
     the VM, or its IP address where the link type has no MACs.
 
+    Frames for bridges themselves (STP, LACP, LLDP) are no flows, as on a device.
+
     Returns:
         The flows in the order of their start, and the number of packets that belong to none of them.
 
@@ -97,7 +99,7 @@ def read_capture(path: Path, most: int = MOST_FLOWS) -> tuple[list[FlowSpec], in
         with path.open("rb") as file:
             for time, length, data in _packets(path, file):
                 frame = read_frame(data)
-                if frame is None or not _count(tallies, frame, time, length, most):
+                if frame is None or frame.is_for_bridges or not _count(tallies, frame, time, length, most):
                     other += 1
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
