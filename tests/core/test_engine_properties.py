@@ -22,6 +22,7 @@ from support.engine.twin_engines import DPID, UPLINK, VM_PORTS, Mirror
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.flowkey import unpack
 from flowlane.core.frame import read_frame
 from flowlane.core.model import Capabilities, Hint, HintSource, PinRef, PortReport, QueueKind
 from flowlane.core.policy import (
@@ -303,7 +304,7 @@ class Host(RuleBasedStateMachine):
         before, flows = self.host.picture(), self.host.flows
         rows = set(flows)
         # With the budget spent, the pin of a lesser flow would go to this one, and come back with time.
-        room = self.host.device.pinned < PINS.budget
+        room = self.host.device.pinned < self.host.device.pin_budget
         self.host.do(ev.FlowSeen(DPID, vm, frame(vm, 77, dport, 0), UPLINK))
         for row in set(flows) - rows:
             self.host.lose(row)
@@ -345,7 +346,9 @@ class Host(RuleBasedStateMachine):
                 for row in rows
                 if classes[device.flows.class_index[row]].exclusive and not self.host.device_chose(row)
             ]
-            sharing = [row for rows in of_kind.values() if len(rows) > 1 for row in rows if row in wanting]
+            # Those that the device put there, and for which no pin is to be had, cannot leave.
+            placed = ([row for row in rows if not self.host.device_chose(row)] for rows in of_kind.values())
+            sharing = [row for rows in placed if len(rows) > 1 for row in rows if row in wanting]
             # Several that want to be alone also have to earn it by their load; see docs/engineers/strategies.md.
             enough = len(wanting) == 1 < len(of_kind)
             assert not (enough and sharing), f"flow {sharing} shares, with a queue for it: {members}"
@@ -385,9 +388,12 @@ class Host(RuleBasedStateMachine):
 
 def frame(vm: int, sport: int, dport: int, dscp: int) -> bytes:
     head = bytes.fromhex("0200000000fe0200000000") + bytes([vm]) + b"\x08\x00"
-    ip = bytes([0x45, dscp << 2]) + bytes(6) + bytes([64, 6, 0, 0, 10, 0, 0, vm, 10, 0, 0, 254])
-    data = head + ip + sport.to_bytes(2) + dport.to_bytes(2) + bytes(20)
-    assert read_frame(data) is not None
+    # With a data offset, since a TCP header without one has no ports: all flows of a VM would be one.
+    ip = bytes([0x45, dscp << 2, 0, 40]) + bytes(4) + bytes([64, 6, 0, 0, 10, 0, 0, vm, 10, 0, 0, 254])
+    data = head + ip + sport.to_bytes(2) + dport.to_bytes(2) + bytes(8) + b"\x50" + bytes(7)
+    found = read_frame(data)
+    assert found is not None
+    assert unpack(found.key(1))[4:6] == (sport, dport)
     return data
 
 

@@ -33,6 +33,7 @@ class DeviceUp:
         unusable: why the device cannot be used, and is left alone; '': it can.
         conflicts: where entries of other controllers and ours conflict, as text.
         other_meters: meters of the device that no entry of ours uses.
+        pin_meters: the meters that the found pins use, as the device has them.
     """
 
     dpid: int
@@ -47,6 +48,7 @@ class DeviceUp:
     unusable: str = ""
     conflicts: tuple[str, ...] = ()
     other_meters: tuple[MeterSpec, ...] = ()
+    pin_meters: tuple[MeterSpec, ...] = ()
 
 
 class FoundPin(NamedTuple):

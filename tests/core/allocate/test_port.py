@@ -138,3 +138,18 @@ def test_the_port_may_carry_less_than_its_queues_together() -> None:
     assert {region.key: region.capacity for region in state.hardware} == {0: 500, 1: 250, -1: 250}
     set_speed(state, None)
     assert {region.key: region.capacity for region in state.hardware} == {0: 2000, 1: 1000, -1: 1000}
+
+
+def test_a_flow_on_an_exclusive_queue_keeps_a_pool_when_the_shared_queue_of_its_group_goes() -> None:
+    """It was on its way off that queue; the queue that comes in the same change is for its group."""
+    port = Port(hardware(0, 1), Balance(flows_per_queue=1))
+    port.arrive(0, rate=100)
+    port.arrive(1, rate=100)
+    port.arrive(2, rate=1000, class_index=1, group=1, exclusive=True)
+    stays = port.queue_of[2]
+    assert port.exclusive_row(stays) == 2 and len(port.rows_by_queue()[stays]) == 2
+    port.update_queues([*hardware(stays, 5), *software(1 - stays)])
+    assert port.queue_of[2] == stays and port.rows_by_queue()[1 - stays], (
+        "the hardware is full for the others"
+    )
+    check_state(port)

@@ -182,12 +182,26 @@ class Allocator(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.1, 5.0))
     def tick(self, seconds: float) -> None:
         exclusive_rows = {slot.queue.queue_id: slot.exclusive_row for slot in self.port.state.slots}
+        spread = self._spread_classes()
         for port in self.ports:
             moves = port.tick(seconds)
         for move in (move for move in moves if move.old != move.new):
             emptied = exclusive_rows[move.old] >= 0 or self.port.exclusive_row(move.old) >= 0
-            assert emptied or self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
+            gathered = self.port.demands[move.row].class_index in spread
+            assert emptied or gathered or self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
             self.moved[move.row] = self.port.now
+
+    def _spread_classes(self) -> set[int]:
+        """Return the classes on more queues of a region than they may have: these come together at once."""
+        found: set[int] = set()
+        for region in (*self.port.state.hardware, self.port.state.software):
+            queues_of: dict[int, set[int]] = {}
+            for slot in region.slots:
+                rows = [row for row in self.port.queue_of if self.port.queue_of[row] == slot.queue.queue_id]
+                for row in rows:
+                    queues_of.setdefault(self.port.demands[row].class_index, set()).add(slot.index)
+            found |= {n for n, queues in queues_of.items() if len(queues) > CLASSES[n].get("max_queues", 99)}
+        return {index for index in found if not CLASSES[index].get("exclusive")}
 
     @rule(queues=QUEUES)
     def update_queues(self, queues: list[Queue]) -> None:
@@ -196,8 +210,8 @@ class Allocator(RuleBasedStateMachine):
         for port in self.ports:
             moves = port.update_queues(list(queues))
         stay = {queue.queue_id for queue in queues if kinds.get(queue.queue_id) is queue.kind}
+        # A flow whose queue has gone had to move: that is not the one move that its window allows.
         assert self.port.state.shares or all(before[move.row] not in stay for move in moves)
-        self.moved.update((move.row, self.port.now) for move in moves)
 
     @precondition(lambda self: self.next)
     @rule(index=CLASS, vm=VM, rate=RATES)

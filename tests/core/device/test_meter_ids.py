@@ -91,3 +91,24 @@ def test_a_meter_of_ours_that_no_entry_uses_after_a_pause_is_still_ours() -> Non
     assert scenario.device.meter_pool.reserved == set()
     reconnect(scenario, ours._replace(rate=50_000_000))
     assert scenario.device.meter_pool.reserved == {meter_id}
+
+
+def test_an_adopted_meter_gets_the_rate_of_the_policy_and_is_written_only_where_it_has_another() -> None:
+    scenario = host()
+    same, other = limited(scenario, 2)
+    right = MeterSpec(scenario.pins[same].meter_id, *scenario.meters[scenario.pins[same].meter_id])
+    wrong = MeterSpec(scenario.pins[other].meter_id, 1_000_000, 300_000)
+    pins = tuple(
+        ev.FoundPin(
+            pin.ref, bytes(4) + pin.key[4:], pin.in_port, pin.egress_port, pin.queue_id, pin.meter_id, 1, 100
+        )
+        for pin in scenario.pins.values()
+    )
+    restarted = host()
+    restarted.meters = {meter.meter_id: (meter.rate, meter.burst) for meter in (right, wrong)}
+    restarted.pins = dict(scenario.pins)
+    ports = tuple(restarted.device.reported_ports.values())
+    queues, capabilities = dict(restarted.device.reported_queues), restarted.device.capabilities
+    restarted.do(ev.DeviceUp(DPID, capabilities, ports, queues, pins, pin_meters=(right, wrong)))
+    assert restarted.meters == scenario.meters
+    assert list(restarted.meter_writes) == [wrong.meter_id]

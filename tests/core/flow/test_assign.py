@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
 from support.engine.required import required
-from support.engine.scenario import LEARNING, UPLINK, Scenario, small_policy
+from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.allocate import queues_for_new_flows
-from flowlane.core.model import PortFacts, QueueFacts
+from flowlane.core.model import NO_QUEUE, Capabilities, PortFacts, QueueFacts, Reason
 from flowlane.core.policy import Match, PathPreference, Pins, Rule, TrafficClass
 
 MINIMUM = 40_000_000
@@ -72,3 +73,19 @@ def test_a_new_flow_that_stays_where_the_device_put_it_is_counted_once() -> None
     for row in rows:
         host.end(row)
     assert [(slot.count, slot.load) for slot in allocation.slots] == [(0, 0)] * 4
+
+
+@pytest.mark.parametrize("caps", [ABLE, LEARNING])
+def test_a_flow_of_a_class_without_queues_stays_without_when_the_devices_queue_for_it_goes(
+    caps: Capabilities,
+) -> None:
+    """With no pin to be had for it, it is where the device puts it; its class has no other queue for it."""
+    classes = (*small_policy().classes[:2], TrafficClass("limited", 2, rate_limit=MINIMUM, meter_only=True))
+    host = Scenario(small_policy(pins=Pins(budget=0), classes=classes), caps=caps)
+    row = host.flow(1, 1000, 5000, queue_id=3)
+    assert host.queue_of(row) == 3
+    host.describe(3)
+    host.do(ev.QueuesReported(DPID, {UPLINK: (0, 1, 2)}))
+    assert host.queue_of(row) == NO_QUEUE
+    assert host.device.flows.reason[row] == Reason.METER_ONLY
+    assert all(slot.count == 0 for slot in required(host.device.ports[UPLINK].allocation).slots)

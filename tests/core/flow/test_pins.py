@@ -100,3 +100,34 @@ def test_the_plan_tells_how_long_a_device_remembers() -> None:
     there = host()
     assert (mode(there.device), there.plan.learned_idle) == (WORTHY, 10)
     assert replace(LEARNING, learn=False) == ABLE
+
+
+def test_a_policy_with_a_lower_budget_takes_the_least_valuable_pins() -> None:
+    there = host(which="all", caps=ABLE)
+    rows = [there.flow(1, 1000 + n) for n in range(4)]
+    limited = [there.flow(2, 1000 + n, dport=LIMITED) for n in range(2)]
+    assert sorted(there.pins) == rows + limited
+    there.do(ev.PolicyReplaced(small_policy(pins=Pins("all", 3), balance=STILL)))
+    assert there.device.pinned == 3
+    assert set(limited) < there.pins.keys() and len(there.pins) == 3
+    there.do(ev.PolicyReplaced(small_policy(pins=Pins("all", 1), balance=STILL)))
+    assert set(there.pins) < set(limited) and there.device.pinned == 1
+    assert [bool(there.device.flows.meter_id[row]) for row in limited].count(True) == 1, (
+        "no limit without the pin that enforces it"
+    )
+
+
+def test_of_the_pins_found_after_a_lower_budget_only_so_many_are_kept() -> None:
+    there = host(which="all", caps=ABLE)
+    rows = [there.flow(1, 1000 + n) for n in range(4)]
+    found = tuple(
+        ev.FoundPin(pin.ref, bytes(4) + pin.key[4:], pin.in_port, pin.egress_port, pin.queue_id, 0, 5, 500)
+        for pin in there.pins.values()
+    )
+    in_device = dict(there.pins)
+    there.do(ev.DeviceDown(DPID))
+    there.do(ev.PolicyReplaced(small_policy(pins=Pins("all", 2), balance=STILL)))
+    there.pins = in_device
+    there.connect(4, pins=found)
+    assert there.device.pinned == len(there.pins) == 2
+    assert there.pins.keys() < set(rows)

@@ -85,7 +85,9 @@ class Mirror:
         self.connected, self.was_away = True, self.programmed
         found = tuple(self._found(pin) for pin in self.pins.values())
         reports = (*(PortReport(n, f"tap{n}") for n in sorted(self.ports)), PortReport(UPLINK, "eth0"))
-        return self.do(ev.DeviceUp(DPID, self.caps, reports, {UPLINK: tuple(self.queues)}, found))
+        queues = {UPLINK: tuple(self.queues)}
+        used = tuple(meter for number, meter in sorted(self.meters.items()) if self._is_used(number))
+        return self.do(ev.DeviceUp(DPID, self.caps, reports, queues, found, pin_meters=used))
 
     def described(self) -> ev.DeviceDescribed:
         facts = {

@@ -40,6 +40,8 @@ def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: byt
         return arrive(state, row, demand, key)
     enter_row(state, row, demand)
     region, queue = slot.region, slot.queue
+    if region not in (state.software, combined.region_by_policy(state, demand)[0]):
+        state.misplaced.add(row)
     strategy = STRATEGIES[state.balance.strategy]
     if strategy.adopt is not None:
         strategy.adopt(state, demand, slot)
@@ -131,6 +133,7 @@ def unplace_row(state: PortState, row: int, demand: Demand) -> None:
     """Take a row off its slot; its exclusive queue becomes a shared one, a group without flows is removed."""
     cell = cells.cell_of(state, row)
     cells.remove(state, row)
+    state.misplaced.discard(row)
     slot, group = cell.slot, cell.group
     slot.region.peak -= state.columns.rate[row]
     if slot.exclusive_row == row:

@@ -39,6 +39,13 @@ def find_group(region: Region, demand: Demand) -> Group:
     return group
 
 
+def assign_missing(region: Region) -> None:
+    """Give groups a pool that have none, since the region had no shared slot left when their pool lost its last one."""
+    for group in region.groups.values():
+        if group.pool is None and region.slots:
+            _assign_pool(region, group)
+
+
 def remove_group(region: Region, group: Group) -> None:
     """Remove a group without flows; if it was the last of its pool, the pool's slots go to other pools."""
     pool = group.pool

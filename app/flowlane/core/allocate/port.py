@@ -74,6 +74,7 @@ def update_queues(state: PortState, queues: Sequence[Queue], keys: Sequence[byte
         region.slots.sort(key=lambda slot: slot.index)
         _set_capacity(state, region)
         _reserve_slots(state, region)
+        pools.assign_missing(region)
     return _place_drained(state, drained, keys)
 
 

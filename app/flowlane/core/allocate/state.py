@@ -272,8 +272,8 @@ class PortState:
     ``shares`` are the weights of the policy's shares, ``speed`` is what the port carries (bit/s, None:
     unknown). ``slots`` are its queues in their order; ``unqueued`` holds the flows while there are none.
     ``region_of``: share index -> its hardware region (-1: VMs without a share); ``regions_changed``: that
-    changed, and flows may still be on hardware that is not theirs. ``cells`` are found by index,
-    ``free_cells`` are indexes to use again.
+    changed, and flows may still be on hardware that is not theirs; ``misplaced``: rows that the device put on
+    such hardware. ``cells`` are found by index, ``free_cells`` are indexes to use again.
 
     ``demands`` are the demands of the flows, each stored once and found by its profile number; ``profiles``
     is the way back, ``references`` counts the flows of each, ``free_profiles`` are numbers to use again.
@@ -308,6 +308,7 @@ class PortState:
     load: int = 0
     count: int = 0
     regions_changed: bool = False
+    misplaced: set[int] = field(default_factory=set)
     tokens: float = 1.0
     refilled_at: float = NEVER
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import depart, new_port, place_on, set_speed, update_queues
 from flowlane.core.effects import SetMeter
 from flowlane.core.flow.assign import apply_moves, assign, classify_row, demand_of
+from flowlane.core.flow.pins import keep_budget
 from flowlane.core.model import NO_QUEUE
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]
     if before.balance != device.policy.balance or before.shares != device.policy.shares:
         for port in device.ports.values():
             _rebuild(device, port)
+    keep_budget(device, out)
     for row in list(device.flows):
         assign(state, device, row, out)
     _resize_meters(device, out)

@@ -73,6 +73,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
     meter_ids.reserve(device, event.other_meters)
+    device.found_meters = {meter.meter_id: meter for meter in event.pin_meters}
     _report_conflicts(device, event.unusable, event.conflicts, out)
     standing = class_meters.specs(device)
     out.extend(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import place_on, redivide
 from flowlane.core.device.links import native
-from flowlane.core.effects import Program, UnpinFlow
-from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, remove_flow
-from flowlane.core.flow.pins import FREE, adopt, put_pin, worth_of
+from flowlane.core.effects import Program, SetMeter, UnpinFlow
+from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, reassign, remove_flow
+from flowlane.core.flow.pins import FREE, adopt, keep_budget, put_pin, worth_of
 from flowlane.core.flow.target import decide
 from flowlane.core.flowkey import pack, unpack
 from flowlane.core.model import NOT_A_VM, PortRole
@@ -89,6 +89,8 @@ def adopt_pins(
             _confirm(device, pin, out)
         else:
             _adopt_pin(state, device, pin, out)
+    for row in keep_budget(device, out):
+        reassign(state, device, row, out)
 
 
 def _confirm(device: Device, pin: FoundPin, out: list[Effect]) -> None:
@@ -150,9 +152,13 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     classify_row(state, device, row, parts)
     traffic_class = device.policy.classes[flows.class_index[row]]
     if traffic_class.rate_limit is not None and pin.meter_id:
-        owner = owner_of(traffic_class, number, row)
-        if device.meter_pool.adopt(owner, pin.meter_id, traffic_class):
+        owner, pool = owner_of(traffic_class, number, row), device.meter_pool
+        if pool.adopt(owner, pin.meter_id, traffic_class):
             device.meter_owner[row], flows.meter_id[row] = owner, pin.meter_id
+            found = device.found_meters.get(pin.meter_id)
+            if found is not None and owner not in pool.class_owners and not pool.is_ours(found):
+                # It has the rate of another policy. One that is right is not written, which would fill its bucket.
+                out.append(SetMeter(device.dpid, pool.specs[pin.meter_id], change=True))
     port = device.ports.get(pin.egress_port)
     allocation = port.allocation if port is not None and pin.queue_id in port.queues else None
     if allocation is None or traffic_class.meter_only:

@@ -231,13 +231,16 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             continue
         if move.old != move.new:
             flows.moved_at[row] = state.now
+        if device.policy.classes[flows.class_index[row]].meter_only:
+            # It was on a queue only because the device had put it there.
+            placement = choose_queue(state, device, row)
         if move.old != move.new and _is_left_to_device(device, move):
             # The device's learned entries for the port are removed; its next choice is reported.
             set_place(state, device, row, placement)
             flows.device_queue[row] = UNREPORTED
         else:
             apply(state, device, row, decide(device, row, placement), out)
-        if move.old != move.new:
+        if move.old != move.new and flows.queue_id[row] == move.new:
             out.append(_move_report(device, move))
 
 

@@ -91,6 +91,18 @@ def room_for(device: Device, value: Worth) -> int | None:
     return None if rows is None else next(iter(rows))
 
 
+def keep_budget(device: Device, out: list[Effect]) -> list[int]:
+    """Remove the least valuable pins, the oldest first, that are more than the device may have; return their rows."""
+    removed: list[int] = []
+    for rows in device.pins_by_worth:
+        while rows and device.pinned > device.pin_budget:
+            row = next(iter(rows))
+            remove_pin(device, row, out)
+            device.flows.device_queue[row] = UNREPORTED
+            removed.append(row)
+    return removed
+
+
 def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effect]) -> None:
     """Put the flow's exact entry in, or bring it up to date; ``evicted``: see :func:`room_for`."""
     flows = device.flows

@@ -156,6 +156,8 @@ class Device:
     """The device has just connected: flows found on it stay (see :mod:`flowlane.core.device.takeover`)."""
     unknown_pins: list[FoundPin] = field(default_factory=list)
     """Pins found on the device whose VM, behind a link, is not known yet."""
+    found_meters: dict[int, MeterSpec] = field(default_factory=dict)
+    """Meters of the pins that the device had when it connected, as they were then."""
     adopting: bool = False
     """The flow that is being placed was found on the device."""
     pins_when_full: int | None = None

@@ -226,3 +226,26 @@ def test_a_vm_that_is_all_the_hardware_has_stays() -> None:
         port.measure(row, 2000)
     port.run_until_quiet()
     assert port.moves == []
+
+
+def test_a_flow_that_the_device_put_on_hardware_goes_to_the_software_queue_of_its_class() -> None:
+    """Not to another hardware queue, though that would be the more even one."""
+    port = Port(hardware(0, 1) + software(10), FAST)
+    port.tick(), port.tick()
+    for row in range(4):
+        port.place_on(row, 0, rate=100, path=PathPreference.SOFTWARE)
+    moves = port.tick()
+    assert {(move.row, move.new, move.reason) for move in moves} == {
+        (row, 10, Reason.SOFTWARE_BY_RULE) for row in range(4)
+    }
+    assert not port.state.misplaced
+    check_state(port)
+
+
+def test_a_misplaced_flow_that_has_gone_is_not_looked_for() -> None:
+    port = Port(hardware(0, 1) + software(10), FAST)
+    port.tick()
+    port.place_on(0, 0, rate=100, path=PathPreference.SOFTWARE)
+    port.depart(0)
+    assert port.tick() == []
+    check_state(port)

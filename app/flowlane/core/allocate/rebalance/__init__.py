@@ -1,6 +1,7 @@
 """Rebalancing of a port: a few moves a second, each for a reason, no flow twice in a window.
 
-In this order: exclusive queues are granted to flows that wait, and revoked; the queues are divided again
+In this order: flows leave hardware on which the device put them against the policy; exclusive queues are
+granted to flows that wait, and revoked; the queues are divided again
 where the load of groups has shifted; strays return to their pools; flows overflow to software queues and are
 promoted back; inside each pool the busiest queues give flows to the idlest. All but the exclusive queues pay
 a token for each move: ``Balance.moves_per_second`` of the port's flows are added each second, and the tokens
@@ -35,6 +36,7 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
         return []
     refill_tokens(state, now)
     moves: list[Move] = []
+    placement.leave_misplaced(state, now, moves)
     regions = [*state.hardware, state.software]
     for region in regions:
         exclusive.grant_to_waiting(state, region, now, moves)

@@ -42,27 +42,34 @@ def leave_wrong_regions(state: PortState, now: float, moves: list[Move]) -> None
 
     This is the only work that grows with the number of flows; it is done once for each change of queues.
     """
-    if not state.regions_changed:
-        return
-    unfinished = False
-    for source in state.hardware:
-        for row in [row for slot in source.slots for row in cells.rows_on(state, slot)]:
-            region, reason = _region_by_policy(state, demand_of(state, row))
-            if region is source:
-                continue
-            if not may_move(state, row, now):
-                unfinished = True
-            elif not move_to_region(state, row, region, now, reason, moves):
-                return
-    state.regions_changed = unfinished
+    if state.regions_changed:
+        rows = [
+            row for region in state.hardware for slot in region.slots for row in cells.rows_on(state, slot)
+        ]
+        state.regions_changed = not _leave(state, rows, now, moves)
 
 
-def _region_by_policy(state: PortState, demand: Demand) -> tuple[Region, Reason]:
-    """Return the region that the policy gives a flow, whether or not there is room, and the reason to move there."""
-    if demand.path is PathPreference.SOFTWARE and state.software.slots:
-        return state.software, Reason.SOFTWARE_BY_RULE
-    region = combined.hardware_of(state, demand)
-    return (region, Reason.REBALANCED) if region else (state.software, Reason.OVERFLOW_TO_SOFTWARE)
+def leave_misplaced(state: PortState, now: float, moves: list[Move]) -> None:
+    """Move flows out of hardware that is not theirs where the device itself, or a controller before, put them.
+
+    A flow for which no pin is to be had comes back, and is tried again.
+    """
+    if state.misplaced:
+        _leave(state, sorted(state.misplaced), now, moves)
+
+
+def _leave(state: PortState, rows: list[int], now: float, moves: list[Move]) -> bool:
+    """Move each row to the region that the policy gives it; return False when some have to wait."""
+    finished = True
+    for row in rows:
+        region, reason = combined.region_by_policy(state, demand_of(state, row))
+        if region is cells.slot_of(state, row).region:
+            state.misplaced.discard(row)
+        elif not may_move(state, row, now):
+            finished = False
+        elif not move_to_region(state, row, region, now, reason, moves):
+            return False
+    return finished
 
 
 def move_to_region(

@@ -72,6 +72,14 @@ def region_for(
     return software, Reason.OVERFLOW_TO_SOFTWARE
 
 
+def region_by_policy(state: PortState, demand: Demand) -> tuple[Region, Reason]:
+    """Return the region that the policy gives a flow, whether or not there is room, and the reason to move there."""
+    if demand.path is PathPreference.SOFTWARE and state.software.slots:
+        return state.software, Reason.SOFTWARE_BY_RULE
+    region = hardware_of(state, demand)
+    return (region, Reason.REBALANCED) if region else (state.software, Reason.OVERFLOW_TO_SOFTWARE)
+
+
 def hardware_of(state: PortState, demand: Demand) -> Region | None:
     """Return the hardware region of the flow's share; None where the port has none for it."""
     return state.region_of.get(demand.share) or state.region_of.get(-1)

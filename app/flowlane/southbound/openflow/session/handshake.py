@@ -134,6 +134,7 @@ def evaluate(
             for meter_id in readback.ids(parts["meters"], "meter_id")
             if meter_id <= MAX_METER and meter_id not in our_meters
         ),
+        pin_meters=tuple(_spec(meter_id, meter) for meter_id, meter in sorted(pin_meters.items())),
     )
     if METER_PROBE not in refused_probes:
         others = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)
