@@ -148,6 +148,17 @@ def test_a_kernel_without_the_module_is_a_problem_only_where_it_can_be_known() -
     assert bad(GOOD, Host(False, False)) == {}
 
 
+def test_of_several_controllers_those_that_are_away_are_named() -> None:
+    rows = {
+        uuid(7): ControllerRow("tcp:127.0.0.1:6653", True, "out-of-band"),
+        uuid(9): ControllerRow("tcp:192.0.2.9:6653", False, "out-of-band"),
+        uuid(10): ControllerRow("ptcp:6654", False, "out-of-band"),
+    }
+    both = with_bridge(controller=tuple(rows))._replace(controllers=rows)
+    assert bad(both) == {Level.WARNING: "not connected to tcp:192.0.2.9:6653"}
+    assert "connected to tcp:127.0.0.1:6653" in [finding.what for finding in check_database(both, KERNEL)]
+
+
 def test_no_bridge_is_said() -> None:
     empty = Snapshot({uuid(1): RootRow()}, {}, {}, {}, {}, {}, {})
     assert "no bridge" in bad(empty)[Level.WARNING]

@@ -117,17 +117,21 @@ def _datapath(bridge: BridgeRow, where: str, host: Host) -> Iterator[Finding]:
 
 def _controllers(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[Finding]:
     rows = [snapshot.controllers[uuid] for uuid in bridge.controller if uuid in snapshot.controllers]
-    targets = ", ".join(sorted(row.target for row in rows))
     if not rows:
         remedy = f"flowlane attach {bridge.name}"
         yield Finding(Level.WARNING, where, "no controller is set", remedy, _SCHEMA)
-    elif any(row.is_connected for row in rows):
-        yield Finding(Level.OK, where, f"connected to {targets}")
-    else:
-        what = f"not connected to {targets}"
-        yield Finding(
-            Level.PROBLEM, where, what, "start flowlane-manager; check address, port and firewall", _SCHEMA
-        )
+        return
+    connected = ", ".join(sorted(row.target for row in rows if row.is_connected))
+    waits = ("ptcp:", "pssl:", "punix:")  # The switch listens there, so there need be no connection.
+    away = ", ".join(
+        sorted(row.target for row in rows if not row.is_connected and not row.target.startswith(waits))
+    )
+    if connected:
+        yield Finding(Level.OK, where, f"connected to {connected}")
+    if away:
+        level = Level.WARNING if connected else Level.PROBLEM
+        remedy = "start flowlane-manager; check address, port and firewall"
+        yield Finding(level, where, f"not connected to {away}", remedy, _SCHEMA)
 
 
 def _in_band(bridge: BridgeRow, snapshot: Snapshot, where: str) -> Iterator[Finding]:
