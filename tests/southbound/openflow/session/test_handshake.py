@@ -111,6 +111,7 @@ def test_entries_from_before_are_found(client: Client) -> None:
     assert set(again.present.flows) == set(compiled.standing.flows)
     assert set(again.present.groups) == set(compiled.standing.groups)
     assert again.pin_meters == {70: meter}
+    assert again.up.pin_meters == (MeterSpec(70, 10**6, 10**5),)
     assert [(found.ref.row, found.queue_id, found.meter_id) for found in again.up.pins] == [
         (placed.ref.row, 0, 70)
     ]
