@@ -21,9 +21,7 @@ from flowlane import app, hub
 
 DPID = 0x42
 VERSIONS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
-TABLES = tuple(f"table={number}" for number in (0, 1, 4, 5, 6, 7, 8))
-"""All tables but track and gate: no port begins many flows here."""
-
+TABLES = tuple(f"table={number}" for number in range(9))
 TALK = 9
 """Packets of a flow: enough for an entry of its own, whether or not the device counts young flows."""
 ADDRESSES = {1: "02:00:00:00:00:01", 2: "02:00:00:00:00:02"}

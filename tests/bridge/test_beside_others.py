@@ -226,7 +226,7 @@ def test_the_start_table_is_chosen_and_changed(shared: Shared) -> None:
         "add-flow", BRIDGE, "cookie=0x77,priority=5,actions=goto_table:20", version=shared.version
     )
     with shared.attached(FREE, "--start-table=20"):
-        wait_for(lambda: shared.our_tables() == {20, 21, 24, 25, 26, 27, 28}, 10, shared.dump())
+        wait_for(lambda: shared.our_tables() == set(range(20, 29)), 10, shared.dump())
         shared.udp(1000, 12)
         wait_for(
             lambda: shared.packets("cookie=0xf10a400000000000/0xfffff00000000000") > 0, 10, shared.dump()
