@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.first_packet.in_lab --out DIR [--rates 20,100] [--seconds 5] [--rounds 3]
 
 What ``bench.first_packet`` measures, inside a guest; the controllers, one for each way, run on the machine outside,
-so that the emulated CPU carries sender, switch and receiver only. Writes ``first-packet.json`` and prints the table.
+so that the emulated CPU carries sender, switch and receiver only. Writes ``results.json`` and prints the table.
 """
 
 from __future__ import annotations
@@ -12,29 +12,35 @@ import argparse
 import contextlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bench.first_packet.__main__ import PAUSED, POLICY, SETTINGS, WAYS, Place
 from bench.first_packet.results import Result, table
 from lab.outside import Ports, controller, free_ports, run_in_guest
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 GATEWAY = "10.0.2.2"
 """The machine outside, as a guest sees it."""
 
 
-def measure(ways: list[str], options: list[str], out: Path) -> list[Result]:
-    """Boot, measure all ways in turn, read what the guest left in ``out``."""
-    guest = free_ports()
-    program = ["bench.first_packet", "--kernel", "--ways", *ways, *options]
+def measure_in_guest(
+    program: str, ways: list[str], settings: Mapping[str, str], options: list[str], out: Path
+) -> list[dict[str, Any]]:
+    """Boot a guest, run a bench in it with a controller outside for each way that has settings; return its results."""
+    guest, result = free_ports(), "results.json"
+    words = [program, "--kernel", "--ways", *ways, *options]
     with contextlib.ExitStack() as stack:
-        for number, way in enumerate(way for way in ways if way in SETTINGS):
+        for number, way in enumerate(way for way in ways if way in settings):
             ports = Ports(*free_ports()[:2], *guest[2:])
             policy = out / f"policy-{number}.yaml"
-            policy.write_text(f"{POLICY}{SETTINGS[way]}\n")
+            policy.write_text(f"{POLICY}{settings[way]}\n")
             stack.enter_context(controller(ports, policy, out / f"controller-{number}.log"))
-            place = Place(GATEWAY, ports.openflow, ports.rest)
-            program += ["--outside", way, *map(str, place)]
-        run_in_guest(guest, out, [], [*program, "--json", "first-packet.json"])
-    return [Result(**row) for row in json.loads((out / "first-packet.json").read_text())]
+            words += ["--outside", way, *map(str, Place(GATEWAY, ports.openflow, ports.rest))]
+        run_in_guest(guest, out, [], [*words, "--json", result])
+    rows: list[dict[str, Any]] = json.loads((out / result).read_text())
+    return rows
 
 
 def main() -> None:
@@ -52,7 +58,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     numbers = ("rates", "seconds", "rounds", "packets")
     options = [word for name in numbers for word in (f"--{name}", getattr(given, name))]
-    print(table(measure(given.ways, options, out)))
+    rows = measure_in_guest("bench.first_packet", given.ways, SETTINGS, options, out)
+    print(table([Result(**row) for row in rows]))
 
 
 if __name__ == "__main__":
