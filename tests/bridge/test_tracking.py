@@ -18,6 +18,7 @@ pytestmark = pytest.mark.ovs
 BRIDGE, DPID, VM, UPLINK = "flk-br", 0x91, "flk-vm1", "flk-up"
 POLICY = "version: 1\nclasses: {any: {}}\npins: {idle-timeout: 60s}\n"
 ABOVE = 50
+VM_PORT = 7
 LONG = 12
 """Packets after which a flow is old, also where its first ones are counted."""
 
@@ -30,19 +31,12 @@ def taps() -> Iterator[PrivateOvs]:
 
 def bridged(taps: PrivateOvs, running: Host) -> None:
     """A VM, and an uplink with four queues."""
-    words = [
-        "add-port",
-        BRIDGE,
-        VM,
-        "--",
-        "set",
-        "Interface",
-        VM,
-        "type=internal",
-        "external_ids:iface-id=vm1",
-    ]
-    words += ["--", "add-port", BRIDGE, UPLINK, "--", "set", "Interface", UPLINK, "type=internal"]
-    running.bridge(BRIDGE, DPID, *words, "external_ids:flowlane-port=uplink")
+    words = f"add-port {BRIDGE} {VM} -- set Interface {VM} type=internal ofport_request={VM_PORT}"
+    words += " external_ids:iface-id=vm1"
+    words += (
+        f" -- add-port {BRIDGE} {UPLINK} -- set Interface {UPLINK} type=internal ofport_request={VM_PORT + 1}"
+    )
+    running.bridge(BRIDGE, DPID, *words.split(), "external_ids:flowlane-port=uplink")
     running.up(VM, UPLINK)
     taps.set_queues(UPLINK, {number: {} for number in range(4)})
     running.programmed()
@@ -71,7 +65,7 @@ def datapath_actions(running: Host, port: int) -> list[str]:
 
 
 def tracked_ports(running: Host) -> int:
-    return running.ovs.ofctl("dump-flows", BRIDGE, "table=2").count("udp,in_port=1,")
+    return running.ovs.ofctl("dump-flows", BRIDGE, "table=2").count(f"udp,in_port={VM_PORT},")
 
 
 def test_an_old_flow_passes_the_datapath_once_as_with_set_queue_by_hand(
