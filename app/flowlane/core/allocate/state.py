@@ -165,12 +165,14 @@ class Slot:
     """A queue of the port, with the flows on it. ``index`` is its position in the port, ``position`` in its pool.
 
     ``queue`` is the description of the queue, ``load`` bit/s, ``count`` flows. ``exclusive_row`` is the flow
-    that has the queue to itself, NO_ROW where the queue is shared.
+    that has the queue to itself, NO_ROW where the queue is shared. ``weight`` is what the queue can carry,
+    relative to the other queues of its port: loads are compared per weight.
     """
 
     queue: Queue
     index: int
     region: Region
+    weight: int = 1
     load: int = 0
     count: int = 0
     exclusive_row: int = NO_ROW
