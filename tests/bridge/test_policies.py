@@ -84,19 +84,9 @@ def case(
         yield chosen, running
 
 
-DIFFER = {
-    "snooping": "Open vSwitch does not look at the membership reports that a packet-out sends (xlate_normal)",
-}
-"""Where reactive mode, which exists for comparison, is not harmless."""
-
-
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_under_a_policy(
-    request: pytest.FixtureRequest, case: tuple[Case, Stage], tmp_path: Path, name: str
-) -> None:
+def test_a_scenario_under_a_policy(case: tuple[Case, Stage], tmp_path: Path, name: str) -> None:
     chosen, on = case
-    if chosen.policy == REACTIVE and name in DIFFER:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=DIFFER[name]))
     scenario = SCENARIOS[name]
     with twins(
         on, tmp_path, scenario.setup, others=scenario.others, upstream=scenario.upstream, view=scenario.view

@@ -129,6 +129,7 @@ class FlowSeen(NamedTuple):
             when not reported.
         queue_id: the queue that the device chose for it; None when not reported.
         meter_id: the meter that the device applies to it; 0: none.
+        waits: whether the device has not forwarded it (reactive mode).
     """
 
     dpid: int
@@ -137,6 +138,7 @@ class FlowSeen(NamedTuple):
     egress_port: int | None = None
     queue_id: int | None = None
     meter_id: int = 0
+    waits: bool = False
 
 
 class PinCounters(NamedTuple):

@@ -13,7 +13,7 @@ from flowlane.core.device.hosts import learn_address, note_address, sender
 from flowlane.core.device.links import tell_others
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
-from flowlane.core.flow.pins import REACTIVE, mode, remove_pin
+from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, reroute
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.frame import read_frame
@@ -47,9 +47,8 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port
     if sent_by is None:
         return
-    reactive = mode(device) == REACTIVE
     if egress == port.port_no:
-        if reactive:  # The prediction is wrong, or the bridge drops it: it decides.
+        if event.waits:  # The prediction is wrong, or the bridge drops it: it decides.
             out.append(SendPacket(device.dpid, event.in_port, egress, NO_QUEUE, event.frame))
         return
     key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
@@ -60,7 +59,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
         row = begin(state, device, ports, key, _parts(frame, sent_by.number), marks, chosen, out)
     else:
         row = _seen_again(state, device, row, ports, _parts(frame, sent_by.number), chosen, out)
-    if reactive:
+    if event.waits:
         queue_id = device.flows.queue_id[row]
         out.append(SendPacket(device.dpid, event.in_port, egress, queue_id, event.frame))
 

@@ -87,7 +87,7 @@ def test_a_device_that_does_not_learn_gets_a_pin_for_every_flow() -> None:
 def test_reactive_mode_sends_each_packet_itself() -> None:
     there = host(which=REACTIVE)
     assert there.plan.reactive
-    out = there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000), UPLINK))
+    out = there.do(ev.FlowSeen(DPID, 1, there.frame(1, 1000), UPLINK, waits=True))
     sent = [effect for effect in out if isinstance(effect, fx.SendPacket)]
     (pin,) = [effect for effect in out if isinstance(effect, fx.PinFlow)]
     assert [(one.egress_port, one.queue_id, one.frame) for one in sent] == [

@@ -65,6 +65,13 @@ def test_a_copy_has_no_egress_port_without_metadata_and_none_that_is_known_witho
     )
 
 
+def test_a_packet_waits_where_the_entry_did_not_forward_it() -> None:
+    for waits in (True, False):
+        seen = decode.flow_seen(5, packet_in("OpenFlow13", cookies.standing(7, 2, waits=waits)))
+        assert seen is not None
+        assert (seen.queue_id, seen.waits) == (2, waits)
+
+
 @pytest.mark.parametrize("cookie", [0, 0xFFFFFFFFFFFFFFFF, 0xF10B << 48 | 3 << 44])
 def test_packets_that_another_application_asked_for_are_not_ours(cookie: int) -> None:
     assert decode.flow_seen(5, packet_in("OpenFlow13", cookie)) is None

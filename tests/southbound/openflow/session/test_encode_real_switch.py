@@ -281,7 +281,7 @@ def test_the_first_packet_is_copied_with_its_way_and_queue(client: Client, ovs: 
     frame = frame_of(KINDS["tcp"])
     ovs.receive("vm1", frame.hex())
     seen = decode.flow_seen(1, client.wait_for("OFPPacketIn"))
-    assert seen == (1, VM, frame, UPLINK, 0, 0)
+    assert seen == (1, VM, frame, UPLINK, 0, 0, False)
 
 
 def test_neighbour_discovery_is_copied_and_no_flow_of_a_pin_is(client: Client, ovs: PrivateOvs) -> None:
@@ -291,7 +291,7 @@ def test_neighbour_discovery_is_copied_and_no_flow_of_a_pin_is(client: Client, o
     arp = b"\xff" * 6 + VM_MAC.to_bytes(6, "big") + bytes.fromhex("08060001080006040001") + bytes(38)
     ovs.receive("vm1", arp.hex())
     seen = decode.flow_seen(1, client.wait_for("OFPPacketIn"))
-    assert seen == (1, VM, arp, NO_PORT, None, 0)
+    assert seen == (1, VM, arp, NO_PORT, None, 0, False)
 
 
 def test_an_expired_pin_is_reported_with_its_counters(client: Client, ovs: PrivateOvs) -> None:

@@ -69,7 +69,7 @@ def test_a_new_flow_gets_a_queue_at_once_and_a_cut_copy_goes_to_the_controller(s
     assert outcome.sent == ((UPLINK, 0),)
     (copy,) = outcome.copies
     assert (copy.metadata, copy.length) == (VM_NUMBER << 32 | UPLINK, 128)
-    assert copy.seen(1, bytes(1500))[3:] == (UPLINK, 0, 0)
+    assert copy.seen(1, bytes(1500))[3:] == (UPLINK, 0, 0, False)
 
 
 def test_a_class_is_spread_over_its_queues_and_a_flow_stays_on_one(switch: MemorySwitch) -> None:

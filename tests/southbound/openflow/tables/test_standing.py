@@ -10,7 +10,7 @@ from flowlane.core.effects import StandingMatch, StandingRule
 from flowlane.core.model import Capabilities
 from flowlane.southbound.openflow.tables import standing
 from flowlane.southbound.openflow.tables.entries import Bucket, FlowEntry, Goto, Meter, SetQueue, UseGroup
-from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies
 
 
@@ -137,3 +137,28 @@ def test_equal_matches_of_one_order_make_one_entry() -> None:
 def test_weights_fit_sixteen_bits() -> None:
     groups, _, _ = compile_rules(WEB._replace(queues=((1, 0), (2, 1 << 20))))
     assert [bucket.weight for bucket in next(iter(groups.values()))] == [1, 0xFFFF]
+
+
+def reactive(able: Capabilities) -> tuple[FlowEntry, ...]:
+    _, flows, _ = standing.compile_rules(replace(plan(REST), reactive=True), able, PORTS, ())
+    return flows
+
+
+def test_in_reactive_mode_a_packet_waits_unless_the_switch_reads_it() -> None:
+    flows = reactive(replace(ABLE, normal=True))
+    assert all(cookies.waits(f.cookie) and len(f.steps) == 1 for f in standing_entries(flows))
+    read = [f for f in flows if f.priority == Priority.READ_BY_SWITCH]
+    assert len(read) == 9
+    assert all(f.steps[-1] == Goto(TableId.OUTPUT) and not cookies.waits(f.cookie) for f in read)
+    values = [tuple(term.value for term in f.match) for f in read]
+    assert (0x800, 2) in values
+    assert {value[-1] for value in values if value[1:2] == (58,)} == {130, 131, 132, 135, 136, 143}
+
+
+def test_a_device_that_forwards_by_entries_alone_reads_no_packets() -> None:
+    assert not [f for f in reactive(ABLE) if f.priority == Priority.READ_BY_SWITCH]
+
+
+def test_packets_wait_in_reactive_mode_only() -> None:
+    _, flows, _ = compile_rules(VOICE, REST, WEB)
+    assert not any(cookies.waits(f.cookie) for f in flows)

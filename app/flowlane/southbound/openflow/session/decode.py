@@ -80,7 +80,8 @@ def flow_seen(dpid: int, message: Message, layout: Layout = DEFAULT) -> FlowSeen
     learned = layout.table_of(message.table_id) == pipeline.TableId.LEARN
     queue_id = _register(fields, nicira.QUEUE) - 1 if learned else cookies.standing_queue(message.cookie)
     meter_id = _register(fields, nicira.METER) if learned else 0
-    return FlowSeen(dpid, int(fields["in_port"]), bytes(message.data), egress_port, queue_id, meter_id)
+    in_port, waits = int(fields["in_port"]), cookies.waits(message.cookie)
+    return FlowSeen(dpid, in_port, bytes(message.data), egress_port, queue_id, meter_id, waits)
 
 
 def _register(fields: Mapping[str, Any], name: str) -> int:

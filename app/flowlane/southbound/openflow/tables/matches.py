@@ -40,6 +40,16 @@ NEIGHBOURS: tuple[dict[str, int], ...] = (
 """ARP, RARP, and IPv6 neighbour solicitation and advertisement (RFC 826, 903, 4861): who is where."""
 
 
+_IGMP = 2
+_MLD_TYPES = (130, 131, 132, 143)
+
+MEMBERSHIP: tuple[dict[str, int], ...] = (
+    {"eth_type": ETH_IPV4, "ip_proto": _IGMP},
+    *({"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": kind} for kind in _MLD_TYPES),
+)
+"""Queries and reports of IGMP and MLD (RFC 3376, 2710, 3810): who is in which multicast group."""
+
+
 class CannotExpressError(ValueError):
     """A rule has no OpenFlow matches; the text says why."""
 

@@ -84,6 +84,7 @@ class Priority(IntEnum):
     NEIGHBOUR = 3000
     RESERVED = 4000
     REMEMBERED = 64999
+    READ_BY_SWITCH = 64999
     NOT_A_VM = 65000
     SEEN = 65001
     SEEN_LIMITED = 65002

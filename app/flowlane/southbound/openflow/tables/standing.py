@@ -6,7 +6,7 @@ is copied to the controller, and does not wait for it [0054].
 
 On a device that learns, the queue is loaded into a register and the packet goes on to table learn; only a
 flow's first packet comes to table spread at all. In reactive mode, which exists for comparison, the packet
-goes to the controller.
+goes to the controller, but for packets that the switch itself reads.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ def compile_rules(
     )
     groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out, foreign_groups)
     flows = [_not_a_vm(), *(_seen(rules, mode.copy_bytes) if mode.learns else ())]
+    if mode.reactive and mode.normal:
+        flows += _read_by_switch(mode.copy_bytes)
     for rule in rules:
         flows.extend(_entries(rule, groups, mode, left_out))
     used = {step.group_id for entry in flows for step in entry.steps if isinstance(step, UseGroup)}
@@ -130,6 +132,18 @@ def _not_a_vm() -> FlowEntry:
     terms = match(metadata=pipeline.sender(NOT_A_VM))
     cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
     return flow(TableId.SPREAD, Priority.NOT_A_VM, terms, (_TO_OUTPUT,), cookie)
+
+
+def _read_by_switch(copy_bytes: int) -> Iterator[FlowEntry]:
+    """Yield the entries of reactive mode for packets by which NORMAL learns; they are forwarded and copied at once.
+
+    Open vSwitch has a packet-out translated without side effects (packet_xlate in ofproto/ofproto-dpif.c): it learns
+    the source address, but neither members of multicast groups nor neighbours of its tunnels.
+    """
+    cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
+    copy = Output(CONTROLLER_PORT, copy_bytes)
+    for kind in (*matches.MEMBERSHIP, *matches.NEIGHBOURS):
+        yield flow(TableId.SPREAD, Priority.READ_BY_SWITCH, match(**kind), (copy, _TO_OUTPUT), cookie)
 
 
 _SEEN_PRIORITIES = (
@@ -244,7 +258,7 @@ def _entries(
 ) -> Iterator[FlowEntry]:
     group = groups.get((rule.egress_port, rule.class_name, rule.queues))
     queue_id = rule.queues[0][0] if rule.queues and group is None else None
-    cookie = cookies.pack(cookies.Kind.STANDING, 0, cookies.standing_object(rule.order, queue_id))
+    cookie = cookies.standing(rule.order, queue_id, waits=mode.reactive)
     steps = tuple(_STEPS_OF[mode.learns, mode.reactive](rule, group, queue_id, mode.copy_bytes))
     try:
         rule_matches = matches.matches(rule.match, rule.egress_port, mode.port_masks, mode.ip_frag)

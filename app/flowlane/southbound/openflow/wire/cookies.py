@@ -81,6 +81,25 @@ def standing_object(order: int, queue_id: int | None) -> int:
     return (order & 0xFFFF) << 16 | (queue_id if has_queue and queue_id is not None else _NO_QUEUE)
 
 
+_WAITS = 1
+"""Generation of a standing rule in reactive mode."""
+
+
+def standing(order: int, queue_id: int | None, *, waits: bool = False) -> int:
+    """Make the cookie of a standing rule.
+
+    Args:
+        waits: whether it sends packets to the controller and does not forward them.
+    """
+    return pack(Kind.STANDING, _WAITS if waits else 0, standing_object(order, queue_id))
+
+
+def waits(cookie: int) -> bool:
+    """Return whether a packet with this cookie was not forwarded, and waits in the controller."""
+    parts = unpack(cookie)
+    return parts is not None and parts.kind is Kind.STANDING and parts.generation == _WAITS
+
+
 def standing_queue(cookie: int) -> int | None:
     """Return the queue id in a standing rule's cookie; None when it has none, or for another cookie."""
     parts = unpack(cookie)
