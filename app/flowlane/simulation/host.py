@@ -39,12 +39,17 @@ CAPABILITIES = Capabilities(
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Description of a simulated host: names of its VMs, queues of its uplink, capacity of the uplink in bit/s."""
+    """Description of a simulated host: names of its VMs, queues of its uplink, capacity of the uplink in bit/s.
+
+    ``max_rates`` and ``min_rates`` are those of the queues in OVSDB, in bit/s, by queue id; None or missing: not set.
+    """
 
     vms: tuple[str, ...]
     queues: int = 4
     software_queues: int = 0
     rate: int = 10_000_000_000
+    max_rates: tuple[int | None, ...] = ()
+    min_rates: tuple[int | None, ...] = ()
 
 
 @dataclass(slots=True)

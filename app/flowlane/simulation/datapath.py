@@ -1,0 +1,247 @@
+"""Simulated datapath: standing rules, learned entries, pins, meters and counters, as Open vSwitch has them.
+
+It knows nothing of the engine. :mod:`flowlane.simulation.world` gives it the engine's effects, and makes events of what
+it does. A flow's packets are not simulated one by one: a flow sends at a rate (bit/s), and its bytes are added up
+whenever its rate, queue or meter changes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from heapq import heapify, heapreplace
+from typing import TYPE_CHECKING
+
+from flowlane.core.flowkey import FRAGMENT, IPV6, LAYER2, is_of_fragments
+from flowlane.core.model import NO_QUEUE
+from flowlane.simulation.flowspec import ETH_TYPES
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import DevicePlan, StandingMatch, StandingRule
+    from flowlane.core.model import MeterSpec, PinRef
+    from flowlane.simulation.flowspec import FlowSpec
+
+PACKET = 1500
+"""Bytes of a packet, where packets are counted."""
+
+FEWEST_SLOTS, MOST_SLOTS = 16, 256
+"""Hash values that Open vSwitch tells apart in a select group (ofproto/ofproto-dpif.c)."""
+
+
+@dataclass(slots=True)
+class Sending:
+    """A 5-tuple in the datapath, with its entries and counters.
+
+    Attributes:
+        key: with the number of the VM and the VLAN on this device.
+        rate: bit/s that its senders offer now.
+        since: time up to which ``octets`` counts.
+        octets: bytes that its present entry has counted.
+        shown: those of them that statistics show: datapath flows are read by the revalidators only now and then.
+        in_second: bytes since the last second began.
+        last: time of its last packet.
+        learned: whether it has a learned entry, which stays beside a pin until it is idle.
+        young: whether the device still counts its first packets, and has no entry for it.
+        pin: the reference of its pin, None for none.
+        placed_at: since when it is on its queue, or has its pin.
+        users: numbers of the flows of the workload that have this 5-tuple.
+    """
+
+    key: bytes
+    spec: FlowSpec
+    in_port: int
+    frame: bytes
+    vm_number: int
+    hash: int
+    rate: float = 0.0
+    since: float = 0.0
+    octets: float = 0.0
+    shown: float = 0.0
+    in_second: float = 0.0
+    last: float = 0.0
+    queue_id: int = NO_QUEUE
+    meter_id: int = 0
+    learned: bool = False
+    learned_queue: int = NO_QUEUE
+    learned_meter: int = 0
+    young: bool = False
+    pin: PinRef | None = None
+    placed_at: float = 0.0
+    users: set[int] = field(default_factory=set)
+
+
+def flow_hash(key: bytes) -> int:
+    """Return a hash of a flow's 5-tuple, as a datapath has one to choose among the buckets of a group."""
+    return int.from_bytes(blake2b(key[6:], digest_size=4).digest())
+
+
+def bucket(queues: tuple[tuple[int, int], ...], value: int) -> int:
+    """Return the queue that a select group with these (queue id, weight) gives a flow with this hash."""
+    if not queues:
+        return NO_QUEUE
+    slots = _slots(queues)
+    return slots[value % len(slots)]
+
+
+@lru_cache(maxsize=256)
+def _slots(queues: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    """Return the queue of each hash value: Webster's method, as in Open vSwitch (``group_setup_dp_hash_table``)."""
+    total, least = sum(weight for _, weight in queues), min(weight for _, weight in queues)
+    count = min(MOST_SLOTS, max(FEWEST_SLOTS, 1 << (-(-total // least) - 1).bit_length()))
+    heap = [(-float(weight), place, 1) for place, (_, weight) in enumerate(queues)]
+    heapify(heap)
+    slots = []
+    for _ in range(count):
+        _, place, divisor = heap[0]
+        queue_id, weight = queues[place]
+        slots.append(queue_id)
+        heapreplace(heap, (-weight / (divisor + 2), place, divisor + 2))
+    return tuple(slots)
+
+
+class Datapath:
+    """Tables, meters and counters of one simulated device with one uplink.
+
+    ``offered``: bytes by (queue id, meter id) since the second began, before the meter.
+    """
+
+    def __init__(self, egress_port: int) -> None:
+        self.egress_port = egress_port
+        self.plan: DevicePlan | None = None
+        self.flows: dict[bytes, Sending] = {}
+        self.meters: dict[int, MeterSpec] = {}
+        self.offered: defaultdict[tuple[int, int], float] = defaultdict(float)
+        self._tokens: dict[int, float] = {}
+
+    def program(self, plan: DevicePlan) -> None:
+        """Take over a plan: its standing rules and class meters."""
+        self.plan = plan
+        self.meters.update((meter.meter_id, meter) for meter in plan.meters)
+
+    def settle(self, flow: Sending, now: float) -> None:
+        """Add up what a flow has sent until now."""
+        if flow.rate > 0 and now > flow.since:
+            octets = flow.rate * (now - flow.since) / 8
+            flow.octets += octets
+            flow.in_second += octets
+            flow.last = now
+            self.offered[flow.queue_id, flow.meter_id] += octets
+        flow.since = now
+
+    def show_counters(self, now: float) -> None:
+        """Bring the statistics of all entries up to date, as revalidators do."""
+        for flow in self.flows.values():
+            self.settle(flow, now)
+            flow.shown = flow.octets
+
+    def place(self, flow: Sending, now: float) -> StandingRule | None:
+        """Give a flow without an entry the queue and meter of the standing rule that matches; return the rule."""
+        self.settle(flow, now)
+        rule = self.rule_for(flow)
+        flow.queue_id = bucket(rule.queues, flow.hash) if rule is not None else NO_QUEUE
+        flow.meter_id = rule.meter_id if rule is not None else 0
+        flow.learned_queue, flow.learned_meter = flow.queue_id, flow.meter_id
+        flow.octets = flow.shown = 0.0
+        return rule
+
+    def rule_for(self, flow: Sending) -> StandingRule | None:
+        """Return the standing rule of the highest order that matches a flow."""
+        rules: Iterable[StandingRule] = self.plan.rules if self.plan is not None else ()
+        matching = (
+            rule
+            for rule in rules
+            if rule.egress_port == self.egress_port and matches(rule.match, flow.spec, flow.vm_number)
+        )
+        return max(matching, key=lambda rule: rule.order, default=None)
+
+    def use_pin(self, flow: Sending, ref: PinRef, queue_id: int, meter_id: int, now: float) -> None:
+        """Put a flow's pin in, or change its actions."""
+        self.settle(flow, now)
+        if flow.pin is None:
+            flow.octets = flow.shown = 0.0
+        flow.pin, flow.young = ref, False
+        flow.queue_id, flow.meter_id = queue_id, meter_id
+
+    def drop_pin(self, flow: Sending, now: float) -> None:
+        """Take a flow's pin out; its learned entry, if it still stands, counts again."""
+        self.settle(flow, now)
+        flow.pin = None
+        flow.octets = flow.shown = 0.0
+        if flow.learned:
+            flow.queue_id, flow.meter_id = flow.learned_queue, flow.learned_meter
+
+    def end_second(self, seconds: float = 1.0) -> Second:
+        """Close a second: how much of what was offered the meters passed, by queue and by flow."""
+        parts = {
+            meter_id: self._part_passed(meter_id, seconds)
+            for meter_id in {owner for _, owner in self.offered}
+        }
+        by_queue: defaultdict[int, float] = defaultdict(float)
+        for (queue_id, meter_id), octets in self.offered.items():
+            by_queue[queue_id] += octets * parts[meter_id]
+        by_flow = {
+            key: flow.in_second * parts.get(flow.meter_id, 1.0)
+            for key, flow in self.flows.items()
+            if flow.in_second
+        }
+        for flow in self.flows.values():
+            flow.in_second = 0.0
+        self.offered.clear()
+        return Second(dict(by_queue), by_flow)
+
+    def _part_passed(self, meter_id: int, seconds: float) -> float:
+        """Return the part of a second's bytes that a meter passed: a token bucket of its rate and burst."""
+        meter = self.meters.get(meter_id)
+        offered = 8 * sum(octets for (_, owner), octets in self.offered.items() if owner == meter_id)
+        if meter is None or not offered:
+            return 1.0
+        tokens = self._tokens.get(meter_id, float(meter.burst)) + meter.rate * seconds
+        passed = min(offered, tokens)
+        self._tokens[meter_id] = min(float(meter.burst), tokens - passed)
+        return passed / offered
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """Bytes of one second that reached the queues: by queue id, and by flow key."""
+
+    by_queue: Mapping[int, float]
+    by_flow: Mapping[bytes, float]
+
+
+def matches(match: StandingMatch, spec: FlowSpec, vm_number: int) -> bool:
+    """Whether a standing rule's match takes a flow's packets."""
+    if match.vm_numbers and vm_number not in match.vm_numbers:
+        return False
+    return all(_field_matches(match, spec))
+
+
+def _field_matches(match: StandingMatch, spec: FlowSpec) -> Iterator[bool]:
+    layer2 = spec.kind == LAYER2
+    fragments = is_of_fragments(spec.parts)
+    eth_type = spec.src_port if layer2 else ETH_TYPES[spec.kind]
+    yield match.eth_type in (None, eth_type)
+    hidden = fragments and spec.kind == IPV6 and spec.protocol == FRAGMENT
+    yield match.ip_proto is None or (not layer2 and (hidden or match.ip_proto == spec.protocol))
+    yield match.src is None or _in_prefix(spec.src, match.src)
+    yield match.dst is None or _in_prefix(spec.dst, match.dst)
+    yield fragments or _in_spans(spec.src_port, match.src_ports)
+    yield fragments or _in_spans(spec.dst_port, match.dst_ports)
+    yield match.dscp in (None, spec.dscp)
+    yield match.pcp is None or (spec.vlan is not None and match.pcp == spec.pcp)
+    yield match.vlan in (None, spec.vlan)
+
+
+def _in_prefix(address: bytes, prefix: tuple[bytes, int]) -> bool:
+    network, length = prefix
+    if len(network) != len(address):
+        return False
+    shift = 8 * len(address) - length
+    return int.from_bytes(address) >> shift == int.from_bytes(network) >> shift
+
+
+def _in_spans(value: int, spans: tuple[tuple[int, int], ...]) -> bool:
+    return not spans or any(first <= value <= last for first, last in spans)

@@ -1,0 +1,374 @@
+"""Simulated world around the real engine: a host whose datapath carries out every effect, and time.
+
+The engine gets what a controller gets, when it gets it: the copy of a flow's first packet with the queue that the
+device chose, the counters of entries at the next reading, the end of a flow when its entry has been idle. Within a
+second things happen at their times; at its end the bytes that reached each queue are added up, and the engine ticks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowlane.core import effects as ef
+from flowlane.core import events as ev
+from flowlane.core.engine import Engine
+from flowlane.core.flowkey import TCP, UDP
+from flowlane.core.frame import read_frame
+from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.simulation.datapath import PACKET, Datapath, Second, Sending, flow_hash
+from flowlane.simulation.flowspec import frame_of
+
+if TYPE_CHECKING:
+    from flowlane.core.policy import Policy
+    from flowlane.core.state.device import Device
+    from flowlane.simulation.flowspec import FlowSpec
+    from flowlane.simulation.host import Host
+
+DPID = 1
+UPLINK = 0xFFFF_0000
+"""Port number of the uplink: above those of any number of VMs, below OpenFlow's reserved ones."""
+
+CAPABILITIES = Capabilities(
+    version=6,
+    max_meters=200_000,
+    meter_burst=True,
+    select_groups=True,
+    max_groups=1 << 16,
+    normal=True,
+    learn=True,
+    conntrack=True,
+    port_masks=True,
+    controller_meter=True,
+)
+"""Those of Open vSwitch's kernel datapath (measured on 3.1 with Linux 6.12)."""
+
+ANSWER = 0.02
+"""Seconds from a request for counters to the answer."""
+
+DUMP_INTERVAL = 0.5
+"""Seconds between two readings of the datapath's counters by Open vSwitch (``max-revalidator``)."""
+
+DUMP_AT = 0.2
+"""Seconds of the first of them: an answer shows counters that are up to a :data:`DUMP_INTERVAL` old."""
+
+NO_SECOND = Second({}, {})
+
+
+class Live(NamedTuple):
+    """A flow of the workload that is present: what it is, its key, and what it sends now (bit/s)."""
+
+    spec: FlowSpec
+    key: bytes
+    rate: float
+
+
+class World:
+    """The engine and its simulated host.
+
+    Attributes:
+        ports: VM -> port number.
+        now: seconds.
+        live: the flows that are present, by number in the workload.
+        counts: effects by type, reports by kind, and changes of queue that the datapath saw: ``changed`` of flows that
+            were sending, ``changed while quiet`` of others, ``corrected`` of those
+            whose first packet was being copied.
+        last: bytes of the last second.
+        reading: seconds between two readings of the counters; None: when the engine asks for them.
+    """
+
+    def __init__(self, policy: Policy, host: Host, reading: float | None = None) -> None:
+        self.engine = Engine(policy)
+        self.host = host
+        self.reading = reading
+        self.datapath = Datapath(UPLINK)
+        self.ports: Mapping[str, int] = {vm: number for number, vm in enumerate(host.vms, start=1)}
+        self.now = 0.0
+        self.live: dict[int, Live] = {}
+        self.counts: Counter[str] = Counter()
+        self.last = NO_SECOND
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        self._copies = 0
+        self._beginning: Sending | None = None
+        self._connect()
+        self.at(DUMP_AT, self._dump)
+        if reading is not None:
+            self.at(reading + ANSWER, self._read)
+
+    @property
+    def device(self) -> Device:
+        """The one device."""
+        return self.engine.devices[DPID]
+
+    def row(self, number: int) -> int | None:
+        """Return a flow's row in the engine's flow table, None when the engine does not have it."""
+        return self.device.flows.rows.get(self.live[number].key)
+
+    def at(self, time: float, action: Callable[[], None]) -> None:
+        """Have something done at a time."""
+        self._order += 1
+        heappush(self._agenda, (time, self._order, action))
+
+    def advance(self, until: float) -> None:
+        """Let time pass, without the end of a second."""
+        while self._agenda and self._agenda[0][0] <= until:
+            time, _, action = heappop(self._agenda)
+            self.now = max(self.now, time)
+            action()
+        self.now = until
+
+    def second(self) -> None:
+        """Let time pass until the end of the second, add up what was sent, and tick."""
+        self.advance(float(int(self.now) + 1))
+        for flow in self.datapath.flows.values():
+            self.datapath.settle(flow, self.now)
+        self.last = self.datapath.end_second()
+        self._copies = 0
+        self.step(ev.Tick())
+
+    def step(self, event: ev.Event) -> None:
+        """Pass an event to the engine, and carry out its effects."""
+        for effect in self.engine.step_and_catch_up(event, self.now):
+            kind = effect.kind if isinstance(effect, ef.Report) else type(effect).__name__
+            self.counts[kind] += 1
+            action = _ACTIONS.get(type(effect))
+            if action is not None:
+                action(self, effect)
+
+    def begin(self, number: int, spec: FlowSpec) -> None:
+        """Let a flow begin; a second flow with the same 5-tuple is the same flow for the device."""
+        port_no = self.ports[spec.vm]
+        frame = read_frame(frame_of(spec, port_no))
+        assert frame is not None
+        self.live[number] = Live(spec, frame.key(self.device.port_vm[port_no]), 0.0)
+        self.set_rate(number, spec.rate)
+
+    def set_rate(self, number: int, rate: float) -> None:
+        """Let a flow send at another rate from now on; a flow whose entries have gone begins anew."""
+        live = self.live[number] = self.live[number]._replace(rate=rate)
+        flow = self.datapath.flows.get(live.key)
+        if flow is None:
+            if rate:
+                self._meet(number, live)
+            return
+        before = flow.rate
+        self.datapath.settle(flow, self.now)
+        flow.users.add(number)
+        flow.rate = sum(self.live[user].rate for user in flow.users) if len(flow.users) > 1 else rate
+        flow.last = self.now
+        if before and not flow.rate:
+            self.at(self.now + self._idle_timeout, lambda: self._expire(flow))
+
+    def _meet(self, number: int, live: Live) -> None:
+        """Let a flow's first packet arrive: a standing rule places it, and the packet is copied."""
+        port_no = self.ports[live.spec.vm]
+        flow = Sending(
+            live.key,
+            live.spec,
+            port_no,
+            frame_of(live.spec, port_no),
+            self.device.port_vm[port_no],
+            flow_hash(live.key),
+            live.rate,
+            since=self.now,
+            last=self.now,
+            users={number},
+        )
+        self.datapath.flows[flow.key] = flow
+        self._place(flow)
+
+    def end(self, number: int) -> None:
+        """Let a flow send nothing any more; its entries are removed when they have been idle."""
+        if number in self.live:
+            self.set_rate(number, 0.0)
+            key = self.live.pop(number).key
+            flow = self.datapath.flows.get(key)
+            if flow is not None:
+                flow.users.discard(number)
+
+    @property
+    def _idle_timeout(self) -> float:
+        return float(self.device.policy.pins.idle_timeout)
+
+    def _connect(self) -> None:
+        host = self.host
+        facts = {number: PortFacts(vm, {"iface-id": vm}) for vm, number in self.ports.items()}
+        kinds = [QueueKind.PHYSICAL] * host.queues + [QueueKind.SOFTWARE] * host.software_queues
+        queues = {
+            queue_id: QueueFacts(kind, _rate(host.min_rates, queue_id), _rate(host.max_rates, queue_id))
+            for queue_id, kind in enumerate(kinds)
+        }
+        facts[UPLINK] = PortFacts(
+            "uplink", {"flowlane-port": "uplink"}, queues=queues, qos_max_rate=host.rate
+        )
+        self.step(ev.DeviceDescribed(DPID, "simulated", "nic", {}, "system", facts))
+        reports = tuple(PortReport(number, port.name) for number, port in facts.items())
+        self.step(ev.DeviceUp(DPID, CAPABILITIES, reports, {UPLINK: tuple(queues)}))
+
+    def _place(self, flow: Sending) -> None:
+        before = flow.queue_id
+        plan = self.datapath.plan
+        self.datapath.place(flow, self.now)
+        self._note_change(flow, before)
+        tracked = plan is not None and flow.in_port in plan.tracked_ports and flow.spec.protocol in {TCP, UDP}
+        flow.learned = plan is not None and plan.learned_idle > 0 and not tracked
+        flow.young = tracked
+        if plan is not None and tracked and flow.rate:
+            self.at(self.now + plan.learn_after * PACKET * 8 / flow.rate, lambda: self._learn(flow))
+        if plan is None or not plan.copy_rate or self._copies < plan.copy_rate:
+            self._copies += 1
+            chosen = flow.queue_id, flow.meter_id
+            self._beginning = flow
+            self.step(ev.FlowSeen(DPID, flow.in_port, flow.frame, UPLINK, *chosen))
+            self._beginning = None
+        elif not flow.learned and not flow.young:
+            self.at(self.now + 1.0, lambda: self._place_again(flow))
+
+    def _place_again(self, flow: Sending) -> None:
+        if flow.pin is None and not flow.learned and flow.rate and self._is_present(flow):
+            self._place(flow)
+
+    def _is_present(self, flow: Sending) -> bool:
+        return self.datapath.flows.get(flow.key) is flow
+
+    def _learn(self, flow: Sending) -> None:
+        """Let a flow that is no longer young get its learned entry."""
+        if flow.young and self._is_present(flow):
+            self.datapath.settle(flow, self.now)
+            flow.young, flow.learned = False, True
+            flow.octets = flow.shown = 0.0
+
+    def _expire(self, flow: Sending) -> None:
+        """Remove the entries of a flow that has been idle, and report their end."""
+        if flow.rate or self.now - flow.last < self._idle_timeout - 1e-9 or not self._is_present(flow):
+            return
+        del self.datapath.flows[flow.key]
+        octets = int(flow.octets)
+        if flow.pin is not None:
+            self.step(ev.PinEnded(DPID, flow.pin, octets // PACKET, octets, idle=True))
+        elif flow.learned:
+            self._report_learned_end(flow, octets, idle=True)
+
+    def _expire_learned(self, flow: Sending, pinned_at: float) -> None:
+        """Remove the learned entry of a flow whose packets meet a pin instead."""
+        if flow.pin is not None and flow.learned and pinned_at == flow.placed_at and self._is_present(flow):
+            flow.learned = False
+            self._report_learned_end(flow, 0, idle=True)
+
+    def _report_learned_end(self, flow: Sending, octets: int, idle: bool) -> None:
+        mac = int.from_bytes(flow.frame[6:12])
+        self.step(ev.LearnedEnded(DPID, flow.key, flow.in_port, UPLINK, mac, octets // PACKET, octets, idle))
+
+    def _dump(self) -> None:
+        self.datapath.show_counters(self.now)
+        self.at(self.now + DUMP_INTERVAL, self._dump)
+
+    def _read(self) -> None:
+        self._answer()
+        assert self.reading is not None
+        self.at(self.now + self.reading, self._read)
+
+    def _answer(self) -> None:
+        """Answer a request for counters: learned entries and pins, as the last dump of the datapath shows them."""
+        learned, pins = [], []
+        for flow in self.datapath.flows.values():
+            octets = int(flow.shown)
+            if flow.pin is not None:
+                pins.append((*flow.pin, octets // PACKET, octets))
+            elif flow.learned:
+                learned.append(_learned(flow, octets))
+        self.step(ev.LearnedCounters(DPID, tuple(learned)))
+        self.step(ev.PinCounters(DPID, tuple(pins)))
+
+    def _note_change(self, flow: Sending, before: int) -> None:
+        """Count a change of queue."""
+        if flow.queue_id != before:
+            if before >= 0 and flow is self._beginning:
+                self.counts["corrected"] += 1
+            elif before >= 0:
+                self.counts["changed" if flow.rate else "changed while quiet"] += 1
+            flow.placed_at = self.now
+
+    def on_program(self, effect: ef.Program) -> None:
+        """Take over a plan."""
+        self.datapath.program(effect.plan)
+
+    def on_pin(self, effect: ef.PinFlow) -> None:
+        """Put a pin in; the flow's learned entry expires, since no packet meets it."""
+        flow = self.datapath.flows.get(effect.key)
+        if flow is None:
+            return
+        before, had_pin = flow.queue_id, flow.pin is not None
+        self.datapath.use_pin(flow, effect.ref, effect.queue_id, effect.meter_id, self.now)
+        self._note_change(flow, before)
+        if not had_pin and flow.learned:
+            flow.placed_at = pinned_at = self.now
+            self.at(self.now + self._idle_timeout, lambda: self._expire_learned(flow, pinned_at))
+
+    def on_unpin(self, effect: ef.UnpinFlow) -> None:
+        """Take a pin out: the flow is on the queue of its learned entry again, or is placed anew."""
+        flow = self.datapath.flows.get(effect.key)
+        if flow is None or flow.pin is None or flow.pin != effect.ref:
+            return
+        before = flow.queue_id
+        self.datapath.drop_pin(flow, self.now)
+        if flow.learned:
+            self._note_change(flow, before)
+        else:
+            self.at(self.now, lambda: self._place_again(flow))
+
+    def on_delete_learned(self, effect: ef.DeleteLearned) -> None:
+        """Delete the learned entries of a port; the next packets of their flows are placed anew."""
+        for flow in self.datapath.flows.values():
+            of_port = effect.egress_port == UPLINK or effect.in_port == flow.in_port
+            if flow.learned and of_port:
+                flow.learned = False
+                if flow.pin is None:
+                    self.at(self.now, lambda flow=flow: self._place_again(flow))  # type: ignore[misc]
+
+    def on_set_meter(self, effect: ef.SetMeter) -> None:
+        """Add or change a meter."""
+        self.datapath.meters[effect.meter.meter_id] = effect.meter
+
+    def on_delete_meter(self, effect: ef.DeleteMeter) -> None:
+        """Delete a meter."""
+        self.datapath.meters.pop(effect.meter_id, None)
+
+    def on_read_counters(self, _effect: ef.ReadCounters) -> None:
+        """Answer in a moment, unless the counters are read at times of their own."""
+        if self.reading is None:
+            self.at(self.now + ANSWER, self._answer)
+
+
+def _rate(rates: tuple[int | None, ...], queue_id: int) -> int | None:
+    return rates[queue_id] if queue_id < len(rates) else None
+
+
+def _learned(flow: Sending, octets: int) -> ev.LearnedFlow:
+    mac = int.from_bytes(flow.frame[6:12])
+    return ev.LearnedFlow(
+        flow.key,
+        flow.in_port,
+        UPLINK,
+        mac,
+        flow.queue_id,
+        octets // PACKET,
+        octets,
+        flow.spec.dscp,
+        flow.spec.pcp,
+        flow.meter_id,
+    )
+
+
+_ACTIONS: Mapping[type, Callable[[World, Any], None]] = {
+    ef.Program: World.on_program,
+    ef.PinFlow: World.on_pin,
+    ef.UnpinFlow: World.on_unpin,
+    ef.DeleteLearned: World.on_delete_learned,
+    ef.SetMeter: World.on_set_meter,
+    ef.DeleteMeter: World.on_delete_meter,
+    ef.ReadCounters: World.on_read_counters,
+}
