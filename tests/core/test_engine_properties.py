@@ -182,6 +182,17 @@ class Host(RuleBasedStateMachine):
         rows = list(self.host.flows)
         self.host.count({row: rates[n % len(rates)] for n, row in enumerate(rows)}, seconds)
 
+    @precondition(lambda self: self.host.connected)
+    @rule(percents=st.lists(st.integers(0, 100), min_size=1, max_size=4))
+    def count_meters(self, percents: list[int]) -> None:
+        """Meters report what they received, and which part of it they dropped; counters may go back."""
+        octets = int(self.host.now * 1e6)
+        counters = {
+            meter_id: (octets // 1000, octets, 0, octets * percents[n % len(percents)] // 100)
+            for n, meter_id in enumerate(sorted(self.host.meters))
+        }
+        self.host.do(ev.MeterCounters(DPID, counters))
+
     @rule(number=NUMBER)
     def idle_out(self, number: int) -> None:
         row = self.row(number)

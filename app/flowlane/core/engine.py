@@ -19,7 +19,7 @@ from flowlane.core.device.plan import weigh
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
-from flowlane.core.flow import learned, lifecycle
+from flowlane.core.flow import learned, lifecycle, limits
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
 from flowlane.core.state.device import Due, State, put_off
@@ -54,6 +54,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
         if device.connected and state.now >= device.next_read:
             device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)
             out.append(ReadCounters(device.dpid))
+            limits.estimate_shares(device)
         sweep(state, device, out)
 
 
@@ -80,7 +81,7 @@ HANDLERS: dict[type, Handler] = {
     ev.ConflictsReported: refresh.on_conflicts_reported,
     ev.PlanLeftOut: refresh.on_plan_left_out,
     ev.QueueCounters: refresh.on_queue_counters,
-    ev.MeterCounters: refresh.on_meter_counters,
+    ev.MeterCounters: limits.on_meter_counters,
     ev.DeviceUp: refresh.on_device_up,
     ev.DeviceDown: refresh.on_device_down,
     ev.PortChanged: refresh.on_port_changed,

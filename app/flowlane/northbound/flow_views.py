@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from flowlane.core.explain import explain
+from flowlane.core.flow.limits import passed_rate
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import is_young
 from flowlane.core.flowkey import (
@@ -65,6 +66,7 @@ def flow_view(state: State, clock: Clock, places: list[FlowRow]) -> FlowView:
         **endpoints(state, unpack(key)),
         "class": traffic_class.name,
         "rate": round(flows.rate[row]),
+        "passed_rate": passed_rate(device, row),
         "limit": limit_of(device, row, traffic_class),
         "priority": traffic_class.priority,
         "hint": _hint(device, row),
@@ -86,6 +88,7 @@ def assignment_view(state: State, clock: Clock, device: Device, row: int) -> Ass
         **endpoints(state, unpack(key)),
         "class": _class_of(device, row).name,
         "rate": round(device.flows.rate[row]),
+        "passed_rate": passed_rate(device, row),
         **placement(clock, device, row),
     }
 

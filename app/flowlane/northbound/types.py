@@ -313,6 +313,7 @@ class FlowView(Endpoints, OfClass):
 
     id: str
     rate: BitRate
+    passed_rate: Annotated[int, "bit/s that passes the flow's meter; without a meter the same as rate"]
     limit: Annotated[int | None, "bit/s that the flow may send"]
     priority: int
     hint: HintMark | None
@@ -330,6 +331,7 @@ class AssignmentView(Placement, Endpoints, OfClass):
 
     flow: Annotated[str, "id of the flow"]
     rate: BitRate
+    passed_rate: Annotated[int, "bit/s that passes the flow's meter; without a meter the same as rate"]
 
 
 class RuleNotTaken(TypedDict):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import depart, new_port, place_on, set_speed, update_queues
 from flowlane.core.effects import SetMeter
 from flowlane.core.flow.assign import apply_moves, assign, classify_row, demand_of
+from flowlane.core.flow.limits import update_load
 from flowlane.core.flow.pins import keep_budget
 from flowlane.core.model import NO_QUEUE
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from flowlane.core.effects import Effect
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import Device, Port, State
+    from flowlane.core.state.meters import Owner
 
 
 def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> None:
@@ -97,10 +99,16 @@ def _resize_meters(device: Device, out: list[Effect]) -> None:
     """Change the meters whose limit changed; the others are not written again. The plan has those of classes."""
     classes = {traffic_class.name: traffic_class for traffic_class in device.policy.classes}
     pool = device.meter_pool
+    resized: set[Owner] = set()
     for owner in pool.ids:
         traffic_class = classes.get(owner[0])
         if traffic_class is None or traffic_class.rate_limit is None:
             continue  # The meter of a class without a limit now: it is dropped with the next plan.
         spec = pool.resize(owner, traffic_class)
-        if spec is not None and owner not in pool.class_owners:
-            out.append(SetMeter(device.dpid, spec, change=True))
+        if spec is not None:
+            resized.add(owner)
+            if owner not in pool.class_owners:
+                out.append(SetMeter(device.dpid, spec, change=True))
+    for row, owner in device.meter_owner.items() if resized else ():
+        if owner in resized:
+            update_load(device, row)

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
         DeviceDescribed,
         DeviceDown,
         DeviceUp,
-        MeterCounters,
         PlanLeftOut,
         PolicyReplaced,
         PortChanged,
@@ -329,10 +328,3 @@ def on_queue_counters(state: State, event: QueueCounters, out: list[Effect]) -> 
         packets, octets, errors = sums.get(place, (0, 0, 0))
         sums[place] = packets + counters[0], octets + counters[1], errors + counters[2]
     device.queue_counters = sums
-
-
-def on_meter_counters(state: State, event: MeterCounters, out: list[Effect]) -> None:  # noqa: ARG001
-    """Keep the meters' counters."""
-    device = state.devices.get(event.dpid)
-    if device is not None:
-        device.meter_counters, device.copies_dropped = dict(event.counters), event.copies_dropped

@@ -20,6 +20,7 @@ from flowlane.core.allocate import arrive, change, depart, place_on, queues_for_
 from flowlane.core.allocate.state import Demand, Placement
 from flowlane.core.classify.hints import find_hint
 from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
+from flowlane.core.flow.limits import passed_rate, rate_in_class, update_load
 from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
 from flowlane.core.flow.target import decide
@@ -81,7 +82,7 @@ def demand_of(device: Device, row: int) -> Demand:
     number = flows.vm_number[row]
     # By position, since this is made for every new flow: keywords take twice as long.
     return Demand(
-        int(flows.rate[row]),
+        passed_rate(device, row) if flows.meter_id[row] else int(flows.rate[row]),
         traffic_class.index,
         _group(device, traffic_class, row),
         traffic_class.exclusive,
@@ -143,6 +144,8 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
         _leave_queue(device, row)
         return METER_ONLY
     demand, key = demand_of(device, row), flows.keys[row] or b""
+    if demand.rate:
+        demand = demand._replace(rate=rate_in_class(device, row))
     if flows.queue_id[row] != NO_QUEUE:
         return change(port.allocation, row, demand, state.now, key)
     if may_stay(device, port.allocation, row, demand):
@@ -172,6 +175,10 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
             flows.counted_at[row] = state.now
     if unused is not None:
         _delete_meter(device, unused, out)
+    if flows.rate[row] and (
+        before[1] or device.policy.classes[flows.class_index[row]].rate_limit is not None
+    ):
+        update_load(device, row)
 
 
 def _move_to_device_queue(device: Device, row: int) -> Placement | None:

@@ -180,6 +180,10 @@ class Device:
     refusals: dict[str, int] = field(default_factory=dict)
     queue_counters: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    counted_meters: set[Owner] = field(default_factory=set)
+    """Owners of shared meters whose last counters say what passed."""
+    passed_shares: dict[Owner, float] = field(default_factory=dict)
+    """Owner of a shared meter -> the share of what its flows send that passes; 1 where there is none."""
     copies_dropped: int | None = None
     """Copies of packets that the device's limit on packet-ins dropped; None when it does not count them."""
     next_read: float = 0.0

@@ -50,6 +50,11 @@ def class_owner(traffic_class: TrafficClass) -> Owner:
     return traffic_class.name, -1, -1
 
 
+def is_shared(owner: Owner) -> bool:
+    """Whether several flows are under the meter: those of a VM, or of a whole class."""
+    return owner[2] == -1
+
+
 def _is_class(owner: Owner) -> bool:
     return owner[1] == -1
 
