@@ -49,6 +49,13 @@ class Launched:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}{path}", timeout=10) as answer:
             return json.load(answer)
 
+    def put(self, path: str, body: bytes, content_type: str) -> Any:
+        """Send a PUT request; return the answer."""
+        url, headers = f"http://127.0.0.1:{self.rest_port}{path}", {"Content-Type": content_type}
+        request = urllib.request.Request(url, body, headers, method="PUT")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """End it; return its exit code and the seconds that took."""
         begin = time.monotonic()

@@ -1,9 +1,19 @@
-"""The connection tracker is on the way only where a port begins many flows, as the switch's own trace shows."""
+"""The connection tracker is on the way only where a port begins many flows, as the switch's own trace shows.
+
+Packets pass while that changes: the tables that it takes come and go under traffic.
+"""
 
 from __future__ import annotations
 
+import re
+import socket
+import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count, cycle
 from pathlib import Path
 
 import pytest
@@ -44,8 +54,8 @@ def bridged(taps: PrivateOvs, running: Host) -> None:
     running.wait(lambda: len(running.rest(queues)["items"]) == 4, "the uplink has no queues")
 
 
-def packet(port: int) -> bytes:
-    return ether(mac(9), mac(1), 0x800, ipv4(1, 9, 17, udp(port, 53)))
+def packet(port: int, data: bytes = b"data") -> bytes:
+    return ether(mac(9), mac(1), 0x800, ipv4(1, 9, 17, udp(port, 53, data)))
 
 
 def age(running: Host, port: int) -> None:
@@ -111,3 +121,107 @@ def test_a_storm_of_new_flows_has_the_port_tracked_and_an_old_flow_keeps_its_que
         assert after["queue_id"] == before["queue_id"]
         _, behind = datapath_actions(running, 2000)[:2]
         assert "ct(" not in behind, "it is old still: its entry is found behind the tracker"
+
+
+LONG_QUEUE = 20_000
+"""Packets that a tap device holds for a switch that stands still; 500 unless it is told so (ip-link(8), txqueuelen)."""
+RCVBUFFORCE = 33
+"""SO_RCVBUFFORCE of <asm-generic/socket.h>."""
+OLD = range(2000, 2020)
+GAP_S = 0.002
+"""Between two packets: 500 a second, of which every other one begins a flow."""
+ONE_CHANGE_S = 0.5
+
+
+class Numbered:
+    """Numbered packets of old and of new flows, by turns, from the VM to the uplink, and how often each arrived."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.received: Counter[int] = Counter()
+        self._stopped = threading.Event()
+        self._in = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._in.bind((VM, 0))
+        self._out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x800))
+        self._out.setsockopt(socket.SOL_SOCKET, RCVBUFFORCE, 1 << 24)
+        self._out.bind((UPLINK, 0))
+        self._out.settimeout(0.1)
+
+    def send(self) -> None:
+        """Send until it is stopped."""
+        old, new = cycle(OLD), count(10_000)
+        while not self._stopped.wait(GAP_S):
+            self._in.send(packet(next(new if self.sent % 2 else old), b"no.%08d" % self.sent))
+            self.sent += 1
+
+    def receive(self) -> None:
+        """Count until it is stopped."""
+        while not self._stopped.is_set():
+            try:
+                data = self._out.recv(2048)
+            except TimeoutError:
+                continue
+            if number := re.search(rb"no\.(\d{8})", data):
+                self.received[int(number[1])] += 1
+
+    def stop(self) -> None:
+        """Stop both."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._in.close()
+        self._out.close()
+
+
+@contextmanager
+def numbered() -> Iterator[Numbered]:
+    """Send for the duration of the block, and wait for what is on its way at its end."""
+    for name in (VM, UPLINK):
+        subprocess.run(["ip", "link", "set", name, "txqueuelen", str(LONG_QUEUE)], check=True)
+    packets = Numbered()
+    receiver, sender = (
+        threading.Thread(target=work, daemon=True) for work in (packets.receive, packets.send)
+    )
+    receiver.start()
+    sender.start()
+    try:
+        yield packets
+    finally:
+        packets.stop()
+        sender.join()
+        receiver.join()
+        packets.close()
+
+
+POLICIES = {
+    "tracked": POLICY + "track-above: 0\n",
+    "not tracked": POLICY + "track-above: 100000\n",
+    "learned at once": POLICY + "learn-after: 0\n",
+    "a pin for each flow": "version: 1\nclasses: {any: {}}\npins: {which: all, idle-timeout: 60s}\n",
+}
+
+
+def put(running: Host, way: str) -> None:
+    """Replace the policy, and wait until the switch's tables follow it."""
+    running.put_policy(POLICIES[way])
+    running.wait(lambda: bool(tracked_ports(running)) == (way == "tracked"), "its tables are the same")
+
+
+@pytest.mark.parametrize("other", ["not tracked", "learned at once", "a pin for each flow"])
+def test_no_packet_is_lost_when_ports_are_tracked_and_no_longer(
+    taps: PrivateOvs, tmp_path: Path, other: str
+) -> None:
+    """A cached decision of the switch may lead to the tracker still, when the tables behind it have changed."""
+    with host(taps, tmp_path, POLICIES[other]) as running:
+        bridged(taps, running)
+        with numbered() as packets:
+            for way in ("tracked", other) * 4:
+                put(running, way)
+                time.sleep(ONE_CHANGE_S)
+            sent = packets.sent
+            running.wait(lambda: max(packets.received) > sent, "nothing arrives any more")
+        assert sent > 500
+        lost = set(range(sent)) - packets.received.keys()
+        assert not lost, f"{len(lost)} of {sent}: {sorted(lost)[:20]}"
+        assert set(packets.received.values()) == {1}

@@ -32,6 +32,10 @@ class Host:
     def rest(self, path: str) -> Any:
         return self.manager.rest(path)
 
+    def put_policy(self, text: str) -> None:
+        """Replace the policy."""
+        self.manager.put("/v1/policy", text.encode(), "application/yaml")
+
     def bridge(self, name: str, dpid: int, *arguments: str) -> None:
         """Add a bridge with a controller, and wait until its tables are there."""
         self.bridges.append(name)

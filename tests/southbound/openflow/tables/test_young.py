@@ -22,8 +22,18 @@ from flowlane.core.events import FlowSeen
 from flowlane.core.model import Capabilities, MeterSpec, PortRole
 from flowlane.southbound.openflow.session import decode, encode, readback, requests
 from flowlane.southbound.openflow.tables import desired, diff, young
-from flowlane.southbound.openflow.tables.entries import EMPTY, Goto, Output, SetQueue, Standing
-from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.tables.entries import (
+    EMPTY,
+    FlowEntry,
+    Goto,
+    GroupEntry,
+    Op,
+    Output,
+    SetQueue,
+    Standing,
+    UseGroup,
+)
+from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire.nicira import Learn, Track
 
 BRIDGE = "br0"
@@ -83,6 +93,50 @@ def test_without_all_that_it_takes_nothing_is_tracked(given_plan: DevicePlan, ab
     assert not [step for flow in flows for step in flow.steps if isinstance(step, Track)]
     assert not [flow for flow in flows if Goto(TableId.TRACK) in flow.steps]
     assert young.tracks(PLAN, TRACKING)
+
+
+WAYS = {
+    "tracked": PLAN,
+    "not tracked": replace(PLAN, tracked_ports=()),
+    "learned at once": replace(PLAN, learn_after=0),
+    "a pin for each flow": replace(PLAN, learned_idle=0, learn_after=0),
+    "reactive": replace(PLAN, learned_idle=0, learn_after=0, reactive=True),
+}
+
+
+@pytest.mark.parametrize("after", WAYS)
+@pytest.mark.parametrize("before", WAYS)
+def test_at_every_step_from_one_way_to_another_packets_are_led_to_tables_that_lead_on(
+    before: str, after: str
+) -> None:
+    """Also those that are on their way out of the tracker, and those in the bucket of a group."""
+    old, new = (desired.compile_plan(WAYS[way], TRACKING, PORTS).standing for way in (before, after))
+    flows = {(entry.table_id, entry.priority, entry.match): entry for entry in old.flows}
+    groups = {group.group_id: group for group in old.groups}
+    assert groups or before == "reactive"
+    for change in diff.changes(new, old):
+        entry = change.entry
+        if isinstance(entry, FlowEntry):
+            place = entry.table_id, entry.priority, entry.match
+            flows.pop(place, None)
+            if change.op is not Op.DELETE:
+                flows[place] = entry
+        elif isinstance(entry, GroupEntry):
+            groups.pop(entry.group_id, None)
+            if change.op is not Op.DELETE:
+                groups[entry.group_id] = entry
+        used = [
+            groups[step.group_id].buckets
+            for flow in flows.values()
+            for step in flow.steps
+            if isinstance(step, UseGroup)
+        ]
+        tables = {step.table_id for flow in flows.values() for step in flow.steps if isinstance(step, Goto)}
+        tables |= {bucket.table_id for buckets in used for bucket in buckets if bucket.table_id is not None}
+        catching = {
+            table_id for table_id, priority, _ in flows if priority in (Priority.MISS, Priority.STANDING)
+        }
+        assert tables | {TableId.GATE} <= catching, change
 
 
 @given(st.integers(1, 64), st.integers(0, 200))

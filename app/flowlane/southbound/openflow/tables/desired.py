@@ -79,7 +79,7 @@ def compile_plan(
     normal = capabilities.normal
     ports_of_plan = [port for port in plan.ports if port.port_no in ports]
     flows = (
-        *_declared_misses(learns, young.may_track(plan, capabilities), normal),
+        *_declared_misses(learns, young.can_track(capabilities), normal),
         *_ingress(plan, ports_of_plan, normal),
         *_forward(plan, ports_of_plan, ports, capabilities),
         *(_gate(plan) if tracks else ()),
@@ -131,12 +131,13 @@ def _infrastructure(table: TableId, priority: int, terms: Match, *steps: Step) -
     return flow(table, priority, terms, steps, _COOKIE)
 
 
-def _declared_misses(learns: bool, may_track: bool, normal: bool) -> Iterator[FlowEntry]:
+def _declared_misses(learns: bool, can_track: bool, normal: bool) -> Iterator[FlowEntry]:
     """Yield the table-miss entries; the device forwards by itself what the first and the last table do not match.
 
-    Table gate has its own also while nothing is tracked: packets may be on their way to it out of the tracker.
+    Table gate has its own also while nothing is tracked, whatever the policy: packets may be on their way to it out of
+    the tracker, and the switch's cached decision to drop them there would outlive them.
     """
-    available = {None: True, Act.LEARN: learns, Act.TRACK: may_track}
+    available = {None: True, Act.LEARN: learns, Act.TRACK: can_track}
     for table in pipeline.TABLES:
         if not table.miss_is_planned and available[table.extension]:
             dropped = _FORWARD_NORMALLY if normal and table.table_id in _ENDS else ()

@@ -18,6 +18,7 @@ from flowlane.southbound.openflow.tables.entries import (
     UseGroup,
 )
 from flowlane.southbound.openflow.tables.layout import OUTSIDE
+from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
 
 
@@ -84,11 +85,11 @@ def _numbered(desired: Mapping[int, Entry], present: Mapping[int, Entry]) -> Ite
 def ordered(unordered: Iterable[Change]) -> tuple[Change, ...]:
     """Put changes in an order in which no packet meets an entry that leads nowhere: make before break.
 
-    First groups and meters are added, then entries (later tables first, so that a goto leads to filled
-    tables). Then entries are deleted (earlier tables first), last the groups and meters that nothing uses any
-    more: the deletion of a group or meter in use would delete its entries too (OpenFlow 1.3.5 sections 6.4
-    and 7.3.4.4). A barrier ends each stage, since a device may carry out messages in any order between
-    barriers (section 6.2).
+    First meters are added, then entries (later tables first, so that a goto leads to filled tables). Groups are added
+    between the tables that their buckets lead to and the one that leads to groups. Then entries are deleted (earlier
+    tables first), last the groups and meters that nothing uses any more: the deletion of a group or meter in use would
+    delete its entries too (OpenFlow 1.3.5 sections 6.4 and 7.3.4.4). A barrier ends each stage, since a device may
+    carry out messages in any order between barriers (section 6.2).
     """
     changes_only = [change for change in unordered if change.op is not Op.BARRIER]
     sent: list[Change] = []
@@ -111,9 +112,22 @@ def _table(change: Change) -> int:
     return change.entry.table_id if isinstance(change.entry, FlowEntry) else 0
 
 
+def _is_behind_groups(change: Change) -> bool:
+    return _is_flow(change) and _table(change) > TableId.SPREAD
+
+
+def _adds(belongs: Callable[[Change], bool]) -> Callable[[Change], bool]:
+    return lambda change: not _is_deletion(change) and belongs(change)
+
+
 _STAGES: tuple[tuple[Callable[[Change], bool], Callable[[Change], int]], ...] = (
-    (lambda change: not _is_flow(change) and not _is_deletion(change), _table),
-    (lambda change: _is_flow(change) and not _is_deletion(change), lambda change: -_table(change)),
+    (_adds(lambda change: isinstance(change.entry, MeterEntry)), _table),
+    (_adds(_is_behind_groups), lambda change: -_table(change)),
+    (_adds(lambda change: isinstance(change.entry, GroupEntry)), _table),
+    (
+        _adds(lambda change: _is_flow(change) and not _is_behind_groups(change)),
+        lambda change: -_table(change),
+    ),
     (lambda change: _is_flow(change) and _is_deletion(change), _table),
     (lambda change: not _is_flow(change) and _is_deletion(change), _table),
 )

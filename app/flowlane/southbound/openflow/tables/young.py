@@ -71,15 +71,15 @@ _UPPER_HALF = 0x8000
 _HIGH_BITS = 0xFFFF0000
 
 
-def may_track(plan: DevicePlan, capabilities: Capabilities) -> bool:
-    """Return whether the device counts young flows by connection tracking as soon as a port is to be tracked."""
-    capable = capabilities.conntrack and capabilities.learn
-    return bool(capable and plan.learn_after and plan.learned_idle and not plan.reactive)
+def can_track(capabilities: Capabilities) -> bool:
+    """Return whether the device can count young flows by connection tracking."""
+    return capabilities.conntrack and capabilities.learn
 
 
 def tracks(plan: DevicePlan, capabilities: Capabilities) -> bool:
     """Return whether the device is to count young flows by connection tracking."""
-    return bool(plan.tracked_ports) and may_track(plan, capabilities)
+    wanted = plan.tracked_ports and plan.learn_after and plan.learned_idle and not plan.reactive
+    return bool(wanted and can_track(capabilities))
 
 
 def zone_of(dpid: int, port_no: int, vlan: int = 0) -> int:
