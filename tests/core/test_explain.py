@@ -182,6 +182,16 @@ def rebalanced(scenario: Scenario) -> int:
     return next(row for row in rows if scenario.queue_of(row) != before[row])
 
 
+def gathered(scenario: Scenario) -> int:
+    """Flows on several queues whose class may have one only, by a new policy."""
+    rows = flows_of(scenario, 8)
+    before = {row: scenario.queue_of(row) for row in rows}
+    classes = (TrafficClass("small", 0, max_queues=1), *scenario.engine.policy.classes[1:])
+    scenario.do(ev.PolicyReplaced(replace(scenario.engine.policy, classes=classes)))
+    scenario.tick(8)
+    return next(row for row in rows if scenario.queue_of(row) != before[row])
+
+
 FEW = Balance(flows_per_queue=1, moves_per_second=10.0, window=1.0)
 ALONE = of_classes(TrafficClass("small", 0), TrafficClass("alone", 1, exclusive=True))
 
@@ -209,6 +219,7 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
         of_classes(TrafficClass("small", 0), balance=Balance(moves_per_second=1.0, window=1.0)),
         rebalanced,
     ),
+    Reason.GATHERED: (of_classes(TrafficClass("small", 0), TrafficClass("other", 1)), gathered),
     Reason.SOFTWARE_BY_RULE: (
         of_classes(TrafficClass("small", 0, path=PathPreference.SOFTWARE)),
         lambda scenario: with_software(scenario, 2, 2).flow(1, 1),

@@ -206,7 +206,7 @@ def test_the_built_in_policy() -> None:
     policy = policies.default()
     assert [item.name for item in policy.classes] == ["small", "heavy"]
     assert (policy.classes[0].exclusive, policy.classes[1].exclusive) == (False, True)
-    assert policy.gates == (RateGate(10_000_000, 2.0, 5_000_000),)
+    assert policy.gates == (RateGate(250_000, 0.0, 100_000, of_queue=True),)
     assert (policy.rules[0].match, policy.rules[0].class_index) == (Match(gate=0), 1)
     assert policy.text == policies.default_text()
 
@@ -318,3 +318,20 @@ def _plain(data: object) -> bool:
 
 def test_the_schema_is_a_schema() -> None:
     Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize(
+    ("text", "gate"),
+    [
+        (">= 25% of a queue", RateGate(250_000, 2.0, 125_000, of_queue=True)),
+        (
+            ">= 12.5 % of queue for 1s until below 5% of a queue",
+            RateGate(125_000, 1.0, 50_000, of_queue=True),
+        ),
+    ],
+)
+def test_a_rate_may_be_a_part_of_what_a_queue_can_carry(text: str, gate: RateGate) -> None:
+    policy = policies.load(
+        f"version: 1\nclasses: {{a: {{}}}}\nrules: [{{match: {{rate: '{text}'}}, class: a}}]\n"
+    )
+    assert policy.gates == (gate,)

@@ -11,7 +11,7 @@ import pytest
 
 from flowlane import policy as policies
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.classify.gates import advance
+from flowlane.core.classify.gates import advance, resolve
 from flowlane.core.classify.matching import read_match
 from flowlane.core.device.rules import DeviceView, derive
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts
@@ -48,7 +48,9 @@ def level_of(policy: Policy, facts: dict[str, str]) -> int:
     level, since = 0, 0.0
     if "rate" in facts:
         for step in range(int(parse_duration(facts["held"]) * 2) + 1):
-            level, since = advance(policy.gates, level, since, parse_rate(facts["rate"]), step / 2)
+            level, since = advance(
+                resolve(policy.gates, 0), level, since, parse_rate(facts["rate"]), step / 2
+            )
     return level
 
 

@@ -58,15 +58,33 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
         sweep(state, device, out)
 
 
-def balance(state: State, device: Device, out: list[Effect]) -> None:
-    """Rebalance the ports of a device that are due."""
+def balance(state: State, device: Device, out: list[Effect], due: bool = True) -> None:
+    """Rebalance the ports of a device that are due, and those where flows have changed their classes.
+
+    Args:
+        due: False for the latter only.
+    """
     for port in device.ports.values():
         if device.in_adoption:
             # No rate is measured yet.
             port.next_balance = state.now + device.policy.balance.interval
-        elif port.allocation is not None and state.now >= port.next_balance:
+        elif port.allocation is not None and (
+            port.allocation.restless or (due and state.now >= port.next_balance)
+        ):
             port.next_balance = state.now + device.policy.balance.interval
             apply_moves(state, device, rebalance(port.allocation, state.now, device.flows.last_active), out)
+
+
+def settle(state: State, out: list[Effect]) -> None:
+    """Rebalance the ports where flows have changed their classes: what their classes ask for waits for no tick."""
+    for dpid in sorted(state.restless):
+        device = state.devices.get(dpid)
+        if device is not None:
+            balance(state, device, out, due=False)
+            device.next_weighing = state.now
+            if weigh(device, state.now):
+                put_off(state, device, Due.PLAN)
+    state.restless.clear()
 
 
 Handler = Callable[[State, Any, "list[Effect]"], None]
@@ -117,6 +135,8 @@ class Engine:
         state.now = max(state.now, now)
         out: list[Effect] = []
         HANDLERS[type(event)](state, event, out)
+        if state.restless:
+            settle(state, out)
         return out
 
     def step_and_catch_up(self, event: ev.Event, now: float) -> list[Effect]:

@@ -18,6 +18,7 @@ from flowlane.core.classify.changes import (
 from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HINT_TEXTS
 from flowlane.core.classify.matching import unmet
+from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.pins import Worth, worth_of
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
 from flowlane.core.policy import PathPreference
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 REASONS: dict[Reason, str] = {
     Reason.UNPLACED: "it is not placed yet",
     Reason.NO_QUEUES: "its egress port has no queues, so it is served without set_queue",
+    Reason.GATHERED: "its class was on more queues than its max-queues",
     Reason.NO_ONE_PORT: "it is not known by which one port it leaves, so it is served without set_queue",
     Reason.SHARED: "its class shares queues, and this was the least loaded of them",
-    Reason.EXCLUSIVE: "its class has a queue for each flow, and this one was free",
-    Reason.EXCLUSIVE_UNAVAILABLE: "its class has a queue for each flow, but none is free; it shares until one is",
+    Reason.EXCLUSIVE: "its class has a queue for each flow, and the other flows do not miss this one",
+    Reason.EXCLUSIVE_UNAVAILABLE: "its class has a queue for each flow, but the others would miss it; it shares",
     Reason.GROUPED: "flows that the policy calls alike are on this queue",
     Reason.VM_TOGETHER: "its class keeps a VM's flows together, and the VM's flows are on this queue",
     Reason.REBALANCED: "it was moved here from a queue that carried more than its share",
@@ -131,6 +133,7 @@ def _situation(state: State, device: Device, row: int) -> Situation:
         flows.pcp[row],
         state.hints_of_vm.get(vm.id, ()) if vm is not None else (),
         flows.gate_state[row] & OPEN_GATES,
+        gates_at(device, flows.egress_port[row], state.now),
     )
 
 

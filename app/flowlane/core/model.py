@@ -87,6 +87,7 @@ class Reason(IntEnum):
     ADOPTED = 15
     DEVICE_CHOSE = 16
     NO_ONE_PORT = 17
+    GATHERED = 18
 
 
 class HintSource(IntEnum):

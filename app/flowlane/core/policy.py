@@ -65,11 +65,15 @@ class TrafficClass:
 
 @dataclass(frozen=True, slots=True)
 class RateGate:
-    """Thresholds of a measured rate, in bit/s: high after ``hold`` s at ``at_least`` or more, until below ``below``."""
+    """Thresholds of a measured rate, in bit/s: high after ``hold`` s at ``at_least`` or more, until below ``below``.
+
+    ``of_queue``: the thresholds are millionths of what a queue of the flow's egress port can carry.
+    """
 
     at_least: int
     hold: float
     below: int
+    of_queue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,31 +85,53 @@ DEFAULT_HOLD = 2.0
 
 _CONDITION = re.compile(r"\s*>=\s*(\S.*)", re.DOTALL)
 _TIMING = re.compile(r"(.*?)(?:\s+for\s+(.*?))?(?:\s+until\s+below\s+(.*))?\s*\Z", re.DOTALL)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*%\s+of\s+(?:a\s+)?queue")
 _EXAMPLE = "write it such as '>= 100Mbit/s for 2s until below 50Mbit/s'"
 
 
 def read_gate(text: str) -> RateGate:
     """Read the part after ``>=``: rate, then ``for`` a duration, then ``until below`` a rate.
 
-    Without ``until below`` the gate closes at half of the rate.
+    Without ``until below`` the gate closes at half of the rate. A rate may be a part of a queue's: ``25% of a queue``.
 
     Raises:
         UnitError: it cannot be read, or contradicts itself.
     """
     match = _TIMING.match(text)
     assert match is not None
-    at_least = parse_rate(match[1].strip())
+    at_least, of_queue = _read_threshold(match[1].strip())
     hold = DEFAULT_HOLD if match[2] is None else parse_duration(match[2])
-    below = at_least // 2 if match[3] is None else parse_rate(match[3])
+    below, below_of_queue = (
+        (at_least // 2, of_queue) if match[3] is None else _read_threshold(match[3].strip())
+    )
+    if of_queue != below_of_queue:
+        raise UnitError("one rate is a part of a queue's, the other is not")
     if at_least < 1000:
-        raise UnitError(f"{format_rate(at_least)} is too small to be measured; at least 1kbit/s")
+        raise UnitError(
+            f"{match[1].strip()} is too small to be measured; at least 1kbit/s or 0.1% of a queue"
+        )
     if hold > 3600:
         raise UnitError(f"{match[2]} is too long a time; at most 1h")
     if below > at_least:
         raise UnitError(
-            f"the rate after 'until below', {format_rate(below)}, is above {format_rate(at_least)}"
+            f"the rate after 'until below', {_shown(below, of_queue)}, is above {_shown(at_least, of_queue)}"
         )
-    return RateGate(at_least, hold, below)
+    return RateGate(at_least, hold, below, of_queue)
+
+
+def _read_threshold(text: str) -> tuple[int, bool]:
+    """Read a rate in bit/s, or a part of a queue's rate in millionths; return which it is, too."""
+    match = _PART.fullmatch(text)
+    if match is None:
+        return parse_rate(text), False
+    part = round(float(match[1]) * 10_000)
+    if part > 10**6:
+        raise UnitError(f"{text!r} is more than a queue carries")
+    return part, True
+
+
+def _shown(threshold: int, of_queue: bool) -> str:
+    return f"{threshold / 10_000:g}% of a queue" if of_queue else format_rate(threshold)
 
 
 def read_gates(context: Context) -> None:
@@ -120,7 +142,12 @@ def read_gates(context: Context) -> None:
             gate_at[path] = read_gate(text)
         except UnitError as error:
             context.report(path, str(error), _EXAMPLE)
-    gates = tuple(sorted(set(gate_at.values()), key=lambda gate: (gate.at_least, gate.hold, gate.below)))
+    gates = tuple(
+        sorted(
+            set(gate_at.values()),
+            key=lambda gate: (gate.of_queue, gate.at_least, gate.hold, gate.below),
+        )
+    )
     if len(gates) > MAX_GATES:
         last = max(gate_at, key=context.line)
         message = f"{len(gates)} different rate conditions, counting those of trust"

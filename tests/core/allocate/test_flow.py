@@ -86,10 +86,13 @@ def test_a_flow_that_becomes_exclusive_keeps_its_queue_and_the_others_leave() ->
         port.arrive(row, rate=10)
     before = port.queue_of[5]
     placement = port.change(5, rate=10**6, exclusive=True, class_index=1, group=1)
-    assert placement == (before, QueueKind.PHYSICAL, Reason.EXCLUSIVE)
-    moves = port.tick()
+    assert placement == (before, QueueKind.PHYSICAL, Reason.EXCLUSIVE_UNAVAILABLE)
+    port.tick()
+    assert port.exclusive_row(before) == 5
+    port.run_until_quiet()
     assert port.rows_by_queue()[before] == {5}
-    assert {move.old for move in moves} == {before} and 5 not in {move.row for move in moves}
+    moved = [move for move in port.moves if move.old != move.new]
+    assert {move.old for move in moved} == {before} and 5 not in {move.row for move in moved}
 
 
 def test_no_flow_joins_an_exclusive_queue_however_light_its_flow_is() -> None:

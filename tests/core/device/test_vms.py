@@ -47,11 +47,10 @@ def test_an_external_id_that_changes_nothing_moves_nothing() -> None:
 
 def test_flows_follow_their_vm_to_its_share() -> None:
     shares = (Share("gold", GOLD, 1.0), Share("rest", VmSelector(("vm*",)), 1.0))
-    scenario = Scenario(
-        small_policy(classes=(TrafficClass("small", 0),), rules=(), gates=(), shares=shares, balance=STILL)
-    )
+    scenario = Scenario(small_policy(classes=(TrafficClass("small", 0),), rules=(), gates=(), shares=shares))
     mine, others = [scenario.flow(1, n) for n in range(4)], [scenario.flow(2, n) for n in range(4)]
     scenario.describe(4, ids={1: ids(plan="gold")})
+    scenario.tick(10)
     assert {scenario.queue_of(row) for row in mine}.isdisjoint(scenario.queue_of(row) for row in others)
     assert all(scenario.pins[row].queue_id == scenario.queue_of(row) for row in mine)
 

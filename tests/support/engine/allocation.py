@@ -168,7 +168,6 @@ def _check_region(state: PortState, region: Region) -> None:
     assert region.count == sum(slot.count for slot in region.slots)
     rows = [row for slot in region.slots for row in rows_on(state, slot)]
     assert region.waiting == sum(state.columns.band[row] >= WAITING_BANDS for row in rows)
-    assert region.waiting == sum(region.waiting_by_class.values())
     assert sum(region.exclusive_queues.values()) == len(region.exclusive_slots())
     assert all(group.count and group.pool in region.pools for group in region.groups.values())
     assert all(pool.slots and pool.groups for pool in region.pools)

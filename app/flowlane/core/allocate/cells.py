@@ -16,7 +16,7 @@ from flowlane.core.allocate.state import MEASURED, NO_ROW, Cell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowlane.core.allocate.state import Group, PortState, Region, Slot
+    from flowlane.core.allocate.state import Group, PortState, Slot
 
 DEFAULT_RATE = 1_000
 """The rate in bit/s of a new flow while no flow of its class is measured; not 0, so that numbers of flows count."""
@@ -51,7 +51,7 @@ def insert(state: PortState, row: int, slot: Slot, group: Group, vm: int, waitin
     band = rate.bit_length()
     if waiting:
         band += WAITING_BANDS * (1 + state.demands[columns.profile[row]].priority)
-        _count_waiting(state, slot.region, row, 1)
+        slot.region.waiting += 1
     columns.cell[row] = cell.index
     _link(state, cell, row, band)
     _add_to_sums(state, cell, rate, 1)
@@ -63,7 +63,7 @@ def remove(state: PortState, row: int) -> None:
     cell = state.cells[columns.cell[row]]
     assert cell is not None
     if columns.band[row] >= WAITING_BANDS:
-        _count_waiting(state, cell.slot.region, row, -1)
+        cell.slot.region.waiting -= 1
     _unlink(state, cell, row)
     columns.cell[row] = NO_ROW
     _add_to_sums(state, cell, -columns.rate[row], -1)
@@ -202,16 +202,6 @@ def _add_to_sums(state: PortState, cell: Cell, rate: int, count: int) -> None:
         group.count += count
         region.count += count
         state.count += count
-
-
-def _count_waiting(state: PortState, region: Region, row: int, count: int) -> None:
-    """Count a flow that waits for an exclusive queue: ``count`` is 1, or -1 where it no longer does."""
-    demand = state.demands[state.columns.profile[row]]
-    key = demand.class_index, demand.max_queues
-    region.waiting += count
-    region.waiting_by_class[key] = region.waiting_by_class.get(key, 0) + count
-    if not region.waiting_by_class[key]:
-        del region.waiting_by_class[key]
 
 
 def _link(state: PortState, cell: Cell, row: int, band: int) -> None:

@@ -18,16 +18,15 @@ from flowlane.core.allocate import guarantees
 from flowlane.core.allocate.guarantees import Request, match_requests, take_more
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from flowlane.core.allocate.state import Pool, Region, Slot
 
 
-def reserved_slots(region: Region, waiting: int = 0) -> int:
+def reserved_slots(region: Region) -> int:
     """Return how many slots may not become exclusive: ``min_queues`` of the classes that share, at least one.
 
-    Where ``waiting`` flows have no exclusive queue, and other flows share, one more is reserved: the waiting
-    flows share it among themselves, apart from the others.
+    One more is reserved where flows that wait for an exclusive queue share queues of their own, apart from others.
     """
     min_queues = {
         group.demand.class_index: group.demand.min_queues
@@ -35,30 +34,14 @@ def reserved_slots(region: Region, waiting: int = 0) -> int:
         if not group.demand.exclusive
     }
     reserved = max(1, min(sum(min_queues.values()), len(region.slots) - 1))
-    return min(reserved + 1, len(region.slots)) if waiting and min_queues else reserved
-
-
-def slots_suffice(region: Region) -> bool:
-    """Return whether every waiting flow whose class may have one more exclusive queue can have it.
-
-    The waiting flows whose class has its ``max_queues`` already share a reserved queue then.
-    """
-    granted = sum(
-        count if most is None else max(0, min(count, most - region.exclusive_queues.get(class_index, 0)))
-        for (class_index, most), count in region.waiting_by_class.items()
-    )
-    shared = region.shared_slots()
-    reserved = reserved_slots(region, region.waiting - granted)
-    return granted <= min(
-        len(shared) - reserved, sum(not guarantees.is_only_guarantee(slot) for slot in shared)
-    )
+    apart = any(group.demand.exclusive and group.demand.apart for group in region.groups.values())
+    return min(reserved + 1, len(region.slots)) if apart and min_queues else reserved
 
 
 def may_grow(region: Region, pool: Pool) -> bool:
     """Return whether every class in the pool has fewer slots than its ``max_queues``."""
     return all(
-        group.demand.max_queues is None
-        or class_slots(region, group.demand.class_index) < group.demand.max_queues
+        group.max_queues is None or class_slots(region, group.demand.class_index) < group.max_queues
         for group in pool.groups.values()
     )
 
@@ -140,6 +123,29 @@ def divide_slots(units: list[Unit], slot_count: int, rates: Sequence[int] = ()) 
     highest_loads = [max(part.load / part.slot_count for part in parts) for parts in divisions]
     accepted = (1 + ACCEPTED_EXCESS) * min(highest_loads)
     return next(parts for parts, load in zip(divisions, highest_loads, strict=True) if load <= accepted)
+
+
+def join_guests(hosts: list[Unit], guests: Iterable[Unit]) -> list[Unit]:
+    """Join each guest with the host nearest in priority, of these the heaviest; guests without hosts join by priority.
+
+    Guests bring their load only: limits and minima of queues are those of the hosts.
+    """
+    joined = list(hosts)
+    for guest in sorted(guests, key=lambda unit: (-unit.priority, unit.groups)):
+        near = [
+            (abs(host.priority - guest.priority), -host.load, place)
+            for place, host in enumerate(joined)
+            if hosts or host.priority == guest.priority
+        ]
+        if not near:
+            joined.append(guest)
+            continue
+        place = min(near)[2]
+        host = joined[place]
+        joined[place] = host._replace(
+            groups=host.groups + guest.groups, load=host.load + guest.load, flows=host.flows + guest.flows
+        )
+    return joined
 
 
 def _pool_counts(units: list[Unit], slot_count: int) -> list[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, pools
+from flowlane.core.allocate import cells, division, exclusivity, guarantees, pools
 from flowlane.core.allocate.state import (
     EXCLUSIVE_GROUP,
     MEASURED,
@@ -39,25 +39,49 @@ def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: byt
     if slot is None:
         return arrive(state, row, demand, key)
     enter_row(state, row, demand)
-    region, queue = slot.region, slot.queue
-    if region not in (state.software, combined.region_by_policy(state, demand)[0]):
-        state.misplaced.add(row)
     strategy = STRATEGIES[state.balance.strategy]
     if strategy.adopt is not None:
         strategy.adopt(state, demand, slot)
+    region, queue = slot.region, slot.queue
     if (
         strategy.rebalances
         and demand.exclusive
-        and slot.count == 0
-        and combined.slot_for_exclusive(region, demand, slot, 0) is slot
+        and not slot.count
+        and len(region.shared_slots()) > division.reserved_slots(region)
+        and not (exclusivity.has_most(region, demand) or guarantees.is_only_guarantee(slot))
+    ):
+        # It was alone there before, and its rate is not known yet: a rebalance revokes what it does not earn.
+        pools.make_exclusive(region, slot, row, demand.class_index)
+        cells.insert(state, row, slot, region.exclusive_group, 0)
+        return Placement(queue.queue_id, queue.kind, Reason.EXCLUSIVE)
+    return put_on(state, row, demand, slot)._replace(reason=Reason.ADOPTED)
+
+
+def put_on(state: PortState, row: int, demand: Demand, slot: Slot) -> Placement:
+    """Put a row that is on no slot where it is in the device, whatever the policy says; rebalances move it.
+
+    A flow of an exclusive class that is alone there has the queue to itself if it may. Else the reason is the general
+    one for a flow there.
+    """
+    region, queue = slot.region, slot.queue
+    rate = state.columns.rate[row]
+    if (
+        demand.exclusive
+        and not slot.count
+        and exclusivity.find_slot(region, demand, rate, slot, False) is slot
     ):
         pools.make_exclusive(region, slot, row, demand.class_index)
         cells.insert(state, row, slot, region.exclusive_group, 0)
         return Placement(queue.queue_id, queue.kind, Reason.EXCLUSIVE)
+    if region not in (state.software, combined.region_by_policy(state, demand)[0]):
+        state.misplaced.add(row)
     group = pools.find_group(region, demand)
     vm = demand.vm_number if demand.keep_vm_together else 0
+    home = group.vm_cells.get(vm)
     cells.insert(state, row, slot, group, vm, demand.exclusive)
-    return Placement(queue.queue_id, queue.kind, Reason.ADOPTED)
+    if home is not None:
+        group.vm_cells[vm] = home
+    return Placement(queue.queue_id, queue.kind, combined.sharing_reason(region, group, vm))
 
 
 def enter_row(state: PortState, row: int, demand: Demand) -> None:
@@ -95,7 +119,11 @@ def measure(state: PortState, row: int, rate: int) -> None:
 
 
 def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = b"") -> Placement:
-    """Give a flow another demand, as when its class changed; it stays on its queue where it may."""
+    """Give a flow another demand, as when its class changed; it stays on its queue until a rebalance moves it.
+
+    So a change of many flows' classes is as many moves as any other, and no more in a second. Strategies that do
+    not rebalance move a flow at once, where its class asks for queues of the other kind.
+    """
     columns = state.columns
     old_demand = state.demands[columns.profile[row]]
     if demand[1:] == old_demand[1:]:
@@ -112,13 +140,21 @@ def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = 
         rate = min(demand.rate, cells.MAX_RATE)
         cells.add_measured_rate(state, row, demand.class_index, rate)
         columns.rate[row] = rate
-    placement = place_row(state, row, demand, key, slot)
+    placement = replace_row(state, row, demand, key, slot)
     group = cells.group_of(state, row)
     if group.key != EXCLUSIVE_GROUP and group.demand.class_index == demand.class_index:
         group.demand = demand  # A new policy changes the demand of every flow of the class.
     if placement.queue_id != slot.queue.queue_id:
         columns.moved_at[row] = now
     return placement
+
+
+def replace_row(state: PortState, row: int, demand: Demand, key: bytes, slot: Slot) -> Placement:
+    """Place a row that was on a slot until now, under another demand."""
+    if slot is state.unqueued or not STRATEGIES[state.balance.strategy].rebalances:
+        return place_row(state, row, demand, key, slot)
+    state.restless = True
+    return put_on(state, row, demand, slot)
 
 
 def place_row(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Placement:

@@ -95,3 +95,18 @@ def queues_for_new_flows(
     slots = [slot for slot in slots if slot.pool in pools] or slots
     shared = [slot for slot in slots if slot.exclusive_row < 0]
     return tuple(slot.queue.queue_id for slot in guarantees.eligible(shared, min_rate))
+
+
+def queue_rate(state: PortState, least: int) -> int:
+    """Return what a queue of the port can carry, in bit/s: of its hardware queues, of all where it has none.
+
+    Where no rate is known it is the mean load of these queues, but no less than ``least``.
+    """
+    regions = [region for region in state.hardware if region.slots] or [state.software]
+    queues = max(1, sum(len(region.slots) for region in regions))
+    capacities = [region.capacity for region in regions if region.capacity is not None]
+    if len(capacities) == len(regions):
+        return sum(capacities) // queues
+    if state.speed is not None:
+        return state.speed // queues
+    return max(least, sum(region.load for region in regions) // queues)

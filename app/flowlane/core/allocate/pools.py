@@ -120,16 +120,26 @@ def best_parts(region: Region) -> tuple[list[Part], list[Slot]]:
             group.load,
             group.demand.priority,
             group.demand.class_index,
-            group.demand.min_queues,
-            _limits(group.demand),
+            0 if group.demand.exclusive else group.demand.min_queues,
+            _limits(group),
             number_of_pool.get(id(group.pool), -1),
             max_useful_queues(group),
             ((group.demand.class_index, group.demand.min_rate),) if group.demand.min_rate else (),
         )
         for group in region.groups.values()
     ]
+    guests = {unit for unit, group in zip(units, region.groups.values(), strict=True) if group.is_guest}
+    units = division.join_guests([unit for unit in units if unit not in guests], guests)
     rates = [guarantees.guaranteed_rate(slot) for slot in shared]
     return (divide_slots(units, len(shared), rates) if units and shared else []), shared
+
+
+def waits_alone(region: Region) -> bool:
+    """Return whether flows that wait for exclusive queues have a pool without hosts, though there are other flows."""
+    hosts = {id(group.pool) for group in region.groups.values() if not group.is_guest}
+    return bool(hosts) and any(
+        group.is_guest and id(group.pool) not in hosts for group in region.groups.values()
+    )
 
 
 def max_useful_queues(group: Group) -> int:
@@ -137,8 +147,8 @@ def max_useful_queues(group: Group) -> int:
     return len(group.vm_cells) if group.demand.keep_vm_together else group.count
 
 
-def _limits(demand: Demand) -> tuple[tuple[int, int], ...]:
-    return () if demand.max_queues is None else ((demand.class_index, demand.max_queues),)
+def _limits(group: Group) -> tuple[tuple[int, int], ...]:
+    return () if group.max_queues is None else ((group.demand.class_index, group.max_queues),)
 
 
 def divide(region: Region, now: float) -> None:
@@ -183,13 +193,13 @@ def apply_parts(region: Region, parts: list[Part], shared: list[Slot], now: floa
 
 def _order_for_limited(pool: Pool) -> None:
     """Put the slots on which groups with ``max_queues`` are already first: such a group uses the first ones only."""
-    if len(pool.slots) < 2 or all(group.demand.max_queues is None for group in pool.groups.values()):
+    if len(pool.slots) < 2 or all(group.max_queues is None for group in pool.groups.values()):
         return
     flows = {
         slot.index: sum(
             cell.count
             for cell in slot.cells.values()
-            if cell.group.pool is pool and cell.group.demand.max_queues is not None
+            if cell.group.pool is pool and cell.group.max_queues is not None
         )
         for slot in pool.slots
     }
@@ -233,6 +243,9 @@ def _assign_pool(region: Region, group: Group) -> None:
     """Give a group without a pool one of its own on an idle slot, or let it join another one for now."""
     if not region.pools:
         divide(region, region.divided_at)
+        return
+    if group.is_guest:
+        _join(group, _most_similar_pool(region, group.demand))
         return
     slot = _idle_slot(region, group.demand)
     if slot is None:

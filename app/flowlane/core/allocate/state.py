@@ -31,7 +31,8 @@ class Demand(NamedTuple):
     ``rate`` is bit/s, 0 while it is not measured: it is then estimated as the mean of the measured flows of
     the class. ``group`` is a number: flows with the same number are alike [claims 5 and 6]. ``share`` is the
     index of the VM's share of the hardware, -1 for none. ``max_queues`` None: no limit. ``min_rate`` is the
-    rate in bit/s that a queue of the class has to guarantee, 0 for none.
+    rate in bit/s that a queue of the class has to guarantee, 0 for none. ``apart``: flows that wait for an
+    exclusive queue share queues of their own, with those that are like them; else they share the others'.
     """
 
     rate: int = 0
@@ -46,6 +47,7 @@ class Demand(NamedTuple):
     max_queues: int | None = None
     keep_vm_together: bool = False
     min_rate: int = 0
+    apart: bool = False
 
 
 class Placement(NamedTuple):
@@ -200,6 +202,16 @@ class Group:
     count: int = 0
     vm_cells: dict[int, Cell] = field(default_factory=dict)
 
+    @property
+    def is_guest(self) -> bool:
+        """Whether its flows wait for exclusive queues and meanwhile share the queues of the other flows."""
+        return self.demand.exclusive and not self.demand.apart
+
+    @property
+    def max_queues(self) -> int | None:
+        """How many queues its class may use; None: any number. For guests the limit counts exclusive queues only."""
+        return None if self.is_guest else self.demand.max_queues
+
 
 @dataclass(slots=True, eq=False)
 class Pool:
@@ -220,8 +232,7 @@ class Region:
     """Queues that are divided among groups together: one share's hardware queues, or all software queues.
 
     ``exclusive_queues``: class index -> its exclusive queues. ``waiting`` counts the flows that wait for an
-    exclusive queue; ``waiting_by_class``: (class index, its ``max_queues``) -> the same for one class;
-    ``shortage_at`` is when there were last too few queues for them. ``capacity`` is bit/s and ``max_flows`` a
+    exclusive queue; ``revoked_at``: row -> when it lost its own. ``capacity`` is bit/s and ``max_flows`` a
     number of flows, None for no limit. ``peak`` is the highest load (bit/s) that a rebalance found within the
     last window, at ``peak_at``. ``divided_at`` is when the queues were last divided, ``checked_at`` when that
     was last compared with a better division, ``outdated_since`` since when it has been worse, NEVER while it
@@ -236,8 +247,7 @@ class Region:
     load: int = 0
     count: int = 0
     waiting: int = 0
-    waiting_by_class: dict[tuple[int, int | None], int] = field(default_factory=dict)
-    shortage_at: float = NEVER
+    revoked_at: dict[int, float] = field(default_factory=dict)
     capacity: int | None = None
     max_flows: int | None = None
     peak: int = 0
@@ -275,7 +285,8 @@ class PortState:
     unknown). ``slots`` are its queues in their order; ``unqueued`` holds the flows while there are none.
     ``region_of``: share index -> its hardware region (-1: VMs without a share); ``regions_changed``: that
     changed, and flows may still be on hardware that is not theirs; ``misplaced``: rows that the device put on
-    such hardware. ``cells`` are found by index, ``free_cells`` are indexes to use again.
+    such hardware, or whose class does not let them stay. ``restless``: classes of flows have changed since the last
+    rebalance. ``cells`` are found by index, ``free_cells`` are indexes to use again.
 
     ``demands`` are the demands of the flows, each stored once and found by its profile number; ``profiles``
     is the way back, ``references`` counts the flows of each, ``free_profiles`` are numbers to use again.
@@ -310,6 +321,7 @@ class PortState:
     load: int = 0
     count: int = 0
     regions_changed: bool = False
+    restless: bool = False
     misplaced: set[int] = field(default_factory=set)
     tokens: float = 1.0
     refilled_at: float = NEVER

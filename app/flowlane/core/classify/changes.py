@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flowlane.core.classify.classifier import Classifier
+    from flowlane.core.classify.gates import PortGate
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Vm
     from flowlane.core.policy import Rule
@@ -69,7 +70,8 @@ Change = RateChange | HintChange | HintEnd | IdsChange
 class Situation:
     """What decides a flow's class: its VM, its key and marks, the VM's hints, the gates that are open.
 
-    ``hints`` are all hints of the VM that were given apart from flows, in the order in which they count.
+    ``hints`` are all hints of the VM that were given apart from flows, in the order in which they count. ``gates`` are
+    the policy's on the flow's egress port.
     """
 
     classifier: Classifier
@@ -79,6 +81,7 @@ class Situation:
     pcp: int
     hints: Sequence[Hint]
     opened: int
+    gates: Sequence[PortGate]
 
     def given(self) -> Hint | None:
         """Find the hint that the VM has given for the flow, apart from it."""
@@ -122,9 +125,9 @@ def _rates(situation: Situation, given: Hint | None, present: Outcome) -> Iterat
     Gates open and close at their thresholds only, so between two neighbouring thresholds all rates are alike.
     Neighbouring ranges that lead to the same class are one.
     """
-    gates, opened = situation.classifier.policy.gates, situation.opened
+    gates, opened = situation.gates, situation.opened
     edges = {0, *(gate.at_least for gate in gates)}
-    edges.update(gate.below for index, gate in enumerate(gates) if opened >> index & 1)
+    edges.update(gate.below for gate in gates if opened & gate.bit)
     merged: RateChange | None = None
     for low, high in pairwise((*sorted(edges), None)):
         assert low is not None
@@ -141,15 +144,9 @@ def _rates(situation: Situation, given: Hint | None, present: Outcome) -> Iterat
 
 def _lasting(situation: Situation, given: Hint | None, rate: float) -> tuple[Outcome, float]:
     """Classify the flow at a rate (bit/s) that lasts: what it comes to, and after how many seconds for good."""
-    gates = situation.classifier.policy.gates
-    opened = sum(
-        1 << index for index, gate in enumerate(gates) if situation.opened >> index & 1 and rate >= gate.below
-    )
-    opening = [
-        (gate.hold, 1 << index)
-        for index, gate in enumerate(gates)
-        if rate >= gate.at_least and not opened >> index & 1
-    ]
+    gates = situation.gates
+    opened = sum(gate.bit for gate in gates if situation.opened & gate.bit and rate >= gate.below)
+    opening = [(gate.hold, gate.bit) for gate in gates if rate >= gate.at_least and not opened & gate.bit]
     hold, outcome = 0.0, situation.outcome(given, opened)
     for seconds, bit in sorted(opening):
         opened |= bit

@@ -4,19 +4,22 @@ A gate opens once the rate was at least ``at_least`` bit/s in every measurement 
 first measurement below ``below`` bit/s. Between the two thresholds it stays as it is, so that a rate that swings
 around one of them does not flap: it is never high for long enough to open the gate, or never low enough to close it.
 
-A flow's state is one small integer and one time. The integer's low 12 bits are the gates that are open (bit i:
-``gates[i]``). Its high 4 bits count the gates that are *watched*: since that time the rate has been at least the
+A flow's state is one small integer and one time. The integer's low 12 bits are the gates that are open (bit i: gate i
+of the policy). Its high 4 bits count the gates that are *watched*: since that time the rate has been at least the
 threshold of the last of them. Gates are in ascending order of ``at_least``, so that a rate above one threshold is
-above all lower ones, and one time serves all gates. When a rate climbs in steps, the time of a higher gate begins
+above all lower ones, and one time serves all gates. Thresholds that are parts of a queue's rate are different on each
+port, and so is the order (:func:`resolve`). When a rate climbs in steps, the time of a higher gate begins
 only after the lower gates have opened: a gate may open late, by the holds of the lower gates at most, and never early.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowlane.core.policy import RateGate
 
 MAX_GATES = 12
@@ -26,13 +29,39 @@ OPEN_GATES = (1 << MAX_GATES) - 1
 """Mask of the open gates in a flow's state."""
 
 
+class PortGate(NamedTuple):
+    """A gate on one port: thresholds in bit/s, hold in seconds, and the bit of the policy's gate in a flow's state."""
+
+    at_least: int
+    hold: float
+    below: int
+    bit: int
+
+
+@lru_cache(maxsize=1024)
+def resolve(gates: tuple[RateGate, ...], queue_rate: int) -> tuple[PortGate, ...]:
+    """Return a policy's gates on a port whose queues can carry ``queue_rate`` bit/s each, ascending in ``at_least``."""
+    unit = {False: 10**6, True: queue_rate}
+    return tuple(
+        sorted(
+            PortGate(
+                gate.at_least * unit[gate.of_queue] // 10**6,
+                gate.hold,
+                gate.below * unit[gate.of_queue] // 10**6,
+                1 << index,
+            )
+            for index, gate in enumerate(gates)
+        )
+    )
+
+
 def advance(
-    gates: Sequence[RateGate], gate_state: int, since: float, rate: float, now: float
+    gates: Sequence[PortGate], gate_state: int, since: float, rate: float, now: float
 ) -> tuple[int, float]:
     """Update a flow's gates with a new measurement of its rate.
 
     Args:
-        gates: the policy's gates, ascending in ``at_least``.
+        gates: the policy's gates on the flow's egress port, as :func:`resolve` returns them.
         gate_state: the flow's state; 0 for a new flow, whose ``since`` has no meaning.
         since: the time (s) that belongs to the state.
         rate: bit/s, measured at ``now`` (s).
@@ -43,22 +72,22 @@ def advance(
     opened = _close(gates, gate_state & OPEN_GATES, rate)
     reached = _reached(gates, rate)
     watched = min(gate_state >> MAX_GATES, reached)
-    opened = _open(gates, opened, watched, now - since)
-    if reached > watched and not (1 << watched) - 1 & ~opened:
+    opened = _open(gates[:watched], opened, now - since)
+    if reached > watched and all(opened & gate.bit for gate in gates[:watched]):
         watched, since = reached, now
-        opened = _open(gates, opened, watched, 0.0)
+        opened = _open(gates[:watched], opened, 0.0)
     return opened | watched << MAX_GATES, since
 
 
-def _close(gates: Sequence[RateGate], opened: int, rate: float) -> int:
+def _close(gates: Sequence[PortGate], opened: int, rate: float) -> int:
     if opened:
-        for index, gate in enumerate(gates):
+        for gate in gates:
             if rate < gate.below:
-                opened &= ~(1 << index)
+                opened &= ~gate.bit
     return opened
 
 
-def _reached(gates: Sequence[RateGate], rate: float) -> int:
+def _reached(gates: Sequence[PortGate], rate: float) -> int:
     count = 0
     for gate in gates:
         if rate < gate.at_least:
@@ -67,9 +96,9 @@ def _reached(gates: Sequence[RateGate], rate: float) -> int:
     return count
 
 
-def _open(gates: Sequence[RateGate], opened: int, watched: int, held: float) -> int:
+def _open(watched: Sequence[PortGate], opened: int, held: float) -> int:
     """Open the watched gates whose hold is over; the rate was above their thresholds for ``held`` s."""
-    for index in range(watched):
-        if held >= gates[index].hold:
-            opened |= 1 << index
+    for gate in watched:
+        if held >= gate.hold:
+            opened |= gate.bit
     return opened

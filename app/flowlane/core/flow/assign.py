@@ -94,6 +94,7 @@ def demand_of(device: Device, row: int) -> Demand:
         traffic_class.max_queues,
         traffic_class.keep_vm_together,
         traffic_class.min_rate or 0,
+        bool(traffic_class.alike),
     )
 
 
@@ -147,7 +148,10 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
     if demand.rate:
         demand = demand._replace(rate=rate_in_class(device, row))
     if flows.queue_id[row] != NO_QUEUE:
-        return change(port.allocation, row, demand, state.now, key)
+        placement = change(port.allocation, row, demand, state.now, key)
+        if port.allocation.restless:
+            state.restless.add(device.dpid)
+        return placement
     if may_stay(device, port.allocation, row, demand):
         placement = place_on(port.allocation, row, demand, flows.device_queue[row])
         return placement._replace(reason=Reason.DEVICE_CHOSE)

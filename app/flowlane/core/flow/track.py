@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import advance
 from flowlane.core.flow.assign import assign, classify_row, reclassify, regroup, remove_flow, report_flow
+from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.limits import passed_rate
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
 from flowlane.core.model import NO_QUEUE
@@ -113,8 +114,8 @@ def count(state: State, device: Device, row: int, packets: int, octets: int, out
     port = device.ports.get(flows.egress_port[row])
     if port is not None and port.allocation is not None and flows.queue_id[row] != NO_QUEUE:
         measure(port.allocation, row, passed_rate(device, row) if flows.meter_id[row] else int(rate))
-    gates = device.policy.gates
-    if gates:
+    if device.policy.gates:
+        gates = gates_at(device, flows.egress_port[row], now)
         before = flows.gate_state[row]
         level, flows.gate_since[row] = advance(gates, before, flows.gate_since[row], rate, now)
         flows.gate_state[row] = level

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from flowlane.core.allocate.state import PortState
     from flowlane.core.classify.classifier import Classifier
+    from flowlane.core.classify.gates import PortGate
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.model import LeftOut, MeterSpec
@@ -67,6 +68,8 @@ class Port:
     shaped: tuple[Queue, ...] = ()
     """The queues that ``allocation`` was made or updated for."""
     next_balance: float = 0.0
+    gates: tuple[tuple[PortGate, ...], float, Policy | None] = ((), 0.0, None)
+    """The rate gates of a policy for flows that leave by the port, and since when they stand."""
     other_macs: dict[int, None] = field(default_factory=dict)
     """Source addresses that its VM has used, and that neither OVSDB nor the policy gives it."""
     senders: dict[tuple[int, int | None], int] = field(default_factory=dict)
@@ -235,6 +238,8 @@ class State:
     due: dict[int, Due] = field(default_factory=dict)
     """dpid -> what waits for the next catch-up (see :func:`put_off`)."""
     policy_changes: int = 0
+    restless: set[int] = field(default_factory=set)
+    """dpids of the devices where flows have changed their classes since the last rebalance."""
     watched: bool = False
     """Whether reports of single flows are read by anybody; they are made only then."""
 

@@ -97,16 +97,27 @@ def test_an_exclusive_software_queue_is_left_for_an_exclusive_hardware_queue() -
     assert port.exclusive_row(port.queue_of[1]) == 1 and port.queue_of[1] in (0, 1, 2)
 
 
-def test_it_is_kept_while_the_flow_could_only_share_in_hardware() -> None:
+def test_it_is_left_for_hardware_that_has_room_though_the_flow_has_to_share_there() -> None:
     port = Port([Queue(0, max_rate=1000), *software(10, 11)], FAST)
     port.arrive(0, rate=900)
     port.arrive(1, rate=400, **EXCLUSIVE)
-    port.measure(0, 1)
-    for _ in range(10):
-        assert port.tick() == []
     assert port.exclusive_row(10) == 1
-    port.change(1, rate=400, path=PathPreference.HARDWARE, **EXCLUSIVE)
-    assert port.queue_of[1] == 0, "a flow that must have hardware shares it"
+    port.measure(0, 1)
+    port.run_until_quiet()
+    assert port.queue_of[1] == 0, "software queues are for what the hardware has no room for"
+
+
+def test_a_class_that_uses_software_queues_from_now_on_leaves_the_hardware_by_the_ordinary_limits() -> None:
+    port = Port([*hardware(0, 1), *software(10, 11)])
+    for row in range(200):
+        port.arrive(row, rate=10)
+    for row in range(200):
+        assert port.change(row, rate=10, path=PathPreference.SOFTWARE, class_index=1).queue_id in (0, 1)
+    for second in range(60):
+        moves = port.tick()
+        assert second == 0 or len(moves) <= 5, "2 % of 200 flows"
+        assert all(move.reason is Reason.SOFTWARE_BY_RULE for move in moves if move.old < 10 <= move.new)
+    assert set(port.queue_of.values()) == {10, 11}
 
 
 def test_a_load_that_swings_does_not_move_it_back_and_forth() -> None:

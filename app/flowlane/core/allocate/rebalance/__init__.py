@@ -1,11 +1,11 @@
 """Rebalancing of a port: a few moves a second, each for a reason, no flow twice in a window.
 
 In this order: flows leave hardware on which the device put them against the policy; exclusive queues are
-granted to flows that wait, and revoked; the queues are divided again
-where the load of groups has shifted; strays return to their pools; flows overflow to software queues and are
-promoted back; inside each pool the busiest queues give flows to the idlest. All but the exclusive queues pay
-a token for each move: ``Balance.moves_per_second`` of the port's flows are added each second, and the tokens
-of one second can be saved.
+revoked, and granted to flows that wait; the queues are divided again where the load of groups has shifted; strays
+return to their pools; flows overflow to software queues and are promoted back; inside each pool the busiest queues
+give flows to the idlest. Each move pays a token: ``Balance.moves_per_second`` of the port's flows are added each
+second, and the tokens of one second can be saved. Only classes that are on more queues than their ``max_queues``
+come together without (``Reason.GATHERED``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Move, PortState
 
 
+LEAST_MOVES = 1.0
+"""Flows that may move in a second however few there are: a share of ten flows would be one in five seconds."""
+
+
 def rebalance(state: PortState, now: float, last_active: Sequence[float] | None = None) -> list[Move]:
     """Move flows towards balance; to be called about once per ``Balance.interval``.
 
@@ -34,15 +38,18 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
     """
     if not STRATEGIES[state.balance.strategy].rebalances:
         return []
+    state.restless = False
     refill_tokens(state, now)
     moves: list[Move] = []
     placement.leave_misplaced(state, now, moves)
     regions = [*state.hardware, state.software]
     for region in regions:
+        exclusive.revoke_missed(state, region, now, moves)
         exclusive.grant_to_waiting(state, region, now, moves)
-        exclusive.revoke_excess(state, region, now, moves)
         strays.redivide_if_due(state, region, now)
+        strays.gather_spread(state, region, now, moves)
         strays.return_strays(state, region, now, moves)
+        strays.empty_exclusive(state, region, now, moves, strays.WEIGHTY)
     placement.leave_wrong_regions(state, now, moves)
     for region in state.hardware:
         placement.overflow(state, region, now, moves)
@@ -50,12 +57,13 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
     for region in regions:
         for pool in region.pools:
             level.balance_pool(state, pool, now, last_active, moves)
+        strays.empty_exclusive(state, region, now, moves)
     return moves
 
 
 def refill_tokens(state: PortState, now: float) -> None:
     """Add the tokens of the time since the last refill, as far as they can be saved."""
-    per_second = state.balance.moves_per_second * state.count
+    per_second = max(LEAST_MOVES, state.balance.moves_per_second * state.count)
     seconds = now - state.refilled_at if state.refilled_at != NEVER else 1.0
     state.tokens = min(most_tokens(state), state.tokens + max(0.0, seconds) * per_second)
     state.refilled_at = now

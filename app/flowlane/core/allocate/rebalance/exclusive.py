@@ -1,26 +1,24 @@
-"""Exclusive queues: granted to flows that wait, revoked while there are too few, preempted by flows of higher rank."""
+"""Exclusive queues: granted to flows that wait, revoked where others miss them, taken over by flows of higher rank.
+
+Which flow may have one is the rule of :mod:`flowlane.core.allocate.exclusivity`. A flow that has to move to its queue
+pays a token, as the flows that leave the queue do.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, division, pools
+from flowlane.core.allocate import cells, division, exclusivity, pools
 from flowlane.core.allocate.port import rank, revoke_exclusive
-from flowlane.core.allocate.rebalance.moves import may_move, move_row, record_move
-from flowlane.core.allocate.state import NO_ROW, Move, demand_of
+from flowlane.core.allocate.rebalance.moves import has_tokens, may_move, move_row, record_move
+from flowlane.core.allocate.state import Move, demand_of
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.state import Group, PortState, Region, Slot
+    from flowlane.core.allocate.state import PortState, Region, Slot
 
-GRANT_FACTOR = 1.25
-"""How many times the mean load of a shared queue a waiting flow must carry to get a queue while others wait."""
-
-REVOKE_FACTOR = 0.8
-"""Below this share of the mean load of a shared queue an exclusive flow loses its queue while others wait."""
-
-PREEMPT_FACTOR = 1.25
+TAKE_OVER = 1.25
 """How many times the rate of an exclusive flow of its priority a waiting flow must have to take over its queue."""
 
 
@@ -28,81 +26,39 @@ def grant_to_waiting(state: PortState, region: Region, now: float, moves: list[M
     """Give exclusive queues to waiting flows, the highest rank first: free queues, then those of lower rank."""
     if not region.waiting:
         return
-    if not division.slots_suffice(region):
-        region.shortage_at = now
     for row in _waiting_rows(state, region):
-        if not _grant_free_queue(state, region, row, now, moves):
-            _preempt(state, region, row, now, moves)
+        if exclusivity.may_again(state, region, row, now) and not _grant_queue(
+            state, region, row, now, moves
+        ):
+            _take_over(state, region, row, now, moves)
 
 
-def revoke_excess(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
-    """Revoke exclusive queues, the lowest rank first, while more flows ask for one than there are queues.
-
-    The waiting flows share queues of their own, apart from the flows of classes that share. An exclusive flow
-    keeps its queue if it carries about what a shared queue carries, if its priority is above that of all who
-    wait, or if its queue is of no use to others.
-    """
-    revoked = False
-    while region.waiting and not division.slots_suffice(region):
-        exclusive = region.exclusive_slots()
-        if not exclusive:
-            break
-        slot = min(exclusive, key=lambda slot: rank(state, slot.exclusive_row))
-        row = slot.exclusive_row
-        shared_count = len(region.slots) - len(exclusive)
-        keeps = (
-            rank(state, row)[0] > _highest_waiting_priority(state, region)
-            or slot.load * shared_count >= REVOKE_FACTOR * _shared_load(region)
-            or not _is_crowded(region)
+def revoke_missed(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
+    """Revoke exclusive queues that the flows that share miss, those of the lowest rank first; no flow moves yet."""
+    _forget_revoked(state, region, now)
+    while len(region.shared_slots()) < division.reserved_slots(region) and region.exclusive_slots():
+        _revoke(
+            state,
+            min(region.exclusive_slots(), key=lambda slot: rank(state, slot.exclusive_row)),
+            now,
+            moves,
         )
-        has_reserved = shared_count >= division.reserved_slots(region, region.waiting)
-        if has_reserved and (keeps or not may_move(state, row, now)):
-            break
-        moves.append(_new_reason(row, slot, Reason.EXCLUSIVE_UNAVAILABLE))
-        revoke_exclusive(state, slot)
-        revoked = True
-    if revoked:
-        pools.divide(region, now)
+    while missed := exclusivity.missed_slots(state, region):
+        _revoke(state, missed[0], now, moves)
 
 
-def _is_heavy_enough(state: PortState, region: Region, row: int) -> bool:
-    """Return whether a waiting flow would carry clearly more than each queue that is left to the others.
-
-    A flow whose priority is above that of all others that wait need not.
-    """
-    priority, rate = rank(state, row)
-    if priority > _highest_waiting_priority(state, region, row):
-        return True
-    left = len(region.shared_slots()) - 1
-    return rate * left >= GRANT_FACTOR * (_shared_load(region) - rate)
+def _revoke(state: PortState, slot: Slot, now: float, moves: list[Move]) -> None:
+    row = slot.exclusive_row
+    slot.region.revoked_at[row] = now
+    revoke_exclusive(state, slot)
+    moves.append(_new_reason(row, slot, Reason.EXCLUSIVE_UNAVAILABLE))
 
 
-def _is_crowded(region: Region, group: Group | None = None, slot: Slot | None = None) -> bool:
-    """Return whether in some pool more flows share than it has queues, and one queue more would help.
-
-    With a group and a slot: whether that would be so if the slot became exclusive to a flow of the group.
-    """
-    for pool in region.pools:
-        flows = sum(pools.max_useful_queues(member) for member in pool.groups.values())
-        flows -= group is not None and group.pool is pool
-        left = len(pool.slots) - (slot is not None and slot.pool is pool)
-        if flows > left and (left < len(pool.slots) or division.may_grow(region, pool)):
-            return True
-    return False
-
-
-def _highest_waiting_priority(state: PortState, region: Region, row: int = NO_ROW) -> int:
-    """Return the highest priority of the waiting flows other than ``row``; -1 when there are none."""
-    highest = -1
-    for cell in (cell for slot in region.slots for cell in slot.cells.values()):
-        bands = (band for band in cell.heads if band >= cells.WAITING_BANDS)
-        others = (band for band in bands if cell.heads[band] != row or state.columns.next[row] >= 0)
-        highest = max(highest, max(others, default=0) // cells.WAITING_BANDS - 1)
-    return highest
-
-
-def _shared_load(region: Region) -> int:
-    return sum(slot.load for slot in region.slots if slot.exclusive_row < 0)
+def _forget_revoked(state: PortState, region: Region, now: float) -> None:
+    """Forget what was revoked before the window, and rows that are of other flows by now."""
+    for row, when in list(region.revoked_at.items()):
+        if now - when >= state.balance.window or state.columns.band[row] < cells.WAITING_BANDS:
+            del region.revoked_at[row]
 
 
 def _waiting_rows(state: PortState, region: Region) -> list[int]:
@@ -119,53 +75,46 @@ def _waiting_rows(state: PortState, region: Region) -> list[int]:
     return rows
 
 
-def _grant_free_queue(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> bool:
-    """Give a waiting flow an exclusive queue if one is free for it; return whether it was."""
-    demand, current = demand_of(state, row), cells.slot_of(state, row)
-    slot = combined.slot_for_exclusive(region, demand, current, 1)
-    if slot is None or not (slot is current or may_move(state, row, now)):
+def _grant_queue(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> bool:
+    """Give a waiting flow an exclusive queue if it may have one; return whether it was given one."""
+    demand, current, rate = demand_of(state, row), cells.slot_of(state, row), state.columns.rate[row]
+    slot = exclusivity.find_slot(region, demand, rate, current, True)
+    if slot is None:
         return False
-    for_all = division.slots_suffice(region) and now - region.shortage_at >= state.balance.window
-    if (
-        not for_all
-        and region.waiting > 1
-        and _is_crowded(region, cells.group_of(state, row), slot)
-        and not _is_heavy_enough(state, region, row)
-    ):
-        return False
+    if slot is not current and not (may_move(state, row, now) and has_tokens(state, 1)):
+        if current.exclusive_row >= 0 or not exclusivity.may_have(region, current, demand, rate, True):
+            return False
+        slot = current
     _grant(state, region, row, slot, now, moves)
     return True
 
 
-def _preempt(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> None:
+def _take_over(state: PortState, region: Region, row: int, now: float, moves: list[Move]) -> None:
     """Give a waiting flow the queue of the exclusive flow of lowest rank, if its own rank is clearly higher."""
     demand = demand_of(state, row)
-    most = demand.max_queues
-    at_most = most is not None and region.exclusive_queues.get(demand.class_index, 0) >= most
-    preemptible = [
+    at_most = exclusivity.has_most(region, demand)
+    slots = [
         slot
         for slot in region.exclusive_slots()
         if not at_most or demand_of(state, slot.exclusive_row).class_index == demand.class_index
     ]
-    if not preemptible or not may_move(state, row, now):
+    if not slots or not may_move(state, row, now) or not has_tokens(state, 2):
         return
-    slot = min(preemptible, key=lambda slot: rank(state, slot.exclusive_row))
-    victim = slot.exclusive_row
-    (priority, rate), (victim_priority, victim_rate) = rank(state, row), rank(state, victim)
-    higher = priority > victim_priority or (
-        priority == victim_priority and rate > PREEMPT_FACTOR * victim_rate
-    )
-    if not higher or not may_move(state, victim, now):
+    slot = min(slots, key=lambda slot: rank(state, slot.exclusive_row))
+    loser = slot.exclusive_row
+    (priority, rate), (lower_priority, lower_rate) = rank(state, row), rank(state, loser)
+    higher = priority > lower_priority or (priority == lower_priority and rate > TAKE_OVER * lower_rate)
+    if not higher or not may_move(state, loser, now):
         return
-    load_left = _shared_load(region) - rate + victim_rate
-    light = rate * len(region.shared_slots()) < REVOKE_FACTOR * load_left
-    if light and priority <= max(victim_priority, _highest_waiting_priority(state, region, row)):
+    if not exclusivity.may_take_over(region, slot, demand, rate, lower_rate):
         return
     revoke_exclusive(state, slot)
+    region.revoked_at[loser] = now
     _grant(state, region, row, slot, now, moves)
-    group = pools.find_group(region, demand_of(state, victim))
+    group = pools.find_group(region, demand_of(state, loser))
     target = combined.slot_to_share(group, 0)
-    move_row(state, victim, target, group, now, Reason.EXCLUSIVE_UNAVAILABLE, moves)
+    state.tokens -= 1
+    move_row(state, loser, target, group, now, Reason.EXCLUSIVE_UNAVAILABLE, moves)
 
 
 def _grant(state: PortState, region: Region, row: int, slot: Slot, now: float, moves: list[Move]) -> None:
@@ -179,6 +128,7 @@ def _grant(state: PortState, region: Region, row: int, slot: Slot, now: float, m
     pools.make_exclusive(region, slot, row, demand.class_index)
     cells.insert(state, row, slot, region.exclusive_group, 0)
     if current is not slot:
+        state.tokens -= 1
         record_move(state, row, current, slot, now, Reason.EXCLUSIVE, moves)
     else:
         moves.append(_new_reason(row, slot, Reason.EXCLUSIVE))

@@ -158,7 +158,7 @@ def _may_use(group: Group, source: Slot, target: Slot) -> bool:
     A class with a maximum that is in a larger pool for now keeps to the pool's first queues: to spread it
     over all of them would have to be undone when it gets queues of its own.
     """
-    most = group.demand.max_queues
+    most = group.max_queues
     within = most is None or target.position < max(1, most)
     return within and guarantees.keeps_guarantee(group, source, target)
 

@@ -8,8 +8,8 @@ hardware queue helps no flow.
 Flows are promoted while that leaves the load at ``combined.LOW_WATERMARK`` or below, by priority, then rate;
 so a load near the limit does not make flows move back and forth. When the hardware is full, a flow of higher
 priority, or of at least ``EXCHANGE_FACTOR`` times the rate, changes places with the flow of lowest rank
-there. A flow with an exclusive software queue leaves it for an exclusive hardware queue only: its class does
-not ask for shared hardware.
+there. A flow leaves an exclusive software queue too: its class prefers hardware, and it waits there for a queue
+of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from flowlane.core.policy import PathPreference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowlane.core.allocate.state import Cell, Demand, Move, PortState, Region
+    from flowlane.core.allocate.state import Cell, Move, PortState, Region
 
 EXCHANGE_FACTOR = 2.0
 """How many times the rate of a flow in hardware a software flow of its priority must have to replace it."""
@@ -82,7 +82,7 @@ def move_to_region(
     demand, source = demand_of(state, row), cells.slot_of(state, row)
     unplace_row(state, row, demand)
     region.peak += state.columns.rate[row]
-    target, group, vm, slot_reason = combined.place_in(region, row, demand, None)
+    target, group, vm, slot_reason = combined.place_in(region, row, demand, state.columns.rate[row], None)
     cells.insert(state, row, target, group, vm, demand.exclusive and target.exclusive_row != row)
     shown = slot_reason if slot_reason is Reason.EXCLUSIVE else reason
     record_move(state, row, source, target, now, shown, moves)
@@ -189,20 +189,11 @@ def _update_peak(region: Region, now: float, window: float) -> None:
 def _promote_row(state: PortState, row: int, now: float, moves: list[Move]) -> bool:
     demand = demand_of(state, row)
     region = combined.hardware_of(state, demand)
-    if region is None or not _is_better(state, row, demand, region):
+    if region is None:
         return False
     if demand.path is PathPreference.HARDWARE or _has_room(region, state.columns.rate[row], 1):
         return move_to_region(state, row, region, now, Reason.PROMOTED, moves)
     return _exchange(state, row, region, now, moves)
-
-
-def _is_better(state: PortState, row: int, demand: Demand, region: Region) -> bool:
-    """Return whether hardware is better for a flow; an exclusive software queue is left for an exclusive one only."""
-    return (
-        demand.path is PathPreference.HARDWARE
-        or cells.slot_of(state, row).exclusive_row != row
-        or combined.slot_for_exclusive(region, demand, None, 0) is not None
-    )
 
 
 def _candidates(state: PortState) -> Iterator[int]:

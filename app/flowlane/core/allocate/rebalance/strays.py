@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, guarantees, pools
 from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, most_tokens, move_cell, move_row
-from flowlane.core.allocate.state import NEVER
+from flowlane.core.allocate.state import NEVER, NO_ROW
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from flowlane.core.allocate.division import Part
     from flowlane.core.allocate.state import Cell, Move, Pool, PortState, Region, Slot
 
-EMPTIED_SHARE = 0.1
-"""Share of the port's flows that one rebalance may move out of exclusive queues."""
+GATHERED_SHARE = 0.1
+"""Share of the port's flows that one rebalance may move to bring classes with ``max_queues`` together."""
+
+WEIGHTY = 0.02
+"""Part of the mean load of a queue from which a flow leaves an exclusive queue before pools are balanced."""
 
 DUE_INTERVALS = 3
 """Intervals for which a new division must be due, so that a group that comes and goes moves no other flows."""
@@ -63,6 +66,8 @@ def _is_outdated(region: Region, parts: list[Part]) -> bool:
     """Return whether groups share that could be apart, lack a guarantee, or leave slots idle that they could use."""
     if any(group.provisional for group in region.groups.values()) or len(parts) > len(region.pools):
         return True
+    if pools.waits_alone(region):
+        return True
     pool_of_part = [(part, _pool_of(region, part)) for part in parts]
     if any(
         guarantees.guaranteed_rate(slot) < part.floor for part, pool in pool_of_part for slot in pool.slots
@@ -86,21 +91,43 @@ def _is_unbalanced(region: Region, parts: list[Part]) -> bool:
     return highest > REDIVIDE_FACTOR * max(part.load / part.slot_count for part in parts)
 
 
-def return_strays(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
-    """Move strays to the queues of their groups, the heaviest first.
+def gather_spread(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
+    """Bring classes that are on more queues than their ``max_queues`` together, up to ``GATHERED_SHARE`` at once.
 
-    An exclusive queue is to have its one flow at once, and a class is to be on no more queues than its
-    ``max_queues``. So to bring this about costs no tokens, up to ``EMPTIED_SHARE``, and does not wait for the
-    flows' windows.
+    That costs no tokens, and does not wait for the flows' windows: on more queues they take from the others what the
+    policy does not give them.
     """
-    emptying_tokens = max(16.0, EMPTIED_SHARE * state.count)
     spread = _spread_classes(region)
+    if not spread:
+        return
+    tokens, state.tokens = state.tokens, max(16.0, GATHERED_SHARE * state.count)
     for slot in region.slots:
-        only = None if slot.exclusive_row >= 0 else spread
-        if (slot.exclusive_row >= 0 and slot.count > 1) or (only and slot.count):
-            tokens, state.tokens = state.tokens, emptying_tokens
-            _return_from_slot(state, slot, NEVER, now, moves, only)
-            emptying_tokens, state.tokens = state.tokens, tokens
+        if slot.exclusive_row < 0 and slot.count:
+            _return_from_slot(state, slot, NEVER, now, moves, spread)
+    state.tokens = tokens
+
+
+def empty_exclusive(
+    state: PortState, region: Region, now: float, moves: list[Move], least_part: float = 0.0
+) -> None:
+    """Move the flows of others off exclusive queues, the heaviest first.
+
+    Args:
+        least_part: only flows of at least this part of the mean load of a queue.
+    """
+    least = int(least_part * region.load / len(region.slots)) if region.slots else 0
+    latest = now - state.balance.window
+    for slot in region.slots:
+        if (
+            slot.exclusive_row >= 0
+            and slot.count > 1
+            and not _return_from_slot(state, slot, latest, now, moves, least=least)
+        ):
+            return
+
+
+def return_strays(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
+    """Move strays to the queues of their groups, the heaviest first."""
     latest = now - state.balance.window
     for slot in region.slots:
         if slot.exclusive_row < 0 and not _return_from_slot(state, slot, latest, now, moves):
@@ -110,9 +137,9 @@ def return_strays(state: PortState, region: Region, now: float, moves: list[Move
 def _spread_classes(region: Region) -> set[int]:
     """Return the classes that share queues and are on more of them than their ``max_queues``."""
     limits = {
-        group.demand.class_index: max(1, group.demand.max_queues)
+        group.demand.class_index: max(1, group.max_queues)
         for group in region.groups.values()
-        if group.demand.max_queues is not None and not group.demand.exclusive
+        if group.max_queues is not None and not group.demand.exclusive
     }
     if not limits:
         return set()
@@ -135,7 +162,7 @@ def is_stray(slot: Slot, cell: Cell) -> bool:
 
 def _is_beyond_most(slot: Slot, cell: Cell) -> bool:
     """Return whether a slot is none of those of its pool that a class with ``max_queues`` uses: the first ones."""
-    most = cell.group.demand.max_queues
+    most = cell.group.max_queues
     return most is not None and not cell.vm and slot.position >= max(1, most)
 
 
@@ -151,18 +178,22 @@ def _return_from_slot(
     now: float,
     moves: list[Move],
     only: Collection[int] | None = None,
+    least: int = 0,
 ) -> bool:
     """Move the strays of a slot that have not moved since ``latest`` (NEVER: all); return False when tokens run out.
 
     Args:
         only: indices of the classes whose strays are moved; None: of all.
+        least: the rate (bit/s) of the lightest stray that is moved.
     """
     for cell in [cell for cell in slot.cells.values() if is_stray(slot, cell)]:
         demand = cell.group.demand
         if only is not None and (demand.exclusive or demand.class_index not in only):
             continue
-        return_flows = _return_vm if cell.vm else _return_together if _moves_whole(cell) else _return_flows
-        if not return_flows(state, cell, latest, now, moves):
+        if cell.vm or _moves_whole(cell):
+            if cell.load >= least and not _return_whole(state, cell, latest, now, moves):
+                return False
+        elif not _return_flows(state, cell, latest, now, moves, least):
             return False
     return True
 
@@ -173,46 +204,61 @@ def _moves_whole(cell: Cell) -> bool:
     return demand.max_queues is not None and not demand.exclusive and cell.count <= MAX_TOGETHER
 
 
-def _return_together(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
+def _return_whole(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
+    """Move the flows of a cell together, those of a VM to one queue; return False when the tokens do not suffice."""
     if latest != NEVER and not may_all_move(state, cell, now):
         return True
     if not has_tokens(state, cell.count):
         return False
     state.tokens -= cell.count
+    reason = _reason(cell, latest)
+    if cell.vm:
+        move_cell(state, cell, _home_of_vm(cell), now, reason, moves)
+        return True
     for row in sorted(cells.rows_of(state, cell), key=lambda row: (-state.columns.rate[row], row)):
-        target = combined.slot_to_share(cell.group, 0)
-        move_row(state, row, target, cell.group, now, _reason(cell), moves)
+        move_row(state, row, combined.slot_to_share(cell.group, 0), cell.group, now, reason, moves)
     return True
 
 
-def _return_vm(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
-    if latest != NEVER and not may_all_move(state, cell, now):
-        return True
-    if not has_tokens(state, cell.count):
-        return False
-    state.tokens -= cell.count
-    vm_cell = cell.group.vm_cells.pop(cell.vm, cell)
-    if vm_cell is cell:
-        target = combined.slot_to_share(cell.group, 0)
-    else:
-        target, cell.group.vm_cells[cell.vm] = vm_cell.slot, vm_cell
-    move_cell(state, cell, target, now, _reason(cell), moves)
-    return True
+def _home_of_vm(cell: Cell) -> Slot:
+    """Return the queue of the other flows of a VM that keep together; where there are none, a new one for them."""
+    home = cell.group.vm_cells.pop(cell.vm, cell)
+    if home is cell:
+        return combined.slot_to_share(cell.group, 0)
+    cell.group.vm_cells[cell.vm] = home
+    return home.slot
 
 
-def _return_flows(state: PortState, cell: Cell, latest: float, now: float, moves: list[Move]) -> bool:
-    rows = [
-        row for row in cells.rows_of(state, cell) if latest == NEVER or state.columns.moved_at[row] <= latest
-    ]
-    rates = state.columns.rate
-    for row in sorted(rows, key=lambda row: (-rates[row], row)):
+def _return_flows(
+    state: PortState, cell: Cell, latest: float, now: float, moves: list[Move], least: int = 0
+) -> bool:
+    """Move the flows of a cell one by one, from the heaviest band down; return False when tokens run out."""
+    columns, reason = state.columns, _reason(cell, latest)
+    for row in _heaviest_first(state, cell, least):
+        if latest != NEVER and columns.moved_at[row] > latest:
+            continue
         if not has_tokens(state, 1):
             return False
         state.tokens -= 1
-        target = combined.slot_to_share(cell.group, 0)
-        move_row(state, row, target, cell.group, now, _reason(cell), moves)
+        move_row(state, row, combined.slot_to_share(cell.group, 0), cell.group, now, reason, moves)
     return True
 
 
-def _reason(cell: Cell) -> Reason:
+def _heaviest_first(state: PortState, cell: Cell, least: int) -> Iterator[int]:
+    """Yield the rows of a cell, band by band from the heaviest down to that of ``least`` bit/s."""
+    bands = sorted(
+        (band for band in cell.heads if band % cells.WAITING_BANDS >= least.bit_length()),
+        key=lambda band: -(band % cells.WAITING_BANDS),
+    )
+    for band in bands:
+        row = cell.heads.get(band, NO_ROW)
+        while row >= 0:
+            following = state.columns.next[row]
+            yield row
+            row = following
+
+
+def _reason(cell: Cell, latest: float) -> Reason:
+    if latest == NEVER:
+        return Reason.GATHERED
     return Reason.EXCLUSIVE_UNAVAILABLE if cell.group.demand.exclusive else Reason.REBALANCED

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import division, guarantees, pools
+from flowlane.core.allocate import division, exclusivity, guarantees, pools
 from flowlane.core.model import Reason
 from flowlane.core.policy import PathPreference
 
@@ -32,16 +32,17 @@ Choice = tuple["Slot", "Group", int, Reason]
 
 def place(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
     """Choose a slot of the region that the flow's path and the room in the hardware ask for."""
-    region, reason = region_for(state, demand, state.columns.rate[row], current)
-    return place_in(region, row, demand, current, reason)
+    rate = state.columns.rate[row]
+    region, reason = region_for(state, demand, rate, current)
+    return place_in(region, row, demand, rate, current, reason)
 
 
 def place_in(
-    region: Region, row: int, demand: Demand, current: Slot | None, reason: Reason | None = None
+    region: Region, row: int, demand: Demand, rate: int, current: Slot | None, reason: Reason | None = None
 ) -> Choice:
-    """Choose a slot of a region; ``reason`` is why this region, None for no particular reason."""
+    """Choose a slot of a region for a flow of ``rate`` bit/s; ``reason`` is why this region, if there is one."""
     if demand.exclusive:
-        slot = slot_for_exclusive(region, demand, current, 0)
+        slot = exclusivity.find_slot(region, demand, rate, current, False)
         if slot is not None:
             pools.make_exclusive(region, slot, row, demand.class_index)
             return slot, region.exclusive_group, 0, Reason.EXCLUSIVE
@@ -111,40 +112,6 @@ def fits(region: Region, rate: int, fill: float) -> bool:
     return region.load + rate <= fill * region.capacity
 
 
-def slot_for_exclusive(region: Region, demand: Demand, current: Slot | None, present: int) -> Slot | None:
-    """Return the queue that can become exclusive to a flow: an idle one, else the one with fewest other flows.
-
-    The current queue is preferred, since then the flow need not move. A queue on whose guarantee a class
-    counts is not given away, and a class with a minimum gets a queue that guarantees it.
-
-    Args:
-        region: where to look.
-        present: 1 where the flow is counted on ``current``, else 0.
-
-    Returns:
-        The queue; None while other flows must share what is left, when the class has its ``max_queues``, or
-        for a new flow while others wait: a rebalance then grants queues by rank.
-    """
-    if (
-        demand.max_queues is not None
-        and region.exclusive_queues.get(demand.class_index, 0) >= demand.max_queues
-    ):
-        return None
-    shared = region.shared_slots()
-    others_waiting = region.waiting - present
-    if len(shared) <= division.reserved_slots(region, others_waiting) or (others_waiting and not present):
-        return None
-
-    def cost(slot: Slot) -> tuple[bool, int, bool, bool, int, int]:
-        others = slot.count - (present if slot is current else 0)
-        last_of_pool = slot.pool is not None and len(slot.pool.slots) == 1
-        moves = current is not None and slot is not current
-        fit = guarantees.fit_rank(slot, demand.min_rate) if demand.min_rate else (False, 0)
-        return *fit, others > 0, last_of_pool and others > 0, others + moves, slot.index
-
-    return min((slot for slot in shared if not guarantees.is_only_guarantee(slot)), key=cost, default=None)
-
-
 def slot_to_share(group: Group, vm: int) -> Slot:
     """Return the least loaded slot of a group's pool, or the slot of the VM's other flows where they keep together."""
     pool = group.pool
@@ -156,7 +123,7 @@ def slot_to_share(group: Group, vm: int) -> Slot:
         slots = guarantees.eligible(pool.slots, group.demand.min_rate)
         return min(slots, key=lambda slot: (slot.load, slot.count, slot.position))
     loads = pool.loads
-    most = group.demand.max_queues
+    most = group.max_queues
     if most is not None and most < len(loads):
         loads = loads[: max(1, most)]
     least = min(loads)
@@ -187,7 +154,7 @@ def _may_stay(current: Slot, group: Group, vm: int) -> bool:
     if vm and vm in group.vm_cells:
         return group.vm_cells[vm].slot is current and current.pool is group.pool
     if current.pool is group.pool:
-        most = group.demand.max_queues
+        most = group.max_queues
         return most is None or current.position < max(1, most)
     if current.count or group.pool is None or not division.may_take(current.region, group.pool, current):
         return False
