@@ -24,6 +24,7 @@ from flowlane.core.frame import read_frame
 from flowlane.simulation.datapath import flow_hash
 from flowlane.simulation.flowspec import frame_of
 from flowlane.simulation.host import Host
+from flowlane.simulation.measures import over_bound
 from flowlane.simulation.world import ANSWER, DUMP_AT, DUMP_INTERVAL, World
 
 READING = 1.0
@@ -61,12 +62,6 @@ Way = Callable[[Workload, Sequence[Flow], int], list[Second]]
 """(workload, flows, seconds) -> the seconds."""
 
 
-def over_bound(loads: Loads, heaviest: float, speeds: Loads) -> float:
-    """Return the busiest queue over the bound, by the queues' speeds; 1 where nothing was sent."""
-    bound = max(loads.sum() / speeds.sum(), heaviest / speeds.max())
-    return float((loads / speeds).max() / bound) if bound > 0 else 1.0
-
-
 def octets_until(flow: Flow, times: Loads) -> Loads:
     """Return how many bytes a flow has offered until each of these times (s, rising)."""
     starts = [time for time, _ in flow.steps] + [flow.end]
@@ -95,17 +90,17 @@ def hashed(flow: Flow, queues: int) -> int:
 def by_places(workload: Workload, flows: Sequence[Flow], sent: Loads, places: Places) -> list[Second]:
     """Return the seconds of an assignment: ``places`` is the queue of each flow in each second."""
     start, end = (np.array([flow[place] for flow in flows], dtype=float) for place in (1, 2))
-    speeds = np.array(workload.queues, dtype=float)
+    speeds = [float(speed) for speed in workload.queues]
     seconds = []
     for second in range(sent.shape[1]):
         octets, queues = sent[:, second], places[:, second]
-        loads = np.bincount(queues, octets, len(speeds)).astype(float)
+        loads = np.bincount(queues, octets, len(speeds)).tolist()
         sending = octets > 0
         before = places[:, second - 1] if second else queues
         was_sending = sent[:, second - 1] > 0 if second else sending
         moved = int(((queues != before) & sending & was_sending).sum())
         present = int(((start < second + 1) & (end > second)).sum())
-        seconds.append(Second(over_bound(loads, octets.max(), speeds), present, moved, 0, 0.0))
+        seconds.append(Second(over_bound(loads, float(octets.max()), speeds), present, moved, 0, 0.0))
     return seconds
 
 
@@ -217,8 +212,8 @@ def _second(world: World, workload: Workload) -> Second:
     more = {name: count - before[name] for name, count in world.counts.items()}
     moved = more.get("changed", 0)
     changed = moved + more.get("changed while quiet", 0)
-    speeds = np.array(workload.queues, dtype=float)
-    loads = np.array([world.last.by_queue.get(queue, 0.0) for queue in range(len(speeds))])
+    speeds = [float(speed) for speed in workload.queues]
+    loads = [world.last.by_queue.get(queue, 0.0) for queue in range(len(speeds))]
     total = sum(world.last.by_queue.values())
     flows = world.datapath.flows
     heaviest = max(
@@ -234,7 +229,7 @@ def _second(world: World, workload: Workload) -> Second:
         len(world.live),
         moved,
         changed - more.get("move", 0),
-        max(0.0, float(1 - loads.sum() / total)) if total else 0.0,
+        max(0.0, 1 - sum(loads) / total) if total else 0.0,
     )
 
 

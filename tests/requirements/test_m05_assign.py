@@ -36,7 +36,10 @@ def test_every_class_uses_queues_as_the_policy_says() -> None:
 def test_the_device_is_told_of_every_assignment() -> None:
     host, flows = world()
     device = host.world.device
-    assert device.pinned == sum(len(numbers) for numbers in flows.values())
+    for number in (number for numbers in flows.values() for number in numbers):
+        entry = host.world.datapath.flows[host.world.live[number].key]
+        assert entry.queue_id == host.queue(number)
+    assert device.pinned == sum(entry.pin is not None for entry in host.world.datapath.flows.values()) > 0
     assert {rule.class_name for rule in required(device.plan).rules} >= {"voice", "storage", "ordinary"}
     named = {queue_id for rule in required(device.plan).rules for queue_id, _ in rule.queues}
     assert named <= set(host.uplink.queues)

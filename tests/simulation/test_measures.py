@@ -61,3 +61,18 @@ def test_the_busiest_queue_over_what_no_placement_can_beat(
     loads: list[int], heaviest: int, ratio: float
 ) -> None:
     assert over_bound(loads, heaviest) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(
+    ("loads", "heaviest", "speeds", "ratio"),
+    [
+        ([2, 8], 1, [2, 8], 1.0),
+        ([8, 2], 1, [2, 8], 4.0),
+        ([0, 8], 8, [2, 8], 1.0),
+        ([3, 7], 9, [5, 5], 1.0),
+    ],
+)
+def test_a_load_is_weighed_by_the_speed_of_its_queue(
+    loads: list[float], heaviest: float, speeds: list[float], ratio: float
+) -> None:
+    assert over_bound(loads, heaviest, speeds) == pytest.approx(ratio)

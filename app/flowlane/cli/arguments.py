@@ -88,6 +88,11 @@ def positive_rate(text: str) -> int:
     return value
 
 
+def rates(text: str) -> tuple[int | None, ...]:
+    """Read rates with commas between them, in bit/s; ``-`` is None."""
+    return tuple(None if part.strip() == "-" else positive_rate(part.strip()) for part in text.split(","))
+
+
 def positive_duration(text: str) -> float:
     """Read a duration such as ``5min`` that is more than zero; return seconds."""
     try:

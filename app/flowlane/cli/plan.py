@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     import argparse
 
     from flowlane.simulation.flowspec import FlowSpec
-    from flowlane.simulation.host import World
+    from flowlane.simulation.world import World
 
 SETTLE = 60
 """Simulated seconds before the result is read: rate conditions are met then, and the queues are balanced."""
+
+LEAST_RATE = 1.0
+"""bit/s; a flow that sends nothing would have ended by then."""
 
 COLUMNS = (
     Column("VM", lambda item: item["vm"]),
@@ -49,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Place the flows and print their queues."""
     flows, remark = read_workload(args.flows, args.pcap)
-    lasting = [flow._replace(start=0.0, end=float("inf")) for flow in flows]
+    lasting = [flow._replace(start=0.0, end=float("inf"), rate=max(flow.rate, LEAST_RATE)) for flow in flows]
     world, _ = simulate(read_policy(args.policy), host_for(args, lasting), lasting, SETTLE)
     result = describe(world, remark)
     if args.plot:
@@ -70,9 +73,10 @@ def describe(world: World, remark: str = "") -> dict[str, Any]:
     """Describe the result as a JSON-ready object: assignments, queues, figures; rates and loads in bit/s."""
     last = sample(world, int(world.now))
     port = world.device.ports[UPLINK]
+    rows = [(number, row) for number in sorted(world.live) if (row := world.row(number)) is not None]
     count = dict.fromkeys(port.queues, 0)
-    for flow in world.live.values():
-        queue_id = world.device.flows.queue_id[flow.row]
+    for _, row in rows:
+        queue_id = world.device.flows.queue_id[row]
         if queue_id in count:
             count[queue_id] += 1
     queues = [
@@ -80,7 +84,7 @@ def describe(world: World, remark: str = "") -> dict[str, Any]:
         for q, queue in port.queues.items()
     ]
     return {
-        "assignments": [_assignment(world, number) for number in sorted(world.live)],
+        "assignments": [_assignment(world, number, row) for number, row in rows],
         "queues": queues,
         "figures": {
             "busiest_over_bound": last.over_bound,
@@ -92,19 +96,19 @@ def describe(world: World, remark: str = "") -> dict[str, Any]:
     }
 
 
-def _assignment(world: World, number: int) -> dict[str, Any]:
+def _assignment(world: World, number: int, row: int) -> dict[str, Any]:
     flow, device = world.live[number], world.device
     flows = device.flows
-    queue_id, meter = flows.queue_id[flow.row], device.meters.get(flows.meter_id[flow.row])
+    queue_id, meter = flows.queue_id[row], device.meters.get(flows.meter_id[row])
     return {
         "vm": flow.spec.vm,
         "flow": flow_text(flow.spec),
         "rate": flow.spec.rate,
-        "class": device.policy.classes[flows.class_index[flow.row]].name,
+        "class": device.policy.classes[flows.class_index[row]].name,
         "queue_id": None if queue_id == NO_QUEUE else queue_id,
-        "kind": QueueKind(flows.kind[flow.row]).word,
+        "kind": QueueKind(flows.kind[row]).word,
         "limit": meter.rate if meter else None,
-        "reason": REASONS[Reason(flows.reason[flow.row])],
+        "reason": REASONS[Reason(flows.reason[row])],
     }
 
 

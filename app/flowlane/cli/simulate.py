@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowlane.simulation.flowspec import FlowSpec
-    from flowlane.simulation.host import World
     from flowlane.simulation.run import Sample
+    from flowlane.simulation.world import World
 
 COLUMNS = (
     Column("SECOND", lambda item: str(item["second"]), right=True),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowlane.cli.arguments import MAX_QUEUES, positive_rate, whole_number
+from flowlane.cli.arguments import MAX_QUEUES, positive_rate, rates, whole_number
+from flowlane.errors import RequestError
 from flowlane.simulation.capture import read_capture
 from flowlane.simulation.flowfile import read_flows
 from flowlane.simulation.host import Host
@@ -30,6 +31,15 @@ def add_host_arguments(parser: argparse.ArgumentParser) -> None:
         default="10Gbit/s",
         help="capacity of the uplink (default 10Gbit/s)",
     )
+    for name in ("max", "min"):
+        parser.add_argument(
+            f"--{name}-rates",
+            type=rates,
+            metavar="RATES",
+            default=(),
+            help=f"{name}-rate of the queues, as in OVSDB: one for all, or one for each with commas between, "
+            "- for none",
+        )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a plot, as .png or .svg")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -48,5 +58,20 @@ def read_workload(flows: Path | None, capture: Path | None) -> tuple[list[FlowSp
 
 
 def host_for(args: argparse.Namespace, flows: list[FlowSpec]) -> Host:
-    """Make the host that the options describe, with the VMs of the flows."""
-    return Host(tuple(sorted({flow.vm for flow in flows})), args.queues, args.software_queues, args.uplink)
+    """Make the host that the options describe, with the VMs of the flows.
+
+    Raises:
+        RequestError: there are not as many rates as queues.
+    """
+    vms = tuple(sorted({flow.vm for flow in flows}))
+    count = args.queues + args.software_queues
+    highest, lowest = (_for_each(name, getattr(args, f"{name}_rates"), count) for name in ("max", "min"))
+    return Host(vms, args.queues, args.software_queues, args.uplink, highest, lowest)
+
+
+def _for_each(name: str, given: tuple[int | None, ...], count: int) -> tuple[int | None, ...]:
+    if len(given) > 1 and len(given) != count:
+        raise RequestError(
+            f"--{name}-rates: {len(given)} rates for {count} queues; give one, or one for each"
+        )
+    return given * count if len(given) == 1 else given

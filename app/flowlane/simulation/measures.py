@@ -20,15 +20,22 @@ def lower_bound(rates: Sequence[int], queues: int) -> float:
     return max(sum(rates) / queues, max(rates, default=0))
 
 
-def over_bound(loads: Sequence[float], heaviest: float) -> float:
+def over_bound(loads: Sequence[float], heaviest: float, speeds: Sequence[float] = ()) -> float:
     """Return the busiest queue's load over its lower bound; 1 where there is no load.
+
+    It is no less than 1: the heaviest flow is no bound in a second in which it moves.
 
     Args:
         loads: of the queues, in bit/s.
         heaviest: rate of the heaviest flow on them, in bit/s.
+        speeds: what each queue can transmit, in bit/s; a load counts by its part of that. None given: they are equal.
     """
-    bound = max(sum(loads) / len(loads), heaviest) if loads else 0.0
-    return max(loads) / bound if bound else 1.0
+    if not loads:
+        return 1.0
+    weights = speeds or [1.0] * len(loads)
+    bound = max(sum(loads) / sum(weights), heaviest / max(weights))
+    busiest = max(load / weight for load, weight in zip(loads, weights, strict=True))
+    return max(1.0, busiest / bound) if bound else 1.0
 
 
 def jain(values: Sequence[float]) -> float:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.model import NO_QUEUE, QueueKind
-from flowlane.simulation.host import UPLINK, Host, World, make_world
 from flowlane.simulation.measures import jain, over_bound
+from flowlane.simulation.shaping import speeds
+from flowlane.simulation.world import World
 
 if TYPE_CHECKING:
     from flowlane.core.policy import Policy
     from flowlane.simulation.flowspec import FlowSpec
+    from flowlane.simulation.host import Host
 
 
 class Sample(NamedTuple):
-    """Measurements at the end of one second.
+    """Measurements of one second.
 
-    ``loads``: queue id -> bit/s. ``moves``: number so far. ``in_hardware``: part of the bytes on physical
-    queues, 0 to 1. ``over_bound`` and ``fairness``: of the physical queues, see
-    :mod:`flowlane.simulation.measures`.
+    Attributes:
+        loads: queue id -> bit/s that reached the queue: what the flows on it sent, within their limits.
+        sent: queue id -> bytes that it has transmitted so far.
+        moves: number so far.
+        in_hardware: part of the bytes on physical queues, 0 to 1.
+        over_bound: of the physical queues, see :mod:`flowlane.simulation.measures`, as ``fairness``. Loads count by
+            what each queue can transmit.
     """
 
     second: int
@@ -30,30 +35,33 @@ class Sample(NamedTuple):
     in_hardware: float
     over_bound: float
     fairness: float
+    sent: dict[int, int]
 
 
 def sample(world: World, second: int) -> Sample:
-    """Measure a simulation, by the flows' true rates and the queues that the engine gave them."""
-    flows, port = world.device.flows, world.device.ports[UPLINK]
-    loads = dict.fromkeys(sorted(port.queues), 0.0)
-    in_hardware = total = heaviest = 0.0
-    for flow in world.live.values():
-        queue_id, rate = flows.queue_id[flow.row], flow.spec.rate
-        total += rate
-        if queue_id != NO_QUEUE:
-            loads[queue_id] += rate
-        if flows.kind[flow.row] == QueueKind.PHYSICAL:
-            in_hardware += rate
-            heaviest = max(heaviest, rate)
-    hardware = [loads[q] for q, queue in port.queues.items() if queue.kind is QueueKind.PHYSICAL]
+    """Measure the last second of a simulation."""
+    host, last, flows = world.host, world.last, world.datapath.flows
+    loads = {queue_id: 8 * last.by_queue.get(queue_id, 0.0) for queue_id in range(len(host.rates))}
+    hardware = [loads[queue_id] for queue_id in range(host.queues)]
+    weights = speeds(host.rates[: host.queues], host.rate)
+    heaviest = max(
+        (
+            8 * octets
+            for key, octets in last.by_flow.items()
+            if key in flows and 0 <= flows[key].queue_id < host.queues
+        ),
+        default=0.0,
+    )
+    total = 8 * sum(last.by_queue.values())
     return Sample(
         second,
         len(world.live),
         loads,
         world.counts["move"],
-        in_hardware / total if total else 0.0,
-        over_bound(hardware, heaviest),
-        jain(hardware),
+        min(1.0, sum(hardware) / total) if total else 0.0,
+        over_bound(hardware, heaviest, weights),
+        jain([load / weight for load, weight in zip(hardware, weights, strict=True)]),
+        {queue_id: world.sent[queue_id] for queue_id in loads},
     )
 
 
@@ -70,19 +78,17 @@ def simulate(
         seconds: how long.
         progress: is called after each second.
     """
-    world = make_world(policy, host)
+    world = World(policy, host)
     waiting = iter(enumerate(flows))
     upcoming = next(waiting, None)
-    ends: list[tuple[float, int]] = []
     samples = []
     for second in range(1, seconds + 1):
         while upcoming is not None and upcoming[1].start < second:
             number, spec = upcoming
-            world.begin(number, spec)
-            heappush(ends, (spec.end, number))
+            world.at(spec.start, partial(world.begin, number, spec))
+            if spec.end <= seconds:
+                world.at(spec.end, partial(world.end, number))
             upcoming = next(waiting, None)
-        while ends and ends[0][0] < second:
-            world.end(heappop(ends)[1])
         world.second()
         samples.append(sample(world, second))
         if progress is not None:

@@ -17,33 +17,17 @@ from flowlane.core import events as ev
 from flowlane.core.engine import Engine
 from flowlane.core.flowkey import TCP, UDP
 from flowlane.core.frame import read_frame
-from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.core.model import PortReport
 from flowlane.simulation.datapath import PACKET, Datapath, Second, Sending, flow_hash
 from flowlane.simulation.flowspec import frame_of
+from flowlane.simulation.host import CAPABILITIES, DPID, UPLINK
+from flowlane.simulation.shaping import transmitted
 
 if TYPE_CHECKING:
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import Device
     from flowlane.simulation.flowspec import FlowSpec
     from flowlane.simulation.host import Host
-
-DPID = 1
-UPLINK = 0xFFFF_0000
-"""Port number of the uplink: above those of any number of VMs, below OpenFlow's reserved ones."""
-
-CAPABILITIES = Capabilities(
-    version=6,
-    max_meters=200_000,
-    meter_burst=True,
-    select_groups=True,
-    max_groups=1 << 16,
-    normal=True,
-    learn=True,
-    conntrack=True,
-    port_masks=True,
-    controller_meter=True,
-)
-"""Those of Open vSwitch's kernel datapath (measured on 3.1 with Linux 6.12)."""
 
 ANSWER = 0.02
 """Seconds from a request for counters to the answer."""
@@ -75,7 +59,8 @@ class World:
         counts: effects by type, reports by kind, and changes of queue that the datapath saw: ``changed`` of flows that
             were sending, ``changed while quiet`` of others, ``corrected`` of those
             whose first packet was being copied.
-        last: bytes of the last second.
+        last: bytes of the last second that reached the queues.
+        sent: queue id -> bytes that it has transmitted so far.
         reading: seconds between two readings of the counters; None: when the engine asks for them.
     """
 
@@ -84,11 +69,12 @@ class World:
         self.host = host
         self.reading = reading
         self.datapath = Datapath(UPLINK)
-        self.ports: Mapping[str, int] = {vm: number for number, vm in enumerate(host.vms, start=1)}
+        self.ports = host.numbers()
         self.now = 0.0
         self.live: dict[int, Live] = {}
         self.counts: Counter[str] = Counter()
         self.last = NO_SECOND
+        self.sent: Counter[int] = Counter()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self._copies = 0
@@ -113,8 +99,8 @@ class World:
         heappush(self._agenda, (time, self._order, action))
 
     def advance(self, until: float) -> None:
-        """Let time pass, without the end of a second."""
-        while self._agenda and self._agenda[0][0] <= until:
+        """Let time pass, without the end of a second; what is due at ``until`` itself is still to come."""
+        while self._agenda and self._agenda[0][0] < until:
             time, _, action = heappop(self._agenda)
             self.now = max(self.now, time)
             action()
@@ -126,8 +112,16 @@ class World:
         for flow in self.datapath.flows.values():
             self.datapath.settle(flow, self.now)
         self.last = self.datapath.end_second()
+        self._transmit()
         self._copies = 0
         self.step(ev.Tick())
+
+    def _transmit(self) -> None:
+        """Let the queues transmit what they can of the second's bytes; the rest is dropped."""
+        rates = self.host.rates
+        offered = [8 * self.last.by_queue.get(queue_id, 0.0) for queue_id in range(len(rates))]
+        for queue_id, bits in enumerate(transmitted(offered, rates, self.host.rate)):
+            self.sent[queue_id] += round(bits / 8)
 
     def step(self, event: ev.Event) -> None:
         """Pass an event to the engine, and carry out its effects."""
@@ -194,19 +188,10 @@ class World:
         return float(self.device.policy.pins.idle_timeout)
 
     def _connect(self) -> None:
-        host = self.host
-        facts = {number: PortFacts(vm, {"iface-id": vm}) for vm, number in self.ports.items()}
-        kinds = [QueueKind.PHYSICAL] * host.queues + [QueueKind.SOFTWARE] * host.software_queues
-        queues = {
-            queue_id: QueueFacts(kind, _rate(host.min_rates, queue_id), _rate(host.max_rates, queue_id))
-            for queue_id, kind in enumerate(kinds)
-        }
-        facts[UPLINK] = PortFacts(
-            "uplink", {"flowlane-port": "uplink"}, queues=queues, qos_max_rate=host.rate
-        )
+        facts = self.host.ports()
         self.step(ev.DeviceDescribed(DPID, "simulated", "nic", {}, "system", facts))
         reports = tuple(PortReport(number, port.name) for number, port in facts.items())
-        self.step(ev.DeviceUp(DPID, CAPABILITIES, reports, {UPLINK: tuple(queues)}))
+        self.step(ev.DeviceUp(DPID, CAPABILITIES, reports, {UPLINK: tuple(facts[UPLINK].queues)}))
 
     def _place(self, flow: Sending) -> None:
         before = flow.queue_id
@@ -282,6 +267,8 @@ class World:
                 learned.append(_learned(flow, octets))
         self.step(ev.LearnedCounters(DPID, tuple(learned)))
         self.step(ev.PinCounters(DPID, tuple(pins)))
+        queues = {(UPLINK, queue_id): (octets // PACKET, octets, 0) for queue_id, octets in self.sent.items()}
+        self.step(ev.QueueCounters(DPID, queues))
 
     def _note_change(self, flow: Sending, before: int) -> None:
         """Count a change of queue."""
@@ -341,10 +328,6 @@ class World:
         """Answer in a moment, unless the counters are read at times of their own."""
         if self.reading is None:
             self.at(self.now + ANSWER, self._answer)
-
-
-def _rate(rates: tuple[int | None, ...], queue_id: int) -> int | None:
-    return rates[queue_id] if queue_id < len(rates) else None
 
 
 def _learned(flow: Sending, octets: int) -> ev.LearnedFlow:

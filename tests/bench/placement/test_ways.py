@@ -21,13 +21,6 @@ def port(*queues: int) -> Workload:
     return Workload("", lambda _rng, _seconds: [], queues)
 
 
-def test_a_load_is_weighed_by_the_speed_of_its_queue() -> None:
-    speeds = np.array([2.0, 8.0])
-    assert ways.over_bound(np.array([2.0, 8.0]), 1.0, speeds) == 1.0
-    assert ways.over_bound(np.array([8.0, 2.0]), 1.0, speeds) == 4.0
-    assert ways.over_bound(np.array([0.0, 8.0]), 8.0, speeds) == 1.0, "the heaviest flow is the bound"
-
-
 def test_bytes_are_counted_in_the_second_in_which_they_flow() -> None:
     half = flow(0, 8e6, start=0.5, end=2.25)
     assert ways.octets_by_second([half], 4)[0] == pytest.approx([5e5, 1e6, 2.5e5, 0.0])

@@ -13,7 +13,8 @@ from flowlane.core.model import MeterSpec, QueueKind
 from flowlane.core.policy import Policy
 from flowlane.core.state.device import Port
 from flowlane.simulation.flowspec import FlowSpec
-from flowlane.simulation.host import UPLINK, Host, make_world
+from flowlane.simulation.host import UPLINK, Host
+from flowlane.simulation.world import World
 
 POLICIES = Path(__file__).parents[3] / "docs" / "policies"
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
@@ -37,7 +38,7 @@ class Tried:
     def __init__(
         self, name: str, vms: list[str], queues: int = 4, software: int = 0, rate: int = 10_000_000_000
     ) -> None:
-        self.world = make_world(policy(name), Host(tuple(vms), queues, software, rate))
+        self.world = World(policy(name), Host(tuple(vms), queues, software, rate))
         self.next = 0
 
     def begin(self, *specs: FlowSpec) -> list[int]:
@@ -57,11 +58,12 @@ class Tried:
 
     def set_rate(self, numbers: list[int], rate: float) -> None:
         for number in numbers:
-            live = self.world.live[number]
-            live.spec = live.spec._replace(rate=rate)
+            self.world.set_rate(number, rate)
 
     def row(self, number: int) -> int:
-        return self.world.live[number].row
+        row = self.world.row(number)
+        assert row is not None, "the engine does not have the flow"
+        return row
 
     def queue(self, number: int) -> int:
         return self.world.device.flows.queue_id[self.row(number)]

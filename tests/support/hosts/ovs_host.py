@@ -61,18 +61,21 @@ class OvsHost:
                 out.send(self._frame(flow, length))
 
     @contextmanager
-    def sending(self, flows: Sequence[Flow]) -> Iterator[None]:
-        """Send all flows at their rates, in frames of ``FRAME`` bytes, for the duration of the block."""
-        ended = threading.Event()
-        task = threading.Thread(target=self._send_on, args=(flows, ended), daemon=True)
+    def sending(self, flows: Sequence[Flow]) -> Iterator[list[int]]:
+        """Send all flows at their rates, in frames of ``FRAME`` bytes, for the duration of the block.
+
+        Yields how many frames of each flow have been sent so far.
+        """
+        ended, counts = threading.Event(), [0] * len(flows)
+        task = threading.Thread(target=self._send_on, args=(flows, ended, counts), daemon=True)
         task.start()
         try:
-            yield
+            yield counts
         finally:
             ended.set()
             task.join()
 
-    def _send_on(self, flows: Sequence[Flow], ended: threading.Event) -> None:
+    def _send_on(self, flows: Sequence[Flow], ended: threading.Event, counts: list[int]) -> None:
         sockets = {vm: self._socket(vm) for vm in self.vms}
         frames = [self._frame(flow, FRAME) for flow in flows]
         begin, sent = time.monotonic(), [0] * len(flows)
@@ -83,6 +86,7 @@ class OvsHost:
                 # After a pause of the machine the missing packets are not sent in one burst.
                 for _ in range(min(due - sent[number], 8)):
                     sockets[flow.vm].send(frames[number])
+                    counts[number] += 1
                 sent[number] = due
         for sender in sockets.values():
             sender.close()
