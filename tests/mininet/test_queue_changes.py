@@ -53,7 +53,7 @@ def test_two_of_four_queues_go_and_come_back(host_of_eight: tuple[Network, Contr
 
     network.add_queues(2, 3)
     more = network.start_requests("vm5", udp=20, interval=0.5)
-    eventually("the queues are used again", lambda: used(controller) >= {0, 1, 2, 3}, 15)
+    eventually("the queues are used again", lambda: used(controller) >= {0, 1, 2, 3}, 3)
     eventually("REST and the switch agree", lambda: is_consistent(network, controller), 5)
 
     ping.send_signal(signal.SIGINT)

@@ -152,3 +152,19 @@ def test_a_class_in_a_pool_of_others_is_on_the_first_queues_of_the_pool_alone() 
         port.place_on(row, row % 2, class_index=1, group=1, max_queues=1, rate=1000)
     port.tick()
     assert len(queues_of_class(port, 1)) == 1
+
+
+@pytest.mark.parametrize("flows", [4, 6, 24])
+@pytest.mark.parametrize("seconds", [1, 8, 30])
+def test_all_queues_that_come_back_at_once_are_used_within_a_reading(flows: int, seconds: int) -> None:
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(flows):
+        port.arrive(row, rate=100_000 + row)
+    port.run_until_quiet()
+    port.update_queues(hardware(0, 1))
+    for _ in range(seconds):
+        port.tick()
+    port.update_queues(hardware(0, 1, 2, 3))
+    port.tick()
+    port.tick()
+    assert set(port.queue_of.values()) == {0, 1, 2, 3}

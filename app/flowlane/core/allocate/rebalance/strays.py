@@ -35,7 +35,8 @@ REDIVIDE_FACTOR = 1.25
 def redivide_if_due(state: PortState, region: Region, now: float) -> None:
     """Divide the region's queues again if groups have come to stay, if their load has shifted, or for new queues.
 
-    New queues are divided at once: they come seldom, and a class could not use them until then.
+    New queues are divided at once: they come seldom, and a class could not use them until then. There are tokens to
+    give each of them a flow; of few flows those of a second are less than one.
     """
     pause = DUE_INTERVALS * state.balance.interval
     if not region.groups or not region.slots:
@@ -47,7 +48,8 @@ def redivide_if_due(state: PortState, region: Region, now: float) -> None:
             return
     grown, region.grown = region.grown, False
     if grown:
-        state.tokens = max(state.tokens, most_tokens(state))
+        idle = sum(slot.count == 0 for slot in region.slots)
+        state.tokens = max(state.tokens, most_tokens(state), idle)
     region.checked_at = now
     parts, shared = pools.best_parts(region)
     if _is_outdated(region, parts):
