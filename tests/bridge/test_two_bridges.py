@@ -306,14 +306,23 @@ def test_a_limit_holds_where_the_uplink_is(taps: PrivateOvs, tmp_path: Path) -> 
         taps.ofctl("del-flows", INT)
         taps.ofctl("add-flow", INT, "actions=NORMAL")
         frame = unicast(2, 9).ljust(1000, b"\0")
-        flood(running, "flw-slow", frame, seconds=2.0)  # The burst is used up.
-        before, begin = received(UPLINK), time.monotonic()
-        flood(running, "flw-slow", frame, seconds=4.0)
-        rate = (received(UPLINK) - before) * 8 / (time.monotonic() - begin)
-        assert 0.85 * LIMIT < rate < 1.1 * LIMIT, f"{rate:.0f} bit/s of {LIMIT}"
+        flood(running, "flw-slow", frame, seconds=1.0)  # The burst is used up.
+        rates = [passed(running, frame)]
+        while rates[-1] < 0.95 * LIMIT and len(rates) < ATTEMPTS:
+            rates.append(passed(running, frame))
+        assert 0.95 * LIMIT <= max(rates) <= 1.05 * LIMIT, f"{rates} bit/s of {LIMIT}"
 
 
 LIMIT = 2_000_000
+ATTEMPTS = 3
+"""A machine that stands still for longer than a burst lets fewer packets pass, never more."""
+
+
+def passed(running: Host, frame: bytes) -> float:
+    """Return the rate in bit/s that passes of a flood under the limit."""
+    before, begin = received(UPLINK), time.monotonic()
+    flood(running, "flw-slow", frame, seconds=5.0)
+    return (received(UPLINK) - before) * 8 / (time.monotonic() - begin)
 
 
 def flood(running: Host, interface: str, frame: bytes, seconds: float) -> None:
