@@ -18,7 +18,7 @@ from lab.inside import private_ovs
 from lab.inside.manager import launched
 from lab.inside.namespaces import network_of_its_own
 from lab.inside.private_ovs import PrivateOvs
-from support.ovs.frames import hello, mac, tag, unicast
+from support.ovs.frames import ether, hello, ipv4, mac, tag, udp, unicast
 from support.ovs.hosts import Host, host
 
 from flowlane.core.device.takeover import ADOPTION_TIME
@@ -31,7 +31,7 @@ version: 1
 learn-after: 0
 classes:
   gold: {max-queues: 1}
-  slow: {limit: 2Mbit/s, limit-scope: vm, max-queues: 1}
+  slow: {limit: 2Mbit/s, burst: 60kB, limit-scope: vm, max-queues: 1}
 rules:
   - {name: gold, match: {vm: vm-gold}, class: gold}
   - {name: slow, match: {vm: vm-slow}, class: slow}
@@ -166,8 +166,13 @@ def test_rules_and_limits_by_vm_apply_where_the_queues_are(taps: PrivateOvs, tmp
                 f"{vm} is in another queue",
             )
             queues[vm] = place["82"]["queue_id"]
-            metered = "meter:" in running.trace(EX, LINK, frame)
-            assert (metered, place["82"]["meter"] is not None) == ((vm == "vm-slow"),) * 2
+            metered = [
+                "meter:" in running.trace(INT, name, unicast(number, 9)),
+                place["81"]["meter"] is not None,
+            ]
+            assert metered == [vm == "vm-slow"] * 2
+            assert "meter:" not in running.trace(EX, LINK, frame), "a limit is enforced once"
+            assert place["82"]["meter"] is None
             # The whole way, from the VM's port: the same queue on the uplink.
             assert running.queue(INT, name, unicast(number, 9)) == (queues[vm] or None)
         assert queues["vm-gold"] != queues["vm-slow"]
@@ -188,11 +193,13 @@ def test_equal_addresses_in_two_vlans_are_two_vms(taps: PrivateOvs, tmp_path: Pa
             "the flows are not told apart",
         )
         assert {flow["vm"] for flow in running.flows(dst="10.0.0.9")} == set(VMS)
-        for vm, (_, _, vlan) in VMS.items():
+        for vm, (name, _, vlan) in VMS.items():
             (place,) = places(running, vm=vm, dst="10.0.0.9")
             if learn_after == 0:
-                assert ("meter:" in running.trace(EX, LINK, unicast(1, 9, tag(vlan)))) == (vm == "vm-slow")
-            assert (place["82"]["meter"] is not None) == (vm == "vm-slow")
+                assert ("meter:" in running.trace(INT, name, unicast(1, 9))) == (vm == "vm-slow")
+                assert "meter:" not in running.trace(EX, LINK, unicast(1, 9, tag(vlan)))
+            meters = [place[device]["meter"] is not None for device in ("81", "82")]
+            assert meters == [vm == "vm-slow", False]
 
 
 def test_vms_without_a_known_address_are_found_by_what_they_send(taps: PrivateOvs, tmp_path: Path) -> None:
@@ -271,7 +278,7 @@ def test_after_a_restart_the_flows_of_the_link_keep_their_pins(taps: PrivateOvs,
             running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
             time.sleep(ADOPTION_TIME + 1.0)
             assert pins_on_ex(running) == before, "nothing moves when adoption ends"
-            assert "meter:" in running.trace(EX, LINK, unicast(2, 9, tag(200)))
+            assert meters_passed(running, INT, "flw-slow", unicast(2, 9)) == 1
 
 
 @contextmanager
@@ -292,25 +299,57 @@ def sending(running: Host, interface: str, frame: bytes) -> Iterator[None]:
         task.join()
 
 
-def test_a_limit_holds_where_the_uplink_is(taps: PrivateOvs, tmp_path: Path) -> None:
-    """The bridge of the VMs has no controller: br-ex alone holds the limit of the VM behind its link."""
+def meters_passed(running: Host, bridge: str, port: str, frame: bytes) -> int:
+    """How many meters a frame passes on its whole way, of all bridges."""
+    return running.trace(bridge, port, frame).rsplit("Datapath actions:", 1)[1].count("meter(")
+
+
+def holds(running: Host) -> None:
+    """Whether what leaves by the uplink is as much as the limit, though one new flow after another begins."""
+    flood(running, 1.0)  # The burst is used up.
+    rates = [passed(running)]
+    while rates[-1] < 0.95 * LIMIT and len(rates) < ATTEMPTS:
+        rates.append(passed(running))
+    assert 0.95 * LIMIT <= max(rates) <= 1.05 * LIMIT, f"{rates} bit/s of {LIMIT}"
+
+
+def meter_ids(bridge: str, running: Host) -> set[str]:
+    return set(re.findall(r"meter[:=](\d+)", running.ovs.ofctl("dump-meters", bridge)))
+
+
+def test_a_limit_is_enforced_on_the_bridge_of_the_vm_and_then_on_the_next(
+    taps: PrivateOvs, tmp_path: Path
+) -> None:
+    """Once on the way: on br-int while it has the controller, then on br-ex, and on br-int again."""
     with two_bridges(taps, tmp_path) as running:
         running.wait(lambda: len(senders(running)) == len(VMS), "the VMs behind the link are not known")
         running.send("flw-slow", unicast(2, 9))
-        running.wait(lambda: len(pins_on_ex(running)) == 1, "the limited flow has no pin")
-        (actions,) = pins_on_ex(running).values()
-        meter = re.search(r"meter:(\d+)", actions)
-        assert meter is not None
-        # The first bridge limits too; without its meters only br-ex is left.
+        running.wait(partial(on_both, running, vm="vm-slow", dst="10.0.0.9"), "the flow is not on both")
+        running.wait(
+            lambda: len(meter_ids(INT, running)) == 1 and not meter_ids(EX, running), "not on br-int alone"
+        )
+        (flow,) = running.flows(vm="vm-slow", dst="10.0.0.9")
+        said = {
+            item["device_name"]: item["meter"]
+            for item in running.rest(f"/v1/flows/{flow['id']}/explain")["devices"]
+        }
+        assert re.match(r"meter \d+ holds it to 2Mbit/s", said[INT])
+        assert said[EX] == f"its class is limited to 2Mbit/s, which {INT} enforces: it is nearer to the VM"
+        assert meters_passed(running, INT, "flw-slow", unicast(2, 9)) == 1
+        holds(running)
         taps.vsctl("del-controller", INT)
         taps.ofctl("del-flows", INT)
         taps.ofctl("add-flow", INT, "actions=NORMAL")
-        frame = unicast(2, 9).ljust(1000, b"\0")
-        flood(running, "flw-slow", frame, seconds=1.0)  # The burst is used up.
-        rates = [passed(running, frame)]
-        while rates[-1] < 0.95 * LIMIT and len(rates) < ATTEMPTS:
-            rates.append(passed(running, frame))
-        assert 0.95 * LIMIT <= max(rates) <= 1.05 * LIMIT, f"{rates} bit/s of {LIMIT}"
+        running.wait(lambda: len(meter_ids(EX, running)) == 1, "br-ex does not take the limit over")
+        assert meters_passed(running, INT, "flw-slow", unicast(2, 9)) == 1
+        holds(running)
+        taps.ofctl("del-flows", INT)
+        taps.vsctl("set-controller", INT, f"tcp:127.0.0.1:{running.port}")
+        running.wait(lambda: not meter_ids(EX, running), "br-ex still enforces the limit")
+        running.wait(
+            lambda: meters_passed(running, INT, "flw-slow", unicast(2, 9)) == 1,
+            "the limit is not enforced once",
+        )
 
 
 LIMIT = 2_000_000
@@ -318,20 +357,22 @@ ATTEMPTS = 3
 """A machine that stands still for longer than a burst lets fewer packets pass, never more."""
 
 
-def passed(running: Host, frame: bytes) -> float:
+def passed(running: Host) -> float:
     """Return the rate in bit/s that passes of a flood under the limit."""
     before, begin = received(UPLINK), time.monotonic()
-    flood(running, "flw-slow", frame, seconds=5.0)
+    flood(running, 6.0)
     return (received(UPLINK) - before) * 8 / (time.monotonic() - begin)
 
 
-def flood(running: Host, interface: str, frame: bytes, seconds: float) -> None:
-    """Send 1,000 frames a second: four times the limit."""
+def flood(running: Host, seconds: float) -> None:
+    """Send 1,000 frames a second from the limited VM, four times its limit, each three of a new flow."""
     begin, count = time.monotonic(), 0
     while (elapsed := time.monotonic() - begin) < seconds:
-        due = int(elapsed * 1000) - count
-        running.send(interface, *[frame] * due)
-        count += due
+        due = int(elapsed * 1000)
+        ports = [5000 + number // 3 % 50_000 for number in range(count, due)]
+        packets = [ipv4(2, 9, 17, udp(port, 2009, bytes(958))) for port in ports]
+        running.send("flw-slow", *[ether(mac(9), mac(2), 0x800, packet) for packet in packets])
+        count = due
         time.sleep(0.005)
 
 

@@ -109,7 +109,7 @@ def test_flows_of_a_vm_share_a_meter_when_the_policy_says_so() -> None:
     first, second, other = host.flow(1, 1000, 5000), host.flow(1, 1001, 5000), host.flow(2, 1000, 5000)
     assert host.pins[first].meter_id == host.pins[second].meter_id != host.pins[other].meter_id
     host.end(first)
-    assert len(host.meters) == 2
+    assert len(host.plan.meters) == host.vms, "each VM has its meter before it sends anything"
 
 
 def test_a_device_without_meters_is_told_apart() -> None:

@@ -356,7 +356,7 @@ def test_the_meter_that_holds_a_flow_and_who_shares_it() -> None:
     assert why(scenario, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes"
     scenario = Scenario(limited(LimitScope.VM))
     row = min([scenario.flow(1, n, 5000) for n in range(3)])
-    assert why(scenario, row).meter == "meter 1 holds it to 2Mbit/s of layer-2 bytes, shared by 3 flows"
+    assert why(scenario, row).meter == "meter 999 holds it to 2Mbit/s of layer-2 bytes, shared by 3 flows"
     scenario = Scenario(limited(LimitScope.CLASS))
     row = scenario.flow(1, 1, 5000)
     assert why(scenario, row).meter == "meter 1000 holds it to 2Mbit/s of layer-2 bytes"

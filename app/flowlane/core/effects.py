@@ -53,7 +53,8 @@ class StandingRule(NamedTuple):
     """Wildcard entry by which the device itself places new flows [0054].
 
     ``queues`` are (queue id, weight); empty: no ``set_queue``. Of several rules that match, the one with the
-    highest ``order`` counts. ``meter_id`` 0: no meter.
+    highest ``order`` counts. ``meter_id`` 0: no meter; from :data:`~flowlane.core.model.LIMIT_BY_VM` on: the number
+    of a limit, for which each VM has a meter (``vm_meters`` of the plan).
     """
 
     order: int
@@ -63,6 +64,14 @@ class StandingRule(NamedTuple):
     queues: tuple[tuple[int, int], ...]
     meter_id: int = 0
     learn: bool = True
+
+
+class VmMeter(NamedTuple):
+    """The meter of one VM for a limit of which each VM has its own; ``limit`` is its number in standing rules."""
+
+    limit: int
+    vm_number: int
+    meter_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,8 @@ class DevicePlan:
             address is not known may be there.
         learning_ports: ports to the network from which frames with a source address that is not known there are
             copied, so that it becomes known; each with the port at which ``hosts`` has its addresses (its bond's).
-        meters: meters of whole classes.
+        meters: meters of whole classes, and of VMs.
+        vm_meters: which VM is held by which meter, for the limits that standing rules name by number.
         copy_rate: packet-ins per second that the device may send; 0: no limit.
         copy_bytes: bytes of a packet that are copied to the controller.
         learned_idle: seconds without packets after which an entry that the device learned itself expires. A
@@ -95,6 +105,7 @@ class DevicePlan:
     unknown_port: int | None
     rules: tuple[StandingRule, ...]
     meters: tuple[MeterSpec, ...] = ()
+    vm_meters: tuple[VmMeter, ...] = ()
     flood_ports: tuple[int, ...] = ()
     learning_ports: tuple[tuple[int, int], ...] = ()
     copy_rate: int = 1000

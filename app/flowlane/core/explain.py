@@ -18,6 +18,7 @@ from flowlane.core.classify.changes import (
 from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HINT_TEXTS
 from flowlane.core.classify.matching import unmet
+from flowlane.core.device.limits import enforced_by, given_meter
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.pins import Worth, worth_of
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
@@ -101,11 +102,11 @@ def explain(state: State, device: Device, row: int) -> Explanation:
         since=flows.assigned_since[row],
         alternatives=tuple(alternatives(port.allocation, row)) if placed and port and port.allocation else (),
         not_hardware=_not_hardware(device, row, traffic_class),
-        meter=_meter(device, row, traffic_class),
-        entry=_entry(device, row),
+        meter=_meter(state, device, row, traffic_class),
+        entry=_entry(state, device, row),
         would_change=(
             *(_change_text(policy, rule, change) for change in changes(situation)),
-            *_placement_changes(device, row, traffic_class),
+            *_placement_changes(state, device, row, traffic_class),
         ),
     )
 
@@ -172,14 +173,18 @@ def _has_hardware(device: Device, row: int) -> bool:
     return any(queue.kind is QueueKind.PHYSICAL for queue in queues)
 
 
-def _meter(device: Device, row: int, traffic_class: TrafficClass) -> str:
+def _meter(state: State, device: Device, row: int, traffic_class: TrafficClass) -> str:
     if traffic_class.rate_limit is None:
         return _foreign_meter(device, row) or "its class has no limit"
+    other = _enforced_by(state, device, row, traffic_class)
+    if other is not None:
+        limit = format_rate(traffic_class.rate_limit)
+        return f"its class is limited to {limit}, which {other.name} enforces: it is nearer to the VM"
     spec = device.meter_pool.specs.get(device.flows.meter_id[row])
     if spec is None:
         why = (
             "there is no room for its pin"
-            if _lacks_pin(device, row, traffic_class)
+            if _lacks_pin(state, device, row, traffic_class)
             else "the device has no meter for it"
         )
         return f"its class is limited to {format_rate(traffic_class.rate_limit)}, but {why}"
@@ -188,42 +193,49 @@ def _meter(device: Device, row: int, traffic_class: TrafficClass) -> str:
     return f"meter {spec.meter_id} holds it to {format_rate(spec.rate)} of layer-2 bytes{shared}"
 
 
-def _lacks_pin(device: Device, row: int, traffic_class: TrafficClass) -> bool:
+def _enforced_by(state: State, device: Device, row: int, traffic_class: TrafficClass) -> Device | None:
+    flows = device.flows
+    return enforced_by(state, device, flows.vm_number[row], traffic_class.name, flows.keys[row])
+
+
+def _lacks_pin(state: State, device: Device, row: int, traffic_class: TrafficClass) -> bool:
     """Check whether the flow would have a pin if there were room; without one it has no meter of its own."""
     unlimited = traffic_class.rate_limit is not None and not device.flows.meter_id[row]
+    unlimited = unlimited and _enforced_by(state, device, row, traffic_class) is None
     return device.pinned >= device.pin_budget and (unlimited or worth_of(device, row) is not Worth.NOTHING)
 
 
 def _foreign_meter(device: Device, row: int) -> str:
     """Name the meter of another class that the device applies to the flow by its standing rules."""
     flows = device.flows
-    spec = device.meter_pool.specs.get(flows.device_meter[row])
+    spec = device.meter_pool.specs.get(given_meter(device, row))
     if spec is None or flows.flags[row] & PINNED:
         return ""
     held = f"meter {spec.meter_id} holds it to {format_rate(spec.rate)}"
     return f"its class has no limit, but by the device's standing rules {held}"
 
 
-def _entry(device: Device, row: int) -> str:
+def _entry(state: State, device: Device, row: int) -> str:
     flags = device.flows.flags[row]
     if flags & PINNED:
         return "a pin: an exact entry of its own"
     if flags & REFUSED:
         return "the device's standing rules: it refused a pin"
-    if _lacks_pin(device, row, device.policy.classes[device.flows.class_index[row]]):
+    if _lacks_pin(state, device, row, device.policy.classes[device.flows.class_index[row]]):
         return "the device's standing rules: the budget of pins is spent on flows whose pins are worth more"
     return "the device's standing rules: a pin would change nothing"
 
 
-def _placement_changes(device: Device, row: int, traffic_class: TrafficClass) -> Iterator[str]:
+def _placement_changes(state: State, device: Device, row: int, traffic_class: TrafficClass) -> Iterator[str]:
     """List what would give the flow another queue, or its limit, without another class."""
     flows = device.flows
     overflowed = flows.kind[row] == QueueKind.SOFTWARE and traffic_class.path is not PathPreference.SOFTWARE
     waits = flows.reason[row] == Reason.EXCLUSIVE_UNAVAILABLE
     if waits or (overflowed and _has_hardware(device, row)):
         yield "a hardware queue that becomes free"
-    if traffic_class.rate_limit is not None and not flows.meter_id[row]:
-        missing = "room for a pin" if _lacks_pin(device, row, traffic_class) else "a meter"
+    lacks_limit = traffic_class.rate_limit is not None and not flows.meter_id[row]
+    if lacks_limit and _enforced_by(state, device, row, traffic_class) is None:
+        missing = "room for a pin" if _lacks_pin(state, device, row, traffic_class) else "a meter"
         yield f"{missing} that becomes free: its limit would apply"
     if flows.queue_id[row] == NO_QUEUE and flows.reason[row] == Reason.NO_QUEUES:
         yield "queues on its egress port (flowlane qos apply)"

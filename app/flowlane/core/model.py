@@ -31,6 +31,9 @@ OpenFlow numbers ports from 1 (OpenFlow 1.3.5, 7.2.1).
 UNRESOLVED_VM = 0xFFFFFFFF
 """VM number in a device's metadata for frames from a link: the controller finds the VM by the source MAC."""
 
+LIMIT_BY_VM = 1 << 31
+"""From here on, the number in the place of a meter's id is that of a limit for which the meter depends on the VM."""
+
 NO_IDS: Mapping[str, str] = MappingProxyType({})
 """No ``external_ids``."""
 

@@ -41,7 +41,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     if learn_address(state, device, port, frame):
         put_off(state, device, Due.PLAN if port.role is PortRole.LINK else Due.HOSTS)
         if port.role is PortRole.VM:
-            tell_others(state, device, vms_changed=False)
+            tell_others(state, device, everywhere=False)
     note_address(state, device, port, frame, out)
     sent_by = sender(state, device, port, frame)
     egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port

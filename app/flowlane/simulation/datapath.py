@@ -16,7 +16,7 @@ from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING
 
 from flowlane.core.flowkey import FRAGMENT, IPV6, LAYER2, is_of_fragments
-from flowlane.core.model import NO_QUEUE
+from flowlane.core.model import LIMIT_BY_VM, NO_QUEUE
 from flowlane.simulation.flowspec import ETH_TYPES
 
 if TYPE_CHECKING:
@@ -142,10 +142,16 @@ class Datapath:
         self.settle(flow, now)
         rule = self.rule_for(flow)
         flow.queue_id = bucket(rule.queues, flow.hash) if rule is not None else NO_QUEUE
-        flow.meter_id = rule.meter_id if rule is not None else 0
+        flow.meter_id = self._meter_of(flow, rule.meter_id) if rule is not None else 0
         flow.learned_queue, flow.learned_meter = flow.queue_id, flow.meter_id
         flow.octets = flow.shown = 0.0
         return rule
+
+    def _meter_of(self, flow: Sending, meter_id: int) -> int:
+        """Return the meter that a standing rule names, or that of the flow's VM where it names a limit by VM."""
+        if meter_id < LIMIT_BY_VM or self.plan is None:
+            return meter_id
+        return {place[:2]: place.meter_id for place in self.plan.vm_meters}.get((meter_id, flow.vm_number), 0)
 
     def rule_for(self, flow: Sending) -> StandingRule | None:
         """Return the standing rule of the highest order that matches a flow."""

@@ -25,19 +25,21 @@ def host(budget: int = 100, caps: Capabilities = LEARNING) -> Scenario:
 def test_a_flow_on_the_devices_own_queue_needs_no_pin() -> None:
     there = host()
     row = there.flow(1, 1000, queue_id=3)
-    assert decide(there.device, row, ON_3) == Target(ON_3)
+    assert decide(there.engine.state, there.device, row, ON_3) == Target(ON_3)
 
 
 def test_a_flow_that_the_allocator_wants_elsewhere_gets_one() -> None:
     there = host()
     row = there.flow(1, 1000, queue_id=1)
-    assert decide(there.device, row, ON_3) == Target(ON_3, pin=Worth.CORRECTED, evicted=FREE)
+    assert decide(there.engine.state, there.device, row, ON_3) == Target(
+        ON_3, pin=Worth.CORRECTED, evicted=FREE
+    )
 
 
 def test_a_limit_needs_a_meter_and_a_pin() -> None:
     there = host()
     row = there.flow(1, 1000, dport=LIMITED, queue_id=3)
-    target = decide(there.device, row, ON_3)
+    target = decide(there.engine.state, there.device, row, ON_3)
     assert target.owner == there.device.meter_owner[row]
     assert target.pin is Worth.LIMITED
 
@@ -45,7 +47,7 @@ def test_a_limit_needs_a_meter_and_a_pin() -> None:
 def test_what_the_device_cannot_give_is_named() -> None:
     there = host(caps=replace(LEARNING, max_meters=1))
     rows = [there.flow(vm, 1000, dport=LIMITED, queue_id=3) for vm in (1, 2)]
-    target = decide(there.device, rows[-1], ON_3)
+    target = decide(there.engine.state, there.device, rows[-1], ON_3)
     assert target.owner is None
     assert target.lacks == (("meter", "the device has no meter left"),)
 
@@ -71,7 +73,7 @@ def test_without_a_pin_a_flow_is_where_the_device_puts_it_and_has_no_limit() -> 
     there = host(budget=1)
     there.flow(2, 1, dport=LIMITED, queue_id=0)
     row = there.flow(1, 1000, dport=LIMITED, queue_id=2)
-    target = decide(there.device, row, ON_3)
+    target = decide(there.engine.state, there.device, row, ON_3)
     assert target.placement == Placement(2, QueueKind.PHYSICAL, Reason.DEVICE_CHOSE)
     assert target.yields
     assert (target.owner, target.pin) == (None, None)
@@ -82,13 +84,13 @@ def test_a_flow_whose_entry_was_refused_gets_none_again() -> None:
     there = host()
     row = there.flow(1, 1000, queue_id=1)
     there.device.flows.flags[row] |= REFUSED
-    assert decide(there.device, row, ON_3).pin is None
+    assert decide(there.engine.state, there.device, row, ON_3).pin is None
 
 
 def test_where_nothing_is_learned_every_flow_is_pinned() -> None:
     there = host(caps=ABLE)
     row = there.flow(1, 1000)
-    assert decide(there.device, row, ON_3).pin is not None
+    assert decide(there.engine.state, there.device, row, ON_3).pin is not None
 
 
 def test_deciding_changes_nothing() -> None:
@@ -102,7 +104,8 @@ def test_deciding_changes_nothing() -> None:
         list(getattr(there.device.flows, name)) for name in ("queue_id", "meter_id", "flags", "reason")
     ]
     for row in rows:
-        assert decide(there.device, row, ON_3) == decide(there.device, row, ON_3)
+        first, second = (decide(there.engine.state, there.device, row, ON_3) for _ in range(2))
+        assert first == second
     assert (there.device.meter_pool, there.device.pins_by_worth, there.device.refusals) == before
     assert columns == [
         list(getattr(there.device.flows, name)) for name in ("queue_id", "meter_id", "flags", "reason")

@@ -40,28 +40,28 @@ OF_CLASS = replace(LIMITED, limit_scope=LimitScope.CLASS)
 def test_a_class_meter_is_there_without_flows_and_stays_after_them() -> None:
     pool = MeterPool(limit=10)
     assert take(pool, 0, of=OF_CLASS) == (None, False), "it is made with the plan, not with a flow"
-    assert pool.add_class(class_owner(OF_CLASS), OF_CLASS)
+    assert pool.add_standing(class_owner(OF_CLASS), OF_CLASS)
     spec, new = take(pool, 0, of=OF_CLASS)
     assert (required(spec).meter_id, new) == (10, False)
     assert take(pool, 1, of=OF_CLASS)[0] == spec
     assert [pool.release(class_owner(OF_CLASS)) for _ in range(2)] == [None, None]
     assert pool.specs == {10: spec}
-    assert pool.remove_class(class_owner(OF_CLASS)) == 10
+    assert pool.remove_standing(class_owner(OF_CLASS)) == 10
     assert not pool.specs
 
 
 def test_class_meters_have_the_highest_free_numbers_and_the_others_pass_them_by() -> None:
     pool = MeterPool(limit=4)
     first, second = OF_CLASS, replace(OF_CLASS, name="second")
-    assert pool.add_class(class_owner(first), first)
-    assert pool.add_class(class_owner(second), second)
-    pool.remove_class(class_owner(first))
+    assert pool.add_standing(class_owner(first), first)
+    assert pool.add_standing(class_owner(second), second)
+    pool.remove_standing(class_owner(first))
     assert sorted(pool.specs) == [3]
     assert [required(take(pool, row)[0]).meter_id for row in range(3)] == [1, 2, 4]
     assert take(pool, 3) == (None, False)
-    assert not pool.add_class(class_owner(first), first), "out of meters"
+    assert not pool.add_standing(class_owner(first), first), "out of meters"
     assert pool.release(owner_of(LIMITED, 1, 2)) == 4
-    assert pool.add_class(class_owner(first), first)
+    assert pool.add_standing(class_owner(first), first)
     assert sorted(pool.specs) == [1, 2, 3, 4]
 
 

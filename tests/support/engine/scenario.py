@@ -14,7 +14,7 @@ from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
 from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
-from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
+from flowlane.core.model import LIMIT_BY_VM, Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
 from flowlane.core.policy import (
     Alike,
     Balance,
@@ -126,7 +126,8 @@ class Scenario:
                 del self.meters[effect.meter_id]
             case fx.Program():
                 planned = {meter.meter_id for meter in effect.plan.meters}
-                assert {rule.meter_id for rule in effect.plan.rules} <= planned | {0}
+                named = {rule.meter_id for rule in effect.plan.rules if rule.meter_id < LIMIT_BY_VM}
+                assert named | {of_vm.meter_id for of_vm in effect.plan.vm_meters} <= planned | {0}
                 assert not planned & self.meters.keys(), "a number is that of one meter"
                 going = {meter.meter_id for meter in self.plan.meters} - planned
                 users = [pin for pin in self.pins.values() if pin.meter_id in going]

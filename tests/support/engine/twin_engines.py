@@ -15,6 +15,7 @@ from flowlane.core.engine import Engine
 from flowlane.core.flow.assign import demand_of
 from flowlane.core.flowkey import FlowParts, unpack
 from flowlane.core.model import (
+    LIMIT_BY_VM,
     NO_QUEUE,
     Capabilities,
     MeterSpec,
@@ -133,7 +134,9 @@ class Mirror:
     def _program(self, plan: fx.DevicePlan) -> None:
         """Add the plan's meters, and delete those of the last plan that no pin uses, as the sessions do."""
         planned = {meter.meter_id: meter for meter in plan.meters}
-        assert {rule.meter_id for rule in plan.rules} <= {0, *planned}, "a rule names a meter that is missing"
+        named = {rule.meter_id for rule in plan.rules if rule.meter_id < LIMIT_BY_VM}
+        named |= {of_vm.meter_id for of_vm in plan.vm_meters}
+        assert named <= {0, *planned}, "a rule names a meter that is missing"
         for meter in self.plan.meters:
             used = self._is_used(meter.meter_id)
             assert not used or meter.meter_id in planned or self.was_away, "its entries would go with it"
@@ -218,14 +221,15 @@ class Mirror:
             else:
                 users[meter_id] = users.get(meter_id, 0) + 1
                 assert pool.specs[meter_id].rate == max(limit, 1000)
-        standing = {pool.ids[owner] for owner in pool.class_owners}
+        standing = {pool.ids[owner] for owner in pool.standing_owners}
         counted = {number: count for number, count in pool.users.items() if count or number not in standing}
         assert users == counted, "no meter without a flow, no flow under a meter that is not counted"
         assert set(pool.specs) == set(users) | standing
         assert set(self.device.meter_owner) == {row for row in flows if flows.meter_id[row]}
         of_classes = [item for item in classes if item.rate_limit and item.limit_scope is LimitScope.CLASS]
-        left_out = len(self.device.meters_left_out)
-        assert len(standing) + left_out == len(of_classes), (
+        left_out = [left for left in self.device.meters_left_out if "first packet" not in left.what]
+        with_meter = [owner for owner in pool.standing_owners if owner[1] == -1]
+        assert len(with_meter) + len(left_out) == len(of_classes), (
             "each class has its meter, or is listed as left out"
         )
         for row in flows:
@@ -241,6 +245,9 @@ class Mirror:
             return True
         place = self._match(row), flows.in_port[row], flows.egress_port[row]
         by_device = self.learned.get(place, 0)
+        if by_device is not None and by_device >= LIMIT_BY_VM:
+            of_vms = {of_vm[:2]: of_vm.meter_id for of_vm in self.plan.vm_meters}
+            by_device = of_vms.get((by_device, flows.vm_number[row]), 0)
         return by_device is None or by_device == flows.meter_id[row]
 
     def _check_pins(self) -> None:

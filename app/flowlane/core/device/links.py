@@ -47,6 +47,8 @@ class _Sender(NamedTuple):
     mac: int
     vlan: _Vlan
     attached: bool
+    through: tuple[Device, ...]
+    """The devices from the VM's to the link, the VM's own first."""
 
 
 def origin(state: State, port: Port, mac: int, vlan: int | None) -> Origin | None:
@@ -83,12 +85,14 @@ def is_known(state: State, port: Port) -> bool:
 
 
 def refresh_senders(state: State, device: Device) -> None:
-    """Find the VMs behind each link of a device anew."""
+    """Find the VMs behind each link of a device anew, and the devices between them and this one."""
+    device.nearer = {}
     for port in device.ports.values():
         if port.role is PortRole.LINK:
             port.senders = {}
             for sender in sorted(_behind(state, device, port, {device.dpid}), key=_weight):
                 port.senders.setdefault((sender.mac, sender.vlan), sender.vm.number)
+                device.nearer.setdefault(sender.vm.number, sender.through)
             port.vms_behind = frozenset(port.senders.values())
         elif port.senders:
             port.senders, port.vms_behind = {}, frozenset()
@@ -114,11 +118,15 @@ def neighbours(state: State, device: Device) -> list[Device]:
     return list(found.values())
 
 
-def tell_others(state: State, device: Device, vms_changed: bool) -> None:
-    """Leave to the next catch-up what other devices plan for VMs of this one."""
+def tell_others(state: State, device: Device, everywhere: bool) -> None:
+    """Leave to the next catch-up what other devices plan for VMs of this one.
+
+    Args:
+        everywhere: also devices with links other than patch ports, whose other end is not known.
+    """
     for other in neighbours(state, device):
         put_off(state, other, Due.PLAN)
-    if vms_changed:
+    if everywhere:
         for other in state.devices.values():
             if other is not device and any(_is_other_link(port) for port in other.ports.values()):
                 put_off(state, other, Due.PLAN)
@@ -160,8 +168,9 @@ def _behind(state: State, device: Device, port: Port, seen: set[int]) -> Iterato
     for link in other.ports.values():
         if link.role is PortRole.LINK and link is not end:
             for sender in _behind(state, other, link, seen):
+                farther = sender._replace(through=(*sender.through, other))
                 for inside in _entering(link.facts, sender.vlan):
-                    yield from _leaving(end.facts, sender._replace(vlan=inside))
+                    yield from _leaving(end.facts, farther._replace(vlan=inside))
 
 
 def _senders_on(state: State, device: Device) -> Iterator[_Sender]:
@@ -176,7 +185,7 @@ def _senders_on(state: State, device: Device) -> Iterator[_Sender]:
         macs = dict.fromkeys(learned.get(port_no, ())[:MAX_LEARNED], False) | dict.fromkeys(vm.macs, True)
         for mac, attached in macs.items():
             for vlan in _sent_by(port.facts):
-                yield _Sender(vm, mac, vlan, attached)
+                yield _Sender(vm, mac, vlan, attached, (device,))
 
 
 def _learned_behind(state: State, device: Device, port: Port) -> Iterator[_Sender]:
@@ -189,9 +198,11 @@ def _learned_behind(state: State, device: Device, port: Port) -> Iterator[_Sende
         numbers = state.macs.get(mac) or ((elsewhere[mac],) if mac in elsewhere else ())
         owners = [vm for number in numbers if (vm := state.vms.get(number)) and vm.dpid != device.dpid]
         for vm in owners:
+            own = state.devices.get(vm.dpid)
+            through = () if own is None else (own,)
             tags = _sent_in(state, vm)
             for vlan in tags if len(owners) > 1 else {*tags, ANY}:
-                yield _Sender(vm, mac, vlan, True)
+                yield _Sender(vm, mac, vlan, True, through)
 
 
 def _sent_in(state: State, vm: Vm) -> set[_Vlan]:

@@ -47,7 +47,7 @@ def leave(device: Device, meter_id: int, out: list[Effect]) -> int | None:
     spec = _renumber(device, meter_id)
     if spec is None:
         return None
-    if owner not in pool.class_owners:
+    if owner not in pool.standing_owners:
         out.append(SetMeter(device.dpid, spec))
     return spec.meter_id
 
@@ -86,5 +86,5 @@ def give_up(device: Device, meter_id: int) -> tuple[int, ...]:
     rows = tuple(row for row in device.meter_owner if device.flows.meter_id[row] == meter_id)
     for row in rows:
         release_meter(device, row)
-    class_meters.release(device, {owner} & pool.class_owners)
+    class_meters.release(device, {owner} & pool.standing_owners)
     return rows

@@ -16,7 +16,7 @@ from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.links import is_known
 from flowlane.core.device.standing import QueuesOf, standing_rules
-from flowlane.core.effects import DevicePlan, PlannedPort
+from flowlane.core.effects import DevicePlan, PlannedPort, VmMeter
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
 from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole, Role
 from flowlane.core.policy import PortSecurity
@@ -115,6 +115,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
             class_meters.meter_of(device),
         ),
         meters=class_meters.specs(device),
+        vm_meters=tuple(VmMeter(*place, meter_id) for place, meter_id in sorted(device.vm_meters.items())),
         flood_ports=_flood_ports(state, device),
         learning_ports=_learning_ports(device),
         copy_rate=device.policy.copy_rate,

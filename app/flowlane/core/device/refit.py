@@ -107,7 +107,7 @@ def _resize_meters(device: Device, out: list[Effect]) -> None:
         spec = pool.resize(owner, traffic_class)
         if spec is not None:
             resized.add(owner)
-            if owner not in pool.class_owners:
+            if owner not in pool.standing_owners:
                 out.append(SetMeter(device.dpid, spec, change=True))
     for row, owner in device.meter_owner.items() if resized else ():
         if owner in resized:

@@ -27,7 +27,7 @@ from flowlane.core.device.vms import refresh_vms, shares_of
 from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.model import Queue, QueueKind, Role
+from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind, Role
 from flowlane.core.state.device import Device, Due, State, put_off
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
         unattached.attach(state, device)
     device.connected, device.since, device.peer = True, state.now, event.peer
     device.capabilities = event.capabilities
-    device.meter_pool.limit, device.meter_pool.room = event.capabilities.max_meters, None
+    device.meter_pool.limit = min(event.capabilities.max_meters, LIMIT_BY_VM - 1)
+    device.meter_pool.room = None
     device.pins_when_full, device.in_adoption = None, True
     device.unknown_pins.clear()
     device.refused_left_out.clear()
@@ -92,6 +93,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     replan(state, device, changes)
     replace_plan(out, made, changes)
     _delete_unused_meters(device, {pin.meter_id for pin in event.pins} - {0}, out)
+    tell_others(state, device, everywhere=True)
 
 
 def on_conflicts_reported(state: State, event: ConflictsReported, out: list[Effect]) -> None:
@@ -131,6 +133,7 @@ def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
         return
     device.connected = False
     device.since = state.now
+    tell_others(state, device, everywhere=True)
     out.append(Report("device", f"{device.name} is gone", {"device": f"{event.dpid:016x}", "change": "down"}))
 
 
@@ -215,8 +218,9 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
     device.shares = shares_of(device, state.vms.values())
-    unused = class_meters.retire(device)
-    class_meters.allocate(device, out)
+    class_meters.note_needs(state, device)
+    class_meters.retire(device)
+    class_meters.allocate(state, device, out)
     for port in list(device.ports.values()):
         fit_port(state, device, port, out)
     if policy != before:
@@ -227,8 +231,8 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     hints.follow_ovsdb(state, device.dpid, out)
     class_meters.retry(state, device, out)
     replan(state, device, out)
-    class_meters.release(device, unused)
-    tell_others(state, device, vms_changed=vms_before != _vms_of(state, device))
+    others_plan = vms_before != _vms_of(state, device) or policy != before
+    tell_others(state, device, everywhere=others_plan)
 
 
 def _vms_of(state: State, device: Device) -> list[Vm | None]:
@@ -277,8 +281,12 @@ def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noq
 def replan(state: State, device: Device, out: list[Effect]) -> None:
     """Make the standing plan anew; have it programmed when it differs from the last one."""
     refresh_senders(state, device)
+    unused = class_meters.follow(state, device, out)
     adopt_waiting(state, device, out)
     _program(device, make_plan(state, device), out)
+    class_meters.release(device, unused)
+    if unused and device.meters_left_out:
+        put_off(state, device, Due.PLAN)
 
 
 def _program(device: Device, plan: DevicePlan, out: list[Effect]) -> None:

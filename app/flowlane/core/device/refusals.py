@@ -65,7 +65,7 @@ def _meter_refused(state: State, device: Device, meter_id: int, text: str, out: 
         f"the device refused another meter: {text}",
         "a limit-scope of class or vm needs fewer meters",
     )
-    class_meters.allocate(device, out)
+    class_meters.allocate(state, device, out)
     put_off(state, device, Due.PLAN)
     for row in users:
         _pin_anew(state, device, row, out)

@@ -156,7 +156,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
         if pool.adopt(owner, pin.meter_id, traffic_class):
             device.meter_owner[row], flows.meter_id[row] = owner, pin.meter_id
             found = device.found_meters.get(pin.meter_id)
-            if found is not None and owner not in pool.class_owners and not pool.is_ours(found):
+            if found is not None and owner not in pool.standing_owners and not pool.is_ours(found):
                 # It has the rate of another policy. One that is right is not written, which would fill its bucket.
                 out.append(SetMeter(device.dpid, pool.specs[pin.meter_id], change=True))
     port = device.ports.get(pin.egress_port)
@@ -165,5 +165,5 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
         placement = choose_queue(state, device, row)
     else:
         placement = place_on(allocation, row, demand_of(device, row), pin.queue_id)
-    apply(state, device, row, decide(device, row, placement)._replace(pin=None), out)
+    apply(state, device, row, decide(state, device, row, placement)._replace(pin=None), out)
     _confirm(device, pin, out)

@@ -120,12 +120,12 @@ _ALIKE: dict[Alike, Callable[[Device, TrafficClass, int], object]] = {
 
 def assign(state: State, device: Device, row: int, out: list[Effect]) -> None:
     """Give a classified flow its queue, meter and pin; what it has already and still fits stays."""
-    apply(state, device, row, decide(device, row, choose_queue(state, device, row)), out)
+    apply(state, device, row, decide(state, device, row, choose_queue(state, device, row)), out)
 
 
 def reassign(state: State, device: Device, row: int, out: list[Effect]) -> None:
     """Decide again about the meter and the pin of a flow; the allocator is not asked for another queue."""
-    apply(state, device, row, decide(device, row, _placement(device, row)), out)
+    apply(state, device, row, decide(state, device, row, _placement(device, row)), out)
 
 
 def _placement(device: Device, row: int) -> Placement:
@@ -250,7 +250,7 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             set_place(state, device, row, placement)
             flows.device_queue[row] = UNREPORTED
         else:
-            apply(state, device, row, decide(device, row, placement), out)
+            apply(state, device, row, decide(state, device, row, placement), out)
         if move.old != move.new and flows.queue_id[row] == move.new:
             out.append(_move_report(device, move))
 

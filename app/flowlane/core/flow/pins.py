@@ -12,6 +12,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
+from flowlane.core.device.limits import given_meter
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.model import PinRef, Reason
 from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
@@ -74,7 +75,7 @@ def worth_of(device: Device, row: int) -> Worth:
         Reason(flows.reason[row]),
         flows.meter_id[row],
         flows.device_queue[row],
-        flows.device_meter[row],
+        given_meter(device, row),
     )
 
 

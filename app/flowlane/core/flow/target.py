@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate.state import Placement
+from flowlane.core.device.limits import enforced_by, given_meter
 from flowlane.core.flow.pins import FREE, WORTHY, Worth, mode, room_for, worth
 from flowlane.core.model import Reason
 from flowlane.core.state.flows import PINNED, REFUSED, UNREPORTED
 from flowlane.core.state.meters import Owner, owner_of
 
 if TYPE_CHECKING:
-    from flowlane.core.state.device import Device
+    from flowlane.core.state.device import Device, State
 
 NEW_METER = -1
 """Number of a meter that is yet to be taken: it differs from every meter that stands in a device."""
@@ -48,15 +49,15 @@ class Target(NamedTuple):
     yields: bool = False
 
 
-def decide(device: Device, row: int, placement: Placement) -> Target:
+def decide(state: State, device: Device, row: int, placement: Placement) -> Target:
     """Decide what a flow gets for the queue that the allocator chose; change nothing."""
     flows = device.flows
-    flags, device_queue, device_meter = flows.flags[row], flows.device_queue[row], flows.device_meter[row]
+    flags, device_queue, device_meter = flows.flags[row], flows.device_queue[row], given_meter(device, row)
     owner: Owner | None = None
     lacks: tuple[Lack, ...] = ()
     meter_id = 0
     if device.policy.classes[flows.class_index[row]].rate_limit is not None:
-        owner, lacks = _limit(device, row)
+        owner, lacks = _limit(state, device, row)
         meter_id = 0 if owner is None else device.meter_pool.ids.get(owner, NEW_METER)
     value = worth(placement.queue_id, placement.reason, meter_id, device_queue, device_meter)
     if flags & PINNED:
@@ -72,13 +73,19 @@ def decide(device: Device, row: int, placement: Placement) -> Target:
     return Target(own_choice or placement, owner, None, lacks, yields=own_choice is not None)
 
 
-def _limit(device: Device, row: int) -> tuple[Owner | None, tuple[Lack, ...]]:
-    """Find the owner of the meter that the flow's class asks for; None when the device has no meter for it."""
+def _limit(state: State, device: Device, row: int) -> tuple[Owner | None, tuple[Lack, ...]]:
+    """Find the owner of the meter that the flow's class asks for.
+
+    None when the device has no meter for it, or another one enforces the limit.
+    """
     flows, pool = device.flows, device.meter_pool
     traffic_class = device.policy.classes[flows.class_index[row]]
     if traffic_class.rate_limit is None:
         return None, ()
-    owner = owner_of(traffic_class, flows.vm_number[row], row)
+    number = flows.vm_number[row]
+    if enforced_by(state, device, number, traffic_class.name, flows.keys[row]) is not None:
+        return None, ()
+    owner = owner_of(traffic_class, number, row)
     if pool.has_meter_for(owner, device.meter_owner.get(row)):
         return owner, ()
     why = "the device has no meter left" if pool.limit else "the device has no meters"

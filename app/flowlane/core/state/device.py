@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.model import LeftOut, MeterSpec
-    from flowlane.core.policy import Policy
+    from flowlane.core.policy import Policy, TrafficClass
     from flowlane.core.state.meters import Owner
 
 
@@ -139,6 +139,14 @@ class Device:
     shares: dict[int, int] = field(default_factory=dict)
     """VM number -> index of its share of the hardware."""
     meter_pool: MeterPool = field(default_factory=MeterPool)
+    shared_limits: dict[Owner, TrafficClass] = field(default_factory=dict)
+    """Owner of a meter that is to stand with the rules -> the class whose limit it is."""
+    nearer: dict[int, tuple[Device, ...]] = field(default_factory=dict, repr=False, compare=False)
+    """Number of a VM behind a link -> the devices between the VM and this one, the VM's own first."""
+    enforced_elsewhere: frozenset[tuple[str, int]] = frozenset()
+    """(class name, VM number) of the limits that a device nearer to the VM enforces."""
+    vm_meters: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(number of a limit, VM number) -> the meter to which the standing rules lead."""
     meter_owner: dict[int, Owner] = field(default_factory=dict)
     """Row -> owner of the flow's meter, for the flows that have one."""
     meters_to_delete: set[int] = field(default_factory=set)
@@ -148,7 +156,7 @@ class Device:
     policy_left_out: tuple[LeftOut, ...] = ()
     """Parts of the operator's policy that the device does not get."""
     meters_left_out: tuple[LeftOut, ...] = ()
-    """Limits of classes for which the device has no meter left."""
+    """Limits of classes, and of VMs, for which the device has no meter left."""
     plan_left_out: tuple[LeftOut, ...] = ()
     """Parts of its plan for which the device has no entries, as reported by the southbound side."""
     refused_left_out: dict[str, LeftOut] = field(default_factory=dict)

@@ -1,16 +1,17 @@
 """Meters of one device: which flows share one, its id, its rate and burst.
 
 The *owner* of a meter is what it limits: one flow, one VM's flows of a class, or a whole class. Ids are the lowest
-free ones, so the same events give the same ids, and an owner keeps its meter as long as a flow uses it. Meters of
-whole classes stay whether flows use them or not, and have the highest ids, so that they are the same ones after a
-restart, however many flows there were before. A meter that does not change is not written again: Open vSwitch's
-userspace datapath would fill its token bucket anew each time.
+free ones, so the same events give the same ids, and an owner keeps its meter as long as a flow uses it. Meters that
+stand with the rules, of whole classes and of VMs, stay whether flows use them or not, and have ids of their own range,
+so that they are the same ones after a restart, however many flows there were before. A meter that does not change is
+not written again: Open vSwitch's userspace datapath would fill its token bucket anew each time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from zlib import crc32
 
 from flowlane.core.model import MeterSpec
 from flowlane.core.policy import LimitScope, TrafficClass
@@ -29,6 +30,9 @@ SUPER_PACKET = 65_536 * 8
 SLOW_BURST_SECONDS = 0.45
 """Seconds of a low rate that a burst has at most in order to hold a super-packet: over 10 s it adds less than 5 %."""
 
+_MANY = 4096
+"""A device with so many meters has free ones between those of flows (the lowest) and those of classes (the highest)."""
+
 MIN_BURST = 10 * 1514 * 8
 """Bits: ten full frames. A burst below one frame drops everything (Launchpad 2153122)."""
 
@@ -41,7 +45,7 @@ def owner_of(traffic_class: TrafficClass, vm_number: int, row: int) -> Owner:
     if traffic_class.limit_scope is LimitScope.CLASS:
         return class_owner(traffic_class)
     if traffic_class.limit_scope is LimitScope.VM:
-        return traffic_class.name, vm_number, -1
+        return vm_owner(traffic_class, vm_number)
     return traffic_class.name, vm_number, row
 
 
@@ -53,6 +57,11 @@ def class_owner(traffic_class: TrafficClass) -> Owner:
 def is_shared(owner: Owner) -> bool:
     """Whether several flows are under the meter: those of a VM, or of a whole class."""
     return owner[2] == -1
+
+
+def vm_owner(traffic_class: TrafficClass, vm_number: int) -> Owner:
+    """Make the owner that is all flows of one VM in a class together."""
+    return traffic_class.name, vm_number, -1
 
 
 def _is_class(owner: Owner) -> bool:
@@ -85,7 +94,8 @@ class MeterPool:
         limit: how many the device can have, 0: none.
         room: how many it had when it refused another one; None: it refused none.
         users: meter id -> how many flows use it.
-        class_owners: owners of meters of whole classes.
+        standing_owners: owners of meters that stand with the rules: of whole classes, and of VMs.
+        replaced: ids of meters of pins whose owners have one that stands with the rules now.
         free: ids that were released; some may have been adopted since.
         reserved: ids of meters that are not ours.
         released: meters that were ours, by their ids: the device may still have them.
@@ -96,7 +106,8 @@ class MeterPool:
     ids: dict[Owner, int] = field(default_factory=dict)
     users: dict[int, int] = field(default_factory=dict)
     specs: dict[int, MeterSpec] = field(default_factory=dict)
-    class_owners: set[Owner] = field(default_factory=set)
+    standing_owners: set[Owner] = field(default_factory=set)
+    replaced: set[int] = field(default_factory=set)
     free: list[int] = field(default_factory=list)
     highest: int = 0
     reserved: set[int] = field(default_factory=set)
@@ -121,7 +132,7 @@ class MeterPool:
             return False
         meter_id = (
             self.ids.get(given_back)
-            if given_back is not None and given_back not in self.class_owners
+            if given_back is not None and given_back not in self.standing_owners
             else None
         )
         freed = meter_id is not None and self.users[meter_id] == 1
@@ -143,17 +154,27 @@ class MeterPool:
         self._put(owner, meter_id, traffic_class, 1)
         return self.specs[meter_id], True
 
-    def add_class(self, owner: Owner, traffic_class: TrafficClass) -> bool:
-        """Make the meter of a whole class, until it is removed; return False when no meter is left."""
+    def add_standing(self, owner: Owner, traffic_class: TrafficClass) -> bool:
+        """Make a meter that stands with the rules, until it is removed; return False when no meter is left.
+
+        A meter of pins that the owner has is replaced by one of another id.
+        """
         if self.is_full:
             return False
-        self._put(owner, self._highest_free(), traffic_class, 0)
-        self.class_owners.add(owner)
+        users = self._replace(owner) if owner in self.ids else 0
+        meter_id = self._highest_free() if _is_class(owner) else self._free_near(owner)
+        self._put(owner, meter_id, traffic_class, users)
+        self.standing_owners.add(owner)
         return True
 
-    def remove_class(self, owner: Owner) -> int | None:
-        """Remove a class's meter as soon as no flow uses it; return its id when that is now."""
-        self.class_owners.discard(owner)
+    def _replace(self, owner: Owner) -> int:
+        users = self.users[self.ids[owner]]
+        self.replaced.add(self._remove(owner))
+        return users
+
+    def remove_standing(self, owner: Owner) -> int | None:
+        """Remove a meter that stands with the rules as soon as no flow uses it; return its id when that is now."""
+        self.standing_owners.discard(owner)
         return None if self.users[self.ids[owner]] else self._remove(owner)
 
     def adopt(self, owner: Owner, meter_id: int, traffic_class: TrafficClass) -> bool:
@@ -174,7 +195,7 @@ class MeterPool:
         if meter_id is None:
             return None
         self.users[meter_id] -= 1
-        return None if self.users[meter_id] or owner in self.class_owners else self._remove(owner)
+        return None if self.users[meter_id] or owner in self.standing_owners else self._remove(owner)
 
     def resize(self, owner: Owner, traffic_class: TrafficClass) -> MeterSpec | None:
         """Size the owner's meter for its class's present limit; None when nothing changes."""
@@ -202,7 +223,7 @@ class MeterPool:
             return None
         old = self.ids[owner]
         users, spec = self.users.pop(old), self.specs.pop(old)
-        new = self._highest_free() if owner in self.class_owners else self._next_free()
+        new = self._highest_free() if owner in self.standing_owners else self._next_free()
         self.ids[owner], self.users[new], self.specs[new] = new, users, spec._replace(meter_id=new)
         return self.specs[new]
 
@@ -217,8 +238,17 @@ class MeterPool:
         return self.highest
 
     def _highest_free(self) -> int:
-        taken = self.users.keys() | self.reserved
+        taken = self.users.keys() | self.reserved | self.replaced
         return next(number for number in range(self.limit, 0, -1) if number not in taken)
+
+    def _free_near(self, owner: Owner) -> int:
+        """Return a free id that depends on the owner alone where there are many: after a restart it is the same one."""
+        if self.limit < _MANY:
+            return self._highest_free()
+        meter_id = self.limit // 2 + crc32(f"{owner[0]} {owner[1]}".encode()) % (self.limit // 4)
+        while meter_id in self.users or meter_id in self.reserved or meter_id in self.replaced:
+            meter_id += 1
+        return meter_id
 
     def _put(self, owner: Owner, meter_id: int, traffic_class: TrafficClass, users: int) -> None:
         self.ids[owner], self.users[meter_id] = meter_id, users

@@ -14,7 +14,8 @@ Metadata (64 bits) carries a packet's sender and egress port from table to table
     +----------------------------------+----------------------------------+
 
 On devices that learn, register 0 is 1 for a flow that has a learned entry, register 1 is the id + 1 of the
-queue that the device chose for it, and register 4 is the meter that its class shares (0: none).
+queue that the device chose for it, and register 4 is the meter that its class shares (0: none), or the number of a
+limit for which table seen has the meter of each VM.
 
 VM number 0: no VM sent the packet. 0xffffffff: a VM behind a link sent it, which the controller finds by its
 MAC.
@@ -78,6 +79,8 @@ class Priority(IntEnum):
     QUEUE = 1001
     PORT = 1000
     PORT_AND_VLAN = 1001
+    NO_LIMIT = 1999
+    LIMIT = 2000
     MULTICAST = 2000
     SOURCE = 2000
     SOURCE_IN_VLAN = 2001
@@ -102,7 +105,8 @@ class Table:
 
     ``miss``: the next table of a packet that no entry matches, None to drop it. ``miss_is_planned``: the
     table-miss entry is made from the plan, not from this declaration. ``extension``: the action of Open
-    vSwitch without which the table stays empty.
+    vSwitch without which the table stays empty. ``applies``: tables that are applied by resubmit, after which the
+    packet goes on in this one.
     """
 
     table_id: TableId
@@ -113,6 +117,7 @@ class Table:
     miss: TableId | None
     miss_is_planned: bool = False
     extension: Act | None = None
+    applies: frozenset[TableId] = frozenset()
 
     @property
     def name(self) -> str:
@@ -172,9 +177,9 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.SEEN,
-        "Learned entries: a flow that the device has seen, and the queue that it chose for the flow",
-        frozenset(),
-        frozenset(),
+        "Learned entries: a flow that the device has seen, and the queue that it chose for the flow; meters of VMs",
+        frozenset(("metadata", METER)),
+        frozenset((Act.METER,)),
         frozenset(),
         miss=None,
         extension=Act.LEARN,
@@ -183,9 +188,10 @@ TABLES: tuple[Table, ...] = (
         TableId.SPREAD,
         "Standing rules: the device itself places new flows, and copies their packets to the controller",
         _FLOW | {"ip_dscp", "vlan_pcp", "ip_frag", SEEN, METER, "ct_state", "ct_label"},
-        frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD)),
+        frozenset((Act.METER, Act.COPY, Act.SET_QUEUE, Act.GROUP, Act.LOAD, Act.RESUBMIT)),
         frozenset((TableId.LEARN, TableId.OUTPUT)),
         miss=TableId.OUTPUT,
+        applies=frozenset((TableId.SEEN,)),
     ),
     Table(
         TableId.LEARN,
@@ -264,5 +270,5 @@ def check(table_id: int, match: Match, acts: Collection[Act], goto: int | None) 
     for act in acts:
         if act not in table.acts:
             raise PipelineError(f"table {table.name} does not {act.value}")
-    if goto is not None and goto not in table.goes_to:
+    if goto is not None and goto not in table.goes_to | table.applies:
         raise PipelineError(f"table {table.name} does not lead to table {goto}")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowlane.southbound.openflow.tables import pipeline
-from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
+from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.tables.standing import left_out_rule
 from flowlane.southbound.openflow.wire import cookies, fields
 
@@ -56,4 +56,4 @@ def trim(plan: DevicePlan, entries: Iterable[FlowEntry], room: int) -> tuple[Dev
 def _rule_of(entry: FlowEntry) -> tuple[int, int]:
     """Return order and egress port of an entry's rule."""
     metadata = fields.values(entry.match).get("metadata", 0)
-    return entry.priority - Priority.STANDING, pipeline.egress_of(metadata)
+    return cookies.standing_order(entry.cookie), pipeline.egress_of(metadata)

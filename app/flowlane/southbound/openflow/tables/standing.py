@@ -12,10 +12,11 @@ goes to the controller, but for packets that the switch itself reads.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from flowlane.core.model import NO_PORT, NOT_A_VM, LeftOut
+from flowlane.core.model import LIMIT_BY_VM, NO_PORT, NOT_A_VM, LeftOut
 from flowlane.southbound.openflow.tables import matches, pipeline, young
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
@@ -38,7 +39,7 @@ from flowlane.southbound.openflow.wire.constants import (
     WHOLE_PACKET,
 )
 from flowlane.southbound.openflow.wire.fields import match
-from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, SEEN, Load
+from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, SEEN, Load, Resubmit
 from flowlane.southbound.openflow.wire.selection import BY_DATAPATH, BY_FIELDS
 
 if TYPE_CHECKING:
@@ -104,12 +105,14 @@ def compile_rules(
     flows = [_not_a_vm(), *(_seen(rules, mode.copy_bytes) if mode.learns else ())]
     if mode.reactive and mode.normal:
         flows += _read_by_switch(mode.copy_bytes)
+    by_vm = _ByVm.of(plan, mode, rules, meters)
     for rule in rules:
-        flows.extend(_entries(rule, groups, mode, left_out))
+        flows.extend(_entries(rule, groups, mode, left_out, by_vm))
+    limits = limit_entries(plan, meters) if mode.learns and any(map(_is_by_vm, rules)) else ()
     used = {step.group_id for entry in flows for step in entry.steps if isinstance(step, UseGroup)}
     used_groups = (group for group in groups.values() if group.group_id in used)
     labels = young.label_entries(rules, plan.copy_bytes) if young.tracks(plan, capabilities) else ()
-    entries = (*_unique(flows), *labels)
+    entries = (*_unique(flows), *labels, *limits)
     return tuple(sorted(used_groups, key=lambda group: group.group_id)), entries, tuple(left_out)
 
 
@@ -161,13 +164,72 @@ def _seen(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEntry]
     copy = Output(CONTROLLER_PORT, copy_bytes)
     for meter_id in sorted({rule.meter_id for rule in rules} | {0}):
         limited: matches.Fields = {SEEN: 1, METER: meter_id} if meter_id else {SEEN: 1}
-        limit = (Meter(meter_id),) if meter_id else ()
+        limit: tuple[Step, ...] = (Meter(meter_id),) if meter_id else ()
+        if meter_id >= LIMIT_BY_VM:
+            limit = (Resubmit(TableId.SEEN),)
         priority, of_neighbour = _SEEN_PRIORITIES[bool(meter_id)]
         yield flow(TableId.SPREAD, priority, match(**limited), (*limit, _TO_OUTPUT), cookie)
         for neighbour in matches.NEIGHBOURS:
             terms = match(**limited, **neighbour)
             steps = (*limit, copy, _TO_OUTPUT)
             yield flow(TableId.SPREAD, of_neighbour, terms, steps, cookie)
+
+
+def _is_by_vm(rule: StandingRule) -> bool:
+    return rule.meter_id >= LIMIT_BY_VM
+
+
+def limit_entries(plan: DevicePlan, meters: Collection[int]) -> Iterator[FlowEntry]:
+    """Yield the entries of table seen with the meters of VMs, by the number of the limit in the packet's register.
+
+    The last one keeps a packet of another VM from meeting learned entries, which have a lower priority.
+    """
+    cookie = cookies.pack(cookies.Kind.INFRASTRUCTURE)
+    for limit, vm_number, meter_id in plan.vm_meters:
+        if meter_id in meters:
+            terms = match(**{METER: limit}, metadata=pipeline.sender(vm_number))
+            yield flow(TableId.SEEN, Priority.LIMIT, terms, (Meter(meter_id),), cookie)
+    any_limit: matches.Fields = {METER: (LIMIT_BY_VM, LIMIT_BY_VM)}
+    yield flow(TableId.SEEN, Priority.NO_LIMIT, match(**any_limit), (), cookie)
+
+
+MAX_BY_VM = 4096
+"""Entries of single VMs with their meters that the standing rules of a device without registers may take in all."""
+
+
+@dataclass(slots=True)
+class _ByVm:
+    """Meters of VMs on a device without registers, where each VM has an entry of its own in each standing rule.
+
+    ``spacing``: priorities between two orders, so that such an entry comes before that of all VMs.
+    """
+
+    meters: Mapping[int, Mapping[int, int]]
+    spacing: int = 1
+    room: int = MAX_BY_VM
+
+    @classmethod
+    def of(
+        cls, plan: DevicePlan, mode: _Mode, rules: Iterable[StandingRule], meters: Collection[int]
+    ) -> _ByVm:
+        """Collect the meters: limit -> VM number -> meter."""
+        orders = [rule.order for rule in rules if _is_by_vm(rule)]
+        if mode.learns or mode.reactive or not orders or 2 * max(orders) + 1 >= STANDING_ORDERS:
+            return cls({})
+        of_limit: dict[int, dict[int, int]] = {}
+        for limit, vm_number, meter_id in plan.vm_meters:
+            if meter_id in meters:
+                of_limit.setdefault(limit, {})[vm_number] = meter_id
+        return cls(of_limit, spacing=2)
+
+    def rules(self, rule: StandingRule) -> list[StandingRule]:
+        """Return the rules of single VMs, with their meters."""
+        numbers = rule.match.vm_numbers
+        return [
+            rule._replace(match=rule.match._replace(vm_numbers=(vm_number,)), meter_id=meter_id)
+            for vm_number, meter_id in self.meters.get(rule.meter_id, {}).items()
+            if not numbers or vm_number in numbers
+        ]
 
 
 def _fit(
@@ -196,7 +258,7 @@ def _fit(
             left_out_rule(rule, f"port {rule.egress_port} does not report queue {names}", instead)
         )
         fitted = fitted._replace(queues=others)
-    if rule.meter_id and rule.meter_id not in meters:
+    if rule.meter_id and not _is_by_vm(rule) and rule.meter_id not in meters:
         left_out.append(left_out_rule(rule, "the device has no meter for it", "no limit"))
         fitted = fitted._replace(meter_id=0)
     if len(fitted.queues) > 1 and not capabilities.select_groups:
@@ -255,24 +317,38 @@ def _entries(
     groups: Mapping[tuple[int, str, tuple[tuple[int, int], ...]], GroupEntry],
     mode: _Mode,
     left_out: list[LeftOut],
+    by_vm: _ByVm,
 ) -> Iterator[FlowEntry]:
     group = groups.get((rule.egress_port, rule.class_name, rule.queues))
     queue_id = rule.queues[0][0] if rule.queues and group is None else None
     cookie = cookies.standing(rule.order, queue_id, waits=mode.reactive)
-    steps = tuple(_STEPS_OF[mode.learns, mode.reactive](rule, group, queue_id, mode.copy_bytes))
+    priority = Priority.STANDING + rule.order * by_vm.spacing
+    make_steps = _STEPS_OF[mode.learns, mode.reactive]
+    steps = tuple(make_steps(rule, group, queue_id, mode.copy_bytes))
     try:
         rule_matches = matches.matches(rule.match, rule.egress_port, mode.port_masks, mode.ip_frag)
     except matches.CannotExpressError as error:
         left_out.append(left_out_rule(rule, str(error)))
         return
     for terms in rule_matches:
-        yield flow(TableId.SPREAD, Priority.STANDING + rule.order, terms, steps, cookie)
+        yield flow(TableId.SPREAD, priority, terms, steps, cookie)
+    of_vms = by_vm.rules(rule)
+    for of_vm in of_vms:
+        own_matches = matches.matches(of_vm.match, rule.egress_port, mode.port_masks, mode.ip_frag)
+        if by_vm.room < len(own_matches):
+            why = f"the meters of VMs take more than {MAX_BY_VM} entries"
+            left_out.append(left_out_rule(rule, why, "a limit from the pin of a flow on"))
+            return
+        by_vm.room -= len(own_matches)
+        own_steps = tuple(make_steps(of_vm, group, queue_id, mode.copy_bytes))
+        for terms in own_matches:
+            yield flow(TableId.SPREAD, priority + 1, terms, own_steps, cookie)
 
 
 def _steps(
     rule: StandingRule, group: GroupEntry | None, queue_id: int | None, copy_bytes: int
 ) -> Iterator[Step]:
-    if rule.meter_id:
+    if rule.meter_id and not _is_by_vm(rule):
         yield Meter(rule.meter_id)
     if rule.learn:
         yield Output(CONTROLLER_PORT, copy_bytes)
@@ -287,9 +363,7 @@ def _steps(
 def _learning_steps(
     rule: StandingRule, group: GroupEntry | None, queue_id: int | None, _copy_bytes: int
 ) -> Iterator[Step]:
-    if rule.meter_id:
-        yield Meter(rule.meter_id)
-        yield Load(METER, rule.meter_id)
+    yield from young.limit_steps(rule.meter_id)
     if group is not None:
         yield UseGroup(group.group_id)
         return

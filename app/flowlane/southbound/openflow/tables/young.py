@@ -28,7 +28,7 @@ from zlib import crc32
 
 from flowlane.core.flowkey import TCP, UDP
 from flowlane.core.frame import ETH_IPV4, ETH_IPV6
-from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.model import LIMIT_BY_VM, NOT_A_VM, PortRole
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
@@ -44,7 +44,7 @@ from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, nicira
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_PORT
 from flowlane.southbound.openflow.wire.fields import VLAN_PRESENT, Match, match
-from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, ZONE, Family, Load, Track
+from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, ZONE, Family, Load, Resubmit, Track
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, PlannedPort, StandingRule
@@ -156,9 +156,18 @@ def label_entries(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[Fl
             ct_state=_TRACKED_STATE,
             ct_label=_label(queue_id, meter_id),
         )
-        limit = (Meter(meter_id), Load(METER, meter_id)) if meter_id else ()
-        steps = (*limit, Load(QUEUE, queue_id + 1), _TO_LEARN)
+        steps = (*limit_steps(meter_id), Load(QUEUE, queue_id + 1), _TO_LEARN)
         yield _flow(TableId.SPREAD, Priority.REMEMBERED, terms, *steps)
+
+
+def limit_steps(meter_id: int) -> tuple[Step, ...]:
+    """Return the steps of a standing rule that put a flow under a limit, and load what its learned entry is to name.
+
+    For a limit by VM, table seen has the meter of each VM.
+    """
+    if meter_id >= LIMIT_BY_VM:
+        return Load(METER, meter_id), Resubmit(TableId.SEEN)
+    return (Meter(meter_id), Load(METER, meter_id)) if meter_id else ()
 
 
 def _label(queue_id: int, meter_id: int) -> int:

@@ -100,6 +100,11 @@ def waits(cookie: int) -> bool:
     return parts is not None and parts.kind is Kind.STANDING and parts.generation == _WAITS
 
 
+def standing_order(cookie: int) -> int:
+    """Return the order in a standing rule's cookie."""
+    return cookie >> 16 & 0xFFFF
+
+
 def standing_queue(cookie: int) -> int | None:
     """Return the queue id in a standing rule's cookie; None when it has none, or for another cookie."""
     parts = unpack(cookie)
