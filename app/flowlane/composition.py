@@ -16,7 +16,7 @@ from flowlane import hub, policy
 from flowlane.core.device.hosts import OTHER_ADDRESS
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
-from flowlane.core.events import CatchUp, Tick
+from flowlane.core.events import CatchUp, Poll, Tick
 from flowlane.errors import ConfigError
 from flowlane.northbound import server
 from flowlane.northbound.app import make_app
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from flowlane.options import Settings
 
 _LOG = logging.getLogger(__name__)
-TICK = 1.0
-"""Seconds between two ticks of the engine."""
+TICK, POLL = 1.0, 0.1
+"""Seconds between two ticks of the engine, and between two polls for counters that are due."""
 
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
@@ -64,7 +64,7 @@ class Composition:
         if settings.ovsdb is not None:
             self._watcher = Watcher(prepare(settings.ovsdb, TlsFiles(*settings.tls)), self.submit)
         self._server: server.Server | None = None
-        self._ticker: hub.Task | None = None
+        self._tickers: tuple[hub.Task, ...] = ()
         self._catching_up = False
 
     def start(self) -> None:
@@ -82,12 +82,12 @@ class Composition:
         _LOG.info("REST on http://%s:%d/v1/status", *self._server.address)
         if self._watcher is not None:
             self._watcher.start()
-        self._ticker = hub.spawn(self._tick)
+        self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
 
     def stop(self) -> None:
         """End everything that :meth:`start` began; the entries in the devices stay."""
-        if self._ticker is not None:
-            self._ticker.kill()
+        for ticker in self._tickers:
+            ticker.kill()
         if self._watcher is not None:
             self._watcher.stop()
         for session in self.sessions:
@@ -103,6 +103,14 @@ class Composition:
                 self.submit(Tick())
             except Exception:
                 self.fault("a tick")
+
+    def _poll(self) -> None:
+        while True:
+            hub.sleep(POLL)
+            try:
+                self.submit(Poll())
+            except Exception:
+                self.fault("a poll")
 
     def fault(self, what: str) -> None:
         """Count and log the exception that is being handled.

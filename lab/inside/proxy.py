@@ -43,6 +43,14 @@ def refuse_nothing(_message: bytes) -> Error | None:
     return None
 
 
+Watch = Callable[[bool, bytes], None]
+"""Gets every message, and whether it is the controller's."""
+
+
+def watch_nothing(_from_controller: bool, _message: bytes) -> None:
+    """Look at no message."""
+
+
 def refuse_meters(message: bytes) -> Error | None:
     """Refuse new meters but the one for copies (OFPM_CONTROLLER)."""
     kind, command = message[1], int.from_bytes(message[8:10], "big")
@@ -68,6 +76,7 @@ class Proxy:
 
     def __init__(self, controller: int, refuse: Refuse) -> None:
         self.refuse = refuse
+        self.watch: Watch = watch_nothing
         self.counts: dict[str, int] = {}
         self.refused: list[bytes] = []
         self._controller = controller
@@ -125,6 +134,7 @@ class Proxy:
                     message, buffer = buffer[:length], buffer[length:]
                     name = TYPES.get(message[1], str(message[1]))
                     self.counts[name] = self.counts.get(name, 0) + 1
+                    self.watch(checked, message)
                     error = self.refuse(message) if checked else None
                     if error is None:
                         passed.append(message)

@@ -191,9 +191,19 @@ class DeleteMeter(NamedTuple):
 
 
 class ReadCounters(NamedTuple):
-    """Ask the device for the counters of its pins, queues and meters."""
+    """Request counters: of pins, of others (queues and meters), of groups of learned entries."""
 
     dpid: int
+    pins: bool = False
+    others: bool = False
+    groups: tuple[int, ...] = ()
+
+
+class BeginGroup(NamedTuple):
+    """Have the device put what it learns from now on in another group."""
+
+    dpid: int
+    group: int
 
 
 class ReadQueues(NamedTuple):
@@ -224,6 +234,7 @@ Effect = (
     | SetMeter
     | DeleteMeter
     | ReadCounters
+    | BeginGroup
     | ReadQueues
     | Report
 )

@@ -2,7 +2,7 @@
 
 Call :meth:`Engine.step` once for each event; its effects are in the order in which they have to be carried out.
 :data:`HANDLERS` names the function for each kind of event. A tick, about once a second, does what is due because time
-has passed: counters are requested, queues are rebalanced, idle flows are removed.
+has passed: queues are rebalanced, idle flows are removed. A poll, ten times a second, requests counters that are due.
 """
 
 from __future__ import annotations
@@ -27,16 +27,10 @@ from flowlane.core.state.device import Due, State, put_off
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowlane.core.events import Tick
+    from flowlane.core.events import Poll, Tick
     from flowlane.core.model import Hint, Vm
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import Device
-
-READ_INTERVAL = 2.0
-"""Seconds between two readings of a device's counters (see :mod:`flowlane.core.flow.rates`)."""
-
-READS_PER_SECOND = 5000
-"""Flows whose counters are read per second at most; a device with more flows is read less often."""
 
 
 def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
@@ -51,11 +45,18 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
         has_new_tracking = follow_arrivals(state, device)
         if weigh(device, state.now) or has_new_meters or has_new_tracking:
             put_off(state, device, Due.PLAN)
-        if device.connected and state.now >= device.next_read:
-            device.next_read = state.now + max(READ_INTERVAL, len(device.flows) / READS_PER_SECOND)
-            out.append(ReadCounters(device.dpid))
-            limits.estimate_shares(device)
         sweep(state, device, out)
+
+
+def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001
+    """Request the counters that are due on every device."""
+    for device in state.devices.values():
+        if device.connected and not device.unusable:
+            portion = device.readings.due(state.now, device.pinned, device.capabilities.learn)
+            if any(portion):
+                out.append(ReadCounters(device.dpid, *portion))
+            if portion.others:
+                limits.estimate_shares(device)
 
 
 def balance(state: State, device: Device, out: list[Effect], due: bool = True) -> None:
@@ -94,6 +95,7 @@ HANDLERS: dict[type, Handler] = {
     ev.PinCounters: lifecycle.on_pin_counters,
     ev.PinEnded: lifecycle.on_pin_ended,
     ev.LearnedCounters: learned.on_learned_counters,
+    ev.ReadingEnded: learned.on_reading_ended,
     ev.LearnedEnded: learned.on_learned_ended,
     ev.RuleRefused: refusals.on_rule_refused,
     ev.ConflictsReported: refresh.on_conflicts_reported,
@@ -111,6 +113,7 @@ HANDLERS: dict[type, Handler] = {
     ev.HintWithdrawn: hints.on_hint_withdrawn,
     ev.PolicyReplaced: refresh.on_policy_replaced,
     ev.Tick: on_tick,
+    ev.Poll: on_poll,
     ev.CatchUp: refresh.on_catch_up,
 }
 """Kind of event -> its function."""

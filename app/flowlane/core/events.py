@@ -34,6 +34,7 @@ class DeviceUp:
         conflicts: where entries of other controllers and ours conflict, as text.
         other_meters: meters of the device that no entry of ours uses.
         pin_meters: the meters that the found pins use, as the device has them.
+        group: the group in which the device puts what it learns (see :mod:`flowlane.core.flow.readings`).
     """
 
     dpid: int
@@ -49,6 +50,7 @@ class DeviceUp:
     conflicts: tuple[str, ...] = ()
     other_meters: tuple[MeterSpec, ...] = ()
     pin_meters: tuple[MeterSpec, ...] = ()
+    group: int = 0
 
 
 class FoundPin(NamedTuple):
@@ -144,7 +146,7 @@ class FlowSeen(NamedTuple):
 class PinCounters(NamedTuple):
     """Counters of pins: (row, generation, packets, bytes) each.
 
-    They are flat tuples and no :class:`PinRef`, since a device may report 10,000 of them every two seconds.
+    They are flat tuples and no :class:`PinRef`, since a device may report 10,000 of them every few seconds.
     """
 
     dpid: int
@@ -160,6 +162,8 @@ class LearnedFlow(NamedTuple):
         queue_id: the queue that the device chose, or NO_QUEUE.
         dscp: mark of the flow's first packet, as ``pcp``.
         meter_id: the meter that the flow's class shares; 0: none.
+        group: the group of learned entries that it is in (see :mod:`flowlane.core.flow.readings`).
+        seconds: for how long the entry has existed; 0: not known.
     """
 
     key: bytes
@@ -172,6 +176,8 @@ class LearnedFlow(NamedTuple):
     dscp: int = 0
     pcp: int = 0
     meter_id: int = 0
+    group: int = 0
+    seconds: float = 0.0
 
 
 class LearnedCounters(NamedTuple):
@@ -179,6 +185,21 @@ class LearnedCounters(NamedTuple):
 
     dpid: int
     flows: tuple[LearnedFlow, ...]
+
+
+class ReadingEnded(NamedTuple):
+    """All counters of pins, or of a group of learned entries, were reported, or none will be.
+
+    Attributes:
+        number: the group, or :data:`flowlane.core.flow.readings.PINS`.
+        entries: how many there were.
+        seconds: from the request to the beginning of the reply.
+    """
+
+    dpid: int
+    number: int
+    entries: int
+    seconds: float
 
 
 class LearnedEnded(NamedTuple):
@@ -283,6 +304,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Poll:
+    """Time has passed; about ten times a second."""
+
+
+@dataclass(frozen=True, slots=True)
 class CatchUp:
     """Work that was put off (``State.due``) may be done now, for one device."""
 
@@ -298,6 +324,7 @@ Event = (
     | FlowSeen
     | PinCounters
     | LearnedCounters
+    | ReadingEnded
     | LearnedEnded
     | PinEnded
     | QueueCounters
@@ -309,5 +336,6 @@ Event = (
     | HintWithdrawn
     | PolicyReplaced
     | Tick
+    | Poll
     | CatchUp
 )

@@ -44,6 +44,7 @@ class Sending:
         in_second: bytes since the last second began.
         last: time of its last packet.
         learned: whether it has a learned entry, which stays beside a pin until it is idle.
+        group: the group that the learned entry is in (see :mod:`flowlane.core.flow.readings`).
         young: whether the device still counts its first packets, and has no entry for it.
         pin: the reference of its pin, None for none.
         placed_at: since when it is on its queue, or has its pin.
@@ -67,6 +68,7 @@ class Sending:
     learned: bool = False
     learned_queue: int = NO_QUEUE
     learned_meter: int = 0
+    group: int = 0
     young: bool = False
     pin: PinRef | None = None
     placed_at: float = 0.0

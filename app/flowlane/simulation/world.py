@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowlane.core import effects as ef
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
+from flowlane.core.flow.readings import PINS
 from flowlane.core.flowkey import TCP, UDP
 from flowlane.core.frame import read_frame
 from flowlane.core.model import PortReport
@@ -37,6 +38,12 @@ DUMP_INTERVAL = 0.5
 
 DUMP_AT = 0.2
 """Seconds of the first of them: an answer shows counters that are up to a :data:`DUMP_INTERVAL` old."""
+
+POLL = 0.1
+"""Seconds between two polls of the engine for counters that are due, as in the controller."""
+
+REPLY, ENTRY = 60e-6, 1.8e-6
+"""Seconds that Open vSwitch takes for a reply, and for each entry in it (``bench.detection.reading_cost``)."""
 
 NO_SECOND = Second({}, {})
 
@@ -75,12 +82,16 @@ class World:
         self.counts: Counter[str] = Counter()
         self.last = NO_SECOND
         self.sent: Counter[int] = Counter()
+        self._group = 0
+        self._groups: dict[int, dict[bytes, Sending]] = {}
+        """Group of learned entries -> the flows that have got an entry in it."""
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self._copies = 0
         self._beginning: Sending | None = None
         self._connect()
         self.at(DUMP_AT, self._dump)
+        self.at(POLL, self._poll)
         if reading is not None:
             self.at(reading + ANSWER, self._read)
 
@@ -200,6 +211,8 @@ class World:
         self._note_change(flow, before)
         tracked = plan is not None and flow.in_port in plan.tracked_ports and flow.spec.protocol in {TCP, UDP}
         flow.learned = plan is not None and plan.learned_idle > 0 and not tracked
+        if flow.learned:
+            self._put_in_group(flow)
         flow.young = tracked
         if plan is not None and tracked and flow.rate:
             self.at(self.now + plan.learn_after * PACKET * 8 / flow.rate, lambda: self._learn(flow))
@@ -224,6 +237,7 @@ class World:
         if flow.young and self._is_present(flow):
             self.datapath.settle(flow, self.now)
             flow.young, flow.learned = False, True
+            self._put_in_group(flow)
             flow.octets = flow.shown = 0.0
 
     def _expire(self, flow: Sending) -> None:
@@ -251,24 +265,51 @@ class World:
         self.datapath.show_counters(self.now)
         self.at(self.now + DUMP_INTERVAL, self._dump)
 
+    def _poll(self) -> None:
+        self.step(ev.Poll())
+        self.at(self.now + POLL, self._poll)
+
     def _read(self) -> None:
-        self._answer()
+        self._answer_all()
         assert self.reading is not None
         self.at(self.now + self.reading, self._read)
 
-    def _answer(self) -> None:
+    def _answer_all(self) -> None:
+        """Report all counters at once."""
+        self._answer(ef.ReadCounters(DPID, pins=True, others=True, groups=tuple(self._groups)))
+
+    def _answer(self, request: ef.ReadCounters) -> None:
         """Answer a request for counters: learned entries and pins, as the last dump of the datapath shows them."""
-        learned, pins = [], []
-        for flow in self.datapath.flows.values():
-            octets = int(flow.shown)
-            if flow.pin is not None:
-                pins.append((*flow.pin, octets // PACKET, octets))
-            elif flow.learned:
-                learned.append(_learned(flow, octets))
-        self.step(ev.LearnedCounters(DPID, tuple(learned)))
-        self.step(ev.PinCounters(DPID, tuple(pins)))
-        queues = {(UPLINK, queue_id): (octets // PACKET, octets, 0) for queue_id, octets in self.sent.items()}
-        self.step(ev.QueueCounters(DPID, queues))
+        for group in request.groups:
+            flows = self._learned_in(group)
+            learned = tuple(_learned(flow, group, self.now) for flow in flows)
+            self.step(ev.LearnedCounters(DPID, learned))
+            self.step(ev.ReadingEnded(DPID, group, len(learned), REPLY + ENTRY * len(learned)))
+        if request.pins:
+            pins = tuple(
+                (*flow.pin, int(flow.shown) // PACKET, int(flow.shown))
+                for flow in self.datapath.flows.values()
+                if flow.pin is not None
+            )
+            self.step(ev.PinCounters(DPID, pins))
+            self.step(ev.ReadingEnded(DPID, PINS, len(pins), REPLY + ENTRY * len(pins)))
+        if request.others:
+            sent = self.sent.items()
+            queues = {(UPLINK, queue_id): (octets // PACKET, octets, 0) for queue_id, octets in sent}
+            self.step(ev.QueueCounters(DPID, queues))
+
+    def _put_in_group(self, flow: Sending) -> None:
+        """Note the group of a learned entry that was just made."""
+        flow.group = self._group
+        self._groups.setdefault(self._group, {})[flow.key] = flow
+
+    def _learned_in(self, group: int) -> list[Sending]:
+        """List the flows with a learned entry in a group, and forget those that have none there any more."""
+        members = self._groups.get(group, {})
+        for key, flow in list(members.items()):
+            if not flow.learned or flow.group != group or not self._is_present(flow):
+                del members[key]
+        return [flow for flow in members.values() if flow.pin is None]
 
     def _note_change(self, flow: Sending, before: int) -> None:
         """Count a change of queue."""
@@ -324,13 +365,18 @@ class World:
         """Delete a meter."""
         self.datapath.meters.pop(effect.meter_id, None)
 
-    def on_read_counters(self, _effect: ef.ReadCounters) -> None:
+    def on_read_counters(self, effect: ef.ReadCounters) -> None:
         """Answer in a moment, unless the counters are read at times of their own."""
         if self.reading is None:
-            self.at(self.now + ANSWER, self._answer)
+            self.at(self.now + ANSWER, lambda: self._answer(effect))
+
+    def on_begin_group(self, effect: ef.BeginGroup) -> None:
+        """Put what is learned from now on in another group."""
+        self._group = effect.group
 
 
-def _learned(flow: Sending, octets: int) -> ev.LearnedFlow:
+def _learned(flow: Sending, group: int, now: float) -> ev.LearnedFlow:
+    octets = int(flow.shown)
     mac = int.from_bytes(flow.frame[6:12])
     return ev.LearnedFlow(
         flow.key,
@@ -343,6 +389,8 @@ def _learned(flow: Sending, octets: int) -> ev.LearnedFlow:
         flow.spec.dscp,
         flow.spec.pcp,
         flow.meter_id,
+        group,
+        now - flow.since,
     )
 
 
@@ -354,4 +402,5 @@ _ACTIONS: Mapping[type, Callable[[World, Any], None]] = {
     ef.SetMeter: World.on_set_meter,
     ef.DeleteMeter: World.on_delete_meter,
     ef.ReadCounters: World.on_read_counters,
+    ef.BeginGroup: World.on_begin_group,
 }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane.core.classify.gates import MAX_GATES, OPEN_GATES, advance, resolve
+from flowlane.core.classify.gates import MAX_GATES, OPEN_GATES, advance, held_long_enough, is_near, resolve
 from flowlane.core.policy import RateGate
 
 M = 1_000_000
@@ -109,6 +109,32 @@ def test_an_open_gate_stays_open_while_the_load_crosses_the_rising_threshold() -
     ) == {1}
 
 
+@pytest.mark.parametrize("gap", [0.95, 1.0, 1.05])
+def test_readings_that_come_early_or_late_do_not_double_the_wait(gap: float) -> None:
+    for hold in (1.0, 2.0):
+        gate = RateGate(10 * M, hold, 5 * M)
+        level, since, waited = 0, 0.0, 0.0
+        while not level & OPEN_GATES:
+            waited += gap
+            level, since = advance(resolve((gate,), 0), level, since, 20 * M, waited, gap)
+        assert waited == pytest.approx(hold, abs=0.11), "the seconds of the first measurement count"
+
+
+def test_a_measurement_counts_for_its_own_seconds_only() -> None:
+    level, since = advance(resolve((TEN,), 0), 0, 0.0, 20 * M, 50.0, 1.0)
+    assert (level & OPEN_GATES, since) == (0, 49.0)
+    level, since = advance(resolve((TEN,), 0), level, since, 20 * M, 51.0, 1.0)
+    assert level & OPEN_GATES == 1
+
+
+@pytest.mark.parametrize(
+    ("opened", "rate", "expected"), [(0, 4 * M, False), (0, 5 * M, True), (0, 90 * M, True), (1, 0, True)]
+)
+def test_a_flow_is_near_from_half_of_a_threshold_on(opened: int, rate: int, expected: bool) -> None:
+    assert is_near(resolve((TEN, HUNDRED), 0), opened, rate) is expected
+    assert not is_near((), 0, rate)
+
+
 rates = st.integers(0, 300 * M)
 gate_sets = st.lists(
     st.builds(
@@ -139,7 +165,10 @@ def test_a_gate_is_never_open_early_and_never_late_by_more_than_the_lower_holds(
             if samples[place][1] < gate.below:
                 assert not is_open
             if is_open:
-                assert any(_held(samples[: p + 1], gate.at_least) >= gate.hold for p in range(place + 1))
+                assert any(
+                    _held(samples[: p + 1], gate.at_least) >= held_long_enough(gate.hold)
+                    for p in range(place + 1)
+                )
             late = sum(lower.hold for lower in gates[:index]) + max(gap for gap, _ in steps) * (index + 1)
             if held >= gate.hold + late:
                 assert is_open

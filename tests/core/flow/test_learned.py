@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
+import pytest
 from pytest import approx
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.events import LearnedFlow
+from flowlane.core.flow.readings import GROUP_SIZE
 from flowlane.core.flowkey import IPV4, TCP, FlowParts, pack
 from flowlane.core.model import NO_QUEUE, PortReport, Reason
 from flowlane.core.policy import Balance, Match, Rule
@@ -54,6 +56,73 @@ def test_a_flow_that_grows_heavy_is_found_and_gets_its_own_queue() -> None:
     assert there.class_of(row) == "heavy"
     assert there.device.flows.reason[row] == Reason.EXCLUSIVE
     assert there.queue_of(row) == 2 or there.pins[row].queue_id == there.queue_of(row)
+
+
+@pytest.mark.parametrize("gap", [0.95, 1.0, 1.05])
+def test_a_heavy_flow_waits_for_its_hold_and_not_for_more(gap: float) -> None:
+    there = host()
+    row = there.flow(1, 1000, queue_id=2)
+    there.now += gap
+    there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2, int(gap * 20_000_000 / 8)),)))
+    assert there.class_of(row) == "small", "the policy asks for 2 s"
+    there.now += gap
+    there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2, int(2 * gap * 20_000_000 / 8)),)))
+    assert there.class_of(row) == "heavy"
+
+
+def test_a_flow_found_late_has_the_rate_of_its_entrys_whole_life() -> None:
+    there = host()
+    flow = learned(there, 1, 1000, 2, 20_000_000)._replace(seconds=40.0)
+    there.do(ev.LearnedCounters(DPID, (flow,)))
+    row = there.row(1, 1000)
+    assert there.device.flows.rate[row] == 4_000_000
+    assert there.device.flows.first_seen[row] == there.now - 40.0
+    there.tick()
+    there.do(ev.LearnedCounters(DPID, (flow._replace(octets=20_500_000),)))
+    assert there.device.flows.rate[row] == approx(4_000_000)
+    assert there.device.flows.octets[row] == 20_500_000
+
+
+def polled(there: Scenario, seconds: float) -> list[fx.ReadCounters]:
+    """What is requested in so many seconds; every reading ends at once with one entry."""
+    found: list[fx.ReadCounters] = []
+    for _ in range(round(seconds * 10)):
+        there.now += 0.1
+        requested = [effect for effect in there.do(ev.Poll()) if isinstance(effect, fx.ReadCounters)]
+        for request in requested:
+            for number in request.groups:
+                there.do(ev.ReadingEnded(DPID, number, 1, 0.001))
+        found += requested
+    return found
+
+
+def test_counters_are_requested_of_the_group_that_grows_twice_and_of_others_once_a_second() -> None:
+    there = host()
+    requests = polled(there, 4.0)
+    assert 7 <= sum(request.groups == (0,) for request in requests) <= 9
+    assert sum(request.others for request in requests) == 2
+    assert not any(request.pins for request in requests)
+    there.do(ev.DeviceDown(DPID))
+    assert polled(there, 4.0) == []
+
+
+def test_a_full_group_is_followed_by_the_next() -> None:
+    there = host()
+    polled(there, 1.0)
+    assert there.do(ev.ReadingEnded(DPID, 0, GROUP_SIZE, 0.001)) == [fx.BeginGroup(DPID, 1)]
+    polled(there, 4.0)
+    requests = polled(there, 2.0)
+    assert sum(1 in request.groups for request in requests) == approx(4, abs=1)
+    assert sum(0 in request.groups for request in requests) == approx(2, abs=1)
+
+
+def test_a_connection_goes_on_with_the_group_that_the_device_has() -> None:
+    there = host()
+    flow = learned(there, 1, 1000, 2)._replace(group=7)
+    up = ev.DeviceUp(DPID, LEARNING, (), {}, learned=(flow,), group=7)
+    assert not any(isinstance(effect, fx.BeginGroup) for effect in there.do(up))
+    assert there.device.readings.present == 7
+    assert fx.BeginGroup(DPID, 7) in there.do(replace(up, group=0)), "an older one would take its entries"
 
 
 def test_an_idle_entry_ends_its_flow_and_a_deleted_one_does_not() -> None:

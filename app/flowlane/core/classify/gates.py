@@ -1,8 +1,10 @@
 """Rate gates: hysteresis with a hold time for rules on a measured rate.
 
-A gate opens once the rate was at least ``at_least`` bit/s in every measurement for ``hold`` s, and closes with the
-first measurement below ``below`` bit/s. Between the two thresholds it stays as it is, so that a rate that swings
-around one of them does not flap: it is never high for long enough to open the gate, or never low enough to close it.
+A gate opens once the rate was at least ``at_least`` bit/s in every measurement for ``hold`` s, or a little less
+(:func:`held_long_enough`), since measurements come early and late. The seconds over which a rate was measured count.
+It closes with the first measurement below ``below`` bit/s. Between the two thresholds it stays as it is, so that a
+rate that swings around one of them does not flap: it is never high for long enough to open the gate, or never low
+enough to close it.
 
 A flow's state is one small integer and one time. The integer's low 12 bits are the gates that are open (bit i: gate i
 of the policy). Its high 4 bits count the gates that are *watched*: since that time the rate has been at least the
@@ -55,8 +57,25 @@ def resolve(gates: tuple[RateGate, ...], queue_rate: int) -> tuple[PortGate, ...
     )
 
 
+EARLY, EARLY_PART = 0.2, 0.1
+"""Seconds, and part of its hold, by which a gate may open early, the less of them: readings come early and late."""
+
+NEAR = 0.5
+"""Part of a gate's threshold from which on a rate is near it."""
+
+
+def held_long_enough(hold: float) -> float:
+    """Return the seconds after which a hold counts as over."""
+    return hold - min(EARLY, EARLY_PART * hold)
+
+
+def is_near(gates: Sequence[PortGate], gate_state: int, rate: float) -> bool:
+    """Whether a flow's next measurements matter: a gate is open, or its rate is near one."""
+    return bool(gate_state & OPEN_GATES) or (bool(gates) and rate >= NEAR * gates[0].at_least)
+
+
 def advance(
-    gates: Sequence[PortGate], gate_state: int, since: float, rate: float, now: float
+    gates: Sequence[PortGate], gate_state: int, since: float, rate: float, now: float, window: float = 0.0
 ) -> tuple[int, float]:
     """Update a flow's gates with a new measurement of its rate.
 
@@ -65,6 +84,7 @@ def advance(
         gate_state: the flow's state; 0 for a new flow, whose ``since`` has no meaning.
         since: the time (s) that belongs to the state.
         rate: bit/s, measured at ``now`` (s).
+        window: for how many seconds before ``now`` it was measured; they count for the hold.
 
     Returns:
         The new state and its time.
@@ -74,8 +94,8 @@ def advance(
     watched = min(gate_state >> MAX_GATES, reached)
     opened = _open(gates[:watched], opened, now - since)
     if reached > watched and all(opened & gate.bit for gate in gates[:watched]):
-        watched, since = reached, now
-        opened = _open(gates[:watched], opened, 0.0)
+        watched, since = reached, now - window
+        opened = _open(gates[:watched], opened, window)
     return opened | watched << MAX_GATES, since
 
 
@@ -99,6 +119,6 @@ def _reached(gates: Sequence[PortGate], rate: float) -> int:
 def _open(watched: Sequence[PortGate], opened: int, held: float) -> int:
     """Open the watched gates whose hold is over; the rate was above their thresholds for ``held`` s."""
     for gate in watched:
-        if held >= gate.hold:
+        if held >= held_long_enough(gate.hold):
             opened |= gate.bit
     return opened

@@ -24,7 +24,16 @@ from flowlane.core.device.takeover import (
     replace_plan,
 )
 from flowlane.core.device.vms import refresh_vms, shares_of
-from flowlane.core.effects import DeleteLearned, DeleteMeter, Effect, Program, ReadQueues, Report, SetMeter
+from flowlane.core.effects import (
+    BeginGroup,
+    DeleteLearned,
+    DeleteMeter,
+    Effect,
+    Program,
+    ReadQueues,
+    Report,
+    SetMeter,
+)
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind, Role
@@ -79,6 +88,9 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.extend(
         SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
     )
+    device.readings.connected(event.group, (flow.group for flow in event.learned))
+    if device.readings.present != event.group:
+        out.append(BeginGroup(device.dpid, device.readings.present))
     expected = pinned_flows(device)
     changes: list[Effect] = []
     refresh(state, device, changes)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core.classify.gates import is_near
 from flowlane.core.device.links import origin
+from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
+from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
 from flowlane.core.flowkey import unpack
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowlane.core.effects import Effect
-    from flowlane.core.events import LearnedCounters, LearnedEnded, LearnedFlow
+    from flowlane.core.events import LearnedCounters, LearnedEnded, LearnedFlow, ReadingEnded
     from flowlane.core.state.device import Device, State
 
 
@@ -29,6 +32,15 @@ def on_learned_counters(state: State, event: LearnedCounters, out: list[Effect])
     device = state.devices.get(event.dpid)
     if device is not None:
         _read(state, device, event.flows, out)
+
+
+def on_reading_ended(state: State, event: ReadingEnded, out: list[Effect]) -> None:
+    """Take in that a reading is over; begin the next group of learned entries where the present one is full."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        group = device.readings.ended(event.number, event.entries, event.seconds, state.now)
+        if group is not None:
+            out.append(BeginGroup(device.dpid, group))
 
 
 def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[Effect]) -> set[int | None]:
@@ -52,6 +64,8 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         marks = flow.dscp, flow.pcp
         chosen = flow.queue_id, flow.meter_id
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
+        # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
+        flows.first_seen[row] = flows.counted_at[row] = state.now - flow.seconds
     elif flows.flags[row] & PINNED:
         return row
     elif (flows.in_port[row], flows.egress_port[row]) != ports:
@@ -60,6 +74,10 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     elif (flow.queue_id, flow.meter_id) != (flows.device_queue[row], flows.device_meter[row]):
         follow_device(state, device, row, flow.queue_id, flow.meter_id, out)
     count(state, device, row, flow.packets, flow.octets, out)
+    if device.policy.gates and is_near(
+        gates_at(device, flow.egress_port, state.now), flows.gate_state[row], flows.rate[row]
+    ):
+        device.readings.note_near(flow.group)
     return row
 
 

@@ -1,17 +1,20 @@
 """Measured rates: from a counter's readings to bit/s.
 
 Open vSwitch moves its flow counters in steps of up to half a second (the revalidators' interval), so a window
-below a second is noise; readings come every two seconds or slower, and are smoothed exponentially.
+much below a second is noise; readings come every second or slower, and are smoothed exponentially.
 """
 
 from __future__ import annotations
 
 from math import exp
 
-SHORTEST_WINDOW = 1.0
-"""Seconds; a reading sooner after the last one is not turned into a rate yet."""
+SHORTEST_WINDOW = 0.9
+"""Seconds; a reading sooner after the last one is not turned into a rate yet.
 
-SMOOTHING = 2.0
+A little less than the time between two readings, so that one that comes early does not have to wait for the next.
+"""
+
+SMOOTHING = 1.0
 """Seconds; time constant of the exponential smoothing."""
 
 

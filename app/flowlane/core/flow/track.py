@@ -117,7 +117,7 @@ def count(state: State, device: Device, row: int, packets: int, octets: int, out
     if device.policy.gates:
         gates = gates_at(device, flows.egress_port[row], now)
         before = flows.gate_state[row]
-        level, flows.gate_since[row] = advance(gates, before, flows.gate_since[row], rate, now)
+        level, flows.gate_since[row] = advance(gates, before, flows.gate_since[row], rate, now, seconds)
         flows.gate_state[row] = level
         if level != before and reclassify(state, device, row, out):
             return

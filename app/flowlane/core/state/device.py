@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate.state import Columns
 from flowlane.core.effects import Report
+from flowlane.core.flow.readings import Readings
 from flowlane.core.model import (
     NOT_A_VM,
     Ambiguity,
@@ -197,7 +198,7 @@ class Device:
     """Owner of a shared meter -> the share of what its flows send that passes; 1 where there is none."""
     copies_dropped: int | None = None
     """Copies of packets that the device's limit on packet-ins dropped; None when it does not count them."""
-    next_read: float = 0.0
+    readings: Readings = field(default_factory=Readings)
     sweep_from: int = 0
 
     def of_bond(self, port_no: int) -> int:

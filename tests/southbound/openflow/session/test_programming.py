@@ -31,6 +31,7 @@ from flowlane.southbound.openflow.tables.entries import (
     Op,
     SetQueue,
     UseGroup,
+    learned_group,
 )
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
@@ -54,6 +55,25 @@ def test_plan_is_carried_out_and_not_sent_twice() -> None:
     assert carry_out(programming, switch, programming.program(plan(), PORTS)) == []
     assert set(switch.standing().flows) == set(programming.present.flows)
     assert programming.program(plan(), PORTS) == ()
+
+
+def test_what_is_learned_goes_into_another_group_also_with_the_next_plan() -> None:
+    learning = replace(ABLE, learn=True)
+    programming, switch = Programming(learning), MemorySwitch(PORTS)
+    carry_out(programming, switch, programming.program(plan(learned_idle=10), PORTS))
+    changes = programming.begin_group(5)
+    assert changes
+    assert {change.op for change in changes} == {Op.MODIFY}
+    assert carry_out(programming, switch, changes) == []
+    assert learned_group(switch.standing().flows) == 5
+    assert programming.begin_group(5) == ()
+    assert programming.program(plan(learned_idle=10), PORTS) == ()
+    carry_out(programming, switch, programming.program(plan(WEB, learned_idle=10), PORTS))
+    assert learned_group(switch.standing().flows) == 5
+    again = Programming(learning, switch.standing(), learned_group=5)
+    assert again.program(plan(WEB, learned_idle=10), PORTS) == (), (
+        "a restart of the controller changes nothing"
+    )
 
 
 def test_new_plan_sends_what_differs() -> None:

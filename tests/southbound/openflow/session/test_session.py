@@ -26,6 +26,7 @@ from flowlane.core.effects import (
     SetMeter,
     UnpinFlow,
 )
+from flowlane.core.flow.readings import PINS
 from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
@@ -130,9 +131,9 @@ class World:
                 self.sessions.session_of(self.datapath)
             self.sessions.tick()
 
-    def take(self, kind: type) -> list[Any]:
-        """The events of a kind that were emitted since the last call; the others are dropped."""
-        found = [event for event in self.events if isinstance(event, kind)]
+    def take(self, *kinds: type) -> list[Any]:
+        """The events of some kinds that were emitted since the last call; the others are dropped."""
+        found = [event for event in self.events if isinstance(event, kinds)]
         self.events.clear()
         return found
 
@@ -280,22 +281,31 @@ def test_effects_for_no_device_are_reported(world: World) -> None:
 
 
 def test_counters_are_requested_and_emitted_part_by_part(world: World) -> None:
-    world.sessions.execute(ReadCounters(DPID))
-    pins, queue_counters, _learned = world.sent()
-    world.sessions.execute(ReadCounters(DPID))
-    assert world.sent() == []  # the first answer is still on its way
+    world.sessions.execute(ReadCounters(DPID, pins=True, others=True))
+    pins, queue_counters = world.sent()
     xid = int.from_bytes(pins[4:8], "big")
     cookie = 0xF10A_3001_0000_0003
     entry = messages.flow_stats_13()
     entry = entry[:24] + cookie.to_bytes(8, "big") + entry[32:]
     for more in (True, False):
         world.sessions.reply(world.datapath.read(messages.multipart(OF13, 1, entry, xid, more)))
-        (counters,) = world.take(ev.PinCounters)
-        assert [row[:4] for row in counters.counters] == [(3, 1, 1, 60)]
+    *parts, end = world.take(ev.PinCounters, ev.ReadingEnded)
+    assert [part.counters for part in parts] == [((3, 1, 1, 60),)] * 2
+    assert end[:3] == (DPID, PINS, 2)
     world.refuse(int.from_bytes(queue_counters[4:8], "big"))
     assert world.take(ev.QueueCounters) == []
-    world.sessions.execute(ReadCounters(DPID))
-    assert len(world.sent()) == 2  # what it has learned is still on its way
+
+
+def test_a_group_of_learned_entries_is_requested_by_its_cookie_and_its_end_is_emitted(world: World) -> None:
+    world.sessions.execute(ReadCounters(DPID, groups=(5, 6)))
+    fifth, sixth = world.sent()
+    assert (0xF10A_4000_0000_0005).to_bytes(8, "big") + b"\xff" * 8 in fifth
+    assert (0xF10A_4000_0000_0006).to_bytes(8, "big") + b"\xff" * 8 in sixth
+    world.sessions.reply(
+        world.datapath.read(messages.multipart(OF13, 1, b"", int.from_bytes(fifth[4:8], "big"), False))
+    )
+    world.refuse(int.from_bytes(sixth[4:8], "big"))
+    assert [event[:3] for event in world.take(ev.ReadingEnded)] == [(DPID, 5, 0), (DPID, 6, 0)]
 
 
 def queue_requests(world: World) -> list[bytes]:

@@ -24,7 +24,16 @@ from flowlane.core.model import MeterSpec, PortRole
 from flowlane.southbound.openflow.osken import lazy
 from flowlane.southbound.openflow.session import decode, encode, readback, requests
 from flowlane.southbound.openflow.tables import desired, diff
-from flowlane.southbound.openflow.tables.entries import EMPTY, Output, SetQueue, Standing
+from flowlane.southbound.openflow.tables.entries import (
+    EMPTY,
+    Change,
+    Op,
+    Output,
+    SetQueue,
+    Standing,
+    in_group,
+    learned_group,
+)
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import nicira
 from flowlane.southbound.openflow.wire.nicira import FAMILIES, Learn
@@ -122,6 +131,28 @@ def test_each_flow_is_copied_once_with_its_queue_and_remembered(
         assert (flow.in_port, flow.egress_port, flow.eth_src) == (VM, UPLINK, 0x0A0000000001)
         assert (flow.queue_id, flow.dscp) == (2, 46)
     assert (found[key(1000)].pcp, found[key(1000, vlan=7)].pcp) == (0, 5)
+
+
+@pytest.mark.ovs
+def test_a_group_holds_what_was_learned_since_it_began_and_is_read_by_its_cookie(
+    client: Client, ovs: PrivateOvs, version: str
+) -> None:
+    standing = program(client, version, ONE)
+    send(ovs, 1000)
+    changes = [
+        Change(Op.MODIFY, in_group(flow, 7)) for flow in standing.flows if in_group(flow, 7) is not flow
+    ]
+    assert len(changes) == len(FAMILIES)
+    assert client.apply(encode.messages(client.datapath, changes)) == []
+    send(ovs, 1000)
+    send(ovs, 1001)
+    assert [(flow.key, flow.group) for flow in learned(client)] == [(key(1000), 0)]
+    (later,) = readback.learned_flows(client.request(requests.learned_request(client.datapath, 7)))
+    assert (later.key, later.group) == (key(1001), 7)
+    assert 0 <= later.seconds < 10
+    flows = readback.standing(client.request(requests.flows_request(client.datapath)), ()).flows
+    assert learned_group(flows) == 7
+    assert readback.learned_flows(client.request(requests.learned_request(client.datapath, 6))) == ()
 
 
 @pytest.mark.ovs

@@ -28,6 +28,7 @@ from flowlane.southbound.openflow.tables.entries import (
     Standing,
     UseGroup,
     WriteMetadata,
+    learned_group,
 )
 from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import fields
@@ -135,6 +136,7 @@ def evaluate(
             if meter_id <= MAX_METER and meter_id not in our_meters
         ),
         pin_meters=tuple(_spec(meter_id, meter) for meter_id, meter in sorted(pin_meters.items())),
+        group=learned_group(present.flows),
     )
     if METER_PROBE not in refused_probes:
         others = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)

@@ -144,6 +144,8 @@ def _flow(shape: Shape, loads: Loads, raw: RawEntry) -> LearnedFlow:
         loads.dscp,
         loads.pcp,
         loads.meter_id,
+        cookies.group_of(raw.cookie),
+        raw.seconds,
     )
 
 

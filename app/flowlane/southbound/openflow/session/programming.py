@@ -23,6 +23,7 @@ from flowlane.southbound.openflow.tables.entries import (
     Op,
     Standing,
     Step,
+    in_group,
 )
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
@@ -64,6 +65,8 @@ class Programming:
     foreign_groups: set[int] = field(default_factory=set)
     foreign_meters: set[int] = field(default_factory=set)
     found_meters: dict[int, MeterEntry] = field(default_factory=dict)
+    learned_group: int = 0
+    """The group in which the device puts what it learns (see :mod:`flowlane.core.flow.readings`)."""
     _plan: DevicePlan | None = None
     _refused: set[Entry] = field(default_factory=set)
     """Entries that the device has refused since the last call of :meth:`settle`."""
@@ -151,8 +154,20 @@ class Programming:
         if self.folds:
             self._outputs = folding.outputs(flows)
             flows = folding.fold(flows, self._outputs)
+        flows = tuple(in_group(flow, self.learned_group) for flow in flows)
         flows = tuple(flow for flow in flows if flow not in self._held)
         return replace(compiled, standing=replace(compiled.standing, flows=flows))
+
+    def begin_group(self, group: int) -> Changes:
+        """Return the changes by which the device puts what it learns in another group."""
+        self.learned_group = group
+        old = self.present.flows
+        flows = tuple(in_group(flow, group) for flow in old)
+        self.present = replace(self.present, flows=flows)
+        self._held = {in_group(flow, group): calls for flow, calls in self._held.items()}
+        return tuple(
+            Change(Op.MODIFY, flow) for flow, before in zip(flows, old, strict=True) if flow is not before
+        )
 
     def _is_safe(self, change: Change) -> bool:
         """Return False for the deletion of a meter that pins use: it would delete the pins.

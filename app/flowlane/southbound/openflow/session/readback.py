@@ -347,7 +347,7 @@ def _learned_flow(stats: Message) -> LearnedFlow | None:
     if entry is None:
         return None
     loads = {step.field: step.value for step in _steps(stats.instructions) if isinstance(step, Load)}
-    packets, octets, _ = decode.counters(stats)
+    packets, octets, seconds = decode.counters(stats)
     return LearnedFlow(
         entry.key,
         entry.in_port,
@@ -359,6 +359,8 @@ def _learned_flow(stats: Message) -> LearnedFlow | None:
         loads.get(nicira.DSCP, 0),
         loads.get(nicira.PCP, 0),
         loads.get(nicira.METER, 0),
+        cookie.object_id,
+        seconds,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flowlane.southbound.openflow.session.encode import Datapath, Message
-from flowlane.southbound.openflow.tables.pipeline import TableId, low_bits_of_sender
+from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
 from flowlane.southbound.openflow.wire.constants import OPENFLOW_14, OPENFLOW_15
 
@@ -138,22 +138,22 @@ def flows_request(
     )
 
 
-def pins_request(datapath: Datapath) -> Message:
-    """Request the pins and their counters."""
-    return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN))
-
-
-def learned_request(
-    datapath: Datapath, part: int = 0, bits: int = 0, table_id: int = TableId.SEEN
-) -> Message:
-    """Request learned entries and their counters.
+def pins_request(datapath: Datapath, table_id: int = TableId.ASSIGN) -> Message:
+    """Request the pins and their counters.
 
     Args:
-        bits: 0 for all; otherwise only entries of VMs whose numbers end in that many bits of ``part``.
+        table_id: the number of table assign on the device; in all tables, a switch would look at all entries.
+    """
+    return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN), table_id)
+
+
+def learned_request(datapath: Datapath, group: int = 0, table_id: int = TableId.SEEN) -> Message:
+    """Request the learned entries of a group and their counters.
+
+    Args:
         table_id: the number of table seen on the device.
     """
-    match = datapath.ofproto_parser.OFPMatch(metadata=low_bits_of_sender(part, bits)) if bits else None
-    return flows_request(datapath, *cookies.of_kind(cookies.Kind.LEARNED), table_id, match)
+    return flows_request(datapath, cookies.learned(group), cookies.FULL_MASK, table_id)
 
 
 def queue_stats_request(datapath: Datapath) -> Message:

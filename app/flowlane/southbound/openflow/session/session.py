@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
 from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesReported
+from flowlane.core.flow.readings import PINS
 from flowlane.core.model import NO_QUEUE
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, requests
-from flowlane.southbound.openflow.session.counters import PINS, LearnedPolling, callbacks, stats_requests
+from flowlane.southbound.openflow.session.counters import EntryReading, stats_requests
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.queues import QueueReader
@@ -42,10 +43,12 @@ from flowlane.southbound.openflow.wire.constants import ALL_PORTS, NORMAL_PORT
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
+        BeginGroup,
         DeleteLearned,
         DeleteMeter,
         DevicePlan,
         PinFlow,
+        ReadCounters,
         SendPacket,
         SetMeter,
         UnpinFlow,
@@ -129,7 +132,6 @@ class Session:
             self._is_programmed,
             lambda: self.close("somebody has deleted all entries; it is programmed anew"),
         )
-        self._learned_polling = LearnedPolling(datapath, self._request, hub.spawn_after, emit)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self._last_message = self._last_echo = clock()
         self._backlog: deque[Change] = deque()
@@ -212,10 +214,10 @@ class Session:
             folds=TableId.OUTPUT not in arranged.layout.numbers,
             foreign_groups=set(result.foreign_groups),
             found_meters=dict(result.meters),
+            learned_group=up.group,
         )
         self._stale_tables = result.stale
         self._watch.begin(arranged)
-        self._learned_polling.table_id = self.layout.numbers.get(TableId.SEEN, 0)
         self.ports = {port.port_no: port for port in up.ports}
         self.queues = dict(up.queues)
         self._queue_times = [self._clock() + QUEUE_POLL]
@@ -259,14 +261,29 @@ class Session:
         """Delete a meter of pins."""
         self._change(self._programming.delete_meter(effect.meter_id))
 
-    def read_counters(self) -> None:
-        """Request the counters of entries, queues and meters, unless the last reply is still pending."""
-        if self._pending.is_pending(PINS):
-            return
-        for request in stats_requests(self.datapath, self._programming.capabilities):
-            self._request(request.name, request.message, *callbacks(request, self.dpid, self._emit))
-        if self._programming.capabilities.learn:
-            self._learned_polling.start()
+    def read_counters(self, effect: ReadCounters) -> None:
+        """Request counters: of pins, of groups of learned entries, of queues and meters."""
+        if effect.pins:
+            table_id = self.layout.number_of(TableId.ASSIGN)
+            self._read_entries(PINS, requests.pins_request(self.datapath, table_id))
+        for group in effect.groups:
+            table_id = self.layout.number_of(TableId.SEEN)
+            self._read_entries(group, requests.learned_request(self.datapath, group, table_id))
+        if effect.others:
+            for request in stats_requests(self.datapath, self._programming.capabilities):
+                self._request(request.name, request.message, partial(self._take_counters, request.read))
+
+    def _read_entries(self, number: int, message: Any) -> None:
+        reading = EntryReading(self.dpid, number, self._clock, self._emit)
+        self._request("counters of entries", message, reading.on_end, reading.on_part)
+
+    def _take_counters(self, read: Callable[[int, Iterable[Any]], Event], reply: Reply) -> None:
+        if not reply.error:
+            self._emit(read(self.dpid, reply.parts))
+
+    def begin_group(self, effect: BeginGroup) -> None:
+        """Have the device put what it learns from now on in another group."""
+        self._change(self._programming.begin_group(effect.group))
 
     def delete_learned(self, effect: DeleteLearned) -> None:
         """Delete the learned entries of a port: the standing rules then place its flows anew."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowlane.core.effects import (
+    BeginGroup,
     DeleteLearned,
     DeleteMeter,
     PinFlow,
@@ -39,7 +40,8 @@ _HANDLERS: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], No
     SendPacket: (lambda effect: effect.dpid, Session.send_packet),
     SetMeter: (lambda effect: effect.dpid, Session.set_meter),
     DeleteMeter: (lambda effect: effect.dpid, Session.delete_meter),
-    ReadCounters: (lambda effect: effect.dpid, lambda session, _effect: session.read_counters()),
+    ReadCounters: (lambda effect: effect.dpid, Session.read_counters),
+    BeginGroup: (lambda effect: effect.dpid, Session.begin_group),
     ReadQueues: (lambda effect: effect.dpid, lambda session, _effect: session.read_queues()),
 }
 """Kind of effect -> (function that returns its device's dpid, method of the session that carries it out)."""

@@ -7,7 +7,7 @@ back is stored in these values, and messages exist only in the package ``session
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -214,8 +214,22 @@ def flow(
 
 def learn(family: nicira.Family, idle_timeout: int) -> Learn:
     """Make the step that learns the flows of a family in table seen, with an idle timeout in s."""
-    cookie = cookies.pack(cookies.Kind.LEARNED)
-    return Learn(family, idle_timeout, TableId.SEEN, Priority.PIN, cookie)
+    return Learn(family, idle_timeout, TableId.SEEN, Priority.PIN, cookies.learned(0))
+
+
+def in_group(entry: FlowEntry, group: int) -> FlowEntry:
+    """Return an entry that puts what it learns in a group; the entry itself when it does so, or learns nothing."""
+    if entry.table_id != TableId.LEARN or not any(isinstance(step, Learn) for step in entry.steps):
+        return entry
+    cookie = cookies.learned(group)
+    steps = tuple(replace(step, cookie=cookie) if isinstance(step, Learn) else step for step in entry.steps)
+    return entry if steps == entry.steps else replace(entry, steps=steps)
+
+
+def learned_group(flows: Iterable[FlowEntry]) -> int:
+    """Return the group in which these entries put what they learn, the last one where they differ; 0 for none."""
+    learning = (step.cookie for entry in flows for step in entry.steps if isinstance(step, Learn))
+    return max(map(cookies.group_of, learning), default=0)
 
 
 def act_of(step: Step) -> Act | None:

@@ -236,11 +236,6 @@ def egress_and_sender(port_no: int, vm_number: int | None) -> tuple[int, int]:
     return vm_number << _SENDER_SHIFT | port_no, SENDER_MASK | EGRESS_MASK
 
 
-def low_bits_of_sender(value: int, bits: int) -> tuple[int, int]:
-    """Return the metadata (value, mask) of all VMs whose numbers end in so many bits of ``value``."""
-    return value << _SENDER_SHIFT, (1 << bits) - 1 << _SENDER_SHIFT
-
-
 def egress_of(metadata: int) -> int:
     """Return the egress port in metadata; 0 when none was written."""
     return metadata & EGRESS_MASK

@@ -9,7 +9,7 @@
 
 Entries of one kind can be read or deleted by mask (OpenFlow 1.3.5 section 6.4), and the cookie in counters
 and flow-removed messages identifies the flow without its match. The object of a pin is the flow's row; that
-of a standing rule is made by :func:`standing_object`.
+of a learned entry is its group, by which it is read; that of a standing rule is made by :func:`standing_object`.
 """
 
 from __future__ import annotations
@@ -79,6 +79,16 @@ def standing_object(order: int, queue_id: int | None) -> int:
     """
     has_queue = queue_id is not None and 0 <= queue_id < _NO_QUEUE
     return (order & 0xFFFF) << 16 | (queue_id if has_queue and queue_id is not None else _NO_QUEUE)
+
+
+def learned(group: int) -> int:
+    """Make the cookie of the learned entries of a group."""
+    return pack(Kind.LEARNED, 0, group & 0xFFFFFFFF)
+
+
+def group_of(cookie: int) -> int:
+    """Return the group in a learned entry's cookie."""
+    return cookie & 0xFFFFFFFF
 
 
 _WAITS = 1

@@ -1,0 +1,235 @@
+"""When which counters of a device are requested, within a share of its main thread's time.
+
+A switch like Open vSwitch makes the reply to a statistics request in the thread that also forwards on its userspace
+datapath, so that reading costs packets their time. Counters are therefore requested in portions, and each portion
+is charged to an account that earns :data:`SHARE` of the time.
+
+Learned entries are read by groups: entries with one cookie, which Open vSwitch finds without looking at the others.
+The device gives entries that it learns the cookie of the present group; once that has :data:`GROUP_SIZE` entries the
+next group begins. So a group is a cohort, and the entries of flows that have just begun are few and found cheaply
+however many others there are. Read first are groups with flows that have just begun (every :data:`NEW_PERIOD` s), then
+those with a flow near a gate (every :data:`PERIOD` s). Pins and the other groups are read every :data:`PERIOD` s as
+well while that is affordable, and otherwise in turn, by the quarter of the account that is theirs and by what the
+first leave.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+SHARE = 0.02
+"""Share of the time of the device's main thread that its replies may take."""
+
+PERIOD, NEW_PERIOD = 1.0, 0.5
+"""Seconds between two readings of the same entries, where that is affordable; of flows that have just begun."""
+
+OTHERS_PERIOD = 2.0
+"""Seconds between two readings of the counters of queues and meters."""
+
+NEW_FOR = 2.0
+"""Seconds for which a group counts as new after its last entry can have been added."""
+
+GROUP_SIZE = 256
+"""Entries from which on the next group begins: Open vSwitch takes 0.5 ms to report them."""
+
+PER_REQUEST, PER_ENTRY = 100e-6, 4e-6
+"""Seconds for which a request and an entry are charged at least.
+
+Open vSwitch 3.1 takes 60 µs and 1.8 µs (``bench.detection.reading_cost``); the rest is for slower machines, and for the
+controller, which takes several times as long to read an entry as the switch takes to write it.
+"""
+
+LAST_MEASURED = 4
+"""Replies of which the fastest says what an entry costs: one that was late for another reason does not count."""
+
+FEWEST_MEASURED = 64
+"""Entries of a reply from which on its duration says what an entry costs."""
+
+AT_ONCE = 0.002
+"""Seconds of the device's time for which counters are requested together; one request may take longer."""
+
+QUEUED = 0.5
+"""Seconds without a reply after which nothing more is requested."""
+
+GIVEN_UP = 6.0
+"""Seconds after which a reply is not waited for: the session reports the end of every request before that."""
+
+_RESERVED = 0.25
+"""Part of the account that is for what is read in turn."""
+
+_SAVED = 0.5
+"""Seconds' earnings that an account can hold."""
+
+PINS = -1
+"""In place of a group's number: the pins."""
+
+
+class Portion(NamedTuple):
+    """Counters to request now. ``others``: those of queues and meters."""
+
+    pins: bool = False
+    others: bool = False
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Group:
+    """Learned entries with one cookie, or the pins.
+
+    ``entries``: how many the last reading found. ``asked``: when they were last requested. ``new_until``: until when
+    it can have flows that have just begun. ``near``: whether its last reading found a flow near a gate, ``near_now``
+    whether the one that is under way has.
+    """
+
+    entries: int = 0
+    asked: float = float("-inf")
+    new_until: float = float("-inf")
+    near: bool = False
+    near_now: bool = False
+
+
+@dataclass(slots=True)
+class Readings:
+    """What was read of one device, and what is to be read next. Times are those of the engine, in seconds."""
+
+    share: float = SHARE
+    groups: dict[int, Group] = field(default_factory=lambda: {0: Group()})
+    """Number of a group -> the group; one that is over and empty is not in it."""
+    present: int = 0
+    """The group of the entries that the device learns now."""
+    pins: Group = field(default_factory=Group)
+    per_entry: float = PER_ENTRY
+    """Seconds of the device's time that an entry is charged."""
+    measured: deque[float] = field(default_factory=lambda: deque((PER_ENTRY,), LAST_MEASURED))
+    """What an entry took in the last replies, in seconds."""
+    shortest: float = float("inf")
+    """The shortest time to a reply so far: what is not due to the number of entries."""
+    waiting: dict[int, float] = field(default_factory=dict)
+    """Group, or :data:`PINS`, whose reply has not ended -> when it was requested."""
+    _others_asked: float = float("-inf")
+    _first: float = 0.0
+    _rest: float = 0.0
+    _earned_at: float | None = None
+
+    def connected(self, present: int, found: Iterable[int]) -> None:
+        """Begin anew with a connection.
+
+        Args:
+            present: the group of the entries that the device learns.
+            found: the group of each learned entry that it has.
+        """
+        self.groups = {}
+        for number in found:
+            self.groups.setdefault(number, Group()).entries += 1
+        self.present = max((present, *self.groups))
+        self.groups.setdefault(self.present, Group())
+        self.pins = Group()
+        self.waiting.clear()
+
+    def due(self, now: float, pins: int, learns: bool) -> Portion:
+        """Return what to request now, and charge it.
+
+        Args:
+            pins: how many pins the device has.
+            learns: whether the device has learned entries.
+        """
+        self._earn(now)
+        others = now - self._others_asked >= OTHERS_PERIOD
+        if others:
+            self._others_asked = now
+            self._rest -= 2 * PER_REQUEST
+        self.waiting = {number: at for number, at in self.waiting.items() if now - at < GIVEN_UP}
+        if any(now - at > QUEUED for at in self.waiting.values()):
+            return Portion(others=others)
+        self.pins.entries = pins
+        numbers = self._affordable(now, learns, pins > 0)
+        return Portion(PINS in numbers, others, tuple(sorted(number for number in numbers if number != PINS)))
+
+    def _affordable(self, now: float, learns: bool, has_pins: bool) -> list[int]:
+        """Choose what to read, the first things first, and charge it."""
+        if learns:
+            self.groups[self.present].new_until = now + NEW_FOR
+        first: list[tuple[float, int]] = []
+        rest: list[tuple[float, int]] = [(self.pins.asked, PINS)] if has_pins else []
+        for number, group in self.groups.items() if learns else ():
+            urgent = group.new_until > now or group.near
+            (first if urgent else rest).append((group.asked, number))
+        chosen: list[int] = []
+        spent = 0.0
+        for from_rest, candidates in ((False, sorted(first)), (True, sorted(rest))):
+            for asked, number in candidates:
+                group = self.pins if number == PINS else self.groups[number]
+                period = NEW_PERIOD if group.new_until > now else PERIOD
+                if number in self.waiting or now - asked < period - _EARLY:
+                    continue
+                if spent >= AT_ONCE or (self._rest if from_rest else max(self._first, self._rest)) <= 0:
+                    break
+                cost = PER_REQUEST + group.entries * self.per_entry
+                self._charge(cost, from_rest)
+                spent += cost
+                group.asked = self.waiting[number] = now
+                chosen.append(number)
+        return chosen
+
+    def _earn(self, now: float) -> None:
+        seconds = 0.0 if self._earned_at is None else now - self._earned_at
+        self._earned_at = now
+        earned, most = seconds * self.share, _SAVED * self.share
+        self._first += earned * (1 - _RESERVED)
+        over = max(0.0, self._first - most * (1 - _RESERVED))
+        self._first -= over
+        self._rest = min(most, self._rest + earned * _RESERVED + over)
+
+    def _charge(self, cost: float, from_rest: bool) -> None:
+        if from_rest or self._first <= 0:
+            self._rest -= cost
+        else:
+            self._first -= cost
+
+    def note_near(self, number: int) -> None:
+        """Note that a group has a flow near a gate."""
+        group = self.groups.get(number)
+        if group is not None:
+            group.near_now = True
+
+    def ended(self, number: int, entries: int, seconds: float, now: float) -> int | None:
+        """Note the end of a reply.
+
+        Args:
+            number: the group, or :data:`PINS`.
+            entries: how many there were.
+            seconds: from the request to the beginning of the reply.
+
+        Returns:
+            The group to begin, if the present one is full.
+        """
+        self.waiting.pop(number, None)
+        self._measure(entries, seconds)
+        if number == PINS:
+            return None
+        group = self.groups.get(number)
+        if group is None:
+            return None
+        group.entries, group.near, group.near_now = entries, group.near_now, False
+        if number != self.present:
+            if not entries and now > group.new_until:
+                del self.groups[number]
+            return None
+        if entries < GROUP_SIZE:
+            return None
+        self.present += 1
+        self.groups[self.present] = Group(asked=now)
+        return self.present
+
+    def _measure(self, entries: int, seconds: float) -> None:
+        self.shortest = min(self.shortest, seconds)
+        if entries >= FEWEST_MEASURED:
+            self.measured.append((seconds - self.shortest) / entries)
+            self.per_entry = max(PER_ENTRY, min(self.measured))
+
+
+_EARLY = 0.05
+"""Seconds by which a reading may be early, so that readings due between two polls are not late by one."""

@@ -1,0 +1,168 @@
+"""Counters are requested within a share of the device's time: new flows first, then those near a gate, then others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowlane.core.flow.readings import (
+    GROUP_SIZE,
+    PER_ENTRY,
+    PER_REQUEST,
+    PINS,
+    QUEUED,
+    SHARE,
+    Readings,
+)
+
+REQUEST, ENTRY = 60e-6, 1.8e-6
+"""Seconds that Open vSwitch takes for a request and for an entry of its reply."""
+
+
+class Switch:
+    """Replies at once; counts what that takes, and when each group was read."""
+
+    def __init__(
+        self, entries: dict[int, int], present: int = 0, entry: float = ENTRY, pins: int = 0
+    ) -> None:
+        self.readings = Readings()
+        found = [number for number, count in entries.items() for _ in range(count)]
+        self.readings.connected(present, found)
+        self.entries, self.entry, self.pins = Counter(entries), entry, pins
+        self.present = self.readings.present
+        self.near: set[int] = set()
+        self.now = 1000.0
+        self.busy = 0.0
+        self.longest = 0.0
+        self.times: dict[int, list[float]] = {}
+
+    def run(self, seconds: float, per_second: int = 0) -> None:
+        """Let time pass, in which so many entries per second are added to the present group."""
+        for step in range(round(seconds * 10)):
+            self.now += 0.1
+            self.entries[self.present] += per_second * (step + 1) // 10 - per_second * step // 10
+            self.poll()
+
+    def poll(self) -> None:
+        portion = self.readings.due(self.now, self.pins, learns=True)
+        together = 0.0
+        for number in (*portion.groups, *([PINS] if portion.pins else [])):
+            count = self.pins if number == PINS else self.entries[number]
+            took = REQUEST + count * self.entry
+            together += took
+            self.times.setdefault(number, []).append(self.now)
+            if number in self.near:
+                self.readings.note_near(number)
+            begun = self.readings.ended(number, count, took, self.now)
+            if begun is not None:
+                self.present = begun
+        self.busy += together
+        self.longest = max(self.longest, together)
+
+    def longest_gap(self, number: int) -> float:
+        times = self.times[number]
+        return max(later - earlier for earlier, later in pairwise(times))
+
+
+def test_few_entries_are_read_every_second_and_those_that_can_be_new_twice() -> None:
+    switch = Switch({0: 200, 1: 200}, present=1, pins=50)
+    switch.run(10)
+    assert switch.longest_gap(0) == pytest.approx(1.0)
+    assert switch.longest_gap(1) == pytest.approx(0.5)
+    assert switch.longest_gap(PINS) == pytest.approx(1.0)
+
+
+def test_new_flows_are_read_twice_a_second_among_a_hundred_thousand_others() -> None:
+    switch = Switch(dict.fromkeys(range(200), 500), present=200)
+    switch.run(60, per_second=50)
+    assert switch.longest_gap(switch.present) == pytest.approx(0.5, abs=0.11)
+    assert switch.busy / 60 <= SHARE
+    assert len(switch.times) >= 200, "every group was read in a minute"
+
+
+def test_groups_with_flows_near_a_gate_are_read_every_second_among_a_hundred_thousand_flows() -> None:
+    switch = Switch(dict.fromkeys(range(200), 500), present=200)
+    switch.near = {20, 70, 130}
+    switch.run(30)
+    switch.times.clear()
+    switch.run(20)
+    assert max(map(switch.longest_gap, switch.near)) == pytest.approx(1.0, abs=0.21)
+    switch.near = set()
+    switch.run(2)
+    switch.times.clear()
+    switch.run(10)
+    assert len(switch.times.get(20, ())) <= 2, "it is read in turn again"
+
+
+def test_a_full_group_is_followed_by_the_next_and_an_empty_one_is_forgotten() -> None:
+    switch = Switch({}, present=0)
+    switch.run(4, per_second=GROUP_SIZE)
+    assert switch.present >= 3
+    switch.entries.clear()
+    switch.run(10)
+    assert set(switch.readings.groups) == {switch.present}
+
+
+def test_a_slow_switch_is_read_less_often() -> None:
+    fast, slow = Switch({0: 2000}, present=1), Switch({0: 2000}, present=1, entry=100e-6)
+    for switch in (fast, slow):
+        switch.run(120)
+    slow.busy = 0.0
+    slow.times.clear()
+    slow.run(120)
+    assert len(fast.times[0]) > 5 * len(slow.times[0])
+    assert slow.busy / 120 <= SHARE * 1.05
+
+
+def test_one_late_reply_changes_nothing() -> None:
+    readings = Readings()
+    readings.connected(0, [0] * 1000)
+    readings.ended(0, 1000, 0.002, 1.0)
+    readings.ended(0, 1000, 1.0, 2.0)
+    readings.ended(0, 1000, 0.002, 3.0)
+    assert readings.per_entry == PER_ENTRY
+
+
+def test_nothing_is_requested_while_a_reply_is_late_and_what_never_comes_is_given_up() -> None:
+    readings = Readings()
+    readings.connected(0, [])
+    now, times = 10.0, []
+    for _ in range(200):
+        now += 0.1
+        if readings.due(now, 0, learns=True).groups:
+            times.append(now)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert min(gaps) > 5.0
+    assert max(gaps) < 7.0
+    assert QUEUED < 5.0
+
+
+def test_a_device_that_does_not_learn_has_only_its_pins_read() -> None:
+    readings = Readings()
+    readings.connected(0, [])
+    readings.due(1.0, 3, learns=False)
+    portion = readings.due(1.2, 3, learns=False)
+    assert (portion.pins, portion.groups) == (True, ())
+    assert not readings.due(1.3, 0, learns=False).pins
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.integers(0, 60), st.integers(0, 3000), max_size=60),
+    st.integers(0, 3000),
+    st.integers(0, 12_000),
+    st.sets(st.integers(0, 60), max_size=20),
+)
+def test_the_share_is_kept_and_everything_is_read(
+    entries: dict[int, int], per_second: int, pins: int, near: set[int]
+) -> None:
+    switch = Switch(entries, present=61, pins=pins)
+    switch.near = near
+    switch.run(60, per_second)
+    largest = PER_REQUEST + PER_ENTRY * max((*entries.values(), pins, GROUP_SIZE + per_second))
+    assert switch.busy <= SHARE * 60 + 2 * largest
+    assert {number for number, count in entries.items() if count} <= switch.times.keys()
