@@ -45,6 +45,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
         has_new_tracking = follow_arrivals(state, device)
         if weigh(device, state.now) or has_new_meters or has_new_tracking:
             put_off(state, device, Due.PLAN)
+        limits.estimate_shares(device)
         sweep(state, device, out)
 
 
@@ -55,8 +56,6 @@ def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG0
             portion = device.readings.due(state.now, device.pinned, device.capabilities.learn)
             if any(portion):
                 out.append(ReadCounters(device.dpid, *portion))
-            if portion.others:
-                limits.estimate_shares(device)
 
 
 def balance(state: State, device: Device, out: list[Effect], due: bool = True) -> None:

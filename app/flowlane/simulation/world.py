@@ -390,7 +390,7 @@ def _learned(flow: Sending, group: int, now: float) -> ev.LearnedFlow:
         flow.spec.pcp,
         flow.meter_id,
         group,
-        now - flow.since,
+        now - flow.placed_at,
     )
 
 
