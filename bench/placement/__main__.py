@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from bench.placement import tables
+from bench.placement import delay, tables
 from bench.placement.figures import Figures, figures, mean
 from bench.placement.ways import POLICIES, Way, ways
 from bench.placement.workloads import WORKLOADS, flows_of
@@ -21,11 +21,13 @@ LONG = {"diurnal": 100}
 """Workloads that need more seconds than others."""
 
 QUICK_WAYS = ("built-in", "one-class", "hash", "LPT, measured")
+PARTS = ("load", "delay")
 STATES = {"settled": False, "churn": True}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: both)")
     parser.add_argument("--quick", action="store_true", help="one seed, 20 s, four ways: within a minute")
     parser.add_argument(
         "--workload", action="append", choices=WORKLOADS, metavar="W", help=", ".join(WORKLOADS)
@@ -41,7 +43,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, help="simulated seconds of a run (default 60)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     named = {name: _policy_text(name) for name in options.policy or POLICIES}
+    options.seeds = 1 if options.quick else options.seeds
+    results: dict[str, list[dict[str, object]]] = {}
+    if "load" in (options.parts or PARTS):
+        results["load"] = _load(named, options)
+    if "delay" in (options.parts or PARTS):
+        results["delay"] = _delay(named, options)
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _load(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, object]]:
     chosen = _choose(ways(named), options.way or (QUICK_WAYS if options.quick else ()), named)
     rows: list[tables.Row] = []
     for workload in options.workload or WORKLOADS:
@@ -50,8 +66,15 @@ def main() -> None:
             rows += _measure(workload, state, chosen, options)
             print(f"{workload}, {state}: {monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
     print(tables.whole(rows, next(iter(named))))
-    if options.out:
-        options.out.write_text(json.dumps([row.as_dict() for row in rows], indent=1) + "\n")
+    return [row.as_dict() for row in rows]
+
+
+def _delay(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, object]]:
+    begin, first = monotonic(), next(iter(named))
+    rows = list(delay.rows({first: named[first]}, options.seeds))
+    print(f"delay: {monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
+    print("\n".join(("", *tables.delays(rows))))
+    return [row._asdict() for row in rows]
 
 
 def _choose(all_ways: dict[str, Way], names: tuple[str, ...], named: dict[str, str]) -> dict[str, Way]:
@@ -68,7 +91,7 @@ def _measure(name: str, state: str, chosen: dict[str, Way], options: argparse.Na
     short = QUICK_SECONDS if options.quick else SECONDS
     seconds = options.seconds or LONG.get(name, short)
     found: dict[str, list[Figures]] = {way: [] for way in chosen}
-    for seed in range(1, (1 if options.quick else options.seeds) + 1):
+    for seed in range(1, options.seeds + 1):
         flows = flows_of(workload, seconds, STATES[state], seed)
         for way, run in chosen.items():
             found[way].append(figures(run(workload, flows, seconds), workload.low))

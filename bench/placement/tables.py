@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from bench.placement import delay
 from bench.placement.figures import SETTLING, Figures
 
 LPT, HASH = "LPT, measured", "hash"
@@ -12,6 +13,7 @@ LPT, HASH = "LPT, measured", "hash"
 SETTLED_BAR = 1.05
 CHURN_MEDIAN_BAR, CHURN_P95_BAR = 1.05, 1.15
 SHARE_BAR = 0.02
+DELAY_BAR = 10.0
 UNREPORTED_BAR = 0.005
 """Changes of queue per second that may lack a report: rounding of the means."""
 
@@ -27,6 +29,31 @@ class Row(NamedTuple):
     def as_dict(self) -> dict[str, object]:
         """Return the row for JSON."""
         return {**self._asdict(), "figures": self.figures._asdict()}
+
+
+def delays(rows: Sequence[delay.Row]) -> Iterator[str]:
+    """Yield the lines of the table of delays; what is less than 10 times better than the hash is bold."""
+    yield (
+        "| heavy flows | way | inside a queue | p50 us | p99 us | hash's p99 over it | "
+        f"p99 us after {delay.SETTLED:.0f} s | hash's over it | lost |"
+    )
+    yield "|---|---|---|" + "---:|" * 6
+    plain = {row.heavy: row for row in rows if (row.way, row.leaf) == (HASH, "FIFO")}
+    for row in rows:
+        other = plain[row.heavy]
+        better = [
+            _at_least(mine, bar, row is other)
+            for mine, bar in ((other.p99 / row.p99, DELAY_BAR), (other.late_p99 / row.late_p99, DELAY_BAR))
+        ]
+        yield (
+            f"| {row.heavy} | {row.way} | {row.leaf} | {row.p50:.0f} | {row.p99:,.0f} | {better[0]} | "
+            f"{row.late_p99:,.0f} | {better[1]} | {row.lost:.3%} |"
+        )
+
+
+def _at_least(value: float, bar: float, is_plain: bool) -> str:
+    text = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+    return text if is_plain or value >= bar else f"**{text}**"
 
 
 def whole(rows: Sequence[Row], subject: str) -> str:

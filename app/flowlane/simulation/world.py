@@ -69,6 +69,7 @@ class World:
         last: bytes of the last second that reached the queues.
         sent: queue id -> bytes that it has transmitted so far.
         reading: seconds between two readings of the counters; None: when the engine asks for them.
+        on_change: is called with each flow that has got its first or another queue, where it is set.
     """
 
     def __init__(self, policy: Policy, host: Host, reading: float | None = None) -> None:
@@ -85,6 +86,7 @@ class World:
         self._group = 0
         self._groups: dict[int, dict[bytes, Sending]] = {}
         """Group of learned entries -> the flows that have got an entry in it."""
+        self.on_change: Callable[[Sending], None] | None = None
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self._copies = 0
@@ -314,6 +316,8 @@ class World:
     def _note_change(self, flow: Sending, before: int) -> None:
         """Count a change of queue."""
         if flow.queue_id != before:
+            if self.on_change is not None:
+                self.on_change(flow)
             if before >= 0 and flow is self._beginning:
                 self.counts["corrected"] += 1
             elif before >= 0:

@@ -1,0 +1,61 @@
+"""Packets through a queue, against formulas and cases worked out by hand."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from bench.placement.packets import QUANTUM, Packet, fair, fifo
+from hypothesis import given
+from hypothesis import strategies as st
+
+SMALL, HEAVY, RATE = 12_000.0, 524_288.0, 1e8
+
+
+def poisson(load: float, count: int, flows: int = 1) -> list[Packet]:
+    rng = np.random.default_rng(3)
+    times = np.cumsum(rng.exponential(SMALL / (load * RATE), count))
+    return [(float(time), number % flows, SMALL) for number, time in enumerate(times)]
+
+
+@pytest.mark.parametrize("queue", [fifo, fair])
+@pytest.mark.parametrize("load", [0.3, 0.7])
+def test_the_mean_delay_of_small_packets_is_that_of_m_d_1(queue: object, load: float) -> None:
+    assert callable(queue)
+    delays = queue(poisson(load, 60_000, flows=50), RATE)
+    service = SMALL / RATE
+    assert np.mean(delays) == pytest.approx(service + load * service / (2 * (1 - load)), rel=0.05)
+
+
+def test_a_fifo_lets_a_small_packet_wait_for_all_before_it_and_fair_queueing_for_one_segment() -> None:
+    burst = [(0.0, 1, HEAVY)] * 10 + [(1e-6, 2, SMALL)]
+    assert fifo(burst, RATE)[-1] == pytest.approx((10 * HEAVY + SMALL) / RATE, rel=1e-3)
+    assert fair(burst, RATE)[-1] == pytest.approx((HEAVY + SMALL) / RATE, rel=1e-3)
+
+
+def test_a_full_fifo_drops() -> None:
+    delays = fifo([(0.0, 1, SMALL)] * 5, RATE, buffer=3 * SMALL)
+    assert delays == pytest.approx([SMALL / RATE, 2 * SMALL / RATE, 3 * SMALL / RATE, inf, inf])
+
+
+def test_two_full_flows_get_equal_parts_whatever_the_size_of_their_packets() -> None:
+    packets = sorted([(0.0, 1, HEAVY)] * 20 + [(0.0, 2, SMALL)] * 800)
+    delays = fair(packets, RATE)
+    half = 10 * HEAVY
+    until = 2 * half / RATE
+    served = zip(packets, delays, strict=True)
+    done = [bits for (_, flow, bits), delay in served if flow == 2 and delay <= until]
+    assert sum(done) == pytest.approx(half, abs=HEAVY + QUANTUM)
+
+
+PACKETS = st.lists(
+    st.tuples(st.floats(0, 0.01), st.integers(0, 3), st.sampled_from([SMALL, HEAVY])), max_size=40
+)
+
+
+@given(PACKETS)
+def test_both_are_busy_at_the_same_times(packets: list[Packet]) -> None:
+    """What is served first does not change when the queue is empty, nor how much it has served."""
+    ordered = sorted(packets)
+    delays = fifo(ordered, RATE, inf), fair(ordered, RATE)
+    ends = [[packet[0] + delay for packet, delay in zip(ordered, found, strict=True)] for found in delays]
+    assert max(ends[0], default=0.0) == pytest.approx(max(ends[1], default=0.0))
