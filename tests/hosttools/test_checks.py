@@ -55,6 +55,19 @@ def test_a_good_host_has_nothing_but_ok() -> None:
     assert [finding.level for finding in check_database(GOOD, KERNEL)] == [Level.OK] * 4
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"max-revalidator": "500"},
+        {"max-revalidator": "200"},
+        {"max-revalidator": "5000", "max-idle": "500"},
+        {"max-revalidator": "often"},
+    ],
+)
+def test_counters_that_are_fresh_enough_are_no_finding(config: dict[str, str]) -> None:
+    assert bad(GOOD._replace(roots={uuid(1): RootRow((uuid(2),), "3.1.0", other_config=config)})) == {}
+
+
 NO_QOS = GOOD._replace(ports={uuid(3): PortRow("up0", (uuid(4),))}, qos={}, queues={})
 CASES = {
     "no datapath id": (with_bridge(datapath_id=""), Level.PROBLEM, "no datapath id"),
@@ -86,6 +99,11 @@ CASES = {
         GOOD._replace(roots={uuid(1): RootRow((uuid(2),), other_config={"hw-offload": "true"})}),
         Level.WARNING,
         "set_queue is not offloaded",
+    ),
+    "old counters": (
+        GOOD._replace(roots={uuid(1): RootRow((uuid(2),), other_config={"max-revalidator": "5000"})}),
+        Level.WARNING,
+        "counters of entries are up to 5 s old (by default 0.5 s), and a heavy flow gets its own queue up to 4.5 s",
     ),
     "no queues": (NO_QOS, Level.WARNING, "no port has queues"),
     "internal": (

@@ -15,7 +15,7 @@ from flowlane.hosttools.role_checks import check_roles
 from flowlane.southbound.ovsdb.describe import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from flowlane.hosttools.inventory import PortEntry
     from flowlane.southbound.ovsdb.rows import BridgeRow, Snapshot
@@ -24,6 +24,12 @@ _SCHEMA = "ovs-vswitchd.conf.db(5)"
 _SUPPORTED = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
 _SHAPERS = ("linux-htb", "linux-hfsc")
 _TRUE = ("true", "1")
+
+DEFAULT_REVALIDATOR, DEFAULT_MAX_IDLE = 500, 10_000
+"""Milliseconds of ``max-revalidator`` and ``max-idle`` where they are not set; a revalidator waits for the shorter.
+
+(Open vSwitch, ofproto/ofproto-dpif-upcall.c, udpif_revalidator.)
+"""
 
 
 class Host(NamedTuple):
@@ -35,7 +41,7 @@ class Host(NamedTuple):
 
 def check_database(snapshot: Snapshot, host: Host) -> list[Finding]:
     """Return every finding about the database, the most general first."""
-    findings = [*_switch(snapshot), *_offload(snapshot)]
+    findings = [*_switch(snapshot), *_offload(snapshot), *_age_of_counters(snapshot)]
     for bridge in sorted(snapshot.bridges.values(), key=lambda row: row.name):
         findings += _bridge(bridge, snapshot, host)
     findings += check_roles(snapshot)
@@ -70,6 +76,26 @@ def _offload(snapshot: Snapshot) -> Iterator[Finding]:
         remedy = "choose for each class: queues (not offloaded) or meters only (offloaded)"
         source = "Open vSwitch, lib/netdev-offload-tc.c: a match on skb_priority is refused"
         yield Finding(Level.WARNING, "Open vSwitch", what, remedy, source)
+
+
+def _age_of_counters(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check how old the counters of entries may be: the revalidators read the datapath's that often."""
+    config = next(iter(snapshot.roots.values())).other_config
+    longest = _milliseconds(config, "max-revalidator", DEFAULT_REVALIDATOR)
+    wait = min(longest, _milliseconds(config, "max-idle", DEFAULT_MAX_IDLE))
+    if wait > DEFAULT_REVALIDATOR:
+        what = (
+            f"max-revalidator is {longest} ms: counters of entries are up to {wait / 1000:g} s old (by default "
+            f"{DEFAULT_REVALIDATOR / 1000:g} s), and a heavy flow gets its own queue up to "
+            f"{(wait - DEFAULT_REVALIDATOR) / 1000:g} s later"
+        )
+        remedy = "ovs-vsctl remove Open_vSwitch . other_config max-revalidator"
+        yield Finding(Level.WARNING, "Open vSwitch", what, remedy, _SCHEMA)
+
+
+def _milliseconds(config: Mapping[str, str], key: str, default: int) -> int:
+    text = config.get(key, "")
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 def _bridge(bridge: BridgeRow, snapshot: Snapshot, host: Host) -> Iterator[Finding]:
