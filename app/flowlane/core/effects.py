@@ -74,12 +74,22 @@ class VmMeter(NamedTuple):
     meter_id: int
 
 
+class VlanHost(NamedTuple):
+    """A destination whose port depends on the VLAN: for frames from a port with a tag (0: untagged, None: any)."""
+
+    mac: int
+    in_port: int
+    tag: int | None
+    port_no: int
+
+
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
     """Desired state of a device beside its pins.
 
     Attributes:
-        hosts: (MAC, port number) of every known destination.
+        hosts: (MAC, port number) of every known destination that is at one port in all VLANs.
+        vlan_hosts: the other destinations, with an address that several hosts have in different VLANs.
         unknown_port: where a VM's multicast, and its unicast to an unknown address, are predicted to go; None:
             to no one port (:data:`~flowlane.core.model.NO_PORT`).
         flood_ports: where a device with forwarding of its own sends such unicast besides, since a host whose
@@ -106,6 +116,7 @@ class DevicePlan:
     rules: tuple[StandingRule, ...]
     meters: tuple[MeterSpec, ...] = ()
     vm_meters: tuple[VmMeter, ...] = ()
+    vlan_hosts: tuple[VlanHost, ...] = ()
     flood_ports: tuple[int, ...] = ()
     learning_ports: tuple[tuple[int, int], ...] = ()
     copy_rate: int = 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.hosts import learn_address, note_address, sender
+from flowlane.core.device.hosts import learn_address, note_address, port_of, sender
 from flowlane.core.device.links import tell_others
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowlane.core.effects import Effect
     from flowlane.core.events import FlowSeen
     from flowlane.core.frame import Frame
-    from flowlane.core.state.device import Device, State
+    from flowlane.core.state.device import Device, Port, State
 
 REPIN_AFTER = 1.0
 """Seconds without a sign of a flow's pin, after which a packet that missed it shows that it is lost."""
@@ -44,7 +44,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
             tell_others(state, device, everywhere=False)
     note_address(state, device, port, frame, out)
     sent_by = sender(state, device, port, frame)
-    egress = _predicted_egress(device, frame) if event.egress_port is None else event.egress_port
+    egress = _predicted_egress(device, port, frame) if event.egress_port is None else event.egress_port
     if sent_by is None:
         return
     if egress == port.port_no:
@@ -77,11 +77,14 @@ def _parts(frame: Frame, vm_number: int) -> FlowParts:
     )
 
 
-def _predicted_egress(device: Device, frame: Frame) -> int:
+def _predicted_egress(device: Device, port: Port, frame: Frame) -> int:
     """Where the device sends the frame, when it did not report it: as its forward table does."""
     unknown = device.plan.unknown_port if device.plan is not None else None
     default = NO_PORT if unknown is None else unknown
-    return default if frame.is_group_addressed else device.hosts.get(int.from_bytes(frame.eth_dst), default)
+    if frame.is_group_addressed:
+        return default
+    learned_on = port_of(device, port, frame)
+    return default if learned_on is None else learned_on
 
 
 def _seen_again(

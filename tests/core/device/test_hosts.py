@@ -10,6 +10,7 @@ from support.engine.scenario import ABLE, DPID, UPLINK, Scenario, small_policy
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.device.hosts import MAX_OTHER_MACS
+from flowlane.core.device.vlans import ANY
 from flowlane.core.model import PortReport
 from flowlane.core.policy import ExtraAddresses, PortSecurity, VmSelector
 
@@ -51,7 +52,7 @@ def test_a_vms_other_source_addresses(mode: PortSecurity) -> None:
         send(scenario, OTHER, sport=sport)
     forwarded = mode is not PortSecurity.STRICT
     assert len(scenario.device.flows.rows) == (2 if forwarded else 0), "its flows, with class and limit"
-    assert (scenario.device.hosts.get(OTHER) == 1) is forwarded
+    assert (scenario.device.hosts.get((OTHER, ANY)) == 1) is forwarded
     assert others(scenario) == ([] if mode is PortSecurity.OFF else [OTHER])
     assert len(about_addresses(scenario)) == (0 if mode is PortSecurity.OFF else 1), (
         "once, not for each packet"
@@ -64,7 +65,7 @@ def test_a_vms_other_source_addresses(mode: PortSecurity) -> None:
 def test_an_address_of_another_vm_is_never_learned(mode: PortSecurity) -> None:
     scenario = host(mode)
     send(scenario, 0x0200000000BB)
-    assert 0x0200000000BB not in scenario.device.hosts
+    assert (0x0200000000BB, ANY) not in scenario.device.hosts
     assert dict(scenario.plan.hosts)[0x0200000000BB] == 2
 
 
@@ -72,10 +73,10 @@ def test_extra_addresses_are_a_vms_own() -> None:
     scenario = host(PortSecurity.STRICT, ExtraAddresses(VmSelector(("vm*",)), (VRRP,)))
     send(scenario, VRRP)
     assert len(scenario.device.flows.rows) == 1
-    assert (scenario.device.hosts[VRRP], others(scenario)) == (1, [])
+    assert (scenario.device.hosts[VRRP, ANY], others(scenario)) == (1, [])
     assert [port.macs for port in scenario.plan.ports if port.port_no == 1] == [(VRRP, OWN)]
     send(scenario, VRRP, port_no=2, sport=1001)
-    assert scenario.device.hosts[VRRP] == 2, "the virtual router has moved to another VM"
+    assert scenario.device.hosts[VRRP, ANY] == 2, "the virtual router has moved to another VM"
 
 
 def test_a_vm_without_addresses_may_use_any() -> None:

@@ -9,7 +9,8 @@ from support.engine.scenario import small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
-from flowlane.core.device.links import ANY, UNTAGGED, origin
+from flowlane.core.device.links import origin
+from flowlane.core.device.vlans import ANY, UNTAGGED
 from flowlane.core.engine import Engine
 from flowlane.core.flowkey import flow_id
 from flowlane.core.model import NOT_A_VM, UNRESOLVED_VM, Capabilities, PortFacts, PortReport
@@ -151,7 +152,7 @@ def test_addresses_that_packets_show_are_looked_for_behind_the_patch_port() -> N
 
 def test_what_a_vm_may_send_comes_before_what_another_one_has_sent() -> None:
     hosts = pair({1: vm("a", "", tag=100), 2: vm("b", tag=100)})
-    hosts.device("br_int").hosts[MAC] = 1
+    hosts.device("br_int").hosts[MAC, 100] = 1
     hosts.send("br_int", 1, 9, mac=OTHER)
     assert hosts.senders("br_ex", 8) == {(MAC, 100): "b", (OTHER, 100): "a"}
 

@@ -10,6 +10,7 @@ from support.engine.scenario import small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.device.vlans import UNTAGGED
 from flowlane.core.engine import Engine
 from flowlane.core.model import Capabilities, PortFacts, PortReport, PortRole, QueueFacts, QueueKind
 from flowlane.core.state.device import Device
@@ -118,7 +119,7 @@ def test_an_address_learned_by_any_member_is_behind_the_bond() -> None:
     bridge.hears(SECOND)
     assert (HOST, FIRST) in bridge.plan.hosts
     bridge.hears(FIRST)
-    assert bridge.device.hosts == {HOST: FIRST}
+    assert bridge.device.hosts == {(HOST, UNTAGGED): FIRST}
     assert bridge.device.ports[FIRST].host_count == 1
     bridge.link(FIRST, up=False)
     assert (HOST, FIRST) in bridge.plan.hosts, "the other member carries it"
@@ -137,11 +138,11 @@ def test_ports_become_a_bond_and_part_again() -> None:
     }
     bridge.describe()
     bridge.hears(SECOND)
-    assert bridge.device.hosts == {HOST: SECOND}
+    assert bridge.device.hosts == {(HOST, UNTAGGED): SECOND}
     assert [sorted(bridge.device.ports[number].queues) for number in (FIRST, SECOND)] == [[0, 1, 2]] * 2
     bridge.facts = bonded
     bridge.describe()
-    assert bridge.device.hosts == {HOST: FIRST}
+    assert bridge.device.hosts == {(HOST, UNTAGGED): FIRST}
     assert [bridge.device.ports[number].host_count for number in (FIRST, SECOND)] == [1, 0]
     assert bridge.device.ports[SECOND].allocation is None
 

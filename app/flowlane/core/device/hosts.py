@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.matching import selects
-from flowlane.core.device.links import Origin, origin
+from flowlane.core.device.links import Origin, origin, sent_in
+from flowlane.core.device.vlans import ANY, UNTAGGED, Vlan, entering
 from flowlane.core.effects import Report
 from flowlane.core.flowkey import format_mac
 from flowlane.core.model import NOT_A_VM, PortRole
@@ -39,21 +40,48 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> boo
     """
     if frame.eth_src[0] & 1 or port.role is PortRole.IGNORE:
         return False
-    mac = int.from_bytes(frame.eth_src)
-    if device.hosts.get(mac) == port.port_no or not _may_send(state, device, port, mac):
+    mac, vlans = int.from_bytes(frame.eth_src), vlans_of(device, port, frame)
+    if not vlans:
         return False
-    if port.host_count >= MAX_HOSTS_PER_PORT:
+    place = mac, vlans[0]
+    if device.hosts.get(place) == port.port_no or not _may_send(state, device, port, *place):
         return False
-    old_port = device.ports.get(device.hosts.get(mac, -1))
+    # After a restart the VLANs of addresses are not known, until these send again.
+    old_place = place if place in device.hosts else (mac, ANY)
+    old_port = device.ports.get(device.hosts.get(old_place, -1))
+    if port.host_count >= MAX_HOSTS_PER_PORT and old_port is not port:
+        return False
     if old_port is not None:
         old_port.host_count -= 1
-    device.hosts[mac] = port.port_no
+    device.hosts.pop(old_place, None)
+    device.hosts[place] = port.port_no
     port.host_count += 1
     return True
 
 
-def _may_send(state: State, device: Device, port: Port, mac: int) -> bool:
-    owners = [state.vms[number] for number in state.macs.get(mac, ()) if number in state.vms]
+def vlans_of(device: Device, port: Port, frame: Frame) -> tuple[Vlan, ...]:
+    """Return the VLAN inside of the bridge of a frame that came in by a port; none if the bridge drops it.
+
+    A device with forwarding of its own knows no VLANs.
+    """
+    return entering(port.facts, frame.vlan or UNTAGGED) if device.capabilities.normal else (ANY,)
+
+
+def port_of(device: Device, port: Port, frame: Frame) -> int | None:
+    """Return the port on which the destination of a frame was learned, in the frame's VLAN; None when on none."""
+    mac = int.from_bytes(frame.eth_dst)
+    places = (device.hosts.get((mac, vlan)) for vlan in (*vlans_of(device, port, frame), ANY))
+    return next((port_no for port_no in places if port_no is not None), None)
+
+
+def _may_send(state: State, device: Device, port: Port, mac: int, vlan: Vlan) -> bool:
+    """Whether an address may be learned on a port: not one that OVSDB gives to another VM in the same VLAN."""
+    owners = [
+        vm
+        for number in state.macs.get(mac, ())
+        if (vm := state.vms.get(number)) is not None
+        and (vlan is ANY or not sent_in(state, vm).isdisjoint((vlan, ANY)))
+    ]
     here = [vm for vm in owners if vm.dpid == device.dpid]
     if here:
         return any(vm.port_no == port.port_no for vm in here)
@@ -91,17 +119,17 @@ def note_address(state: State, device: Device, port: Port, frame: Frame, out: li
 
 def drop_port_hosts(device: Device, port_no: int) -> None:
     """Remove the addresses that were learned on a port."""
-    for mac in [mac for mac, learned_on in device.hosts.items() if learned_on == port_no]:
-        del device.hosts[mac]
+    for place in [place for place, learned_on in device.hosts.items() if learned_on == port_no]:
+        del device.hosts[place]
     if port_no in device.ports:
         device.ports[port_no].host_count = 0
 
 
 def move_port_hosts(device: Device, old: int, new: int) -> None:
     """Have the addresses that were learned on a port count for another one."""
-    macs = [mac for mac, learned_on in device.hosts.items() if learned_on == old]
-    device.hosts.update(dict.fromkeys(macs, new))
-    device.ports[new].host_count += len(macs)
+    places = [place for place, learned_on in device.hosts.items() if learned_on == old]
+    device.hosts.update(dict.fromkeys(places, new))
+    device.ports[new].host_count += len(places)
     device.ports[old].host_count = 0
 
 

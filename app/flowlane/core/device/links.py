@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowlane.core.device.vlans import ANY, NATIVE, UNTAGGED, Vlan, entering, mode, sent_by
 from flowlane.core.model import PortRole
 from flowlane.core.state.device import Due, put_off
 
@@ -23,16 +24,8 @@ if TYPE_CHECKING:
     from flowlane.core.model import PortFacts, Vm
     from flowlane.core.state.device import Device, Port, State
 
-ANY = None
-"""VLAN of a frame that may be tagged or not, as the VM sends it."""
-
-UNTAGGED = 0
-
 MAX_LEARNED = 64
 """Learned addresses of one VM that are looked for behind a link, beside those of OVSDB."""
-
-_Vlan = int | None
-_NATIVE = ("native-tagged", "native-untagged")
 
 
 class Origin(NamedTuple):
@@ -45,7 +38,7 @@ class Origin(NamedTuple):
 class _Sender(NamedTuple):
     vm: Vm
     mac: int
-    vlan: _Vlan
+    vlan: Vlan
     attached: bool
     through: tuple[Device, ...]
     """The devices from the VM's to the link, the VM's own first."""
@@ -66,7 +59,7 @@ def origin(state: State, port: Port, mac: int, vlan: int | None) -> Origin | Non
     if is_known(state, port):
         return None
     owners = [state.vms[number] for number in state.macs.get(mac, ()) if number in state.vms]
-    tagged = [vm for vm in owners if (vlan or UNTAGGED) in _sent_in(state, vm)]
+    tagged = [vm for vm in owners if (vlan or UNTAGGED) in sent_in(state, vm)]
     if tagged:
         return Origin(tagged[0].number, None)
     return Origin(owners[0].number, vlan) if len(owners) == 1 else None
@@ -169,14 +162,14 @@ def _behind(state: State, device: Device, port: Port, seen: set[int]) -> Iterato
         if link.role is PortRole.LINK and link is not end:
             for sender in _behind(state, other, link, seen):
                 farther = sender._replace(through=(*sender.through, other))
-                for inside in _entering(link.facts, sender.vlan):
+                for inside in entering(link.facts, sender.vlan):
                     yield from _leaving(end.facts, farther._replace(vlan=inside))
 
 
 def _senders_on(state: State, device: Device) -> Iterator[_Sender]:
     """List the VMs of a device with their addresses and the VLANs inside of the bridge."""
     learned: dict[int, list[int]] = {}
-    for mac, port_no in device.hosts.items():
+    for (mac, _), port_no in device.hosts.items():
         learned.setdefault(port_no, []).append(mac)
     for port_no, number in device.port_vm.items():
         vm, port = state.vms.get(number), device.ports.get(port_no)
@@ -184,70 +177,48 @@ def _senders_on(state: State, device: Device) -> Iterator[_Sender]:
             continue
         macs = dict.fromkeys(learned.get(port_no, ())[:MAX_LEARNED], False) | dict.fromkeys(vm.macs, True)
         for mac, attached in macs.items():
-            for vlan in _sent_by(port.facts):
+            for vlan in sent_by(port.facts):
                 yield _Sender(vm, mac, vlan, attached, (device,))
 
 
 def _learned_behind(state: State, device: Device, port: Port) -> Iterator[_Sender]:
     """List the VMs of other devices whose address was learned on a link."""
-    elsewhere: dict[int, int] = {}
+    elsewhere: dict[int, dict[int, None]] = {}
     for other in state.devices.values():
-        if other is not device:
-            elsewhere |= {mac: other.port_vm[on] for mac, on in other.hosts.items() if on in other.port_vm}
-    for mac in (mac for mac, learned_on in device.hosts.items() if learned_on == port.port_no):
-        numbers = state.macs.get(mac) or ((elsewhere[mac],) if mac in elsewhere else ())
+        for (mac, _), on in other.hosts.items() if other is not device else ():
+            if on in other.port_vm:
+                elsewhere.setdefault(mac, {})[other.port_vm[on]] = None
+    for mac in dict.fromkeys(
+        mac for (mac, _), learned_on in device.hosts.items() if learned_on == port.port_no
+    ):
+        numbers = state.macs.get(mac) or tuple(elsewhere.get(mac, ()))
         owners = [vm for number in numbers if (vm := state.vms.get(number)) and vm.dpid != device.dpid]
         for vm in owners:
             own = state.devices.get(vm.dpid)
             through = () if own is None else (own,)
-            tags = _sent_in(state, vm)
+            tags = sent_in(state, vm)
             for vlan in tags if len(owners) > 1 else {*tags, ANY}:
                 yield _Sender(vm, mac, vlan, True, through)
 
 
-def _sent_in(state: State, vm: Vm) -> set[_Vlan]:
+def sent_in(state: State, vm: Vm) -> set[Vlan]:
     """List the VLANs of a VM's packets inside of its bridge."""
     device = state.devices.get(vm.dpid) or state.unattached.get(vm.dpid)
     port = device.ports.get(vm.port_no) if device is not None else None
-    return set(_sent_by(port.facts)) if port is not None else {ANY}
-
-
-def _mode(facts: PortFacts | None) -> str:
-    if facts is None:
-        return "trunk"
-    return facts.vlan_mode or ("trunk" if facts.tag is None else "access")
-
-
-def _sent_by(facts: PortFacts | None) -> tuple[_Vlan, ...]:
-    """List the VLANs inside of the bridge of what a VM sends by a port."""
-    mode, tag = _mode(facts), facts.tag or UNTAGGED if facts else UNTAGGED
-    if mode in _NATIVE:
-        return (tag, ANY)
-    return (ANY,) if mode == "trunk" else (tag,)
+    return set(sent_by(port.facts)) if port is not None else {ANY}
 
 
 def _leaving(facts: PortFacts | None, sender: _Sender) -> Iterator[_Sender]:
     """Yield the sender with the tag that its frames have when they leave a bridge by a port, if they do."""
-    mode, vlan = _mode(facts), sender.vlan
+    of_port, vlan = mode(facts), sender.vlan
     if facts is None or vlan is ANY:
-        yield sender if mode not in ("access", "dot1q-tunnel") else sender._replace(vlan=UNTAGGED)
+        yield sender if of_port not in ("access", "dot1q-tunnel") else sender._replace(vlan=UNTAGGED)
         return
     is_native = vlan == (facts.tag or UNTAGGED)
-    if mode in ("access", "dot1q-tunnel"):
+    if of_port in ("access", "dot1q-tunnel"):
         if is_native:
-            yield sender._replace(vlan=UNTAGGED if mode == "access" else ANY)
-    elif mode in _NATIVE and is_native:
-        yield sender._replace(vlan=UNTAGGED if mode == "native-untagged" else vlan)
+            yield sender._replace(vlan=UNTAGGED if of_port == "access" else ANY)
+    elif of_port in NATIVE and is_native:
+        yield sender._replace(vlan=UNTAGGED if of_port == "native-untagged" else vlan)
     elif not facts.trunks or vlan in facts.trunks:
         yield sender
-
-
-def _entering(facts: PortFacts | None, vlan: _Vlan) -> tuple[_Vlan, ...]:
-    """Return the VLAN inside of a bridge of frames that come in by a port with a tag; none if they are dropped."""
-    mode, tag = _mode(facts), facts.tag or UNTAGGED if facts else UNTAGGED
-    if mode == "dot1q-tunnel" or (mode != "trunk" and vlan == UNTAGGED):
-        return (tag,)
-    if mode == "access":
-        return (tag,) if vlan is ANY else ()
-    allowed = facts is None or not facts.trunks or vlan is ANY or vlan in facts.trunks
-    return (vlan,) if allowed else ()

@@ -16,12 +16,15 @@ from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.links import is_known
 from flowlane.core.device.standing import QueuesOf, standing_rules
-from flowlane.core.effects import DevicePlan, PlannedPort, VmMeter
+from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
+from flowlane.core.effects import DevicePlan, PlannedPort, VlanHost, VmMeter
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
 from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole, Role
 from flowlane.core.policy import PortSecurity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowlane.core.allocate.state import PortState
     from flowlane.core.state.device import Device, Port, State
 
@@ -97,15 +100,18 @@ def _step(load: float) -> int:
 
 def with_hosts(state: State, device: Device, plan: DevicePlan) -> DevicePlan:
     """Return the plan with the destinations that are known now, and everything else unchanged."""
-    return replace(plan, hosts=tuple(sorted(_destinations(state, device).items())))
+    hosts, vlan_hosts = _destinations(state, device)
+    return replace(plan, hosts=hosts, vlan_hosts=vlan_hosts)
 
 
 def make_plan(state: State, device: Device) -> DevicePlan:
     """Make a device's plan; equal inputs give equal plans."""
+    hosts, vlan_hosts = _destinations(state, device)
     return DevicePlan(
         dpid=device.dpid,
         ports=tuple(_planned_port(state, device, port) for _, port in sorted(device.ports.items())),
-        hosts=tuple(sorted(_destinations(state, device).items())),
+        hosts=hosts,
+        vlan_hosts=vlan_hosts,
         unknown_port=_unknown_port(device),
         rules=standing_rules(
             device.policy,
@@ -151,17 +157,61 @@ def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
     return PlannedPort(port.port_no, port.role, vm.number, macs, queues)
 
 
-def _destinations(state: State, device: Device) -> dict[int, int]:
-    """Map MAC addresses to ports; for the host and its VMs, OVSDB and the port count over what packets showed."""
-    known = {mac: port_no for mac, port_no in device.hosts.items() if port_no in device.ports}
+MAX_IN_VLANS = 256
+"""Addresses that several hosts have in different VLANs, on one device; each takes entries for every port."""
+
+_Places = dict[int, dict[Vlan, int]]
+"""MAC address -> VLAN inside of the bridge (ANY: the others) -> port."""
+
+
+def _destinations(state: State, device: Device) -> tuple[tuple[tuple[int, int], ...], tuple[VlanHost, ...]]:
+    """List the known destinations: those at one port in all VLANs, and the others.
+
+    Of more than :data:`MAX_IN_VLANS` others the port is not predicted.
+    """
+    hosts: list[tuple[int, int]] = []
+    others: list[VlanHost] = []
+    in_vlans = 0
+    for mac, places in _places(state, device).items():
+        ports = set(places.values())
+        if len(ports) == 1:
+            hosts.append((mac, ports.pop()))
+        elif in_vlans < MAX_IN_VLANS:
+            in_vlans += 1
+            others += _in_vlans(device, mac, places)
+    return tuple(sorted(hosts)), tuple(
+        sorted(others, key=lambda host: (host.mac, host.in_port, host.tag or -1))
+    )
+
+
+def _in_vlans(device: Device, mac: int, places: dict[Vlan, int]) -> Iterator[VlanHost]:
+    for port in device.ports.values():
+        tagged = {tag: port_no for vlan, port_no in places.items() for tag in tags(port.facts, vlan)}
+        for tag, port_no in tagged.items():
+            yield VlanHost(mac, port.port_no, tag, port_no)
+
+
+def _places(state: State, device: Device) -> _Places:
+    """Find where each address is; for the host and its VMs, OVSDB and the port count over what packets showed."""
+    stated: _Places = {}
     for port in device.ports.values():
         if port.report is not None and _has_own_address(port):
-            known[port.report.mac] = port.port_no
-        known.update({mac: port.port_no for mac, _ in port.senders})
+            stated.setdefault(port.report.mac, {}).update(dict.fromkeys(sent_by(port.facts), port.port_no))
+        for mac, tag in port.senders:
+            stated.setdefault(mac, {}).update(dict.fromkeys(entering(port.facts, tag), port.port_no))
     for vm in state.vms.values():
         if vm.dpid == device.dpid:
-            known.update(dict.fromkeys(vm.macs, vm.port_no))
-    return known
+            attached = device.ports.get(vm.port_no)
+            vlans = dict.fromkeys(sent_by(attached.facts if attached is not None else None), vm.port_no)
+            for mac in vm.macs:
+                stated.setdefault(mac, {}).update(vlans)
+    places: _Places = {}
+    for (mac, vlan), port_no in device.hosts.items():
+        if port_no in device.ports and ANY not in stated.get(mac, ()) and not (vlan is ANY and mac in stated):
+            places.setdefault(mac, {})[vlan] = port_no
+    for mac, of_mac in stated.items():
+        places.setdefault(mac, {}).update(of_mac)
+    return places
 
 
 def _unknown_port(device: Device) -> int | None:

@@ -23,6 +23,7 @@ from flowlane.core.device.takeover import (
     pinned_flows,
     replace_plan,
 )
+from flowlane.core.device.vlans import ANY
 from flowlane.core.device.vms import refresh_vms, shares_of
 from flowlane.core.effects import (
     BeginGroup,
@@ -74,7 +75,8 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}
     device.reported_queues = dict(event.queues)
-    device.hosts = {**dict(event.hosts), **device.hosts}
+    known = {mac for mac, _ in device.hosts}
+    device.hosts |= {(mac, ANY): port_no for mac, port_no in event.hosts if mac not in known}
     device.tracked = {**dict.fromkeys(event.tracked, state.now), **device.tracked}
     device.plan = None
     device.name = _name(device)

@@ -131,8 +131,8 @@ class Device:
     ambiguities: tuple[Ambiguity, ...] = ()
     """Ports whose role is a guess."""
     flows: FlowTable = field(default_factory=FlowTable)
-    hosts: dict[int, int] = field(default_factory=dict)
-    """MAC -> port number of every address that was learned."""
+    hosts: dict[tuple[int, int | None], int] = field(default_factory=dict)
+    """(MAC, VLAN inside of the bridge) -> port number of every address that was learned; VLAN None: any."""
     bonds: dict[int, int] = field(default_factory=dict)
     """Number of a port that is a member of a bond -> number of the port that stands for the bond."""
     port_vm: dict[int, int] = field(default_factory=dict)

@@ -161,8 +161,7 @@ def _ingress_of(port: PlannedPort, plan: DevicePlan, normal: bool) -> Iterator[F
     copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     steps = _FORWARD_NORMALLY if normal and port.role is PortRole.IGNORE else _enter(port)
     for mac, vlan, number in port.senders:
-        tag: matches.Fields = {} if vlan is None else {"vlan_vid": VLAN_PRESENT | vlan if vlan else 0}
-        terms = match(in_port=port.port_no, eth_src=mac, **tag)
+        terms = match(in_port=port.port_no, eth_src=mac, **_tag(vlan))
         priority = Priority.SOURCE if vlan is None else Priority.SOURCE_IN_VLAN
         sender = WriteMetadata(*pipeline.sender(number))
         yield _infrastructure(TableId.INGRESS, priority, terms, sender, Goto(TableId.FORWARD))
@@ -211,6 +210,7 @@ def _forward(
         terms = match(eth_dst=_MULTICAST)
         yield _infrastructure(TableId.FORWARD, Priority.HOST, terms, Goto(next_table))
     yield from _hosts(plan, plan.hosts, ports, next_table).values()
+    yield from _hosts_in_vlans(plan, ports, next_table)
     for port in ports_of_plan:
         if port.role is PortRole.UPLINK:
             terms = match(in_port=port.port_no)
@@ -271,6 +271,32 @@ def _hosts(
             known = _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *enter[in_port])
             entries[mac, in_port] = known
     return entries
+
+
+def _hosts_in_vlans(plan: DevicePlan, ports: Collection[int], next_table: TableId) -> Iterator[FlowEntry]:
+    """Yield the entries for addresses that several hosts have in different VLANs: by the port and tag of a frame.
+
+    Of those that are learned, frames from them are known by their tag as well.
+    """
+    planned = {port.port_no: port for port in plan.ports}
+    learning = dict(plan.learning_ports)
+    for mac, in_port, tag, port_no in plan.vlan_hosts:
+        if port_no not in ports or in_port not in planned:
+            continue
+        vlan = _tag(tag)
+        priority = Priority.HOST_BY_PORT if tag is None else Priority.HOST_IN_VLAN
+        terms = match(in_port=in_port, eth_dst=mac, **vlan)
+        yield _infrastructure(TableId.FORWARD, priority, terms, *_leave_by(port_no, next_table))
+        of_sender = {(sender, sent) for sender, sent, _ in planned[in_port].senders}
+        if learning.get(in_port) == port_no and of_sender.isdisjoint(((mac, tag), (mac, None))):
+            priority = Priority.SOURCE if tag is None else Priority.SOURCE_IN_VLAN
+            terms = match(in_port=in_port, eth_src=mac, **vlan)
+            yield _infrastructure(TableId.INGRESS, priority, terms, *_enter(planned[in_port]))
+
+
+def _tag(vlan: int | None) -> matches.Fields:
+    """Return the match on a tag: 0 for no tag, None for any."""
+    return {} if vlan is None else {"vlan_vid": VLAN_PRESENT | vlan if vlan else 0}
 
 
 def _leave_by(port_no: int, next_table: TableId) -> tuple[Step, ...]:

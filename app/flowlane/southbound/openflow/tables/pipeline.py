@@ -75,6 +75,8 @@ class Priority(IntEnum):
     FIRST = 1001
     PIN = 1000
     HOST = 1000
+    HOST_BY_PORT = 1001
+    HOST_IN_VLAN = 1002
     OUTPUT = 1000
     QUEUE = 1001
     PORT = 1000
@@ -142,7 +144,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         TableId.FORWARD,
         "Destination to the predicted egress port; what no VM sent is forwarded at once where none is predicted",
-        frozenset(("in_port", "eth_dst", "eth_type", "ip_proto", "icmpv6_type", "metadata")),
+        frozenset(("in_port", "eth_dst", "eth_type", "ip_proto", "icmpv6_type", "metadata", "vlan_vid")),
         frozenset((Act.WRITE_METADATA, Act.COPY, Act.OUTPUT)),
         frozenset((TableId.TRACK, TableId.ASSIGN)),
         miss=None,
