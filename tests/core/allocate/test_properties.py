@@ -51,12 +51,23 @@ RATED = {2: 500, 3: 200, 4: 400, 11: 300}
 """Queue id -> what the queue guarantees, bit/s; the others guarantee nothing."""
 
 
-def rated(queues: list[Queue]) -> list[Queue]:
-    return [replace(queue, min_rate=RATED.get(queue.queue_id)) for queue in queues]
+FAST = 10**13
+"""bit/s that the slowest queue carries where queues have speeds: more than all flows together send."""
 
 
-QUEUES = st.tuples(st.integers(0, 6), st.integers(0, 3)).map(
-    lambda counts: rated(hardware(*range(counts[0])) + software(*range(10, 10 + counts[1])))
+def rated(queues: list[Queue], unequal: bool) -> list[Queue]:
+    return [
+        replace(
+            queue,
+            min_rate=RATED.get(queue.queue_id),
+            max_rate=FAST * (1 + queue.queue_id % 3) if unequal else None,
+        )
+        for queue in queues
+    ]
+
+
+QUEUES = st.tuples(st.integers(0, 6), st.integers(0, 3), st.booleans()).map(
+    lambda counts: rated(hardware(*range(counts[0])) + software(*range(10, 10 + counts[1])), counts[2])
 )
 WINDOW = 3.0
 CLASS = st.integers(0, len(CLASSES) - 1)
@@ -141,10 +152,12 @@ class Allocator(RuleBasedStateMachine):
         self.next = 0
         self.moved: dict[int, float] = {}
 
-    @initialize(shares=st.sampled_from([(), (0.5, 0.25)]), most=st.sampled_from([None, 6]))
-    def make(self, shares: tuple[float, ...], most: int | None) -> None:
+    @initialize(
+        shares=st.sampled_from([(), (0.5, 0.25)]), most=st.sampled_from([None, 6]), unequal=st.booleans()
+    )
+    def make(self, shares: tuple[float, ...], most: int | None, unequal: bool) -> None:
         balance = Balance(moves_per_second=1e6, window=WINDOW, flows_per_queue=most)
-        self.ports = [Port(rated(hardware(0, 1, 2, 3)), balance, shares) for _ in range(2)]
+        self.ports = [Port(rated(hardware(0, 1, 2, 3), unequal), balance, shares) for _ in range(2)]
 
     @property
     def port(self) -> Port:

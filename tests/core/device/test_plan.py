@@ -1,11 +1,14 @@
 """Weights of new flows follow the load in few, coarse steps."""
 
+from dataclasses import replace
 from random import Random
 
+from support.engine.required import required
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.model import QueueFacts
 from flowlane.core.policy import Balance
 
 STILL = Balance(interval=1e9)
@@ -55,6 +58,19 @@ def test_a_fuller_queue_gets_fewer_new_flows_and_an_emptier_one_more() -> None:
     assert weights(scenario) == {0: 1, 1: 4, 2: 4, 3: 8}
     carry(scenario, dict.fromkeys(range(4), MEAN), 60)
     assert weights(scenario) == dict.fromkeys(range(4), 4)
+
+
+def test_a_faster_queue_gets_more_new_flows() -> None:
+    scenario = host()
+    facts = required(scenario.device.described)
+    queues = {number: QueueFacts(max_rate=(40 if number == 3 else 20) * 10**6) for number in range(4)}
+    uplink = replace(facts.ports[UPLINK], queues=queues)
+    scenario.do(replace(facts, ports={**facts.ports, UPLINK: uplink}))
+    assert weights(scenario) == {0: 4, 1: 4, 2: 4, 3: 8}
+    carry(scenario, {0: MEAN, 1: MEAN, 2: MEAN, 3: 2 * MEAN}, 30)
+    assert weights(scenario) == {0: 4, 1: 4, 2: 4, 3: 8}, "all are equally full"
+    carry(scenario, {0: 6 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 30)
+    assert weights(scenario) == {0: 1, 1: 4, 2: 4, 3: 16}
 
 
 def test_a_port_that_does_little_is_left_even() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.engine.required import required
 from support.engine.scenario import small_policy
 
 from flowlane.core import effects as fx
@@ -102,6 +103,9 @@ def test_the_rate_of_a_bond_is_that_of_its_members_that_carry_packets(
     port = bridge.device.ports[FIRST]
 
     def rates() -> tuple[int | None, int | None, int | None]:
+        allocation = required(port.allocation)
+        assert allocation.speed == port.rate, "the allocator counts on it"
+        assert allocation.hardware[0].capacity == port.rate
         return port.rate, port.queues[1].min_rate, port.queues[1].max_rate
 
     assert rates() == (all_up * GIGABIT, all_up * 100, all_up * GIGABIT)

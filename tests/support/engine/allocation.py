@@ -42,6 +42,7 @@ class Port:
     queues: list[Queue]
     balance: Balance = field(default_factory=Balance)
     shares: tuple[float, ...] = ()
+    speed: int | None = None
     now: float = 0.0
     queue_of: dict[int, int] = field(default_factory=dict)
     demands: dict[int, Demand] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Port:
     state: PortState = field(init=False)
 
     def __post_init__(self) -> None:
-        self.state = new_port(Columns(), self.queues, self.balance, self.shares)
+        self.state = new_port(Columns(), self.queues, self.balance, self.shares, self.speed)
 
     def arrive(self, row: int, key: bytes = b"", /, **demand: Any) -> Placement:
         self.demands[row] = Demand(**demand)
@@ -149,14 +150,32 @@ def check_sums(port: Port | Account) -> None:
         assert demand.rate in (0, columns.rate[row])
     for region in (*state.hardware, state.software, state.unqueued.region):
         _check_region(state, region)
+    _check_speeds(state)
     assert state.load == sum(columns.rate[row] for row in queue_of) and state.count == len(queue_of)
+
+
+def _check_speeds(state: PortState) -> None:
+    """Check that loads of queues of one kind are compared by what the queues carry."""
+    for slots in (
+        [slot for slot in state.slots if slot.queue.kind is kind]
+        for kind in (QueueKind.PHYSICAL, QueueKind.SOFTWARE)
+    ):
+        products = {slot.weight * slot.scale for slot in slots}
+        assert not products or max(products) - min(products) <= max(slot.weight for slot in slots)
+    for region in (*state.hardware, state.software):
+        assert abs(region.speed - sum(1 / slot.scale for slot in region.slots)) < 1e-9
+        for pool in region.pools:
+            assert abs(pool.speed - sum(1 / slot.scale for slot in pool.slots)) < 1e-9
 
 
 def _check_slot(state: PortState, slot: Slot) -> None:
     rates, rows = state.columns.rate, rows_on(state, slot)
     assert slot.count == len(rows) and slot.load == sum(rates[row] for row in rows)
     if slot.pool is not None:
-        assert slot.pool.slots[slot.position] is slot and slot.pool.loads[slot.position] == slot.load
+        assert (
+            slot.pool.slots[slot.position] is slot
+            and slot.pool.loads[slot.position] == slot.load * slot.scale
+        )
     assert slot.exclusive_row < 0 or (slot.pool is None and slot.exclusive_row in rows)
     for cell in slot.cells.values():
         assert cell.count and cell.load == sum(rates[row] for row in rows_of(state, cell))

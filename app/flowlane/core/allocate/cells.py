@@ -195,7 +195,7 @@ def _add_to_sums(state: PortState, cell: Cell, rate: int, count: int) -> None:
     state.load += rate
     pool = slot.pool
     if pool is not None:
-        pool.loads[slot.position] += rate
+        pool.loads[slot.position] += rate * slot.scale
     if count:
         cell.count += count
         slot.count += count

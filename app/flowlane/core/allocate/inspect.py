@@ -53,7 +53,10 @@ _REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (
         lambda _row, cell, slot: not guarantees.keeps_guarantee(cell.group, cell.slot, slot),
         "guarantees less than its class's minimum",
     ),
-    (lambda _row, cell, slot: slot.load >= cell.slot.load, "has as much load or more"),
+    (
+        lambda _row, cell, slot: slot.load * slot.scale >= cell.slot.load * cell.slot.scale,
+        "has as much load or more",
+    ),
     (lambda _row, _cell, _slot: True, "has less load, but the difference is too small to move the flow"),
 )
 """Why not a queue of the flow's own region; the first that applies counts."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import division, guarantees
+from flowlane.core.allocate import division, guarantees, speeds
 from flowlane.core.allocate.division import Part, Unit, divide_slots
 from flowlane.core.allocate.state import NO_ROW, Group, Pool, Region, Slot
 from flowlane.core.policy import PathPreference
@@ -66,7 +66,8 @@ def attach(slot: Slot, pool: Pool) -> None:
     slot.pool = pool
     slot.position = len(pool.slots)
     pool.slots.append(slot)
-    pool.loads.append(slot.load)
+    pool.loads.append(slot.load * slot.scale)
+    pool.speed += 1 / slot.scale
 
 
 def detach(slot: Slot) -> None:
@@ -79,6 +80,7 @@ def detach(slot: Slot) -> None:
     del pool.loads[slot.position]
     for position in range(slot.position, len(pool.slots)):
         pool.slots[position].position = position
+    speeds.recount(pool)
     if not pool.slots:
         _dissolve(slot.region, pool)
 
@@ -103,7 +105,7 @@ def assign_slot(region: Region, slot: Slot) -> None:
     """Add a slot to the pool with the highest load per slot of those that may have one more, if there is one."""
     pool = max(
         (pool for pool in region.pools if division.may_take(region, pool, slot)),
-        key=lambda pool: sum(pool.loads) / len(pool.slots),
+        key=speeds.mean_load,
         default=None,
     )
     if pool is not None:
@@ -179,6 +181,8 @@ def apply_parts(region: Region, parts: list[Part], shared: list[Slot], now: floa
             for slot in _slots_for_guarantee(shared, parts[number], number, overlaps):
                 attach(slot, region.pools[number])
                 missing[number] -= 1
+    if shared and not speeds.are_equal(shared):
+        overlaps = speeds.deal(parts, missing, [slot for slot in shared if slot.pool is None], overlaps)
     for _, number, slot in overlaps:
         if slot.pool is None and missing[number]:
             attach(slot, region.pools[number])
@@ -203,8 +207,8 @@ def _order_for_limited(pool: Pool) -> None:
         )
         for slot in pool.slots
     }
-    pool.slots.sort(key=lambda slot: -flows[slot.index])
-    pool.loads[:] = [slot.load for slot in pool.slots]
+    pool.slots.sort(key=lambda slot: (-flows[slot.index], slot.scale))
+    speeds.recount(pool)
     for position, slot in enumerate(pool.slots):
         slot.position = position
 
@@ -295,7 +299,7 @@ def _most_similar_pool(region: Region, demand: Demand) -> Pool:
             for group in pool.groups.values()
         )
         shortfall = guarantees.shortfall(pool, demand.min_rate)
-        return shortfall, unlike, sum(pool.loads) / len(pool.slots)
+        return shortfall, unlike, speeds.mean_load(pool)
 
     return min(region.pools, key=distance)
 

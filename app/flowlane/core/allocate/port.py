@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, division, pools
+from flowlane.core.allocate import cells, division, pools, speeds
 from flowlane.core.allocate.flow import place_row, unplace_row
 from flowlane.core.allocate.state import Move, PortState, Region, Slot, demand_of
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
@@ -72,6 +72,8 @@ def update_queues(state: PortState, queues: Sequence[Queue], keys: Sequence[byte
     state.regions_changed |= old_regions != (state.region_of, bool(state.software.slots))
     for region in (*state.hardware, state.software):
         region.slots.sort(key=lambda slot: slot.index)
+    speeds.set_weights(state)
+    for region in (*state.hardware, state.software):
         _set_capacity(state, region)
         _reserve_slots(state, region)
         pools.assign_missing(region)
@@ -188,7 +190,10 @@ def _add_slot(slot: Slot, region: Region) -> None:
 
 def set_speed(state: PortState, speed: int | None) -> None:
     """Set what the port carries, in bit/s; what exceeds it leaves the hardware at the next rebalance."""
+    if speed == state.speed:
+        return
     state.speed = speed
+    speeds.set_weights(state)
     for region in state.hardware:
         _set_capacity(state, region)
 
@@ -206,8 +211,8 @@ def _set_capacity(state: PortState, region: Region) -> None:
     known_rates = [rate for rate in rates if rate is not None]
     limits = [sum(known_rates)] if len(known_rates) == len(rates) else []
     if state.speed is not None:
-        queues = sum(len(other.slots) for other in state.hardware)
-        limits.append(state.speed * len(region.slots) // max(1, queues))
+        whole = sum(other.speed for other in state.hardware)
+        limits.append(int(state.speed * region.speed / whole) if whole else 0)
     region.capacity = min(limits, default=None)
     flows_per_queue = state.balance.flows_per_queue
     if flows_per_queue is not None:

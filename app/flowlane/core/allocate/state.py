@@ -168,13 +168,15 @@ class Slot:
 
     ``queue`` is the description of the queue, ``load`` bit/s, ``count`` flows. ``exclusive_row`` is the flow
     that has the queue to itself, NO_ROW where the queue is shared. ``weight`` is what the queue can carry,
-    relative to the other queues of its port: loads are compared per weight.
+    relative to the other queues of its port: loads are compared per weight. To that end they are multiplied
+    by ``scale`` (see :mod:`flowlane.core.allocate.speeds`).
     """
 
     queue: Queue
     index: int
     region: Region
     weight: int = 1
+    scale: int = 1
     load: int = 0
     count: int = 0
     exclusive_row: int = NO_ROW
@@ -217,6 +219,7 @@ class Group:
 class Pool:
     """Slots and the groups that use them. ``loads`` repeats the slots' loads, since min() of a list is quick.
 
+    The loads are multiplied by the slots' ``scale``. ``speed`` is the sum of 1 / ``scale`` of the slots.
     ``floor`` is the rate in bit/s that each of its slots has to guarantee, as far as the port's queues can;
     0: none.
     """
@@ -225,6 +228,7 @@ class Pool:
     loads: list[int] = field(default_factory=list)
     groups: dict[int, Group] = field(default_factory=dict)
     floor: int = 0
+    speed: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -233,10 +237,11 @@ class Region:
 
     ``exclusive_queues``: class index -> its exclusive queues. ``waiting`` counts the flows that wait for an
     exclusive queue; ``revoked_at``: row -> when it lost its own. ``capacity`` is bit/s and ``max_flows`` a
-    number of flows, None for no limit. ``peak`` is the highest load (bit/s) that a rebalance found within the
-    last window, at ``peak_at``. ``divided_at`` is when the queues were last divided, ``checked_at`` when that
-    was last compared with a better division, ``outdated_since`` since when it has been worse, NEVER while it
-    is not. ``grown``: queues were added since that comparison.
+    number of flows, None for no limit. ``speed`` is the sum of 1 / ``scale`` of its slots. ``peak`` is the
+    highest load (bit/s) that a rebalance found within the last window, at ``peak_at``. ``divided_at`` is when
+    the queues were last divided, ``checked_at`` when that was last compared with a better division,
+    ``outdated_since`` since when it has been worse, NEVER while it is not. ``grown``: queues were added since
+    that comparison.
     """
 
     key: int
@@ -250,6 +255,7 @@ class Region:
     revoked_at: dict[int, float] = field(default_factory=dict)
     capacity: int | None = None
     max_flows: int | None = None
+    speed: float = 0.0
     peak: int = 0
     peak_at: float = NEVER
     checked_at: float = NEVER

@@ -43,6 +43,13 @@ _LEAST_SHARE = 0.05
 _LEAST_RATE = 10_000_000
 """bit/s, in the place of that share where the port's rate is unknown."""
 
+_MOST_SPEED = 8
+"""How many times as fast as the slowest queue a queue counts at most.
+
+Open vSwitch hashes into up to 256 buckets for a group, and to fewer where the sum of the weights over the least is less
+(ofproto/ofproto-dpif.c, group_setup_dp_hash_table()); with more it does not follow the weights.
+"""
+
 EVEN = 4
 
 
@@ -72,16 +79,32 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
     queue_ids = queues_for_new_flows(allocation, traffic_class.path, group, traffic_class.min_rate or 0)
     before = dict(device.spreads.get((class_index, port.port_no), ()))
     loads = _relative_loads(allocation, queue_ids, port.rate)
-    return tuple((queue_id, _weight(loads.get(queue_id), before.get(queue_id))) for queue_id in queue_ids)
+    speeds = _relative_speeds(allocation, queue_ids)
+    return tuple(
+        (queue_id, speed * _weight(loads.get(queue_id), _divided(before.get(queue_id), speed)))
+        for queue_id, speed in speeds.items()
+    )
+
+
+def _divided(weight: int | None, speed: int) -> int | None:
+    return None if weight is None else weight // speed
+
+
+def _relative_speeds(allocation: PortState, queue_ids: tuple[int, ...]) -> dict[int, int]:
+    """Map queue ids to what the queue carries, in about the proportion of the slowest of them; in their order."""
+    weights = {slot.queue.queue_id: slot.weight for slot in allocation.slots}
+    slowest = min((weights[queue_id] for queue_id in queue_ids), default=1)
+    return {queue_id: min(round(weights[queue_id] / slowest), _MOST_SPEED) for queue_id in queue_ids}
 
 
 def _relative_loads(allocation: PortState, queue_ids: tuple[int, ...], rate: int | None) -> dict[int, float]:
-    """Map queue ids to load over mean load; empty when the port carries little."""
-    loads = {slot.queue.queue_id: slot.load for slot in allocation.slots if slot.queue.queue_id in queue_ids}
-    total = sum(loads.values())
+    """Map queue ids to load over the mean load for the queue's speed; empty when the port carries little."""
+    slots = [slot for slot in allocation.slots if slot.queue.queue_id in queue_ids]
+    total = sum(slot.load for slot in slots)
     if total < (rate * _LEAST_SHARE if rate else _LEAST_RATE):
         return {}
-    return {queue_id: load * len(loads) / total for queue_id, load in loads.items()}
+    whole = sum(slot.weight for slot in slots)
+    return {slot.queue.queue_id: slot.load * whole / (slot.weight * total) for slot in slots}
 
 
 def _weight(load: float | None, before: int | None) -> int:

@@ -7,13 +7,17 @@ whose rates differ by about half the gap change places.
 An *elephant*, a flow that is a large share of a queue's load, often fits nowhere: moved alone it makes the
 next queue the busiest. And flows that moved within the window can hold a queue above the mean. Then the
 elephant goes to a queue whose lighter flows, the *mice*, may move, and these come back in exchange.
+
+Loads are compared per speed of the queue. Here all loads of queues, ceilings and gains are *scaled*, that is
+multiplied by the ``scale`` of the slot (:mod:`flowlane.core.allocate.speeds`); rates of flows are bit/s. A flow of
+rate x that goes from slot i to slot j makes both equally full where x = gap / (scale of i + scale of j).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.allocate import guarantees
+from flowlane.core.allocate import guarantees, speeds
 from flowlane.core.allocate.rebalance.moves import (
     Candidate,
     best_move,
@@ -74,7 +78,7 @@ def balance_pool(
     if _is_quiet(pool):
         return
     loads = list(pool.loads)
-    ceiling = sum(loads) * (1 + state.balance.imbalance) / max(1, len(loads))
+    ceiling = speeds.mean_load(pool) * (1 + state.balance.imbalance)
     while has_tokens(state, 1):
         busiest = max(loads)
         if busiest <= ceiling:
@@ -86,7 +90,7 @@ def balance_pool(
             continue
         for slot in (source, other):
             if loads[slot.position] >= 0:
-                loads[slot.position] = slot.load
+                loads[slot.position] = pool.loads[slot.position]
 
 
 def _is_quiet(pool: Pool) -> bool:
@@ -94,19 +98,20 @@ def _is_quiet(pool: Pool) -> bool:
     region = pool.slots[0].region if pool.slots else None
     if region is None or region.capacity is None:
         return False
-    return max(pool.loads) * len(region.slots) < QUIET_SHARE * region.capacity
+    return max(pool.loads) * region.speed < QUIET_SHARE * region.capacity
 
 
 def _fill_idle(
     state: PortState, pool: Pool, now: float, last_active: Sequence[float] | None, moves: list[Move]
 ) -> None:
     """Move a flow to each queue that has none while others have several, however light the flow is."""
-    idle = [slot for slot in pool.slots if slot.count == 0]
+    idle = sorted((slot for slot in pool.slots if slot.count == 0), key=lambda slot: -slot.scale)
     if not idle:
         return
-    for source in sorted((slot for slot in pool.slots if slot.count > 1), key=lambda slot: -slot.load):
+    sources = (slot for slot in pool.slots if slot.count > 1)
+    for source in sorted(sources, key=lambda slot: -pool.loads[slot.position]):
         while idle and source.count > 1 and has_tokens(state, 1):
-            best = best_move(state, source, idle[-1], source.load, now, last_active)
+            best = best_move(state, source, idle[-1], pool.loads[source.position], now, last_active)
             if best is None:
                 break
             _apply(state, best, idle.pop(), now, moves)
@@ -129,15 +134,16 @@ def _relieve(
     balance = state.balance
     slack = 1 + balance.imbalance
     mean = ceiling / slack
-    heaviest_rate = heaviest(state, source)
-    attainable = max(mean, heaviest_rate)
-    excess = source.load - attainable * slack
+    load, heaviest_rate = pool.loads[source.position], heaviest(state, source)
+    fastest = source.scale if pool.speed == len(pool.slots) else min(slot.scale for slot in pool.slots)
+    attainable = max(mean, heaviest_rate * fastest)
+    excess = load - attainable * slack
     not_spare = (1 - SPARE) * balance.moves_per_second * state.count * max(1.0, balance.interval)
-    if excess <= 0 or (source.load <= SMALL_EXCESS * attainable and state.tokens < not_spare):
+    if excess <= 0 or (load <= SMALL_EXCESS * attainable and state.tokens < not_spare):
         return None
     idlest = pool.slots[pool.loads.index(min(pool.loads))]
     worth = excess / max(source.count, WORTH_TOKENS * state.tokens)
-    if heaviest_rate >= ELEPHANT_SHARE * mean and source.load > SMALL_EXCESS * mean:
+    if heaviest_rate * source.scale >= ELEPHANT_SHARE * mean and load > SMALL_EXCESS * mean:
         target = _exchange_elephant(state, source, idlest, pool, ceiling, now, moves)
         if target is not None:
             return target
@@ -161,7 +167,7 @@ def _exchange_elephant(
     It gains nothing where the queue is far too full for a moment only: when its own light flows can go to the
     idlest.
     """
-    mean = sum(pool.loads) / len(pool.loads)
+    mean = speeds.mean_load(pool)
     most_mice = min(MAX_MICE, int(state.tokens) - 1)
     if most_mice < 0:
         return None
@@ -180,13 +186,13 @@ def _exchange_elephant(
 def _load_without_light(
     state: PortState, source: Slot, idlest: Slot, mean: float, ceiling: float, now: float
 ) -> int:
-    """Return what a queue would carry (bit/s) if its light flows went to the idlest queue."""
-    load = source.load
+    """Return the load of a queue if its light flows went to the idlest queue."""
+    load, idlest_load = source.load * source.scale, idlest.load * idlest.scale
     for light in heaviest_movable(
-        state, source, min(MAX_LIGHT, int(state.tokens)), ELEPHANT_SHARE * mean, now
+        state, source, min(MAX_LIGHT, int(state.tokens)), ELEPHANT_SHARE * mean / source.scale, now
     ):
-        if load > ceiling and idlest.load + light.gain < load:
-            load -= light.gain
+        if load > ceiling and idlest_load + light.gain * idlest.scale < load:
+            load -= light.gain * source.scale
     return load
 
 
@@ -200,13 +206,14 @@ def best_exchange(
     Args:
         source: the queue that is to be relieved.
         pool: its pool.
-        ceiling: the load in bit/s that is low enough: no mice come back for less.
+        ceiling: the load that is low enough: no mice come back for less.
         most_mice: how many mice may come back.
     """
-    least_rate = ELEPHANT_SHARE * sum(pool.loads) / len(pool.loads)
+    least_rate = ELEPHANT_SHARE * speeds.mean_load(pool) / source.scale
     heaviest_flows = heaviest_movable(state, source, MAX_ELEPHANTS, source.load + 1, now)
     targets = sorted(
-        (slot for slot in pool.slots if slot is not source), key=lambda slot: (slot.load, slot.position)
+        (slot for slot in pool.slots if slot is not source),
+        key=lambda slot: (pool.loads[slot.position], slot.position),
     )
     exchanges = [
         _exchange_with(state, source, elephant, target, ceiling, most_mice, now)
@@ -228,17 +235,19 @@ def _exchange_with(
     now: float,
 ) -> Exchange:
     """Return the exchange with one queue: its heaviest mice come back while that lowers the fuller queue's load."""
-    source_load, target_load = source.load - elephant.gain, target.load + elephant.gain
+    source_load = (source.load - elephant.gain) * source.scale
+    target_load = (target.load + elephant.gain) * target.scale
     mice: list[Candidate] = []
     for mouse in (
         heaviest_movable(state, target, most_mice, elephant.gain, now) if target_load > ceiling else ()
     ):
         if target_load <= ceiling:
             break
-        if source_load + mouse.gain < target_load and guarantees.keeps_guarantee(
+        if source_load + mouse.gain * source.scale < target_load and guarantees.keeps_guarantee(
             mouse.cell.group, target, source
         ):
-            source_load, target_load = source_load + mouse.gain, target_load - mouse.gain
+            source_load += mouse.gain * source.scale
+            target_load -= mouse.gain * target.scale
             mice.append(mouse)
     return Exchange(max(source_load, target_load), elephant, target, tuple(mice))
 
@@ -252,8 +261,8 @@ def _balance_two(
     last_active: Sequence[float] | None,
     moves: list[Move],
 ) -> bool:
-    """Move one flow, or exchange two, between two queues; return False when that gains less than ``worth`` bit/s."""
-    gap = source.load - target.load
+    """Move one flow, or exchange two, between two queues; return False when that gains less than ``worth``."""
+    gap = source.load * source.scale - target.load * target.scale
     best = best_move(state, source, target, gap, now, last_active)
     if best is not None and best.gain >= worth:
         _apply(state, best, target, now, moves)

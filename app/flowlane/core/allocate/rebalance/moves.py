@@ -78,7 +78,10 @@ MAX_BANDS = 3
 
 
 class Candidate(NamedTuple):
-    """A flow that could move, or all flows of ``cell`` (``row`` -1); ``gain`` is by how much the fuller queue falls."""
+    """A flow that could move, or all flows of ``cell`` (``row`` -1).
+
+    ``gain`` is by how much the load of the fuller queue falls, multiplied by the queue's scale.
+    """
 
     gain: int
     row: int
@@ -88,7 +91,7 @@ class Candidate(NamedTuple):
 def best_move(
     state: PortState, source: Slot, target: Slot, gap: int, now: float, last_active: Sequence[float] | None
 ) -> Candidate | None:
-    """Return the move between two slots that closes most of a gap in load (bit/s); None when none does.
+    """Return the move between two slots that closes most of a gap in load (scaled); None when none does.
 
     Of moves that close nearly as much, it is the one of the flow that has been quiet longest.
     """
@@ -97,7 +100,9 @@ def best_move(
         for cell in source.cells.values()
         if cell.group.pool is source.pool and _may_use(cell.group, source, target)
         for candidate in (
-            _cell_candidate(state, cell, gap, now) if cell.vm else _row_candidates(state, cell, gap, now)
+            _cell_candidate(state, cell, target, gap, now)
+            if cell.vm
+            else _row_candidates(state, cell, target, gap, now)
         )
     ]
     if not candidates:
@@ -111,28 +116,40 @@ def best_move(
     return min(good, key=lambda candidate: last_active[candidate.row])
 
 
-def _cell_candidate(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
-    gain = min(cell.load, gap - cell.load)
+def _cell_candidate(state: PortState, cell: Cell, target: Slot, gap: int, now: float) -> Iterator[Candidate]:
+    gain = min(cell.load * cell.slot.scale, gap - cell.load * target.scale)
     if gain > 0 and has_tokens(state, cell.count) and may_all_move(state, cell, now):
         yield Candidate(gain, -1, cell)
 
 
-def _row_candidates(state: PortState, cell: Cell, gap: int, now: float) -> Iterator[Candidate]:
-    """Yield flows of a cell that are lighter than the gap, from the heaviest band downwards."""
+def _row_candidates(state: PortState, cell: Cell, target: Slot, gap: int, now: float) -> Iterator[Candidate]:
+    """Yield flows of a cell that close a part of the gap (scaled) to ``target``, from the heaviest band downwards.
+
+    Two equal queues are level after a flow of half the gap; a slow and a fast one after a much lighter flow, so
+    that more bands are looked at.
+    """
+    rates, scale = state.columns.rate, cell.slot.scale
+    more = ((scale + target.scale) // (2 * target.scale)).bit_length() - 1
+    for row in _movable_rows(state, cell, -(-gap // target.scale), MAX_BANDS + max(0, more), now):
+        gain = min(rates[row] * scale, gap - rates[row] * target.scale)
+        if gain > 0:
+            yield Candidate(gain, row, cell)
+
+
+def _movable_rows(state: PortState, cell: Cell, below: int, most_bands: int, now: float) -> Iterator[int]:
+    """Yield flows of a cell that may move and are lighter than ``below`` bit/s, from the heaviest band downwards."""
     columns = state.columns
     bands = 0
-    for band in _bands(cell, gap):
+    for band in _bands(cell, below):
         seen = count = 0
         row = cell.heads[band]
         while row >= 0 and count < cells.SCAN and seen < MAX_DEPTH:
-            rate = columns.rate[row]
-            gain = min(rate, gap - rate)
-            if gain > 0 and may_move(state, row, now):
-                yield Candidate(gain, row, cell)
+            if 0 < columns.rate[row] < below and may_move(state, row, now):
+                yield row
                 count += 1
             row, seen = columns.next[row], seen + 1
         bands += count > 0
-        if bands == MAX_BANDS:
+        if bands == most_bands:
             return
 
 
@@ -179,16 +196,16 @@ def heaviest(state: PortState, slot: Slot) -> int:
 def best_swap(
     state: PortState, source: Slot, target: Slot, gap: int, now: float
 ) -> tuple[Candidate, Candidate] | None:
-    """Return the flows of two slots, one each, whose exchange closes most of a gap; None when none does."""
+    """Return the flows of two slots, one each, whose exchange closes most of a gap (scaled); None when none does."""
     best: tuple[Candidate, Candidate] | None = None
     rates = state.columns.rate
     for first in _swappable(state, source, target, source.load, now):
-        ideal_rate = rates[first.row] - gap // 2
+        ideal_rate = rates[first.row] - gap // (source.scale + target.scale)
         if ideal_rate <= 0:
             continue
         for second in _swappable(state, target, source, 2 * ideal_rate, now):
             difference = rates[first.row] - rates[second.row]
-            gain = min(difference, gap - difference)
+            gain = min(difference * source.scale, gap - difference * target.scale)
             if gain > 0 and (best is None or gain > best[0].gain):
                 best = Candidate(gain, first.row, first.cell), Candidate(gain, second.row, second.cell)
     return best
@@ -197,7 +214,8 @@ def best_swap(
 def _swappable(state: PortState, source: Slot, target: Slot, below: int, now: float) -> Iterator[Candidate]:
     for cell in source.cells.values():
         if cell.group.pool is source.pool and not cell.vm and _may_use(cell.group, source, target):
-            yield from _row_candidates(state, cell, below, now)
+            for row in _movable_rows(state, cell, below, MAX_BANDS, now):
+                yield Candidate(0, row, cell)
 
 
 def heaviest_movable(state: PortState, slot: Slot, most: int, below: float, now: float) -> list[Candidate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, guarantees, pools
+from flowlane.core.allocate import cells, guarantees, pools, speeds
 from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, most_tokens, move_cell, move_row
 from flowlane.core.allocate.state import NEVER, NO_ROW
 from flowlane.core.allocate.strategies import combined
@@ -87,10 +87,8 @@ def _pool_of(region: Region, part: Part) -> Pool:
 
 def _is_unbalanced(region: Region, parts: list[Part]) -> bool:
     """Return whether the busiest pool has much more load per slot than under a new division."""
-    highest = max(
-        sum(group.load for group in pool.groups.values()) / len(pool.slots) for pool in region.pools
-    )
-    return highest > REDIVIDE_FACTOR * max(part.load / part.slot_count for part in parts)
+    highest = max(sum(group.load for group in pool.groups.values()) / pool.speed for pool in region.pools)
+    return highest > REDIVIDE_FACTOR * speeds.highest_part(parts, region.shared_slots())
 
 
 def gather_spread(state: PortState, region: Region, now: float, moves: list[Move]) -> None:

@@ -121,7 +121,7 @@ def slot_to_share(group: Group, vm: int) -> Slot:
         return vm_cell.slot
     if group.demand.min_rate > pool.floor:
         slots = guarantees.eligible(pool.slots, group.demand.min_rate)
-        return min(slots, key=lambda slot: (slot.load, slot.count, slot.position))
+        return min(slots, key=lambda slot: (slot.load * slot.scale, slot.count, slot.position))
     loads = pool.loads
     most = group.max_queues
     if most is not None and most < len(loads):
@@ -132,7 +132,7 @@ def slot_to_share(group: Group, vm: int) -> Slot:
         # Flows that send nothing add no load: without this they would all go to one queue.
         equal = (other for other, load in zip(pool.slots, loads, strict=False) if load == least)
         compared = islice(equal, MAX_TIES if least else None)
-        slot = min(compared, key=lambda other: (other.count, other.position))
+        slot = min(compared, key=lambda other: ((other.count + 1) * other.scale, other.position))
     return slot
 
 

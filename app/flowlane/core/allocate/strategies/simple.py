@@ -51,7 +51,7 @@ def least_loaded(state: PortState, row: int, demand: Demand, key: bytes, current
     slots = candidates(state, demand)
     if current in slots:
         return _choice(current, demand)
-    return _choice(min(slots, key=lambda slot: (slot.load, slot.count)), demand)
+    return _choice(min(slots, key=lambda slot: (slot.load * slot.scale, slot.count * slot.scale)), demand)
 
 
 def one_vm_one_queue(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
