@@ -57,6 +57,8 @@ class PrivateOvs:
         self.system = system
         self.datapath = "netdev" if system else "dummy"
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._collected: list[str] | None = None
+        """What :meth:`together` has collected; None outside of it."""
         self._env = {
             **os.environ,
             "OVS_RUNDIR": str(directory),
@@ -122,15 +124,39 @@ class PrivateOvs:
 
     def vsctl(self, *arguments: str) -> str:
         """Run ovs-vsctl, which waits until ovs-vswitchd has applied the change."""
+        if self._collected is not None and not any(word.startswith("--id=") for word in arguments):
+            self._collected += ("--", *arguments)
+            return ""
+        self._apply()
         return self._run("ovs-vsctl", f"--db={self.database}", f"--timeout={TIMEOUT:.0f}", *arguments)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Collect the calls of :meth:`vsctl` in the block, which return nothing, for one transaction.
+
+        It is made before another tool is run, and at the end of the block.
+        """
+        self._collected = []
+        try:
+            yield
+            self._apply()
+        finally:
+            self._collected = None
+
+    def _apply(self) -> None:
+        if collected := self._collected:
+            self._collected = []
+            self._run("ovs-vsctl", f"--db={self.database}", f"--timeout={TIMEOUT:.0f}", *collected)
 
     def ofctl(self, command: str, bridge: str, *arguments: str, version: str = ALL_VERSIONS) -> str:
         """Run ovs-ofctl on a bridge of this instance, over OpenFlow on its management socket."""
+        self._apply()
         target = f"unix:{self.management(bridge)}"
         return self._run("ovs-ofctl", "-O", version, command, target, *arguments)
 
     def appctl(self, *arguments: str) -> str:
         """Run ovs-appctl against ovs-vswitchd."""
+        self._apply()
         return self._run("ovs-appctl", "-t", f"{self.directory}/vswitchd.ctl", *arguments)
 
     @property
@@ -143,6 +169,7 @@ class PrivateOvs:
 
         It is answered in less than 1 ms, by the thread that also forwards what dummy ports receive.
         """
+        self._apply()
         request = {"id": 0, "method": command, "params": arguments}
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(TIMEOUT)

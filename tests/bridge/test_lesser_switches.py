@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from support.ovs.twins import uplink, vm
 
 pytestmark = pytest.mark.ovs
 
-BRIDGE, DPID = "lesser", 0x52
+BRIDGE = "lesser"
+_datapath_ids = itertools.count(0x52)
 MULTIPART, QUEUE_GET_CONFIG = 18, 22
 TABLE_FEATURES, QUEUE_DESC = b"\0\x0c", b"\0\x0f"
 ANY = b"\xff\xff\xff\xff"
@@ -64,11 +66,22 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 class Lesser:
-    def __init__(self, ovs: PrivateOvs, manager: Launched, version: str) -> None:
-        self.ovs, self.manager, self.version = ovs, manager, version
+    """One such switch; ``log`` is what the controller has logged since it connected."""
+
+    def __init__(self, ovs: PrivateOvs, manager: Launched, version: str, dpid: int) -> None:
+        self.ovs, self.manager, self.version, self.dpid = ovs, manager, version, dpid
+        self._logged = len(manager.log)
+
+    @property
+    def log(self) -> str:
+        return self.manager.log[self._logged :]
 
     def device(self) -> Any:
-        return self.manager.rest(f"/v1/devices/{DPID:016x}")
+        return self.manager.rest(f"/v1/devices/{self.dpid:016x}")
+
+    def is_connected(self) -> bool:
+        items = self.manager.rest("/v1/devices")["items"]
+        return any(item["connected"] and int(item["dpid"], 16) == self.dpid for item in items)
 
     def dump(self) -> str:
         return self.ovs.ofctl("dump-flows", BRIDGE, version=self.version)
@@ -81,33 +94,37 @@ class Lesser:
         return self.ovs.trace(BRIDGE, FRAME.format(port)).rpartition("Datapath actions:")[2]
 
 
+@pytest.fixture(scope="module")
+def manager(ovs: PrivateOvs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    """One controller for all switches, which come one after another, each with a number of its own."""
+    path = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    path.write_text(LIMITED)
+    with launched(f"--ovsdb={ovs.database}", f"--policy={path}") as running:
+        yield running
+
+
 @contextmanager
-def lesser(
-    ovs: PrivateOvs, version: str, refuse: Refuse, folder: Any, policy: str = LIMITED
-) -> Iterator[Lesser]:
-    path = folder / "policy.yaml"
-    path.write_text(policy)
-    with (
-        launched(f"--ovsdb={ovs.database}", f"--policy={path}") as manager,
-        proxy.running(manager.openflow_port, refuse) as between,
-    ):
-        ovs.add_bridge(BRIDGE, (), dpid=DPID, versions=version)
-        vm(ovs, BRIDGE, "lesser-vm1", 1, macs="02:00:00:00:00:01")
-        vm(ovs, BRIDGE, "lesser-vm2", 2)
-        uplink(ovs, BRIDGE, "lesser-up", 9)
-        ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{between.port}")
+def lesser(ovs: PrivateOvs, manager: Launched, version: str, refuse: Refuse) -> Iterator[Lesser]:
+    with proxy.running(manager.openflow_port, refuse) as between:
+        switch = Lesser(ovs, manager, version, next(_datapath_ids))
+        with ovs.together():
+            ovs.add_bridge(BRIDGE, (), dpid=switch.dpid, versions=version)
+            vm(ovs, BRIDGE, "lesser-vm1", 1, macs="02:00:00:00:00:01")
+            vm(ovs, BRIDGE, "lesser-vm2", 2)
+            uplink(ovs, BRIDGE, "lesser-up", 9)
+            ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{between.port}")
         try:
-            wait_for(lambda: any(item["connected"] for item in manager.rest("/v1/devices")["items"]), 20)
-            yield Lesser(ovs, manager, version)
+            wait_for(switch.is_connected, 20)
+            yield switch
         finally:
             ovs.vsctl("del-br", BRIDGE)
 
 
 @pytest.mark.parametrize(("count", "used"), [(9, 9), (8, 7), (6, 5), (4, 4)])
 def test_a_switch_with_few_tables_gets_a_smaller_pipeline(
-    ovs: PrivateOvs, version: str, tmp_path: Any, count: int, used: int
+    ovs: PrivateOvs, version: str, manager: Launched, count: int, used: int
 ) -> None:
-    with lesser(ovs, version, tables(count), tmp_path) as switch:
+    with lesser(ovs, manager, version, tables(count)) as switch:
         wait_for(lambda: switch.tables() == set(range(used)), 10, switch.dump())
         device = switch.device()
         assert device["unusable"] is None
@@ -123,7 +140,7 @@ def test_a_switch_with_few_tables_gets_a_smaller_pipeline(
             "ipv4(src=10.0.0.1,dst=10.0.0.9,proto=17,tos=0,ttl=64,frag=no),udp(src=1000,dst=4000)",
             200,
         )
-        wait_for(lambda: switch.device()["pinned"] == 1, 10, switch.manager.log)
+        wait_for(lambda: switch.device()["pinned"] == 1, 10, switch.log)
         (pin,) = (line for line in switch.dump().splitlines() if "cookie=0xf10a3" in line)
         assert "meter:1," in pin
         assert pin.endswith("NORMAL" if used == 4 else f"goto_table:{used - 1}")
@@ -132,8 +149,10 @@ def test_a_switch_with_few_tables_gets_a_smaller_pipeline(
         assert "meter" in ovs.trace(BRIDGE, FRAME.format(4000))
 
 
-def test_without_normal_and_table_output_frames_leave_by_their_port(ovs: PrivateOvs, tmp_path: Any) -> None:
-    with lesser(ovs, "OpenFlow13", tables(4, normal=False), tmp_path, "version: 1\n") as switch:
+def test_without_normal_and_table_output_frames_leave_by_their_port(
+    ovs: PrivateOvs, manager: Launched
+) -> None:
+    with lesser(ovs, manager, "OpenFlow13", tables(4, normal=False)) as switch:
         wait_for(lambda: switch.tables() == set(range(4)), 10, switch.dump())
         assert switch.device()["forwarding"] == "own"
         assert "NORMAL" not in switch.dump()
@@ -145,17 +164,17 @@ def test_without_normal_and_table_output_frames_leave_by_their_port(ovs: Private
         assert "output:1" in ovs.trace(BRIDGE, to_vm)
 
 
-def test_a_switch_with_three_tables_is_left_alone(ovs: PrivateOvs, version: str, tmp_path: Any) -> None:
-    with lesser(ovs, version, tables(3), tmp_path) as switch:
+def test_a_switch_with_three_tables_is_left_alone(ovs: PrivateOvs, version: str, manager: Launched) -> None:
+    with lesser(ovs, manager, version, tables(3)) as switch:
         why = switch.device()["unusable"]
         assert why is not None
         assert "3 flow tables" in why
-        assert f"{BRIDGE} is unusable: {why}" in switch.manager.log
+        assert f"{BRIDGE} is unusable: {why}" in switch.log
         wait_for(lambda: "cookie" not in switch.dump(), 5, switch.dump())
 
 
-def test_queues_are_requested_port_by_port(ovs: PrivateOvs, version: str, tmp_path: Any) -> None:
-    with lesser(ovs, version, queues_of_all_ports, tmp_path) as switch:
+def test_queues_are_requested_port_by_port(ovs: PrivateOvs, version: str, manager: Launched) -> None:
+    with lesser(ovs, manager, version, queues_of_all_ports) as switch:
         ports = {port["name"]: port["queues"] for port in switch.device()["ports"]}
         assert ports["lesser-up"] == [0]
         assert ports["lesser-vm1"] == [0]
@@ -164,14 +183,14 @@ def test_queues_are_requested_port_by_port(ovs: PrivateOvs, version: str, tmp_pa
         def queues_of_new_port() -> list[int] | None:
             return {port["name"]: port["queues"] for port in switch.device()["ports"]}.get("lesser-vm3")
 
-        wait_for(lambda: queues_of_new_port() == [0], 15, switch.manager.log)
+        wait_for(lambda: queues_of_new_port() == [0], 15, switch.log)
 
 
 @pytest.mark.parametrize("refuse", [proxy.refuse_groups, proxy.refuse_meters], ids=["groups", "meters"])
 def test_without_groups_or_meters_the_reason_is_in_devices(
-    ovs: PrivateOvs, version: str, tmp_path: Any, refuse: Refuse
+    ovs: PrivateOvs, version: str, manager: Launched, refuse: Refuse
 ) -> None:
-    with lesser(ovs, version, refuse, tmp_path) as switch:
+    with lesser(ovs, manager, version, refuse) as switch:
         wait_for(lambda: 8 in switch.tables(), 10, switch.dump())
         ovs.receive(
             "lesser-vm1",

@@ -296,18 +296,20 @@ def twins(
     ]
     managed = tuple(f"{ATTACHED}{suffix}" for suffix in ("", *(f"-{name}" for name in others)))
     try:
-        for bridge in bridges:
-            ovs.add_bridge(bridge, (), dpid=next(_datapath_ids), versions=versions)
-        for bridge in BRIDGES:
-            setup(ovs, bridge, lambda port, bridge=bridge: f"{bridge}-{port}")  # type: ignore[misc]
+        with ovs.together():
+            for bridge in bridges:
+                ovs.add_bridge(bridge, (), dpid=next(_datapath_ids), versions=versions)
+            for bridge in BRIDGES:
+                setup(ovs, bridge, lambda port, bridge=bridge: f"{bridge}-{port}")  # type: ignore[misc]
         wire = on.wire(ovs, directory)
         ports = _watch(ovs, wire)
         for bridge in bridges:
             if bridge not in managed:
                 ovs.ofctl("add-flow", bridge, "priority=0,actions=NORMAL")
         both = Twins(ovs, wire, ports, view, managed)
-        for bridge in managed:
-            ovs.vsctl("set-controller", bridge, f"tcp:127.0.0.1:{on.manager.openflow_port}")
+        with ovs.together():
+            for bridge in managed:
+                ovs.vsctl("set-controller", bridge, f"tcp:127.0.0.1:{on.manager.openflow_port}")
         both.reconciled()
         yield both
     finally:
