@@ -29,6 +29,7 @@ from pathlib import Path
 TOOLS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 ALL_VERSIONS = "OpenFlow13,OpenFlow14,OpenFlow15"
+_NOT_CONNECTED = "(Broken pipe)"
 TIMEOUT = 20.0
 """Seconds that a daemon may take to start, or a tool to run."""
 
@@ -151,8 +152,14 @@ class PrivateOvs:
     def ofctl(self, command: str, bridge: str, *arguments: str, version: str = ALL_VERSIONS) -> str:
         """Run ovs-ofctl on a bridge of this instance, over OpenFlow on its management socket."""
         self._apply()
-        target = f"unix:{self.management(bridge)}"
-        return self._run("ovs-ofctl", "-O", version, command, target, *arguments)
+        words = ("ovs-ofctl", "-O", version, command, f"unix:{self.management(bridge)}", *arguments)
+        try:
+            return self._run(*words)
+        except OvsError as error:
+            # The bridge closes the connections to its management socket when its controllers change.
+            if _NOT_CONNECTED not in str(error):
+                raise
+            return self._run(*words)
 
     def appctl(self, *arguments: str) -> str:
         """Run ovs-appctl against ovs-vswitchd."""

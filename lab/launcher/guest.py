@@ -73,9 +73,12 @@ def boot(software: Software, options: Options, accel: str, control: Path, say: C
         if options.interactive:
             say_always("a shell in the guest; leave it with `exit`")
             terminal.attach(control, process)
+        ended = options.interactive and (control / "status").exists()
         try:
-            process.wait(options.timeout)
+            process.wait(terminal.LEAVE_S if ended else options.timeout)
         except subprocess.TimeoutExpired:
+            if ended:
+                return int((control / "status").read_text())
             say_always(f"the command was not done after {options.timeout:g} s")
             return EXIT_TIMEOUT
         for copier in copiers:

@@ -10,10 +10,14 @@ import socket
 import subprocess
 import sys
 import termios
+import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LEAVE_S = 60.0
+"""Seconds that the guest may take to end when its shell has ended; on a busy machine it hung there once."""
 
 
 def shell_command() -> str:
@@ -27,14 +31,20 @@ def shell_command() -> str:
 def attach(control: Path, process: subprocess.Popen[bytes]) -> None:
     """Copy between our terminal and QEMU's socket in the ``control`` folder until the guest is gone.
 
-    The guest's shell waits for the file ``attached``: what it writes while nobody is there would be lost.
+    The guest's shell waits for the file ``attached``: what it writes while nobody is there would be lost. When it has
+    ended, there is the file ``status``; a guest that does not end :data:`LEAVE_S` after that is left.
     """
+    leave_at = None
     with socket.socket(socket.AF_UNIX) as guest, _raw(sys.stdin.fileno()):
         guest.connect(str(control / "terminal"))
         (control / "attached").touch()
         keyboard = sys.stdin.fileno()
         sources: list[int | socket.socket] = [guest, keyboard]
         while process.poll() is None:
+            if leave_at is None and (control / "status").exists():
+                leave_at = time.monotonic() + LEAVE_S
+            if leave_at is not None and time.monotonic() > leave_at:
+                return
             ready, _, _ = select.select(sources, [], [], 0.2)
             if guest in ready and not _show(guest):
                 return

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.private_ovs import PrivateOvs
+from support.openflow.client import Client
 from support.ovs.stream import stream
 
 from flowlane.cli.main import main
@@ -204,6 +209,75 @@ def test_a_second_controller_and_its_entries_stay(ovs: PrivateOvs, bridge: str, 
         run(ovs, "detach", bridge)
         assert packets.lost() <= 2
     assert (dumped(ovs), settings(ovs)) == before
+
+
+@contextmanager
+def second_controller() -> Iterator[str]:
+    """A controller that takes the bridge's connection and answers what keeps it up; its target."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                # It connects anew when the bridge's row changes, and the bridge is deleted before the controller ends.
+                with suppress(AssertionError, OSError), server.accept()[0] as connection:
+                    client = Client(connection, "OpenFlow13")
+                    client.handshake()
+                    while not ended.wait(0.2):
+                        client.request(client.datapath.ofproto_parser.OFPBarrierRequest(client.datapath))
+
+        task = threading.Thread(target=serve, daemon=True)
+        task.start()
+        yield f"tcp:127.0.0.1:{server.getsockname()[1]}"
+        ended.set()
+        task.join(10)
+
+
+def is_connected(ovs: PrivateOvs, target: str) -> bool:
+    found = ovs.vsctl("--bare", "--columns=is_connected", "find", "Controller", f'target="{target}"')
+    return found.strip() == "true"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("fail_mode", ["standalone", "secure"])
+def test_packets_pass_while_it_goes_and_a_second_controller_stays(
+    ovs: PrivateOvs, bridge: str, manager: Launched, fail_mode: str, by_hand: bool
+) -> None:
+    """The second is connected, of type primary, and its entries forward what Flowlane's do not."""
+    mine = f"tcp:127.0.0.1:{manager.openflow_port}"
+    with second_controller() as other:
+        ovs.vsctl("set-controller", bridge, other, "--", "set-fail-mode", bridge, fail_mode)
+        wait_for(lambda: is_connected(ovs, other))
+        ovs.ofctl("add-flow", bridge, "priority=0,cookie=0x5,actions=NORMAL")
+        others_things(ovs)
+        before = dumped(ovs), settings(ovs)
+        with stream(ovs, "p1", "p2") as packets:
+            if by_hand:
+                ovs.vsctl("set-controller", bridge, other, mine)
+            else:
+                attach(ovs, manager)
+            wait_until_programmed(ovs, manager)
+            packets.lost()
+            run(ovs, "detach", bridge, *([f"--controller={mine}"] if by_hand else []))
+            lost = packets.lost()
+            time.sleep(AFTERWARDS_S)
+            assert lost + packets.lost() <= 2
+            wait_for(lambda: is_connected(ovs, other))
+        assert without_controller_meter(dumped(ovs)) == without_controller_meter(before[0])
+        assert settings(ovs)["controllers"] == before[1]["controllers"]
+        assert by_hand or (dumped(ovs), settings(ovs)) == before
+
+
+def without_controller_meter(texts: tuple[str, ...]) -> tuple[str, str, list[str]]:
+    """What was dumped but for the meter of packets to controllers: by hand nobody knows whose it is."""
+    flows, groups, meters = texts
+    listed = [meter.strip() for meter in meters.split("\n\n") if meter.strip()]
+    return flows, groups, [meter for meter in listed if not meter.startswith("meter=controller")]
+
+
+AFTERWARDS_S = 1.0
+"""How long packets are counted on: what the switch does late would be seen."""
 
 
 def test_by_hand_beside_another_it_has_to_be_named(

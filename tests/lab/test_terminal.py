@@ -18,26 +18,37 @@ pytestmark = pytest.mark.lab
 RUN = Path(__file__).parents[2] / "run"
 PROMPT = b"lab:"
 PATIENCE_S = 300
+"""For the whole test. A boot takes longer than all the rest."""
 
 
 class Screen:
     """What the program on a terminal has shown, and a keyboard for it."""
 
-    def __init__(self, terminal: int) -> None:
-        self.terminal = terminal
+    def __init__(self, terminal: int, program: subprocess.Popen[bytes]) -> None:
+        self.terminal, self.program = terminal, program
         self.shown = b""
+        self._deadline = time.monotonic() + PATIENCE_S
 
     def wait_for(self, text: bytes) -> None:
         """Read until the text is shown, and forget what came before its end."""
-        deadline = time.monotonic() + PATIENCE_S
         while text not in self.shown:
-            assert time.monotonic() < deadline, self.shown
-            if select.select([self.terminal], [], [], 1)[0]:
-                self.shown += os.read(self.terminal, 65536)
+            assert self.program.poll() is None, self.shown
+            self._read()
         self.shown = self.shown.partition(text)[2]
 
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
+
+    def wait_for_end(self) -> int:
+        """Read until the program has ended, which cannot write what nobody reads; return its exit status."""
+        while (status := self.program.poll()) is None:
+            self._read()
+        return status
+
+    def _read(self) -> None:
+        assert time.monotonic() < self._deadline, self.shown
+        if select.select([self.terminal], [], [], 0.2)[0]:
+            self.shown += os.read(self.terminal, 65536)
 
 
 def test_a_shell_that_is_used_and_left() -> None:
@@ -53,7 +64,7 @@ def test_a_shell_that_is_used_and_left() -> None:
         stderr=theirs,
         start_new_session=True,
     )
-    screen = Screen(ours)
+    screen = Screen(ours, launcher)
     try:
         screen.wait_for(b"leave it with `exit`")
         screen.wait_for(PROMPT)
@@ -67,10 +78,11 @@ def test_a_shell_that_is_used_and_left() -> None:
         screen.wait_for(b"br0")
         screen.wait_for(b".venv/bin/flowlane")
         screen.type("exit 3\r")
-        assert launcher.wait(PATIENCE_S) == 3
+        assert screen.wait_for_end() == 3
         assert termios.tcgetattr(theirs) == before
         assert not guests_of(mark)
     finally:
         launcher.kill()
+        launcher.wait()
         os.close(theirs)
         os.close(ours)
