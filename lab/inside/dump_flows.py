@@ -1,4 +1,4 @@
-"""A parser of ``ovs-ofctl dump-flows``, so that tests read the switch's tables without Flowlane's decoder.
+"""The output of ``ovs-ofctl dump-flows``, so that tests read the switch's tables without Flowlane's decoder.
 
 One entry: `` cookie=0xf10a3..., duration=1.2s, table=2, n_packets=3, ..., priority=9,udp,... actions=...``
 """
@@ -7,26 +7,16 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import NamedTuple
+
+from flowlane.hosttools.bridge_tables import DumpedFlow, read_flow
 
 VERSIONS = {"OpenFlow13", "OpenFlow14", "OpenFlow15"}
-_TABLE = re.compile(r"\btable=(\d+),")
-_PACKETS = re.compile(r"\bn_packets=(\d+),")
-_COOKIE = re.compile(r"\bcookie=(0x[0-9a-f]+|0),")
-
-
 _REGISTER = re.compile(r"\b(?:load:(\w+)->NXM_NX_REG1\[\]|set_field:(\w+)->reg1\b)")
 _METER_REGISTER = re.compile(r"\b(?:load:(\w+)->NXM_NX_REG4\[\]|set_field:(\w+)->reg4\b)")
 
 
-class Entry(NamedTuple):
-    """A flow entry; in ``match`` a word without a value has the value ""."""
-
-    table: int
-    cookie: int
-    packets: int
-    match: dict[str, str]
-    actions: str
+class Entry(DumpedFlow):
+    """A flow entry, and what tests look for in its actions."""
 
     @property
     def queue(self) -> int | None:
@@ -53,16 +43,7 @@ class Entry(NamedTuple):
 
 
 def read_entry(line: str) -> Entry:
-    head, _, actions = line.partition(" actions=")
-    # The match is the last word before the actions; the counters before it are separated by ", ".
-    words = (word.partition("=") for word in head.rpartition(" ")[2].split(","))
-    match = {name: value for name, _, value in words if name}
-    hits = {
-        name: pattern.search(head)
-        for name, pattern in (("table", _TABLE), ("packets", _PACKETS), ("cookie", _COOKIE))
-    }
-    numbers = {name: int(hit[1], 0) if hit else 0 for name, hit in hits.items()}
-    return Entry(numbers["table"], numbers["cookie"], numbers["packets"], match, actions)
+    return Entry(*read_flow(line))
 
 
 def dump(bridge: str, version: str = "OpenFlow13") -> list[Entry]:

@@ -41,6 +41,13 @@ OURS = "cookie=0xf10a300000000001, table=4, priority=1000,udp actions=meter:5,gr
         ("cookie=0xf10a100000000000, priority=0 actions=NORMAL", True, 0, True),
         ("priority=9 actions=learn(table=9,cookie=0xf10a400000000000)", False, 0, False),
         (OURS, True, 4, False),
+        ("cookie=0x7, idle_timeout=5, priority=0 actions=NORMAL", False, 0, False),
+        (
+            "cookie=0x7, duration=1.2s, table=0, n_packets=3, n_bytes=9, priority=0 actions=NORMAL",
+            False,
+            0,
+            True,
+        ),
     ],
 )
 def test_a_flow(flow: str, ours: bool, table: int, default: bool) -> None:

@@ -20,8 +20,11 @@ CONTROLLER_METER = "controller"
 DEFAULT_FLOW = "priority=0 actions=NORMAL"
 """The entry that Open vSwitch makes itself on a bridge without primary controller, in fail mode standalone."""
 
-_COOKIE = re.compile(r"\bcookie=(0x[0-9a-f]+|0)\b")
-_TABLE = re.compile(r"\btable=(\d+)\b")
+_NO_MATCH = frozenset((
+    *("cookie", "duration", "table", "n_packets", "n_bytes", "idle_age", "hard_age", "idle_timeout", "hard_timeout"),
+    *("importance", "send_flow_rem", "check_overlap", "reset_counts", "no_packet_counts", "no_byte_counts"),
+))  # fmt: skip
+"""What dump-flows prints before the match, separated by ", " or a space."""
 _GROUP = re.compile(r"\bgroup:(\d+)")
 _METER = re.compile(r"\bmeter:(\d+|controller)")
 _GROUP_ID = re.compile(r"\bgroup_id=(\d+)")
@@ -53,22 +56,44 @@ class Owned(NamedTuple):
     meters: tuple[str, ...]
 
 
+class DumpedFlow(NamedTuple):
+    """A line of dump-flows; a word of ``match`` without a value (``udp``) has the value "".
+
+    The priority is in ``match``; ``settings`` has the timeouts and flags.
+    """
+
+    table: int
+    cookie: int
+    packets: int
+    match: dict[str, str]
+    settings: dict[str, str]
+    actions: str
+
+
+def read_flow(line: str) -> DumpedFlow:
+    """Read a line of dump-flows, which leaves out what is zero: table, cookie, priority 32768."""
+    head, _, actions = line.partition("actions=")
+    words = dict(word.partition("=")[::2] for word in re.split(r"[ ,]+", head) if word)
+    before = {name: words.pop(name) for name in [*words] if name in _NO_MATCH}
+    numbers = [int(before.pop(name, "0"), 0) for name in ("table", "cookie", "n_packets")]
+    return DumpedFlow(numbers[0], numbers[1], numbers[2], words, before, actions)
+
+
 def is_ours(flow: str) -> bool:
     """Return whether a line of dump-flows is of an entry with Flowlane's cookie."""
-    cookie = _COOKIE.search(flow.partition("actions=")[0])
-    return cookie is not None and int(cookie[1], 0) >> 48 == OWNER
+    return read_flow(flow).cookie >> 48 == OWNER
 
 
 def table_of(flow: str) -> int:
-    """Return the table of a line of dump-flows, which leaves out table 0."""
-    table = _TABLE.search(flow.partition("actions=")[0])
-    return int(table[1]) if table else 0
+    """Return the table of a line of dump-flows."""
+    return read_flow(flow).table
 
 
 def is_default(flow: str) -> bool:
-    """Return whether an entry matches every packet of table 0 with the lowest priority."""
-    match = _COOKIE.sub("", flow.partition("actions=")[0]).replace("table=0", "")
-    return match.replace(",", " ").split() == ["priority=0"]
+    """Return whether an entry matches every packet of table 0 with the lowest priority, and stays."""
+    read = read_flow(flow)
+    stays = not read.settings.keys() & {"idle_timeout", "hard_timeout"}
+    return read.table == 0 and read.match == {"priority": "0"} and stays
 
 
 def default_of(flows: Iterable[str]) -> str:

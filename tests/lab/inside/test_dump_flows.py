@@ -21,4 +21,5 @@ def test_a_pin() -> None:
 
 def test_an_entry_without_match_table_or_queue() -> None:
     entry = read_entry("cookie=0x0, duration=1s, n_packets=0, n_bytes=0, priority=0 actions=drop")
+    assert entry.match == {"priority": "0"}
     assert (entry.table, entry.cookie, entry.queue, entry.meter, entry.actions) == (0, 0, None, None, "drop")
