@@ -21,6 +21,7 @@ from flowlane.composition import Composition
 Handler = Callable[[Any, Any], None]
 
 REPLIES = [
+    ofp_event.EventOFPAggregateStatsReply,
     ofp_event.EventOFPDescStatsReply,
     ofp_event.EventOFPFlowDescStatsReply,
     ofp_event.EventOFPFlowStatsReply,

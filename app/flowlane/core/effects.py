@@ -202,12 +202,13 @@ class DeleteMeter(NamedTuple):
 
 
 class ReadCounters(NamedTuple):
-    """Request counters: of pins, of others (queues and meters), of groups of learned entries."""
+    """Request counters: of pins, of others (queues and meters), of groups of learned entries, sums of groups."""
 
     dpid: int
     pins: bool = False
     others: bool = False
     groups: tuple[int, ...] = ()
+    sums: tuple[int, ...] = ()
 
 
 class BeginGroup(NamedTuple):

@@ -95,6 +95,7 @@ HANDLERS: dict[type, Handler] = {
     ev.PinEnded: lifecycle.on_pin_ended,
     ev.LearnedCounters: learned.on_learned_counters,
     ev.ReadingEnded: learned.on_reading_ended,
+    ev.GroupSummed: learned.on_group_summed,
     ev.LearnedEnded: learned.on_learned_ended,
     ev.RuleRefused: refusals.on_rule_refused,
     ev.ConflictsReported: refresh.on_conflicts_reported,

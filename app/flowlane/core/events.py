@@ -202,6 +202,15 @@ class ReadingEnded(NamedTuple):
     seconds: float
 
 
+class GroupSummed(NamedTuple):
+    """The sum of the counters of a group of learned entries; ``octets`` is None when there is no reply."""
+
+    dpid: int
+    number: int
+    octets: int | None
+    entries: int = 0
+
+
 class LearnedEnded(NamedTuple):
     """A learned entry (see :class:`LearnedFlow`) was removed from its table: idle or deleted."""
 
@@ -325,6 +334,7 @@ Event = (
     | PinCounters
     | LearnedCounters
     | ReadingEnded
+    | GroupSummed
     | LearnedEnded
     | PinEnded
     | QueueCounters

@@ -22,6 +22,9 @@ from flowlane.core.flow.readings import (
 REQUEST, ENTRY = 60e-6, 1.8e-6
 """Seconds that Open vSwitch takes for a request and for an entry of its reply."""
 
+SUM, LEAST = 0.3e-6, 500_000
+"""Seconds that it takes for an entry of a sum, and half of the gate's rate in bit/s."""
+
 
 class Switch:
     """Replies at once; counts what that takes, and when each group was read."""
@@ -35,6 +38,9 @@ class Switch:
         self.entries, self.entry, self.pins = Counter(entries), entry, pins
         self.present = self.readings.present
         self.near: set[int] = set()
+        self.rates: Counter[int] = Counter()
+        self.octets: Counter[int] = Counter()
+        self.sums = 0
         self.now = 1000.0
         self.busy = 0.0
         self.longest = 0.0
@@ -44,6 +50,8 @@ class Switch:
         """Let time pass, in which so many entries per second are added to the present group."""
         for step in range(round(seconds * 10)):
             self.now += 0.1
+            for number, rate in self.rates.items():
+                self.octets[number] += rate // 80
             self.entries[self.present] += per_second * (step + 1) // 10 - per_second * step // 10
             self.poll()
 
@@ -60,6 +68,10 @@ class Switch:
             begun = self.readings.ended(number, count, took, self.now)
             if begun is not None:
                 self.present = begun
+        for number in portion.sums:
+            together += REQUEST + self.entries[number] * SUM
+            self.sums += 1
+            self.readings.summed(number, self.octets[number], self.entries[number], LEAST, self.now)
         self.busy += together
         self.longest = max(self.longest, together)
 
@@ -96,6 +108,42 @@ def test_groups_with_flows_near_a_gate_are_read_every_second_among_a_hundred_tho
     switch.times.clear()
     switch.run(10)
     assert len(switch.times.get(20, ())) <= 2, "it is read in turn again"
+
+
+def test_an_old_flow_that_becomes_heavy_among_many_is_read_first_by_its_groups_sum() -> None:
+    switch = Switch(dict.fromkeys(range(200), 500), present=200)
+    switch.rates.update(dict.fromkeys(range(200), 1_000_000))
+    switch.run(30)
+    assert switch.sums > 200
+    waits = []
+    for number in range(3, 200, 20):
+        switch.times.clear()
+        switch.rates[number] += 1_500_000
+        begin = switch.now
+        while len(switch.times.get(number, ())) < 2:
+            switch.run(0.1)
+            assert switch.now < begin + 30
+        waits.append(switch.now - begin)
+        switch.run(4)
+    assert sorted(waits)[len(waits) // 2] < 6.0, "by turns it would be 26 s"
+    assert switch.busy / (switch.now - 1000.0) <= SHARE
+
+
+def test_few_flows_are_not_summed() -> None:
+    switch = Switch({0: 500, 1: 500}, present=2)
+    switch.run(20)
+    assert switch.sums == 0
+
+
+def test_a_sum_that_falls_or_does_not_come_raises_no_suspicion() -> None:
+    readings = Readings()
+    readings.connected(0, [])
+    for second, octets in enumerate((1_000_000, 2_000_000, 100, None, 1_000_100)):
+        readings.summed(0, octets, 5, LEAST, float(second))
+    assert readings.groups[0].suspect_until < 0
+    readings.summed(0, 9_000_000, 5, LEAST, 5.0)
+    assert readings.groups[0].suspect_until > 5.0
+    readings.summed(77, 1, 1, LEAST, 6.0)
 
 
 def test_a_full_group_is_followed_by_the_next_and_an_empty_one_is_forgotten() -> None:

@@ -7,6 +7,7 @@ idle port is not heavy.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import queue_rate
@@ -33,6 +34,13 @@ def gates_at(device: Device, port_no: int, now: float) -> tuple[PortGate, ...]:
         gates = resolve(device.policy.gates, _queue_rate(port))
         port.gates = gates, now, device.policy
     return gates
+
+
+def least_rate(device: Device, now: float) -> float:
+    """Return the lowest threshold of any gate on a port with queues, in bit/s; infinity where there is none."""
+    ports = [port_no for port_no, port in device.ports.items() if port.allocation is not None]
+    lowest = (gates[0].at_least for port_no in ports if (gates := gates_at(device, port_no, now)))
+    return min(lowest, default=inf)
 
 
 def _queue_rate(port: Port) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.classify.gates import is_near
+from flowlane.core.classify.gates import NEAR, is_near
 from flowlane.core.device.links import origin
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
-from flowlane.core.flow.gates import gates_at
+from flowlane.core.flow.gates import gates_at, least_rate
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
 from flowlane.core.flowkey import unpack
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowlane.core.effects import Effect
-    from flowlane.core.events import LearnedCounters, LearnedEnded, LearnedFlow, ReadingEnded
+    from flowlane.core.events import GroupSummed, LearnedCounters, LearnedEnded, LearnedFlow, ReadingEnded
     from flowlane.core.state.device import Device, State
 
 
@@ -41,6 +41,14 @@ def on_reading_ended(state: State, event: ReadingEnded, out: list[Effect]) -> No
         group = device.readings.ended(event.number, event.entries, event.seconds, state.now)
         if group is not None:
             out.append(BeginGroup(device.dpid, group))
+
+
+def on_group_summed(state: State, event: GroupSummed, out: list[Effect]) -> None:  # noqa: ARG001
+    """Take in the sum of a group's counters."""
+    device = state.devices.get(event.dpid)
+    if device is not None:
+        least = NEAR * least_rate(device, state.now)
+        device.readings.summed(event.number, event.octets, event.entries, least, state.now)
 
 
 def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[Effect]) -> set[int | None]:

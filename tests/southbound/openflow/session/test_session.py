@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from struct import pack
 from types import SimpleNamespace
@@ -306,6 +307,20 @@ def test_a_group_of_learned_entries_is_requested_by_its_cookie_and_its_end_is_em
     )
     world.refuse(int.from_bytes(sixth[4:8], "big"))
     assert [event[:3] for event in world.take(ev.ReadingEnded)] == [(DPID, 5, 0), (DPID, 6, 0)]
+
+
+def test_a_sum_of_a_group_is_emitted_and_so_is_that_there_is_none(world: World) -> None:
+    for refused in (False, True):
+        world.sessions.execute(ReadCounters(DPID, sums=(5,)))
+        (request,) = world.sent()
+        xid = int.from_bytes(request[4:8], "big")
+        body = struct.pack("!QQI4x", 3, 180, 2)
+        if refused:
+            world.refuse(xid)
+        else:
+            world.sessions.reply(world.datapath.read(messages.multipart(OF13, 2, body, xid)))
+        (summed,) = world.take(ev.GroupSummed)
+        assert summed == (ev.GroupSummed(DPID, 5, None) if refused else ev.GroupSummed(DPID, 5, 180, 2))
 
 
 def queue_requests(world: World) -> list[bytes]:

@@ -18,7 +18,7 @@ from support.openflow.client import NUMBERS, VERSIONS, Client, controlled
 
 from flowlane.core import flowkey
 from flowlane.core.effects import PlannedPort, StandingMatch, StandingRule
-from flowlane.core.events import FlowSeen, LearnedFlow
+from flowlane.core.events import FlowSeen, GroupSummed, LearnedFlow
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import MeterSpec, PortRole
 from flowlane.southbound.openflow.osken import lazy
@@ -150,6 +150,13 @@ def test_a_group_holds_what_was_learned_since_it_began_and_is_read_by_its_cookie
     (later,) = readback.learned_flows(client.request(requests.learned_request(client.datapath, 7)))
     assert (later.key, later.group) == (key(1001), 7)
     assert 0 <= later.seconds < 10
+    send(ovs, 1001)
+    ovs.appctl("revalidator/wait")
+    total = decode.group_sum(1, 7, client.request(requests.sum_request(client.datapath, 7)))
+    (later,) = readback.learned_flows(client.request(requests.learned_request(client.datapath, 7)))
+    assert total == GroupSummed(1, 7, later.octets, 1)
+    assert later.octets > 0
+    assert decode.group_sum(1, 6, client.request(requests.sum_request(client.datapath, 6))).entries == 0
     flows = readback.standing(client.request(requests.flows_request(client.datapath)), ()).flows
     assert learned_group(flows) == 7
     assert readback.learned_flows(client.request(requests.learned_request(client.datapath, 6))) == ()

@@ -156,6 +156,20 @@ def learned_request(datapath: Datapath, group: int = 0, table_id: int = TableId.
     return flows_request(datapath, cookies.learned(group), cookies.FULL_MASK, table_id)
 
 
+def sum_request(datapath: Datapath, group: int, table_id: int = TableId.SEEN) -> Message:
+    """Request the sum of the counters of a group of learned entries (aggregate statistics).
+
+    Args:
+        table_id: the number of table seen on the device.
+    """
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    anything = ofproto.OFPP_ANY, ofproto.OFPG_ANY
+    match = parser.OFPMatch()
+    return parser.OFPAggregateStatsRequest(
+        datapath, 0, table_id, *anything, cookies.learned(group), cookies.FULL_MASK, match
+    )
+
+
 def queue_stats_request(datapath: Datapath) -> Message:
     """Request the transmit counters of all queues."""
     ofproto, parser = datapath.ofproto, datapath.ofproto_parser

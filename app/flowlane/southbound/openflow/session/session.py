@@ -269,6 +269,10 @@ class Session:
         for group in effect.groups:
             table_id = self.layout.number_of(TableId.SEEN)
             self._read_entries(group, requests.learned_request(self.datapath, group, table_id))
+        for group in effect.sums:
+            table_id = self.layout.number_of(TableId.SEEN)
+            message = requests.sum_request(self.datapath, group, table_id)
+            self._request("sum of entries", message, partial(self._take_sum, group))
         if effect.others:
             for request in stats_requests(self.datapath, self._programming.capabilities):
                 self._request(request.name, request.message, partial(self._take_counters, request.read))
@@ -280,6 +284,9 @@ class Session:
     def _take_counters(self, read: Callable[[int, Iterable[Any]], Event], reply: Reply) -> None:
         if not reply.error:
             self._emit(read(self.dpid, reply.parts))
+
+    def _take_sum(self, group: int, reply: Reply) -> None:
+        self._emit(decode.group_sum(self.dpid, group, reply.parts))
 
     def begin_group(self, effect: BeginGroup) -> None:
         """Have the device put what it learns from now on in another group."""
