@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowlane.core.flowkey import ETHERTYPE_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -17,8 +19,8 @@ PIN, LEARNED = 3, 4
 
 NAMES = {"tcp6": "tcp", "udp6": "udp", "sctp6": "sctp", "icmp6": "icmpv6"}
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "tcp6", "udp6", "sctp6", "icmp6")
-ETHERTYPES = {"arp": "0x0806", "rarp": "0x8035", "mpls": "0x8847", "mplsm": "0x8848"}
-"""Ethertypes that ovs-ofctl prints as words."""
+ETHERTYPES = {"arp": "arp", "rarp": "rarp", "mpls": "mpls", "mplsm": "0x8848"}
+"""Ethertypes that ovs-ofctl prints as words, as REST has them."""
 
 FRAGMENTS = "44"
 NO_PORT = -1
@@ -61,7 +63,8 @@ def _protocol(match: dict[str, str]) -> str | None:
     if "ipv6" in match and match.get("nw_frag") == "yes":
         return FRAGMENTS
     if "dl_type" in match:
-        return f"0x{int(match['dl_type'], 16):04x}"
+        number = int(match["dl_type"], 16)
+        return ETHERTYPE_NAMES.get(number, f"0x{number:04x}")
     return next((number for word, number in ETHERTYPES.items() if word in match), None)
 
 

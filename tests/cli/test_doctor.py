@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from lab.inside.private_ovs import PrivateOvs
 
 
+NO_CONTROLLER = "http://127.0.0.1:9"
+
+
 def run(remote: str, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     parser = argparse.ArgumentParser()
     doctor.add_arguments(parser)
-    code = doctor.run(parser.parse_args(["--db", remote, "--timeout", "5", *words]))
+    code = doctor.run(parser.parse_args(["--db", remote, "--timeout", "5", "--url", NO_CONTROLLER, *words]))
     return code, capsys.readouterr().out
 
 
@@ -51,6 +54,27 @@ def test_a_dummy_port_whose_queues_the_switch_does_not_report(
     code, text = run(ovs.database, capsys)
     assert code == 1
     assert "start flowlane-manager" in text
+
+
+def test_what_the_controller_says_of_its_devices_is_listed(
+    ovs: PrivateOvs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = [
+        {"name": "br0", "dpid": "01", "unusable": "", "conflicts": ["entry x of table 0 is not met"]},
+        {"name": "br1", "dpid": "02", "unusable": "it has 3 tables", "conflicts": []},
+    ]
+    monkeypatch.setattr(doctor, "pages", lambda *_: {"items": devices, "next": None})
+    listed = {(item["level"], item["where"], item["what"]) for item in findings(ovs.database, capsys)}
+    assert ("warning", "bridge br0", "entry x of table 0 is not met") in listed
+    assert ("problem", "bridge br1", "unusable: it has 3 tables") in listed
+
+
+def test_without_a_controller_it_is_said_that_conflicts_are_not_known(
+    ovs: PrivateOvs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = json.loads(run(ovs.database, capsys, "--json")[1])
+    (item,) = [item for item in items if item["where"] == "controller"]
+    assert (item["level"], "conflicts" in item["what"]) == ("info", True)
 
 
 def test_in_band_control_lets_a_vm_bypass_the_tables_until_the_remedy_is_applied(

@@ -23,6 +23,7 @@ CHANGE = {
     "rules_added": [],
     "rules_removed": ["rule 1"],
     "rules_changed": [],
+    "settings_changed": ["port-security"],
 }
 PROBLEM = {
     "title": "Unprocessable Entity",
@@ -135,7 +136,13 @@ def test_a_policy_is_sent_as_it_is(
     path.write_bytes(b"version: 1 # \xc3\xa9\r\n")
     assert run(action, path, server=controller) == 0
     assert controller.requests == [(*request_line, "application/yaml", path.read_bytes())]
-    assert capsys.readouterr().out.splitlines() == ["+ class gold", "~ class bulk", "- rule rule 1", *last]
+    assert capsys.readouterr().out.splitlines() == [
+        "+ class gold",
+        "~ class bulk",
+        "- rule rule 1",
+        "~ setting port-security",
+        *last,
+    ]
 
 
 def test_a_refused_policy_names_line_and_key(controller: RecordingServer, tmp_path: Path) -> None:

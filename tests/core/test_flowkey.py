@@ -46,6 +46,13 @@ def ends(*texts: str) -> list[bytes]:
             ),
             "ethertype 0x88b5 02:00:00:00:00:01 to 02:00:00:00:00:02",
         ),
+        *(
+            (
+                FlowParts(7, 5, LAYER2, 0, number, 0, bytes.fromhex("020000000001"), b"\xff" * 6),
+                f"{name} 02:00:00:00:00:01 to ff:ff:ff:ff:ff:ff in VLAN 5",
+            )
+            for number, name in ((0x0806, "arp"), (0x8035, "rarp"), (0x88CC, "lldp"))
+        ),
     ],
 )
 def test_a_flow_in_the_words_of_people(parts: FlowParts, text: str) -> None:

@@ -55,6 +55,16 @@ def test_a_good_host_has_nothing_but_ok() -> None:
     assert [finding.level for finding in check_database(GOOD, KERNEL)] == [Level.OK] * 4
 
 
+def test_the_internal_members_of_a_bond_lead_to_no_host() -> None:
+    """Test hosts bond tap devices: their queues are those of the bond."""
+    ports = {uuid(3): GOOD.ports[uuid(3)]._replace(interfaces=(uuid(4), uuid(9)))}
+    members = {uuid(n): InterfaceRow(name, "internal", n) for n, name in ((4, "up0"), (9, "up1"))}
+    findings = check_database(GOOD._replace(ports=ports, interfaces=members), KERNEL)
+    assert not [finding for finding in findings if "clear port" in finding.remedy]
+    alone = GOOD._replace(interfaces={uuid(4): members[uuid(4)]})
+    assert [finding for finding in check_database(alone, KERNEL) if "clear port" in finding.remedy]
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from support.hosts.network import Controller, Network
 
 
-ONCE = ("0x0806", "icmpv6")
+ONCE = ("arp", "icmpv6")
 """ARP, neighbour discovery and MLD: a host sends once, so no packet makes the entry anew that was deleted with a queue.
 REST lists it until it is swept."""
 

@@ -11,7 +11,7 @@ import flowlane.core
 from flowlane.northbound.app import make_app
 from flowlane.northbound.query import EVENT_KINDS
 
-PROTOCOLS = "tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype such as 0x88f7"
+PROTOCOLS = "tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype such as arp or 0x88f7"
 
 WEB_HTTP, WEB_RSYNC, DB_UDP, DB_PING, DB_PTP = range(5)
 
@@ -41,6 +41,8 @@ WEB_HTTP, WEB_RSYNC, DB_UDP, DB_PING, DB_PTP = range(5)
         ("proto=17", [DB_UDP]),
         ("proto=icmpv6", [DB_PING]),
         ("proto=0x88f7", [DB_PTP]),
+        ("proto=arp", []),
+        ("proto=0x0806", []),
         ("proto=0x88F7", [DB_PTP]),
         ("proto=0X88F7", [DB_PTP]),
         ("proto=UDP", [DB_UDP]),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -8,10 +10,27 @@ from support.engine.controller import FakeController, world
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 from webob import Request
 
+from flowlane.cli.lists import FLOWS
 from flowlane.core.events import DeviceDown, LearnedCounters, LearnedFlow, QueueCounters
 from flowlane.core.model import HintSource, QueueKind, Reason, Role
 from flowlane.core.model import PortRole as CorePortRole
-from flowlane.core.policy import Balance, Match, Policy, RateGate, Rule, TrafficClass
+from flowlane.core.policy import (
+    Balance,
+    ClassChange,
+    DeviceRules,
+    DeviceSelector,
+    ExtraAddresses,
+    Match,
+    Pins,
+    Policy,
+    PortSecurity,
+    RateGate,
+    Rule,
+    Share,
+    TrafficClass,
+    Trust,
+    VmSelector,
+)
 from flowlane.northbound import query, views
 from flowlane.northbound.app import make_app
 from flowlane.northbound.controller import Clock
@@ -158,10 +177,48 @@ def test_the_same_policy_changes_nothing() -> None:
 
 
 def test_places_in_the_file_and_numbers_do_not_matter() -> None:
-    """Another order of classes renumbers them all: what rules mean stays."""
-    classes = (replace(BASE.classes[1], index=0), replace(BASE.classes[0], index=1))
-    rules = tuple(replace(rule, class_index=0, line=99) for rule in BASE.rules)
-    assert changes(replace(BASE, classes=classes, rules=rules)) == {}
+    """Another order of classes renumbers them: what rules, trust and devices mean stays."""
+    first, bulk, voice = (*BASE.classes, TrafficClass("voice", 2))
+
+    def policy(classes: tuple[TrafficClass, ...], bulk_index: int, line: int) -> Policy:
+        rules = tuple(replace(rule, class_index=bulk_index, line=line) for rule in BASE.rules)
+        of = frozenset((HintSource.DSCP,))
+        trust = (Trust(VmSelector(), of, frozenset((bulk_index,)), dscp=((46, bulk_index),)),)
+        change = ClassChange(bulk_index, exclusive=True)
+        devices = (DeviceRules(DeviceSelector(), (bulk_index,), (change,)),)
+        return replace(BASE, classes=classes, rules=rules, trust=trust, devices=devices)
+
+    before = policy((first, bulk, voice), 1, 3)
+    after = policy((first, replace(voice, index=1), replace(bulk, index=2)), 2, 99)
+    change = policy_change(before, after, applied=False)
+    assert {name: value for name, value in change.items() if value} == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("default", {"classes": (replace(BASE.classes[1], index=0), replace(BASE.classes[0], index=1))}),
+        ("shares", {"shares": (Share("a", VmSelector(), 1.0),)}),
+        ("trust", {"trust": (Trust(VmSelector(), frozenset(), frozenset((1,))),)}),
+        ("devices", {"devices": (DeviceRules(DeviceSelector(), only=(1,)),)}),
+        ("balance", {"balance": Balance(window=3.0)}),
+        ("pins", {"pins": Pins(budget=7)}),
+        ("copy-rate", {"copy_rate": 9}),
+        ("port-security", {"port_security": PortSecurity.STRICT}),
+        ("extra-addresses", {"extra_addresses": (ExtraAddresses(VmSelector(), (1,)),)}),
+        ("learn-after", {"learn_after": 3}),
+        ("track-above", {"track_above": 1}),
+    ],
+)
+def test_another_key_that_differs_is_named(key: str, change: dict[str, Any]) -> None:
+    rules = tuple(replace(rule, class_index=0) for rule in BASE.rules) if key == "default" else BASE.rules
+    assert changes(replace(BASE, rules=rules, **change)) == {"settings_changed": [key]}
+
+
+def test_every_key_of_the_language_is_compared() -> None:
+    schema = json.loads(files("flowlane.policy").joinpath("schema.json").read_text())
+    keys = set(schema["properties"]) - {"version", "classes", "rules"}
+    assert set(views._settings(BASE)) == keys
 
 
 def test_what_differs_is_named() -> None:
@@ -174,6 +231,13 @@ def test_what_differs_is_named() -> None:
     assert changes(replace(BASE, gates=(RateGate(200, 2.0, 80),))) == {"rules_changed": ["b"]}
     order = (replace(BASE.rules[1], index=0), replace(BASE.rules[0], index=1))
     assert changes(replace(BASE, rules=order)) == {"rules_changed": ["b", "a"]}
+
+
+def test_a_flow_is_shown_with_the_id_and_the_name_of_its_vm() -> None:
+    flows = Request.blank("/v1/flows").get_response(make_app(world())).json["items"]
+    assert {("uuid-web", "web"), ("ns/db", "db")} <= {(flow["vm"], flow["vm_name"]) for flow in flows}
+    (column,) = [column for column in FLOWS.columns if column.head == "VM"]
+    assert {column.read(flow) for flow in flows if flow["vm"]} == {"web", "db"}
 
 
 def test_the_policy_in_force() -> None:

@@ -60,6 +60,7 @@ def test_a_policy_is_checked_without_effect(app: WSGIApplication, controller: Fa
         "rules_added": [],
         "rules_removed": ["backups"],
         "rules_changed": [],
+        "settings_changed": [],
     }
     assert controller.submitted == []
     assert controller.state.policy is POLICY

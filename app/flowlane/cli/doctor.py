@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from flowlane.cli.arguments import add_url
+from flowlane.cli.client import RefusedError, UnreachableError, connect, pages
 from flowlane.cli.qos import add_common, compare, database_of, finding_json, nic_states, wide_console
 from flowlane.errors import FlowlaneError
 from flowlane.hosttools.checks import Host, check_database
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 
     from flowlane.southbound.ovsdb.rows import Snapshot
 
+_CONFLICT = "docs/operators/beside-others.md: give your entry another priority or table, or --start-table"
+
 _STYLES = {Level.OK: "green", Level.INFO: "blue", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``flowlane doctor``."""
     add_common(parser)
+    add_url(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +57,23 @@ def examine(args: argparse.Namespace) -> list[Finding]:
         return [Finding(Level.PROBLEM, "Open vSwitch", str(error), remedy)]
     local = remote.startswith("unix:")
     findings = check_database(snapshot, Host(local, kernel_datapath()))
-    return findings + (_ports(snapshot, remote) if local else [])
+    return findings + (_ports(snapshot, remote) if local else []) + _devices(args.url)
+
+
+def _devices(url: str) -> list[Finding]:
+    """Find what the controller says of its devices: those that are unusable, and conflicts with others' entries."""
+    try:
+        devices = pages(connect(url), "/v1/devices", {}, None)["items"]
+    except (UnreachableError, RefusedError) as error:
+        what = f"conflicts with entries of other controllers are not listed: {error}"
+        return [Finding(Level.INFO, "controller", what, "start flowlane-manager, or give --url")]
+    findings: list[Finding] = []
+    for device in devices:
+        where = f"bridge {device['name'] or device['dpid']}"
+        if device["unusable"]:
+            findings.append(Finding(Level.PROBLEM, where, f"unusable: {device['unusable']}", ""))
+        findings += [Finding(Level.WARNING, where, text, _CONFLICT) for text in device["conflicts"]]
+    return findings
 
 
 def _ports(snapshot: Snapshot, remote: str) -> list[Finding]:

@@ -30,7 +30,7 @@ FILTERS = {
     "device": "on this device: its dpid or name",
     "vm": "of this VM: its id or name",
     "class": "of this class",
-    "proto": "of this protocol: tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (0x88f7)",
+    "proto": "of this protocol: tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)",
     "src": "from this address or prefix",
     "dst": "to this address or prefix",
     "src-port": "from this port",
@@ -318,7 +318,7 @@ FLOWS = ListCommand(
     "/v1/flows",
     (
         Column("FLOW", flow_text),
-        Column("VM", lambda item: text(item["vm"]), 3),
+        Column("VM", lambda item: text(item["vm_name"]), 3),
         Column("CLASS", lambda item: item["class"], 2),
         Column("RATE", lambda item: rate(item["rate"]), 1, right=True),
         Column("LIMIT", lambda item: rate(item["limit"]), 4, right=True),
@@ -335,7 +335,7 @@ ASSIGNMENTS = ListCommand(
     "/v1/assignments",
     (
         Column("FLOW", flow_text),
-        Column("VM", lambda item: text(item["vm"]), 3),
+        Column("VM", lambda item: text(item["vm_name"]), 3),
         Column("CLASS", lambda item: item["class"], 2),
         Column("DEVICE", lambda item: item["device"], 7),
         Column("PORT", lambda item: text(item["port"]), 4),

@@ -26,6 +26,7 @@ CHANGES = {
     "rules_added": "+ rule",
     "rules_removed": "- rule",
     "rules_changed": "~ rule",
+    "settings_changed": "~ setting",
 }
 """Keys of REST's answer -> how a change is marked."""
 

@@ -22,6 +22,16 @@ LAYER2 = 2
 
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
 PROTOCOL_NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6", SCTP: "sctp"}
+ETHERTYPE_NAMES = {
+    0x0806: "arp",
+    0x8035: "rarp",
+    0x8847: "mpls",
+    0x8864: "pppoe",
+    0x888E: "eapol",
+    0x88CC: "lldp",
+}
+"""IEEE 802 numbers (IANA registry) of the ethertypes beside IP that have a name here and in the policy language."""
+
 PORT_PROTOCOLS = frozenset((TCP, UDP, SCTP))
 FRAGMENT = 44
 """IPv6's fragment header (RFC 8200, 4.5), as protocol."""
@@ -102,7 +112,8 @@ def flow_text(key: bytes) -> str:
     tag = "" if parts.vlan is None else f" in VLAN {parts.vlan}"
     src, dst = (format_address(parts.kind, address) for address in (parts.src, parts.dst))
     if parts.kind == LAYER2:
-        return f"ethertype 0x{parts.src_port:04x} {src} to {dst}{tag}"
+        name = ETHERTYPE_NAMES.get(parts.src_port, f"ethertype 0x{parts.src_port:04x}")
+        return f"{name} {src} to {dst}{tag}"
     name = PROTOCOL_NAMES.get(parts.protocol, f"IP protocol {parts.protocol}")
     if is_of_fragments(parts):
         name = f"{name} fragments" if parts.kind == IPV4 else "fragments"

@@ -187,7 +187,7 @@ def _port(port: PortEntry) -> Iterator[Finding]:
             )
     if not port.qos_type:
         return
-    if any(row.type == "internal" for row in port.interfaces):
+    if _leads_to_the_host(port):
         what = "is an internal port with a QoS row: traffic to the host does not pass through its queues"
         remedy = f"ovs-vsctl clear port {port.name} qos"
         yield Finding(Level.WARNING, where, what, remedy, "openvswitch/ovs-issues 215")
@@ -200,6 +200,14 @@ def _port(port: PortEntry) -> Iterator[Finding]:
         yield Finding(Level.WARNING, where, what, remedy, "Open vSwitch, lib/netdev-linux.c")
     yield from _guarantees(port, where)
     yield Finding(Level.OK, where, f"{len(port.queues)} queues, {port.qos_type}")
+
+
+def _leads_to_the_host(port: PortEntry) -> bool:
+    """Whether an internal port is the host's own: not a member of a bond, nor one that stands for a NIC or a VM."""
+    if len(port.interfaces) != 1:
+        return False
+    stated = port.interfaces[0].external_ids.get("flowlane-port")
+    return port.interfaces[0].type == "internal" and stated not in ("uplink", "link", "vm")
 
 
 def _guarantees(port: PortEntry, where: str) -> Iterator[Finding]:

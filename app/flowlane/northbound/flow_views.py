@@ -9,6 +9,7 @@ from flowlane.core.flow.limits import passed_rate
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import is_young
 from flowlane.core.flowkey import (
+    ETHERTYPE_NAMES,
     IPV4,
     IPV6,
     LAYER2,
@@ -131,13 +132,14 @@ def endpoints(state: State, parts: FlowParts) -> Endpoints:
         "dst_port": parts.dst_port if with_ports else None,
         "vlan": parts.vlan,
         "vm": vm.id if vm else None,
+        "vm_name": vm.name if vm else None,
     }
 
 
 def protocol_text(parts: FlowParts) -> str:
-    """Write the protocol's name or number; for a layer-2 flow its ethertype."""
+    """Write the protocol's name or number; for a layer-2 flow those of its ethertype."""
     if parts.kind == LAYER2:
-        return f"0x{parts.src_port:04x}"
+        return ETHERTYPE_NAMES.get(parts.src_port, f"0x{parts.src_port:04x}")
     return PROTOCOL_NAMES.get(parts.protocol, str(parts.protocol))
 
 

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from flowlane.closest import did_you_mean
-from flowlane.core.flowkey import HEAD, HEAD_LENGTH, IPV4, IPV6, LAYER2, PROTOCOL_NAMES
+from flowlane.core.flowkey import ETHERTYPE_NAMES, HEAD, HEAD_LENGTH, IPV4, IPV6, LAYER2, PROTOCOL_NAMES
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.types import EventKind
@@ -121,16 +121,18 @@ def _member(words: Mapping[str, int]) -> Callable[[str], int]:
 
 
 def _protocol(text: str) -> int | str:
-    """Read an IP protocol as its number, or an ethertype as text."""
+    """Read an IP protocol as its number, or an ethertype as its name or number in text."""
     numbers = {name: number for number, name in PROTOCOL_NAMES.items()}
     word = text.lower()
     if word in numbers:
         return numbers[word]
     if re.fullmatch("[0-9]{1,3}", word) and int(word) <= 255:
         return int(word)
+    if word in ETHERTYPE_NAMES.values():
+        return word
     if re.fullmatch("0x[0-9a-f]+", word) and FIRST_ETHERTYPE <= (ethertype := int(word, 16)) <= 0xFFFF:
-        return f"0x{ethertype:04x}"
-    raise ValueError("tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype such as 0x88f7")
+        return ETHERTYPE_NAMES.get(ethertype, f"0x{ethertype:04x}")
+    raise ValueError("tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype such as arp or 0x88f7")
 
 
 def _address(text: str) -> Wildcard:
@@ -173,7 +175,7 @@ CLASS = Parameter("class", _text, "a class of the policy", _STRING)
 KIND = Parameter("kind", _member(KINDS), "the queue's kind", {"enum": list(KINDS)})
 REASON = Parameter("reason", _member(REASONS), "why a flow is on its queue", {"enum": list(REASONS)})
 PROTO = Parameter(
-    "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (0x88f7)", _STRING
+    "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)", _STRING
 )
 SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address", _STRING)
 DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", _STRING)
@@ -294,7 +296,9 @@ def _in_column(column: str, values: frozenset[int]) -> Condition:
 def _select_protocol(protocol: int | str) -> Condition:
     def check(flows: FlowTable, row: int) -> bool:
         _, _, kind, number, ethertype, _ = HEAD.unpack_from(flows.keys[row] or b"")
-        return (f"0x{ethertype:04x}" if kind == LAYER2 else number) == protocol
+        if kind == LAYER2:
+            return ETHERTYPE_NAMES.get(ethertype, f"0x{ethertype:04x}") == protocol
+        return bool(number == protocol)
 
     return check
 

@@ -288,6 +288,7 @@ class Endpoints(TypedDict):
     dst_port: Annotated[int | None, "null where the protocol has no ports; the code for ICMP"]
     vlan: int | None
     vm: Annotated[str | None, "id of the VM that sends the flow"]
+    vm_name: Annotated[str | None, "name of that VM"]
 
 
 class Placement(TypedDict):
@@ -449,4 +450,5 @@ class PolicyChange(TypedDict):
     rules_added: list[str]
     rules_removed: list[str]
     rules_changed: list[str]
+    settings_changed: Annotated[list[str], "other keys of the document, such as port-security"]
     flows: NotRequired[Annotated[FlowChange, "of a check only: effect on the present flows"]]

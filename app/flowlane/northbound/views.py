@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flowlane.core import model
     from flowlane.core.allocate.state import Slot
-    from flowlane.core.policy import Policy, Rule, TrafficClass
+    from flowlane.core.policy import DeviceRules, Policy, Rule, TrafficClass, Trust
     from flowlane.core.state.device import Device, Port, State
     from flowlane.northbound import types
     from flowlane.northbound.controller import Check, Clock
@@ -325,7 +325,7 @@ def _class(item: TrafficClass) -> types.ClassView:
 
 
 def policy_change(old: Policy, new: Policy, *, applied: bool) -> types.PolicyChange:
-    """Make the view of the differences from ``old`` to ``new``, by names of classes and rules.
+    """Make the view of the differences from ``old`` to ``new``, by names of classes and rules, and by other keys.
 
     A rule has changed when its match, its class or its position differs; its line in the file does not
     matter.
@@ -340,6 +340,7 @@ def policy_change(old: Policy, new: Policy, *, applied: bool) -> types.PolicyCha
         "rules_added": _missing(new_rules, old_rules),
         "rules_removed": _missing(old_rules, new_rules),
         "rules_changed": _changed(old_rules, new_rules),
+        "settings_changed": _changed(_settings(old), _settings(new)),
     }
 
 
@@ -357,6 +358,37 @@ def _meaning(policy: Policy, rule: Rule) -> object:
     hint = tuple(policy.classes[index].name for index in rule.match.hint)
     match = replace(rule.match, gate=None, hint=())
     return rule.index, match, gate, hint, policy.classes[rule.class_index].name
+
+
+def _settings(policy: Policy) -> dict[str, object]:
+    """Map the other keys of a policy to what they mean, with names in the place of indices."""
+    return {
+        "default": policy.classes[0].name,
+        "shares": policy.shares,
+        "trust": [_trust_meaning(policy, entry) for entry in policy.trust],
+        "devices": [_device_meaning(policy, entry) for entry in policy.devices],
+        "balance": policy.balance,
+        "pins": policy.pins,
+        "copy-rate": policy.copy_rate,
+        "port-security": policy.port_security,
+        "extra-addresses": policy.extra_addresses,
+        "learn-after": policy.learn_after,
+        "track-above": policy.track_above,
+    }
+
+
+def _trust_meaning(policy: Policy, entry: Trust) -> object:
+    names = [item.name for item in policy.classes]
+    marks = [[(value, names[index]) for value, index in marked] for marked in (entry.dscp, entry.pcp)]
+    gate = None if entry.gate is None else policy.gates[entry.gate]
+    return entry.vms, entry.sources, {names[index] for index in entry.classes}, marks, gate
+
+
+def _device_meaning(policy: Policy, entry: DeviceRules) -> object:
+    names = [item.name for item in policy.classes]
+    only = None if entry.only is None else [names[index] for index in entry.only]
+    changed = [(names[change.class_index], replace(change, class_index=0)) for change in entry.changes]
+    return entry.devices, only, changed, entry.role, entry.uplinks
 
 
 def _missing(names: Mapping[str, object], others: Mapping[str, object]) -> list[str]:

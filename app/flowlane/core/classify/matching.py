@@ -17,6 +17,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.flowkey import (
+    ETHERTYPE_NAMES,
     FRAGMENT,
     ICMP,
     IPV4,
@@ -55,15 +56,12 @@ def names_fit(globs: tuple[str, ...], vm: Vm) -> bool:
     return not globs or any(fnmatchcase(vm.id, glob) or fnmatchcase(vm.name, glob) for glob in globs)
 
 
-ETHERTYPE_NAMES = {
+ETHERTYPE_NUMBERS = {
     "ipv4": 0x0800,
     "ipv6": 0x86DD,
-    "arp": 0x0806,
-    "mpls": 0x8847,
-    "pppoe": 0x8864,
-    "lldp": 0x88CC,
+    **{name: number for number, name in ETHERTYPE_NAMES.items()},
 }
-"""IEEE 802 numbers (IANA registry) for the ethertypes that have a name in the policy language."""
+"""IEEE 802 numbers (IANA registry) of the ethertypes that have a name in the policy language."""
 
 PROTOCOL_NUMBERS = {
     **{name: number for number, name in PROTOCOL_NAMES.items()},
@@ -194,7 +192,7 @@ def _each_small(what: str, names: Mapping[str, int], highest: int) -> Callable[[
 READERS: dict[str, tuple[str, Callable[[object], tuple[object, ...]]]] = {
     "ethertype": (
         "eth_types",
-        _each(lambda value: _number(value, "an ethertype", ETHERTYPE_NAMES, 0xFFFF)),
+        _each(lambda value: _number(value, "an ethertype", ETHERTYPE_NUMBERS, 0xFFFF)),
     ),
     "vlan": ("vlans", _each(lambda value: _span(value, "a VLAN id", 4095))),
     "protocol": (
