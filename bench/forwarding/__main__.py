@@ -21,7 +21,9 @@ import contextlib
 import json
 import os
 import re
+import socket
 import statistics
+import struct
 import sys
 import time
 from pathlib import Path
@@ -47,11 +49,17 @@ if TYPE_CHECKING:
 
     from lab.inside.private_ovs import PrivateOvs
 
-NORMAL, BY_HAND = "NORMAL", "set_queue by hand"
+NORMAL, BY_HAND, EACH = "NORMAL", "set_queue by hand", "set_queue by hand for each flow"
 BARE: Mapping[str, tuple[str, ...]] = {
     NORMAL: ENTRIES[NORMAL],
     BY_HAND: ("priority=1,actions=NORMAL", "priority=2,in_port=1,actions=set_queue:1,NORMAL"),
+    EACH: ("priority=1,actions=NORMAL",),
 }
+"""``EACH`` also has an entry for each flow (see :func:`_place_by_hand`), as every way has that places single flows."""
+
+MOST_FLOWS = 20_000
+"""Flows with an entry by hand: those of a dozen rounds."""
+
 TRACKED: Mapping[str, str] = {
     f"tracked, learn-after: {count}": f"{SETTINGS['Flowlane']}\nlearn-after: {count}\ntrack-above: 0"
     for count in (8, 64)
@@ -211,6 +219,8 @@ def ready(name: str, number: int, kernel: bool, outside: Mapping[str, Place], pa
         if name in BARE:
             for entry in BARE[name]:
                 ovs.ofctl("add-flow", bridge, entry)
+            if name == EACH:
+                _place_by_hand(ovs, bridge)
         elif name in outside:
             if not programmed(ovs, bridge, outside[name]):
                 raise SystemExit(f"the controller at {outside[name]} has not programmed the switch")
@@ -225,6 +235,19 @@ def ready(name: str, number: int, kernel: bool, outside: Mapping[str, Place], pa
         yield Bench(
             Way(name, ovs, bridge, ends, process), f"flb-up{number}", sender, counters, vswitchd, pace
         )
+
+
+def _place_by_hand(ovs: PrivateOvs, bridge: str) -> None:
+    """Add an exact entry for each of the flows to come, with one of four queues."""
+    path, lines = ovs.directory / "flows", []
+    for number in range(MOST_FLOWS):
+        packet = _passed_by(number)
+        source, target = (socket.inet_ntoa(packet[at : at + 4]) for at in (26, 30))
+        ports = struct.unpack_from("!HH", packet, 34)
+        match = f"udp,in_port=1,nw_src={source},nw_dst={target},tp_src={ports[0]},tp_dst={ports[1]}"
+        lines.append(f"priority=3,{match},actions=set_queue:{number % 4},NORMAL\n")
+    path.write_text("".join(lines))
+    ovs.ofctl("add-flows", bridge, str(path))
 
 
 def _teach(ovs: PrivateOvs, bridge: str) -> None:

@@ -11,6 +11,8 @@ from flowlane.core.device.arrivals import HOLD
 from flowlane.core.model import PortReport
 
 ABOVE = 50
+STORM = 7
+"""Seconds of twice the rate after which a port is tracked."""
 
 
 def host(**changes: object) -> Scenario:
@@ -39,7 +41,7 @@ def test_a_port_that_begins_few_flows_is_not_tracked() -> None:
 
 def test_a_port_that_begins_many_flows_is_tracked_within_seconds_and_no_other() -> None:
     scenario = host()
-    Traffic(scenario).begin(2 * ABOVE, 3, vm=2)
+    Traffic(scenario).begin(2 * ABOVE, STORM, vm=2)
     assert scenario.plan.tracked_ports == (2,)
 
 
@@ -50,13 +52,39 @@ def test_a_short_burst_changes_nothing() -> None:
     assert scenario.plan.tracked_ports == ()
 
 
-def test_tracking_holds_and_ends_below_half_the_rate() -> None:
+def test_many_flows_that_begin_at_once_and_last_change_nothing() -> None:
+    """They would pass the tracker for as long as they last, and no flow would be spared that is still to come."""
     scenario = host()
     traffic = Traffic(scenario)
-    traffic.begin(2 * ABOVE, 3)
+    traffic.begin(0, 1)
+    traffic.begin(6 * ABOVE, 1)
+    traffic.begin(0, 5)
+    assert scenario.plan.tracked_ports == ()
+
+
+def test_a_storm_of_very_many_is_tracked_with_the_first_tick() -> None:
+    scenario = host()
+    traffic = Traffic(scenario)
+    traffic.begin(0, 1)
+    traffic.begin(10 * ABOVE, 1)
+    assert scenario.plan.tracked_ports == (1,)
+
+
+def test_tracking_holds() -> None:
+    scenario = host()
+    traffic = Traffic(scenario)
+    traffic.begin(2 * ABOVE, STORM)
     traffic.begin(0, int(HOLD) - 5)
     assert scenario.plan.tracked_ports == (1,), "not on and off with each burst"
-    traffic.begin(int(0.7 * ABOVE), 10)
+    traffic.begin(0, 10)
+    assert not scenario.plan.tracked_ports
+
+
+def test_tracking_ends_below_half_the_rate() -> None:
+    scenario = host()
+    traffic = Traffic(scenario)
+    traffic.begin(2 * ABOVE, STORM)
+    traffic.begin(int(0.7 * ABOVE), int(HOLD) + 10)
     assert scenario.plan.tracked_ports == (1,), "hysteresis"
     traffic.begin(int(0.3 * ABOVE), 15)
     assert not scenario.plan.tracked_ports
@@ -80,7 +108,7 @@ def test_a_port_found_tracked_stays_so_after_a_restart() -> None:
 
 def test_a_port_that_is_gone_is_not_tracked_any_more() -> None:
     scenario = host()
-    Traffic(scenario).begin(2 * ABOVE, 3)
+    Traffic(scenario).begin(2 * ABOVE, STORM)
     scenario.do(ev.PortRemoved(DPID, 1))
     scenario.tick()
     assert scenario.plan.tracked_ports == ()

@@ -15,8 +15,13 @@ from flowlane.core.flow.pins import WORTHY, mode
 if TYPE_CHECKING:
     from flowlane.core.state.device import Device, State
 
-SMOOTHING = 2.0
-"""Seconds; time constant of the EWMA of a port's new flows per second."""
+SMOOTHING = 8.0
+"""Seconds; time constant of the EWMA of a port's new flows per second.
+
+With it, ten times ``track-above`` is noticed with the first tick, and twice ``track-above`` after six seconds. Six
+times so many flows that begin at once are no storm: when they are noticed they have begun, and they would pass the
+tracker for as long as they last.
+"""
 
 HOLD = 30.0
 """Seconds for which a port stays tracked at least."""
