@@ -18,7 +18,8 @@ def test_ports_are_listed_by_bridge_and_name_with_their_queues(server: Server) -
     server.bridge("br0", 2)
     server.vsctl(
         *["set", "port", "z0", "qos=@q", "--", "--id=@q", "create", "qos", "type=linux-htb", "queues:4=@a"],
-        *["external_ids:flowlane=z0", "other_config:max-rate=9", "--", "--id=@a", "create", "queue"],
+        *["external_ids:flowlane=z0", "external_ids:flowlane-leaf=none", "other_config:max-rate=9"],
+        *["--", "--id=@a", "create", "queue", "other_config:priority=2"],
         *["external_ids:flowlane-kind=software", "other_config:min-rate=x", "other_config:max-rate=7"],
     )
     server.vsctl("set", "interface", "z0", "link_speed=100")
@@ -35,7 +36,8 @@ def test_ports_are_listed_by_bridge_and_name_with_their_queues(server: Server) -
         100,
         "system",
     )
-    assert port.queues == (QueueEntry(4, QueueKind.SOFTWARE, None, 7),)
+    assert port.queues == (QueueEntry(4, QueueKind.SOFTWARE, None, 7, 2),)
+    assert (port.leaf, port_of(snapshot, "a0").leaf) == ("none", "")
     assert not port_of(snapshot, "a0").qos_type
     with pytest.raises(NotFoundError, match="nope"):
         port_of(snapshot, "nope")

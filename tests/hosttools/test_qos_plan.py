@@ -137,6 +137,31 @@ def foreign(**ports: UUID) -> Snapshot:
     )
 
 
+def test_priorities_are_set_taken_back_and_otherwise_left_to_the_operator() -> None:
+    def given(*priorities: int | None) -> DesiredQos:
+        rows = zip(wanted(2).queues, priorities, strict=True)
+        return wanted(2)._replace(queues=tuple(row._replace(priority=prio) for row, prio in rows))
+
+    def priorities(snapshot: Snapshot) -> list[str | None]:
+        (qos,) = snapshot.qos.values()
+        return [snapshot.queues[qos.queues[queue]].other_config.get("priority") for queue in (0, 1)]
+
+    state = applied(plan_qos(given(0, 3), database()), database())
+    assert priorities(state) == [None, "3"], "0 is Open vSwitch's default"
+    assert plan_qos(given(0, 3), state) == []
+    assert plan_qos(given(None, None), state) == []
+    changed = applied(plan_qos(given(2, 0), state), state)
+    assert priorities(changed) == ["2", None]
+
+
+def test_the_leaf_is_recorded_in_the_qos_row() -> None:
+    state = applied(plan_qos(wanted(2)._replace(leaf="fq_codel"), database()), database())
+    (qos,) = state.qos.values()
+    assert qos.external_ids == {"flowlane": "up0", "flowlane-leaf": "fq_codel"}
+    (change,) = plan_qos(wanted(2)._replace(leaf="none"), state)
+    assert change.columns["external_ids"]["flowlane-leaf"] == "none"
+
+
 def test_a_foreign_qos_row_is_refused_then_replaced_and_leaves_nothing_behind() -> None:
     before = foreign(up0=FOREIGN)
     with pytest.raises(RequestError, match=r"did not make.*linux-hfsc.*--replace"):

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from flowlane.cli.arguments import add_url
 from flowlane.cli.client import RefusedError, UnreachableError, connect, pages
-from flowlane.cli.qos import add_common, compare, database_of, finding_json, nic_states, wide_console
+from flowlane.cli.qos import add_common, compare, database_of, nic_states
+from flowlane.cli.qos_views import finding_json, wide_console
 from flowlane.errors import FlowlaneError
 from flowlane.hosttools.checks import Host, check_database
 from flowlane.hosttools.client import open_database, reported_queues

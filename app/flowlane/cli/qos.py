@@ -5,212 +5,42 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from flowlane.cli.arguments import MAX_QUEUES, add_action, positive_rate, seconds, shown, whole_number
+from flowlane.cli.qos_views import Outcome, change_json, port_json, print_changes, print_ports
 from flowlane.core.model import QueueKind
 from flowlane.errors import FlowlaneError, RequestError
 from flowlane.hosttools.apply import apply_plan
 from flowlane.hosttools.client import open_database
 from flowlane.hosttools.inventory import port_of, ports_of
 from flowlane.hosttools.nic.consistency import PortQueues, differences
-from flowlane.hosttools.nic.queues import QosRequest, desired_qos, mapped_queues, plan_mapping, plan_unmapping
+from flowlane.hosttools.nic.leaves import (
+    FQ_CODEL,
+    LEAVES,
+    LeafPlan,
+    plan_first_leaves,
+    plan_leaves,
+    plan_removal,
+)
+from flowlane.hosttools.nic.queues import HTB, QosRequest, desired_qos, plan_mapping, plan_unmapping
 from flowlane.hosttools.nic.reader import read_state
-from flowlane.hosttools.nic.tc import run_batch
-from flowlane.hosttools.qos_plan import plan_clear, plan_qos
+from flowlane.hosttools.nic.tc import has_no_such_kind, run_batch
+from flowlane.hosttools.qos_plan import MAX_PRIO, plan_clear, plan_qos
 from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
 from flowlane.stdio import print_error
-from flowlane.units import format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from uuid import UUID
 
     from flowlane.hosttools.findings import Finding
     from flowlane.hosttools.inventory import PortEntry
     from flowlane.hosttools.nic.consistency import NicState
-    from flowlane.hosttools.nic.reader import Vf
     from flowlane.hosttools.qos_plan import DesiredQos, RowChange
     from flowlane.southbound.ovsdb.rows import Snapshot
 
 
-class Outcome(NamedTuple):
-    """Result of a change.
-
-    ``rows``: changes in the database. ``tc``: lines of ``tc -batch``. ``taken_over``: ovs-vswitchd applied the
-    rows in time.
-    """
-
-    port: str
-    rows: list[RowChange]
-    tc: list[str]
-    taken_over: bool
-    dry_run: bool
-
-
-def port_json(
-    port: PortEntry, states: Sequence[NicState | None], findings: Sequence[Finding]
-) -> dict[str, Any]:
-    """Return a port as JSON; rates are bit/s, null where unknown."""
-    return {
-        "port": port.name,
-        "bridge": port.bridge,
-        "datapath_type": port.datapath,
-        "qos_type": port.qos_type or None,
-        "max_rate": port.max_rate,
-        "made_by_flowlane": port.ours,
-        "queues": [
-            {
-                "queue_id": queue.queue_id,
-                "kind": queue.kind.word if queue.kind else None,
-                "min_rate": queue.min_rate,
-                "max_rate": queue.max_rate,
-            }
-            for queue in port.queues
-        ],
-        "nics": [_nic_json(state) for state in states if state],
-        "findings": [finding_json(finding) for finding in findings],
-    }
-
-
-def finding_json(finding: Finding) -> dict[str, str]:
-    """Return a finding as JSON."""
-    return {**finding._asdict(), "level": finding.level.value}
-
-
-def change_json(outcome: Outcome) -> dict[str, Any]:
-    """Return what a change did, or would do, as JSON."""
-    return {
-        "port": outcome.port,
-        "dry_run": outcome.dry_run,
-        "changed": bool(outcome.rows or outcome.tc),
-        "taken_over": outcome.taken_over,
-        "rows": [_row_json(change) for change in outcome.rows],
-        "tc": outcome.tc,
-    }
-
-
-def wide_console() -> Console:
-    """Return a console of at least 120 columns: truncated ids and rates are useless in a pipe."""
-    return Console(width=max(Console().width, 120), soft_wrap=True)
-
-
-def print_ports(
-    ports: Sequence[PortEntry],
-    states: Mapping[str, Sequence[NicState | None]],
-    findings: Mapping[str, Sequence[Finding]],
-) -> None:
-    """Print one line per queue, one for a port without queues, and the differences below."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("BRIDGE", "PORT", "NIC TX", "QOS", "RATE", "QUEUE", "KIND", "MIN RATE", "MAX RATE"):
-        table.add_column(name, justify="right" if name in ("NIC TX", "QUEUE") else "left")
-    for port in ports:
-        head = [port.bridge, port.name, _transmit(states[port.name]), _qos(port), format_rate(port.max_rate)]
-        rows = [
-            [
-                str(q.queue_id),
-                q.kind.word if q.kind else "-",
-                format_rate(q.min_rate),
-                format_rate(q.max_rate),
-            ]
-            for q in port.queues
-        ] or [["-", "", "", ""]]
-        for row in rows:
-            table.add_row(*map(Text, head), *map(Text, row))
-            head = [""] * len(head)
-    console = wide_console()
-    console.print(table)
-    for finding in (finding for port in ports for finding in findings[port.name]):
-        console.print(Text(f"{finding.level.value}: {finding.where}: {finding.what}"))
-        if finding.remedy:
-            console.print(Text(f"  {finding.remedy}"))
-
-
-def print_changes(outcome: Outcome) -> None:
-    """Print what a change did, or would do."""
-    console = wide_console()
-    if not outcome.rows and not outcome.tc:
-        console.print(f"{outcome.port}: nothing to change")
-        return
-    verb = "would " if outcome.dry_run else ""
-    for change in outcome.rows:
-        console.print(
-            Text(f"{verb}{change.action} {change.table} {_name(change.row)} {_columns(change)}".rstrip())
-        )
-    for line in outcome.tc:
-        console.print(Text(f"{verb}tc {line}"))
-    if not outcome.taken_over:
-        console.print(
-            "the database has the change, but ovs-vswitchd has not applied it yet; is ovs-vswitchd running?"
-        )
-
-
-def _nic_json(state: NicState) -> dict[str, Any]:
-    nic = state.nic
-    return {
-        "name": nic.name,
-        "driver": nic.driver or None,
-        "up": nic.up,
-        "speed": nic.speed,
-        "tx_queues": nic.tx_queues,
-        "rx_queues": nic.rx_queues,
-        "most_tx_queues": state.channels.most_tx if state.channels else None,
-        "vfs": nic.num_vfs,
-        "total_vfs": nic.total_vfs,
-        "functions": [_function_json(vf, state) for vf in nic.vfs],
-        "switch_id": nic.switch_id or None,
-        "root_qdisc": next((f"{q.kind} {q.handle}" for q in state.qdiscs if q.root), None),
-        "mapped_queues": list(mapped_queues(state.filters)),
-    }
-
-
-def _function_json(vf: Vf, state: NicState) -> dict[str, Any]:
-    limit = next((row for row in state.limits if row.number == vf.number), None)
-    return {
-        "number": vf.number,
-        "pci": vf.pci,
-        "netdev": vf.netdev or None,
-        "max_tx_rate": limit.max_tx if limit else None,
-        "min_tx_rate": limit.min_tx if limit else None,
-        "vlan": (limit.vlan or None) if limit else None,
-    }
-
-
-def _row_json(change: RowChange) -> dict[str, Any]:
-    columns = {name: _plain(value) for name, value in change.columns.items()}
-    return {"action": change.action, "table": change.table, "row": str(change.row), "columns": columns}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value if value is None else str(value)
-
-
-def _columns(change: RowChange) -> str:
-    return " ".join(f"{name}={_plain(value)}" for name, value in change.columns.items())
-
-
-def _name(row: UUID | str) -> str:
-    return str(row)
-
-
-def _qos(port: PortEntry) -> str:
-    if not port.qos_type:
-        return "-"
-    return port.qos_type if port.ours else f"{port.qos_type} (not Flowlane's)"
-
-
-def _transmit(states: Sequence[NicState | None]) -> str:
-    numbers = {str(state.nic.tx_queues) for state in states if state}
-    return "/".join(sorted(numbers)) or "-"
-
-
-QOS_TYPES = ("linux-htb", "linux-hfsc")
+QOS_TYPES = (HTB, "linux-hfsc")
 """Types of QoS rows whose queues have min-rate and max-rate (ovs-vswitchd.conf.db(5), table QoS)."""
 
 TLS_FILES = {
@@ -295,7 +125,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     make.add_argument(
         "--map-hardware", action="store_true", help="tc filters: queue k leaves by transmit queue k"
     )
-    clear = add_action(actions, "clear", "remove the queues of a port, and the tc filters of --map-hardware")
+    make.add_argument(
+        "--priority",
+        type=_priority,
+        action="append",
+        default=[],
+        metavar="QUEUES=PRIO",
+        help=f"HTB's prio of queues, such as 0=0 or 1-3=1: 0 (first) to {MAX_PRIO}; repeatable, 0 for the other queues "
+        "(default: the rows' priorities stay)",
+    )
+    make.add_argument(
+        "--leaf",
+        choices=LEAVES,
+        default=FQ_CODEL,
+        help=f"qdisc under each queue of {HTB} that Linux schedules (default {FQ_CODEL}; none removes it)",
+    )
+    clear = add_action(
+        actions,
+        "clear",
+        "remove the queues of a port with their leaves, and the tc filters of --map-hardware",
+    )
     clear.add_argument("port", help="name of a port of a bridge of this Open vSwitch")
     for action in (make, clear):
         action.add_argument(
@@ -327,7 +176,9 @@ def nic_states(port: PortEntry, remote: str) -> list[NicState | None]:
 def port_queues(port: PortEntry, reported: tuple[int, ...] | None = None) -> PortQueues:
     """Return a port's queues as the database has them, and as the switch reports them."""
     queues = tuple((queue.queue_id, queue.kind) for queue in port.queues)
-    return PortQueues(port.name, port.qos_type, queues, reported, port.datapath == "system")
+    priorities = {queue.queue_id: queue.priority for queue in port.queues}
+    scheduled = port.datapath == "system"
+    return PortQueues(port.name, port.qos_type, queues, reported, scheduled, port.ours, port.leaf, priorities)
 
 
 def compare(
@@ -369,34 +220,103 @@ def _apply(args: argparse.Namespace) -> int:
         kinds = [queue.kind for queue in desired(port, states).queues]
         return _map_lines(port, states, kinds.count(QueueKind.PHYSICAL))
 
-    return _change(args, plan, lines)
+    def leaves(_before: PortEntry, port: PortEntry, states: list[NicState | None]) -> LeafPlan:
+        return _leaf_plan(port, states, desired(port, states), args)
+
+    return _change(args, plan, lines, leaves)
 
 
 def _clear(args: argparse.Namespace) -> int:
-    return _change(args, lambda now: plan_clear(args.port, now, replace=args.replace), _unmap_lines)
+    def plan(now: Snapshot) -> list[RowChange]:
+        return plan_clear(args.port, now, replace=args.replace)
+
+    def leaves(before: PortEntry, port: PortEntry, states: list[NicState | None]) -> LeafPlan:
+        """Open vSwitch removes leaves with their queues; these are what it leaves because it does not run."""
+        if before.qos_type != HTB or port.qos_type:
+            return LeafPlan()
+        pairs = zip(port.interfaces, states, strict=True)
+        return _together([plan_removal(row.name, state.qdiscs) for row, state in pairs if state])
+
+    return _change(args, plan, _unmap_lines, leaves)
 
 
 def _change(
     args: argparse.Namespace,
     plan: Callable[[Snapshot], list[RowChange]],
     lines_for: Callable[[PortEntry, list[NicState | None]], list[str]],
+    leaves_for: Callable[[PortEntry, PortEntry, list[NicState | None]], LeafPlan],
 ) -> int:
-    """Change rows first, then the NIC: the mapping needs the queues that the database has then.
+    """Change rows first, then the NIC: mapping and leaves need the queues that the database has then.
 
-    Obstacles on the NIC are findings before anything is changed.
+    Obstacles to the mapping are errors before anything is changed.
+
+    Args:
+        leaves_for: plans from the port before and after.
     """
     with open_database(args.db, args.timeout) as database:
-        before = database.snapshot()
-        port = port_of(before, args.port)
-        lines_for(port, nic_states(port, args.db))
-        rows, taken = (plan(before), True) if args.dry_run else apply_plan(database, plan, args.timeout)
-        port = port_of(before if args.dry_run else database.snapshot(), args.port)
-    lines = lines_for(port, nic_states(port, args.db))
+        snapshot = database.snapshot()
+        before = port_of(snapshot, args.port)
+        lines_for(before, nic_states(before, args.db))
+        rows, taken = (plan(snapshot), True) if args.dry_run else apply_plan(database, plan, args.timeout)
+        port = before if args.dry_run else port_of(database.snapshot(), args.port)
+    states = nic_states(port, args.db)
+    lines, leaves = lines_for(port, states), leaves_for(before, port, states)
     if not args.dry_run:
         run_batch(lines)
-    outcome = Outcome(args.port, rows, lines, taken, args.dry_run)
+        leaves = _run_leaves(leaves)
+    outcome = Outcome(args.port, rows, [*lines, *leaves.lines], taken, args.dry_run, leaves.left_alone)
     _print_json(change_json(outcome)) if args.json else print_changes(outcome)
     return 0
+
+
+def _run_leaves(leaves: LeafPlan) -> LeafPlan:
+    """Carry the plan out; a kernel without fq_codel has queues without leaves, and that is no failure."""
+    try:
+        run_batch(leaves.lines)
+    except FlowlaneError as error:
+        if not has_no_such_kind(error):
+            raise
+        text = f"this kernel has no {FQ_CODEL}; no leaf (modprobe sch_fq_codel, or --leaf none)"
+        return LeafPlan((), (*leaves.left_alone, text))
+    return leaves
+
+
+def _leaf_plan(
+    port: PortEntry, states: list[NicState | None], wanted: DesiredQos, args: argparse.Namespace
+) -> LeafPlan:
+    """Plan the leaves of all interfaces of a port, with what is left alone and why."""
+    leaf, ids = args.leaf, [queue.queue_id for queue in wanted.queues]
+    if reason := _why_no_leaf(port, wanted, args.db):
+        return LeafPlan(left_alone=(f"{port.name}: {reason}; no leaf",) if leaf == FQ_CODEL else ())
+    plans = []
+    for row, state in zip(port.interfaces, states, strict=True):
+        if state is None:
+            text = f"{row.name}: not a network device of this host (type {row.type or 'system'}); no leaf"
+            plans.append(LeafPlan(left_alone=(text,) if leaf == FQ_CODEL else ()))
+        elif port.qos_type != wanted.type:  # A dry run: Open vSwitch would make the root qdisc anew.
+            plans.append(plan_first_leaves(row.name, ids, leaf))
+        else:
+            existing = ids if args.dry_run else [each.queue_id for each in state.classes]
+            plans.append(plan_leaves(row.name, ids, leaf, state.qdiscs, existing))
+    return _together(plans)
+
+
+def _together(plans: Sequence[LeafPlan]) -> LeafPlan:
+    return LeafPlan(
+        tuple(line for each in plans for line in each.lines),
+        tuple(text for each in plans for text in each.left_alone),
+    )
+
+
+def _why_no_leaf(port: PortEntry, wanted: DesiredQos, remote: str) -> str:
+    """Return why no queue of a port gets a leaf, as far as the database shows it."""
+    if not remote.startswith("unix:"):
+        return f"the database {remote} is of another host, and tc of this one; run the command there"
+    if wanted.type != HTB:
+        return f"{wanted.type} takes packets out of a leaf to look at them, which {FQ_CODEL} does not suit"
+    if port.datapath != "system":
+        return "the userspace datapath does not schedule queues"
+    return ""
 
 
 def _map_lines(port: PortEntry, states: list[NicState | None], queues: int) -> list[str]:
@@ -421,7 +341,24 @@ def _request(args: argparse.Namespace) -> QosRequest:
         rate=args.rate,
         min_rate=args.min_rate,
         type=args.type,
+        priorities={key: prio for part in args.priority for key, prio in part.items()}
+        if args.priority
+        else None,
+        leaf=args.leaf,
     )
+
+
+def _priority(text: str) -> dict[int, int]:
+    """Read a ``--priority``, such as ``1-3=1``: the priority of each of the queues."""
+    queues, equals, prio = text.partition("=")
+    first, dash, last = queues.partition("-")
+    numbers = (first, last if dash else first, prio)
+    if equals and all(word.isascii() and word.isdecimal() and len(word) <= 5 for word in numbers):
+        low, high, value = map(int, numbers)
+        if low <= high < MAX_QUEUES and value <= MAX_PRIO:
+            return dict.fromkeys(range(low, high + 1), value)
+    accepted = f"QUEUE=PRIO or FIRST-LAST=PRIO with a PRIO from 0 to {MAX_PRIO}, such as 1-3=1"
+    raise argparse.ArgumentTypeError(f"{shown(text)} is not {accepted}")
 
 
 def _queues(text: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.errors import NotFoundError
-from flowlane.hosttools.qos_plan import MARK
+from flowlane.hosttools.qos_plan import LEAF, MARK
 from flowlane.southbound.ovsdb.describe import kind_of, rate
 
 if TYPE_CHECKING:
@@ -16,16 +16,23 @@ if TYPE_CHECKING:
 
 
 class QueueEntry(NamedTuple):
-    """A queue as the database has it. Rates are bit/s; None where unset or unreadable."""
+    """A queue as the database has it. Rates are bit/s; None where unset or unreadable.
+
+    ``priority``: 0, the default, is served first.
+    """
 
     queue_id: int
     kind: QueueKind | None
     min_rate: int | None
     max_rate: int | None
+    priority: int = 0
 
 
 class PortEntry(NamedTuple):
-    """A port, its interfaces (several for a bond) and its queues. ``qos_type`` is empty without a QoS row."""
+    """A port, its interfaces (several for a bond) and its queues. ``qos_type`` is empty without a QoS row.
+
+    ``leaf``: the leaf that Flowlane's QoS row records, empty when it records none.
+    """
 
     name: str
     bridge: str
@@ -35,6 +42,7 @@ class PortEntry(NamedTuple):
     max_rate: int | None = None
     ours: bool = False
     queues: tuple[QueueEntry, ...] = ()
+    leaf: str = ""
 
     @property
     def link_speed(self) -> int | None:
@@ -71,6 +79,7 @@ def _ports(bridge: BridgeRow, snapshot: Snapshot) -> list[PortEntry]:
                 qos_type=qos.type,
                 max_rate=rate(qos.other_config, "max-rate"),
                 ours=qos.external_ids.get(MARK) == port.name,
+                leaf=qos.external_ids.get(LEAF, ""),
                 queues=tuple(_queue(key, uuid, snapshot) for key, uuid in sorted(qos.queues.items())),
             )
         entries.append(entry)
@@ -80,4 +89,4 @@ def _ports(bridge: BridgeRow, snapshot: Snapshot) -> list[PortEntry]:
 def _queue(queue_id: int, uuid: UUID, snapshot: Snapshot) -> QueueEntry:
     row = snapshot.queues[uuid]
     low, high = rate(row.other_config, "min-rate"), rate(row.other_config, "max-rate")
-    return QueueEntry(queue_id, kind_of(row.external_ids), low, high)
+    return QueueEntry(queue_id, kind_of(row.external_ids), low, high, rate(row.other_config, "priority") or 0)

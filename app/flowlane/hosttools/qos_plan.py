@@ -25,24 +25,37 @@ if TYPE_CHECKING:
     from flowlane.southbound.ovsdb.rows import QosRow, QueueRow, Snapshot
 
 MARK = "flowlane"
+LEAF = "flowlane-leaf"
+"""The key of a QoS row's external_ids that records which leaf its queues should have: ``fq_codel`` or ``none``."""
+
+MAX_PRIO = 7
+"""The kernel's HTB has priorities 0 to 7, and takes a higher one for 7 (TC_HTB_NUMPRIO, net/sched/sch_htb.c)."""
 
 
 class DesiredQueue(NamedTuple):
-    """A queue that a port should have. Rates are bit/s; ``min_rate`` None: not set."""
+    """A queue that a port should have. Rates are bit/s; ``min_rate`` None: not set.
+
+    ``priority``: HTB's prio, 0 is served first; None: what the row has, stays.
+    """
 
     queue_id: int
     kind: QueueKind
     min_rate: int | None
     max_rate: int
+    priority: int | None = None
 
 
 class DesiredQos(NamedTuple):
-    """The QoS row that a port should have. ``max_rate`` is that of the whole port in bit/s."""
+    """The QoS row that a port should have. ``max_rate`` is that of the whole port in bit/s.
+
+    ``leaf``: the qdisc under each queue, ``fq_codel`` or ``none``.
+    """
 
     port: str
     type: str
     max_rate: int
     queues: tuple[DesiredQueue, ...]
+    leaf: str = "none"
 
 
 class RowChange(NamedTuple):
@@ -176,12 +189,16 @@ def _queues(
 
 
 def _queue_columns(port: str, queue: DesiredQueue, row: QueueRow | None) -> dict[str, Any]:
-    """Return the columns with Flowlane's keys and those that the operator has added, such as ``priority``."""
+    """Return the columns with Flowlane's keys and those that the operator has added, such as ``burst``."""
     config = dict(row.other_config) if row else {}
     config["max-rate"] = str(queue.max_rate)
     config.pop("min-rate", None)
     if queue.min_rate is not None:
         config["min-rate"] = str(queue.min_rate)
+    if queue.priority is not None:
+        config.pop("priority", None)
+    if queue.priority:
+        config["priority"] = str(queue.priority)
     ids = {**(row.external_ids if row else {}), MARK: port, KIND: queue.kind.word}
     return {"other_config": config, "external_ids": ids}
 
@@ -191,7 +208,7 @@ def _qos_columns(desired: DesiredQos, queues: Mapping[int, UUID | str], row: Qos
         "type": desired.type,
         "queues": dict(queues),
         "other_config": {**(row.other_config if row else {}), "max-rate": str(desired.max_rate)},
-        "external_ids": {**(row.external_ids if row else {}), MARK: desired.port},
+        "external_ids": {**(row.external_ids if row else {}), MARK: desired.port, LEAF: desired.leaf},
     }
 
 

@@ -8,7 +8,7 @@ from flowlane.core.model import QueueKind
 from flowlane.hosttools.findings import Level
 from flowlane.hosttools.nic.consistency import NicState, PortQueues, differences
 from flowlane.hosttools.nic.reader import Channels, Nic, VfLimit
-from flowlane.hosttools.nic.tc import Filter, Qdisc
+from flowlane.hosttools.nic.tc import Filter, Qdisc, QueueClass
 
 PF = Nic("pf0", "igb", hardware=True, up=True, tx_queues=8)
 HTB = (Qdisc("htb", "1:", True, ""),)
@@ -112,4 +112,58 @@ def test_a_limit_of_the_nic_is_reported() -> None:
     limits = (VfLimit(0, None, None, 0), VfLimit(1, 50_000_000, None, 101))
     assert texts(queues_of_port(), nic_state()._replace(limits=limits)) == [
         "info: the NIC itself limits functions, beside any meter: VF 1 at most 50Mbit/s"
+    ]
+
+
+def with_leaves(*kinds: str) -> NicState:
+    """The NIC with these leaves under the queues from 0 on, and a class for each of eight."""
+    leaves = tuple(
+        Qdisc(kind, f"80{at:02x}:", False, f"1:{at + 1:x}") for at, kind in enumerate(kinds) if kind
+    )
+    state = nic_state(qdiscs=(*HTB, *leaves))
+    return state._replace(classes=tuple(QueueClass(queue_id, 0) for queue_id in range(8)))
+
+
+OURS = queues_of_port(ours=True, leaf="fq_codel")
+ALL_LEAVES = ("fq_codel",) * 8
+
+
+def test_queues_with_the_leaves_that_the_row_records_are_in_order() -> None:
+    assert texts(OURS, with_leaves(*ALL_LEAVES)) == []
+    assert texts(OURS._replace(leaf="none"), with_leaves()) == []
+    assert texts(OURS._replace(ours=False, leaf=""), with_leaves()) == [], (
+        "nothing is expected of rows of others"
+    )
+
+
+def test_a_missing_leaf_is_a_warning_with_a_remedy() -> None:
+    (found,) = differences(OURS, with_leaves("fq_codel", "", *ALL_LEAVES[2:]))
+    assert found.level is Level.WARNING
+    assert found.what.startswith("queue 1 has no fq_codel leaf")
+    assert "flowlane qos apply pf0" in found.remedy
+    (found,) = differences(OURS._replace(leaf=""), with_leaves("fq_codel"))
+    assert (found.level, found.what[:32]) == (Level.INFO, "queues 1-7 have no fq_codel leaf")
+
+
+def test_a_leaf_of_another_kind_is_said_and_not_missed() -> None:
+    assert texts(OURS, with_leaves("sfq", *ALL_LEAVES[1:7], "sfq")) == [
+        "info: queues 0,7 have a leaf of kind sfq, which Flowlane leaves alone"
+    ]
+
+
+def test_leaves_are_expected_only_where_linux_schedules_the_queues() -> None:
+    nic = nic_state(PF._replace(hardware=False))
+    offloaded = nic._replace(qdiscs=(Qdisc("htb", "1:", True, "", offloaded=True),))
+    assert texts(OURS, offloaded) == []
+    assert texts(OURS._replace(scheduled=False), nic) == []
+    assert texts(OURS._replace(qos_type="linux-hfsc"), nic) == []
+    assert "fq_codel" not in " ".join(texts(OURS, nic._replace(qdiscs=(Qdisc("mq", "0:", True, ""),))))
+
+
+def test_a_priority_that_htb_does_not_have_is_a_warning() -> None:
+    state = with_leaves(*ALL_LEAVES)
+    state = state._replace(classes=(QueueClass(0, 0), QueueClass(1, 7), QueueClass(2, 3)))
+    assert texts(OURS._replace(priorities={1: 9, 2: 3}), state) == [], "the kernel takes 9 for 7"
+    assert texts(OURS._replace(priorities={1: 7, 2: 4}), state) == [
+        "warning: queue 2 has another priority in the database than in HTB (queue 2: 4, prio 3)"
     ]

@@ -147,3 +147,30 @@ def test_what_this_host_cannot_count_has_to_be_given(nics: list[Nic | None], tex
 def test_guarantees_beyond_the_rate_are_refused() -> None:
     with pytest.raises(RequestError, match="exceed"):
         desired_qos(QosRequest(4, rate=GBIT, min_rate=GBIT // 2), port("pf0"), [PF])
+
+
+def test_priorities_are_for_the_named_queues_and_0_for_the_others() -> None:
+    def given(priorities: dict[int, int] | None) -> list[int | None]:
+        request = QosRequest(3, priorities=priorities)
+        return [queue.priority for queue in desired_qos(request, port("pf0"), [PF]).queues]
+
+    assert given({1: 2}) == [0, 2, 0]
+    assert given(None) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (QosRequest(2, priorities={0: 1, 2: 1}), "no queue 2; the port gets queues 0-1"),
+        (QosRequest(2, type="linux-hfsc", priorities={0: 1}), "linux-hfsc has no priorities"),
+    ],
+)
+def test_priorities_that_cannot_be_are_refused(request_: QosRequest, text: str) -> None:
+    with pytest.raises(RequestError, match=text):
+        desired_qos(request_, port("pf0"), [PF])
+
+
+def test_only_htb_gets_leaves() -> None:
+    assert desired_qos(QosRequest(2), port("pf0"), [PF]).leaf == "fq_codel"
+    assert desired_qos(QosRequest(2, leaf="none"), port("pf0"), [PF]).leaf == "none"
+    assert desired_qos(QosRequest(2, type="linux-hfsc"), port("pf0"), [PF]).leaf == "none"

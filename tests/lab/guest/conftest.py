@@ -71,6 +71,24 @@ def controller(lab: Lab, running: Controller) -> Controller:
     return running
 
 
+def forget_queues() -> None:
+    """Leave the uplink as a NIC that nobody has set up, with its eight transmit queues."""
+    run("ovs-vsctl", "clear", "port", "pf0", "qos", "--", "--all", "destroy", "qos")
+    run("ovs-vsctl", "--all", "destroy", "queue")
+    if "clsact" in run("tc", "qdisc", "show", "dev", "pf0"):
+        run("tc", "qdisc", "del", "dev", "pf0", "clsact")
+    run("ethtool", "-L", "pf0", "combined", "8")
+
+
+@pytest.fixture
+def bare(lab: Lab) -> Iterator[None]:
+    """An uplink that nobody has set up; after the test as the other tests want it."""
+    forget_queues()
+    yield
+    forget_queues()
+    lab.set_queues(4)
+
+
 @pytest.fixture
 def queue_flows() -> Iterator[None]:
     """UDP from vm1 to port FIRST_PORT + k goes to queue k, whether the uplink has it or not; past any controller."""

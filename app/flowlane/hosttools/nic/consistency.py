@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.model import QueueKind
 from flowlane.hosttools.findings import Finding, Level
-from flowlane.hosttools.nic.queues import foreign_filters, mapped_queues
+from flowlane.hosttools.nic.leaves import FQ_CODEL, leaves_of, why_not_scheduled
+from flowlane.hosttools.nic.queues import HTB, foreign_filters, mapped_queues
+from flowlane.hosttools.nic.tc import OVS_ROOT
+from flowlane.hosttools.qos_plan import MAX_PRIO
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from flowlane.hosttools.nic.reader import Channels, Nic, VfLimit
-    from flowlane.hosttools.nic.tc import Filter, Qdisc
-
-_OVS_HTB = ("htb", "1:")
-"""The root qdisc that Open vSwitch makes for linux-htb (lib/netdev-linux.c)."""
+    from flowlane.hosttools.nic.tc import Filter, Qdisc, QueueClass
 
 
 class NicState(NamedTuple):
@@ -27,6 +27,7 @@ class NicState(NamedTuple):
     qdiscs: tuple[Qdisc, ...] = ()
     filters: tuple[Filter, ...] = ()
     limits: tuple[VfLimit, ...] = ()
+    classes: tuple[QueueClass, ...] = ()
 
 
 class PortQueues(NamedTuple):
@@ -34,7 +35,8 @@ class PortQueues(NamedTuple):
 
     ``queues``: (id, kind) from the database, kind None when it is not given. ``reported``: ids that the
     switch reports over OpenFlow, None when it was not asked. ``scheduled``: whether the datapath schedules
-    queues (the kernel's does).
+    queues (the kernel's does). ``ours``: whether Flowlane made the QoS row, which then records a ``leaf``.
+    ``priorities``: those of the database, by queue id.
     """
 
     name: str
@@ -42,6 +44,9 @@ class PortQueues(NamedTuple):
     queues: tuple[tuple[int, QueueKind | None], ...]
     reported: tuple[int, ...] | None = None
     scheduled: bool = True
+    ours: bool = False
+    leaf: str = ""
+    priorities: Mapping[int, int] = {}
 
 
 def physical_ids(port: PortQueues) -> tuple[int, ...]:
@@ -56,6 +61,7 @@ def differences(port: PortQueues, nic_state: NicState | None) -> list[Finding]:
         findings += _counts(port, nic_state) + _limits(port, nic_state)
         if port.scheduled and port.queues:
             findings += _qdisc(port, nic_state) + _mapping(port, nic_state)
+            findings += _leaves(port, nic_state) + _priorities(port, nic_state)
     return findings
 
 
@@ -122,9 +128,9 @@ def _more(port_name: str, nic_state: NicState, wanted: int) -> str:
 def _qdisc(port: PortQueues, nic_state: NicState) -> list[Finding]:
     root = next((qdisc for qdisc in nic_state.qdiscs if qdisc.root), None)
     if (
-        port.qos_type != "linux-htb"
+        port.qos_type != HTB
         or not nic_state.qdiscs
-        or (root and (root.kind, root.handle) == _OVS_HTB)
+        or (root and (root.kind, root.handle) == ("htb", OVS_ROOT))
     ):
         return []
     have = f"{root.kind} {root.handle}" if root else "none"
@@ -152,6 +158,48 @@ def _mapping(port: PortQueues, nic_state: NicState) -> list[Finding]:
         what = f"{len(others)} other egress filters run before the mapping and may keep some packets from it"
         findings.append(Finding(Level.WARNING, port.name, what, "", "tc filter show egress"))
     return findings
+
+
+def _leaves(port: PortQueues, nic_state: NicState) -> list[Finding]:
+    """Compare the leaves with what the QoS row records; a row of others records none, and nothing is expected of it."""
+    if port.qos_type != HTB or not port.ours or why_not_scheduled(nic_state.qdiscs):
+        return []
+    kinds, source = leaves_of(nic_state.qdiscs), f"tc qdisc show dev {nic_state.nic.name}"
+    ids = [queue_id for queue_id, _ in port.queues]
+    findings = []
+    if port.leaf in ("", FQ_CODEL) and (bare := [queue_id for queue_id in ids if queue_id not in kinds]):
+        level = Level.WARNING if port.leaf else Level.INFO
+        what = f"{_queues(bare)} no {FQ_CODEL} leaf: a heavy flow delays all other flows of its queue"
+        remedy = f"repeat flowlane qos apply {port.name} with the options that made the queues (--leaf none: no leaves)"
+        findings.append(Finding(level, port.name, what, remedy, source))
+    for kind in sorted({kinds[queue_id] for queue_id in ids if kinds.get(queue_id, FQ_CODEL) != FQ_CODEL}):
+        others = [queue_id for queue_id in ids if kinds.get(queue_id) == kind]
+        what = f"{_queues(others)} a leaf of kind {kind}, which Flowlane leaves alone"
+        findings.append(Finding(Level.INFO, port.name, what, "", source))
+    return findings
+
+
+def _priorities(port: PortQueues, nic_state: NicState) -> list[Finding]:
+    """Compare the priorities of the database with HTB's; a class that is missing is reported elsewhere."""
+    prio = {row.queue_id: row.prio for row in nic_state.classes}
+    wrong = [
+        queue_id
+        for queue_id, _ in port.queues
+        if queue_id in prio and prio[queue_id] != min(port.priorities.get(queue_id, 0), MAX_PRIO)
+    ]
+    if port.qos_type != HTB or not wrong:
+        return []
+    first = wrong[0]
+    what = (
+        f"{_queues(wrong)} another priority in the database than in HTB (queue {first}: "
+        f"{port.priorities.get(first, 0)}, prio {prio[first]})"
+    )
+    source = f"tc class show dev {nic_state.nic.name}"
+    return [Finding(Level.WARNING, port.name, what, "read ovs-vswitchd's log", source)]
+
+
+def _queues(ids: Sequence[int]) -> str:
+    return f"queue {ids[0]} has" if len(ids) == 1 else f"queues {_ids(ids)} have"
 
 
 def _ids(ids: Sequence[int]) -> str:

@@ -15,28 +15,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.errors import RequestError
-from flowlane.hosttools.qos_plan import DesiredQos, even_queues
+from flowlane.hosttools.nic.leaves import FQ_CODEL, NO_LEAF
+from flowlane.hosttools.qos_plan import DesiredQos, DesiredQueue, even_queues
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from flowlane.hosttools.inventory import PortEntry
     from flowlane.hosttools.nic.reader import Nic
     from flowlane.hosttools.nic.tc import Filter, Qdisc
 
 
+HTB = "linux-htb"
+"""The only type of a QoS row with priorities; the only one whose queues get a leaf (docs/decisions/0020)."""
+
+
 class QosRequest(NamedTuple):
     """What the operator asks for. Rates are bit/s.
 
     ``queues`` None: as many as the NIC has transmit queues. ``rate`` None: the link's speed. ``min_rate``: of
-    each queue; None: an even part of the rate; 0: none.
+    each queue; None: an even part of the rate; 0: none. ``priorities``: HTB's prio by queue id, 0 for a queue
+    that it leaves out; None: those of the rows stay. ``leaf``: of each queue, ``fq_codel`` or ``none``.
     """
 
     queues: int | None = None
     software_queues: int = 0
     rate: int | None = None
     min_rate: int | None = None
-    type: str = "linux-htb"
+    type: str = HTB
+    priorities: Mapping[int, int] | None = None
+    leaf: str = FQ_CODEL
 
 
 def desired_qos(request: QosRequest, port: PortEntry, nics: Sequence[Nic | None]) -> DesiredQos:
@@ -56,9 +64,22 @@ def desired_qos(request: QosRequest, port: PortEntry, nics: Sequence[Nic | None]
         raise RequestError(
             f"--rate: the speed of port {port.name} is not known; give it, such as --rate 10Gbit/s"
         )
-    return DesiredQos(
-        port.name, request.type, rate, even_queues(number, request.software_queues, rate, request.min_rate)
-    )
+    queues = even_queues(number, request.software_queues, rate, request.min_rate)
+    if request.priorities is not None:
+        queues = _with_priorities(queues, request.priorities, request.type)
+    return DesiredQos(port.name, request.type, rate, queues, request.leaf if request.type == HTB else NO_LEAF)
+
+
+def _with_priorities(
+    queues: tuple[DesiredQueue, ...], priorities: Mapping[int, int], qos_type: str
+) -> tuple[DesiredQueue, ...]:
+    if qos_type != HTB:
+        raise RequestError(f"--priority: {qos_type} has no priorities; use --type {HTB}")
+    if missing := sorted(set(priorities) - {queue.queue_id for queue in queues}):
+        raise RequestError(
+            f"--priority: there is no queue {missing[0]}; the port gets queues 0-{len(queues) - 1}"
+        )
+    return tuple(queue._replace(priority=priorities.get(queue.queue_id, 0)) for queue in queues)
 
 
 def _transmit_queues(port: PortEntry, nics: Sequence[Nic | None]) -> int:

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.errors import FlowlaneError
 from flowlane.hosttools.nic.consistency import NicState
-from flowlane.hosttools.nic.tc import read_filters, read_qdiscs
+from flowlane.hosttools.nic.tc import read_classes, read_filters, read_qdiscs
 
 if TYPE_CHECKING:
-    from flowlane.hosttools.nic.tc import Filter, Qdisc
+    from flowlane.hosttools.nic.tc import Filter, Qdisc, QueueClass
 
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_GCHANNELS = 0x3C
@@ -209,17 +209,19 @@ def _link(path: Path) -> str:
 def read_state(name: str) -> NicState | None:
     """Read the state of an interface; None when this host has none of that name.
 
-    Without ``tc`` there are no qdiscs and filters in it.
+    Without ``tc`` there are no qdiscs, filters and classes in it.
     """
     nic = read_nic(name)
     if nic is None:
         return None
     qdiscs: tuple[Qdisc, ...] = ()
     filters: tuple[Filter, ...] = ()
+    classes: tuple[QueueClass, ...] = ()
     try:
         qdiscs = read_qdiscs(name)
+        classes = read_classes(name, qdiscs)
         filters = read_filters(name, qdiscs)
     except FlowlaneError:
         pass
     limits = read_limits(name) if nic.num_vfs else ()
-    return NicState(nic, read_channels(name), qdiscs, filters, limits)
+    return NicState(nic, read_channels(name), qdiscs, filters, limits, classes)

@@ -1,12 +1,12 @@
-"""Queueing disciplines and egress filters of a device, read through ``tc``, and batches of tc commands.
+"""Queueing disciplines, HTB classes and egress filters of a device, read through ``tc``, and batches of tc commands.
 
-Qdiscs are read as JSON. Filters are read as text: iproute2 (6.1 to 6.15 at least) prints the ematches of a
-``basic`` filter by fprintf into the middle of its JSON, which makes it unreadable (tc/em_meta.c).
+All are read as text. The JSON of iproute2 cannot be relied on: up to 6.1 and later it prints the options of hfsc
+(tc/q_hfsc.c) and the ematches of a ``basic`` filter (tc/em_meta.c) by fprintf into the middle of it, and 6.1 has no
+JSON for classes (tc/tc_class.c).
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -23,15 +23,32 @@ _HEAD = re.compile(
 )
 _PRIORITY = re.compile(r"^\s*meta\(priority eq (\d+)\)\s*$", re.MULTILINE)
 _MAPPING = re.compile(r"skbedit\s+queue_mapping (\d+)")
+_QDISC = re.compile(r"^qdisc (\S+) (\S+:\S*) (root|parent \S+)(?=\s)(?:.*\s(offload)(?=\s|$))?", re.MULTILINE)
+_QUEUE_CLASS = re.compile(r"^class htb 1:([0-9a-f]+) parent 1:fffe (?:leaf \S+ )?prio (\d+) ", re.MULTILINE)
+"""A class of an OpenFlow queue, as Open vSwitch makes them (lib/netdev-linux.c): 1:(k+1) below 1:fffe, in hex."""
+
+OVS_ROOT = "1:"
+"""Handle of the root qdisc that Open vSwitch makes for linux-htb and linux-hfsc (lib/netdev-linux.c)."""
 
 
 class Qdisc(NamedTuple):
-    """A queueing discipline; ``parent`` is empty for the root."""
+    """A queueing discipline; ``parent`` is empty for the root.
+
+    ``offloaded``: an HTB whose classes are queues that the NIC schedules (``tc qdisc ... htb offload``, tc-htb(8)).
+    """
 
     kind: str
     handle: str
     root: bool
     parent: str
+    offloaded: bool = False
+
+
+class QueueClass(NamedTuple):
+    """The HTB class of an OpenFlow queue; ``prio`` 0 is served first (tc-htb(8))."""
+
+    queue_id: int
+    prio: int
 
 
 class Filter(NamedTuple):
@@ -49,11 +66,23 @@ class Filter(NamedTuple):
 
 
 def parse_qdiscs(text: str) -> tuple[Qdisc, ...]:
-    """Read the output of ``tc -j qdisc show dev X``."""
+    """Read the output of ``tc qdisc show dev X``."""
     return tuple(
-        Qdisc(row["kind"], row.get("handle", ""), bool(row.get("root")), row.get("parent", ""))
-        for row in json.loads(text or "[]")
+        Qdisc(
+            kind,
+            handle,
+            parent == "root",
+            "" if parent == "root" else parent.partition(" ")[2],
+            bool(offload),
+        )
+        for kind, handle, parent, offload in _QDISC.findall(text)
     )
+
+
+def parse_classes(text: str) -> tuple[QueueClass, ...]:
+    """Read the output of ``tc class show dev X``; only the classes of OpenFlow queues."""
+    classes = [QueueClass(int(minor, 16) - 1, int(prio)) for minor, prio in _QUEUE_CLASS.findall(text)]
+    return tuple(sorted(classes))
 
 
 def parse_filters(text: str) -> tuple[Filter, ...]:
@@ -83,7 +112,14 @@ def read_qdiscs(device: str) -> tuple[Qdisc, ...]:
     Raises:
         FlowlaneError: ``tc`` is missing or fails.
     """
-    return parse_qdiscs(_tc(["-j", "qdisc", "show", "dev", device]))
+    return parse_qdiscs(_tc(["qdisc", "show", "dev", device]))
+
+
+def read_classes(device: str, qdiscs: Sequence[Qdisc]) -> tuple[QueueClass, ...]:
+    """Read the HTB classes of OpenFlow queues; none where the root is not HTB."""
+    if not any(qdisc.root and qdisc.kind == "htb" for qdisc in qdiscs):
+        return ()
+    return parse_classes(_tc(["class", "show", "dev", device]))
 
 
 def read_filters(device: str, qdiscs: Sequence[Qdisc]) -> tuple[Filter, ...]:
@@ -91,6 +127,11 @@ def read_filters(device: str, qdiscs: Sequence[Qdisc]) -> tuple[Filter, ...]:
     if not any(qdisc.kind == "clsact" for qdisc in qdiscs):
         return ()
     return parse_filters(_tc(["filter", "show", "dev", device, "egress"]))
+
+
+def has_no_such_kind(error: FlowlaneError) -> bool:
+    """Return whether tc failed because the kernel has no qdisc of that kind (net/sched/sch_api.c, qdisc_create)."""
+    return "qdisc kind is unknown" in str(error)
 
 
 def run_batch(commands: Sequence[str]) -> None:
