@@ -129,7 +129,7 @@ def guest_command(ports: Ports, out: Path, options: Sequence[str], program: Sequ
         "HEAVY": str(ports.heavy),
     }
     environment = [word for name, value in known.items() for word in ("--env", f"BENCH_{name}={value}")]
-    environment += ["--env", f"PYTHONPATH={ROOT}"]
+    environment += ["--env", f"PYTHONPATH={ROOT}:{ROOT / 'app'}"]
     forward = ["--hostfwd", f"tcp:{LOOPBACK}:{ports.ovsdb}-:6640"]
     boot = [str(ROOT / "lab/boot"), "--far", "host", "--out", str(out), *forward, *environment, *options]
     return [*boot, "--", str(ROOT / ".venv/bin/python"), "-m", *program]

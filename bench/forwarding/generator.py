@@ -60,13 +60,21 @@ class Generator:
 
 
 @contextlib.contextmanager
-def generator(interface: str) -> Iterator[Generator]:
-    """A generator that sends out of an interface; needs root."""
+def generator(interface: str, *, priority: int | None = None) -> Iterator[Generator]:
+    """A generator that sends out of an interface; needs root.
+
+    Args:
+        priority: the frames pass the interface's qdisc with this priority (an HTB class, such as 0x10001, too);
+            None: past any qdisc.
+    """
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
         sock.setsockopt(SOL_PACKET, PACKET_VERSION, struct.pack("=I", TPACKET_V2))
         sock.setsockopt(SOL_PACKET, PACKET_TX_RING, struct.pack("=IIII", BLOCK, BLOCKS, FRAME_ROOM, RING))
-        sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, struct.pack("=I", 1))
+        if priority is None:
+            sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, struct.pack("=I", 1))
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, priority)
         ring = mmap.mmap(sock.fileno(), BLOCK * BLOCKS)
         stack.callback(ring.close)
         sock.bind((interface, 0))

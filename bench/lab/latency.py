@@ -3,7 +3,8 @@
     .venv/bin/python -m bench.lab.latency --out DIR        writes DIR/latency.json, latency.svg, and a table
 
 One boot, four placements in turn, several rounds: nothing heavy (the ideal), one queue for all, hash placement
-(a select group, as RSS does it), Flowlane. ``--plot FILE`` draws again from a JSON file.
+(a select group, as RSS does it), Flowlane. With ``--leaf`` the last three also with an fq_codel leaf under each
+queue. ``--plot FILE`` draws again from a JSON file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ LOST_MS = 2000.0
 """As long a request counts that was not answered within it."""
 
 COLOURS = {"nothing heavy": "#777777", "one queue": "#b2182b", "hash": "#ef8a62", "flowlane": "#2166ac"}
+WITH_LEAF = tuple(f"{placement}, fq_codel" for placement in list(COLOURS)[1:])
 
 
 def measure(arguments: argparse.Namespace) -> Path:
@@ -92,7 +94,7 @@ def table(summary: dict[str, dict[str, float]]) -> str:
 
 def bars(summary: dict[str, dict[str, float]]) -> str:
     """What Flowlane is held to, and whether it was reached."""
-    ideal, one, hashed, ours = (summary[name] for name in COLOURS)
+    ideal, one, hashed, ours = (summary[name] for name in COLOURS)  # Without leaves: those have no bars.
     best = max(one["heavy_mbit_s"], hashed["heavy_mbit_s"])
     found = [
         ("p50, of the ideal's, at most 1.5", ours["p50_ms"] / ideal["p50_ms"], 1.5, -1),
@@ -121,9 +123,9 @@ def draw(rounds: list[dict[str, Any]], summary: dict[str, dict[str, float]], tar
             v * 1000 for part in rounds if part["placement"] == placement for v in part["latency_s"]
         )
         shares = [1 - index / len(times) for index in range(len(times))]
-        axes.loglog(
-            times, shares, label=f"{placement} (p99 {row['p99_ms']:.0f} ms)", color=COLOURS[placement], lw=1.8
-        )
+        colour, style = COLOURS[placement.partition(",")[0]], "--" if placement in WITH_LEAF else "-"
+        label = f"{placement} (p99 {row['p99_ms']:.0f} ms)"
+        axes.loglog(times, shares, label=label, color=colour, linestyle=style, lw=1.8)
     axes.set_xlabel("request to answer, ms")
     axes.set_ylabel("share of requests that took longer")
     axes.grid(visible=True, which="major", alpha=0.3)
@@ -150,15 +152,18 @@ def main() -> None:
     parser.add_argument(
         "--warm-up", type=float, default=10.0, help="before that: queues fill, heavy flows are found"
     )
-    parser.add_argument("--placements", nargs="+", choices=COLOURS, default=list(COLOURS))
+    parser.add_argument("--placements", nargs="+", choices=(*COLOURS, *WITH_LEAF), default=list(COLOURS))
+    parser.add_argument("--leaf", action="store_true", help="also each placement with an fq_codel leaf")
     parser.add_argument("--interval", type=float, default=1.0, help="between two requests of one small flow")
     arguments = parser.parse_args()
+    if arguments.leaf:
+        arguments.placements = [*COLOURS, *WITH_LEAF]
     source = arguments.plot or measure(arguments)
     rounds = json.loads(source.read_text())["rounds"]
     summary = summarise(rounds)
     draw(rounds, summary, source.with_suffix(".svg"))
     sys.stdout.write(table(summary) + "\n\n")
-    if set(summary) == set(COLOURS):
+    if set(summary) >= set(COLOURS):
         sys.stdout.write(bars(summary) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What ``bench.lab.latency`` runs inside the guest: four ways to place the same traffic, and what came of it as JSON.
+"""What ``bench.lab.latency`` runs inside the guest: ways to place the same traffic, and what came of it as JSON.
 
 All flows leave by the uplink ``pf0``, whose HTB is the bottleneck.
 """
@@ -23,6 +23,7 @@ from lab.inside.experiment import (
     start_heavy,
     use_realtime_priority,
 )
+from lab.inside.leaves import FQ_CODEL, NO_LEAF, set_leaves
 
 HASH_GROUP = 1
 HEAVY_OUTLASTS_S = 3
@@ -75,10 +76,12 @@ PLACEMENTS = {
     "hash": lambda: place_by_hand(f"group:{HASH_GROUP}"),
     "flowlane": place_by_flowlane,
 }
+PLACEMENTS |= {f"{name}, {FQ_CODEL}": place for name, place in PLACEMENTS.items() if name != "nothing heavy"}
 
 
 def one_round(placement: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one placement once."""
+    set_leaves(FQ_CODEL if placement.endswith(FQ_CODEL) else NO_LEAF)
     PLACEMENTS[placement]()
     assert wait_until(all_vms_reach_the_far_end, 60)
     asker = RequestSender(arguments.small, arguments.interval, VMS[1:])
@@ -101,7 +104,7 @@ def one_round(placement: str, arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "cpu_share": (used_after - used) / (passed_after - passed),
     }
-    if placement == "flowlane":
+    if placement.startswith("flowlane"):
         columns = ("class", "dst_port", "queue_id", "rate", "reason")
         result["assignments"] = [[row[name] for name in columns] for row in assignments()]
     result["heavy_bit_s"] = heavy_rates(heavy) if heavy else []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import socket
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.inside import private_ovs
+from lab.inside.namespaces import network_of_its_own
 from support.ovs.ovsdb_server import Server
 
 from flowlane.cli import qos
@@ -358,6 +361,30 @@ def test_queues_of_a_real_device_are_counted_and_reported(capsys: pytest.Capture
         command("apply", "fl-up", "--rate", "1Gbit/s", "--queues", "3")
         assert switch.ofctl("queue-get-config", "br0", "fl-up").count("queue ") == 3
         assert "3 physical queues, but the NIC has 1 transmit queue" in command("show", "fl-up")[1]
+
+
+@pytest.mark.ovs
+def test_open_vswitch_gives_its_classes_the_priorities(capsys: pytest.CaptureFixture[str]) -> None:
+    """On the kernel's HTB of a tap device; the userspace datapath does not schedule by it, so it gets no leaf."""
+    with network_of_its_own(), private_ovs.running(system=True) as switch:
+        switch.add_bridge("br0", ("fl-up",))
+        command = Command(switch.database, capsys)
+        words = ("apply", "fl-up", "--rate", "1Gbit/s", "--queues", "3")
+        done = command.json(*words, "--priority", "1=1", "--priority", "2=7")
+        assert done["taken_over"]
+        assert done["left_alone"] == ["fl-up: the userspace datapath does not schedule queues; no leaf"]
+
+        def prios() -> dict[str, str]:
+            shown = subprocess.run(
+                ["tc", "class", "show", "dev", "fl-up"], check=True, capture_output=True, text=True
+            ).stdout
+            return dict(re.findall(r"^class htb (\S+) parent 1:fffe prio (\d+) ", shown, re.MULTILINE))
+
+        assert prios() == {"1:1": "0", "1:2": "1", "1:3": "7"}
+        switch.restart_vswitchd()
+        assert prios() == {"1:1": "0", "1:2": "1", "1:3": "7"}
+        command(*words, "--priority", "0=2")
+        assert prios() == {"1:1": "2", "1:2": "0", "1:3": "0"}
 
 
 def test_names_that_look_like_markup_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_clear_removes_leaves_also_while_the_switch_is_down(bare: None) -> None:
     apply("--queues", "2")
     stop_switch()
     try:
-        done = flowlane("qos", "clear", "pf0", "--json", "--timeout", "2")
+        done = flowlane("qos", "clear", "pf0", "--json", "--timeout", "10")
         assert done.returncode == 0, done.stderr
         assert len(json.loads(done.stdout)["tc"]) == 2
         assert kinds() == {}
