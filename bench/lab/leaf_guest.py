@@ -1,28 +1,82 @@
-"""What ``bench.lab.leaf`` runs inside the guest: frames into one queue of the uplink, with its leaf and without."""
+"""What ``bench.lab.leaf`` runs inside the guest: traffic through one queue of the uplink, with its leaf and without."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import re
+import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.forwarding.generator import Generator, generator
-from lab.inside.counters import UPLINK, classes
-from lab.inside.experiment import busy_seconds
+from lab.inside.counters import BRIDGE, UPLINK, UPLINK_PORT, classes, ofctl, run, wait_until
+from lab.inside.experiment import busy_seconds, heavy_rates, start_heavy
 from lab.inside.leaves import FQ_CODEL, NO_LEAF, set_leaves
+from lab.inside.namespaces import FAR_END
 
 from flowlane.core.flowkey import IPV4, UDP
 from flowlane.simulation.flowspec import FlowSpec, frame_of
 
-QUEUE = 1
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUEUES, QUEUE = 4, 1
 PRIORITY = 0x10001 + QUEUE
 """What Open vSwitch's ``set_queue:1`` makes of a packet's priority: HTB class 1:2 (lib/netdev-linux.c)."""
 
-FLOWS = 64
-SETTLE_S = 0.5
+RATES = (20 * 10**6, 100 * 10**6)
+"""Of the queue, where pings are measured; bit/s."""
+
+LOADS = {"nothing waits": 10**9, "full queue": 10**7}
+"""By name: the rate of the queue, where the cost is measured. Frames are small: 10 Mbit/s are 20,000 a second."""
+
+HEAVY, WARM_UP_S, PING_S = 4, 4, 0.02
+FLOWS, COST_S, SETTLE_S = 64, 2.0, 0.5
+
+
+def set_rate(rate: int) -> None:
+    """Give the uplink queues of this rate (bit/s), without leaves."""
+    run("sh", "/run/lab/control/queues", UPLINK, str(QUEUES), str(rate), str(rate // QUEUES))
+
+
+@contextlib.contextmanager
+def far_end() -> Iterator[None]:
+    """Take what is heavy, in namespace ``wire``; everything that VMs send leaves by one queue."""
+    os.environ["BENCH_HEAVY"] = "5201"
+    ofctl("add-flow", BRIDGE, "priority=1,actions=NORMAL")
+    ofctl("add-flow", BRIDGE, f"priority=9,in_port=1,ip,actions=set_queue:{QUEUE},output:{UPLINK_PORT}")
+    ofctl("add-flow", BRIDGE, f"priority=9,in_port=2,ip,actions=set_queue:{QUEUE},output:{UPLINK_PORT}")
+    server = subprocess.Popen(["ip", "netns", "exec", "wire", "iperf3", "-s"], stdout=subprocess.DEVNULL)
+    try:
+        assert wait_until(lambda: ":5201 " in run("ip", "netns", "exec", "wire", "ss", "-ltn"))
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def measure_latency(rate: int, leaf: str, seconds: float) -> dict[str, Any]:
+    """Ping from vm2 beside the heavy flows of vm1, in one queue."""
+    set_rate(rate)
+    set_leaves(leaf)
+    client = start_heavy(HEAVY, seconds + 2, "-O", str(WARM_UP_S))
+    time.sleep(WARM_UP_S)
+    (used, passed), count = busy_seconds(), int(seconds / PING_S)
+    ping = ("ip", "netns", "exec", "vm2", "ping", "-i", str(PING_S), "-c", str(count), FAR_END)
+    times = [float(word) for word in re.findall(r"time=([\d.]+) ms", run(*ping))]
+    used_after, passed_after = busy_seconds()
+    return {
+        "rate": rate,
+        "leaf": leaf,
+        "pings_ms": times,
+        "lost": count - len(times),
+        "cpu_share": (used_after - used) / (passed_after - passed),
+        "heavy_bit_s": sum(heavy_rates(client)),
+    }
 
 
 def frames() -> list[bytes]:
@@ -32,20 +86,18 @@ def frames() -> list[bytes]:
     return [frame_of(spec, 1) for spec in specs]
 
 
-def sent() -> int:
-    """Return the frames that have left queue 1."""
-    return classes()[QUEUE].packets
-
-
-def measure(source: Generator, seconds: float) -> dict[str, Any]:
-    """Measure once: frames that have left, and CPU seconds of all CPUs meanwhile."""
+def measure_cost(source: Generator, load: str, leaf: str) -> dict[str, Any]:
+    """Measure once: frames that have left the queue, and CPU seconds meanwhile."""
+    set_rate(LOADS[load])
+    set_leaves(leaf)
     source.send_for(SETTLE_S)
-    before, busy, begin = sent(), busy_seconds()[0], time.monotonic()
-    source.send_for(seconds)
+    before, busy = classes()[QUEUE].packets, busy_seconds()[0]
+    source.send_for(COST_S)
     return {
-        "seconds": time.monotonic() - begin,
+        "load": load,
+        "leaf": leaf,
         "busy_s": busy_seconds()[0] - busy,
-        "frames": sent() - before,
+        "frames": classes()[QUEUE].packets - before,
     }
 
 
@@ -55,14 +107,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     arguments = parser.parse_args()
-    results = []
+    orders = [
+        (NO_LEAF, FQ_CODEL) if number % 2 else (FQ_CODEL, NO_LEAF) for number in range(arguments.rounds)
+    ]
+    latency, cost = [], []
+    with far_end():
+        for rate in RATES:
+            for leaf in (leaf for order in orders for leaf in order):
+                latency.append(measure_latency(rate, leaf, arguments.seconds))
+                times = sorted(latency[-1]["pings_ms"])
+                print(
+                    f"{rate} {leaf}: p50 {times[len(times) // 2]} ms, {latency[-1]['heavy_bit_s']:.0f}",
+                    flush=True,
+                )
     with generator(UPLINK, priority=PRIORITY) as source:
         source.load(frames())
-        for number in range(arguments.rounds):
-            for leaf in (NO_LEAF, FQ_CODEL) if number % 2 else (FQ_CODEL, NO_LEAF):
-                set_leaves(leaf)
-                results.append({"leaf": leaf, **measure(source, arguments.seconds)})
-                print(f"{leaf}: {results[-1]}", flush=True)
+        for load in LOADS:
+            for leaf in (leaf for order in orders for leaf in order):
+                cost.append(measure_cost(source, load, leaf))
+                print(cost[-1], flush=True)
+    results = {"latency": latency, "cost": cost}
     Path(os.environ["LAB_OUT"], "leaf.json").write_text(json.dumps(results))
 
 

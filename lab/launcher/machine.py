@@ -26,7 +26,9 @@ FAR_NETWORK = "net=10.0.0.0/24,host=10.0.0.254,dns=10.0.0.253,dhcpstart=10.0.0.2
 """QEMU's user network as the far end: it takes every frame for its own, so nothing else may be on that wire."""
 
 VF_NIC = (Nic("sr0", "52:54:00:f1:03:00", 1), Nic("vepa0", "52:54:00:f1:04:00", 1))
-ACCELERATORS = {"kvm": "kvm", "tcg": "tcg,thread=multi"}
+ACCELERATORS = {"kvm": "kvm", "tcg": "tcg,thread=multi", "icount": "tcg,thread=single"}
+ICOUNT = ("-icount", "shift=1,sleep=off")
+"""The guest's clock counts instructions, 2 ns each, and jumps to the next timer while the CPU is idle (qemu(1))."""
 
 
 def nics(layout: str, far: str = "guest") -> tuple[Nic, ...]:
@@ -75,6 +77,7 @@ def _processor(software: Software, options: Options, accel: str) -> list[str]:
     return [
         software.qemu.program, *software.qemu.options,
         "-M", "q35,usb=off,vmport=off", "-accel", ACCELERATORS[accel], "-cpu", "max",
+        *(ICOUNT if accel == "icount" else ()),
         "-smp", str(options.cpus), "-m", f"{options.memory}M",
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-device", "virtio-serial-pci",

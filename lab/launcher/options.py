@@ -127,9 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory", type=_within(512, 65536), default=1536, metavar="MiB", help="the guest's memory")
     add(
         "--accel",
-        choices=("auto", "tcg", "kvm"),
+        choices=("auto", "tcg", "kvm", "icount"),
         default="auto",
-        help="auto: KVM if a trial boot works, else TCG",
+        help="auto: KVM if a trial boot works, else TCG; icount: TCG whose clock counts instructions, so that times "
+        "do not depend on what else this machine does",
     )
     add(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="for the command, from when it starts"

@@ -102,6 +102,39 @@ def test_no_qemu_and_no_archive_to_get_it_from(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("lab/software-????????????"))
 
 
+LOOP = """
+for n in 1 2 3 4 5 6; do
+    read begin rest </proc/uptime
+    i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done
+    read end rest </proc/uptime
+    echo $begin $end
+    [ $n != 3 ] || touch $LAB_OUT/half
+done
+"""
+
+
+def test_a_clock_that_counts_instructions_does_not_pass_faster_on_a_busy_machine(tmp_path: Path) -> None:
+    """The machine is idle, as far as this test knows, for the first three loops, and has much to do for the others."""
+    words = ["--layout", "bare", "--accel", "icount", "--boot-timeout", "300", "--out", str(tmp_path)]
+    others: list[subprocess.Popen[bytes]] = []
+    with subprocess.Popen(
+        [str(BOOT), *words, "--", "sh", "-c", LOOP], stdout=subprocess.PIPE, text=True
+    ) as launcher:
+        try:
+            assert wait_until((tmp_path / "half").exists, PATIENCE_S)
+            busy = ["sh", "-c", "while :; do :; done"]
+            others += [subprocess.Popen(busy) for _ in range(os.cpu_count() or 1)]
+            printed, _ = launcher.communicate(timeout=PATIENCE_S)
+        finally:
+            launcher.terminate()
+            for other in others:
+                other.kill()
+                other.wait()
+    times = [float(end) - float(begin) for begin, end in map(str.split, printed.splitlines())]
+    assert len(times) == 6
+    assert max(times) < 1.25 * min(times), times
+
+
 FACTS = """
 nproc; ip netns list | grep -c ^vm
 cd /sys/class/net/pf0; ls -d queues/tx-* | wc -l; cat device/sriov_numvfs

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from lab.launcher.machine import names_by_mac, nics
+from lab.launcher.machine import command_line, names_by_mac, nics
 from lab.launcher.options import parse
+from lab.launcher.software import Kernel, Qemu, Software
 
 
 def test_defaults_give_a_shell() -> None:
@@ -24,6 +27,17 @@ def test_guarantees_never_exceed_the_uplink() -> None:
 def test_vfs_of_the_uplink_itself_leave_it_one_queue() -> None:
     options = parse(["--layout", "sriov", "--nics", "one", "--queues", "8"])
     assert (options.layout, options.queues) == ("direct", 1)
+
+
+def test_only_icount_makes_the_clock_count_instructions(tmp_path: Path) -> None:
+    software = Software(Qemu("qemu", (), {}), Kernel(tmp_path, "6.1", tmp_path), tmp_path, None)
+
+    def words(accel: str) -> list[str]:
+        return command_line(software, parse(["--accel", accel]), accel, tmp_path, {})
+
+    assert words("icount")[words("icount").index("-icount") + 1] == "shift=1,sleep=off"
+    assert "tcg,thread=single" in words("icount"), "the other does not go together with -icount"
+    assert "-icount" not in words("tcg") + words("kvm")
 
 
 def test_the_far_end_outside_the_guest_needs_no_nic_in_it() -> None:
