@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from support.engine.allocation import Port, check_state, hardware, software
 
 from flowlane.core.allocate import new_port, set_speed
-from flowlane.core.allocate.port import apportion
 from flowlane.core.allocate.state import Columns
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
@@ -72,23 +70,6 @@ def test_exclusive_queues_are_revoked_when_too_few_queues_are_left() -> None:
     check_state(port)
     assert not [slot for slot in port.state.slots if slot.exclusive_row >= 0]
     assert sorted(port.loads().values()) in ([300, 301], [301, 300]), "they share both queues evenly"
-
-
-@pytest.mark.parametrize(
-    ("shares", "queues", "expected"),
-    [
-        ((), 4, {-1: 4}),
-        ((0.5, 0.25), 4, {0: 2, 1: 1, -1: 1}),
-        ((0.5, 0.5), 4, {0: 2, 1: 2}),
-        ((3, 1), 10, {0: 6, 1: 2, -1: 2}),
-        ((0.9, 0.05), 4, {0: 2, 1: 1, -1: 1}),
-        ((0.5, 0.3), 2, {-1: 2}),
-    ],
-)
-def test_hardware_is_divided_by_weight(
-    shares: tuple[float, ...], queues: int, expected: dict[int, int]
-) -> None:
-    assert apportion(shares, queues) == expected
 
 
 def test_vms_keep_to_their_share() -> None:

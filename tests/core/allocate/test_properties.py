@@ -162,7 +162,9 @@ class Allocator(RuleBasedStateMachine):
         self.moved: dict[int, float] = {}
 
     @initialize(
-        shares=st.sampled_from([(), (0.5, 0.25)]), most=st.sampled_from([None, 6]), unequal=st.booleans()
+        shares=st.sampled_from([(), (0.5, 0.25), (2.0, 1.0)]),
+        most=st.sampled_from([None, 6]),
+        unequal=st.booleans(),
     )
     def make(self, shares: tuple[float, ...], most: int | None, unequal: bool) -> None:
         balance = Balance(moves_per_second=1e6, window=WINDOW, flows_per_queue=most)

@@ -1,16 +1,15 @@
 """The queues of an egress port: slots and regions, made at first and fitted again when queues come and go.
 
-The hardware is divided among the shares of VMs by weight [0056]. Weights that sum to 1 or less are parts of
-the whole, and VMs without a share have the rest; larger weights are relative to each other and to 1 for the
-VMs without a share.
+The hardware is divided among the shares of VMs by weight (:mod:`flowlane.core.allocate.shares`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells, division, pools, speeds
+from flowlane.core.allocate import cells, division, pools, shares, speeds
 from flowlane.core.allocate.flow import place_row, unplace_row
+from flowlane.core.allocate.shares import NO_SHARE
 from flowlane.core.allocate.state import Move, PortState, Region, Slot, demand_of
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 
@@ -65,11 +64,17 @@ def update_queues(state: PortState, queues: Sequence[Queue], keys: Sequence[byte
     ]
     drained = [entry for slot in (*removed, *reassigned) for entry in _drain(state, slot)]
     for slot in (*removed, *reassigned):
-        _remove_slot(slot)
+        remove_slot(slot)
     state.slots = slots
     for slot in reassigned:
-        _add_slot(slot, regions[slot.index])
+        add_slot(slot, regions[slot.index])
     state.regions_changed |= old_regions != (state.region_of, bool(state.software.slots))
+    fit_regions(state)
+    return _place_drained(state, drained, keys)
+
+
+def fit_regions(state: PortState) -> None:
+    """Bring up to date what follows from the slots that the regions have now."""
     for region in (*state.hardware, state.software):
         region.slots.sort(key=lambda slot: slot.index)
     speeds.set_weights(state)
@@ -77,7 +82,6 @@ def update_queues(state: PortState, queues: Sequence[Queue], keys: Sequence[byte
         _set_capacity(state, region)
         _reserve_slots(state, region)
         pools.assign_missing(region)
-    return _place_drained(state, drained, keys)
 
 
 def _match_slots(state: PortState, queues: Sequence[Queue]) -> tuple[list[Slot], list[Slot]]:
@@ -98,11 +102,14 @@ def _match_slots(state: PortState, queues: Sequence[Queue]) -> tuple[list[Slot],
 def _assign_regions(state: PortState, slots: list[Slot]) -> list[Region]:
     """Return the region of each slot by its index; a hardware slot stays in its region while that may keep it."""
     hardware = [slot for slot in slots if slot.queue.kind is not QueueKind.SOFTWARE]
-    counts = {key: count for key, count in apportion(state.shares, len(hardware)).items() if count}
+    counts = shares.current_counts(state)
+    if not state.shares or sum(counts.values()) != len(hardware):
+        has_others = NO_SHARE in counts or shares.has_others(state)
+        counts = shares.wanted_counts(state, len(hardware), has_others)
     old_regions = {region.key: region for region in state.hardware}
     regions = {key: old_regions.get(key) or Region(key) for key in counts}
     state.hardware = list(regions.values())
-    state.region_of = _region_of_shares(state, regions, counts, len(slots) > len(hardware))
+    state.region_of = shares.region_of_shares(state, regions, counts, len(slots) > len(hardware))
     left = dict(counts)
     assigned = [state.software] * len(slots)
     others: list[Slot] = []
@@ -126,44 +133,6 @@ def redivide(state: PortState, now: float) -> None:
         pools.divide(region, now)
 
 
-def apportion(shares: Sequence[float], queues: int) -> dict[int, int]:
-    """Return the number of queues of each share by its index (-1: VMs without one), by the largest remainder.
-
-    Each has at least one queue; with fewer queues than that all VMs use all queues, as -1.
-    """
-    total = sum(shares)
-    weights = dict(enumerate(shares))
-    rest = 1 - total if total <= 1 else 1.0
-    if rest > 1e-9:
-        weights[-1] = rest
-    if len(weights) > queues or not shares:
-        return {-1: queues}
-    exact = {key: weight * queues / (total + max(rest, 0.0)) for key, weight in weights.items()}
-    counts = {key: max(1, int(amount)) for key, amount in exact.items()}
-    while sum(counts.values()) < queues:
-        key = max(counts, key=lambda key: exact[key] - counts[key])
-        counts[key] += 1
-    while sum(counts.values()) > queues:
-        key = min((key for key in counts if counts[key] > 1), key=lambda key: exact[key] - counts[key])
-        counts[key] -= 1
-    return counts
-
-
-def _region_of_shares(
-    state: PortState, regions: dict[int, Region], counts: dict[int, int], has_software: bool
-) -> dict[int, Region]:
-    """Return the hardware region that each share uses.
-
-    VMs without a share have the rest; where there is none they use software queues, else the largest region.
-    """
-    region_of = dict(regions)
-    if len(regions) == 1 and -1 in regions:
-        region_of.update(dict.fromkeys(range(len(state.shares)), regions[-1]))
-    elif regions and -1 not in regions and not has_software:
-        region_of[-1] = regions[max(regions, key=lambda key: counts[key])]
-    return region_of
-
-
 def _drain(state: PortState, slot: Slot) -> list[Drained]:
     """Take every row off a slot, the heaviest first: that is the order to place them again."""
     rows = cells.rows_on(state, slot)
@@ -173,14 +142,16 @@ def _drain(state: PortState, slot: Slot) -> list[Drained]:
     return [(row, slot) for row in rows]
 
 
-def _remove_slot(slot: Slot) -> None:
+def remove_slot(slot: Slot) -> None:
+    """Take a slot out of its pool and region."""
     pools.detach(slot)
     region = slot.region
     if slot in region.slots and slot.queue.queue_id != NO_QUEUE:
         region.slots.remove(slot)
 
 
-def _add_slot(slot: Slot, region: Region) -> None:
+def add_slot(slot: Slot, region: Region) -> None:
+    """Add a slot to a region, and to one of its pools if it has any."""
     slot.region = region
     region.grown = True
     region.slots.append(slot)
@@ -252,7 +223,7 @@ def _place_drained(state: PortState, drained: list[Drained], keys: Sequence[byte
         key = (keys[row] if row < len(keys) else None) or b""
         placement = place_row(state, row, demand_of(state, row), key, current)
         if placement.queue_id != old:
-            shares = placement.reason in (Reason.SHARED, Reason.GROUPED) and old != NO_QUEUE
-            reason = Reason.QUEUE_GONE if shares else placement.reason
+            is_shared = placement.reason in (Reason.SHARED, Reason.GROUPED) and old != NO_QUEUE
+            reason = Reason.QUEUE_GONE if is_shared else placement.reason
             moves.append(Move(row, old, placement.queue_id, placement.kind, reason))
     return moves

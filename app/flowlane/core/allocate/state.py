@@ -298,7 +298,9 @@ class PortState:
     is the way back, ``references`` counts the flows of each, ``free_profiles`` are numbers to use again.
     ``measured_rates``: class index -> [sum of the measured rates, number of measured flows].
 
-    ``tokens`` are the moves that may be made now, ``refilled_at`` the time of the last refill.
+    ``tokens`` are the moves that may be made now, ``refilled_at`` the time of the last refill. ``others_at`` is
+    when VMs without a share last had flows, ``apportioned_at`` when the division among shares was last compared
+    with a better one, and ``reapportioned_at`` when it was last changed.
 
     ``indirection``, ``turns`` and ``vm_slots`` belong to the strategies ``hash``, ``round-robin`` and
     ``one-vm-one-queue``, for each kind of queue: the indirection table, the queues given out so far, and the
@@ -331,6 +333,9 @@ class PortState:
     misplaced: set[int] = field(default_factory=set)
     tokens: float = 1.0
     refilled_at: float = NEVER
+    others_at: float = NEVER
+    apportioned_at: float = NEVER
+    reapportioned_at: float = NEVER
 
 
 def hold_profile(state: PortState, demand: Demand) -> int:

@@ -1,9 +1,9 @@
 """Rebalancing of a port: a few moves a second, each for a reason, no flow twice in a window.
 
-In this order: flows leave hardware on which the device put them against the policy; exclusive queues are
-revoked, and granted to flows that wait; the queues are divided again where the load of groups has shifted; strays
-return to their pools; flows overflow to software queues and are promoted back; inside each pool the busiest queues
-give flows to the idlest. Each move pays a token: ``Balance.moves_per_second`` of the port's flows are added each
+In this order: queues change shares; flows leave hardware on which the device put them against the policy; exclusive
+queues are revoked, and granted to flows that wait; the queues are divided again where the load of groups has shifted;
+strays return to their pools; flows overflow to software queues and are promoted back; inside each pool the busiest
+queues give flows to the idlest. Each move pays a token: ``Balance.moves_per_second`` of the port's flows are added each
 second, and the tokens of one second can be saved. Only classes that are on more queues than their ``max_queues``
 come together without (``Reason.GATHERED``).
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate.rebalance import exclusive, level, placement, strays
 from flowlane.core.allocate.rebalance.moves import most_tokens
+from flowlane.core.allocate.rebalance.regions import reapportion_if_due
 from flowlane.core.allocate.state import NEVER
 from flowlane.core.allocate.strategies import STRATEGIES
 
@@ -41,6 +42,7 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
     state.restless = False
     refill_tokens(state, now)
     moves: list[Move] = []
+    reapportion_if_due(state, now, moves)
     placement.leave_misplaced(state, now, moves)
     regions = [*state.hardware, state.software]
     for region in regions:
