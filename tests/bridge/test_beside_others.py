@@ -255,8 +255,10 @@ def test_rules_that_conflict_are_named(shared: Shared) -> None:
 
 
 def test_an_entry_with_a_priority_of_ours_gets_its_own(shared: Shared) -> None:
-    """It is added later: ours go elsewhere, and the operator is told when it conflicts."""
+    """It is added later, and replaces ours with its match: ours go elsewhere, and a conflict is listed."""
     with shared.attached(FREE):
+        ours = shared.dump("table=0", "in_port=2", "cookie=0xf10a000000000000/0xffff000000000000")
+        assert "priority=2,in_port=2 actions=write_metadata" in ours
         shared.ovs.ofctl(
             "add-flow", BRIDGE, "cookie=0x77,priority=2,in_port=2,actions=drop", version=shared.version
         )
@@ -277,6 +279,42 @@ def test_after_all_entries_were_deleted_it_is_programmed_anew(shared: Shared) ->
         shared.ovs.ofctl("del-flows", BRIDGE, version=shared.version)
         wait_for(lambda: our_priorities(shared) == {1, 2, 5}, 25, shared.manager.log)
         assert shared.manager.log.count("somebody has deleted all entries") == 1
+
+
+def test_meters_of_flows_that_end_while_the_controller_is_away_are_deleted(shared: Shared) -> None:
+    """By an entry that marks them; a meter of another, that nothing uses either, stays."""
+    policy = "version: 1\ndefault: slow\nclasses:\n  slow: {limit: 7Mbit/s}\n"
+    with shared.attached(policy):
+        for port in (700, 701):
+            shared.udp(port)
+        wait_for(lambda: shared.pinned() == 2, 15, shared.manager.log)
+        wait_for(lambda: len(marked(shared)) == 2, 15, shared.dump())
+        assert marked(shared) <= meter_ids(shared)
+    ours = marked(shared)
+    shared.ovs.ofctl("add-meter", BRIDGE, "meter=40,kbps,bands=type=drop,rate=7000", version=shared.version)
+    shared.ovs.ofctl(
+        "del-flows", BRIDGE, "cookie=0xf10a300000000000/0xfffff00000000000", version=shared.version
+    )
+    assert ours | {"40"} <= meter_ids(shared)
+    with shared.attached(policy):
+        wait_for(lambda: not ours & meter_ids(shared), 15, str(meter_ids(shared)))
+        assert "40" in meter_ids(shared)
+        assert marked(shared) == set()
+
+
+def marked(shared: Shared) -> set[str]:
+    """The meters of pins that have an entry of ours beside the pins."""
+    lines = shared.dump("cookie=0xf10a100000000000/0xfffff00000000000").splitlines()
+    return {
+        found[1]
+        for line in lines
+        if (found := re.search(r"priority=1,metadata=\S+ actions=meter:(\d+)", line))
+    }
+
+
+def meter_ids(shared: Shared) -> set[str]:
+    text = shared.ovs.ofctl("dump-meters", BRIDGE, version=shared.version)
+    return set(re.findall(r"meter=(\d+) ", text))
 
 
 def our_priorities(shared: Shared) -> set[int]:

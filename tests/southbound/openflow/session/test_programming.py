@@ -21,7 +21,7 @@ from support.openflow.memory_switch import NO_GROUPS, NO_METERS, MemorySwitch, R
 
 from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Programming
-from flowlane.southbound.openflow.tables.desired import compile_plan
+from flowlane.southbound.openflow.tables.desired import compile_plan, meter_mark
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
     Change,
@@ -208,6 +208,41 @@ def test_a_meter_that_pins_use_goes_by_the_engines_word_only() -> None:
     changes = again.program(plan(REST, meters=()), PORTS)
     assert Change(Op.DELETE, nine) not in changes
     assert again.delete_meter(9) == (Change(Op.DELETE, nine),)
+
+
+def test_a_meter_of_pins_is_marked_as_ours_once_it_has_lived_for_a_while() -> None:
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    assert programming.mark_meters() == (), "the device may yet refuse it, since it is somebody else's"
+    assert programming.mark_meters() == (Change(Op.ADD, meter_mark(5)),)
+    assert programming.mark_meters() == ()
+    programming.set_meter(METER._replace(rate=20_000_000))
+    assert (programming.mark_meters(), programming.mark_meters()) == ((), ())
+    programming.delete_meter(5)
+    assert programming.mark_meters() == (), "the device deletes the entry with the meter"
+    programming.set_meter(METER)
+    programming.delete_meter(5)
+    assert (programming.mark_meters(), programming.mark_meters()) == ((), ()), "its flow has ended before"
+
+
+def test_a_meter_of_others_is_never_marked() -> None:
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    programming.mark_meters()
+    programming.note_refusal(ENTRY, "OFPMMFC_METER_EXISTS")
+    assert programming.mark_meters() == ()
+    late = Programming(ABLE)
+    late.set_meter(METER)
+    late.mark_meters()
+    late.mark_meters()
+    late.note_refusal(ENTRY, "OFPMMFC_METER_EXISTS")
+    assert late.mark_meters() == (Change(Op.DELETE, meter_mark(5)),), "the refusal came late"
+
+
+def test_meters_of_pins_from_before_are_marked_unless_they_are() -> None:
+    programming = Programming(ABLE, pin_meters={5: ENTRY, 6: replace(ENTRY, meter_id=6)}, marked_meters={6})
+    programming.mark_meters()
+    assert programming.mark_meters() == (Change(Op.ADD, meter_mark(5)),)
 
 
 def test_meter_that_was_there_before_is_left_alone() -> None:

@@ -18,7 +18,7 @@ from flowlane.southbound.openflow.session import arrangement, decode, readback, 
 from flowlane.southbound.openflow.session.arrangement import Arrangement
 from flowlane.southbound.openflow.session.requests import Reply
 from flowlane.southbound.openflow.tables import pipeline, probes
-from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS, controller_meter
+from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS, controller_meter, meter_mark
 from flowlane.southbound.openflow.tables.entries import (
     Change,
     FlowEntry,
@@ -74,7 +74,8 @@ _FOREIGN_LIMIT = LeftOut(
 class HandshakeResult(NamedTuple):
     """What a handshake has found out about a device.
 
-    ``present``: entries of ours that the device has from before. ``pin_meters``: meters that its pins use.
+    ``present``: entries of ours that the device has from before. ``pin_meters``: meters that its pins use;
+    ``marked_meters``: those of them that have an entry by which they are known as ours.
     ``errors``: name of each request that got no reply -> why. ``stale``: tables of the device that have
     learned entries of an earlier layout.
 
@@ -89,6 +90,7 @@ class HandshakeResult(NamedTuple):
     stale: frozenset[int] = frozenset()
     foreign_groups: frozenset[int] = frozenset()
     meters: Mapping[int, MeterEntry] = MappingProxyType({})
+    marked_meters: frozenset[int] = frozenset()
 
 
 def evaluate(
@@ -114,7 +116,7 @@ def evaluate(
         parts = parts | dict.fromkeys(("flows", "groups", "meters"), ())
     size = decode.table_sizes(parts["table features"]).get(layout.number_of(TableId.ASSIGN), 0)
     stale = readback.learned_tables(parts["flows"]) - {layout.numbers.get(TableId.SEEN)}
-    present, pin_meters = _present(parts, arranged)
+    present, pin_meters, marked = _present(parts, arranged)
     known_meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
     our_meters = {*pin_meters, *(meter.meter_id for meter in present.meters)}
     our_groups = {group.group_id for group in present.groups}
@@ -143,7 +145,7 @@ def evaluate(
         present = Standing(present.flows, present.groups, (*others, controller_meter(PROBE_COPY_RATE)))
     errors = {name: reply.error for name, reply in replies.items() if reply.error}
     groups = frozenset(readback.ids(parts["groups"], "group_id")) - our_groups
-    return HandshakeResult(up, present, pin_meters, errors, stale, groups, known_meters)
+    return HandshakeResult(up, present, pin_meters, errors, stale, groups, known_meters, marked)
 
 
 def arrange(
@@ -249,17 +251,23 @@ def _tracked_ports(entries: Iterable[FlowEntry]) -> set[int]:
 
 def _present(
     parts: Mapping[str, tuple[Any, ...]], arranged: Arrangement
-) -> tuple[Standing, dict[int, MeterEntry]]:
-    """Return our standing entries and the meters of our pins.
+) -> tuple[Standing, dict[int, MeterEntry], frozenset[int]]:
+    """Return our standing entries, the meters of our pins, and which of these have an entry that marks them as ours.
 
     Groups and meters are ours if our entries use them, and nobody else's.
     """
     layout, others = arranged.layout, arranged.others
     standing = readback.standing(parts["flows"], parts["groups"], parts["meters"], layout)
-    steps = {step for flow in standing.flows for step in flow.steps}
+    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"], layout)} - others.meters
+    # The entry by which a meter of pins is known as ours is the session's while pins use the meter. The others are
+    # superfluous, and are deleted with their meters.
+    marks = {meter_mark(meter_id): meter_id for meter_id in of_pins}
+    marked = frozenset(marks[flow] for flow in standing.flows if flow in marks)
+    flows = tuple(flow for flow in standing.flows if flow not in marks)
+    steps = {step for flow in flows for step in flow.steps}
     limit = CONTROLLER_METER if arranged.capabilities.controller_meter else 0
     present = Standing(
-        standing.flows,
+        flows,
         tuple(
             group
             for group in standing.groups
@@ -272,6 +280,6 @@ def _present(
             or (Meter(meter.meter_id) in steps and meter.meter_id not in others.meters)
         ),
     )
-    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"], layout)} - others.meters
     meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
-    return present, {meter_id: meter for meter_id, meter in meters.items() if meter_id in of_pins}
+    of_pins_only = {meter_id: meter for meter_id, meter in meters.items() if meter_id in of_pins}
+    return present, of_pins_only, marked

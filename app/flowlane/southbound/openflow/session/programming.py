@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.model import LeftOut
 from flowlane.southbound.openflow.tables import diff, folding, room
-from flowlane.southbound.openflow.tables.desired import Compiled, compile_plan, host_entries, meter_entry
+from flowlane.southbound.openflow.tables.desired import (
+    Compiled,
+    compile_plan,
+    host_entries,
+    meter_entry,
+    meter_mark,
+)
 from flowlane.southbound.openflow.tables.entries import (
     EMPTY,
     Change,
@@ -67,6 +73,10 @@ class Programming:
     found_meters: dict[int, MeterEntry] = field(default_factory=dict)
     learned_group: int = 0
     """The group in which the device puts what it learns (see :mod:`flowlane.core.flow.readings`)."""
+    marked_meters: set[int] = field(default_factory=set)
+    """Meters of pins that have an entry by which they are known as ours when no pin uses them any more."""
+    _new_meters: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
+    """Meters of pins that have no such entry: added since the last call of :meth:`mark_meters`, and before it."""
     _plan: DevicePlan | None = None
     _refused: set[Entry] = field(default_factory=set)
     """Entries that the device has refused since the last call of :meth:`settle`."""
@@ -83,6 +93,10 @@ class Programming:
     """The ports, with their queues, for which the plan was compiled."""
     _reprogram: bool = False
     """Whether the next call of :meth:`settle` is to send the plan, after the room for it was made."""
+
+    def __post_init__(self) -> None:
+        """Have the meters of pins marked that are not."""
+        self._new_meters[0].update(self.pin_meters.keys() - self.marked_meters)
 
     @property
     def is_programmed(self) -> bool:
@@ -196,13 +210,34 @@ class Programming:
         found = self.found_meters.pop(entry.meter_id, None)
         known = entry.meter_id in self.pin_meters or found is not None
         self.pin_meters[entry.meter_id] = entry
+        if entry.meter_id not in self.marked_meters:
+            self._new_meters[0].add(entry.meter_id)
         return (Change(Op.MODIFY if known else Op.ADD, entry),)
+
+    def mark_meters(self) -> Changes:
+        """Return the entries that mark meters of pins as ours; to be called about once a second.
+
+        A meter without an entry cannot be told from one of others. The entry follows one call later, when a refusal
+        of the meter has come, since a meter of others has no entry of ours; most flows have ended by then. A device
+        deletes the entry with its meter.
+        """
+        added, before = self._new_meters
+        wrong = self.marked_meters - self.pin_meters.keys()
+        marks = sorted(before & self.pin_meters.keys() - self.foreign_meters - self.marked_meters)
+        self._new_meters = set(), added
+        self.marked_meters.update(marks)
+        self.marked_meters -= wrong
+        return (
+            *(Change(Op.ADD, meter_mark(meter_id)) for meter_id in marks),
+            *(Change(Op.DELETE, meter_mark(meter_id)) for meter_id in sorted(wrong)),
+        )
 
     def delete_meter(self, meter_id: int) -> Changes:
         """Return the change that deletes a pin's meter, also one of an earlier connection."""
         if meter_id in self.foreign_meters:
             return ()
         self.found_meters.pop(meter_id, None)
+        self.marked_meters.discard(meter_id)
         entry = self.pin_meters.pop(meter_id, MeterEntry(meter_id, 1, 0))
         return (Change(Op.DELETE, entry),) if self.capabilities.max_meters else ()
 

@@ -26,6 +26,7 @@ from flowlane.southbound.openflow.session.queues import QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.session.watch import StartTableWatch
 from flowlane.southbound.openflow.tables import layout, pins
+from flowlane.southbound.openflow.tables.desired import is_meter_mark
 from flowlane.southbound.openflow.tables.entries import (
     BARRIER,
     Change,
@@ -215,6 +216,7 @@ class Session:
             foreign_groups=set(result.foreign_groups),
             found_meters=dict(result.meters),
             learned_group=up.group,
+            marked_meters=set(result.marked_meters),
         )
         self._stale_tables = result.stale
         self._watch.begin(arranged)
@@ -392,6 +394,8 @@ class Session:
             return
         if change.op is Op.DELETE or change.entry is None:
             return
+        if is_meter_mark(change.entry):
+            return  # Its meter works all the same.
         fallback = self._programming.fallback(change, error)
         if fallback:
             self._change(fallback)
@@ -409,6 +413,7 @@ class Session:
         self._pending.expire(now)
         if self.up:
             self._change(self._programming.settle(self._queues_by_port()))
+            self._change(self._programming.mark_meters())
             self._report_left_out()
             self._delete_stale()
         if self._unconfirmed.since_barrier:

@@ -116,8 +116,21 @@ def _meter_marks(flows: Iterable[FlowEntry], meters: Iterable[MeterEntry]) -> It
     used = {step.meter_id for entry in flows for step in entry.steps if isinstance(step, Meter)}
     for meter in meters:
         if meter.meter_id not in used and meter.meter_id != CONTROLLER_METER:
-            terms = match(metadata=pipeline.egress_and_sender(pipeline.EGRESS_MASK, meter.meter_id))
-            yield _infrastructure(TableId.SPREAD, Priority.MARK, terms, Meter(meter.meter_id))
+            yield meter_mark(meter.meter_id)
+
+
+def meter_mark(meter_id: int) -> FlowEntry:
+    """Make the entry by which a meter is known as ours."""
+    terms = match(metadata=pipeline.egress_and_sender(pipeline.EGRESS_MASK, meter_id))
+    return _infrastructure(TableId.SPREAD, Priority.MARK, terms, Meter(meter_id))
+
+
+def is_meter_mark(entry: object) -> bool:
+    """Whether an entry is one of :func:`meter_mark`."""
+    return isinstance(entry, FlowEntry) and (entry.table_id, entry.priority) == (
+        TableId.SPREAD,
+        Priority.MARK,
+    )
 
 
 def _meters(plan: DevicePlan, capabilities: Capabilities) -> tuple[MeterEntry, ...]:
