@@ -105,7 +105,7 @@ def main() -> None:
     for number in range(given.flows):
         pass_time(world, max(0.0, number / PER_SECOND - world.now))
         world.begin(number, spec(number, SMALL))
-    pass_time(world, 60.0)
+    pass_time(world, 30.0)
     busy, since = world.busy, world.now
     kinds: dict[str, Callable[[int, int], int]] = {
         "new": lambda turn, _number: given.flows + turn,
@@ -116,13 +116,13 @@ def main() -> None:
     for kind, choose in kinds.items():
         times: list[tuple[float, float]] = []
         for turn in range(given.heavy):
-            pass_time(world, 8.0 + rng.random())
+            pass_time(world, 4.0 + rng.random())
             number = choose(turn, rng.randrange(given.flows))
             if kind == "new":
                 world.begin(number, spec(number, HEAVY))
             else:
                 world.set_rate(number, HEAVY)
-            times += wait(world, {number: world.now}, 40.0).values()
+            times += wait(world, {number: world.now}, 30.0).values()
             world.set_rate(number, 0.0 if kind == "new" else SMALL)
         print(f"| {kind} | {figures(times)} |")
     share = (world.busy - busy) / (world.now - since)
