@@ -53,7 +53,9 @@ def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG0
     """Request the counters that are due on every device."""
     for device in state.devices.values():
         if device.connected and not device.unusable:
-            portion = device.readings.due(state.now, device.pinned, device.capabilities.learn)
+            portion = device.readings.due(
+                state.now, device.pinned, device.capabilities.learn, len(device.flows)
+            )
             if any(portion):
                 out.append(ReadCounters(device.dpid, *portion))
 

@@ -192,13 +192,13 @@ class ReadingEnded(NamedTuple):
 
     Attributes:
         number: the group, or :data:`flowlane.core.flow.readings.PINS`.
-        entries: how many there were.
+        entries: how many there were; None: there is no reply.
         seconds: from the request to the beginning of the reply.
     """
 
     dpid: int
     number: int
-    entries: int
+    entries: int | None
     seconds: float
 
 

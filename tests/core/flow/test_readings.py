@@ -34,7 +34,7 @@ class Switch:
     ) -> None:
         self.readings = Readings()
         found = [number for number, count in entries.items() for _ in range(count)]
-        self.readings.connected(present, found)
+        self.readings.connected(present, found, 1000.0)
         self.entries, self.entry, self.pins = Counter(entries), entry, pins
         self.present = self.readings.present
         self.near: set[int] = set()
@@ -56,7 +56,7 @@ class Switch:
             self.poll()
 
     def poll(self) -> None:
-        portion = self.readings.due(self.now, self.pins, learns=True)
+        portion = self.readings.due(self.now, self.pins, learns=True, flows=1)
         together = 0.0
         for number in (*portion.groups, *([PINS] if portion.pins else [])):
             count = self.pins if number == PINS else self.entries[number]
@@ -137,7 +137,7 @@ def test_few_flows_are_not_summed() -> None:
 
 def test_a_sum_that_falls_or_does_not_come_raises_no_suspicion() -> None:
     readings = Readings()
-    readings.connected(0, [])
+    readings.connected(0, [], 0.0)
     for second, octets in enumerate((1_000_000, 2_000_000, 100, None, 1_000_100)):
         readings.summed(0, octets, 5, LEAST, float(second))
     assert readings.groups[0].suspect_until < 0
@@ -155,6 +155,53 @@ def test_a_full_group_is_followed_by_the_next_and_an_empty_one_is_forgotten() ->
     assert set(switch.readings.groups) == {switch.present}
 
 
+def test_the_numbers_of_old_groups_with_few_entries_are_used_again() -> None:
+    switch = Switch({}, present=0)
+    for _ in range(100):
+        switch.run(1.0, per_second=1000)
+        for number in switch.entries:
+            if number != switch.present:
+                switch.entries[number] = min(switch.entries[number], 5)
+        switch.run(1.0)
+    assert len(switch.readings.groups) < 10, "60,000 entries have come and gone"
+
+
+def test_a_group_whose_reply_does_not_come_is_read_again() -> None:
+    readings = Readings()
+    readings.connected(1, [0] * 10, 0.0)
+    readings.due(10.0, 0, learns=True, flows=1)
+    readings.ended(0, None, 5.0, 20.0)
+    assert readings.groups[0].entries == 10
+    assert not readings.waiting.get(0)
+
+
+def test_a_device_without_flows_is_asked_every_other_second() -> None:
+    readings = Readings()
+    readings.connected(0, [], 0.0)
+    portions = [readings.due(10.0 + 0.1 * step, 0, learns=True, flows=0) for step in range(100)]
+    assert sum(any(portion) for portion in portions) == 5
+
+
+def test_where_too_many_flows_begin_each_group_is_read_at_least_once_soon() -> None:
+    switch = Switch(dict.fromkeys(range(200), 500), present=200)
+    switch.run(20, per_second=4000)
+    begun = [number for number in switch.times if number > 200 and number != switch.present]
+    assert len(begun) > 5
+    assert all(switch.readings.groups[number].asked > 1000.0 for number in begun)
+    waits = [switch.times[number][-1] - switch.times[number][0] for number in begun]
+    assert switch.busy / 20 <= SHARE * 1.2
+    assert min(waits) > 0, "once while it grows, and once when it is full"
+
+
+def test_how_long_nothing_was_read_of_some_flows_is_known() -> None:
+    switch = Switch({0: 100}, present=1)
+    switch.run(10)
+    assert switch.readings.longest_unread(switch.now) <= 1.1
+    crowded = Switch(dict.fromkeys(range(200), 500), present=200)
+    crowded.run(60)
+    assert 15 < crowded.readings.longest_unread(crowded.now) < 40
+
+
 def test_a_slow_switch_is_read_less_often() -> None:
     fast, slow = Switch({0: 2000}, present=1), Switch({0: 2000}, present=1, entry=100e-6)
     for switch in (fast, slow):
@@ -169,7 +216,7 @@ def test_a_slow_switch_is_read_less_often() -> None:
 
 def test_one_late_reply_changes_nothing() -> None:
     readings = Readings()
-    readings.connected(0, [0] * 1000)
+    readings.connected(0, [0] * 1000, 0.0)
     readings.ended(0, 1000, 0.002, 1.0)
     readings.ended(0, 1000, 1.0, 2.0)
     readings.ended(0, 1000, 0.002, 3.0)
@@ -178,11 +225,11 @@ def test_one_late_reply_changes_nothing() -> None:
 
 def test_nothing_is_requested_while_a_reply_is_late_and_what_never_comes_is_given_up() -> None:
     readings = Readings()
-    readings.connected(0, [])
+    readings.connected(0, [], 0.0)
     now, times = 10.0, []
     for _ in range(200):
         now += 0.1
-        if readings.due(now, 0, learns=True).groups:
+        if readings.due(now, 0, learns=True, flows=1).groups:
             times.append(now)
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert min(gaps) > 5.0
@@ -192,11 +239,11 @@ def test_nothing_is_requested_while_a_reply_is_late_and_what_never_comes_is_give
 
 def test_a_device_that_does_not_learn_has_only_its_pins_read() -> None:
     readings = Readings()
-    readings.connected(0, [])
-    readings.due(1.0, 3, learns=False)
-    portion = readings.due(1.2, 3, learns=False)
+    readings.connected(0, [], 0.0)
+    readings.due(1.0, 3, learns=False, flows=1)
+    portion = readings.due(1.2, 3, learns=False, flows=1)
     assert (portion.pins, portion.groups) == (True, ())
-    assert not readings.due(1.3, 0, learns=False).pins
+    assert not readings.due(1.3, 0, learns=False, flows=1).pins
 
 
 @settings(max_examples=60, deadline=None)

@@ -26,7 +26,6 @@ from flowlane.core.device.takeover import (
 from flowlane.core.device.vlans import ANY
 from flowlane.core.device.vms import refresh_vms, shares_of
 from flowlane.core.effects import (
-    BeginGroup,
     DeleteLearned,
     DeleteMeter,
     Effect,
@@ -90,9 +89,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.extend(
         SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
     )
-    device.readings.connected(event.group, (flow.group for flow in event.learned))
-    if device.readings.present != event.group:
-        out.append(BeginGroup(device.dpid, device.readings.present))
+    device.readings.connected(event.group, (flow.group for flow in event.learned), state.now)
     expected = pinned_flows(device)
     changes: list[Effect] = []
     refresh(state, device, changes)

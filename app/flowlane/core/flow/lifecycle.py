@@ -40,14 +40,16 @@ def sweep(state: State, device: Device, out: list[Effect]) -> None:
     """Remove flows that have been idle for long, a part of the table at a time.
 
     Idle pins end by flow-removed; this is for flows whose flow-removed was lost, or that had no entry. Young flows
-    are removed after the idle timeout, since the device reports nothing about their end.
+    are removed after the idle timeout, since the device reports nothing about their end. Where there are so many flows
+    that their counters are read seldom, a flow may be alive though nothing was heard of it for as long.
     """
     flows = device.flows
     size = len(flows.keys)
     if not device.connected or not size:
         return
     idle_timeout = device.policy.pins.idle_timeout
-    oldest, oldest_young = state.now - 1.5 * idle_timeout - 5.0, state.now - idle_timeout
+    unread = device.readings.longest_unread(state.now)
+    oldest, oldest_young = state.now - 1.5 * idle_timeout - 5.0 - unread, state.now - idle_timeout
     first = device.sweep_from % size
     last = min(size, first + size // SWEEP_PARTS + 1)
     for row in range(first, last):

@@ -6,13 +6,13 @@ is charged to an account that earns :data:`SHARE` of the time.
 
 Learned entries are read by groups: entries with one cookie, which Open vSwitch finds without looking at the others.
 The device gives entries that it learns the cookie of the present group; once that has :data:`GROUP_SIZE` entries the
-next group begins. So a group is a cohort, and the entries of flows that have just begun are few and found cheaply
-however many others there are. Read first are the groups with flows that have just begun (every :data:`NEW_PERIOD`
-s), and those with a flow near a gate (every :data:`PERIOD` s). Pins and the other groups are read every
-:data:`PERIOD` s as well while that is affordable, and otherwise in turn, by the quarter of the account that is theirs
-and by what the first leave. Half of that is then for sums: a switch adds up a group's counters in a seventh of the
-time that it takes to report them, and a group whose sum grows much faster than before has a flow that has become
-heavy, and is read first.
+next group begins, with a new number or that of an old group with few entries left. So a group is a cohort, and the
+entries of flows that have just begun are few and found cheaply however many others there are. Read first are the groups
+with flows that have just begun (every :data:`NEW_PERIOD` s), and those with a flow near a gate (every :data:`PERIOD`
+s). Pins and the other groups are read every :data:`PERIOD` s as well while that is affordable, and otherwise in turn,
+by the quarter of the account that is theirs and by what the first leave.
+Half of that is then for sums: a switch adds up a group's counters in a seventh of the time that it takes to report
+them, and a group whose sum grows much faster than before has a flow that has become heavy, and is read first.
 """
 
 from __future__ import annotations
@@ -151,28 +151,31 @@ class Readings:
     """Whether half of the share is not enough to read every :data:`PERIOD` s what is read in turn."""
     _earned_at: float | None = None
 
-    def connected(self, present: int, found: Iterable[int]) -> None:
+    def connected(self, present: int, found: Iterable[int], now: float) -> None:
         """Begin anew with a connection.
 
         Args:
             present: the group of the entries that the device learns.
-            found: the group of each learned entry that it has.
+            found: the group of each learned entry that it has, which was read just now.
         """
         self.groups = {}
         for number in found:
-            self.groups.setdefault(number, Group()).entries += 1
-        self.present = max((present, *self.groups))
-        self.groups.setdefault(self.present, Group())
+            self.groups.setdefault(number, Group(asked=now)).entries += 1
+        self.present = present
+        self.groups.setdefault(present, Group())
         self.pins = Group()
         self.waiting.clear()
 
-    def due(self, now: float, pins: int, learns: bool) -> Portion:
+    def due(self, now: float, pins: int, learns: bool, flows: int) -> Portion:
         """Return what to request now, and charge it.
 
         Args:
             pins: how many pins the device has.
             learns: whether the device has learned entries.
+            flows: how many flows the device is known to have; without any it is asked for others seldom.
         """
+        if not flows and now - self._others_asked < OTHERS_PERIOD:
+            return Portion()
         self._earn(now)
         others = now - self._others_asked >= OTHERS_PERIOD
         if others:
@@ -193,7 +196,8 @@ class Readings:
         first: list[tuple[float, int]] = []
         rest: list[tuple[float, int]] = [(self.pins.asked, PINS)] if has_pins else []
         for number, group in self.groups.items() if learns else ():
-            urgent = group.new_until > now or group.near or group.suspect_until > now
+            unread = group.asked <= group.new_until - NEW_FOR + _EARLY
+            urgent = unread or group.new_until > now or group.near or group.suspect_until > now
             (first if urgent else rest).append((group.asked, number))
         in_turn = sum(self._cost(self._group(number)) for _, number in rest)
         self._is_crowded = in_turn > self.share * PERIOD / 2
@@ -249,6 +253,11 @@ class Readings:
         for_sums = left / 2 if self._is_crowded else 0.0
         self._accounts = [first - over, min(most, rest + left - for_sums), min(most, sums + for_sums)]
 
+    def longest_unread(self, now: float) -> float:
+        """Return for how many seconds the group that was not read for longest has not been read."""
+        asked = (group.asked for group in self.groups.values() if group.entries)
+        return max(0.0, now - min(asked, default=now))
+
     def note_near(self, number: int) -> None:
         """Note that a group has a flow near a gate."""
         group = self.groups.get(number)
@@ -276,21 +285,21 @@ class Readings:
             group.rate = rate if has_risen else known + FOLLOW * (rate - known)
         group.octets, group.summed_at, group.entries = octets, now, entries
 
-    def ended(self, number: int, entries: int, seconds: float, now: float) -> int | None:
+    def ended(self, number: int, entries: int | None, seconds: float, now: float) -> int | None:
         """Note the end of a reply.
 
         Args:
             number: the group, or :data:`PINS`.
-            entries: how many there were.
+            entries: how many there were; None: there is no reply.
             seconds: from the request to the beginning of the reply.
 
         Returns:
             The group to begin, if the present one is full.
         """
         self.waiting.pop(number, None)
-        self._measure(entries, seconds)
-        if number == PINS:
+        if entries is None:
             return None
+        self._measure(entries, seconds)
         group = self.groups.get(number)
         if group is None:
             return None
@@ -301,9 +310,16 @@ class Readings:
             return None
         if entries < GROUP_SIZE:
             return None
-        self.present += 1
+        self.present = self._next_group()
         self.groups[self.present] = Group(asked=now)
         return self.present
+
+    def _next_group(self) -> int:
+        """Return an old group with few entries left, else a new one: so there are never many small groups."""
+        fewest = min(self.groups, key=lambda number: self.groups[number].entries)
+        if self.groups[fewest].entries <= GROUP_SIZE // 4 and fewest != self.present:
+            return fewest
+        return max(self.groups) + 1
 
     def _measure(self, entries: int, seconds: float) -> None:
         self.shortest = min(self.shortest, seconds)

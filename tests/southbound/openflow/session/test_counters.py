@@ -49,7 +49,7 @@ def test_a_reading_without_a_reply_ends() -> None:
     emitted: list[Any] = []
     reading = counters.EntryReading(7, 5, lambda: next(times), emitted.append)
     reading.on_end(Reply(error=NO_REPLY))
-    assert emitted == [ReadingEnded(7, 5, 0, 5.0)]
+    assert emitted == [ReadingEnded(7, 5, None, 5.0)]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

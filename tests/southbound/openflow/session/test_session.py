@@ -306,7 +306,7 @@ def test_a_group_of_learned_entries_is_requested_by_its_cookie_and_its_end_is_em
         world.datapath.read(messages.multipart(OF13, 1, b"", int.from_bytes(fifth[4:8], "big"), False))
     )
     world.refuse(int.from_bytes(sixth[4:8], "big"))
-    assert [event[:3] for event in world.take(ev.ReadingEnded)] == [(DPID, 5, 0), (DPID, 6, 0)]
+    assert [event[:3] for event in world.take(ev.ReadingEnded)] == [(DPID, 5, 0), (DPID, 6, None)]
 
 
 def test_a_sum_of_a_group_is_emitted_and_so_is_that_there_is_none(world: World) -> None:

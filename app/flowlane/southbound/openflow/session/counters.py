@@ -97,7 +97,7 @@ class EntryReading:
             self._entries += len(counters.flows)
         self._emit(counters)
 
-    def on_end(self, _reply: Reply) -> None:
+    def on_end(self, reply: Reply) -> None:
         """Take the end of the reply, or that there is none."""
         seconds = self._clock() - self._requested if self._seconds is None else self._seconds
-        self._emit(ReadingEnded(self._dpid, self._number, self._entries, seconds))
+        self._emit(ReadingEnded(self._dpid, self._number, None if reply.error else self._entries, seconds))
