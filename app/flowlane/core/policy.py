@@ -192,7 +192,7 @@ class Balance:
     strategy: str = "combined"
     imbalance: float = 0.02
     moves_per_second: float = 0.02
-    window: float = 10.0
+    window: float = 5.0
     interval: float = 1.0
     flows_per_queue: int | None = None
 

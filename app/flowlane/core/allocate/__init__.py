@@ -40,7 +40,7 @@ And these words:
 """
 
 from flowlane.core.allocate.flow import arrive, change, depart, measure, place_on
-from flowlane.core.allocate.inspect import alternatives, queue_rate, queues_for_new_flows
+from flowlane.core.allocate.inspect import alternatives, is_above_others, queue_rate, queues_for_new_flows
 from flowlane.core.allocate.port import new_port, redivide, set_speed, update_queues
 from flowlane.core.allocate.rebalance import rebalance
 from flowlane.core.allocate.state import Alternative, Demand, Move, Placement
@@ -56,6 +56,7 @@ __all__ = [
     "arrive",
     "change",
     "depart",
+    "is_above_others",
     "measure",
     "new_port",
     "place_on",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EARN = 1.1
 """How many times the mean load of the queues that are left to the others a flow must carry to get one."""
 
-KEEP = 1.04
+KEEP = 1.02
 """How many times the load that they would have without them the others bear before light flows lose their queues."""
 
 QUIET = 0.2
@@ -53,11 +53,13 @@ def may_have(region: Region, slot: Slot, demand: Demand, rate: int, present: boo
         region: the slot's region.
         slot: the queue in question.
         demand: what the flow asks for.
-        rate: its rate in bit/s.
+        rate: its rate in bit/s, 0 while it cannot be known whether it is heavy.
         present: whether the flow is in the region already.
     """
     left = [other for other in region.slots if other.exclusive_row < 0 and other is not slot]
     load = load_to_share(region) - (rate if present else 0)
+    if not rate and region.count > region.exclusive_group.count + present:
+        return False
     if load <= 0 or not _is_crowded(region, slot, demand, present):
         return True
     return _earns(region, slot, demand, rate, load, weight_of(left))

@@ -87,6 +87,7 @@ def put_on(state: PortState, row: int, demand: Demand, slot: Slot) -> Placement:
 def enter_row(state: PortState, row: int, demand: Demand) -> None:
     """Fill the columns of a row that is about to be placed."""
     columns = state.columns
+    state.arrived += 1
     if row >= len(columns.cell):
         columns.grow(row)
     columns.profile[row] = hold_profile(state, demand)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, guarantees
-from flowlane.core.allocate.pools import group_key
+from flowlane.core.allocate.cells import estimate_rate
+from flowlane.core.allocate.pools import group_key, is_quiet
 from flowlane.core.allocate.state import Alternative, Cell, Demand, Slot, demand_of
 from flowlane.core.allocate.strategies import STRATEGIES, combined
 from flowlane.core.allocate.strategies.simple import candidates
@@ -113,3 +114,29 @@ def queue_rate(state: PortState, least: int) -> int:
     if state.speed is not None:
         return state.speed // queues
     return max(least, sum(region.load for region in regions) // queues)
+
+
+def is_above_others(state: PortState, queue_id: int, class_index: int) -> bool:
+    """Return whether a shared queue carries so much that a new flow of a class is better off on another of its pool.
+
+    While the port carries next to nothing it is not, since no packet waits: unless that is only because few of many
+    flows have been measured.
+    """
+    slot = next((slot for slot in state.slots if slot.queue.queue_id == queue_id), None)
+    pool = slot.pool if slot is not None else None
+    if slot is None or pool is None or (is_quiet(pool) and not _is_unknown(state)):
+        return False
+    rate = estimate_rate(state, class_index)
+    total = sum(other.load for other in pool.slots)
+    weight = sum(other.weight for other in pool.slots)
+    least = min(other.load / other.weight for other in pool.slots)
+    return (
+        slot.load * weight > (1 + 2 * state.balance.imbalance) * total * slot.weight
+        and slot.load >= least * slot.weight + rate
+    )
+
+
+def _is_unknown(state: PortState) -> bool:
+    """Return whether there are many flows, of which most have not been measured yet."""
+    measured = sum(count for _, count in state.measured_rates.values())
+    return state.count > 2 * len(state.slots) and 2 * measured < state.count

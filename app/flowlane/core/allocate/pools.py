@@ -15,6 +15,9 @@ from flowlane.core.policy import PathPreference
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Demand
 
+QUIET_SHARE = 0.05
+"""Share of what a queue can carry below which the busiest queue is left as it is: no packet waits there."""
+
 _PATH_CODES = {path: code for code, path in enumerate(PathPreference)}
 
 
@@ -142,6 +145,14 @@ def waits_alone(region: Region) -> bool:
     return bool(hosts) and any(
         group.is_guest and id(group.pool) not in hosts for group in region.groups.values()
     )
+
+
+def is_quiet(pool: Pool) -> bool:
+    """Return whether no queue carries enough to matter; where the rate of the port is unknown, any load does."""
+    region = pool.slots[0].region if pool.slots else None
+    if region is None or region.capacity is None:
+        return False
+    return max(pool.loads) * region.speed < QUIET_SHARE * region.capacity
 
 
 def max_useful_queues(group: Group) -> int:

@@ -298,6 +298,8 @@ class PortState:
     is the way back, ``references`` counts the flows of each, ``free_profiles`` are numbers to use again.
     ``measured_rates``: class index -> [sum of the measured rates, number of measured flows].
 
+    ``arrived`` counts all flows that were ever taken in.
+
     ``tokens`` are the moves that may be made now, ``refilled_at`` the time of the last refill. ``others_at`` is
     when VMs without a share last had flows, ``apportioned_at`` when the division among shares was last compared
     with a better one, and ``reapportioned_at`` when it was last changed.
@@ -328,6 +330,7 @@ class PortState:
     vm_slots: dict[tuple[QueueKind, int], Slot] = field(default_factory=dict)
     load: int = 0
     count: int = 0
+    arrived: int = 0
     regions_changed: bool = False
     restless: bool = False
     misplaced: set[int] = field(default_factory=set)

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
     from flowlane.core.state.device import Device, Port, State
 
-INTERVAL = 5.0
+INTERVAL = 1.0
 """Seconds between two computations of a device's weights."""
 
-_STEPS = ((0.5, 8), (2.0, 4))
-"""(upper bound of load over mean load, weight); a queue with more load has weight 1."""
+_STEPS = (1, 2, 4, 8)
+"""Weights."""
 
-_MARGIN = 1.3
-"""Hysteresis: the factor by which a load must be beyond the bound before the weight changes."""
+_MARGIN = 1.2
+"""Hysteresis: the factor by which a share must be beyond the bound before the weight changes."""
 
 _LEAST_SHARE = 0.05
 """Load that is less than this share of the port's rate leaves all weights equal."""
@@ -50,6 +50,15 @@ Open vSwitch hashes into up to 256 buckets for a group, and to fewer where the s
 (ofproto/ofproto-dpif.c, group_setup_dp_hash_table()); with more it does not follow the weights.
 """
 
+_LEAST_NEW = 0.25
+"""Share of the load that new flows are taken to bring at least until the weights are computed again.
+
+Less would send a sudden crowd of flows to the one queue that carries least now.
+"""
+
+_FADES = 0.98
+"""What is left of the largest crowd of new flows after a second."""
+
 EVEN = 4
 
 
@@ -60,6 +69,8 @@ def weigh(device: Device, now: float) -> bool:
     device.next_weighing = now + INTERVAL
     changed = False
     for port in device.ports.values():
+        if port.allocation is not None:
+            _follow_crowds(port, port.allocation)
         for index, traffic_class in enumerate(device.policy.classes):
             if port.allocation is not None and not traffic_class.meter_only:
                 place = (index, port.port_no)
@@ -78,10 +89,17 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
     group = device.groups.get((traffic_class.name,), -1)
     queue_ids = queues_for_new_flows(allocation, traffic_class.path, group, traffic_class.min_rate or 0)
     before = dict(device.spreads.get((class_index, port.port_no), ()))
-    loads = _relative_loads(allocation, queue_ids, port.rate)
-    speeds = _relative_speeds(allocation, queue_ids)
+    room, speeds = _room(allocation, queue_ids, port), _relative_speeds(allocation, queue_ids)
+    most = max(room.values(), default=0.0)
     return tuple(
-        (queue_id, speed * _weight(loads.get(queue_id), _divided(before.get(queue_id), speed)))
+        (
+            queue_id,
+            speed
+            * _weight(
+                room[queue_id] / most if most else None,
+                _divided(before.get(queue_id), speed),
+            ),
+        )
         for queue_id, speed in speeds.items()
     )
 
@@ -97,28 +115,51 @@ def _relative_speeds(allocation: PortState, queue_ids: tuple[int, ...]) -> dict[
     return {queue_id: min(round(weights[queue_id] / slowest), _MOST_SPEED) for queue_id in queue_ids}
 
 
-def _relative_loads(allocation: PortState, queue_ids: tuple[int, ...], rate: int | None) -> dict[int, float]:
-    """Map queue ids to load over the mean load for the queue's speed; empty when the port carries little."""
+def _follow_crowds(port: Port, allocation: PortState) -> None:
+    """Note the load of the largest crowd of flows that began since the last computation: the next may be as large."""
+    new = allocation.arrived - port.arrived
+    port.arrived = allocation.arrived
+    mean = allocation.load / allocation.count if allocation.count else 0.0
+    port.crowd = max(port.crowd * _FADES, max(0, new) * mean)
+
+
+def _room(allocation: PortState, queue_ids: tuple[int, ...], port: Port) -> dict[int, float]:
+    """Map queue ids to the load (bit/s per weight) that new flows should bring, so that all carry as much per weight.
+
+    All are equal where the port carries little.
+    """
     slots = [slot for slot in allocation.slots if slot.queue.queue_id in queue_ids]
     total = sum(slot.load for slot in slots)
-    if total < (rate * _LEAST_SHARE if rate else _LEAST_RATE):
-        return {}
-    whole = sum(slot.weight for slot in slots)
-    return {slot.queue.queue_id: slot.load * whole / (slot.weight * total) for slot in slots}
+    if total < (port.rate * _LEAST_SHARE if port.rate else _LEAST_RATE):
+        return dict.fromkeys(queue_ids, 0.0)
+    new = max(total * _LEAST_NEW, port.crowd)
+    level = _level([(slot.load / slot.weight, slot.weight) for slot in slots], new)
+    return {slot.queue.queue_id: max(0.0, level - slot.load / slot.weight) for slot in slots}
 
 
-def _weight(load: float | None, before: int | None) -> int:
-    if load is None:
+def _level(loads: list[tuple[float, int]], more: float) -> float:
+    """Return the load per weight up to which ``more`` load fills queues with (load per weight, weight)."""
+    filled = weight = 0.0
+    for load, own in sorted(loads):
+        if weight and load * weight - filled >= more:
+            break
+        filled, weight = filled + load * own, weight + own
+    return (filled + more) / weight
+
+
+def _weight(share: float | None, before: int | None) -> int:
+    """Return the weight for a share of the room of the queue that has most."""
+    if share is None:
         return EVEN
-    new = _step(load)
+    new = _step(share)
     if before is None or new == before:
         return new
-    beyond = load * _MARGIN if new > before else load / _MARGIN
+    beyond = share / _MARGIN if new > before else share * _MARGIN
     return new if _step(beyond) == new or (_step(beyond) > before) == (new > before) else before
 
 
-def _step(load: float) -> int:
-    return next((weight for edge, weight in _STEPS if load < edge), 1)
+def _step(share: float) -> int:
+    return next((weight for weight in _STEPS if share * _STEPS[-1] <= weight * 1.42), _STEPS[-1])
 
 
 def with_hosts(state: State, device: Device, plan: DevicePlan) -> DevicePlan:

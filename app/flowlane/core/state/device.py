@@ -69,6 +69,10 @@ class Port:
     shaped: tuple[Queue, ...] = ()
     """The queues that ``allocation`` was made or updated for."""
     next_balance: float = 0.0
+    arrived: int = 0
+    """Flows that ``allocation`` had taken in when the weights for new flows were computed last."""
+    crowd: float = 0.0
+    """Load of the largest crowd of new flows of the last minutes, in bit/s."""
     gates: tuple[tuple[PortGate, ...], float, Policy | None] = ((), 0.0, None)
     """The rate gates of a policy for flows that leave by the port, and since when they stand."""
     other_macs: dict[int, None] = field(default_factory=dict)
@@ -164,6 +168,9 @@ class Device:
     """What was refused (``pin``, ``meter``) -> what the device does not get for that reason."""
     plan: DevicePlan | None = None
     pinned: int = 0
+    corrections: float = 0.0
+    """New flows that may be moved off the queue that the device chose, until ``corrected_at``."""
+    corrected_at: float = 0.0
     in_adoption: bool = False
     """The device has just connected: flows found on it stay (see :mod:`flowlane.core.device.takeover`)."""
     unknown_pins: list[FoundPin] = field(default_factory=list)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.allocate import guarantees, speeds
+from flowlane.core.allocate import guarantees, pools, speeds
 from flowlane.core.allocate.rebalance.moves import (
     Candidate,
     best_move,
@@ -53,9 +53,6 @@ WORTH_TOKENS = 4
 Smaller gains would balance nothing now, and a flow that has moved cannot move again when that is needed.
 """
 
-QUIET_SHARE = 0.05
-"""Share of what a queue can carry below which the busiest queue is left as it is: no packet waits there."""
-
 SMALL_EXCESS = 1.05
 """Up to this many times what it should carry a queue gets only spare tokens."""
 
@@ -75,7 +72,7 @@ def balance_pool(
     very many tiny flows, is left as it is. So are all while the busiest carries next to nothing.
     """
     _fill_idle(state, pool, now, last_active, moves)
-    if _is_quiet(pool):
+    if pools.is_quiet(pool):
         return
     loads = list(pool.loads)
     ceiling = speeds.mean_load(pool) * (1 + state.balance.imbalance)
@@ -91,14 +88,6 @@ def balance_pool(
         for slot in (source, other):
             if loads[slot.position] >= 0:
                 loads[slot.position] = pool.loads[slot.position]
-
-
-def _is_quiet(pool: Pool) -> bool:
-    """Return whether no queue carries enough to matter; where the rate of the port is unknown, any load does."""
-    region = pool.slots[0].region if pool.slots else None
-    if region is None or region.capacity is None:
-        return False
-    return max(pool.loads) * region.speed < QUIET_SHARE * region.capacity
 
 
 def _fill_idle(

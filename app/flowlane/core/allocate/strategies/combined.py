@@ -34,7 +34,8 @@ def place(state: PortState, row: int, demand: Demand, key: bytes, current: Slot 
     """Choose a slot of the region that the flow's path and the room in the hardware ask for."""
     rate = state.columns.rate[row]
     region, reason = region_for(state, demand, rate, current)
-    return place_in(region, row, demand, rate, current, reason)
+    known = demand.rate or demand.class_index in state.measured_rates
+    return place_in(region, row, demand, rate if known else 0, current, reason)
 
 
 def place_in(
