@@ -55,7 +55,7 @@ def carry(scenario: Scenario, rates: dict[int, float], seconds: int) -> int:
 def test_a_fuller_queue_gets_fewer_new_flows_and_an_emptier_one_more() -> None:
     scenario = host()
     carry(scenario, {0: 6 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN / 10}, 30)
-    assert weights(scenario) == {0: 1, 1: 4, 2: 4, 3: 8}
+    assert weights(scenario) == {0: 1, 1: 2, 2: 2, 3: 8}
     carry(scenario, dict.fromkeys(range(4), MEAN), 60)
     assert weights(scenario) == dict.fromkeys(range(4), 4)
 
@@ -91,11 +91,33 @@ def test_loads_that_waver_around_a_step_change_nothing() -> None:
     assert changes <= 1
 
 
-def test_weights_are_looked_at_every_five_seconds_at_most() -> None:
+def test_weights_are_looked_at_every_five_seconds_while_no_flow_begins() -> None:
     """However wild the loads are."""
     scenario, random = host(), Random(5)
     turns = [carry(scenario, {q: MEAN * random.choice((0.05, 8.0)) for q in range(4)}, 2) for _ in range(60)]
     assert 3 <= sum(turns) <= 2 * 60 / 5
+
+
+def test_weights_follow_at_once_where_flows_begin() -> None:
+    scenario, loads = host(), {0: 3 * MEAN, 1: MEAN, 2: MEAN, 3: MEAN}
+    carry(scenario, dict.fromkeys(range(4), MEAN), 20)
+    scenario.flow(2, 700)
+    carry(scenario, loads, 2)
+    changed = [bool(scenario.flow(3, 700 + turn)) and carry(scenario, loads, 2) for turn in range(2)]
+    assert sum(changed) and weights(scenario)[0] < weights(scenario)[1], "within 4 s, not after the next 5 s"
+
+
+def test_after_a_crowd_the_next_is_spread_as_evenly_as_it_has_to_be() -> None:
+    """The queue with least load would otherwise get most of a crowd that is larger than what it lacks."""
+    scenario = host()
+    carry(scenario, {0: 1.4 * MEAN, 1: MEAN, 2: MEAN, 3: 0.6 * MEAN}, 20)
+    uneven = weights(scenario)
+    assert max(uneven.values()) >= 4 * min(uneven.values())
+    for number in range(400):
+        scenario.flow(2, 700 + number)
+    scenario.tick(6)
+    even = weights(scenario)
+    assert max(even.values()) <= 2 * min(even.values())
 
 
 def test_a_change_of_weights_moves_no_flow() -> None:

@@ -58,11 +58,9 @@ def may_have(region: Region, slot: Slot, demand: Demand, rate: int, present: boo
     """
     left = [other for other in region.slots if other.exclusive_row < 0 and other is not slot]
     load = load_to_share(region) - (rate if present else 0)
-    if not rate and region.count > region.exclusive_group.count + present:
-        return False
     if load <= 0 or not _is_crowded(region, slot, demand, present):
         return True
-    return _earns(region, slot, demand, rate, load, weight_of(left))
+    return rate > 0 and _earns(region, slot, demand, rate, load, weight_of(left))
 
 
 def may_take_over(region: Region, slot: Slot, demand: Demand, rate: int, lower_rate: int) -> bool:

@@ -1,8 +1,8 @@
 """Device plans: ports, known destinations, standing rules and the weights of queues for new flows (M2, M14).
 
 A plan is everything that should stand in a device beside its pins. The standing rules send new flows to queues by
-weight, and a queue with less load gets more of them. Each change of a weight changes groups in the device, so weights
-are computed every few seconds, have three values, and change with hysteresis.
+weight, and a queue with more room gets more of them. Each change of a weight changes groups in the device, so weights
+are computed every few seconds, every second where flows begin, have four values, and change with hysteresis.
 """
 
 from __future__ import annotations
@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
     from flowlane.core.state.device import Device, Port, State
 
-INTERVAL = 1.0
-"""Seconds between two computations of a device's weights."""
+INTERVAL = 5.0
+"""Seconds between two computations of a device's weights where few flows begin."""
+
+FAST_INTERVAL = 1.0
+"""The same where what begins matters: the device's tables change with every new flow there anyway."""
+
+_MATTERS = 0.01
+"""Part of a port's load from which the flows that began within a second matter."""
 
 _STEPS = (1, 2, 4, 8)
 """Weights."""
@@ -64,13 +70,12 @@ EVEN = 4
 
 def weigh(device: Device, now: float) -> bool:
     """Compute the weights of all queues anew when they are due; return whether one has changed."""
-    if now < device.next_weighing:
+    crowded = [_follow_crowds(port, now) for port in device.ports.values()]
+    if now < device.next_weighing and not any(crowded):
         return False
     device.next_weighing = now + INTERVAL
     changed = False
     for port in device.ports.values():
-        if port.allocation is not None:
-            _follow_crowds(port, port.allocation)
         for index, traffic_class in enumerate(device.policy.classes):
             if port.allocation is not None and not traffic_class.meter_only:
                 place = (index, port.port_no)
@@ -91,17 +96,13 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
     before = dict(device.spreads.get((class_index, port.port_no), ()))
     room, speeds = _room(allocation, queue_ids, port), _relative_speeds(allocation, queue_ids)
     most = max(room.values(), default=0.0)
-    return tuple(
-        (
-            queue_id,
-            speed
-            * _weight(
-                room[queue_id] / most if most else None,
-                _divided(before.get(queue_id), speed),
-            ),
-        )
+    weights = {
+        queue_id: _weight(room[queue_id] / most if most else None, _divided(before.get(queue_id), speed))
         for queue_id, speed in speeds.items()
-    )
+    }
+    if len(set(weights.values())) == 1:
+        weights = dict.fromkeys(weights, EVEN)
+    return tuple((queue_id, speeds[queue_id] * weight) for queue_id, weight in weights.items())
 
 
 def _divided(weight: int | None, speed: int) -> int | None:
@@ -115,12 +116,17 @@ def _relative_speeds(allocation: PortState, queue_ids: tuple[int, ...]) -> dict[
     return {queue_id: min(round(weights[queue_id] / slowest), _MOST_SPEED) for queue_id in queue_ids}
 
 
-def _follow_crowds(port: Port, allocation: PortState) -> None:
-    """Note the load of the largest crowd of flows that began since the last computation: the next may be as large."""
-    new = allocation.arrived - port.arrived
-    port.arrived = allocation.arrived
-    mean = allocation.load / allocation.count if allocation.count else 0.0
-    port.crowd = max(port.crowd * _FADES, max(0, new) * mean)
+def _follow_crowds(port: Port, now: float) -> bool:
+    """Note the load of the largest crowd of new flows, as the next may be as large; return whether a crowd has come."""
+    allocation = port.allocation
+    seconds = now - port.crowd_at
+    if allocation is None or seconds < FAST_INTERVAL:
+        return False
+    new = max(0, allocation.arrived - port.arrived) / seconds
+    port.arrived, port.crowd_at = allocation.arrived, now
+    load = new * allocation.load / max(1, allocation.count)
+    port.crowd = max(port.crowd * _FADES**seconds, load)
+    return load > _MATTERS * allocation.load
 
 
 def _room(allocation: PortState, queue_ids: tuple[int, ...], port: Port) -> dict[int, float]:

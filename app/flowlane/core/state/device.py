@@ -72,7 +72,9 @@ class Port:
     arrived: int = 0
     """Flows that ``allocation`` had taken in when the weights for new flows were computed last."""
     crowd: float = 0.0
-    """Load of the largest crowd of new flows of the last minutes, in bit/s."""
+    """Load of the largest crowd of new flows of the last minutes, in bit/s begun in a second."""
+    crowd_at: float = 0.0
+    """When ``arrived`` and ``crowd`` were brought up to date."""
     gates: tuple[tuple[PortGate, ...], float, Policy | None] = ((), 0.0, None)
     """The rate gates of a policy for flows that leave by the port, and since when they stand."""
     other_macs: dict[int, None] = field(default_factory=dict)

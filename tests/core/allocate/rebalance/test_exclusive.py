@@ -120,7 +120,7 @@ def test_a_load_that_swings_does_not_give_and_take_queues() -> None:
     before = len(port.moves)
     for second in range(40):
         for row in range(2):
-            port.measure(row, 30_000 if second % 2 else 60_000)
+            port.measure(row, 32_500 if second % 2 else 60_000)
         port.tick()
     assert exclusive_rows(port) == {0, 1}
     assert len(port.moves) == before

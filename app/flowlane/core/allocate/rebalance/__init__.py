@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Move, PortState
 
 
-LEAST_MOVES = 1.0
+LEAST_MOVES = 0.5
 """Flows that may move in a second however few there are: a share of ten flows would be one in five seconds."""
 
 
