@@ -65,7 +65,8 @@ Less would send a sudden crowd of flows to the one queue that carries least now.
 _FADES = 0.98
 """What is left of the largest crowd of new flows after a second."""
 
-EVEN = 4
+EVEN = 8
+"""The weight of all queues where nothing speaks for one: that of the queue with most room."""
 
 
 def weigh(device: Device, now: float) -> bool:
@@ -100,8 +101,6 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
         queue_id: _weight(room[queue_id] / most if most else None, _divided(before.get(queue_id), speed))
         for queue_id, speed in speeds.items()
     }
-    if len(set(weights.values())) == 1:
-        weights = dict.fromkeys(weights, EVEN)
     return tuple((queue_id, speeds[queue_id] * weight) for queue_id, weight in weights.items())
 
 

@@ -20,13 +20,13 @@ from flowlane.core.allocate import (
     arrive,
     change,
     depart,
-    is_above_others,
     place_on,
     queues_for_new_flows,
 )
 from flowlane.core.allocate.state import Demand, Placement
 from flowlane.core.classify.hints import find_hint
 from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
+from flowlane.core.flow.corrections import corrects
 from flowlane.core.flow.limits import passed_rate, rate_in_class, update_load
 from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
@@ -76,29 +76,6 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
     queues = queues_for_new_flows(allocation, demand.path, demand.group, demand.min_rate)
     return not bound and queue_id in queues
 
-
-def _corrects(state: State, device: Device, allocation: PortState, row: int) -> bool:
-    """Whether a new flow is placed here although its device has placed it: its queue carries too much already.
-
-    That takes a pin: a :data:`part <CORRECTED>` of the copies may have one, and half of the budget is left to others.
-    """
-    if not device.capabilities.learn or 2 * device.pinned >= device.pin_budget or device.adopting:
-        return False
-    most = CORRECTED * device.policy.copy_rate
-    refilled = device.corrections + (state.now - device.corrected_at) * most
-    device.corrections, device.corrected_at = min(most, refilled), state.now
-    if device.corrections < 1:
-        return False
-    above = is_above_others(allocation, device.flows.device_queue[row], device.flows.class_index[row])
-    device.corrections -= 1 if above else LOOK
-    return above
-
-
-CORRECTED = 0.25
-"""Part of the copies that a device may send in a second whose flows may be placed on another queue at once."""
-
-LOOK = 0.25
-"""Part of a correction that it costs to look whether one is needed: the switch, not the controller, places a storm."""
 
 NO_QUEUES = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
 NO_ONE_PORT = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_ONE_PORT)
@@ -182,7 +159,7 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
         if port.allocation.restless:
             state.restless.add(device.dpid)
         return placement
-    if may_stay(device, port.allocation, row, demand) and not _corrects(state, device, port.allocation, row):
+    if may_stay(device, port.allocation, row, demand) and not corrects(state, device, port.allocation, row):
         placement = place_on(port.allocation, row, demand, flows.device_queue[row])
         return placement._replace(reason=Reason.DEVICE_CHOSE)
     return arrive(port.allocation, row, demand, key)
