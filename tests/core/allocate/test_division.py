@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane.core.allocate.division import Part, Unit, divide_slots
+from flowlane.core.allocate.division import CLEARLY, Part, Unit, divide_slots, inversion
 
 
 def unit(
@@ -103,3 +103,33 @@ def test_every_group_has_a_queue_and_no_queue_is_given_twice(raw: list[RawUnit],
         for index, (_, most) in bounds.items():
             of_class = [part for part in parts if any(units[key].class_index == index for key in part.groups)]
             assert most is None or sum(part.slot_count for part in of_class) <= max(1, most)
+
+
+def test_of_odd_queues_the_higher_priority_has_the_first() -> None:
+    groups = [unit(key, load, priority=key, class_index=key) for key, load in ((1, 340), (2, 330), (3, 320))]
+    assert shape(divide_slots(groups, 8)) == [([1], 2), ([2], 3), ([3], 3)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1000)), min_size=1, max_size=8), st.integers(8, 24)
+)
+def test_no_priority_has_clearly_more_load_per_queue_than_a_lower_one_that_has_two(
+    groups: list[tuple[int, int]], queues: int
+) -> None:
+    units = [
+        unit(key, load, priority=priority, class_index=key) for key, (priority, load) in enumerate(groups)
+    ]
+    parts = divide_slots(units, queues)
+    assert sum(part.slot_count for part in parts) == queues
+    for part in parts:
+        lower = [other for other in parts if other.priority < part.priority and other.slot_count > 1]
+        assert all(part.load / part.slot_count <= CLEARLY * other.load / other.slot_count for other in lower)
+
+
+def test_groups_are_merged_so_that_a_higher_priority_has_queues_for_its_load() -> None:
+    """Eleven groups for eight queues: three of priority 3 with 1.7 each, and eight of priority 1 with 0.5 each."""
+    groups = [unit(key, 17, priority=3, class_index=key) for key in range(3)]
+    groups += [unit(key, 5, priority=1, class_index=key) for key in range(3, 11)]
+    parts = divide_slots(groups, 8)
+    assert inversion(parts) <= CLEARLY
+    assert inversion([Part((), 3, 51, 0, 3), Part((), 5, 40, 0, 1)]) > 2

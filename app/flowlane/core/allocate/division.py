@@ -12,6 +12,7 @@ Besides: how many queues a region keeps for flows that share, and how many a cla
 from __future__ import annotations
 
 from heapq import heapreplace
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import guarantees
@@ -72,6 +73,10 @@ It counts only where groups have to share anyway: flows that are not alike are k
 """
 
 
+CLEARLY = 1.1
+"""How many times the load per queue of a lower priority a higher one may have; with more it gets a queue of it."""
+
+
 class Unit(NamedTuple):
     """A group, or groups that are merged already. ``bin`` is the number of the pool it had, -1: none.
 
@@ -92,19 +97,24 @@ class Unit(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A pool to be: the keys of its groups, and its number of queues, each of which guarantees ``floor`` bit/s."""
+    """A pool to be: the keys of its groups, and its number of queues, each of which guarantees ``floor`` bit/s.
+
+    ``priority`` is the highest of its groups, ``load`` bit/s.
+    """
 
     groups: tuple[int, ...]
     slot_count: int
     load: int
     floor: int = 0
+    priority: int = 0
 
 
 def divide_slots(units: list[Unit], slot_count: int, rates: Sequence[int] = ()) -> list[Part]:
     """Divide queues among groups; every group is in exactly one part, and each part has at least one queue.
 
     Where there are too few for a queue each, several numbers of pools are tried: of the divisions within
-    ``ACCEPTED_EXCESS`` of the best balance the one with most pools is returned.
+    ``ACCEPTED_EXCESS`` of the best balance the one with most pools is returned in which no priority has
+    clearly more load per queue than a lower one, or the one with most pools.
 
     Args:
         units: the groups, at least one.
@@ -122,7 +132,21 @@ def divide_slots(units: list[Unit], slot_count: int, rates: Sequence[int] = ()) 
     ]
     highest_loads = [max(part.load / part.slot_count for part in parts) for parts in divisions]
     accepted = (1 + ACCEPTED_EXCESS) * min(highest_loads)
-    return next(parts for parts, load in zip(divisions, highest_loads, strict=True) if load <= accepted)
+    balanced = [parts for parts, load in zip(divisions, highest_loads, strict=True) if load <= accepted]
+    return next((parts for parts in balanced if inversion(parts) <= CLEARLY), balanced[0])
+
+
+def inversion(parts: Iterable[Part]) -> float:
+    """Return how many times the load per queue of a lower priority that of a higher one is, at most; 0: it is less."""
+    sums: dict[int, tuple[int, int]] = {}
+    for part in parts:
+        load, count = sums.get(part.priority, (0, 0))
+        sums[part.priority] = load + part.load, count + part.slot_count
+    means = [load / count for _, (load, count) in sorted(sums.items())]
+    return max(
+        (higher / max(lower, 1.0) for place, higher in enumerate(means) for lower in means[:place]),
+        default=0.0,
+    )
 
 
 def join_guests(hosts: list[Unit], guests: Iterable[Unit]) -> list[Unit]:
@@ -318,6 +342,21 @@ class _SlotCounts:
         for class_index in {unit.class_index, *(limited for limited, _ in unit.limits)}:
             self.of_class[class_index] = self.of_class.get(class_index, 0) + 1
 
+    def move(self, giver: int, receiver: int) -> None:
+        """Take a slot from a unit for another one."""
+        unit = self.units[giver]
+        self.counts[giver] -= 1
+        for class_index in {unit.class_index, *(limited for limited, _ in unit.limits)}:
+            self.of_class[class_index] -= 1
+        self.add(receiver)
+
+    def may_give(self, index: int) -> bool:
+        unit = self.units[index]
+        return self.counts[index] > 1 and self.of_class[unit.class_index] > unit.min_queues
+
+    def load_per_slot(self, index: int) -> float:
+        return self.units[index].load / self.counts[index]
+
     def lacks_minimum(self, index: int) -> bool:
         unit = self.units[index]
         return self.of_class[unit.class_index] < unit.min_queues and self.counts[index] < unit.flows
@@ -330,6 +369,38 @@ class _SlotCounts:
             key=lambda i: (counts[i] < units[i].flows, units[i].load / counts[i], -counts[i], -i),
             default=None,
         )
+
+
+def _favour_priority(slots: _SlotCounts) -> None:
+    """Let no unit have clearly more load per slot than one of lower priority that can give it a slot.
+
+    A slot goes from the unit that has least load per slot without it, and only upwards in priority, so this ends.
+    """
+    units, counts = slots.units, slots.counts
+    while (index := _outweighing(slots)) is not None:
+        givers = [
+            other
+            for other in range(len(units))
+            if units[other].priority < units[index].priority
+            and slots.may_give(other)
+            and slots.load_per_slot(index) > CLEARLY * slots.load_per_slot(other)
+        ]
+        slots.move(min(givers, key=lambda other: (units[other].load / (counts[other] - 1), other)), index)
+
+
+def _outweighing(slots: _SlotCounts) -> int | None:
+    """Return a unit that has clearly more load per slot than one of lower priority that can give one; None: none."""
+    units = slots.units
+    least, least_below, priority = inf, inf, 0
+    for index in sorted(range(len(units)), key=lambda index: units[index].priority):
+        if units[index].priority != priority:
+            priority, least_below = units[index].priority, least
+        load = slots.load_per_slot(index)
+        if load > CLEARLY * least_below and slots.counts[index] < units[index].flows and slots.may_add(index):
+            return index
+        if slots.may_give(index):
+            least = min(least, load)
+    return None
 
 
 def _count_slots(units: list[Unit], slot_count: int, rates: Sequence[int]) -> list[Part]:
@@ -347,7 +418,8 @@ def _count_slots(units: list[Unit], slot_count: int, rates: Sequence[int]) -> li
         if neediest is None:
             break
         slots.add(neediest)
+    _favour_priority(slots)
     return [
-        Part(unit.groups, count, unit.load, floor)
+        Part(unit.groups, count, unit.load, floor, unit.priority)
         for unit, count, floor in zip(units, slots.counts, floors, strict=True)
     ]

@@ -139,6 +139,20 @@ def best_parts(region: Region) -> tuple[list[Part], list[Slot]]:
     return (divide_slots(units, len(shared), rates) if units and shared else []), shared
 
 
+def parts_of(region: Region) -> list[Part]:
+    """Return the present division: a part for each pool, with the load of its groups."""
+    return [
+        Part(
+            tuple(pool.groups),
+            len(pool.slots),
+            sum(group.load for group in pool.groups.values()),
+            pool.floor,
+            max((group.demand.priority for group in pool.groups.values() if not group.is_guest), default=0),
+        )
+        for pool in region.pools
+    ]
+
+
 def waits_alone(region: Region) -> bool:
     """Return whether flows that wait for exclusive queues have a pool without hosts, though there are other flows."""
     hosts = {id(group.pool) for group in region.groups.values() if not group.is_guest}

@@ -168,3 +168,53 @@ def test_all_queues_that_come_back_at_once_are_used_within_a_reading(flows: int,
     port.tick()
     port.tick()
     assert set(port.queue_of.values()) == {0, 1, 2, 3}
+
+
+PRIORITIES = ((1, 4), (2, 4), (1, 10), (1, 20), (3, 34), (2, 20))
+"""Priority of each group, and its load in tenths of a Gbit/s."""
+
+
+def loads_by_priority(port: Port) -> dict[int, float]:
+    """Return the mean load (Gbit/s) of the queues that the groups of each priority use."""
+    loads: dict[int, list[int]] = {}
+    for slot in port.state.slots:
+        loads.setdefault(
+            max(cell.group.demand.priority for cell in slot.cells.values()),
+            [],
+        ).append(slot.load)
+    return {priority: sum(found) / len(found) / 1e9 for priority, found in loads.items()}
+
+
+def carry(port: Port, factor: dict[int, float]) -> None:
+    for row, demand in port.demands.items():
+        port.measure(row, int(PRIORITIES[demand.group][1] * 5_000_000 * factor.get(demand.priority, 1.0)))
+
+
+def test_queues_of_a_higher_priority_do_not_carry_clearly_more() -> None:
+    """With as many queues as load alone asks for, those of priority 3 carried 1.7 and those of priority 1 0.8."""
+    port = Port(hardware(*range(8)), Balance(moves_per_second=0.1))
+    for row in range(120):
+        group = row % 6
+        port.arrive(row, group=group, class_index=group, priority=PRIORITIES[group][0])
+    port.tick()
+    carry(port, {})
+    for _ in range(90):
+        port.tick()
+    check_state(port)
+    loads = loads_by_priority(port)
+    assert loads[3] <= 1.25 * loads[2] and loads[3] <= 1.25 * loads[1] and loads[2] <= 1.25 * loads[1]
+
+
+def test_a_load_about_the_threshold_does_not_divide_the_queues_again_and_again() -> None:
+    port = Port(hardware(0, 1, 2), Balance(moves_per_second=0.1))
+    for row in range(60):
+        port.arrive(row, group=row % 2, class_index=row % 2, priority=row % 2)
+    port.tick()
+    divided: set[float] = set()
+    for second in range(400):
+        swing = 1.07 if second // 15 % 2 else 0.93
+        for row in range(60):
+            port.measure(row, int(1_000_000 * swing) if row % 2 else 1_650_000)
+        port.tick()
+        divided.add(port.state.hardware[0].divided_at)
+    assert len(divided) <= 4

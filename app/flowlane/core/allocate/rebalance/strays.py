@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, guarantees, pools, speeds
+from flowlane.core.allocate.division import inversion
 from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, most_tokens, move_cell, move_row
 from flowlane.core.allocate.state import NEVER, NO_ROW
 from flowlane.core.allocate.strategies import combined
@@ -86,9 +87,16 @@ def _pool_of(region: Region, part: Part) -> Pool:
 
 
 def _is_unbalanced(region: Region, parts: list[Part]) -> bool:
-    """Return whether the busiest pool has much more load per slot than under a new division."""
-    highest = max(sum(group.load for group in pool.groups.values()) / pool.speed for pool in region.pools)
-    return highest > REDIVIDE_FACTOR * speeds.highest_part(parts, region.shared_slots())
+    """Return whether the busiest pool has much more load per slot than under a new division, or a higher priority has.
+
+    That is, clearly more than a lower one, where the new division gives it clearly less.
+    """
+    current = pools.parts_of(region)
+    highest = max(part.load / pool.speed for part, pool in zip(current, region.pools, strict=True))
+    if highest > REDIVIDE_FACTOR * speeds.highest_part(parts, region.shared_slots()):
+        return True
+    inverted = inversion(current)
+    return inverted > REDIVIDE_FACTOR and inverted > REDIVIDE_FACTOR * inversion(parts)
 
 
 def gather_spread(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
