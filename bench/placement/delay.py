@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from bench.placement.packets import Packet, fair, fifo
-from bench.placement.ways import READING, hashed
+from bench.placement.ways import hashed
 from bench.placement.workloads import GBIT, Flow, Sender, Workload, drawn, flows_of
 
 from flowlane import policy as policies
@@ -127,7 +127,6 @@ def _placed(text: str, flows: Sequence[Flow]) -> History:
     world = World(
         policies.load(text, "policy of the bench"),
         Host(tuple(f"vm-{number}" for number in range(8)), QUEUES, 0, LINK),
-        READING,
     )
     history: dict[int, list[tuple[float, int]]] = {number: [] for number in range(len(flows))}
     numbers = {flow.spec.src_port << 32 | int.from_bytes(flow.spec.src): n for n, flow in enumerate(flows)}

@@ -28,7 +28,7 @@ from flowlane.simulation.measures import over_bound
 from flowlane.simulation.world import ANSWER, DUMP_AT, DUMP_INTERVAL, World
 
 READING = 1.0
-"""Seconds between two readings of the counters, for the product and for LPT alike."""
+"""Seconds between two readings of the counters for LPT; the product reads them when it wants to."""
 
 IDLE = 10.0
 """Seconds after its last packet for which a flow that has ended is still known."""
@@ -148,8 +148,8 @@ def knows_the_second(workload: Workload, flows: Sequence[Flow], seconds: int) ->
 def measured_lpt(workload: Workload, flows: Sequence[Flow], seconds: int) -> list[Second]:
     """LPT on the rates that readings of counters give, after each reading, with unlimited moves.
 
-    Readings, smoothing and what is known of a new flow are those of the product. A flow is where the hash puts it
-    until the first reading after it began, and counts with the mean of the others until its rate is measured.
+    Counters that lag behind, smoothing and what is known of a new flow are as for the product. A flow is where the hash
+    puts it until the first reading after it began, and counts with the mean of the others until its rate is measured.
     """
     speeds = np.array(workload.queues, dtype=float)
     readings = np.arange(1, seconds + 1) * READING + ANSWER
@@ -197,7 +197,7 @@ def product(text: str, workload: Workload, flows: Sequence[Flow], seconds: int) 
     rates = workload.queues if workload.set_rates else ()
     count = len(workload.queues)
     host = Host(tuple(f"vm-{number}" for number in range(8)), count, workload.software, workload.rate, rates)
-    world = World(policy, host, READING)
+    world = World(policy, host)
     for number, flow in enumerate(flows):
         world.at(flow.start, partial(world.begin, number, flow.spec._replace(rate=flow.steps[0][1])))
         for time, rate in flow.steps[1:]:
