@@ -1,7 +1,7 @@
 """Bench of the allocator: how evenly and how fast flows get queues.
 
-``python -m bench.allocate [PART ...] [--quick]`` prints a table for each part, writes all of them as JSON,
-and draws the picture of the README where asked.
+``python -m bench.allocate [PART ...] [--quick]`` prints a table for each part, and writes all of them as JSON. How
+flows are placed over time, and what that is worth, is measured by :mod:`bench.placement`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.allocate import parts
-from bench.allocate.plot import draw_picture
 from rich.console import Console
 from rich.table import Table
 
@@ -26,15 +25,9 @@ PARTS: dict[str, Callable[[bool], Iterator[parts.Row]]] = {
         *(((100, 1000), (4, 16)) if quick else ((10**2, 10**3, 10**4, 10**5, 10**6), QUEUES))
     ),
     "exact": lambda quick: parts.exact((12,) if quick else (12, 16), (3, 4)),
-    "churn": lambda quick: parts.churn(
-        *(((1000,), (4, 16), 10) if quick else ((10**2, 10**3, 10**4, 10**5), QUEUES, 30))
-    ),
     "cost": lambda quick: parts.cost((10**3, 10**4) if quick else (10**3, 10**4, 10**5, 10**6), (4, 64, 256)),
     "full": lambda quick: parts.full(((1000, 16),) if quick else ((1000, 16), (10**4, 256))),
     "memory": lambda quick: parts.memory((10**4,) if quick else (10**5, 10**6)),
-    "delay": lambda quick: parts.delay(
-        *(((1000,), (16,)) if quick else ((10**3, 10**4, 10**5), (8, 16, 64)))
-    ),
 }
 
 
@@ -43,9 +36,6 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="small sizes: takes some seconds")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "allocate.json")
-    parser.add_argument(
-        "--picture", type=Path, help="file for the README's picture (needs the results of all parts)"
-    )
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
     if unknown:
@@ -62,15 +52,12 @@ def main() -> None:
     about = {"python": platform.python_version(), "machine": platform.machine(), "quick": options.quick}
     options.json.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
     console.print(f"written: {options.json}")
-    if options.picture:
-        draw_picture(results, options.picture)
-        console.print(f"written: {options.picture}")
 
 
 def table_of(name: str, rows: list[parts.Row]) -> Table:
-    """Return one part as a table, without lists, which are series for the picture."""
+    """Return one part as a table."""
     table = Table(title=name)
-    names = [key for key, value in rows[0].items() if not isinstance(value, list)]
+    names = list(rows[0])
     for key in names:
         table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
     for row in rows:

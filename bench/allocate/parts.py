@@ -1,4 +1,4 @@
-"""The measurements of the bench: functions from sizes to rows (dicts) for the tables, the JSON and the picture."""
+"""The measurements of the bench: functions from sizes to rows (dicts) for the tables and the JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from statistics import median
 from time import process_time
 
 import numpy as np
-from bench.allocate.delay import Mix, small_p99
 from bench.allocate.flows import KINDS, draw, keys
 from bench.allocate.ports import (
     PLAIN,
@@ -23,9 +22,8 @@ from bench.allocate.ports import (
     round_robin,
     run_until_quiet,
 )
-from bench.allocate.reach import queues_before, within_reach
 
-from flowlane.core.allocate import Demand, arrive, depart, measure, new_port, rebalance
+from flowlane.core.allocate import Demand, arrive, depart, new_port, rebalance
 from flowlane.core.allocate.state import Columns, PortState
 from flowlane.core.model import Queue
 from flowlane.core.policy import Balance
@@ -90,69 +88,6 @@ def exact(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
                     "LPT / optimum, worst": longest[-1],
                     "optimum / bound, worst": bound[-1],
                 }
-
-
-def churn(sizes: Sequence[int], queues: Sequence[int], seconds: int) -> Iterator[Row]:
-    """Yield cases in which 10 % of the flows are replaced each second by others, measured a second later.
-
-    Seconds are *out of reach* when no choice of 2 % of the flows could have brought the busiest queue to
-    1.10.
-    """
-    for kind in KINDS:
-        for size in sizes:
-            for count in queues:
-                yield _churn(kind, size, count, seconds)
-
-
-def _churn(kind: str, size: int, count: int, seconds: int) -> Row:
-    rng = np.random.default_rng(size + count)
-    rates = draw(kind, size, rng)
-    state = fill(rates, count)
-    run_until_quiet(state)
-    before_moves, after_moves, moved = [], [], []
-    out_of_reach = 0
-    for second in range(1000, 1000 + seconds):
-        _replace_flows(state, kind, rates, rng)
-        bound = lower_bound(rates, count)
-        before_moves.append(busiest_load(state) / bound)
-        moves = rebalance(state, float(second))
-        moved.append(len(moves) / size)
-        after_moves.append(busiest_load(state) / bound)
-        out_of_reach += (
-            after_moves[-1] > 1.10
-            and within_reach(queues_before(state, moves), max(1, size // 50)) > 1.10 * bound
-        )
-    return {
-        "rates": kind,
-        "flows": size,
-        "queues": count,
-        "worst": max(after_moves),
-        "median": median(after_moves),
-        "before moves, median": median(before_moves),
-        "seconds above 1.10": sum(ratio > 1.10 for ratio in after_moves),
-        "of them out of reach": out_of_reach,
-        "moved a second, mean": sum(moved) / seconds,
-        "moved a second, most": max(moved),
-        "met": max(after_moves) <= 1.10 and sum(moved) / seconds <= 0.02,
-        "series": after_moves,
-    }
-
-
-def _replace_flows(state: PortState, kind: str, rates: list[int], rng: np.random.Generator) -> None:
-    """Replace a tenth of the flows by others, and measure these; ``rates`` are changed in place."""
-    ended = rng.choice(len(rates), max(1, len(rates) // 10), replace=False)
-    new_rates = (
-        draw(kind, len(ended), rng)
-        if not kind.startswith("zipf")
-        else [rates[row] for row in rng.permutation(ended)]
-    )
-    for row in ended:
-        depart(state, int(row))
-    for row, rate in zip(ended, new_rates, strict=True):
-        rates[row] = rate
-        arrive(state, int(row), PLAIN)
-    for row in ended:
-        measure(state, int(row), rates[row])
 
 
 def cost(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
@@ -245,60 +180,3 @@ def memory(sizes: Sequence[int]) -> Iterator[Row]:
             "bytes per flow": table + allocator,
             "met": table + allocator <= 400,
         }
-
-
-def delay(sizes: Sequence[int], queues: Sequence[int]) -> Iterator[Row]:
-    """Yield the modelled p99 delay of small flows on a 10 Gbit/s link, 40 % used by drawn flows, 20 % by heavy ones.
-
-    The heavy flows are a quarter as many as queues, each offering 80 % of a queue's rate; drawn flows of a
-    quarter of a queue's rate or more count as heavy too.
-    """
-    link = 10e9
-    for kind in KINDS:
-        for size in sizes:
-            for count in queues:
-                rng = np.random.default_rng(size + count)
-                rates = draw(kind, size, rng)
-                scale = 0.4 * link / sum(rates)
-                rates = [max(1, int(rate * scale)) for rate in rates]
-                for place in rng.choice(size, count // 4, replace=False):
-                    rates.insert(int(place), int(0.8 * link / count))
-                heavy = [rate >= 0.25 * link / count for rate in rates]
-                slow = small_p99(_mixes_of_hash(rates, heavy, hashes(keys(len(rates), rng)), count), link)
-                fast = small_p99(_mixes_of_classes(rates, heavy, count), link)
-                yield {
-                    "rates": kind,
-                    "flows": size,
-                    "heavy": sum(heavy),
-                    "queues": count,
-                    "hash p99 us": slow * 1e6,
-                    "combined p99 us": fast * 1e6,
-                    "better": slow / fast,
-                    "met": slow / fast >= 10,
-                }
-
-
-def _mixes_of_hash(rates: list[int], heavy: list[bool], flow_hashes: list[int], count: int) -> list[Mix]:
-    pairs = list(zip(rates, heavy, strict=True))
-    small_loads = hashed([0 if is_heavy else rate for rate, is_heavy in pairs], flow_hashes, count)
-    heavy_loads = hashed([rate if is_heavy else 0 for rate, is_heavy in pairs], flow_hashes, count)
-    return [Mix(*loads) for loads in zip(small_loads, heavy_loads, strict=True)]
-
-
-def _mixes_of_classes(rates: list[int], heavy: list[bool], count: int) -> list[Mix]:
-    """Return the mixes with the default policy's classes: heavy flows exclusive on at most half of the queues."""
-    state = new_port(Columns(), [Queue(number) for number in range(count)], Balance())
-    most = max(1, count // 2)
-    heavy_demand = Demand(class_index=1, group=1, exclusive=True, max_queues=most)
-    for row, (rate, is_heavy) in enumerate(zip(rates, heavy, strict=True)):
-        arrive(state, row, (heavy_demand if is_heavy else PLAIN)._replace(rate=rate))
-    run_until_quiet(state)
-    mixes = []
-    for slot in state.slots:
-        heavy_load = sum(
-            cell.load
-            for cell in slot.cells.values()
-            if cell.group is slot.region.exclusive_group or cell.group.demand.exclusive
-        )
-        mixes.append(Mix(slot.load - heavy_load, heavy_load))
-    return mixes

@@ -10,9 +10,11 @@ import json
 import sys
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from bench.placement import delay, tables
 from bench.placement.figures import Figures, figures, mean
+from bench.placement.plot import draw_picture
 from bench.placement.ways import POLICIES, Way, ways
 from bench.placement.workloads import WORKLOADS, flows_of
 
@@ -42,22 +44,27 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs with other random numbers (default 3)")
     parser.add_argument("--seconds", type=int, help="simulated seconds of a run (default 60)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw both parts, as .svg or .png")
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if options.picture and set(options.parts or PARTS) != set(PARTS):
+        parser.error("--picture: it shows both parts; name none, or both")
     named = {name: _policy_text(name) for name in options.policy or POLICIES}
     options.seeds = 1 if options.quick else options.seeds
-    results: dict[str, list[dict[str, object]]] = {}
+    results: dict[str, list[dict[str, Any]]] = {}
     if "load" in (options.parts or PARTS):
         results["load"] = _load(named, options)
     if "delay" in (options.parts or PARTS):
         results["delay"] = _delay(named, options)
+    if options.picture:
+        draw_picture(results, options.picture)
     if options.out:
         options.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def _load(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, object]]:
+def _load(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, Any]]:
     chosen = _choose(ways(named), options.way or (QUICK_WAYS if options.quick else ()), named)
     rows: list[tables.Row] = []
     for workload in options.workload or WORKLOADS:
@@ -69,7 +76,7 @@ def _load(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, 
     return [row.as_dict() for row in rows]
 
 
-def _delay(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, object]]:
+def _delay(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, Any]]:
     begin, first = monotonic(), next(iter(named))
     rows = list(delay.rows({first: named[first]}, options.seeds))
     print(f"delay: {monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
