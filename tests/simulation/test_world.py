@@ -135,3 +135,18 @@ def test_a_limit_passes_its_rate() -> None:
     world.begin(0, spec("a", 0, 80, 8e6))
     run(world, 10)
     assert sum(world.last.by_queue.values()) * 8 == pytest.approx(2e6, rel=0.01)
+
+
+def test_there_are_no_more_pins_than_the_budget() -> None:
+    text = (
+        "version: 1\ndefault: own\nclasses: {own: {queues: exclusive, path: hardware}}\npins: {budget: 5}\n"
+    )
+    world = world_of(policies.load(text, "test"), queues=8)
+    for number in range(24):
+        world.begin(number, spec("a", number, 80, 1e8 * (1 + number % 5)))
+    run(world, 20)
+    pinned = [flow for flow in world.datapath.flows.values() if flow.pin is not None]
+    assert 0 < len(pinned) <= 5
+    for flow in world.datapath.flows.values():
+        if flow.pin is None:
+            assert flow.queue_id == flow.learned_queue, "a flow without a pin is where the device put it"
