@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from bench.placement.figures import SETTLING
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -33,11 +34,15 @@ def draw_picture(results: Results, path: Path) -> None:
     figure = plt.figure(figsize=(10.5, 6.2), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(2.4, 1))
     settled, churn = (figure.add_subplot(grid[place, 0]) for place in (0, 1))
-    _loads(settled, results["load"], "settled")
-    _loads(churn, results["load"], "churn")
+    _loads(settled, results["load"], "settled", "late_median")
+    _loads(churn, results["load"], "churn", "p95")
     settled.set_xticklabels([])
-    settled.set_title("busiest queue over the lower bound, settled: 95th percentile of 60 s", fontsize=9)
-    churn.set_title("the same while 10 % of the flows are replaced every second", fontsize=9)
+    settled.set_title(
+        f"busiest queue over the lower bound, settled: median second after the first {SETTLING}", fontsize=9
+    )
+    churn.set_title(
+        "while 10 % of the flows are replaced every second: 95th percentile of all seconds", fontsize=9
+    )
     settled.legend(frameon=False, fontsize=8, ncols=4, loc="upper center")
     _delays(figure.add_subplot(grid[:, 1]), results["delay"])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,11 +50,11 @@ def draw_picture(results: Results, path: Path) -> None:
     plt.close(figure)
 
 
-def _loads(axes: Any, rows: Sequence[Mapping[str, Any]], state: str) -> None:
+def _loads(axes: Any, rows: Sequence[Mapping[str, Any]], state: str, figure: str) -> None:
     workloads = list(dict.fromkeys(row["workload"] for row in rows))
     for way, (colour, mark) in STYLES.items():
         values = {
-            row["workload"]: row["figures"]["p95"]
+            row["workload"]: row["figures"][figure]
             for row in rows
             if (row["way"], row["state"]) == (way, state)
         }

@@ -14,8 +14,8 @@ SETTLED_BAR = 1.05
 CHURN_MEDIAN_BAR, CHURN_P95_BAR = 1.05, 1.15
 SHARE_BAR = 0.02
 DELAY_BAR = 10.0
-UNREPORTED_BAR = 0.005
-"""Changes of queue per second that may lack a report: rounding of the means."""
+UNREPORTED_BAR = 0.0
+"""Changes of queue per second that may lack a report."""
 
 
 class Row(NamedTuple):
@@ -103,8 +103,8 @@ def bars(rows: Sequence[Row], subject: str) -> Iterator[str]:
                 _cell(mine.p95 / other.p95, 1.0) if other is not None else ""
                 for mine, other in zip((settled, churn), hash_, strict=True)
             ),
-            _cell(settled.share, SHARE_BAR, f"{settled.share:.1%}"),
-            _cell(churn.share, SHARE_BAR, f"{churn.share:.1%}"),
+            _cell(settled.share, SHARE_BAR, f"{settled.share:.1%}", 0.001),
+            _cell(churn.share, SHARE_BAR, f"{churn.share:.1%}", 0.001),
             _cell(unreported, UNREPORTED_BAR),
         ]
         missed += sum(cell.startswith("**") for cell in cells)
@@ -113,6 +113,7 @@ def bars(rows: Sequence[Row], subject: str) -> Iterator[str]:
     yield f"{subject}: {missed} figures miss their bar."
 
 
-def _cell(value: float, bar: float, text: str = "") -> str:
+def _cell(value: float, bar: float, text: str = "", digit: float = 0.01) -> str:
+    """Return a figure, in bold where it misses its bar by what the last ``digit`` shows."""
     text = text or f"{value:.2f}"
-    return text if value <= bar + 0.005 else f"**{text}**"
+    return text if value < bar + digit / 2 else f"**{text}**"

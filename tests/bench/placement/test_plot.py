@@ -9,7 +9,7 @@ from bench.placement.plot import STYLES, draw_picture
 @pytest.mark.parametrize(("name", "begin"), [("x.svg", b"<?xml"), ("x.png", b"\x89PNG")])
 def test_the_picture_has_every_way_that_was_run(tmp_path: Path, name: str, begin: bytes) -> None:
     load = [
-        {"workload": workload, "state": state, "way": way, "figures": {"p95": 1.5}}
+        {"workload": workload, "state": state, "way": way, "figures": {"p95": 1.5, "late_median": 1.2}}
         for workload in ("all-equal", "incast")
         for state in ("settled", "churn")
         for way in STYLES
