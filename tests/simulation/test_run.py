@@ -40,3 +40,16 @@ def test_the_same_run_twice_is_the_same() -> None:
     flows = [spec("a", n, 80, 1e6 * (1 + n % 5), start=n / 10, end=n / 10 + 5) for n in range(80)]
     runs = [simulate(policy("m08"), Host(("a",), 2, 2), flows, 15)[1] for _ in range(2)]
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest"), [((), (2e9, 8e9)), ((4e9, None, None, None), ()), ((), (1e9, 1e9, 4e9, 4e9))]
+)
+def test_queues_of_unequal_rates_are_equally_full_for_their_speed(
+    lowest: tuple[float | None, ...], highest: tuple[float | None, ...]
+) -> None:
+    rates = (tuple(None if rate is None else int(rate) for rate in given) for given in (lowest, highest))
+    host = Host(("a",), len(lowest or highest), 0, 10_000_000_000, *reversed(tuple(rates)))
+    flows = [spec("a", n, 80, 1e8 + 1e6 * n) for n in range(60)]
+    world, _ = simulate(policy("m06"), host, flows, 60)
+    assert sample(world, 60).over_bound <= 1.05

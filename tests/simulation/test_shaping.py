@@ -3,8 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.engine.required import required
 
-from flowlane.simulation.shaping import Rates, speeds, transmitted
+from flowlane.core.allocate.speeds import carried_rates
+from flowlane.core.model import Queue
+from flowlane.simulation.shaping import Rates, transmitted
 
 MBIT = 1_000_000
 
@@ -31,9 +34,22 @@ def test_guarantees_first_then_the_rest_by_quantum_up_to_the_maximum(
     assert [value / MBIT for value in bits] == pytest.approx(sent, rel=0.01)
 
 
-def test_the_speed_of_a_queue_is_what_it_gets_when_all_are_full() -> None:
-    assert speeds([Rates()] * 4, 8e9) == pytest.approx([2e9] * 4)
-    assert speeds([Rates(highest=2 * 10**9), Rates(highest=8 * 10**9)], 10e9) == pytest.approx([2e9, 8e9])
+@pytest.mark.parametrize(
+    "queues",
+    [
+        [Rates()] * 4,
+        [Rates(highest=20 * MBIT), Rates(highest=80 * MBIT)],
+        [Rates(20 * MBIT), Rates(60 * MBIT), Rates(16 * MBIT)],
+        [Rates(20 * MBIT, 25 * MBIT), Rates(20 * MBIT), Rates(20 * MBIT)],
+    ],
+)
+def test_the_allocator_expects_of_a_queue_what_it_gets_when_all_are_full(queues: list[Rates]) -> None:
+    """Where quanta are equal; decision 0023 says why it does not follow unequal ones."""
+    described = [
+        Queue(number, min_rate=rates.lowest, max_rate=rates.highest) for number, rates in enumerate(queues)
+    ]
+    expected = required(carried_rates(described, 100 * MBIT))
+    assert transmitted([1e9] * len(queues), queues, 100 * MBIT) == pytest.approx(expected, rel=1e-6)
 
 
 RATES = st.builds(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowlane.core.allocate.speeds import carried_rates
+from flowlane.core.model import Queue
 from flowlane.simulation.measures import jain, over_bound
-from flowlane.simulation.shaping import speeds
 from flowlane.simulation.world import World
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Sample(NamedTuple):
         moves: number so far.
         in_hardware: part of the bytes on physical queues, 0 to 1.
         over_bound: of the physical queues, see :mod:`flowlane.simulation.measures`, as ``fairness``. Loads count by
-            what each queue can transmit.
+            what the allocator expects each queue to carry (:mod:`flowlane.core.allocate.speeds`).
     """
 
     second: int
@@ -43,7 +44,11 @@ def sample(world: World, second: int) -> Sample:
     host, last, flows = world.host, world.last, world.datapath.flows
     loads = {queue_id: 8 * last.by_queue.get(queue_id, 0.0) for queue_id in range(len(host.rates))}
     hardware = [loads[queue_id] for queue_id in range(host.queues)]
-    weights = speeds(host.rates[: host.queues], host.rate)
+    queues = [
+        Queue(number, min_rate=rates.lowest, max_rate=rates.highest)
+        for number, rates in enumerate(host.rates)
+    ]
+    weights = (carried_rates(queues, host.rate) or [1] * len(queues))[: host.queues]
     heaviest = max(
         (
             8 * octets

@@ -41,11 +41,6 @@ def transmitted(offered: Sequence[float], queues: Sequence[Rates], port_rate: fl
     return sent
 
 
-def speeds(queues: Sequence[Rates], port_rate: float) -> list[float]:
-    """Return what each queue transmits (bit/s) when all of them have more than enough to send."""
-    return transmitted([port_rate] * len(queues), queues, port_rate)
-
-
 def _quantum(rates: Rates) -> float:
     guaranteed = max(rates.lowest or 0, LEAST_GUARANTEE) / 8 / R2Q
     return min(max(guaranteed, LEAST_QUANTUM), MOST_QUANTUM)

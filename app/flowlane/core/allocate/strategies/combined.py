@@ -124,8 +124,8 @@ def slot_to_share(group: Group, vm: int) -> Slot:
         slots = guarantees.eligible(pool.slots, group.demand.min_rate)
         return min(slots, key=lambda slot: (slot.load * slot.scale, slot.count, slot.position))
     loads = pool.loads
-    most = group.max_queues
-    if most is not None and most < len(loads):
+    most = group.demand.max_queues
+    if most is not None and most < len(loads) and not group.is_guest:
         loads = loads[: max(1, most)]
     least = min(loads)
     slot = pool.slots[loads.index(least)]
