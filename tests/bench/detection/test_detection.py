@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from bench.detection import __main__ as bench
 from bench.detection import many, reading_cost
 from lab.inside import tap_host
+from lab.inside.manager import wait_for
 
 from flowlane import policy
 from flowlane.simulation.host import Host
@@ -73,3 +75,36 @@ def test_a_heavy_flow_is_on_its_own_queue_on_a_real_switch_before_three_seconds(
     assert len(waits) >= 2
     assert min(waits) < 2.0
     assert statistics.median(waits) < 2.7
+
+
+@pytest.mark.mininet
+def test_groups_follow_one_another_on_a_real_switch_and_every_flow_is_counted(tmp_path: Path) -> None:
+    count = 1300
+    policy_text = "version: 1\nlearn-after: 0\ncopy-rate: 100000\npins: {idle-timeout: 300s}\nbalance: {interval: 1h}\n"
+    with tap_host.running(tmp_path, policy_text + "classes:\n  small: {}\ndefault: small\n") as host:
+        for number in range(count):
+            host.send(1, 2000 + number)
+            time.sleep(0.003)
+        host.wait_until_consistent(count)
+        for number in range(count):
+            host.send(1, 2000 + number)
+            time.sleep(0.001)
+        cookies = {entry.cookie for entry in host.entries(tap_host.LEARNED)}
+        assert len(cookies) >= 2
+        wait_for(lambda: min(counted(host)) >= 1 and len(host.assignments()) == count, 60, host.manager.log)
+        before = host.proxy.count("flow-mod")
+        assert host.device()["connected"]
+        time.sleep(3)
+        assert host.proxy.count("flow-mod") == before, "no group begins without new flows"
+
+
+def counted(host: tap_host.TapHost) -> set[int]:
+    """The numbers of packets that were counted of the flows."""
+    found: set[int] = set()
+    cursor = ""
+    while True:
+        page = host.manager.rest(f"/v1/flows?limit=1000{cursor}")
+        found |= {item["packets"] for item in page["items"] if item["src"].startswith("10.9.")}
+        if not page["next"]:
+            return found
+        cursor = f"&cursor={page['next']}"
