@@ -80,7 +80,9 @@ def test_a_heavy_flow_is_on_its_own_queue_on_a_real_switch_before_three_seconds(
 @pytest.mark.mininet
 def test_groups_follow_one_another_on_a_real_switch_and_every_flow_is_counted(tmp_path: Path) -> None:
     count = 1300
-    policy_text = "version: 1\nlearn-after: 0\ncopy-rate: 100000\npins: {idle-timeout: 300s}\nbalance: {interval: 1h}\n"
+    policy_text = (
+        "version: 1\nlearn-after: 0\ncopy-rate: 100000\npins: {idle-timeout: 300s}\nbalance: {interval: 1h}\n"
+    )
     with tap_host.running(tmp_path, policy_text + "classes:\n  small: {}\ndefault: small\n") as host:
         for number in range(count):
             host.send(1, 2000 + number)

@@ -41,6 +41,7 @@ class Switch:
         self.rates: Counter[int] = Counter()
         self.octets: Counter[int] = Counter()
         self.sums = 0
+        self.late = 0.0
         self.now = 1000.0
         self.busy = 0.0
         self.longest = 0.0
@@ -65,7 +66,7 @@ class Switch:
             self.times.setdefault(number, []).append(self.now)
             if number in self.near:
                 self.readings.note_near(number)
-            begun = self.readings.ended(number, count, took, self.now)
+            begun = self.readings.ended(number, count, took + self.late, self.now)
             if begun is not None:
                 self.present = begun
         for number in portion.sums:
@@ -203,15 +204,25 @@ def test_how_long_nothing_was_read_of_some_flows_is_known() -> None:
 
 
 def test_a_slow_switch_is_read_less_often() -> None:
-    fast, slow = Switch({0: 2000}, present=1), Switch({0: 2000}, present=1, entry=100e-6)
+    fast, slow = Switch({0: 4000}, present=1), Switch({0: 4000}, present=1, entry=20e-6)
     for switch in (fast, slow):
         switch.run(120)
-    assert slow.busy <= SHARE * 120 + 6 * 2000 * 100e-6, "two readings show it"
+    assert slow.busy <= SHARE * 120 + 17 * 4000 * 20e-6, "16 readings show it"
     slow.busy = 0.0
     slow.times.clear()
     slow.run(120)
-    assert len(fast.times[0]) > 5 * len(slow.times[0])
+    assert len(fast.times[0]) > 3 * len(slow.times[0])
     assert slow.busy / 120 <= SHARE * 1.05
+
+
+def test_a_switch_whose_replies_are_very_late_for_other_reasons_is_still_read() -> None:
+    switch = Switch({}, present=0)
+    switch.run(2, per_second=100)
+    switch.late = 0.3
+    switch.run(30)
+    switch.times.clear()
+    switch.run(10)
+    assert switch.longest_gap(0) < 0.7
 
 
 def test_one_late_reply_changes_nothing() -> None:

@@ -59,6 +59,13 @@ FOLLOW = 0.3
 SUSPECT_FOR = 2.5
 """Seconds for which a group whose sum has risen is read first: two readings show the rates of its flows."""
 
+MOST_PER_ENTRY = 25e-6
+"""Seconds for which an entry is charged at most.
+
+A switch that seems to take longer shares its CPUs with others, the controller among them, or forwards elsewhere; to
+read it seldom would help nobody.
+"""
+
 LAST_MEASURED = 16
 """Replies of which the fastest says what an entry costs: the others were late for another reason."""
 
@@ -326,7 +333,7 @@ class Readings:
         if entries >= FEWEST_MEASURED:
             self.measured.append((seconds - self.shortest) / entries)
             self.late.append((seconds - self.shortest - LATE) / entries)
-            self.per_entry = max(PER_ENTRY, min(self.measured), min(self.late))
+            self.per_entry = min(max(PER_ENTRY, min(self.measured), min(self.late)), MOST_PER_ENTRY)
 
 
 _EARLY = 0.05
