@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PIDFILE = Path("/run/openvswitch/ovs-vswitchd.pid")
 START = ("ovs-vswitchd", "--pidfile", "--detach", "--log-file=/run/lab/ovs/ovs-vswitchd.log", "-vconsole:off")
 PORT = 7400
+PATIENCE_S = "60"
+"""For what the database takes when the machine is busy with other things as well."""
 
 
 def stop_switch() -> None:
@@ -42,7 +44,7 @@ def reconnected_after(controller: Controller, before: str) -> bool:
 
 def qos(*words: str) -> Any:
     """Run ``flowlane qos`` with --json; returns what it says."""
-    done = flowlane("qos", *words, "--json")
+    done = flowlane("qos", *words, "--json", "--timeout", PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

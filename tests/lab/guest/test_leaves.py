@@ -15,7 +15,7 @@ from lab.inside.counters import BRIDGE, UPLINK_PORT, ofctl, run, wait_until
 from lab.inside.namespaces import FAR_END
 
 from .conftest import COOKIE
-from .test_device_truth import START, qos, restart_switch, stop_switch
+from .test_device_truth import PATIENCE_S, START, qos, restart_switch, stop_switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def qos_row() -> str:
 
 def doctor() -> list[str]:
     """Return what ``flowlane doctor`` says of leaves and priorities."""
-    findings = json.loads(flowlane("doctor", "--json").stdout)
+    findings = json.loads(flowlane("doctor", "--json", "--timeout", PATIENCE_S).stdout)
     return [finding["what"] for finding in findings if re.search("leaf|priorit", finding["what"])]
 
 
@@ -119,7 +119,7 @@ def test_clear_removes_leaves_also_while_the_switch_is_down(bare: None) -> None:
     apply("--queues", "2")
     stop_switch()
     try:
-        done = flowlane("qos", "clear", "pf0", "--json", "--timeout", "10")
+        done = flowlane("qos", "clear", "pf0", "--json", "--timeout", "15")
         assert done.returncode == 0, done.stderr
         assert len(json.loads(done.stdout)["tc"]) == 2
         assert kinds() == {}
@@ -186,7 +186,7 @@ def four_tcp_flows() -> Iterator[None]:
         stack.enter_context(running(server))
         assert wait_until(lambda: ":5201 " in run("ip", "netns", "exec", "wire", "ss", "-ltn"), 60)
         stack.enter_context(running(client))
-        assert wait_until(lambda: packets_waiting() > 20, 60), "the queue does not fill"
+        assert wait_until(lambda: packets_waiting() > 2, 60), "the queue does not fill"
         yield
 
 
@@ -201,7 +201,7 @@ def running(command: list[str]) -> Iterator[None]:
 
 
 def packets_waiting() -> int:
-    """Return the backlog of queue 0."""
+    """Return the backlog of queue 0: few where segmentation is left to the host, as behind a veth."""
     shown = run("tc", "-s", "class", "show", "dev", "pf0").partition("class htb 1:1 ")[2]
     backlog = re.search(r"backlog \S+ (\d+)p", shown)
     return int(backlog[1]) if backlog else 0
