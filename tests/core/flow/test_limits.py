@@ -124,3 +124,15 @@ def test_the_queue_of_a_flow_that_becomes_limited_is_chosen_by_what_will_pass() 
     assert host.device.flows.kind[flood] == QueueKind.SOFTWARE
     host.do(ev.PolicyReplaced(limited(LimitScope.FLOW)))
     assert host.device.flows.kind[flood] == QueueKind.PHYSICAL
+
+
+def test_a_flow_leaves_a_meter_that_lets_nothing_pass_and_counts_with_what_it_sends() -> None:
+    """What passes at the time of the change is nothing, yet the flow has been measured."""
+    host = Scenario(limited(LimitScope.CLASS))
+    row = host.flow(1, 1000, 5000)
+    host.send({row: OFFERED}, 10)
+    report_meter(host, row, 40_000_000, 0)
+    report_meter(host, row, 80_000_000, 40_000_000)
+    assert load_of(host, row) <= 1
+    host.do(ev.PolicyReplaced(replace(limited(LimitScope.CLASS), rules=())))
+    assert load_of(host, row) == pytest.approx(OFFERED, rel=0.01)

@@ -49,8 +49,9 @@ def rate_in_class(device: Device, row: int) -> int:
 
 
 def _through(device: Device, rate: float, owner: Owner, meter_id: int) -> int:
+    """Return what passes of a rate under a meter (bit/s), at least 1: a demand of 0 is that of a flow not measured."""
     passed = rate * device.passed_shares.get(owner, 1.0) if is_shared(owner) else rate
-    return int(min(passed, device.meter_pool.specs[meter_id].rate))
+    return max(min(int(rate), 1), int(min(passed, device.meter_pool.specs[meter_id].rate)))
 
 
 def update_load(device: Device, row: int) -> None:
