@@ -20,7 +20,7 @@ from flowlane.core.device.takeover import (
     adopt_pins,
     adopt_waiting,
     divide_by_flows,
-    pinned_flows,
+    remove_ended,
     replace_plan,
 )
 from flowlane.core.device.vlans import ANY
@@ -82,6 +82,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
+    remove_ended(device, event.pins)
     meter_ids.reserve(device, event.other_meters)
     device.found_meters = {meter.meter_id: meter for meter in event.pin_meters}
     _report_conflicts(device, event.unusable, event.conflicts, out)
@@ -90,13 +91,12 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
         SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
     )
     device.readings.connected(event.group, (flow.group for flow in event.learned), state.now)
-    expected = pinned_flows(device)
     changes: list[Effect] = []
     refresh(state, device, changes)
     # Pins that change with the reconnection may use what the device lacks until it has its plan.
     out.extend(effect for effect in changes if isinstance(effect, Program))
     out.extend(effect for effect in changes if not isinstance(effect, Program))
-    adopt_pins(state, device, event.pins, expected, out)
+    adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)
     divide_by_flows(device, state.now)
     made = device.plan

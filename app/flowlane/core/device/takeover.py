@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import place_on, redivide
 from flowlane.core.device.links import native
-from flowlane.core.effects import Program, SetMeter, UnpinFlow
+from flowlane.core.effects import DeleteMeter, Program, SetMeter, UnpinFlow
 from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, reassign, remove_flow
 from flowlane.core.flow.pins import FREE, adopt, keep_budget, put_pin, worth_of
 from flowlane.core.flow.target import decide
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import FoundPin
-    from flowlane.core.model import PinRef
     from flowlane.core.state.device import Device, State
 
 ADOPTION_TIME = 5.0
@@ -60,30 +59,27 @@ def end_adoption(state: State, device: Device, out: list[Effect]) -> None:
         divide_by_flows(device, state.now)
 
 
-def pinned_flows(device: Device) -> list[PinRef]:
-    """List the flows that have a pin."""
-    flows = device.flows
-    return [flows.ref(row) for row in flows if flows.flags[row] & PINNED]
+def remove_ended(device: Device, pins: Iterable[FoundPin]) -> None:
+    """Remove the flows whose pins a device does not have any more at a (re)connection: they have ended.
+
+    That comes before anything is sent to the device: a flow that goes then leaves no entry behind. Meters that no flow
+    uses any more are deleted when the pins have been adopted.
+    """
+    flows, present = device.flows, {pin.ref for pin in pins}
+    gone = [row for row in flows if flows.flags[row] & PINNED and flows.ref(row) not in present]
+    effects: list[Effect] = []
+    for row in gone:
+        remove_flow(device, row, effects, unpin=False)
+    device.meters_to_delete |= {effect.meter_id for effect in effects if isinstance(effect, DeleteMeter)}
 
 
-def adopt_pins(
-    state: State,
-    device: Device,
-    pins: Iterable[FoundPin],
-    expected: Iterable[PinRef],
-    out: list[Effect],
-) -> None:
+def adopt_pins(state: State, device: Device, pins: Iterable[FoundPin], out: list[Effect]) -> None:
     """Reconcile flows with the pins that a device has after a (re)connection: its tables are the truth.
 
-    - An unknown pin is adopted with its flow and queue (after a restart of the controller), or removed if it cannot be.
-    - A flow has ended if it is among ``expected``, the :func:`pinned_flows` before the connection, and its pin is gone.
-      Pins that were made since then are still on their way to the device.
+    A pin of a known flow is corrected if it differs. An unknown one is adopted with its flow and queue (after a restart
+    of the controller), or removed if it cannot be.
     """
     flows = device.flows
-    present = {pin.ref for pin in pins}
-    for ref in expected:
-        if flows.holds(*ref) and flows.flags[ref.row] & PINNED and ref not in present:
-            remove_flow(device, ref.row, out, unpin=False)
     for pin in pins:
         if flows.holds(*pin.ref):
             _confirm(device, pin, out)
