@@ -12,20 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core.allocate.budget import refill_tokens
 from flowlane.core.allocate.rebalance import exclusive, level, placement, strays
-from flowlane.core.allocate.rebalance.moves import most_tokens
 from flowlane.core.allocate.rebalance.regions import reapportion_if_due
-from flowlane.core.allocate.state import NEVER
 from flowlane.core.allocate.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowlane.core.allocate.state import Move, PortState
-
-
-LEAST_MOVES = 0.5
-"""Flows that may move in a second however few there are: a share of ten flows would be one in five seconds."""
 
 
 def rebalance(state: PortState, now: float, last_active: Sequence[float] | None = None) -> list[Move]:
@@ -61,11 +56,3 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
             level.balance_pool(state, pool, now, last_active, moves)
         strays.empty_exclusive(state, region, now, moves)
     return moves
-
-
-def refill_tokens(state: PortState, now: float) -> None:
-    """Add the tokens of the time since the last refill, as far as they can be saved."""
-    per_second = max(LEAST_MOVES, state.balance.moves_per_second * state.count)
-    seconds = now - state.refilled_at if state.refilled_at != NEVER else 1.0
-    state.tokens = min(most_tokens(state), state.tokens + max(0.0, seconds) * per_second)
-    state.refilled_at = now

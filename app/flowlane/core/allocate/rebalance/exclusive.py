@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, division, exclusivity, pools
+from flowlane.core.allocate.budget import has_tokens, may_move, move_row, record_move
 from flowlane.core.allocate.port import rank, revoke_exclusive
-from flowlane.core.allocate.rebalance.moves import has_tokens, may_move, move_row, record_move
 from flowlane.core.allocate.state import Move, demand_of
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason

@@ -18,15 +18,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import guarantees, pools, speeds
+from flowlane.core.allocate.budget import has_tokens, move_cell, move_row
 from flowlane.core.allocate.rebalance.moves import (
     Candidate,
     best_move,
     best_swap,
-    has_tokens,
     heaviest,
     heaviest_movable,
-    move_cell,
-    move_row,
 )
 from flowlane.core.model import Reason
 

@@ -1,4 +1,4 @@
-"""Moves: which flow of a queue to move, whether it may be moved now, and carrying the move out.
+"""Candidates: which flow of a queue to move to another one of its pool.
 
 Candidates are looked for in the rate bands near the wanted rate, a bounded number of flows, so a choice costs
 the same however many flows there are. Of flows whose moves help nearly as much as the best, the quietest is
@@ -10,64 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import cells, guarantees
-from flowlane.core.allocate.state import Move
+from flowlane.core.allocate.budget import has_tokens, may_all_move, may_move
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flowlane.core.allocate.state import Cell, Group, PortState, Slot
-    from flowlane.core.model import Reason
-
-
-def may_move(state: PortState, row: int, now: float) -> bool:
-    """Return whether a flow has not moved within the window."""
-    return now - state.columns.moved_at[row] >= state.balance.window
-
-
-def may_all_move(state: PortState, cell: Cell, now: float) -> bool:
-    """Return whether none of a cell's flows has moved within the window."""
-    return all(may_move(state, row, now) for row in cells.rows_of(state, cell))
-
-
-def most_tokens(state: PortState) -> float:
-    """Return the most tokens that can be saved: those of one second, or of one interval if that is longer."""
-    balance = state.balance
-    return max(1.0, balance.moves_per_second * state.count * max(1.0, balance.interval))
-
-
-def has_tokens(state: PortState, flows: int) -> bool:
-    """Return whether there are tokens to move this many flows together; more than can be saved need all of them."""
-    return state.tokens >= min(flows, most_tokens(state))
-
-
-def move_row(
-    state: PortState, row: int, target: Slot, group: Group, now: float, reason: Reason, moves: list[Move]
-) -> None:
-    """Move a row of any group to a slot, to be counted in ``group``; a flow that waits goes on waiting."""
-    cell = cells.cell_of(state, row)
-    source, vm = cell.slot, cell.vm
-    waiting = state.columns.band[row] >= cells.WAITING_BANDS
-    cells.remove(state, row)
-    cells.insert(state, row, target, group, vm, waiting)
-    if source is not target:
-        record_move(state, row, source, target, now, reason, moves)
-
-
-def move_cell(
-    state: PortState, cell: Cell, target: Slot, now: float, reason: Reason, moves: list[Move]
-) -> None:
-    """Move all flows of a cell to another slot of the region, as those of a VM that keep together."""
-    for row in cells.rows_of(state, cell):
-        move_row(state, row, target, cell.group, now, reason, moves)
-
-
-def record_move(
-    state: PortState, row: int, source: Slot, target: Slot, now: float, reason: Reason, moves: list[Move]
-) -> None:
-    """Append a move to ``moves``, and set the time of the flow's last move."""
-    state.columns.moved_at[row] = now
-    queue = target.queue
-    moves.append(Move(row, source.queue.queue_id, queue.queue_id, queue.kind, reason))
 
 
 MAX_DEPTH = 32

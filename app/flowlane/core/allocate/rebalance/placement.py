@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells
+from flowlane.core.allocate.budget import has_tokens, may_all_move, may_move, record_move
 from flowlane.core.allocate.flow import unplace_row
 from flowlane.core.allocate.port import rank
-from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, may_move, record_move
 from flowlane.core.allocate.state import demand_of
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, guarantees, pools, speeds
+from flowlane.core.allocate.budget import has_tokens, may_all_move, most_tokens, move_cell, move_row
 from flowlane.core.allocate.division import inversion
-from flowlane.core.allocate.rebalance.moves import has_tokens, may_all_move, most_tokens, move_cell, move_row
 from flowlane.core.allocate.state import NEVER, NO_ROW
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
