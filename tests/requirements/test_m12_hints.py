@@ -52,10 +52,13 @@ def test_a_suggestion_apart_from_the_flow_counts_until_it_is_withdrawn() -> None
     host = world()
     (number,) = host.begin(spec("job-1", 0, 9000, MBIT))
     assert (host.class_of(number), host.kind(number)) == ("default", QueueKind.PHYSICAL)
+    host.wait(6)
     suggest(host, "job-1", "bulk")
     assert (host.class_of(number), host.kind(number)) == ("bulk", QueueKind.SOFTWARE)
     assert host.explain(number).rule == "the VM's hint: no rule matches"
     host.world.step(ev.HintWithdrawn("job-1"))
+    assert host.class_of(number) == "default"
+    host.wait(6)  # No flow moves twice within the window.
     assert (host.class_of(number), host.kind(number)) == ("default", QueueKind.PHYSICAL)
 
 

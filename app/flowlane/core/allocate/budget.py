@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Cell, Group, PortState, Slot
     from flowlane.core.model import Reason
 
-LEAST_MOVES = 0.5
-"""Flows that may move in a second however few there are: a share of ten flows would be one in five seconds."""
+FEW = 25
+"""Flows for which a port with fewer counts, so that ten flows are not one move in five seconds."""
 
 
 def refill_tokens(state: PortState, now: float) -> None:
     """Add the tokens of the time since the last refill, as far as they can be saved."""
-    per_second = max(LEAST_MOVES, state.balance.moves_per_second * state.count)
+    per_second = state.balance.moves_per_second * max(FEW, state.count)
     seconds = now - state.refilled_at if state.refilled_at != NEVER else 1.0
     state.tokens = min(most_tokens(state), state.tokens + max(0.0, seconds) * per_second)
     state.refilled_at = now

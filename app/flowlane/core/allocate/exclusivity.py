@@ -29,7 +29,7 @@ KEEP = 1.02
 QUIET = 0.2
 """Share of what their queues can carry below which the flows that share miss no queue."""
 
-FULL = 0.9
+FULL = 1.0
 """Share of what their queues can carry up to which those that share make room for a class of higher priority."""
 
 MOST = 2.0
@@ -136,6 +136,18 @@ def missed_slots(state: PortState, region: Region) -> list[Slot]:
     return [] if kept else sorted(light, key=lambda slot: _rank(state, slot))
 
 
+def unused_capacity(region: Region) -> int:
+    """Return what exclusive queues could carry beside their flows (bit/s): the others cannot have it."""
+    if region.capacity is None or not region.exclusive_queues:
+        return 0
+    whole = weight_of(region.slots)
+    return sum(
+        max(0, region.capacity * slot.weight // whole - slot.load)
+        for slot in region.slots
+        if slot.exclusive_row >= 0
+    )
+
+
 def rate_of(state: PortState, slot: Slot) -> int:
     """Return the rate (bit/s) of the flow that has a queue to itself."""
     return state.columns.rate[slot.exclusive_row]
@@ -158,7 +170,12 @@ def _is_quiet(region: Region, load: float, weight: int) -> bool:
 
 
 def _finds_room(region: Region, load: float, weight: int) -> bool:
-    """Return whether a load fits queues of this weight, as it has to where a higher priority takes the others."""
+    """Return whether a load finds room although a higher priority takes the other queues.
+
+    It does where it fits queues of this weight, and where what does not fit can go to software queues.
+    """
+    if region.overflows:
+        return True
     if region.capacity is None:
         return load * weight_of(region.slots) <= MOST * region.load * weight
     return load * weight_of(region.slots) <= FULL * region.capacity * weight

@@ -176,6 +176,7 @@ def _set_capacity(state: PortState, region: Region) -> None:
     queues may be allowed more together than their port carries.
     """
     region.capacity = region.max_flows = None
+    region.overflows = region is not state.software and bool(state.software.slots)
     if region is state.software:
         return
     rates = [slot.queue.max_rate for slot in region.slots]

@@ -241,7 +241,7 @@ class Region:
     highest load (bit/s) that a rebalance found within the last window, at ``peak_at``. ``divided_at`` is when
     the queues were last divided, ``checked_at`` when that was last compared with a better division,
     ``outdated_since`` since when it has been worse, NEVER while it is not. ``grown``: queues were added since
-    that comparison.
+    that comparison. ``overflows``: the port has software queues for flows that find no room.
     """
 
     key: int
@@ -262,6 +262,7 @@ class Region:
     outdated_since: float = NEVER
     divided_at: float = NEVER
     grown: bool = False
+    overflows: bool = False
     exclusive_group: Group = field(init=False)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells
+from flowlane.core.allocate import cells, exclusivity
 from flowlane.core.allocate.budget import has_tokens, may_all_move, may_move, record_move
 from flowlane.core.allocate.flow import unplace_row
 from flowlane.core.allocate.port import rank
@@ -126,7 +126,8 @@ def _excess(region: Region) -> int:
     """Return by how much (bit/s) a region's load exceeds its capacity; 0 while it has no more flows than queues."""
     if region.capacity is None or region.count <= len(region.slots):
         return 0
-    return region.load - int(combined.HIGH_WATERMARK * region.capacity)
+    taken = region.load + exclusivity.unused_capacity(region)
+    return taken - int(combined.HIGH_WATERMARK * region.capacity)
 
 
 def _flows_near_rate(state: PortState, region: Region, rate: int) -> Iterator[int]:
@@ -206,7 +207,7 @@ def _candidates(state: PortState) -> Iterator[int]:
         bands = [cell.mask.bit_length() - 1]
         region = combined.hardware_of(state, cell.group.demand)
         if region is not None and region.capacity is not None:
-            room = max(0, int(combined.LOW_WATERMARK * region.capacity) - max(region.load, region.peak))
+            room = max(0, int(combined.LOW_WATERMARK * region.capacity) - _taken(region))
             bands.extend(sorted((band for band in cell.heads if band < room.bit_length()), reverse=True)[:1])
         for band in dict.fromkeys(bands):
             yield from cells.first_rows(state, cell.heads[band])
@@ -245,7 +246,12 @@ def _has_room(region: Region, rate: int, flows: int) -> bool:
         return False
     if region.capacity is None or region.count == 0 or region.count + flows <= len(region.slots):
         return True
-    return max(region.load, region.peak) + rate <= combined.LOW_WATERMARK * region.capacity
+    return _taken(region) + rate <= combined.LOW_WATERMARK * region.capacity
+
+
+def _taken(region: Region) -> int:
+    """Return what a region has carried at most within the last window, and what its exclusive queues do not use."""
+    return max(region.load, region.peak) + exclusivity.unused_capacity(region)
 
 
 def _exchange(state: PortState, row: int, region: Region, now: float, moves: list[Move]) -> bool:
@@ -268,7 +274,7 @@ def _exchange(state: PortState, row: int, region: Region, now: float, moves: lis
     if not replaceable:
         return False
     lowest = min(replaceable, key=lambda other: (*rank(state, other), other))
-    load = max(region.load, region.peak) - rank(state, lowest)[1] + rate
+    load = _taken(region) - rank(state, lowest)[1] + rate
     if region.capacity is not None and load > combined.LOW_WATERMARK * region.capacity:
         return False
     return move_to_region(state, lowest, state.software, now, Reason.OVERFLOW_TO_SOFTWARE, moves) and (

@@ -110,7 +110,7 @@ def fits(region: Region, rate: int, fill: float) -> bool:
         return False
     if region.capacity is None or region.count < len(region.slots):
         return True
-    return region.load + rate <= fill * region.capacity
+    return region.load + exclusivity.unused_capacity(region) + rate <= fill * region.capacity
 
 
 def slot_to_share(group: Group, vm: int) -> Slot:
