@@ -23,10 +23,10 @@ from flowlane import policy
 pytestmark = pytest.mark.ovs
 
 BRIDGE, DPID, VM, UPLINK = "flh-br", 0x93, "flh-vm1", "flh-up"
-QUEUES, PORT_RATE = 8, 16_000_000
+QUEUES, PORT_RATE = 8, 6_000_000
 FLOWS = tuple(range(4000, 4040))
 SIZE = 1400
-"""Bytes of data in a packet: 40 of them in 20 ms are 560 kbit/s for each flow, more than a quarter of 2 Mbit/s."""
+"""Bytes of data in a packet: 40 of them in 20 ms are up to 560 kbit/s for each flow, more than a quarter of 750 kbit/s."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def taps() -> Iterator[PrivateOvs]:
 
 
 def bridged(taps: PrivateOvs, running: Host) -> None:
-    """A VM, and an uplink of 16 Mbit/s with eight queues."""
+    """A VM, and an uplink of 6 Mbit/s with eight queues."""
     words = f"add-port {BRIDGE} {VM} -- set Interface {VM} type=internal ofport_request=7"
     words += " external_ids:iface-id=vm1"
     words += f" -- add-port {BRIDGE} {UPLINK} -- set Interface {UPLINK} type=internal ofport_request=8"
