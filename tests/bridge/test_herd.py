@@ -26,7 +26,7 @@ BRIDGE, DPID, VM, UPLINK = "flh-br", 0x93, "flh-vm1", "flh-up"
 QUEUES, PORT_RATE = 8, 6_000_000
 FLOWS = tuple(range(4000, 4040))
 SIZE = 1400
-"""Bytes of data in a packet: 40 of them in 20 ms are up to 560 kbit/s for each flow, more than a quarter of 750 kbit/s."""
+"""Bytes of data in a packet; 50 a second are 560 kbit/s for each flow, more than a quarter of 750 kbit/s."""
 
 
 @pytest.fixture(scope="module")
