@@ -17,8 +17,8 @@ from math import isinf
 from typing import NamedTuple
 
 import numpy as np
-from bench.placement.packets import Packet, fair, fifo
-from bench.placement.ways import hashed
+from bench.placement.packets import Packet, by_priority, fair, fifo, in_turn
+from bench.placement.ways import hashed, strategy
 from bench.placement.workloads import GBIT, Flow, Sender, Workload, drawn, flows_of
 
 from flowlane import policy as policies
@@ -43,6 +43,20 @@ SETTLED = 10.0
 LIFE = {"long": float("inf"), "short": 0.3}
 
 LEAVES: Mapping[str, Callable[[Sequence[Packet], float], list[float]]] = {"FIFO": fifo, "fq_codel": fair}
+"""What is inside a queue, which has its part of the link and no more."""
+
+LINKS: Mapping[str, Callable[[Sequence[Sequence[Packet]], float], list[list[float]]]] = {
+    "FIFO, lent in turn": in_turn,
+    "FIFO, lent by priority": by_priority,
+}
+"""FIFOs, each of which has the whole link while the others have no packets; else in turn, or by their numbers."""
+
+STRATEGIES: Mapping[str, tuple[str, ...]] = {
+    "buckets": ("FIFO",),
+    "fair": ("FIFO", "fq_codel"),
+    "priority-by-bytes": ("FIFO, lent by priority",),
+}
+"""Strategies that a policy can name, and what is inside their queues."""
 
 History = Mapping[int, Sequence[tuple[float, int]]]
 """Number of a flow -> (time, queue from then on)."""
@@ -64,19 +78,27 @@ class Row(NamedTuple):
 
 
 def rows(named: Mapping[str, str], seeds: int) -> Iterator[Row]:
-    """Measure the ways: the hash, and the product under these policies, each with a FIFO and with fair queueing."""
+    """Measure the ways: the hash, the product under these policies, and its other strategies."""
     for heavy, life in LIFE.items():
         runs: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
         for seed in range(1, seeds + 1):
             flows = _flows(life, seed)
             packets = _packets(flows, seed)
-            ways = {"hash": _hashed(flows), **{name: _placed(text, flows) for name, text in named.items()}}
-            for way, history in ways.items():
-                for leaf in LEAVES:
+            for way, (leaves, history) in _ways(named, flows).items():
+                for leaf in leaves:
                     runs[way, leaf].append(Row(heavy, way, leaf, *_delays(flows, packets, history, leaf)))
         for (way, leaf), of_seeds in runs.items():
             columns = list(zip(*of_seeds, strict=True))[3:]
             yield Row(heavy, way, leaf, *(float(np.mean(column)) for column in columns))
+
+
+def _ways(named: Mapping[str, str], flows: Sequence[Flow]) -> dict[str, tuple[tuple[str, ...], History]]:
+    """Return (what is inside the queues, where the flows are) for each way."""
+    return {
+        "hash": ((*LEAVES, "FIFO, lent in turn"), _hashed(flows)),
+        **{name: (tuple(LEAVES), _placed(text, flows)) for name, text in named.items()},
+        **{name: (leaves, _placed(strategy(name), flows)) for name, leaves in STRATEGIES.items()},
+    }
 
 
 def _flows(life: float, seed: int) -> list[Flow]:
@@ -144,6 +166,13 @@ def _placed(text: str, flows: Sequence[Flow]) -> History:
     return history
 
 
+def _served(queues: Sequence[Sequence[Packet]], leaf: str) -> list[list[float]]:
+    """Return the delays of the packets of each queue."""
+    if leaf in LINKS:
+        return LINKS[leaf](queues, LINK)
+    return [LEAVES[leaf](queue, SPEED) for queue in queues]
+
+
 def _delays(
     flows: Sequence[Flow], windows: Sequence[Sequence[Packet]], history: History, leaf: str
 ) -> tuple[float, float, float, float]:
@@ -159,8 +188,7 @@ def _delays(
             place = max(0, bisect_right(times[flow], time) - 1)
             queues[history[flow][place][1]].append(packet)
         counted_from = begin + WARMING if begin else 0.0
-        for queue in queues:
-            found = LEAVES[leaf](queue, SPEED)
+        for queue, found in zip(queues, _served(queues, leaf), strict=True):
             of_small = [
                 delay
                 for (time, flow, _), delay in zip(queue, found, strict=True)

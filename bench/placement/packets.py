@@ -1,13 +1,14 @@
-"""Packets through one queue: a FIFO, or the fair queueing of an fq_codel leaf (RFC 8290).
+"""Packets through queues: a FIFO, the fair queueing of an fq_codel leaf (RFC 8290), several FIFOs on one link.
 
-A queue serves packets one after the other at its rate. What is computed is the time from a packet's arrival to the end
-of its transmission.
+A queue, or the link of several, serves packets one after the other at its rate. What is computed is the time from a
+packet's arrival to the end of its transmission.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from math import inf
 
 BUFFER = 1_000 * 1_500 * 8
@@ -91,3 +92,47 @@ def _next(
             listed.discard(flow)
         return None
     return waiting[flow].popleft()
+
+
+def in_turn(queues: Sequence[Sequence[Packet]], rate: float) -> list[list[float]]:
+    """Return the delays of FIFOs on one link of ``rate`` bit/s, which serves a quantum of each in turn."""
+    return _together(queues, lambda packets: fair(packets, rate))
+
+
+def by_priority(queues: Sequence[Sequence[Packet]], rate: float) -> list[list[float]]:
+    """Return the delays of FIFOs on one link, which always serves the first that has packets; none is cut off."""
+    return _together(queues, lambda packets: _first_served(packets, rate))
+
+
+def _together(
+    queues: Sequence[Sequence[Packet]], serve: Callable[[Sequence[Packet]], list[float]]
+) -> list[list[float]]:
+    """Serve the packets of all queues in the order of their arrival, each as one of its queue."""
+    merged = sorted(
+        (time, number, place, bits)
+        for number, packets in enumerate(queues)
+        for place, (time, _, bits) in enumerate(packets)
+    )
+    delays = [[inf] * len(packets) for packets in queues]
+    served = serve([(time, number, bits) for time, number, _, bits in merged])
+    for (_, number, place, _), delay in zip(merged, served, strict=True):
+        delays[number][place] = delay
+    return delays
+
+
+def _first_served(packets: Sequence[Packet], rate: float) -> list[float]:
+    """Return the delays where a packet's number is its priority, the lowest first."""
+    delays = [inf] * len(packets)
+    waiting: list[tuple[int, int]] = []
+    now, upcoming = 0.0, 0
+    while waiting or upcoming < len(packets):
+        if not waiting:
+            now = max(now, packets[upcoming][0])
+        while upcoming < len(packets) and packets[upcoming][0] <= now:
+            heappush(waiting, (packets[upcoming][1], upcoming))
+            upcoming += 1
+        _, place = heappop(waiting)
+        time, _, bits = packets[place]
+        now += bits / rate
+        delays[place] = now - time
+    return delays

@@ -34,8 +34,10 @@ IDLE = 10.0
 """Seconds after its last packet for which a flow that has ended is still known."""
 
 ONE_CLASS = "version: 1\ndefault: shared\nclasses: {shared: {queues: shared}}\n"
-NOT_A_WAY = {"combined", "hash", "round-robin", "one-vm-one-queue"}
-"""Strategies that are not run as a way of their own: the product's default, and what is computed directly."""
+NOT_A_WAY = {"combined", "hash", "round-robin", "one-vm-one-queue", "priority-by-bytes"}
+"""Strategies that are not run as a way of their own: the product's default, what is computed directly, and what is not
+meant to make queues equally busy.
+"""
 
 Loads = NDArray[np.float64]
 Places = NDArray[np.int64]

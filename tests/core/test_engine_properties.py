@@ -125,6 +125,12 @@ HINTED = policy(
     ),
 )
 IN_TURN = policy((TrafficClass("all", 0),), (), balance=Balance(strategy="round-robin"))
+OTHERS = {
+    name: policy(
+        EXCLUSIVE.classes, ((port(LIMITED), 2),), balance=Balance(name, moves_per_second=1e6, window=3.0)
+    )
+    for name in ("buckets", "priority-by-bytes", "fair")
+}
 POLICIES = {
     "exclusive": EXCLUSIVE,
     "tighter": TIGHTER,
@@ -134,6 +140,7 @@ POLICIES = {
     "class-wide": CLASS_WIDE,
     "hinted": HINTED,
     "in turn": IN_TURN,
+    **OTHERS,
 }
 
 ABLE = Capabilities(max_meters=5, meter_burst=True, select_groups=True, max_groups=100)

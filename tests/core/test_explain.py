@@ -182,6 +182,14 @@ def rebalanced(scenario: Scenario) -> int:
     return next(row for row in rows if scenario.queue_of(row) != before[row])
 
 
+def demoted(scenario: Scenario) -> int:
+    """A flow that has sent a lot, where the policy names priority by bytes."""
+    row = scenario.flow(1, 1)
+    scenario.send({row: 80 * MBIT}, 4)
+    scenario.tick(2)
+    return row
+
+
 def gathered(scenario: Scenario) -> int:
     """Flows on several queues whose class may have one only, by a new policy."""
     rows = flows_of(scenario, 8)
@@ -219,6 +227,7 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
         of_classes(TrafficClass("small", 0), balance=Balance(moves_per_second=1.0, window=1.0)),
         rebalanced,
     ),
+    Reason.DEMOTED: (of_classes(TrafficClass("small", 0), balance=Balance("priority-by-bytes")), demoted),
     Reason.GATHERED: (of_classes(TrafficClass("small", 0), TrafficClass("other", 1)), gathered),
     Reason.SOFTWARE_BY_RULE: (
         of_classes(TrafficClass("small", 0, path=PathPreference.SOFTWARE)),

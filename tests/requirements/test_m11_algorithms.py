@@ -58,7 +58,7 @@ def test_flows_of_about_one_rate_are_grouped() -> None:
     assert host.queues(slow).isdisjoint(host.queues(fast))
 
 
-@pytest.mark.parametrize("strategy", ["hash", "round-robin", "least-loaded", "one-vm-one-queue"])
+@pytest.mark.parametrize("strategy", ["hash", "round-robin", "least-loaded", "one-vm-one-queue", "fair"])
 def test_a_simple_strategy_takes_the_place_of_all_that(strategy: str) -> None:
     host = Tried("m11", VMS, queues=4)
     policy = host.world.engine.policy

@@ -178,6 +178,8 @@ def all_used(queues: list[int | None]) -> bool:
         ("round-robin", in_turn),
         ("least-loaded", all_used),
         ("hash", as_a_nic_does),
+        ("fair", in_turn),
+        ("buckets", all_used),
     ],
 )
 def test_m11_a_simple_strategy_that_the_policy_names_places_the_flows(
@@ -192,3 +194,17 @@ def test_m11_a_simple_strategy_that_the_policy_names_places_the_flows(
     with host.sending(flows):
         settled(host, flows, holds)
         assert {item["reason"] for item in host.assignments()} == {"strategy"}
+
+
+def test_m11_a_flow_sinks_through_the_queues_as_it_sends(host: OvsHost) -> None:
+    host.set_queues(4)
+    under(
+        host,
+        "version: 1\nclasses: {any: {}}\nbalance: {strategy: priority-by-bytes}\npins: {idle-timeout: 5s}\n",
+    )
+    heavy = Flow("a-1", 2000, 80, 4_000_000)
+    light = [Flow("a-2", 2001 + number, 80, 2_000) for number in range(4)]
+    with host.sending([heavy, *light]):
+        settled(host, [heavy, *light], lambda queues: queues == [3, 0, 0, 0, 0])
+        reasons = {item["src_port"]: item["reason"] for item in host.assignments()}
+        assert reasons[2000] == "demoted" and {reasons[flow.src_port] for flow in light} == {"strategy"}

@@ -74,7 +74,9 @@ def balance(state: State, device: Device, out: list[Effect], due: bool = True) -
             port.allocation.restless or (due and state.now >= port.next_balance)
         ):
             port.next_balance = state.now + device.policy.balance.interval
-            apply_moves(state, device, rebalance(port.allocation, state.now, device.flows.last_active), out)
+            flows = device.flows
+            moves = rebalance(port.allocation, state.now, flows.last_active, flows.octets)
+            apply_moves(state, device, moves, out)
 
 
 def settle(state: State, out: list[Effect]) -> None:

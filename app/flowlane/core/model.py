@@ -91,6 +91,7 @@ class Reason(IntEnum):
     DEVICE_CHOSE = 16
     NO_ONE_PORT = 17
     GATHERED = 18
+    DEMOTED = 19
 
 
 class HintSource(IntEnum):
@@ -143,12 +144,16 @@ class Ambiguity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One queue of one egress port. Rates are bit/s, None when not known."""
+    """One queue of one egress port. Rates are bit/s, None when not known.
+
+    ``priority``: of two queues the one with the smaller number is served first; None is 0.
+    """
 
     queue_id: int
     kind: QueueKind = QueueKind.PHYSICAL
     min_rate: int | None = None
     max_rate: int | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +173,15 @@ class PortReport:
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """A queue as OVSDB describes it; Open vSwitch does not report rates over OpenFlow. Rates are bit/s."""
+    """A queue as OVSDB describes it; Open vSwitch does not report rates over OpenFlow. Rates are bit/s.
+
+    ``priority``: a smaller number is served first; None is 0.
+    """
 
     kind: QueueKind | None = None
     min_rate: int | None = None
     max_rate: int | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from bench.placement.packets import QUANTUM, Packet, fair, fifo
+from bench.placement.packets import QUANTUM, Packet, by_priority, fair, fifo, in_turn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,3 +59,23 @@ def test_both_are_busy_at_the_same_times(packets: list[Packet]) -> None:
     delays = fifo(ordered, RATE, inf), fair(ordered, RATE)
     ends = [[packet[0] + delay for packet, delay in zip(ordered, found, strict=True)] for found in delays]
     assert max(ends[0], default=0.0) == pytest.approx(max(ends[1], default=0.0))
+
+
+def test_queues_on_one_link_take_turns_or_the_first_goes_before() -> None:
+    mouse, elephant = 12_000.0, 120_000.0
+    queues = [[(0.05, 0, mouse), (0.3, 0, mouse)], [(0.0, 1, elephant), (0.0, 1, elephant)]]
+    turns, first = in_turn(queues, 1e6), by_priority(queues, 1e6)
+    assert first[0] == pytest.approx([0.12 + 0.012 - 0.05, 0.012])
+    assert first[1] == pytest.approx([0.12, 0.24 + 0.012]), "a packet that is being sent is sent to its end"
+    assert turns[0][0] == pytest.approx(first[0][0]) and turns[0][1] == pytest.approx(0.012)
+    alone = [[(0.0, 0, mouse)] * 3, []]
+    for serve in (in_turn, by_priority):
+        assert serve(alone, 1e6)[0] == pytest.approx([0.012, 0.024, 0.036]), "the whole link is lent"
+
+
+def test_of_two_queues_that_always_have_packets_the_second_waits_for_the_first() -> None:
+    queues = [[(0.0, 0, 12_000.0)] * 50, [(0.0, 1, 12_000.0)] * 50]
+    first = by_priority(queues, 1e6)
+    assert max(first[0]) < min(first[1])
+    turns = in_turn(queues, 1e6)
+    assert max(turns[0]) == pytest.approx(max(turns[1]), abs=0.05)

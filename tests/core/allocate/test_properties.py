@@ -13,6 +13,7 @@ which one flow too many moves the others by ``rebalance/test_exclusive``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,7 @@ from hypothesis.stateful import (
 from support.engine.allocation import Port, check_state, hardware, snapshot, software
 
 from flowlane.core.allocate.state import Placement, Region, Slot
+from flowlane.core.allocate.strategies.buckets import BUCKETS
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
@@ -320,6 +322,83 @@ class Allocator(RuleBasedStateMachine):
 
 Allocator.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestAllocator = Allocator.TestCase
+
+
+class OtherStrategies(Allocator):
+    """The same calls where the policy names a strategy that has no exclusive queues and no groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strategy = ""
+
+    @initialize(
+        strategy=st.sampled_from(["buckets", "priority-by-bytes", "fair"]),
+        shares=st.sampled_from([(), (0.5, 0.25)]),
+        moves=st.sampled_from([0.02, 1e6]),
+        unequal=st.booleans(),
+    )
+    def make(self, strategy: str, shares: tuple[float, ...], moves: float, unequal: bool) -> None:
+        self.strategy = strategy
+        balance = Balance(strategy, moves_per_second=moves, window=WINDOW)
+        self.ports = [Port(rated(hardware(0, 1, 2, 3), unequal), balance, shares) for _ in range(2)]
+
+    @rule(row=Allocator.rows, octets=st.integers(0, 40_000_000))
+    def send(self, row: int, octets: int) -> None:
+        for port in self.ports:
+            port.octets[row] = port.octets.get(row, 0) + octets
+
+    @rule(row=Allocator.rows, index=CLASS, vm=VM, rate=RATES)
+    def change(self, row: int, index: int, vm: int, rate: int) -> None:
+        before = self.port.queue_of[row]
+        for port in self.ports:
+            port.change(row, **demand_of(index, vm, rate or self.port.demands[row].rate))
+        if self.port.queue_of[row] != before:
+            kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
+            assert kinds[self.port.queue_of[row]] is not kinds[before], (
+                "a flow moves at once to another path only"
+            )
+            self.moved[row] = self.port.now
+
+    @rule(seconds=st.floats(0.1, 5.0))
+    def tick(self, seconds: float) -> None:
+        kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
+        tokens = (
+            self.port.state.tokens
+            + max(0.5, self.port.balance.moves_per_second * len(self.port.queue_of)) * 5
+        )
+        for port in self.ports:
+            moves = port.tick(seconds)
+        reasons = {move.reason for move in moves}
+        assert reasons <= {"buckets": {Reason.REBALANCED}, "priority-by-bytes": {Reason.DEMOTED}}.get(
+            self.strategy, set()
+        )
+        for move in moves:
+            assert kinds[move.old] is kinds[move.new], "no rebalance changes a path"
+            if move.reason is not Reason.DEMOTED:
+                assert self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
+            self.moved[move.row] = self.port.now
+        # The bucket that empties the purse may have more flows than are in it.
+        largest = max(Counter(row % BUCKETS for row in self.port.queue_of).values(), default=0)
+        assert Reason.DEMOTED in reasons or len(moves) <= tokens + largest
+
+    @rule()
+    def run_until_quiet(self) -> None:
+        for port in self.ports:
+            port.run_until_quiet()
+        self.moved.clear()
+        if self.strategy == "buckets":
+            self._buckets_are_whole()
+
+    def _buckets_are_whole(self) -> None:
+        kinds = {queue.queue_id: queue.kind for queue in self.port.queues}
+        places: dict[tuple[int, QueueKind | None], set[int]] = {}
+        for row, queue_id in self.port.queue_of.items():
+            places.setdefault((row % BUCKETS, kinds.get(queue_id)), set()).add(queue_id)
+        assert all(len(queues) == 1 for queues in places.values())
+
+
+OtherStrategies.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestOtherStrategies = OtherStrategies.TestCase
 
 
 Crowd = list[tuple[int, int]]

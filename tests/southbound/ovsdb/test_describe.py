@@ -62,7 +62,7 @@ def test_a_bridge_is_described_whole() -> None:
         QosRow("linux-htb", {0: uuid(300), 5: uuid(305)}, {"max-rate": "1000000000"}),
         {
             0: QueueRow({"min-rate": "1000", "max-rate": "2000"}, {"flowlane-kind": "physical"}),
-            5: QueueRow({}, {"flowlane-kind": "software"}),
+            5: QueueRow({"priority": "3"}, {"flowlane-kind": "software"}),
         },
         external_ids={"flowlane-role": "nic"},
         datapath_type="netdev",
@@ -75,7 +75,7 @@ def test_a_bridge_is_described_whole() -> None:
     assert (port.qos_type, port.qos_max_rate) == ("linux-htb", 10**9)
     assert port.queues == {
         0: QueueFacts(QueueKind.PHYSICAL, 1000, 2000),
-        5: QueueFacts(QueueKind.SOFTWARE, None, None),
+        5: QueueFacts(QueueKind.SOFTWARE, None, None, 3),
     }
     assert port.external_ids == {"vm-uuid": "u1"}
     assert describe(given).defects == ()

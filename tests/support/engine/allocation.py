@@ -37,7 +37,10 @@ def software(*ids: int) -> list[Queue]:
 
 @dataclass
 class Port:
-    """A port and its flows. ``queue_of``, ``demands`` and ``keys`` are by row, from answers and moves only."""
+    """A port and its flows. ``queue_of``, ``demands`` and ``keys`` are by row, from answers and moves only.
+
+    ``octets``: the bytes that a row has sent.
+    """
 
     queues: list[Queue]
     balance: Balance = field(default_factory=Balance)
@@ -47,6 +50,7 @@ class Port:
     queue_of: dict[int, int] = field(default_factory=dict)
     demands: dict[int, Demand] = field(default_factory=dict)
     keys: dict[int, bytes] = field(default_factory=dict)
+    octets: dict[int, int] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     state: PortState = field(init=False)
 
@@ -88,7 +92,8 @@ class Port:
 
     def tick(self, seconds: float = 1.0, last_active: list[float] | None = None) -> list[Move]:
         self.now += seconds
-        return self._apply(rebalance(self.state, self.now, last_active))
+        octets = [self.octets.get(row, 0) for row in range(max(self.queue_of, default=-1) + 1)]
+        return self._apply(rebalance(self.state, self.now, last_active, octets))
 
     def run_until_quiet(self) -> None:
         """Rebalance once a second until nothing has moved for longer than the window."""
@@ -230,4 +235,5 @@ def snapshot(port: Port) -> object:
         state.turns,
         {kind: [slot.queue for slot in table.entries] for kind, table in state.indirection.items()},
         {vm: slot.queue for vm, slot in state.vm_slots.items()},
+        {kind: [slot.queue for slot in entries] for kind, entries in state.buckets.items()},
     )

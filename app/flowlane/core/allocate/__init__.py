@@ -14,6 +14,7 @@ These parameters are the same in all modules:
 - ``demand``: what the flow asks for (:class:`Demand`).
 - ``key``: the flow's packed key (:mod:`flowlane.core.flowkey`), which only the strategy ``hash`` reads.
 - ``now``: the time in seconds, of the caller's clock. ``last_active``: by row, when the flow last sent.
+  ``octets``: by row, how many bytes it has sent.
 - ``moves``: the list to which a function appends each :class:`Move` that it makes.
 - ``current``: the slot that a flow is on, or was on until now; None for a new flow.
 - ``source`` and ``target``: the slots from which and to which a flow goes.

@@ -39,13 +39,14 @@ def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: byt
     if slot is None:
         return arrive(state, row, demand, key)
     enter_row(state, row, demand)
-    strategy = STRATEGIES[state.balance.strategy]
-    if strategy.adopt is not None:
-        strategy.adopt(state, demand, slot)
     region, queue = slot.region, slot.queue
+    strategy = STRATEGIES[state.balance.strategy]
+    if not strategy.rebalances:
+        number = strategy.adopt(state, row, demand, slot, key) if strategy.adopt is not None else 0
+        cells.insert(state, row, slot, pools.find_group(region, demand), number, demand.exclusive)
+        return Placement(queue.queue_id, queue.kind, Reason.ADOPTED)
     if (
-        strategy.rebalances
-        and demand.exclusive
+        demand.exclusive
         and not slot.count
         and len(region.shared_slots()) > division.reserved_slots(region)
         and not (exclusivity.has_most(region, demand) or guarantees.is_only_guarantee(slot))

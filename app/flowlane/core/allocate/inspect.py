@@ -89,10 +89,13 @@ def queues_for_new_flows(
     """Return the ids of the queues over which a device's standing rules may spread flows that are new to it.
 
     They are the shared queues of the class's path; of those, the ones that the ``group`` of alike flows uses
-    already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s).
+    already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s). A strategy may name others.
     """
     kind = QueueKind.SOFTWARE if path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
+    newcomers = STRATEGIES[state.balance.strategy].newcomers
+    if newcomers is not None:
+        return tuple(slot.queue.queue_id for slot in newcomers(slots))
     key = group_key(Demand(group=group, path=path))
     groups = (slot.region.groups.get(key) for slot in slots)
     pools = [group.pool for group in groups if group is not None and group.pool is not None]

@@ -146,7 +146,7 @@ EXCLUSIVE_GROUP = -1
 
 @dataclass(slots=True, eq=False)
 class Cell:
-    """The flows of one group on one slot; ``vm`` is 0 unless they are those of a VM that keep together.
+    """The flows of one group on one slot; ``vm`` is 0 unless they are those of a VM, or a bucket, that keep together.
 
     ``load`` is bit/s, ``count`` flows. ``heads``: rate band -> first row of its list; ``mask`` has a bit for
     each such band.
@@ -305,9 +305,9 @@ class PortState:
     when VMs without a share last had flows, ``apportioned_at`` when the division among shares was last compared
     with a better one, and ``reapportioned_at`` when it was last changed.
 
-    ``indirection``, ``turns`` and ``vm_slots`` belong to the strategies ``hash``, ``round-robin`` and
-    ``one-vm-one-queue``, for each kind of queue: the indirection table, the queues given out so far, and the
-    queue of each VM number.
+    ``indirection``, ``turns``, ``vm_slots`` and ``buckets`` belong to the strategies ``hash``, ``round-robin``,
+    ``one-vm-one-queue`` and ``buckets``, for each kind of queue: the indirection table, the queues given out so far,
+    the queue of each VM number, and that of each bucket.
     """
 
     columns: Columns
@@ -329,6 +329,7 @@ class PortState:
     indirection: dict[QueueKind, IndirectionTable] = field(default_factory=dict)
     turns: dict[QueueKind, int] = field(default_factory=dict)
     vm_slots: dict[tuple[QueueKind, int], Slot] = field(default_factory=dict)
+    buckets: dict[QueueKind, list[Slot]] = field(default_factory=dict)
     load: int = 0
     count: int = 0
     arrived: int = 0

@@ -94,7 +94,7 @@ def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, 
         if stated and queue_id not in stated:
             continue
         fact = stated.get(queue_id, QueueFacts())
-        queues[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate)
+        queues[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate, fact.priority)
     return queues
 
 

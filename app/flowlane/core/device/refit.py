@@ -84,7 +84,7 @@ def _rebuild(device: Device, port: Port) -> None:
     weights = tuple(share.weight for share in device.policy.shares)
     port.allocation = new_port(device.columns, port.shaped, device.policy.balance, weights, port.rate)
     for row in members:
-        place_on(port.allocation, row, demand_of(device, row), flows.queue_id[row])
+        place_on(port.allocation, row, demand_of(device, row), flows.queue_id[row], flows.keys[row] or b"")
 
 
 def _members(device: Device, port: Port) -> list[int]:

@@ -160,6 +160,6 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     if allocation is None or traffic_class.meter_only:
         placement = choose_queue(state, device, row)
     else:
-        placement = place_on(allocation, row, demand_of(device, row), pin.queue_id)
+        placement = place_on(allocation, row, demand_of(device, row), pin.queue_id, flows.keys[row] or b"")
     apply(state, device, row, decide(state, device, row, placement)._replace(pin=None), out)
     _confirm(device, pin, out)

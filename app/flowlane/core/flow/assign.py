@@ -200,7 +200,7 @@ def _move_to_device_queue(device: Device, row: int) -> Placement | None:
     if port is None or port.allocation is None or queue_id not in port.queues:
         return None
     _leave_queue(device, row)
-    placement = place_on(port.allocation, row, demand_of(device, row), queue_id)
+    placement = place_on(port.allocation, row, demand_of(device, row), queue_id, flows.keys[row] or b"")
     return placement._replace(reason=Reason.DEVICE_CHOSE)
 
 

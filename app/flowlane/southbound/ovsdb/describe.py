@@ -80,7 +80,7 @@ def changes(
 
 
 def rate(config: Mapping[str, str], key: str) -> int | None:
-    """Read a rate in bit/s as Open vSwitch does: a whole number; None when it counts as unset.
+    """Read a rate in bit/s, or a priority, as Open vSwitch does: a whole number; None when it counts as unset.
 
     Open vSwitch reads anything else as 0, so 0 and malformed text mean the same here.
     """
@@ -169,7 +169,9 @@ def _queues(
             continue
         where = f"queue {queue_id} of port {port}"
         low, high = _checked(row.other_config, _RATES, where, defects)
-        facts[queue_id] = QueueFacts(_kind(row, where, defects), low, high)
+        facts[queue_id] = QueueFacts(
+            _kind(row, where, defects), low, high, rate(row.other_config, "priority")
+        )
     return facts
 
 

@@ -174,6 +174,7 @@ def test_a_vm_keeps_the_queue_on_which_its_flows_were_found() -> None:
     port.queue_of[0] = placement.queue_id
     assert placement == (2, QueueKind.PHYSICAL, Reason.ADOPTED), "the strategy has no exclusive queues"
     assert port.arrive(1, vm_number=7).queue_id == 2
+    assert all(slot.exclusive_row < 0 for slot in port.state.slots)
     check_state(port)
 
 

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Move, PortState
 
 
-def rebalance(state: PortState, now: float, last_active: Sequence[float] | None = None) -> list[Move]:
+def rebalance(
+    state: PortState,
+    now: float,
+    last_active: Sequence[float] | None = None,
+    octets: Sequence[int] | None = None,
+) -> list[Move]:
     """Move flows towards balance; to be called about once per ``Balance.interval``.
 
     Of moves that help as much, the one of the flow that has been quiet longest is made, since moving a busy
@@ -32,11 +37,15 @@ def rebalance(state: PortState, now: float, last_active: Sequence[float] | None 
     Returns:
         The moves; none with a strategy that does not rebalance.
     """
-    if not STRATEGIES[state.balance.strategy].rebalances:
-        return []
+    moves: list[Move] = []
+    strategy = STRATEGIES[state.balance.strategy]
+    if strategy.own_rebalance is not None:
+        refill_tokens(state, now)
+        strategy.own_rebalance(state, now, octets, moves)
+    if not strategy.rebalances:
+        return moves
     state.restless = False
     refill_tokens(state, now)
-    moves: list[Move] = []
     reapportion_if_due(state, now, moves)
     placement.leave_misplaced(state, now, moves)
     regions = [*state.hardware, state.software]

@@ -25,33 +25,33 @@ def hashed(state: PortState, row: int, demand: Demand, key: bytes, current: Slot
     """Choose as RSS does: by the flow's 5-tuple, whatever it sends. A flow without a key goes by its row."""
     slots = candidates(state, demand)
     if current in slots:
-        return _choice(current, demand)
+        return choice(current, demand)
     kind = slots[0].queue.kind
     table = state.indirection.get(kind)
     if table is None:
         table = state.indirection[kind] = IndirectionTable(slots)
     elif table.slots != slots:
         table.update(slots)
-    return _choice(table.lookup(rss_hash(key) if key else row), demand)
+    return choice(table.lookup(rss_hash(key) if key else row), demand)
 
 
 def round_robin(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
     """Choose the next queue in turn; hardware and software queues take turns apart from each other."""
     slots = candidates(state, demand)
     if current in slots:
-        return _choice(current, demand)
+        return choice(current, demand)
     kind = slots[0].queue.kind
     turn = state.turns.get(kind, 0)
     state.turns[kind] = turn + 1
-    return _choice(slots[turn % len(slots)], demand)
+    return choice(slots[turn % len(slots)], demand)
 
 
 def least_loaded(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
     """Choose the queue with the least load now; of equals the one with fewest flows."""
     slots = candidates(state, demand)
     if current in slots:
-        return _choice(current, demand)
-    return _choice(min(slots, key=lambda slot: (slot.load * slot.scale, slot.count * slot.scale)), demand)
+        return choice(current, demand)
+    return choice(min(slots, key=lambda slot: (slot.load * slot.scale, slot.count * slot.scale)), demand)
 
 
 def one_vm_one_queue(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
@@ -69,7 +69,7 @@ def one_vm_one_queue(state: PortState, row: int, demand: Demand, key: bytes, cur
         slot = _slot_with_fewest_vms(state, slots)
     if slot is not state.unqueued:
         state.vm_slots[kind, demand.vm_number] = slot
-    return _choice(slot, demand)
+    return choice(slot, demand)
 
 
 def _slot_with_fewest_vms(state: PortState, slots: list[Slot]) -> Slot:
@@ -80,11 +80,12 @@ def _slot_with_fewest_vms(state: PortState, slots: list[Slot]) -> Slot:
     return min(slots, key=vms.__getitem__)
 
 
-def adopt_vm_queue(state: PortState, demand: Demand, slot: Slot) -> None:
+def adopt_vm_queue(state: PortState, row: int, demand: Demand, slot: Slot, key: bytes) -> int:  # noqa: ARG001
     """Make the queue on which a flow was found its VM's queue, unless the VM has one."""
-    key = slot.queue.kind, demand.vm_number
-    if state.vm_slots.get(key) not in state.slots:
-        state.vm_slots[key] = slot
+    place = slot.queue.kind, demand.vm_number
+    if state.vm_slots.get(place) not in state.slots:
+        state.vm_slots[place] = slot
+    return 0
 
 
 def candidates(state: PortState, demand: Demand) -> list[Slot]:
@@ -94,6 +95,7 @@ def candidates(state: PortState, demand: Demand) -> list[Slot]:
     return slots or state.slots or [state.unqueued]
 
 
-def _choice(slot: Slot, demand: Demand) -> Choice:
+def choice(slot: Slot, demand: Demand, number: int = 0) -> Choice:
+    """Return a choice with the reason that the strategy chose; ``number``: of what keeps together with the flow."""
     reason = Reason.STRATEGY if slot.queue.queue_id >= 0 else Reason.NO_QUEUES
-    return slot, find_group(slot.region, demand), 0, reason
+    return slot, find_group(slot.region, demand), number, reason
