@@ -60,10 +60,11 @@ def test_the_product_moves_what_it_reports_with_one_class(state: bool) -> None:
     assert all(second.over_bound >= 1 - 1e-9 and second.software < 1e-9 for second in seconds)
 
 
-def test_the_first_second_of_the_product_is_that_of_the_hash() -> None:
+def test_the_first_second_of_the_product_is_that_of_the_hash_where_no_flow_is_placed_anew() -> None:
+    """Without copies the controller sees no flow in its first second."""
     workload = WORKLOADS["web-search"]
     flows = flows_of(workload, 3, False, 2)
-    mine = ways.product(ONE_CLASS, workload, flows, 3)
+    mine = ways.product(f"{ONE_CLASS}copy-rate: 1\n", workload, flows, 3)
     other = ways.ways({})["hash"](workload, flows, 3)
     assert mine[0].over_bound == pytest.approx(other[0].over_bound)
 

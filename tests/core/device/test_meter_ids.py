@@ -38,7 +38,8 @@ def reconnect(scenario: Scenario, *others: MeterSpec) -> None:
     ports = tuple(scenario.device.reported_ports.values())
     queues = dict(scenario.device.reported_queues)
     capabilities = scenario.device.capabilities
-    scenario.meters.clear()
+    ours = {meter.meter_id: (meter.rate, meter.burst) for meter in others}.items() & scenario.meters.items()
+    scenario.meters = dict(ours)
     scenario.do(ev.DeviceUp(DPID, capabilities, ports, queues, pins, other_meters=others))
 
 
@@ -89,6 +90,7 @@ def test_a_meter_of_ours_that_no_entry_uses_after_a_pause_is_still_ours() -> Non
     scenario.pins.clear()
     reconnect(scenario, ours)
     assert scenario.device.meter_pool.reserved == set()
+    assert not scenario.meters, "its flow has ended while the device was away"
     reconnect(scenario, ours._replace(rate=50_000_000))
     assert scenario.device.meter_pool.reserved == {meter_id}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from typing import Any
 
 import pytest
@@ -143,7 +144,13 @@ def test_one_message_for_each_change_in_order(peer: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in vars(requests) if name.endswith("_request")))
 def test_every_request_can_be_written_and_read(peer: Any, name: str) -> None:
-    message = getattr(requests, name)(peer)
+    request = getattr(requests, name)
+    required = [
+        parameter
+        for parameter in signature(request).parameters.values()
+        if parameter.default is Parameter.empty
+    ]
+    message = request(peer, *(7 for _ in required[1:]))
     message.serialize()
     assert len(message.buf) == int.from_bytes(message.buf[2:4], "big")
     assert message.buf[0] == peer.ofproto.OFP_VERSION
