@@ -30,6 +30,7 @@ from flowlane.southbound.openflow.tables.entries import (
     MeterEntry,
     Op,
     SetQueue,
+    Standing,
     UseGroup,
     learned_group,
 )
@@ -270,6 +271,14 @@ def test_a_meter_of_others_is_never_changed_or_deleted() -> None:
 def test_a_meter_that_the_device_has_and_the_core_uses_is_ours() -> None:
     programming = Programming(ABLE, found_meters={METER.meter_id: ENTRY})
     assert programming.set_meter(METER) == (Change(Op.MODIFY, ENTRY),)
+
+
+def test_a_meter_from_before_that_the_plan_no_longer_has_is_added_again_for_a_pin() -> None:
+    """Open vSwitch refuses to modify a meter that it does not have (OFPMMFC_UNKNOWN_METER)."""
+    present = Standing(meters=(ENTRY,))
+    programming = Programming(ABLE, present, found_meters={METER.meter_id: ENTRY})
+    assert Change(Op.DELETE, ENTRY) in programming.program(plan(), PORTS)
+    assert programming.set_meter(METER) == (Change(Op.ADD, ENTRY),)
 
 
 def test_a_group_of_others_is_left_alone_and_the_rules_use_another() -> None:

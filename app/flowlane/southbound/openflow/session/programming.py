@@ -126,6 +126,9 @@ class Programming:
         compiled = self._compiled(plan, ports)
         changes = tuple(filter(self._is_safe, diff.changes(compiled.standing, self.present)))
         self.present, self.left_out = compiled.standing, compiled.left_out
+        for change in changes:
+            if change.op is Op.DELETE and isinstance(change.entry, MeterEntry):
+                self.found_meters.pop(change.entry.meter_id, None)
         return changes
 
     def _patch_hosts(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes | None:
