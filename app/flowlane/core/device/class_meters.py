@@ -226,6 +226,11 @@ def specs(device: Device) -> tuple[MeterSpec, ...]:
     )
 
 
+def specs_of_pins(device: Device) -> set[MeterSpec]:
+    """Collect the meters that only pins use."""
+    return set(device.meter_pool.specs.values()) - set(specs(device))
+
+
 def meter_of(device: Device) -> MeterOf:
     """Make the look-up of what standing rules name for the limit of a class: a meter, or a limit by VM; 0: none."""
     pool, number_of = device.meter_pool, limits.numbers(device.policy)

@@ -86,15 +86,15 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     meter_ids.reserve(device, event.other_meters)
     device.found_meters = {meter.meter_id: meter for meter in event.pin_meters}
     _report_conflicts(device, event.unusable, event.conflicts, out)
-    standing = class_meters.specs(device)
-    out.extend(
-        SetMeter(device.dpid, spec) for spec in device.meter_pool.specs.values() if spec not in standing
-    )
+    of_pins = class_meters.specs_of_pins(device)
     device.readings.connected(event.group, (flow.group for flow in event.learned), state.now)
     changes: list[Effect] = []
     refresh(state, device, changes)
-    # Pins that change with the reconnection may use what the device lacks until it has its plan.
+    # Pins that change with the reconnection may use what the device lacks until it has its plan. Their meters follow
+    # the plan, since one may have the id of a meter that stood with the rules when the device went away.
     out.extend(effect for effect in changes if isinstance(effect, Program))
+    kept = of_pins & class_meters.specs_of_pins(device)
+    out.extend(SetMeter(device.dpid, spec) for spec in sorted(kept))
     out.extend(effect for effect in changes if not isinstance(effect, Program))
     adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)
