@@ -206,7 +206,9 @@ def apply_parts(region: Region, parts: list[Part], shared: list[Slot], now: floa
             for slot in _slots_for_guarantee(shared, parts[number], number, overlaps):
                 attach(slot, region.pools[number])
                 missing[number] -= 1
-    if shared and not speeds.are_equal(shared):
+    if _have_priorities(shared):
+        _deal_by_priority(region, missing, [slot for slot in shared if slot.pool is None], overlaps)
+    elif shared and not speeds.are_equal(shared):
         overlaps = speeds.deal(parts, missing, [slot for slot in shared if slot.pool is None], overlaps)
     for _, number, slot in overlaps:
         if slot.pool is None and missing[number]:
@@ -218,6 +220,45 @@ def apply_parts(region: Region, parts: list[Part], shared: list[Slot], now: floa
             attach(spare.pop(), region.pools[number])
     for pool in region.pools:
         _order_for_limited(pool)
+
+
+def _have_priorities(slots: list[Slot]) -> bool:
+    """Return whether some queues are served before others (OVSDB ``other_config:priority``)."""
+    return len({slot.queue.priority or 0 for slot in slots}) > 1
+
+
+def _deal_by_priority(
+    region: Region, missing: list[int], left: list[Slot], overlaps: list[tuple[int, int, Slot]]
+) -> None:
+    """Give the queues that are served first to the pools of the highest priority; of equals those with most flows."""
+    for number in sorted(range(len(missing)), key=lambda number: -_priority(region.pools[number])):
+        flows = {slot.index: count for count, other, slot in overlaps if other == number}
+        left.sort(
+            key=lambda slot: (slot.queue.priority or 0, -flows.get(slot.index, 0), slot.scale, slot.index)
+        )
+        for slot in left[: missing[number]]:
+            attach(slot, region.pools[number])
+        del left[: missing[number]]
+        missing[number] = 0
+
+
+def _priority(pool: Pool) -> int:
+    """Return the highest priority of the classes that use a pool."""
+    return max((group.demand.priority for group in pool.groups.values()), default=0)
+
+
+def is_served_late(region: Region) -> bool:
+    """Return whether a pool has a queue that is served after one of a pool of lower priority."""
+    pools = [pool for pool in region.pools if pool.slots and not pool.floor]
+    if not _have_priorities([slot for pool in pools for slot in pool.slots]):
+        return False
+    last = {id(pool): max(slot.queue.priority or 0 for slot in pool.slots) for pool in pools}
+    first = {id(pool): min(slot.queue.priority or 0 for slot in pool.slots) for pool in pools}
+    return any(
+        _priority(pool) > _priority(other) and last[id(pool)] > first[id(other)]
+        for pool in pools
+        for other in pools
+    )
 
 
 def _order_for_limited(pool: Pool) -> None:

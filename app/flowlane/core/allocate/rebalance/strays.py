@@ -69,7 +69,7 @@ def _is_outdated(region: Region, parts: list[Part]) -> bool:
     """Return whether groups share that could be apart, lack a guarantee, or leave slots idle that they could use."""
     if any(group.provisional for group in region.groups.values()) or len(parts) > len(region.pools):
         return True
-    if pools.waits_alone(region):
+    if pools.waits_alone(region) or pools.is_served_late(region):
         return True
     pool_of_part = [(part, _pool_of(region, part)) for part in parts]
     if any(
