@@ -78,7 +78,8 @@ def _load(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, 
 
 def _delay(named: dict[str, str], options: argparse.Namespace) -> list[dict[str, Any]]:
     begin, first = monotonic(), next(iter(named))
-    rows = list(delay.rows({first: named[first]}, options.seeds))
+    others = [name for name in options.way or () if name in delay.STRATEGIES]
+    rows = list(delay.rows({first: named[first]}, options.seeds, others))
     print(f"delay: {monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
     print("\n".join(("", *tables.delays(rows))))
     return [row._asdict() for row in rows]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from math import isinf
+from math import inf, isinf
 from typing import NamedTuple
 
 import numpy as np
@@ -40,19 +40,22 @@ WARMING = 0.2
 """Seconds of a window, but of the first, in which queues fill and delays do not count."""
 
 SETTLED = 10.0
-LIFE = {"long": float("inf"), "short": 0.3}
+LIFE = {"long": inf, "short": 0.3}
+FILLING = "filling"
+"""Heavy flows that are long, and offer a quarter of the link each: with the others more than the link carries."""
 
 LEAVES: Mapping[str, Callable[[Sequence[Packet], float], list[float]]] = {"FIFO": fifo, "fq_codel": fair}
 """What is inside a queue, which has its part of the link and no more."""
 
+LENT = "FIFO, lent in turn"
 LINKS: Mapping[str, Callable[[Sequence[Sequence[Packet]], float], list[list[float]]]] = {
-    "FIFO, lent in turn": in_turn,
+    LENT: in_turn,
     "FIFO, lent by priority": by_priority,
 }
 """FIFOs, each of which has the whole link while the others have no packets; else in turn, or by their numbers."""
 
 STRATEGIES: Mapping[str, tuple[str, ...]] = {
-    "buckets": ("FIFO",),
+    "buckets": ("FIFO", LENT),
     "fair": ("FIFO", "fq_codel"),
     "priority-by-bytes": ("FIFO, lent by priority",),
 }
@@ -77,14 +80,21 @@ class Row(NamedTuple):
     lost: float
 
 
-def rows(named: Mapping[str, str], seeds: int) -> Iterator[Row]:
-    """Measure the ways: the hash, the product under these policies, and its other strategies."""
-    for heavy, life in LIFE.items():
+def rows(named: Mapping[str, str], seeds: int, others: Collection[str] = ()) -> Iterator[Row]:
+    """Measure the ways: the hash, and the product under these policies, each with a FIFO and with fair queueing.
+
+    Args:
+        named: policies by name.
+        seeds: runs with other random numbers.
+        others: strategies to measure too, of :data:`STRATEGIES`; then also beside heavy flows that fill the link, and
+            with the link lent among the queues.
+    """
+    for heavy in (*LIFE, FILLING) if others else LIFE:
         runs: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
         for seed in range(1, seeds + 1):
-            flows = _flows(life, seed)
+            flows = _flows(LIFE.get(heavy, inf), seed, LINK / 4 if heavy == FILLING else 0.8 * SPEED)
             packets = _packets(flows, seed)
-            for way, (leaves, history) in _ways(named, flows).items():
+            for way, (leaves, history) in _ways(named, flows, others).items():
                 for leaf in leaves:
                     runs[way, leaf].append(Row(heavy, way, leaf, *_delays(flows, packets, history, leaf)))
         for (way, leaf), of_seeds in runs.items():
@@ -92,17 +102,20 @@ def rows(named: Mapping[str, str], seeds: int) -> Iterator[Row]:
             yield Row(heavy, way, leaf, *(float(np.mean(column)) for column in columns))
 
 
-def _ways(named: Mapping[str, str], flows: Sequence[Flow]) -> dict[str, tuple[tuple[str, ...], History]]:
+def _ways(
+    named: Mapping[str, str], flows: Sequence[Flow], others: Collection[str]
+) -> dict[str, tuple[Sequence[str], History]]:
     """Return (what is inside the queues, where the flows are) for each way."""
+    leaves = (*LEAVES, LENT) if others else (*LEAVES,)
     return {
-        "hash": ((*LEAVES, "FIFO, lent in turn"), _hashed(flows)),
-        **{name: (tuple(LEAVES), _placed(text, flows)) for name, text in named.items()},
-        **{name: (leaves, _placed(strategy(name), flows)) for name, leaves in STRATEGIES.items()},
+        "hash": (leaves, _hashed(flows)),
+        **{name: (leaves, _placed(text, flows)) for name, text in named.items()},
+        **{name: (STRATEGIES[name], _placed(strategy(name), flows)) for name in others},
     }
 
 
-def _flows(life: float, seed: int) -> list[Flow]:
-    """Return the flows; those of heavy senders that last for ``life`` seconds follow each other."""
+def _flows(life: float, seed: int, rate: float = 0.8 * SPEED) -> list[Flow]:
+    """Return the flows; a heavy sender's, of ``rate`` bit/s, last for ``life`` seconds and follow each other."""
     small = drawn("web-search", 1_000, 0.4 * LINK)
 
     def make(rng: np.random.Generator, seconds: float) -> list[Sender]:
@@ -110,9 +123,7 @@ def _flows(life: float, seed: int) -> list[Flow]:
         for _ in range(QUEUES // 4):
             begin = float(rng.uniform(0, 1))
             times = np.arange(begin, seconds, life) if life < seconds else [begin, seconds]
-            senders += [
-                Sender(((float(start), 0.8 * SPEED), (float(end), 0.0))) for start, end in pairwise(times)
-            ]
+            senders += [Sender(((float(start), rate), (float(end), 0.0))) for start, end in pairwise(times)]
         return senders
 
     return flows_of(Workload("", make, (round(SPEED),) * QUEUES), SECONDS, churn=False, seed=seed)

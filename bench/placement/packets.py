@@ -36,21 +36,31 @@ def fifo(packets: Sequence[Packet], rate: float, buffer: float = BUFFER) -> list
     return delays
 
 
-def fair(packets: Sequence[Packet], rate: float) -> list[float]:
+def fair(packets: Sequence[Packet], rate: float, buffer: float = inf) -> list[float]:
     """Return the delay of each packet (s) with the scheduler of fq_codel: deficit round robin, new flows first.
 
     CoDel is left out: it drops packets of flows that have a standing queue, which are the heavy ones.
+
+    Args:
+        packets: those that arrive, in their order.
+        rate: bit/s.
+        buffer: bits of one flow that stand in the queue at most.
     """
     delays = [inf] * len(packets)
     waiting: dict[int, deque[int]] = {}
     deficits: dict[int, float] = {}
+    standing: dict[int, float] = {}
     new: deque[int] = deque()
     old: deque[int] = deque()
     listed: set[int] = set()
     now, upcoming, count = 0.0, 0, len(packets)
     while True:
         while upcoming < count and packets[upcoming][0] <= now:
-            flow = packets[upcoming][1]
+            _, flow, bits = packets[upcoming]
+            if standing.setdefault(flow, 0.0) + bits > buffer:
+                upcoming += 1
+                continue
+            standing[flow] += bits
             waiting.setdefault(flow, deque()).append(upcoming)
             if flow not in listed:
                 listed.add(flow)
@@ -67,6 +77,7 @@ def fair(packets: Sequence[Packet], rate: float) -> list[float]:
             time, flow, bits = packets[place]
             now += bits / rate
             deficits[flow] -= bits
+            standing[flow] -= bits
             delays[place] = now - time
 
 
@@ -96,11 +107,11 @@ def _next(
 
 def in_turn(queues: Sequence[Sequence[Packet]], rate: float) -> list[list[float]]:
     """Return the delays of FIFOs on one link of ``rate`` bit/s, which serves a quantum of each in turn."""
-    return _together(queues, lambda packets: fair(packets, rate))
+    return _together(queues, lambda packets: fair(packets, rate, BUFFER))
 
 
 def by_priority(queues: Sequence[Sequence[Packet]], rate: float) -> list[list[float]]:
-    """Return the delays of FIFOs on one link, which always serves the first that has packets; none is cut off."""
+    """Return the delays of FIFOs on one link, which always serves the first that has packets; none is interrupted."""
     return _together(queues, lambda packets: _first_served(packets, rate))
 
 
@@ -124,15 +135,22 @@ def _first_served(packets: Sequence[Packet], rate: float) -> list[float]:
     """Return the delays where a packet's number is its priority, the lowest first."""
     delays = [inf] * len(packets)
     waiting: list[tuple[int, int]] = []
+    standing: dict[int, float] = {}
     now, upcoming = 0.0, 0
     while waiting or upcoming < len(packets):
         if not waiting:
             now = max(now, packets[upcoming][0])
         while upcoming < len(packets) and packets[upcoming][0] <= now:
-            heappush(waiting, (packets[upcoming][1], upcoming))
+            _, number, bits = packets[upcoming]
+            if standing.setdefault(number, 0.0) + bits <= BUFFER:
+                standing[number] += bits
+                heappush(waiting, (number, upcoming))
             upcoming += 1
-        _, place = heappop(waiting)
+        if not waiting:
+            continue
+        number, place = heappop(waiting)
         time, _, bits = packets[place]
         now += bits / rate
+        standing[number] -= bits
         delays[place] = now - time
     return delays

@@ -179,7 +179,7 @@ def all_used(queues: list[int | None]) -> bool:
         ("least-loaded", all_used),
         ("hash", as_a_nic_does),
         ("fair", in_turn),
-        ("buckets", all_used),
+        ("buckets", as_a_nic_does),
     ],
 )
 def test_m11_a_simple_strategy_that_the_policy_names_places_the_flows(

@@ -1,10 +1,10 @@
 """Packets through a queue, against formulas and cases worked out by hand."""
 
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 import pytest
-from bench.placement.packets import QUANTUM, Packet, by_priority, fair, fifo, in_turn
+from bench.placement.packets import BUFFER, QUANTUM, Packet, by_priority, fair, fifo, in_turn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +79,11 @@ def test_of_two_queues_that_always_have_packets_the_second_waits_for_the_first()
     assert max(first[0]) < min(first[1])
     turns = in_turn(queues, 1e6)
     assert max(turns[0]) == pytest.approx(max(turns[1]), abs=0.05)
+
+
+def test_a_full_queue_drops_its_own_packets_and_no_others() -> None:
+    burst = BUFFER / 2
+    queues = [[(0.001, 0, 12_000.0)], [(0.0, 1, burst)] * 5]
+    for serve in (in_turn, by_priority):
+        first, second = serve(queues, 1e9)
+        assert isfinite(first[0]) and sum(isfinite(delay) for delay in second) == 2
