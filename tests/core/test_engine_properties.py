@@ -367,9 +367,17 @@ class Host(RuleBasedStateMachine):
             # Those that the device put there, and for which no pin is to be had, cannot leave.
             placed = ([row for row in rows if not self.host.device_chose(row)] for rows in of_kind.values())
             sharing = [row for rows in placed if len(rows) > 1 for row in rows if row in wanting]
-            # Several that want to be alone also have to earn it by their load; see docs/engineers/strategies.md.
-            enough = len(wanting) == 1 < len(of_kind)
+            # A flow that wants to be alone has to earn it by its load; see docs/engineers/strategies.md.
+            enough = len(wanting) == 1 < len(of_kind) and self._earns_a_queue(wanting[0], of_kind)
             assert not (enough and sharing), f"flow {sharing} shares, with a queue for it: {members}"
+
+    def _earns_a_queue(self, row: int, of_kind: dict[int, list[int]]) -> bool:
+        """Whether a flow is clearly heavier than what each other queue would carry without it."""
+        allocation = self.host.device.ports[UPLINK].allocation
+        assert allocation is not None
+        rates = allocation.columns.rate
+        others = sum(rates[other] for rows in of_kind.values() for other in rows) - rates[row]
+        return rates[row] * (len(of_kind) - 1) >= 1.15 * others
 
     def _alike_flows_are_together(self) -> None:
         device, flows = self.host.device, self.host.flows

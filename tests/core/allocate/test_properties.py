@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 )
 from support.engine.allocation import Port, check_state, hardware, snapshot, software
 
-from flowlane.core.allocate.state import Placement, Region, Slot
+from flowlane.core.allocate.state import Demand, Placement, Region, Slot
 from flowlane.core.allocate.strategies.buckets import BUCKETS
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
@@ -316,8 +316,14 @@ class Allocator(RuleBasedStateMachine):
         for row, demand in self.port.demands.items():
             if both and demand.path is PathPreference.SOFTWARE:
                 assert kinds[self.port.queue_of[row]] is QueueKind.SOFTWARE
-            if both and demand.path is PathPreference.HARDWARE:
+            if both and demand.path is PathPreference.HARDWARE and not self._is_without_queue(demand):
                 assert kinds[self.port.queue_of[row]] is QueueKind.PHYSICAL
+
+    def _is_without_queue(self, demand: Demand) -> bool:
+        """Whether the flow's VM is in no share, and the shares have a queue each and no more."""
+        shares = self.port.shares
+        queues = sum(queue.kind is QueueKind.PHYSICAL for queue in self.port.queues)
+        return demand.share == -1 and sum(shares) > 1 and queues == len(shares)
 
 
 Allocator.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
