@@ -213,3 +213,19 @@ def test_a_class_gets_the_meter_that_the_same_policy_takes_from_single_flows() -
     )
     assert list(meters(scenario).values()) == [9_000_000]
     assert scenario.device.meters_left_out == ()
+
+
+def test_each_vm_gets_its_meter_at_once_where_classes_had_them_all_before() -> None:
+    """Flows have taken a VM's meter, and with those of the classes none is left, until the classes' are released."""
+    of_classes = tuple(
+        TrafficClass(name, index, rate_limit=5_000_000, limit_scope=LimitScope.CLASS)
+        for index, name in enumerate(("limited", "second", "third"))
+    )
+    of_vms = TrafficClass("limited", 0, rate_limit=5_000_000, limit_scope=LimitScope.VM)
+    scenario = Scenario(policy(*of_classes), vms=4, caps=replace(LEARNING, max_meters=5))
+    for vm in (1, 2):
+        scenario.flow(vm, 1000)
+    scenario.do(ev.PolicyReplaced(policy(of_vms)))
+    assert len(scenario.plan.meters) == 4
+    assert scenario.device.meters_left_out == ()
+    assert scenario.meters == {}, "none is left that only pins use"

@@ -98,3 +98,15 @@ def test_meters_found_in_a_device_keep_their_numbers() -> None:
     assert required(take(pool, 13)[0]).meter_id == 3
     assert not pool.adopt(owner_of(LIMITED, 1, 7), 11, LIMITED), "a number that the device cannot have"
     assert not pool.adopt(class_owner(OF_CLASS), 7, OF_CLASS), "a class's meter is made with the plan"
+
+
+def test_a_meter_that_was_replaced_is_not_free_before_the_device_has_deleted_it() -> None:
+    by_vm = replace(LIMITED, limit_scope=LimitScope.VM)
+    pool = MeterPool(limit=3)
+    take(pool, 1, 1, by_vm), take(pool, 2, 2, by_vm)
+    assert pool.add_standing(owner_of(by_vm, 1, 1), by_vm)
+    assert not pool.add_standing(owner_of(by_vm, 2, 2), by_vm), (
+        "the third meter is taken, and the first not free"
+    )
+    pool.replaced.clear()
+    assert pool.add_standing(owner_of(by_vm, 2, 2), by_vm)

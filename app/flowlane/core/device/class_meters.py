@@ -19,6 +19,7 @@ from flowlane.core.flow.assign import assign, reassign
 from flowlane.core.flow.pins import FREE, put_pin, worth_of
 from flowlane.core.model import LIMIT_BY_VM, NO_PORT, LeftOut
 from flowlane.core.policy import LimitScope
+from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 from flowlane.core.state.meters import Owner, class_owner, vm_owner
 
@@ -41,7 +42,8 @@ def allocate(state: State, device: Device, out: list[Effect]) -> set[Owner]:
     pool = device.meter_pool
     needed = device.shared_limits
     missing = [owner for owner in needed if owner not in pool.standing_owners]
-    room = pool.capacity if len(pool.ids) + len(missing) <= pool.capacity else pool.capacity * 3 // 4
+    more = sum(owner not in pool.ids for owner in missing)
+    room = pool.capacity if len(pool.ids) + more <= pool.capacity else pool.capacity * 3 // 4
     allocated: set[Owner] = set()
     for owner in missing:
         if owner[1] != -1 and len(pool.standing_owners) >= room:
@@ -58,6 +60,8 @@ def allocate(state: State, device: Device, out: list[Effect]) -> set[Owner]:
         added = tuple(meter for meter in specs(device) if meter.meter_id not in planned)
         device.plan = replace(device.plan, meters=tuple(sorted((*device.plan.meters, *added))))
         out.append(Program(device.plan))
+    if pool.replaced and len(allocated) < len(missing):
+        put_off(state, device, Due.PLAN)  # The meters that are replaced are there for others then.
     _move_pins(device, allocated, out)
     return allocated
 

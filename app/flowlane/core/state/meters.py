@@ -115,8 +115,8 @@ class MeterPool:
 
     @property
     def is_full(self) -> bool:
-        """Whether the device has no meter left, by its limit or by what it refused."""
-        return len(self.ids) >= self.capacity
+        """Whether the device has no meter left, by its limit or by what it refused; replaced ones it still has."""
+        return len(self.ids) + len(self.replaced) >= self.capacity
 
     @property
     def capacity(self) -> int:
