@@ -206,9 +206,9 @@ def test_counters_of_a_bonds_queues_are_those_of_its_members(taps: PrivateOvs, t
 def test_of_two_uplinks_the_one_that_is_up_carries_the_flow(taps: PrivateOvs, tmp_path: Path) -> None:
     with host(taps, tmp_path, POLICY) as running:
         words = add_vm(VM, "vm1")
-        for name in MEMBERS:
+        for number, name in enumerate(MEMBERS, 8):
             words += ["--", "add-port", BRIDGE, name, "--", "set", "Interface", name, "type=internal"]
-            words += ["external_ids:flowlane-port=uplink"]
+            words += [f"ofport_request={number}", "external_ids:flowlane-port=uplink"]
         running.bridge(BRIDGE, DPID, *words)
         running.up(VM, *MEMBERS)
         for name in MEMBERS:
@@ -216,18 +216,21 @@ def test_of_two_uplinks_the_one_that_is_up_carries_the_flow(taps: PrivateOvs, tm
         running.programmed()
         running.wait(lambda: len(queues(running)) == 8, "the uplinks have no queues")
         assert running.rest(DEVICE)["forwarding"] == "normal"
-        running.send(MEMBERS[0], hello(9))
 
         def egress() -> set[str]:
             running.send(VM, unicast(1, 9))
             return {place["port"] for flow in running.flows(dst="10.0.0.9") for place in flow["assignments"]}
 
-        running.wait(lambda: egress() == {MEMBERS[0]}, "the address is not learned")
-        running.down(MEMBERS[0])
-        running.wait(lambda: egress() == {MEMBERS[1]}, "the flow stays with the uplink that is down")
-        running.send(MEMBERS[1], hello(9))  # The network learns the way, and so does the bridge.
-        outputs, queue = leaves_by(running, unicast(1, 9))
-        assert (outputs, queue is not None) == ({MEMBERS[1]}, True)
-        running.up(MEMBERS[0])
-        running.send(MEMBERS[0], hello(9))
-        running.wait(lambda: egress() == {MEMBERS[0]}, "the address is not learned again")
+        for failing, other in (MEMBERS, MEMBERS[::-1]):
+            running.send(failing, hello(9))
+            running.wait(lambda failing=failing: egress() == {failing}, "the address is not learned")  # type: ignore[misc]
+            running.down(failing)
+            running.wait(
+                lambda other=other: egress() == {other},  # type: ignore[misc]
+                "the flow stays with the uplink that is down",
+            )
+            running.send(other, hello(9))  # The network learns the way, and so does the bridge.
+            outputs, queue = leaves_by(running, unicast(1, 9))
+            assert (outputs, queue is not None) == ({other}, True)
+            running.up(failing)
+            running.wait(lambda failing=failing: ports(running)[failing]["up"], "the port is not up")  # type: ignore[misc]

@@ -25,6 +25,8 @@ PLAIN, ATTACHED = "plain", "attached"
 BRIDGES = (PLAIN, ATTACHED)
 LOOPS = 4
 """Turns of the switch's main loop in which a frame that is still on its way is sent by some port."""
+TURNS = 1000
+"""How often frames may be sent because of one; where they circulate they never end."""
 LEARNING = ("rev_mac_learning", "rev_mcast_snooping")
 """Counters of Open vSwitch: how often what it has learnt made it look at its cached flows again."""
 REACTION_S = 0.15
@@ -236,9 +238,13 @@ class Twins:
         What it learns changes its cached flows some ms later, in another thread; here it forgets them at once.
         """
         before = -1
-        while (now := self.wire.seen()) != before:
+        for _ in range(TURNS):
+            if (now := self.wire.seen()) == before:
+                break
             before = now
             self.wire.turn()
+        else:
+            raise AssertionError("the bridges go on sending: frames circulate")
         learnt = [int(self.ovs.control("coverage/read-counter", name)) for name in LEARNING]
         if learnt != self._learnt:
             self._learnt = learnt
