@@ -380,12 +380,11 @@ class OtherStrategies(Allocator):
         )
         for move in moves:
             assert kinds[move.old] is kinds[move.new], "no rebalance changes a path"
-            if move.reason is not Reason.DEMOTED:
-                assert self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
+            assert self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
             self.moved[move.row] = self.port.now
         # The bucket that empties the purse may have more flows than are in it.
         largest = max(Counter(row % BUCKETS for row in self.port.queue_of).values(), default=0)
-        assert Reason.DEMOTED in reasons or len(moves) <= tokens + largest
+        assert len(moves) <= tokens + largest
 
     @rule()
     def run_until_quiet(self) -> None:

@@ -1,8 +1,8 @@
 """Priority by bytes: flows begin on the highest level and sink as they send.
 
 Faults that were planted, one at a time, and found here: levels by number where priorities are known; the highest
-number first; a flow that sinks one level at a time; a flow that rises; flows that sink by the limits on other moves; no
-limit at all, or no order of those that sink; a device that sends new flows to every queue.
+number first; a flow that sinks one level at a time; a flow that rises; flows that sink without tokens, or within their
+window; no order of those that sink; a device that sends new flows to every queue.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from support.engine.allocation import Port, check_state, hardware, software
 from support.engine.scenario import UPLINK, Scenario, small_policy
 
 from flowlane.core.allocate import queues_for_new_flows
-from flowlane.core.allocate.strategies.priority_by_bytes import LEAST_SUNK, SIZES, thresholds
+from flowlane.core.allocate.strategies.priority_by_bytes import SIZES, thresholds
 from flowlane.core.model import Queue, Reason
 from flowlane.core.policy import Balance, PathPreference, TrafficClass
 
-BALANCE = Balance(strategy="priority-by-bytes")
+BALANCE = Balance(strategy="priority-by-bytes", moves_per_second=1e6, window=0.0)
+LIMITED = Balance(strategy="priority-by-bytes")
 
 
 def prioritized(*priorities: int | None) -> list[Queue]:
     return [replace(Queue(number), priority=priority) for number, priority in enumerate(priorities)]
 
 
-def port_with(queues: list[Queue], octets: dict[int, int]) -> Port:
-    port = Port(queues, BALANCE)
+def port_with(queues: list[Queue], octets: dict[int, int], balance: Balance = BALANCE) -> Port:
+    port = Port(queues, balance)
     for row, sent in octets.items():
         port.arrive(row, rate=1000)
         port.octets[row] = sent
@@ -80,16 +81,21 @@ def test_a_level_of_several_queues_is_filled_by_load() -> None:
     }
 
 
-def test_flows_sink_without_tokens_and_windows_but_a_tenth_at_once() -> None:
-    port = port_with(hardware(0, 1), dict.fromkeys(range(400), 10**6))
-    assert [len(port.tick(0.1)) for _ in range(11)] == [40] * 10 + [0]
-    few = port_with(hardware(0, 1), dict.fromkeys(range(40), 10**6))
-    assert [len(few.tick()) for _ in range(4)] == [LEAST_SUNK, LEAST_SUNK, 40 - 2 * LEAST_SUNK, 0]
+def test_flows_sink_within_the_budget_of_moves() -> None:
+    port = port_with(hardware(0, 1), dict.fromkeys(range(400), 10**6), LIMITED)
+    assert [len(port.tick()) for _ in range(51)] == [8] * 50 + [0]
+
+
+def test_no_flow_sinks_twice_within_the_window() -> None:
+    port = port_with(hardware(0, 1, 2), {0: 100_000}, LIMITED)
+    assert [move.new for move in port.tick()] == [1]
+    port.octets[0] = 10**9
+    assert [len(port.tick()) for _ in range(5)] == [0, 0, 0, 0, 1]
 
 
 def test_those_that_have_sent_most_sink_first() -> None:
-    port = port_with(hardware(0, 1), {row: 10**6 - row for row in range(40)})
-    assert {move.row for move in port.tick()} == set(range(LEAST_SUNK))
+    port = port_with(hardware(0, 1), {row: 10**6 - row for row in range(400)}, LIMITED)
+    assert {move.row for move in port.tick()} == set(range(8))
 
 
 def test_a_flow_does_not_rise() -> None:

@@ -11,9 +11,8 @@ queue of the level that its bytes ask for; it never rises.
 Thresholds split flows equally: as many end on each level. The sizes of a port's flows are not known in advance, so
 those of web search are taken. PIAS computes better thresholds where sizes and load are known.
 
-Such moves are not limited by tokens and windows (``Reason.DEMOTED``). The limits are there since a flow that moves can
-overtake its own packets, and that does not happen on the way down: what waits on the upper queue is sent first. A flow
-sinks at most once for each level, and a tenth of the port's flows in one rebalance.
+These moves (``Reason.DEMOTED``) are limited by tokens and windows as others are. Those that have sent most sink first,
+so heavy flows do not wait.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, pools
-from flowlane.core.allocate.budget import move_row
+from flowlane.core.allocate.budget import has_tokens, may_move, move_row
 from flowlane.core.allocate.state import demand_of
 from flowlane.core.allocate.strategies.simple import candidates, choice
 from flowlane.core.model import QueueKind, Reason
@@ -52,12 +51,6 @@ SIZES = (
 
 Web search: Alizadeh et al., "Data Center TCP", SIGCOMM 2010, as used by HPCC (Li et al., SIGCOMM 2019).
 """
-
-SUNK_SHARE = 0.1
-"""Part of the port's flows that sink in one rebalance at most."""
-
-LEAST_SUNK = 16
-"""The same as a number of flows, for ports with few."""
 
 
 def place(state: PortState, row: int, demand: Demand, key: bytes, current: Slot | None) -> Choice:  # noqa: ARG001
@@ -114,7 +107,12 @@ def rebalance(state: PortState, now: float, octets: Sequence[int] | None, moves:
             rows = (row for slot in level for row in cells.rows_on(state, slot) if octets[row] >= bound)
             due += ((-octets[row], row, ladder[bisect_right(bounds, octets[row])]) for row in rows)
     due.sort(key=lambda entry: entry[:2])
-    for _, row, level in due[: max(LEAST_SUNK, int(SUNK_SHARE * state.count))]:
+    for _, row, level in due:
+        if not has_tokens(state, 1):
+            return
+        if not may_move(state, row, now):
+            continue
+        state.tokens -= 1
         target, old = least_loaded(level), cells.group_of(state, row)
         group = pools.find_group(target.region, demand_of(state, row))
         move_row(state, row, target, group, now, Reason.DEMOTED, moves)
