@@ -115,11 +115,23 @@ def others_do_not_starve(port: Port, region: Region) -> None:
 
 
 def separable(port: Port, slots: list[Slot]) -> int:
-    """Return on how many queues the flows on these slots could be: those of a VM that keep together are on one."""
+    """Return on how many queues the flows on these slots could be.
+
+    Those of a VM that keep together are on one, and those of a class that shares on ``max_queues`` at most.
+    """
     queue_ids = {slot.queue.queue_id for slot in slots}
-    rows = (row for row, queue_id in port.queue_of.items() if queue_id in queue_ids)
-    demands = ((row, port.demands[row]) for row in rows)
-    return len({(-demand.vm_number if demand.keep_vm_together else row) for row, demand in demands})
+    apart: dict[int, set[int]] = {}
+    for row, queue_id in port.queue_of.items():
+        if queue_id in queue_ids:
+            demand = port.demands[row]
+            apart.setdefault(demand.class_index, set()).add(
+                -demand.vm_number if demand.keep_vm_together else row
+            )
+    most = {
+        index: 99 if CLASSES[index].get("exclusive") else CLASSES[index].get("max_queues", 99)
+        for index in apart
+    }
+    return sum(min(len(rows), most[index]) for index, rows in apart.items())
 
 
 def sharing_rows(port: Port, region: Region) -> list[int]:

@@ -11,6 +11,7 @@ Besides: how many queues a region keeps for flows that share, and how many a cla
 
 from __future__ import annotations
 
+from collections import Counter
 from heapq import heapreplace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,11 +41,17 @@ def reserved_slots(region: Region) -> int:
 
 
 def may_grow(region: Region, pool: Pool) -> bool:
-    """Return whether every class in the pool has fewer slots than its ``max_queues``."""
-    return all(
-        group.max_queues is None or class_slots(region, group.demand.class_index) < group.max_queues
-        for group in pool.groups.values()
-    )
+    """Return whether every class in the pool has fewer slots than its ``max_queues``, or keeps to the first ones.
+
+    It does beside flows that wait for exclusive queues, which use the others; but only if it has no other pool.
+    """
+    has_guests = any(group.is_guest for group in pool.groups.values())
+    for group in pool.groups.values():
+        if group.max_queues is not None:
+            count = class_slots(region, group.demand.class_index)
+            if count >= group.max_queues and not (has_guests and count == len(pool.slots)):
+                return False
+    return True
 
 
 def may_take(region: Region, pool: Pool, slot: Slot) -> bool:
@@ -152,9 +159,11 @@ def inversion(parts: Iterable[Part]) -> float:
 def join_guests(hosts: list[Unit], guests: Iterable[Unit]) -> list[Unit]:
     """Join each guest with the host nearest in priority, of these the heaviest; guests without hosts join by priority.
 
-    Guests bring their load only: limits and minima of queues are those of the hosts.
+    Guests bring their load only: limits and minima of queues are those of the hosts. But a limit does not bind the
+    guests: where it is that of a single host, that one keeps to so many queues of those that they share.
     """
     joined = list(hosts)
+    hosts_of_class = Counter(host.class_index for host in hosts)
     for guest in sorted(guests, key=lambda unit: (-unit.priority, unit.groups)):
         near = [
             (abs(host.priority - guest.priority), -host.load, place)
@@ -167,7 +176,10 @@ def join_guests(hosts: list[Unit], guests: Iterable[Unit]) -> list[Unit]:
         place = min(near)[2]
         host = joined[place]
         joined[place] = host._replace(
-            groups=host.groups + guest.groups, load=host.load + guest.load, flows=host.flows + guest.flows
+            groups=host.groups + guest.groups,
+            load=host.load + guest.load,
+            flows=host.flows + guest.flows,
+            limits=host.limits if hosts_of_class[host.class_index] > 1 else (),
         )
     return joined
 

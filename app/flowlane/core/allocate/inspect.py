@@ -16,7 +16,7 @@ from flowlane.core.policy import PathPreference
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.state import PortState
+    from flowlane.core.allocate.state import Group, PortState
 
 
 def alternatives(state: PortState, row: int) -> list[Alternative]:
@@ -97,11 +97,16 @@ def queues_for_new_flows(
     if newcomers is not None:
         return tuple(slot.queue.queue_id for slot in newcomers(slots))
     key = group_key(Demand(group=group, path=path))
-    groups = (slot.region.groups.get(key) for slot in slots)
-    pools = [group.pool for group in groups if group is not None and group.pool is not None]
-    slots = [slot for slot in slots if slot.pool in pools] or slots
+    slots = [slot for slot in slots if _uses(slot.region.groups.get(key), slot)] or slots
     shared = [slot for slot in slots if slot.exclusive_row < 0]
     return tuple(slot.queue.queue_id for slot in guarantees.eligible(shared, min_rate))
+
+
+def _uses(group: Group | None, slot: Slot) -> bool:
+    """Return whether flows of a group go to a slot: to those of its pool, up to its ``max_queues``."""
+    if group is None or group.pool is None or slot.pool is not group.pool:
+        return False
+    return group.max_queues is None or slot.position < max(1, group.max_queues)
 
 
 def queue_rate(state: PortState, least: int) -> int:

@@ -176,3 +176,17 @@ def test_a_flow_that_has_moved_has_its_own_queue_made_exclusive() -> None:
     here = port.queue_of[moved]
     port.run_until_quiet()
     assert port.exclusive_row(here) == moved
+
+
+def test_flows_that_wait_use_more_queues_than_the_class_beside_them_may_have() -> None:
+    """Only the class with ``max-queues`` is bound by it; seven equal flows that want a queue each share all four."""
+    port = Port(hardware(0, 1, 2, 3), FAST)
+    capped = range(6)
+    for row in capped:
+        port.arrive(row, rate=1_000, class_index=2, group=2, priority=3, max_queues=2)
+    for row in range(6, 13):
+        port.arrive(row, rate=1_000_000, **HEAVY)
+    port.run_until_quiet()
+    assert max(port.loads().values()) <= 2_100_000
+    assert exclusive_rows(port) == set(), "the others would miss it"
+    assert len({port.queue_of[row] for row in capped}) <= 2

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.allocate import guarantees, pools, speeds
+from flowlane.core.allocate import pools, speeds
 from flowlane.core.allocate.budget import has_tokens, move_cell, move_row
 from flowlane.core.allocate.rebalance.moves import (
     Candidate,
@@ -25,6 +25,7 @@ from flowlane.core.allocate.rebalance.moves import (
     best_swap,
     heaviest,
     heaviest_movable,
+    may_use,
 )
 from flowlane.core.model import Reason
 
@@ -207,7 +208,7 @@ def best_exchange(
         for elephant in heaviest_flows
         if elephant.gain >= least_rate
         for target in targets[:MAX_TARGETS]
-        if guarantees.keeps_guarantee(elephant.cell.group, source, target)
+        if may_use(elephant.cell.group, source, target)
     ]
     return min(exchanges, key=lambda exchange: (exchange.load, len(exchange.mice)), default=None)
 
@@ -230,7 +231,7 @@ def _exchange_with(
     ):
         if target_load <= ceiling:
             break
-        if source_load + mouse.gain * source.scale < target_load and guarantees.keeps_guarantee(
+        if source_load + mouse.gain * source.scale < target_load and may_use(
             mouse.cell.group, target, source
         ):
             source_load += mouse.gain * source.scale

@@ -46,7 +46,7 @@ def best_move(
     candidates = [
         candidate
         for cell in source.cells.values()
-        if cell.group.pool is source.pool and _may_use(cell.group, source, target)
+        if cell.group.pool is source.pool and may_use(cell.group, source, target)
         for candidate in (
             _cell_candidate(state, cell, target, gap, now)
             if cell.vm
@@ -117,7 +117,7 @@ def _bands(cell: Cell, gap: int, most: int = cells.WAITING_BANDS) -> Iterator[in
         base += cells.WAITING_BANDS
 
 
-def _may_use(group: Group, source: Slot, target: Slot) -> bool:
+def may_use(group: Group, source: Slot, target: Slot) -> bool:
     """Return whether flows of a group may move to a slot of their pool.
 
     A class with a maximum that is in a larger pool for now keeps to the pool's first queues: to spread it
@@ -161,7 +161,7 @@ def best_swap(
 
 def _swappable(state: PortState, source: Slot, target: Slot, below: int, now: float) -> Iterator[Candidate]:
     for cell in source.cells.values():
-        if cell.group.pool is source.pool and not cell.vm and _may_use(cell.group, source, target):
+        if cell.group.pool is source.pool and not cell.vm and may_use(cell.group, source, target):
             for row in _movable_rows(state, cell, below, MAX_BANDS, now):
                 yield Candidate(0, row, cell)
 
