@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from lab.inside.private_ovs import PrivateOvs
+from support.ovs.frames import hello, unicast
+from support.ovs.protocols import FRAGMENTS
 from support.ovs.scenarios import SCENARIOS
-from support.ovs.twins import Stage, Twins, stage, twins
+from support.ovs.twins import Namer, Stage, Twins, flat, learnt, receivers, stage, twins, uplink
 
 pytestmark = pytest.mark.ovs
 
@@ -94,6 +97,24 @@ def test_a_scenario_under_a_policy(case: tuple[Case, Stage], tmp_path: Path, nam
         both.pace_s = chosen.pace_s
         both.same(scenario.frames[: chosen.frames])
         assert chosen.shows in entries(both)
+
+
+def linked(ovs: PrivateOvs, bridge: str, named: Namer) -> None:
+    """A VM, an uplink, and a cable to another switch, whose hosts OVSDB does not know."""
+    flat(ovs, bridge, named)
+    uplink(ovs, bridge, named("cable"), 5)
+    ovs.vsctl("set", "Interface", named("cable"), "external_ids:flowlane-port=link")
+
+
+def test_reactive_mode_forwards_what_is_nobodys_flow(tmp_path: Path) -> None:
+    """Frames from a link with addresses that are no VM's: on each both packets and fragments."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(REACTIVE)
+    with stage(f"--policy={policy}") as on, twins(on, tmp_path, linked) as both:
+        both.pace_s = 0.03
+        frames = [("cable", frame) for frame in (hello(7), unicast(7, 9), unicast(7, 1), *FRAGMENTS.values())]
+        attached = both.same([*learnt("vm1", "up"), *frames])
+        assert receivers(attached, unicast(7, 9)) == {"up": 1}
 
 
 def entries(both: Twins) -> str:

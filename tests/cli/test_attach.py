@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -117,6 +118,26 @@ def test_a_bridge_is_afterwards_as_it_was_before(
 
 DEFAULT = [" priority=0 actions=NORMAL"]
 """An entry for which Flowlane's own may stand while it is attached."""
+
+
+def test_what_others_add_meanwhile_stays_also_where_nothing_uses_it_yet(
+    ovs: PrivateOvs, bridge: str, manager: Launched
+) -> None:
+    attach(ovs, manager)
+    wait_until_programmed(ovs, manager)
+    ovs.ofctl("add-meter", bridge, "meter=900,kbps,bands=type=drop,rate=900")
+    ovs.ofctl("add-meter", bridge, "meter=901,pktps,burst,stats,bands=type=drop,rate=9,burst_size=9")
+    ovs.ofctl("add-group", bridge, "group_id=900,type=all,bucket=output:2")
+    run(ovs, "detach", bridge)
+    _, groups, meters = dumped(ovs)
+    assert re.findall(r"group_id=(\d+)", groups) == ["900"]
+    assert sorted(re.findall(r"meter=(\w+)", meters)) == ["900", "901"]
+    for command, number in (
+        ("del-meter", "meter=900"),
+        ("del-meter", "meter=901"),
+        ("del-groups", "group_id=900"),
+    ):
+        ovs.ofctl(command, bridge, number)
 
 
 def test_attaching_twice_changes_nothing_more(
@@ -343,6 +364,7 @@ def test_a_dry_run_prints_the_commands_and_changes_nothing(
         (("attach", "br7"), "there is no bridge br7; bridges are br0"),
         (("detach", "br7"), "there is no bridge br7"),
         (("attach", "br0", "--controller", "127.0.0.1:6653"), "none of tcp:HOST"),
+        (("attach", "br0", "--controller", ""), "none of tcp:HOST"),
         (("detach", "br0", "--controller", "tcp:127.0.0.1:9"), ""),
     ],
 )

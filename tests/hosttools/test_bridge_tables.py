@@ -16,6 +16,7 @@ from flowlane.hosttools.bridge_tables import (
     owned,
     restore,
     table_of,
+    young_meters,
 )
 
 BRIDGE = BridgeSettings("br0", "1", "", "", (), (), {})
@@ -70,7 +71,7 @@ METER_LINES = ("meter=5,kbps", "meter=6,kbps", "meter=controller,pktps")
     [
         ((OURS,), ("group_id=7,type=all,bucket=output:1",), None, True, Owned(("7",), ("5", "controller"))),
         ((OURS,), ("group_id=7,type=all,bucket=output:1",), None, False, Owned(("7",), ("5",))),
-        ((OURS,), (), (), True, Owned((), ("5", "6", "controller"))),
+        ((OURS,), (), (), True, Owned((), ("5", "controller"))),
         ((OURS,), (), ("6", "controller"), True, Owned((), ("5",))),
         ((OURS, "actions=group:7"), ("group_id=7,bucket=output:1",), None, False, Owned((), ("5",))),
         ((OURS, "actions=group:9"), ("group_id=7,x", "group_id=9,bucket=group:7"), None, False, Owned((), ("5",))),
@@ -84,6 +85,31 @@ def test_only_what_nobody_else_uses_is_ours(
     flows: tuple[str, ...], groups: tuple[str, ...], known: tuple[str, ...] | None, alone: bool, mine: Owned
 ) -> None:
     assert owned(Tables(flows, groups, METER_LINES), known, alone=alone) == mine
+
+
+STATS = """OFPST_METER reply (OF1.5) (xid=0x2):
+meter:6 flow_count:0 packet_in_count:0 byte_in_count:0 duration:1.201s bands:
+0: packet_count:0 byte_count:0
+
+meter:7 flow_count:0 packet_in_count:0 byte_in_count:0 duration:10.5s bands:
+0: packet_count:0 byte_count:0
+
+meter:controller flow_count:0 packet_in_count:1 byte_in_count:9 duration:0.1s bands:
+0: packet_count:0 byte_count:0
+"""
+
+
+def test_a_meter_that_nobody_uses_is_anothers_unless_it_may_be_that_of_a_flow_that_has_just_ended() -> None:
+    assert young_meters(STATS) == ("6", "controller")
+    form = "kbps,burst,stats,bands=type=drop,rate=50,burst_size=9"
+    lines = (
+        f"meter=6,{form}",
+        f"meter=7,{form}",
+        "meter=8,kbps,bands=type=drop,rate=50",
+        f"meter=9,{form},x",
+    )
+    for known, mine in (((), ("6",)), (("6",), ()), (None, ())):
+        assert owned(Tables((), (), lines, ("6", "8", "9")), known, alone=True) == Owned((), mine)
 
 
 def test_all_is_deleted_in_one_bundle_where_there_are_bundles() -> None:

@@ -110,7 +110,7 @@ class Command(NamedTuple):
             ]
             tools = Tools(args.db, tuple(tls), args.timeout)
             report = _Report(args.bridge, tools, args.dry_run)
-            if args.controller:
+            if args.controller is not None:
                 attachment.check_target(args.controller)
             self.carry_out(args, tools, read_bridge(tools, args.bridge), report)
         except FlowlaneError as error:

@@ -32,12 +32,23 @@ REPIN_AFTER = 1.0
 
 
 def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
-    """Take in the first packet of a flow, or another one that met no pin: learn its sender, place it, pin it."""
+    """Take in the first packet of a flow, or another one that met no pin: learn its sender, place it, pin it.
+
+    A packet that waits is sent back in any case, also when it is nobody's flow: the bridge decides who gets it.
+    """
+    sent_back = _take_in(state, event, out)
+    if event.waits:
+        egress, queue_id = sent_back or (NO_PORT, NO_QUEUE)
+        out.append(SendPacket(event.dpid, event.in_port, egress, queue_id, event.frame))
+
+
+def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int] | None:
+    """Return the predicted egress port of a packet and its queue; None when it is nobody's flow."""
     device = state.devices.get(event.dpid)
     port = device.ports.get(device.of_bond(event.in_port)) if device else None
     frame = read_frame(event.frame)
     if device is None or port is None or frame is None:
-        return
+        return None
     if learn_address(state, device, port, frame):
         put_off(state, device, Due.PLAN if port.role is PortRole.LINK else Due.HOSTS)
         if port.role is PortRole.VM:
@@ -46,11 +57,9 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     sent_by = sender(state, device, port, frame)
     egress = _predicted_egress(device, port, frame) if event.egress_port is None else event.egress_port
     if sent_by is None:
-        return
-    if egress == port.port_no:
-        if event.waits:  # The prediction is wrong, or the bridge drops it: it decides.
-            out.append(SendPacket(device.dpid, event.in_port, egress, NO_QUEUE, event.frame))
-        return
+        return None
+    if egress == port.port_no:  # The prediction is wrong, or the bridge drops it: it decides.
+        return egress, NO_QUEUE
     key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
     row = device.flows.rows.get(key)
     ports, chosen = (event.in_port, egress), (event.queue_id, event.meter_id)
@@ -59,9 +68,7 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
         row = begin(state, device, ports, key, _parts(frame, sent_by.number), marks, chosen, out)
     else:
         row = _seen_again(state, device, row, ports, _parts(frame, sent_by.number), chosen, out)
-    if event.waits:
-        queue_id = device.flows.queue_id[row]
-        out.append(SendPacket(device.dpid, event.in_port, egress, queue_id, event.frame))
+    return egress, device.flows.queue_id[row]
 
 
 def _parts(frame: Frame, vm_number: int) -> FlowParts:

@@ -29,14 +29,24 @@ _GROUP = re.compile(r"\bgroup:(\d+)")
 _METER = re.compile(r"\bmeter:(\d+|controller)")
 _GROUP_ID = re.compile(r"\bgroup_id=(\d+)")
 _METER_ID = re.compile(r"\bmeter=(\w+)")
+_METER_AGE = re.compile(r"\bmeter:(\w+) .*\bduration:([\d.]+)s")
+_OUR_FORM = re.compile(r"meter=\d+,kbps,burst,stats,bands=type=drop,rate=\d+,burst_size=\d+")
+"""How Flowlane makes a meter that holds a limit."""
+
+MARKED_AFTER_S = 10.0
+"""Seconds after which a meter of Flowlane's has an entry that uses it: those of single flows get one after 1 to 2 s."""
 
 
 class Tables(NamedTuple):
-    """What stands in a bridge: one line for each flow, group and meter, as ``ovs-ofctl`` reads it."""
+    """What stands in a bridge: one line for each flow, group and meter, as ``ovs-ofctl`` reads it.
+
+    ``young`` are the ids of the meters that were made less than ``MARKED_AFTER_S`` ago.
+    """
 
     flows: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     meters: tuple[str, ...] = ()
+    young: tuple[str, ...] = ()
 
     @property
     def ours(self) -> tuple[str, ...]:
@@ -112,7 +122,9 @@ def meter_ids(meters: Iterable[str]) -> tuple[str, ...]:
 
 
 def owned(tables: Tables, known: tuple[str, ...] | None, *, alone: bool) -> Owned:
-    """Find the groups and meters that are Flowlane's: its entries use them, or nobody does and they are new.
+    """Find the groups and meters that are Flowlane's: its entries use them.
+
+    A meter that nobody uses is another's, unless Flowlane may have made it a moment ago for a flow that has ended.
 
     Args:
         known: ids of the meters that were there before Flowlane; None where that is not known.
@@ -124,12 +136,13 @@ def owned(tables: Tables, known: tuple[str, ...] | None, *, alone: bool) -> Owne
     foreign_meters = _meters([*tables.others, *(by_id[number] for number in by_id if number not in ours)])
     our_meters = _meters([*tables.ours, *(by_id[number] for number in ours)])
     meters = []
-    for number in meter_ids(tables.meters):
+    for number, line in zip(meter_ids(tables.meters), tables.meters, strict=True):
         new = known is not None and number not in known
         if number == CONTROLLER_METER:
             is_mine = new or (known is None and alone and bool(tables.ours))
         else:
-            is_mine = number not in foreign_meters and (number in our_meters or new)
+            unmarked = new and number in tables.young and bool(_OUR_FORM.fullmatch(line))
+            is_mine = number not in foreign_meters and (number in our_meters or unmarked)
         if is_mine:
             meters.append(number)
     return Owned(tuple(number for number in by_id if number in ours), tuple(meters))
@@ -161,7 +174,8 @@ def read_tables(tools: Tools, bridge: BridgeSettings) -> Tables:
         return Tables(flow_lines(flows))
     groups = tools.read("ovs-ofctl", "-O", bridge.version, "--no-names", "dump-groups", bridge.name)
     meters = tools.read("ovs-ofctl", "-O", bridge.version, "dump-meters", bridge.name)
-    return Tables(flow_lines(flows), group_lines(groups), meter_lines(meters))
+    ages = tools.read("ovs-ofctl", "-O", bridge.version, "meter-stats", bridge.name)
+    return Tables(flow_lines(flows), group_lines(groups), meter_lines(meters), young_meters(ages))
 
 
 _PLAIN = ("--no-names", "--no-stats")
@@ -186,6 +200,11 @@ def meter_lines(text: str) -> tuple[str, ...]:
         elif line.startswith("type=") and meters:
             meters[-1] += line.split()
     return tuple(",".join(words).replace("bands=,", "bands=") for words in meters)
+
+
+def young_meters(text: str) -> tuple[str, ...]:
+    """Return the ids of the meters in the output of ``ovs-ofctl meter-stats`` that are not old enough to be in use."""
+    return tuple(number for number, age in _METER_AGE.findall(text) if float(age) < MARKED_AFTER_S)
 
 
 def delete_ours(bridge: BridgeSettings, tables: Tables, mine: Owned, default: str = "") -> list[Step]:

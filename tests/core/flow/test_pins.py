@@ -9,7 +9,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.flow.pins import ALL, REACTIVE, WORTHY, mode
-from flowlane.core.model import NO_QUEUE, Capabilities, Reason, Refusal
+from flowlane.core.model import NO_PORT, NO_QUEUE, Capabilities, Reason, Refusal
 from flowlane.core.policy import Balance, Pins
 from flowlane.core.state.flows import PINNED, REFUSED
 
@@ -94,6 +94,16 @@ def test_reactive_mode_sends_each_packet_itself() -> None:
         (UPLINK, pin.queue_id, there.frame(1, 1000))
     ]
     assert out.index(pin) < out.index(sent[0])
+
+
+def test_in_reactive_mode_what_is_nobodys_flow_is_sent_back_too() -> None:
+    """From the uplink, from a port that is not known, and what is no frame."""
+    there = host(which=REACTIVE)
+    for in_port, frame in ((UPLINK, there.frame(1, 1000)), (77, there.frame(1, 1000)), (1, b"\2")):
+        for waits in (True, False):
+            out = there.do(ev.FlowSeen(DPID, in_port, frame, None, waits=waits))
+            sent = [fx.SendPacket(DPID, in_port, NO_PORT, NO_QUEUE, frame)] if waits else []
+            assert [effect for effect in out if isinstance(effect, fx.SendPacket)] == sent
 
 
 def test_the_plan_tells_how_long_a_device_remembers() -> None:
