@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -30,14 +31,19 @@ ROUND_TRIP_S = 0.02
 """Of packets to ``FAR``; to ``RECEIVER`` it takes less than a millisecond."""
 
 
+def namespace(name: str) -> str:
+    """The namespace of a host: their names are those of the whole machine, on which others may run this test too."""
+    return f"{name}-{os.getpid()}"
+
+
 def in_namespace(name: str, *command: str) -> list[str]:
-    return ["ip", "netns", "exec", name, *command]
+    return ["ip", "netns", "exec", namespace(name), *command]
 
 
 def attach(name: str, address: str) -> None:
     """Give a port a namespace of its own, as a host that is attached to it."""
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    subprocess.run(["ip", "link", "set", name, "netns", name], check=True)
+    subprocess.run(["ip", "netns", "add", namespace(name)], check=True)
+    subprocess.run(["ip", "link", "set", name, "netns", namespace(name)], check=True)
     subprocess.run(in_namespace(name, "ip", "addr", "add", f"{address}/24", "dev", name), check=True)
     subprocess.run(in_namespace(name, "ip", "link", "set", name, "up"), check=True)
 
@@ -49,7 +55,7 @@ def hosts() -> Iterator[None]:
         ovs.add_bridge("br0", (SENDER, RECEIVER, CABLE[0]))
         ovs.add_bridge("br1", (FAR, CABLE[1]))
         for name, address in ADDRESSES.items():
-            stack.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
+            stack.callback(subprocess.run, ["ip", "netns", "del", namespace(name)], check=False)
             attach(name, address)
         for name in CABLE:
             subprocess.run(["ip", "link", "set", name, "up"], check=True)

@@ -290,6 +290,25 @@ def test_packets_pass_while_it_goes_and_a_second_controller_stays(
         assert by_hand or (dumped(ovs), settings(ovs)) == before
 
 
+@pytest.mark.parametrize("fail_mode", ["standalone", "secure"])
+def test_by_hand_nothing_is_added_or_deleted_for_a_second_controller(
+    ovs: PrivateOvs, bridge: str, manager: Launched, fail_mode: str
+) -> None:
+    """It has a limit on packets to controllers, and drops what it has no entry for."""
+    mine = f"tcp:127.0.0.1:{manager.openflow_port}"
+    with second_controller() as other:
+        ovs.vsctl("set-controller", bridge, other, "--", "set-fail-mode", bridge, fail_mode)
+        wait_for(lambda: is_connected(ovs, other))
+        ovs.ofctl("del-flows", bridge)
+        ovs.ofctl("add-flow", bridge, "table=200,priority=3,in_port=1,actions=drop")
+        ovs.ofctl("add-meter", bridge, "meter=controller,pktps,bands=type=drop,rate=70")
+        before = dumped(ovs)
+        ovs.vsctl("set-controller", bridge, other, mine)
+        wait_until_programmed(ovs, manager)
+        run(ovs, "detach", bridge, f"--controller={mine}")
+        assert dumped(ovs) == before
+
+
 def without_controller_meter(texts: tuple[str, ...]) -> tuple[str, str, list[str]]:
     """What was dumped but for the meter of packets to controllers: by hand nobody knows whose it is."""
     flows, groups, meters = texts
