@@ -260,3 +260,18 @@ def test_a_misplaced_flow_that_has_gone_is_not_looked_for() -> None:
     port.depart(0)
     assert port.tick() == []
     check_state(port)
+
+
+def test_nothing_stays_on_software_queues_once_the_load_has_fallen() -> None:
+    """A heavy flow that had a software queue to itself stayed there, with 13 % of the bytes at a load of 20 %."""
+    port = Port([*(Queue(number, max_rate=1000) for number in range(8)), *software(10, 11, 12, 13)], FAST)
+    for row in range(60):
+        port.arrive(row, rate=100)
+    for row in range(60, 72):
+        port.arrive(row, rate=400, **EXCLUSIVE)
+    port.run_until_quiet()
+    assert any(queue >= 10 for queue in port.queue_of.values())
+    for row in port.queue_of:
+        port.measure(row, 10 if row < 60 else 80)
+    port.run_until_quiet()
+    assert all(queue < 10 for queue in port.queue_of.values())
