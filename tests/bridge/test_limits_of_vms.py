@@ -146,7 +146,8 @@ def holds(running: tap_host.TapHost) -> None:
 
 @pytest.mark.parametrize("track_above", [200, 0], ids=["an entry from the first packet on", "young flows"])
 def test_a_limit_of_a_vm_holds_for_flow_after_flow(tmp_path: Path, track_above: int) -> None:
-    with host(tmp_path, POLICY % track_above) as running:
+    """Without a pin for any of them."""
+    with host(tmp_path, POLICY % track_above + "pins: {budget: 0}\n") as running:
         wait_for(lambda: running.meters().count("meter=") > len(KINDS), 10, "each VM has its meter")
         before = metered(running)
         holds(running)
