@@ -306,11 +306,21 @@ class PrivateOvs:
 
     def _wait_for(self, path: Path) -> None:
         deadline = time.monotonic() + TIMEOUT
-        while not path.exists():
+        while not _accepts(path):
             if time.monotonic() > deadline or self._daemons[-1].poll() is not None:
                 logs = "\n".join(log.read_text(errors="replace") for log in self.directory.glob("*.log"))
                 raise OvsError(f"{path} did not appear\n{logs}")
             time.sleep(0.01)
+
+
+def _accepts(path: Path) -> bool:
+    """Whether a daemon accepts connections to its socket: the file is there a moment before (bind(2), listen(2))."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
 @contextmanager
