@@ -89,9 +89,14 @@ def detach(slot: Slot) -> None:
 
 
 def make_exclusive(region: Region, slot: Slot, row: int, class_index: int) -> None:
-    """Make a slot the exclusive queue of a flow; all other flows on it are strays now."""
-    detach(slot)
+    """Make a slot the exclusive queue of a flow; all other flows on it are strays now.
+
+    Where it was the only slot with a pool, its groups get those that no pool could use until now.
+    """
     slot.exclusive_row = row
+    detach(slot)
+    if not region.pools:
+        assign_missing(region)
     region.exclusive_queues[class_index] = region.exclusive_queues.get(class_index, 0) + 1
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.engine.allocation import Port, hardware
+from support.engine.allocation import Port, check_state, hardware
 
 from flowlane.core.allocate import new_port
 from flowlane.core.allocate.state import Columns
-from flowlane.core.model import Reason
-from flowlane.core.policy import Balance
+from flowlane.core.model import Queue, QueueKind, Reason
+from flowlane.core.policy import Balance, PathPreference
 
 HEAVY = {"exclusive": True, "class_index": 1, "group": 1}
 FAST = Balance(window=5.0, moves_per_second=0.5)
@@ -190,3 +190,29 @@ def test_flows_that_wait_use_more_queues_than_the_class_beside_them_may_have() -
     assert max(port.loads().values()) <= 2_100_000
     assert exclusive_rows(port) == set(), "the others would miss it"
     assert len({port.queue_of[row] for row in capped}) <= 2
+
+
+def test_groups_whose_only_queue_becomes_exclusive_get_the_one_that_was_of_no_use_to_them() -> None:
+    """A class with a minimum leaves the queue without a guarantee aside; then a flow takes the one with it."""
+    speed = 10**13
+    hardware_queues = [
+        Queue(number, min_rate=500 if number == 2 else None, max_rate=speed * (1 + number % 3))
+        for number in range(6)
+    ]
+    software_queues = [
+        Queue(10, QueueKind.SOFTWARE, max_rate=2 * speed),
+        Queue(11, QueueKind.SOFTWARE, min_rate=300, max_rate=3 * speed),
+    ]
+    port = Port(hardware_queues[:4], Balance(moves_per_second=1e6, window=3.0, flows_per_queue=6), (2.0, 1.0))
+    for row in range(8):
+        port.arrive(row, rate=33 + row, class_index=8, group=8, min_rate=300, priority=1, vm_number=1)
+    port.arrive(
+        8, rate=10**9, class_index=5, group=5, priority=5, path=PathPreference.HARDWARE, vm_number=2, share=0
+    )
+    port.arrive(9, rate=10**9, vm_number=1, **HEAVY)
+    port.update_queues(software_queues[:1])
+    port.update_queues(hardware_queues + software_queues)
+    for _ in range(4):
+        port.tick(0.1)
+        check_state(port)
+    assert 9 in exclusive_rows(port)
