@@ -5,7 +5,8 @@ busiest queue is no busier for it. A lighter one takes from the others what it d
 when it carries clearly more than the mean of the queues that are left, and exclusive queues are *kept* while the
 others carry at most :data:`KEEP` times what they would carry without those that are too light. Where nobody has to
 share, or all that share are next to idle, an exclusive queue is not missed either. A class whose priority is above
-that of all who share has its queues while the others find room in theirs.
+that of all who share has its queues while the others find room in theirs. Where queues are of unequal speed, no flow
+is alone on a slow one that it fills more than the others are filled.
 """
 
 from __future__ import annotations
@@ -107,7 +108,12 @@ def find_slot(region: Region, demand: Demand, rate: int, current: Slot | None, p
         fit = guarantees.fit_rank(slot, demand.min_rate) if demand.min_rate else (False, 0)
         return *fit, others > 0, last_of_pool and others > 0, others + moves, -slot.weight, slot.index
 
-    slot = min((slot for slot in shared if not guarantees.is_only_guarantee(slot)), key=cost, default=None)
+    candidates = (
+        slot
+        for slot in shared
+        if not guarantees.is_only_guarantee(slot) and not _is_too_slow(region, slot, rate, KEEP)
+    )
+    slot = min(candidates, key=cost, default=None)
     return slot if slot is not None and may_have(region, slot, demand, rate, present) else None
 
 
@@ -126,6 +132,9 @@ def missed_slots(state: PortState, region: Region) -> list[Slot]:
     load, weight = load_to_share(region), weight_of(shared)
     if not weight:
         return exclusive
+    slow = [slot for slot in exclusive if _is_too_slow(region, slot, rate_of(state, slot), EARN)]
+    if slow:
+        return slow
     light = [slot for slot in exclusive if rate_of(state, slot) * weight < load * slot.weight]
     if not light or _is_quiet(region, load, weight) or not _has_to_share(region):
         return []
@@ -181,13 +190,26 @@ def _finds_room(region: Region, load: float, weight: int) -> bool:
     return load * weight_of(region.slots) <= FULL * region.capacity * weight
 
 
+def _is_too_slow(region: Region, slot: Slot, rate: int, factor: float) -> bool:
+    """Return whether a flow would fill a queue more than all queues are on average, where there are faster ones.
+
+    On a fast queue, beside others, it would not.
+    """
+    whole = weight_of(region.slots)
+    fastest = max(other.weight for other in region.slots)
+    if fastest == slot.weight or _is_quiet(region, rate, slot.weight):
+        return False
+    return rate * whole > factor * max(region.load * slot.weight, rate * whole * slot.weight // fastest)
+
+
 def _is_above_others(region: Region, demand: Demand) -> bool:
-    """Return whether a class's priority is above that of all flows that share because their class says so."""
-    return all(
-        group.demand.priority < demand.priority
+    """Return whether flows of other classes share, and a class's priority is above that of all of them."""
+    others = [
+        group.demand.priority
         for group in region.groups.values()
-        if group.count and not group.demand.exclusive
-    )
+        if group.count and group.demand.class_index != demand.class_index
+    ]
+    return bool(others) and max(others) < demand.priority
 
 
 def _has_to_share(region: Region) -> bool:

@@ -12,6 +12,10 @@ from flowlane.core.allocate.state import Columns
 from flowlane.core.model import Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
+
+from flowlane.core.model import Queue, Reason
+from flowlane.core.policy import Balance
+
 HEAVY = {"exclusive": True, "class_index": 1, "group": 1}
 FAST = Balance(window=5.0, moves_per_second=0.5)
 
@@ -192,6 +196,7 @@ def test_flows_that_wait_use_more_queues_than_the_class_beside_them_may_have() -
     assert len({port.queue_of[row] for row in capped}) <= 2
 
 
+<<<<<<< HEAD
 def test_groups_whose_only_queue_becomes_exclusive_get_the_one_that_was_of_no_use_to_them() -> None:
     """A class with a minimum leaves the queue without a guarantee aside; then a flow takes the one with it."""
     speed = 10**13
@@ -216,3 +221,41 @@ def test_groups_whose_only_queue_becomes_exclusive_get_the_one_that_was_of_no_us
         port.tick(0.1)
         check_state(port)
     assert 9 in exclusive_rows(port)
+=======
+@pytest.mark.parametrize("priority", [0, 5])
+def test_where_all_flows_are_heavy_none_is_alone_at_the_cost_of_the_others(priority: int) -> None:
+    """24 flows of 320 to 400 on 8 queues of 1,250: three on each is even, and one alone leaves 1,183 to the others."""
+    port = Port(hardware(*range(8)), FAST)
+    port.state = new_port(Columns(), port.queues, FAST, speed=10_000)
+    for row in range(24):
+        port.arrive(row, rate=320 + row * 80 // 23, **HEAVY, priority=priority)
+    port.run_until_quiet()
+    assert not exclusive_rows(port)
+    assert max(port.loads().values()) <= 1.05 * port.state.load / 8
+
+
+def test_no_flow_is_alone_on_a_slow_queue_that_it_would_fill_more_than_the_others() -> None:
+    """A flow of 1.4 on a queue of 2 fills 70 %, where all queues are 60 % full on average; one of 8 takes it easily."""
+    speeds = (2, 2, 3, 4, 5, 6, 8, 8)
+    port = Port([Queue(number, max_rate=speed * 1000) for number, speed in enumerate(speeds)], FAST)
+    for row in range(100, 300):
+        port.arrive(row, rate=100)
+    for row in range(2):
+        port.arrive(row, rate=1400, **HEAVY)
+    port.run_until_quiet()
+    full = [load / speed for load, speed in zip(port.loads().values(), speeds, strict=True)]
+    assert max(full) <= 1.05 * port.state.load / sum(speeds)
+
+
+def test_an_exclusive_flow_that_outgrows_a_slow_queue_leaves_it() -> None:
+    port = Port([Queue(0, max_rate=1000), Queue(1, max_rate=8000), Queue(2, max_rate=8000)], FAST)
+    for row in range(100, 140):
+        port.arrive(row, rate=1)
+    port.arrive(0, rate=100, **HEAVY)
+    port.run_until_quiet()
+    for row in range(100, 140):
+        port.measure(row, 200)
+    port.measure(0, 2000)
+    port.run_until_quiet()
+    assert port.queue_of[0] != 0
+>>>>>>> 6bf35bb (exclusive queues: none on a slow queue that its flow would fill more than the others are; a class alone on its port is above nobody)
