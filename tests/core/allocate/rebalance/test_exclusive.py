@@ -12,10 +12,6 @@ from flowlane.core.allocate.state import Columns
 from flowlane.core.model import Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
 
-
-from flowlane.core.model import Queue, Reason
-from flowlane.core.policy import Balance
-
 HEAVY = {"exclusive": True, "class_index": 1, "group": 1}
 FAST = Balance(window=5.0, moves_per_second=0.5)
 
@@ -196,7 +192,6 @@ def test_flows_that_wait_use_more_queues_than_the_class_beside_them_may_have() -
     assert len({port.queue_of[row] for row in capped}) <= 2
 
 
-<<<<<<< HEAD
 def test_groups_whose_only_queue_becomes_exclusive_get_the_one_that_was_of_no_use_to_them() -> None:
     """A class with a minimum leaves the queue without a guarantee aside; then a flow takes the one with it."""
     speed = 10**13
@@ -205,7 +200,7 @@ def test_groups_whose_only_queue_becomes_exclusive_get_the_one_that_was_of_no_us
         for number in range(6)
     ]
     software_queues = [
-        Queue(10, QueueKind.SOFTWARE, max_rate=2 * speed),
+        Queue(10, QueueKind.SOFTWARE, max_rate=3 * speed),
         Queue(11, QueueKind.SOFTWARE, min_rate=300, max_rate=3 * speed),
     ]
     port = Port(hardware_queues[:4], Balance(moves_per_second=1e6, window=3.0, flows_per_queue=6), (2.0, 1.0))
@@ -221,7 +216,8 @@ def test_groups_whose_only_queue_becomes_exclusive_get_the_one_that_was_of_no_us
         port.tick(0.1)
         check_state(port)
     assert 9 in exclusive_rows(port)
-=======
+
+
 @pytest.mark.parametrize("priority", [0, 5])
 def test_where_all_flows_are_heavy_none_is_alone_at_the_cost_of_the_others(priority: int) -> None:
     """24 flows of 320 to 400 on 8 queues of 1,250: three on each is even, and one alone leaves 1,183 to the others."""
@@ -258,4 +254,3 @@ def test_an_exclusive_flow_that_outgrows_a_slow_queue_leaves_it() -> None:
     port.measure(0, 2000)
     port.run_until_quiet()
     assert port.queue_of[0] != 0
->>>>>>> 6bf35bb (exclusive queues: none on a slow queue that its flow would fill more than the others are; a class alone on its port is above nobody)
