@@ -119,6 +119,17 @@ def test_an_uplink_with_one_queue_is_no_vm(taps: PrivateOvs, tmp_path: Path) -> 
         running.wait(lambda: running.rest(DEVICE)["ambiguous"] == [], "what the operator says settles it")
 
 
+def test_a_port_with_queues_that_is_known_to_be_a_vms_is_no_uplink(taps: PrivateOvs, tmp_path: Path) -> None:
+    """Of three ports one has queues: it is taken for the uplink until OVSDB names the VM on it."""
+    with host(taps, tmp_path, POLICY) as running:
+        flat(taps, running, {"flo-h1": 3})
+        assert roles(running) == ["uplink", "vm", "vm"]
+        taps.vsctl("set", "Interface", "flo-h1", "external_ids:iface-id=named")
+        running.wait(lambda: roles(running) == ["vm"] * 3, "the VM's port is an uplink")
+        running.wait(lambda: len(running.rest("/v1/vms")["items"]) == len(NAMES), "a VM is missing")
+        assert len(ports(running)["flo-h1"]["queues"]) == 3, "queues towards a VM are used too"
+
+
 def test_a_port_that_is_not_to_be_served_is_left_to_the_bridge(taps: PrivateOvs, tmp_path: Path) -> None:
     with host(taps, tmp_path, POLICY) as running:
         flat(taps, running, {"flo-h3": 3})

@@ -341,7 +341,10 @@ def test_a_limit_is_enforced_on_the_bridge_of_the_vm_and_then_on_the_next(
         taps.ofctl("del-flows", INT)
         taps.ofctl("add-flow", INT, "actions=NORMAL")
         running.wait(lambda: len(meter_ids(EX, running)) == 1, "br-ex does not take the limit over")
-        assert meters_passed(running, INT, "flw-slow", unicast(2, 9)) == 1
+        running.wait(
+            lambda: meters_passed(running, INT, "flw-slow", unicast(2, 9)) == 1,
+            "the limit is not enforced once",
+        )
         holds(running)
         taps.ofctl("del-flows", INT)
         taps.vsctl("set-controller", INT, f"tcp:127.0.0.1:{running.port}")
