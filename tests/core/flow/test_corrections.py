@@ -50,10 +50,10 @@ def test_one_on_another_queue_stays_where_the_device_put_it() -> None:
 
 
 def test_a_storm_is_left_to_the_device() -> None:
-    """A quarter of the copies that the device may send in a second, and no more."""
+    """A part of the copies that the device may send in a second, and no more."""
     scenario = uneven(copy_rate=40)
     rows = [scenario.flow(2, number, queue_id=0) for number in range(200)]
-    assert 0 < len(scenario.pins) <= 10
+    assert 0 < len(scenario.pins) <= 6
     assert scenario.queue_of(rows[-1]) == 0
 
 

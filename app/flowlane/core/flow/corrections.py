@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
     from flowlane.core.state.device import Device, State
 
-CORRECTED = 0.25
+CORRECTED = 0.15
 """Part of the copies that a device may send in a second whose flows may be placed on another queue at once."""
 
 LOOK = 0.25
