@@ -57,6 +57,19 @@ def test_a_storm_is_left_to_the_device() -> None:
     assert scenario.queue_of(rows[-1]) == 0
 
 
+def test_a_storm_that_lasts_is_left_to_the_device_also_later() -> None:
+    """A hundred new flows a second, where six may be looked at: none but the first is placed anew."""
+    scenario = uneven(copy_rate=40)
+    for second in range(10):
+        for number in range(100):
+            scenario.flow(2, 100 * second + number, queue_id=0)
+        scenario.tick()
+    assert len(scenario.pins) <= 6
+    scenario.tick(3)
+    row = scenario.flow(3, 1, queue_id=0)
+    assert scenario.queue_of(row) != 0, "after the storm flows are looked at again"
+
+
 def test_half_of_the_pins_are_left_for_flows_that_need_them_more() -> None:
     scenario = uneven(Pins(budget=8))
     for number in range(100):

@@ -16,24 +16,20 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import Device, State
 
 CORRECTED = 0.15
-"""Part of the copies that a device may send in a second whose flows may be placed on another queue at once."""
-
-LOOK = 0.25
-"""Part of a correction that it costs to look whether one is needed: the switch, not the controller, places a storm."""
+"""Part of the copies that a device may send in a second: while more flows than that begin, none is placed anew."""
 
 
 def corrects(state: State, device: Device, allocation: PortState, row: int) -> bool:
     """Whether a new flow is placed here although its device has placed it: its queue carries too much already.
 
-    That takes a pin: a :data:`part <CORRECTED>` of the copies may have one, and half of the budget is left to others.
+    That takes a pin, of which half of the budget is left to other flows. Every new flow uses up a look, a second's
+    looks can be saved, and a storm runs into debt of as many: only its first flows are looked at.
     """
     if not device.capabilities.learn or 2 * device.pinned >= device.pin_budget or device.adopting:
         return False
     most = CORRECTED * device.policy.copy_rate
-    refilled = device.corrections + (state.now - device.corrected_at) * most
-    device.corrections, device.corrected_at = min(most, refilled), state.now
-    if device.corrections < 1:
-        return False
-    above = is_above_others(allocation, device.flows.device_queue[row], device.flows.class_index[row])
-    device.corrections -= 1 if above else LOOK
-    return above
+    looks = min(most, device.looks + (state.now - device.looks_at) * most)
+    device.looks, device.looks_at = max(-most, looks - 1), state.now
+    return looks >= 1 and is_above_others(
+        allocation, device.flows.device_queue[row], device.flows.class_index[row]
+    )

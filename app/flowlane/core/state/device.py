@@ -170,9 +170,9 @@ class Device:
     """What was refused (``pin``, ``meter``) -> what the device does not get for that reason."""
     plan: DevicePlan | None = None
     pinned: int = 0
-    corrections: float = 0.0
-    """New flows that may be moved off the queue that the device chose, until ``corrected_at``."""
-    corrected_at: float = 0.0
+    looks: float = 0.0
+    """New flows that may be looked at for whether their queue carries too much, at ``looks_at``; below 0: a storm."""
+    looks_at: float = 0.0
     in_adoption: bool = False
     """The device has just connected: flows found on it stay (see :mod:`flowlane.core.device.takeover`)."""
     unknown_pins: list[FoundPin] = field(default_factory=list)
