@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
     from flowlane.core.state.device import Device, State
 
-CORRECTED = 0.15
-"""Part of the copies that a device may send in a second: while more flows than that begin, none is placed anew."""
+LOOKS = 150
+"""New flows in a second that are looked at; while more than that begin, none is placed anew."""
+
+LOOKED_AT = 0.15
+"""The same as a part of the copies that a device may send in a second, where that is less."""
 
 
 def corrects(state: State, device: Device, allocation: PortState, row: int) -> bool:
@@ -27,7 +30,7 @@ def corrects(state: State, device: Device, allocation: PortState, row: int) -> b
     """
     if not device.capabilities.learn or 2 * device.pinned >= device.pin_budget or device.adopting:
         return False
-    most = CORRECTED * device.policy.copy_rate
+    most = min(LOOKS, LOOKED_AT * device.policy.copy_rate)
     looks = min(most, device.looks + (state.now - device.looks_at) * most)
     device.looks, device.looks_at = max(-most, looks - 1), state.now
     return looks >= 1 and is_above_others(
