@@ -98,7 +98,8 @@ def test_a_limit_holds(lab: Lab, controller: Controller, port: int, frame: int, 
     (queue,) = seen[-1].places
     others = sum(seen[-1].packets.values()) - seen[-1].packets[queue]
     assert seen[-1].packets[queue] * 8 * frame > 0.95 * limit * WINDOW_S
-    assert others == 0, f"only the limited flow's queue carries it: {seen[-1]}"
+    # The VM's ARP is a flow of its own, which may have another queue: a request or two in a window.
+    assert others <= 2, f"only the limited flow's queue carries it: {seen[-1]}"
 
 
 def test_tcp_stays_below_its_limit(lab: Lab, controller: Controller) -> None:
