@@ -10,8 +10,9 @@ import pytest
 
 from flowlane import topology
 from flowlane.topology import Kind, TopologyError
+from flowlane.topology.__main__ import main
 
-FOLDER = Path(__file__).parents[1] / "topologies"
+FOLDER = Path(__file__).parents[2] / "topologies"
 FAR = (
     '{kind: remote, port: tor/up0, mac: "52:54:00:00:01:00", ip: 10.0.0.9/24, '
     "external_ids: {flowlane-port: uplink}}"
@@ -273,7 +274,7 @@ WRONG = {
     ),
     "a host that is no mapping": (
         [(FAR, "far")],
-        (9, "hosts.far: not a mapping (its keys: kind, port, mac, ip, ip6, tag, external_ids)"),
+        (9, "hosts.far: not a mapping (its keys: kind, port, mac, ip, ip6, tag, external_ids, nics, moves_to)"),
     ),
     "text that is no YAML": ([("hosts:\n", "hosts: [\n")], (8, "not YAML: did not find expected ',' or ']'")),
 }  # fmt: skip
@@ -319,12 +320,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_json_or_the_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert topology.main([str(FOLDER / "small.yaml")]) == 0
+    assert main([str(FOLDER / "small.yaml")]) == 0
     network = json.loads(capsys.readouterr().out)
-    assert set(network) == {"about", "bridges", "hosts", "links", "bonds", "queues"}
+    assert set(network) == {"about", "teaches", "bridges", "hosts", "links", "patches", "bonds", "queues"}
     assert network["links"] == []
     path = tmp_path / "wrong.yaml"
     path.write_text(changed(("port: nica/vf0", "port: nicc/vf0")))
-    assert topology.main([str(path)]) == 1
+    assert main([str(path)]) == 1
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"{path}:7: hosts.vm1.port: there is no bridge nicc (did you mean nicb?)\n")
