@@ -4,7 +4,8 @@ Run by the system's Python, which has Mininet, inside the private namespaces of 
 imports Flowlane; the file comes as JSON, checked, from ``.venv/bin/python -m flowlane.topology FILE``. Once the
 network stands, one line of JSON per request on the control socket adds or removes hosts, and one line comes back:
 
-    {"do": "hosts"}  {"do": "remove", "host": "vm3"}  {"do": "add", "host": "vm3"}  {"do": "stop"}
+    {"do": "hosts"}  {"do": "remove", "host": "vm3"}  {"do": "add", "host": "vm3"}
+    {"do": "migrate", "host": "vm1", "announce": "rarp"}  {"do": "stop"}
 """
 
 from __future__ import annotations
@@ -21,98 +22,27 @@ from typing import Any
 from mininet.cli import CLI
 from mininet.log import setLogLevel
 from mininet.net import Mininet
-from mininet.node import OVSSwitch
-from mininet.topo import Topo
+from networks import (  # type: ignore[import-not-found]  # beside this file, where Python finds it
+    Data,
+    FileHost,
+    FileTopo,
+    access,
+    external_ids,
+    has_kernel_datapath,
+    vsctl,
+)
 
-Data = dict[str, Any]
-"""What JSON gives."""
-
-
-class FileTopo(Topo):  # type: ignore[misc]  # Mininet has no types
-    """The graph alone: nothing runs yet."""
-
-    def build(self, data: Data, datapath: str, protocols: str) -> None:
-        for name, bridge in data["bridges"].items():
-            self.addSwitch(name, dpid=bridge["dpid"], datapath=datapath, protocols=protocols)
-        for name, host in data["hosts"].items():
-            self.addHost(name, ip=host["ip"], mac=host["mac"])
-            bridge, port = host["port"].split("/")
-            self.addLink(name, bridge, intfName2=port)
-        for one, other in data["links"]:
-            (bridge1, port1), (bridge2, port2) = one.split("/"), other.split("/")
-            self.addLink(bridge1, bridge2, intfName1=port1, intfName2=port2)
-
-
-def vsctl(*words: str) -> None:
-    subprocess.run(["ovs-vsctl", *words], check=True, stdout=subprocess.DEVNULL)
-
-
-def external_ids(table: str, name: str, ids: dict[str, str]) -> list[str]:
-    return (
-        ["--", "set", table, name, *(f'external_ids:{key}="{value}"' for key, value in ids.items())]
-        if ids
-        else []
-    )
-
-
-def access(port: str, spec: Data) -> list[str]:
-    """Words for ovs-vsctl that make a port an access port of its host's VLAN."""
-    return ["--", "set", "Port", port, f"tag={spec['tag']}"] if "tag" in spec else []
-
-
-def make_bond(place: str, bond: Data) -> None:
-    """Make one port of several; its members keep their names."""
-    bridge, name = place.split("/")
-    removed = [word for member in bond["members"] for word in ("del-port", bridge, member, "--")]
-    vsctl(*removed, "add-bond", bridge, name, *bond["members"], f"bond_mode={bond['mode']}")
-
-
-def set_controller(bridges: dict[str, Data], target: str | None) -> None:
-    """Without a controller a bridge forwards by itself, as a learning switch."""
-    for name, bridge in bridges.items():
-        if target is None or not bridge.get("controller", True):
-            subprocess.run(["ovs-ofctl", "add-flow", "-OOpenFlow13", name, "actions=NORMAL"], check=True)
-            continue
-        settings = ("max_backoff=1000", "connection_mode=out-of-band")
-        vsctl("set-controller", name, target, "--", "set", "controller", name, *settings)
-
-
-def prepare_host(host: Any, spec: Data, datapath: str) -> None:
-    """IPv6 address at once (no duplicate check), and whole checksums.
-
-    The userspace datapath reads frames from a socket, where a checksum that was left to the NIC is wrong:
-    without this, TCP does not get through.
-    """
-    interface = host.defaultIntf()
-    if datapath == "user":
-        host.cmd(f"ethtool -K {interface} tx off")
-    if "ip6" in spec:
-        host.cmd(f"ip -6 addr add {spec['ip6']} dev {interface} nodad")
+ANNOUNCEMENTS = ("rarp", "arp", "none")
+"""How a VM that has moved may say where it is: as QEMU does (RARP), as Linux does (ARP), not at all."""
 
 
 class Lab:
     """A running network and what may be done to it."""
 
-    def __init__(self, data: Data, datapath: str, protocols: str) -> None:
-        self.data, self.datapath = data, datapath
-        self.net = Mininet(FileTopo(data, datapath, protocols), switch=OVSSwitch, controller=None)
+    def __init__(self, data: Data, **parameters: Any) -> None:
+        self.data, self.datapath = data, parameters["datapath"]
+        self.net = Mininet(FileTopo(data, **parameters), controller=None)
         self.net.start()
-        for name, bridge in data["bridges"].items():
-            vsctl(*external_ids("Bridge", name, {"flowlane-role": bridge["role"]})[1:])
-            if bridge.get("stp"):
-                vsctl("set", "Bridge", name, "stp_enable=true")
-        for place, bond in data["bonds"].items():
-            make_bond(place, bond)
-        for name in data["hosts"]:
-            self._dress(name)
-
-    def _dress(self, name: str) -> None:
-        spec = self.data["hosts"][name]
-        prepare_host(self.net.get(name), spec, self.datapath)
-        port = spec["port"].split("/")[1]
-        words = [*access(port, spec), *external_ids("Interface", port, spec.get("external_ids", {}))]
-        if words:
-            vsctl(*words[1:])
 
     def hosts(self, _request: Data | None = None) -> Data:
         found = {}
@@ -134,20 +64,72 @@ class Lab:
     def add(self, request: Data) -> Data:
         """Start a host of the file again and plug it in; its identity is written together with its port."""
         spec = self.data["hosts"][request["host"]]
-        bridge, port = spec["port"].split("/")
-        host = self.net.addHost(request["host"], ip=spec["ip"], mac=spec["mac"])
-        self.net.addLink(host, self.net.get(bridge), intfName2=port, addr1=spec["mac"])
-        host.configDefault(ip=spec["ip"], mac=spec["mac"])
+        named = {"ip": spec["ip"], "mac": spec["mac"], "spec": spec, "datapath": self.datapath}
+        host = self.net.addHost(request["host"], cls=FileHost, **named)
+        self._plug(host, spec, spec["port"])
+        host.configDefault(**named)
+        return self.hosts()
+
+    def _plug(self, host: Any, spec: Data, place: str) -> Any:
+        """Connect a host with a further port of a bridge; return its new interface."""
+        bridge, port = place.split("/")
+        link = self.net.addLink(host, self.net.get(bridge), intfName2=port, addr1=spec["mac"])
         subprocess.run(["ip", "link", "set", port, "up"], check=True)
         ids = external_ids("Interface", port, spec.get("external_ids", {}))
         vsctl("add-port", bridge, port, *access(port, spec), *ids)
-        prepare_host(host, spec, self.datapath)
+        return link.intf1
+
+    def migrate(self, request: Data) -> Data:
+        """Move a VM to its other port and back, as a live migration does: plugged first, then announced, then gone.
+
+        ``announce``: one of ANNOUNCEMENTS. ``leave``: whether the old port goes; true when not given.
+        """
+        host, spec = self.net.get(request["host"]), self.data["hosts"][request["host"]]
+        if "moves_to" not in spec:
+            return {"error": f"{host.name} has no moves_to in the file"}
+        old = host.defaultIntf()
+        before, after = spec["port"], spec["moves_to"]
+        new = self._plug(host, spec, after)
+        host.cmd(f"ip link set {old} down; ip addr flush dev {old}; ip link set {new} up")
+        host.cmd(f"ip addr add {spec['ip']} dev {new}")
+        FileHost.tidy(host, new, spec, self.datapath)
+        if (way := request.get("announce", "rarp")) != "none":
+            traffic = Path(__file__).with_name("traffic.py")
+            own = spec["ip"].partition("/")[0]
+            me = f"--interface {new} --source {own} --to {own} --to-mac ff:ff:ff:ff:ff:ff --seconds 0"
+            host.cmd(f"/usr/bin/python3 {traffic} frames --kind {way} {me}")
+        spec["port"], spec["moves_to"] = after, before
+        if request.get("leave", True):
+            bridge, port = before.split("/")
+            vsctl("--if-exists", "del-port", bridge, port)
+            self.net.delLink(next(link for link in self.net.links if old in (link.intf1, link.intf2)))
         return self.hosts()
+
+
+class Shell(CLI):  # type: ignore[misc]  # Mininet has no types
+    """Mininet's shell with a command for VMs that move."""
+
+    lab: Lab
+
+    def do_migrate(self, line: str) -> None:
+        """Move a VM to its other host: migrate VM [rarp | arp | none]"""
+        name, _, way = line.partition(" ")
+        way = way.strip() or "rarp"
+        if name not in self.lab.data["hosts"] or way not in ANNOUNCEMENTS:
+            print(self.do_migrate.__doc__)
+            return
+        answer = self.lab.migrate({"host": name, "announce": way})
+        print(answer.get("error") or f"{name} is at {self.lab.data['hosts'][name]['port']}")
 
 
 def serve(lab: Lab, path: Path) -> None:
     """Answer requests one after the other until one says stop."""
-    doings: dict[str, Callable[[Data], Data]] = {"hosts": lab.hosts, "add": lab.add, "remove": lab.remove}
+    doings: dict[str, Callable[[Data], Data]] = {
+        "hosts": lab.hosts,
+        "add": lab.add,
+        "remove": lab.remove,
+        "migrate": lab.migrate,
+    }
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -162,16 +144,6 @@ def serve(lab: Lab, path: Path) -> None:
                 stream.write(json.dumps(doings[request["do"]](request)) + "\n")
 
 
-def has_kernel_datapath() -> bool:
-    types = subprocess.run(
-        ["ovs-vsctl", "get", "Open_vSwitch", ".", "datapath_types"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return "system" in types.stdout and Path("/sys/module/openvswitch").exists()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path, help="network file as JSON")
@@ -180,6 +152,7 @@ def main() -> None:
     parser.add_argument(
         "--controller", help="such as tcp:127.0.0.1:6653; without it, bridges learn by themselves"
     )
+    parser.add_argument("--queues", action="store_true", help="make the queues of the file")
     parser.add_argument(
         "--control", type=Path, help="socket to take requests on; without it, a Mininet shell"
     )
@@ -196,10 +169,16 @@ def main() -> None:
     datapath = arguments.datapath
     if datapath == "auto":
         datapath = "kernel" if has_kernel_datapath() else "user"
-    lab = Lab(data, datapath, arguments.protocols)
-    set_controller(data["bridges"], arguments.controller)
+    lab = Lab(
+        data,
+        datapath=datapath,
+        protocols=arguments.protocols,
+        target=arguments.controller,
+        with_queues=arguments.queues,
+    )
     if arguments.control is None:
-        CLI(lab.net)
+        Shell.lab = lab
+        Shell(lab.net)
         lab.net.stop()
         return
     print(json.dumps({"datapath": datapath, **lab.hosts()}), flush=True)

@@ -190,8 +190,17 @@ def sctp_packet(arguments: argparse.Namespace) -> bytes:
     return struct.pack("!HHII", arguments.source_port, arguments.port, 1, 0) + b"\x0a\x00\x00\x08flow"
 
 
+def announcement(arguments: argparse.Namespace, operation: int) -> bytes:
+    """The body of an ARP or RARP packet in which sender and target are the same (RFC 826, RFC 903, RFC 5227)."""
+    address = ipaddress.ip_address("0.0.0.0" if operation > 2 else arguments.source).packed
+    both: bytes = (arguments.own_mac + address) * 2
+    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + both
+
+
 # A frame's bytes after its two addresses.
 KINDS: dict[str, Callable[[argparse.Namespace], bytes]] = {
+    "arp": lambda a: struct.pack("!H", 0x0806) + announcement(a, 1),
+    "rarp": lambda a: struct.pack("!H", 0x8035) + announcement(a, 3),
     "ethertype": lambda _: struct.pack("!H", ETHERTYPE_EXPERIMENT) + b"layer two".ljust(46, b"."),
     "sctp": lambda a: struct.pack("!H", 0x0800) + ip_packet(a, SCTP, sctp_packet(a)),
     "vlan": lambda a: (
@@ -204,9 +213,11 @@ async def frames(arguments: argparse.Namespace) -> None:
     """Frames made by hand: Mininet hosts' kernels may lack SCTP and VLAN interfaces."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     sock.bind((arguments.interface, 0))
-    addresses = bytes.fromhex(arguments.to_mac.replace(":", "")) + sock.getsockname()[4]
+    arguments.own_mac = sock.getsockname()[4]
+    addresses = bytes.fromhex(arguments.to_mac.replace(":", "")) + arguments.own_mac
     frame = addresses + KINDS[arguments.kind](arguments)
     end = time.monotonic() + arguments.seconds
+    sock.send(frame)
     while time.monotonic() < end:
         sock.send(frame)
         await asyncio.sleep(arguments.interval)

@@ -30,14 +30,6 @@ demo_end() {
     exit "$status"
 }
 
-free_port() {
-    local port
-    for port in "$@"; do
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
-    done
-    die "ports $* of 127.0.0.1 are all taken; give another with --port"
-}
-
 demo_usage() {
     die "usage: ./run demo [--keep] [--seconds S] [--policy FILE] [--port N] | --stop | --lab [--seconds S] [--policy FILE]"
 }

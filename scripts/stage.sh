@@ -5,6 +5,14 @@
 stage_logs=$state/stage
 enter=(unshare --pid --fork --mount --kill-child)
 
+free_port() {
+    local port
+    for port in "$@"; do
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
+    done
+    die "ports $* of 127.0.0.1 are all taken"
+}
+
 need_stage() {
     setup_packages "${network_packages[@]}"
     need_root "make network namespaces"
@@ -21,21 +29,60 @@ need_stage() {
 # there: root would leave files in the user's checkout.
 stage_run() {
     mkdir -p "$stage_logs"
-    as_root env PYTHONDONTWRITEBYTECODE=1 CI="${CI:-}" "${enter[@]}" "$root/mininet/private" "$root" "$stage_logs" 0 run "$@"
+    as_root env PYTHONDONTWRITEBYTECODE=1 CI="${CI:-}" "${enter[@]}" \
+        "$root/mininet/private" "$root" "$stage_logs" "${stage_port:-0}" run "$@"
 }
 
-net_main() {
-    local file=${1:-}
-    [ -n "$file" ] || die "give a network file; there are: $(cd topologies && echo *.yaml)"
-    shift
+network_file() {
+    local file=$1
     [ ! -e "$here/$file" ] || file=$here/$file
     [ -e "$file" ] || file=topologies/${file%.yaml}.yaml
     [ -e "$file" ] || die "$file does not exist; there are: $(cd topologies && echo *.yaml)"
+    network=$file
+}
+
+write_network() {
+    step "network $network"
+    mkdir -p "$stage_logs"
+    .venv/bin/python -m flowlane.topology "$network" >"$stage_logs/network.json" ||
+        die "$network is refused; topologies/README.md has the format"
+}
+
+net_main() {
+    [ -n "${1:-}" ] || die "give a network file; there are: $(cd topologies && echo *.yaml)"
+    network_file "$1"
+    shift
     setup_python
     need_stage
-    step "network $file"
-    mkdir -p "$stage_logs"
-    .venv/bin/python -m flowlane.topology "$file" >"$stage_logs/network.json" || die "$file is refused; topologies/README.md has the format"
+    write_network
     say "private namespaces; leave with: exit"
-    stage_run "$system_python" mininet/lab.py "$stage_logs/network.json" "$@"
+    stage_run "$system_python" mininet/lab.py "$stage_logs/network.json" --queues "$@"
+}
+
+list_topologies() {
+    local file
+    for file in topologies/*.yaml; do printf '  %-16s %s\n' "$(basename "$file" .yaml)" "$(sed -n 's/^about: //p' "$file")"; done
+}
+
+# The network, its queues, Flowlane, and a shell in which the command flowlane is known.
+topo_main() {
+    local options=()
+    if [ $# -eq 0 ]; then say "usage: ./run topo NAME [--policy FILE]"; list_topologies; return; fi
+    network_file "$1"
+    shift
+    if [ "${1:-}" = --policy ]; then
+        mkdir -p "$stage_logs"
+        cp -- "$(cd "$here" && realpath -e -- "${2:-}")" "$stage_logs/policy.yaml" || die "usage: ./run topo NAME [--policy FILE]"
+        options=(--policy "$stage_logs/policy.yaml")
+        shift 2
+    fi
+    [ $# -eq 0 ] || die "usage: ./run topo NAME [--policy FILE]"
+    setup_python
+    need_stage
+    write_network
+    stage_port=$(free_port 8080 8081 8082 8088 18080)
+    say "private namespaces; leave with: exit"
+    say "try: pingall, sh flowlane devices, vm1 ping remote; the page is http://127.0.0.1:$stage_port"
+    stage_run mininet/with-flowlane "$stage_logs" "${options[@]}" -- \
+        "$system_python" mininet/lab.py "$stage_logs/network.json" --queues --controller tcp:127.0.0.1:6653
 }

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
 
 tiers=(check unit ovs mininet lab)
-shell_scripts=(run .ci/run scripts/*.sh scripts/stage-python mininet/private lab/guest/*)
+shell_scripts=(run .ci/run scripts/*.sh scripts/stage-python mininet/private mininet/with-flowlane lab/guest/*)
 
 check_main() {
     step "ruff check"

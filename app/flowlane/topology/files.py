@@ -120,10 +120,13 @@ def _any_text(value: object) -> str:
 
 
 def _marks(value: object) -> str:
+    """Keys of a document are texts."""
     right = isinstance(value, dict) and all(
-        isinstance(number, int) and 0 <= number <= most
-        for pair in value.items()
-        for number, most in zip(pair, (MOST_DSCP, MOST_QUEUES - 1), strict=True)
+        str(dscp).isdecimal()
+        and int(dscp) <= MOST_DSCP
+        and isinstance(queue, int)
+        and 0 <= queue < MOST_QUEUES
+        for dscp, queue in value.items()
     )
     return "" if right else "DSCP (0 to 63) and queue for each, such as {0: 0, 8: 1}"
 

@@ -76,7 +76,7 @@ class RunningTraffic:
 class Network:
     """Hosts and bridge of a topology file."""
 
-    def __init__(self, name: str, folder: Path, protocols: str) -> None:
+    def __init__(self, name: str, folder: Path, protocols: str, *options: str) -> None:
         self.file = ROOT / "topologies" / name
         self.data = topology.load(self.file)
         self.folder = folder
@@ -86,7 +86,7 @@ class Network:
         description = folder / "network.json"
         description.write_text(json.dumps(self.data))
         lab = [MININET_PYTHON, ROOT / "mininet/lab.py", description, "--control", self.control]
-        lab += ["--controller", "tcp:127.0.0.1:6653", "--protocols", protocols]
+        lab += ["--controller", "tcp:127.0.0.1:6653", "--protocols", protocols, *options]
         with (folder / "lab.log").open("w") as log:
             self.lab = self._start(lab, stdout=subprocess.PIPE, stderr=log)
         line = self.lab.stdout.readline() if self.lab.stdout else ""
