@@ -39,7 +39,7 @@ TICK, POLL = 1.0, 0.1
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
-_LOGGED_KINDS = frozenset(("device", "policy", "error"))
+_LOGGED_KINDS = frozenset(("device", "link", "policy", "error"))
 """Kinds of reports that are logged; the others are too many, and are in ``GET /v1/events`` only."""
 
 

@@ -186,6 +186,13 @@ class SendPacket(NamedTuple):
     frame: bytes
 
 
+class ProbeLinks(NamedTuple):
+    """Send a probe by each of these ports (see :mod:`flowlane.core.topology.discovery`)."""
+
+    dpid: int
+    ports: tuple[int, ...]
+
+
 class SetMeter(NamedTuple):
     """Add a meter of pins, or change its rate (``change`` true)."""
 
@@ -229,7 +236,7 @@ class Report:
     """Event for people: one line of ``GET /v1/events``.
 
     ``kind`` is one of ``flow``, ``assignment``, ``move``, ``device``, ``vm``, ``queue``, ``policy``,
-    ``hint``, ``error``.
+    ``hint``, ``link``, ``error``.
     """
 
     kind: str
@@ -243,6 +250,7 @@ Effect = (
     | UnpinFlow
     | DeleteLearned
     | SendPacket
+    | ProbeLinks
     | SetMeter
     | DeleteMeter
     | ReadCounters

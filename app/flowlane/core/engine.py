@@ -23,6 +23,7 @@ from flowlane.core.flow import learned, lifecycle, limits
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
 from flowlane.core.state.device import Due, State, put_off
+from flowlane.core.topology import discovery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
             put_off(state, device, Due.PLAN)
         limits.estimate_shares(device)
         sweep(state, device, out)
+        discovery.follow_time(state, device, out)
 
 
 def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001
@@ -95,6 +97,7 @@ Handler = Callable[[State, Any, "list[Effect]"], None]
 
 HANDLERS: dict[type, Handler] = {
     ev.FlowSeen: packet_in.on_flow_seen,
+    ev.LinkSeen: discovery.on_link_seen,
     ev.PinCounters: lifecycle.on_pin_counters,
     ev.PinEnded: lifecycle.on_pin_ended,
     ev.LearnedCounters: learned.on_learned_counters,

@@ -143,6 +143,15 @@ class FlowSeen(NamedTuple):
     waits: bool = False
 
 
+class LinkSeen(NamedTuple):
+    """A probe came in by a port: which port of which device had sent it."""
+
+    dpid: int
+    port_no: int
+    from_dpid: int
+    from_port: int
+
+
 class PinCounters(NamedTuple):
     """Counters of pins: (row, generation, packets, bytes) each.
 
@@ -331,6 +340,7 @@ Event = (
     | DeviceDescribed
     | DescriptionRemoved
     | FlowSeen
+    | LinkSeen
     | PinCounters
     | LearnedCounters
     | ReadingEnded

@@ -15,7 +15,7 @@ BitRate = Annotated[float, "bit/s"]
 Kind = Literal["physical", "software", "none"]
 HintOrigin = Literal["dscp", "pcp", "rest", "ovsdb"]
 Family = Literal["ipv4", "ipv6", "ethernet"]
-EventKind = Literal["flow", "assignment", "move", "device", "vm", "queue", "policy", "hint", "error"]
+EventKind = Literal["flow", "assignment", "move", "device", "vm", "queue", "policy", "hint", "link", "error"]
 Item = TypeVar("Item")
 
 OfClass = TypedDict("OfClass", {"class": Annotated[str, "a class of the policy"]})

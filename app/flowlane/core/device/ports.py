@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.device.hosts import drop_port_hosts, move_port_hosts
-from flowlane.core.device.roles import PortView, RoleOf, ambiguities, port_roles
+from flowlane.core.device.roles import Evidence, PortView, RoleOf, ambiguities, port_roles
 from flowlane.core.effects import DeleteLearned
 from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.pins import WORTHY, mode
@@ -59,7 +59,11 @@ def port_views(device: Device) -> dict[int, PortView]:
     described = device.described.ports if device.described else {}
     return {
         number: PortView(
-            report.name, described.get(number), device.reported_queues.get(number, ()), report.is_local
+            report.name,
+            described.get(number),
+            device.reported_queues.get(number, ()),
+            report.is_local,
+            number in device.ports and device.ports[number].has_neighbour,
         )
         for number, report in device.reported_ports.items()
     }
@@ -72,6 +76,7 @@ def _refresh_port(device: Device, report: PortReport, role: RoleOf) -> None:
         port = device.ports[report.port_no] = Port(report.port_no, report.name, role.role)
     port.name, port.report, port.facts = report.name, report, facts
     port.role, port.role_reason = role.role, role.reason
+    port.is_guess = role.evidence in (Evidence.QUEUES, Evidence.NOTHING)
     port.up, port.bond_rate = report.up, None
     port.queues = {} if role.role is PortRole.IGNORE else _queues(device, report.port_no, facts)
 

@@ -38,6 +38,7 @@ from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind, Role
 from flowlane.core.state.device import Device, Due, State, put_off
+from flowlane.core.topology import discovery
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan
@@ -78,6 +79,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.hosts |= {(mac, ANY): port_no for mac, port_no in event.hosts if mac not in known}
     device.tracked = {**dict.fromkeys(event.tracked, state.now), **device.tracked}
     device.plan = None
+    discovery.on_connected(device)
     device.name = _name(device)
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
@@ -242,6 +244,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     hints.follow_ovsdb(state, device.dpid, out)
     class_meters.retry(state, device, out)
     replan(state, device, out)
+    discovery.follow_ports(state, device, out)
     others_plan = vms_before != _vms_of(state, device) or policy != before
     tell_others(state, device, everywhere=others_plan)
 

@@ -10,7 +10,8 @@ The first of these that applies decides about a port:
 6. a bond is an uplink;
 7. the driver of a physical NIC makes an uplink;
 8. queues make an uplink (a link on a switch), where other ports have none, and no uplink is known otherwise;
-9. any other port is a VM's.
+9. a probe that another device of ours sent (:mod:`flowlane.core.topology.discovery`) makes a link;
+10. any other port is a VM's.
 
 Queues on every port show nothing: people shape the traffic towards VMs too.
 """
@@ -65,16 +66,21 @@ class Evidence(IntEnum):
     BOND = 6
     DRIVER = 7
     QUEUES = 8
-    NOTHING = 9
+    PROBE = 9
+    NOTHING = 10
 
 
 class PortView(NamedTuple):
-    """What the role of a port depends on; ``facts`` None: OVSDB does not have it."""
+    """What the role of a port depends on; ``facts`` None: OVSDB does not have it.
+
+    ``neighbour``: a probe of another device has come in by it.
+    """
 
     name: str
     facts: PortFacts | None = None
     queues: Collection[int] = ()
     is_local: bool = False
+    neighbour: bool = False
 
 
 class RoleOf(NamedTuple):
@@ -95,7 +101,10 @@ def port_roles(
     """
     known = {number: role for number, port in ports.items() if (role := _by_itself(port, uplinks))}
     others = {number: port for number, port in ports.items() if number not in known}
-    return {**known, **_by_queues(others, known.values(), device_role)}
+    roles = {**known, **_by_queues(others, known.values(), device_role)}
+    probed = RoleOf(PortRole.LINK, "a probe of another device came in by it", Evidence.PROBE)
+    guessed = (number for number, port in others.items() if port.neighbour)
+    return roles | {number: probed for number in guessed if roles[number].role is PortRole.VM}
 
 
 def infer_device_role(ports: Collection[PortView]) -> Role:

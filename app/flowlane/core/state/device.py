@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import Policy, TrafficClass
+    from flowlane.core.state.links import SeenLink
     from flowlane.core.state.meters import Owner
 
 
@@ -85,6 +86,14 @@ class Port:
     """Numbers of the VMs in ``senders``: table ingress writes them for frames from the port."""
     host_count: int = 0
     """How many source addresses were learned on the port."""
+    is_guess: bool = False
+    """Whether nothing but its queues, or nothing at all, says which role it has."""
+    has_neighbour: bool = False
+    """Whether a probe of another device has come in by it."""
+    probe_at: float | None = None
+    """When it sends its next probe (see :mod:`flowlane.core.topology.discovery`); None: it sends none."""
+    fast_probes: int = 0
+    """How many of the next probes follow soon after one another."""
     up: bool = True
     """Whether its link is up; of a bond, whether one of its members is."""
     bond_rate: int | None = None
@@ -208,6 +217,8 @@ class Device:
     copies_dropped: int | None = None
     """Copies of packets that the device's limit on packet-ins dropped; None when it does not count them."""
     readings: Readings = field(default_factory=Readings)
+    next_probe: float = 0.0
+    """When the first of its ports sends a probe."""
     sweep_from: int = 0
 
     def of_bond(self, port_no: int) -> int:
@@ -250,6 +261,8 @@ class State:
     """MAC -> numbers of the VMs that own it, by OVSDB: more than one where they are in different VLANs."""
     patch_ports: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Name of a patch port -> (dpid, port number)."""
+    links: dict[int, dict[int, tuple[SeenLink, ...]]] = field(default_factory=dict)
+    """dpid -> port number -> the links that probes have crossed (see :mod:`flowlane.core.topology.discovery`)."""
     hints: dict[str, Hint] = field(default_factory=dict)
     hints_of_vm: dict[str, tuple[Hint, ...]] = field(default_factory=dict)
     """VM id -> its hints apart from packets, the most specific first."""

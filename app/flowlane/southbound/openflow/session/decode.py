@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from flowlane.core.events import (
     FlowSeen,
     GroupSummed,
+    LinkSeen,
     MeterCounters,
     PinCounters,
     PinEnded,
@@ -24,7 +25,7 @@ from flowlane.core.model import PinRef, PortReport, Refusal
 from flowlane.southbound.openflow.tables import pipeline, room
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
 from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
-from flowlane.southbound.openflow.wire import cookies, nicira, packet_in_match
+from flowlane.southbound.openflow.wire import cookies, lldp, nicira, packet_in_match
 from flowlane.southbound.openflow.wire.constants import (
     CONTROLLER_METER,
     DROP_BAND,
@@ -73,10 +74,24 @@ def none_if_malformed(read: Callable[_P, _T]) -> Callable[_P, _T | None]:
     return read_or_none
 
 
+def packet_in(dpid: int, message: Message, layout: Layout, key: bytes) -> LinkSeen | FlowSeen | None:
+    """Read a packet-in: a probe of the controller with this key, or a packet of a flow."""
+    return link_seen(dpid, message, key) or flow_seen(dpid, message, layout)
+
+
+@none_if_malformed
+def link_seen(dpid: int, message: Message, key: bytes) -> LinkSeen | None:
+    """Read a probe that an entry of ours copied to the controller; None for any other packet."""
+    if not message.data or not lldp.is_probe(message.data) or cookies.unpack(message.cookie) is None:
+        return None
+    sender = lldp.read(bytes(message.data), key)
+    return LinkSeen(dpid, int(dict(message.match.items())["in_port"]), *sender) if sender else None
+
+
 @none_if_malformed
 def flow_seen(dpid: int, message: Message, layout: Layout = DEFAULT) -> FlowSeen | None:
     """Read a packet that an entry of ours copied to the controller: a flow's first, or neighbour discovery."""
-    if cookies.unpack(message.cookie) is None or not message.data:
+    if cookies.unpack(message.cookie) is None or not message.data or lldp.is_probe(message.data):
         return None
     data = getattr(message, "buf", None)
     fields = (

@@ -17,6 +17,7 @@ from flowlane import hub
 from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesReported
 from flowlane.core.flow.readings import PINS
 from flowlane.core.model import NO_QUEUE
+from flowlane.core.topology.discovery import HOLD
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, requests
 from flowlane.southbound.openflow.session.counters import EntryReading, stats_requests
@@ -40,7 +41,8 @@ from flowlane.southbound.openflow.tables.layout import OUTSIDE
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.tables.room import TABLE_FULL
 from flowlane.southbound.openflow.tables.standing import learns_itself
-from flowlane.southbound.openflow.wire.constants import ALL_PORTS, NORMAL_PORT
+from flowlane.southbound.openflow.wire import lldp
+from flowlane.southbound.openflow.wire.constants import ALL_PORTS, CONTROLLER_PORT, NORMAL_PORT
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         DeleteMeter,
         DevicePlan,
         PinFlow,
+        ProbeLinks,
         ReadCounters,
         SendPacket,
         SetMeter,
@@ -309,6 +312,12 @@ class Session:
         if effect.queue_id != NO_QUEUE:
             steps.insert(0, SetQueue(effect.queue_id))
         self._send(encode.packet_out(self.datapath, effect.in_port, effect.frame, steps))
+
+    def probe_links(self, effect: ProbeLinks, key: bytes) -> None:
+        """Send a probe by each of some ports."""
+        for port_no in effect.ports:
+            frame = lldp.frame(self.dpid, port_no, key, int(HOLD))
+            self._send(encode.packet_out(self.datapath, CONTROLLER_PORT, frame, [Output(port_no)]))
 
     def read_queues(self) -> None:
         """Request the queues now, and again when the switch has had time to follow its database."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from flowlane.core.effects import (
     DeleteLearned,
     DeleteMeter,
     PinFlow,
+    ProbeLinks,
     Program,
     ReadCounters,
     ReadQueues,
@@ -22,6 +24,7 @@ from flowlane.core.effects import (
 from flowlane.core.events import DeviceDown
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.session.session import Session
+from flowlane.southbound.openflow.wire import lldp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +70,8 @@ class Sessions:
         self._may_learn, self._start_tables = may_learn, start_tables
         self._emit = emit
         self._clock = clock
+        self._key = os.urandom(lldp.KEY_BYTES)
+        """By it the probes of this controller are known."""
         self._by_dpid: dict[int, Session] = {}
 
     def __iter__(self) -> Iterator[Session]:
@@ -115,6 +120,9 @@ class Sessions:
         An effect for a device that is away is dropped: the device is reconciled with the whole plan when it
         is back.
         """
+        if isinstance(effect, ProbeLinks):
+            self._probe_links(effect)
+            return True
         handler = _HANDLERS.get(type(effect))
         if handler is None:
             return False
@@ -123,6 +131,11 @@ class Sessions:
         if session is not None and session.up and not session.unusable:
             carry_out(session, effect)
         return True
+
+    def _probe_links(self, effect: ProbeLinks) -> None:
+        session = self._by_dpid.get(effect.dpid)
+        if session is not None and session.up and not session.unusable:
+            session.probe_links(effect, self._key)
 
     def tick(self) -> None:
         """Let every session do what is due."""
@@ -133,10 +146,10 @@ class Sessions:
     # ---- messages
 
     def packet_in(self, message: Any) -> None:
-        """Emit :class:`FlowSeen` for a packet that was copied to the controller."""
+        """Emit :class:`FlowSeen` for a packet that was copied to the controller, :class:`LinkSeen` for a probe."""
         session = self.session_of(message.datapath)
         if session is not None and session.up:
-            seen = decode.flow_seen(session.dpid, message, session.layout)
+            seen = decode.packet_in(session.dpid, message, session.layout, self._key)
             if seen is not None:
                 self._emit(seen)
 

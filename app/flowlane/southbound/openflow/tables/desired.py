@@ -26,7 +26,7 @@ from flowlane.southbound.openflow.tables.entries import (
     learn,
 )
 from flowlane.southbound.openflow.tables.pipeline import Act, Priority, TableId
-from flowlane.southbound.openflow.wire import cookies, nicira
+from flowlane.southbound.openflow.wire import cookies, lldp, nicira
 from flowlane.southbound.openflow.wire.constants import (
     ALL_PORTS,
     CONTROLLER_METER,
@@ -161,6 +161,8 @@ def _declared_misses(learns: bool, can_track: bool, normal: bool) -> Iterator[Fl
 def _ingress(plan: DevicePlan, ports: Collection[PlannedPort], normal: bool) -> Iterator[FlowEntry]:
     reserved = _FORWARD_NORMALLY if normal else ()
     yield _infrastructure(TableId.INGRESS, Priority.RESERVED, match(eth_dst=_RESERVED), *reserved)
+    probe = match(eth_src=lldp.SOURCE, eth_dst=lldp.DESTINATION, eth_type=lldp.ETHERTYPE)
+    yield _infrastructure(TableId.INGRESS, Priority.PROBE, probe, Output(CONTROLLER_PORT, plan.copy_bytes))
     for port in ports:
         yield from _ingress_of(port, plan, normal)
 

@@ -25,7 +25,14 @@ from flowlane.southbound.openflow.tables.entries import (
 from flowlane.southbound.openflow.tables.pipeline import TABLES, Act, Priority, TableId
 from flowlane.southbound.openflow.wire.nicira import Learn, Resubmit, Track
 
-START_PRIORITIES = (Priority.MISS, Priority.PORT, Priority.SOURCE, Priority.SOURCE_IN_VLAN, Priority.RESERVED)
+START_PRIORITIES = (
+    Priority.MISS,
+    Priority.PORT,
+    Priority.SOURCE,
+    Priority.SOURCE_IN_VLAN,
+    Priority.RESERVED,
+    Priority.PROBE,
+)
 """All priorities of entries in the start table, from low to high; on the device they are neighbours."""
 
 FIRST_BASE = 1

@@ -88,6 +88,7 @@ class Priority(IntEnum):
     SOURCE_IN_VLAN = 2001
     NEIGHBOUR = 3000
     RESERVED = 4000
+    PROBE = 4001
     REMEMBERED = 64999
     READ_BY_SWITCH = 64999
     NOT_A_VM = 65000
@@ -135,7 +136,7 @@ _FLOW = _ADDRESSES | _PORTS | _ICMP | {"metadata", "vlan_vid"}
 TABLES: tuple[Table, ...] = (
     Table(
         TableId.INGRESS,
-        "The VM that sent the frame; frames for the switch itself are forwarded as the bridge does, or dropped",
+        "The VM that sent the frame; frames for the switch itself are forwarded as the bridge does, or dropped; probes",
         frozenset(("in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid")),
         frozenset((Act.WRITE_METADATA, Act.COPY, Act.OUTPUT)),
         frozenset((TableId.FORWARD,)),
