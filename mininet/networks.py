@@ -148,12 +148,19 @@ class FileBridge(OVSSwitch):  # type: ignore[misc]  # Mininet has no types
         if self.target is not None:
             settings = ("max_backoff=1000", "connection_mode=out-of-band")
             vsctl("set-controller", self.name, self.target, "--", "set", "controller", self.name, *settings)
-        elif not controllers or not self.spec.get("controller", True):
+        self.has_controller = self.target is not None or (
+            bool(controllers) and self.spec.get("controller", True)
+        )
+        if not self.has_controller:
             add_entry(self.name, "priority=0,actions=NORMAL")
         for dscp, queue in self.spec.get("marks", {}).items():
             for protocol in ("ip", "ipv6"):
                 match = f"priority=1,{protocol},ip_dscp={dscp}"
                 add_entry(self.name, f"{match},actions=set_queue:{queue},NORMAL")
+
+    def connected(self) -> bool:
+        """Whether it forwards: a bridge without a controller need not wait for one."""
+        return not self.has_controller or bool(super().connected())
 
 
 class FileHost(Host):  # type: ignore[misc]  # Mininet has no types

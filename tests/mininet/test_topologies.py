@@ -68,11 +68,11 @@ def test_network_stands_and_flowlane_knows_it(tmp_path: Path, name: str) -> None
         for vm in (vm for vm in vms if network.hosts[vm]["ip"].partition("/")[0] != target):
             # Spanning trees and bonds take their time.
             eventually(f"{vm} reaches {target}", lambda vm=vm: reaches(network, vm, target), 30)  # type: ignore[misc]
-        listed = {vm["name"] for vm in controller.all("/v1/vms?limit=100")}
+        listed = {vm["port"]: vm["id"] for vm in controller.all("/v1/vms?limit=100")}
         ports = {network.data["hosts"][vm]["port"].partition("/")[2] for vm in vms}
-        assert ports <= listed, listed
+        assert ports <= set(listed), listed
         flows = controller.all("/v1/flows?limit=100")
-        assert any(flow["vm"]["name"] in ports for flow in flows), flows
+        assert {flow["vm"] for flow in flows} & {listed[port] for port in ports}, flows
 
 
 def test_mininets_own_command_runs_a_network() -> None:
