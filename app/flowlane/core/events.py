@@ -106,6 +106,12 @@ class DeviceDescribed:
     """OVSDB describes a bridge. The description replaces the last one.
 
     ``ports`` is by port number. ``role`` is the text of ``external_ids:flowlane-role``, None when absent.
+
+    Attributes:
+        host: the machine: ``external_ids:system-id`` of the database, else the UUID of its row.
+        host_name: ``external_ids:hostname`` of the database, else its ``system-id``; '': neither is there.
+        spanning_tree: ``rstp``, ``stp``, or '' for none.
+        tunnel_addresses: addresses of the machine at which tunnels end (``external_ids:ovn-encap-ip``).
     """
 
     dpid: int
@@ -114,6 +120,10 @@ class DeviceDescribed:
     external_ids: Mapping[str, str]
     datapath_type: str
     ports: Mapping[int, PortFacts]
+    host: str = ""
+    host_name: str = ""
+    spanning_tree: str = ""
+    tunnel_addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,8 +218,8 @@ def test_behind_a_patch_port_to_a_bridge_that_is_not_ours_anybody_may_be() -> No
 def test_an_unknown_address_behind_a_link_is_nobodys() -> None:
     hosts = pair({1: vm("a", tag=100)})
     port: Port = hosts.device("br_ex").ports[8]
-    assert origin(hosts.engine.state, port, OTHER, 100) is None
-    assert origin(hosts.engine.state, port, MAC, 300) is None
+    assert origin(hosts.engine.state, hosts.device("br_ex"), port, OTHER, 100) is None
+    assert origin(hosts.engine.state, hosts.device("br_ex"), port, MAC, 300) is None
 
 
 def test_pins_of_a_link_wait_for_their_vm_and_go_when_it_does_not_come() -> None:
@@ -294,3 +294,19 @@ def test_a_vm_that_left_while_its_bridge_connected_is_gone() -> None:
     hosts.describe("br_int", {1: vm("a"), 9: patch("int-ex", "ex-int")})
     hosts.do(ev.DeviceUp(2, ABLE, (PortReport(9, "int-ex"),), {}))
     assert (hosts.senders("br_ex", 8), hosts.engine.state.vms) == ({}, {})
+
+
+def test_patch_ports_of_one_name_on_two_machines_are_not_mistaken_for_each_other() -> None:
+    hosts = pair({1: vm("a", tag=100)})
+    bridges = {
+        11: {1: vm("b", "02:00:00:00:00:02"), 9: patch("int-ex", "ex-int")},
+        12: {8: patch("ex-int", "int-ex"), 10: PortFacts("eth0", UPLINK_IDS)},
+    }
+    for dpid, facts in bridges.items():
+        described = ev.DeviceDescribed(dpid, f"br-{dpid}", "nic", {}, "system", facts, host="other machine")
+        hosts.do(described)
+        reports = tuple(PortReport(number, port.name) for number, port in facts.items())
+        hosts.do(ev.DeviceUp(dpid, ABLE, reports, {}))
+    assert set(hosts.senders("br_ex", 8).values()) == {"a"}
+    hosts.dpids["other"] = 12
+    assert set(hosts.senders("other", 8).values()) == {"b"}

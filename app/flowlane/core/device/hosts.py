@@ -137,7 +137,7 @@ def sender(state: State, device: Device, port: Port, frame: Frame) -> Origin | N
     """Find the VM that sent a frame; None when no VM did, or the device has dropped it."""
     mac = int.from_bytes(frame.eth_src)
     if port.role is PortRole.LINK:
-        return origin(state, port, mac, frame.vlan)
+        return origin(state, device, port, mac, frame.vlan)
     if port.role is not PortRole.VM:
         return None
     number = device.port_vm.get(port.port_no, NOT_A_VM)

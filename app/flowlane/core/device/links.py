@@ -44,7 +44,7 @@ class _Sender(NamedTuple):
     """The devices from the VM's to the link, the VM's own first."""
 
 
-def origin(state: State, port: Port, mac: int, vlan: int | None) -> Origin | None:
+def origin(state: State, device: Device, port: Port, mac: int, vlan: int | None) -> Origin | None:
     """Find the VM behind a link that sent a frame; None when none did.
 
     Args:
@@ -56,7 +56,7 @@ def origin(state: State, port: Port, mac: int, vlan: int | None) -> Origin | Non
     number = port.senders.get((mac, ANY))
     if number is not None:
         return Origin(number, vlan)
-    if is_known(state, port):
+    if is_known(state, device, port):
         return None
     owners = [state.vms[number] for number in state.macs.get(mac, ()) if number in state.vms]
     tagged = [vm for vm in owners if (vlan or UNTAGGED) in sent_in(state, vm)]
@@ -72,9 +72,9 @@ def native(port: Port, number: int, vlan: int | None) -> int | None:
     return None if tag in tags else vlan
 
 
-def is_known(state: State, port: Port) -> bool:
+def is_known(state: State, device: Device, port: Port) -> bool:
     """Whether all VMs behind a port are known by OVSDB: it is a patch port to a bridge that is ours."""
-    return _peer(state, port) is not None
+    return peer_of(state, device, port) is not None
 
 
 def refresh_senders(state: State, device: Device) -> None:
@@ -95,15 +95,16 @@ def note_patch_ports(state: State, device: Device) -> None:
     """Note where the device's patch ports are, for the bridges at their other ends."""
     for port in device.ports.values():
         if port.facts is not None and port.facts.interface_type == "patch":
-            state.patch_ports[port.name] = device.dpid, port.port_no
+            state.patch_ports[host_of(device), port.name] = device.dpid, port.port_no
 
 
 def neighbours(state: State, device: Device) -> list[Device]:
     """List the devices that a device is connected to by patch ports, directly or by others."""
     found, queue = {device.dpid: device}, [device]
     while queue:
-        for port in queue.pop().ports.values():
-            peer = _peer(state, port)
+        of_device = queue.pop()
+        for port in of_device.ports.values():
+            peer = peer_of(state, of_device, port)
             if peer is not None and peer[0].dpid not in found:
                 found[peer[0].dpid] = peer[0]
                 queue.append(peer[0])
@@ -134,12 +135,17 @@ def _weight(sender: _Sender) -> tuple[bool, int]:
     return not sender.attached, sender.vm.number
 
 
-def _peer(state: State, port: Port) -> tuple[Device, Port] | None:
+def host_of(device: Device) -> str:
+    """Return the machine of a device: the names of patch ports repeat on others."""
+    return device.described.host if device.described is not None else ""
+
+
+def peer_of(state: State, of_device: Device, port: Port) -> tuple[Device, Port] | None:
     """Find the other end of a patch port; None when the bridge there is not known."""
     if port.role is not PortRole.LINK or port.facts is None or port.facts.interface_type != "patch":
         return None
     name = port.facts.options.get("peer", "")
-    dpid, port_no = state.patch_ports.get(name, (0, 0))
+    dpid, port_no = state.patch_ports.get((host_of(of_device), name), (0, 0))
     device = state.devices.get(dpid) or state.unattached.get(dpid)
     peer = device.ports.get(port_no) if device is not None else None
     return (device, peer) if device is not None and peer is not None and peer.name == name else None
@@ -147,7 +153,7 @@ def _peer(state: State, port: Port) -> tuple[Device, Port] | None:
 
 def _behind(state: State, device: Device, port: Port, seen: set[int]) -> Iterator[_Sender]:
     """List who may send frames that come in by a link, with the VLAN that they have there."""
-    peer = _peer(state, port)
+    peer = peer_of(state, device, port)
     if peer is None:
         if _is_other_link(port):
             yield from _learned_behind(state, device, port)

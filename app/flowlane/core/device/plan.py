@@ -212,7 +212,7 @@ def _tracked_ports(device: Device) -> tuple[int, ...]:
 def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
     queues = tuple(sorted(port.queues))
     if port.role is PortRole.LINK:
-        number = NOT_A_VM if is_known(state, port) else UNRESOLVED_VM
+        number = NOT_A_VM if is_known(state, device, port) else UNRESOLVED_VM
         senders = sorted(
             ((mac, vlan, of_vm) for (mac, vlan), of_vm in port.senders.items()),
             key=lambda sender: (sender[0], -1 if sender[1] is None else sender[1]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device.links import note_patch_ports
+from flowlane.core.device.links import host_of, note_patch_ports
 from flowlane.core.device.ports import port_views, refresh_ports
 from flowlane.core.device.roles import IDENTITY_KEYS, infer_device_role
 from flowlane.core.device.vms import detach_all, refresh_vms
@@ -32,9 +32,10 @@ def follow(state: State, device: Device, out: list[Effect]) -> None:
     while wanted:
         facts = wanted.pop()
         peer = facts.options.get("peer", "")
-        if facts.interface_type != PATCH or state.patch_ports.get(peer, (0, 0))[0] in state.devices:
+        known = state.patch_ports.get((host_of(device), peer), (0, 0))
+        if facts.interface_type != PATCH or known[0] in state.devices:
             continue
-        bridge = _bridge_with(state, peer)
+        bridge = _bridge_with(state, host_of(device), peer)
         if bridge is not None and bridge.dpid not in state.devices and bridge.dpid not in state.unattached:
             _describe(state, bridge, out)
             wanted.extend(bridge.ports.values())
@@ -96,9 +97,9 @@ def _describe(state: State, event: DeviceDescribed, out: list[Effect]) -> set[in
     return refresh_vms(state, bridge, out)
 
 
-def _bridge_with(state: State, name: str) -> DeviceDescribed | None:
-    """Find the bridge that has an interface of a name."""
-    described: Iterable[DeviceDescribed] = state.described.values()
+def _bridge_with(state: State, host: str, name: str) -> DeviceDescribed | None:
+    """Find the bridge of a machine that has an interface of a name."""
+    described: Iterable[DeviceDescribed] = (event for event in state.described.values() if event.host == host)
     return next(
         (event for event in described if any(facts.name == name for facts in event.ports.values())), None
     )

@@ -103,7 +103,7 @@ def _identify(
     number, tag = device.port_vm.get(in_port, NOT_A_VM), key[4:6]
     if port.role is PortRole.LINK:
         vlan = int.from_bytes(tag) - 1
-        sent_by = origin(state, port, eth_src, None if vlan < 0 else vlan)
+        sent_by = origin(state, device, port, eth_src, None if vlan < 0 else vlan)
         if sent_by is None:
             return None
         number = sent_by.number

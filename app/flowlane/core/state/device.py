@@ -259,8 +259,8 @@ class State:
     numbers_taken: set[int] = field(default_factory=set)
     macs: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """MAC -> numbers of the VMs that own it, by OVSDB: more than one where they are in different VLANs."""
-    patch_ports: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Name of a patch port -> (dpid, port number)."""
+    patch_ports: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """(machine, name of a patch port) -> (dpid, port number)."""
     links: dict[int, dict[int, tuple[SeenLink, ...]]] = field(default_factory=dict)
     """dpid -> port number -> the links that probes have crossed (see :mod:`flowlane.core.topology.discovery`)."""
     hints: dict[str, Hint] = field(default_factory=dict)

@@ -93,6 +93,24 @@ def kind_of(external_ids: Mapping[str, str]) -> QueueKind | None:
     return _KINDS.get(external_ids.get(KIND, ""))
 
 
+class _Machine(NamedTuple):
+    """The machine of a database, as :class:`DeviceDescribed` has it."""
+
+    host: str = ""
+    host_name: str = ""
+    tunnel_addresses: tuple[str, ...] = ()
+
+
+def _machine(snapshot: Snapshot) -> _Machine:
+    """Read which machine the database is of (ovs-vswitchd.conf.db(5), table Open_vSwitch; ovn-controller(8))."""
+    for uuid, root in snapshot.roots.items():
+        ids = root.external_ids
+        system = ids.get("system-id", "")
+        addresses = tuple(part.strip() for part in ids.get("ovn-encap-ip", "").split(",") if part.strip())
+        return _Machine(system or str(uuid), ids.get("hostname") or system, addresses)
+    return _Machine()
+
+
 def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> DeviceDescribed | None:
     if not _DPID.match(bridge.datapath_id):
         return None
@@ -110,6 +128,8 @@ def _device(bridge: BridgeRow, snapshot: Snapshot, defects: list[Defect]) -> Dev
         external_ids=bridge.external_ids,
         datapath_type=bridge.datapath_type or "system",
         ports=MappingProxyType(dict(sorted(ports.items()))),
+        spanning_tree="rstp" if bridge.rstp_enable else "stp" if bridge.stp_enable else "",
+        **_machine(snapshot)._asdict(),
     )
 
 

@@ -39,6 +39,8 @@ class BridgeRow(NamedTuple):
     protocols: tuple[str, ...] = ()
     controller: tuple[UUID, ...] = ()
     other_config: Mapping[str, str] = _NO_TEXT
+    stp_enable: bool = False
+    rstp_enable: bool = False
 
 
 class PortRow(NamedTuple):

@@ -50,6 +50,8 @@ _TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "protocols": _TEXTS,
         "controller": _ROWS,
         "other_config": _MAP,
+        "stp_enable": _BOOLEAN,
+        "rstp_enable": _BOOLEAN,
     },
     "Port": {
         "name": _TEXT,
@@ -78,8 +80,16 @@ _TABLES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 WATCHED: Mapping[str, tuple[str, ...]] = {
-    "Open_vSwitch": ("bridges", "ovs_version"),
-    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "external_ids"),
+    "Open_vSwitch": ("bridges", "ovs_version", "external_ids"),
+    "Bridge": (
+        "name",
+        "ports",
+        "datapath_id",
+        "datapath_type",
+        "external_ids",
+        "stp_enable",
+        "rstp_enable",
+    ),
     "Port": ("name", "interfaces", "qos", "external_ids", "tag", "trunks", "vlan_mode", "bond_mode"),
     "Interface": ("name", "type", "ofport", "external_ids", "mac_in_use", "link_speed", "status", "options"),
     "QoS": ("type", "queues", "other_config"),
