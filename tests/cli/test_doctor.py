@@ -56,12 +56,44 @@ def test_a_dummy_port_whose_queues_the_switch_does_not_report(
     assert "start flowlane-manager" in text
 
 
+def device(name: str, queues_by: str = "set-queue", queues: int = 0, **changes: Any) -> dict[str, Any]:
+    """A device as REST lists it, as far as the doctor reads it."""
+    counts = {kind: {"total": number, "free": 0} for kind, number in (("physical", queues), ("software", 0))}
+    base = {"name": name, "dpid": "01", "unusable": "", "conflicts": [], "queues_by": queues_by}
+    return {**base, "queues": counts, **changes}
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_how_queues_are_chosen_is_explained_where_flows_are_to_be_offloaded(
+    ovs: PrivateOvs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, offload: bool
+) -> None:
+    names = (f"brq{offload:d}", f"brm{offload:d}")
+    ovs.vsctl(
+        *(
+            word
+            for name in names
+            for word in ("--", "add-br", name, "--", "set", "Bridge", name, "datapath_type=dummy")
+        )
+    )
+    ovs.vsctl("set", "Open_vSwitch", ".", f"other_config:hw-offload={str(offload).lower()}")
+    devices = [device(names[0], queues=4), device(names[1], "dscp", 8), device("elsewhere", queues=4)]
+    monkeypatch.setattr(doctor, "pages", lambda *_: {"items": devices, "next": None})
+    said = [item for item in findings(ovs.database, capsys) if "queues are chosen" in item["what"]]
+    ovs.vsctl("remove", "Open_vSwitch", ".", "other_config", "hw-offload")
+    by_place = {item["where"]: item for item in said}
+    by_queue, by_mark = (by_place[f"bridge {name}"] for name in names)
+    assert by_queue["level"] == ("warning" if offload else "ok")
+    assert ("queues-by: dscp" in (by_queue["remedy"] or "")) is offload
+    assert (by_mark["level"], "DSCP" in by_mark["what"]) == ("ok", True)
+    assert by_place["bridge elsewhere"]["level"] == "ok", "that is another Open vSwitch"
+
+
 def test_what_the_controller_says_of_its_devices_is_listed(
     ovs: PrivateOvs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices = [
-        {"name": "br0", "dpid": "01", "unusable": "", "conflicts": ["entry x of table 0 is not met"]},
-        {"name": "br1", "dpid": "02", "unusable": "it has 3 tables", "conflicts": []},
+        device("br0", conflicts=["entry x of table 0 is not met"]),
+        device("br1", unusable="it has 3 tables"),
     ]
     monkeypatch.setattr(doctor, "pages", lambda *_: {"items": devices, "next": None})
     listed = {(item["level"], item["where"], item["what"]) for item in findings(ovs.database, capsys)}

@@ -19,6 +19,7 @@ from flowlane.core.policy import (
     PathPreference,
     Pins,
     Policy,
+    QueuesBy,
     RateGate,
     Rule,
     TrafficClass,
@@ -244,6 +245,13 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
     Reason.STRATEGY: (
         of_classes(TrafficClass("small", 0), balance=Balance(strategy="round-robin")),
         lambda scenario: scenario.flow(1, 1),
+    ),
+    Reason.MARK_KEPT: (
+        of_classes(
+            TrafficClass("small", 0),
+            devices=(DeviceRules(DeviceSelector(), queues_by=QueuesBy.DSCP, keep_marks=(46,)),),
+        ),
+        lambda scenario: scenario.flow(1, 1, dscp=46),
     ),
     Reason.METER_ONLY: (
         of_classes(TrafficClass("small", 0, rate_limit=MBIT, meter_only=True)),

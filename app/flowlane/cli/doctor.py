@@ -14,7 +14,7 @@ from flowlane.cli.client import RefusedError, UnreachableError, connect, pages
 from flowlane.cli.qos import add_common, compare, database_of, nic_states
 from flowlane.cli.qos_views import finding_json, wide_console
 from flowlane.errors import FlowlaneError
-from flowlane.hosttools.checks import Host, check_database
+from flowlane.hosttools.checks import Host, check_choice, check_database, offloads
 from flowlane.hosttools.client import open_database, reported_queues
 from flowlane.hosttools.findings import Finding, Level
 from flowlane.hosttools.inventory import ports_of
@@ -58,11 +58,16 @@ def examine(args: argparse.Namespace) -> list[Finding]:
         return [Finding(Level.PROBLEM, "Open vSwitch", str(error), remedy)]
     local = remote.startswith("unix:")
     findings = check_database(snapshot, Host(local, kernel_datapath()))
-    return findings + (_ports(snapshot, remote) if local else []) + _devices(args.url)
+    names = {bridge.name for bridge in snapshot.bridges.values()} if offloads(snapshot) else set()
+    return findings + (_ports(snapshot, remote) if local else []) + _devices(args.url, names)
 
 
-def _devices(url: str) -> list[Finding]:
-    """Find what the controller says of its devices: those that are unusable, and conflicts with others' entries."""
+def _devices(url: str, offloading: set[str]) -> list[Finding]:
+    """Find what the controller says of its devices: how queues are chosen, what is unusable, others' entries.
+
+    Args:
+        offloading: names of the bridges whose flows are to be offloaded.
+    """
     try:
         devices = pages(connect(url), "/v1/devices", {}, None)["items"]
     except (UnreachableError, RefusedError) as error:
@@ -71,6 +76,9 @@ def _devices(url: str) -> list[Finding]:
     findings: list[Finding] = []
     for device in devices:
         where = f"bridge {device['name'] or device['dpid']}"
+        queues = sum(of_kind["total"] for of_kind in device["queues"].values())
+        choice = check_choice(where, device["queues_by"], queues, device["name"] in offloading)
+        findings += [choice] if choice is not None else []
         if device["unusable"]:
             findings.append(Finding(Level.PROBLEM, where, f"unusable: {device['unusable']}", ""))
         findings += [Finding(Level.WARNING, where, text, _CONFLICT) for text in device["conflicts"]]

@@ -284,6 +284,7 @@ QUEUES = ListCommand(
         Column("PORT", lambda item: item["port"]),
         Column("QUEUE", lambda item: str(item["queue_id"]), right=True),
         Column("KIND", lambda item: item["kind"], 2),
+        Column("MARK", lambda item: text(item["mark"]), 8, right=True),
         Column("FLOWS", lambda item: str(item["flows"]), right=True),
         Column("LOAD", lambda item: rate(item["load"]), right=True),
         Column("FILL", _load_bar, 4),

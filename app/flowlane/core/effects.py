@@ -19,7 +19,9 @@ class PlannedPort(NamedTuple):
 
     ``macs`` empty: any source address; otherwise frames with other ones are dropped, and copied to be reported.
     ``senders`` are the VMs behind a link: (MAC, VLAN, VM number), where VLAN is
-    0 for untagged and None for any; ``vm_number`` is then for frames from other addresses.
+    0 for untagged and None for any; ``vm_number`` is then for frames from other addresses. ``queues`` are choices
+    (:mod:`flowlane.core.marks`), as wherever a queue is named here; ``keep_marks`` are marks of packets that leave by
+    the port which are not written over.
     """
 
     port_no: int
@@ -28,6 +30,7 @@ class PlannedPort(NamedTuple):
     macs: tuple[int, ...] = ()
     queues: tuple[int, ...] = ()
     senders: tuple[tuple[int, int | None, int], ...] = ()
+    keep_marks: tuple[int, ...] = ()
 
 
 class StandingMatch(NamedTuple):
@@ -106,6 +109,7 @@ class DevicePlan:
         learn_after: packets of a young TCP or UDP flow that go by the standing rules alone, where the device
             tracks connections (see docs/engineers/pipeline.md).
         tracked_ports: the ports whose young flows are counted so; none: every flow has an entry from its first packet.
+        in_vlan: where a PCP is to be written, the ports whose untagged frames belong to a VLAN.
         reactive: the device forwards no packet of a flow without a pin; it sends them to the controller.
     """
 
@@ -124,6 +128,7 @@ class DevicePlan:
     learned_idle: int = 0
     learn_after: int = 0
     tracked_ports: tuple[int, ...] = ()
+    in_vlan: tuple[int, ...] = ()
     reactive: bool = False
 
 

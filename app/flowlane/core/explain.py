@@ -53,6 +53,7 @@ REASONS: dict[Reason, str] = {
     Reason.STRATEGY: "the strategy that the policy names chose this queue",
     Reason.METER_ONLY: "its class is limited by a meter and has no queue, so that the device may offload it",
     Reason.ADOPTED: "it was found on this queue when the controller started, and stays",
+    Reason.MARK_KEPT: "the policy keeps its own mark, by which the device chooses its queue",
     Reason.DEVICE_CHOSE: "the device itself chose this queue by its standing rules",
 }
 

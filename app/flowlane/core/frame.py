@@ -17,7 +17,8 @@ ETH_IPV4, ETH_ARP, ETH_RARP, ETH_IPV6 = 0x0800, 0x0806, 0x8035, 0x86DD
 ETH_LLC = 0x05FF
 """Open vSwitch's ethertype for IEEE 802.3 frames with an LLC header (ovs-fields(7), eth_type)."""
 
-VLAN_TYPES = frozenset((0x8100, 0x88A8))
+ETH_VLAN = 0x8100
+VLAN_TYPES = frozenset((ETH_VLAN, 0x88A8))
 _MAX_EXTENSION_HEADERS = 8
 _EXTENSIONS = frozenset((0, 43, 60))
 _AUTHENTICATION = 51

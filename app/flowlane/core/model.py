@@ -92,6 +92,7 @@ class Reason(IntEnum):
     NO_ONE_PORT = 17
     GATHERED = 18
     DEMOTED = 19
+    MARK_KEPT = 20
 
 
 class HintSource(IntEnum):

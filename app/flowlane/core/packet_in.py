@@ -62,13 +62,13 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
         return egress, NO_QUEUE
     key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
     row = device.flows.rows.get(key)
-    ports, chosen = (event.in_port, egress), (event.queue_id, event.meter_id)
+    marks = (frame.dscp, frame.pcp)
+    ports, chosen = (event.in_port, egress), (device.chosen(event.queue_id, *marks), event.meter_id)
     if row is None:
-        marks = (frame.dscp, frame.pcp)
         row = begin(state, device, ports, key, _parts(frame, sent_by.number), marks, chosen, out)
     else:
         row = _seen_again(state, device, row, ports, _parts(frame, sent_by.number), chosen, out)
-    return egress, device.flows.queue_id[row]
+    return egress, device.flows.queue_id[row] if device.marking is None else NO_QUEUE
 
 
 def _parts(frame: Frame, vm_number: int) -> FlowParts:

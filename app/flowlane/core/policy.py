@@ -31,6 +31,14 @@ class Alike(StrEnum):
     RATE_BAND = "rate-band"
 
 
+class QueuesBy(StrEnum):
+    """How a device is told the queue of a packet: by OpenFlow's ``set_queue``, or by a mark in the packet."""
+
+    SET_QUEUE = "set-queue"
+    DSCP = "dscp"
+    PCP = "pcp"
+
+
 class LimitScope(StrEnum):
     """Flows that share one limit, and so one meter (M10)."""
 
@@ -166,13 +174,21 @@ class ClassChange:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRules:
-    """Settings for some devices: which classes they get, changes of classes, their role, their uplinks (M2)."""
+    """Settings for some devices: which classes they get, changes of classes, their role, their uplinks (M2).
+
+    ``marks`` are (DSCP or PCP, queue id), empty for the usual ones (see :mod:`flowlane.core.marks`); ``keep_marks`` are
+    values that are not written over. Of several entries for a device, the last that has ``queues_by`` counts for all
+    three.
+    """
 
     devices: DeviceSelector
     only: tuple[int, ...] | None = None
     changes: tuple[ClassChange, ...] = ()
     role: Role | None = None
     uplinks: tuple[str, ...] = ()
+    queues_by: QueuesBy | None = None
+    marks: tuple[tuple[int, int], ...] = ()
+    keep_marks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

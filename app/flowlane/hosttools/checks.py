@@ -66,14 +66,43 @@ def _switch(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "Open vSwitch", "there is no bridge", "ovs-vsctl add-br br0")
 
 
+def offloads(snapshot: Snapshot) -> bool:
+    """Whether the switch is to offload flows to its NICs."""
+    return next(iter(snapshot.roots.values())).other_config.get("hw-offload") in _TRUE
+
+
+def check_choice(where: str, queues_by: str, queues: int, offload: bool) -> Finding | None:
+    """Check how a device is told the queues of packets, given how many queues it has; None: nothing to say."""
+    if not queues:
+        return None
+    if queues_by != "set-queue":
+        kind = queues_by.upper()
+        what = f"its {queues} queues are chosen by {kind}, which Flowlane writes: flows can be offloaded"
+        return Finding(Level.OK, where, what)
+    if not offload:
+        return Finding(Level.OK, where, f"its {queues} queues are chosen by set_queue; hw-offload is off")
+    what = (
+        f"hw-offload is on, and its {queues} queues are chosen by set_queue: flows with a queue are not offloaded, "
+        "they stay in software"
+    )
+    remedy = (
+        "if the NIC can choose its queues by DSCP: queues-by: dscp for this device in the policy "
+        "(docs/operators/offload.md)"
+    )
+    source = "Open vSwitch, lib/netdev-offload-tc.c: a match on skb_priority is refused"
+    return Finding(Level.WARNING, where, what, remedy, source)
+
+
 def _offload(snapshot: Snapshot) -> Iterator[Finding]:
-    root = next(iter(snapshot.roots.values()))
-    if root.other_config.get("hw-offload") in _TRUE:
+    if offloads(snapshot):
         what = (
             "hw-offload is on: a flow that uses set_queue is not offloaded and is forwarded by the kernel; "
-            "meters are offloaded, so limits work on offloaded flows and queues do not"
+            "meters are offloaded, and so are flows whose queue is chosen by DSCP or PCP"
         )
-        remedy = "choose for each class: queues (not offloaded) or meters only (offloaded)"
+        remedy = (
+            "queues-by: dscp for the device (docs/operators/offload.md), or meter-only: true for classes that "
+            "need no queue"
+        )
         source = "Open vSwitch, lib/netdev-offload-tc.c: a match on skb_priority is refused"
         yield Finding(Level.WARNING, "Open vSwitch", what, remedy, source)
 

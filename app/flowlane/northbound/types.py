@@ -172,6 +172,10 @@ class DeviceView(TypedDict):
         Literal["normal", "own"],
         "normal: the switch forwards by itself, Flowlane adds queue and meter; own: Flowlane chooses the port too",
     ]
+    queues_by: Annotated[
+        Literal["set-queue", "dscp", "pcp"],
+        "how the queue of a packet is chosen: by OpenFlow's set_queue, or by the mark that Flowlane writes",
+    ]
     capabilities: Capabilities
     ports: list[PortView]
     ambiguous: Annotated[list[AmbiguityView], "ports whose role is a guess"]
@@ -202,6 +206,9 @@ class QueueView(OfOneClass):
     port_no: int
     queue_id: int
     kind: Kind
+    mark: Annotated[
+        int | None, "DSCP or PCP that chooses the queue (queues_by of the device); null: set_queue"
+    ]
     min_rate: Annotated[int | None, "bit/s"]
     max_rate: Annotated[int | None, "bit/s"]
     flows: int

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import flowlane
 from flowlane.core.flow.pins import mode
 from flowlane.core.flowkey import format_mac
+from flowlane.core.marks import value_of
 from flowlane.core.model import HintSource, QueueKind
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
         "peer": device.peer,
         "version": _OPENFLOW_VERSIONS.get(device.capabilities.version, str(device.capabilities.version)),
         "forwarding": "normal" if device.capabilities.normal else "own",
+        "queues_by": device.marking.by.value if device.marking else "set-queue",
         "capabilities": _capabilities(device.capabilities),
         "ports": device_ports(device),
         "ambiguous": [
@@ -220,6 +222,7 @@ def _queue(
         "port_no": port.port_no,
         "queue_id": queue_id,
         "kind": KIND_WORDS[queue.kind],
+        "mark": value_of(device.marking.mark_of(queue_id)) if device.marking else None,
         "min_rate": queue.min_rate,
         "max_rate": queue.max_rate,
         "flows": _count(slot),

@@ -17,10 +17,11 @@ import yaml
 
 from flowlane.core.device.rules import DeviceView
 from flowlane.core.model import Capabilities, Role
-from flowlane.core.policy import ClassChange, DeviceRules, PathPreference
+from flowlane.core.policy import ClassChange, DeviceRules, PathPreference, QueuesBy
 from flowlane.errors import ConfigError
 from flowlane.policy.context import Context, value_of
 from flowlane.policy.document import Path
+from flowlane.policy.marks import read_keep_marks, read_marks
 from flowlane.policy.match import read_device_selector, read_globs
 from flowlane.units import parse_rate
 
@@ -47,12 +48,20 @@ def _build(context: Context, path: Path, entry: dict[str, Any]) -> DeviceRules:
             context.report(
                 (*path, "change"), f"class {name!r} is changed but not in only", "add it to only", name
             )
+    by = QueuesBy(entry["queues-by"]) if "queues-by" in entry else None
+    for key in ("marks", "keep-marks"):
+        if key in entry and by not in (QueuesBy.DSCP, QueuesBy.PCP):
+            remedy = "add queues-by: dscp (or pcp), or remove it"
+            context.report((*path, key), f"{key} without a queues-by of marks", remedy)
     return DeviceRules(
         devices=selector,
         only=only,
         changes=changes,
         role=Role(entry["role"]) if "role" in entry else None,
         uplinks=read_globs(context, (*path, "uplinks"), entry["uplinks"]) if "uplinks" in entry else (),
+        queues_by=by,
+        marks=read_marks(context, path, entry, by),
+        keep_marks=read_keep_marks(context, path, entry, by),
     )
 
 

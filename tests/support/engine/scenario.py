@@ -108,9 +108,8 @@ class Scenario:
                 assert effect.meter_id == 0 or effect.meter_id in {*self.meters, *standing}, (
                     "a pin names a meter that is not there"
                 )
-                assert (
-                    effect.queue_id == -1 or effect.queue_id in self.device.ports[effect.egress_port].queues
-                )
+                queue_id = self.device.chosen(effect.queue_id)
+                assert queue_id == -1 or queue_id in self.device.ports[effect.egress_port].queues
                 if effect.moved:
                     assert effect.ref.row in self.pins, "a modify of an entry that is not there does nothing"
                 self.pins[effect.ref.row] = effect

@@ -15,6 +15,7 @@ from flowlane.core.device import class_meters
 from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.links import is_known
+from flowlane.core.device.marking import gets_priority_tags
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
 from flowlane.core.effects import DevicePlan, PlannedPort, VlanHost, VmMeter
@@ -197,6 +198,9 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,
         learn_after=device.policy.learn_after if mode(device) == WORTHY else 0,
         tracked_ports=_tracked_ports(device),
+        in_vlan=tuple(
+            sorted(port.port_no for port in device.ports.values() if gets_priority_tags(device, port))
+        ),
         reactive=mode(device) == REACTIVE,
     )
 
@@ -210,7 +214,12 @@ def _tracked_ports(device: Device) -> tuple[int, ...]:
 
 
 def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
-    queues = tuple(sorted(port.queues))
+    queues = tuple(device.choice(queue_id) for queue_id in sorted(port.queues))
+    planned = _planned_port_of(state, device, port, queues)
+    return planned if device.marking is None else planned._replace(keep_marks=device.marking.keep)
+
+
+def _planned_port_of(state: State, device: Device, port: Port, queues: tuple[int, ...]) -> PlannedPort:
     if port.role is PortRole.LINK:
         number = NOT_A_VM if is_known(state, device, port) else UNRESOLVED_VM
         senders = sorted(
@@ -338,6 +347,6 @@ def _queues_of(device: Device) -> QueuesOf:
             return ()
         queues = queues_for(device, device.ports[port_no], class_index)
         device.spreads[class_index, port_no] = queues
-        return queues
+        return tuple((device.choice(queue_id), weight) for queue_id, weight in queues)
 
     return queues_of

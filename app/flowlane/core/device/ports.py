@@ -78,7 +78,11 @@ def _refresh_port(device: Device, report: PortReport, role: RoleOf) -> None:
     port.role, port.role_reason = role.role, role.reason
     port.is_guess = role.evidence in (Evidence.QUEUES, Evidence.NOTHING)
     port.up, port.bond_rate = report.up, None
-    port.queues = {} if role.role is PortRole.IGNORE else _queues(device, report.port_no, facts)
+    port.queues = (
+        {}
+        if role.role is PortRole.IGNORE
+        else _queues(device, report.port_no, facts, role.role is PortRole.UPLINK)
+    )
 
 
 def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
@@ -90,12 +94,21 @@ def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
         out.append(DeleteLearned(device.dpid, port_no))
 
 
-def _queues(device: Device, port_no: int, facts: PortFacts | None) -> dict[int, Queue]:
-    """Return the queues that a flow may use: reported by the switch and, where OVSDB has any, still in OVSDB."""
+def _queues(device: Device, port_no: int, facts: PortFacts | None, is_uplink: bool) -> dict[int, Queue]:
+    """Return the queues that a flow may use: reported by the switch and, where OVSDB has any, still in OVSDB.
+
+    Where the device chooses by mark, they are those that a mark reaches. Neither OpenFlow nor OVSDB may know them: an
+    uplink without any has all that the policy maps marks to.
+    """
     stated = facts.queues if facts else {}
     usual = QueueKind.SOFTWARE if device.role is Role.VSWITCH else QueueKind.PHYSICAL
     queues = {}
-    for queue_id in sorted(device.reported_queues.get(port_no, ())):
+    reported = device.reported_queues.get(port_no, ())
+    if device.marking is not None:
+        by_mark = {queue_id for _, queue_id in device.marking.queues}
+        known = (*reported, *stated)
+        reported = tuple(by_mark.intersection(known) if known else by_mark if is_uplink else ())
+    for queue_id in sorted(reported):
         if stated and queue_id not in stated:
             continue
         fact = stated.get(queue_id, QueueFacts())

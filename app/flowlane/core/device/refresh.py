@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device import class_meters, hints, meter_ids, rules, unattached
+from flowlane.core.device import class_meters, hints, marking, meter_ids, rules, unattached
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
@@ -222,12 +222,14 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     device.name = _name(device)
     device.role = _stated_role(state, device) or infer_device_role(port_views(device).values())
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
+    rechosen = marking.note_marking(state.policy, device)
     refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
     note_patch_ports(state, device)
     unattached.follow(state, device, out)
     vms_before = _vms_of(state, device)
     changed = refresh_vms(state, device, out)
-    policy, device.policy_left_out = rules.derive(state.policy, _view(device))
+    policy, without = rules.derive(state.policy, _view(device))
+    device.policy_left_out = (*without, *marking.left_out(device))
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
     device.shares = shares_of(device, state.vms.values())
@@ -245,6 +247,8 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     class_meters.retry(state, device, out)
     replan(state, device, out)
     discovery.follow_ports(state, device, out)
+    if rechosen and device.plan is not None:
+        marking.rechoose(device, out)
     others_plan = vms_before != _vms_of(state, device) or policy != before
     tell_others(state, device, everywhere=others_plan)
 

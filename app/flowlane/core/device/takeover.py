@@ -93,7 +93,8 @@ def _confirm(device: Device, pin: FoundPin, out: list[Effect]) -> None:
     """Keep the pin of a known flow; correct it only if it differs."""
     flows, row = device.flows, pin.ref.row
     adopt(device, row, pin.by_vm)
-    desired = flows.queue_id[row], flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
+    choice = device.choice(flows.queue_id[row])
+    desired = choice, flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
     if desired != (pin.queue_id, pin.meter_id, pin.egress_port, pin.in_port):
         put_pin(device, row, worth_of(device, row), FREE, out)
 
@@ -156,10 +157,11 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
                 # It has the rate of another policy. One that is right is not written, which would fill its bucket.
                 out.append(SetMeter(device.dpid, pool.specs[pin.meter_id], change=True))
     port = device.ports.get(pin.egress_port)
-    allocation = port.allocation if port is not None and pin.queue_id in port.queues else None
-    if allocation is None or traffic_class.meter_only:
+    queue_id = device.chosen(pin.queue_id)
+    allocation = port.allocation if port is not None and queue_id in port.queues else None
+    if allocation is None or queue_id is None or traffic_class.meter_only:
         placement = choose_queue(state, device, row)
     else:
-        placement = place_on(allocation, row, demand_of(device, row), pin.queue_id, flows.keys[row] or b"")
+        placement = place_on(allocation, row, demand_of(device, row), queue_id, flows.keys[row] or b"")
     apply(state, device, row, decide(state, device, row, placement)._replace(pin=None), out)
     _confirm(device, pin, out)

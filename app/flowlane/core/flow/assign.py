@@ -80,6 +80,7 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
 NO_QUEUES = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_QUEUES)
 NO_ONE_PORT = Placement(NO_QUEUE, QueueKind.NONE, Reason.NO_ONE_PORT)
 METER_ONLY = Placement(NO_QUEUE, QueueKind.NONE, Reason.METER_ONLY)
+MARK_KEPT = Placement(NO_QUEUE, QueueKind.NONE, Reason.MARK_KEPT)
 
 
 def demand_of(device: Device, row: int) -> Demand:
@@ -148,9 +149,10 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
     port = device.ports.get(flows.egress_port[row])
     if port is None or port.allocation is None:
         return NO_QUEUES
-    if device.policy.classes[flows.class_index[row]].meter_only:
+    without = _without_queue(device, row)
+    if without is not None:
         _leave_queue(device, row)
-        return METER_ONLY
+        return without
     demand, key = demand_of(device, row), flows.keys[row] or b""
     if demand.rate:
         demand = demand._replace(rate=rate_in_class(device, row))
@@ -163,6 +165,15 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
         placement = place_on(port.allocation, row, demand, flows.device_queue[row])
         return placement._replace(reason=Reason.DEVICE_CHOSE)
     return arrive(port.allocation, row, demand, key)
+
+
+def _without_queue(device: Device, row: int) -> Placement | None:
+    """Return the placement of a flow that is to have no queue of the allocator's; None for others."""
+    flows = device.flows
+    if device.policy.classes[flows.class_index[row]].meter_only:
+        return METER_ONLY
+    is_kept = device.marking is not None and device.marking.kept(flows.dscp[row], flows.pcp[row])
+    return MARK_KEPT if is_kept else None
 
 
 def apply(state: State, device: Device, row: int, target: Target, out: list[Effect]) -> None:
@@ -249,7 +260,7 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             continue
         if move.old != move.new:
             flows.moved_at[row] = state.now
-        if device.policy.classes[flows.class_index[row]].meter_only:
+        if _without_queue(device, row) is not None:
             # It was on a queue only because the device had put it there.
             placement = choose_queue(state, device, row)
         if move.old != move.new and _is_left_to_device(device, move):

@@ -16,7 +16,7 @@ from flowlane.core.flow.gates import gates_at, least_rate
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
 from flowlane.core.flowkey import unpack
-from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.model import NO_QUEUE, NOT_A_VM, PortRole
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     ports = flow.in_port, flow.egress_port
     if row is None:
         marks = flow.dscp, flow.pcp
-        chosen = flow.queue_id, flow.meter_id
+        chosen = device.chosen(flow.queue_id, *marks), flow.meter_id
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
         # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
         flows.first_seen[row] = flows.counted_at[row] = state.now - flow.seconds
@@ -79,14 +79,24 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     elif (flows.in_port[row], flows.egress_port[row]) != ports:
         # Entries of its old ports stay until they are idle; the flow moves with its packets (see lifecycle).
         return row
-    elif (flow.queue_id, flow.meter_id) != (flows.device_queue[row], flows.device_meter[row]):
-        follow_device(state, device, row, flow.queue_id, flow.meter_id, out)
+    elif (queue_id := _queue_of(device, row, flow)) != flows.device_queue[row] or flow.meter_id != (
+        flows.device_meter[row]
+    ):
+        follow_device(state, device, row, queue_id, flow.meter_id, out)
     count(state, device, row, flow.packets, flow.octets, out)
     if device.policy.gates and is_near(
         gates_at(device, flow.egress_port, state.now), flows.gate_state[row], flows.rate[row]
     ):
         device.readings.note_near(flow.group)
     return row
+
+
+def _queue_of(device: Device, row: int, flow: LearnedFlow) -> int:
+    """Return the queue that a learned entry gives a known flow."""
+    if device.marking is None:
+        return flow.queue_id
+    queue_id = device.chosen(flow.queue_id, device.flows.dscp[row], device.flows.pcp[row])
+    return NO_QUEUE if queue_id is None else queue_id
 
 
 def _identify(

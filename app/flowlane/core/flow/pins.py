@@ -127,7 +127,7 @@ def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effe
             flows.device_key(row),
             flows.in_port[row],
             flows.egress_port[row],
-            flows.queue_id[row],
+            device.choice(flows.queue_id[row]),
             flows.meter_id[row],
             device.policy.pins.idle_timeout,
             pinned,

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from flowlane.core import marks
 from flowlane.core.allocate.state import Columns
 from flowlane.core.effects import Report
 from flowlane.core.flow.readings import Readings
 from flowlane.core.model import (
+    NO_QUEUE,
     NOT_A_VM,
     Ambiguity,
     Capabilities,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from flowlane.core.classify.gates import PortGate
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import DeviceDescribed, FoundPin
+    from flowlane.core.marks import Marking
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import Policy, TrafficClass
     from flowlane.core.state.links import SeenLink
@@ -195,6 +198,8 @@ class Device:
     pin_retry: float = 0.0
     pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(5)))
     """Rows with a pin, by its worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
+    marking: Marking | None = None
+    """How it chooses its queue by mark; None: by ``set_queue`` (see :mod:`flowlane.core.device.marking`)."""
     relearn: set[int] = field(default_factory=set)
     """Ports whose learned entries are deleted with the next plan, so that the device places the flows anew."""
     spreads: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
@@ -224,6 +229,21 @@ class Device:
     def of_bond(self, port_no: int) -> int:
         """Return the port that stands for a port: of its bond, else itself."""
         return self.bonds.get(port_no, port_no)
+
+    def choice(self, queue_id: int) -> int:
+        """Return what entries name for a queue of the device (see :mod:`flowlane.core.marks`)."""
+        if self.marking is None or queue_id == NO_QUEUE:
+            return queue_id
+        return marks.join(NO_QUEUE, self.marking.mark_of(queue_id))
+
+    def chosen(self, choice: int | None, dscp: int = 0, pcp: int = 0) -> int | None:
+        """Return the queue that an entry's choice gives a packet with its own marks; None where none was reported."""
+        if self.marking is None or choice is None or choice == NO_QUEUE:
+            return choice
+        if self.marking.kept(dscp, pcp):
+            return NO_QUEUE
+        queue_id, mark = marks.split(choice)
+        return queue_id if mark == marks.NO_MARK else self.marking.queue_of(mark)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

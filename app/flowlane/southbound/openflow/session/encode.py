@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flowlane.core.frame import ETH_VLAN
+from flowlane.core.marks import value_of
 from flowlane.core.model import NO_PORT
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
@@ -20,10 +22,13 @@ from flowlane.southbound.openflow.tables.entries import (
     MeterEntry,
     Op,
     Output,
+    PushVlan,
+    SetMark,
     SetQueue,
     Step,
     UseGroup,
     WriteMetadata,
+    mark_field,
 )
 from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId, egress
@@ -126,6 +131,10 @@ def _output(datapath: Datapath, step: Any) -> Any:
 _ACTIONS: dict[type, Callable[[Datapath, Any], Any]] = {
     Output: _output,
     SetQueue: lambda datapath, step: datapath.ofproto_parser.OFPActionSetQueue(step.queue_id),
+    SetMark: lambda datapath, step: datapath.ofproto_parser.OFPActionSetField(
+        **{mark_field(step.mark): value_of(step.mark)}
+    ),
+    PushVlan: lambda datapath, _step: datapath.ofproto_parser.OFPActionPushVlan(ETH_VLAN),
     UseGroup: lambda datapath, step: datapath.ofproto_parser.OFPActionGroup(step.group_id),
     Meter: lambda datapath, step: datapath.ofproto_parser.OFPActionMeter(step.meter_id),
     Load: lambda _datapath, step: WireAction(nicira.write(step)),

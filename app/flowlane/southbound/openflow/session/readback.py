@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from flowlane.core.events import FoundPin, LearnedEnded, LearnedFlow
+from flowlane.core.marks import FIRST_PCP
 from flowlane.core.model import NOT_A_VM
 from flowlane.southbound.openflow.session import decode, learned_entries
 from flowlane.southbound.openflow.tables import diff, pins, pipeline
@@ -26,6 +27,8 @@ from flowlane.southbound.openflow.tables.entries import (
     Meter,
     MeterEntry,
     Output,
+    PushVlan,
+    SetMark,
     SetQueue,
     Standing,
     Step,
@@ -163,6 +166,13 @@ def _value(value: Any) -> int:
     return int(value[0] if isinstance(value, tuple) else value)
 
 
+def _set_field(name: str, value: int) -> Step:
+    """Convert a set-field action: a mark that is written to the packet, or a register that is loaded."""
+    if name == "vlan_pcp":
+        return SetMark(FIRST_PCP + value)
+    return SetMark(value) if name == "ip_dscp" else Load(name, value)
+
+
 def _bytes(action: Message) -> bytes:
     buffer = bytearray()
     action.serialize(buffer, 0)
@@ -204,7 +214,8 @@ _STEPS: dict[str, Callable[[Any], Step]] = {
     "OFPActionSetQueue": lambda action: SetQueue(action.queue_id),
     "OFPActionGroup": lambda action: UseGroup(action.group_id),
     "OFPActionOutput": _output,
-    "OFPActionSetField": lambda action: Load(action.key, _value(action.value)),
+    "OFPActionSetField": lambda action: _set_field(action.key, _value(action.value)),
+    "OFPActionPushVlan": lambda _action: PushVlan(),
     "NXActionRegLoad": lambda action: Load(action.dst, action.value),
     "NXActionResubmitTable": lambda action: Resubmit(action.table_id),
     "NXActionLearn": _learn,

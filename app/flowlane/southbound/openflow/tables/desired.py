@@ -10,15 +10,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowlane.core import marks
+from flowlane.core.marks import NO_MARK
 from flowlane.core.model import NO_PORT, NOT_A_VM, PortRole
-from flowlane.southbound.openflow.tables import matches, pipeline, standing, young
+from flowlane.southbound.openflow.tables import matches, outputs, pipeline, standing, young
 from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
     Goto,
     Meter,
     MeterEntry,
     Output,
-    SetQueue,
     Standing,
     Step,
     WriteMetadata,
@@ -356,31 +357,28 @@ def _learn_priority(family: nicira.Family) -> int:
 def _output(
     plan: DevicePlan, ports: Mapping[int, Collection[int]], capabilities: Capabilities
 ) -> Iterator[FlowEntry]:
-    """Yield the entries that output: by the queue in the packet's register, where the port has it and is to use it."""
+    """Yield the entries that output: by the choice in the packet's register, where the port has it and is to use it."""
     learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
-    queues = {port.port_no: port.queues for port in plan.ports}
+    planned = {port.port_no: port for port in plan.ports}
     everywhere = _everywhere(capabilities.normal)
     yield _infrastructure(
         TableId.OUTPUT, Priority.OUTPUT, match(metadata=pipeline.egress(NO_PORT)), *everywhere
     )
     zones = {port.port_no: port for port in young.tracked(plan)} if tracks else {}
     for port_no, queue_ids in sorted(ports.items()):
-        queue_ids_used = sorted({*queue_ids}.intersection(queues.get(port_no, ()))) if learns else ()
-        for priority, match_fields, steps in _output_actions(port_no, queue_ids_used, capabilities.normal):
-            yield _infrastructure(TableId.OUTPUT, priority, match(**match_fields), *steps)
-            if port_no in zones:
+        port = planned.get(port_no)
+        choices = [
+            choice for choice in (port.queues if port else ()) if standing.has_queue(choice, queue_ids)
+        ]
+        if not learns:
+            # Only a mark takes the way by a register.
+            choices = [
+                choice for choice in choices if capabilities.learn and marks.split(choice)[1] != NO_MARK
+            ]
+        keep = port.keep_marks if port else ()
+        for out in outputs.of_port(port_no, choices, keep, capabilities.normal, plan.in_vlan):
+            yield _infrastructure(TableId.OUTPUT, out.priority, match(**out.fields), *out.steps)
+            if port_no in zones and out.of_tracked is not None:
                 yield from young.output_entries(
-                    plan.dpid, zones[port_no], priority + young.TRACKED, match_fields, *steps
+                    plan.dpid, zones[port_no], out.priority + young.TRACKED, out.of_tracked, *out.steps
                 )
-
-
-def _output_actions(
-    port_no: int, queue_ids: Iterable[int], normal: bool
-) -> Iterator[tuple[int, matches.Fields, tuple[Step, ...]]]:
-    """Yield (priority, match fields, steps) of the port's default queue, and of each queue in a packet's register."""
-    metadata = pipeline.egress(port_no)
-    output = Output(NORMAL_PORT if normal else port_no)
-    yield Priority.OUTPUT, {"metadata": metadata}, (output,)
-    for queue_id in queue_ids:
-        match_fields: matches.Fields = {"metadata": metadata, nicira.QUEUE: queue_id + 1}
-        yield Priority.QUEUE, match_fields, (SetQueue(queue_id), output)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from flowlane.core import marks
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.pipeline import Act, Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, fields, nicira
@@ -36,6 +37,18 @@ class SetQueue:
     """Choose the queue of the port that the packet leaves by."""
 
     queue_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetMark:
+    """Write the DSCP or PCP of a mark (:mod:`flowlane.core.marks`); the match has to select packets with that field."""
+
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushVlan:
+    """Give the packet a tag of VLAN 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,20 @@ class Goto:
     table_id: int
 
 
-Step = Meter | SetQueue | Output | UseGroup | WriteMetadata | Goto | Load | Resubmit | Track | Learn
+Step = (
+    Meter
+    | SetQueue
+    | SetMark
+    | PushVlan
+    | Output
+    | UseGroup
+    | WriteMetadata
+    | Goto
+    | Load
+    | Resubmit
+    | Track
+    | Learn
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +258,11 @@ def learned_group(flows: Iterable[FlowEntry]) -> int:
     return max(map(cookies.group_of, learning), default=0)
 
 
+def mark_field(mark: int) -> str:
+    """Return the match field that a mark is written to."""
+    return "vlan_pcp" if marks.is_pcp(mark) else "ip_dscp"
+
+
 def act_of(step: Step) -> Act | None:
     """Return the kind of a step as the pipeline declares it; None for a goto."""
     if isinstance(step, Output):
@@ -240,21 +271,24 @@ def act_of(step: Step) -> Act | None:
 
 
 def check_queue_first(steps: tuple[Step, ...]) -> None:
-    """Check that no step sets a queue after an output, where it would have no effect and give no error.
+    """Check that no step sets a queue or a mark after an output, where it would have no effect and give no error.
 
     Raises:
         PipelineError: one does.
     """
     after_output = False
     for step in steps:
-        if after_output and isinstance(step, SetQueue):
-            raise pipeline.PipelineError("set_queue after output has no effect")
+        if after_output and isinstance(step, SetQueue | SetMark):
+            what = "set_queue" if isinstance(step, SetQueue) else "a mark"
+            raise pipeline.PipelineError(f"{what} after output has no effect")
         after_output = after_output or act_of(step) is Act.OUTPUT
 
 
 _ACTS = {
     Meter: Act.METER,
     SetQueue: Act.SET_QUEUE,
+    SetMark: Act.SET_MARK,
+    PushVlan: Act.SET_MARK,
     UseGroup: Act.GROUP,
     WriteMetadata: Act.WRITE_METADATA,
     Load: Act.LOAD,
@@ -292,6 +326,10 @@ def _output_text(step: Output) -> str:
 _STEP_TEXTS: dict[type, Callable[[Any], str]] = {
     Meter: lambda step: f"meter:{step.meter_id}",
     SetQueue: lambda step: f"set_queue:{step.queue_id}",
+    SetMark: lambda step: (
+        f"set_field:{marks.value_of(step.mark)}->{fields.FIELDS[mark_field(step.mark)].ofctl}"
+    ),
+    PushVlan: lambda _step: "push_vlan:0x8100",
     Output: _output_text,
     UseGroup: lambda step: f"group:{step.group_id}",
     WriteMetadata: lambda step: f"write_metadata:0x{step.value:x}/0x{step.mask:x}",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core import flowkey
+from flowlane.core import flowkey, marks
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.events import FoundPin
 from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2, FlowParts
 from flowlane.core.frame import ETH_IPV4, ETH_IPV6
+from flowlane.core.marks import NO_MARK
 from flowlane.core.model import NO_QUEUE, NOT_A_VM, PinRef
 from flowlane.southbound.openflow.tables import pipeline
 from flowlane.southbound.openflow.tables.entries import (
@@ -21,6 +22,7 @@ from flowlane.southbound.openflow.tables.entries import (
     Goto,
     Meter,
     Op,
+    SetMark,
     SetQueue,
     Step,
     flow,
@@ -29,8 +31,11 @@ from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, fields
 from flowlane.southbound.openflow.wire.constants import SEND_FLOW_REMOVED
 from flowlane.southbound.openflow.wire.fields import IS_FRAGMENT, VLAN_PRESENT, match, port_fields
+from flowlane.southbound.openflow.wire.nicira import QUEUE, Load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowlane.southbound.openflow.wire.fields import Match
 
 _TO_OUTPUT = Goto(TableId.OUTPUT)
@@ -48,24 +53,42 @@ class PinMatch(NamedTuple):
     by_vm: bool = False
 
 
-def entry(pin: PinFlow, ip_frag: bool = True) -> FlowEntry:
+def entry(pin: PinFlow, nicira: bool = True) -> FlowEntry:
     """Make the exact entry of a flow; the device reports when it has removed the entry after ``idle_timeout`` s.
 
     Args:
-        ip_frag: whether the device has Open vSwitch's field for fragments.
+        nicira: whether the device has Open vSwitch's registers, and its field for fragments.
     """
     cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
     steps: list[Step] = []
     if pin.meter_id:
         steps.append(Meter(pin.meter_id))
+    terms = match_of(pin.key, pin.in_port, pin.egress_port, nicira, pin.by_vm)
     if pin.queue_id != NO_QUEUE:
-        steps.append(SetQueue(pin.queue_id))
+        steps += _choose(pin.queue_id, terms, nicira)
     steps.append(_TO_OUTPUT)
-    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag, pin.by_vm)
     return flow(TableId.ASSIGN, Priority.PIN, terms, steps, cookie, pin.idle_timeout, SEND_FLOW_REMOVED)
 
 
-def change(pin: PinFlow | UnpinFlow, ip_frag: bool = True) -> Change:
+def _choose(choice: int, terms: Match, nicira: bool) -> Iterator[Step]:
+    """Yield the steps for a choice; table output writes the mark, where the device has registers to lead there.
+
+    Otherwise the pin writes it, where what it matches has such a field.
+    """
+    queue_id, mark = marks.split(choice)
+    if mark != NO_MARK and nicira:
+        yield Load(QUEUE, choice + 1)
+        return
+    values = fields.values(terms)
+    if mark != NO_MARK and (
+        values["vlan_vid"] != _UNTAGGED if marks.is_pcp(mark) else values["eth_type"] in _KINDS
+    ):
+        yield SetMark(mark)
+    if queue_id != NO_QUEUE:
+        yield SetQueue(queue_id)
+
+
+def change(pin: PinFlow | UnpinFlow, nicira: bool = True) -> Change:
     """Make the change of an effect.
 
     The entry of a flow that has moved is modified: unlike an add, that keeps its counters (OpenFlow 1.3.5
@@ -73,9 +96,9 @@ def change(pin: PinFlow | UnpinFlow, ip_frag: bool = True) -> Change:
     another flow's entry.
     """
     if isinstance(pin, PinFlow):
-        return Change(Op.MODIFY if pin.moved else Op.ADD, entry(pin, ip_frag))
+        return Change(Op.MODIFY if pin.moved else Op.ADD, entry(pin, nicira))
     cookie = cookies.pack(cookies.Kind.PIN, pin.ref.generation, pin.ref.row)
-    terms = match_of(pin.key, pin.in_port, pin.egress_port, ip_frag, pin.by_vm)
+    terms = match_of(pin.key, pin.in_port, pin.egress_port, nicira, pin.by_vm)
     return Change(Op.DELETE, flow(TableId.ASSIGN, Priority.PIN, terms, (), cookie))
 
 
@@ -175,7 +198,7 @@ def found_pin(present: FlowEntry, vm_number: int, packets: int, octets: int) -> 
     pin_match = read_match(present.match, vm_number)
     if cookie is None or cookie.kind is not cookies.Kind.PIN or pin_match is None:
         return None
-    queue_id = next((step.queue_id for step in present.steps if isinstance(step, SetQueue)), NO_QUEUE)
+    queue_id = _chosen(present.steps)
     meter_id = next((step.meter_id for step in present.steps if isinstance(step, Meter)), 0)
     return FoundPin(
         PinRef(cookie.object_id, cookie.generation),
@@ -188,3 +211,12 @@ def found_pin(present: FlowEntry, vm_number: int, packets: int, octets: int) -> 
         octets,
         pin_match.by_vm,
     )
+
+
+def _chosen(steps: tuple[Step, ...]) -> int:
+    """Return the choice of a pin's steps."""
+    choice = next((step.value - 1 for step in steps if isinstance(step, Load)), None)
+    if choice is not None:
+        return choice
+    queue_id = next((step.queue_id for step in steps if isinstance(step, SetQueue)), NO_QUEUE)
+    return marks.join(queue_id, next((step.mark for step in steps if isinstance(step, SetMark)), NO_MARK))

@@ -37,6 +37,7 @@ class Act(StrEnum):
     METER = "meter"
     COPY = "copy to the controller"
     SET_QUEUE = "set_queue"
+    SET_MARK = "write DSCP or PCP"
     OUTPUT = "output"
     GROUP = "group"
     WRITE_METADATA = "write_metadata"
@@ -79,6 +80,8 @@ class Priority(IntEnum):
     HOST_IN_VLAN = 1002
     OUTPUT = 1000
     QUEUE = 1001
+    MARK_OF_QUEUE = 1002
+    KEPT_MARK = 1003
     PORT = 1000
     PORT_AND_VLAN = 1001
     NO_LIMIT = 1999
@@ -173,7 +176,7 @@ TABLES: tuple[Table, ...] = (
         TableId.ASSIGN,
         "Pins: exact entries of single flows, with their meter and queue",
         _FLOW | {"in_port", "eth_src", "eth_dst", "ip_frag"},
-        frozenset((Act.METER, Act.SET_QUEUE, Act.COPY, Act.RESUBMIT)),
+        frozenset((Act.METER, Act.SET_QUEUE, Act.SET_MARK, Act.LOAD, Act.COPY, Act.RESUBMIT)),
         frozenset((TableId.SEEN, TableId.SPREAD, TableId.OUTPUT)),
         miss=TableId.SPREAD,
         miss_is_planned=True,
@@ -207,9 +210,21 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.OUTPUT,
-        "Egress port, and the queue that the device chose, to output",
-        frozenset(("metadata", QUEUE, "eth_type", "ip_proto", "ip_frag", "vlan_vid")),
-        frozenset((Act.SET_QUEUE, Act.OUTPUT, Act.TRACK)),
+        "Egress port, and the queue that the device chose, to output; where a queue is chosen by mark, the mark",
+        frozenset(
+            (
+                "metadata",
+                QUEUE,
+                "eth_type",
+                "ip_proto",
+                "ip_frag",
+                "vlan_vid",
+                "ip_dscp",
+                "vlan_pcp",
+                "in_port",
+            )
+        ),
+        frozenset((Act.SET_QUEUE, Act.SET_MARK, Act.OUTPUT, Act.TRACK)),
         frozenset(),
         miss=None,
     ),

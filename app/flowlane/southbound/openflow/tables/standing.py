@@ -7,6 +7,9 @@ is copied to the controller, and does not wait for it [0054].
 On a device that learns, the queue is loaded into a register and the packet goes on to table learn; only a
 flow's first packet comes to table spread at all. In reactive mode, which exists for comparison, the packet
 goes to the controller, but for packets that the switch itself reads.
+
+Queues are choices (:mod:`flowlane.core.marks`). A mark is written by table output, to which its choice leads in a
+register; a device without registers gets marks by pins only.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from flowlane.core.model import LIMIT_BY_VM, NO_PORT, NOT_A_VM, LeftOut
+from flowlane.core import marks
+from flowlane.core.model import LIMIT_BY_VM, NO_PORT, NO_QUEUE, NOT_A_VM, LeftOut
 from flowlane.southbound.openflow.tables import matches, pipeline, young
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
@@ -248,11 +252,11 @@ def _fit(
     if not 0 <= rule.order < STANDING_ORDERS:
         left_out.append(left_out_rule(rule, f"its order {rule.order} is not below {STANDING_ORDERS}"))
         return None
-    fitted = rule
-    missing = [queue_id for queue_id, _ in rule.queues if queue_id not in ports[rule.egress_port]]
+    fitted = rule if capabilities.learn else _without_marks(rule, left_out)
+    missing = [choice for choice, _ in fitted.queues if not has_queue(choice, ports[rule.egress_port])]
     if missing:
-        others = tuple(queue for queue in rule.queues if queue[0] not in missing)
-        names = ", ".join(map(str, missing))
+        others = tuple(queue for queue in fitted.queues if queue[0] not in missing)
+        names = ", ".join(str(marks.split(choice)[0]) for choice in missing)
         instead = "its other queues" if others else "the port's default queue"
         left_out.append(
             left_out_rule(rule, f"port {rule.egress_port} does not report queue {names}", instead)
@@ -266,6 +270,26 @@ def _fit(
         left_out.append(left_out_rule(rule, "the device has no select groups", f"queue {heaviest[0]} only"))
         fitted = fitted._replace(queues=(heaviest,))
     return fitted
+
+
+def has_queue(choice: int, queue_ids: Collection[int]) -> bool:
+    """Whether a port with these queues has the one of a choice, or the choice needs none."""
+    queue_id, _ = marks.split(choice)
+    return queue_id == NO_QUEUE or queue_id in queue_ids
+
+
+def _without_marks(rule: StandingRule, left_out: list[LeftOut]) -> StandingRule:
+    """Return the rule for a device without registers: its queues for ``set_queue`` alone, each once."""
+    weights: dict[int, int] = {}
+    for choice, weight in rule.queues:
+        queue_id, _ = marks.split(choice)
+        weights[queue_id] = weights.get(queue_id, 0) + weight
+    if weights.keys() == dict(rule.queues).keys():
+        return rule
+    left_out.append(left_out_rule(rule, "the device has no registers", "marks from the pin of a flow on"))
+    return rule._replace(
+        queues=tuple((queue_id, weight) for queue_id, weight in weights.items() if queue_id != NO_QUEUE)
+    )
 
 
 def _groups(
@@ -307,9 +331,15 @@ def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
 def _buckets(rule: StandingRule, mode: _Mode) -> tuple[Bucket, ...]:
     egress = NORMAL_PORT if mode.normal else rule.egress_port
     port_no, next_table = (0, TableId.LEARN) if mode.learns else (egress, None)
+    if not mode.learns and any(_has_mark(choice) for choice, _ in rule.queues):
+        port_no, next_table = 0, TableId.OUTPUT
     return tuple(
-        Bucket(queue_id, port_no, max(1, min(weight, 0xFFFF)), next_table) for queue_id, weight in rule.queues
+        Bucket(choice, port_no, max(1, min(weight, 0xFFFF)), next_table) for choice, weight in rule.queues
     )
+
+
+def _has_mark(choice: int) -> bool:
+    return marks.split(choice)[1] != marks.NO_MARK
 
 
 def _entries(
@@ -356,7 +386,7 @@ def _steps(
         yield UseGroup(group.group_id)
         return
     if queue_id is not None:
-        yield SetQueue(queue_id)
+        yield Load(QUEUE, queue_id + 1) if _has_mark(queue_id) else SetQueue(queue_id)
     yield _TO_OUTPUT
 
 

@@ -181,9 +181,9 @@ def output_entries(
     for family in _TRACKED:
         zone = zone_of(dpid, port.port_no)
         yield _flow(TableId.OUTPUT, priority, _match(family, **match_fields), Track(zone), *steps)
-        for vlan in vlans_of(port):
+        for vlan in vlans_of(port) if match_fields.get("vlan_vid") != 0 else ():
             zone = zone_of(dpid, port.port_no, vlan)
-            terms = _match(family, **match_fields, vlan_vid=VLAN_PRESENT | vlan)
+            terms = _match(family, **{**match_fields, "vlan_vid": VLAN_PRESENT | vlan})
             yield _flow(TableId.OUTPUT, priority + TRACKED, terms, Track(zone), *steps)
 
 
