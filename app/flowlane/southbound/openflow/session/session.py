@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
-from flowlane.core import marks
 from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesReported
 from flowlane.core.flow.readings import PINS
 from flowlane.core.model import NO_QUEUE
@@ -41,7 +40,7 @@ from flowlane.southbound.openflow.tables.entries import (
 from flowlane.southbound.openflow.tables.layout import OUTSIDE
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.tables.room import TABLE_FULL
-from flowlane.southbound.openflow.tables.standing import has_queue, learns_itself
+from flowlane.southbound.openflow.tables.standing import learns_itself
 from flowlane.southbound.openflow.wire import lldp
 from flowlane.southbound.openflow.wire.constants import ALL_PORTS, CONTROLLER_PORT, NORMAL_PORT
 
@@ -250,9 +249,7 @@ class Session:
 
     def pin(self, effect: PinFlow) -> None:
         """Send a flow's pin, without ``set_queue`` when the port does not have that queue."""
-        if not has_queue(effect.queue_id, self.queues.get(effect.egress_port, ())):
-            _, mark = marks.split(effect.queue_id)
-            effect = effect._replace(queue_id=marks.join(NO_QUEUE, mark))
+        effect = pins.with_queue_of(effect, self.queues.get(effect.egress_port, ()))
         change = pins.change(effect, self._programming.capabilities.learn)
         self._change(self._programming.pin(change))
 

@@ -34,7 +34,7 @@ from flowlane.southbound.openflow.wire.fields import IS_FRAGMENT, VLAN_PRESENT, 
 from flowlane.southbound.openflow.wire.nicira import QUEUE, Load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from flowlane.southbound.openflow.wire.fields import Match
 
@@ -86,6 +86,12 @@ def _choose(choice: int, terms: Match, nicira: bool) -> Iterator[Step]:
         yield SetMark(mark)
     if queue_id != NO_QUEUE:
         yield SetQueue(queue_id)
+
+
+def with_queue_of(pin: PinFlow, queue_ids: Collection[int]) -> PinFlow:
+    """Return the pin, without ``set_queue`` where its egress port, with these queues, does not have that queue."""
+    queue_id, mark = marks.split(pin.queue_id)
+    return pin if queue_id in queue_ids else pin._replace(queue_id=marks.join(NO_QUEUE, mark))
 
 
 def change(pin: PinFlow | UnpinFlow, nicira: bool = True) -> Change:
