@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flowlane import hub, policy
@@ -22,6 +22,7 @@ from flowlane.northbound import server
 from flowlane.northbound.app import make_app
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
+from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
 from flowlane.southbound.ovsdb.watcher import Watcher
@@ -63,6 +64,8 @@ class Composition:
         self._watcher = None
         if settings.ovsdb is not None:
             self._watcher = Watcher(prepare(settings.ovsdb, TlsFiles(*settings.tls)), self.submit)
+        self._collector: Collector | None = None
+        self._engine.state.collects_samples = settings.ipfix is not None
         self._server: server.Server | None = None
         self._tickers: tuple[hub.Task, ...] = ()
         self._catching_up = False
@@ -71,7 +74,7 @@ class Composition:
         """Serve REST, watch the database, and start the ticks of the engine.
 
         Raises:
-            ConfigError: the REST address is in use, or not one of this machine.
+            ConfigError: the REST address, or that of the collector of samples, is in use, or not one of this machine.
         """
         host, port = self._settings.wsapi_host, self._settings.wsapi_port
         try:
@@ -79,6 +82,10 @@ class Composition:
         except OSError as error:
             reason = error.strerror or error
             raise ConfigError(f"cannot listen for REST on {host} port {port}: {reason}") from error
+        if self._settings.ipfix is not None:
+            self._collector = Collector(*self._settings.ipfix, self.submit, self._peer_of)
+            self._collector.start()
+            _LOG.info("samples by IPFIX on %s UDP port %d", *self._collector.address)
         _LOG.info("REST on http://%s:%d/v1/status", *self._server.address)
         if self._watcher is not None:
             self._watcher.start()
@@ -90,6 +97,8 @@ class Composition:
             ticker.kill()
         if self._watcher is not None:
             self._watcher.stop()
+        if self._collector is not None:
+            self._collector.stop()
         for session in self.sessions:
             session.stop()
         if self._server is not None:
@@ -111,6 +120,15 @@ class Composition:
                 self.submit(Poll())
             except Exception:
                 self.fault("a poll")
+
+    @property
+    def datagrams(self) -> Mapping[str, int]:
+        """Numbers of datagrams of samples, by what became of them; empty where none are received."""
+        return {} if self._collector is None else self._collector.counts()
+
+    def _peer_of(self, dpid: int) -> str | None:
+        device = self.state.devices.get(dpid)
+        return device.peer if device is not None and device.connected else None
 
     def fault(self, what: str) -> None:
         """Count and log the exception that is being handled.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ OVSDB_SOCKET = Path("/run/openvswitch/db.sock")
 MAX_START_TABLE = 200
 """The others are above the start table, and a switch has 254 at most."""
 
+MAX_PORT = 0xFFFF
+
 CONF: Any = cfg.CONF
 
 
@@ -42,6 +45,8 @@ class Settings(NamedTuple):
     """dpid -> number of the start table; None: that of devices without one of their own."""
     tls: tuple[str | None, str | None, str | None] = (None, None, None)
     """Files of private key, certificate and CA certificate, for OpenFlow and for an ``ssl:`` database."""
+    ipfix: tuple[str, int] | None = None
+    """Address and UDP port on which samples are received; None: they are not."""
 
 
 def register() -> None:
@@ -71,6 +76,12 @@ def register() -> None:
                 metavar="[DPID=]N",
                 help="the flow table in which packets enter Flowlane's tables, of all switches or of one "
                 "(default 0); entries of yours in the tables before lead there",
+            ),
+            cfg.StrOpt(
+                "ipfix-listen",
+                metavar="HOST:PORT",
+                help="receive samples of packets here, by IPFIX over UDP, such as 127.0.0.1:4739, for policies with "
+                "sampling (default: none); see flowlane attach --sampling",
             ),
             _positional_apps(),
         ]
@@ -138,7 +149,26 @@ def settings() -> Settings:
     database = None if ovsdb in (None, "", "none") else ovsdb
     tls = CONF.ctl_privkey, CONF.ctl_cert, CONF.ca_certs
     starts = start_tables(CONF.start_table)
-    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn, starts, tls)
+    ipfix = None if CONF.ipfix_listen in (None, "", "none") else ipfix_address(CONF.ipfix_listen)
+    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn, starts, tls, ipfix)
+
+
+def ipfix_address(text: str) -> tuple[str, int]:
+    """Read the value of --ipfix-listen.
+
+    Raises:
+        ConfigError: it is no IP address with a port.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ip_address(host)
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= MAX_PORT:
+        raise ConfigError(f"--ipfix-listen {text}: give ADDRESS:PORT, such as 127.0.0.1:4739 or [::]:4739")
+    return host, number
 
 
 def start_tables(texts: Iterable[str]) -> dict[int | None, int]:

@@ -1,7 +1,8 @@
 """How long until a heavy flow is on a queue of its own, and where that time goes.
 
-Usage: ``unshare --net python -m bench.detection [--flows 20] [--hold 1] [--background 200] [--max-revalidator 500]``;
-needs root and Open vSwitch.
+Usage: ``unshare --net python -m bench.detection [--flows 20] [--hold 1] [--background 200] [--max-revalidator 500]``,
+with ``--sampling 64`` for flows of a quarter of a queue of 200 Mbit/s under the built-in policy, of which one packet in
+64 is sampled (0: none, for comparison); needs root and Open vSwitch.
 A private Open vSwitch on the userspace datapath. Heavy flows of twice the gate's rate begin one after another, at
 random times, beside background flows that send little. The switch is the judge: the duration of the flow's exact entry
 says since when the flow has been on its queue. A proxy between switch and controller notes when the parts happen.
@@ -24,9 +25,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from lab.inside import tap_host
+from lab.inside import samples, tap_host
 
 from flowlane.southbound.openflow.session.learned_entries import places_of
 from flowlane.southbound.openflow.wire import cookies, flow_stats
@@ -41,15 +42,41 @@ classes:
 rules:
   - {{name: heavy, match: {{rate: ">= 1Mbit/s for {hold}s until below 500kbit/s"}}, class: heavy}}
 """
-GATE = 1_000_000
 QUEUES = 8
 HEAVY_FROM = 50_000
 """Source port of the first heavy flow."""
 
-APART, SIZE, LASTS = 0.0056, 1358, 6.0
-"""Seconds between two packets of a heavy flow, bytes of its payload (a frame of 1400), and seconds that it lasts."""
+SIZE, HEADERS = 1358, 42
+"""Bytes of a heavy flow's payload, and of the headers before it."""
 
-RATE = (SIZE + 42) * 8 / APART
+
+class Traffic(NamedTuple):
+    """Heavy flows: their rate and the rate condition's, in bit/s, and how long each lasts, in seconds."""
+
+    rate: float
+    gate: float
+    lasts: float
+
+    @property
+    def apart(self) -> float:
+        """Seconds between two packets."""
+        return (SIZE + HEADERS) * 8 / self.rate
+
+
+SLOW = Traffic(2e6, 1e6, 6.0)
+QUEUE_RATE = 200_000_000
+QUARTER = Traffic(QUEUE_RATE / 4, QUEUE_RATE / 4, 2.0)
+SAMPLED_POLICY = """
+version: 1
+default: small
+copy-rate: 100000
+sampling: "{sampling}"
+classes:
+  small: {{}}
+  heavy: {{queues: exclusive, priority: 1}}
+rules:
+  - {{name: heavy, match: {{rate: ">= 25% of a queue for 0s until below 10% of a queue"}}, class: heavy}}
+"""
 PACKET_IN, FLOW_MOD, MULTIPART_REPLY = 10, 14, 19
 UDP_SRC = bytes((0x80, 0, 15 << 1, 2))
 """Header of the match field udp_src (OXM 15 of the class of OpenFlow)."""
@@ -104,6 +131,7 @@ def send(
     seed: int,
     begun: dict[int, float],
     end: threading.Event,
+    traffic: Traffic,
 ) -> None:
     """Send everything; note when each heavy flow begins."""
     rng = random.Random(seed)
@@ -112,7 +140,7 @@ def send(
     start = time.monotonic()
     queue = [(start + when, port) for when, port in due + beats]
     heapq.heapify(queue)
-    payload = bytes(SIZE)
+    frames = {port: tap_host.frame(1, port, 80, bytes(SIZE)) for _, port in due}
     while queue and not end.is_set():
         when, port = heapq.heappop(queue)
         rest = when - time.monotonic()
@@ -120,9 +148,9 @@ def send(
             time.sleep(rest)
         if port >= HEAVY_FROM:
             begin = begun.setdefault(port, time.monotonic())
-            host.send(1, port, 80, payload)
-            if when + APART < begin + LASTS:
-                heapq.heappush(queue, (when + APART, port))
+            host.send_frame(1, frames[port])
+            if when + traffic.apart < begin + traffic.lasts:
+                heapq.heappush(queue, (when + traffic.apart, port))
         else:
             host.send(1, port, 80, b"background")
             heapq.heappush(queue, (when + 2.0, port))
@@ -131,44 +159,53 @@ def send(
 def made(host: tap_host.TapHost) -> dict[int, float]:
     """When the pins that stand now were made: port -> monotonic time."""
     found: dict[int, float] = {}
-    now = time.monotonic()
-    for line in host.dump(f"cookie=0x{cookies.pack(cookies.Kind.PIN):x}/0x{cookies.KIND_MASK:x}"):
+    before = time.monotonic()
+    lines = host.dump(f"cookie=0x{cookies.pack(cookies.Kind.PIN):x}/0x{cookies.KIND_MASK:x}")
+    now = (before + time.monotonic()) / 2
+    for line in lines:
         port, since = re.search(r"tp_src=(\d+)", line), re.search(r"duration=([\d.]+)s", line)
         if port and since and "set_queue" in line:
             found[int(port[1])] = now - float(since[1])
     return found
 
 
-def run(host: tap_host.TapHost, flows: int, background: int, seed: int) -> dict[str, Any]:
+def run(
+    host: tap_host.TapHost, flows: int, background: int, seed: int, traffic: Traffic = SLOW
+) -> dict[str, Any]:
     """Send and watch; return the figures."""
     noted, begun, pins = Noted(), dict[int, float](), dict[int, float]()
     there: set[int] = set()
     end = threading.Event()
     host.proxy.watch = noted.watch
-    sender = threading.Thread(target=send, args=(host, flows, background, seed, begun, end))
+    sender = threading.Thread(target=send, args=(host, flows, background, seed, begun, end, traffic))
     sender.start()
     begin = time.monotonic()
-    deadline = begin + 3.0 * flows + 3.0 + LASTS + 5.0
+    deadline = begin + 3.0 * flows + 3.0 + traffic.lasts + 5.0
     while time.monotonic() < deadline and sender.is_alive():
-        time.sleep(1.0)
+        time.sleep(min(1.0, traffic.lasts / 4))
         for port, when in made(host).items():
             pins.setdefault(port, when)
         there |= {item["src_port"] for item in host.assignments() if item["class"] == "heavy"} - pins.keys()
     end.set()
     sender.join()
-    return figures(noted, begun, pins, there - pins.keys(), time.monotonic() - begin)
+    return figures(noted, begun, pins, there - pins.keys(), time.monotonic() - begin, traffic)
 
 
 def figures(
-    noted: Noted, begun: dict[int, float], pins: dict[int, float], there: set[int], seconds: float
+    noted: Noted,
+    begun: dict[int, float],
+    pins: dict[int, float],
+    there: set[int],
+    seconds: float,
+    traffic: Traffic = SLOW,
 ) -> dict[str, Any]:
     """Put together what the parts took, as lists of seconds since the flow's first packet."""
     heavy = sorted(begun)
     ages = [
-        when - begun[port] - octets * 8 / RATE
+        when - begun[port] - octets * 8 / traffic.rate
         for port in heavy
         for when, octets in noted.readings[port]
-        if octets and when < noted.pinned.get(port, begun[port] + LASTS)
+        if octets and when < noted.pinned.get(port, begun[port] + traffic.lasts)
     ]
     gaps = [later - earlier for port in heavy for (earlier, _), (later, _) in pairwise(noted.readings[port])]
 
@@ -187,12 +224,12 @@ def figures(
             noted.copied[port] - begun[port] for port in heavy if port in noted.copied
         ],
         "first reading that shows bytes of it": [first(port, 1.0) for port in heavy],
-        "first reading that shows the gate's rate": [first(port, GATE) for port in heavy],
+        "first reading that shows the gate's rate": [first(port, traffic.gate) for port in heavy],
         "its exact entry is sent": [
             noted.pinned[port] - begun[port] for port in heavy if port in noted.pinned
         ],
         "its exact entry stands in the switch": [
-            pins[port] - begun[port] if port in pins else LASTS for port in heavy if port not in there
+            pins[port] - begun[port] if port in pins else traffic.lasts for port in heavy if port not in there
         ],
         "age of a reading's counters": ages,
         "time between two readings of it": gaps,
@@ -208,8 +245,8 @@ def show(found: dict[str, Any]) -> None:
     """Print the table."""
     print("| seconds after its first packet | median | p95 | most |\n|---|---|---|---|")
     for name, values in found.items():
-        if isinstance(values, list) and values:
-            in_order = sorted(value for value in values if value == value)
+        in_order = sorted(value for value in values if value == value) if isinstance(values, list) else []
+        if in_order:
             p95 = in_order[min(len(in_order) - 1, int(0.95 * len(in_order)))]
             print(f"| {name} | {statistics.median(in_order):.2f} | {p95:.2f} | {in_order[-1]:.2f} |")
         elif not isinstance(values, list):
@@ -223,17 +260,25 @@ def main() -> None:
     parser.add_argument("--hold", type=float, default=1)
     parser.add_argument("--background", type=int, default=200)
     parser.add_argument("--max-revalidator", type=int, default=500)
+    parser.add_argument("--sampling", type=int, metavar="N", help="one packet in N; 0: none")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    policy = POLICY.format(hold=f"{given.hold:g}")
+    policy, traffic = POLICY.format(hold=f"{given.hold:g}"), SLOW
+    options: tuple[str, ...] = ()
+    if given.sampling is not None:
+        sampling = f"1/{given.sampling}" if given.sampling else "off"
+        policy, traffic, options = SAMPLED_POLICY.format(sampling=sampling), QUARTER, (samples.LISTEN,)
+    rate = QUEUES * QUEUE_RATE
     with (
         tempfile.TemporaryDirectory() as folder,
-        tap_host.running(Path(folder), policy, queues=QUEUES) as host,
+        tap_host.running(Path(folder), policy, *options, queues=QUEUES, rate=rate) as host,
     ):
+        if given.sampling:
+            samples.export(host.ovs, tap_host.BRIDGE, samples.port_of(host.manager))
         host.ovs.vsctl("set", "Open_vSwitch", ".", f"other_config:max-revalidator={given.max_revalidator}")
-        found = run(host, given.flows, given.background, given.seed)
+        found = run(host, given.flows, given.background, given.seed, traffic)
     show(found)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))

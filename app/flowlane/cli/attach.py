@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.cli.qos import TLS_FILES, add_common, database_of
 from flowlane.errors import DatabaseError, FlowlaneError, RequestError
-from flowlane.hosttools import attachment, bridge_tables
+from flowlane.hosttools import attachment, bridge_tables, sampling
 from flowlane.hosttools.bridge_settings import Step, Tools, checked, read_bridge
 from flowlane.stdio import print_error
 
@@ -96,6 +96,15 @@ class Command(NamedTuple):
         parser.add_argument("bridge", help="name of a bridge of this Open vSwitch")
         default = attachment.DEFAULT_TARGET if self.name == "attach" else None
         parser.add_argument("--controller", metavar="TARGET", default=default, help=self.controller)
+        if self.name == "attach":
+            parser.add_argument(
+                "--sampling",
+                metavar="ADDRESS:PORT",
+                nargs="?",
+                const="",
+                help="where flowlane-manager --ipfix-listen receives samples of packets (default: the controller's "
+                "address, port 4739); off: send none",
+            )
         parser.add_argument(
             "--dry-run", action="store_true", help="print what would be changed, change nothing"
         )
@@ -123,11 +132,19 @@ class Command(NamedTuple):
 def _attach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, report: _Report) -> None:
     tables = bridge_tables.read_tables(tools, bridge) if tools.rundir else None
     report.notes += attachment.attach_notes(bridge, args.controller)
-    report.take(attachment.plan_attach(bridge, tables, args.controller))
-    if report.steps:
+    steps = attachment.plan_attach(bridge, tables, args.controller)
+    report.take(steps)
+    if steps:
         report.notes.append(
             "flowlane devices lists it when it is connected; until then it forwards as before"
         )
+    if args.sampling is not None:
+        present = sampling.read_set(tools, bridge.name)
+        if args.sampling == sampling.OFF:
+            report.take(sampling.remove(present))
+        else:
+            report.take(sampling.plan(bridge, present, sampling.target_of(args.sampling, args.controller)))
+            report.notes.append("packets are sampled where the policy has sampling, such as sampling: 1/64")
 
 
 def _detach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, report: _Report) -> None:
@@ -146,6 +163,7 @@ def _detach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, repo
         report.take(attachment.disconnect(bridge, found))
     if not (found.deletes_all and args.dry_run):
         _delete_entries(tools, bridge, found, report)
+    report.take(sampling.remove(sampling.read_set(tools, bridge.name)))
     report.take(attachment.forget(bridge, found))
 
 

@@ -77,6 +77,13 @@ class VmMeter(NamedTuple):
     meter_id: int
 
 
+class Sampling(NamedTuple):
+    """Which packets of flows without a pin the device reports one by one: one in ``one_in`` of those to ``ports``."""
+
+    one_in: int
+    ports: tuple[int, ...]
+
+
 class VlanHost(NamedTuple):
     """A destination whose port depends on the VLAN: for frames from a port with a tag (0: untagged, None: any)."""
 
@@ -111,6 +118,7 @@ class DevicePlan:
         tracked_ports: the ports whose young flows are counted so; none: every flow has an entry from its first packet.
         in_vlan: where a PCP is to be written, the ports whose untagged frames belong to a VLAN.
         reactive: the device forwards no packet of a flow without a pin; it sends them to the controller.
+        sampling: the packets that the device is to sample; None: none.
     """
 
     dpid: int
@@ -130,6 +138,7 @@ class DevicePlan:
     tracked_ports: tuple[int, ...] = ()
     in_vlan: tuple[int, ...] = ()
     reactive: bool = False
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)

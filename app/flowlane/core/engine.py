@@ -19,7 +19,7 @@ from flowlane.core.device.plan import weigh
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
-from flowlane.core.flow import learned, lifecycle, limits
+from flowlane.core.flow import learned, lifecycle, limits, samples
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
 from flowlane.core.state.device import Due, State, put_off
@@ -104,6 +104,7 @@ HANDLERS: dict[type, Handler] = {
     ev.ReadingEnded: learned.on_reading_ended,
     ev.GroupSummed: learned.on_group_summed,
     ev.LearnedEnded: learned.on_learned_ended,
+    ev.PacketsSampled: samples.on_packets_sampled,
     ev.RuleRefused: refusals.on_rule_refused,
     ev.ConflictsReported: refresh.on_conflicts_reported,
     ev.PlanLeftOut: refresh.on_plan_left_out,

@@ -243,6 +243,31 @@ class LearnedEnded(NamedTuple):
     idle: bool
 
 
+class SampledPacket(NamedTuple):
+    """A packet that a device has sampled.
+
+    Attributes:
+        tail: its flow key (see :mod:`flowlane.core.flowkey`) from the VLAN on, without the number of a VM.
+        eth_src: MAC address of its sender.
+        port_name: name of the port that it came in by; '': not reported, as for patch ports.
+        octets: its length with the Ethernet header.
+        at: when it passed, in seconds of the device's clock.
+    """
+
+    tail: bytes
+    eth_src: int
+    port_name: str
+    octets: int
+    at: float
+
+
+class PacketsSampled(NamedTuple):
+    """Packets of flows without a pin that a device has sampled (see ``sampling`` of its plan)."""
+
+    dpid: int
+    packets: tuple[SampledPacket, ...]
+
+
 class PinEnded(NamedTuple):
     """A pin was removed from its table: idle, deleted or evicted."""
 
@@ -356,6 +381,7 @@ Event = (
     | ReadingEnded
     | GroupSummed
     | LearnedEnded
+    | PacketsSampled
     | PinEnded
     | QueueCounters
     | MeterCounters

@@ -233,6 +233,7 @@ class Capabilities:
         normal: it can forward by itself (OpenFlow NORMAL): its VLANs, bonds, MAC learning, snooping apply.
         learn: it accepted the learn action of Open vSwitch.
         conntrack: it accepted the connection tracking action of Open vSwitch.
+        sample: it accepted the sample action of Open vSwitch.
         port_masks: it accepted masks on transport ports.
         controller_meter: it can limit its packet-ins.
         pin_room: pins for which the table of pins has room; None when not known.
@@ -248,6 +249,7 @@ class Capabilities:
     normal: bool = False
     learn: bool = False
     conntrack: bool = False
+    sample: bool = False
     port_masks: bool = False
     controller_meter: bool = False
     description: str = ""

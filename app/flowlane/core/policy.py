@@ -179,6 +179,7 @@ class DeviceRules:
     ``marks`` are (DSCP or PCP, queue id), empty for the usual ones (see :mod:`flowlane.core.marks`); ``keep_marks`` are
     values that are not written over. Of several entries for a device, the last that has ``queues_by`` counts for all
     three.
+    ``sampling``: as in :class:`Policy`; None leaves it as it is there.
     """
 
     devices: DeviceSelector
@@ -189,6 +190,7 @@ class DeviceRules:
     queues_by: QueuesBy | None = None
     marks: tuple[tuple[int, int], ...] = ()
     keep_marks: tuple[int, ...] = ()
+    sampling: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,7 @@ class Policy:
 
     ``copy_rate``: packet-ins per second that a device may send. ``learn_after``: packets of a young flow.
     ``track_above``: new flows per second of a port from which on the device counts these packets; 0: always.
+    ``sampling``: one packet in so many of flows without a pin is sampled; 0: none.
     """
 
     classes: tuple[TrafficClass, ...]
@@ -267,4 +270,5 @@ class Policy:
     track_above: int = 200
     port_security: PortSecurity = PortSecurity.REPORT
     extra_addresses: tuple[ExtraAddresses, ...] = ()
+    sampling: int = 0
     text: str = ""

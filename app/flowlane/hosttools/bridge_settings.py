@@ -131,19 +131,19 @@ def read_bridge(tools: Tools, name: str) -> BridgeSettings:
         DatabaseError: the database cannot be read.
     """
     columns = ("--format=json", "--if-exists", f"--columns={_BRIDGE}")
-    rows = _rows(tools.read("ovs-vsctl", *columns, "list", "Bridge", name))
-    if not rows:
+    found = rows(tools.read("ovs-vsctl", *columns, "list", "Bridge", name))
+    if not found:
         known = tools.read("ovs-vsctl", "list-br").split()
         raise NotFoundError(f"there is no bridge {name}; bridges are {', '.join(known) or 'none'}")
-    row = rows[0]
+    row = found[0]
     if not _optional(row["datapath_id"]):
         raise RequestError(
             f"bridge {name}: ovs-vswitchd has not created it (no datapath id); read ovs-vswitchd's log"
         )
-    uuids = set(_items(row["controller"]))
+    uuids = set(items(row["controller"]))
     controllers = [
         _controller(entry)
-        for entry in _rows(
+        for entry in rows(
             tools.read("ovs-vsctl", "--format=json", f"--columns={_CONTROLLER}", "list", "Controller")
         )
         if entry["_uuid"][1] in uuids
@@ -153,7 +153,7 @@ def read_bridge(tools: Tools, name: str) -> BridgeSettings:
         _optional(row["datapath_id"]),
         row["datapath_type"],
         _optional(row["fail_mode"]),
-        tuple(sorted(_items(row["protocols"]))),
+        tuple(sorted(items(row["protocols"]))),
         tuple(sorted(controllers, key=lambda entry: entry.target)),
         dict(row["external_ids"][1]),
     )
@@ -167,7 +167,7 @@ def _controller(row: Mapping[str, Any]) -> ControllerSettings:
     )
 
 
-def _rows(text: str) -> list[dict[str, Any]]:
+def rows(text: str) -> list[dict[str, Any]]:
     """Read the output of ``ovs-vsctl --format=json list``: empty when there is no row."""
     if not text.strip():
         return []
@@ -175,11 +175,11 @@ def _rows(text: str) -> list[dict[str, Any]]:
     return [dict(zip(table["headings"], row, strict=True)) for row in table["data"]]
 
 
-def _items(value: Any) -> list[str]:
+def items(value: Any) -> list[str]:
     """Return the members of a set in OVSDB's JSON (RFC 7047 section 5.1), in which a set of one is a plain value."""
     members = value[1] if isinstance(value, list) and value[0] == "set" else [value]
     return [member[1] if isinstance(member, list) else member for member in members]
 
 
 def _optional(value: Any) -> str:
-    return next(iter(_items(value)), "")
+    return next(iter(items(value)), "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
@@ -41,7 +41,8 @@ class Controller(Protocol):
 
     ``state``: the engine's state, which REST only reads. ``feed``: the controller publishes every
     :class:`~flowlane.core.effects.Report` there. ``started``: Unix time of the start, in seconds. ``faults``:
-    number of unexpected exceptions; each is a bug, with its traceback in the log.
+    number of unexpected exceptions; each is a bug, with its traceback in the log. ``datagrams``: number of datagrams of
+    samples, by what became of them (``read``, ``malformed``, ``foreign``); empty while none are received.
     """
 
     @property
@@ -52,6 +53,8 @@ class Controller(Protocol):
     def started(self) -> float: ...
     @property
     def faults(self) -> int: ...
+    @property
+    def datagrams(self) -> Mapping[str, int]: ...
 
     def clock(self) -> Clock:
         """Read the engine's clock and the wall clock together."""

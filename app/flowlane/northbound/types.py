@@ -94,6 +94,7 @@ class Capabilities(TypedDict):
     tables: int
     learn: Annotated[bool, "supports Open vSwitch's learn action"]
     conntrack: Annotated[bool, "supports Open vSwitch's connection tracking action"]
+    sample: Annotated[bool, "supports Open vSwitch's sample action"]
     controller_meter: Annotated[bool, "meters its packet-ins"]
     description: str
 
@@ -158,6 +159,15 @@ class AmbiguityView(TypedDict):
     why: str
 
 
+class SamplingView(TypedDict):
+    """Sampling on a device."""
+
+    one_in: Annotated[int, "one packet in so many is sampled, of flows without an exact entry"]
+    ports: Annotated[list[int], "the egress ports whose packets are sampled"]
+    samples: Annotated[int, "samples that the controller has received"]
+    noticed: Annotated[int, "how many times samples have met a rate condition before counters did"]
+
+
 class DeviceView(TypedDict):
     """A device: one OpenFlow datapath."""
 
@@ -190,6 +200,7 @@ class DeviceView(TypedDict):
         int | None,
         "copies of packets that the device's rate limit dropped; null: it does not count them",
     ]
+    sampling: Annotated[SamplingView | None, "null: nothing is sampled"]
     meters: Annotated[int, "meters in use"]
     queues: QueuesByKind
     left_out: Annotated[list[LeftOutView], "parts of the policy that the device does not get"]

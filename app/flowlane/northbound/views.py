@@ -124,6 +124,7 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
         "mode": mode(device),
         "pin_budget": device.pin_budget,
         "copies_dropped": device.copies_dropped,
+        "sampling": _sampling(device),
         "meters": len(device.meters),
         "queues": {
             "physical": _queue_counts(device, QueueKind.PHYSICAL),
@@ -136,6 +137,19 @@ def device_view(device: Device, clock: Clock) -> types.DeviceView:
     }
 
 
+def _sampling(device: Device) -> types.SamplingView | None:
+    sampling = None if device.plan is None else device.plan.sampling
+    if sampling is None:
+        return None
+    counts = device.samples
+    return {
+        "one_in": sampling.one_in,
+        "ports": list(sampling.ports),
+        "samples": counts.taken,
+        "noticed": counts.noticed,
+    }
+
+
 def _capabilities(capabilities: model.Capabilities) -> types.Capabilities:
     return {
         "max_meters": capabilities.max_meters,
@@ -145,6 +159,7 @@ def _capabilities(capabilities: model.Capabilities) -> types.Capabilities:
         "tables": capabilities.tables,
         "learn": capabilities.learn,
         "conntrack": capabilities.conntrack,
+        "sample": capabilities.sample,
         "controller_meter": capabilities.controller_meter,
         "description": capabilities.description,
     }
@@ -377,6 +392,7 @@ def _settings(policy: Policy) -> dict[str, object]:
         "extra-addresses": policy.extra_addresses,
         "learn-after": policy.learn_after,
         "track-above": policy.track_above,
+        "sampling": policy.sampling,
     }
 
 
@@ -391,7 +407,7 @@ def _device_meaning(policy: Policy, entry: DeviceRules) -> object:
     names = [item.name for item in policy.classes]
     only = None if entry.only is None else [names[index] for index in entry.only]
     changed = [(names[change.class_index], replace(change, class_index=0)) for change in entry.changes]
-    return entry.devices, only, changed, entry.role, entry.uplinks
+    return entry.devices, only, changed, entry.role, entry.uplinks, entry.sampling
 
 
 def _missing(names: Mapping[str, object], others: Mapping[str, object]) -> list[str]:

@@ -23,6 +23,7 @@ from flowlane.policy.context import Context, value_of
 from flowlane.policy.document import Path
 from flowlane.policy.marks import read_keep_marks, read_marks
 from flowlane.policy.match import read_device_selector, read_globs
+from flowlane.policy.settings import read_sampling
 from flowlane.units import parse_rate
 
 
@@ -37,7 +38,9 @@ def _build(context: Context, path: Path, entry: dict[str, Any]) -> DeviceRules:
         remedy = "name the devices by name or dpid"
         context.report((*path, "role"), "an entry that selects devices by role cannot set their role", remedy)
     if not entry.keys() - {"match"}:
-        context.report(path, "this entry changes nothing", "add role, uplinks, only or change, or remove it")
+        context.report(
+            path, "this entry changes nothing", "add role, uplinks, only, change or sampling, or remove it"
+        )
     only = context.class_indexes((*path, "only"), entry["only"]) if "only" in entry else None
     changes = tuple(
         _change(context, (*path, "change", name), name, change)
@@ -62,6 +65,7 @@ def _build(context: Context, path: Path, entry: dict[str, Any]) -> DeviceRules:
         queues_by=by,
         marks=read_marks(context, path, entry, by),
         keep_marks=read_keep_marks(context, path, entry, by),
+        sampling=read_sampling(entry["sampling"]) if "sampling" in entry else None,
     )
 
 

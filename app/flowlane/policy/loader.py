@@ -21,6 +21,7 @@ from flowlane.policy.settings import (
     build_learn_after,
     build_pins,
     build_port_security,
+    build_sampling,
     build_track_above,
 )
 from flowlane.policy.structure import check_structure
@@ -106,6 +107,7 @@ def _build(document: documents.Document, text: str) -> Policy:
         track_above=build_track_above(context),
         port_security=build_port_security(context),
         extra_addresses=build_extra_addresses(context),
+        sampling=build_sampling(context),
         text=text,
     )
     check_hints(context, policy.rules, policy.trust)

@@ -21,6 +21,7 @@ GROUP_BIT = 1 << 40
 DEFAULT_COPY_RATE = 1000
 """Packets/s that a device may copy to the controller."""
 
+OFF = "off"
 DEFAULT_LEARN_AFTER = 8
 DEFAULT_TRACK_ABOVE = 200
 """Packets of a flow after which a device that tracks connections makes its learned entry."""
@@ -97,6 +98,18 @@ def build_track_above(context: Context) -> int:
     data = context.document.data
     given = data.get("track-above", DEFAULT_TRACK_ABOVE) if isinstance(data, dict) else DEFAULT_TRACK_ABOVE
     return int(given) if isinstance(given, int | float) else DEFAULT_TRACK_ABOVE
+
+
+def build_sampling(context: Context) -> int:
+    """Read the setting of sampling of all devices."""
+    data = context.document.data
+    return read_sampling(data.get("sampling", OFF) if isinstance(data, dict) else OFF)
+
+
+def read_sampling(given: object) -> int:
+    """Read one packet in how many is sampled, from ``1/N``; 0 for none."""
+    _, _, number = str(given).partition("/")
+    return int(number) if number.isdigit() else 0
 
 
 def build_port_security(context: Context) -> PortSecurity:

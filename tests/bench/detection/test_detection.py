@@ -19,7 +19,7 @@ from flowlane.simulation.host import Host
 
 def test_what_the_parts_took_follows_from_what_the_proxy_saw() -> None:
     first, second = bench.HEAVY_FROM, bench.HEAVY_FROM + 1
-    of_second = round(bench.RATE / 8)
+    of_second = round(bench.SLOW.rate / 8)
     noted = bench.Noted(
         copied={first: 10.1},
         pinned={first: 12.0},

@@ -47,6 +47,7 @@ class FakeController:
     feed: Feed = field(default_factory=Feed)
     started: float = WALL - 60
     faults: int = 0
+    datagrams: dict[str, int] = field(default_factory=dict)
     now: float = NOW
     problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
     submitted: list[Event] = field(default_factory=list)

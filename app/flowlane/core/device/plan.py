@@ -18,7 +18,7 @@ from flowlane.core.device.links import is_known
 from flowlane.core.device.marking import gets_priority_tags
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
-from flowlane.core.effects import DevicePlan, PlannedPort, VlanHost, VmMeter
+from flowlane.core.effects import DevicePlan, PlannedPort, Sampling, VlanHost, VmMeter
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
 from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole, Role
 from flowlane.core.policy import PortSecurity
@@ -202,7 +202,18 @@ def make_plan(state: State, device: Device) -> DevicePlan:
             sorted(port.port_no for port in device.ports.values() if gets_priority_tags(device, port))
         ),
         reactive=mode(device) == REACTIVE,
+        sampling=_sampling(device),
     )
+
+
+def _sampling(device: Device) -> Sampling | None:
+    """Sample what leaves by ports with queues, where a class depends on a rate."""
+    with_queues = (port for port in device.ports.values() if port.allocation is not None)
+    ports = tuple(
+        sorted(port.port_no for port in with_queues if device.of_bond(port.port_no) == port.port_no)
+    )
+    wanted = device.policy.sampling and device.policy.gates and ports
+    return Sampling(device.policy.sampling, ports) if wanted else None
 
 
 def _tracked_ports(device: Device) -> tuple[int, ...]:

@@ -228,10 +228,11 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     unattached.follow(state, device, out)
     vms_before = _vms_of(state, device)
     changed = refresh_vms(state, device, out)
-    policy, without = rules.derive(state.policy, _view(device))
+    policy, without = rules.derive(state.policy, _view(state, device))
     device.policy_left_out = (*without, *marking.left_out(device))
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
+        device.samples.flows.clear()
     device.shares = shares_of(device, state.vms.values())
     class_meters.note_needs(state, device)
     class_meters.retire(device)
@@ -325,7 +326,7 @@ def _stated_role(state: State, device: Device) -> Role | None:
     return next((entry.role for entry in entries if entry.role), None)
 
 
-def _view(device: Device) -> rules.DeviceView:
+def _view(state: State, device: Device) -> rules.DeviceView:
     """Collect what the derivation of the device's rules depends on."""
     kinds = [[queue.kind for queue in port.queues.values()] for port in device.ports.values()]
     return rules.DeviceView(
@@ -336,6 +337,7 @@ def _view(device: Device) -> rules.DeviceView:
         physical_queues=max((of_port.count(QueueKind.PHYSICAL) for of_port in kinds), default=0),
         software_queues=max((of_port.count(QueueKind.SOFTWARE) for of_port in kinds), default=0),
         highest_minimum=max((queue.min_rate or 0 for queue in _all_queues(device)), default=0),
+        collects=state.collects_samples,
     )
 
 

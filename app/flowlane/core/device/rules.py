@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class DeviceView:
     """What the derivation needs of a device. Queue counts are those of the port with most queues of the kind.
 
-    ``highest_minimum`` is the highest min-rate (bit/s) of its queues in OVSDB; 0: none has one.
+    ``highest_minimum`` is the highest min-rate (bit/s) of its queues in OVSDB; 0: none has one. ``collects``: the
+    controller receives samples.
     """
 
     dpid: int
@@ -32,6 +33,7 @@ class DeviceView:
     physical_queues: int = 0
     software_queues: int = 0
     highest_minimum: int = 0
+    collects: bool = True
 
 
 def derive(policy: Policy, device: DeviceView) -> tuple[Policy, tuple[LeftOut, ...]]:
@@ -46,10 +48,12 @@ def derive(policy: Policy, device: DeviceView) -> tuple[Policy, tuple[LeftOut, .
     derived = policy
     for rules in rules_for(policy, device.dpid, device.name, device.role):
         derived = _with_changes(_subset(derived, rules.only, left_out), rules.changes)
+        if rules.sampling is not None:
+            derived = replace(derived, sampling=rules.sampling)
     classes = tuple(_fit_class(traffic_class, device, left_out) for traffic_class in derived.classes)
     if classes != derived.classes:
         derived = replace(derived, classes=classes)
-    for fit in (_fit_pins, _fit_shares):
+    for fit in (_fit_pins, _fit_shares, _fit_sampling):
         derived = fit(derived, device, left_out)
     _check_spread(derived, device, left_out)
     return derived, tuple(left_out)
@@ -240,6 +244,25 @@ def _fit_shares(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> 
     why = f"{len(policy.shares)} shares cannot divide {device.physical_queues} physical queues"
     left_out.append(LeftOut("the shares of the hardware", why, "add queues, or put VMs into fewer shares"))
     return replace(policy, shares=())
+
+
+def _fit_sampling(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> Policy:
+    """Drop sampling where the device lacks it, where it would sample nothing, and where nobody receives the samples."""
+    why = remedy = ""
+    if policy.sampling and not device.capabilities.sample:
+        why, remedy = "the switch has no sample action", "none needed: its counters show heavy flows, later"
+    elif policy.sampling and not (device.capabilities.learn and policy.pins.which == "worthy"):
+        why = "every flow has a pin there, and packets with a pin are not sampled"
+        remedy = "pins: {which: worthy}, on a switch with the learn action"
+    elif policy.sampling and not device.collects:
+        why, remedy = (
+            "the controller receives no samples",
+            "start flowlane-manager with --ipfix-listen HOST:PORT",
+        )
+    if not why:
+        return policy
+    left_out.append(LeftOut("sampling", why, remedy))
+    return replace(policy, sampling=0)
 
 
 def _check_spread(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> None:

@@ -10,6 +10,7 @@ from flowlane.core.flow.assign import assign, classify_row, reclassify, regroup,
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.limits import passed_rate
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
+from flowlane.core.flow.samples import weigh_reading
 from flowlane.core.model import NO_QUEUE
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
@@ -118,6 +119,8 @@ def count(state: State, device: Device, row: int, packets: int, octets: int, out
         gates = gates_at(device, flows.egress_port[row], now)
         before = flows.gate_state[row]
         level, flows.gate_since[row] = advance(gates, before, flows.gate_since[row], rate, now, seconds)
+        if device.samples.flows:
+            level = weigh_reading(device, row, before, level, rate, now)
         flows.gate_state[row] = level
         if level != before and reclassify(state, device, row, out):
             return

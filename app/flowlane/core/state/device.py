@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flowlane.core import marks
 from flowlane.core.allocate.state import Columns
 from flowlane.core.effects import Report
+from flowlane.core.flow.estimates import Samples
 from flowlane.core.flow.readings import Readings
 from flowlane.core.model import (
     NO_QUEUE,
@@ -224,6 +225,7 @@ class Device:
     readings: Readings = field(default_factory=Readings)
     next_probe: float = 0.0
     """When the first of its ports sends a probe."""
+    samples: Samples = field(default_factory=Samples)
     sweep_from: int = 0
 
     def of_bond(self, port_no: int) -> int:
@@ -291,6 +293,8 @@ class State:
     policy_changes: int = 0
     restless: set[int] = field(default_factory=set)
     """dpids of the devices where flows have changed their classes since the last rebalance."""
+    collects_samples: bool = False
+    """Whether the controller receives samples of devices."""
     watched: bool = False
     """Whether reports of single flows are read by anybody; they are made only then."""
 

@@ -34,7 +34,7 @@ from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
 from flowlane.southbound.openflow.wire.constants import NETRONOME, OPENFLOW_15
-from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Track
+from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Sample, Track
 from flowlane.southbound.openflow.wire.parts import WireAction, WireMatch
 
 Datapath = Any
@@ -141,6 +141,7 @@ _ACTIONS: dict[type, Callable[[Datapath, Any], Any]] = {
     Resubmit: lambda _datapath, step: WireAction(nicira.write(step)),
     Track: lambda _datapath, step: WireAction(nicira.write(step)),
     Learn: lambda _datapath, step: WireAction(nicira.write(step)),
+    Sample: lambda _datapath, step: WireAction(nicira.write(step)),
 }
 
 

@@ -55,11 +55,13 @@ PORT_MASK_PROBE = Change(Op.ADD, probes.port_masks())
 LEARN_PROBE = Change(Op.ADD, probes.learning())
 TRACK_PROBE = Change(Op.ADD, probes.tracking())
 NORMAL_PROBE = Change(Op.ADD, probes.normal())
-PROBES = (METER_PROBE, PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE, NORMAL_PROBE)
+SAMPLE_PROBE = Change(Op.ADD, probes.sampling())
+PROBES = (METER_PROBE, PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE, NORMAL_PROBE, SAMPLE_PROBE)
 """Entries that are sent on trial, followed by a barrier: without an error the device has the capability."""
 
 PROBE_REMOVALS = tuple(
-    Change(Op.DELETE, probe.entry) for probe in (PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE, NORMAL_PROBE)
+    Change(Op.DELETE, probe.entry)
+    for probe in (PORT_MASK_PROBE, LEARN_PROBE, TRACK_PROBE, NORMAL_PROBE, SAMPLE_PROBE)
 )
 """Changes that delete the probes again; the controller meter stays."""
 
@@ -191,6 +193,7 @@ def capabilities(
         normal=NORMAL_PROBE not in refused_probes,
         learn=LEARN_PROBE not in refused_probes,
         conntrack=TRACK_PROBE not in refused_probes,
+        sample=SAMPLE_PROBE not in refused_probes,
         description=_description(parts["description"]),
     )
 

@@ -49,7 +49,7 @@ from flowlane.southbound.openflow.wire.constants import (
     SELECT_GROUP,
 )
 from flowlane.southbound.openflow.wire.instructions import Leads
-from flowlane.southbound.openflow.wire.nicira import Load, Resubmit
+from flowlane.southbound.openflow.wire.nicira import Load, Resubmit, Sample
 from flowlane.southbound.openflow.wire.selection import selected_by
 
 Message = Any
@@ -220,6 +220,9 @@ _STEPS: dict[str, Callable[[Any], Step]] = {
     "NXActionResubmitTable": lambda action: Resubmit(action.table_id),
     "NXActionLearn": _learn,
     "NXActionCT": _track,
+    "NXActionSample": lambda action: Sample(
+        action.probability, action.collector_set_id, action.obs_domain_id, action.obs_point_id
+    ),
 }
 """Name of os-ken's class of an instruction or action -> function that converts it."""
 

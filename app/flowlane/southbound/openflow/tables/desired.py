@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flowlane.core import marks
 from flowlane.core.marks import NO_MARK
 from flowlane.core.model import NO_PORT, NOT_A_VM, PortRole
+from flowlane.southbound.ipfix import observation
 from flowlane.southbound.openflow.tables import matches, outputs, pipeline, standing, young
 from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
@@ -35,7 +36,7 @@ from flowlane.southbound.openflow.wire.constants import (
     NORMAL_PORT,
 )
 from flowlane.southbound.openflow.wire.fields import VLAN_PRESENT, match
-from flowlane.southbound.openflow.wire.nicira import Resubmit
+from flowlane.southbound.openflow.wire.nicira import Resubmit, Sample
 
 if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, PlannedPort
@@ -85,6 +86,7 @@ def compile_plan(
         *_forward(plan, ports_of_plan, ports, capabilities),
         *(_gate(plan) if tracks else ()),
         *_assign(plan.copy_bytes, learns),
+        *(_samples(plan, ports) if learns and capabilities.sample else ()),
         *spread_flows,
         *(_learning(plan) if learns else ()),
         *_output(plan, ports, capabilities),
@@ -334,6 +336,23 @@ def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
         copy = Output(CONTROLLER_PORT, copy_bytes)
         terms = match(metadata=pipeline.sender(NOT_A_VM), **neighbour)
         yield _infrastructure(TableId.ASSIGN, Priority.NEIGHBOUR, terms, copy, _TO_OUTPUT)
+
+
+_MOST_PROBABLE = 0xFFFF
+"""The probability of a sample action that samples every packet."""
+
+
+def _samples(plan: DevicePlan, ports: Collection[int]) -> Iterator[FlowEntry]:
+    """Yield the entries that sample packets without a pin, by their egress port, and then look them up as others."""
+    if plan.sampling is None:
+        return
+    probability = max(1, round(_MOST_PROBABLE / plan.sampling.one_in))
+    sample = Sample(probability, observation.COLLECTOR_SET, *observation.identify(plan.dpid))
+    for port_no in plan.sampling.ports:
+        if port_no in ports:
+            terms = match(metadata=pipeline.egress(port_no))
+            steps = sample, Resubmit(TableId.SEEN), Goto(TableId.SPREAD)
+            yield _infrastructure(TableId.ASSIGN, Priority.SAMPLE, terms, *steps)
 
 
 def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:

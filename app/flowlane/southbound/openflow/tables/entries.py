@@ -22,7 +22,7 @@ from flowlane.southbound.openflow.wire.constants import (
     NORMAL_PORT,
     SEND_FLOW_REMOVED,
 )
-from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Track
+from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Sample, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ Step = (
     | Resubmit
     | Track
     | Learn
+    | Sample
 )
 
 
@@ -295,6 +296,7 @@ _ACTS = {
     Resubmit: Act.RESUBMIT,
     Track: Act.TRACK,
     Learn: Act.LEARN,
+    Sample: Act.SAMPLE,
 }
 
 
@@ -338,4 +340,5 @@ _STEP_TEXTS: dict[type, Callable[[Any], str]] = {
     Resubmit: nicira.text,
     Track: nicira.text,
     Learn: nicira.text,
+    Sample: nicira.text,
 }

@@ -45,6 +45,7 @@ class Act(StrEnum):
     RESUBMIT = "resubmit"
     LEARN = "learn"
     TRACK = "track the connection"
+    SAMPLE = "sample"
 
 
 class TableId(IntEnum):
@@ -71,6 +72,7 @@ class Priority(IntEnum):
     MISS = 0
     MARK = 1
     UNKNOWN = 50
+    SAMPLE = 60
     STANDING = 100
     YOUNG = 1000
     FIRST = 1001
@@ -176,7 +178,7 @@ TABLES: tuple[Table, ...] = (
         TableId.ASSIGN,
         "Pins: exact entries of single flows, with their meter and queue",
         _FLOW | {"in_port", "eth_src", "eth_dst", "ip_frag"},
-        frozenset((Act.METER, Act.SET_QUEUE, Act.SET_MARK, Act.LOAD, Act.COPY, Act.RESUBMIT)),
+        frozenset((Act.METER, Act.SET_QUEUE, Act.SET_MARK, Act.LOAD, Act.COPY, Act.RESUBMIT, Act.SAMPLE)),
         frozenset((TableId.SEEN, TableId.SPREAD, TableId.OUTPUT)),
         miss=TableId.SPREAD,
         miss_is_planned=True,

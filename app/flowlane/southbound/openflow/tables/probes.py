@@ -14,7 +14,7 @@ from flowlane.southbound.openflow.tables.pipeline import Priority, TableId
 from flowlane.southbound.openflow.wire import cookies, nicira
 from flowlane.southbound.openflow.wire.constants import NORMAL_PORT
 from flowlane.southbound.openflow.wire.fields import match
-from flowlane.southbound.openflow.wire.nicira import ZONE, Load, Track
+from flowlane.southbound.openflow.wire.nicira import ZONE, Load, Sample, Track
 
 _BROADCAST = 0xFFFFFFFFFFFF
 _RESERVED_TYPE = 0xFFFF
@@ -46,6 +46,11 @@ def tracking() -> FlowEntry:
     return _probe(
         {"eth_type": ETH_IPV4, "ip_proto": TCP, "ip_frag": (0, 3)}, commit, Load(ZONE, _ZONE), track
     )
+
+
+def sampling() -> FlowEntry:
+    """Make an entry that a device accepts only if it has the sample action; of a set of collectors that none has."""
+    return _probe({"eth_type": _RESERVED_TYPE - 3}, Sample(1, 0, 0, 0), _NEXT)
 
 
 def nothing() -> FlowEntry:

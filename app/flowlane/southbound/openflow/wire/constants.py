@@ -57,5 +57,5 @@ IDLE_TIMEOUT = 0
 NICIRA, NETRONOME = 0x00002320, 0x0000154D
 """Experimenters whose actions and group properties Open vSwitch takes."""
 
-NX_RESUBMIT_TABLE, NX_LEARN, NX_CT, NX_CONTROLLER2 = 14, 16, 35, 37
+NX_RESUBMIT_TABLE, NX_LEARN, NX_SAMPLE, NX_CT, NX_CONTROLLER2 = 14, 16, 29, 35, 37
 """NXAST_*: Nicira's actions by subtype (Open vSwitch, lib/ofp-actions.c)."""

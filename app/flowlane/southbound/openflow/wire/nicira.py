@@ -1,4 +1,4 @@
-"""Open vSwitch's registers and actions that Flowlane uses, as bytes: load, resubmit, ct and learn.
+"""Open vSwitch's registers and actions that Flowlane uses, as bytes: load, resubmit, ct, learn and sample.
 
 Layouts are those of Open vSwitch's lib/ofp-actions.c and ovs-actions(7). os-ken has classes for them. The
 bytes are made here because a learn action of 20 parts is read back and compared at every connect, and because
@@ -24,6 +24,7 @@ from flowlane.southbound.openflow.wire.constants import (
     NX_CT,
     NX_LEARN,
     NX_RESUBMIT_TABLE,
+    NX_SAMPLE,
     SEND_FLOW_REMOVED,
     SET_FIELD_ACTION,
 )
@@ -37,6 +38,7 @@ _SET_FIELD_HEAD = Struct("!HHI")
 _RESUBMIT_BODY = Struct("!HB3x")
 _LEARN_BODY = Struct("!HHHQHBxHH")
 _CT_BODY = Struct("!HIHB3xH")
+_SAMPLE_BODY = Struct("!HIII")
 _SPEC = Struct("!H")
 _SUBFIELD = Struct("!IH")
 _IMMEDIATE = 1 << 13
@@ -106,6 +108,20 @@ class Resubmit:
     table_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Export packets by IPFIX, each with a probability of ``probability`` / 65535 (ovs-actions(7), ``sample``).
+
+    ``collector_set``: id of the row of OVSDB's table Flow_Sample_Collector_Set that says where to. The records carry
+    ``domain`` and ``point`` as observation domain and observation point.
+    """
+
+    probability: int
+    collector_set: int
+    domain: int
+    point: int
+
+
 class Family(NamedTuple):
     """The packets that one learn action is for: an ethertype (None: any) and an IP protocol (None: any).
 
@@ -164,8 +180,11 @@ def match_of(family: Family) -> Match:
     return match(**{name: value for name, value in values.items() if value is not None})
 
 
-def write(step: Load | Resubmit | Track | Learn) -> bytes:
+def write(step: Load | Resubmit | Track | Learn | Sample) -> bytes:
     """Write an action as bytes."""
+    if isinstance(step, Sample):
+        body = _SAMPLE_BODY.pack(step.probability, step.collector_set, step.domain, step.point)
+        return _action(NX_SAMPLE, body)
     if isinstance(step, Track):
         return _action(NX_CT, _track(step))
     if isinstance(step, Load):
@@ -184,7 +203,7 @@ def read_learn(data: bytes) -> Learn | None:
     return next((learn for learn in candidates if write(learn) == data), None)
 
 
-def text(step: Load | Resubmit | Track | Learn) -> str:
+def text(step: Load | Resubmit | Track | Learn | Sample) -> str:
     """Write the step in ovs-ofctl's language; of a learn action only the table and the timeout."""
     if isinstance(step, Load):
         return f"load:0x{step.value:x}->NXM_NX_{step.field.upper()}[]"
@@ -192,6 +211,11 @@ def text(step: Load | Resubmit | Track | Learn) -> str:
         return f"resubmit(,{step.table_id})"
     if isinstance(step, Track):
         return _track_text(step)
+    if isinstance(step, Sample):
+        return (
+            f"sample(probability={step.probability},collector_set_id={step.collector_set},"
+            f"obs_domain_id={step.domain},obs_point_id={step.point})"
+        )
     return f"learn(table={step.table_id:d},idle_timeout={step.idle_timeout})"
 
 
