@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flowlane import hub, policy
+from flowlane.core.device.claims import MOVED
+from flowlane.core.device.conflicts import CONFLICT
 from flowlane.core.device.hosts import OTHER_ADDRESS
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
@@ -40,6 +42,7 @@ TICK, POLL = 1.0, 0.1
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
+_LOGGED_CHANGES = frozenset((OTHER_ADDRESS, CONFLICT, MOVED))
 _LOGGED_KINDS = frozenset(("device", "link", "policy", "error"))
 """Kinds of reports that are logged; the others are too many, and are in ``GET /v1/events`` only."""
 
@@ -188,8 +191,10 @@ class Composition:
 
     def _publish(self, report: Report) -> None:
         self.feed.publish(report, time.time())
-        if report.kind in _LOGGED_KINDS or report.data.get("change") == OTHER_ADDRESS:
-            _LOG.log(logging.WARNING if report.kind == "error" else logging.INFO, "%s", report.text)
+        change = report.data.get("change")
+        if report.kind in _LOGGED_KINDS or change in _LOGGED_CHANGES:
+            is_wrong = report.kind == "error" or change == CONFLICT
+            _LOG.log(logging.WARNING if is_wrong else logging.INFO, "%s", report.text)
 
     def compile_policy(self, text: str) -> Policy:
         """Compile a policy document, without using it.

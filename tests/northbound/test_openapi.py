@@ -13,7 +13,8 @@ from webob import Request
 from flowlane.northbound.app import ROUTES, make_app
 from flowlane.northbound.openapi import document, schema_of
 from flowlane.northbound.routing import Route
-from flowlane.northbound.types import HintsInput, Page, VmView
+from flowlane.northbound.types import HintsInput, Page
+from flowlane.northbound.vm_types import VmView
 
 DOCUMENT = document(ROUTES)
 TEXTS = {"/v1/devices/{dpid}": f"{NIC:016x}", "/v1/vms/{id}": "uuid-web", "/v1/flows/{id}": FLOWS[0][0].hex()}

@@ -10,6 +10,8 @@ from flowlane.core import events as ev
 from flowlane.core.model import PortReport
 from flowlane.simulation.host import CAPABILITIES
 
+FROM_VM3 = bytes.fromhex("020000000003")
+
 
 def reports(effects: list[fx.Effect], change: str) -> list[object]:
     return [
@@ -46,4 +48,7 @@ def test_a_vm_that_moves_to_another_host_is_one_vm() -> None:
     other = ev.DeviceDescribed(8, "br-2", "nic", {}, "netdev", {1: host.described().ports[3]})
     host.do(other)
     host.do(ev.DeviceUp(8, CAPABILITIES, (PortReport(1, "tap3"),), {}))
+    assert places(host)["vm3"] == (DPID, 3), "it has not come yet: nothing was sent from there"
+    rarp = bytes.fromhex("ffffffffffff") + FROM_VM3 + bytes.fromhex("8035") + bytes(46)
+    assert reports(host.do(ev.FlowSeen(8, 1, rarp)), "moved") == ["vm3"]
     assert places(host)["vm3"] == (8, 1)

@@ -299,6 +299,23 @@ QUEUES = ListCommand(
     paged=False,
 )
 
+
+def _other_claims(item: Any) -> str:
+    """Return the other ports that claim a VM, and what they are to it."""
+    others = (claim for claim in item["claims"] if claim["state"] != "current")
+    return text(" ".join(f"{claim['device']}/{claim['port']} ({claim['state']})" for claim in others))
+
+
+def _conflicts(item: Any) -> str:
+    """Return with whom a VM shares its address or id; the holder of the traffic is marked."""
+    return text(
+        "; ".join(
+            f"{one['key']} with {', '.join(one['others'])} ({one['holder']} has it)"
+            for one in item["conflicts"]
+        )
+    )
+
+
 VMS = ListCommand(
     "/v1/vms",
     (
@@ -308,6 +325,8 @@ VMS = ListCommand(
         Column("PORT", lambda item: item["port"]),
         Column("MACS", lambda item: text(" ".join(item["macs"])), 2),
         Column("OTHER MACS", lambda item: text(" ".join(item["other_macs"])), 3),
+        Column("ALSO AT", _other_claims, 2),
+        Column("CONFLICTS", _conflicts, 1),
         Column("ID FROM", lambda item: item["source"], 5),
         Column("FLOWS", lambda item: str(item["flows"]), right=True),
         Column("HINTS", lambda item: str(item["hints"]), 4, right=True),

@@ -2,7 +2,8 @@
 
 Call :meth:`Engine.step` once for each event; its effects are in the order in which they have to be carried out.
 :data:`HANDLERS` names the function for each kind of event. A tick, about once a second, does what is due because time
-has passed: queues are rebalanced, idle flows are removed. A poll, ten times a second, requests counters that are due.
+has passed: queues are rebalanced, idle flows are removed, what is gone is forgotten. A poll, ten times a second,
+requests counters that are due.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
 from flowlane.core.device import class_meters, hints, refresh, refusals
 from flowlane.core.device.arrivals import follow_arrivals
+from flowlane.core.device.forget import forget
 from flowlane.core.device.plan import weigh
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_adoption
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
     """Do what is due on every device."""
     hints.expire(state, out)
+    forget(state, out)
     for device in list(state.devices.values()):
         end_adoption(state, device, out)
         balance(state, device, out)

@@ -134,7 +134,7 @@ def _situation(state: State, device: Device, row: int) -> Situation:
         parts,
         flows.dscp[row],
         flows.pcp[row],
-        state.hints_of_vm.get(vm.id, ()) if vm is not None else (),
+        state.hints_of(vm) if vm is not None else (),
         flows.gate_state[row] & OPEN_GATES,
         gates_at(device, flows.egress_port[row], state.now),
     )

@@ -26,6 +26,11 @@ _U16 = Struct("!H").unpack_from
 _PORTS = Struct("!HH").unpack_from
 
 
+_ADVERTISEMENT = 136
+"""ICMPv6 type of a neighbour advertisement (RFC 4861, 4.4)."""
+
+_ARP_REPLY = 2
+_BROADCAST = b"\xff" * 6
 _RESERVED = bytes.fromhex("0180c20000")
 
 
@@ -83,6 +88,25 @@ def read_frame(data: bytes) -> Frame | None:
     if layer3 is None:
         layer3 = (LAYER2, 0, eth_type, 0, data[6:12], data[:6], 0)
     return Frame(data[:6], data[6:12], vlan, pcp, eth_type, *layer3)
+
+
+def announces(data: bytes, frame: Frame) -> bool:
+    """Whether a frame announces where its sender is: RARP, gratuitous ARP, an unsolicited neighbour advertisement.
+
+    QEMU sends RARP for a VM that has arrived (net/announce.c); guests send the others. Gratuitous is what Open vSwitch
+    calls so (lib/flow.h, is_gratuitous_arp()): a broadcast reply, or a request for the sender's own address.
+    """
+    if frame.eth_type == ETH_RARP:
+        return True
+    if frame.protocol == ICMPV6 and frame.kind == IPV6:
+        return frame.src_port == _ADVERTISEMENT and frame.is_group_addressed
+    if frame.eth_type != ETH_ARP or frame.eth_dst != _BROADCAST:
+        return False
+    offset = 14 if frame.vlan is None else 18
+    if len(data) < offset + 28:
+        return False
+    is_reply = _U16(data, offset + 6)[0] == _ARP_REPLY
+    return is_reply or data[offset + 14 : offset + 18] == data[offset + 24 : offset + 28]
 
 
 _Layer3 = tuple[int, int, int, int, bytes, bytes, int]

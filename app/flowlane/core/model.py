@@ -275,6 +275,15 @@ class Vm:
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_IDS)
     source: str = "port"
 
+    @property
+    def uuid(self) -> str:
+        """The ``vm-uuid`` that all NICs of one virtual machine have in common; empty when not known."""
+        return self.external_ids.get("vm-uuid", "")
+
+    def is_called(self, name: str) -> bool:
+        """Check whether a name is the VM's id, its name, or the ``vm-uuid`` that it has with other NICs."""
+        return name in (self.id, self.name) or (name != "" and name == self.uuid)
+
 
 @dataclass(frozen=True, slots=True)
 class Hint:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core.device.claims import note_sign
 from flowlane.core.device.hosts import learn_address, note_address, port_of, sender
 from flowlane.core.device.links import tell_others
 from flowlane.core.effects import SendPacket
@@ -16,8 +17,9 @@ from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, reroute
 from flowlane.core.flowkey import FlowParts
-from flowlane.core.frame import read_frame
+from flowlane.core.frame import ETH_RARP, announces, read_frame
 from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole
+from flowlane.core.state.claims import Sign
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 
@@ -49,6 +51,8 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
     frame = read_frame(event.frame)
     if device is None or port is None or frame is None:
         return None
+    sign = _sign_of(event.frame, frame)
+    note_sign(state, device, port, int.from_bytes(frame.eth_src), sign, out)
     if learn_address(state, device, port, frame):
         put_off(state, device, Due.PLAN if port.role is PortRole.LINK else Due.HOSTS)
         if port.role is PortRole.VM:
@@ -69,6 +73,13 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
     else:
         row = _seen_again(state, device, row, ports, _parts(frame, sent_by.number), chosen, out)
     return egress, device.flows.queue_id[row] if device.marking is None else NO_QUEUE
+
+
+def _sign_of(data: bytes, frame: Frame) -> Sign:
+    """Return what a frame shows of where its sender is."""
+    if not announces(data, frame):
+        return Sign.PACKET
+    return Sign.RARP if frame.eth_type == ETH_RARP else Sign.ARP
 
 
 def _parts(frame: Frame, vm_number: int) -> FlowParts:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from webob import Request, Response
 
-from flowlane.northbound import metrics, query, read_handlers, stream, types, write_handlers
+from flowlane.northbound import metrics, query, read_handlers, stream, types, vm_types, write_handlers
 from flowlane.northbound.openapi import document
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
 from flowlane.northbound.routing import YAML, YAML_TYPES, Call, Route
@@ -85,9 +85,9 @@ ROUTES = (
         also=(404,),
     ),
     Route(
-        "GET", "/v1/vms", _R.vms, "VMs", types.Page[types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
+        "GET", "/v1/vms", _R.vms, "VMs", types.Page[vm_types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
     ),
-    Route("GET", "/v1/vms/{id}", _R.vm, "A VM", types.VmView, also=(404,)),
+    Route("GET", "/v1/vms/{id}", _R.vm, "A VM", vm_types.VmView, also=(404,)),
     Route("GET", "/v1/vms/{id}/hints", _R.hints, "The hints of a VM", types.Hints, also=(404,)),
     Route(
         "PUT",

@@ -170,7 +170,7 @@ PAGE = (LIMIT, CURSOR)
 DEVICE = Parameter("device", _text, "a device's dpid or name", _STRING)
 PORT = Parameter("port", _text, "the egress port's name or number", _STRING)
 QUEUE = Parameter("queue", _queue, "a queue id, or none for flows without set_queue", _STRING)
-VM = Parameter("vm", _text, "a VM's id or name", _STRING)
+VM = Parameter("vm", _text, "a VM's id, its name, or its vm-uuid, which all of its NICs have", _STRING)
 CLASS = Parameter("class", _text, "a class of the policy", _STRING)
 KIND = Parameter("kind", _member(KINDS), "the queue's kind", {"enum": list(KINDS)})
 REASON = Parameter("reason", _member(REASONS), "why a flow is on its queue", {"enum": list(REASONS)})
@@ -223,7 +223,7 @@ def check_names(state: State, query: Mapping[str, Any]) -> None:
     if "device" in query and not devices_named(state, query["device"]):
         known = [device.name or f"{dpid:016x}" for dpid, device in sorted(state.devices.items())]
         raise not_found("device", query["device"], known)
-    if "vm" in query and all(query["vm"] not in (vm.id, vm.name) for vm in state.vms.values()):
+    if "vm" in query and not any(vm.is_called(query["vm"]) for vm in state.vms.values()):
         raise not_found("vm", query["vm"], [vm.name for vm in state.vms.values()])
     classes = [item.name for item in state.policy.classes]
     if "class" in query and query["class"] not in classes:
@@ -267,7 +267,7 @@ def _column_values(state: State, device: Device, query: Mapping[str, Any]) -> di
     """Make the conditions on columns: column -> values that match."""
     values: dict[str, frozenset[int]] = {}
     if "vm" in query:
-        values["vm_number"] = frozenset(n for n, vm in state.vms.items() if query["vm"] in (vm.id, vm.name))
+        values["vm_number"] = frozenset(n for n, vm in state.vms.items() if vm.is_called(query["vm"]))
     if "class" in query:
         values["class_index"] = frozenset(c.index for c in device.policy.classes if c.name == query["class"])
     if "port" in query:

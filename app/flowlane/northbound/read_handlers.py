@@ -26,6 +26,7 @@ from flowlane.northbound.views import (
     device_view,
     flows_per_vm,
     hints_view,
+    nics_by_uuid,
     status_view,
     vm_view,
 )
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from flowlane.core.model import Vm
     from flowlane.core.state.device import Device
     from flowlane.core.state.flows import FlowTable
-    from flowlane.northbound import types
+    from flowlane.northbound import types, vm_types
     from flowlane.northbound.paging import FlowRow
     from flowlane.northbound.routing import Call
 
@@ -91,7 +92,7 @@ def queues(call: Call) -> types.Page[types.QueueView]:
     return {"items": [view for view in device_queues(device) if view["port_no"] in numbers], "next": None}
 
 
-def vms(call: Call) -> types.Page[types.VmView]:
+def vms(call: Call) -> types.Page[vm_types.VmView]:
     """List the VMs, by id."""
     state = call.controller.state
     check_names(state, call.query)
@@ -103,14 +104,14 @@ def vms(call: Call) -> types.Page[types.VmView]:
     return {"items": _vm_views(call, [listed[name] for name in names]), "next": following}
 
 
-def vm(call: Call) -> types.VmView:
+def vm(call: Call) -> vm_types.VmView:
     """Show one VM."""
     return _vm_views(call, [find_vm(call)])[0]
 
 
 def hints(call: Call) -> types.Hints:
-    """List the hints of a VM."""
-    return hints_view(call.controller.state, call.clock, find_vm(call).id)
+    """List the hints of a VM, or of all NICs of a ``vm-uuid``."""
+    return hints_view(call.controller.state, call.clock, hinted_vm(call))
 
 
 def flows(call: Call) -> types.Page[types.FlowView]:
@@ -163,20 +164,32 @@ def find_device(call: Call) -> Device:
     raise ProblemError(404, f"there is no device {call.path['dpid']!r}; a dpid has 16 hex digits", "dpid")
 
 
+def hinted_vm(call: Call) -> str:
+    """Return what hints of the path are for: a VM's id, or a ``vm-uuid`` for all of its NICs.
+
+    Raises:
+        ProblemError: there is no such VM, or several have the name.
+    """
+    name, known = call.path["id"], call.controller.state.vms.values()
+    is_group = name and all(item.id != name for item in known) and any(item.uuid == name for item in known)
+    return name if is_group else find_vm(call).id
+
+
 def find_vm(call: Call) -> Vm:
-    """Find the VM of the path, by its id, else by its name where only one VM has it.
+    """Find the VM of the path, by its id, else by its name or ``vm-uuid`` where only one VM has it.
 
     Raises:
         ProblemError: there is no such VM, or several have the name.
     """
     name, known = call.path["id"], call.controller.state.vms.values()
     by_id = [item for item in known if item.id == name]
-    by_name = [item for item in known if item.name == name]
+    by_name = [item for item in known if item.is_called(name)]
     if by_id or len(by_name) == 1:
         return (by_id or by_name)[0]
     if by_name:
         ids = ", ".join(sorted(item.id for item in by_name)[:MAX_IDS])
-        raise ProblemError(404, f"{len(by_name)} VMs have the name {name!r}; give an id: {ids}", "id")
+        what = "vm-uuid" if by_name[0].uuid == name else "name"
+        raise ProblemError(404, f"{len(by_name)} VMs have the {what} {name!r}; give an id: {ids}", "id")
     raise ProblemError(
         404, f"there is no VM {name!r}; {did_you_mean(name, [item.name for item in known])}", "id"
     )
@@ -195,10 +208,11 @@ def _find_flow(call: Call) -> list[FlowRow]:
     return rows
 
 
-def _vm_views(call: Call, vms: list[Vm]) -> list[types.VmView]:
+def _vm_views(call: Call, vms: list[Vm]) -> list[vm_types.VmView]:
     state = call.controller.state
     counts = flows_per_vm(state, (vm.dpid for vm in vms))
-    return [vm_view(state, vm, counts[vm.dpid, vm.number]) for vm in vms]
+    nics = nics_by_uuid(state)
+    return [vm_view(state, call.clock, vm, counts[vm.dpid, vm.number], nics) for vm in vms]
 
 
 def _start(call: Call) -> Cursor:

@@ -230,25 +230,6 @@ class QueueView(OfOneClass):
     tx_errors: int | None
 
 
-class VmView(TypedDict):
-    """A virtual machine and where it is attached."""
-
-    id: str
-    name: str
-    number: Annotated[int, "number of the VM in metadata and cookies of the devices"]
-    device: Dpid
-    port: str
-    port_no: int
-    macs: list[str]
-    other_macs: Annotated[
-        list[str], "source addresses that it has used, and that are not its own (at most 64)"
-    ]
-    source: Annotated[str, "source of the id: vm-uuid, iface-id or port"]
-    external_ids: dict[str, str]
-    flows: int
-    hints: int
-
-
 class ProblemPlace(TypedDict):
     """One mistake in a document."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import flowlane
+from flowlane.core.device.claims import word_of
 from flowlane.core.flow.pins import mode
 from flowlane.core.flowkey import format_mac
 from flowlane.core.marks import value_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Slot
     from flowlane.core.policy import DeviceRules, Policy, Rule, TrafficClass, Trust
     from flowlane.core.state.device import Device, Port, State
-    from flowlane.northbound import types
+    from flowlane.northbound import types, vm_types
     from flowlane.northbound.controller import Check, Clock
 
 _OPENFLOW_VERSIONS = {1: "1.0", 2: "1.1", 3: "1.2", 4: "1.3", 5: "1.4", 6: "1.5"}
@@ -270,8 +271,24 @@ def limit_of(device: Device, row: int, traffic_class: TrafficClass) -> int | Non
     return meter.rate if meter else traffic_class.rate_limit
 
 
-def vm_view(state: State, vm: model.Vm, flows: int) -> types.VmView:
-    """Make the view of a VM; ``flows``: number of its flows on the device that it is attached to."""
+def nics_by_uuid(state: State) -> dict[str, list[str]]:
+    """Map each ``vm-uuid`` to the ids of the VMs, its NICs, that have it."""
+    nics: dict[str, list[str]] = {}
+    for vm in state.vms.values():
+        if vm.uuid:
+            nics.setdefault(vm.uuid, []).append(vm.id)
+    return {uuid: sorted(ids) for uuid, ids in nics.items()}
+
+
+def vm_view(
+    state: State, clock: Clock, vm: model.Vm, flows: int, nics: Mapping[str, list[str]]
+) -> vm_types.VmView:
+    """Make the view of a VM.
+
+    Args:
+        flows: number of its flows on the device that it is attached to.
+        nics: as :func:`nics_by_uuid` returns them.
+    """
     return {
         "id": vm.id,
         "name": vm.name,
@@ -283,9 +300,34 @@ def vm_view(state: State, vm: model.Vm, flows: int) -> types.VmView:
         "other_macs": _other_macs(state, vm),
         "source": vm.source,
         "external_ids": dict(vm.external_ids),
+        "vm_uuid": vm.uuid or None,
+        "nics": nics.get(vm.uuid, [vm.id]),
+        "claims": _claims(state, clock, vm),
+        "conflicts": [
+            {"what": item.what, "key": item.key, "others": list(item.others), "holder": item.holder}
+            for item in state.conflicts.get(vm.number, ())
+        ],
         "flows": flows,
-        "hints": sum(hint.vm == vm.id for hint in state.hints.values()),
+        "hints": sum(hint.vm in (vm.id, vm.uuid) for hint in state.hints.values()),
     }
+
+
+def _claims(state: State, clock: Clock, vm: model.Vm) -> list[vm_types.ClaimView]:
+    of_vm = state.claims.get(vm.number)
+    if of_vm is None:
+        return []
+    return [
+        {
+            "device": dpid_text(one.vm.dpid),
+            "port": one.vm.port_name,
+            "port_no": one.vm.port_no,
+            "state": word_of(state, of_vm, one),
+            "sign": one.sign.word,
+            "since": moment(clock, one.since),
+            "seen": None if one.seen is None else moment(clock, one.seen),
+        }
+        for one in of_vm.claims
+    ]
 
 
 def _other_macs(state: State, vm: model.Vm) -> list[str]:

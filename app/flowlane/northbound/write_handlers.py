@@ -15,7 +15,7 @@ from flowlane.core.model import Hint, HintSource
 from flowlane.northbound import types
 from flowlane.northbound.openapi import schema_of
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond
-from flowlane.northbound.read_handlers import find_vm, hints
+from flowlane.northbound.read_handlers import hinted_vm, hints
 from flowlane.northbound.routing import YAML, Call, etag_of, read_json, read_text
 from flowlane.northbound.views import policy_change, policy_view
 
@@ -60,9 +60,9 @@ def check_policy(call: Call) -> types.PolicyChange:
 
 def put_hints(call: Call) -> types.Hints:
     """Replace the VM's hints that came over REST."""
-    vm = find_vm(call)
-    new_hints = _read_hints(call, vm.id)
-    call.controller.submit(HintWithdrawn(vm.id))
+    vm_id = hinted_vm(call)
+    new_hints = _read_hints(call, vm_id)
+    call.controller.submit(HintWithdrawn(vm_id))
     for hint in new_hints:
         call.controller.submit(HintGiven(hint))
     return hints(call)
@@ -70,7 +70,7 @@ def put_hints(call: Call) -> types.Hints:
 
 def delete_hints(call: Call) -> Response:
     """Withdraw the VM's hints that came over REST."""
-    call.controller.submit(HintWithdrawn(find_vm(call).id))
+    call.controller.submit(HintWithdrawn(hinted_vm(call)))
     return empty()
 
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 def selects(selector: VmSelector | None, vm: Vm | None) -> bool:
     """Check whether a selector selects a VM; traffic of no known VM is selected by an empty selector only.
 
-    One of the names must fit the VM's id or name. The VM must have every external id, with a value that fits.
+    One of the names must fit the VM's id, name or ``vm-uuid``. The VM must have every external id, with a value that
+    fits.
     """
     if selector is None or not (selector.names or selector.external_ids):
         return True
@@ -52,8 +53,13 @@ def selects(selector: VmSelector | None, vm: Vm | None) -> bool:
 
 
 def names_fit(globs: tuple[str, ...], vm: Vm) -> bool:
-    """Check whether one of the globs fits the VM's id or name; no globs fit every VM."""
-    return not globs or any(fnmatchcase(vm.id, glob) or fnmatchcase(vm.name, glob) for glob in globs)
+    """Check whether one of the globs fits the VM's id, its name or its ``vm-uuid``; no globs fit every VM."""
+    return not globs or any(
+        fnmatchcase(vm.id, glob)
+        or fnmatchcase(vm.name, glob)
+        or (vm.uuid != "" and fnmatchcase(vm.uuid, glob))
+        for glob in globs
+    )
 
 
 ETHERTYPE_NUMBERS = {

@@ -68,6 +68,7 @@ def allocate(state: State, device: Device, out: list[Effect]) -> set[Owner]:
 
 def note_needs(state: State, device: Device) -> None:
     """Find the owners of meters that are to stand with the rules; those of whole classes come first."""
+    device.vm_groups = limits.groups_of_nics(state, device)
     of_classes: dict[Owner, TrafficClass] = {}
     of_vms: dict[Owner, TrafficClass] = {}
     for traffic_class in device.policy.classes:
@@ -77,7 +78,7 @@ def note_needs(state: State, device: Device) -> None:
             of_classes[class_owner(traffic_class)] = traffic_class
         elif traffic_class.limit_scope is LimitScope.VM:
             for number in limits.limited_vms(state, device, traffic_class):
-                of_vms[vm_owner(traffic_class, number)] = traffic_class
+                of_vms[vm_owner(traffic_class, device.limit_owner(number))] = traffic_class
     device.shared_limits = of_classes | of_vms
 
 
@@ -150,7 +151,7 @@ def _assign_flows(state: State, device: Device, owners: set[Owner], out: list[Ef
     wanted = {(name, number) for name, number, _ in owners}
     for row in list(flows) if wanted else ():
         name = names[flows.class_index[row]]
-        if (name, -1) in wanted or (name, flows.vm_number[row]) in wanted:
+        if (name, -1) in wanted or (name, device.limit_owner(flows.vm_number[row])) in wanted:
             assign(state, device, row, out)
 
 

@@ -12,7 +12,7 @@ from flowlane.core.effects import Effect, Report
 from flowlane.core.flow.assign import reclassify
 from flowlane.core.model import Hint, HintSource
 from flowlane.core.policy import Match
-from flowlane.core.state.device import rows_of_vm
+from flowlane.core.state.device import device_of, rows_of_vm
 
 if TYPE_CHECKING:
     from flowlane.core.events import HintGiven, HintWithdrawn
@@ -50,7 +50,8 @@ def expire(state: State, out: list[Effect]) -> None:
 
 def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
     """Reconcile the hints of a device's VMs with their external ids in OVSDB."""
-    for vm in [vm for vm in state.vms.values() if vm.dpid == dpid]:
+    numbers = set(device.port_vm.values()) if (device := device_of(state, dpid)) is not None else set()
+    for vm in [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == dpid]:
         hint_id, class_name = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)
         hint = state.hints.get(hint_id)
         if class_name and (hint is None or hint.class_name != class_name):
@@ -69,12 +70,10 @@ def _refresh_vm(state: State, vm_id: str, out: list[Effect]) -> None:
         state.hints_of_vm[vm_id] = tuple(hints)
     else:
         state.hints_of_vm.pop(vm_id, None)
-    number = state.vm_numbers.get(vm_id)
-    if number is None:
-        return
-    for device in state.devices.values():
-        for row in rows_of_vm(device, number):
-            reclassify(state, device, row, out)
+    for number in [number for number, vm in state.vms.items() if vm_id in (vm.id, vm.uuid)]:
+        for device in state.devices.values():
+            for row in rows_of_vm(device, number):
+                reclassify(state, device, row, out)
 
 
 def _report(hint: Hint, change: str) -> Report:

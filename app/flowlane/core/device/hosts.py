@@ -44,7 +44,12 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> boo
     if not vlans:
         return False
     place = mac, vlans[0]
-    if device.hosts.get(place) == port.port_no or not _may_send(state, device, port, *place):
+    if device.hosts.get(place) == port.port_no:
+        device.host_seen[place] = state.now
+        if device.doubtful:
+            device.doubtful.pop(mac, None)
+        return False
+    if not _may_send(state, device, port, *place):
         return False
     # After a restart the VLANs of addresses are not known, until these send again.
     old_place = place if place in device.hosts else (mac, ANY)
@@ -54,7 +59,8 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> boo
     if old_port is not None:
         old_port.host_count -= 1
     device.hosts.pop(old_place, None)
-    device.hosts[place] = port.port_no
+    device.host_seen.pop(old_place, None)
+    device.hosts[place], device.host_seen[place] = port.port_no, state.now
     port.host_count += 1
     return True
 
@@ -84,7 +90,8 @@ def _may_send(state: State, device: Device, port: Port, mac: int, vlan: Vlan) ->
     ]
     here = [vm for vm in owners if vm.dpid == device.dpid]
     if here:
-        return any(vm.port_no == port.port_no for vm in here)
+        places = {(device.away.get(vm.number), vm.port_no) for vm in here}
+        return any(port.port_no in place for place in places)
     vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
     if vm is None or not vm.macs or mac in allowed_macs(device.policy, vm):
         return True
@@ -121,6 +128,9 @@ def drop_port_hosts(device: Device, port_no: int) -> None:
     """Remove the addresses that were learned on a port."""
     for place in [place for place, learned_on in device.hosts.items() if learned_on == port_no]:
         del device.hosts[place]
+        device.host_seen.pop(place, None)
+    for number in [number for number, away in device.away.items() if away == port_no]:
+        del device.away[number]
     if port_no in device.ports:
         device.ports[port_no].host_count = 0
 

@@ -47,7 +47,9 @@ def _nearer(state: State, device: Device, number: int) -> tuple[Device, ...]:
     if on_the_way is not None:
         return on_the_way
     vm = state.vms.get(number)
-    own = state.devices.get(vm.dpid) if vm is not None and vm.dpid != device.dpid else None
+    if vm is None or vm.dpid == device.dpid or number in device.port_vm.values():
+        return ()
+    own = state.devices.get(vm.dpid)
     return () if own is None else (own,)
 
 
@@ -62,7 +64,7 @@ def _enforces(other: Device, number: int, name: str, key: bytes | None) -> bool:
     if not pool.is_full:
         return True
     if traffic_class.limit_scope is LimitScope.VM:
-        return vm_owner(traffic_class, number) in pool.ids
+        return vm_owner(traffic_class, other.limit_owner(number)) in pool.ids
     row = other.flows.rows.get(key) if key is not None else None
     return key is None or (row is not None and other.flows.meter_id[row] != 0)
 
@@ -76,6 +78,19 @@ def find_enforced(state: State, device: Device) -> frozenset[tuple[str, int]]:
         for name in names
         if enforced_by(state, device, number, name)
     )
+
+
+def groups_of_nics(state: State, device: Device) -> dict[int, int]:
+    """Map the NICs of VMs that have several on a device to one of them, whose number stands for the VM.
+
+    NICs of one VM have one ``vm-uuid``. Those behind the device's links count, too.
+    """
+    of_uuid: dict[str, list[int]] = {}
+    for number in {*device.port_vm.values(), *device.nearer}:
+        vm = state.vms.get(number)
+        if vm is not None and vm.uuid:
+            of_uuid.setdefault(vm.uuid, []).append(number)
+    return {number: min(nics) for nics in of_uuid.values() if len(nics) > 1 for number in nics}
 
 
 def limited_vms(state: State, device: Device, traffic_class: TrafficClass) -> Iterator[int]:
@@ -132,7 +147,7 @@ def vm_meters(state: State, device: Device) -> tuple[VmMeter, ...]:
         if traffic_class.limit_scope is LimitScope.CLASS:
             owners = dict.fromkeys((*vms, UNRESOLVED_VM), class_owner(traffic_class))
         else:
-            owners = {vm: vm_owner(traffic_class, vm) for vm in vms}
+            owners = {vm: vm_owner(traffic_class, device.limit_owner(vm)) for vm in vms}
         limit = number_of[traffic_class.name]
         found += (
             VmMeter(limit, vm, pool.ids[owner])

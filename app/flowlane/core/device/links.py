@@ -83,7 +83,8 @@ def refresh_senders(state: State, device: Device) -> None:
     for port in device.ports.values():
         if port.role is PortRole.LINK:
             port.senders = {}
-            for sender in sorted(_behind(state, device, port, {device.dpid}), key=_weight):
+            senders = _behind(state, device, port, {device.dpid})
+            for sender in sorted(senders, key=lambda sender: _weight(state, sender)):
                 port.senders.setdefault((sender.mac, sender.vlan), sender.vm.number)
                 device.nearer.setdefault(sender.vm.number, sender.through)
             port.vms_behind = frozenset(port.senders.values())
@@ -130,9 +131,10 @@ def _is_other_link(port: Port) -> bool:
     return port.role is PortRole.LINK and (port.facts is None or port.facts.interface_type != "patch")
 
 
-def _weight(sender: _Sender) -> tuple[bool, int]:
-    """Sort addresses of OVSDB before those that were learned."""
-    return not sender.attached, sender.vm.number
+def _weight(state: State, sender: _Sender) -> tuple[bool, float, int]:
+    """Sort addresses of OVSDB before those that were learned, and of two VMs the one that is known longer first."""
+    of_vm = state.claims.get(sender.vm.number)
+    return not sender.attached, of_vm.since if of_vm is not None else 0.0, sender.vm.number
 
 
 def host_of(device: Device) -> str:

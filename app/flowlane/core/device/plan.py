@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowlane.core.allocate.state import PortState
+    from flowlane.core.model import Vm
     from flowlane.core.state.device import Device, Port, State
 
 INTERVAL = 5.0
@@ -186,7 +187,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         rules=standing_rules(
             device.policy,
             (NO_PORT, *(port_no for port_no in sorted(device.ports) if device.of_bond(port_no) == port_no)),
-            state.vms,
+            own_vms(state, device),
             _queues_of(device),
             class_meters.meter_of(device),
         ),
@@ -246,6 +247,15 @@ def _planned_port_of(state: State, device: Device, port: Port, queues: tuple[int
     return PlannedPort(port.port_no, port.role, vm.number, macs, queues)
 
 
+def own_vms(state: State, device: Device) -> dict[int, Vm]:
+    """Return the VMs whose packets the device may meet, by number: on its ports, and behind its links.
+
+    The others' numbers are never in its metadata, so rules on them would only take entries.
+    """
+    numbers = {*device.port_vm.values(), *device.nearer}
+    return {number: vm for number in sorted(numbers) if (vm := state.vms.get(number)) is not None}
+
+
 MAX_IN_VLANS = 256
 """Addresses that several hosts have in different VLANs, on one device; each takes entries for every port."""
 
@@ -286,14 +296,16 @@ def _places(state: State, device: Device) -> _Places:
     for port in device.ports.values():
         if port.report is not None and _has_own_address(port):
             stated.setdefault(port.report.mac, {}).update(dict.fromkeys(sent_by(port.facts), port.port_no))
-        for mac, tag in port.senders:
+        for (mac, tag), number in port.senders.items():
+            if number in device.away:
+                continue
             stated.setdefault(mac, {}).update(dict.fromkeys(entering(port.facts, tag), port.port_no))
-    for vm in state.vms.values():
-        if vm.dpid == device.dpid:
-            attached = device.ports.get(vm.port_no)
-            vlans = dict.fromkeys(sent_by(attached.facts if attached is not None else None), vm.port_no)
-            for mac in vm.macs:
-                stated.setdefault(mac, {}).update(vlans)
+    for vm in _vms_here(state, device):
+        attached = device.ports.get(vm.port_no)
+        for mac in vm.macs:
+            of_mac = stated.setdefault(mac, {})
+            for vlan in sent_by(attached.facts if attached is not None else None):
+                of_mac.setdefault(vlan, vm.port_no)
     places: _Places = {}
     for (mac, vlan), port_no in device.hosts.items():
         if port_no in device.ports and ANY not in stated.get(mac, ()) and not (vlan is ANY and mac in stated):
@@ -301,6 +313,13 @@ def _places(state: State, device: Device) -> _Places:
     for mac, of_mac in stated.items():
         places.setdefault(mac, {}).update(of_mac)
     return places
+
+
+def _vms_here(state: State, device: Device) -> list[Vm]:
+    """List the VMs that are on a device, and not announced elsewhere; the ones that are known longest come first."""
+    numbers = {number for number in device.port_vm.values() if number not in device.away}
+    vms = [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == device.dpid]
+    return sorted(vms, key=lambda vm: (state.claims[vm.number].since, vm.number))
 
 
 def _unknown_port(device: Device) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device import class_meters, hints, marking, meter_ids, rules, unattached
+from flowlane.core.device import claims, class_meters, hints, marking, meter_ids, rules, unattached
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
@@ -77,6 +77,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.reported_queues = dict(event.queues)
     known = {mac for mac, _ in device.hosts}
     device.hosts |= {(mac, ANY): port_no for mac, port_no in event.hosts if mac not in known}
+    device.host_seen |= dict.fromkeys(device.hosts.keys() - device.host_seen.keys(), state.now)
     device.tracked = {**dict.fromkeys(event.tracked, state.now), **device.tracked}
     device.plan = None
     discovery.on_connected(device)
@@ -100,6 +101,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.extend(effect for effect in changes if not isinstance(effect, Program))
     adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)
+    claims.note_flows(state, device, out)
     divide_by_flows(device, state.now)
     made = device.plan
     changes = []

@@ -149,7 +149,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     classify_row(state, device, row, parts)
     traffic_class = device.policy.classes[flows.class_index[row]]
     if traffic_class.rate_limit is not None and pin.meter_id:
-        owner, pool = owner_of(traffic_class, number, row), device.meter_pool
+        owner, pool = owner_of(traffic_class, device.limit_owner(number), row), device.meter_pool
         if pool.adopt(owner, pin.meter_id, traffic_class):
             device.meter_owner[row], flows.meter_id[row] = owner, pin.meter_id
             found = device.found_meters.get(pin.meter_id)

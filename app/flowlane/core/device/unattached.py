@@ -64,7 +64,7 @@ def attach(state: State, device: Device) -> None:
     """Give a device that has connected for the first time the VMs that are known to be on it."""
     bridge = state.unattached.pop(device.dpid, None)
     if bridge is not None:
-        device.port_vm = bridge.port_vm
+        device.port_vm, device.claims = bridge.port_vm, bridge.claims
 
 
 def _plan_again(state: State, what: Due) -> None:

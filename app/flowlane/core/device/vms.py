@@ -1,4 +1,4 @@
-"""VM identity, and the VMs of a device as they are attached, moved and detached (M1).
+"""VM identity, and the claims of a device's ports to VMs (M1); see :mod:`flowlane.core.device.claims`.
 
 A VM's identity is where libvirt, OpenStack and Kubernetes write it, in the ``external_ids`` of OVSDB's Interface row:
 ``iface-id``, ``vm-uuid`` and ``attached-mac`` (ovs-vswitchd.conf.db(5)). A VM with two NICs has one ``vm-uuid`` and two
@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from flowlane.core.classify.matching import selects
-from flowlane.core.effects import DeleteLearned, Effect, Report
-from flowlane.core.flow.assign import remove_flow
-from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.device.claims import claim, retract
+from flowlane.core.device.conflicts import find_conflicts
+from flowlane.core.flowkey import format_mac
 from flowlane.core.model import NO_IDS, NOT_A_VM, UNRESOLVED_VM, PortRole, Vm
-from flowlane.core.state.device import rows_of_vm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flowlane.core.effects import Effect
     from flowlane.core.state.device import Device, Port, State
 
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\Z")
 _RESERVED = frozenset((NOT_A_VM, UNRESOLVED_VM))
+
+STATUS_KEY, INACTIVE = "iface-status", "inactive"
+"""External id of an interface that stands beside another one of the same ``iface-id``, and is not in use
+(ovs-vswitchd.conf.db(5), table Interface, "Virtual Machine Identifiers")."""
 
 
 def vm_number(vm_id: str, taken: Container[int]) -> int:
@@ -59,36 +63,33 @@ def parse_mac(text: str) -> int | None:
 
 
 def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
-    """Reconcile a device's VMs with its ports: attach new ones, replace changed ones, detach the others.
+    """Bring the claims of a device's ports to VMs up to date, and find where each VM is.
 
     Returns:
         The numbers of the VMs that have changed and that may have flows.
     """
     vm_ports = {number: port for number, port in device.ports.items() if port.role is PortRole.VM}
-    for port_no in [port_no for port_no in device.port_vm if port_no not in vm_ports]:
-        _leave(state, device, port_no, out)
-    numbers = (_attach(state, device, port, out) for port in vm_ports.values())
-    return {number for number in numbers if number is not None}
+    for port_no in [port_no for port_no in device.claims if port_no not in vm_ports]:
+        retract(state, device, port_no, out)
+    changed = {number for port in vm_ports.values() if (number := _attach(state, device, port, out))}
+    changed |= state.renamed & state.vms.keys()
+    state.renamed.clear()
+    find_conflicts(state, device, out)
+    return changed
 
 
 def detach_all(state: State, device: Device, out: list[Effect]) -> None:
-    """Detach all VMs of a device that is gone."""
-    for port_no in list(device.port_vm):
-        _leave(state, device, port_no, out)
-
-
-def _leave(state: State, device: Device, port_no: int, out: list[Effect]) -> None:
-    """Detach the VM of a port, which is on no other one, and remove its flows on all devices."""
-    number = device.port_vm[port_no]
-    _detach(state, device, port_no, out)
-    for other in state.devices.values():
-        for row in rows_of_vm(other, number):
-            remove_flow(other, row, out, unpin=True)
+    """Drop all claims of a device that is gone."""
+    for port_no in list(device.claims):
+        retract(state, device, port_no, out)
+    find_conflicts(state, device, out)
 
 
 def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:
     """Find the shares of the hardware of VMs (M11): VM number -> index of its share, for VMs that have one."""
-    shares = {}
+    shares: dict[int, int] = {}
+    if not device.policy.shares:
+        return shares
     for vm in vms:
         for index, share in enumerate(device.policy.shares):
             if selects(share.vms, vm):
@@ -98,83 +99,47 @@ def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:
 
 
 def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int | None:
-    """Attach the VM of a port; return its number when it was known before and has changed."""
+    """Have a port claim its VM; return the VM's number when it was known before and has changed."""
     external_ids = port.facts.external_ids if port.facts else NO_IDS
     vm_id, name, source = _free_identity(state, device, port, external_ids)
     number = state.vm_numbers.get(vm_id)
-    is_known = number is not None
     if number is None:
         number = state.vm_numbers[vm_id] = vm_number(vm_id, state.numbers_taken)
         state.numbers_taken.add(number)
     macs = attached_macs(external_ids)
     vm = Vm(number, vm_id, name, device.dpid, port.port_no, port.name, macs, external_ids, source)
-    if state.vms.get(number) == vm and device.port_vm.get(port.port_no) == number:
-        return None
-    _detach_old(state, device, vm, out)
-    before = state.vms.get(number)
-    state.vms[number] = vm
-    device.port_vm[port.port_no] = number
-    port.other_macs.clear()
-    for mac in macs:
-        state.macs[mac] = (*(other for other in state.macs.get(mac, ()) if other != number), number)
-    change = "changed" if before is not None else "attached"
-    text = f"VM {name} is on port {port.name} of {device.name}"
-    out.append(
-        Report(
-            "vm", text, {"vm": vm_id, "device": f"{device.dpid:016x}", "port": port.name, "change": change}
-        )
-    )
-    return number if is_known else None
+    active = port.up and external_ids.get(STATUS_KEY) != INACTIVE
+    return number if claim(state, device, port, vm, active, out) else None
 
 
 def _free_identity(
     state: State, device: Device, port: Port, external_ids: Mapping[str, str]
 ) -> tuple[str, str, str]:
-    """Read a port's identity; a port name that is the id of a VM on another port is prefixed with the dpid."""
+    """Read a port's identity; where it is not one VM's own, make one of it that is.
+
+    A port name that is the id of a VM on another port is prefixed with the dpid. A ``vm-uuid`` alone is the id of the
+    first NIC with it; others on the same device, or with other addresses, have their address or port name behind it.
+    """
     vm_id, name, source = identity(port.name, external_ids)
-    holder = state.vms.get(state.vm_numbers.get(vm_id, -1))
-    if (
-        source == "port"
-        and holder is not None
-        and (holder.dpid, holder.port_no) != (device.dpid, port.port_no)
-    ):
-        return f"{device.dpid:016x}/{port.name}", name, source
-    return vm_id, name, source
+    if source == "iface-id":
+        return vm_id, name, source
+    macs = attached_macs(external_ids)
+    own = f"{device.dpid:016x}/{port.name}" if source == "port" else f"{vm_id}/{_nic(port, macs)}"
+    of_port = device.claims.get(port.port_no)
+    if of_port is not None and of_port.vm.id in (vm_id, own):
+        return of_port.vm.id, name, source
+    of_vm = state.claims.get(state.vm_numbers.get(vm_id, -1))
+    holders = [one.vm for one in of_vm.claims] if of_vm is not None else []
+    is_taken = bool(holders) if source == "port" else _is_other_nic(holders, device.dpid, macs)
+    return own if is_taken else vm_id, name, source
 
 
-def _detach_old(state: State, device: Device, vm: Vm, out: list[Effect]) -> None:
-    """Detach the VM from the port where it was, and another VM from the port where it is, with their flows."""
-    other = device.port_vm.get(vm.port_no)
-    if other is not None and other != vm.number:
-        _detach(state, device, vm.port_no, out)
-    before = state.vms.get(vm.number)
-    if before is not None and (before.dpid, before.port_no) != (vm.dpid, vm.port_no):
-        old_device = state.devices.get(before.dpid)
-        if old_device is not None:
-            _detach(state, old_device, before.port_no, out)
-    elif before is not None:
-        _disown(state, before)
+def _nic(port: Port, macs: tuple[int, ...]) -> str:
+    return format_mac(macs[0]) if macs else port.name
 
 
-def _disown(state: State, vm: Vm) -> None:
-    """Take the addresses that OVSDB gives to a VM from it."""
-    for mac in vm.macs:
-        others = tuple(number for number in state.macs.get(mac, ()) if number != vm.number)
-        if others:
-            state.macs[mac] = others
-        else:
-            state.macs.pop(mac, None)
-
-
-def _detach(state: State, device: Device, port_no: int, out: list[Effect]) -> None:
-    number = device.port_vm.pop(port_no)
-    vm = state.vms.pop(number, None)
-    if vm is None:
-        return
-    _disown(state, vm)
-    for row in rows_of_vm(device, number):
-        remove_flow(device, row, out, unpin=True)
-    if mode(device) == WORTHY:
-        out.append(DeleteLearned(device.dpid, in_port=port_no))
-    text = f"VM {vm.name} has left port {vm.port_name} of {device.name}"
-    out.append(Report("vm", text, {"vm": vm.id, "device": f"{device.dpid:016x}", "change": "gone"}))
+def _is_other_nic(holders: list[Vm], dpid: int, macs: tuple[int, ...]) -> bool:
+    """Whether a port is another NIC than those that have a ``vm-uuid``: on one device, or with another address."""
+    if any(vm.dpid == dpid for vm in holders):
+        return True
+    return bool(holders and macs) and all(vm.macs and not {*macs} & {*vm.macs} for vm in holders)

@@ -382,9 +382,7 @@ def classify_row(state: State, device: Device, row: int, parts: FlowParts) -> No
     flows = device.flows
     vm = state.vms.get(parts.vm_number)
     dscp, pcp, level = flows.dscp[row], flows.pcp[row], flows.gate_state[row]
-    given = (
-        find_hint(state.hints_of_vm[vm.id], parts, dscp, pcp) if vm and vm.id in state.hints_of_vm else None
-    )
+    given = find_hint(state.hints_of(vm), parts, dscp, pcp) if vm and state.hints_of_vm else None
     hint, source, _verdict = device.classifier.weigh_hints(vm, dscp, pcp, given, level)
     flows.hint_class[row] = 0 if hint is None else hint + 1
     flows.hint_source[row] = source

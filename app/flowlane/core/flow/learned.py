@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.gates import NEAR, is_near
+from flowlane.core.device.claims import note_sign
 from flowlane.core.device.links import origin
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
@@ -17,6 +18,7 @@ from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import add_up, begin, count, is_young
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE, NOT_A_VM, PortRole
+from flowlane.core.state.claims import Sign
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
 if TYPE_CHECKING:
@@ -65,10 +67,13 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     if identified is None or flow.egress_port == device.of_bond(flow.in_port):
         return None
     key, device_key = identified
+    if device.doubtful:
+        device.doubtful.pop(flow.eth_src, None)
     flows = device.flows
     row = flows.rows.get(key)
     ports = flow.in_port, flow.egress_port
     if row is None:
+        note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
         marks = flow.dscp, flow.pcp
         chosen = device.chosen(flow.queue_id, *marks), flow.meter_id
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)

@@ -40,7 +40,7 @@ def rate_in_class(device: Device, row: int) -> int:
     traffic_class, rate = device.policy.classes[flows.class_index[row]], flows.rate[row]
     if traffic_class.rate_limit is None or not rate:
         return int(rate)
-    owner = owner_of(traffic_class, flows.vm_number[row], row)
+    owner = owner_of(traffic_class, device.limit_owner(flows.vm_number[row]), row)
     meter_id = device.meter_pool.ids.get(owner)
     if meter_id is not None:
         return _through(device, rate, owner, meter_id)

@@ -85,7 +85,7 @@ def _limit(state: State, device: Device, row: int) -> tuple[Owner | None, tuple[
     number = flows.vm_number[row]
     if enforced_by(state, device, number, traffic_class.name, flows.keys[row]) is not None:
         return None, ()
-    owner = owner_of(traffic_class, number, row)
+    owner = owner_of(traffic_class, device.limit_owner(number), row)
     if pool.has_meter_for(owner, device.meter_owner.get(row)):
         return owner, ()
     why = "the device has no meter left" if pool.limit else "the device has no meters"

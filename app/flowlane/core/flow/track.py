@@ -58,10 +58,22 @@ def begin(
     flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
     flows.dscp[row], flows.pcp[row] = marks
     note_choice(device, row, chosen)
+    if state.carried:
+        _carry_on(state, device, row, key)
     classify_row(state, device, row, parts)
     assign(state, device, row, out)
     report_flow(state, device, row, "seen", out)
     return row
+
+
+def _carry_on(state: State, device: Device, row: int, key: bytes) -> None:
+    """Give a flow whose VM has moved what was known of it where the VM was: its rate, and the gates that it opened."""
+    carried = state.carried.pop(key, None)
+    if carried is not None:
+        flows = device.flows
+        flows.gate_state[row], flows.gate_since[row] = carried.gate_state, carried.gate_since
+        flows.rate[row], flows.first_seen[row] = carried.rate, carried.first_seen
+        flows.packets[row], flows.octets[row] = carried.packets, carried.octets
 
 
 def note_choice(device: Device, row: int, chosen: tuple[int | None, int]) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from flowlane.core.marks import Marking
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import Policy, TrafficClass
+    from flowlane.core.state.claims import Carried, Claim, Claims, Conflict
     from flowlane.core.state.links import SeenLink
     from flowlane.core.state.meters import Owner
 
@@ -154,8 +155,21 @@ class Device:
     """(MAC, VLAN inside of the bridge) -> port number of every address that was learned; VLAN None: any."""
     bonds: dict[int, int] = field(default_factory=dict)
     """Number of a port that is a member of a bond -> number of the port that stands for the bond."""
+    host_seen: dict[tuple[int, int | None], float] = field(default_factory=dict)
+    """The same keys -> when the address was the source of a copied packet, or of a counted flow, last."""
+    next_aging: float = 0.0
+    """When the addresses are looked at for whether they are to be forgotten."""
+    doubtful: dict[int, float] = field(default_factory=dict)
+    """MAC of an address without a sign for long -> since when it is in doubt."""
     port_vm: dict[int, int] = field(default_factory=dict)
-    """Port number -> number of the VM on the port."""
+    """Port number -> number of the VM that the port claims; the VM may be at another port that claims it."""
+    claims: dict[int, Claim] = field(default_factory=dict)
+    """Port number -> its claim to that VM."""
+    away: dict[int, int] = field(default_factory=dict)
+    """Number of a VM that is on the device, or behind its patch ports, by OVSDB -> the port to the network behind
+    which it was announced."""
+    vm_groups: dict[int, int] = field(default_factory=dict)
+    """VM number -> the number that stands for all NICs of its VM on the device, where it has several."""
     shares: dict[int, int] = field(default_factory=dict)
     """VM number -> index of its share of the hardware."""
     meter_pool: MeterPool = field(default_factory=MeterPool)
@@ -228,6 +242,10 @@ class Device:
     samples: Samples = field(default_factory=Samples)
     sweep_from: int = 0
 
+    def limit_owner(self, number: int) -> int:
+        """Return the VM number under which limits of scope ``vm`` are kept: one for all NICs of a VM."""
+        return self.vm_groups.get(number, number)
+
     def of_bond(self, port_no: int) -> int:
         """Return the port that stands for a port: of its bond, else itself."""
         return self.bonds.get(port_no, port_no)
@@ -277,17 +295,27 @@ class State:
     """Bridges without a connection behind patch ports of devices (see :mod:`flowlane.core.device.unattached`)."""
     vms: dict[int, Vm] = field(default_factory=dict)
     vm_numbers: dict[str, int] = field(default_factory=dict)
-    """VM id -> its number, also of VMs that are gone: a number is not used twice."""
+    """VM id -> its number, also of VMs that are gone, for a while."""
     numbers_taken: set[int] = field(default_factory=set)
+    gone_vms: dict[str, float] = field(default_factory=dict)
+    """Id of a VM that is gone -> since when, the oldest first; its number is not used for another one meanwhile."""
     macs: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """MAC -> numbers of the VMs that own it, by OVSDB: more than one where they are in different VLANs."""
+    """MAC -> numbers of the VMs that own it, by OVSDB, the one that is known longest first."""
+    claims: dict[int, Claims] = field(default_factory=dict)
+    """VM number -> the ports that claim the VM (see :mod:`flowlane.core.device.claims`)."""
+    conflicts: dict[int, tuple[Conflict, ...]] = field(default_factory=dict)
+    """VM number -> what of it others claim, too."""
+    renamed: set[int] = field(default_factory=set)
+    """Numbers of VMs that have moved and have other external ids there: their flows are to be classified anew."""
+    carried: dict[bytes, Carried] = field(default_factory=dict)
+    """Key of a flow of a VM that has moved -> what is known of it, until it is seen on the other device."""
     patch_ports: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(machine, name of a patch port) -> (dpid, port number)."""
     links: dict[int, dict[int, tuple[SeenLink, ...]]] = field(default_factory=dict)
     """dpid -> port number -> the links that probes have crossed (see :mod:`flowlane.core.topology.discovery`)."""
     hints: dict[str, Hint] = field(default_factory=dict)
     hints_of_vm: dict[str, tuple[Hint, ...]] = field(default_factory=dict)
-    """VM id -> its hints apart from packets, the most specific first."""
+    """VM id, or ``vm-uuid`` -> its hints apart from packets, the most specific first (see :meth:`hints_of`)."""
     due: dict[int, Due] = field(default_factory=dict)
     """dpid -> what waits for the next catch-up (see :func:`put_off`)."""
     policy_changes: int = 0
@@ -298,9 +326,19 @@ class State:
     watched: bool = False
     """Whether reports of single flows are read by anybody; they are made only then."""
 
+    def hints_of(self, vm: Vm) -> tuple[Hint, ...]:
+        """List the hints for a VM apart from packets: those of the NIC, then those of all NICs of its ``vm-uuid``."""
+        own = self.hints_of_vm.get(vm.id, ())
+        return own + self.hints_of_vm.get(vm.uuid, ()) if vm.uuid and vm.uuid != vm.id else own
+
     def vm_on(self, dpid: int, port_no: int) -> Vm | None:
         """Find the VM that is attached to a port."""
         return self.vms.get(self.devices[dpid].port_vm.get(port_no, NOT_A_VM))
+
+
+def device_of(state: State, dpid: int) -> Device | None:
+    """Find a device, or a bridge that is known by OVSDB only."""
+    return state.devices.get(dpid) or state.unattached.get(dpid)
 
 
 def put_off(state: State, device: Device, what: Due) -> None:

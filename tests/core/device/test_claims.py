@@ -1,0 +1,411 @@
+"""Claims: on which of several ports a VM is, in every order of the events of a migration; conflicts are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.engine.scenario import HEAVY_GATE, small_policy
+
+from flowlane.core import effects as fx
+from flowlane.core import events as ev
+from flowlane.core.device.claims import HOLD, REFLECTED, RETURNS, SILENT, word_of
+from flowlane.core.engine import Engine
+from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts
+from flowlane.core.policy import LimitScope, Match, PortSecurity, Rule, TrafficClass, VmSelector
+from flowlane.core.state.device import Device
+
+A, B = 1, 2
+PORT, OTHER_PORT, UPLINK = 1, 2, 9
+ABLE = Capabilities(
+    max_meters=100, meter_burst=True, select_groups=True, max_groups=100, learn=True, normal=True
+)
+MAC, MAC_TEXT = 0x020000000001, "02:00:00:00:00:01"
+LIMITED = small_policy(
+    classes=(
+        TrafficClass("small", 0),
+        TrafficClass("heavy", 1, exclusive=True),
+        TrafficClass("slow", 2, rate_limit=1_000_000, limit_scope=LimitScope.VM),
+    ),
+    rules=(Rule("slow", 0, Match(dst_ports=((5000, 5000),)), 2), Rule("heavy", 1, Match(gate=0), 1)),
+    gates=(HEAVY_GATE,),
+)
+IDS = {"iface-id": "vm", "attached-mac": MAC_TEXT}
+RARP = bytes.fromhex("ffffffffffff 020000000001 8035 0001 0800 06 04 0003") + bytes(38)
+ARP = bytes.fromhex(
+    "ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 0a000001 000000000000 0a000001"
+)
+
+
+def udp(sport: int = 1000, dport: int = 2000, mac: int = MAC) -> bytes:
+    head = bytes.fromhex("020000000099") + mac.to_bytes(6) + bytes.fromhex("0800450000200000000040110000")
+    return head + bytes((10, 0, 0, 1, 10, 0, 0, 9)) + sport.to_bytes(2) + dport.to_bytes(2) + bytes(20)
+
+
+class Hosts:
+    """Two hosts, each a bridge with two ports for VMs and an uplink with four queues."""
+
+    def __init__(self, policy: Any = LIMITED, normal: bool = True) -> None:
+        self.engine, self.now = Engine(policy), 100.0
+        self.ids: dict[tuple[int, int], dict[str, str]] = {}
+        self.settings: dict[tuple[int, int], dict[str, Any]] = {}
+        self.ports: dict[int, set[int]] = {A: set(), B: set()}
+        self.reports: list[fx.Report] = []
+        for dpid in (A, B):
+            self.describe(dpid)
+            able = replace(ABLE, normal=normal)
+            self.do(ev.DeviceUp(dpid, able, (PortReport(UPLINK, "up"),), {UPLINK: (0, 1, 2, 3)}))
+
+    def do(self, event: ev.Event) -> list[fx.Effect]:
+        out = self.engine.step_and_catch_up(event, self.now)
+        self.reports += [effect for effect in out if isinstance(effect, fx.Report)]
+        return out
+
+    def describe(self, dpid: int) -> None:
+        facts = {
+            UPLINK: PortFacts("up", {"flowlane-port": "uplink"}, queues={n: QueueFacts() for n in range(4)})
+        }
+        for number in self.ports[dpid]:
+            place = dpid, number
+            facts[number] = PortFacts(f"tap{number}", self.ids.get(place, {}), **self.settings.get(place, {}))
+        self.do(ev.DeviceDescribed(dpid, f"br-{dpid}", "nic", {}, "system", facts))
+
+    def plug(self, dpid: int, port: int = PORT, ids: dict[str, str] | None = None, **settings: Any) -> None:
+        self.now += 1
+        self.ports[dpid].add(port)
+        self.ids[dpid, port], self.settings[dpid, port] = IDS if ids is None else ids, settings
+        self.describe(dpid)
+        self.do(ev.PortChanged(dpid, PortReport(port, f"tap{port}")))
+
+    def unplug(self, dpid: int, port: int = PORT) -> None:
+        self.now += 1
+        self.ports[dpid].discard(port)
+        self.do(ev.PortRemoved(dpid, port))
+        self.describe(dpid)
+
+    def link(self, dpid: int, up: bool, port: int = PORT) -> None:
+        self.do(ev.PortChanged(dpid, PortReport(port, f"tap{port}", up=up)))
+
+    def send(self, dpid: int, frame: bytes, port: int = PORT, egress: int | None = UPLINK) -> None:
+        self.do(ev.FlowSeen(dpid, port, frame, egress, 0 if egress else None))
+
+    def tick(self, seconds: int = 1) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            self.do(ev.Tick())
+
+    def device(self, dpid: int) -> Device:
+        return self.engine.devices[dpid]
+
+    def place(self, vm_id: str = "vm") -> tuple[int, int] | None:
+        found = [vm for vm in self.engine.vms.values() if vm.id == vm_id]
+        return (found[0].dpid, found[0].port_no) if found else None
+
+    def words(self, vm_id: str = "vm") -> dict[tuple[int, int], str]:
+        of_vm = self.engine.state.claims[self.engine.state.vm_numbers[vm_id]]
+        return {(one.vm.dpid, one.vm.port_no): word_of(self.engine.state, of_vm, one) for one in of_vm.claims}
+
+    def changes(self) -> list[object]:
+        return [report.data["change"] for report in self.reports if report.kind == "vm"]
+
+    def predicted(self, dpid: int, mac: int = MAC) -> int | None:
+        plan = self.device(dpid).plan
+        assert plan is not None
+        return dict(plan.hosts).get(mac)
+
+    def flows(self, dpid: int) -> int:
+        return len(self.device(dpid).flows)
+
+    def conflicts(self, vm_id: str = "vm") -> list[tuple[str, str]]:
+        number = self.engine.state.vm_numbers[vm_id]
+        return [(one.what, one.holder) for one in self.engine.state.conflicts.get(number, ())]
+
+
+SIGNS = {"RARP": RARP, "ARP": ARP, "a packet": udp()}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("source", ["stays", "goes first", "goes last"])
+def test_a_vm_is_where_it_sends_in_every_order_of_a_migration(sign: str, source: str) -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.send(A, udp(dport=5000))
+    hosts.plug(B)
+    assert (hosts.place(), hosts.flows(A)) == ((A, PORT), 1), "it runs at the source"
+    assert hosts.words() == {(A, PORT): "current", (B, PORT): "waiting"}
+    if source == "goes first":
+        hosts.unplug(A)
+        assert hosts.place() == (B, PORT), "at once, without a sign"
+    hosts.send(B, SIGNS[sign])
+    assert (hosts.place(), hosts.flows(A)) == ((B, PORT), 0)
+    assert hosts.predicted(B) == PORT
+    assert hosts.predicted(A) != PORT
+    if source == "goes last":
+        hosts.unplug(A)
+    assert hosts.place() == (B, PORT), "the port that it has left does not take it away"
+    assert hosts.flows(B) >= (sign == "a packet")
+    assert hosts.changes().count("moved") == 1
+    assert "gone" not in hosts.changes()
+
+
+def test_a_destination_that_is_plugged_last_finds_the_vm_again() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    number = hosts.device(A).port_vm[PORT]
+    hosts.unplug(A)
+    assert (hosts.place(), hosts.changes()) == (None, ["attached", "gone"])
+    hosts.plug(B)
+    assert (hosts.place(), hosts.device(B).port_vm[PORT]) == ((B, PORT), number)
+
+
+def test_limits_and_rules_are_at_the_destination_before_the_vm() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B)
+    number = hosts.device(A).port_vm[PORT]
+    for dpid in (A, B):
+        plan = hosts.device(dpid).plan
+        assert plan is not None
+        assert [port.vm_number for port in plan.ports if port.port_no == PORT] == [number]
+        assert [meter.vm_number for meter in plan.vm_meters] == [number]
+
+
+def test_a_port_without_ids_that_has_sent_with_the_address_takes_the_vm_with_its_row() -> None:
+    """libvirt's hooks may write the ids after the VM has come."""
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B, ids={})
+    hosts.send(B, ARP)
+    assert hosts.place() == (A, PORT)
+    hosts.plug(B)
+    assert hosts.place() == (B, PORT)
+
+
+def test_a_packet_that_was_under_way_does_not_bring_the_vm_back() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B)
+    hosts.send(B, RARP)
+    hosts.now += HOLD / 2
+    hosts.send(A, udp())
+    assert (hosts.place(), hosts.conflicts()) == ((B, PORT), [])
+    hosts.send(A, RARP)
+    assert hosts.place() == (A, PORT), "an announcement does: the migration was taken back"
+
+
+def test_a_port_whose_link_goes_down_loses_the_vm_to_the_other() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B)
+    hosts.link(A, up=False)
+    assert hosts.place() == (B, PORT)
+    assert hosts.words()[A, PORT] == "inactive"
+    hosts.link(A, up=True)
+    assert hosts.place() == (B, PORT), "nothing shows that it is back"
+
+
+def test_an_interface_that_ovsdb_calls_inactive_does_not_have_the_vm() -> None:
+    hosts = Hosts()
+    hosts.plug(A, PORT, {**IDS, "iface-status": "inactive"})
+    hosts.plug(A, OTHER_PORT, {**IDS, "iface-status": "active"})
+    assert hosts.place() == (A, OTHER_PORT)
+
+
+def test_two_ports_that_both_send_as_one_vm() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B)
+    hosts.send(A, udp(1))
+    hosts.send(B, udp(2))
+    assert hosts.place() == (B, PORT), "as in a migration that nothing announces"
+    hosts.now += HOLD + 0.1
+    hosts.send(A, udp(3))
+    assert hosts.place() == (A, PORT), "both send: the older one has it"
+    holder = f"{A:016x}/tap{PORT}"
+    assert hosts.conflicts() == [("identity", holder)]
+    assert hosts.words() == {(A, PORT): "current", (B, PORT): "contested"}
+    for sport in range(10, 13):
+        hosts.send(A, udp(sport))
+        hosts.send(B, udp(sport))
+    assert hosts.place() == (A, PORT)
+    assert hosts.changes().count("conflict") == 1, "it is reported once"
+    hosts.now += SILENT + 1
+    hosts.send(B, udp(20))
+    assert hosts.place() == (B, PORT), "the other one is silent"
+
+
+def test_a_contest_ends_with_the_second_port_and_with_time() -> None:
+    for end in ("unplug", "time"):
+        hosts = Hosts()
+        hosts.plug(A)
+        hosts.plug(B)
+        hosts.send(B, udp(2))
+        hosts.now += HOLD + 0.1
+        hosts.send(A, udp(3))
+        assert hosts.conflicts()
+        if end == "unplug":
+            hosts.unplug(B)
+        else:
+            hosts.now += RETURNS
+            hosts.tick()
+        assert (hosts.place(), hosts.conflicts()) == ((A, PORT), [])
+
+
+def test_of_two_vms_with_one_address_the_older_one_has_it() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(A, OTHER_PORT, {**IDS, "iface-id": "late"})
+    assert hosts.predicted(A) == PORT
+    assert hosts.conflicts() == hosts.conflicts("late") == [("address", "vm")]
+    assert hosts.changes().count("conflict") == 2, "of each VM, once"
+    hosts.describe(A)
+    hosts.plug(A, PORT, {**IDS, "owner": "changed"})
+    assert (hosts.predicted(A), hosts.changes().count("conflict")) == (PORT, 2)
+    hosts.unplug(A)
+    assert (hosts.predicted(A), hosts.conflicts("late")) == (OTHER_PORT, [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"tag": 100}, {"tag": 200}), ({}, {"tag": 100})],
+)
+def test_one_address_in_two_vlans_is_no_conflict(first: dict[str, Any], second: dict[str, Any]) -> None:
+    hosts = Hosts()
+    hosts.plug(A, PORT, **first)
+    hosts.plug(A, OTHER_PORT, {**IDS, "iface-id": "late"}, **second)
+    assert "conflict" not in hosts.changes()
+
+
+def test_nics_of_one_vm_may_share_an_address() -> None:
+    hosts = Hosts()
+    hosts.plug(A, PORT, {**IDS, "vm-uuid": "u"})
+    hosts.plug(A, OTHER_PORT, {**IDS, "iface-id": "standby", "vm-uuid": "u"})
+    assert "conflict" not in hosts.changes()
+
+
+def test_a_migration_keeps_the_age_of_a_vm() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B, OTHER_PORT, {**IDS, "iface-id": "late"})
+    hosts.plug(B)
+    hosts.send(B, RARP)
+    hosts.unplug(A)
+    assert hosts.predicted(B) == PORT
+    assert hosts.conflicts() == [("address", "vm")]
+
+
+def test_a_vm_that_is_announced_behind_the_uplink_is_predicted_there() -> None:
+    """It has moved to a host without Flowlane, and its port here stays."""
+    hosts = Hosts(normal=False)
+    hosts.plug(A)
+    assert hosts.predicted(A) == PORT
+    hosts.send(A, udp(), port=UPLINK, egress=None)
+    assert hosts.predicted(A) == PORT, "anybody may send with its address"
+    hosts.send(A, RARP, port=UPLINK, egress=None)
+    assert (hosts.predicted(A), hosts.place()) == (UPLINK, (A, PORT))
+    hosts.send(A, udp())
+    assert hosts.predicted(A) == PORT, "it sends from its port"
+
+
+def test_its_own_announcement_that_comes_back_is_not_followed() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.send(A, ARP)
+    hosts.now += REFLECTED / 2
+    hosts.send(A, ARP, port=UPLINK, egress=None)
+    assert hosts.predicted(A) == PORT
+
+
+def test_a_strict_policy_follows_no_announcement_from_the_network() -> None:
+    hosts = Hosts(small_policy(port_security=PortSecurity.STRICT))
+    hosts.plug(A)
+    hosts.send(A, RARP, port=UPLINK, egress=None)
+    assert hosts.predicted(A) == PORT
+
+
+def test_a_heavy_flow_has_its_class_at_the_destination_from_its_first_packet() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B)
+    hosts.send(A, udp())
+    flows = hosts.device(A).flows
+    (row,) = flows
+    for second in range(1, 7):
+        hosts.tick()
+        key = flows.device_key(row)
+        learned = ev.LearnedFlow(key, PORT, UPLINK, MAC, 0, second * 1000, second * 2_000_000)
+        if flows.class_index[row] == 0:
+            hosts.do(ev.LearnedCounters(A, (learned,)))
+    assert hosts.device(A).policy.classes[flows.class_index[row]].name == "heavy"
+    hosts.send(B, RARP)
+    hosts.send(B, udp())
+    there = hosts.device(B).flows
+    moved = there.rows[next(key for key in there.rows if key[6] != 2)]
+    assert hosts.device(B).policy.classes[there.class_index[moved]].name == "heavy"
+    assert there.rate[moved] > HEAVY_GATE.below
+    assert not hosts.engine.state.carried
+
+
+def test_external_ids_of_the_destination_count_when_the_vm_is_there() -> None:
+    gold = Rule("gold", 0, Match(vms=VmSelector(external_ids=(("plan", "gold"),))), 1)
+    hosts = Hosts(small_policy(rules=(gold,), gates=()))
+    hosts.plug(A)
+    hosts.plug(B, ids={**IDS, "plan": "gold"})
+    hosts.send(A, udp())
+    (row,) = hosts.device(A).flows
+    assert hosts.device(A).flows.class_index[row] == 0
+    hosts.send(B, udp())
+    (row,) = hosts.device(B).flows
+    assert hosts.device(B).flows.class_index[row] == 1
+
+
+def test_a_limit_of_a_vm_is_shared_by_its_nics_on_a_device() -> None:
+    hosts = Hosts()
+    hosts.plug(A, PORT, {**IDS, "vm-uuid": "u"})
+    plan = hosts.device(A).plan
+    assert plan is not None
+    (alone,) = plan.vm_meters
+    hosts.plug(A, OTHER_PORT, {"iface-id": "nic2", "vm-uuid": "u", "attached-mac": "02:00:00:00:00:02"})
+    hosts.plug(B, PORT, {"iface-id": "nic3", "vm-uuid": "u", "attached-mac": "02:00:00:00:00:03"})
+    plan = hosts.device(A).plan
+    assert plan is not None
+    assert len(plan.vm_meters) == 2
+    assert len({meter.meter_id for meter in plan.vm_meters}) == 1, "one token bucket"
+    for port in (PORT, OTHER_PORT):
+        hosts.send(A, udp(dport=5000, mac=MAC + port - 1), port=port)
+    flows = hosts.device(A).flows
+    assert {flows.meter_id[row] for row in flows} == {plan.vm_meters[0].meter_id}
+    hosts.unplug(A, OTHER_PORT)
+    plan = hosts.device(A).plan
+    assert plan is not None
+    assert [meter.vm_number for meter in plan.vm_meters] == [alone.vm_number]
+
+
+def test_nics_without_iface_id_are_told_apart_by_their_addresses() -> None:
+    hosts = Hosts()
+    second = {"vm-uuid": "u", "attached-mac": "02:00:00:00:00:02"}
+    hosts.plug(A, PORT, {"vm-uuid": "u", "attached-mac": MAC_TEXT})
+    hosts.plug(A, OTHER_PORT, second)
+    ids = {vm.id for vm in hosts.engine.vms.values()}
+    assert ids == {"u", "u/02:00:00:00:00:02"}
+    hosts.plug(B, 5, second)
+    assert {vm.id for vm in hosts.engine.vms.values()} == ids, "the second NIC, on its way to another host"
+    assert hosts.words("u/02:00:00:00:00:02") == {(A, OTHER_PORT): "current", (B, 5): "waiting"}
+
+
+def test_a_restarted_controller_finds_the_vm_where_its_flows_are() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B)
+    hosts.send(B, udp())
+    (row,) = hosts.device(B).flows
+    key = hosts.device(B).flows.device_key(row)
+    again = Engine(LIMITED)
+    learned = {A: (), B: (ev.LearnedFlow(key, PORT, UPLINK, MAC, 0, 5, 500),)}
+    for dpid in (A, B):
+        again.step_and_catch_up(hosts.engine.state.described[dpid], 1.0)
+        reports = (PortReport(PORT, "tap1"), PortReport(UPLINK, "up"))
+        up = ev.DeviceUp(dpid, ABLE, reports, {UPLINK: (0, 1, 2, 3)}, learned=learned[dpid])
+        again.step_and_catch_up(up, 2.0 + dpid)
+    assert [(vm.dpid, vm.port_no) for vm in again.vms.values()] == [(B, PORT)]
