@@ -71,8 +71,9 @@ def test_network_stands_and_flowlane_knows_it(tmp_path: Path, name: str) -> None
         listed = {vm["port"]: vm["id"] for vm in controller.all("/v1/vms?limit=100")}
         ports = {network.data["hosts"][vm]["port"].partition("/")[2] for vm in vms}
         assert ports <= set(listed), listed
-        flows = controller.all("/v1/flows?limit=100")
-        assert {flow["vm"] for flow in flows} & {listed[port] for port in ports}, flows
+        mine = {listed[port] for port in ports}
+        flows = lambda: controller.all("/v1/flows?limit=100")  # noqa: E731
+        eventually("their flows are listed", lambda: mine & {flow["vm"] for flow in flows()}, 20)
 
 
 def test_mininets_own_command_runs_a_network() -> None:
