@@ -55,6 +55,11 @@ def declared(network: Network) -> dict[str, int]:
     }
 
 
+def senders(controller: Controller) -> set[str]:
+    """Ids of the VMs that have flows."""
+    return {flow["vm"] for flow in controller.all("/v1/flows?limit=100")}
+
+
 def reaches(network: Network, sender: str, address: str) -> bool:
     return network.run(sender, "ping", "-c", "1", "-W", "1", address).returncode == 0
 
@@ -72,8 +77,7 @@ def test_network_stands_and_flowlane_knows_it(tmp_path: Path, name: str) -> None
         ports = {network.data["hosts"][vm]["port"].partition("/")[2] for vm in vms}
         assert ports <= set(listed), listed
         mine = {listed[port] for port in ports}
-        flows = lambda: controller.all("/v1/flows?limit=100")  # noqa: E731
-        eventually("their flows are listed", lambda: mine & {flow["vm"] for flow in flows()}, 20)
+        eventually("their flows are listed", lambda: mine & senders(controller), 20)
 
 
 def test_mininets_own_command_runs_a_network() -> None:
