@@ -11,7 +11,7 @@ from flowlane.core.model import Capabilities, PortReport
 from flowlane.errors import ConfigError, PolicyError
 from flowlane.options import Settings
 
-SETTINGS = Settings("127.0.0.1", 0, None, None)
+SETTINGS = Settings("127.0.0.1", 0, (), None)
 UP = ev.DeviceUp(0x42, Capabilities(), (PortReport(1, "p1"),), {})
 
 
@@ -58,11 +58,11 @@ def test_rest_address_in_use() -> None:
 
 def test_wrong_database() -> None:
     with pytest.raises(ConfigError, match="ovsdb remote"):
-        Composition(SETTINGS._replace(ovsdb="nonsense"))
+        Composition(SETTINGS._replace(ovsdb=("nonsense",)))
 
 
 def test_database_that_is_away_is_told(tmp_path: Path) -> None:
-    made = Composition(SETTINGS._replace(ovsdb=f"unix:{tmp_path}/no.sock"))
+    made = Composition(SETTINGS._replace(ovsdb=(f"unix:{tmp_path}/no.sock",)))
     problems = {check.name: check.problem for check in made.checks()}
     assert list(problems) == ["ovsdb"]
     assert problems["ovsdb"]

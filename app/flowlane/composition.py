@@ -26,14 +26,15 @@ from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
 from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
-from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
-from flowlane.southbound.ovsdb.watcher import Watcher
+from flowlane.southbound.ovsdb.databases import Databases
+from flowlane.southbound.ovsdb.remote import TlsFiles
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import State
     from flowlane.options import Settings
+    from flowlane.southbound.ovsdb.databases import DatabaseStatus
 
 _LOG = logging.getLogger(__name__)
 TICK, POLL = 1.0, 0.1
@@ -51,7 +52,7 @@ class Composition:
     """The running controller, as REST uses it by :class:`flowlane.northbound.controller.Controller`.
 
     Raises:
-        ConfigError: the policy's file cannot be read, or the OVSDB remote is malformed.
+        ConfigError: the policy's file cannot be read, or a target of ``--ovsdb`` is malformed.
         PolicyError: the policy is refused.
     """
 
@@ -64,9 +65,8 @@ class Composition:
         self._clock = clock
         self._engine = Engine(policy.load_file(settings.policy) if settings.policy else policy.default())
         self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables)
-        self._watcher = None
-        if settings.ovsdb is not None:
-            self._watcher = Watcher(prepare(settings.ovsdb, TlsFiles(*settings.tls)), self.submit)
+        tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
+        self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)
         self._collector: Collector | None = None
         self._engine.state.collects_samples = settings.ipfix is not None
         self._server: server.Server | None = None
@@ -74,10 +74,10 @@ class Composition:
         self._catching_up = False
 
     def start(self) -> None:
-        """Serve REST, watch the database, and start the ticks of the engine.
+        """Serve REST, follow the databases, and start the ticks of the engine.
 
         Raises:
-            ConfigError: the REST address, or that of the collector of samples, is in use, or not one of this machine.
+            ConfigError: an address to listen at is in use, or not one of this machine.
         """
         host, port = self._settings.wsapi_host, self._settings.wsapi_port
         try:
@@ -90,16 +90,14 @@ class Composition:
             self._collector.start()
             _LOG.info("samples by IPFIX on %s UDP port %d", *self._collector.address)
         _LOG.info("REST on http://%s:%d/v1/status", *self._server.address)
-        if self._watcher is not None:
-            self._watcher.start()
+        self._databases.start()
         self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
 
     def stop(self) -> None:
         """End everything that :meth:`start` began; the entries in the devices stay."""
         for ticker in self._tickers:
             ticker.kill()
-        if self._watcher is not None:
-            self._watcher.stop()
+        self._databases.stop()
         if self._collector is not None:
             self._collector.stop()
         for session in self.sessions:
@@ -154,14 +152,48 @@ class Composition:
         return Clock(self._clock(), time.time())
 
     def checks(self) -> Sequence[Check]:
-        """Return the checks on which readiness depends: the database, if it is watched."""
-        if self._watcher is None:
+        """Return the checks on which readiness depends: the databases, if any is followed.
+
+        One database that can be read is enough: what one host lacks is no reason to take the others' controller away.
+        """
+        if not self._databases:
             return ()
-        status = self._watcher.status()
-        is_synchronized = status.state == "synchronized"
+        statuses = [status for status in self._databases.statuses() if status.watcher.state != "listening"]
+        if not statuses or any(status.watcher.state == "synchronized" for status in statuses):
+            return (Check("ovsdb"),)
+        first = statuses[0]
+        problem = first.watcher.problem or f"{first.name}: {first.watcher.state}"
         return (
-            Check("ovsdb", "" if is_synchronized else status.problem or f"{status.remote}: {status.state}"),
+            Check(
+                "ovsdb", problem if len(statuses) == 1 else f"none of {len(statuses)} databases: {problem}"
+            ),
         )
+
+    def _is_connected(self, dpid: int) -> bool:
+        device = self.state.devices.get(dpid)
+        return device is not None and device.connected
+
+    def databases(self) -> Sequence[DatabaseStatus]:
+        """Return the state of every database."""
+        return self._databases.statuses()
+
+    def announce(self, name: str, target: str, tls: tuple[str, str, str] | None) -> bool:
+        """Follow a database from now on; return whether that is new.
+
+        Raises:
+            ConfigError: the target is malformed, or a file of TLS cannot be used.
+            RequestError: the name is that of a database which was not announced.
+        """
+        return self._databases.announce(name, target, None if tls is None else TlsFiles(*tls))
+
+    def withdraw(self, name: str) -> None:
+        """Follow a database that was announced no more.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            RequestError: it was not announced.
+        """
+        self._databases.withdraw(name)
 
     def submit(self, event: Event) -> None:
         """Pass an event to the engine, and carry out its effects before returning."""

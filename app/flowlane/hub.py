@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NamedTuple, ParamSpec
@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     # eventlet warns at every import that new projects should choose another library.
     warnings.simplefilter("ignore")
     import eventlet
-    import eventlet.green.select
+    import eventlet.green.socket
     import eventlet.wsgi
 
 HUB_TYPE = "eventlet"
@@ -35,6 +35,7 @@ HUB_TYPE = "eventlet"
 _LOG = logging.getLogger(__name__)
 _select: Any = eventlet.patcher.original("select")
 """The standard library's module: eventlet removes ``poll`` from its own version, since it could block."""
+_socket: Any = eventlet.patcher.original("socket")
 _P = ParamSpec("_P")
 
 
@@ -111,9 +112,66 @@ def readable(sock: Any) -> bool:
     return bool(poll.poll(0))
 
 
-def wait_for_descriptors(read: Sequence[int], write: Sequence[int], seconds: float | None) -> None:
-    """Wait until one of the file descriptors can be read or written, or for so many seconds (None: no limit)."""
-    eventlet.green.select.select(read, write, [], seconds)
+class _WaitedError(Exception):
+    """The time that a green thread waits for a descriptor is over."""
+
+
+def wait_readable(descriptor: int, seconds: float | None = None) -> bool:
+    """Wait until a descriptor can be read; return False when it cannot be within so many seconds (None: no limit).
+
+    One green thread at a time may wait for a descriptor.
+    """
+    try:
+        eventlet.hubs.trampoline(descriptor, read=True, timeout=seconds, timeout_exc=_WaitedError)
+    except _WaitedError:
+        return False
+    return True
+
+
+def wait_writable(descriptor: int, seconds: float) -> bool:
+    """Wait until a descriptor can be written; return False when it cannot be within so many seconds."""
+    try:
+        eventlet.hubs.trampoline(descriptor, write=True, timeout=seconds, timeout_exc=_WaitedError)
+    except _WaitedError:
+        return False
+    return True
+
+
+def bare_socket(family: int) -> socket.socket:
+    """Open a stream socket of the standard library that never blocks; its user waits for its descriptor."""
+    made: socket.socket = _socket.socket(family, socket.SOCK_STREAM)
+    made.setblocking(False)
+    return made
+
+
+def bare_listener(host: str, port: int, backlog: int) -> socket.socket:
+    """Open a listening TCP socket of the standard library that never blocks.
+
+    Raises:
+        OSError: the address is in use, or not one of this machine.
+    """
+    made = bare_socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(backlog)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def resolve(host: str, port: int) -> list[tuple[int, Any]]:
+    """Return the (address family, socket address) of a host's name or IP address; others run meanwhile.
+
+    Raises:
+        OSError: the name has no address.
+    """
+    try:
+        found = _socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = eventlet.green.socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    return [(int(family), address) for family, _, _, _, address in found]
 
 
 def within(seconds: float, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> bool:

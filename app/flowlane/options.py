@@ -33,20 +33,22 @@ CONF: Any = cfg.CONF
 
 
 class Settings(NamedTuple):
-    """The options of Flowlane itself; ``ovsdb`` and ``policy`` are None for none."""
+    """The options of Flowlane itself. ``ovsdb``: the values of ``--ovsdb``; ``policy`` is None for none."""
 
     wsapi_host: str
     wsapi_port: int
-    ovsdb: str | None
+    ovsdb: tuple[str, ...]
     policy: Path | None
     learn: bool = True
     """Whether devices with the learn action may use it."""
     start_tables: Mapping[int | None, int] = MappingProxyType({})
     """dpid -> number of the start table; None: that of devices without one of their own."""
     tls: tuple[str | None, str | None, str | None] = (None, None, None)
-    """Files of private key, certificate and CA certificate, for OpenFlow and for an ``ssl:`` database."""
+    """Files of private key, certificate and CA certificate, for OpenFlow and for databases over TLS."""
     ipfix: tuple[str, int] | None = None
     """Address and UDP port on which samples are received; None: they are not."""
+    forget_after: float = 600.0
+    """Seconds after which what a database described is forgotten when the database is away."""
 
 
 def register() -> None:
@@ -58,11 +60,22 @@ def register() -> None:
             cfg.StrOpt("pid-file", help="write the process id here while running"),
             cfg.StrOpt("user-flags", help="a Python file that registers options of other apps"),
             cfg.ListOpt("app-lists", default=[], help="apps to run, separated by commas"),
-            cfg.StrOpt(
+            cfg.MultiStrOpt(
                 "ovsdb",
-                help="Open vSwitch database: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT (with the files of "
-                "--ctl-privkey, --ctl-cert and --ca-certs), or none "
-                f"(default: unix:{OVSDB_SOCKET} if that exists)",
+                default=[],
+                metavar="[NAME=]TARGET[,...]",
+                help="Open vSwitch databases, one of each host: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT (with the "
+                "files of --ctl-privkey, --ctl-cert and --ca-certs); ptcp:[PORT][:HOST], pssl:[PORT][:HOST] for hosts "
+                "that connect; dir:DIRECTORY of files with a target each; cluster:A,B,C for one database with several "
+                f"servers; none; may be repeated (default: unix:{OVSDB_SOCKET} if that exists)",
+            ),
+            cfg.FloatOpt(
+                "forget-after",
+                default=600.0,
+                min=0.0,
+                metavar="SECONDS",
+                help="time after which a host whose database is away, and whose devices are not connected, is "
+                "forgotten (default 600)",
             ),
             cfg.StrOpt("policy", help="the operator's policy, a YAML file (default: the built-in one)"),
             cfg.BoolOpt(
@@ -142,15 +155,25 @@ def apps() -> list[str]:
 
 def settings() -> Settings:
     """Return the options of Flowlane itself."""
-    ovsdb = CONF.ovsdb
-    if ovsdb is None and OVSDB_SOCKET.is_socket():
-        ovsdb = f"unix:{OVSDB_SOCKET}"
+    ovsdb = tuple(CONF.ovsdb)
+    if not ovsdb and OVSDB_SOCKET.is_socket():
+        ovsdb = (f"unix:{OVSDB_SOCKET}",)
     policy = None if CONF.policy is None else Path(CONF.policy)
-    database = None if ovsdb in (None, "", "none") else ovsdb
+    databases = tuple(value for value in ovsdb if value not in ("", "none"))
     tls = CONF.ctl_privkey, CONF.ctl_cert, CONF.ca_certs
     starts = start_tables(CONF.start_table)
     ipfix = None if CONF.ipfix_listen in (None, "", "none") else ipfix_address(CONF.ipfix_listen)
-    return Settings(CONF.wsapi_host, CONF.wsapi_port, database, policy, CONF.learn, starts, tls, ipfix)
+    return Settings(
+        CONF.wsapi_host,
+        CONF.wsapi_port,
+        databases,
+        policy,
+        CONF.learn,
+        starts,
+        tls,
+        ipfix,
+        CONF.forget_after,
+    )
 
 
 def ipfix_address(text: str) -> tuple[str, int]:

@@ -77,7 +77,8 @@ def test_how_queues_are_chosen_is_explained_where_flows_are_to_be_offloaded(
     )
     ovs.vsctl("set", "Open_vSwitch", ".", f"other_config:hw-offload={str(offload).lower()}")
     devices = [device(names[0], queues=4), device(names[1], "dscp", 8), device("elsewhere", queues=4)]
-    monkeypatch.setattr(doctor, "pages", lambda *_: {"items": devices, "next": None})
+    items = {"/v1/devices": devices, "/v1/databases": []}
+    monkeypatch.setattr(doctor, "pages", lambda _client, path, *_: {"items": items[path], "next": None})
     said = [item for item in findings(ovs.database, capsys) if "queues are chosen" in item["what"]]
     ovs.vsctl("remove", "Open_vSwitch", ".", "other_config", "hw-offload")
     by_place = {item["where"]: item for item in said}
@@ -95,10 +96,29 @@ def test_what_the_controller_says_of_its_devices_is_listed(
         device("br0", conflicts=["entry x of table 0 is not met"]),
         device("br1", unusable="it has 3 tables"),
     ]
-    monkeypatch.setattr(doctor, "pages", lambda *_: {"items": devices, "next": None})
+    conflict = {"device": "0a", "described_by": "host1"}
+    databases = [
+        {"name": "host1", "state": "synchronized", "problem": "", "conflicts": []},
+        {"name": "host2", "state": "synchronized", "problem": "", "conflicts": [conflict]},
+        {
+            "name": "host3",
+            "state": "connecting",
+            "problem": "no connection: Connection refused",
+            "conflicts": [],
+        },
+    ]
+    items = {"/v1/devices": devices, "/v1/databases": databases}
+    monkeypatch.setattr(doctor, "pages", lambda _client, path, *_: {"items": items[path], "next": None})
     listed = {(item["level"], item["where"], item["what"]) for item in findings(ovs.database, capsys)}
     assert ("warning", "bridge br0", "entry x of table 0 is not met") in listed
     assert ("problem", "bridge br1", "unusable: it has 3 tables") in listed
+    assert ("warning", "database host3", "connecting: no connection: Connection refused") in listed
+    assert (
+        "warning",
+        "database host2",
+        "describes device 0a, which database host1 described first",
+    ) in listed
+    assert not any(where == "database host1" for _, where, _ in listed)
 
 
 def test_without_a_controller_it_is_said_that_conflicts_are_not_known(

@@ -14,7 +14,7 @@ from flowlane.northbound.controller import Check
 
 NIC_PATH = f"/v1/devices/{NIC:016x}"
 FLOW_PATH = f"/v1/flows/{FLOWS[0][0].hex()}"
-PATHS = {"dpid": f"{NIC:016x}", "id": "uuid-web"}
+PATHS = {"dpid": f"{NIC:016x}", "name": "host1", "id": "uuid-web"}
 
 
 @pytest.fixture

@@ -17,7 +17,12 @@ from flowlane.northbound.types import HintsInput, Page
 from flowlane.northbound.vm_types import VmView
 
 DOCUMENT = document(ROUTES)
-TEXTS = {"/v1/devices/{dpid}": f"{NIC:016x}", "/v1/vms/{id}": "uuid-web", "/v1/flows/{id}": FLOWS[0][0].hex()}
+TEXTS = {
+    "/v1/devices/{dpid}": f"{NIC:016x}",
+    "/v1/databases/{name}": "host1",
+    "/v1/vms/{id}": "uuid-web",
+    "/v1/flows/{id}": FLOWS[0][0].hex(),
+}
 
 
 def concrete(path: str) -> str:
@@ -43,6 +48,7 @@ def test_operation_ids_are_unique() -> None:
 
 def test_every_contracted_path_is_there() -> None:
     paths = (
+        "/v1/databases /v1/databases/{name} "
         "/v1/status /healthz /readyz /metrics /v1/devices /v1/devices/{dpid} /v1/devices/{dpid}/ports "
         "/v1/devices/{dpid}/queues /v1/vms "
         "/v1/vms/{id} /v1/flows /v1/flows/{id} /v1/assignments /v1/flows/{id}/explain /v1/policy /v1/policy/check "

@@ -214,3 +214,58 @@ def test_a_body_without_length_is_read_to_the_bound(app: WSGIApplication) -> Non
     del request.environ["CONTENT_LENGTH"]
     request.headers["Transfer-Encoding"] = "chunked"
     assert request.get_response(app).status_int == 413
+
+
+def put_database(app: WSGIApplication, name: str, **body: object) -> Response:
+    text = json.dumps(body).encode()
+    return ask(app, f"/v1/databases/{name}", "PUT", body=text, content_type="application/json")
+
+
+def test_databases_are_announced_and_withdrawn(app: WSGIApplication, controller: FakeController) -> None:
+    assert [item["name"] for item in ask(app, "/v1/databases").json["items"]] == ["host1", "unix:/none"]
+    answer = put_database(app, "host7", target="tcp:10.0.0.7:6640")
+    assert (answer.status_int, answer.json["source"], answer.json["target"]) == (
+        201,
+        "rest",
+        "tcp:10.0.0.7:6640",
+    )
+    assert put_database(app, "host7", target="tcp:10.0.0.7:6640").status_int == 200
+    assert put_database(app, "host7", target="cluster:tcp:10.0.0.8:1,tcp:10.0.0.9:1").status_int == 201
+    assert ask(app, "/v1/databases/host7").json["state"] == "stopped"
+    assert ask(app, "/v1/status").json["databases"] == {"known": 3, "synchronized": 0}
+    assert 'flowlane_database_synchronized{database="host7"} 0' in ask(app, "/metrics").text
+    assert ask(app, "/v1/databases/host7", "DELETE").status_int == 204
+    assert ask(app, "/v1/databases/host7", "DELETE").status_int == 404
+    assert "did you mean host1?" in ask(app, "/v1/databases/host").json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "text"),
+    [
+        ("h", {"target": "nonsense"}, 422, "none of unix:FILE"),
+        ("h", {"target": "ptcp:6640"}, 422, "--ovsdb"),
+        ("h", {"target": "tcp:a:1,tcp:b:1"}, 422, "cluster:A,B,C"),
+        ("h", {"target": "ssl:a:1"}, 422, "needs a private key"),
+        ("h", {"target": 5}, 422, "not of type"),
+        ("h", {}, 422, "required"),
+        ("-h", {"target": "tcp:a:1"}, 422, "no name"),
+        ("host1", {"target": "tcp:a:1"}, 409, "comes from option"),
+        (
+            "h",
+            {
+                "target": "ssl:a:1",
+                "tls": {"private_key": "/no", "certificate": "/no", "ca_certificate": "/no"},
+            },
+            422,
+            "cannot use /no",
+        ),
+    ],
+)
+def test_wrong_announcements_change_nothing(
+    app: WSGIApplication, name: str, body: dict[str, object], status: int, text: str
+) -> None:
+    answer = put_database(app, name, **body)
+    assert answer.status_int == status
+    assert text in answer.json["detail"]
+    assert len(ask(app, "/v1/databases").json["items"]) == 2
+    assert ask(app, "/v1/databases/host1", "DELETE").status_int == 409

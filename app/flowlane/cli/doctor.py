@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowlane.cli.arguments import add_url
-from flowlane.cli.client import RefusedError, UnreachableError, connect, pages
+from flowlane.cli.client import Answer, RefusedError, UnreachableError, connect, pages
 from flowlane.cli.qos import add_common, compare, database_of, nic_states
 from flowlane.cli.qos_views import finding_json, wide_console
 from flowlane.errors import FlowlaneError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from flowlane.southbound.ovsdb.rows import Snapshot
 
+_HOSTS = "docs/operators/many-hosts.md: what each state and problem means"
 _CONFLICT = "docs/operators/beside-others.md: give your entry another priority or table, or --start-table"
 
 _STYLES = {Level.OK: "green", Level.INFO: "blue", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -59,17 +60,19 @@ def examine(args: argparse.Namespace) -> list[Finding]:
     local = remote.startswith("unix:")
     findings = check_database(snapshot, Host(local, kernel_datapath()))
     names = {bridge.name for bridge in snapshot.bridges.values()} if offloads(snapshot) else set()
-    return findings + (_ports(snapshot, remote) if local else []) + _devices(args.url, names)
+    return findings + (_ports(snapshot, remote) if local else []) + _controller(args.url, names)
 
 
-def _devices(url: str, offloading: set[str]) -> list[Finding]:
-    """Find what the controller says of its devices: how queues are chosen, what is unusable, others' entries.
+def _controller(url: str, offloading: set[str]) -> list[Finding]:
+    """Find what the controller says of devices and databases: how queues are chosen, what is unusable or away.
 
     Args:
         offloading: names of the bridges whose flows are to be offloaded.
     """
     try:
-        devices = pages(connect(url), "/v1/devices", {}, None)["items"]
+        client = connect(url)
+        devices = pages(client, "/v1/devices", {}, None)["items"]
+        databases = pages(client, "/v1/databases", {}, None)["items"]
     except (UnreachableError, RefusedError) as error:
         what = f"conflicts with entries of other controllers are not listed: {error}"
         return [Finding(Level.INFO, "controller", what, "start flowlane-manager, or give --url")]
@@ -82,6 +85,28 @@ def _devices(url: str, offloading: set[str]) -> list[Finding]:
         if device["unusable"]:
             findings.append(Finding(Level.PROBLEM, where, f"unusable: {device['unusable']}", ""))
         findings += [Finding(Level.WARNING, where, text, _CONFLICT) for text in device["conflicts"]]
+    return findings + _databases(databases)
+
+
+def _databases(databases: Sequence[Answer]) -> list[Finding]:
+    """Find databases that the controller cannot read, and devices that two of them describe."""
+    findings: list[Finding] = []
+    for database in databases:
+        where = f"database {database['name']}"
+        if database["state"] not in ("synchronized", "listening"):
+            what = f"{database['state']}: {database['problem'] or 'no problem is known yet'}"
+            findings.append(Finding(Level.WARNING, where, what, _HOSTS))
+        elif database["problem"]:
+            findings.append(Finding(Level.WARNING, where, database["problem"], _HOSTS))
+        findings += [
+            Finding(
+                Level.WARNING,
+                where,
+                f"describes device {conflict['device']}, which database {conflict['described_by']} described first",
+                "give each bridge a datapath id of its own, and name each host's database once",
+            )
+            for conflict in database["conflicts"]
+        ]
     return findings
 
 

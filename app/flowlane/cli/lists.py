@@ -1,4 +1,4 @@
-"""Commands that list what a controller has: ``flowlane devices``, ``queues``, ``vms``, ``flows``, ``assignments``.
+"""Commands that list what a controller has: ``flowlane databases``, ``devices``, ``queues``, ``vms`` and so on.
 
 Each is a :class:`ListCommand`: a REST path, columns, and filters, which are the options of the command and the
 query parameters of REST.
@@ -98,6 +98,8 @@ def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableT
 
 def _notes(item: Answer) -> list[str]:
     """Write why a device is unusable, and where entries of others conflict with Flowlane's there."""
+    if "target" in item:
+        return []
     texts = [f"unusable: {item['unusable']}"] if item.get("unusable") else []
     return [f"{item['name']}: {text}" for text in (*texts, *item.get("conflicts", ()))]
 
@@ -235,6 +237,26 @@ def _hint(item: Answer) -> str:
 def _meter(item: Answer) -> str:
     return f"{item['meter']['id']} ({rate(item['meter']['rate'])})" if item["meter"] else "-"
 
+
+def _database_problems(item: Answer) -> str:
+    conflicts = [f"{it['device']} is described by {it['described_by']} first" for it in item["conflicts"]]
+    ignored = [f"{len(item['ignored'])} values ignored"] if item["ignored"] else []
+    return "; ".join([*([item["problem"]] if item["problem"] else []), *conflicts, *ignored]) or "-"
+
+
+DATABASES = ListCommand(
+    "/v1/databases",
+    (
+        Column("NAME", lambda item: item["name"]),
+        Column("HOST", lambda item: text(item["hostname"] or item["system_id"]), 3),
+        Column("TARGET", lambda item: text(item["target"]), 4),
+        Column("STATE", lambda item: item["state"]),
+        Column("SINCE", lambda item: age(item["since"]), 2),
+        Column("OVS", lambda item: text(item["ovs_version"]), 6),
+        Column("BRIDGES", lambda item: str(item["bridges"]), 5, right=True),
+        Column("PROBLEMS", _database_problems, 1),
+    ),
+)
 
 DEVICES = ListCommand(
     "/v1/devices",

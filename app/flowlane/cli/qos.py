@@ -12,7 +12,7 @@ from flowlane.cli.qos_views import Outcome, change_json, port_json, print_change
 from flowlane.core.model import QueueKind
 from flowlane.errors import FlowlaneError, RequestError
 from flowlane.hosttools.apply import apply_plan
-from flowlane.hosttools.client import open_database
+from flowlane.hosttools.client import open_database, prepare
 from flowlane.hosttools.inventory import port_of, ports_of
 from flowlane.hosttools.nic.consistency import PortQueues, differences
 from flowlane.hosttools.nic.leaves import (
@@ -27,7 +27,7 @@ from flowlane.hosttools.nic.queues import HTB, QosRequest, desired_qos, plan_map
 from flowlane.hosttools.nic.reader import read_state
 from flowlane.hosttools.nic.tc import has_no_such_kind, run_batch
 from flowlane.hosttools.qos_plan import MAX_PRIO, plan_clear, plan_qos
-from flowlane.southbound.ovsdb.remote import TlsFiles, prepare
+from flowlane.southbound.ovsdb.remote import TlsFiles
 from flowlane.stdio import print_error
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def database_of(args: argparse.Namespace) -> str:
     """Return the database that the options name, and set its TLS up.
 
     Raises:
-        ConfigError: see :func:`flowlane.southbound.ovsdb.remote.prepare`.
+        ConfigError: see :func:`flowlane.hosttools.client.prepare`.
     """
     return prepare(args.db, TlsFiles(args.private_key, args.certificate, args.ca_cert))
 

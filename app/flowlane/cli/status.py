@@ -52,11 +52,13 @@ def _table(status: Answer) -> Table:
 
 def _lines(status: Answer) -> list[tuple[str, str]]:
     devices, by_kind, policy = status["devices"], status["assignments"], status["policy"]
+    databases = status["databases"]
     return [
         ("flowlane", f"{status['version']}, up {age(status['started'])}"),
         ("ready", "yes" if status["ready"] else "no"),
         *((f"  {check['name']}", check["problem"] or "ok") for check in status["checks"]),
         ("devices", f"{devices['connected']} connected of {devices['known']}"),
+        ("databases", f"{databases['synchronized']} synchronized of {databases['known']}"),
         ("VMs", str(status["vms"])),
         (
             "flows",

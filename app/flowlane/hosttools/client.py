@@ -14,18 +14,38 @@ from ovs.db.idl import Transaction
 from ovs.poller import Poller
 from ovs.stream import Stream
 
-from flowlane.errors import DatabaseError
-from flowlane.southbound.ovsdb.replica import Replica
+from flowlane.errors import ConfigError, DatabaseError
+from flowlane.hosttools.replica import Replica
+from flowlane.southbound.ovsdb.remote import check_remote
 from flowlane.southbound.ovsdb.rows import dangling
 from flowlane.southbound.ovsdb.schema import EVERYTHING
+from flowlane.southbound.ovsdb.tls import context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from flowlane.southbound.ovsdb.remote import TlsFiles
     from flowlane.southbound.ovsdb.rows import Snapshot
 
 _TRIES = 5
+
+
+def prepare(remote: str, files: TlsFiles) -> str:
+    """Check a remote and, if it uses TLS, pass the files to the OVS library, which keeps them for the whole process.
+
+    Raises:
+        ConfigError: the remote is malformed, or one of the three files is missing or cannot be used.
+    """
+    if not check_remote(remote).startswith("ssl:"):
+        return remote
+    if None in files:
+        raise ConfigError(f"ovsdb remote {remote} needs a private key, a certificate and a CA certificate")
+    context(files)
+    Stream.ssl_set_private_key_file(files.private_key)
+    Stream.ssl_set_certificate_file(files.certificate)
+    Stream.ssl_set_ca_cert_file(files.ca_certificate)
+    return remote
 
 
 @contextmanager
@@ -37,7 +57,7 @@ def open_database(remote: str, timeout: float = 5.0) -> Iterator[Database]:
             within ``timeout`` seconds.
     """
     _check_reachable(remote)
-    replica = Replica(remote, EVERYTHING, lambda: None)
+    replica = Replica(remote, EVERYTHING)
     database = Database(replica, timeout)
     try:
         database.wait_for(lambda: replica.synchronized, f"no answer from the database at {remote}")

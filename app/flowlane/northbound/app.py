@@ -13,7 +13,16 @@ from urllib.parse import unquote
 
 from webob import Request, Response
 
-from flowlane.northbound import metrics, query, read_handlers, stream, types, vm_types, write_handlers
+from flowlane.northbound import (
+    database_types,
+    metrics,
+    query,
+    read_handlers,
+    stream,
+    types,
+    vm_types,
+    write_handlers,
+)
 from flowlane.northbound.openapi import document
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
 from flowlane.northbound.routing import YAML, YAML_TYPES, Call, Route
@@ -65,6 +74,27 @@ ROUTES = (
     Route("GET", "/readyz", readyz, "Readiness: the controller has what it needs", types.Health, also=(503,)),
     Route("GET", "/metrics", prometheus, "Metrics for Prometheus", produces=(metrics.MEDIA_TYPE,)),
     Route("GET", "/v1/status", _R.status, "The controller's own state", types.Status),
+    Route(
+        "GET", "/v1/databases", _R.databases, "Databases", types.Page[database_types.DatabaseView], query.PAGE
+    ),
+    Route("GET", "/v1/databases/{name}", _R.database, "A database", database_types.DatabaseView, also=(404,)),
+    Route(
+        "PUT",
+        "/v1/databases/{name}",
+        _W.put_database,
+        "Follow a host's database from now on",
+        database_types.DatabaseView,
+        takes=database_types.DatabaseInput,
+        accepts=(JSON,),
+        also=(201, 409, 422),
+    ),
+    Route(
+        "DELETE",
+        "/v1/databases/{name}",
+        _W.delete_database,
+        "Follow a database that was announced no more",
+        also=(204, 404, 409),
+    ),
     Route("GET", "/v1/devices", _R.devices, "Devices", types.Page[types.DeviceView], query.PAGE),
     Route("GET", "/v1/devices/{dpid}", _R.device, "A device", types.DeviceView, also=(404,)),
     Route(

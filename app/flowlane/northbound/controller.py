@@ -36,6 +36,50 @@ class Check(NamedTuple):
     problem: str = ""
 
 
+class Watcher(Protocol):
+    """The state of a database's watcher; see :class:`flowlane.northbound.types.DatabaseView` for the meanings."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def problem(self) -> str: ...
+    @property
+    def system_id(self) -> str: ...
+    @property
+    def hostname(self) -> str: ...
+    @property
+    def ovs_version(self) -> str: ...
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def bridges(self) -> int: ...
+    @property
+    def age(self) -> float | None: ...
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def defects(self) -> Sequence[tuple[str, str]]: ...
+
+
+class Database(Protocol):
+    """A database that is followed; ``conflicts``: (dpid, name of the database that described it first)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def watcher(self) -> Watcher: ...
+    @property
+    def dpids(self) -> Sequence[int]: ...
+    @property
+    def conflicts(self) -> Sequence[tuple[int, str]]: ...
+
+
 class Controller(Protocol):
     """The running controller.
 
@@ -61,6 +105,28 @@ class Controller(Protocol):
 
     def checks(self) -> Sequence[Check]:
         """Check what readiness depends on: the connection to the database, where it is watched."""
+
+    def databases(self) -> Sequence[Database]:
+        """List the databases, by name."""
+
+    def announce(self, name: str, target: str, tls: tuple[str, str, str] | None) -> bool:
+        """Follow a database from now on; return whether that is new.
+
+        Args:
+            tls: files of private key, certificate and CA certificate; None: those of the options.
+
+        Raises:
+            ConfigError: the target is malformed, or a file of TLS cannot be used.
+            RequestError: the name is that of a database which was not announced.
+        """
+
+    def withdraw(self, name: str) -> None:
+        """Follow a database that was announced no more.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            RequestError: it was not announced.
+        """
 
     def submit(self, event: Event) -> None:
         """Give the engine an event and carry out its effects before returning."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from flowlane.core.state.device import Device, State
-    from flowlane.northbound.controller import Controller
+    from flowlane.northbound.controller import Controller, Database
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,6 +55,14 @@ def _total(read: Callable[[Controller], float]) -> Callable[[Controller], Iterab
 
 def _per_device(read: Callable[[Device], float]) -> Callable[[Controller], Iterable[Sample]]:
     return lambda controller: [(_device(d), read(d)) for d in _devices(controller.state)]
+
+
+def _per_database(read: Callable[[Database], float]) -> Callable[[Controller], Iterable[Sample]]:
+    def samples(controller: Controller) -> list[Sample]:
+        hosts = (item for item in controller.databases() if item.watcher.state != "listening")
+        return [({"database": item.name}, read(item)) for item in hosts]
+
+    return samples
 
 
 def _per_queue(field: str) -> Callable[[Controller], Iterable[Sample]]:
@@ -116,6 +124,24 @@ METRICS = (
         "counter",
         "Policies put in force.",
         _total(lambda c: c.state.policy_changes),
+    ),
+    Metric(
+        "flowlane_database_synchronized",
+        "gauge",
+        "1 while the copy of a database is complete.",
+        _per_database(lambda d: float(d.watcher.state == "synchronized")),
+    ),
+    Metric(
+        "flowlane_database_sessions_total",
+        "counter",
+        "Connections to a database that gave a complete copy.",
+        _per_database(lambda d: d.watcher.sessions),
+    ),
+    Metric(
+        "flowlane_database_conflicts",
+        "gauge",
+        "Devices that another database described first.",
+        _per_database(lambda d: len(d.conflicts)),
     ),
     Metric(
         "flowlane_device_connected",

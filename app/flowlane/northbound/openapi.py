@@ -131,6 +131,7 @@ def _filled(kind: Any, variables: dict[TypeVar, object]) -> object:
 PATH_PARAMETERS = {
     "dpid": "a device's datapath id: 16 hex digits",
     "id": "the id, as in the list",
+    "name": "the name, as in the list",
 }
 
 
@@ -207,6 +208,8 @@ def _responses(route: Route, components: dict[str, Schema]) -> dict[str, Any]:
     for status in route.also:
         if status == 503 and route.gives is types.Health:
             answers["503"] = {"description": HTTPStatus(503).phrase, "content": content}
+        elif status == 201:
+            answers["201"] = {"description": HTTPStatus(201).phrase, "content": content}
         elif status != 204:
             answers[str(status)] = _problem(HTTPStatus(status).phrase)
     answers["default"] = _problem("the request failed")

@@ -21,6 +21,7 @@ from flowlane.northbound.query import (
 )
 from flowlane.northbound.views import (
     check_results,
+    database_view,
     device_ports,
     device_queues,
     device_view,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from flowlane.core.model import Vm
     from flowlane.core.state.device import Device
     from flowlane.core.state.flows import FlowTable
-    from flowlane.northbound import types, vm_types
+    from flowlane.northbound import database_types, types, vm_types
     from flowlane.northbound.paging import FlowRow
     from flowlane.northbound.routing import Call
 
@@ -48,7 +49,26 @@ MAX_IDS = 5
 
 def status(call: Call) -> types.Status:
     """Answer with the controller's own state."""
-    return status_view(call.controller.state, call.clock, call.controller.started, call.controller.checks())
+    controller = call.controller
+    return status_view(
+        controller.state, call.clock, controller.started, controller.checks(), controller.databases()
+    )
+
+
+def databases(call: Call) -> types.Page[database_types.DatabaseView]:
+    """List the databases, by name."""
+    known = {item.name: item for item in call.controller.databases()}
+    names, following = _names_page(call, known)
+    return {"items": [database_view(known[name], call.clock) for name in names], "next": following}
+
+
+def database(call: Call) -> database_types.DatabaseView:
+    """Show one database."""
+    known = {item.name: item for item in call.controller.databases()}
+    name = call.path["name"]
+    if name not in known:
+        raise ProblemError(404, f"there is no database {name!r}; {did_you_mean(name, known)}", "name")
+    return database_view(known[name], call.clock)
 
 
 def healthz(call: Call) -> types.Health:  # noqa: ARG001  (an answer at all is the answer)

@@ -53,6 +53,13 @@ class DeviceCounts(TypedDict):
     connected: int
 
 
+class DatabaseCounts(TypedDict):
+    """Numbers of Open vSwitch databases."""
+
+    known: int
+    synchronized: int
+
+
 class KindCounts(TypedDict):
     """Assignments by kind of queue."""
 
@@ -78,6 +85,7 @@ class Status(TypedDict):
     ready: bool
     checks: list[CheckResult]
     devices: DeviceCounts
+    databases: DatabaseCounts
     vms: int
     flows: Annotated[int, "a flow on several devices counts on each of them"]
     assignments: KindCounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import flowlane
 from flowlane.core.device.claims import word_of
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Slot
     from flowlane.core.policy import DeviceRules, Policy, Rule, TrafficClass, Trust
     from flowlane.core.state.device import Device, Port, State
-    from flowlane.northbound import types, vm_types
-    from flowlane.northbound.controller import Check, Clock
+    from flowlane.northbound import database_types, types, vm_types
+    from flowlane.northbound.controller import Check, Clock, Database
 
 _OPENFLOW_VERSIONS = {1: "1.0", 2: "1.1", 3: "1.2", 4: "1.3", 5: "1.4", 6: "1.5"}
 """Wire version to name (OpenFlow 1.5.1, 7.1.1)."""
@@ -55,8 +55,11 @@ def unix_text(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def status_view(state: State, clock: Clock, started: float, checks: Sequence[Check]) -> types.Status:
+def status_view(
+    state: State, clock: Clock, started: float, checks: Sequence[Check], databases: Sequence[Database]
+) -> types.Status:
     """Make the view of the controller's own state."""
+    hosts = [item.watcher.state for item in databases if item.watcher.state != "listening"]
     return {
         "version": flowlane.__version__,
         "started": unix_text(started),
@@ -67,6 +70,7 @@ def status_view(state: State, clock: Clock, started: float, checks: Sequence[Che
             "known": len(state.devices),
             "connected": sum(device.connected for device in state.devices.values()),
         },
+        "databases": {"known": len(hosts), "synchronized": hosts.count("synchronized")},
         "vms": len(state.vms),
         "flows": sum(len(device.flows) for device in state.devices.values()),
         "assignments": kind_counts(state.devices.values()),
@@ -77,6 +81,31 @@ def status_view(state: State, clock: Clock, started: float, checks: Sequence[Che
 def check_results(checks: Sequence[Check]) -> list[types.CheckResult]:
     """Make the view of the conditions of readiness."""
     return [{"name": item.name, "ok": not item.problem, "problem": item.problem} for item in checks]
+
+
+def database_view(database: Database, clock: Clock) -> database_types.DatabaseView:
+    """Make the view of a database."""
+    watcher = database.watcher
+    return {
+        "name": database.name,
+        "target": database.target,
+        "source": database.source,
+        "state": cast("database_types.DatabaseState", watcher.state),
+        "since": moment(clock, clock.now - watcher.seconds),
+        "problem": watcher.problem,
+        "system_id": watcher.system_id,
+        "hostname": watcher.hostname,
+        "ovs_version": watcher.ovs_version,
+        "cluster": watcher.cluster,
+        "bridges": watcher.bridges,
+        "devices": [dpid_text(dpid) for dpid in database.dpids],
+        "conflicts": [
+            {"device": dpid_text(dpid), "described_by": owner} for dpid, owner in database.conflicts
+        ],
+        "age": None if watcher.age is None else round(watcher.age, 3),
+        "sessions": watcher.sessions,
+        "ignored": [f"{where}: {what}" for where, what in watcher.defects],
+    }
 
 
 def kind_counts(devices: Iterable[Device]) -> types.KindCounts:

@@ -1,7 +1,8 @@
-"""PUT, POST and DELETE handlers of REST: the policy, and the hints of VMs."""
+"""PUT, POST and DELETE handlers of REST: the policy, the hints of VMs, and databases."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from jsonschema import Draft202012Validator
@@ -12,15 +13,18 @@ from flowlane.core.classify.matching import MatchError, read_match
 from flowlane.core.dry_run import dry_run
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
 from flowlane.core.model import Hint, HintSource
-from flowlane.northbound import types
+from flowlane.errors import ConfigError, NotFoundError, RequestError
+from flowlane.northbound import database_types, types
 from flowlane.northbound.openapi import schema_of
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond
-from flowlane.northbound.read_handlers import hinted_vm, hints
+from flowlane.northbound.read_handlers import database, hinted_vm, hints
 from flowlane.northbound.routing import YAML, Call, etag_of, read_json, read_text
 from flowlane.northbound.views import policy_change, policy_view
 
 if TYPE_CHECKING:
     from webob import Response
+
+DATABASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 MAX_HINTS = 64
 """Hints of one VM at most: each is compared with each of its new flows."""
@@ -74,11 +78,46 @@ def delete_hints(call: Call) -> Response:
     return empty()
 
 
-def _read_hints(call: Call, vm_id: str) -> list[Hint]:
-    body = read_json(call.request)
-    errors = Draft202012Validator(schema_of(types.HintsInput)).iter_errors(body)
+def put_database(call: Call) -> Response:
+    """Follow a database from now on: 201 where it is new or has another target, 200 where it is the same."""
+    body = _checked(read_json(call.request), database_types.DatabaseInput)
+    given = cast("database_types.DatabaseInput", body)
+    name, files = call.path["name"], given.get("tls")
+    if not DATABASE_NAME.fullmatch(name):
+        raise ProblemError(
+            422, f"{name!r} is no name: letters, digits, '.', '_' and '-', 128 at most", "name"
+        )
+    tls = None if files is None else (files["private_key"], files["certificate"], files["ca_certificate"])
+    try:
+        is_new = call.controller.announce(name, given["target"], tls)
+    except ConfigError as error:
+        raise ProblemError(422, str(error), "target") from error
+    except RequestError as error:
+        raise ProblemError(409, str(error), "name") from error
+    return json_response(database(call), 201 if is_new else 200)
+
+
+def delete_database(call: Call) -> Response:
+    """Follow a database that was announced no more."""
+    try:
+        call.controller.withdraw(call.path["name"])
+    except NotFoundError as error:
+        raise ProblemError(404, str(error), "name") from error
+    except RequestError as error:
+        raise ProblemError(409, str(error), "name") from error
+    return empty()
+
+
+def _checked(body: object, kind: object) -> object:
+    """Return a body that has the form of a type of REST; 422 otherwise."""
+    errors = Draft202012Validator(schema_of(kind)).iter_errors(body)
     if (error := best_match(errors)) is not None:
         raise ProblemError(422, error.message, error.json_path.removeprefix("$").removeprefix(".") or "body")
+    return body
+
+
+def _read_hints(call: Call, vm_id: str) -> list[Hint]:
+    body = _checked(read_json(call.request), types.HintsInput)
     given = cast("types.HintsInput", body)["hints"]
     if len(given) > MAX_HINTS:
         raise ProblemError(422, f"{len(given)} hints are too many; a VM may have {MAX_HINTS}", "hints")

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane.core.events import DescriptionRemoved
 from flowlane.core.model import QueueFacts, QueueKind
 from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
-from flowlane.southbound.ovsdb.describe import Description, changes, describe, rate
+from flowlane.southbound.ovsdb.describe import Description, describe, described_after, rate
 from flowlane.southbound.ovsdb.rows import (
     BridgeRow,
     InterfaceRow,
@@ -171,37 +170,19 @@ def test_two_bridges_with_one_datapath_id_are_not_both_described() -> None:
     assert found.defects[0].where == "bridge br1"
 
 
-def test_only_changes_are_emitted_and_only_once() -> None:
-    base = snapshot({1: InterfaceRow("p", ofport=1)})
-    given = base._replace(bridges={**base.bridges, uuid(9): BridgeRow("br1", (), "ff")})
-    events, known = changes({}, describe(given).devices)
-    assert [event.dpid for event in events] == [0xAB, 0xFF]
-    assert changes(known, describe(given).devices)[0] == []
-    changed = given._replace(
-        interfaces={uuid(101): InterfaceRow("p", ofport=1, external_ids={"vm-uuid": "u"})}
-    )
-    assert [event.dpid for event in changes(known, describe(changed).devices)[0]] == [0xAB]
-
-
-def test_a_bridge_that_is_gone_is_forgotten() -> None:
-    _, known = changes({}, describe(snapshot({})).devices)
-    assert changes(known, {}) == ([DescriptionRemoved(0xAB)], {})
-
-
 def test_a_bridge_without_its_datapath_id_for_now_stays_known() -> None:
-    _, known = changes({}, describe(snapshot({1: InterfaceRow("p", ofport=1)})).devices)
+    known = described_after({}, describe(snapshot({1: InterfaceRow("p", ofport=1)})).devices)
     after_restart = describe(snapshot({1: InterfaceRow("p")}, datapath_id=""))
     assert after_restart == Description({BRIDGE: None}, ())
-    assert changes(known, after_restart.devices) == ([], known)
+    assert described_after(known, after_restart.devices) == known
+    assert described_after({}, after_restart.devices) == {}
+    assert described_after(known, {}) == {}
 
 
 def test_a_new_datapath_id_forgets_the_old_one() -> None:
-    _, known = changes({}, describe(snapshot({})).devices)
-    events, _ = changes(known, describe(snapshot({}, datapath_id="cd")).devices)
-    assert [(type(event).__name__, event.dpid) for event in events] == [
-        ("DescriptionRemoved", 0xAB),
-        ("DeviceDescribed", 0xCD),
-    ]
+    known = described_after({}, describe(snapshot({})).devices)
+    after = described_after(known, describe(snapshot({}, datapath_id="cd")).devices)
+    assert [device.dpid for device in after.values()] == [0xCD]
 
 
 def test_dangling_names_every_reference_that_leads_nowhere() -> None:

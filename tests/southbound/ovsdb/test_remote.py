@@ -15,8 +15,8 @@ from support.ovs.ovsdb_server import Server
 
 from flowlane.cli import qos
 from flowlane.errors import ConfigError, DatabaseError
-from flowlane.hosttools.client import open_database
-from flowlane.southbound.ovsdb.remote import TlsFiles, check_remote, prepare
+from flowlane.hosttools.client import open_database, prepare
+from flowlane.southbound.ovsdb.remote import TlsFiles, check_remote, host_and_port, read_targets
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,60 @@ def test_the_remotes_of_ovs_are_taken(remote: str) -> None:
 def test_other_remotes_are_refused(remote: str) -> None:
     with pytest.raises(ConfigError, match="ovsdb remote"):
         check_remote(remote)
+
+
+def test_a_list_is_several_hosts_and_a_cluster_is_one_database() -> None:
+    values = [
+        "tcp:a:1,host2=unix:/b",
+        "cluster:tcp:c:1,tcp:d:1",
+        "dir:/etc/x,ptcp:6641:127.0.0.1",
+        "n=cluster:tcp:e:1",
+    ]
+    targets, directories = read_targets(values, TlsFiles())
+    assert [(target.name, target.remotes) for target in targets] == [
+        ("tcp:a:1", ("tcp:a:1",)),
+        ("host2", ("unix:/b",)),
+        ("cluster:tcp:c:1,tcp:d:1", ("tcp:c:1", "tcp:d:1")),
+        ("ptcp:6641:127.0.0.1", ("ptcp:6641:127.0.0.1",)),
+        ("n", ("tcp:e:1",)),
+    ]
+    assert directories == ["/etc/x"]
+    assert [target.is_passive for target in targets] == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("tcp:a:1,cluster:tcp:b:1", "repeat --ovsdb"),
+        ("cluster:tcp:a:1,tcp:a:1", "same member twice"),
+        ("cluster:ptcp:6640", "none of unix:FILE"),
+        ("tcp:a:1,tcp:a:1", "names tcp:a:1 twice"),
+        ("x=tcp:a:1,x=tcp:b:1", "names x twice"),
+        ("/run/db.sock", "write unix:FILE"),
+        ("ptcp:x", "not ptcp:"),
+        ("ptcp:1:host.example", "not ptcp:"),
+        ("pssl:6640", "needs a private key"),
+        ("a,b", "cluster:A,B,C, dir:DIRECTORY"),
+    ],
+)
+def test_what_was_meant_is_named(value: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        read_targets([value], TlsFiles())
+
+
+@pytest.mark.parametrize(
+    ("remote", "place"),
+    [
+        ("tcp:[::1]:6640", ("::1", 6640)),
+        ("ssl:h:1", ("h", 1)),
+        ("ptcp:", ("0.0.0.0", 6640)),
+        ("ptcp:7", ("0.0.0.0", 7)),
+        ("pssl:7:[::1]", ("::1", 7)),
+        ("ptcp:0:127.0.0.1", ("127.0.0.1", 0)),
+    ],
+)
+def test_host_and_port(remote: str, place: tuple[str, int]) -> None:
+    assert host_and_port(remote) == place
 
 
 def authority(directory: Path) -> Path:

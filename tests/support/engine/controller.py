@@ -17,6 +17,8 @@ from flowlane.core.state.flows import PINNED
 from flowlane.errors import PolicyError, Problem
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
+from flowlane.southbound.ovsdb.databases import Databases, DatabaseStatus
+from flowlane.southbound.ovsdb.remote import TlsFiles
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
@@ -51,6 +53,9 @@ class FakeController:
     now: float = NOW
     problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
     submitted: list[Event] = field(default_factory=list)
+    known: Databases = field(
+        default_factory=lambda: Databases(["host1=tcp:127.0.0.1:1", "unix:/none"], TlsFiles(), print)
+    )
 
     @property
     def state(self) -> State:
@@ -61,6 +66,15 @@ class FakeController:
 
     def checks(self) -> list[Check]:
         return self.problems
+
+    def databases(self) -> list[DatabaseStatus]:
+        return self.known.statuses()
+
+    def announce(self, name: str, target: str, tls: tuple[str, str, str] | None) -> bool:
+        return self.known.announce(name, target, None if tls is None else TlsFiles(*tls))
+
+    def withdraw(self, name: str) -> None:
+        self.known.withdraw(name)
 
     def submit(self, event: Event) -> None:
         self.submitted.append(event)

@@ -106,7 +106,7 @@ class Collector:
 
     def _collect(self) -> None:
         while True:
-            hub.wait_for_descriptors([self._socket.fileno()], [], None)
+            hub.wait_readable(self._socket.fileno())
             hub.sleep(GATHER)
             begin = time.monotonic()
             try:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.device.roles import ROLE_KEY
-from flowlane.core.events import DescriptionRemoved, DeviceDescribed
+from flowlane.core.events import DeviceDescribed
 from flowlane.core.model import PortFacts, QueueFacts, QueueKind
 from flowlane.southbound.openflow.wire.constants import LOCAL_PORT
 
@@ -59,24 +59,16 @@ def describe(snapshot: Snapshot) -> Description:
     return Description(devices, tuple(dict.fromkeys(defects)))
 
 
-def changes(
+def described_after(
     before: Mapping[UUID, DeviceDescribed], now: Mapping[UUID, DeviceDescribed | None]
-) -> tuple[list[DeviceDescribed | DescriptionRemoved], dict[UUID, DeviceDescribed]]:
-    """Return the events that lead from one description to the next, and the devices after them.
+) -> dict[UUID, DeviceDescribed]:
+    """Return the devices after a new description of the bridges.
 
     A bridge without a datapath id keeps its last description: ``datapath_id`` is an ephemeral column, so
     after a restart of ovsdb-server every bridge is without it for a moment.
     """
-    after: dict[UUID, DeviceDescribed] = {}
-    for uuid, device in now.items():
-        description = device if device is not None else before.get(uuid)
-        if description is not None:
-            after[uuid] = description
-    old = {device.dpid: device for device in before.values()}
-    new = {device.dpid: device for device in after.values()}
-    gone = [DescriptionRemoved(dpid) for dpid in old if dpid not in new]
-    changed = [device for dpid, device in new.items() if old.get(dpid) != device]
-    return [*gone, *changed], after
+    after = {uuid: before.get(uuid) if device is None else device for uuid, device in now.items()}
+    return {uuid: device for uuid, device in after.items() if device is not None}
 
 
 def rate(config: Mapping[str, str], key: str) -> int | None:

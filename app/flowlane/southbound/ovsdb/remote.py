@@ -1,13 +1,63 @@
-"""The OVSDB remote: its syntax, and the files of its TLS."""
+"""Where databases are: what ``--ovsdb`` may say, the syntax of a remote, and the files of TLS.
+
+A *target* is one database: a remote, the members of one cluster (``cluster:A,B,C``), or a port at which hosts connect
+to us (``ptcp:``, ``pssl:``). A list with commas is several databases, since that is what a list of hosts means;
+Open vSwitch's tools would take it for the members of one cluster, which therefore have a word of their own here.
+"""
 
 from __future__ import annotations
 
-import ssl
-from typing import NamedTuple
-
-from ovs.stream import Stream
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ACTIVE, PASSIVE = ("unix", "tcp", "ssl"), ("ptcp", "pssl")
+"""Connection methods (ovsdb(7)): we connect, hosts connect."""
+
+CLUSTER, DIRECTORY = "cluster:", "dir:"
+DEFAULT_PORT = 6640
+"""The port of the OVSDB protocol (RFC 7047 section 6, ovsdb(7))."""
+
+_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})=(.*)", re.DOTALL)
+_FORMS = "unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT"
+
+
+class TlsFiles(NamedTuple):
+    """PEM files: our private key and certificate, and the CA certificate for the other end's."""
+
+    private_key: str | None = None
+    certificate: str | None = None
+    ca_certificate: str | None = None
+
+
+NO_FILES = TlsFiles()
+
+
+class Target(NamedTuple):
+    """A database to follow, or a port for hosts that connect. Several ``remotes`` are members of one cluster."""
+
+    name: str
+    remotes: tuple[str, ...]
+    tls: TlsFiles = NO_FILES
+
+    @property
+    def text(self) -> str:
+        """The target as it is written in ``--ovsdb``."""
+        return self.remotes[0] if len(self.remotes) == 1 else CLUSTER + ",".join(self.remotes)
+
+    @property
+    def is_passive(self) -> bool:
+        """Whether hosts connect to us."""
+        return self.remotes[0].partition(":")[0] in PASSIVE
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether one of its remotes needs the files of TLS."""
+        return any(remote.partition(":")[0] in ("ssl", "pssl") for remote in self.remotes)
 
 
 def check_remote(remote: str) -> str:
@@ -18,41 +68,104 @@ def check_remote(remote: str) -> str:
     """
     method, _, rest = remote.partition(":")
     host, _, port = rest.rpartition(":")
-    tcp = bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
-    if rest and (method == "unix" or (method in ("tcp", "ssl") and tcp)):
+    if rest and (method == "unix" or (method in ("tcp", "ssl") and host and _is_port(port))):
         return remote
-    raise ConfigError(f"ovsdb remote {remote!r} is none of unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT")
+    raise ConfigError(f"ovsdb remote {remote!r} is none of {_FORMS}")
 
 
-class TlsFiles(NamedTuple):
-    """PEM files: the client's private key and certificate, and the CA certificate for the server's."""
+def host_and_port(remote: str) -> tuple[str, int]:
+    """Return host and port of a remote that is no unix socket; of a passive one, where it listens.
 
-    private_key: str | None = None
-    certificate: str | None = None
-    ca_certificate: str | None = None
+    ``ptcp:[PORT][:HOST]`` listens at all IPv4 addresses and port 6640 unless it says otherwise (ovsdb(7)).
+    """
+    method, _, rest = remote.partition(":")
+    if method in PASSIVE:
+        port, _, host = rest.partition(":")
+        return host.strip("[]") or "0.0.0.0", int(port or DEFAULT_PORT)  # noqa: S104  (the method's default)
+    host, _, port = rest.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
-def prepare(remote: str, files: TlsFiles) -> str:
-    """Check a remote and, if it uses TLS, pass the files to the OVS library.
-
-    The library stores their names for the whole process, and reads the files at every connection. Client and
-    server check each other's certificates, as ovsdb-server and ovs-vsctl do (ovs-vsctl(8), "Public Key
-    Infrastructure Options").
+def read_target(text: str, name: str = "", tls: TlsFiles = NO_FILES) -> Target:
+    """Read one target: a remote, ``cluster:`` with remotes, ``ptcp:`` or ``pssl:``; before it may stand ``NAME=``.
 
     Raises:
-        ConfigError: the remote is malformed, or one of the three files is missing or cannot be used.
+        ConfigError: it is none of these, or needs files of TLS that are not given.
     """
-    if not check_remote(remote).startswith("ssl:"):
-        return remote
-    if None in files:
-        raise ConfigError(f"ovsdb remote {remote} needs a private key, a certificate and a CA certificate")
+    if match := _NAME.match(text):
+        name, text = name or match[1], match[2]
+    if text.startswith(CLUSTER):
+        remotes = tuple(check_remote(part) for part in text.removeprefix(CLUSTER).split(","))
+        if len(set(remotes)) < len(remotes):
+            raise ConfigError(f"ovsdb target {text} has the same member twice")
+    elif "," in text:
+        raise ConfigError(
+            f"ovsdb target {text!r} is a list; members of one cluster are written cluster:A,B,C"
+        )
+    elif text.partition(":")[0] in PASSIVE:
+        remotes = (_check_passive(text),)
+    else:
+        remotes = (_check_active(text),)
+    target = Target(name or text, remotes, tls)
+    if target.uses_tls and None in tls:
+        raise ConfigError(f"ovsdb remote {text} needs a private key, a certificate and a CA certificate")
+    return target
+
+
+def read_targets(values: Iterable[str], tls: TlsFiles) -> tuple[list[Target], list[str]]:
+    """Read the values of ``--ovsdb``: the targets, and the directories that have more of them.
+
+    Raises:
+        ConfigError: a value is malformed, or two targets have one name.
+    """
+    targets: list[Target] = []
+    directories: list[str] = []
+    for value in values:
+        for item in _items(value):
+            if item.startswith(DIRECTORY):
+                directories.append(item.removeprefix(DIRECTORY))
+            else:
+                targets.append(read_target(item, tls=tls))
+    names = [target.name for target in targets]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"--ovsdb names {twice[0]} twice")
+    return targets, directories
+
+
+def _items(value: str) -> list[str]:
+    named = _NAME.match(value)
+    if (named[2] if named else value).startswith(CLUSTER):
+        return [value]
+    items = value.split(",")
+    for item in items[1:]:
+        if CLUSTER in item:
+            raise ConfigError(
+                f"--ovsdb {value}: cluster:A,B,C takes the rest of its option; repeat --ovsdb for other databases"
+            )
+    return items
+
+
+def _check_active(text: str) -> str:
+    if text.startswith(("/", "./", "../", "~")):
+        raise ConfigError(
+            f"ovsdb remote {text!r}: write unix:FILE for a socket, dir:DIRECTORY for files of targets"
+        )
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(files.ca_certificate)
-        context.load_cert_chain(files.certificate or "", files.private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"TLS to {remote}: cannot use {', '.join(map(str, files))}: {error}") from error
-    Stream.ssl_set_private_key_file(files.private_key)
-    Stream.ssl_set_certificate_file(files.certificate)
-    Stream.ssl_set_ca_cert_file(files.ca_certificate)
-    return remote
+        return check_remote(text)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}, ptcp:[PORT][:HOST], pssl:[PORT][:HOST], cluster:A,B,C, dir:DIRECTORY"
+        ) from None
+
+
+def _check_passive(text: str) -> str:
+    port, _, host = text.partition(":")[2].partition(":")
+    if (port not in ("", "0") and not _is_port(port)) or (
+        host and not re.fullmatch(r"\[?[0-9A-Fa-f.:]+\]?", host)
+    ):
+        raise ConfigError(f"ovsdb remote {text!r} is not {text.partition(':')[0]}:[PORT][:ADDRESS]")
+    return text
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536

@@ -1,7 +1,7 @@
 """Rows of the Open vSwitch database as plain values, apart from the IDL's live objects.
 
-Events, QoS changes and the doctor's checks are derived from a :class:`Snapshot` by pure functions. Only this
-module and the replica read IDL rows.
+Events, QoS changes and the doctor's checks are derived from a :class:`Snapshot` by pure functions. The controller
+makes the rows of JSON (:mod:`flowlane.southbound.ovsdb.tables`), the host tools of the IDL's rows.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ RECORDS: Mapping[str, type[Any]] = {
 }
 """Table name -> record, in the order of the fields of :class:`Snapshot`."""
 
-_OPTIONAL: Mapping[str, object] = {
+OPTIONAL: Mapping[str, object] = {
     "connection_mode": "",
     "datapath_id": "",
     "fail_mode": "",
@@ -131,12 +131,7 @@ _OPTIONAL: Mapping[str, object] = {
     "link_speed": None,
     "qos": None,
 }
-"""Columns of at most one value, which the IDL has as a list -> value of the field when the list is empty."""
-
-
-def read_row(table: str, row: Any, columns: tuple[str, ...]) -> Any:
-    """Copy an IDL row into the record of its table; a column that is not read has its default."""
-    return RECORDS[table](**{name: _value(name, getattr(row, name)) for name in columns})
+"""Columns of at most one value -> value of the field when there is none."""
 
 
 def make_snapshot(read: Callable[[str], Mapping[UUID, Any]]) -> Snapshot:
@@ -151,8 +146,8 @@ def make_snapshot(read: Callable[[str], Mapping[UUID, Any]]) -> Snapshot:
 def dangling(snapshot: Snapshot) -> list[str]:
     """List the references to rows that do not exist: a consistent database has none (RFC 7047 section 3.2).
 
-    The IDL applies what it can of a malformed update. Events of such a copy would look like bridges and
-    queues that disappear. An empty list means that the snapshot is consistent.
+    Events of a copy that is not consistent would look like bridges and queues that disappear. An empty list means
+    that the snapshot is consistent.
     """
     references = [] if len(snapshot.roots) == 1 else [f"{len(snapshot.roots)} rows in table Open_vSwitch"]
     for root in snapshot.roots.values():
@@ -167,13 +162,3 @@ def dangling(snapshot: Snapshot) -> list[str]:
     for qos in snapshot.qos.values():
         references += [f"queue {uuid}" for uuid in qos.queues.values() if uuid not in snapshot.queues]
     return references
-
-
-def _value(name: str, value: Any) -> Any:
-    if isinstance(value, dict):
-        return MappingProxyType(value)
-    if isinstance(value, list):
-        if name in _OPTIONAL:
-            return value[0] if value else _OPTIONAL[name]
-        return tuple(value)
-    return value

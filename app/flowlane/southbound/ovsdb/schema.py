@@ -1,7 +1,7 @@
 """The part of the Open_vSwitch schema (RFC 7047 section 3.2) that Flowlane reads and writes.
 
 The schema is written here, not fetched from the server, because the watcher has to start before the database
-does, and because an IDL monitors exactly the columns of its schema: a column that is not listed costs nothing
+does, and because exactly these columns are monitored: a column that is not listed costs nothing
 (``statistics``, for example, which changes every 5 s). References to rows are declared as plain UUIDs, so
 that a row is read without the rows that it refers to.
 
@@ -11,8 +11,6 @@ Source of the types: vswitch.ovsschema of Open vSwitch; all these columns are in
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-from ovs.db.idl import SchemaHelper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +29,7 @@ _ROWS = {"type": {"key": "uuid", "min": 0, "max": "unlimited"}}
 _MAP = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
 _ROW_BY_NUMBER = {"type": {"key": "integer", "value": "uuid", "min": 0, "max": "unlimited"}}
 
-_TABLES: dict[str, dict[str, dict[str, Any]]] = {
+TABLES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "Open_vSwitch": {
         "bridges": _ROWS,
         "ovs_version": _MAYBE_TEXT,
@@ -95,22 +93,7 @@ WATCHED: Mapping[str, tuple[str, ...]] = {
     "QoS": ("type", "queues", "other_config"),
     "Queue": ("other_config", "external_ids"),
 }
-"""The columns that the watcher monitors."""
+"""The columns that the watcher monitors. ``external_ids`` of Open_vSwitch has the host's ``system-id``."""
 
-EVERYTHING: Mapping[str, tuple[str, ...]] = {table: tuple(columns) for table, columns in _TABLES.items()}
+EVERYTHING: Mapping[str, tuple[str, ...]] = {table: tuple(columns) for table, columns in TABLES.items()}
 """The columns that a command reads once."""
-
-
-def schema_helper(columns: Mapping[str, tuple[str, ...]]) -> SchemaHelper:
-    """Return the IDL's schema of these tables and columns.
-
-    Every table is declared a root table, since the IDL sends a deletion only for those. QoS and Queue are
-    root tables in the real schema, and Flowlane deletes no other rows.
-    """
-    tables = {
-        table: {"columns": {name: _TABLES[table][name] for name in names}, "isRoot": True}
-        for table, names in columns.items()
-    }
-    helper = SchemaHelper(schema_json={"name": DATABASE, "version": "8.0.0", "tables": tables})
-    helper.register_all()
-    return helper

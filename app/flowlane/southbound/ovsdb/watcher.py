@@ -1,237 +1,224 @@
-"""The watcher of the Open vSwitch database: a green thread that turns changes of rows into events.
+"""The watcher of one database: sessions, one after the other, that turn changes of rows into descriptions of devices.
 
-It runs the OVS Python IDL on Flowlane's hub, so events reach the engine in the same native thread as
-OpenFlow's, and no lock is needed. While the database is away or inconsistent, the last consistent state stays
-in force.
-
-``ovs.poller.Poller`` blocks the whole process unless ``select`` was monkey-patched before it was imported,
-and polls every 0.1 ms where it means "at once". :class:`GreenPoller` needs no patch, so a watcher works the
-same in the controller and in a test.
+Each watcher has a green thread of its own, so that a database that is slow, hung, wrong or gone costs nobody else.
+While it is away or inconsistent, its last consistent state stays in force.
 """
 
 from __future__ import annotations
 
 import logging
+import random
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from ovs.poller import POLLIN, POLLOUT
-from ovs.timeval import msec
-from ovs.timeval import msec as now_msec
+from typing import TYPE_CHECKING, Protocol
 
 from flowlane import hub
-from flowlane.southbound.ovsdb.describe import Defect, changes, describe
-from flowlane.southbound.ovsdb.remote import check_remote
-from flowlane.southbound.ovsdb.replica import Replica
-from flowlane.southbound.ovsdb.rows import dangling
-from flowlane.southbound.ovsdb.schema import WATCHED
+from flowlane.errors import DatabaseError, FlowlaneError, ProtocolError
+from flowlane.southbound.ovsdb.describe import Defect, describe, described_after
+from flowlane.southbound.ovsdb.session import Session, root_of
+from flowlane.southbound.ovsdb.stream import connect, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
+    from collections.abc import Mapping
     from uuid import UUID
 
-    from flowlane.core.events import DeviceDescribed, Event
+    from flowlane.core.events import DeviceDescribed
+    from flowlane.southbound.ovsdb.remote import Target
     from flowlane.southbound.ovsdb.rows import Snapshot
 
-    class HasFileno(Protocol):
-        """Anything with a file descriptor, such as a socket."""
-
-        def fileno(self) -> int:
-            """Return the file descriptor."""
-            ...
-
-
-_MAX_IMMEDIATE = 50
-_PAUSE = 0.05
-"""Seconds to wait after so many immediate wakes in a row: an odd state of the connection then costs no CPU."""
-
-
-class GreenPoller:
-    """The part of ``ovs.poller.Poller`` that ``Idl.wait`` uses: collects conditions, then waits for the first.
-
-    Methods and units (ms) are those of ``ovs.poller.Poller``.
-    """
-
-    def __init__(self) -> None:
-        self._immediate = 0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._read: list[int] = []
-        self._write: list[int] = []
-        self._timeout: float | None = None
-
-    def fd_wait(self, fd: int | HasFileno, events: int) -> None:
-        """Wake when the file descriptor can be read or written."""
-        number = fd if isinstance(fd, int) else fd.fileno()
-        if events & POLLIN:
-            self._read.append(number)
-        if events & POLLOUT:
-            self._write.append(number)
-
-    def timer_wait(self, msec: float) -> None:
-        """Wake after at most so many ms."""
-        seconds = max(0.0, msec / 1000)
-        self._timeout = seconds if self._timeout is None else min(self._timeout, seconds)
-
-    def timer_wait_until(self, msec: float) -> None:
-        """Wake when ``ovs.timeval.msec()`` (the monotonic clock) reaches this."""
-        self.timer_wait(msec - now_msec())
-
-    def immediate_wake(self) -> None:
-        """Do not wait, but let other green threads run."""
-        self._timeout = 0.0
-
-    def block(self) -> None:
-        """Wait for the first condition, and discard all; other green threads run meanwhile."""
-        read, write, timeout = self._read, self._write, self._timeout
-        self._reset()
-        if timeout != 0.0:
-            self._immediate = 0
-            hub.wait_for_descriptors(read, write, timeout)
-            return
-        self._immediate += 1
-        hub.sleep(0 if self._immediate < _MAX_IMMEDIATE else _PAUSE)
-
-
 _LOG = logging.getLogger(__name__)
-_SYNC_TIMEOUT_MS = 5_000
-_RECONNECT_AFTER = 1.0
+
+CONNECT_WITHIN = 5.0
+"""Seconds that a connection may take."""
+
+BACKOFF = 0.25, 16.0
+"""Seconds until the first and between the last tries to connect; each is twice the one before, times 0.5 to 1.5."""
+
+_STABLE = 30.0
+"""Seconds after which a session counts as good: the next pause is the shortest again."""
+
+
+class Consumer(Protocol):
+    """What takes in the descriptions."""
+
+    def described(self, name: str, devices: Mapping[int, DeviceDescribed]) -> None:
+        """Take in all devices of a database with a session."""
+
+    def left(self, name: str) -> None:
+        """Note that a database has no session any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatcherStatus:
-    """The state of the watcher.
+    """The state of a watcher.
 
-    ``state``: ``stopped``; ``connecting`` (no session); ``waiting`` (a session without a complete copy yet);
-    ``synchronized``. ``problem``: what was wrong last, empty for nothing. ``bridges``: number of bridges,
-    those of a lost session included. ``age``: seconds since the last consistent copy, None before the first.
+    ``state``: ``stopped``; ``connecting`` (no session); ``waiting`` (a session without a consistent copy yet);
+    ``synchronized``. ``seconds``: for how long. ``problem``: what was wrong last, empty for nothing. ``host``: the
+    host's ``system-id``, and its name where it has one. ``bridges``: number of bridges, those of a lost session
+    included. ``age``: seconds since the last consistent copy, None before the first. ``sessions``: how many have begun.
     """
 
-    remote: str
     state: str
+    seconds: float
     problem: str
+    system_id: str
+    hostname: str
     ovs_version: str
+    cluster: str
     bridges: int
     age: float | None
+    sessions: int
     defects: tuple[Defect, ...]
 
 
 class Watcher:
-    """Follows one database and emits :class:`DeviceDescribed` and :class:`DescriptionRemoved`.
+    """Follows one database, and passes its devices to the consumer.
 
-    Args:
-        emit: called in the watcher's green thread; what it raises is logged, and the watcher goes on.
+    What the consumer raises is logged, and the watcher goes on.
     """
 
-    def __init__(self, remote: str, emit: Callable[[Event], None]) -> None:
-        self._remote = check_remote(remote)
-        self._emit = emit
-        self._replica: Replica | None = None
-        self._thread: hub.Task | None = None
+    def __init__(self, name: str, consumer: Consumer) -> None:
+        self.name = name
+        self.session: Session | None = None
+        self._consumer = consumer
+        self._state, self._since = "stopped", time.monotonic()
         self._devices: dict[UUID, DeviceDescribed] = {}
         self._defects: tuple[Defect, ...] = ()
-        self._problem = ""
-        self._version = ""
+        self._problem = self._version = self._cluster = self._system_id = self._hostname = ""
         self._last_sync: float | None = None
+        self._sessions = 0
 
-    def start(self) -> None:
-        """Start the green thread; idempotent."""
+    def status(self) -> WatcherStatus:
+        """Return the state of the watcher."""
+        now = time.monotonic()
+        if self._state == "synchronized":
+            self._last_sync = now
+        return WatcherStatus(
+            state=self._state,
+            seconds=now - self._since,
+            problem=self._problem,
+            system_id=self._system_id,
+            hostname=self._hostname,
+            ovs_version=self._version,
+            cluster=self._cluster,
+            bridges=len(self._devices),
+            age=None if self._last_sync is None else now - self._last_sync,
+            sessions=self._sessions,
+            defects=self._defects,
+        )
+
+    def set_state(self, state: str) -> None:
+        """Enter a state (see :class:`WatcherStatus`)."""
+        now = time.monotonic()
+        if self._state == "synchronized":
+            self._last_sync = now
+        if state != self._state:
+            self._state, self._since = state, now
+
+    def set_problem(self, problem: str) -> None:
+        """Keep what is wrong, empty for nothing; log it when it is new."""
+        if problem != self._problem:
+            level = logging.WARNING if problem else logging.INFO
+            _LOG.log(level, "database %s: %s", self.name, problem or "ok")
+        self._problem = problem
+
+    def serve(self, session: Session) -> None:
+        """Follow a session whose first copy has been read, until it ends by an exception."""
+        self.session = session
+        self._sessions += 1
+        try:
+            while True:
+                self._publish(session)
+                session.wait()
+        finally:
+            self.session = None
+            self.set_state("connecting")
+            self._consumer.left(self.name)
+
+    def _publish(self, session: Session) -> None:
+        """Pass on what a consistent copy describes."""
+        try:
+            snapshot = session.snapshot()
+        except DatabaseError:
+            self.set_state("waiting")
+            raise
+        self._note_host(snapshot, session)
+        self.set_problem("")
+        self.set_state("synchronized")
+        description = describe(snapshot)
+        for defect in description.defects:
+            if defect not in self._defects:
+                _LOG.warning("database %s: %s: %s", self.name, *defect)
+        self._defects = description.defects
+        self._devices = described_after(self._devices, description.devices)
+        try:
+            self._consumer.described(self.name, {device.dpid: device for device in self._devices.values()})
+        except Exception:
+            _LOG.exception("what database %s describes was not handled", self.name)
+
+    def _note_host(self, snapshot: Snapshot, session: Session) -> None:
+        root = root_of(snapshot)
+        self._version, self._cluster = root.ovs_version, session.cluster
+        self._system_id = root.external_ids.get("system-id", "")
+        self._hostname = root.external_ids.get("hostname", "")
+
+
+class ActiveWatcher(Watcher):
+    """A watcher that connects to its database, or to the members of its cluster in turn."""
+
+    def __init__(self, target: Target, consumer: Consumer) -> None:
+        super().__init__(target.name, consumer)
+        self.target = target
+        self._thread: hub.Task | None = None
+        self._peer: Session | None = None
+
+    def start(self, delay: float = 0.0) -> None:
+        """Start the green thread, which connects after so many seconds; idempotent."""
         if self._thread is None:
-            self._thread = hub.spawn(self._watch)
+            self.set_state("connecting")
+            self._thread = hub.spawn_after(delay, self._watch)
 
     def stop(self) -> None:
         """Stop the green thread and close the session; the devices stay known."""
         if self._thread is not None:
             self._thread.kill()
             self._thread = None
-        self._close()
-
-    def status(self) -> WatcherStatus:
-        """Return the state of the watcher."""
-        replica = self._replica
-        if self._thread is None:
-            state = "stopped"
-        elif replica is None or not replica.connected:
-            state = "connecting"
-        else:
-            state = "synchronized" if replica.synchronized and not self._problem else "waiting"
-        age = None if self._last_sync is None else (msec() - self._last_sync) / 1000
-        return WatcherStatus(
-            self._remote, state, self._problem, self._version, len(self._devices), age, self._defects
-        )
+        self.set_state("stopped")
 
     def _watch(self) -> None:
         """Open one session after another, for ever; each starts with a new copy."""
+        pause, member = BACKOFF[0], 0
         while True:
+            begun = time.monotonic()
             try:
-                self._session()
+                self._session(self.target.remotes[member])
             except Exception as error:
-                _LOG.exception("the session with the database at %s ended by an exception", self._remote)
-                self._problem = f"the session ended by an exception: {error}"
-            self._close()
-            hub.sleep(_RECONNECT_AFTER)
+                self.set_problem(problem_of(error))
+            self.set_state("connecting")
+            if time.monotonic() - begun > _STABLE:
+                pause = BACKOFF[0]
+            member = (member + 1) % len(self.target.remotes)
+            hub.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  (no secret)
+            pause = min(BACKOFF[1], 2 * pause)
 
-    def _session(self) -> None:
-        """Follow the database until it is inconsistent or does not reply."""
-        replica = self._replica = Replica(self._remote, WATCHED, lambda: hub.sleep(0))
-        poller = GreenPoller()
-        published = None
-        deadline = msec() + _SYNC_TIMEOUT_MS
-        while True:
-            replica.run()
-            if replica.synchronized:
-                deadline = msec() + _SYNC_TIMEOUT_MS
-                if replica.change_seqno != published:
-                    published = replica.change_seqno
-                    if not self._publish(replica.snapshot()):
-                        return
-                self._last_sync = msec()
-            elif msec() < deadline:
-                poller.timer_wait_until(deadline)
-            elif replica.connected:
-                self._set_problem("connected, but the database does not reply")
-                return
-            else:
-                self._set_problem("no connection to the database")
-            replica.wait(poller)
-            poller.block()
-
-    def _publish(self, snapshot: Snapshot) -> bool:
-        """Emit the changes of a snapshot; return False, and emit nothing, when it is inconsistent."""
-        missing = dangling(snapshot)
-        if missing:
-            self._set_problem(
-                f"the database is inconsistent: {missing[0]} missing or too many ({len(missing)} such)"
-            )
-            return False
-        self._set_problem("")
-        description = describe(snapshot)
-        for defect in description.defects:
-            if defect not in self._defects:
-                _LOG.warning("%s: %s", *defect)
-        self._defects = description.defects
-        self._version = next(iter(snapshot.roots.values())).ovs_version
-        events, self._devices = changes(self._devices, description.devices)
-        for event in events:
-            self._emit_event(event)
-        return True
-
-    def _emit_event(self, event: Event) -> None:
+    def _session(self, remote: str) -> None:
+        stream = connect(remote, self.target.tls, CONNECT_WITHIN)
         try:
-            self._emit(event)
-        except Exception:
-            _LOG.exception("an event of the database was not handled: %r", event)
+            self.set_state("waiting")
+            session = Session(stream)
+            session.load()
+            self.serve(session)
+        finally:
+            stream.close()
 
-    def _set_problem(self, problem: str) -> None:
-        if problem != self._problem:
-            _LOG.log(
-                logging.WARNING if problem else logging.INFO, "ovsdb %s: %s", self._remote, problem or "ok"
-            )
-        self._problem = problem
 
-    def _close(self) -> None:
-        if self._replica is not None:
-            self._replica.close()
-            self._replica = None
+def problem_of(error: Exception) -> str:
+    """Return what ended a session, in words; what nobody expects is logged with its traceback."""
+    if isinstance(error, ProtocolError):
+        return f"the database sends what it must not: {error}"
+    if isinstance(error, FlowlaneError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"the connection is broken: {reason(error)}"
+    _LOG.error("a session with a database ended by an unexpected exception", exc_info=error)
+    return f"the session ended by an exception: {error}"

@@ -1,0 +1,280 @@
+"""JSON-RPC 1.0 with a database server (RFC 7047 section 4), with bounds on what a server may cost.
+
+A message that is too large, malformed or unexpected ends the session (:class:`~flowlane.errors.ProtocolError`). What a
+session costs in processor time is a token bucket: a database that sends changes without end is read more slowly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from flowlane import hub
+from flowlane.errors import DatabaseError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowlane.southbound.ovsdb.stream import Stream
+
+MAX_MESSAGE = 8 << 20
+"""Bytes of a message: the first copy of a host with some 8,000 ports. Reading one takes about 0.1 s."""
+
+MAX_QUEUED = 10_000
+"""Notifications that may arrive before the reply to a request."""
+
+SILENCE = 5.0
+"""Seconds without any byte after which a server that owes a reply is given up."""
+
+PROBE_AFTER = 15.0
+"""Seconds without any byte after which the server is asked for an echo (RFC 7047 section 4.1.11).
+
+ovsdb-server asks for one itself every 5 s, so that this is needed only where it is gone or hung."""
+
+MESSAGE_WITHIN = 30.0
+"""Seconds in which a message has to be complete, and a request answered."""
+
+BURST, SHARE = 0.5, 0.05
+"""Seconds of processor time that a database may use at once, and its share of one processor afterwards."""
+
+_MAX_PAUSE = 2.0
+
+
+class RefusedError(DatabaseError):
+    """The server answers a request with an error."""
+
+
+class Share:
+    """The processor time of one database, as a token bucket of seconds."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, spent: Callable[[], float] = time.thread_time
+    ) -> None:
+        self._clock, self._spent = clock, spent
+        self._tokens, self._at, self._from = BURST, clock(), spent()
+
+    def begin(self) -> None:
+        """Begin to work: what is spent from now on is charged."""
+        self._from = self._spent()
+
+    def end(self) -> float:
+        """End the work, and return for how many seconds the database has to wait."""
+        now = self._clock()
+        self._tokens = min(BURST, self._tokens + (now - self._at) * SHARE) - (self._spent() - self._from)
+        self._at = now
+        return min(_MAX_PAUSE, -self._tokens / SHARE) if self._tokens < 0 else 0.0
+
+
+class Splitter:
+    """Splits a stream of bytes into JSON texts: each is an object, and nothing separates them."""
+
+    _NO_OBJECT = re.compile(rb"\s*([^{\s].{0,7})", re.DOTALL)
+    _TOKEN = re.compile(rb'"|[{}]')
+    _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._position = 0
+        self._depth = 0
+        self._in_string = False
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the message that is not complete."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add bytes, and return the texts that are complete.
+
+        Raises:
+            ProtocolError: a message does not begin with a brace, or is too large.
+        """
+        self._buffer += data
+        texts: list[bytes] = []
+        while (end := self._scan()) is not None:
+            texts.append(bytes(self._buffer[:end]))
+            del self._buffer[:end]
+            self._position = 0
+        if len(self._buffer) > MAX_MESSAGE:
+            raise ProtocolError(f"a message is larger than {MAX_MESSAGE >> 20} MiB")
+        return texts
+
+    def _scan(self) -> int | None:
+        """Go on through the buffer; return the end of the first text, None when it is not there yet."""
+        buffer, position = self._buffer, self._position
+        if not self._depth:
+            other = self._NO_OBJECT.match(buffer)
+            if other is not None:
+                raise ProtocolError(f"a message begins with {bytes(other[1])!r}, not with an object")
+        while True:
+            if self._in_string:
+                match = self._STRING_END.match(buffer, position)
+                position = match.end() if match else position
+                if position >= len(buffer) or buffer[position : position + 1] != b'"':
+                    break  # the end of the buffer, or an escape that is cut
+                position, self._in_string = position + 1, False
+            found = self._TOKEN.search(buffer, position)
+            if found is None:
+                position = len(buffer)
+                break
+            position = found.end()
+            match found[0]:
+                case b'"':
+                    self._in_string = True
+                case b"{":
+                    self._depth += 1
+                case _:
+                    self._depth -= 1
+                    if not self._depth:
+                        return position
+        self._position = position
+        return None
+
+
+class Peer:
+    """A database server at the other end of a stream; one green thread uses it.
+
+    Attributes:
+        received: when the last byte arrived, on the monotonic clock.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.received = time.monotonic()
+        self._stream = stream
+        self._share = Share()
+        self._splitter = Splitter()
+        self._partial_since: float | None = None
+        self._notifications: deque[tuple[str, Any]] = deque()
+        self._replies: dict[int, Any] = {}
+        self._next_id = 0
+        self._waits_for: int | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of the other end, for people."""
+        return self._stream.peer
+
+    def shut_down(self) -> None:
+        """End the connection for the green thread that waits for it; another one may do so."""
+        self._stream.shut_down()
+
+    def call(self, method: str, parameters: list[Any]) -> Any:
+        """Send a request and wait for its result; notifications that come before it are kept.
+
+        Raises:
+            RefusedError: the server answers with an error.
+            DatabaseError: the server does not answer in time.
+            ProtocolError: what it sends is malformed.
+            OSError: the connection is broken.
+        """
+        self._next_id += 1
+        self._waits_for = number = self._next_id
+        self._send({"method": method, "params": parameters, "id": number})
+        deadline = time.monotonic() + MESSAGE_WITHIN
+        while number not in self._replies:
+            if time.monotonic() > deadline or not self._read(SILENCE):
+                raise DatabaseError("connected, but the database does not reply")
+        message = self._replies.pop(number)
+        self._waits_for = None
+        if message.get("error") is not None:
+            raise RefusedError(f"the database refuses {method}: {_short(message['error'])}")
+        return message.get("result")
+
+    def notifications(self) -> list[tuple[str, Any]]:
+        """Wait for notifications, and return all that have arrived: (method, parameters) each.
+
+        Raises:
+            DatabaseError: the server is gone, or does not answer a probe.
+            ProtocolError: what it sends is malformed.
+            OSError: the connection is broken.
+        """
+        while not self._notifications:
+            if not self._read(PROBE_AFTER):
+                self.probe()
+                if not self._read(SILENCE):
+                    raise DatabaseError(f"the database has not replied for {PROBE_AFTER + SILENCE:g} s")
+        taken = list(self._notifications)
+        self._notifications.clear()
+        return taken
+
+    def probe(self) -> None:
+        """Ask for an echo, whose reply changes :attr:`received`; another green thread may do so too."""
+        self._send({"method": "echo", "params": [], "id": "echo"})
+
+    def give_way(self) -> None:
+        """Let other green threads run; wait for as long as this database has used too much processor time."""
+        hub.sleep(self._share.end())
+        self._share.begin()
+
+    def _read(self, seconds: float) -> bool:
+        """Wait for bytes and handle the messages that they complete; return False when none came in time."""
+        if pause := self._share.end():
+            hub.sleep(pause)
+        try:
+            data = self._stream.receive(seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self._share.begin()
+        if not data:
+            raise DatabaseError("the database closed the connection")
+        self.received = time.monotonic()
+        for text in self._splitter.feed(data):
+            self._handle(text)
+            self._partial_since = None
+        self._check_partial()
+        return True
+
+    def _check_partial(self) -> None:
+        if not self._splitter.pending:
+            self._partial_since = None
+        elif self._partial_since is None:
+            self._partial_since = self.received
+        elif self.received - self._partial_since > MESSAGE_WITHIN:
+            raise ProtocolError(f"a message is not complete after {MESSAGE_WITHIN:g} s")
+
+    def _handle(self, text: bytes) -> None:
+        message = read_object(text)
+        method, number = message.get("method"), message.get("id")
+        if method is None:
+            self._take_reply(number, message)
+        elif method == "echo" and number is not None:
+            self._send({"result": message.get("params", []), "error": None, "id": number})
+        elif isinstance(method, str) and number is None:
+            if len(self._notifications) >= MAX_QUEUED:
+                raise ProtocolError(f"more than {MAX_QUEUED} notifications before a reply")
+            self._notifications.append((method, message.get("params")))
+        else:
+            raise ProtocolError(f"an unexpected message: {_short(message)}")
+
+    def _take_reply(self, number: object, message: dict[str, Any]) -> None:
+        if isinstance(number, int) and number == self._waits_for:
+            self._replies[number] = message
+        elif number != "echo":
+            raise ProtocolError(f"a reply to no request: id {_short(number)}")
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._stream.send(json.dumps(message).encode(), SILENCE)
+
+
+def read_object(text: bytes) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a message is not JSON: {_short(error)}") from None
+    if not isinstance(value, dict):
+        raise ProtocolError("a message is not an object")
+    return value
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:120]}..."
