@@ -28,6 +28,9 @@ PURE = {
 }  # fmt: skip
 """What the core may import besides itself: nothing here reads a file, a clock or the network."""
 
+GRAPHS = PACKAGE / "core" / "topology" / "graph.py"
+"""The only module of the core that may import networkx, which computes and does no I/O; the engine does not load it."""
+
 IMPURE_CALLS = {"open", "input", "eval", "exec", "__import__", "print", "breakpoint"}
 PURE_MODULES_OUTSIDE_CORE = ("errors.py", "units.py")
 
@@ -76,6 +79,7 @@ def impure_calls(text: str) -> list[int]:
 def test_walls(path: Path) -> None:
     if in_folder(path, "core") or str(path.relative_to(PACKAGE)) in PURE_MODULES_OUTSIDE_CORE:
         outside = {name.partition(".")[0] for name in imports_of(path)} - PURE - {"flowlane"}
+        outside -= {"networkx"} if path == GRAPHS else set()
         assert outside == set(), "the core is pure: no I/O, clock, thread, logger or framework"
         assert impure_calls(path.read_text()) == []
         ours = [name for name in imports_of(path) if name.startswith("flowlane")]
@@ -323,6 +327,12 @@ def test_the_controller_does_not_load_the_tools_for_hosts() -> None:
         "flowlane.southbound.ovsdb.rows",
     } <= loaded
     assert [name for name in loaded if name.startswith(("flowlane.hosttools", "flowlane.cli"))] == []
+
+
+def test_the_engine_does_not_load_networkx() -> None:
+    assert GRAPHS in MODULES
+    assert "flowlane.core.topology.discovery" in closure("flowlane.core.engine")
+    assert name_of(GRAPHS) not in closure("flowlane.core.engine", "flowlane.core.explain")
 
 
 def test_programs_do_not_import_tests() -> None:

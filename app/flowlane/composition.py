@@ -28,6 +28,7 @@ from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.databases import Databases
 from flowlane.southbound.ovsdb.remote import TlsFiles
+from flowlane.topology import expected as topology
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
@@ -54,6 +55,7 @@ class Composition:
     Raises:
         ConfigError: the policy's file cannot be read, or a target of ``--ovsdb`` is malformed.
         PolicyError: the policy is refused.
+        TopologyError: the network file is refused.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,6 +66,8 @@ class Composition:
         self._settings = settings
         self._clock = clock
         self._engine = Engine(policy.load_file(settings.policy) if settings.policy else policy.default())
+        self.expected = topology.load(settings.topology) if settings.topology else None
+        """The network as it should be; None: no file was given."""
         self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables)
         tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)

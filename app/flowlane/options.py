@@ -49,6 +49,8 @@ class Settings(NamedTuple):
     """Address and UDP port on which samples are received; None: they are not."""
     forget_after: float = 600.0
     """Seconds after which what a database described is forgotten when the database is away."""
+    topology: Path | None = None
+    """The network file that the links found are compared with; None: none."""
 
 
 def register() -> None:
@@ -78,6 +80,11 @@ def register() -> None:
                 "forgotten (default 600)",
             ),
             cfg.StrOpt("policy", help="the operator's policy, a YAML file (default: the built-in one)"),
+            cfg.StrOpt(
+                "topology",
+                help="the network as it should be, a YAML file (topologies/README.md): links that are missing, "
+                "unexpected or miswired are reported",
+            ),
             cfg.BoolOpt(
                 "learn",
                 default=True,
@@ -163,6 +170,7 @@ def settings() -> Settings:
     tls = CONF.ctl_privkey, CONF.ctl_cert, CONF.ca_certs
     starts = start_tables(CONF.start_table)
     ipfix = None if CONF.ipfix_listen in (None, "", "none") else ipfix_address(CONF.ipfix_listen)
+    topology = None if CONF.topology is None else Path(CONF.topology)
     return Settings(
         CONF.wsapi_host,
         CONF.wsapi_port,
@@ -173,6 +181,7 @@ def settings() -> Settings:
         tls,
         ipfix,
         CONF.forget_after,
+        topology,
     )
 
 

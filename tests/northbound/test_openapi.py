@@ -52,7 +52,7 @@ def test_every_contracted_path_is_there() -> None:
         "/v1/status /healthz /readyz /metrics /v1/devices /v1/devices/{dpid} /v1/devices/{dpid}/ports "
         "/v1/devices/{dpid}/queues /v1/vms "
         "/v1/vms/{id} /v1/flows /v1/flows/{id} /v1/assignments /v1/flows/{id}/explain /v1/policy /v1/policy/check "
-        "/v1/vms/{id}/hints /v1/events / /openapi.json"
+        "/v1/vms/{id}/hints /v1/events / /openapi.json /v1/topology /v1/hosts /v1/addresses"
     )
     assert set(paths.split()) == set(DOCUMENT["paths"])
 

@@ -356,6 +356,29 @@ VMS = ListCommand(
     filters=("device",),
 )
 
+HOSTS = ListCommand(
+    "/v1/hosts",
+    (
+        Column("NAME", lambda item: text(item["name"])),
+        Column("ID", lambda item: item["id"], 2),
+        Column("DEVICES", lambda item: " ".join(item["devices"])),
+        Column("VMS", lambda item: str(len(item["vms"])), right=True),
+    ),
+)
+
+ADDRESSES = ListCommand(
+    "/v1/addresses",
+    (
+        Column("MAC", lambda item: item["mac"]),
+        Column("VLAN", lambda item: "any" if item["vlan"] is None else str(item["vlan"]), right=True),
+        Column("DEVICE", lambda item: item["device_name"] or item["device"]),
+        Column("PORT", lambda item: item["port"]),
+        Column("ROLE", lambda item: item["role"], 2),
+        Column("VM", lambda item: text(item["vm"])),
+    ),
+    filters=("device",),
+)
+
 FLOWS = ListCommand(
     "/v1/flows",
     (

@@ -19,6 +19,8 @@ from flowlane.northbound import (
     query,
     read_handlers,
     stream,
+    topology_handlers,
+    topology_types,
     types,
     vm_types,
     write_handlers,
@@ -65,7 +67,7 @@ def prometheus(call: Call) -> Response:
 
 _FLOW_PAGE = (*query.PAGE, *query.FLOW_FILTERS)
 _ASSIGNMENT_PAGE = (*query.PAGE, *query.ASSIGNMENT_FILTERS)
-_R, _W = read_handlers, write_handlers
+_R, _T, _W = read_handlers, topology_handlers, write_handlers
 
 ROUTES = (
     Route("GET", "/", page, "A page with live tables of devices, queues and assignments", produces=(HTML,)),
@@ -153,6 +155,30 @@ ROUTES = (
         "Which flow is on which queue",
         types.Page[types.AssignmentView],
         _ASSIGNMENT_PAGE,
+        also=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/topology",
+        _T.topology,
+        "Devices, links and hosts as a graph; loops, and what differs from the expected network",
+        topology_types.TopologyView,
+    ),
+    Route(
+        "GET",
+        "/v1/hosts",
+        _T.hosts,
+        "Machines with their bridges",
+        types.Page[topology_types.HostView],
+        query.PAGE,
+    ),
+    Route(
+        "GET",
+        "/v1/addresses",
+        _T.addresses,
+        "Where MAC addresses are attached",
+        types.Page[topology_types.AddressView],
+        (*query.PAGE, query.DEVICE),
         also=(404,),
     ),
     Route("GET", "/v1/policy", _W.get_policy, "The policy in force", types.PolicyView, produces=(JSON, YAML)),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import State
+    from flowlane.core.topology.expected import Expected
     from flowlane.northbound.feed import Feed
 
 
@@ -86,7 +87,8 @@ class Controller(Protocol):
     ``state``: the engine's state, which REST only reads. ``feed``: the controller publishes every
     :class:`~flowlane.core.effects.Report` there. ``started``: Unix time of the start, in seconds. ``faults``:
     number of unexpected exceptions; each is a bug, with its traceback in the log. ``datagrams``: number of datagrams of
-    samples, by what became of them (``read``, ``malformed``, ``foreign``); empty while none are received.
+    samples, by what became of them (``read``, ``malformed``, ``foreign``); empty while none are received. ``expected``:
+    the network as it should be, if one was given.
     """
 
     @property
@@ -99,6 +101,8 @@ class Controller(Protocol):
     def faults(self) -> int: ...
     @property
     def datagrams(self) -> Mapping[str, int]: ...
+    @property
+    def expected(self) -> Expected | None: ...
 
     def clock(self) -> Clock:
         """Read the engine's clock and the wall clock together."""

@@ -58,7 +58,7 @@ def status(call: Call) -> types.Status:
 def databases(call: Call) -> types.Page[database_types.DatabaseView]:
     """List the databases, by name."""
     known = {item.name: item for item in call.controller.databases()}
-    names, following = _names_page(call, known)
+    names, following = names_page(call, known)
     return {"items": [database_view(known[name], call.clock) for name in names], "next": following}
 
 
@@ -86,7 +86,7 @@ def readiness(call: Call) -> tuple[types.Health, int]:
 def devices(call: Call) -> types.Page[types.DeviceView]:
     """List the devices, by dpid."""
     devices = {f"{dpid:016x}": device for dpid, device in call.controller.state.devices.items()}
-    names, following = _names_page(call, devices)
+    names, following = names_page(call, devices)
     return {"items": [device_view(devices[name], call.clock) for name in names], "next": following}
 
 
@@ -120,7 +120,7 @@ def vms(call: Call) -> types.Page[vm_types.VmView]:
     if "device" in call.query:
         dpids = {device.dpid for device in devices_named(state, call.query["device"])}
         listed = {vm.id: vm for vm in listed.values() if vm.dpid in dpids}
-    names, following = _names_page(call, listed)
+    names, following = names_page(call, listed)
     return {"items": _vm_views(call, [listed[name] for name in names]), "next": following}
 
 
@@ -251,7 +251,8 @@ def _both(
     return lambda table, row: one(table, row) and other(table, row)
 
 
-def _names_page(call: Call, listed: Iterable[str]) -> tuple[list[str], str | None]:
+def names_page(call: Call, listed: Iterable[str]) -> tuple[list[str], str | None]:
+    """Return the names of a list that are on the page that a call asks for, and the cursor of the next one."""
     names, last = page_of_names(sorted(listed), _name_cursor(call), call.query.get("limit", DEFAULT_LIMIT))
     following = None if last is None else urlsafe_b64encode(last.encode("utf-8", "surrogateescape")).decode()
     return list(names), following

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
+from flowlane.core.events import DeviceDescribed
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts, pack
 from flowlane.core.model import Capabilities, MeterSpec, PortRole, Queue, QueueKind, Reason, Role, Vm
 from flowlane.core.policy import Match, Policy, Rule, TrafficClass
@@ -22,6 +23,7 @@ from flowlane.southbound.ovsdb.remote import TlsFiles
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
+    from flowlane.core.topology.expected import Expected
 
 NIC, TOR = 0x1, 0xABCDEF0123456789
 WEB, DB = 0xAAAA0001, 0xBBBB0002
@@ -50,6 +52,7 @@ class FakeController:
     started: float = WALL - 60
     faults: int = 0
     datagrams: dict[str, int] = field(default_factory=dict)
+    expected: Expected | None = None
     now: float = NOW
     problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
     submitted: list[Event] = field(default_factory=list)
@@ -116,6 +119,9 @@ def world() -> FakeController:
         DB: Vm(DB, "ns/db", "db", NIC, 2, "vf1"),
     }
     state.vm_numbers = {vm.id: number for number, vm in state.vms.items()}
+    nic.hosts = {(0x020000000001, None): 1, (0x020000000009, 7): 9}
+    nic.described = DeviceDescribed(NIC, "br-nic", None, {}, "system", {}, "machine-1", "compute1")
+    state.described = {NIC: nic.described}
     for key, where in FLOWS:
         put(nic, key, **where)
     put(tor, FLOWS[0][0], egress_port=5, in_port=1)

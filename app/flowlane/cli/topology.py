@@ -1,0 +1,155 @@
+"""``flowlane topology``: hosts, devices and the links between them, as a tree or as a graph for Graphviz."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from flowlane.cli.arguments import add_output
+from flowlane.cli.client import Answer, connect, get
+from flowlane.cli.tables import show, show_json, turns
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+_STYLES = {"up": "", "down": "red", "unconfirmed": "yellow"}
+_LINES = {"up": "solid", "down": "dotted", "unconfirmed": "dashed"}
+"""State of a link -> style of its edge in Graphviz."""
+
+MAX_VMS = 8
+"""VMs of a device that the tree names."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_output(parser)
+    parser.add_argument("--dot", action="store_true", help="a graph in Graphviz's language: | dot -Tsvg")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the topology."""
+    client = connect(args.url)
+    if args.dot:
+        sys.stdout.write(dot(get(client, "/v1/topology")))
+    elif args.json:
+        for _ in turns(args.watch):
+            show_json(get(client, "/v1/topology"))
+    else:
+        show(lambda _width: tree(get(client, "/v1/topology")), args.watch)
+    return 0
+
+
+def tree(topology: Answer) -> RenderableType:
+    """Draw hosts with their devices, and under each device its links; then loops and differences."""
+    parts: list[RenderableType] = []
+    for host in [*topology["hosts"], None]:
+        of_host = None if host is None else host["id"]
+        devices = [device for device in topology["devices"] if device["host"] == of_host]
+        if devices:
+            title = "in no database" if host is None else f"host {host['name'] or host['id']}"
+            branch = Tree(Text(title, style="bold"))
+            for device in devices:
+                _add_device(branch, topology, device)
+            parts.append(branch)
+    if not parts:
+        return Text("none", style="dim")
+    return Group(*parts, *(Text(line, style=style) for line, style in _findings(topology)))
+
+
+def _add_device(branch: Tree, topology: Answer, device: Answer) -> None:
+    role = device["role"] or "bridge"
+    state = "" if device["connected"] else ", no connection"
+    node = branch.add(Text(f"{role} {_name(device)} ({device['dpid']}{state})"))
+    for link in topology["links"]:
+        for end, other in _directions(link):
+            if end["device"] == device["dpid"]:
+                node.add(Text(_link_text(link, end, other), style=_STYLES[link["state"]]))
+    for item in topology["unknown"]:
+        if item["device"] == device["dpid"]:
+            node.add(Text(f"{_port(item)} - {_beyond(item)}", style="dim"))
+    vms = device["vms"]
+    if vms:
+        more = f" and {len(vms) - MAX_VMS} more" if len(vms) > MAX_VMS else ""
+        node.add(Text(f"VMs: {', '.join(vms[:MAX_VMS])}{more}"))
+
+
+def _directions(link: Answer) -> Iterator[tuple[Answer, Answer]]:
+    one, other = link["ends"]
+    yield one, other
+    if one != other:
+        yield other, one
+
+
+def _link_text(link: Answer, end: Answer, other: Answer) -> str:
+    one_way = ", one way only" if link["one_way"] else ""
+    return f"{_port(end)} - {_end(other)} ({link['kind']}, {link['state']}{one_way})"
+
+
+def _beyond(item: Answer) -> str:
+    tunnel = f", tunnel to {item['remote']}" if item["remote"] else ""
+    return f"unknown ({item['addresses']} addresses learned{tunnel})"
+
+
+def _findings(topology: Answer) -> Iterator[tuple[str, str]]:
+    """Yield (line, style) of each loop, and of each difference from the expected network."""
+    for loop in topology["loops"]:
+        ports, names = ", ".join(map(_end, loop["ports"])), ", ".join(loop["without_spanning_tree"])
+        yield f"a loop that nobody breaks: {ports} (without spanning tree: {names})", "red"
+    expected = topology["expected"]
+    if expected is not None:
+        if not expected["deviations"]:
+            yield f"as in {expected['source']}", "green"
+        for item in expected["deviations"]:
+            yield f"{item['kind']}: {item['text']}", "dim" if item["kind"] == "unknown" else "yellow"
+
+
+def _name(device: Answer) -> str:
+    name: str = device["name"] or device["dpid"]
+    return name
+
+
+def _port(end: Answer) -> str:
+    return end["port"] or str(end["port_no"])
+
+
+def _end(end: Answer) -> str:
+    return f"{end['device_name'] or end['device']}/{_port(end)}"
+
+
+def dot(topology: Answer) -> str:
+    """Write the graph in Graphviz's language: a cluster for each host, an edge for each link."""
+    lines = ["graph topology {", "  node [shape=box];"]
+    hosts = {host["id"]: host["name"] or host["id"] for host in topology["hosts"]}
+    for number, (host, name) in enumerate(hosts.items()):
+        lines.append(f"  subgraph cluster_{number} {{ label={_quoted(name)};")
+        lines += [f"    {_node(device)}" for device in topology["devices"] if device["host"] == host]
+        lines.append("  }")
+    lines += [f"  {_node(device)}" for device in topology["devices"] if device["host"] is None]
+    for link in topology["links"]:
+        one, other = link["ends"]
+        label = f"{_port(one)} - {_port(other)}"
+        lines.append(
+            f"  {_quoted(one['device'])} -- {_quoted(other['device'])} "
+            f"[label={_quoted(label)}, style={_LINES[link['state']]}];"
+        )
+    for item in topology["unknown"]:
+        beyond = _quoted(f"unknown {item['device']} {item['port_no']}")
+        lines.append(f'  {beyond} [label="?", shape=plaintext];')
+        lines.append(f"  {_quoted(item['device'])} -- {beyond} [label={_quoted(_port(item))}, style=dashed];")
+    return "\n".join([*lines, "}", ""])
+
+
+def _node(device: Answer) -> str:
+    vms = f"\n{len(device['vms'])} VMs" if device["vms"] else ""
+    return f"{_quoted(device['dpid'])} [label={_quoted(_name(device) + vms)}];"
+
+
+def _quoted(text: str) -> str:
+    """Quote a text for Graphviz, whose strings know the escapes of JSON's that names may need."""
+    return json.dumps(text, ensure_ascii=False)

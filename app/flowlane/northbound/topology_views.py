@@ -1,0 +1,157 @@
+"""Views of the topology: JSON-ready objects made from links, machines and learned addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.flowkey import format_mac
+from flowlane.core.state.links import LinkState
+from flowlane.core.topology.expected import deviations
+from flowlane.core.topology.graph import (
+    LinkKind,
+    device_name,
+    links,
+    loops,
+    machines,
+    port_names,
+    unknown_ports,
+)
+from flowlane.northbound.views import dpid_text, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flowlane.core.state.device import Device, State
+    from flowlane.core.state.links import End
+    from flowlane.core.topology.expected import Expected
+    from flowlane.core.topology.graph import Link, Machine
+    from flowlane.northbound.controller import Clock
+    from flowlane.northbound.topology_types import (
+        AddressView,
+        DeviationView,
+        ExpectedView,
+        HostView,
+        LinkEnd,
+        LinkView,
+        TopologyDevice,
+        TopologyView,
+    )
+
+
+class _Names:
+    """Names of devices and ports, each device's once."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._ports: dict[int, dict[int, str]] = {}
+
+    def end(self, end: End) -> LinkEnd:
+        dpid, port_no = end
+        if dpid not in self._ports:
+            self._ports[dpid] = port_names(self._state, dpid)
+        return {
+            "device": dpid_text(dpid),
+            "device_name": device_name(self._state, dpid),
+            "port": self._ports[dpid].get(port_no, ""),
+            "port_no": port_no,
+        }
+
+
+def topology_view(state: State, clock: Clock, expected: Expected | None) -> TopologyView:
+    """Make the view of the whole topology."""
+    known, names, hosts = links(state), _Names(state), machines(state)
+    return {
+        "devices": _devices(state, hosts),
+        "links": [_link(clock, names, link) for link in known],
+        "hosts": [host_view(state, host) for host in hosts],
+        "unknown": [
+            {**names.end(item.end), "addresses": item.addresses, "remote": item.remote or None}
+            for item in unknown_ports(state, known)
+        ],
+        "loops": [
+            {
+                "ports": [names.end(end) for end in loop.ports],
+                "without_spanning_tree": [device_name(state, dpid) for dpid in loop.without_spanning_tree],
+            }
+            for loop in loops(state, known)
+        ],
+        "expected": None if expected is None else _expected(state, expected, known),
+    }
+
+
+def host_view(state: State, host: Machine) -> HostView:
+    """Make the view of a machine."""
+    return {
+        "id": host.id,
+        "name": host.name,
+        "devices": [dpid_text(dpid) for dpid in host.devices],
+        "vms": sorted(state.vms[number].id for number in host.vms),
+    }
+
+
+def addresses_of(state: State, device: Device, linked: frozenset[End]) -> Iterator[AddressView]:
+    """Make the views of the addresses that are attached to a device, in order of address and VLAN.
+
+    Args:
+        linked: the ports that are links between devices, behind which no address is attached to this one.
+    """
+    places = sorted(device.hosts.items(), key=lambda item: (item[0][0], item[0][1] or 0))
+    for (mac, vlan), port_no in places:
+        port = device.ports.get(port_no)
+        if port is None or (device.dpid, port_no) in linked:
+            continue
+        vm = state.vm_on(device.dpid, port_no)
+        yield {
+            "mac": format_mac(mac),
+            "vlan": vlan,
+            "device": dpid_text(device.dpid),
+            "device_name": device.name,
+            "port": port.label,
+            "port_no": port_no,
+            "role": port.role.value,
+            "vm": vm.id if vm is not None else None,
+        }
+
+
+def _devices(state: State, hosts: Sequence[Machine]) -> list[TopologyDevice]:
+    host_of = {dpid: host.id for host in hosts for dpid in host.devices}
+    vms: dict[int, list[str]] = {}
+    for vm in state.vms.values():
+        vms.setdefault(vm.dpid, []).append(vm.id)
+    found: list[TopologyDevice] = []
+    for dpid in sorted({*state.devices, *state.described}):
+        device = state.devices.get(dpid)
+        found.append(
+            {
+                "dpid": dpid_text(dpid),
+                "name": device_name(state, dpid),
+                "role": device.role.value if device is not None else None,
+                "connected": device is not None and device.connected,
+                "host": host_of.get(dpid),
+                "vms": sorted(vms.get(dpid, ())),
+            }
+        )
+    return found
+
+
+def _link(clock: Clock, names: _Names, link: Link) -> LinkView:
+    is_probed = link.kind is not LinkKind.PATCH and link.state is LinkState.UP and link.since is not None
+    return {
+        "ends": [names.end(end) for end in link.ends],
+        "kind": link.kind.value,
+        "state": link.state.value,
+        "since": None if link.since is None else moment(clock, link.since),
+        "one_way": is_probed and len(link.seen_at) < len({*link.ends}),
+    }
+
+
+def _expected(state: State, expected: Expected, known: Sequence[Link]) -> ExpectedView:
+    found: list[DeviationView] = [
+        {
+            "kind": item.kind.value,
+            "text": item.text,
+            "ports": [{"device": dpid_text(dpid), "port": name} for dpid, name in item.ports],
+        }
+        for item in deviations(state, expected, known)
+    ]
+    return {"source": expected.source, "deviations": found}
