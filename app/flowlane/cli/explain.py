@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     for flow, explanation in explanations:
         out.print(flow_text(flow), style="bold")
         out.print(f"  id {flow['id']}  VM {text(flow['vm'])}  rate {rate(flow['rate'])}")
+        _print_way(out, explanation["way"])
         for device in explanation["devices"]:
             _print_device(out, device)
     return 0
@@ -94,6 +95,32 @@ def class_text(device: Answer) -> str:
     """Write a flow's class on a device, and what gives it the class."""
     rule: str = device["rule"]
     return f"{device['class']}, {rule if rule.startswith('the default: ') else f'by {rule}'}"
+
+
+def _hop_name(hop: Answer) -> str:
+    name: str = "?" if hop["device"] is None else hop["device_name"] or hop["device"]
+    return name
+
+
+def _hop_queue(hop: Answer) -> str:
+    note: str = hop["note"]
+    return text(hop["queue_id"]) if hop["assigned"] else note
+
+
+WAY_INDENT = 2
+"""Blanks before the way of a flow."""
+
+WAY_COLUMNS = (
+    Column("WAY", _hop_name),
+    Column("IN", lambda hop: text(hop["in_port"])),
+    Column("OUT", lambda hop: text(hop["out_port"])),
+    Column("QUEUE", _hop_queue),
+)
+
+
+def _print_way(out: Console, hops: list[Answer]) -> None:
+    """Print the devices that a flow crosses, in order."""
+    emit(out, Padding(table(WAY_COLUMNS, hops, out.width - WAY_INDENT), (0, 0, 0, WAY_INDENT), expand=False))
 
 
 def _print_device(out: Console, device: Answer) -> None:

@@ -22,6 +22,7 @@ from flowlane.core.flowkey import (
 )
 from flowlane.core.model import NO_QUEUE, Reason
 from flowlane.core.state.flows import PINNED
+from flowlane.core.topology.adjacency import device_name, port_names
 from flowlane.northbound.paging import FlowRow
 from flowlane.northbound.views import HINT_WORDS, KIND_WORDS, dpid_text, limit_of, moment
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Alternative
     from flowlane.core.policy import TrafficClass
     from flowlane.core.state.device import Device, State
+    from flowlane.core.topology.way import Hop
     from flowlane.northbound.controller import Clock
     from flowlane.northbound.types import (
         AssignmentView,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         Family,
         FlowView,
         HintMark,
+        HopView,
         MeterView,
         Placement,
         QueueConsidered,
@@ -193,6 +196,28 @@ def explanation_view(state: State, clock: Clock, device: Device, row: int) -> De
         "entry": why.entry,
         "would_change": list(why.would_change),
     }
+
+
+def hop_view(state: State, hop: Hop) -> HopView:
+    """Make the view of a device on the way of a flow."""
+    dpid, device = hop.dpid, state.devices.get(hop.dpid) if hop.dpid is not None else None
+    names = port_names(state, dpid) if dpid is not None else {}
+    queue_id = NO_QUEUE if device is None or hop.row is None else device.flows.queue_id[hop.row]
+    return {
+        "device": None if dpid is None else dpid_text(dpid),
+        "device_name": "" if dpid is None else device_name(state, dpid),
+        "in_port": None if hop.in_port is None else names.get(hop.in_port, str(hop.in_port)),
+        "out_port": None if hop.out_port is None else _label(device, hop.out_port, names),
+        "queue_id": None if queue_id == NO_QUEUE else queue_id,
+        "assigned": hop.row is not None,
+        "note": hop.note,
+    }
+
+
+def _label(device: Device | None, port_no: int, names: Mapping[int, str]) -> str:
+    """Name a port by which a flow leaves: by its bond where it is a member of one."""
+    port = device.ports.get(port_no) if device is not None else None
+    return port.label if port is not None else names.get(port_no, str(port_no))
 
 
 def _considered(item: Alternative) -> QueueConsidered:

@@ -6,8 +6,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 from flowlane.closest import did_you_mean
-from flowlane.core.flowkey import flow_id
-from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, rows_of
+from flowlane.core.flowkey import flow_id, unpack
+from flowlane.core.topology.way import way
+from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, hop_view, rows_of
 from flowlane.northbound.paging import Cursor, page_of_names, read_cursor, scan, write_cursor
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.query import (
@@ -153,10 +154,15 @@ def flow(call: Call) -> types.FlowView:
 
 def explain(call: Call) -> types.Explanation:
     """Explain why each device has a flow on its queue."""
-    rows = _find_flow(call)
+    state, rows = call.controller.state, _find_flow(call)
+    key = _key(rows[0])
+    hops = way(state, unpack(key), key)
+    order = {hop.dpid: number for number, hop in enumerate(hops)}
+    rows.sort(key=lambda row: order.get(row.device.dpid, len(order)))
     return {
-        "flow": flow_id(_key(rows[0])),
-        "devices": [explanation_view(call.controller.state, call.clock, *row) for row in rows],
+        "flow": flow_id(key),
+        "way": [hop_view(state, hop) for hop in hops],
+        "devices": [explanation_view(state, call.clock, *row) for row in rows],
     }
 
 

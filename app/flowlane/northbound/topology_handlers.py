@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flowlane.core.topology.graph import links, machines
+from flowlane.core.topology.adjacency import links
+from flowlane.core.topology.graph import machines
 from flowlane.northbound.problems import bad_field
 from flowlane.northbound.query import DEFAULT_LIMIT, check_names, devices_named
 from flowlane.northbound.read_handlers import names_page

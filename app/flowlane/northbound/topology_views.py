@@ -6,16 +6,9 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.flowkey import format_mac
 from flowlane.core.state.links import LinkState
+from flowlane.core.topology.adjacency import LinkKind, device_name, links, port_names, unknown_ports
 from flowlane.core.topology.expected import deviations
-from flowlane.core.topology.graph import (
-    LinkKind,
-    device_name,
-    links,
-    loops,
-    machines,
-    port_names,
-    unknown_ports,
-)
+from flowlane.core.topology.graph import loops, machines
 from flowlane.northbound.views import dpid_text, moment
 
 if TYPE_CHECKING:
@@ -23,8 +16,9 @@ if TYPE_CHECKING:
 
     from flowlane.core.state.device import Device, State
     from flowlane.core.state.links import End
+    from flowlane.core.topology.adjacency import Link
     from flowlane.core.topology.expected import Expected
-    from flowlane.core.topology.graph import Link, Machine
+    from flowlane.core.topology.graph import Machine
     from flowlane.northbound.controller import Clock
     from flowlane.northbound.topology_types import (
         AddressView,

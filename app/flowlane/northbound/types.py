@@ -379,11 +379,24 @@ class DeviceExplanation(OfClass):
     would_change: list[str]
 
 
+class HopView(TypedDict):
+    """A device on the way of a flow, or a part of the way that is not known."""
+
+    device: Annotated[str | None, "its datapath id; null: what is here is not known"]
+    device_name: str
+    in_port: Annotated[str | None, "null: not known"]
+    out_port: Annotated[str | None, "null: not known, or by several"]
+    queue_id: Annotated[int | None, "null: without set_queue, or no assignment"]
+    assigned: Annotated[bool, "the device has an assignment of the flow"]
+    note: Annotated[str, "why it has none, or what is not known; empty: it has one"]
+
+
 class Explanation(TypedDict):
     """Why each device has a flow on its queue."""
 
     flow: str
-    devices: list[DeviceExplanation]
+    way: Annotated[list[HopView], "from the VM that sends the flow on, in order"]
+    devices: Annotated[list[DeviceExplanation], "those with an assignment, in the order of the way"]
 
 
 class HintView(OfClass):

@@ -8,8 +8,8 @@ from pathlib import Path
 from support.engine.links import Network, cable
 
 from flowlane.core import events as ev
+from flowlane.core.topology.adjacency import links
 from flowlane.core.topology.expected import Expected, deviations
-from flowlane.core.topology.graph import links
 from flowlane.topology.expected import load
 
 FILE = Path(__file__).parents[3] / "topologies" / "two-hosts.yaml"

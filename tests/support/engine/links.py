@@ -10,7 +10,7 @@ from support.engine.scenario import small_policy
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
 from flowlane.core.model import Capabilities, PortFacts, PortReport
-from flowlane.core.topology import graph
+from flowlane.core.topology import adjacency, graph
 
 ABLE = Capabilities(max_meters=10, select_groups=True, learn=True, normal=True)
 UPLINK = {"flowlane-port": "uplink"}
@@ -60,4 +60,4 @@ class Network:
         self.do(ev.PortChanged(dpid, replace(report, up=up)))
 
     def loops(self) -> list[graph.Loop]:
-        return graph.loops(self.state, graph.links(self.state))
+        return graph.loops(self.state, adjacency.links(self.state))

@@ -13,6 +13,7 @@ from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
 from flowlane.core.flow.samples import weigh_reading
 from flowlane.core.model import NO_QUEUE
 from flowlane.core.state.flows import PINNED, UNREPORTED
+from flowlane.core.topology.way import note_address
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
@@ -58,6 +59,7 @@ def begin(
     flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
     flows.dscp[row], flows.pcp[row] = marks
     note_choice(device, row, chosen)
+    note_address(state, parts)
     if state.carried:
         _carry_on(state, device, row, key)
     classify_row(state, device, row, parts)

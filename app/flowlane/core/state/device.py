@@ -309,6 +309,10 @@ class State:
     """Numbers of VMs that have moved and have other external ids there: their flows are to be classified anew."""
     carried: dict[bytes, Carried] = field(default_factory=dict)
     """Key of a flow of a VM that has moved -> what is known of it, until it is seen on the other device."""
+    addresses: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
+    """IP address -> numbers of the VMs that have sent from it (see :func:`flowlane.core.topology.way.note_address`)."""
+    addresses_noted: dict[int, int] = field(default_factory=dict)
+    """VM number -> how many addresses of it are noted."""
     patch_ports: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(machine, name of a patch port) -> (dpid, port number)."""
     links: dict[int, dict[int, tuple[SeenLink, ...]]] = field(default_factory=dict)

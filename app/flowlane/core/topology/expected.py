@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.state.links import LinkState
-from flowlane.core.topology.graph import Link, LinkKind, by_end, device_name, port_name, port_names
+from flowlane.core.topology.adjacency import Link, LinkKind, by_end, device_name, port_name, port_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def deviations(state: State, expected: Expected, known: Sequence[Link]) -> list[
     """List the differences.
 
     Args:
-        known: the links (:func:`flowlane.core.topology.graph.links`).
+        known: the links (:func:`flowlane.core.topology.adjacency.links`).
     """
     return [*_devices(state, expected), *_links(state, expected, known), *_unexpected(state, expected, known)]
 
