@@ -59,7 +59,14 @@ def test_a_dummy_port_whose_queues_the_switch_does_not_report(
 def device(name: str, queues_by: str = "set-queue", queues: int = 0, **changes: Any) -> dict[str, Any]:
     """A device as REST lists it, as far as the doctor reads it."""
     counts = {kind: {"total": number, "free": 0} for kind, number in (("physical", queues), ("software", 0))}
-    base = {"name": name, "dpid": "01", "unusable": "", "conflicts": [], "queues_by": queues_by}
+    base = {
+        "name": name,
+        "dpid": "01",
+        "unusable": "",
+        "conflicts": [],
+        "queues_by": queues_by,
+        "declared": False,
+    }
     return {**base, "queues": counts, **changes}
 
 

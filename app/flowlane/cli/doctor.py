@@ -78,7 +78,8 @@ def _controller(url: str, offloading: set[str]) -> list[Finding]:
         return [Finding(Level.INFO, "controller", what, "start flowlane-manager, or give --url")]
     findings: list[Finding] = []
     for device in devices:
-        where = f"bridge {device['name'] or device['dpid']}"
+        kind = "passive switch" if device["declared"] else "bridge"
+        where = f"{kind} {device['name'] or device['dpid']}"
         queues = sum(of_kind["total"] for of_kind in device["queues"].values())
         choice = check_choice(where, device["queues_by"], queues, device["name"] in offloading)
         findings += [choice] if choice is not None else []

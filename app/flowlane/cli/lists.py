@@ -180,6 +180,12 @@ def _load_bar(item: Answer) -> str:
     return "█" * cells + "░" * (BAR - cells)
 
 
+def _state(item: Answer) -> str:
+    if item["declared"]:
+        return "declared"
+    return "up" if item["connected"] else "down"
+
+
 def _free_queues(kind: str) -> Callable[[Answer], str]:
     """Make a column's text: free queues of all of a kind, such as ``2/4``."""
     return lambda item: f"{item['queues'][kind]['free']}/{item['queues'][kind]['total']}"
@@ -264,7 +270,7 @@ DEVICES = ListCommand(
         Column("DPID", lambda item: item["dpid"]),
         Column("NAME", lambda item: text(item["name"])),
         Column("ROLE", lambda item: item["role"], 2),
-        Column("STATE", lambda item: "up" if item["connected"] else "down"),
+        Column("STATE", _state),
         Column("SINCE", lambda item: age(item["since"]), 5),
         Column("OPENFLOW", lambda item: item["version"], 6),
         Column("FORWARDING", lambda item: item["forwarding"], 7),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowlane.core import events as ev
 from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
-from flowlane.core.device import class_meters, hints, refresh, refusals
+from flowlane.core.device import class_meters, hints, passive, refresh, refusals
 from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.forget import forget
 from flowlane.core.device.plan import weigh
@@ -135,6 +135,7 @@ class Engine:
 
     def __init__(self, policy: Policy) -> None:
         self.state = State(policy)
+        refresh.declare_passive(self.state, [])
 
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Handle an event.
@@ -149,6 +150,8 @@ class Engine:
         state.now = max(state.now, now)
         out: list[Effect] = []
         HANDLERS[type(event)](state, event, out)
+        if state.passive:
+            passive.settle_marks(state, out)
         if state.restless:
             settle(state, out)
         return out

@@ -219,6 +219,9 @@ def _foreign_meter(device: Device, row: int) -> str:
 
 def _entry(state: State, device: Device, row: int) -> str:
     flags = device.flows.flags[row]
+    if device.declared is not None:
+        before = device.upstream.get(device.flows.in_port[row])
+        return f"none: its packets have the mark that {before.name if before else 'nobody'} writes"
     if flags & PINNED:
         return "a pin: an exact entry of its own"
     if flags & REFUSED:

@@ -15,7 +15,7 @@ from flowlane.core.device.links import tell_others
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import remove_pin
-from flowlane.core.flow.track import begin, note_choice, reroute
+from flowlane.core.flow.track import begin, note_choice, note_mark, reroute
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.frame import ETH_RARP, announces, read_frame
 from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole
@@ -66,9 +66,9 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
         return egress, NO_QUEUE
     key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
     row = device.flows.rows.get(key)
-    marks = (frame.dscp, frame.pcp)
-    ports, chosen = (event.in_port, egress), (device.chosen(event.queue_id, *marks), event.meter_id)
+    ports, chosen = (event.in_port, egress), (event.queue_id, event.meter_id)
     if row is None:
+        marks = (frame.dscp, frame.pcp)
         row = begin(state, device, ports, key, _parts(frame, sent_by.number), marks, chosen, out)
     else:
         row = _seen_again(state, device, row, ports, _parts(frame, sent_by.number), chosen, out)
@@ -119,10 +119,12 @@ def _seen_again(
     tag = 0 if parts.vlan is None else parts.vlan + 1
     if (flows.in_port[row], flows.egress_port[row]) != ports or flows.tag[row] != tag:
         return reroute(state, device, row, ports, parts, chosen, out)
-    queue_id, meter_id = chosen
+    choice, meter_id = chosen
+    queue_id = device.chosen(choice, flows.dscp[row], flows.pcp[row])
     if not flows.flags[row] & PINNED:
         flows.last_active[row] = state.now
-        if queue_id is not None:
+        if queue_id is not None and choice is not None:
+            note_mark(state, device, row, choice, out)
             follow_device(state, device, row, queue_id, meter_id, out)
         else:
             reassign(state, device, row, out)

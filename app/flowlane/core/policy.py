@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from flowlane.core.model import HintSource, Role
+from flowlane.core.model import HintSource, Queue, Role
 
 
 class PathPreference(StrEnum):
@@ -194,6 +194,36 @@ class DeviceRules:
 
 
 @dataclass(frozen=True, slots=True)
+class PassivePort:
+    """A port of a passive switch, with its queues; ``rate`` is bit/s, None when not known."""
+
+    name: str
+    queues: tuple[Queue, ...]
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Ports of controlled devices that lead to a passive switch, by globs; ``leaves_by``: the index of its port."""
+
+    device: str
+    port: str
+    leaves_by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PassiveSwitch:
+    """A switch without OpenFlow that chooses its queues by mark; ``marks`` and ``keep_marks`` as of ``DeviceRules``."""
+
+    name: str
+    queues_by: QueuesBy
+    ports: tuple[PassivePort, ...]
+    behind: tuple[Behind, ...]
+    marks: tuple[tuple[int, int], ...] = ()
+    keep_marks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """Allocation strategy, and when and how much flows are moved to rebalance queues.
 
@@ -263,6 +293,7 @@ class Policy:
     shares: tuple[Share, ...] = ()
     trust: tuple[Trust, ...] = ()
     devices: tuple[DeviceRules, ...] = ()
+    passive_switches: tuple[PassiveSwitch, ...] = ()
     balance: Balance = field(default_factory=Balance)
     pins: Pins = field(default_factory=Pins)
     copy_rate: int = 1000

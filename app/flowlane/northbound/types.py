@@ -183,6 +183,7 @@ class DeviceView(TypedDict):
     name: str
     role: Literal["nic", "vswitch", "switch"]
     connected: bool
+    declared: Annotated[bool, "a passive switch of the policy: it has no connection, marks choose its queues"]
     since: Annotated[str | None, "RFC 3339; when the connection last began or ended"]
     peer: Annotated[str, "address of the switch"]
     version: Annotated[str, "OpenFlow version, such as 1.3"]

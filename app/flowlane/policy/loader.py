@@ -13,6 +13,7 @@ from flowlane.policy.classes import build_classes, class_names
 from flowlane.policy.context import Context, invalid_paths
 from flowlane.policy.devices import build_devices
 from flowlane.policy.match import read_gates
+from flowlane.policy.passive import build_passive_switches
 from flowlane.policy.rules import build_rules, check_hints
 from flowlane.policy.settings import (
     build_balance,
@@ -100,6 +101,7 @@ def _build(document: documents.Document, text: str) -> Policy:
         shares=build_shares(context),
         trust=build_trust(context),
         devices=build_devices(context),
+        passive_switches=build_passive_switches(context),
         balance=build_balance(context),
         pins=build_pins(context),
         copy_rate=build_copy_rate(context),

@@ -55,7 +55,7 @@ def forget(state: State, out: list[Effect]) -> None:
     for device in list(state.devices.values()):
         if device.connected:
             _age_addresses(state, device)
-        elif state.now - device.since >= FLOWS_KEPT:
+        elif device.declared is None and state.now - device.since >= FLOWS_KEPT:
             room -= _forget_flows(state, device, room, out)
             if state.now - device.since >= DEVICE_KEPT and device.described is None and not device.flows.rows:
                 _forget_device(state, device, out)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 def marking_of(policy: Policy, device: Device) -> Marking | None:
     """Return how a device chooses its queue by mark; None where it does so by ``set_queue``."""
+    if device.declared is not None:
+        switch = device.declared
+        return marks.marking(switch.queues_by, switch.marks, switch.keep_marks)
     entries = rules_for(policy, device.dpid, device.name, device.role)
     entry = next((entry for entry in reversed(entries) if entry.queues_by is not None), None)
     if entry is None or entry.queues_by is None or entry.queues_by is QueuesBy.SET_QUEUE:
@@ -50,6 +53,9 @@ def left_out(device: Device) -> Iterator[LeftOut]:
     """List the queues that no mark reaches, and what a device without registers cannot do."""
     if device.marking is None:
         return
+    if device.policy.sampling and device.declared is None:
+        why = "packets that are sampled are not offloaded, and marks are for devices that offload"
+        yield LeftOut("sampling", why, "none needed: heavy flows are found by their counters")
     kind = device.marking.by.upper()
     for port_no, queue_ids in sorted(device.reported_queues.items()):
         port = device.ports.get(port_no)
@@ -88,6 +94,10 @@ def _has_senders(port: Port) -> bool:
 def rechoose(device: Device, out: list[Effect]) -> None:
     """Send every pin again, and have learned entries made anew: queues are chosen in another way now."""
     flows = device.flows
+    if device.declared is not None:
+        device.replaced |= set(flows)
+        device.relearn |= set(device.ports)
+        return
     for row in flows:
         if flows.flags[row] & PINNED:
             put_pin(device, row, worth_of(device, row), FREE, out)

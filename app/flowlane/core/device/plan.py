@@ -16,6 +16,7 @@ from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.links import is_known
 from flowlane.core.device.marking import gets_priority_tags
+from flowlane.core.device.passive import choices, with_marks
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
 from flowlane.core.effects import DevicePlan, PlannedPort, Sampling, VlanHost, VmMeter
@@ -213,7 +214,7 @@ def _sampling(device: Device) -> Sampling | None:
     ports = tuple(
         sorted(port.port_no for port in with_queues if device.of_bond(port.port_no) == port.port_no)
     )
-    wanted = device.policy.sampling and device.policy.gates and ports
+    wanted = device.policy.sampling and device.marking is None and device.policy.gates and ports
     return Sampling(device.policy.sampling, ports) if wanted else None
 
 
@@ -226,6 +227,10 @@ def _tracked_ports(device: Device) -> tuple[int, ...]:
 
 
 def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
+    if port.port_no in device.passives:
+        behind = device.passives[port.port_no].device
+        planned = _planned_port_of(state, device, port, choices(device, port))
+        return planned if behind.marking is None else planned._replace(keep_marks=behind.marking.keep)
     queues = tuple(device.choice(queue_id) for queue_id in sorted(port.queues))
     planned = _planned_port_of(state, device, port, queues)
     return planned if device.marking is None else planned._replace(keep_marks=device.marking.keep)
@@ -377,6 +382,11 @@ def _queues_of(device: Device) -> QueuesOf:
             return ()
         queues = queues_for(device, device.ports[port_no], class_index)
         device.spreads[class_index, port_no] = queues
+        if port_no in device.passives:
+            behind = device.passives[port_no]
+            egress = behind.device.ports[behind.egress_port]
+            of_passive = queues_for(behind.device, egress, class_index)
+            return with_marks(device, device.ports[port_no], queues, of_passive)
         return tuple((device.choice(queue_id), weight) for queue_id, weight in queues)
 
     return queues_of

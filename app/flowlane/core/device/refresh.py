@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device import claims, class_meters, hints, marking, meter_ids, rules, unattached
+from flowlane.core.device import claims, class_meters, hints, marking, meter_ids, passive, rules, unattached
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
@@ -213,9 +213,18 @@ def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -
     """Replace the policy; every device gets the parts that it can carry out."""
     state.policy = event.policy
     state.policy_changes += 1
-    for device in list(state.devices.values()):
+    passive.declare(state, out)
+    # Passive switches first, since the plans of the devices before them follow from theirs.
+    for device in sorted(state.devices.values(), key=lambda device: device.declared is None):
         refresh(state, device, out)
     out.append(Report("policy", "the policy was replaced", {"classes": len(event.policy.classes)}))
+
+
+def declare_passive(state: State, out: list[Effect]) -> None:
+    """Make the passive switches of the policy that the engine begins with."""
+    passive.declare(state, out)
+    for device in state.passive:
+        refresh(state, device, out)
 
 
 def refresh(state: State, device: Device, out: list[Effect]) -> None:
@@ -226,12 +235,15 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     rechosen = marking.note_marking(state.policy, device)
     refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
+    passive.attach(state, device, out)
     note_patch_ports(state, device)
     unattached.follow(state, device, out)
     vms_before = _vms_of(state, device)
     changed = refresh_vms(state, device, out)
     policy, without = rules.derive(state.policy, _view(state, device))
-    device.policy_left_out = (*without, *marking.left_out(device))
+    if device.declared is not None:  # Limits are the business of the devices before it.
+        without = tuple(left for left in without if not left.what.startswith("limit of"))
+    device.policy_left_out = (*without, *marking.left_out(device), *passive.left_out(state, device))
     if policy != before:
         device.policy, device.classifier = policy, compile_rules(policy)
         device.samples.flows.clear()
@@ -250,7 +262,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     class_meters.retry(state, device, out)
     replan(state, device, out)
     discovery.follow_ports(state, device, out)
-    if rechosen and device.plan is not None:
+    if rechosen and (device.plan is not None or device.declared is not None):
         marking.rechoose(device, out)
     others_plan = vms_before != _vms_of(state, device) or policy != before
     tell_others(state, device, everywhere=others_plan)
@@ -301,6 +313,9 @@ def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noq
 
 def replan(state: State, device: Device, out: list[Effect]) -> None:
     """Make the standing plan anew; have it programmed when it differs from the last one."""
+    if device.declared is not None:
+        passive.replan_before(state, device)
+        return
     refresh_senders(state, device)
     unused = class_meters.follow(state, device, out)
     adopt_waiting(state, device, out)

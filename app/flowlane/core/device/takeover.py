@@ -15,7 +15,9 @@ from flowlane.core.effects import DeleteMeter, Program, SetMeter, UnpinFlow
 from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, reassign, remove_flow
 from flowlane.core.flow.pins import FREE, adopt, keep_budget, put_pin, worth_of
 from flowlane.core.flow.target import decide
+from flowlane.core.flow.track import begin_behind
 from flowlane.core.flowkey import pack, unpack
+from flowlane.core.marks import split
 from flowlane.core.model import NOT_A_VM, PortRole
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
@@ -93,7 +95,7 @@ def _confirm(device: Device, pin: FoundPin, out: list[Effect]) -> None:
     """Keep the pin of a known flow; correct it only if it differs."""
     flows, row = device.flows, pin.ref.row
     adopt(device, row, pin.by_vm)
-    choice = device.choice(flows.queue_id[row])
+    choice = device.choice(flows.queue_id[row], flows.mark[row])
     desired = choice, flows.meter_id[row], flows.egress_port[row], flows.in_port[row]
     if desired != (pin.queue_id, pin.meter_id, pin.egress_port, pin.in_port):
         put_pin(device, row, worth_of(device, row), FREE, out)
@@ -164,4 +166,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     else:
         placement = place_on(allocation, row, demand_of(device, row), queue_id, flows.keys[row] or b"")
     apply(state, device, row, decide(state, device, row, placement)._replace(pin=None), out)
+    if device.passives:
+        flows.mark[row] = flows.device_mark[row] = split(pin.queue_id)[1]
+        begin_behind(state, device, row, out)
     _confirm(device, pin, out)

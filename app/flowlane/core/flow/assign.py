@@ -238,6 +238,9 @@ def follow_device(
 
 def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool) -> None:
     """Give back the queue, meter and row of a flow that has ended; ``unpin``: its entry may stand still."""
+    passive = device.passive_row(row)
+    if passive is not None:
+        remove_flow(*passive, out, unpin=False)
     if unpin:
         remove_pin(device, row, out)
     else:
@@ -246,6 +249,7 @@ def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool) -> Non
     unused = release_meter(device, row)
     if unused is not None:
         _delete_meter(device, unused, out)
+    device.replaced.discard(row)
     device.flows.remove(row)
 
 
@@ -312,6 +316,8 @@ def set_place(state: State, device: Device, row: int, placement: Placement) -> N
         flows.assigned_since[row] = state.now
     flows.kind[row] = placement.kind
     flows.reason[row] = placement.reason
+    if device.declared is not None:
+        device.replaced.add(row)
 
 
 def _leave_queue(device: Device, row: int) -> None:

@@ -15,7 +15,7 @@ from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.gates import gates_at, least_rate
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.flow.track import add_up, begin, count, is_young
+from flowlane.core.flow.track import add_up, begin, count, is_young, note_mark
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE, NOT_A_VM, PortRole
 from flowlane.core.state.claims import Sign
@@ -75,7 +75,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     if row is None:
         note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
         marks = flow.dscp, flow.pcp
-        chosen = device.chosen(flow.queue_id, *marks), flow.meter_id
+        chosen = flow.queue_id, flow.meter_id
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
         # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
         flows.first_seen[row] = flows.counted_at[row] = state.now - flow.seconds
@@ -84,10 +84,8 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     elif (flows.in_port[row], flows.egress_port[row]) != ports:
         # Entries of its old ports stay until they are idle; the flow moves with its packets (see lifecycle).
         return row
-    elif (queue_id := _queue_of(device, row, flow)) != flows.device_queue[row] or flow.meter_id != (
-        flows.device_meter[row]
-    ):
-        follow_device(state, device, row, queue_id, flow.meter_id, out)
+    else:
+        _follow(state, device, row, flow, out)
     count(state, device, row, flow.packets, flow.octets, out)
     if device.policy.gates and is_near(
         gates_at(device, flow.egress_port, state.now), flows.gate_state[row], flows.rate[row]
@@ -96,10 +94,16 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     return row
 
 
+def _follow(state: State, device: Device, row: int, flow: LearnedFlow, out: list[Effect]) -> None:
+    """Note the queue, meter and mark of a known flow's learned entry, where they have changed."""
+    flows, queue_id = device.flows, _queue_of(device, row, flow)
+    if (queue_id, flow.meter_id) != (flows.device_queue[row], flows.device_meter[row]):
+        follow_device(state, device, row, queue_id, flow.meter_id, out)
+    note_mark(state, device, row, flow.queue_id, out)
+
+
 def _queue_of(device: Device, row: int, flow: LearnedFlow) -> int:
     """Return the queue that a learned entry gives a known flow."""
-    if device.marking is None:
-        return flow.queue_id
     queue_id = device.chosen(flow.queue_id, device.flows.dscp[row], device.flows.pcp[row])
     return NO_QUEUE if queue_id is None else queue_id
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flowlane.core.device.limits import given_meter
 from flowlane.core.effects import PinFlow, UnpinFlow
+from flowlane.core.marks import NO_MARK
 from flowlane.core.model import PinRef, Reason
 from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
 
@@ -70,13 +71,19 @@ def worth(queue_id: int, reason: Reason, meter_id: int, device_queue: int, devic
 def worth_of(device: Device, row: int) -> Worth:
     """Return what a pin would be worth for a flow that is placed."""
     flows = device.flows
-    return worth(
+    value = worth(
         flows.queue_id[row],
         Reason(flows.reason[row]),
         flows.meter_id[row],
         flows.device_queue[row],
         given_meter(device, row),
     )
+    return max(value, Worth.MOVED) if lacks_mark(device, row) else value
+
+
+def lacks_mark(device: Device, row: int) -> bool:
+    """Whether the flow needs another mark, for a passive switch behind its port, than the device itself writes."""
+    return device.flows.mark[row] not in (NO_MARK, device.flows.device_mark[row])
 
 
 def room_for(device: Device, value: Worth) -> int | None:
@@ -127,7 +134,7 @@ def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effe
             flows.device_key(row),
             flows.in_port[row],
             flows.egress_port[row],
-            device.choice(flows.queue_id[row]),
+            device.choice(flows.queue_id[row], flows.mark[row]),
             flows.meter_id[row],
             device.policy.pins.idle_timeout,
             pinned,
@@ -171,6 +178,9 @@ def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
         return
     unmark(device, row)
     flows.entry_packets[row] = flows.entry_octets[row] = 0
+    passive = device.passive_row(row)
+    if passive is not None:
+        passive[0].replaced.add(passive[1])
     ports = flows.in_port[row], flows.egress_port[row]
     by_vm = bool(flows.flags[row] & BY_VM)
     out.append(UnpinFlow(device.dpid, flows.ref(row), flows.device_key(row), *ports, by_vm))

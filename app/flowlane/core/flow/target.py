@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate.state import Placement
 from flowlane.core.device.limits import enforced_by, given_meter
-from flowlane.core.flow.pins import FREE, WORTHY, Worth, mode, room_for, worth
+from flowlane.core.flow.pins import FREE, WORTHY, Worth, lacks_mark, mode, room_for, worth
 from flowlane.core.model import Reason
 from flowlane.core.state.flows import PINNED, REFUSED, UNREPORTED
 from flowlane.core.state.meters import Owner, owner_of
@@ -50,7 +50,12 @@ class Target(NamedTuple):
 
 
 def decide(state: State, device: Device, row: int, placement: Placement) -> Target:
-    """Decide what a flow gets for the queue that the allocator chose; change nothing."""
+    """Decide what a flow gets for the queue that the allocator chose; change nothing.
+
+    A passive switch gets neither pins nor meters: the device before it writes the mark.
+    """
+    if device.declared is not None:
+        return Target(placement)
     flows = device.flows
     flags, device_queue, device_meter = flows.flags[row], flows.device_queue[row], given_meter(device, row)
     owner: Owner | None = None
@@ -60,6 +65,8 @@ def decide(state: State, device: Device, row: int, placement: Placement) -> Targ
         owner, lacks = _limit(state, device, row)
         meter_id = 0 if owner is None else device.meter_pool.ids.get(owner, NEW_METER)
     value = worth(placement.queue_id, placement.reason, meter_id, device_queue, device_meter)
+    if lacks_mark(device, row):
+        value = max(value, Worth.MOVED)
     if flags & PINNED:
         return Target(placement, owner, value, lacks)
     if value is Worth.NOTHING and mode(device) == WORTHY:

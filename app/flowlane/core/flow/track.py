@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import advance
-from flowlane.core.flow.assign import assign, classify_row, reclassify, regroup, remove_flow, report_flow
+from flowlane.core.flow.assign import (
+    assign,
+    classify_row,
+    follow_device,
+    reclassify,
+    regroup,
+    remove_flow,
+    report_flow,
+)
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.limits import passed_rate
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
 from flowlane.core.flow.samples import weigh_reading
+from flowlane.core.marks import FIRST_PCP, NO_MARK, join, split
 from flowlane.core.model import NO_QUEUE
+from flowlane.core.policy import QueuesBy
 from flowlane.core.state.flows import PINNED, UNREPORTED
 from flowlane.core.topology.way import note_address
 
@@ -50,7 +60,8 @@ def begin(
         key: the flow's key, with the VLAN tag with which the VM sends it.
         parts: its parts, with the VLAN tag that it has on this device.
         marks: its DSCP and PCP.
-        chosen: the queue that the device gave it, None when it did not report one, and the meter, 0 for none.
+        chosen: the choice (:mod:`flowlane.core.marks`) that the device made for it, None when it did not report one,
+            and the meter, 0 for none.
     """
     flows = device.flows
     row = flows.add(key, state.now)
@@ -65,6 +76,8 @@ def begin(
     classify_row(state, device, row, parts)
     assign(state, device, row, out)
     report_flow(state, device, row, "seen", out)
+    if device.passives:
+        begin_behind(state, device, row, out)
     return row
 
 
@@ -78,11 +91,57 @@ def _carry_on(state: State, device: Device, row: int, key: bytes) -> None:
         flows.packets[row], flows.octets[row] = carried.packets, carried.octets
 
 
-def note_choice(device: Device, row: int, chosen: tuple[int | None, int]) -> None:
-    """Note the queue that the device gave the flow, None when it did not report one, and the meter, 0 for none."""
+def begin_behind(state: State, device: Device, row: int, out: list[Effect]) -> None:
+    """Add the flow to the passive switch behind its egress port, if there is one and it is not there."""
+    passive = device.passives.get(device.flows.egress_port[row])
+    key = device.flows.keys[row]
+    if passive is None or key is None or device.passive_row(row) is not None:
+        return
+    there = passive.device.flows.rows.get(key)
+    if there is not None:
+        remove_flow(passive.device, there, out, unpin=False)
     flows = device.flows
-    queue_id, flows.device_meter[row] = chosen
+    ports, parts = (passive.in_port, passive.egress_port), flows.parts(row)
+    reported = flows.device_queue[row] != UNREPORTED or flows.device_mark[row] != NO_MARK
+    choice = arriving_choice(device, row, passive.device) if reported else None
+    begin(state, passive.device, ports, key, parts, (flows.dscp[row], flows.pcp[row]), (choice, 0), out)
+
+
+def arriving_choice(device: Device, row: int, passive: Device) -> int:
+    """Return the choice of a passive switch that a packet makes as the device itself sends it: by its mark there."""
+    flows = device.flows
+    if flows.device_mark[row] != NO_MARK:
+        return join(NO_QUEUE, flows.device_mark[row])
+    by_pcp = passive.marking is not None and passive.marking.by is QueuesBy.PCP
+    return join(NO_QUEUE, flows.pcp[row] + FIRST_PCP if by_pcp else flows.dscp[row])
+
+
+def note_choice(device: Device, row: int, chosen: tuple[int | None, int]) -> None:
+    """Note the choice that the device made for the flow, None when it did not report one, and the meter, 0 for none."""
+    flows = device.flows
+    choice, flows.device_meter[row] = chosen
+    queue_id = device.chosen(choice, flows.dscp[row], flows.pcp[row])
     flows.device_queue[row] = UNREPORTED if queue_id is None else queue_id
+    flows.device_mark[row] = NO_MARK if choice is None else split(choice)[1]
+
+
+def note_mark(state: State, device: Device, row: int, choice: int, out: list[Effect]) -> None:
+    """Note the mark that the device itself writes, and have the flow on the passive switch follow if it may."""
+    flows, mark = device.flows, split(choice)[1]
+    if not device.passives or flows.device_mark[row] == mark:
+        return
+    flows.device_mark[row] = mark
+    passive = device.passive_row(row)
+    if passive is None:
+        return
+    behind, there = passive
+    dscp, pcp = behind.flows.dscp[there], behind.flows.pcp[there]
+    queue_id = behind.chosen(arriving_choice(device, row, behind), dscp, pcp)
+    if flows.flags[row] & PINNED or queue_id is None:
+        behind.flows.device_queue[there] = UNREPORTED if queue_id is None else queue_id
+    else:
+        follow_device(state, behind, there, queue_id, 0, out)
+    behind.replaced.add(there)
 
 
 def reroute(
@@ -124,8 +183,30 @@ def count(state: State, device: Device, row: int, packets: int, octets: int, out
     if more:
         flows.last_active[row] = now
     first = flows.counted_at[row] == flows.first_seen[row]
-    rate = flows.rate[row] = smooth(flows.rate[row], more, seconds, first)
+    flows.rate[row] = smooth(flows.rate[row], more, seconds, first)
     flows.counted_at[row] = now
+    if device.passives:
+        _count_behind(state, device, row, seconds, out)
+    measured(state, device, row, seconds, out)
+
+
+def _count_behind(state: State, device: Device, row: int, seconds: float, out: list[Effect]) -> None:
+    """Count the flow on the passive switch behind: what passes of it here is what arrives there."""
+    passive = device.passive_row(row)
+    if passive is None:
+        return
+    behind, there = passive
+    flows, of_behind = device.flows, behind.flows
+    of_behind.packets[there], of_behind.octets[there] = flows.packets[row], flows.octets[row]
+    of_behind.last_active[there], of_behind.counted_at[there] = flows.last_active[row], state.now
+    of_behind.rate[there] = passed_rate(device, row) if flows.meter_id[row] else flows.rate[row]
+    measured(state, behind, there, seconds, out)
+
+
+def measured(state: State, device: Device, row: int, seconds: float, out: list[Effect]) -> None:
+    """Take in the flow's rate as it is now, measured over the last ``seconds``."""
+    flows, now = device.flows, state.now
+    rate = flows.rate[row]
     port = device.ports.get(flows.egress_port[row])
     if port is not None and port.allocation is not None and flows.queue_id[row] != NO_QUEUE:
         measure(port.allocation, row, passed_rate(device, row) if flows.meter_id[row] else int(rate))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core import marks
 from flowlane.core.allocate.state import Columns
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.marks import Marking
     from flowlane.core.model import LeftOut, MeterSpec
-    from flowlane.core.policy import Policy, TrafficClass
+    from flowlane.core.policy import PassiveSwitch, Policy, TrafficClass
     from flowlane.core.state.claims import Carried, Claim, Claims, Conflict
     from flowlane.core.state.links import SeenLink
     from flowlane.core.state.meters import Owner
@@ -122,6 +122,14 @@ class Port:
         if self.facts and self.facts.link_speed:
             return self.facts.link_speed
         return self.report.speed if self.report else None
+
+
+class Passive(NamedTuple):
+    """A passive switch behind a port of a device, and the ports by which flows enter and leave it."""
+
+    device: Device
+    in_port: int
+    egress_port: int
 
 
 @dataclass(slots=True)
@@ -215,6 +223,14 @@ class Device:
     """Rows with a pin, by its worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
     marking: Marking | None = None
     """How it chooses its queue by mark; None: by ``set_queue`` (see :mod:`flowlane.core.device.marking`)."""
+    declared: PassiveSwitch | None = None
+    """It is a passive switch of the policy, without a connection (see :mod:`flowlane.core.device.passive`)."""
+    passives: dict[int, Passive] = field(default_factory=dict, repr=False, compare=False)
+    """Port number -> the passive switch behind it that gets the marks."""
+    upstream: dict[int, Device] = field(default_factory=dict, repr=False, compare=False)
+    """Of a passive switch: ingress port -> the device whose port leads to it."""
+    replaced: set[int] = field(default_factory=set)
+    """Of a passive switch: rows whose queue has changed, so that their mark is to be written."""
     relearn: set[int] = field(default_factory=set)
     """Ports whose learned entries are deleted with the next plan, so that the device places the flows anew."""
     spreads: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
@@ -250,20 +266,34 @@ class Device:
         """Return the port that stands for a port: of its bond, else itself."""
         return self.bonds.get(port_no, port_no)
 
-    def choice(self, queue_id: int) -> int:
-        """Return what entries name for a queue of the device (see :mod:`flowlane.core.marks`)."""
-        if self.marking is None or queue_id == NO_QUEUE:
+    def choice(self, queue_id: int, mark: int = marks.NO_MARK) -> int:
+        """Return what entries name for a queue of the device, and a mark for the passive switch behind its port."""
+        if self.marking is None:
+            return marks.join(queue_id, mark)
+        if queue_id == NO_QUEUE:
             return queue_id
         return marks.join(NO_QUEUE, self.marking.mark_of(queue_id))
 
     def chosen(self, choice: int | None, dscp: int = 0, pcp: int = 0) -> int | None:
         """Return the queue that an entry's choice gives a packet with its own marks; None where none was reported."""
-        if self.marking is None or choice is None or choice == NO_QUEUE:
+        if choice is None or choice == NO_QUEUE:
             return choice
+        if self.marking is None:
+            return marks.split(choice)[0]
         if self.marking.kept(dscp, pcp):
             return NO_QUEUE
         queue_id, mark = marks.split(choice)
         return queue_id if mark == marks.NO_MARK else self.marking.queue_of(mark)
+
+    def passive_row(self, row: int) -> tuple[Device, int] | None:
+        """Return a flow's passive switch and its row there; None where it has none."""
+        passive = self.passives.get(self.flows.egress_port[row])
+        key = self.flows.keys[row]
+        if passive is None or key is None:
+            return None
+        there = passive.device.flows.rows.get(key)
+        is_same = there is not None and passive.device.flows.in_port[there] == passive.in_port
+        return (passive.device, there) if there is not None and is_same else None
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -293,6 +323,8 @@ class State:
     described: dict[int, DeviceDescribed] = field(default_factory=dict)
     unattached: dict[int, Device] = field(default_factory=dict)
     """Bridges without a connection behind patch ports of devices (see :mod:`flowlane.core.device.unattached`)."""
+    passive: list[Device] = field(default_factory=list)
+    """The passive switches among the devices."""
     vms: dict[int, Vm] = field(default_factory=dict)
     vm_numbers: dict[str, int] = field(default_factory=dict)
     """VM id -> its number, also of VMs that are gone, for a while."""

@@ -39,6 +39,8 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "rule_index": ("H", 0),
     "queue_id": ("i", -1),
     "device_queue": ("i", UNREPORTED),
+    "mark": ("h", -1),
+    "device_mark": ("h", -1),
     "kind": ("B", 0),
     "reason": ("B", 0),
     "meter_id": ("I", 0),
@@ -77,6 +79,10 @@ class FlowTable:
     queue_id: array[int]
     device_queue: array[int]
     """Queue that the device gives the flow where it has no pin, as reported."""
+    mark: array[int]
+    """Mark for the queue of a passive switch behind the egress port; -1: none (see :mod:`flowlane.core.marks`)."""
+    device_mark: array[int]
+    """Mark that the device writes where the flow has no pin, as reported; -1: none."""
     kind: array[int]
     reason: array[int]
     meter_id: array[int]
