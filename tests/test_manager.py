@@ -165,6 +165,8 @@ def test_app_that_cannot_start_is_told_in_one_line(tmp_path: Path, name: str) ->
         (["--start-table=x"], 1, "flowlane-manager: --start-table x: give N or DPID=N"),
         (["--start-table=zz=3"], 1, "flowlane-manager: --start-table zz=3: give N or DPID=N"),
         (["--start-table=250"], 1, "flowlane-manager: --start-table 250: give N or DPID=N"),
+        (["--ipfix-listen=4739"], 1, "flowlane-manager: --ipfix-listen 4739: give ADDRESS:PORT"),
+        (["--ipfix-listen=host:4739"], 1, "flowlane-manager: --ipfix-listen host:4739: give ADDRESS:PORT"),
         (["--pid-file=/no/such/directory/pid"], 1, "flowlane-manager: cannot write --pid-file "),
         (["--ofp-switch-address-list=nowhere"], 1, "flowlane-manager: --ofp-switch-address-list: "),
         (["--ctl-privkey=/no/key"], 1, "flowlane-manager: TLS needs both "),

@@ -79,7 +79,8 @@ def settings(ovs: PrivateOvs) -> dict[str, Any]:
     table = json.loads(
         ovs.vsctl("--format=json", "--columns=target,type,connection_mode", "list", "Controller")
     )
-    return {**bridge, "controllers": table["data"]}
+    samples = ovs.vsctl("list", "Flow_Sample_Collector_Set") + ovs.vsctl("list", "IPFIX")
+    return {**bridge, "controllers": table["data"], "samples": samples}
 
 
 def run(ovs: PrivateOvs, *words: str, status: int = 0) -> None:
@@ -105,7 +106,8 @@ def test_a_bridge_is_afterwards_as_it_was_before(
         ovs.ofctl("add-flow", bridge, "priority=0,actions=NORMAL")
     others_things(ovs)
     before = dumped(ovs), settings(ovs)
-    attach(ovs, manager)
+    attach(ovs, manager, "--sampling")
+    assert '"127.0.0.1:4739"' in settings(ovs)["samples"]
     wait_until_programmed(ovs, manager)
     flows = dumped(ovs)[0]
     assert [line for line in flows.splitlines() if OURS in line]
@@ -143,13 +145,15 @@ def test_what_others_add_meanwhile_stays_also_where_nothing_uses_it_yet(
 def test_attaching_twice_changes_nothing_more(
     ovs: PrivateOvs, bridge: str, manager: Launched, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    attach(ovs, manager)
+    attach(ovs, manager, "--sampling=127.0.0.1:9999")
     once = settings(ovs)
     capsys.readouterr()
-    attach(ovs, manager, "--json")
+    attach(ovs, manager, "--json", "--sampling=127.0.0.1:9999")
     answer = json.loads(capsys.readouterr().out)
     assert (answer["changed"], answer["steps"]) == (False, [])
     assert settings(ovs) == once
+    attach(ovs, manager, "--sampling=off")
+    assert settings(ovs) == {**once, "samples": ""}
     run(ovs, "detach", bridge)
 
 

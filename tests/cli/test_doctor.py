@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab.inside import private_ovs
+from lab.inside import private_ovs, samples
 from lab.inside.manager import wait_for
 
 from flowlane.cli import doctor
@@ -66,6 +66,7 @@ def device(name: str, queues_by: str = "set-queue", queues: int = 0, **changes: 
         "conflicts": [],
         "queues_by": queues_by,
         "declared": False,
+        "sampling": None,
     }
     return {**base, "queues": counts, **changes}
 
@@ -126,6 +127,28 @@ def test_what_the_controller_says_of_its_devices_is_listed(
         "describes device 0a, which database host1 described first",
     ) in listed
     assert not any(where == "database host1" for _, where, _ in listed)
+
+
+def test_where_samples_go_is_checked_on_bridges_that_sample(
+    ovs: PrivateOvs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = [device(name, sampling={"one_in": 64}) for name in ("brs", "elsewhere")] + [device("brn")]
+    listed = {"/v1/devices": devices, "/v1/databases": []}
+    monkeypatch.setattr(doctor, "pages", lambda _client, path, *_: {"items": listed[path], "next": None})
+    for name in ("brs", "brn"):
+        ovs.add_bridge(name, ())
+
+    def found() -> list[tuple[str, str]]:
+        items = [item for item in findings(ovs.database, capsys) if "samples" in item["what"]]
+        assert {item["where"] for item in items} == {"bridge brs"}
+        return [(item["level"], item["remedy"] or "") for item in items]
+
+    assert found() == [("warning", "flowlane attach brs --sampling")]
+    samples.export(ovs, "brs", 4739)
+    assert [level for level, _ in found()] == ["ok"]
+    ovs.vsctl("set", "IPFIX", ovs.vsctl("--columns=_uuid", "list", "IPFIX").split()[-1], "cache_max_flows=9")
+    assert [level for level, _ in found()] == ["warning"]
+    ovs.vsctl("--all", "destroy", "Flow_Sample_Collector_Set", "--", "del-br", "brs", "--", "del-br", "brn")
 
 
 def test_without_a_controller_it_is_said_that_conflicts_are_not_known(

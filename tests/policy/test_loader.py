@@ -81,11 +81,13 @@ devices:
     role: switch
     uplinks: [up1, "up[23]"]
     only: bulk
+    sampling: off
     change:
       bulk: {limit: none, queues: shared, path: software, max-queues: 1, meter-only: false}
 balance: {strategy: least-loaded, imbalance: 5%, moves-per-second: 1%, window: 20s, interval: 500ms}
 pins: {which: worthy, budget: 500, idle-timeout: 30s}
 copy-rate: 200
+sampling: 1/64
 port-security: strict
 extra-addresses:
   - {vm: "lb-*", mac: [00:00:5e:00:01:05, 00-00-5E-00-02-05]}
@@ -128,6 +130,7 @@ def test_every_word_of_the_language() -> None:
             DeviceSelector(names=("tor-*",), dpids=(0xAF,)),
             only=(1,),
             changes=(ClassChange(1, None, True, False, PathPreference.SOFTWARE, 1, False),),
+            sampling=0,
             role=Role.SWITCH,
             uplinks=("up1", "up[23]"),
         ),
@@ -135,6 +138,7 @@ def test_every_word_of_the_language() -> None:
     assert policy.balance == Balance("least-loaded", 0.05, 0.01, 20.0, 0.5)
     assert policy.pins == Pins("worthy", 500, 30)
     assert policy.copy_rate == 200
+    assert policy.sampling == 64
     assert policy.port_security is PortSecurity.STRICT
     assert policy.extra_addresses == (
         ExtraAddresses(VmSelector(("lb-*",)), (0x00005E000105, 0x00005E000205)),

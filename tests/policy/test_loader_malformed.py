@@ -68,6 +68,8 @@ CASES = [
     ("version: 1\nrules: 5\n", 2, "rules", "5 is not a list of rules"),
     ("version: 1\ndefault: nobody\n", 2, "default", "there is no class 'nobody'"),
     ("version: 1\ndefault: [a]\n", 2, "default", "['a'] is not a class name"),
+    ("version: 1\nsampling: 64\n", 2, "sampling", "64 is not off, or one in how many packets"),
+    ("version: 1\nsampling: 1/0\n", 2, "sampling", "'1/0' is not off, or one in how many packets"),
     ("version: 1\nport-security: on\n", 2, "port-security", "'on' is not a mode of port security"),
     (
         "version: 1\nextra-addresses:\n  - {vm: a, mac: xx}\n",

@@ -114,10 +114,7 @@ class Command(NamedTuple):
         """Carry out the command; return 0, or 1 when it was refused or failed, with the reason on standard error."""
         try:
             database_of(args)
-            tls = [
-                f"--{name}={value}" for name in TLS_FILES if (value := getattr(args, name.replace("-", "_")))
-            ]
-            tools = Tools(args.db, tuple(tls), args.timeout)
+            tools = tools_of(args)
             report = _Report(args.bridge, tools, args.dry_run)
             if args.controller is not None:
                 attachment.check_target(args.controller)
@@ -129,9 +126,17 @@ class Command(NamedTuple):
         return 0
 
 
+def tools_of(args: argparse.Namespace) -> Tools:
+    """Return the tools for the Open vSwitch that the options name."""
+    tls = [f"--{name}={value}" for name in TLS_FILES if (value := getattr(args, name.replace("-", "_")))]
+    return Tools(args.db, tuple(tls), args.timeout)
+
+
 def _attach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, report: _Report) -> None:
     tables = bridge_tables.read_tables(tools, bridge) if tools.rundir else None
     report.notes += attachment.attach_notes(bridge, args.controller)
+    on = args.sampling not in (None, sampling.OFF)
+    target = sampling.target_of(args.sampling, args.controller) if on else ""
     steps = attachment.plan_attach(bridge, tables, args.controller)
     report.take(steps)
     if steps:
@@ -140,11 +145,9 @@ def _attach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, repo
         )
     if args.sampling is not None:
         present = sampling.read_set(tools, bridge.name)
-        if args.sampling == sampling.OFF:
-            report.take(sampling.remove(present))
-        else:
-            report.take(sampling.plan(bridge, present, sampling.target_of(args.sampling, args.controller)))
-            report.notes.append("packets are sampled where the policy has sampling, such as sampling: 1/64")
+        report.take(sampling.plan(bridge, present, target) if on else sampling.remove(present))
+    if on:
+        report.notes.append("packets are sampled where the policy has sampling, such as sampling: 1/64")
 
 
 def _detach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, report: _Report) -> None:

@@ -10,10 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from flowlane.cli.arguments import add_url
+from flowlane.cli.attach import tools_of
 from flowlane.cli.client import Answer, RefusedError, UnreachableError, connect, pages
 from flowlane.cli.qos import add_common, compare, database_of, nic_states
 from flowlane.cli.qos_views import finding_json, wide_console
-from flowlane.errors import FlowlaneError
+from flowlane.errors import DatabaseError, FlowlaneError
+from flowlane.hosttools import sampling
 from flowlane.hosttools.checks import Host, check_choice, check_database, offloads
 from flowlane.hosttools.client import open_database, reported_queues
 from flowlane.hosttools.findings import Finding, Level
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from flowlane.hosttools.bridge_settings import Tools
     from flowlane.southbound.ovsdb.rows import Snapshot
 
 _HOSTS = "docs/operators/many-hosts.md: what each state and problem means"
@@ -59,15 +62,17 @@ def examine(args: argparse.Namespace) -> list[Finding]:
         return [Finding(Level.PROBLEM, "Open vSwitch", str(error), remedy)]
     local = remote.startswith("unix:")
     findings = check_database(snapshot, Host(local, kernel_datapath()))
-    names = {bridge.name for bridge in snapshot.bridges.values()} if offloads(snapshot) else set()
-    return findings + (_ports(snapshot, remote) if local else []) + _controller(args.url, names)
+    names = {bridge.name for bridge in snapshot.bridges.values()}
+    of_controller = _controller(args.url, names if offloads(snapshot) else set(), names, tools_of(args))
+    return findings + (_ports(snapshot, remote) if local else []) + of_controller
 
 
-def _controller(url: str, offloading: set[str]) -> list[Finding]:
+def _controller(url: str, offloading: set[str], bridges: set[str], tools: Tools) -> list[Finding]:
     """Find what the controller says of devices and databases: how queues are chosen, what is unusable or away.
 
     Args:
         offloading: names of the bridges whose flows are to be offloaded.
+        bridges: names of the bridges of this Open vSwitch.
     """
     try:
         client = connect(url)
@@ -83,6 +88,8 @@ def _controller(url: str, offloading: set[str]) -> list[Finding]:
         queues = sum(of_kind["total"] for of_kind in device["queues"].values())
         choice = check_choice(where, device["queues_by"], queues, device["name"] in offloading)
         findings += [choice] if choice is not None else []
+        if device["sampling"] and device["name"] in bridges:
+            findings.append(_samples(where, device["name"], tools))
         if device["unusable"]:
             findings.append(Finding(Level.PROBLEM, where, f"unusable: {device['unusable']}", ""))
         findings += [Finding(Level.WARNING, where, text, _CONFLICT) for text in device["conflicts"]]
@@ -109,6 +116,13 @@ def _databases(databases: Sequence[Answer]) -> list[Finding]:
             for conflict in database["conflicts"]
         ]
     return findings
+
+
+def _samples(where: str, bridge: str, tools: Tools) -> Finding:
+    try:
+        return sampling.check_set(where, bridge, sampling.read_set(tools, bridge))
+    except DatabaseError as error:
+        return Finding(Level.INFO, where, f"where samples of packets go is not known: {error}", "")
 
 
 def _ports(snapshot: Snapshot, remote: str) -> list[Finding]:

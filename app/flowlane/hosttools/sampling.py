@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.errors import RequestError
 from flowlane.hosttools.bridge_settings import Step, items, rows
+from flowlane.hosttools.findings import Finding, Level
 from flowlane.southbound.ipfix.observation import COLLECTOR_SET, DEFAULT_PORT
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def target_of(given: str, controller: str) -> str:
     Raises:
         RequestError: it is no IP address with a port, or the controller's host is not known by its address.
     """
-    if given in ("", OFF):
+    if not given:
         host = _HOST.fullmatch(controller)
         if controller.startswith("unix:"):
             return f"127.0.0.1:{DEFAULT_PORT}"
@@ -94,6 +95,18 @@ def plan(bridge: BridgeSettings, present: CollectorSet | None, target: str) -> l
         f"external_ids:{MARK}=sampling",
     )  # fmt: skip
     return [*steps, Step(f"send samples of packets to {target}, where the policy has sampling", command)]
+
+
+def check_set(where: str, bridge: str, present: CollectorSet | None) -> Finding:
+    """Check the set of collectors of a bridge that samples packets."""
+    remedy = f"flowlane attach {bridge} --sampling"
+    if present is None or not present.targets:
+        what = "the policy has sampling, but samples of packets are sent nowhere"
+        return Finding(Level.WARNING, where, what, remedy, "ovs-vswitchd.conf.db(5)")
+    if not present.at_once:
+        what = "samples of packets wait in the exporter's cache, so that heavy flows are noticed late"
+        return Finding(Level.WARNING, where, what, remedy, "ovs-vswitchd.conf.db(5)")
+    return Finding(Level.OK, where, f"samples of packets go to {', '.join(present.targets)}")
 
 
 def remove(present: CollectorSet | None) -> list[Step]:

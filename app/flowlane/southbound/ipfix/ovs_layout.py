@@ -67,7 +67,7 @@ _COUNTERS: Fields = (
     (FLOW_END_DELTA, 4),
     (_OTHER, 16),
     (PACKETS, 8),
-    (_OTHER, 72),
+    (_OTHER, 64),
     (LAYER2_OCTETS, 8),
     (_OTHER, 9),
 )

@@ -245,6 +245,7 @@ def test_a_device_that_refuses_all_has_no_capabilities() -> None:
         False,
         False,
     )
+    assert not (can.learn or can.conntrack or can.sample or can.normal)
     assert result.present == EMPTY
     assert set(result.errors) == set(handshake.REQUESTS)
 

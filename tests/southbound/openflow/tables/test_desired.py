@@ -24,12 +24,14 @@ from support.engine.plans import (
 )
 from support.openflow.memory_switch import NO_METERS, MemorySwitch
 
-from flowlane.core.effects import PlannedPort
+from flowlane.core.effects import PlannedPort, Sampling
 from flowlane.core.model import NO_PORT, UNRESOLVED_VM, Capabilities, MeterSpec, PortRole
+from flowlane.southbound.ipfix.observation import COLLECTOR_SET
 from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline, probes
-from flowlane.southbound.openflow.tables.entries import EMPTY, Meter, MeterEntry, Output
+from flowlane.southbound.openflow.tables.entries import EMPTY, Goto, Meter, MeterEntry, Output
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, CONTROLLER_PORT, NORMAL_PORT
+from flowlane.southbound.openflow.wire.nicira import Resubmit, Sample
 
 LINK = 4
 BROADCAST = 0xFFFFFFFFFFFF
@@ -236,3 +238,27 @@ def test_each_meter_of_the_plan_is_used_by_an_entry_that_tells_whose_it_is() -> 
         standing = desired.compile_plan(plan(*rules), ABLE, PORTS).standing
         used = {step.meter_id for entry in standing.flows for step in entry.steps if isinstance(step, Meter)}
         assert used == {9}
+
+
+@pytest.mark.parametrize(
+    ("able", "learned_idle", "count"),
+    [
+        (replace(ABLE, learn=True, sample=True), 10, 1),
+        (replace(ABLE, learn=True), 10, 0),
+        (replace(ABLE, sample=True), 0, 0),
+    ],
+)
+def test_packets_without_a_pin_are_sampled_by_their_egress_port_where_the_device_can(
+    able: Capabilities, learned_idle: int, count: int
+) -> None:
+    wanted = plan(learned_idle=learned_idle, sampling=Sampling(64, (UPLINK, 999)))
+    entries = [
+        entry
+        for entry in desired.compile_plan(wanted, able, PORTS).standing.flows
+        if any(isinstance(step, Sample) for step in entry.steps)
+    ]
+    assert [entry.table_id for entry in entries] == [TableId.ASSIGN] * count
+    for entry in entries:
+        sample, *rest = entry.steps
+        assert sample == Sample(1024, COLLECTOR_SET, wanted.dpid & 0xFFFFFFFF, wanted.dpid >> 32)
+        assert rest == [Resubmit(TableId.SEEN), Goto(TableId.SPREAD)], "then it is looked up as others are"
