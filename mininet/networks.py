@@ -103,10 +103,11 @@ def dress(network: Data, bridge: str, with_queues: bool) -> list[list[str]]:
         for end, peer in ((one, other), (other, one)):
             mine += patch(bridge, end.partition("/")[2], peer) if end.startswith(f"{bridge}/") else []
     for place in (end for link in network["links"] for end in link):
-        # What a cable leads to is in no database; an operator says it of the ports of a switch.
+        # What a cable leads to is in no database; an operator says it.
         on, _, port = place.partition("/")
-        if on == bridge and spec["role"] == "switch":
-            mine += external_ids("Interface", port, {"flowlane-port": "link"})
+        if on == bridge:
+            role = "link" if spec["role"] == "switch" else "uplink"
+            mine += external_ids("Interface", port, {"flowlane-port": role})
     commands = [mine]
     for place, members in network["bonds"].items():
         commands += [bond(bridge, place.partition("/")[2], members)] if place.startswith(f"{bridge}/") else []

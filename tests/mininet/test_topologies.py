@@ -55,6 +55,12 @@ def declared(network: Network) -> dict[str, int]:
     }
 
 
+def port_of(controller: Controller, vm: str) -> str:
+    """Name of the port where a VM is listed; empty when it is not."""
+    vms = controller.all("/v1/vms?limit=100")
+    return next((str(item["port"]) for item in vms if item["id"] == vm), "")
+
+
 def senders(controller: Controller) -> set[str]:
     """Ids of the VMs that have flows."""
     return {flow["vm"] for flow in controller.all("/v1/flows?limit=100")}
@@ -78,6 +84,20 @@ def test_network_stands_and_flowlane_knows_it(tmp_path: Path, name: str) -> None
         assert ports <= set(listed), listed
         mine = {listed[port] for port in ports}
         eventually("their flows are listed", lambda: mine & senders(controller), 20)
+
+
+@pytest.mark.parametrize("announce", ["rarp", "none"])
+def test_a_vm_that_moves_is_listed_where_it_is(tmp_path: Path, announce: str) -> None:
+    """Without an announcement it is known as soon as it sends anything."""
+    with running(tmp_path, "migration") as (network, controller):
+        eventually("vm2 reaches vm1", lambda: reaches(network, "vm2", "10.0.0.1"), 30)
+        eventually("vm1 is where it began", lambda: port_of(controller, "vm1") == "pf0vf0", 10)
+        network.change_hosts(do="migrate", host="vm1", announce=announce)
+        if announce == "none":
+            eventually("vm1 sends", lambda: reaches(network, "vm1", "10.0.0.100"), 30)
+        eventually("vm1 is where it went", lambda: port_of(controller, "vm1") == "pf1vf0", 10)
+        eventually("vm2 reaches vm1", lambda: reaches(network, "vm2", "10.0.0.1"), 30)
+        assert {vm["id"] for vm in controller.all("/v1/vms?limit=100")} == {"vm1", "vm2", "vm3"}
 
 
 def test_mininets_own_command_runs_a_network() -> None:
