@@ -1,4 +1,4 @@
-"""Queues chosen by DSCP: the NIC's own counters, and which flows Open vSwitch hands to the traffic control of a NIC.
+"""Queues chosen by DSCP: the NIC's own counters, and which flows Open vSwitch leaves to traffic control (tc).
 
 The NIC chooses its transmit queue by DSCP, by a filter on it that neither Open vSwitch nor Flowlane knows. What is
 offloaded is read from the datapath: ``type=tc`` are flows that tc forwards, ``type=ovs`` those of the kernel module.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.inside.controller import DPID, Controller, physical
-from lab.inside.counters import BRIDGE, UPLINK, hardware_queues, ofctl, run, wait_until
+from lab.inside.counters import BRIDGE, UPLINK, Count, classes, hardware_queues, ofctl, run, wait_until
 from lab.inside.packet_counts import PacedSender, UdpFlow, udp_flows
 
 if TYPE_CHECKING:
@@ -30,18 +30,36 @@ BY_DSCP = POLICY + "\ndevices:\n  - {queues-by: dscp, marks: {0: 0, 8: 1, 16: 2,
 OFFLOAD_MODULES = ("cls_flower", "act_pedit", "act_ct", "act_vlan", "act_mirred", "act_csum", "act_police")
 
 
+BEHIND = (
+    POLICY
+    + """
+passive-switches:
+  - name: tor
+    queues-by: dscp
+    ports: [{name: uplink, queues: {0: {}, 1: {}, 2: {}, 3: {}}}]
+    behind: [{device: br0, port: pf0}]
+"""
+)
+
+
+def choose_by_dscp(first: int) -> None:
+    """Have the uplink choose its transmit queue ``first`` + k by the DSCP 8k, and 0 or 7 for other packets."""
+    run("modprobe", "-a", "cls_flower")
+    others = 0 if first else 7
+    filters = [f"qdisc add dev {UPLINK} clsact"]
+    for queue in range(QUEUES):
+        how = f"protocol ip pref 1 handle {queue + 1} flower ip_tos {32 * queue:#x}/0xfc"
+        filters.append(f"filter add dev {UPLINK} egress {how} action skbedit queue_mapping {first + queue}")
+    filters.append(
+        f"filter add dev {UPLINK} egress protocol all pref 9 matchall action skbedit queue_mapping {others}"
+    )
+    run("tc", "-batch", "-", given="\n".join(filters))
+
+
 @pytest.fixture
 def by_dscp(bare: None, running: Controller) -> Iterator[Controller]:
     """An uplink without queues in Open vSwitch, whose transmit queues are chosen by DSCP."""
-    run("modprobe", "-a", "cls_flower")
-    filters = [f"qdisc add dev {UPLINK} clsact"]
-    for queue in range(QUEUES):
-        how = f"filter add dev {UPLINK} egress protocol ip pref 1 handle {queue + 1} flower ip_tos {32 * queue:#x}/0xfc"
-        filters.append(f"{how} action skbedit queue_mapping {queue}")
-    filters.append(
-        f"filter add dev {UPLINK} egress protocol all pref 9 matchall action skbedit queue_mapping 7"
-    )
-    run("tc", "-batch", "-", given="\n".join(filters))
+    choose_by_dscp(0)
     running.put_policy(BY_DSCP)
     yield running
     running.put_policy(POLICY)
@@ -77,13 +95,75 @@ def test_a_nic_that_chooses_by_dscp_counts_each_flow_in_its_queue(lab: Lab, by_d
                 return Counter({queue: now[queue].packets - before[queue] for queue in range(QUEUES)})
 
             wait_until(lambda: counted() == expected, 10)  # noqa: B023
+            result = counted()
             if placed(by_dscp, flows) == queues:
                 break
         else:
             pytest.fail("the flows were moved each time they were counted")
         assert set(queues.values()) == set(range(QUEUES))
-        assert counted() - Counter(expected) <= Counter(dict.fromkeys(range(QUEUES), 4 * len(flows)))
-        assert expected <= counted()
+        assert result == expected
+
+
+@pytest.fixture
+def behind(lab: Lab, running: Controller) -> Iterator[Controller]:
+    """A bridge with queues of its own, and what stands for a passive switch: the transmit queues 4 to 7, by DSCP."""
+    lab.set_queues(QUEUES)
+    run("ethtool", "-L", UPLINK, "combined", "8")
+    run("tc", "qdisc", "del", "dev", UPLINK, "clsact")
+    choose_by_dscp(QUEUES)
+    running.put_policy(BEHIND)
+    yield running
+    running.put_policy(POLICY)
+    lab.set_queues(QUEUES)
+
+
+def places(controller: Controller, dst_port: int) -> dict[tuple[str, int], dict[str, int]]:
+    """The queues of each flow by role of the device."""
+    roles = {device["dpid"]: device["role"] for device in controller.items("/v1/devices")}
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    for row in controller.items("/v1/assignments"):
+        if row["dst_port"] == dst_port:
+            found.setdefault((row["src"], row["src_port"]), {})[roles[row["device"]]] = row["queue_id"]
+    return found
+
+
+def test_a_passive_switch_and_the_bridge_before_it_count_each_flow_in_their_own_queues(
+    lab: Lab, behind: Controller
+) -> None:
+    """HTB's classes are the bridge's queues, by ``set_queue``; the NIC's are those of the switch, by DSCP."""
+    with udp_flows(lab.vms, 4, PORT + 3) as flows:
+        for _ in range(8):
+            placed(behind, flows)
+            queues = places(behind, PORT + 3)
+            run("ovs-appctl", "revalidator/wait")
+            before = classes(), hardware_queues()
+            for flow in flows:
+                flow.send(10)
+            expected = [Counter[int](), Counter[int]()]
+            for flow in flows:
+                expected[0][queues[flow.key]["nic"]] += 10
+                expected[1][queues[flow.key]["switch"]] += 10
+
+            def counted(before: tuple[dict[int, Count], ...] = before) -> list[Counter[int]]:
+                now = classes(), hardware_queues()
+                firsts = (0, QUEUES)
+                return [
+                    Counter({
+                        queue: now[place][first + queue].packets - before[place][first + queue].packets
+                        for queue in range(QUEUES)
+                    })
+                    for place, first in enumerate(firsts)
+                ]  # fmt: skip
+
+            wait_until(lambda: counted() == expected, 10)  # noqa: B023
+            result = counted()
+            if places(behind, PORT + 3) == queues:
+                break
+        else:
+            pytest.fail("the flows were moved each time they were counted")
+        assert result == expected
+        assert {place["switch"] for place in queues.values()} == set(range(QUEUES))
+        assert len({(place["nic"], place["switch"]) for place in queues.values()}) > QUEUES
 
 
 def restart_switch(controller: Controller) -> None:
