@@ -6,13 +6,17 @@ The judge is a capture at the uplink: each frame with its mark, and everything e
 from __future__ import annotations
 
 import json
+import re
 import struct
+import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lab.inside import private_ovs
+from lab.inside.manager import launched
 from lab.inside.namespaces import network_of_its_own
 from support.ovs.frames import BROADCAST, arp, checksum, ether, ipv4, ipv6, mac, tag, tagged, udp
 from support.ovs.hosts import Host, host
@@ -256,3 +260,34 @@ def test_a_device_that_is_told_set_queue_again_gets_no_marks(running: Host) -> N
         lambda: running.queue(BRIDGE, "1", frame) == (queue_of(running, 1, 7500) or None), "no set_queue"
     )
     assert "ip_dscp" not in running.ovs.ofctl("dump-flows", BRIDGE, "table=8")
+
+
+def entries(running: Host) -> dict[str, float]:
+    """How long each entry of table output has been there, in s."""
+    lines = running.ovs.ofctl("dump-flows", BRIDGE, "table=8").splitlines()
+    found = (re.search(r"duration=([0-9.]+)s.*?(priority=.*)", line) for line in lines)
+    return {match[2]: float(match[1]) for match in found if match}
+
+
+def test_a_restart_of_the_controller_sends_no_entry_again(running: Host) -> None:
+    """The last test: it ends the controller that the others use."""
+    path = next(Path(word.split("=")[1]) for word in running.options if word.startswith("--policy"))
+    use(running, BY_DSCP)
+    before = entries(running)
+    for policy, following in ((BY_DSCP, BY_PCP), (BY_PCP, BY_PCP)):
+        path.write_text(policy.format(young=0))
+        began = time.monotonic()
+        running.manager.stop()
+        again = launched(*running.options, f"--ofp-tcp-listen-port={running.port}")
+        with again as running.manager:
+            running.wait(
+                lambda: [item for item in running.rest("/v1/devices")["items"] if item["connected"]], "none"
+            )
+            settled(running)
+            after = entries(running)
+            assert after.keys() == before.keys()
+            passed = time.monotonic() - began
+            grown = min(after[entry] - before[entry] for entry in before)
+            assert grown > passed / 2, "an entry that is added anew begins at 0"
+            use(running, following)
+            before = entries(running)
