@@ -15,6 +15,7 @@ from flowlane.core import events as ev
 from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
 from flowlane.core.device import class_meters, hints, passive, refresh, refusals
+from flowlane.core.device.addresses import put_off_for_address
 from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.forget import forget
 from flowlane.core.device.plan import weigh
@@ -55,8 +56,10 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
 
 
 def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001
-    """Request the counters that are due on every device."""
+    """Request the counters that are due on every device; make plans anew that wait for addresses."""
     for device in state.devices.values():
+        if device.address_waits:
+            put_off_for_address(state, device)
         if device.connected and not device.unusable:
             portion = device.readings.due(
                 state.now, device.pinned, device.capabilities.learn, len(device.flows)

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.claims import note_sign
+from flowlane.core.device.addresses import follow_address
+from flowlane.core.device.claims import HOLD, has_left, note_sign
 from flowlane.core.device.hosts import learn_address, note_address, port_of, sender
-from flowlane.core.device.links import tell_others
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, note_mark, reroute
 from flowlane.core.flowkey import FlowParts
 from flowlane.core.frame import ETH_RARP, announces, read_frame
-from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole
+from flowlane.core.model import NO_PORT, NO_QUEUE
 from flowlane.core.state.claims import Sign
-from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
@@ -53,14 +52,12 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
         return None
     sign = _sign_of(event.frame, frame)
     note_sign(state, device, port, int.from_bytes(frame.eth_src), sign, out)
-    if learn_address(state, device, port, frame):
-        put_off(state, device, Due.PLAN if port.role is PortRole.LINK else Due.HOSTS)
-        if port.role is PortRole.VM:
-            tell_others(state, device, everywhere=False)
+    if learned := learn_address(state, device, port, frame):
+        follow_address(state, device, port, learned)
     note_address(state, device, port, frame, out)
     sent_by = sender(state, device, port, frame)
     egress = _predicted_egress(device, port, frame) if event.egress_port is None else event.egress_port
-    if sent_by is None:
+    if sent_by is None or has_left(state, device, port.port_no, HOLD):
         return None
     if egress == port.port_no:  # The prediction is wrong, or the bridge drops it: it decides.
         return egress, NO_QUEUE

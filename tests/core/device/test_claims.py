@@ -202,7 +202,11 @@ def test_a_port_whose_link_goes_down_loses_the_vm_to_the_other() -> None:
     assert hosts.place() == (B, PORT)
     assert hosts.words()[A, PORT] == "inactive"
     hosts.link(A, up=True)
-    assert hosts.place() == (B, PORT), "nothing shows that it is back"
+    assert hosts.place() == (A, PORT), "nothing has shown that it went"
+    hosts.link(A, up=False)
+    hosts.send(B, udp())
+    hosts.link(A, up=True)
+    assert hosts.place() == (B, PORT)
 
 
 def test_an_interface_that_ovsdb_calls_inactive_does_not_have_the_vm() -> None:

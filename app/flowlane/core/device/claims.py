@@ -41,6 +41,9 @@ MOVED = "moved"
 HOLD = 1.0
 """Seconds in which packets from the port that a VM has left do not bring it back; announcements do."""
 
+STALE = 5.0
+"""Seconds in which counters of a port that a VM has left may still show entries that are being deleted."""
+
 RETURNS = 60.0
 """Seconds in which packets without an announcement, from a port that a VM has left, mean that both ports have one."""
 
@@ -80,7 +83,7 @@ def claim(state: State, device: Device, port: Port, vm: Vm, active: bool, out: l
         return False
     known.claims.append(made)
     if made.seen is not None and made.seen > (known.current.seen or NEVER):
-        made.won, known.current.lost = made.seen, state.now
+        known.note_winner(made, state.now)
     return _settle(state, vm.number, out)
 
 
@@ -123,12 +126,23 @@ def note_sign(state: State, device: Device, port: Port, mac: int, sign: Sign, ou
     if of_vm.away:
         _come_back(state, of_vm)
     if of_port is of_vm.current or not of_port.active:
+        if of_port is of_vm.current and len(of_vm.claims) > 1:
+            of_vm.note_winner(of_port, state.now)
         return
     if _is_taken(state, of_vm, of_port, sign, before):
-        of_port.won, of_vm.current.lost = state.now, state.now
+        of_vm.note_winner(of_port, state.now)
         _settle(state, of_port.vm.number, out)
     if of_vm.contested is not None:
         note_conflicts(state, of_port.vm.number, out)
+
+
+def has_left(state: State, device: Device, port_no: int, seconds: float) -> bool:
+    """Whether the VM of a port went elsewhere within so many seconds: what still comes from there is old."""
+    of_port = device.claims.get(port_no)
+    if of_port is None or state.now - of_port.lost >= seconds:
+        return False
+    of_vm = state.claims[of_port.vm.number]
+    return of_port is not of_vm.current and of_vm.contested is None
 
 
 def word_of(state: State, of_vm: Claims, one: Claim) -> str:
@@ -162,7 +176,7 @@ def note_flows(state: State, device: Device, out: list[Effect]) -> None:
             continue
         here, there = (_last_flow(state, one) for one in (of_port, of_vm.current))
         if here > there and here > (of_vm.current.seen or NEVER) and device.ports[port_no].up:
-            of_port.won, of_vm.current.lost = state.now, state.now
+            of_vm.note_winner(of_port, state.now)
             _settle(state, of_port.vm.number, out)
 
 
@@ -208,11 +222,8 @@ def _last_flow(state: State, one: Claim) -> float:
 def _settle(state: State, number: int, out: list[Effect]) -> bool:
     """Find the port where a VM is, among those that claim it; carry out what follows from a change."""
     of_vm, before = state.claims[number], state.vms[number]
-    current = of_vm.current if of_vm.current in of_vm.claims else of_vm.claims[0]
-    for one in of_vm.claims:
-        if _rank(one) > _rank(current):
-            current = one
-    of_vm.current, vm = current, current.vm
+    of_vm.current = max(of_vm.claims, key=_rank)  # Of equals the first, which is the oldest.
+    vm = of_vm.current.vm
     if vm == before:
         return False
     _disown(state, before)
@@ -240,7 +251,7 @@ def _settle(state: State, number: int, out: list[Effect]) -> bool:
     return True
 
 
-def _rank(one: Claim) -> tuple[bool, float]:
+def _rank(one: Claim) -> tuple[bool, int]:
     return one.active, one.won
 
 

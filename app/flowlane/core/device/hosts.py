@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.matching import selects
@@ -29,7 +30,15 @@ OTHER_ADDRESS = "other-address"
 """``change`` of the report of such an address."""
 
 
-def learn_address(state: State, device: Device, port: Port, frame: Frame) -> bool:
+class Learned(IntEnum):
+    """What a frame showed of where its source address is."""
+
+    NOTHING = 0
+    NEW = 1
+    MOVED = 2
+
+
+def learn_address(state: State, device: Device, port: Port, frame: Frame) -> Learned:
     """Learn on which port a frame's source address is.
 
     An address that OVSDB gives to a VM stays with the VM, whichever port a packet with it comes from (anti-spoofing).
@@ -38,31 +47,30 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> boo
     Returns:
         Whether the address is new or has moved, so that the plan changes.
     """
-    if frame.eth_src[0] & 1 or port.role is PortRole.IGNORE:
-        return False
     mac, vlans = int.from_bytes(frame.eth_src), vlans_of(device, port, frame)
-    if not vlans:
-        return False
+    if frame.eth_src[0] & 1 or port.role is PortRole.IGNORE or not vlans:
+        return Learned.NOTHING
     place = mac, vlans[0]
     if device.hosts.get(place) == port.port_no:
         device.host_seen[place] = state.now
         if device.doubtful:
             device.doubtful.pop(mac, None)
-        return False
-    if not _may_send(state, device, port, *place):
-        return False
+        return Learned.NOTHING
     # After a restart the VLANs of addresses are not known, until these send again.
     old_place = place if place in device.hosts else (mac, ANY)
     old_port = device.ports.get(device.hosts.get(old_place, -1))
-    if port.host_count >= MAX_HOSTS_PER_PORT and old_port is not port:
-        return False
+    is_full = port.host_count >= MAX_HOSTS_PER_PORT and old_port is not port
+    if is_full or not _may_send(state, device, port, *place):
+        return Learned.NOTHING
     if old_port is not None:
         old_port.host_count -= 1
     device.hosts.pop(old_place, None)
     device.host_seen.pop(old_place, None)
     device.hosts[place], device.host_seen[place] = port.port_no, state.now
     port.host_count += 1
-    return True
+    if old_port is not None and old_port is not port:
+        return Learned.MOVED
+    return Learned.NEW
 
 
 def vlans_of(device: Device, port: Port, frame: Frame) -> tuple[Vlan, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.gates import NEAR, is_near
-from flowlane.core.device.claims import note_sign
+from flowlane.core.device.claims import STALE, has_left, note_sign
 from flowlane.core.device.links import origin
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
@@ -73,6 +73,8 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     row = flows.rows.get(key)
     ports = flow.in_port, flow.egress_port
     if row is None:
+        if has_left(state, device, flow.in_port, STALE):
+            return None
         note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
         marks = flow.dscp, flow.pcp
         chosen = flow.queue_id, flow.meter_id

@@ -36,7 +36,7 @@ class Claim:
         active: the port's link is up, and OVSDB does not say that another interface is in use in its place.
         sign: the last sign of the VM at the port, at ``seen``; None: it gave none.
         announced: when it announced itself there last.
-        won: when a sign brought the VM to this port last.
+        won: of the ports that have shown the VM to be there, the one with the highest number did so last; 0: none.
         lost: when a sign at another port took the VM away last.
     """
 
@@ -46,7 +46,7 @@ class Claim:
     sign: Sign = Sign.ROW
     seen: float | None = None
     announced: float = NEVER
-    won: float = NEVER
+    won: int = 0
     lost: float = NEVER
 
 
@@ -65,6 +65,12 @@ class Claims:
     claims: list[Claim] = field(default_factory=list)
     contested: float | None = None
     away: set[int] = field(default_factory=set)
+
+    def note_winner(self, winner: Claim, now: float) -> None:
+        """Note that the VM has shown to be at a port; another one that had it has lost it."""
+        winner.won = max(one.won for one in self.claims) + 1
+        if winner is not self.current:
+            self.current.lost = now
 
 
 class Conflict(NamedTuple):

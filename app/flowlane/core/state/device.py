@@ -167,6 +167,10 @@ class Device:
     """The same keys -> when the address was the source of a copied packet, or of a counted flow, last."""
     next_aging: float = 0.0
     """When the addresses are looked at for whether they are to be forgotten."""
+    next_address_plan: float = 0.0
+    """From when on an address that was learned may have the whole plan made anew."""
+    address_waits: bool = False
+    """An address was learned for which the whole plan is to be made anew then."""
     doubtful: dict[int, float] = field(default_factory=dict)
     """MAC of an address without a sign for long -> since when it is in doubt."""
     port_vm: dict[int, int] = field(default_factory=dict)
