@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
@@ -216,6 +217,35 @@ class Condition:
     def wait(self, seconds: float) -> bool:
         """Wait for the next notification, for at most so many seconds; return whether it came."""
         return within(seconds, self._event.wait)
+
+
+class Turns:
+    """Lets green threads work one in each round of the event loop, in the order in which they came.
+
+    The event loop runs every green thread whose descriptor is ready before it looks at its timers: a thousand sockets
+    that become readable together would otherwise keep all else waiting until the last one is served.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[eventlet.event.Event] = deque()
+        self._taken = False
+
+    def wait(self) -> None:
+        """Wait for a turn; it lasts until the green thread waits for something."""
+        if self._taken:
+            event = eventlet.event.Event()
+            self._waiting.append(event)
+            event.wait()
+        else:
+            self._taken = True
+            eventlet.hubs.get_hub().schedule_call_global(0, self._next)
+
+    def _next(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().send()
+            eventlet.hubs.get_hub().schedule_call_global(0, self._next)
+        else:
+            self._taken = False
 
 
 class Signals:

@@ -6,41 +6,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowlane import hub
 from flowlane.errors import ProtocolError
 from flowlane.southbound.ovsdb import jsonrpc
-from flowlane.southbound.ovsdb.jsonrpc import BURST, SHARE, Share, Splitter, read_object
+from flowlane.southbound.ovsdb.jsonrpc import BURST, SHARE, Messages, Share, read_object
 
 TEXTS = st.text(alphabet=st.sampled_from('ab{}[]"\\\n é'), max_size=6)
 OBJECTS = st.dictionaries(TEXTS, st.one_of(TEXTS, st.lists(TEXTS, max_size=3), st.dictionaries(TEXTS, TEXTS)))
 
 
-@given(st.lists(OBJECTS, max_size=5), st.integers(1, 9), st.booleans())
+@given(st.lists(OBJECTS, max_size=5), st.integers(1, 99), st.booleans())
 def test_messages_are_found_however_they_are_cut(
     objects: list[dict[str, object]], size: int, spaced: bool
 ) -> None:
     stream = (b" \n" if spaced else b"").join(
         json.dumps(item, ensure_ascii=False).encode() for item in objects
     )
-    splitter = Splitter()
-    texts = [
-        text for start in range(0, len(stream), size) for text in splitter.feed(stream[start : start + size])
+    reader = Messages()
+    read = [
+        item for start in range(0, len(stream), size) for item in reader.feed(stream[start : start + size])
     ]
-    assert [read_object(text) for text in texts] == objects
-    assert splitter.pending == 0
+    assert read == objects
+    assert reader.pending == 0
 
 
 @pytest.mark.parametrize("start", [b"[", b"}", b"\x00", b"  ]", b"HTTP/1.1 400", b'"'])
 def test_what_is_no_object_ends_the_session(start: bytes) -> None:
     with pytest.raises(ProtocolError, match="not with an object"):
-        Splitter().feed(start)
+        Messages().feed(start)
 
 
 def test_a_message_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonrpc, "MAX_MESSAGE", 1000)
-    splitter = Splitter()
-    splitter.feed(b'{"a": "' + b"x" * 900)
+    reader = Messages()
+    reader.feed(b'{"a": "' + b"x" * 900)
     with pytest.raises(ProtocolError, match="larger"):
-        splitter.feed(b"x" * 900)
+        reader.feed(b"x" * 900)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,24 @@ def test_a_database_gets_its_share_of_the_processor_and_no_more() -> None:
     assert now[0] > 50
     now[0] += 2 * BURST / SHARE
     assert work(BURST * 0.9) == 0.0, "after a rest as well"
+
+
+def test_green_threads_that_are_ready_together_work_one_in_each_round() -> None:
+    turns, rounds, worked = hub.Turns(), [0], list[int]()
+
+    def count() -> None:
+        while True:
+            hub.sleep(0)
+            rounds[0] += 1
+
+    def work() -> None:
+        turns.wait()
+        worked.append(rounds[0])
+
+    counter = hub.spawn(count)
+    for _ in range(5):
+        hub.spawn(work)
+    for _ in range(30):
+        hub.sleep(0)
+    counter.kill()
+    assert len(set(worked)) == len(worked) == 5

@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 LOOK_AFTER = 2.0
 """Seconds between two looks at the directories, and at the databases that are away."""
 
-SPREAD = 0.002
+SPREAD = 0.004
 """Seconds between the first connections to two databases."""
 
 OPTION, REST = "option", "rest"
@@ -206,8 +206,13 @@ class Databases:
         entry = self._entries[target.name] = _Entry(target, source, follower)
         return entry
 
-    def _start(self, entry: _Entry) -> None:
-        if self._thread is not None:
+    def _start(self, entry: _Entry, delay: float = 0.0) -> None:
+        """Start to follow a target, after so many seconds where we connect; before :meth:`start`, do nothing."""
+        if self._thread is None:
+            return
+        if isinstance(entry.follower, ActiveWatcher):
+            entry.follower.start(delay)
+        else:
             entry.follower.start()
 
     def _remove(self, name: str) -> None:
@@ -230,16 +235,17 @@ class Databases:
             hub.sleep(LOOK_AFTER)
 
     def _follow(self, directory: Directory) -> None:
-        """Bring what is followed in line with a directory."""
+        """Bring what is followed in line with a directory, giving way after each file that changes something."""
         source = directory.path
         if directory.problem:
             _LOG.warning("%s", directory.problem)
         problems = {name: file.problem for name, file in directory.files.items() if file.problem}
-        ours = [name for name, entry in self._entries.items() if entry.source == source]
-        for name in ours:
+        for name in [name for name, entry in self._entries.items() if entry.source == source]:
             file = directory.files.get(name)
             if file is None or (file.target is not None and file.target != self._entries[name].target):
                 self._remove(name)
+                hub.sleep(0)
+        delay = 0.0
         for name, file in directory.files.items():
             known = self._entries.get(name)
             if file.target is None or (known is not None and known.source == source):
@@ -248,10 +254,16 @@ class Databases:
                 problems[name] = f"{source}/{name}: the name is that of a database of {known.source}"
                 continue
             try:
-                self._start(self._add(file.target, source))
+                self._start(self._add(file.target, source), delay)
             except ConfigError as error:
                 self._entries.pop(name, None)
                 problems[name] = str(error)
+            delay += SPREAD
+            hub.sleep(0)
+        self._keep_problems(source, problems)
+
+    def _keep_problems(self, source: str, problems: Mapping[str, str]) -> None:
+        """Replace the problems of a directory's files, and log those that are new."""
         for name, problem in problems.items():
             if self._problems.get(name) != (source, problem):
                 _LOG.warning("%s", problem)

@@ -26,7 +26,7 @@ MAX_MESSAGE = 8 << 20
 MAX_QUEUED = 10_000
 """Notifications that may arrive before the reply to a request."""
 
-SILENCE = 5.0
+SILENCE = 10.0
 """Seconds without any byte after which a server that owes a reply is given up."""
 
 PROBE_AFTER = 15.0
@@ -41,6 +41,14 @@ BURST, SHARE = 0.5, 0.05
 """Seconds of processor time that a database may use at once, and its share of one processor afterwards."""
 
 _MAX_PAUSE = 2.0
+
+
+_TURNS = hub.Turns()
+"""One database in each round of the event loop, so that many with news at once keep nobody else waiting."""
+
+
+_DECODER = json.JSONDecoder()
+_SPACES = re.compile(r"\s*")
 
 
 class RefusedError(DatabaseError):
@@ -68,8 +76,8 @@ class Share:
         return min(_MAX_PAUSE, -self._tokens / SHARE) if self._tokens < 0 else 0.0
 
 
-class Splitter:
-    """Splits a stream of bytes into JSON texts: each is an object, and nothing separates them."""
+class Messages:
+    """Reads JSON objects out of a stream of bytes, in which nothing separates them."""
 
     _NO_OBJECT = re.compile(rb"\s*([^{\s].{0,7})", re.DOTALL)
     _TOKEN = re.compile(rb'"|[{}]')
@@ -77,8 +85,11 @@ class Splitter:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._position = 0
-        self._depth = 0
+        self._braces = 0
+        """Opening braces less closing ones, those in strings included: 0 when all is complete, nearly always."""
+        self._tried = 0
+        """Bytes in the buffer when it was parsed in vain: the next time it is parsed with twice as many."""
+        self._position = self._depth = 0
         self._in_string = False
 
     @property
@@ -86,29 +97,50 @@ class Splitter:
         """Bytes of the message that is not complete."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Add bytes, and return the texts that are complete.
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """Add bytes, and return the messages that are complete.
 
         Raises:
-            ProtocolError: a message does not begin with a brace, or is too large.
+            ProtocolError: a message is no JSON object, or too large.
         """
         self._buffer += data
-        texts: list[bytes] = []
-        while (end := self._scan()) is not None:
-            texts.append(bytes(self._buffer[:end]))
-            del self._buffer[:end]
-            self._position = 0
+        self._braces += data.count(b"{") - data.count(b"}")
+        if not self._depth and (other := self._NO_OBJECT.match(self._buffer)):
+            raise ProtocolError(f"a message begins with {bytes(other[1])!r}, not with an object")
+        is_likely = self._braces == 0 and data[-1:] in b"}\n" and len(self._buffer) >= 2 * self._tried
+        messages = self._parse() if is_likely else None
+        if messages is None:
+            messages = []
+            while (end := self._scan()) is not None:
+                messages.append(read_object(bytes(self._buffer[:end])))
+                self._drop(end)
         if len(self._buffer) > MAX_MESSAGE:
             raise ProtocolError(f"a message is larger than {MAX_MESSAGE >> 20} MiB")
-        return texts
+        return messages
+
+    def _parse(self) -> list[dict[str, Any]] | None:
+        """Read the buffer as complete messages; return None, and change nothing, when it is not that."""
+        try:
+            text = self._buffer.decode()
+            messages, position = [], _after_spaces(text, 0)
+            while position < len(text):
+                message, position = _DECODER.raw_decode(text, position)
+                messages.append(_as_object(message))
+                position = _after_spaces(text, position)
+        except (ValueError, RecursionError):
+            self._tried = len(self._buffer)
+            return None
+        self._drop(len(self._buffer))
+        return messages
+
+    def _drop(self, end: int) -> None:
+        del self._buffer[:end]
+        self._position = self._depth = self._tried = 0
+        self._braces = self._buffer.count(b"{") - self._buffer.count(b"}")
 
     def _scan(self) -> int | None:
         """Go on through the buffer; return the end of the first text, None when it is not there yet."""
         buffer, position = self._buffer, self._position
-        if not self._depth:
-            other = self._NO_OBJECT.match(buffer)
-            if other is not None:
-                raise ProtocolError(f"a message begins with {bytes(other[1])!r}, not with an object")
         while True:
             if self._in_string:
                 match = self._STRING_END.match(buffer, position)
@@ -128,7 +160,7 @@ class Splitter:
                     self._depth += 1
                 case _:
                     self._depth -= 1
-                    if not self._depth:
+                    if self._depth <= 0:
                         return position
         self._position = position
         return None
@@ -145,7 +177,7 @@ class Peer:
         self.received = time.monotonic()
         self._stream = stream
         self._share = Share()
-        self._splitter = Splitter()
+        self._messages = Messages()
         self._partial_since: float | None = None
         self._notifications: deque[tuple[str, Any]] = deque()
         self._replies: dict[int, Any] = {}
@@ -207,6 +239,7 @@ class Peer:
     def give_way(self) -> None:
         """Let other green threads run; wait for as long as this database has used too much processor time."""
         hub.sleep(self._share.end())
+        _TURNS.wait()
         self._share.begin()
 
     def _read(self, seconds: float) -> bool:
@@ -217,27 +250,26 @@ class Peer:
             data = self._stream.receive(seconds)
         except TimeoutError:
             return False
-        finally:
-            self._share.begin()
+        self.received = time.monotonic()
+        _TURNS.wait()
+        self._share.begin()
         if not data:
             raise DatabaseError("the database closed the connection")
-        self.received = time.monotonic()
-        for text in self._splitter.feed(data):
-            self._handle(text)
+        for message in self._messages.feed(data):
+            self._handle(message)
             self._partial_since = None
         self._check_partial()
         return True
 
     def _check_partial(self) -> None:
-        if not self._splitter.pending:
+        if not self._messages.pending:
             self._partial_since = None
         elif self._partial_since is None:
             self._partial_since = self.received
         elif self.received - self._partial_since > MESSAGE_WITHIN:
             raise ProtocolError(f"a message is not complete after {MESSAGE_WITHIN:g} s")
 
-    def _handle(self, text: bytes) -> None:
-        message = read_object(text)
+    def _handle(self, message: dict[str, Any]) -> None:
         method, number = message.get("method"), message.get("id")
         if method is None:
             self._take_reply(number, message)
@@ -267,9 +299,17 @@ def read_object(text: bytes) -> dict[str, Any]:
         ProtocolError: it is none.
     """
     try:
-        value = json.loads(text)
+        return _as_object(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a message is not JSON: {_short(error)}") from None
+
+
+def _after_spaces(text: str, position: int) -> int:
+    match = _SPACES.match(text, position)
+    return match.end() if match else position
+
+
+def _as_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProtocolError("a message is not an object")
     return value

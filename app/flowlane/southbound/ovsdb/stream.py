@@ -37,6 +37,8 @@ class Stream:
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.peer = peer
         self._socket = sock
+        self._is_drained = True
+        """Whether the socket had nothing more when it was read last."""
         self._tls: ssl.SSLObject | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 
@@ -109,11 +111,17 @@ class Stream:
 
     def _receive(self, deadline: float) -> bytes:
         while True:
+            if self._is_drained and not hub.wait_readable(
+                self._socket.fileno(), max(0.0, deadline - time.monotonic())
+            ):
+                raise TimeoutError("nothing was received in time")
             try:
-                return self._socket.recv(CHUNK)
+                data = self._socket.recv(CHUNK)
             except BlockingIOError:
-                if not hub.wait_readable(self._socket.fileno(), max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError("nothing was received in time") from None
+                self._is_drained = True
+                continue
+            self._is_drained = len(data) < CHUNK
+            return data
 
     def _send(self, data: bytes, deadline: float) -> None:
         rest = memoryview(data)

@@ -26,6 +26,8 @@ MAX_ROWS = 40_000
 MAX_BYTES = 64 << 20
 """Bytes of the texts of one database."""
 
+_EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
 _SLICE = 200
 """Rows after which other green threads run."""
 
@@ -99,7 +101,8 @@ class Tables:
             raise ProtocolError(f"the database is larger than {MAX_ROWS} rows or {MAX_BYTES >> 20} MiB")
 
     def _read(self, table: str, row: Mapping[str, Any]) -> Any:
-        return RECORDS[table](**{name: read(row[name]) for name, read in self._columns[table] if name in row})
+        values = {name: read(row[name]) for name, read in self._columns[table] if name in row}
+        return RECORDS[table](**values)
 
 
 def _size(record: tuple[Any, ...]) -> int:
@@ -128,25 +131,38 @@ def _reader(table: str, column: str) -> Callable[[Any], Any]:
         return _ATOMS[kind]
     key = _ATOMS[kind["key"]]
     if "value" in kind:
-        value = _ATOMS[kind["value"]]
-        return lambda data: MappingProxyType({key(k): value(v) for k, v in _members(data, "map")})
+        return _map_reader(key, _ATOMS[kind["value"]])
     if column in OPTIONAL:
-        return lambda data: _optional([key(item) for item in _members(data, "set")], OPTIONAL[column])
-    return lambda data: tuple(key(item) for item in _members(data, "set"))
+        return _optional_reader(key, OPTIONAL[column])
+    return lambda data: tuple([key(item) for item in data[1]]) if _is_set(data) else (key(data),)
 
 
-def _members(data: Any, kind: str) -> list[Any]:
-    if isinstance(data, list) and len(data) == 2 and data[0] == kind and isinstance(data[1], list):
-        return data[1]
-    if kind == "map":
-        raise ProtocolError("a map is expected")
-    return [data]  # a set of one is its member
+def _map_reader(key: Callable[[Any], Any], value: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read(data: Any) -> Mapping[Any, Any]:
+        if not isinstance(data, list) or len(data) != 2 or data[0] != "map":
+            raise ProtocolError("a map is expected")
+        return MappingProxyType({key(k): value(v) for k, v in data[1]}) if data[1] else _EMPTY
+
+    return read
 
 
-def _optional(values: list[Any], default: object) -> Any:
-    if len(values) > 1:
-        raise ProtocolError("one value at most is expected")
-    return values[0] if values else default
+def _optional_reader(key: Callable[[Any], Any], default: object) -> Callable[[Any], Any]:
+    def read(data: Any) -> Any:
+        if not _is_set(data):
+            return key(data)  # a set of one is its member
+        if len(data[1]) > 1:
+            raise ProtocolError("one value at most is expected")
+        return key(data[1][0]) if data[1] else default
+
+    return read
+
+
+def _is_set(data: Any) -> bool:
+    if not isinstance(data, list) or len(data) != 2 or data[0] != "set":
+        return False
+    if not isinstance(data[1], list):
+        raise ProtocolError("the members of a set are expected")
+    return True
 
 
 def _text(data: Any) -> str:
