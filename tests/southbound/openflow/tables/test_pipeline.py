@@ -26,7 +26,7 @@ def test_declared_fields_exist() -> None:
     ("table", "wanted", "acts", "goto"),
     [
         (9, (), (), None),
-        (TableId.OUTPUT, match(in_port=1), (), None),
+        (TableId.OUTPUT, match(eth_src=1), (), None),
         (TableId.INGRESS, (), (Act.SET_QUEUE,), TableId.FORWARD),
         (TableId.INGRESS, (), (), TableId.OUTPUT),
         (TableId.OUTPUT, (), (), TableId.INGRESS),
