@@ -29,6 +29,7 @@ from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.databases import Databases
 from flowlane.southbound.ovsdb.remote import TlsFiles
 from flowlane.topology import expected as topology
+from flowlane.topology.passive import passive_switches
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
@@ -65,9 +66,11 @@ class Composition:
         """Exceptions that were caught in handlers: each is a bug of Flowlane's, with its traceback in the log."""
         self._settings = settings
         self._clock = clock
-        self._engine = Engine(policy.load_file(settings.policy) if settings.policy else policy.default())
         self.expected = topology.load(settings.topology) if settings.topology else None
         """The network as it should be; None: no file was given."""
+        first_policy = policy.load_file(settings.policy) if settings.policy else policy.default()
+        passive = passive_switches(settings.topology) if settings.topology else ()
+        self._engine = Engine(first_policy, passive)
         self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables)
         tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.hosts.network import ROOT, Controller, Network, eventually
+from support.hosts.network import MININET_PYTHON, ROOT, Controller, Network, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +23,10 @@ FILES = sorted(path.stem for path in (ROOT / "topologies").glob("*.yaml") if pat
 
 
 @contextmanager
-def running(folder: Path, name: str) -> Iterator[tuple[Network, Controller]]:
+def running(folder: Path, name: str, *options: str) -> Iterator[tuple[Network, Controller]]:
     network = Network(f"{name}.yaml", folder, "OpenFlow13,OpenFlow14,OpenFlow15", "--queues")
     try:
-        controller = Controller(folder)
+        controller = Controller(folder, *options)
         try:
             eventually("a device is connected", controller.has_device, 20)
             yield network, controller
@@ -98,6 +99,51 @@ def test_a_vm_that_moves_is_listed_where_it_is(tmp_path: Path, announce: str) ->
         eventually("vm1 is where it went", lambda: port_of(controller, "vm1") == "pf1vf0", 10)
         eventually("vm2 reaches vm1", lambda: reaches(network, "vm2", "10.0.0.1"), 30)
         assert {vm["id"] for vm in controller.all("/v1/vms?limit=100")} == {"vm1", "vm2", "vm3"}
+
+
+SEND_UDP = """
+import socket, sys, time
+for port in range(40000, 40012):
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.bind(("", port))
+    for _ in range(int(sys.argv[1])):
+        sender.sendto(bytes(100), ("10.0.0.100", 9))
+        time.sleep(0.002)
+"""
+
+
+def by_dscp() -> dict[int, int]:
+    """Packets that each entry of the passive switch has counted, by the DSCP that it matches."""
+    dump = ["ovs-ofctl", "-O", "OpenFlow13", "dump-flows", "tor"]
+    lines = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
+    rows = re.findall(r"n_packets=(\d+),.* ip,nw_tos=(\d+)", lines)
+    return {int(tos) // 4: int(packets) for packets, tos in rows}
+
+
+def test_a_passive_switch_of_the_network_file_counts_each_flow_in_its_queue(tmp_path: Path) -> None:
+    """The judge is the switch itself: its entries from DSCP to queue, which Flowlane neither makes nor reads."""
+    file = ROOT / "topologies/passive-switch.yaml"
+    marks = {0: 0, 1: 8, 2: 16, 3: 24}
+    with running(tmp_path, "passive-switch", f"--topology={file}") as (network, controller):
+        eventually("vm1 reaches the far end", lambda: reaches(network, "vm1", "10.0.0.100"), 30)
+
+        def queues() -> dict[int, int]:
+            rows = controller.all("/v1/assignments?limit=100")
+            names = {device["dpid"]: device["name"] for device in controller.all("/v1/devices?limit=100")}
+            on_tor = (row for row in rows if names[row["device"]] == "tor" and row["dst_port"] == 9)
+            return {row["src_port"]: row["queue_id"] for row in on_tor}
+
+        def agrees() -> bool:
+            assert network.run("vm1", MININET_PYTHON, "-c", SEND_UDP, 2).returncode == 0
+            subprocess.run(["ovs-appctl", "revalidator/wait"], check=True)
+            before, placed = by_dscp(), queues()
+            assert network.run("vm1", MININET_PYTHON, "-c", SEND_UDP, 20).returncode == 0
+            subprocess.run(["ovs-appctl", "revalidator/wait"], check=True)
+            counted = {dscp: count - before[dscp] for dscp, count in by_dscp().items()}
+            expected = {dscp: 20 * list(placed.values()).count(queue) for queue, dscp in marks.items()}
+            return len(placed) == 12 and set(placed.values()) == set(marks) and counted == expected
+
+        eventually("the switch counts what is listed", agrees, 60)
 
 
 def test_mininets_own_command_runs_a_network() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from flowlane.core.events import Poll, Tick
     from flowlane.core.model import Hint, Vm
-    from flowlane.core.policy import Policy
+    from flowlane.core.policy import PassiveSwitch, Policy
     from flowlane.core.state.device import Device
 
 
@@ -136,8 +136,8 @@ HANDLERS: dict[type, Handler] = {
 class Engine:
     """Engine of Flowlane: one step for each event. :attr:`state` may be read between two steps."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.state = State(policy)
+    def __init__(self, policy: Policy, passive_switches: tuple[PassiveSwitch, ...] = ()) -> None:
+        self.state = State(policy, passive_switches=passive_switches)
         refresh.declare_passive(self.state, [])
 
     def step(self, event: ev.Event, now: float) -> list[Effect]:

@@ -61,8 +61,9 @@ def dpid_of(name: str) -> int:
 
 
 def declare(state: State, out: list[Effect]) -> None:
-    """Have exactly the passive switches of the policy among the devices; the caller refreshes them."""
-    declared = {dpid_of(switch.name): switch for switch in state.policy.passive_switches}
+    """Have exactly the passive switches of policy and expected network among the devices; the caller refreshes them."""
+    switches = (*state.passive_switches, *state.policy.passive_switches)
+    declared = {dpid_of(switch.name): switch for switch in switches}
     for device in list(state.passive):
         if device.dpid not in declared:
             for row in list(device.flows):

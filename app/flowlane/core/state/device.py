@@ -327,6 +327,8 @@ class State:
     described: dict[int, DeviceDescribed] = field(default_factory=dict)
     unattached: dict[int, Device] = field(default_factory=dict)
     """Bridges without a connection behind patch ports of devices (see :mod:`flowlane.core.device.unattached`)."""
+    passive_switches: tuple[PassiveSwitch, ...] = ()
+    """Those of the expected network; one of the policy with the same name takes its place."""
     passive: list[Device] = field(default_factory=list)
     """The passive switches among the devices."""
     vms: dict[int, Vm] = field(default_factory=dict)
