@@ -78,6 +78,17 @@ def test_a_flow_that_pauses_for_long_begins_anew() -> None:
     assert sum(world.last.by_queue.values()) == pytest.approx(1e6)
 
 
+def test_a_flow_that_ends_in_a_pause_ends_as_long_after_its_last_packet() -> None:
+    world = world_of(one_class())
+    world.begin(0, spec("a", 0, 80, 8e6))
+    run(world, 2)
+    world.set_rate(0, 0.0)
+    run(world, 5)
+    world.end(0)
+    run(world, 7)
+    assert (len(world.device.flows), world.datapath.flows) == (0, {}), "12 s, of which the entry may be idle 10"
+
+
 def test_an_exclusive_flow_gets_its_pin_and_its_learned_entry_expires() -> None:
     world = world_of(policy("m07"))
     world.begin(0, spec("a", 0, 80, 8e6))

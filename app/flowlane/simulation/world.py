@@ -165,7 +165,8 @@ class World:
         self.datapath.settle(flow, self.now)
         flow.users.add(number)
         flow.rate = sum(self.live[user].rate for user in flow.users) if len(flow.users) > 1 else rate
-        flow.last = self.now
+        if before or flow.rate:
+            flow.last = self.now
         if before and not flow.rate:
             self.at(self.now + self._idle_timeout, lambda: self._expire(flow))
 

@@ -42,7 +42,7 @@ def carry(scenario: Scenario, rates: dict[int, float], seconds: int) -> int:
         if second % 2:
             items = tuple(
                 ev.LearnedFlow(
-                    flows.keys[row] or b"", 1, UPLINK, 0x020000000001, flows.queue_id[row], 1, octets[row]
+                    flows.keys[row] or b"", flows.in_port[row], UPLINK, 0, flows.queue_id[row], 1, octets[row]
                 )
                 for row in flows
             )

@@ -49,6 +49,18 @@ def test_one_on_another_queue_stays_where_the_device_put_it() -> None:
     assert scenario.device.flows.reason[row] == Reason.DEVICE_CHOSE
 
 
+def test_a_flow_that_only_a_reading_shows_stays_where_it_has_been_sending() -> None:
+    """Its copy was lost; to move it now would be a move like any other, within the limits and reported."""
+    scenario = uneven()
+    flows = scenario.device.flows
+    key = flows.keys[next(iter(flows))] or b""
+    unseen = key[:8] + (99).to_bytes(2) + key[10:]
+    found = ev.LearnedFlow(unseen, 1, UPLINK, 0x020000000001, 0, 1, 1000, seconds=1.0)
+    scenario.do(ev.LearnedCounters(DPID, (found,)))
+    row = next(row for row in flows if flows.keys[row] == unseen)
+    assert scenario.queue_of(row) == 0 and not scenario.pins
+
+
 def test_a_storm_is_left_to_the_device() -> None:
     """A part of the copies that the device may send in a second, and no more."""
     scenario = uneven(copy_rate=40)

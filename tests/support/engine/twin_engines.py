@@ -10,10 +10,11 @@ from support.engine.allocation import Account, check_sums
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.allocate import budget
 from flowlane.core.allocate.state import MEASURED, Demand, PortState
 from flowlane.core.engine import Engine
 from flowlane.core.flow.assign import demand_of
-from flowlane.core.flowkey import FlowParts, unpack
+from flowlane.core.flowkey import FlowParts, flow_id, unpack
 from flowlane.core.model import (
     LIMIT_BY_VM,
     NO_QUEUE,
@@ -34,6 +35,10 @@ DPID = 7
 UPLINK = 100
 VM_PORTS = (1, 2, 3, 4)
 Match = tuple[bytes, int, int]
+PlaceKey = tuple[str, int, int, int]
+"""A flow's id, its row and the row's generation, and its egress port."""
+
+EXEMPT = {reason.name.lower() for reason in budget.EXEMPT}
 
 
 class Mirror:
@@ -45,6 +50,7 @@ class Mirror:
     def __init__(self, policy: Policy, caps: Capabilities) -> None:
         self.caps = caps
         self.now = 100.0
+        self.moved: dict[PlaceKey, float] = {}
         self.policy = policy
         self.pins: dict[Match, fx.PinFlow] = {}
         self.meters: dict[int, MeterSpec] = {}
@@ -75,12 +81,50 @@ class Mirror:
         """Give both engines a fact; they must want the same; have it done."""
         if isinstance(event, ev.DeviceDescribed) and event.dpid == DPID:
             self.stated = set(event.ports[UPLINK].queues)
+        before = self._places()
         first, second = (engine.step_and_catch_up(event, self.now) for engine in self.engines)
         assert first == second, "the same facts in, the same effects out"
+        self._check_moves(before, first)
         for effect in first:
             if self.connected:
                 self._apply(effect)
         return first
+
+    def _places(self) -> dict[PlaceKey, int]:
+        """Return the queue of each flow on its port."""
+        if DPID not in self.engines[0].devices:
+            return {}
+        flows = self.flows
+        return {
+            (
+                flow_id(flows.keys[row] or b""),
+                row,
+                flows.generation[row],
+                flows.egress_port[row],
+            ): flows.queue_id[row]
+            for row in flows
+        }
+
+    def _check_moves(self, before: dict[PlaceKey, int], effects: list[fx.Effect]) -> None:
+        """Check that each change of queue was reported, and that it waits for its window unless it is exempt."""
+        chains: dict[str, list[dict[str, object]]] = {}
+        for effect in effects:
+            if isinstance(effect, fx.Report) and effect.kind == "move":
+                chains.setdefault(str(effect.data["flow"]), []).append(dict(effect.data))
+        after = self._places()
+        for place, queue_id in after.items():
+            old, chain = before.get(place, NO_QUEUE), chains.pop(place[0], [])
+            if NO_QUEUE not in (old, queue_id):
+                reported = [old, *(move["to"] for move in chain)]
+                assert [move["from"] for move in chain] == reported[:-1], (
+                    "each move begins where the last ended"
+                )
+                assert reported[-1] == queue_id, f"from queue {old} to {queue_id} without a report: {chain}"
+            for move in chain:
+                if move["reason"] not in EXEMPT:
+                    since = self.now - self.moved.get(place, -1e9)
+                    assert since >= self.device.policy.balance.window, f"{move} within the window"
+                    self.moved[place] = self.now
 
     def connect(self) -> list[fx.Effect]:
         self.connected, self.was_away = True, self.programmed

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells
 from flowlane.core.allocate.state import NEVER, Move
+from flowlane.core.model import Reason
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Cell, Group, PortState, Slot
-    from flowlane.core.model import Reason
+
+EXEMPT = frozenset((Reason.QUEUE_GONE, Reason.GATHERED, Reason.DEVICE_CHOSE, Reason.STRATEGY))
+"""Reasons of changes of queue that are outside the limits on moves.
+
+The queue is gone; a class is on more queues than it may have; the device itself chose the queue; or a strategy that
+does not rebalance follows the flow's class to the other kind of queue.
+"""
 
 FEW = 25
 """Flows for which a port with fewer counts, so that ten flows are not one move in five seconds."""

@@ -23,7 +23,7 @@ from flowlane.core.allocate import (
     place_on,
     queues_for_new_flows,
 )
-from flowlane.core.allocate.state import Demand, Placement
+from flowlane.core.allocate.state import NEVER, Demand, Placement
 from flowlane.core.classify.hints import find_hint
 from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
 from flowlane.core.flow.corrections import corrects
@@ -54,8 +54,8 @@ _SPREADING = "combined"
 def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) -> bool:
     """Whether the queue that the device gave a flow is one of those that its class may have.
 
-    While a device is adopted any queue will do: which queues a class has follows from where its flows are, and a later
-    rebalance moves what does not fit.
+    For a flow that was found on the device, not seen to begin, any queue will do: a later rebalance moves what does not
+    fit. While a device is adopted, which queues a class has follows from where its flows are.
     """
     queue_id = device.flows.device_queue[row]
     if queue_id in (UNREPORTED, NO_QUEUE) or device.policy.balance.strategy != _SPREADING:
@@ -180,6 +180,7 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
     """Bring a flow from what it has to its target: a new meter before the pin that names it, an unused one after."""
     flows = device.flows
     before = flows.queue_id[row], flows.meter_id[row]
+    is_new = flows.reason[row] == Reason.UNPLACED
     if target.yields:
         _move_to_device_queue(device, row)
     set_place(state, device, row, target.placement)
@@ -195,6 +196,8 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
         if not pinned and flows.counted_at[row] != flows.first_seen[row]:
             # What the flow sent since the last reading was counted by another entry, which nobody reads now.
             flows.counted_at[row] = state.now
+    if not is_new:
+        _report_move(device, row, before[0], out)
     if unused is not None:
         _delete_meter(device, unused, out)
     if flows.rate[row] and (
@@ -210,8 +213,10 @@ def _move_to_device_queue(device: Device, row: int) -> Placement | None:
     port = device.ports.get(flows.egress_port[row])
     if port is None or port.allocation is None or queue_id not in port.queues:
         return None
+    moved_at = device.columns.moved_at[row] if device.columns.is_placed(row) else NEVER
     _leave_queue(device, row)
     placement = place_on(port.allocation, row, demand_of(device, row), queue_id, flows.keys[row] or b"")
+    device.columns.moved_at[row] = moved_at
     return placement._replace(reason=Reason.DEVICE_CHOSE)
 
 
@@ -231,7 +236,9 @@ def follow_device(
     ):
         placement = _move_to_device_queue(device, row)
     if placement is not None:
+        before = flows.queue_id[row]
         set_place(state, device, row, placement)
+        _report_move(device, row, before, out)
     if worth_of(device, row) is not Worth.NOTHING:
         reassign(state, device, row, out)
 
@@ -271,10 +278,9 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             # The device's learned entries for the port are removed; its next choice is reported.
             set_place(state, device, row, placement)
             flows.device_queue[row] = UNREPORTED
+            _report_move(device, row, move.old, out)
         else:
             apply(state, device, row, decide(state, device, row, placement), out)
-        if move.old != move.new and flows.queue_id[row] == move.new:
-            out.append(_move_report(device, move))
 
 
 def _is_left_to_device(device: Device, move: Move) -> bool:
@@ -291,21 +297,25 @@ def _is_needless(device: Device, move: Move) -> bool:
     return quiet and known and move.reason is Reason.REBALANCED and not flows.flags[row] & PINNED
 
 
-def _move_report(device: Device, move: Move) -> Report:
-    key = device.flows.keys[move.row]
+def _report_move(device: Device, row: int, old: int, out: list[Effect]) -> None:
+    """Report that a flow has left queue ``old`` for another one, whatever the reason, unless it has not."""
+    flows = device.flows
+    new, key = flows.queue_id[row], flows.keys[row]
+    if NO_QUEUE in (old, new) or old == new:
+        return
     assert key is not None
-    return Report(
-        "move",
-        f"{flow_text(key)}: from queue {move.old} to {move.new}",
-        {
-            "device": f"{device.dpid:016x}",
-            "flow": flow_id(key),
-            "port": device.flows.egress_port[move.row],
-            "from": move.old,
-            "to": move.new,
-            "reason": move.reason.name.lower(),
-        },
-    )
+    port = device.ports.get(flows.egress_port[row])
+    is_gone = port is not None and old not in port.queues
+    reason = Reason.QUEUE_GONE if is_gone else Reason(flows.reason[row])
+    data = {
+        "device": f"{device.dpid:016x}",
+        "flow": flow_id(key),
+        "port": flows.egress_port[row],
+        "from": old,
+        "to": new,
+        "reason": reason.name.lower(),
+    }
+    out.append(Report("move", f"{flow_text(key)}: from queue {old} to {new}", data))
 
 
 def set_place(state: State, device: Device, row: int, placement: Placement) -> None:

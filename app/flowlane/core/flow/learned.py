@@ -78,7 +78,10 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
         marks = flow.dscp, flow.pcp
         chosen = flow.queue_id, flow.meter_id
+        # It has been sending for a while: it stays where it is, and what does not fit moves within the limits.
+        device.adopting = True
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
+        device.adopting = device.in_adoption
         # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
         flows.first_seen[row] = flows.counted_at[row] = state.now - flow.seconds
     elif flows.flags[row] & PINNED:
