@@ -1,11 +1,12 @@
 """The budget of moves: tokens and windows, by which a flow may be moved now, and carrying a move out.
 
-Each move pays a token: ``Balance.moves_per_second`` of the port's flows are added each second, and the tokens of one
-second can be saved. No flow moves twice within ``Balance.window``.
+Each move pays a token: ``Balance.moves_per_second`` of the port's present flows are added each second, and the tokens
+of one second can be saved. No flow moves twice within ``Balance.window``.
 """
 
 from __future__ import annotations
 
+from math import exp
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells
@@ -22,16 +23,31 @@ The queue is gone; a class is on more queues than it may have; the device itself
 does not rebalance follows the flow's class to the other kind of queue.
 """
 
+MEMORY = 30.0
+"""Seconds (time constant) for which it counts what became of flows that sent nothing."""
+
 FEW = 25
 """Flows for which a port with fewer counts, so that ten flows are not one move in five seconds."""
 
 
 def refill_tokens(state: PortState, now: float) -> None:
     """Add the tokens of the time since the last refill, as far as they can be saved."""
-    per_second = state.balance.moves_per_second * max(FEW, state.count)
+    per_second = state.balance.moves_per_second * max(FEW, flows_present(state))
     seconds = now - state.refilled_at if state.refilled_at != NEVER else 1.0
     state.tokens = min(most_tokens(state), state.tokens + max(0.0, seconds) * per_second)
     state.refilled_at = now
+    fading = exp(-max(0.0, seconds) / MEMORY)
+    state.resumed *= fading
+    state.ended *= fading
+
+
+def flows_present(state: PortState) -> float:
+    """Return how many of the port's flows have not ended, as far as that can be told.
+
+    A flow that sends nothing may pause, or have ended while its entry is not idle for long enough yet. Quiet flows count
+    by the part of them that has lately sent again, and not ended.
+    """
+    return state.count - state.quiet * (1 - state.resumed / (state.resumed + state.ended + 1))
 
 
 def may_move(state: PortState, row: int, now: float) -> bool:
@@ -47,7 +63,7 @@ def may_all_move(state: PortState, cell: Cell, now: float) -> bool:
 def most_tokens(state: PortState) -> float:
     """Return the most tokens that can be saved: those of one second, or of one interval if that is longer."""
     balance = state.balance
-    return max(1.0, balance.moves_per_second * state.count * max(1.0, balance.interval))
+    return max(1.0, balance.moves_per_second * flows_present(state) * max(1.0, balance.interval))
 
 
 def has_tokens(state: PortState, flows: int) -> bool:

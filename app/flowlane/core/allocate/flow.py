@@ -12,6 +12,7 @@ from flowlane.core.allocate.state import (
     EXCLUSIVE_GROUP,
     MEASURED,
     NEVER,
+    QUIET,
     Placement,
     hold_profile,
     release_profile,
@@ -94,7 +95,7 @@ def enter_row(state: PortState, row: int, demand: Demand) -> None:
     columns.profile[row] = hold_profile(state, demand)
     columns.moved_at[row] = NEVER
     columns.rate[row] = 0
-    columns.flags[row] &= ~MEASURED  # It may be left over from a port that was removed with its flows.
+    columns.flags[row] &= ~(MEASURED | QUIET)  # They may be left over from a port that was removed with its flows.
     rate = min(demand.rate, cells.MAX_RATE)
     if rate > 0:
         cells.add_measured_rate(state, row, demand.class_index, rate)
@@ -107,17 +108,34 @@ def depart(state: PortState, row: int) -> None:
     """Remove a flow: undo its arrival."""
     profile = state.columns.profile[row]
     demand = state.demands[profile]
+    if state.columns.flags[row] & QUIET:
+        state.ended += 1
+        state.quiet -= 1
     cells.remove_measured_rate(state, row, demand.class_index)
     unplace_row(state, row, demand)
     release_profile(state, profile)
 
 
-def measure(state: PortState, row: int, rate: int) -> None:
-    """Set the measured rate of a flow, in bit/s; it stays where it is until a rebalance."""
+def measure(state: PortState, row: int, rate: int, is_quiet: bool | None = None) -> None:
+    """Set the measured rate of a flow, in bit/s; it stays where it is until a rebalance.
+
+    Args:
+        is_quiet: whether it has sent nothing for a while; None: as before.
+    """
+    if is_quiet is not None:
+        _set_quiet(state, row, is_quiet)
     rate = min(rate, cells.MAX_RATE)
     class_index = state.demands[state.columns.profile[row]].class_index
     cells.add_measured_rate(state, row, class_index, rate)
     cells.set_rate(state, row, rate)
+
+
+def _set_quiet(state: PortState, row: int, is_quiet: bool) -> None:
+    flags = state.columns.flags
+    if bool(flags[row] & QUIET) != is_quiet:
+        flags[row] ^= QUIET
+        state.quiet += 1 if is_quiet else -1
+        state.resumed += not is_quiet
 
 
 def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = b"") -> Placement:

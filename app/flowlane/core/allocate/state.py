@@ -84,6 +84,9 @@ class Alternative(NamedTuple):
 MEASURED = 1
 """Flag: the rate was measured; without it the rate is an estimate."""
 
+QUIET = 2
+"""Flag: the flow sent nothing between its last two readings. It may have ended, and its entry not yet."""
+
 NO_ROW = -1
 """In the place of a row or of the index of a cell: none."""
 
@@ -97,7 +100,7 @@ class Columns:
     ``cell`` is the index of the flow's cell, NO_ROW while it is not placed. ``prev`` and ``next`` link the
     flows of one cell and rate band to a list, ``band`` says which (see :mod:`flowlane.core.allocate.cells`).
     ``profile`` is the number of its demand, ``rate`` bit/s, ``moved_at`` the time of its last move, ``flags``
-    has MEASURED.
+    has MEASURED and QUIET.
     """
 
     __slots__ = ("band", "cell", "flags", "moved_at", "next", "prev", "profile", "rate")
@@ -299,7 +302,8 @@ class PortState:
     is the way back, ``references`` counts the flows of each, ``free_profiles`` are numbers to use again.
     ``measured_rates``: class index -> [sum of the measured rates, number of measured flows].
 
-    ``arrived`` counts all flows that were ever taken in.
+    ``arrived`` counts all flows that were ever taken in, ``quiet`` those that are QUIET now; ``resumed`` and ``ended``
+    count what became of quiet flows lately (see :mod:`flowlane.core.allocate.budget`).
 
     ``tokens`` are the moves that may be made now, ``refilled_at`` the time of the last refill. ``others_at`` is
     when VMs without a share last had flows, ``apportioned_at`` when the division among shares was last compared
@@ -333,6 +337,9 @@ class PortState:
     load: int = 0
     count: int = 0
     arrived: int = 0
+    quiet: int = 0
+    resumed: float = 0.0
+    ended: float = 0.0
     regions_changed: bool = False
     restless: bool = False
     misplaced: set[int] = field(default_factory=set)

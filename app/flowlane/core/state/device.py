@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core import marks
-from flowlane.core.allocate.state import Columns
+from flowlane.core.allocate.state import NEVER, Columns
 from flowlane.core.effects import Report
 from flowlane.core.flow.estimates import Samples
 from flowlane.core.flow.readings import Readings
@@ -211,7 +211,7 @@ class Device:
     pinned: int = 0
     looks: float = 0.0
     """New flows that may be looked at for whether their queue carries too much, at ``looks_at``; below 0: a storm."""
-    looks_at: float = 0.0
+    looks_at: float = NEVER
     in_adoption: bool = False
     """The device has just connected: flows found on it stay (see :mod:`flowlane.core.device.takeover`)."""
     unknown_pins: list[FoundPin] = field(default_factory=list)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import pools, speeds
-from flowlane.core.allocate.budget import has_tokens, move_cell, move_row
+from flowlane.core.allocate.budget import flows_present, has_tokens, move_cell, move_row
 from flowlane.core.allocate.rebalance.moves import (
     Candidate,
     best_move,
@@ -126,7 +126,7 @@ def _relieve(
     fastest = source.scale if pool.speed == len(pool.slots) else min(slot.scale for slot in pool.slots)
     attainable = max(mean, heaviest_rate * fastest)
     excess = load - attainable * slack
-    not_spare = (1 - SPARE) * balance.moves_per_second * state.count * max(1.0, balance.interval)
+    not_spare = (1 - SPARE) * balance.moves_per_second * flows_present(state) * max(1.0, balance.interval)
     if excess <= 0 or (load <= SMALL_EXCESS * attainable and state.tokens < not_spare):
         return None
     idlest = pool.slots[pool.loads.index(min(pool.loads))]
