@@ -1,7 +1,7 @@
 """The budget of moves: tokens and windows, by which a flow may be moved now, and carrying a move out.
 
 Each move pays a token: ``Balance.moves_per_second`` of the port's present flows are added each second, and the tokens
-of one second can be saved. No flow moves twice within ``Balance.window``.
+of a few seconds can be saved. No flow moves twice within ``Balance.window``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ does not rebalance follows the flow's class to the other kind of queue.
 
 MEMORY = 30.0
 """Seconds (time constant) for which it counts what became of flows that sent nothing."""
+
+SAVED = 2.0
+"""Seconds whose tokens can be saved."""
 
 FEW = 25
 """Flows for which a port with fewer counts, so that ten flows are not one move in five seconds."""
@@ -61,9 +64,9 @@ def may_all_move(state: PortState, cell: Cell, now: float) -> bool:
 
 
 def most_tokens(state: PortState) -> float:
-    """Return the most tokens that can be saved: those of one second, or of one interval if that is longer."""
+    """Return the most tokens that can be saved: those of a few seconds, or of one interval if that is longer."""
     balance = state.balance
-    return max(1.0, balance.moves_per_second * flows_present(state) * max(1.0, balance.interval))
+    return max(1.0, balance.moves_per_second * flows_present(state) * max(SAVED, balance.interval))
 
 
 def has_tokens(state: PortState, flows: int) -> bool:
