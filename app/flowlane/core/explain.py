@@ -37,6 +37,7 @@ REASONS: dict[Reason, str] = {
     Reason.UNPLACED: "it is not placed yet",
     Reason.NO_QUEUES: "its egress port has no queues, so it is served without set_queue",
     Reason.DEMOTED: "it has sent more bytes than flows on a queue of higher priority may",
+    Reason.VACATED: "it was moved here from a queue that another flow has to itself now",
     Reason.GATHERED: "its class was on more queues than its max-queues",
     Reason.NO_ONE_PORT: "it is not known by which one port it leaves, so it is served without set_queue",
     Reason.SHARED: "its class shares queues, and this was the least loaded of them",

@@ -93,6 +93,7 @@ class Reason(IntEnum):
     GATHERED = 18
     DEMOTED = 19
     MARK_KEPT = 20
+    VACATED = 21
 
 
 class HintSource(IntEnum):

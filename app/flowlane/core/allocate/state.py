@@ -305,7 +305,8 @@ class PortState:
     ``arrived`` counts all flows that were ever taken in, ``quiet`` those that are QUIET now; ``resumed`` and ``ended``
     count what became of quiet flows lately (see :mod:`flowlane.core.allocate.budget`).
 
-    ``tokens`` are the moves that may be made now, ``refilled_at`` the time of the last refill. ``others_at`` is
+    ``tokens`` are the moves that may be made now, ``leave_tokens`` those that are only for flows on exclusive queues of
+    others, ``refilled_at`` the time of the last refill. ``others_at`` is
     when VMs without a share last had flows, ``apportioned_at`` when the division among shares was last compared
     with a better one, and ``reapportioned_at`` when it was last changed.
 
@@ -344,6 +345,7 @@ class PortState:
     restless: bool = False
     misplaced: set[int] = field(default_factory=set)
     tokens: float = 1.0
+    leave_tokens: float = 0.0
     refilled_at: float = NEVER
     others_at: float = NEVER
     apportioned_at: float = NEVER

@@ -268,6 +268,7 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
         if _is_needless(device, move):
             placement = _move_to_device_queue(device, row) or placement
             set_place(state, device, row, placement)
+            _give_token_back(device, row)
             continue
         if move.old != move.new:
             flows.moved_at[row] = state.now
@@ -294,7 +295,14 @@ def _is_needless(device: Device, move: Move) -> bool:
     flows, row = device.flows, move.row
     quiet = flows.last_active[row] < flows.counted_at[row]
     known = flows.device_queue[row] == move.old
-    return quiet and known and move.reason is Reason.REBALANCED and not flows.flags[row] & PINNED
+    return quiet and known and move.reason in (Reason.REBALANCED, Reason.VACATED) and not flows.flags[row] & PINNED
+
+
+def _give_token_back(device: Device, row: int) -> None:
+    """Let another flow of the port be moved in the place of one that stays."""
+    allocation = device.ports[device.flows.egress_port[row]].allocation
+    if allocation is not None:
+        allocation.tokens += 1
 
 
 def _report_move(device: Device, row: int, old: int, out: list[Effect]) -> None:

@@ -42,7 +42,7 @@ class Worth(IntEnum):
     LIMITED = 4
 
 
-_MOVED = frozenset((Reason.REBALANCED, Reason.DEVICE_CHOSE, Reason.QUEUE_GONE))
+_MOVED = frozenset((Reason.REBALANCED, Reason.VACATED, Reason.DEVICE_CHOSE, Reason.QUEUE_GONE))
 _EXCLUSIVE = frozenset((Reason.EXCLUSIVE,))
 
 

@@ -118,11 +118,22 @@ def gather_spread(state: PortState, region: Region, now: float, moves: list[Move
 def empty_exclusive(
     state: PortState, region: Region, now: float, moves: list[Move], least_part: float = 0.0
 ) -> None:
-    """Move the flows of others off exclusive queues, the heaviest first.
+    """Move the flows of others off exclusive queues, the heaviest first; for that there are tokens beside the others.
 
     Args:
         least_part: only flows of at least this part of the mean load of a queue.
     """
+    tokens, extra = state.tokens, state.leave_tokens
+    state.tokens += extra
+    _empty_exclusive(state, region, now, moves, least_part)
+    spent = tokens + extra - state.tokens
+    state.leave_tokens = max(0.0, extra - spent)
+    state.tokens = tokens - max(0.0, spent - extra)
+
+
+def _empty_exclusive(
+    state: PortState, region: Region, now: float, moves: list[Move], least_part: float
+) -> None:
     least = int(least_part * region.load / len(region.slots)) if region.slots else 0
     latest = now - state.balance.window
     for slot in region.slots:
@@ -269,4 +280,6 @@ def _heaviest_first(state: PortState, cell: Cell, least: int) -> Iterator[int]:
 def _reason(cell: Cell, latest: float) -> Reason:
     if latest == NEVER:
         return Reason.GATHERED
-    return Reason.EXCLUSIVE_UNAVAILABLE if cell.group.demand.exclusive else Reason.REBALANCED
+    if cell.group.demand.exclusive:
+        return Reason.EXCLUSIVE_UNAVAILABLE
+    return Reason.VACATED if cell.slot.exclusive_row >= 0 else Reason.REBALANCED
