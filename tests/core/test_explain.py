@@ -201,6 +201,15 @@ def gathered(scenario: Scenario) -> int:
     return next(row for row in rows if scenario.queue_of(row) != before[row])
 
 
+def vacated(scenario: Scenario) -> int:
+    """Small flows on the queue that a heavy one has to itself from now on."""
+    rows = flows_of(scenario, 12)
+    heavy = scenario.flow(2, 1, 5000)
+    before = {row: scenario.queue_of(row) for row in rows}
+    scenario.send({**dict.fromkeys(rows, MBIT // 10), heavy: 20 * MBIT}, 8)
+    return next(row for row in rows if scenario.queue_of(row) != before[row])
+
+
 FEW = Balance(flows_per_queue=1, moves_per_second=10.0, window=1.0)
 ALONE = of_classes(TrafficClass("small", 0), TrafficClass("alone", 1, exclusive=True))
 
@@ -229,6 +238,7 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
         rebalanced,
     ),
     Reason.DEMOTED: (of_classes(TrafficClass("small", 0), balance=Balance("priority-by-bytes")), demoted),
+    Reason.VACATED: (replace(ALONE, balance=Balance()), vacated),
     Reason.GATHERED: (of_classes(TrafficClass("small", 0), TrafficClass("other", 1)), gathered),
     Reason.SOFTWARE_BY_RULE: (
         of_classes(TrafficClass("small", 0, path=PathPreference.SOFTWARE)),

@@ -86,7 +86,9 @@ def test_a_flow_that_ends_in_a_pause_ends_as_long_after_its_last_packet() -> Non
     run(world, 5)
     world.end(0)
     run(world, 7)
-    assert (len(world.device.flows), world.datapath.flows) == (0, {}), "12 s, of which the entry may be idle 10"
+    assert (len(world.device.flows), world.datapath.flows) == (0, {}), (
+        "12 s, of which the entry may be idle 10"
+    )
 
 
 def test_an_exclusive_flow_gets_its_pin_and_its_learned_entry_expires() -> None:

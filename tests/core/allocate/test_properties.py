@@ -7,8 +7,8 @@ though other flows have none; flows of a removed queue stay; strays do not retur
 flows is not looked at; a class's maximum is ignored; the window is ignored; a flow heavier than the gap is
 moved; groups are taken in the order of their addresses; a departed group stays in its pool; flows are never
 promoted; flows stay on hardware of another share after the queues changed; a class's minimum is ignored when
-queues are divided. Moves that cost no tokens are found by ``test_rebalance`` only, and a port on
-which one flow too many moves the others by ``rebalance/test_exclusive``.
+queues are divided; moves that cost no tokens. A port on which one flow too many moves the others is found by
+``rebalance/test_exclusive`` only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from hypothesis import given, settings
@@ -32,7 +33,8 @@ from hypothesis.stateful import (
 )
 from support.engine.allocation import Port, check_state, hardware, snapshot, software
 
-from flowlane.core.allocate.state import Demand, Placement, Region, Slot
+from flowlane.core.allocate.budget import EXEMPT, LEAVING
+from flowlane.core.allocate.state import Cell, Demand, Move, Placement, Region, Slot
 from flowlane.core.allocate.strategies.buckets import BUCKETS
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
 from flowlane.core.policy import Balance, PathPreference
@@ -89,6 +91,31 @@ def exclusive_queues_are_right(port: Port) -> None:
         if region.capacity is None:  # Else all queues are next to idle (FAST), and none is missed.
             others_do_not_starve(port, region)
             no_flow_waits_that_earns_a_queue(port, region)
+
+
+def is_whole(cell: Cell) -> bool:
+    """Return whether the flows of a cell move together: those of a VM, or of a class that has ``max_queues``."""
+    demand = cell.group.demand
+    return cell.vm > 0 or (demand.max_queues is not None and not demand.exclusive)
+
+
+def most_moves(port: Port) -> int:
+    """Return how many flows the next rebalance may move for reasons that are not exempt.
+
+    Those that move together need only as many tokens as can be saved. New queues get a flow each at once.
+    """
+    state = port.state
+    together = max((cell.count for cell in state.cells if cell is not None and is_whole(cell)), default=0)
+    grown = any(region.grown for region in (*state.hardware, state.software))
+    idle = len(state.slots) if grown else 0
+    return max(1, idle, ceil(state.balance.moves_per_second * state.count)) + max(1, together - 1)
+
+
+def moves_are_limited(moves: list[Move], most: int) -> None:
+    """Flows leave exclusive queues of others by some more tokens."""
+    counts = Counter(move.reason for move in moves if move.old != move.new and move.reason not in EXEMPT)
+    leaving = counts[Reason.VACATED] + counts[Reason.EXCLUSIVE_UNAVAILABLE]
+    assert counts.total() - leaving <= most and leaving <= most + 2 * LEAVING, (counts, most)
 
 
 def weight_of(slots: Iterable[Slot]) -> int:
@@ -179,9 +206,10 @@ class Allocator(RuleBasedStateMachine):
         shares=st.sampled_from([(), (0.5, 0.25), (2.0, 1.0)]),
         most=st.sampled_from([None, 6]),
         unequal=st.booleans(),
+        part=st.sampled_from([1e6, 1e6, 0.04]),
     )
-    def make(self, shares: tuple[float, ...], most: int | None, unequal: bool) -> None:
-        balance = Balance(moves_per_second=1e6, window=WINDOW, flows_per_queue=most)
+    def make(self, shares: tuple[float, ...], most: int | None, unequal: bool, part: float) -> None:
+        balance = Balance(moves_per_second=part, window=WINDOW, flows_per_queue=most)
         self.ports = [Port(rated(hardware(0, 1, 2, 3), unequal), balance, shares) for _ in range(2)]
 
     @property
@@ -227,8 +255,10 @@ class Allocator(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.1, 5.0))
     def tick(self, seconds: float) -> None:
         spread = self._spread_classes()
+        most = most_moves(self.port)
         for port in self.ports:
             moves = port.tick(seconds)
+        moves_are_limited(moves, most)
         for move in (move for move in moves if move.old != move.new):
             gathered = self.port.demands[move.row].class_index in spread
             assert gathered or self.port.now - self.moved.get(move.row, -99.0) >= WINDOW
@@ -448,3 +478,27 @@ def test_exclusive_queues_are_right_whoever_came_and_went_before(
         port.run_until_quiet()
         check_state(port)
         exclusive_queues_are_right(port)
+
+
+@given(
+    st.lists(st.tuples(CLASS, VM, RATES), min_size=30, max_size=60),
+    st.lists(st.tuples(CLASS, st.integers(0, 9)), min_size=1, max_size=3),
+    st.sampled_from([0.02, 0.1]),
+    QUEUES,
+)
+@settings(max_examples=40, deadline=None)
+def test_moves_are_within_the_limits_whatever_changes(
+    flows: list[tuple[int, int, int]], turns: list[tuple[int, int]], part: float, queues: list[Queue]
+) -> None:
+    """Most flows change their class or their rate at once."""
+    port = Port(rated(hardware(0, 1, 2, 3), False), Balance(moves_per_second=part, window=WINDOW))
+    for row, (index, vm, rate) in enumerate(flows):
+        port.arrive(row, **demand_of(index, vm, rate))
+    for shift, kept in turns:
+        for row, (index, vm, rate) in enumerate(flows):
+            if row % 10 >= kept:
+                port.change(row, **demand_of((index + shift) % len(CLASSES), vm, rate * shift))
+        for _ in range(6):
+            most = most_moves(port)
+            moves_are_limited(port.tick(), most)
+        port.update_queues(list(queues))

@@ -1,12 +1,12 @@
 """The budget of moves: tokens and windows, by which a flow may be moved now, and carrying a move out.
 
 Each move pays a token: ``Balance.moves_per_second`` of the port's present flows are added each second, and the tokens
-of a few seconds can be saved. No flow moves twice within ``Balance.window``.
+of one second can be saved. No flow moves twice within ``Balance.window``.
 """
 
 from __future__ import annotations
 
-from math import exp
+from math import ceil, exp
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 EXEMPT = frozenset((Reason.QUEUE_GONE, Reason.GATHERED, Reason.DEVICE_CHOSE, Reason.STRATEGY))
 """Reasons of changes of queue that are outside the limits on moves.
 
-The queue is gone; a class is on more queues than it may have; the device itself chose the queue; or a strategy that
-does not rebalance follows the flow's class to the other kind of queue.
+The queue is gone, or is of another kind now; a class is on more queues than it may have; the device itself chose the
+queue; or a strategy that does not rebalance follows the flow's class to the other kind of queue.
 """
 
 MEMORY = 30.0
@@ -32,8 +32,8 @@ LEAVING = 4.0
 They are small flows beside a heavy one, that gain most by leaving; of 60 flows 2 % would take a quarter of a minute.
 """
 
-SAVED = 2.0
-"""Seconds whose tokens can be saved."""
+_EXACT = 1e-6
+"""Part of a token by which a product of fractions may be above the whole number that it stands for."""
 
 FEW = 25
 """Flows for which a port with fewer counts, so that ten flows are not one move in five seconds."""
@@ -46,7 +46,7 @@ def refill_tokens(state: PortState, now: float) -> None:
     seconds = max(0.0, seconds)
     state.tokens = min(most_tokens(state), state.tokens + seconds * per_second)
     leaving = max(0.0, LEAVING - per_second)
-    state.leave_tokens = min(SAVED * leaving, state.leave_tokens + seconds * leaving)
+    state.leave_tokens = min(2 * leaving, state.leave_tokens + seconds * leaving)
     state.refilled_at = now
     fading = exp(-seconds / MEMORY)
     state.resumed *= fading
@@ -56,8 +56,8 @@ def refill_tokens(state: PortState, now: float) -> None:
 def flows_present(state: PortState) -> float:
     """Return how many of the port's flows have not ended, as far as that can be told.
 
-    A flow that sends nothing may pause, or have ended while its entry is not idle for long enough yet. Quiet flows count
-    by the part of them that has lately sent again, and not ended.
+    A flow that sends nothing may pause, or have ended while its entry is not idle for long enough yet. Quiet flows
+    count by the part of them that has lately sent again, and not ended.
     """
     return state.count - state.quiet * (1 - state.resumed / (state.resumed + state.ended + 1))
 
@@ -73,9 +73,14 @@ def may_all_move(state: PortState, cell: Cell, now: float) -> bool:
 
 
 def most_tokens(state: PortState) -> float:
-    """Return the most tokens that can be saved: those of a few seconds, or of one interval if that is longer."""
+    """Return the most tokens that can be saved: those of one second, or of one interval if that is longer.
+
+    Of a part of a token the whole can be saved: with 1.3 a second, three flows of ten would otherwise never move.
+    """
     balance = state.balance
-    return max(1.0, balance.moves_per_second * flows_present(state) * max(SAVED, balance.interval))
+    return max(
+        1.0, ceil(balance.moves_per_second * flows_present(state) * max(1.0, balance.interval) - _EXACT)
+    )
 
 
 def has_tokens(state: PortState, flows: int) -> bool:

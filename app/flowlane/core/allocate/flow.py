@@ -95,7 +95,9 @@ def enter_row(state: PortState, row: int, demand: Demand) -> None:
     columns.profile[row] = hold_profile(state, demand)
     columns.moved_at[row] = NEVER
     columns.rate[row] = 0
-    columns.flags[row] &= ~(MEASURED | QUIET)  # They may be left over from a port that was removed with its flows.
+    columns.flags[row] &= ~(
+        MEASURED | QUIET
+    )  # They may be left over from a port that was removed with its flows.
     rate = min(demand.rate, cells.MAX_RATE)
     if rate > 0:
         cells.add_measured_rate(state, row, demand.class_index, rate)

@@ -78,13 +78,15 @@ def _rebuild(device: Device, port: Port) -> None:
     if port.allocation is None:
         return
     flows = device.flows
-    members = _members(device, port)
+    members, columns = _members(device, port), device.columns
+    moved_at = {row: columns.moved_at[row] for row in members}
     for row in members:
         depart(port.allocation, row)
     weights = tuple(share.weight for share in device.policy.shares)
-    port.allocation = new_port(device.columns, port.shaped, device.policy.balance, weights, port.rate)
+    port.allocation = new_port(columns, port.shaped, device.policy.balance, weights, port.rate)
     for row in members:
         place_on(port.allocation, row, demand_of(device, row), flows.queue_id[row], flows.keys[row] or b"")
+        columns.moved_at[row] = moved_at[row]
 
 
 def _members(device: Device, port: Port) -> list[int]:

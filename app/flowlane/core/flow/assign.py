@@ -180,7 +180,7 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
     """Bring a flow from what it has to its target: a new meter before the pin that names it, an unused one after."""
     flows = device.flows
     before = flows.queue_id[row], flows.meter_id[row]
-    is_new = flows.reason[row] == Reason.UNPLACED
+    is_new, queue = flows.reason[row] == Reason.UNPLACED, _queue_of(device, row)
     if target.yields:
         _move_to_device_queue(device, row)
     set_place(state, device, row, target.placement)
@@ -197,7 +197,7 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
             # What the flow sent since the last reading was counted by another entry, which nobody reads now.
             flows.counted_at[row] = state.now
     if not is_new:
-        _report_move(device, row, before[0], out)
+        _report_move(device, row, queue, out)
     if unused is not None:
         _delete_meter(device, unused, out)
     if flows.rate[row] and (
@@ -236,9 +236,9 @@ def follow_device(
     ):
         placement = _move_to_device_queue(device, row)
     if placement is not None:
-        before = flows.queue_id[row]
+        queue = _queue_of(device, row)
         set_place(state, device, row, placement)
-        _report_move(device, row, before, out)
+        _report_move(device, row, queue, out)
     if worth_of(device, row) is not Worth.NOTHING:
         reassign(state, device, row, out)
 
@@ -277,9 +277,10 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             placement = choose_queue(state, device, row)
         if move.old != move.new and _is_left_to_device(device, move):
             # The device's learned entries for the port are removed; its next choice is reported.
+            queue = _queue_of(device, row)
             set_place(state, device, row, placement)
             flows.device_queue[row] = UNREPORTED
-            _report_move(device, row, move.old, out)
+            _report_move(device, row, queue, out)
         else:
             apply(state, device, row, decide(state, device, row, placement), out)
 
@@ -295,7 +296,12 @@ def _is_needless(device: Device, move: Move) -> bool:
     flows, row = device.flows, move.row
     quiet = flows.last_active[row] < flows.counted_at[row]
     known = flows.device_queue[row] == move.old
-    return quiet and known and move.reason in (Reason.REBALANCED, Reason.VACATED) and not flows.flags[row] & PINNED
+    return (
+        quiet
+        and known
+        and move.reason in (Reason.REBALANCED, Reason.VACATED)
+        and not flows.flags[row] & PINNED
+    )
 
 
 def _give_token_back(device: Device, row: int) -> None:
@@ -305,15 +311,20 @@ def _give_token_back(device: Device, row: int) -> None:
         allocation.tokens += 1
 
 
-def _report_move(device: Device, row: int, old: int, out: list[Effect]) -> None:
-    """Report that a flow has left queue ``old`` for another one, whatever the reason, unless it has not."""
+def _queue_of(device: Device, row: int) -> tuple[int, int]:
+    """Return the id and the kind of a flow's queue."""
+    return device.flows.queue_id[row], device.flows.kind[row]
+
+
+def _report_move(device: Device, row: int, before: tuple[int, int], out: list[Effect]) -> None:
+    """Report that a flow has left a queue (id, kind) for another one, whatever the reason, unless it has not."""
     flows = device.flows
-    new, key = flows.queue_id[row], flows.keys[row]
+    (old, kind), new, key = before, flows.queue_id[row], flows.keys[row]
     if NO_QUEUE in (old, new) or old == new:
         return
     assert key is not None
     port = device.ports.get(flows.egress_port[row])
-    is_gone = port is not None and old not in port.queues
+    is_gone = port is not None and (old not in port.queues or port.queues[old].kind != kind)
     reason = Reason.QUEUE_GONE if is_gone else Reason(flows.reason[row])
     data = {
         "device": f"{device.dpid:016x}",

@@ -164,6 +164,24 @@ def test_the_others_leave_an_exclusive_queue_by_the_ordinary_limits() -> None:
     assert port.rows_by_queue()[port.queue_of[9999]] == {9999}
 
 
+@pytest.mark.parametrize(("heavy", "seconds"), [(1, 5), (2, 10)])
+def test_where_flows_are_few_the_others_leave_by_tokens_of_their_own(heavy: int, seconds: int) -> None:
+    """60 flows on four queues: 2 % of them are a flow a second."""
+    port = Port(hardware(0, 1, 2, 3))
+    for row in range(60):
+        port.arrive(row, rate=50_000 + row)
+    port.run_until_quiet()
+    rows = range(100, 100 + heavy)
+    for row in rows:
+        port.arrive(row, **HEAVY)
+        port.measure(row, 20_000_000)
+    for _ in range(seconds):
+        moves = [move for move in port.tick() if move.old != move.new]
+        assert len(moves) <= 10
+        assert {move.reason for move in moves} <= {Reason.VACATED, Reason.EXCLUSIVE, Reason.REBALANCED}
+    assert all(port.rows_by_queue()[port.queue_of[row]] == {row} for row in rows)
+
+
 def test_a_flow_that_has_moved_has_its_own_queue_made_exclusive() -> None:
     """It may not move again within the window; the other flows of its queue can."""
     port = Port(hardware(0, 1), Balance(window=30.0, moves_per_second=1.0))

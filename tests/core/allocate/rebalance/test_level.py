@@ -59,12 +59,12 @@ def test_many_light_flows_are_moved_rather_than_the_elephant() -> None:
 
 def test_it_costs_a_token_for_every_flow() -> None:
     port = port_with(
-        [800, 200, 200], [200] * 4, [200, 200, 200, 100], balance=Balance(moves_per_second=0.4, window=10.0)
+        [800, 200, 200], [200] * 4, [200, 200, 200, 100], balance=Balance(moves_per_second=0.36, window=10.0)
     )
     lock(port, 1, 2)
     assert len(port.tick(1.0)) == 4 and port.state.tokens < 1
     port = port_with(
-        [800, 200, 200], [200] * 4, [200, 200, 200, 100], balance=Balance(moves_per_second=0.2, window=10.0)
+        [800, 200, 200], [200] * 4, [200, 200, 200, 100], balance=Balance(moves_per_second=0.18, window=10.0)
     )
     lock(port, 1, 2)
     assert port.tick(1.0) == [], "with one flow back it would be worse than before"
