@@ -210,7 +210,7 @@ def measured(state: State, device: Device, row: int, seconds: float, out: list[E
     port = device.ports.get(flows.egress_port[row])
     if port is not None and port.allocation is not None and flows.queue_id[row] != NO_QUEUE:
         passed = passed_rate(device, row) if flows.meter_id[row] else int(rate)
-        measure(port.allocation, row, passed, is_quiet=not more)
+        measure(port.allocation, row, passed, flows.last_active[row] < flows.counted_at[row])
     if device.policy.gates:
         gates = gates_at(device, flows.egress_port[row], now)
         before = flows.gate_state[row]
