@@ -34,7 +34,7 @@ def _is_passive(graph: nx.Graph, bridge: str) -> bool:
 
 
 def _switch(graph: nx.Graph, name: str) -> PassiveSwitch:
-    marks = tuple(graph.nodes[name]["entry"]["marks"].items())
+    marks = tuple((int(dscp), queue_id) for dscp, queue_id in graph.nodes[name]["entry"]["marks"].items())
     reached = {queue_id for _, queue_id in marks}
     own = [port for port in nodes(graph, Kind.PORT) if port.partition("/")[0] == name]
     ports = tuple(
