@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bench.detection import __main__ as bench
-from bench.detection import many, reading_cost
+from bench.detection import many, reading_cost, sample_test
 from lab.inside import tap_host
 from lab.inside.manager import wait_for
 
@@ -40,6 +40,12 @@ def test_requests_are_those_of_the_controller() -> None:
     assert len(messages) == 8
     for message in messages.values():
         assert int.from_bytes(message[2:4], "big") == len(message)
+
+
+def test_simulated_samples_show_a_high_rate_and_not_a_low_one() -> None:
+    times = [sample_test.noticed(2 * sample_test.HIGH, 64, 10.0, seed, 0.0) for seed in range(20)]
+    assert statistics.median(when or 10.0 for when in times) < 0.2
+    assert sample_test.noticed(0.2 * sample_test.HIGH, 64, 10.0, 1, 0.0) is None
 
 
 @pytest.mark.parametrize("kind", ["new", "old"])

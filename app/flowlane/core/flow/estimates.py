@@ -1,16 +1,17 @@
 """Rates of flows from samples of their packets: whether one has reached a threshold, as soon as the samples show it.
 
 Of a flow that sends r bit/s in packets of s bits each, a switch that samples one packet in n reports r / (n s) packets
-a second, at random times, and each stands for n s bits. The question is which of two rates the flow has: a low one,
-at which it is not heavy (the ``below`` of its rate condition), or a high one (the condition's threshold). Page's test
-(E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954) answers it with the fewest samples; for counted
-events (J. M. Lucas, "Counted data CUSUM's", Technometrics 27, 1985) it is a leaky bucket:
+a second, at random times, and each stands for n s bits. The question is which of two rates the flow has: the threshold
+of its rate condition, or half of that. Page's test (E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954)
+answers it with the fewest samples; for counted events (J. M. Lucas, "Counted data CUSUM's", Technometrics 27, 1985) it
+is a leaky bucket:
 
 - Each sample pours in what it stands for. The bucket leaks (high - low) / ln(high / low) bit/s, a rate between the two.
 - The rate is reached when the bucket holds :data:`ENOUGH` / ln(high / low) samples' worth.
 
-A flow that has been measured exactly is at least at that rate already: the low rate is no less, and the high one is as
-many times that. So the samples of such a flow show sudden rises only, and small ones are left to its counters.
+What lies between the two rates may be taken for either; counters decide about it later (see :mod:`.samples`). A flow
+that has been measured exactly is at that rate already: the low rate is no less, and the high one is twice that. So the
+samples of such a flow show sudden rises only, and small ones are left to its counters.
 
 A datapath may hand over a large packet (TSO, GSO) as its segments, all of them or none. Samples of one flow within
 :data:`CLUMP` s are therefore one larger sample, and a sample's worth is the mean of their sizes weighted by size, by
@@ -28,15 +29,13 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from flowlane.core.classify.gates import PortGate
 
-ENOUGH, ENOUGH_MEASURED = 4.6, 10.0
-"""Logarithm of how many times likelier the high rate has to be than the low one.
-
-For a flow that no counter has measured, and for one that has been, which lives long enough to be taken for heavy by
-chance many times. ln 100: in one in a hundred cases at most (Wald).
+ENOUGH, ENOUGH_MEASURED = 3.7, 10.0
+"""Logarithm of how many times likelier the high rate has to be than the low one: for a flow that no counter has
+measured (40 times), and for one that has been, which lives long enough to be taken for heavy by chance many times.
 """
 
-NARROWEST, WIDEST = 0.5, 0.4
-"""The low rate as a part of the high one: at most, at least. The closer they are, the more samples it takes."""
+HIGHER = 2.0
+"""The high rate is so many times the low one. The closer they are, the more samples it takes."""
 
 SHORTEST = 0.1
 """Seconds that the rate lasts at least: a burst of an ended flow is not heavy."""
@@ -78,10 +77,8 @@ class Rates(NamedTuple):
 
 def rates_for(gate: PortGate, measured: float) -> Rates:
     """Return the rates to tell apart for a gate and a flow of which counters show ``measured`` bit/s so far."""
-    high = float(max(gate.at_least, 1))
-    part = min(max(gate.below / high, WIDEST), NARROWEST)
-    low = max(part * high, measured)
-    return Rates(low, low / part)
+    low = max(gate.at_least / HIGHER, measured, 1.0)
+    return Rates(low, HIGHER * low)
 
 
 @dataclass(slots=True)

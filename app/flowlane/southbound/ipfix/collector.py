@@ -11,6 +11,7 @@ import socket
 import time
 from collections import defaultdict
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -163,6 +164,7 @@ def _host_of(peer: str | None) -> str:
     return _plain(host) if host else "127.0.0.1"
 
 
+@lru_cache(maxsize=4096)
 def _plain(host: str) -> str:
     """Return an address as text in one form: IPv4 addresses in IPv6 as such."""
     with suppress(ValueError):

@@ -69,7 +69,11 @@ class Part(NamedTuple):
     variable: int | None
 
 
-Layout = tuple[Part, ...]
+class Layout(NamedTuple):
+    """How to read the records of a template; ``least``: how long one is at least, in bytes."""
+
+    parts: tuple[Part, ...]
+    least: int
 
 
 class Sampled(NamedTuple):
@@ -92,12 +96,8 @@ def layout_of(fields: list[Field]) -> Layout:
         if field.element in WANTED:
             read.append((field.element, length, length + field.length))
         length += field.length
-    return (*parts, Part(length, tuple(read), None))
-
-
-def least_length(layout: Layout) -> int:
-    """Return how long a record is at least, in bytes."""
-    return sum(part.length + (part.variable is not None) for part in layout)
+    parts.append(Part(length, tuple(read), None))
+    return Layout(tuple(parts), sum(part.length + (part.variable is not None) for part in parts))
 
 
 _KNOWN = {
@@ -152,9 +152,9 @@ class Reader:
         """Yield the records of a set; none where its template is not known."""
         own = self._templates.get(origin, {}).get(template_id)
         layout = own or _KNOWN.get(template_id)
-        if layout is None or not least_length(layout):
+        if layout is None or not layout.least:
             return
-        while least_length(layout) <= end - start:
+        while layout.least <= end - start:
             values, start = _values(data, start, end, layout)
             if own is None and start != end:
                 return  # Open vSwitch sends each record in a set of its own.
@@ -205,7 +205,7 @@ def _may_be(element: int, length: int) -> bool:
 def _values(data: bytes, start: int, end: int, layout: Layout) -> tuple[dict[int, bytes], int]:
     """Read one record: element -> its bytes, of several the first; and where the record ends."""
     values: dict[int, bytes] = {}
-    for part in layout:
+    for part in layout.parts:
         if end - start < part.length + (part.variable is not None):
             raise ProtocolError("IPFIX record cut short")
         for element, begin, stop in part.fields:
