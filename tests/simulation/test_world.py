@@ -163,3 +163,19 @@ def test_there_are_no_more_pins_than_the_budget() -> None:
     for flow in world.datapath.flows.values():
         if flow.pin is None:
             assert flow.queue_id == flow.learned_queue, "a flow without a pin is where the device put it"
+
+
+def test_marks_and_passive_switches_are_no_matter_for_the_simulated_switch() -> None:
+    marks = "devices: [{queues-by: dscp, keep-marks: ef}]\n"
+    behind = "behind: [{device: '*', port: '*'}]"
+    switch = f"passive-switches: [{{name: s, queues-by: pcp, ports: [{{name: p, queues: {{0: {{}}}}}}], {behind}}}]\n"
+    queues = []
+    for more in ("", marks + switch):
+        world = world_of(one_class(more))
+        for number in range(8):
+            world.begin(number, spec("a", number, 80, 8e6))
+        run(world, 5)
+        rows = [world.row(number) for number in range(8)]
+        queues.append([world.device.flows.queue_id[row] for row in rows if row is not None])
+    assert queues[0] == queues[1]
+    assert len(set(queues[0])) > 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,7 +74,7 @@ class World:
     """
 
     def __init__(self, policy: Policy, host: Host, reading: float | None = None) -> None:
-        self.engine = Engine(policy)
+        self.engine = Engine(_of_one_switch(policy))
         self.host = host
         self.reading = reading
         self.datapath = Datapath(UPLINK)
@@ -412,3 +413,9 @@ _ACTIONS: Mapping[type, Callable[[World, Any], None]] = {
     ef.ReadCounters: World.on_read_counters,
     ef.BeginGroup: World.on_begin_group,
 }
+
+
+def _of_one_switch(policy: Policy) -> Policy:
+    """Return the policy without what is of no matter for one switch: how it is told queues, and switches behind it."""
+    devices = tuple(replace(entry, queues_by=None) for entry in policy.devices)
+    return replace(policy, devices=devices, passive_switches=())
