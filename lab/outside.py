@@ -145,3 +145,15 @@ def run_in_guest(
     """
     command = [*WITH_US, *guest_command(ports, out, options, program)]
     return subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def run_inside_guest(out: Path, options: Sequence[str], program: Sequence[str]) -> None:
+    """Boot a guest that is its own far end, run a Python program in it, and return when it is gone.
+
+    Raises:
+        subprocess.CalledProcessError: the program failed, or the lab did not start.
+    """
+    environment = ["--env", f"PYTHONPATH={ROOT}:{ROOT / 'app'}"]
+    boot = [str(ROOT / "lab/boot"), "--out", str(out), *environment, *options]
+    command = [*WITH_US, *boot, "--", str(ROOT / ".venv/bin/python"), "-m", *program]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)

@@ -29,9 +29,6 @@ SMALL, HEAVY = 20_000, 600_000_000
 PER_SECOND = 5000
 """Small flows that begin in a second, at first."""
 
-SUM = 0.3e-6
-"""Seconds that Open vSwitch takes for an entry of a sum (``bench.detection.reading_cost``)."""
-
 
 class Switch(World):
     """The simulated switch; it adds up what its replies cost its main thread."""
@@ -40,9 +37,9 @@ class Switch(World):
 
     def _answer(self, request: fx.ReadCounters) -> None:
         groups = self.device.readings.groups
-        self.busy += REPLY * (len(request.groups) + len(request.sums) + request.pins)
+        self.busy += REPLY * (len(request.groups) + request.sums + request.pins)
         self.busy += ENTRY * sum(groups[number].entries for number in request.groups if number in groups)
-        self.busy += SUM * sum(groups[number].entries for number in request.sums if number in groups)
+        self.busy += ENTRY * len(groups) * request.sums
         self.busy += ENTRY * self.device.pinned * request.pins
         super()._answer(request)
 

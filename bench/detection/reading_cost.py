@@ -19,6 +19,7 @@ from typing import NamedTuple
 from lab.inside import private_ovs
 
 COOKIE, KIND = 0xF10A_4000_0000_0000, 0xFFFF_F000_0000_0000
+COUNTING = 0xF10A_5000_0000_0000
 ALL, ANY = 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF
 FLOW, AGGREGATE = 1, 2
 CHUNK = 10_000
@@ -45,6 +46,11 @@ def entry(number: int, group: int) -> str:
     loads = "load:1->NXM_NX_REG0[],load:3->NXM_NX_REG1[],load:0->NXM_NX_REG4[]"
     cookie = COOKIE + (number // group << 8)
     return f"table=5,priority=1000,cookie=0x{cookie:x},idle_timeout=60000,{match},{ports},actions={loads}"
+
+
+def counting_entry(number: int) -> str:
+    """An entry like those of table learn that count a group, in ovs-ofctl's language."""
+    return f"table=7,priority=65002,cookie=0x{COUNTING + number:x},reg6=0x{number + 1:x},actions=NORMAL"
 
 
 def match_of_sender(number: int) -> bytes:
@@ -123,6 +129,10 @@ def requests_of(entries: int, group: int) -> dict[str, tuple[int, Callable[[int]
             lambda _turn: request(FLOW, COOKIE | 0x5000_0000_0000, KIND, table=255),
         ),
         "all entries": (entries, lambda _turn: request(FLOW, COOKIE, KIND)),
+        "sums of all groups, by the entries that count them": (
+            groups,
+            lambda _turn: request(FLOW, COUNTING, KIND, table=7),
+        ),
         "sum of one group, by its cookie": (
             group,
             lambda turn: request(AGGREGATE, COOKIE + (turn % groups << 8), ALL),
@@ -145,6 +155,8 @@ def main() -> None:
             numbers = range(first, min(given.entries, first + CHUNK))
             flows.write_text("\n".join(entry(number, given.group) for number in numbers))
             ovs.ofctl("add-flows", "br0", str(flows), version="OpenFlow13")
+        flows.write_text("\n".join(map(counting_entry, range(given.entries // given.group))))
+        ovs.ofctl("add-flows", "br0", str(flows), version="OpenFlow13")
         pid = int((ovs.directory / "ovs-vswitchd.pid").read_text())
         connection = Connection(ovs.management("br0"), pid)
         print(

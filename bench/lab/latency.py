@@ -1,10 +1,13 @@
 """The figure Flowlane is for: small flows' latency beside heavy flows on one uplink (docs/engineers/latency.md).
 
-    .venv/bin/python -m bench.lab.latency --out DIR        writes DIR/latency.json, latency.svg, and a table
+    .venv/bin/python -m bench.lab.latency --out DIR        writes DIR/latency.json, latency.svg, and tables
 
-One boot, four placements in turn, several rounds: nothing heavy (the ideal), one queue for all, hash placement
-(a select group, as RSS does it), Flowlane. With ``--leaf`` the last three also with an fq_codel leaf under each
-queue. ``--plot FILE`` draws again from a JSON file.
+One guest whose clock counts instructions (``lab/boot --accel icount``), with everything inside it, so that the
+figures do not depend on what else the machine does. Two loads of small flows, seven placements in turn, several
+rounds: nothing heavy (the ideal), one queue for all, the same with an fq_codel leaf, hash placement (a select
+group, as RSS does it), static rules that know the ports of what is heavy, Flowlane with its built-in policy, and
+the same with the leaves that ``flowlane qos apply`` makes. All flows are new, and their first packets count.
+``--plot FILE`` draws again from a JSON file.
 """
 
 from __future__ import annotations
@@ -13,34 +16,61 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lab.outside import ROOT, controller, far_end, free_ports, run_in_guest
+from lab.outside import run_inside_guest
+
+from flowlane.units import parse_rate
 
 LOST_MS = 2000.0
 """As long a request counts that was not answered within it."""
 
-COLOURS = {"nothing heavy": "#777777", "one queue": "#b2182b", "hash": "#ef8a62", "flowlane": "#2166ac"}
-WITH_LEAF = tuple(f"{placement}, fq_codel" for placement in list(COLOURS)[1:])
+FIRST_S = 3.0
+"""The beginning of each round, of which the p99 is shown by itself: queues fill, heavy flows are found."""
+
+LINES = {
+    "nothing heavy": ("#777777", "-"),
+    "one queue": ("#b2182b", "-"),
+    "one queue, fq_codel": ("#b2182b", "--"),
+    "hash": ("#ef8a62", "-"),
+    "static rules": ("#5aae61", "-"),
+    "flowlane": ("#2166ac", "-"),
+    "flowlane, fq_codel": ("#2166ac", "--"),
+}
+"""The placements, in the order of the tables; colour and style of each."""
+
+LOADS = ("light", "busy")
+IDEAL, OURS = "nothing heavy", "flowlane, fq_codel"
+
+Summary = dict[str, dict[str, float]]
+
+
+class Bar(NamedTuple):
+    """What Flowlane is held to: a measured value and its bound."""
+
+    text: str
+    value: float
+    bound: float
+    at_most: bool
+
+    @property
+    def reached(self) -> bool:
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
 
 
 def measure(arguments: argparse.Namespace) -> Path:
     """Run the guest's part in a fresh guest; return the JSON file it wrote."""
-    ports = free_ports()
     out = arguments.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     boot = [
-        "--layout", arguments.layout, "--queues", str(arguments.queues), "--rate", arguments.rate,
-        "--min-rate", arguments.min_rate, "--cpus", str(arguments.cpus), "--timeout", "3000",
+        "--accel", arguments.accel, "--layout", arguments.layout, "--queues", str(arguments.queues),
+        "--rate", arguments.rate, "--min-rate", f"{parse_rate(arguments.rate) // arguments.queues}bit/s",
+        "--boot-timeout", "400", "--timeout", "5000",
     ]  # fmt: skip
-    numbers = ("rounds", "seconds", "heavy", "small", "warm_up", "interval")
-    options = [
-        word for name in numbers for word in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))
-    ]
-    program = ["bench.lab.latency_guest", *options, "--placements", *arguments.placements]
-    policy = ROOT / "bench/lab/latency_policy.yaml"
-    with far_end(ports, out / "iperf3.log"), controller(ports, policy, out / "controller.log"):
-        run_in_guest(ports, out, boot, program)
+    numbers = ("rounds", "seconds", "heavy")
+    options = [word for name in numbers for word in (f"--{name}", str(getattr(arguments, name)))]
+    cases = ["--placements", *arguments.placements, "--loads", *arguments.loads]
+    run_inside_guest(out, boot, ["bench.lab.latency_guest", *options, *cases])
     facts = {name: str(value) for name, value in vars(arguments).items()}
     target: Path = out / "latency.json"
     target.write_text(
@@ -51,8 +81,8 @@ def measure(arguments: argparse.Namespace) -> Path:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """The value below which ``share`` of the sorted ``values`` lie (nearest rank)."""
-    return values[min(len(values) - 1, int(share * len(values)))]
+    """The value below which ``share`` of the sorted ``values`` lie (nearest rank); 0 without any."""
+    return values[min(len(values) - 1, int(share * len(values)))] if values else 0.0
 
 
 def jain(rates: list[float]) -> float:
@@ -61,12 +91,22 @@ def jain(rates: list[float]) -> float:
     return sum(rates) ** 2 / (len(rates) * squares) if squares else 1.0
 
 
-def summarise(rounds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def times_ms(rows: list[dict[str, Any]], since_s: float = 0.0, until_s: float = float("inf")) -> list[float]:
+    """All requests' times in ms, sorted, of those that were sent so long after a round's beginning."""
+    return sorted(
+        value * 1000
+        for row in rows
+        for sent, value in zip(row["sent_s"], row["latency_s"], strict=True)
+        if since_s <= sent < until_s
+    )
+
+
+def summarise(rounds: list[dict[str, Any]]) -> Summary:
     """Per placement over all rounds: quantiles in ms, heavy flows' total in Mbit/s, their fairness, CPU share."""
     found = {}
     for placement in dict.fromkeys(row["placement"] for row in rounds):
         rows = [row for row in rounds if row["placement"] == placement]
-        times = sorted(value * 1000 for row in rows for value in row["latency_s"])
+        times = times_ms(rows)
         heavy = [row["heavy_bit_s"] for row in rows if row["heavy_bit_s"]]
         found[placement] = {
             "requests": len(times),
@@ -74,6 +114,8 @@ def summarise(rounds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
             "p50_ms": quantile(times, 0.5),
             "p99_ms": quantile(times, 0.99),
             "p99.9_ms": quantile(times, 0.999),
+            "first_p99_ms": quantile(times_ms(rows, until_s=FIRST_S), 0.99),
+            "later_p99_ms": quantile(times_ms(rows, since_s=FIRST_S), 0.99),
             "heavy_mbit_s": sum(map(sum, heavy)) / 1e6 / len(heavy) if heavy else 0.0,
             "fairness": sum(map(jain, heavy)) / len(heavy) if heavy else 1.0,
             "cpu": sum(row["cpu_share"] for row in rows) / len(rows),
@@ -81,35 +123,54 @@ def summarise(rounds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def table(summary: dict[str, dict[str, float]]) -> str:
+def table(summary: Summary) -> str:
     """The summary as a Markdown table."""
-    columns = list(next(iter(summary.values())))
-    lines = ["| placement | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [
-        f"| {name} | " + " | ".join(f"{row[column]:.4g}" for column in columns) + " |"
-        for name, row in summary.items()
-    ]
-    return "\n".join(lines)
-
-
-def bars(summary: dict[str, dict[str, float]]) -> str:
-    """What Flowlane is held to, and whether it was reached."""
-    ideal, one, hashed, ours = (summary[name] for name in COLOURS)  # Without leaves: those have no bars.
-    best = max(one["heavy_mbit_s"], hashed["heavy_mbit_s"])
-    found = [
-        ("p50, of the ideal's, at most 1.5", ours["p50_ms"] / ideal["p50_ms"], 1.5, -1),
-        ("p99 under one queue, of Flowlane's, at least 4", one["p99_ms"] / ours["p99_ms"], 4.0, 1),
-        ("p99 under hash placement, of Flowlane's, at least 3", hashed["p99_ms"] / ours["p99_ms"], 3.0, 1),
-        ("heavy flows' total, of the best other, at least 0.95", ours["heavy_mbit_s"] / best, 0.95, 1),
-    ]
     lines = [
-        f"{text}: {value:.3g}, {'reached' if (value - bar) * side >= 0 else 'MISSED'}"
-        for text, value, bar, side in found
+        "| placement | p50 ms | p99 ms | p99.9 ms | p99 ms of the first 3 s | of the rest "
+        "| heavy flows, Mbit/s together | Jain's fairness among them | guest's CPU |",
+        "|---" * 9 + "|",
     ]
+    for name, row in summary.items():
+        times = ("p50_ms", "p99_ms", "p99.9_ms", "first_p99_ms", "later_p99_ms")
+        cells = [f"{row[column]:.3g}" for column in times]
+        heavy = ["", ""] if name == IDEAL else [f"{row['heavy_mbit_s']:.1f}", f"{row['fairness']:.2f}"]
+        cells += [*heavy, f"{100 * row['cpu']:.0f} %"]
+        lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines)
 
 
-def draw(rounds: list[dict[str, Any]], summary: dict[str, dict[str, float]], target: Path) -> None:
+def bars(summary: Summary) -> list[Bar]:
+    """What Flowlane with the leaves of ``flowlane qos apply`` is held to, all of it within one run."""
+    ours = summary[OURS]
+    others = [row for name, row in summary.items() if name != IDEAL and not name.startswith("flowlane")]
+
+    def p99_of(name: str) -> float:
+        return ours["p99_ms"] / summary[name]["p99_ms"]
+
+    best = max(row["heavy_mbit_s"] for row in others)
+    return [
+        Bar("p50: Flowlane's / that of nothing heavy", ours["p50_ms"] / summary[IDEAL]["p50_ms"], 1.5, True),
+        Bar("p99: Flowlane's / that of static rules", p99_of("static rules"), 1.0, True),
+        Bar("p99: Flowlane's / that of one queue with fq_codel", p99_of("one queue, fq_codel"), 1.0, True),
+        Bar("heavy flows: Flowlane's / the best other's", ours["heavy_mbit_s"] / best, 0.95, False),
+    ]
+
+
+def bars_table(by_load: dict[str, list[Bar]]) -> str:
+    """The bars as a Markdown table, with a column for each load."""
+    heads = [f"{load} load" for load in by_load]
+    lines = [
+        f"| Flowlane with leaves is held to | bar | {' | '.join(heads)} |",
+        "|---" * (2 + len(heads)) + "|",
+    ]
+    for row in zip(*by_load.values(), strict=True):
+        side = "at most" if row[0].at_most else "at least"
+        cells = [f"{bar.value:.2f}{'' if bar.reached else ', missed'}" for bar in row]
+        lines.append(f"| {row[0].text} | {side} {row[0].bound:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(by_load: dict[str, list[dict[str, Any]]], target: Path) -> None:
     """How many requests took longer than a time: the tail is what a user feels."""
     import matplotlib  # noqa: PLC0415  # only here, so that measuring needs no plotting
 
@@ -117,19 +178,20 @@ def draw(rounds: list[dict[str, Any]], summary: dict[str, dict[str, float]], tar
     matplotlib.rcParams["svg.hashsalt"] = "flowlane"  # the same figures make the same file
     from matplotlib import pyplot  # noqa: PLC0415
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.2))
-    for placement, row in summary.items():
-        times = sorted(
-            v * 1000 for part in rounds if part["placement"] == placement for v in part["latency_s"]
-        )
-        shares = [1 - index / len(times) for index in range(len(times))]
-        colour, style = COLOURS[placement.partition(",")[0]], "--" if placement in WITH_LEAF else "-"
-        label = f"{placement} (p99 {row['p99_ms']:.0f} ms)"
-        axes.loglog(times, shares, label=label, color=colour, linestyle=style, lw=1.8)
-    axes.set_xlabel("request to answer, ms")
-    axes.set_ylabel("share of requests that took longer")
-    axes.grid(visible=True, which="major", alpha=0.3)
-    axes.legend(frameon=False)
+    figure, columns = pyplot.subplots(
+        1, len(by_load), figsize=(5.2 * len(by_load), 4.2), sharey=True, squeeze=False
+    )
+    for axes, (load, rounds) in zip(columns[0], by_load.items(), strict=True):
+        for placement, row in summarise(rounds).items():
+            times = times_ms([part for part in rounds if part["placement"] == placement])
+            shares = [1 - index / len(times) for index in range(len(times))]
+            colour, style = LINES[placement]
+            label = f"{placement} (p99 {row['p99_ms']:.3g} ms)"
+            axes.loglog(times, shares, label=label, color=colour, linestyle=style, lw=1.6)
+        axes.set_xlabel(f"request to answer, ms; {load} load of small flows")
+        axes.grid(visible=True, which="major", alpha=0.3)
+        axes.legend(frameon=False, fontsize="small")
+    columns[0][0].set_ylabel("share of requests that took longer")
     figure.tight_layout()
     figure.savefig(target, metadata={"Date": None})
 
@@ -142,29 +204,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("latency-lab"))
     parser.add_argument("--plot", type=Path, metavar="JSON")
     parser.add_argument("--layout", choices=("veth", "sriov"), default="veth")
-    for name, default in (("queues", 4), ("heavy", 4), ("small", 40), ("rounds", 3), ("cpus", 1)):
+    parser.add_argument("--accel", default="icount", help="as of lab/boot")
+    for name, default in (("queues", 8), ("heavy", 4), ("rounds", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--rate", default="20Mbit/s")
-    parser.add_argument("--min-rate", default="2Mbit/s")
-    parser.add_argument(
-        "--seconds", type=float, default=15.0, help="that count, of each placement in each round"
-    )
-    parser.add_argument(
-        "--warm-up", type=float, default=10.0, help="before that: queues fill, heavy flows are found"
-    )
-    parser.add_argument("--placements", nargs="+", choices=(*COLOURS, *WITH_LEAF), default=list(COLOURS))
-    parser.add_argument("--leaf", action="store_true", help="also each placement with an fq_codel leaf")
-    parser.add_argument("--interval", type=float, default=1.0, help="between two requests of one small flow")
+    parser.add_argument("--rate", default="50Mbit/s")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each placement in each round")
+    parser.add_argument("--placements", nargs="+", choices=LINES, default=list(LINES))
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS)
     arguments = parser.parse_args()
-    if arguments.leaf:
-        arguments.placements = [*COLOURS, *WITH_LEAF]
     source = arguments.plot or measure(arguments)
     rounds = json.loads(source.read_text())["rounds"]
-    summary = summarise(rounds)
-    draw(rounds, summary, source.with_suffix(".svg"))
-    sys.stdout.write(table(summary) + "\n\n")
-    if set(summary) >= set(COLOURS):
-        sys.stdout.write(bars(summary) + "\n")
+    by_load: dict[str, list[dict[str, Any]]] = {}
+    for row in rounds:
+        by_load.setdefault(row["load"], []).append(row)
+    draw(by_load, source.with_suffix(".svg"))
+    summaries = {load: summarise(rows) for load, rows in by_load.items()}
+    for load, summary in summaries.items():
+        sys.stdout.write(f"{load} load\n\n{table(summary)}\n\n")
+    if all(set(summary) == set(LINES) for summary in summaries.values()):
+        sys.stdout.write(bars_table({load: bars(summary) for load, summary in summaries.items()}) + "\n")
 
 
 if __name__ == "__main__":

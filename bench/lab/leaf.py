@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from lab.outside import ROOT
+from lab.outside import run_inside_guest
 
 LEAVES = {"none": "FIFO", "fq_codel": "fq_codel leaf"}
 
@@ -30,12 +29,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     out = arguments.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     boot = ["--accel", "icount", "--layout", "veth", "--vms", "2", "--queues", "4", "--rate", "20Mbit/s"]
-    boot += ["--out", str(out), "--boot-timeout", "400", "--timeout", "3000"]
-    boot += ["--env", f"PYTHONPATH={ROOT}:{ROOT / 'app'}"]
-    program = ["-m", "bench.lab.leaf_guest", "--rounds", str(arguments.rounds)]
-    program += ["--seconds", str(arguments.seconds)]
-    command = [str(ROOT / "lab/boot"), *boot, "--", str(ROOT / ".venv/bin/python"), *program]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    boot += ["--boot-timeout", "400", "--timeout", "3000"]
+    options = ["--rounds", str(arguments.rounds), "--seconds", str(arguments.seconds)]
+    run_inside_guest(out, boot, ["bench.lab.leaf_guest", *options])
     results: dict[str, list[dict[str, Any]]] = json.loads((out / "leaf.json").read_text())
     return results
 

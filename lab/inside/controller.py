@@ -22,15 +22,22 @@ START_S = 120
 
 
 class Controller:
-    """A flowlane-manager with the lab's bridge as its device."""
+    """A flowlane-manager with the lab's bridge as its device.
 
-    def __init__(self, policy: Path, log: Path) -> None:
+    Args:
+        policy: None is the built-in one.
+    """
+
+    def __init__(self, policy: Path | None, log: Path) -> None:
         run("ovs-vsctl", "set-controller", BRIDGE, "tcp:127.0.0.1:6653")
         run("ovs-vsctl", "set", "controller", BRIDGE, "max_backoff=1000")
         self.log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "flowlane-manager"), "--policy", str(policy)],
+                [
+                    str(Path(sys.executable).parent / "flowlane-manager"),
+                    *(("--policy", str(policy)) if policy else ()),
+                ],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             )  # fmt: skip
         assert wait_until(self._is_up, START_S), f"no device within {START_S} s:\n{log.read_text()}"

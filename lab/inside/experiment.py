@@ -25,7 +25,7 @@ LOST_S = 2.0
 """Seconds that a request without a reply counts as."""
 
 VMS = [f"vm{number}" for number in range(1, int(os.environ.get("LAB_VMS", "1")) + 1)]
-"""The first VM sends the heavy flows, the others send the small ones."""
+"""Unless an experiment says otherwise, the first VM sends the heavy flows and the others send the small ones."""
 
 
 class Reply(NamedTuple):
@@ -40,9 +40,11 @@ class RequestSender:
 
     Args:
         flows: number of flows, spread over ``senders``; each sends a request every ``interval`` s.
+        size: bytes of a request, UDP payload.
     """
 
-    def __init__(self, flows: int, interval: float, senders: list[str]) -> None:
+    def __init__(self, flows: int, interval: float, senders: list[str], size: int = REQUEST_BYTES) -> None:
+        self.size = size
         self.sockets = [udp_socket(senders[number % len(senders)]) for number in range(flows)]
         self.gap = interval / flows
         self.poll = select.poll()
@@ -73,9 +75,12 @@ class RequestSender:
 
     def times(self, begin: float, end: float) -> list[float]:
         """Return the times (s) of the requests that were sent from ``begin`` to ``end``; a lost one has LOST_S."""
-        requests = sum(begin <= sent_at < end for sent_at in self.sent)
-        times = [min(LOST_S, reply.took) for reply in self.replies if begin <= reply.sent_at < end]
-        return times + [LOST_S] * (requests - len(times))
+        return [reply.took for reply in self.timeline(begin, end)]
+
+    def timeline(self, begin: float, end: float) -> list[Reply]:
+        """Return the requests that were sent from ``begin`` to ``end``, in that order; a lost one took LOST_S."""
+        took = {reply.sent_at: min(LOST_S, reply.took) for reply in self.replies}
+        return [Reply(sent_at, took.get(sent_at, LOST_S)) for sent_at in self.sent if begin <= sent_at < end]
 
     def close(self) -> None:
         """Close all sockets."""
@@ -87,7 +92,7 @@ class RequestSender:
         self.sent.append(now)
         self.due += self.gap
         with contextlib.suppress(BlockingIOError):
-            sender.send(STAMP.pack(now).ljust(REQUEST_BYTES, b"."))
+            sender.send(STAMP.pack(now).ljust(self.size, b"."))
 
     def _collect(self, seconds: float) -> None:
         for descriptor, _ in self.poll.poll(seconds * 1000):
@@ -102,24 +107,18 @@ def all_vms_reach_the_far_end() -> bool:
     return all(subprocess.run(ping, stdout=subprocess.DEVNULL, check=False).returncode == 0 for ping in pings)
 
 
-def start_heavy(flows: int, seconds: float, *words: str) -> subprocess.Popen[str]:
-    """Start the heavy flows, all from one VM.
+def start_heavy(
+    flows: int, seconds: float, *words: str, vm: str = VMS[0], port: int | None = None
+) -> subprocess.Popen[str]:
+    """Start heavy flows of one VM.
 
     Args:
         words: further options of iperf3.
+        port: where the far end's iperf3 listens, which serves one client at a time; None: $BENCH_HEAVY.
     """
-    options = [
-        "-c",
-        FAR_END,
-        "-p",
-        os.environ["BENCH_HEAVY"],
-        "-t",
-        str(int(seconds)),
-        "-P",
-        str(flows),
-        "-J",
-    ]
-    command = ["ip", "netns", "exec", VMS[0], "iperf3", *options, *words]
+    server = str(port) if port is not None else os.environ["BENCH_HEAVY"]
+    options = ["-c", FAR_END, "-p", server, "-t", str(int(seconds)), "-P", str(flows), "-J"]
+    command = ["ip", "netns", "exec", vm, "iperf3", *options, *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 

@@ -223,20 +223,24 @@ class DeleteMeter(NamedTuple):
 
 
 class ReadCounters(NamedTuple):
-    """Request counters: of pins, of others (queues and meters), of groups of learned entries, sums of groups."""
+    """Request counters: of pins, of others (queues and meters), of groups of learned entries, sums of all groups."""
 
     dpid: int
     pins: bool = False
     others: bool = False
     groups: tuple[int, ...] = ()
-    sums: tuple[int, ...] = ()
+    sums: bool = False
 
 
 class BeginGroup(NamedTuple):
-    """Have the device put what it learns from now on in another group."""
+    """Have the device put what it learns from now on in another group.
+
+    ``others``: the other groups that have entries; the device counts all of these groups, and no others.
+    """
 
     dpid: int
     group: int
+    others: tuple[int, ...] = ()
 
 
 class ReadQueues(NamedTuple):

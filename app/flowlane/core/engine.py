@@ -66,6 +66,8 @@ def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG0
             )
             if any(portion):
                 out.append(ReadCounters(device.dpid, *portion))
+            if device.capabilities.learn:
+                learned.begin_group(device, device.readings.filled(state.now), out)
 
 
 def balance(state: State, device: Device, out: list[Effect], due: bool = True) -> None:
@@ -108,7 +110,7 @@ HANDLERS: dict[type, Handler] = {
     ev.PinEnded: lifecycle.on_pin_ended,
     ev.LearnedCounters: learned.on_learned_counters,
     ev.ReadingEnded: learned.on_reading_ended,
-    ev.GroupSummed: learned.on_group_summed,
+    ev.GroupsCounted: learned.on_groups_counted,
     ev.LearnedEnded: learned.on_learned_ended,
     ev.PacketsSampled: samples.on_packets_sampled,
     ev.RuleRefused: refusals.on_rule_refused,

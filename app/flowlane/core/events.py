@@ -221,13 +221,11 @@ class ReadingEnded(NamedTuple):
     seconds: float
 
 
-class GroupSummed(NamedTuple):
-    """The sum of the counters of a group of learned entries; ``octets`` is None when there is no reply."""
+class GroupsCounted(NamedTuple):
+    """How many bytes the device has counted of each group of learned entries; none when there is no reply."""
 
     dpid: int
-    number: int
-    octets: int | None
-    entries: int = 0
+    octets: Mapping[int, int]
 
 
 class LearnedEnded(NamedTuple):
@@ -379,7 +377,7 @@ Event = (
     | PinCounters
     | LearnedCounters
     | ReadingEnded
-    | GroupSummed
+    | GroupsCounted
     | LearnedEnded
     | PacketsSampled
     | PinEnded

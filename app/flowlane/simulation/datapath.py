@@ -107,7 +107,8 @@ def _slots(queues: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
 class Datapath:
     """Tables, meters and counters of one simulated device with one uplink.
 
-    ``offered``: bytes by (queue id, meter id) since the second began, before the meter.
+    ``offered``: bytes by (queue id, meter id) since the second began, before the meter. ``group_octets``: bytes of
+    each group of learned entries, as the entries of table learn show them.
     """
 
     def __init__(self, egress_port: int) -> None:
@@ -116,6 +117,7 @@ class Datapath:
         self.flows: dict[bytes, Sending] = {}
         self.meters: dict[int, MeterSpec] = {}
         self.offered: defaultdict[tuple[int, int], float] = defaultdict(float)
+        self.group_octets: defaultdict[int, int] = defaultdict(int)
         self._tokens: dict[int, float] = {}
 
     def program(self, plan: DevicePlan) -> None:
@@ -137,6 +139,8 @@ class Datapath:
         """Bring the statistics of all entries up to date, as revalidators do."""
         for flow in self.flows.values():
             self.settle(flow, now)
+            if flow.learned and flow.pin is None:
+                self.group_octets[flow.group] += int(flow.octets) - int(flow.shown)
             flow.shown = flow.octets
 
     def place(self, flow: Sending, now: float) -> StandingRule | None:

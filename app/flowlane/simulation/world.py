@@ -289,9 +289,8 @@ class World:
             learned = tuple(_learned(flow, group, self.now) for flow in flows)
             self.step(ev.LearnedCounters(DPID, learned))
             self.step(ev.ReadingEnded(DPID, group, len(learned), REPLY + ENTRY * len(learned)))
-        for group in request.sums:
-            flows = self._learned_in(group)
-            self.step(ev.GroupSummed(DPID, group, sum(int(flow.shown) for flow in flows), len(flows)))
+        if request.sums:
+            self.step(ev.GroupsCounted(DPID, dict(self.datapath.group_octets)))
         if request.pins:
             pins = tuple(
                 (*flow.pin, int(flow.shown) // PACKET, int(flow.shown))

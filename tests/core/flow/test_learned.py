@@ -70,6 +70,31 @@ def test_a_heavy_flow_waits_for_its_hold_and_not_for_more(gap: float) -> None:
     assert there.class_of(row) == "heavy"
 
 
+def test_an_old_flow_that_becomes_heavy_is_measured_from_when_the_sum_of_its_group_rose() -> None:
+    there = host()
+    row = there.flow(1, 1000, queue_id=2)
+    there.now += 1.0
+    there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2, 1000),)))
+    begin, octets = there.now, 1000
+    for _ in range(40):  # 20 s in which only the sum is read
+        there.now += 0.5
+        octets += 500
+        there.do(ev.GroupsCounted(DPID, {0: octets}))
+    steady = there.now
+    for _ in range(3):
+        there.now += 0.5
+        octets += 1_250_000
+        there.do(ev.GroupsCounted(DPID, {0: octets}))
+        there.do(ev.LearnedCounters(DPID, (learned(there, 1, 1000, 2, octets),)))
+    flows = there.device.flows
+    assert flows.rate[row] == approx(20_000_000, rel=0.01), (
+        "neither its mean since the last reading nor smoothed"
+    )
+    assert there.now - steady == approx(1.5)
+    assert flows.counted_at[row] == there.now > begin
+    assert flows.octets[row] == octets, "every byte counts once"
+
+
 def test_a_flow_found_late_has_the_rate_of_its_entrys_whole_life() -> None:
     there = host()
     flow = learned(there, 1, 1000, 2, 20_000_000)._replace(seconds=40.0)
@@ -123,7 +148,7 @@ def test_a_full_group_is_followed_by_the_next() -> None:
     there = host()
     there.flow(1, 1000, queue_id=2)
     polled(there, 1.0)
-    assert there.do(ev.ReadingEnded(DPID, 0, GROUP_SIZE, 0.001)) == [fx.BeginGroup(DPID, 1)]
+    assert there.do(ev.ReadingEnded(DPID, 0, GROUP_SIZE, 0.001)) == [fx.BeginGroup(DPID, 1, (0,))]
     polled(there, 4.0)
     requests = polled(there, 2.0)
     assert sum(1 in request.groups for request in requests) == approx(4, abs=1)

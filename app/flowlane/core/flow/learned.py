@@ -15,7 +15,16 @@ from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.gates import gates_at, least_rate
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.flow.track import add_up, begin, count, is_young, note_mark
+from flowlane.core.flow.rates import RISE_WINDOW
+from flowlane.core.flow.track import (
+    add_up,
+    assume_steady,
+    begin,
+    count,
+    is_measured_before,
+    is_young,
+    note_mark,
+)
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE, NOT_A_VM, PortRole
 from flowlane.core.state.claims import Sign
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowlane.core.effects import Effect
-    from flowlane.core.events import GroupSummed, LearnedCounters, LearnedEnded, LearnedFlow, ReadingEnded
+    from flowlane.core.events import GroupsCounted, LearnedCounters, LearnedEnded, LearnedFlow, ReadingEnded
     from flowlane.core.state.device import Device, State
 
 
@@ -40,17 +49,21 @@ def on_reading_ended(state: State, event: ReadingEnded, out: list[Effect]) -> No
     """Take in that a reading is over; begin the next group of learned entries where the present one is full."""
     device = state.devices.get(event.dpid)
     if device is not None:
-        group = device.readings.ended(event.number, event.entries, event.seconds, state.now)
-        if group is not None:
-            out.append(BeginGroup(device.dpid, group))
+        begin_group(device, device.readings.ended(event.number, event.entries, event.seconds, state.now), out)
 
 
-def on_group_summed(state: State, event: GroupSummed, out: list[Effect]) -> None:  # noqa: ARG001
-    """Take in the sum of a group's counters."""
+def begin_group(device: Device, group: int | None, out: list[Effect]) -> None:
+    """Have the device put what it learns in another group; nothing where ``group`` is None."""
+    if group is not None:
+        others = tuple(sorted(device.readings.groups.keys() - {group}))
+        out.append(BeginGroup(device.dpid, group, others))
+
+
+def on_groups_counted(state: State, event: GroupsCounted, out: list[Effect]) -> None:  # noqa: ARG001
+    """Take in the sums of all groups."""
     device = state.devices.get(event.dpid)
     if device is not None:
-        least = NEAR * least_rate(device, state.now)
-        device.readings.summed(event.number, event.octets, event.entries, least, state.now)
+        device.readings.counted(event.octets, NEAR * least_rate(device, state.now), state.now)
 
 
 def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[Effect]) -> set[int | None]:
@@ -91,7 +104,12 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         return row
     else:
         _follow(state, device, row, flow, out)
-    count(state, device, row, flow.packets, flow.octets, out)
+    steady_until = device.readings.steady_until(flow.group, state.now)
+    if steady_until is None or not is_measured_before(device, row, steady_until):
+        count(state, device, row, flow.packets, flow.octets, out)
+    elif state.now - steady_until >= RISE_WINDOW:
+        assume_steady(device, row, flow.octets, steady_until)
+        count(state, device, row, flow.packets, flow.octets, out, anew=True)
     if device.policy.gates and is_near(
         gates_at(device, flow.egress_port, state.now), flows.gate_state[row], flows.rate[row]
     ):

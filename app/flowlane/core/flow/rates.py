@@ -14,6 +14,13 @@ SHORTEST_WINDOW = 0.9
 A little less than the time between two readings, so that one that comes early does not have to wait for the next.
 """
 
+RISE_WINDOW = 1.4
+"""Seconds from when the sum of a group was last steady, after which the flows of the group are measured.
+
+The rise began up to half a second later, and is shown up to half a second after that; a shorter window would show much
+less than the rate of what has begun.
+"""
+
 SMOOTHING = 1.0
 """Seconds; time constant of the exponential smoothing."""
 

@@ -9,16 +9,18 @@ The device gives entries that it learns the cookie of the present group; once th
 next group begins, with a new number or that of an old group with few entries left. So a group is a cohort, and the
 entries of flows that have just begun are few and found cheaply however many others there are. Read first are the groups
 with flows that have just begun (every :data:`NEW_PERIOD` s), and those with a flow near a gate (every :data:`PERIOD`
-s). Pins and the other groups are read every :data:`PERIOD` s as well while that is affordable, and otherwise in turn,
-by the quarter of the account that is theirs and by what the first leave.
-Half of that is then for sums: a switch adds up a group's counters in a seventh of the time that it takes to report
-them, and a group whose sum grows much faster than before has a flow that has become heavy, and is read first.
+s). Pins and the other groups are read every :data:`PERIOD` s as well while that is affordable, by the quarter of the
+account that is theirs and by what the first leave. Otherwise half of that is for pins, which are the flows that matter
+most, and by which a flow that was just moved is measured; and the other groups are read in turn.
+Then the sums of all groups are read every :data:`NEW_PERIOD` s: the device counts the packets of each group by one more
+entry, so that a sum costs what the counters of one flow do. A group whose sum grows much faster than before has a flow
+that has become heavy, and is read first.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +39,9 @@ NEW_FOR = 2.0
 GROUP_SIZE = 512
 """Entries from which on the next group begins: Open vSwitch takes 1 ms to report them."""
 
+SHORTEST_GROUP = 0.5
+"""Seconds before which no other group begins because of flows that have begun: 26 entries are modified for it."""
+
 PER_REQUEST, PER_ENTRY = 70e-6, 2.5e-6
 """Seconds for which a request and an entry are charged at least.
 
@@ -44,20 +49,20 @@ Open vSwitch 3.1 takes 60 µs and 1.8 µs (``bench.detection.reading_cost``); th
 controller, which takes several times as long to read an entry as the switch takes to write it.
 """
 
-SUM_PART = 0.16
-"""Part of what a reading of an entry costs that its part in a sum costs: 0.27 of 1.8 µs."""
-
 RISEN = 1.25
 """Times its rate so far by which the sum of a group's counters has to grow, and a gate's least rate beside that.
 
 Open vSwitch's counters move in steps of half a second, so that a rate over two seconds may be a quarter wrong.
 """
 
+STEADY = 0.1
+"""Part of the gate's least rate by which a sum may grow faster than so far while no flow of the group has changed."""
+
 FOLLOW = 0.3
-"""Part of the difference by which the rate of a sum follows: a rise may be divided between two sums."""
+"""Part of the difference by which the rate of a sum follows: a rise may be divided between two measurements."""
 
 SUSPECT_FOR = 2.5
-"""Seconds for which a group whose sum has risen is read first: two readings show the rates of its flows."""
+"""Seconds for which a group whose sum has risen is read first, every :data:`NEW_PERIOD` s."""
 
 MOST_PER_ENTRY = 25e-6
 """Seconds for which an entry is charged at most.
@@ -93,19 +98,19 @@ _RESERVED = 0.25
 _SAVED = 0.5
 """Seconds' earnings that an account can hold."""
 
-_FIRST, _REST, _SUMS = range(3)
+_FIRST, _REST, _SUMS, _PINS = range(4)
 
 PINS = -1
 """In place of a group's number: the pins."""
 
 
 class Portion(NamedTuple):
-    """Counters to request now. ``others``: those of queues and meters; ``sums``: groups of which only the sum."""
+    """Counters to request now. ``others``: those of queues and meters; ``sums``: those of the groups as a whole."""
 
     pins: bool = False
     others: bool = False
     groups: tuple[int, ...] = ()
-    sums: tuple[int, ...] = ()
+    sums: bool = False
 
 
 @dataclass(slots=True)
@@ -115,8 +120,9 @@ class Group:
     ``entries``: how many the last reading found. ``asked``: when they were last requested. ``new_until``: until when
     it can have flows that have just begun. ``near``: whether its last reading found a flow near a gate, ``near_now``
     whether the one that is under way has. ``suspect_until``: until when it is read first because its sum has risen.
-    ``sum_asked``: when its sum was last requested. ``octets``, ``summed_at``: its last sum, in bytes, and when that
-    was. ``rate``: bit/s by which it has grown, smoothed.
+    ``octets``, ``summed_at``: its sum in bytes at the beginning of the present measurement, and when that was.
+    ``rate``: bit/s by which it grows, smoothed. ``steady_until``: when the sum last was what that rate makes of it,
+    before it rose.
     """
 
     entries: int = 0
@@ -125,7 +131,7 @@ class Group:
     near: bool = False
     near_now: bool = False
     suspect_until: float = float("-inf")
-    sum_asked: float = float("-inf")
+    steady_until: float = float("-inf")
     summed_at: float = float("-inf")
     octets: int | None = None
     rate: float | None = None
@@ -151,9 +157,13 @@ class Readings:
     """The shortest time to a reply so far: what is not due to the number of entries."""
     waiting: dict[int, float] = field(default_factory=dict)
     """Group, or :data:`PINS`, whose reply has not ended -> when it was requested."""
+    begun: int = 0
+    """Flows that have begun since the present group did."""
+    _present_since: float = float("-inf")
     _others_asked: float = float("-inf")
-    _accounts: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Seconds of the device's time for what is read first, for what is read in turn, and for sums."""
+    _sums_asked: float = float("-inf")
+    _accounts: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
+    """Seconds of the device's time for what is read first, for what is read in turn, for sums, and for pins."""
     _is_crowded: bool = False
     """Whether half of the share is not enough to read every :data:`PERIOD` s what is read in turn."""
     _earned_at: float | None = None
@@ -168,7 +178,7 @@ class Readings:
         self.groups = {}
         for number in found:
             self.groups.setdefault(number, Group(asked=now)).entries += 1
-        self.present = present
+        self.present, self.begun, self._present_since = present, 0, now
         self.groups.setdefault(present, Group())
         self.pins = Group()
         self.waiting.clear()
@@ -192,30 +202,37 @@ class Readings:
         if any(now - at > QUEUED for at in self.waiting.values()):
             return Portion(others=others)
         self.pins.entries = pins
-        numbers, sums = self._affordable(now, learns, pins > 0)
+        numbers = self._affordable(now, learns, pins > 0)
         groups = tuple(sorted(number for number in numbers if number != PINS))
-        return Portion(PINS in numbers, others, groups, tuple(sums))
+        return Portion(
+            PINS in numbers, others, groups, learns and self._is_crowded and self._are_sums_due(now)
+        )
 
-    def _affordable(self, now: float, learns: bool, has_pins: bool) -> tuple[list[int], list[int]]:
+    def _are_sums_due(self, now: float) -> bool:
+        """Return whether to read the sums of all groups now, and charge it."""
+        if now - self._sums_asked < NEW_PERIOD - _EARLY or self._accounts[_SUMS] <= 0:
+            return False
+        self._accounts[_SUMS] -= self._cost_of_sums()
+        self._sums_asked = now
+        return True
+
+    def _affordable(self, now: float, learns: bool, has_pins: bool) -> list[int]:
         """Choose the groups to read and those to sum up, the first things first, and charge them."""
         if learns:
             self.groups[self.present].new_until = now + NEW_FOR
         first: list[tuple[float, int]] = []
-        rest: list[tuple[float, int]] = [(self.pins.asked, PINS)] if has_pins else []
+        rest: list[tuple[float, int]] = []
+        pins = [(self.pins.asked, PINS)] if has_pins else []
         for number, group in self.groups.items() if learns else ():
             unread = group.asked <= group.new_until - NEW_FOR + _EARLY
             urgent = unread or group.new_until > now or group.near or group.suspect_until > now
             (first if urgent else rest).append((group.asked, number))
-        in_turn = sum(self._cost(self._group(number)) for _, number in rest)
+        in_turn = sum(self._cost(self._group(number)) for _, number in (*pins, *rest))
         self._is_crowded = in_turn > self.share * PERIOD / 2
         chosen = self._choose(sorted(first), _FIRST, now)
-        chosen += self._choose(sorted(rest), _REST, now)
-        if not self._is_crowded:
-            return chosen, []
-        looked_at = [
-            (max(at, self.groups[number].sum_asked), number) for at, number in rest if number != PINS
-        ]
-        return chosen, self._choose(sorted(looked_at), _SUMS, now)
+        if self._is_crowded:
+            return [*chosen, *self._choose(pins, _PINS, now), *self._choose(sorted(rest), _REST, now)]
+        return [*chosen, *self._choose(sorted((*pins, *rest)), _REST, now)]
 
     def _choose(self, candidates: Iterable[tuple[float, int]], account: int, now: float) -> list[int]:
         """Choose what is due and can be paid for from an account, the longest unread first.
@@ -227,38 +244,40 @@ class Readings:
         spent = 0.0
         for asked, number in candidates:
             group = self._group(number)
-            period = NEW_PERIOD if group.new_until > now else PERIOD
+            period = NEW_PERIOD if max(group.new_until, group.suspect_until) > now else PERIOD
             if number in self.waiting or now - asked < period - _EARLY:
                 continue
             if spent >= AT_ONCE or self._accounts[account] <= 0:
                 break
-            cost = self._cost(group, account == _SUMS)
+            cost = self._cost(group)
             self._accounts[account] -= cost
             spent += cost
-            self.waiting[number] = now
-            if account == _SUMS:
-                group.sum_asked = now
-            else:
-                group.asked = now
+            self.waiting[number] = group.asked = now
             chosen.append(number)
         return chosen
 
     def _group(self, number: int) -> Group:
         return self.pins if number == PINS else self.groups[number]
 
-    def _cost(self, group: Group, is_sum: bool = False) -> float:
-        return PER_REQUEST + group.entries * self.per_entry * (SUM_PART if is_sum else 1.0)
+    def _cost(self, group: Group) -> float:
+        return PER_REQUEST + group.entries * self.per_entry
+
+    def _cost_of_sums(self) -> float:
+        return PER_REQUEST + len(self.groups) * self.per_entry
 
     def _earn(self, now: float) -> None:
         seconds = 0.0 if self._earned_at is None else now - self._earned_at
         self._earned_at = now
         earned, most = seconds * self.share, _SAVED * self.share
-        first, rest, sums = self._accounts
+        first, rest, sums, pins = self._accounts
         first += earned * (1 - _RESERVED)
         over = max(0.0, first - most * (1 - _RESERVED))
         left = earned * _RESERVED + over
-        for_sums = left / 2 if self._is_crowded else 0.0
-        self._accounts = [first - over, min(most, rest + left - for_sums), min(most, sums + for_sums)]
+        needed = 2 * seconds * self._cost_of_sums() / NEW_PERIOD
+        for_sums = min(left / 4, needed) if self._is_crowded and sums <= 0 else 0.0
+        for_pins = left / 2 if self._is_crowded and pins <= 0 else 0.0
+        rest = min(most, rest + left - for_sums - for_pins)
+        self._accounts = [first - over, rest, sums + for_sums, pins + for_pins]
 
     def longest_unread(self, now: float) -> float:
         """Return for how many seconds the group that was not read for longest has not been read."""
@@ -271,26 +290,22 @@ class Readings:
         if group is not None:
             group.near_now = True
 
-    def summed(self, number: int, octets: int | None, entries: int, least: float, now: float) -> None:
-        """Note the sum of a group's counters; a sum that grows much faster than before makes it worth reading.
+    def counted(self, octets: Mapping[int, int], least: float, now: float) -> None:
+        """Note the sums of the groups' counters; one that grows much faster than before makes its group worth reading.
 
         Args:
-            octets: bytes that its entries have counted; None: there is no reply.
-            entries: how many there are.
-            least: bit/s by which it must have risen.
+            octets: group -> bytes.
+            least: bit/s by which a sum must have risen.
         """
-        self.waiting.pop(number, None)
+        for number, sum_now in octets.items():
+            group = self.groups.get(number)
+            if group is not None:
+                _follow_sum(group, sum_now, least, now)
+
+    def steady_until(self, number: int, now: float) -> float | None:
+        """Return until when the flows of a group whose sum has risen have kept their rates; None for other groups."""
         group = self.groups.get(number)
-        if group is None or octets is None:
-            return
-        if group.octets is not None and octets >= group.octets and now > group.summed_at:
-            rate = (octets - group.octets) * 8 / (now - group.summed_at)
-            known = rate if group.rate is None else group.rate
-            has_risen = rate >= RISEN * known + least
-            if has_risen:
-                group.suspect_until = now + SUSPECT_FOR
-            group.rate = rate if has_risen else known + FOLLOW * (rate - known)
-        group.octets, group.summed_at, group.entries = octets, now, entries
+        return group.steady_until if group is not None and group.suspect_until > now else None
 
     def ended(self, number: int, entries: int | None, seconds: float, now: float) -> int | None:
         """Note the end of a reply.
@@ -315,10 +330,22 @@ class Readings:
             if not entries and now > group.new_until:
                 del self.groups[number]
             return None
-        if entries < GROUP_SIZE:
-            return None
+        return self._begin_group(now) if entries >= GROUP_SIZE else None
+
+    def filled(self, now: float) -> int | None:
+        """Return the group to begin, if the present one is full by the flows that have begun since it did.
+
+        Its reading shows that too, but where very many flows begin it comes late.
+        """
+        is_over = self.begun >= GROUP_SIZE and now - self._present_since >= SHORTEST_GROUP
+        return self._begin_group(now) if is_over else None
+
+    def _begin_group(self, now: float) -> int:
+        full = self.groups[self.present]
+        full.entries = max(full.entries, self.begun)
         self.present = self._next_group()
         self.groups[self.present] = Group(asked=now)
+        self.begun, self._present_since = 0, now
         return self.present
 
     def _next_group(self) -> int:
@@ -338,3 +365,25 @@ class Readings:
 
 _EARLY = 0.05
 """Seconds by which a reading may be early, so that readings due between two polls are not late by one."""
+
+
+def _follow_sum(group: Group, octets: int, least: float, now: float) -> None:
+    """Take in the sum of a group. It is measured over a second: counters move in steps of half of one."""
+    if group.octets is None or octets < group.octets:
+        group.octets, group.summed_at = octets, now
+        return
+    seconds, bits = now - group.summed_at, (octets - group.octets) * 8
+    if seconds <= 0:
+        return
+    if group.rate is not None:
+        if bits >= (RISEN * group.rate + least) * max(seconds, PERIOD):
+            group.suspect_until = now + SUSPECT_FOR
+        elif now >= group.suspect_until and bits <= (RISEN * group.rate + STEADY * least) * max(
+            seconds, PERIOD
+        ):
+            group.steady_until = now
+    if seconds >= PERIOD - _EARLY:
+        rate = bits / seconds
+        known = rate if group.rate is None else group.rate
+        group.rate = rate if group.suspect_until > now else known + FOLLOW * (rate - known)
+        group.octets, group.summed_at = octets, now

@@ -66,6 +66,7 @@ def begin(
     flows = device.flows
     row = flows.add(key, state.now)
     device.begun[ports[0]] = device.begun.get(ports[0], 0) + 1
+    device.readings.begun += 1
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = ports, parts.vm_number
     flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
     flows.dscp[row], flows.pcp[row] = marks
@@ -173,8 +174,43 @@ def add_up(device: Device, row: int, packets: int, octets: int) -> int:
     return more
 
 
-def count(state: State, device: Device, row: int, packets: int, octets: int, out: list[Effect]) -> None:
-    """Take in a reading of the flow's entry: measure, and classify again where a rate gate opened or closed."""
+def is_measured_before(device: Device, row: int, time: float) -> bool:
+    """Return whether the flow has been measured, the last time before this time."""
+    flows = device.flows
+    return flows.first_seen[row] < flows.counted_at[row] < time
+
+
+def assume_steady(device: Device, row: int, octets: int, until: float) -> None:
+    """Take a flow to have kept its rate until then, as the sum of its group's counters says of all its flows.
+
+    So the next measurement of a flow that was not read for long begins there, and is of what has changed.
+
+    Args:
+        octets: what its entry has counted by now.
+    """
+    flows = device.flows
+    seconds = until - flows.counted_at[row]
+    more = min(int(flows.rate[row] * seconds / 8), max(0, octets - flows.entry_octets[row]))
+    flows.octets[row] += more
+    flows.entry_octets[row] += more
+    flows.counted_at[row] = until
+
+
+def count(
+    state: State,
+    device: Device,
+    row: int,
+    packets: int,
+    octets: int,
+    out: list[Effect],
+    *,
+    anew: bool = False,
+) -> None:
+    """Take in a reading of the flow's entry: measure, and classify again where a rate gate opened or closed.
+
+    Args:
+        anew: whether the rate until the last reading says nothing about the present one.
+    """
     flows, now = device.flows, state.now
     seconds = now - flows.counted_at[row]
     if seconds < SHORTEST_WINDOW:
@@ -182,7 +218,7 @@ def count(state: State, device: Device, row: int, packets: int, octets: int, out
     more = add_up(device, row, packets, octets)
     if more:
         flows.last_active[row] = now
-    first = flows.counted_at[row] == flows.first_seen[row]
+    first = anew or flows.counted_at[row] == flows.first_seen[row]
     flows.rate[row] = smooth(flows.rate[row], more, seconds, first)
     flows.counted_at[row] = now
     if device.passives:

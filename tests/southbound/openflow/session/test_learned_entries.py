@@ -23,7 +23,7 @@ from flowlane.southbound.openflow.tables import pins
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, guard
 
 LEARNED = cookies.pack(cookies.Kind.LEARNED)
-REGISTERS = {"reg0": 0, "reg1": 1, "reg2": 2, "reg3": 3, "reg4": 4}
+REGISTERS = {"reg0": 0, "reg1": 1, "reg2": 2, "reg3": 3, "reg4": 4, "reg6": 6}
 
 
 class Entry(SimpleNamespace):
@@ -67,7 +67,8 @@ def match_of(entry: Entry) -> bytes:
 
 
 def instructions(version: int, entry: Entry) -> bytes:
-    values = {"reg0": 1, "reg1": entry.queue + 1, "reg2": entry.dscp, "reg4": entry.meter}
+    group = (entry.cookie & 0xFFFFFFFF) + 1
+    values = {"reg0": 1, "reg1": entry.queue + 1, "reg2": entry.dscp, "reg4": entry.meter, "reg6": group}
     actions = b"".join(
         _load(version, number, values[name]) for name, number in REGISTERS.items() if name in values
     )

@@ -32,6 +32,7 @@ from flowlane.southbound.openflow.tables.entries import (
     SetQueue,
     Standing,
     UseGroup,
+    counted_groups,
     learned_group,
 )
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
@@ -62,16 +63,21 @@ def test_what_is_learned_goes_into_another_group_also_with_the_next_plan() -> No
     learning = replace(ABLE, learn=True)
     programming, switch = Programming(learning), MemorySwitch(PORTS)
     carry_out(programming, switch, programming.program(plan(learned_idle=10), PORTS))
-    changes = programming.begin_group(5)
-    assert changes
-    assert {change.op for change in changes} == {Op.MODIFY}
+    assert counted_groups(switch.standing().flows) == {0}
+    changes = programming.begin_group(5, (0, 2))
+    assert [change.op for change in changes[:3]] == [Op.ADD, Op.ADD, Op.MODIFY], (
+        "counted from its first entry on"
+    )
     assert carry_out(programming, switch, changes) == []
     assert learned_group(switch.standing().flows) == 5
-    assert programming.begin_group(5) == ()
+    assert counted_groups(switch.standing().flows) == {0, 2, 5}
+    assert programming.begin_group(5, (0, 2)) == ()
+    assert carry_out(programming, switch, programming.begin_group(5, (2,))) == []
+    assert counted_groups(switch.standing().flows) == {2, 5}, "the others are over"
     assert programming.program(plan(learned_idle=10), PORTS) == ()
     carry_out(programming, switch, programming.program(plan(WEB, learned_idle=10), PORTS))
     assert learned_group(switch.standing().flows) == 5
-    again = Programming(learning, switch.standing(), learned_group=5)
+    again = Programming(learning, switch.standing(), learned_group=5, groups=frozenset((2, 5)))
     assert again.program(plan(WEB, learned_idle=10), PORTS) == (), (
         "a restart of the controller changes nothing"
     )

@@ -309,18 +309,28 @@ def test_a_group_of_learned_entries_is_requested_by_its_cookie_and_its_end_is_em
     assert [event[:3] for event in world.take(ev.ReadingEnded)] == [(DPID, 5, 0), (DPID, 6, None)]
 
 
-def test_a_sum_of_a_group_is_emitted_and_so_is_that_there_is_none(world: World) -> None:
+def test_sums_of_groups_are_requested_by_the_kind_of_their_entries(world: World) -> None:
     for refused in (False, True):
-        world.sessions.execute(ReadCounters(DPID, sums=(5,)))
+        world.sessions.execute(ReadCounters(DPID, sums=True))
         (request,) = world.sent()
+        assert (0xF10A_5000_0000_0000).to_bytes(8, "big") + (0xFFFF_F000_0000_0000).to_bytes(
+            8, "big"
+        ) in request
         xid = int.from_bytes(request[4:8], "big")
-        body = struct.pack("!QQI4x", 3, 180, 2)
+        entries = b"".join(
+            struct.pack("!HBxIIHHHH4xQQQHH4x", 56, 7, 5, 0, 65002, 0, 0, 0, cookie, 3, octets, 1, 4)
+            for cookie, octets in (
+                (0xF10A_5000_0000_0005, 180),
+                (0xF10A_5000_0000_0006, 90),
+                (0xF10A_4000_0000_0006, 1),
+            )
+        )
         if refused:
             world.refuse(xid)
         else:
-            world.sessions.reply(world.datapath.read(messages.multipart(OF13, 2, body, xid)))
-        (summed,) = world.take(ev.GroupSummed)
-        assert summed == (ev.GroupSummed(DPID, 5, None) if refused else ev.GroupSummed(DPID, 5, 180, 2))
+            world.sessions.reply(world.datapath.read(messages.multipart(OF13, 1, entries, xid)))
+        (counted,) = world.take(ev.GroupsCounted)
+        assert counted == ev.GroupsCounted(DPID, {} if refused else {5: 180, 6: 90})
 
 
 def queue_requests(world: World) -> list[bytes]:

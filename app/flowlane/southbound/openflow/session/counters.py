@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowlane.core.events import LearnedCounters, PinCounters, ReadingEnded
+from flowlane.core.events import GroupsCounted, LearnedCounters, PinCounters, ReadingEnded
 from flowlane.core.flow.readings import PINS
 from flowlane.southbound.openflow.session import decode, readback, requests
 from flowlane.southbound.openflow.wire import cookies, flow_stats
@@ -62,6 +62,26 @@ def _pins_in(part: Any) -> tuple[tuple[int, int, int, int], ...]:
         )
     except ValueError:
         return decode.pin_counters(0, (part,)).counters
+
+
+_GROUP = cookies.pack(cookies.Kind.GROUP)
+
+
+def groups_counted(dpid: int, parts: Iterable[Any]) -> GroupsCounted:
+    """Read the counters of groups of learned entries; the group is in the cookie."""
+    octets: dict[int, int] = {}
+    for part in parts:
+        try:
+            entries = flow_stats.entries(part)
+            counted = {
+                cookies.group_of(raw.cookie): raw.octets
+                for raw in entries or ()
+                if raw.cookie & cookies.KIND_MASK == _GROUP
+            }
+        except ValueError:
+            entries = None
+        octets |= decode.groups_counted(dpid, (part,)).octets if entries is None else counted
+    return GroupsCounted(dpid, octets)
 
 
 def learned_counters(dpid: int, parts: Iterable[Any]) -> LearnedCounters:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from flowlane.core.events import (
     FlowSeen,
-    GroupSummed,
+    GroupsCounted,
     LinkSeen,
     MeterCounters,
     PinCounters,
@@ -195,16 +195,18 @@ def counters(stats: Message) -> tuple[int, int, float]:
     return listed["packet_count"], listed["byte_count"], seconds + nanoseconds / 1e9
 
 
-def group_sum(dpid: int, number: int, parts: Iterable[Message]) -> GroupSummed:
-    """Read the sum of the counters of a group of learned entries; 1.5 has it in a list of its own."""
-    body = next((getattr(part, "body", None) for part in parts), None)
-    try:
-        listed = getattr(body, "stats", None)
-        if listed is None:
-            return GroupSummed(dpid, number, body.byte_count, body.flow_count)  # type: ignore[union-attr]
-        return GroupSummed(dpid, number, listed["byte_count"], listed["flow_count"])
-    except (AttributeError, KeyError, TypeError):
-        return GroupSummed(dpid, number, None)
+def groups_counted(dpid: int, parts: Iterable[Message]) -> GroupsCounted:
+    """Read the counters of groups of learned entries in a flow statistics reply."""
+    found = (row for stats in bodies(parts) if (row := _counter_of_group(stats)) is not None)
+    return GroupsCounted(dpid, dict(found))
+
+
+@none_if_malformed
+def _counter_of_group(stats: Message) -> tuple[int, int] | None:
+    cookie = cookies.unpack(stats.cookie)
+    if cookie is None or cookie.kind is not cookies.Kind.GROUP:
+        return None
+    return cookie.object_id, counters(stats)[1]
 
 
 def pin_counters(dpid: int, parts: Iterable[Message]) -> PinCounters:

@@ -82,7 +82,7 @@ class HandshakeResult(NamedTuple):
     learned entries of an earlier layout.
 
     Groups and meters carry no owner. Those that no entry of ours uses, or an entry of others, are foreign.
-    ``foreign_groups``: their ids. ``meters``: all meters that the device has.
+    ``foreign_groups``: their ids. ``meters``: all meters that the device has. ``groups``: those of learned entries.
     """
 
     up: DeviceUp
@@ -93,6 +93,7 @@ class HandshakeResult(NamedTuple):
     foreign_groups: frozenset[int] = frozenset()
     meters: Mapping[int, MeterEntry] = MappingProxyType({})
     marked_meters: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset((0,))
 
 
 def evaluate(
@@ -147,7 +148,8 @@ def evaluate(
         present = Standing(present.flows, present.groups, (*others, controller_meter(PROBE_COPY_RATE)))
     errors = {name: reply.error for name, reply in replies.items() if reply.error}
     groups = frozenset(readback.ids(parts["groups"], "group_id")) - our_groups
-    return HandshakeResult(up, present, pin_meters, errors, stale, groups, known_meters, marked)
+    of_learned = frozenset((up.group, *(flow.group for flow in up.learned)))
+    return HandshakeResult(up, present, pin_meters, errors, stale, groups, known_meters, marked, of_learned)
 
 
 def arrange(

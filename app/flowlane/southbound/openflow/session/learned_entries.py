@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedFlow
 from flowlane.core.flowkey import HEAD_LENGTH
-from flowlane.southbound.openflow.wire import cookies, fields, flow_stats
+from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, nicira
 from flowlane.southbound.openflow.wire.fields import port_fields
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Reader:
         self._shapes: dict[int, list[Shape]] = {}
         """Length of a match in bytes -> its shapes."""
         self._loads: dict[bytes, Loads] = {}
-        """Bytes of an entry's instructions -> what it loads."""
+        """Bytes of an entry's instructions, without the number of its group -> what it loads."""
         self._stored = 0
         self.parsed = 0
         """Entries that were parsed."""
@@ -102,7 +102,7 @@ class Reader:
                     yield flow
 
     def _by_shape(self, raw: RawEntry) -> LearnedFlow | None:
-        loads = self._loads.get(raw.instructions)
+        loads = self._loads.get(nicira.without_group(raw.instructions))
         if loads is None:
             return None
         number = int.from_bytes(raw.fields, "big")
@@ -118,7 +118,8 @@ class Reader:
         if flow is None or self._stored >= MAX_SHAPES:
             return flow
         self._stored += 1
-        self._loads[raw.instructions] = loads = Loads(flow.queue_id, flow.dscp, flow.pcp, flow.meter_id)
+        loads = Loads(flow.queue_id, flow.dscp, flow.pcp, flow.meter_id)
+        self._loads[nicira.without_group(raw.instructions)] = loads
         shape = shape_of(raw.fields, flow.key)
         if shape is not None and _flow(shape, loads, raw) == flow:
             shapes = self._shapes.setdefault(len(raw.fields), [])

@@ -29,9 +29,11 @@ from flowlane.southbound.openflow.tables.entries import (
     Op,
     Standing,
     Step,
+    counted_group,
     in_group,
 )
 from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.tables.standing import learns_itself
 from flowlane.southbound.openflow.wire import cookies
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER
 
@@ -73,6 +75,8 @@ class Programming:
     found_meters: dict[int, MeterEntry] = field(default_factory=dict)
     learned_group: int = 0
     """The group in which the device puts what it learns (see :mod:`flowlane.core.flow.readings`)."""
+    groups: frozenset[int] = frozenset((0,))
+    """The groups that the device counts, each by an entry of table learn."""
     marked_meters: set[int] = field(default_factory=set)
     """Meters of pins that have an entry by which they are known as ours when no pin uses them any more."""
     _new_meters: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
@@ -172,19 +176,36 @@ class Programming:
             self._outputs = folding.outputs(flows)
             flows = folding.fold(flows, self._outputs)
         flows = tuple(in_group(flow, self.learned_group) for flow in flows)
+        if learns_itself(plan, self.capabilities):
+            flows = (*flows, *map(counted_group, sorted(self.groups)))
         flows = tuple(flow for flow in flows if flow not in self._held)
         return replace(compiled, standing=replace(compiled.standing, flows=flows))
 
-    def begin_group(self, group: int) -> Changes:
-        """Return the changes by which the device puts what it learns in another group."""
-        self.learned_group = group
+    def begin_group(self, group: int, others: Collection[int] = ()) -> Changes:
+        """Return the changes by which the device puts what it learns in another group, and counts that one as well.
+
+        Args:
+            others: the other groups that still have entries; those that are over are no longer counted.
+        """
         old = self.present.flows
         flows = tuple(in_group(flow, group) for flow in old)
-        self.present = replace(self.present, flows=flows)
+        moved = [flow for flow, before in zip(flows, old, strict=True) if flow is not before]
+        groups = frozenset((group, *others)) if self._counts else self.groups
+        added = [counted_group(number) for number in sorted(groups - self.groups)]
+        over = [counted_group(number) for number in sorted(self.groups - groups)]
+        self.learned_group, self.groups = group, groups
         self._held = {in_group(flow, group): calls for flow, calls in self._held.items()}
-        return tuple(
-            Change(Op.MODIFY, flow) for flow, before in zip(flows, old, strict=True) if flow is not before
+        self.present = replace(self.present, flows=(*(flow for flow in flows if flow not in over), *added))
+        return (
+            *(Change(Op.ADD, flow) for flow in added),
+            *(Change(Op.MODIFY, flow) for flow in moved),
+            *(Change(Op.DELETE, flow) for flow in over),
         )
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the device has learned entries by the present plan, and so counts groups of them."""
+        return self._plan is not None and learns_itself(self._plan, self.capabilities)
 
     def _is_safe(self, change: Change) -> bool:
         """Return False for the deletion of a meter that pins use: it would delete the pins.

@@ -156,18 +156,13 @@ def learned_request(datapath: Datapath, group: int = 0, table_id: int = TableId.
     return flows_request(datapath, cookies.learned(group), cookies.FULL_MASK, table_id)
 
 
-def sum_request(datapath: Datapath, group: int, table_id: int = TableId.SEEN) -> Message:
-    """Request the sum of the counters of a group of learned entries (aggregate statistics).
+def groups_counted_request(datapath: Datapath, table_id: int = TableId.LEARN) -> Message:
+    """Request the entries that count groups of learned entries.
 
     Args:
-        table_id: the number of table seen on the device.
+        table_id: the number of table learn on the device.
     """
-    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
-    anything = ofproto.OFPP_ANY, ofproto.OFPG_ANY
-    match = parser.OFPMatch()
-    return parser.OFPAggregateStatsRequest(
-        datapath, 0, table_id, *anything, cookies.learned(group), cookies.FULL_MASK, match
-    )
+    return flows_request(datapath, *cookies.of_kind(cookies.Kind.GROUP), table_id)
 
 
 def queue_stats_request(datapath: Datapath) -> Message:

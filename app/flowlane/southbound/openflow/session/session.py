@@ -20,7 +20,7 @@ from flowlane.core.model import NO_QUEUE
 from flowlane.core.topology.discovery import HOLD
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, requests
-from flowlane.southbound.openflow.session.counters import EntryReading, stats_requests
+from flowlane.southbound.openflow.session.counters import EntryReading, groups_counted, stats_requests
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.queues import QueueReader
@@ -219,6 +219,7 @@ class Session:
             foreign_groups=set(result.foreign_groups),
             found_meters=dict(result.meters),
             learned_group=up.group,
+            groups=result.groups,
             marked_meters=set(result.marked_meters),
         )
         self._stale_tables = result.stale
@@ -273,10 +274,10 @@ class Session:
         for group in effect.groups:
             table_id = self.layout.number_of(TableId.SEEN)
             self._read_entries(group, requests.learned_request(self.datapath, group, table_id))
-        for group in effect.sums:
-            table_id = self.layout.number_of(TableId.SEEN)
-            message = requests.sum_request(self.datapath, group, table_id)
-            self._request("sum of entries", message, partial(self._take_sum, group))
+        if effect.sums:
+            table_id = self.layout.number_of(TableId.LEARN)
+            message = requests.groups_counted_request(self.datapath, table_id)
+            self._request("counters of groups", message, self._take_sums)
         if effect.others:
             for request in stats_requests(self.datapath, self._programming.capabilities):
                 self._request(request.name, request.message, partial(self._take_counters, request.read))
@@ -289,12 +290,12 @@ class Session:
         if not reply.error:
             self._emit(read(self.dpid, reply.parts))
 
-    def _take_sum(self, group: int, reply: Reply) -> None:
-        self._emit(decode.group_sum(self.dpid, group, reply.parts))
+    def _take_sums(self, reply: Reply) -> None:
+        self._emit(groups_counted(self.dpid, () if reply.error else reply.parts))
 
     def begin_group(self, effect: BeginGroup) -> None:
         """Have the device put what it learns from now on in another group."""
-        self._change(self._programming.begin_group(effect.group))
+        self._change(self._programming.begin_group(effect.group, effect.others))
 
     def delete_learned(self, effect: DeleteLearned) -> None:
         """Delete the learned entries of a port: the standing rules then place its flows anew."""

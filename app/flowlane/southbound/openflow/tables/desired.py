@@ -356,7 +356,11 @@ def _samples(plan: DevicePlan, ports: Collection[int]) -> Iterator[FlowEntry]:
 
 
 def _learning(plan: DevicePlan) -> Iterator[FlowEntry]:
-    """Yield the entries that learn a flow with its queue, and copy its first packet to the controller."""
+    """Yield the entries that learn a flow with its queue, and copy its first packet to the controller.
+
+    Flows that have a learned entry only pass; those of a group with an entry of its own are counted there.
+    """
+    yield _infrastructure(TableId.LEARN, Priority.SEEN, match(**{nicira.SEEN: 1}), _TO_OUTPUT)
     copy = Output(CONTROLLER_PORT, plan.copy_bytes)
     for family in nicira.FAMILIES:
         priority, terms = _learn_priority(family), nicira.match_of(family)

@@ -160,4 +160,4 @@ def standing_part(
     )
 
 
-_STANDING_KINDS = frozenset((cookies.Kind.INFRASTRUCTURE, cookies.Kind.STANDING))
+_STANDING_KINDS = frozenset((cookies.Kind.INFRASTRUCTURE, cookies.Kind.STANDING, cookies.Kind.GROUP))

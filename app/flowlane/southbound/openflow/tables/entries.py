@@ -244,6 +244,18 @@ def learn(family: nicira.Family, idle_timeout: int) -> Learn:
     return Learn(family, idle_timeout, TableId.SEEN, Priority.PIN, cookies.learned(0))
 
 
+def counted_group(group: int) -> FlowEntry:
+    """Make the entry of table learn that counts the packets of a group of learned entries, and leads on."""
+    terms = fields.match(**{nicira.GROUP: nicira.group_value(group)})
+    return flow(
+        TableId.LEARN,
+        Priority.GROUP,
+        terms,
+        (Goto(TableId.OUTPUT),),
+        cookies.pack(cookies.Kind.GROUP, 0, group),
+    )
+
+
 def in_group(entry: FlowEntry, group: int) -> FlowEntry:
     """Return an entry that puts what it learns in a group; the entry itself when it does so, or learns nothing."""
     if entry.table_id != TableId.LEARN or not any(isinstance(step, Learn) for step in entry.steps):
@@ -262,6 +274,14 @@ def learned_group(flows: Iterable[FlowEntry]) -> int:
 def mark_field(mark: int) -> str:
     """Return the match field that a mark is written to."""
     return "vlan_pcp" if marks.is_pcp(mark) else "ip_dscp"
+
+
+def counted_groups(flows: Iterable[FlowEntry]) -> frozenset[int]:
+    """Return the groups of learned entries that these entries count."""
+    kinds = (cookies.unpack(entry.cookie) for entry in flows)
+    return frozenset(
+        cookie.object_id for cookie in kinds if cookie is not None and cookie.kind is cookies.Kind.GROUP
+    )
 
 
 def act_of(step: Step) -> Act | None:

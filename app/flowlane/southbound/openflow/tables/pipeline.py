@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from flowlane.southbound.openflow.wire.fields import Match
-from flowlane.southbound.openflow.wire.nicira import METER, QUEUE, SEEN
+from flowlane.southbound.openflow.wire.nicira import GROUP, METER, QUEUE, SEEN
 
 
 class Act(StrEnum):
@@ -101,6 +101,7 @@ class Priority(IntEnum):
     SEEN_LIMITED = 65002
     SEEN_NEIGHBOUR = 65003
     SEEN_NEIGHBOUR_LIMITED = 65004
+    GROUP = 65002
 
 
 STANDING_ORDERS = Priority.REMEMBERED - Priority.STANDING
@@ -203,8 +204,11 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.LEARN,
-        "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen",
-        frozenset(("eth_type", "ip_proto", "ip_frag", "metadata", QUEUE, METER, "ct_state", "ct_mark")),
+        "Copy a flow's first packet to the controller, count the first ones, then learn its entry in table seen; "
+        "count the flows with learned entries by group",
+        frozenset(
+            ("eth_type", "ip_proto", "ip_frag", "metadata", SEEN, QUEUE, METER, GROUP, "ct_state", "ct_mark")
+        ),
         frozenset((Act.LEARN, Act.COPY, Act.TRACK)),
         frozenset((TableId.OUTPUT,)),
         miss=None,

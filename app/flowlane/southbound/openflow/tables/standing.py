@@ -160,7 +160,7 @@ _SEEN_PRIORITIES = (
 
 
 def _seen(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEntry]:
-    """Yield the entries for flows with a learned entry: on to output, through the meter of the class.
+    """Yield the entries for flows with a learned entry: on to table learn, through the meter of the class.
 
     Neighbour discovery is copied with every packet, so that an address that moves is followed.
     """
@@ -172,10 +172,10 @@ def _seen(rules: Iterable[StandingRule], copy_bytes: int) -> Iterator[FlowEntry]
         if meter_id >= LIMIT_BY_VM:
             limit = (Resubmit(TableId.SEEN),)
         priority, of_neighbour = _SEEN_PRIORITIES[bool(meter_id)]
-        yield flow(TableId.SPREAD, priority, match(**limited), (*limit, _TO_OUTPUT), cookie)
+        yield flow(TableId.SPREAD, priority, match(**limited), (*limit, _TO_LEARN), cookie)
         for neighbour in matches.NEIGHBOURS:
             terms = match(**limited, **neighbour)
-            steps = (*limit, copy, _TO_OUTPUT)
+            steps = (*limit, copy, _TO_LEARN)
             yield flow(TableId.SPREAD, of_neighbour, terms, steps, cookie)
 
 

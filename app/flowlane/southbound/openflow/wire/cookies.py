@@ -9,7 +9,8 @@
 
 Entries of one kind can be read or deleted by mask (OpenFlow 1.3.5 section 6.4), and the cookie in counters
 and flow-removed messages identifies the flow without its match. The object of a pin is the flow's row; that
-of a learned entry is its group, by which it is read; that of a standing rule is made by :func:`standing_object`.
+of a learned entry is its group, by which it is read, and that of an entry that counts a group is the group; that of a
+standing rule is made by :func:`standing_object`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Kind(IntEnum):
     STANDING = 2
     PIN = 3
     LEARNED = 4
+    GROUP = 5
 
 
 _KINDS = {int(kind): kind for kind in Kind}

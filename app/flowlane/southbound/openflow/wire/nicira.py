@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from flowlane.core.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
 from flowlane.core.frame import ETH_IPV4, ETH_IPV6
+from flowlane.southbound.openflow.wire import cookies
 from flowlane.southbound.openflow.wire.constants import (
     EXPERIMENTER,
     NICIRA,
@@ -50,6 +51,9 @@ first packet; its class's meter."""
 
 ZONE = "reg5"
 """The connection tracking zone of the port that the packet came in by."""
+
+GROUP = "reg6"
+"""The number + 1 of the group of a flow's learned entry, by which table learn counts it; 0 without one."""
 
 MARK, LABEL = "ct_mark", "ct_label"
 _ZONE_BITS = 16
@@ -137,7 +141,8 @@ class Family(NamedTuple):
 class Learn:
     """Make the exact entry of the packet's flow; it expires after ``idle_timeout`` s without packets.
 
-    ``table_id``, ``priority`` and ``cookie`` are those of the entry that is made.
+    ``table_id``, ``priority`` and ``cookie`` are those of the entry that is made. It loads the number of the group
+    in its cookie.
     """
 
     family: Family
@@ -277,14 +282,17 @@ def oxm_header(field: str) -> int:
     return oxm_class << 16 | number << 9 | octets
 
 
+_GROUP_HEADER = oxm_header(GROUP).to_bytes(4, "big")
+
+
 def _learn(step: Learn) -> bytes:
     head = _LEARN_BODY.pack(
         step.idle_timeout, 0, step.priority, step.cookie, SEND_FLOW_REMOVED, step.table_id, 0, 0
     )
-    return head + b"".join(_specs(step.family))
+    return head + b"".join(_specs(step.family, cookies.group_of(step.cookie)))
 
 
-def _specs(family: Family) -> Iterator[bytes]:
+def _specs(family: Family, group: int) -> Iterator[bytes]:
     """Yield the parts of a learn action: the entry's match, prerequisites first, then what it loads."""
     yield _match_packet(_IN_PORT, 16)
     yield _match_packet(_header("metadata"), 64)
@@ -304,12 +312,13 @@ def _specs(family: Family) -> Iterator[bytes]:
         for name in port_fields(family.eth_type, family.protocol) or ():
             of_packet = _match_packet(_header(name), FIELDS[name].bits)
             yield _match_value(name, 0) if family.fragments else of_packet
-    yield _SPEC.pack(_IMMEDIATE | _TO_ACTION | 32) + (1).to_bytes(4, "big") + _SUBFIELD.pack(_header(SEEN), 0)
+    yield _load_value(SEEN, 1)
     yield _load(_header(QUEUE), 0, QUEUE, 32)
     yield _load(_header(METER), 0, METER, 32)
     if family.eth_type is not None:
         yield _load(_header("ip_dscp"), 0, DSCP, 6)
     yield _load(_VLAN_TCI, 13, PCP, 3)
+    yield _load_value(GROUP, group_value(group))
 
 
 def _match_packet(header: int, bits: int) -> bytes:
@@ -327,6 +336,30 @@ def _match_value(field: str, value: int) -> bytes:
 def _match_bit(field: str) -> bytes:
     """Write a part by which the learned entry matches packets that have a field's lowest bit."""
     return _SPEC.pack(_IMMEDIATE | 1) + (1).to_bytes(2, "big") + _SUBFIELD.pack(_header(field), 0)
+
+
+def group_value(group: int) -> int:
+    """Return what register :data:`GROUP` holds for a group."""
+    return group + 1 & 0xFFFFFFFF
+
+
+def without_group(instructions: bytes) -> bytes:
+    """Return a learned entry's instructions without the number of its group, which is the last that they load.
+
+    The number follows the header of its register, and takes 8 octets with padding, as ``ofp12_action_set_field``
+    and as ``nx_action_reg_load``.
+    """
+    at = instructions.rfind(_GROUP_HEADER)
+    return instructions if at < 0 else instructions[: at + 4] + instructions[at + 12 :]
+
+
+def _load_value(register: str, value: int) -> bytes:
+    """Write a part by which the learned entry loads a given value."""
+    return (
+        _SPEC.pack(_IMMEDIATE | _TO_ACTION | 32)
+        + value.to_bytes(4, "big")
+        + _SUBFIELD.pack(_header(register), 0)
+    )
 
 
 def _load(header: int, start: int, register: str, bits: int) -> bytes:
