@@ -1,6 +1,5 @@
 """What the bench makes of its measurements: the cost of a leaf is the difference within a round."""
 
-from bench.lab import latency
 from bench.lab import leaf as bench
 
 
@@ -25,7 +24,3 @@ def test_pings_of_all_rounds_count_together_and_throughput_is_their_mean() -> No
     header, _, row = bench.latency_table(rows).splitlines()
     assert len(row.split("|")) == len(header.split("|"))
     assert row == "| 20 Mbit/s | FIFO | 198 | 300.0 | 300.0 | 18.5 | 20 % |"
-
-
-def test_placements_with_leaves_are_those_that_have_heavy_flows() -> None:
-    assert latency.WITH_LEAF == ("one queue, fq_codel", "hash, fq_codel", "flowlane, fq_codel")
