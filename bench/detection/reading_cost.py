@@ -126,7 +126,7 @@ def requests_of(entries: int, group: int) -> dict[str, tuple[int, Callable[[int]
         "no entry, by a match": (0, lambda _turn: request(FLOW, COOKIE, KIND, match_of_sender(99))),
         "no entry, by a masked cookie, any table": (
             0,
-            lambda _turn: request(FLOW, COOKIE | 0x5000_0000_0000, KIND, table=255),
+            lambda _turn: request(FLOW, COOKIE | 0x2000_0000_0000, KIND, table=255),
         ),
         "all entries": (entries, lambda _turn: request(FLOW, COOKIE, KIND)),
         "sums of all groups, by the entries that count them": (
