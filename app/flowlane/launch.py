@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from os_ken import log
@@ -21,6 +23,7 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         options.parse(arguments)
         set_up_log()
+        raise_descriptor_limit()
         listener.install()
         pid_file = options.CONF.pid_file
         runner.run(options.apps(), None if pid_file is None else Path(pid_file))
@@ -28,6 +31,17 @@ def launch(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{options.PROGRAM}: {error}\n")
         return 1
     return 0
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open files as the system lets this process have: each switch, database and client is one.
+
+    The usual soft limit of 1024 is for programs that use select(2) (systemd.exec(5), LimitNOFILE).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def set_up_log() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from support.ovs.ovsdb_server import Server
 from flowlane.core.events import DescriptionRemoved, DeviceDescribed
 from flowlane.errors import ConfigError, NotFoundError, RequestError
 from flowlane.southbound.ovsdb import databases as module
-from flowlane.southbound.ovsdb import listener, watcher
+from flowlane.southbound.ovsdb import jsonrpc, listener, watcher
 from flowlane.southbound.ovsdb.databases import Databases, DatabaseStatus
 from flowlane.southbound.ovsdb.remote import TlsFiles
 
@@ -263,6 +264,27 @@ def test_hosts_connect_to_us(server: Server, other: Server, monkeypatch: pytest.
     watch.until(lambda: watch.dpids() == {0xA} and watch.state("127.0.0.1@hosts") == "")
     server.stop()
     watch.until(lambda: watch.dpids() == {0xB}, 30)
+    watch.databases.stop()
+
+
+def test_a_server_that_hangs_later_is_given_up_and_found_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonrpc, "PROBE_AFTER", 0.5)
+    monkeypatch.setattr(jsonrpc, "SILENCE", 0.5)
+    server.bridge("br0", 0xA)
+    watch = Watch(server.remote)
+    watch.until(lambda: watch.dpids() == {0xA})
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        watch.until(lambda: "has not replied" in watch.status(server.remote).watcher.problem)
+        assert watch.state(server.remote) in ("connecting", "waiting")
+        assert watch.dpids() == {0xA}
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    watch.until(lambda: watch.state(server.remote) == "synchronized")
+    assert len(watch.events) == 1
     watch.databases.stop()
 
 

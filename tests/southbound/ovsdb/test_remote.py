@@ -156,6 +156,35 @@ def test_the_manager_follows_a_database_over_tls(secure: str, keys: Path) -> Non
         wait_for(lambda: bool({one["name"]: one["ok"] for one in checks(manager)}["ovsdb"]), 20, manager.log)
 
 
+def test_hosts_connect_to_the_manager_over_tls(keys: Path, tmp_path: Path) -> None:
+    private_key, certificate, ca_certificate = files_of(keys)
+    tls = [f"--ctl-privkey={private_key}", f"--ctl-cert={certificate}", f"--ca-certs={ca_certificate}"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = [f"--private-key={private_key}", f"--certificate={certificate}", f"--ca-cert={ca_certificate}"]
+    stranger = files_of(authority(tmp_path / "theirs"))
+    other = [f"--private-key={stranger[0]}", f"--certificate={stranger[1]}", f"--ca-cert={stranger[2]}"]
+    servers = []
+    for name, files in (("ours", own), ("stranger", other)):
+        (tmp_path / name).mkdir()
+        servers.append(Server(tmp_path / name, f"--remote=ssl:127.0.0.1:{port}", *files))
+    with launched(f"--ovsdb=pssl:{port}:127.0.0.1", *tls, "--ofp-ssl-listen-port=0") as manager:
+        for made in servers:
+            made.start()
+            made.vsctl("set", "Open_vSwitch", ".", f"external_ids:system-id={made.folder.name}")
+
+        def known() -> dict[str, str]:
+            items = manager.rest("/v1/databases")["items"]
+            return {item["name"]: item["state"] for item in items}
+
+        wait_for(lambda: known().get(f"ours@pssl:{port}:127.0.0.1") == "synchronized", 20, manager.log)
+        wait_for(lambda: "TLS" in manager.log, 20)
+        assert set(known()) == {f"pssl:{port}:127.0.0.1", f"ours@pssl:{port}:127.0.0.1"}
+    for made in servers:
+        made.stop()
+
+
 def checks(manager: object) -> list[dict[str, object]]:
     return manager.rest("/v1/status")["checks"]  # type: ignore[attr-defined,no-any-return]
 
