@@ -7,6 +7,7 @@ one native thread.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from flowlane import hub, policy
 from flowlane.core.device.claims import MOVED
 from flowlane.core.device.conflicts import CONFLICT
 from flowlane.core.device.hosts import OTHER_ADDRESS
+from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import CatchUp, Poll, Tick
@@ -46,6 +48,9 @@ CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
 _LOGGED_CHANGES = frozenset((OTHER_ADDRESS, CONFLICT, MOVED))
+_TRY_WITHIN, _NEXT_TRY = 300.0, 0.1
+"""Seconds that a policy may be tried, and between two looks whether another one is being tried."""
+
 _LOGGED_KINDS = frozenset(("device", "link", "policy", "error"))
 """Kinds of reports that are logged; the others are too many, and are in ``GET /v1/events`` only."""
 
@@ -79,6 +84,7 @@ class Composition:
         self._server: server.Server | None = None
         self._tickers: tuple[hub.Task, ...] = ()
         self._catching_up = False
+        self._trying = False
 
     def start(self) -> None:
         """Serve REST, follow the databases, and start the ticks of the engine.
@@ -234,6 +240,22 @@ class Composition:
         if report.kind in _LOGGED_KINDS or change in _LOGGED_CHANGES:
             is_wrong = report.kind == "error" or change == CONFLICT
             _LOG.log(logging.WARNING if is_wrong else logging.INFO, "%s", report.text)
+
+    def try_policy(self, policy: Policy) -> Outcome:
+        """Count the flows that a policy would change, in a copy of the process; one policy at a time."""
+        while self._trying:
+            hub.sleep(_NEXT_TRY)
+        self._trying = True
+        try:
+            data = hub.in_child(lambda: json.dumps(try_policy(self.state, policy)).encode(), _TRY_WITHIN)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            _LOG.warning("a policy is tried in this process, which serves nobody else meanwhile: %s", error)
+            return dry_run(self.state, policy)
+        finally:
+            self._trying = False
+        return Outcome(*json.loads(data))
 
     def compile_policy(self, text: str) -> Policy:
         """Compile a policy document, without using it.

@@ -10,18 +10,22 @@ is ``Exception`` there). So :func:`prepare` must run before anything imports os-
 
 from __future__ import annotations
 
+import gc
 import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
+import time
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, NamedTuple, NoReturn, ParamSpec
 
 with warnings.catch_warnings():
     # eventlet warns at every import that new projects should choose another library.
@@ -37,6 +41,7 @@ _LOG = logging.getLogger(__name__)
 _select: Any = eventlet.patcher.original("select")
 """The standard library's module: eventlet removes ``poll`` from its own version, since it could block."""
 _socket: Any = eventlet.patcher.original("socket")
+_os: Any = eventlet.patcher.original("os")
 _P = ParamSpec("_P")
 
 
@@ -184,6 +189,68 @@ def within(seconds: float, function: Callable[_P, object], *args: _P.args, **kwa
         function(*args, **kwargs)
         return True
     return False
+
+
+def in_child(function: Callable[[], bytes], seconds: float) -> bytes:
+    """Run a function in a copy of this process, and return what it returns; others run here meanwhile.
+
+    The copy (fork(2)) has the state of this moment. What the function changes there is gone with it. It must wait for
+    nothing: there is no event loop in the copy, and no file of this process is open there.
+
+    Raises:
+        OSError: no process can be made.
+        TimeoutError: the function takes longer than so many seconds.
+        RuntimeError: it raised; standard error has the traceback.
+    """
+    reader, writer = _os.pipe()
+    try:
+        pid = _os.fork()
+    except OSError:
+        _os.close(reader)
+        _os.close(writer)
+        raise
+    if pid == 0:
+        _run_in_child(function, writer)
+    _os.close(writer)
+    received, deadline = bytearray(), time.monotonic() + seconds
+    try:
+        while True:
+            if not wait_readable(reader, max(0.0, deadline - time.monotonic())):
+                raise TimeoutError(f"a copy of the process took longer than {seconds:g} s")
+            if not (data := _os.read(reader, 1 << 16)):
+                break
+            received += data
+    finally:
+        _os.close(reader)
+        _os.kill(pid, signal.SIGKILL)  # it has ended, or is not wanted any more
+        _reap(pid)
+    if not received:
+        raise RuntimeError("a copy of the process failed; standard error has the reason")
+    return bytes(received)
+
+
+def _run_in_child(function: Callable[[], bytes], writer: int) -> NoReturn:
+    """Run a function, write what it returns, and end the process, whatever happens."""
+    try:
+        gc.disable()  # it would write to all objects, and so copy their memory
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        # A connection that this process closes has to end, although a copy of it is open here.
+        _os.closerange(3, writer)
+        _os.closerange(writer + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        rest = memoryview(function())
+        while rest:
+            rest = rest[_os.write(writer, rest) :]
+    except BaseException:
+        _os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(0)
+
+
+def _reap(pid: int) -> None:
+    while _os.waitpid(pid, _os.WNOHANG)[0] == 0:
+        sleep(0.005)
 
 
 class Flag:

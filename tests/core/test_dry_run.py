@@ -85,3 +85,17 @@ def test_all_devices_count_together() -> None:
     renamed = replace(BASE, classes=(TrafficClass("other", 0), *BASE.classes[1:]))
     total = sum(len(device.flows) for device in state.devices.values())
     assert dry_run(state, renamed)[:2] == (total, total)
+
+
+def test_a_policy_is_put_in_force_one_device_after_the_other() -> None:
+    scenario = host()
+    engine = scenario.engine
+    engine.step(ev.DeviceUp(0x99, scenario.device.capabilities, (), {}), scenario.now)
+    new = replace(BASE, rules=())
+    engine.step(ev.PolicyReplaced(new), scenario.now)
+    assert engine.policy == new
+    assert [device.policy == new for device in engine.devices.values()] == [False, False]
+    engine.step(ev.CatchUp(), scenario.now)
+    assert [device.policy.rules for device in engine.devices.values()].count(()) == 1
+    engine.step(ev.CatchUp(), scenario.now)
+    assert [device.policy.rules for device in engine.devices.values()] == [(), ()]

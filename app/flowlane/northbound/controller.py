@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from flowlane.core.dry_run import Outcome
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import State
@@ -141,3 +142,6 @@ class Controller(Protocol):
         Raises:
             PolicyError: the document is refused; ``problems`` names every place.
         """
+
+    def try_policy(self, policy: Policy) -> Outcome:
+        """Count the flows that a policy would change; change nothing. Others are served meanwhile."""

@@ -10,7 +10,6 @@ from jsonschema.exceptions import best_match
 
 from flowlane.closest import did_you_mean
 from flowlane.core.classify.matching import MatchError, read_match
-from flowlane.core.dry_run import dry_run
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
 from flowlane.core.model import Hint, HintSource
 from flowlane.errors import ConfigError, NotFoundError, RequestError
@@ -56,10 +55,10 @@ def put_policy(call: Call) -> types.PolicyChange:
 def check_policy(call: Call) -> types.PolicyChange:
     """Answer with the differences that a policy would make."""
     new = call.controller.compile_policy(read_text(call.request))
-    state = call.controller.state
-    total, reclassified, moved = dry_run(state, new)
+    change = policy_change(call.controller.state.policy, new, applied=False)
+    total, reclassified, moved = call.controller.try_policy(new)
     flows: types.FlowChange = {"total": total, "reclassified": reclassified, "moved": moved}
-    return {**policy_change(state.policy, new, applied=False), "flows": flows}
+    return {**change, "flows": flows}
 
 
 def put_hints(call: Call) -> types.Hints:

@@ -183,7 +183,8 @@ def test_meters_given_up_while_the_device_was_away_are_cleared_when_it_is_back()
     assert scenario.pins[single].meter_id == 1
     scenario.do(ev.DeviceDown(DPID))
     scenario.pins.clear()
-    scenario.engine.step(ev.PolicyReplaced(policy(CLASSES[0], pins=Pins(idle_timeout=10))), scenario.now)
+    replaced = ev.PolicyReplaced(policy(CLASSES[0], pins=Pins(idle_timeout=10)))
+    scenario.engine.step_and_catch_up(replaced, scenario.now)
     scenario.plan = NO_PLAN
     reports = tuple(required(port.report) for port in scenario.device.ports.values())
     out = scenario.engine.step(ev.DeviceUp(DPID, ABLE, reports, {UPLINK: (0, 1, 2, 3)}), scenario.now)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlane import hub
 from flowlane.errors import ProtocolError
 from flowlane.southbound.ovsdb import jsonrpc
 from flowlane.southbound.ovsdb.jsonrpc import BURST, SHARE, Messages, Share, read_object
@@ -71,24 +70,3 @@ def test_a_database_gets_its_share_of_the_processor_and_no_more() -> None:
     assert now[0] > 50
     now[0] += 2 * BURST / SHARE
     assert work(BURST * 0.9) == 0.0, "after a rest as well"
-
-
-def test_green_threads_that_are_ready_together_work_one_in_each_round() -> None:
-    turns, rounds, worked = hub.Turns(), [0], list[int]()
-
-    def count() -> None:
-        while True:
-            hub.sleep(0)
-            rounds[0] += 1
-
-    def work() -> None:
-        turns.wait()
-        worked.append(rounds[0])
-
-    counter = hub.spawn(count)
-    for _ in range(5):
-        hub.spawn(work)
-    for _ in range(30):
-        hub.sleep(0)
-    counter.kill()
-    assert len(set(worked)) == len(worked) == 5

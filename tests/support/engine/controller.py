@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
+from flowlane.core.dry_run import Outcome, dry_run
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import DeviceDescribed
@@ -84,6 +85,9 @@ class FakeController:
         for effect in self.engine.step_and_catch_up(event, self.now):
             if isinstance(effect, Report):
                 self.feed.publish(effect, self.clock().wall)
+
+    def try_policy(self, policy: Policy) -> Outcome:
+        return dry_run(self.state, policy)
 
     def compile_policy(self, text: str) -> Policy:
         """A toy language: ``classes: a b c``; what begins with ``bad`` is refused."""

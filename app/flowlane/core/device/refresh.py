@@ -210,13 +210,16 @@ def on_plan_left_out(state: State, event: PlanLeftOut, out: list[Effect]) -> Non
 
 
 def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -> None:
-    """Replace the policy; every device gets the parts that it can carry out."""
+    """Replace the policy; every device gets the parts that it can carry out, one after the other.
+
+    A device has its former part until its turn comes, with the next catch-up.
+    """
     state.policy = event.policy
     state.policy_changes += 1
     passive.declare(state, out)
     # Passive switches first, since the plans of the devices before them follow from theirs.
     for device in sorted(state.devices.values(), key=lambda device: device.declared is None):
-        refresh(state, device, out)
+        put_off(state, device, Due.ALL)
     out.append(Report("policy", "the policy was replaced", {"classes": len(event.policy.classes)}))
 
 
