@@ -79,6 +79,29 @@ def test_policy_from_a_file(tmp_path: Path) -> None:
     assert Composition(SETTINGS).state.policy == policy.default()
 
 
+def test_a_policy_is_tried_in_a_copy_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Composition(SETTINGS, Time())
+    made.submit(UP)
+    assert made.try_policy(policy.default()) == (0, 0, 0)
+    assert made.state.policy_changes == 0
+
+    def refuse(*_: object) -> bytes:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(hub, "in_child", refuse)
+    assert made.try_policy(policy.default()) == (0, 0, 0), "where no process can be made, in this one"
+    assert made.state.policy_changes == 0
+
+
+def test_a_new_policy_is_awaited_on_every_device() -> None:
+    made = Composition(SETTINGS, Time())
+    made.submit(UP)
+    made.submit(ev.PolicyReplaced(policy.load("version: 1\nclasses: {a: {}}\ndefault: a\n")))
+    assert made.state.policy_awaited == {0x42}
+    made.wait_for_policy()
+    assert [item.name for item in made.state.devices[0x42].policy.classes] == ["a"]
+
+
 def test_a_tick_that_fails_does_not_end_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowlane.composition.TICK", 0.0)
     made = Composition(SETTINGS)

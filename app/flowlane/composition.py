@@ -48,8 +48,8 @@ CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
 _LOGGED_CHANGES = frozenset((OTHER_ADDRESS, CONFLICT, MOVED))
-_TRY_WITHIN, _NEXT_TRY = 300.0, 0.1
-"""Seconds that a policy may be tried, and between two looks whether another one is being tried."""
+_TRY_WITHIN, _IN_FORCE_WITHIN, _NEXT_LOOK = 300.0, 60.0, 0.02
+"""Seconds that a policy may be tried, until every device has it, and between two looks at what is waited for."""
 
 _LOGGED_KINDS = frozenset(("device", "link", "policy", "error"))
 """Kinds of reports that are logged; the others are too many, and are in ``GET /v1/events`` only."""
@@ -241,10 +241,16 @@ class Composition:
             is_wrong = report.kind == "error" or change == CONFLICT
             _LOG.log(logging.WARNING if is_wrong else logging.INFO, "%s", report.text)
 
+    def wait_for_policy(self) -> None:
+        """Wait until every device has its part of the policy in force; for a minute at most."""
+        deadline = time.monotonic() + _IN_FORCE_WITHIN
+        while self.state.policy_awaited and time.monotonic() < deadline:
+            hub.sleep(_NEXT_LOOK)
+
     def try_policy(self, policy: Policy) -> Outcome:
         """Count the flows that a policy would change, in a copy of the process; one policy at a time."""
         while self._trying:
-            hub.sleep(_NEXT_TRY)
+            hub.sleep(_NEXT_LOOK)
         self._trying = True
         try:
             data = hub.in_child(lambda: json.dumps(try_policy(self.state, policy)).encode(), _TRY_WITHIN)

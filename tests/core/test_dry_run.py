@@ -97,5 +97,7 @@ def test_a_policy_is_put_in_force_one_device_after_the_other() -> None:
     assert [device.policy == new for device in engine.devices.values()] == [False, False]
     engine.step(ev.CatchUp(), scenario.now)
     assert [device.policy.rules for device in engine.devices.values()].count(()) == 1
+    assert len(engine.state.policy_awaited) == 1
     engine.step(ev.CatchUp(), scenario.now)
     assert [device.policy.rules for device in engine.devices.values()] == [(), ()]
+    assert not engine.state.policy_awaited

@@ -143,5 +143,8 @@ class Controller(Protocol):
             PolicyError: the document is refused; ``problems`` names every place.
         """
 
+    def wait_for_policy(self) -> None:
+        """Wait until every device has its part of the policy in force, for a while at most; others are served."""
+
     def try_policy(self, policy: Policy) -> Outcome:
         """Count the flows that a policy would change; change nothing. Others are served meanwhile."""

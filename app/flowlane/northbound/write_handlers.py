@@ -49,6 +49,7 @@ def put_policy(call: Call) -> types.PolicyChange:
         raise ProblemError(412, "the policy in force has changed; read it again", "If-Match")
     new = call.controller.compile_policy(read_text(call.request))
     call.controller.submit(PolicyReplaced(new))
+    call.controller.wait_for_policy()
     return policy_change(old, new, applied=True)
 
 

@@ -86,6 +86,9 @@ class FakeController:
             if isinstance(effect, Report):
                 self.feed.publish(effect, self.clock().wall)
 
+    def wait_for_policy(self) -> None:
+        assert not self.state.policy_awaited
+
     def try_policy(self, policy: Policy) -> Outcome:
         return dry_run(self.state, policy)
 

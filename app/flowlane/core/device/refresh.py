@@ -220,6 +220,7 @@ def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -
     # Passive switches first, since the plans of the devices before them follow from theirs.
     for device in sorted(state.devices.values(), key=lambda device: device.declared is None):
         put_off(state, device, Due.ALL)
+    state.policy_awaited = set(state.devices)
     out.append(Report("policy", "the policy was replaced", {"classes": len(event.policy.classes)}))
 
 
@@ -233,6 +234,7 @@ def declare_passive(state: State, out: list[Effect]) -> None:
 def refresh(state: State, device: Device, out: list[Effect]) -> None:
     """Make everything that follows from a device's inputs anew, and act on what differs."""
     before = device.policy
+    state.policy_awaited.discard(device.dpid)
     device.name = _name(device)
     device.role = _stated_role(state, device) or infer_device_role(port_views(device).values())
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
@@ -302,6 +304,7 @@ def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noq
         return
     due = state.due.pop(dpid)
     if device is None:
+        state.policy_awaited.discard(dpid)
         return
     if device.queues_unread:
         device.queues_unread = False

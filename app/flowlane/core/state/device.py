@@ -361,6 +361,8 @@ class State:
     due: dict[int, Due] = field(default_factory=dict)
     """dpid -> what waits for the next catch-up (see :func:`put_off`)."""
     policy_changes: int = 0
+    policy_awaited: set[int] = field(default_factory=set)
+    """dpids of the devices that do not have their part of the policy in force yet."""
     restless: set[int] = field(default_factory=set)
     """dpids of the devices where flows have changed their classes since the last rebalance."""
     collects_samples: bool = False
