@@ -354,7 +354,7 @@ VMS = ListCommand(
         Column("MACS", lambda item: text(" ".join(item["macs"])), 2),
         Column("OTHER MACS", lambda item: text(" ".join(item["other_macs"])), 3),
         Column("ALSO AT", _other_claims, 2),
-        Column("CONFLICTS", _conflicts, 1),
+        Column("CONFLICTS", _conflicts, 2),
         Column("ID FROM", lambda item: item["source"], 5),
         Column("FLOWS", lambda item: str(item["flows"]), right=True),
         Column("HINTS", lambda item: str(item["hints"]), 4, right=True),

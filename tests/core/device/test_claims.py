@@ -209,6 +209,17 @@ def test_a_port_whose_link_goes_down_loses_the_vm_to_the_other() -> None:
     assert hosts.place() == (B, PORT)
 
 
+def test_a_host_that_is_gone_loses_its_vms_to_where_they_are_started_again() -> None:
+    hosts = Hosts()
+    hosts.plug(A)
+    hosts.plug(B)
+    hosts.do(ev.DeviceDown(A))
+    assert hosts.place() == (A, PORT), "the connection alone says nothing"
+    assert hosts.words() == {(A, PORT): "current", (B, PORT): "waiting"}
+    hosts.do(ev.DescriptionRemoved(A))
+    assert hosts.place() == (B, PORT)
+
+
 def test_an_interface_that_ovsdb_calls_inactive_does_not_have_the_vm() -> None:
     hosts = Hosts()
     hosts.plug(A, PORT, {**IDS, "iface-status": "inactive"})

@@ -4,7 +4,8 @@ A port whose row in OVSDB names a VM claims it. In a live migration two ports do
 the one at the destination is there before the VM is. So the database alone does not say where the VM is; the VM does,
 by what it sends:
 
-1. a port whose link is up, and that OVSDB does not call inactive, comes before one that is not so;
+1. a port whose link is up, and that OVSDB does not call inactive, on a device that is connected or that OVSDB lists,
+   comes before one that is not so;
 2. of these, the one that the VM has come to last: it announced itself there (RARP, gratuitous ARP), or sent a packet;
 3. where it has done neither, the oldest one.
 
@@ -149,13 +150,13 @@ def word_of(state: State, of_vm: Claims, one: Claim) -> str:
     """Say what a claim is worth: ``current``, ``inactive``, ``left``, ``waiting``, or ``contested``."""
     if one is of_vm.current:
         return "current"
+    device = state.devices.get(one.vm.dpid)
+    if device is not None and not device.connected:
+        return "disconnected"
     if not one.active:
         return "inactive"
     if of_vm.contested is not None:
         return "contested"
-    device = state.devices.get(one.vm.dpid)
-    if device is not None and not device.connected:
-        return "disconnected"
     return "waiting" if one.lost == NEVER else "left"
 
 

@@ -148,6 +148,8 @@ def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
         return
     device.connected = False
     device.since = state.now
+    if device.described is None:
+        put_off(state, device, Due.ALL)  # Its VMs may be elsewhere by now.
     tell_others(state, device, everywhere=True)
     out.append(Report("device", f"{device.name} is gone", {"device": f"{event.dpid:016x}", "change": "down"}))
 

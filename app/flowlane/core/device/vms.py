@@ -108,7 +108,8 @@ def _attach(state: State, device: Device, port: Port, out: list[Effect]) -> int 
         state.numbers_taken.add(number)
     macs = attached_macs(external_ids)
     vm = Vm(number, vm_id, name, device.dpid, port.port_no, port.name, macs, external_ids, source)
-    active = port.up and external_ids.get(STATUS_KEY) != INACTIVE
+    is_there = device.connected or device.described is not None
+    active = is_there and port.up and external_ids.get(STATUS_KEY) != INACTIVE
     return number if claim(state, device, port, vm, active, out) else None
 
 

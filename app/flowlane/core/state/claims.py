@@ -33,7 +33,8 @@ class Claim:
     Attributes:
         vm: the VM as it is by this port.
         since: since when the port is known to be the VM's.
-        active: the port's link is up, and OVSDB does not say that another interface is in use in its place.
+        active: the device is connected, or OVSDB lists it; the port's link is up, and OVSDB does not say that another
+            interface is in use in its place.
         sign: the last sign of the VM at the port, at ``seen``; None: it gave none.
         announced: when it announced itself there last.
         won: of the ports that have shown the VM to be there, the one with the highest number did so last; 0: none.
