@@ -424,3 +424,33 @@ def test_a_restarted_controller_finds_the_vm_where_its_flows_are() -> None:
         up = ev.DeviceUp(dpid, ABLE, reports, {UPLINK: (0, 1, 2, 3)}, learned=learned[dpid])
         again.step_and_catch_up(up, 2.0 + dpid)
     assert [(vm.dpid, vm.port_no) for vm in again.vms.values()] == [(B, PORT)]
+
+
+def test_bridges_behind_patch_ports_follow_too() -> None:
+    """Each host has its VMs on one bridge, and the uplink on another."""
+    engine, now = Engine(LIMITED), 1.0
+
+    def patched(name: str, peer: str) -> PortFacts:
+        return PortFacts(name, interface_type="patch", options={"peer": peer}, port=name)
+
+    for host in (A, B):
+        vms = {1: PortFacts("tap1", IDS), 2: patched(f"int{host}", f"ex{host}")}
+        network = {
+            3: patched(f"ex{host}", f"int{host}"),
+            UPLINK: PortFacts("up", {"flowlane-port": "uplink"}),
+        }
+        for dpid, facts in ((host, vms), (10 + host, network)):
+            engine.step_and_catch_up(ev.DeviceDescribed(dpid, f"br{dpid}", "nic", {}, "system", facts), now)
+            reports = tuple(PortReport(number, port.name) for number, port in facts.items())
+            engine.step_and_catch_up(ev.DeviceUp(dpid, ABLE, reports, {}), now)
+            now += 1
+
+    def predicted() -> dict[int, int | None]:
+        plans = {dpid: engine.devices[dpid].plan for dpid in (A, 10 + A, B, 10 + B)}
+        return {dpid: dict(plan.hosts).get(MAC) for dpid, plan in plans.items() if plan is not None}
+
+    number = engine.devices[A].port_vm[1]
+    assert predicted() == {A: 1, 10 + A: 3, B: None, 10 + B: None}
+    assert number in engine.devices[10 + B].nearer, "the bridge with the destination's uplink is ready"
+    engine.step_and_catch_up(ev.FlowSeen(B, 1, RARP, 2), now)
+    assert predicted() == {A: None, 10 + A: None, B: 1, 10 + B: 3}

@@ -302,7 +302,7 @@ def _places(state: State, device: Device) -> _Places:
         if port.report is not None and _has_own_address(port):
             stated.setdefault(port.report.mac, {}).update(dict.fromkeys(sent_by(port.facts), port.port_no))
         for (mac, tag), number in port.senders.items():
-            if number in device.away:
+            if number in device.away or not _is_there(state, device, number):
                 continue
             stated.setdefault(mac, {}).update(dict.fromkeys(entering(port.facts, tag), port.port_no))
     for vm in _vms_here(state, device):
@@ -318,6 +318,12 @@ def _places(state: State, device: Device) -> _Places:
     for mac, of_mac in stated.items():
         places.setdefault(mac, {}).update(of_mac)
     return places
+
+
+def _is_there(state: State, device: Device, number: int) -> bool:
+    """Whether a VM that may send by a link is behind it now, and not on another host, where a port claims it, too."""
+    vm, through = state.vms.get(number), device.nearer.get(number, ())
+    return vm is None or not through or through[0].dpid == vm.dpid
 
 
 def _vms_here(state: State, device: Device) -> list[Vm]:
