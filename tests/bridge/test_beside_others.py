@@ -251,7 +251,7 @@ def test_rules_that_conflict_are_named(shared: Shared) -> None:
         assert "packets from port 9 do not pass" in conflicts[0]
         assert "priority=32770,in_port=2,dl_type=0x800 of another controller is not met" in conflicts[1]
         assert all(shared.manager.log.count(text) == 1 for text in conflicts)
-        assert our_priorities(shared) == {32771, 32772, 32775}
+        assert our_priorities(shared) == {32771, 32772, 32775, 32776}
 
 
 def test_an_entry_with_a_priority_of_ours_gets_its_own(shared: Shared) -> None:
@@ -263,7 +263,7 @@ def test_an_entry_with_a_priority_of_ours_gets_its_own(shared: Shared) -> None:
             "add-flow", BRIDGE, "cookie=0x77,priority=2,in_port=2,actions=drop", version=shared.version
         )
         flow = f"in_port=2,dl_src={MAC.format(2)},dl_dst={MAC.format(9)}"
-        wait_for(lambda: our_priorities(shared) == {3, 4, 7}, 15, shared.dump("table=0"))
+        wait_for(lambda: our_priorities(shared) == {3, 4, 7, 8}, 15, shared.dump("table=0"))
         assert "write_metadata" in shared.ovs.trace(BRIDGE, flow)
         conflicts = shared.manager.rest(f"/v1/devices/{DPID:016x}")["conflicts"]
         assert len(conflicts) == 1
@@ -277,7 +277,7 @@ def test_after_all_entries_were_deleted_it_is_programmed_anew(shared: Shared) ->
     """Open vSwitch itself deletes them when controllers or the fail mode change, and may keep the connection."""
     with shared.attached(FREE):
         shared.ovs.ofctl("del-flows", BRIDGE, version=shared.version)
-        wait_for(lambda: our_priorities(shared) == {1, 2, 5}, 25, shared.manager.log)
+        wait_for(lambda: our_priorities(shared) == {1, 2, 5, 6}, 25, shared.manager.log)
         assert shared.manager.log.count("somebody has deleted all entries") == 1
 
 
