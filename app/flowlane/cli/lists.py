@@ -97,9 +97,14 @@ def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableT
 
 
 def _notes(item: Answer) -> list[str]:
-    """Write why a device is unusable, and where entries of others conflict with Flowlane's there."""
+    """Write why a device is unusable, where entries of others conflict with Flowlane's there; conflicts of a VM."""
     if "target" in item:
         return []
+    if "claims" in item:
+        return [
+            f"{item['name']}: {one['key']} is claimed by {', '.join(one['others'])}, too; {one['holder']} has it"
+            for one in item["conflicts"]
+        ]
     texts = [f"unusable: {item['unusable']}"] if item.get("unusable") else []
     return [f"{item['name']}: {text}" for text in (*texts, *item.get("conflicts", ()))]
 
@@ -198,6 +203,7 @@ def _problems(item: Answer) -> str:
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
         f"{len(item['conflicts'])} conflicts" if item["conflicts"] else "",
+        f"{len(item['vms_in_conflict'])} VMs in conflict" if item["vms_in_conflict"] else "",
         f"{_guesses(item)} roles guessed" if item["ambiguous"] else "",
     ]
     return ", ".join(part for part in parts if part) or "-"
@@ -334,16 +340,6 @@ def _other_claims(item: Any) -> str:
     return text(" ".join(f"{claim['device']}/{claim['port']} ({claim['state']})" for claim in others))
 
 
-def _conflicts(item: Any) -> str:
-    """Return with whom a VM shares its address or id; the holder of the traffic is marked."""
-    return text(
-        "; ".join(
-            f"{one['key']} with {', '.join(one['others'])} ({one['holder']} has it)"
-            for one in item["conflicts"]
-        )
-    )
-
-
 VMS = ListCommand(
     "/v1/vms",
     (
@@ -354,7 +350,6 @@ VMS = ListCommand(
         Column("MACS", lambda item: text(" ".join(item["macs"])), 2),
         Column("OTHER MACS", lambda item: text(" ".join(item["other_macs"])), 3),
         Column("ALSO AT", _other_claims, 2),
-        Column("CONFLICTS", _conflicts, 2),
         Column("ID FROM", lambda item: item["source"], 5),
         Column("FLOWS", lambda item: str(item["flows"]), right=True),
         Column("HINTS", lambda item: str(item["hints"]), 4, right=True),

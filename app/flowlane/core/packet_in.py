@@ -16,7 +16,7 @@ from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, note_mark, reroute
-from flowlane.core.flowkey import FlowParts
+from flowlane.core.flowkey import IPV4, FlowParts
 from flowlane.core.frame import ETH_RARP, announces, read_frame
 from flowlane.core.model import NO_PORT, NO_QUEUE
 from flowlane.core.state.claims import Sign
@@ -74,7 +74,7 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
 
 def _sign_of(data: bytes, frame: Frame) -> Sign:
     """Return what a frame shows of where its sender is."""
-    if not announces(data, frame):
+    if frame.kind == IPV4 or not announces(data, frame):
         return Sign.PACKET
     return Sign.RARP if frame.eth_type == ETH_RARP else Sign.ARP
 

@@ -26,12 +26,10 @@ from flowlane.northbound.views import (
     device_ports,
     device_queues,
     device_view,
-    flows_per_vm,
     hints_view,
-    nics_by_uuid,
     status_view,
-    vm_view,
 )
+from flowlane.northbound.vm_views import flows_per_vm, nics_by_uuid, vm_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -88,12 +86,15 @@ def devices(call: Call) -> types.Page[types.DeviceView]:
     """List the devices, by dpid."""
     devices = {f"{dpid:016x}": device for dpid, device in call.controller.state.devices.items()}
     names, following = names_page(call, devices)
-    return {"items": [device_view(devices[name], call.clock) for name in names], "next": following}
+    return {
+        "items": [device_view(call.controller.state, devices[name], call.clock) for name in names],
+        "next": following,
+    }
 
 
 def device(call: Call) -> types.DeviceView:
     """Show one device."""
-    return device_view(find_device(call), call.clock)
+    return device_view(call.controller.state, find_device(call), call.clock)
 
 
 def ports(call: Call) -> types.Page[types.PortView]:

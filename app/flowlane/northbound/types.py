@@ -216,6 +216,7 @@ class DeviceView(TypedDict):
     refusals: Annotated[dict[str, int], "number of messages that the device refused, by reason"]
     unusable: Annotated[str | None, "why Flowlane leaves the device alone; null: it is used"]
     conflicts: Annotated[list[str], "where entries of other controllers and Flowlane's conflict"]
+    vms_in_conflict: Annotated[list[str], "ids of its VMs that have conflicts, as GET /v1/vms lists them"]
 
 
 class QueueView(OfOneClass):

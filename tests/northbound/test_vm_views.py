@@ -10,7 +10,7 @@ from support.engine.controller import FakeController
 from support.engine.scenario import DPID, UPLINK, Scenario, small_policy
 from webob import Request
 
-from flowlane.cli.lists import VMS
+from flowlane.cli.lists import DEVICES, VMS, _notes
 from flowlane.core.model import HintSource
 from flowlane.core.policy import Match, Rule, Trust, VmSelector
 from flowlane.northbound.app import make_app
@@ -65,8 +65,11 @@ def test_conflicts(scenario: Scenario) -> None:
     ]
     assert shown["same"]["conflicts"][0]["others"] == ["nic1"]
     assert shown["nic2"]["conflicts"] == []
-    cells = {column.head: column.read(shown["nic1"]) for column in VMS.columns}
-    assert "with same" in cells["CONFLICTS"]
+    assert _notes(shown["nic1"]) == [f"pf0vf1: {MAC} is claimed by same, too; {holder} has it"]
+    device = ask(scenario, f"/v1/devices/{DPID:016x}")
+    assert device["vms_in_conflict"] == ["nic1", "same"]
+    cells = {column.head: column.read(device) for column in DEVICES.columns}
+    assert cells["PROBLEMS"].startswith("2 VMs in conflict")
     cells = {column.head: column.read(shown["twice"]) for column in VMS.columns}
     assert cells["ALSO AT"] == f"{DPID:016x}/pf0vf5 (waiting)"
 
