@@ -72,6 +72,11 @@ class PrivateOvs:
         """The database's remote, for ovs-vsctl and the OVS IDL."""
         return f"unix:{self.directory}/db.sock"
 
+    @property
+    def process(self) -> int:
+        """The id of ovs-vswitchd's process, by which its network namespace is known."""
+        return self._daemons[-1].pid
+
     def start(self) -> None:
         """Start both daemons and wait for their sockets."""
         require_tools()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.device.addresses import follow_address
 from flowlane.core.device.claims import HOLD, has_left, note_sign
 from flowlane.core.device.hosts import learn_address, note_address, port_of, sender
+from flowlane.core.device.links import tell_knowing
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import remove_pin
@@ -54,6 +55,9 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
     note_sign(state, device, port, int.from_bytes(frame.eth_src), sign, out)
     if learned := learn_address(state, device, port, frame):
         follow_address(state, device, port, learned)
+        mac = int.from_bytes(frame.eth_src)
+        if port.role is PortRole.VM and mac not in state.macs:
+            tell_knowing(state, device, port, mac, frame.vlan)
     note_address(state, device, port, frame, out)
     sent_by = sender(state, device, port, frame)
     egress = _predicted_egress(device, port, frame) if event.egress_port is None else event.egress_port

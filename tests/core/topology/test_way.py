@@ -114,7 +114,7 @@ def test_a_device_that_has_not_reported_the_flow_is_on_the_way() -> None:
         ("d3", "down0", "down1"),
         ("d4", "pf1", "vm2-if"),
     ]
-    assert on.hops()[2][3] == "it has not reported the flow"
+    assert on.hops()[2][3] == "the VM that sends it is not known behind port down0"
 
 
 def test_between_vms_of_one_device_the_way_has_one_hop() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.device.hosts import Learned
-from flowlane.core.device.links import neighbours
+from flowlane.core.device.links import has_senders, neighbours
 from flowlane.core.model import PortRole
 from flowlane.core.state.device import Due, put_off
 
@@ -23,13 +23,11 @@ INTERVAL = 0.25
 
 def follow_address(state: State, device: Device, port: Port, learned: Learned) -> None:
     """Leave to the next catch-ups what changes because an address was learned on a port."""
-    if learned is Learned.MOVED and port.role is PortRole.LINK:
-        put_off(state, device, Due.PLAN)
-        return
-    put_off(state, device, Due.HOSTS)
-    if port.role is PortRole.LINK:
+    behind = has_senders(device, port)
+    put_off(state, device, Due.PLAN if behind and learned is Learned.MOVED else Due.HOSTS)
+    if behind and learned is not Learned.MOVED:
         put_off_for_address(state, device)
-    elif port.role is PortRole.VM:
+    if port.role is PortRole.VM or (behind and port.role is PortRole.UPLINK):
         for other in neighbours(state, device):
             if learned is Learned.MOVED:
                 put_off(state, other, Due.PLAN)

@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.device.claims import end_contests
-from flowlane.core.device.links import tell_others
+from flowlane.core.device.links import has_senders, tell_others
 from flowlane.core.device.vms import detach_all
 from flowlane.core.effects import Report
 from flowlane.core.flow.assign import remove_flow, report_flow
-from flowlane.core.model import PortRole
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 
@@ -116,7 +115,7 @@ def _age_addresses(state: State, device: Device) -> None:
         del device.host_seen[place]
         if port is not None:
             port.host_count -= 1
-            what = max(what, Due.PLAN if port.role is PortRole.LINK else Due.HOSTS)
+            what = max(what, Due.PLAN if has_senders(device, port) else Due.HOSTS)
     device.doubtful = doubtful
     if what is not Due.NOTHING:
         put_off(state, device, what)

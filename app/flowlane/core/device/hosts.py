@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.matching import selects
-from flowlane.core.device.links import Origin, origin, sent_in
+from flowlane.core.device.links import Origin, has_senders, is_known, origin, sent_in
 from flowlane.core.device.vlans import ANY, UNTAGGED, Vlan, entering
 from flowlane.core.effects import Report
 from flowlane.core.flowkey import format_mac
@@ -100,10 +100,27 @@ def _may_send(state: State, device: Device, port: Port, mac: int, vlan: Vlan) ->
     if here:
         places = {(device.away.get(vm.number), vm.port_no) for vm in here}
         return any(port.port_no in place for place in places)
+    if _is_of_another_bridge(state, device, port, mac, vlan):
+        return False
     vm = state.vm_on(device.dpid, port.port_no) if port.role is PortRole.VM else None
     if vm is None or not vm.macs or mac in allowed_macs(device.policy, vm):
         return True
     return not owners and device.policy.port_security is not PortSecurity.STRICT
+
+
+def _is_of_another_bridge(state: State, device: Device, port: Port, mac: int, vlan: Vlan) -> bool:
+    """Whether an address is a VM's on a bridge behind a patch port, and comes in by another port.
+
+    What the VM sends to all may come back by the standby member of a bond, where Open vSwitch drops it.
+    """
+    if port.role is not PortRole.UPLINK:
+        return False
+    for other in device.ports.values():
+        places = ((mac, tag) for tag in dict.fromkeys((ANY, UNTAGGED, vlan)))
+        number = next((of for place in places if (of := other.senders.get(place))), NOT_A_VM)
+        if number != NOT_A_VM and other is not port and is_known(state, device, other):
+            return number not in device.away
+    return False
 
 
 def allowed_macs(policy: Policy, vm: Vm) -> tuple[int, ...]:
@@ -154,7 +171,7 @@ def move_port_hosts(device: Device, old: int, new: int) -> None:
 def sender(state: State, device: Device, port: Port, frame: Frame) -> Origin | None:
     """Find the VM that sent a frame; None when no VM did, or the device has dropped it."""
     mac = int.from_bytes(frame.eth_src)
-    if port.role is PortRole.LINK:
+    if has_senders(device, port):
         return origin(state, device, port, mac, frame.vlan)
     if port.role is not PortRole.VM:
         return None

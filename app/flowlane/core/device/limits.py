@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from flowlane.core.classify.matching import selects
+from flowlane.core.device.links import has_senders
 from flowlane.core.effects import VmMeter
-from flowlane.core.model import LIMIT_BY_VM, NOT_A_VM, UNRESOLVED_VM, PortRole
+from flowlane.core.model import LIMIT_BY_VM, NOT_A_VM, UNRESOLVED_VM
 from flowlane.core.policy import LimitScope
 from flowlane.core.state.meters import class_owner, vm_owner
 
@@ -164,6 +165,6 @@ def given_meter(device: Device, row: int) -> int:
     if given < LIMIT_BY_VM:
         return given
     number, port = flows.vm_number[row], device.ports.get(flows.in_port[row])
-    if port is not None and port.role is PortRole.LINK and number not in port.vms_behind:
+    if port is not None and has_senders(device, port) and number not in port.vms_behind:
         number = UNRESOLVED_VM
     return device.vm_meters.get((given, number), 0)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowlane.core.device.vlans import ANY, NATIVE, UNTAGGED, Vlan, entering, mode, sent_by
 from flowlane.core.model import PortRole
 from flowlane.core.state.device import Due, put_off
+from flowlane.core.state.links import LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,14 +78,28 @@ def is_known(state: State, device: Device, port: Port) -> bool:
     return peer_of(state, device, port) is not None
 
 
+def has_senders(device: Device, port: Port) -> bool:
+    """Whether frames that come in by a port may be flows of VMs behind it.
+
+    By an uplink they are where flows towards VMs are placed: on the receiver's NIC.
+    """
+    return port.role is PortRole.LINK or (port.role is PortRole.UPLINK and device.queues_inward)
+
+
 def refresh_senders(state: State, device: Device) -> None:
     """Find the VMs behind each link of a device anew, and the devices between them and this one."""
     device.nearer = {}
+    device.queues_inward = device.queues_to_vms or any(
+        other.queues_to_vms for other in neighbours(state, device)
+    )
+    owners = _LearnedOwners(state, device)
     for port in device.ports.values():
-        if port.role is PortRole.LINK:
+        if has_senders(device, port):
             port.senders = {}
-            senders = _behind(state, device, port, {device.dpid})
+            senders = _behind(state, device, port, {device.dpid}, owners)
             for sender in sorted(senders, key=lambda sender: _weight(state, sender)):
+                if sender.vm.dpid == device.dpid:
+                    continue
                 port.senders.setdefault((sender.mac, sender.vlan), sender.vm.number)
                 device.nearer.setdefault(sender.vm.number, sender.through)
             port.vms_behind = frozenset(port.senders.values())
@@ -123,12 +138,24 @@ def tell_others(state: State, device: Device, everywhere: bool) -> None:
         put_off(state, other, Due.PLAN)
     if everywhere:
         for other in state.devices.values():
-            if other is not device and any(_is_other_link(port) for port in other.ports.values()):
+            if other is not device and any(_is_other_link(other, port) for port in other.ports.values()):
                 put_off(state, other, Due.PLAN)
 
 
-def _is_other_link(port: Port) -> bool:
-    return port.role is PortRole.LINK and (port.facts is None or port.facts.interface_type != "patch")
+def tell_knowing(state: State, device: Device, port: Port, mac: int, vlan: int | None) -> None:
+    """Leave to the next catch-up what devices plan that have learned an address by a link before its VM was known.
+
+    Args:
+        vlan: the tag with which the VM sends.
+    """
+    vlans = {ANY, UNTAGGED, vlan, *sent_by(port.facts)}
+    for other in state.devices.values():
+        if other is not device and any((mac, inside) in other.hosts for inside in vlans):
+            put_off(state, other, Due.PLAN)
+
+
+def _is_other_link(device: Device, port: Port) -> bool:
+    return has_senders(device, port) and (port.facts is None or port.facts.interface_type != "patch")
 
 
 def _weight(state: State, sender: _Sender) -> tuple[bool, float, int]:
@@ -153,12 +180,31 @@ def peer_of(state: State, of_device: Device, port: Port) -> tuple[Device, Port] 
     return (device, peer) if device is not None and peer is not None and peer.name == name else None
 
 
-def _behind(state: State, device: Device, port: Port, seen: set[int]) -> Iterator[_Sender]:
+class _LearnedOwners:
+    """The VMs whose addresses were learned on their ports of other devices; found once for all links of a device."""
+
+    def __init__(self, state: State, device: Device) -> None:
+        self._state, self._device = state, device
+        self._owners: dict[int, dict[int, None]] | None = None
+
+    def of(self, mac: int) -> tuple[int, ...]:
+        if self._owners is None:
+            self._owners = {}
+            for other in self._state.devices.values():
+                for (learned, _), port_no in other.hosts.items() if other is not self._device else ():
+                    if port_no in other.port_vm:
+                        self._owners.setdefault(learned, {})[other.port_vm[port_no]] = None
+        return tuple(self._owners.get(mac, ()))
+
+
+def _behind(
+    state: State, device: Device, port: Port, seen: set[int], owners: _LearnedOwners
+) -> Iterator[_Sender]:
     """List who may send frames that come in by a link, with the VLAN that they have there."""
     peer = peer_of(state, device, port)
     if peer is None:
-        if _is_other_link(port):
-            yield from _learned_behind(state, device, port)
+        if _is_other_link(device, port):
+            yield from _learned_behind(state, device, port, owners)
         return
     other, end = peer
     if other.dpid in seen:
@@ -167,8 +213,8 @@ def _behind(state: State, device: Device, port: Port, seen: set[int]) -> Iterato
     for sender in _senders_on(state, other):
         yield from _leaving(end.facts, sender)
     for link in other.ports.values():
-        if link.role is PortRole.LINK and link is not end:
-            for sender in _behind(state, other, link, seen):
+        if has_senders(other, link) and link is not end:
+            for sender in _behind(state, other, link, seen, owners):
                 farther = sender._replace(through=(*sender.through, other))
                 for inside in entering(link.facts, sender.vlan):
                     yield from _leaving(end.facts, farther._replace(vlan=inside))
@@ -189,24 +235,55 @@ def _senders_on(state: State, device: Device) -> Iterator[_Sender]:
                 yield _Sender(vm, mac, vlan, attached, (device,))
 
 
-def _learned_behind(state: State, device: Device, port: Port) -> Iterator[_Sender]:
+def _learned_behind(state: State, device: Device, port: Port, learned: _LearnedOwners) -> Iterator[_Sender]:
     """List the VMs of other devices whose address was learned on a link."""
-    elsewhere: dict[int, dict[int, None]] = {}
-    for other in state.devices.values():
-        for (mac, _), on in other.hosts.items() if other is not device else ():
-            if on in other.port_vm:
-                elsewhere.setdefault(mac, {})[other.port_vm[on]] = None
-    for mac in dict.fromkeys(
-        mac for (mac, _), learned_on in device.hosts.items() if learned_on == port.port_no
-    ):
-        numbers = state.macs.get(mac) or tuple(elsewhere.get(mac, ()))
+    of_bond, nearer = device.of_bond(port.port_no), _towards(state, device, port)
+    for mac in dict.fromkeys(mac for (mac, _), learned_on in device.hosts.items() if learned_on == of_bond):
+        numbers = state.macs.get(mac) or learned.of(mac)
         owners = [vm for number in numbers if (vm := state.vms.get(number)) and vm.dpid != device.dpid]
         for vm in owners:
-            own = state.devices.get(vm.dpid)
-            through = () if own is None else (own,)
             tags = sent_in(state, vm)
             for vlan in tags if len(owners) > 1 else {*tags, ANY}:
-                yield _Sender(vm, mac, vlan, True, through)
+                yield _Sender(vm, mac, vlan, True, _through(state, nearer, vm.dpid))
+
+
+def _towards(state: State, device: Device, port: Port) -> dict[int, int]:
+    """Map each device that is reached by the links of a port to the next one towards ``device``; 0 for none."""
+    found = {
+        dpid: 0
+        for dpid, link in _linked(state, device)
+        if device.of_bond(link) == device.of_bond(port.port_no) and dpid != device.dpid
+    }
+    queue = list(found)
+    for dpid in queue:
+        if dpid in state.devices:
+            for other, _ in _linked(state, state.devices[dpid]):
+                if other not in found and other != device.dpid:
+                    found[other] = dpid
+                    queue.append(other)
+    return found
+
+
+def _linked(state: State, device: Device) -> Iterator[tuple[int, int]]:
+    """List the devices to which links of a device lead, with the number of its port."""
+    for port_no, links in state.links.get(device.dpid, {}).items():
+        for link in links:
+            if link.state is LinkState.UP:
+                yield link.other((device.dpid, port_no))[0], port_no
+    for port in device.ports.values():
+        peer = peer_of(state, device, port)
+        if peer is not None:
+            yield peer[0].dpid, port.port_no
+
+
+def _through(state: State, nearer: dict[int, int], dpid: int) -> tuple[Device, ...]:
+    """List the connected devices from one to that before ours; the first one only where no links are known."""
+    passed = []
+    while dpid:
+        if dpid in state.devices:
+            passed.append(state.devices[dpid])
+        dpid = nearer.get(dpid, 0)
+    return tuple(passed)
 
 
 def sent_in(state: State, vm: Vm) -> set[Vlan]:

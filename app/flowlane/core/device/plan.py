@@ -14,7 +14,7 @@ from flowlane.core.allocate import queues_for_new_flows
 from flowlane.core.device import class_meters
 from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.hosts import allowed_macs
-from flowlane.core.device.links import is_known
+from flowlane.core.device.links import has_senders, is_known
 from flowlane.core.device.marking import gets_priority_tags
 from flowlane.core.device.passive import choices, with_marks
 from flowlane.core.device.standing import QueuesOf, standing_rules
@@ -237,8 +237,9 @@ def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:
 
 
 def _planned_port_of(state: State, device: Device, port: Port, queues: tuple[int, ...]) -> PlannedPort:
-    if port.role is PortRole.LINK:
-        number = NOT_A_VM if is_known(state, device, port) else UNRESOLVED_VM
+    if has_senders(device, port):
+        is_known_link = port.role is PortRole.UPLINK or is_known(state, device, port)
+        number = NOT_A_VM if is_known_link else UNRESOLVED_VM
         senders = sorted(
             ((mac, vlan, of_vm) for (mac, vlan), of_vm in port.senders.items()),
             key=lambda sender: (sender[0], -1 if sender[1] is None else sender[1]),
@@ -369,13 +370,13 @@ def _has_own_address(port: Port) -> bool:
 def _learning_ports(device: Device) -> tuple[tuple[int, int], ...]:
     """List the ports to the network whose source addresses have to be known to predict the egress port.
 
-    Behind a single uplink of a device that forwards by itself is whatever is not known. Each port comes with the one
-    that stands for its bond, else with itself.
+    Behind a single uplink of a device that forwards by itself is whatever is not known, so it counts only where the VMs
+    there have to be known. Each port comes with the one that stands for its bond, else with itself.
     """
     roles = (PortRole.UPLINK, PortRole.LINK)
     ports = [port for port in device.ports.values() if port.role in roles]
     uplinks = {device.of_bond(port.port_no) for port in ports if port.role is PortRole.UPLINK}
-    if device.capabilities.normal and len(uplinks) < 2:
+    if device.capabilities.normal and len(uplinks) < 2 and not device.queues_inward:
         return ()
     return tuple(sorted((port.port_no, device.of_bond(port.port_no)) for port in ports))
 

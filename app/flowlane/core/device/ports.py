@@ -48,6 +48,9 @@ def refresh_ports(device: Device, uplinks: Collection[str], out: list[Effect]) -
     for report in device.reported_ports.values():
         _refresh_port(device, report, roles[report.port_no])
     _refresh_bonds(device, out)
+    device.queues_to_vms = any(
+        port.role in (PortRole.VM, PortRole.HOST) and len(port.queues) > 1 for port in device.ports.values()
+    )
     for port_no in before:
         if not device.ports[port_no].up:
             # Who was behind it is learned again where they are now.

@@ -108,7 +108,12 @@ def port_roles(
 
 
 def infer_device_role(ports: Collection[PortView]) -> Role:
-    """Infer the role of a device without a configured one: a NIC has physical queues, or VMs known by their ids."""
+    """Infer the role of a device without a configured one: a NIC has physical queues, or VMs known by their ids.
+
+    A device in no database that other devices are connected to by two ports or more is a switch between them.
+    """
+    if sum(port.neighbour for port in ports) > 1 and all(port.facts is None for port in ports):
+        return Role.SWITCH
     facts = [port.facts for port in ports if port.facts is not None]
     kinds = {queue.kind for described in facts for queue in described.queues.values()}
     if kinds == {QueueKind.SOFTWARE}:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import place_on, redivide
-from flowlane.core.device.links import native
+from flowlane.core.device.links import has_senders, native
 from flowlane.core.effects import DeleteMeter, Program, SetMeter, UnpinFlow
 from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, reassign, remove_flow
 from flowlane.core.flow.pins import FREE, adopt, keep_budget, put_pin, worth_of
@@ -18,7 +18,7 @@ from flowlane.core.flow.target import decide
 from flowlane.core.flow.track import begin_behind
 from flowlane.core.flowkey import pack, unpack
 from flowlane.core.marks import split
-from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.model import NOT_A_VM
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 from flowlane.core.state.meters import owner_of
@@ -126,7 +126,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     flows, row = device.flows, pin.ref.row
     port = device.ports.get(pin.in_port)
     number = device.port_vm.get(pin.in_port, NOT_A_VM)
-    if port is not None and port.role is PortRole.LINK and pin.by_vm:
+    if port is not None and has_senders(device, port) and pin.by_vm:
         number = int.from_bytes(pin.key[:4])
         if number not in port.vms_behind:
             if device.in_adoption:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.classify.gates import NEAR, is_near
 from flowlane.core.device.claims import STALE, has_left, note_sign
-from flowlane.core.device.links import origin
+from flowlane.core.device.links import has_senders, origin
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.gates import gates_at, least_rate
@@ -140,10 +140,10 @@ def _identify(
     met, and is left to expire.
     """
     port = device.ports.get(in_port)
-    if port is None or port.role not in (PortRole.LINK, PortRole.VM):
+    if port is None or not (port.role is PortRole.VM or has_senders(device, port)):
         return None
     number, tag = device.port_vm.get(in_port, NOT_A_VM), key[4:6]
-    if port.role is PortRole.LINK:
+    if port.role is not PortRole.VM:
         vlan = int.from_bytes(tag) - 1
         sent_by = origin(state, device, port, eth_src, None if vlan < 0 else vlan)
         if sent_by is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import held_long_enough
-from flowlane.core.device.links import origin
+from flowlane.core.device.links import has_senders, origin
 from flowlane.core.flow.assign import reclassify
 from flowlane.core.flow.estimates import (
     ENOUGH,
@@ -22,7 +22,7 @@ from flowlane.core.flow.estimates import (
 )
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.limits import passed_rate
-from flowlane.core.model import NO_QUEUE, NOT_A_VM, PortRole
+from flowlane.core.model import NO_QUEUE, NOT_A_VM
 from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _row_of(state: State, device: Device, packet: SampledPacket, vm_ports: dict[
 def _keys_behind_links(state: State, device: Device, packet: SampledPacket) -> Iterator[bytes]:
     tag = int.from_bytes(packet.tail[:2])
     for port in device.ports.values():
-        if port.role is PortRole.LINK:
+        if has_senders(device, port):
             sent_by = origin(state, device, port, packet.eth_src, tag - 1 if tag else None)
             if sent_by is not None:
                 vlan = 0 if sent_by.vlan is None else sent_by.vlan + 1

@@ -161,6 +161,10 @@ class Device:
     flows: FlowTable = field(default_factory=FlowTable)
     hosts: dict[tuple[int, int | None], int] = field(default_factory=dict)
     """(MAC, VLAN inside of the bridge) -> port number of every address that was learned; VLAN None: any."""
+    queues_to_vms: bool = False
+    """Whether ports to its VMs or to the host have queues to choose from."""
+    queues_inward: bool = False
+    """Whether they have, or those of bridges behind patch ports: what comes in by the uplinks is placed, too."""
     bonds: dict[int, int] = field(default_factory=dict)
     """Number of a port that is a member of a bond -> number of the port that stands for the bond."""
     host_seen: dict[tuple[int, int | None], float] = field(default_factory=dict)

@@ -154,6 +154,8 @@ def _set_state(state: State, link: SeenLink, found: LinkState, out: list[Effect]
         link.probed.clear()
     if found is not link.state:
         link.state, link.since = found, state.now
+        for dpid, _ in link.ends:
+            put_off(state, state.devices[dpid], Due.PLAN)
         words = {
             LinkState.UP: "is up",
             LinkState.DOWN: "is down",
@@ -206,12 +208,12 @@ def _report(state: State, link: SeenLink, words: str, change: str) -> Report:
 
 def name_of(state: State, end: End) -> str:
     """Name an end for people: ``DEVICE/PORT``."""
-    device, port = state.devices.get(end[0]) or state.unattached.get(end[0]), _port_at(state, end)
+    device, port = state.devices.get(end[0]), _port_at(state, end)
     return f"{device.name if device else f'{end[0]:016x}'}/{port.name if port else end[1]}"
 
 
 def _port_at(state: State, end: End) -> Port | None:
-    device = state.devices.get(end[0]) or state.unattached.get(end[0])
+    device = state.devices.get(end[0])
     return device.ports.get(end[1]) if device is not None else None
 
 

@@ -49,11 +49,12 @@ class Hop(NamedTuple):
 
 
 class _Map(NamedTuple):
-    """What a way is found with: the rows of the flow by dpid, the links by port, the destination's VM."""
+    """What a way is found with: the rows by dpid, the links by port, the destination's VM, the sender's number."""
 
     rows: dict[int, int]
     links: dict[End, Link]
     destination: Vm | None
+    sender: int
 
 
 def note_address(state: State, parts: FlowParts) -> None:
@@ -78,7 +79,7 @@ def way(state: State, parts: FlowParts, key: bytes) -> list[Hop]:
         dpid: row for dpid, device in state.devices.items() if (row := device.flows.rows.get(key)) is not None
     }
     vm = state.vms.get(parts.vm_number)
-    known = _Map(rows, by_end(links(state)), _destination(state, parts, vm))
+    known = _Map(rows, by_end(links(state)), _destination(state, parts, vm), parts.vm_number)
     start = (vm.dpid, vm.port_no) if vm is not None else _first_end(state, rows)
     hops: list[Hop] = []
     while start is not None:
@@ -113,7 +114,7 @@ def _hop(state: State, known: _Map, end: tuple[int, int | None], egress: int | N
     if row is not None:
         flows = state.devices[dpid].flows
         return Hop(dpid, flows.in_port[row], flows.egress_port[row] or None, row)
-    return Hop(dpid, in_port, egress, None, _why_none(state, dpid, in_port))
+    return Hop(dpid, in_port, egress, None, _why_none(state, known, dpid, in_port))
 
 
 def _egress(state: State, known: _Map, dpid: int, seen: set[int]) -> int | None:
@@ -169,15 +170,17 @@ def _destination(state: State, parts: FlowParts, sender: Vm | None) -> Vm | None
     return found[0] if len(found) == 1 else None
 
 
-def _why_none(state: State, dpid: int, in_port: int | None) -> str:
+def _why_none(state: State, known: _Map, dpid: int, in_port: int | None) -> str:
     device = state.devices.get(dpid)
     if device is None:
         return "it has no connection to Flowlane"
     if not device.connected:
         return "its connection to Flowlane has ended"
     port = device.ports.get(in_port) if in_port is not None else None
-    if port is not None and port.role is PortRole.UPLINK:
+    if port is not None and port.role is PortRole.UPLINK and not device.queues_inward:
         return "what comes in by its uplink is placed only where ports to VMs have queues"
+    if port is not None and port.role is not PortRole.VM and known.sender not in port.vms_behind:
+        return f"the VM that sends it is not known behind port {port.label}"
     return "it has not reported the flow"
 
 
