@@ -174,20 +174,21 @@ def received(interface: str, port: int) -> Iterator[list[float]]:
             thread.join()
 
 
+def roles(racks: Racks) -> dict[str, str]:
+    """The roles of the top-of-rack's cables."""
+    ports = racks.host.rest(f"/v1/devices/{DPIDS[TOR]:016x}/ports")["items"]
+    ends = {there for _, there in CABLES}
+    return {port["name"]: port["role"] for port in ports if port["name"] in ends}
+
+
 def test_links_hosts_and_roles(racks: Racks) -> None:
+    links = {there: "link" for _, there in CABLES}
+    racks.host.wait(lambda: roles(racks) == links, "ports with probes did not become links")
     topology = racks.topology()
     assert topology["unknown"] == topology["loops"] == []
-    hosts = {device["name"]: device["host"] for device in topology["devices"]}
-    assert len({hosts[name] for name in (VSW, NICA, NICB)}) == 1
-    tor = next(device for device in topology["devices"] if device["dpid"] == f"{DPIDS[TOR]:016x}")
-    assert tor["host"] is None
-    ports = racks.host.rest(f"/v1/devices/{DPIDS[TOR]:016x}/ports")["items"]
-    roles = {
-        port["name"]: port["role"]
-        for port in ports
-        if port["name"].startswith("flw-t") and port["name"] != TOR
-    }
-    assert roles == {"flw-t0": "link", "flw-t1": "link", "flw-t2": "link"}
+    hosts = {device["dpid"]: device["host"] for device in topology["devices"]}
+    assert len({hosts[f"{DPIDS[name]:016x}"] for name in (VSW, NICA, NICB)}) == 1
+    assert hosts[f"{DPIDS[TOR]:016x}"] is None
 
 
 def test_one_flow_is_assigned_on_every_device_of_its_way_in_both_directions(racks: Racks) -> None:
@@ -216,15 +217,16 @@ def test_one_flow_is_assigned_on_every_device_of_its_way_in_both_directions(rack
 
 def test_a_limit_is_enforced_once_on_the_way(racks: Racks) -> None:
     def whole() -> bool:
+        racks.host.send(THERE, packet(7, back=True))
         racks.host.send(HERE, packet(7))
-        return [assigned for _, assigned in racks.way(dst_port=7)] == [True] * len(DPIDS)
+        return [assigned for _, assigned in racks.way(src="10.0.0.1", dst_port=7)] == [True] * len(DPIDS)
 
     racks.host.wait(whole, "the flow is not on all devices")
     racks.host.wait(lambda: limiting(racks) == [VSW], "not one device has the limit")
 
 
 def limiting(racks: Racks) -> list[str]:
-    devices = racks.explained(dst_port=7)["devices"]
+    devices = racks.explained(src="10.0.0.1", dst_port=7)["devices"]
     return [item["device_name"] for item in devices if "enforces" not in item["meter"]]
 
 

@@ -106,6 +106,21 @@ def test_what_comes_back_by_a_standby_does_not_move_the_vm_of_another_bridge() -
     assert on.behind(VSW, 2) == {"vm2"}, "behind the patch port is what is behind the NIC's uplink"
 
 
+def test_vms_behind_a_bond_are_behind_each_member_and_reached_by_the_one_that_stands_for_it() -> None:
+    on = Receiver()
+    bond: dict[str, Any] = {"members": (2, 3), "bond_mode": "active-backup"}
+    on.device(
+        NIC,
+        {1: vm("vm1", HERE, queues=QUEUES), 2: cable("pf0", UPLINK, **bond), 3: cable("pf1", UPLINK, **bond)},
+    )
+    on.do(ev.QueuesReported(NIC, {1: tuple(QUEUES)}))
+    on.send(NIC, (3, 1))
+    assert on.behind(NIC, 2) == on.behind(NIC, 3) == {"vm2"}
+    plan = on.state.devices[NIC].plan
+    assert plan is not None
+    assert (THERE, 2) in plan.hosts
+
+
 def test_a_device_in_no_database_between_others_is_a_switch() -> None:
     on = Receiver()
     reports = tuple(PortReport(number, f"p{number}") for number in (1, 2, 3))

@@ -305,7 +305,8 @@ def _places(state: State, device: Device) -> _Places:
         for (mac, tag), number in port.senders.items():
             if number in device.away or not _is_there(state, device, number):
                 continue
-            stated.setdefault(mac, {}).update(dict.fromkeys(entering(port.facts, tag), port.port_no))
+            of_bond = device.of_bond(port.port_no)
+            stated.setdefault(mac, {}).update(dict.fromkeys(entering(port.facts, tag), of_bond))
     for vm in _vms_here(state, device):
         attached = device.ports.get(vm.port_no)
         for mac in vm.macs:

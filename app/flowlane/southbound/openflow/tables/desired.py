@@ -270,25 +270,42 @@ def _after_forward(plan: DevicePlan, capabilities: Capabilities) -> TableId:
 def _hosts(
     plan: DevicePlan, hosts: Iterable[tuple[int, int]], ports: Collection[int], next_table: TableId
 ) -> dict[HostKey, FlowEntry]:
-    """Make the entries for frames to hosts, and for those from hosts at ports whose other addresses are learned."""
+    """Make the entries for frames to hosts, and for those from hosts at ports whose other addresses are learned.
+
+    What a VM of the device, or of a bridge behind a patch port, sends to all may come back by an uplink: by the standby
+    member of a bond. It is not copied as unknown.
+    """
     enter = {port.port_no: _enter(port) for port in plan.ports}
     learning: dict[int, list[int]] = {}
     for in_port, of_bond in plan.learning_ports:
         if in_port in ports and in_port in enter:
             learning.setdefault(of_bond, []).append(in_port)
     of_vms = {(port.port_no, mac) for port in plan.ports for mac, vlan, _ in port.senders if vlan is None}
+    reflecting = [port.port_no for port in plan.ports if port.role is PortRole.UPLINK and _learns(plan, port)]
+    inside = {port.port_no for port in plan.ports if _is_inside(port)}
     entries: dict[HostKey, FlowEntry] = {}
     for mac, port_no in hosts:
         if port_no in ports:
             steps = _leave_by(port_no, next_table)
             entries[mac, 0] = _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *steps)
-        for in_port in learning.get(port_no, ()):
+        for in_port in (*learning.get(port_no, ()), *(reflecting if port_no in inside else ())):
             if (in_port, mac) in of_vms:
                 continue
             terms = match(in_port=in_port, eth_src=mac)
             known = _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *enter[in_port])
             entries[mac, in_port] = known
     return entries
+
+
+def _learns(plan: DevicePlan, port: PlannedPort) -> bool:
+    return any(port.port_no == learning for learning, _ in plan.learning_ports)
+
+
+def _is_inside(port: PlannedPort) -> bool:
+    """Whether a port leads to VMs or to the host itself: also a patch port to a bridge whose VMs are known."""
+    return port.role in (PortRole.VM, PortRole.HOST) or (
+        port.role is PortRole.LINK and port.vm_number == NOT_A_VM
+    )
 
 
 def _hosts_in_vlans(plan: DevicePlan, ports: Collection[int], next_table: TableId) -> Iterator[FlowEntry]:
