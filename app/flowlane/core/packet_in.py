@@ -19,7 +19,7 @@ from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, note_mark, reroute
 from flowlane.core.flowkey import IPV4, FlowParts
 from flowlane.core.frame import ETH_RARP, announces, read_frame
-from flowlane.core.model import NO_PORT, NO_QUEUE
+from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole
 from flowlane.core.state.claims import Sign
 from flowlane.core.state.flows import PINNED
 

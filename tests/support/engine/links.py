@@ -35,6 +35,7 @@ class Network:
 
     def __init__(self) -> None:
         self.engine = Engine(small_policy())
+        self.now = 100.0
         self.state = self.engine.state
 
     def device(
@@ -48,7 +49,8 @@ class Network:
             self.do(ev.DeviceUp(dpid, ABLE, reports, {}))
 
     def do(self, event: ev.Event) -> None:
-        self.engine.step_and_catch_up(event, 100.0)
+        self.now += 0.5
+        self.engine.step_and_catch_up(event, self.now)
 
     def connect(self, *ends: tuple[int, int]) -> None:
         """Let probes cross a cable in both directions."""
