@@ -26,6 +26,9 @@ from flowlane.core.policy import (
     TrafficClass,
 )
 from flowlane.core.state.device import Device
+from flowlane.core.topology.adjacency import links
+from flowlane.core.topology.expected import Expected, deviations
+from flowlane.core.topology.way import way
 
 MBIT = 1_000_000
 QUEUES = tuple(Queue(number, max_rate=50 * MBIT) for number in range(4))
@@ -106,6 +109,18 @@ def test_a_flow_is_on_both_queues_that_its_choice_names_and_ends_on_both() -> No
     assert (len(scenario.device.flows), len(tor(scenario).flows)) == (0, 0)
 
 
+def test_the_way_of_a_flow_leads_through_it() -> None:
+    scenario = Scenario(policy(), caps=LEARNING)
+    row = scenario.flow(1, 1, queue_id=join(3, 8))
+    flows = scenario.device.flows
+    key = flows.keys[row]
+    assert key is not None
+    hops = way(scenario.engine.state, flows.parts(row), key)
+    assert [(hop.dpid, hop.in_port, hop.out_port, hop.note) for hop in hops[:2]] == [
+        (DPID, 1, UPLINK, ""), (dpid_of("tor"), 1001, 1, ""),
+    ]  # fmt: skip
+
+
 def test_another_queue_there_is_a_pin_with_its_mark_here() -> None:
     scenario = Scenario(policy(), caps=LEARNING)
     rows = [scenario.flow(1, number, 7000, queue_id=join(2, 8 * number)) for number in range(4)]
@@ -168,3 +183,13 @@ def test_flows_follow_a_policy_that_declares_it_or_does_not() -> None:
     scenario.do(ev.PolicyReplaced(policy(passive_switches=())))
     assert dpid_of("tor") not in scenario.engine.devices
     assert {scenario.pins[row].queue_id for row in rows if row in scenario.pins} <= {2}
+
+
+def test_its_links_are_shown_and_are_no_matter_for_an_expected_network() -> None:
+    scenario = Scenario(policy(), caps=LEARNING)
+    state = scenario.engine.state
+    known = links(state)
+    assert [link.ends for link in known] == [((DPID, UPLINK), (dpid_of("tor"), 1001))]
+    names = {DPID: "br-int", 0xC1: "tor"}
+    expected = Expected("file", names, frozenset((0xC1,)), (((DPID, "pf0"), (0xC1, "down0")),))
+    assert deviations(state, expected, known) == deviations(state, expected, [])

@@ -71,6 +71,8 @@ def links(state: State) -> list[Link]:
         found.setdefault(ends, Link(ends, LinkKind.PATCH, LinkState.UP))
     for ends in _tunnels(state):
         found.setdefault(ends, Link(ends, LinkKind.TUNNEL, LinkState.UP))
+    for ends in _declared(state):
+        found.setdefault(ends, Link(ends, LinkKind.CABLE, LinkState.UP))
     return [found[ends] for ends in sorted(found)]
 
 
@@ -147,6 +149,16 @@ def _patches(state: State) -> Iterator[tuple[End, End]]:
         other, back = patches.get((host, peer), (end, ""))
         if back == name and end < other:
             yield end, other
+
+
+def _declared(state: State) -> Iterator[tuple[End, End]]:
+    """List the links to passive switches, which answer no probes: they are as the policy declares them."""
+    if not state.passive:
+        return
+    for dpid, device in state.devices.items():
+        for port_no, passive in device.passives.items():
+            first, second = sorted(((dpid, port_no), (passive.device.dpid, passive.in_port)))
+            yield first, second
 
 
 def _tunnels(state: State) -> Iterator[tuple[End, End]]:

@@ -56,6 +56,8 @@ def deviations(state: State, expected: Expected, known: Sequence[Link]) -> list[
     Args:
         known: the links (:func:`flowlane.core.topology.adjacency.links`).
     """
+    passive = {device.dpid for device in state.passive}  # They are declared, not found.
+    known = [link for link in known if passive.isdisjoint(dpid for dpid, _ in link.ends)]
     return [*_devices(state, expected), *_links(state, expected, known), *_unexpected(state, expected, known)]
 
 
