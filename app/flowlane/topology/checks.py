@@ -22,7 +22,7 @@ def check(graph: nx.Graph) -> list[Problem]:
     Unknown ends, names and addresses that are given twice, loops that nobody breaks, missing and impossible queues.
     """
     document: Document = graph.graph["document"]
-    for rule in (_unknown_ends, _duplicates, _loops, _missing_queues, _impossible_guarantees):
+    for rule in (_no_hosts, _unknown_ends, _duplicates, _loops, _missing_queues, _impossible_guarantees):
         for path, message, remedy in rule(graph):
             document.report(path, message, remedy)
     return sorted(document.problems, key=lambda problem: (problem.line, problem.column))
@@ -30,6 +30,12 @@ def check(graph: nx.Graph) -> list[Problem]:
 
 Found = Iterator[tuple[tuple[str | int, ...], str, str]]
 """(path, message, remedy) of each problem."""
+
+
+def _no_hosts(graph: nx.Graph) -> Found:
+    """Find a network without hosts: it is enough to compare links with, but there is nothing to run."""
+    if not nodes(graph, Kind.HOST):
+        yield (), "no hosts", "add hosts: and at least one of them"
 
 
 def _unknown_ends(graph: nx.Graph) -> Found:

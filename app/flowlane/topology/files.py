@@ -214,9 +214,8 @@ def _check_form(document: Document) -> None:
         return
     for key in data.keys() - _KEYS:
         document.report((), f"unknown key {shown(key)}", did_you_mean(key, _KEYS), key)
-    for section in ("bridges", "hosts"):
-        if not data.get(section):
-            document.report((), f"no {section}", f"add {section}: and at least one of them")
+    if not data.get("bridges"):
+        document.report((), "no bridges", "add bridges: and at least one of them")
     for section in _SECTIONS:
         _check_section(document, section, data.get(section) or {})
     for section in ("links", "patches"):
@@ -270,7 +269,7 @@ def _graph(document: Document, name: str) -> nx.Graph:
     graph = nx.Graph(document=document, name=name)
     for bridge, entry in data["bridges"].items():
         graph.add_node(bridge, kind=Kind.BRIDGE, path=("bridges", bridge), entry=entry)
-    for host, entry in data["hosts"].items():
+    for host, entry in (data.get("hosts") or {}).items():
         path = ("hosts", host)
         if host in data["bridges"]:
             document.report(("hosts",), f"{host} is a bridge, too", "give the host another name", host)
