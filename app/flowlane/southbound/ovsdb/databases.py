@@ -62,6 +62,14 @@ class _Entry(NamedTuple):
     follower: ActiveWatcher | Listener
 
 
+class _Problem(NamedTuple):
+    """Why the target of a file is not followed, and since when."""
+
+    directory: str
+    text: str
+    since: float
+
+
 class Databases:
     """Follows databases, and emits :class:`DeviceDescribed` and :class:`DescriptionRemoved`.
 
@@ -87,8 +95,9 @@ class Databases:
         self._tls = tls
         self._descriptions = Descriptions(is_connected, forget_after)
         self._entries: dict[str, _Entry] = {}
-        self._problems: dict[str, tuple[str, str]] = {}
-        """Name of a file -> (its directory, why its target is not followed)."""
+        self._problems: dict[str, _Problem] = {}
+        """By the name of the file."""
+        self._begun = time.monotonic()
         self._thread: hub.Task | None = None
         targets, directories = read_targets(values, tls)
         self._directories = [Directory(path, tls) for path in directories]
@@ -264,11 +273,15 @@ class Databases:
 
     def _keep_problems(self, source: str, problems: Mapping[str, str]) -> None:
         """Replace the problems of a directory's files, and log those that are new."""
-        for name, problem in problems.items():
-            if self._problems.get(name) != (source, problem):
-                _LOG.warning("%s", problem)
-        others = {name: item for name, item in self._problems.items() if item[0] != source}
-        self._problems = others | {name: (source, problem) for name, problem in problems.items()}
+        now = time.monotonic()
+        kept = {name: item for name, item in self._problems.items() if item.directory != source}
+        for name, text in problems.items():
+            before = self._problems.get(name)
+            if before is None or before[:2] != (source, text):
+                _LOG.warning("%s", text)
+                before = _Problem(source, text, now)
+            kept[name] = before
+        self._problems = kept
 
     def _forget_hosts(self) -> None:
         """Forget hosts that connected once, and of which nothing is in force any more."""
@@ -283,7 +296,9 @@ class Databases:
     def _statuses(self) -> Iterator[DatabaseStatus]:
         for name, (target, source, follower) in self._entries.items():
             if isinstance(follower, Listener):
-                yield DatabaseStatus(name, target.text, source, _plain("listening", follower.problem))
+                yield DatabaseStatus(
+                    name, target.text, source, _plain("listening", follower.problem, self._begun)
+                )
                 for watcher in follower.hosts.values():
                     yield self._status(watcher, target.text, target.text)
             else:
@@ -297,15 +312,14 @@ class Databases:
         )
 
     def _refused(self) -> Iterator[DatabaseStatus]:
-        for name, (source, problem) in self._problems.items():
-            if name not in self._entries:
-                yield DatabaseStatus(name, "", source, _plain("refused", problem))
-            else:
-                yield DatabaseStatus(f"{source}/{name}", "", source, _plain("refused", problem))
+        for file, (source, text, since) in self._problems.items():
+            name = f"{source}/{file}" if file in self._entries else file
+            yield DatabaseStatus(name, "", source, _plain("refused", text, since))
         for directory in self._directories:
             if directory.problem:
-                yield DatabaseStatus(directory.path, "", directory.path, _plain("refused", directory.problem))
+                status = _plain("refused", directory.problem, self._begun)
+                yield DatabaseStatus(directory.path, "", directory.path, status)
 
 
-def _plain(state: str, problem: str) -> WatcherStatus:
-    return WatcherStatus(state, 0.0, problem, "", "", "", "", 0, None, 0, ())
+def _plain(state: str, problem: str, since: float) -> WatcherStatus:
+    return WatcherStatus(state, time.monotonic() - since, problem, "", "", "", "", 0, None, 0, ())
