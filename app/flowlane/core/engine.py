@@ -25,6 +25,7 @@ from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.flow import learned, lifecycle, limits, samples
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
+from flowlane.core.flow.readings import NOTHING, share_of
 from flowlane.core.state.device import Due, State, put_off
 from flowlane.core.topology import discovery
 
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
     from flowlane.core.events import Poll, Tick
     from flowlane.core.model import Hint, Vm
     from flowlane.core.policy import PassiveSwitch, Policy
-    from flowlane.core.state.device import Device
+    from flowlane.core.state.device import Device, Port
+
+
+EMPTY_BALANCES = 10
+"""Intervals of ``Balance.interval`` between two rebalances of a port without flows."""
 
 
 def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
@@ -57,14 +62,16 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
 
 def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001
     """Request the counters that are due on every device; make plans anew that wait for addresses."""
+    share = share_of(sum(bool(device.flows.rows) for device in state.devices.values()))
     for device in state.devices.values():
         if device.address_waits:
             put_off_for_address(state, device)
         if device.connected and not device.unusable:
+            device.readings.share = share
             portion = device.readings.due(
-                state.now, device.pinned, device.capabilities.learn, len(device.flows)
+                state.now, device.pinned, device.capabilities.learn, len(device.flows.rows)
             )
-            if any(portion):
+            if portion is not NOTHING and any(portion):
                 out.append(ReadCounters(device.dpid, *portion))
             if device.capabilities.learn:
                 learned.begin_group(device, device.readings.filled(state.now), out)
@@ -81,12 +88,18 @@ def balance(state: State, device: Device, out: list[Effect], due: bool = True) -
             # No rate is measured yet.
             port.next_balance = state.now + device.policy.balance.interval
         elif port.allocation is not None and (
-            port.allocation.restless or (due and state.now >= port.next_balance)
+            port.allocation.restless or (due and state.now >= port.next_balance + _unhurried(device, port))
         ):
             port.next_balance = state.now + device.policy.balance.interval
             flows = device.flows
             moves = rebalance(port.allocation, state.now, flows.last_active, flows.octets)
             apply_moves(state, device, moves, out)
+
+
+def _unhurried(device: Device, port: Port) -> float:
+    """Return by how many seconds the rebalance of a port may be late: one without flows has little to balance."""
+    is_empty = port.allocation is not None and not port.allocation.count
+    return (EMPTY_BALANCES - 1) * device.policy.balance.interval if is_empty else 0.0
 
 
 def settle(state: State, out: list[Effect]) -> None:

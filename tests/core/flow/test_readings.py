@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowlane.core.flow.readings import (
+    CONTROLLER_ENTRIES,
     GROUP_SIZE,
     PER_ENTRY,
     PER_REQUEST,
@@ -17,6 +18,7 @@ from flowlane.core.flow.readings import (
     QUEUED,
     SHARE,
     Readings,
+    share_of,
 )
 
 REQUEST, ENTRY = 60e-6, 1.8e-6
@@ -194,11 +196,12 @@ def test_a_group_whose_reply_does_not_come_is_read_again() -> None:
     assert not readings.waiting.get(0)
 
 
-def test_a_device_without_flows_is_asked_every_other_second() -> None:
+def test_a_device_without_flows_is_asked_every_ten_seconds() -> None:
     readings = Readings()
     readings.connected(0, [], 0.0)
-    portions = [readings.due(10.0 + 0.1 * step, 0, learns=True, flows=0) for step in range(100)]
-    assert sum(any(portion) for portion in portions) == 5
+    portions = [readings.due(10.0 + 0.1 * step, 0, learns=True, flows=0) for step in range(400)]
+    assert sum(any(portion) for portion in portions) == 4
+    assert any(readings.due(50.0, 0, learns=True, flows=1)), "at once where it has flows"
 
 
 def test_where_too_many_flows_begin_each_group_is_read_at_least_once_soon() -> None:
@@ -291,3 +294,19 @@ def test_the_share_is_kept_and_everything_is_read(
     largest = PER_REQUEST + PER_ENTRY * max((*entries.values(), pins, GROUP_SIZE + per_second))
     assert switch.busy <= SHARE * 60 + 2 * largest
     assert {number for number, count in entries.items() if count} <= switch.times.keys()
+
+
+def test_many_devices_share_what_the_controller_can_read() -> None:
+    assert share_of(0) == share_of(1) == share_of(3) == SHARE
+    assert 1000 * share_of(1000) / PER_ENTRY == pytest.approx(CONTROLLER_ENTRIES)
+
+
+def test_what_was_requested_counts_as_unread_until_its_reply_has_come() -> None:
+    switch = Switch({0: 100}, present=1)
+    switch.run(10)
+    readings, now = switch.readings, switch.now
+    while 0 not in readings.due(now, 0, learns=True, flows=1).groups:
+        now += 0.1
+    assert readings.longest_unread(now + 5.0) >= 5.5
+    readings.ended(0, 100, 0.001, now + 5.0)
+    assert readings.longest_unread(now + 5.0) == pytest.approx(5.0)

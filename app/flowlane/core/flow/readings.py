@@ -27,11 +27,20 @@ from typing import NamedTuple
 SHARE = 0.02
 """Share of the time of the device's main thread that its replies may take."""
 
+CONTROLLER_ENTRIES = 30_000
+"""Entries that the controller reads in a second, of all devices together: a quarter of a core (``bench.controller``).
+
+What is requested beyond what can be read waits in its sockets, and the counters are old when they are read.
+"""
+
 PERIOD, NEW_PERIOD = 1.0, 0.5
 """Seconds between two readings of the same entries, where that is affordable; of flows that have just begun."""
 
 OTHERS_PERIOD = 2.0
 """Seconds between two readings of the counters of queues and meters."""
+
+IDLE_PERIOD = 10.0
+"""Seconds between two readings of a device without flows, of whatever."""
 
 NEW_FOR = 2.0
 """Seconds for which a group counts as new after its last entry can have been added."""
@@ -113,11 +122,15 @@ class Portion(NamedTuple):
     sums: bool = False
 
 
+NOTHING = Portion()
+
+
 @dataclass(slots=True)
 class Group:
     """Learned entries with one cookie, or the pins.
 
-    ``entries``: how many the last reading found. ``asked``: when they were last requested. ``new_until``: until when
+    ``entries``: how many the last reading found. ``asked``: when they were last requested. ``read``: when those were
+    requested that were last read. ``new_until``: until when
     it can have flows that have just begun. ``near``: whether its last reading found a flow near a gate, ``near_now``
     whether the one that is under way has. ``suspect_until``: until when it is read first because its sum has risen.
     ``octets``, ``summed_at``: its sum in bytes at the beginning of the present measurement, and when that was.
@@ -127,6 +140,7 @@ class Group:
 
     entries: int = 0
     asked: float = float("-inf")
+    read: float = float("-inf")
     new_until: float = float("-inf")
     near: bool = False
     near_now: bool = False
@@ -177,7 +191,7 @@ class Readings:
         """
         self.groups = {}
         for number in found:
-            self.groups.setdefault(number, Group(asked=now)).entries += 1
+            self.groups.setdefault(number, Group(asked=now, read=now)).entries += 1
         self.present, self.begun, self._present_since = present, 0, now
         self.groups.setdefault(present, Group())
         self.pins = Group()
@@ -191,8 +205,8 @@ class Readings:
             learns: whether the device has learned entries.
             flows: how many flows the device is known to have; without any it is asked for others seldom.
         """
-        if not flows and now - self._others_asked < OTHERS_PERIOD:
-            return Portion()
+        if not flows and now - self._others_asked < IDLE_PERIOD:
+            return NOTHING
         self._earn(now)
         others = now - self._others_asked >= OTHERS_PERIOD
         if others:
@@ -281,8 +295,8 @@ class Readings:
 
     def longest_unread(self, now: float) -> float:
         """Return for how many seconds the group that was not read for longest has not been read."""
-        asked = (group.asked for group in self.groups.values() if group.entries)
-        return max(0.0, now - min(asked, default=now))
+        read = (group.read for group in self.groups.values() if group.entries)
+        return max(0.0, now - min(read, default=now))
 
     def note_near(self, number: int) -> None:
         """Note that a group has a flow near a gate."""
@@ -326,6 +340,7 @@ class Readings:
         if group is None:
             return None
         group.entries, group.near, group.near_now = entries, group.near_now, False
+        group.read = group.asked
         if number != self.present:
             if not entries and now > group.new_until:
                 del self.groups[number]
@@ -361,6 +376,11 @@ class Readings:
             self.measured.append((seconds - self.shortest) / entries)
             self.late.append((seconds - self.shortest - LATE) / entries)
             self.per_entry = min(max(PER_ENTRY, min(self.measured), min(self.late)), MOST_PER_ENTRY)
+
+
+def share_of(devices: int) -> float:
+    """Return the share of a device's time that its replies may take where so many devices have flows."""
+    return min(SHARE, CONTROLLER_ENTRIES * PER_ENTRY / max(1, devices))
 
 
 _EARLY = 0.05

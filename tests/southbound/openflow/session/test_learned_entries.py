@@ -101,8 +101,8 @@ def _entry(version: int, entry: Entry) -> bytes:
 
 def lazily(data: bytes) -> Any:
     datapath = SimpleNamespace(ofproto=ofproto_protocol._versions[data[0]][0])
-    lazy.install_lazy_flows()
-    return lazy.read_flows(datapath, data)
+    lazy.install_lazy_multiparts()
+    return lazy.read_multipart(datapath, data)
 
 
 def by_shape(data: bytes) -> tuple[LearnedFlow, ...]:
@@ -225,4 +225,4 @@ def test_other_apps_find_the_body(version: int) -> None:
     at_once = parse(late.datapath, version, data[1], len(data), 1, data)
     assert late.to_jsondict() == at_once.to_jsondict()
     assert "0xf10a4" in hex(lazily(data).body[0].cookie)
-    assert lazy.read_flows(late.datapath, messages.multipart(version, 13, b"")) is None
+    assert lazy.read_multipart(late.datapath, messages.multipart(version, 13, b"")) is None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flowlane.southbound.openflow.session import requests
-from flowlane.southbound.openflow.session.requests import NO_REPLY, TOO_LONG, PendingRequests, Reply
+from flowlane.southbound.openflow.session.requests import NO_REPLY, QUIET, TOO_LONG, PendingRequests, Reply
 
 
 @pytest.fixture
@@ -40,6 +40,26 @@ def test_the_deadline_ends_a_request(replies: list[Reply]) -> None:
     pending.expire(5.0)
     assert replies == [Reply(error=NO_REPLY)]
     assert pending.is_pending("ports")
+
+
+def test_a_patient_request_waits_longer_while_other_replies_come(replies: list[Reply]) -> None:
+    pending = PendingRequests()
+    pending.add(7, "meters", 5.0, replies.append, patience=20.0)
+    pending.add(8, "flows", 5.0, lambda _reply: None, patience=20.0)
+    for second in range(3, 9):
+        pending.take_part(8, "a", more=True)
+        pending.expire(second)
+    assert replies == [], "others came"
+    pending.expire(8 + QUIET - 0.1)
+    assert replies == []
+    pending.expire(8 + QUIET)
+    assert replies == [Reply(error=NO_REPLY)]
+    pending.add(9, "ports", 5.0, replies.append, patience=20.0)
+    for second in (20, 24, 25):
+        pending.add(8, "flows", 99.0, lambda _reply: None)
+        pending.take_part(8, "a")
+        pending.expire(second)
+    assert len(replies) == 2, "not for ever"
 
 
 def test_a_part_of_a_reply_is_no_reply(replies: list[Reply]) -> None:

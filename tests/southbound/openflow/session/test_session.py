@@ -31,7 +31,7 @@ from flowlane.core.flow.readings import PINS
 from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
-from flowlane.southbound.openflow.osken import coalescing
+from flowlane.southbound.openflow.osken import coalescing, lazy
 from flowlane.southbound.openflow.session import session as session_module
 from flowlane.southbound.openflow.session.session import SLICE
 from flowlane.southbound.openflow.session.sessions import Sessions
@@ -295,6 +295,17 @@ def test_counters_are_requested_and_emitted_part_by_part(world: World) -> None:
     assert end[:3] == (DPID, PINS, 2)
     world.refuse(int.from_bytes(queue_counters[4:8], "big"))
     assert world.take(ev.QueueCounters) == []
+
+
+def test_a_reply_with_entries_is_read_by_its_bytes_and_never_parsed_by_osken(world: World) -> None:
+    lazy.install_lazy_multiparts()
+    world.sessions.execute(ReadCounters(DPID, groups=(5,)))
+    (request,) = world.sent()
+    data = messages.multipart(OF13, 1, messages.flow_stats_13(), int.from_bytes(request[4:8], "big"))
+    message = lazy.read_multipart(world.datapath, data)
+    world.sessions.reply(message)
+    assert world.take(ev.ReadingEnded)
+    assert "body" not in vars(message)
 
 
 def test_a_group_of_learned_entries_is_requested_by_its_cookie_and_its_end_is_emitted(world: World) -> None:

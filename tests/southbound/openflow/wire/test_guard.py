@@ -18,6 +18,7 @@ from support.openflow.malformed import MALFORMED, OUTPUT, ZERO_ACTION, meter_sta
 from support.openflow.messages import OF13, OF14, OF15, VERSIONS, message, multipart
 
 from flowlane.errors import ProtocolError
+from flowlane.southbound.openflow.wire import grammar
 from flowlane.southbound.openflow.wire.guard import check
 
 PACKETS = Path(os_ken.__file__).parent / "tests" / "packet_data"
@@ -189,3 +190,26 @@ def refused_or_read(data: bytes) -> None:
             raise
         except Exception:
             return
+
+
+def test_what_is_accepted_once_is_not_checked_again_and_what_is_refused_is_refused_again() -> None:
+    checked: list[bytes] = []
+
+    def shape(data: bytes, start: int, end: int) -> None:
+        checked.append(data[start:end])
+        if b"!" in data[start:end]:
+            raise ProtocolError("refused")
+
+    check = grammar.once(shape, most=8, longest=6)
+    for data in (b"..good", b"--good", b"..else"):
+        check(data, 2, 6)
+    assert checked == [b"good", b"else"]
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            check(b"..bad!", 2, 6)
+        check(b"too long", 0, 8)
+    assert checked.count(b"bad!") == checked.count(b"too long") == 2
+    for number in range(8):
+        check(b"%4d" % number, 0, 4)
+    check(b"good", 0, 4)
+    assert checked.count(b"good") == 2, "what is stored is bounded"

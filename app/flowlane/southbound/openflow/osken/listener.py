@@ -94,7 +94,7 @@ def install() -> None:
     """Replace os-ken's listener, message parser and faulty parsers by Flowlane's."""
     repair()
     lazy.install_lazy_tables()
-    lazy.install_lazy_flows()
+    lazy.install_lazy_multiparts()
     lazy.install_lazy_packets()
     ofp_handler.OpenFlowController = Listener
     ofproto_parser.msg = read
@@ -189,7 +189,7 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     if parser is None:
         raise ProtocolError(f"OpenFlow version {version} on the wire is not served")
     try:
-        for parse_lazily in (lazy.read_packet, lazy.read_flows):
+        for parse_lazily in (lazy.read_packet, lazy.read_multipart):
             parsed = parse_lazily(datapath, message)
             if parsed is not None:
                 return parsed

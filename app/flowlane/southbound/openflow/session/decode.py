@@ -26,6 +26,7 @@ from flowlane.southbound.openflow.tables import pipeline, room
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
 from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.wire import cookies, lldp, nicira, packet_in_match
+from flowlane.southbound.openflow.wire import table_features as tables
 from flowlane.southbound.openflow.wire.constants import (
     CONTROLLER_METER,
     DROP_BAND,
@@ -327,7 +328,14 @@ def _group_capabilities(features: Message) -> GroupCapabilities:
 
 def table_sizes(parts: Iterable[Message]) -> dict[int, int]:
     """Return table id -> entries that it can hold, from a table-features reply."""
-    return dict(row for table in bodies(parts) if (row := _table_size(table)) is not None)
+    sizes: dict[int, int] = {}
+    for part in parts:
+        data = getattr(part, "buf", None)
+        if tables.is_reply(data):
+            sizes.update(tables.sizes(data))
+        else:
+            sizes.update(row for table in bodies((part,)) if (row := _table_size(table)) is not None)
+    return sizes
 
 
 @none_if_malformed

@@ -108,6 +108,12 @@ class Programming:
         return self._plan is not None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether neither :meth:`settle` nor :meth:`mark_meters` has anything to do."""
+        waits = self._refused or self._held or self._reprogram or any(self._new_meters)
+        return not waits and self.marked_meters <= self.pin_meters.keys()
+
+    @property
     def all_left_out(self) -> tuple[LeftOut, ...]:
         """List what the device does not get, each item once."""
         full = [

@@ -18,6 +18,13 @@ from flowlane.southbound.openflow.wire.constants import OPENFLOW_14, OPENFLOW_15
 MAX_PARTS = 4096
 """Parts of one reply, each of at most 64 KiB; a reply with more is given up."""
 
+PATIENCE, QUIET = 20.0, 3.0
+"""Seconds by which a reply of the handshake may be late while others come, the last of them so long ago at most.
+
+Where hundreds of switches connect at once, replies wait in the controller's sockets. A switch whose reply is not waited
+for is used without what it would have shown, for as long as it is connected.
+"""
+
 NO_REPLY = "no reply"
 TOO_LONG = f"a reply of more than {MAX_PARTS} parts"
 
@@ -38,6 +45,7 @@ class _Request:
     deadline: float
     done: Done
     on_part: Callable[[Any], None] | None
+    patience: float
     parts: list[Any] = field(default_factory=list)
 
 
@@ -46,21 +54,31 @@ class PendingRequests:
 
     def __init__(self) -> None:
         self._pending: dict[int, _Request] = {}
+        self._has_replied = False
+        self._replied_at = float("-inf")
+        """When a reply had come at the last call of :meth:`expire` that found one."""
 
     def is_pending(self, name: str) -> bool:
         """Return whether a request of this name waits for its reply."""
         return any(request.name == name for request in self._pending.values())
 
     def add(
-        self, xid: int, name: str, deadline: float, done: Done, on_part: Callable[[Any], None] | None = None
+        self,
+        xid: int,
+        name: str,
+        deadline: float,
+        done: Done,
+        on_part: Callable[[Any], None] | None = None,
+        patience: float = 0.0,
     ) -> None:
         """Add a request that was sent.
 
         Args:
             done: called once, with the reply.
             on_part: called with every part as it comes; the parts are then not stored for ``done``.
+            patience: seconds behind the deadline for which it is waited for while other replies come.
         """
-        self._pending[xid] = _Request(name, deadline, done, on_part)
+        self._pending[xid] = _Request(name, deadline, done, on_part, patience)
 
     def take_part(self, xid: int, message: Any, *, more: bool = False) -> bool:
         """Take a part of a reply; return False when no request has this transaction id.
@@ -71,6 +89,7 @@ class PendingRequests:
         request = self._pending.get(xid)
         if request is None:
             return False
+        self._has_replied = True
         if request.on_part is None:
             request.parts.append(message)
         else:
@@ -89,8 +108,16 @@ class PendingRequests:
         return True
 
     def expire(self, now: float) -> None:
-        """End every request whose deadline has passed."""
-        for xid in [xid for xid, request in self._pending.items() if request.deadline <= now]:
+        """End every request whose deadline has passed; to be called about once a second."""
+        if self._has_replied:
+            self._has_replied, self._replied_at = False, now
+        is_quiet = now - self._replied_at >= QUIET
+        late = [
+            xid
+            for xid, request in self._pending.items()
+            if request.deadline + (0.0 if is_quiet else request.patience) <= now
+        ]
+        for xid in late:
             self._end(xid, Reply(error=NO_REPLY))
 
     def _end(self, xid: int, reply: Reply) -> None:

@@ -24,7 +24,7 @@ from flowlane.southbound.openflow.session.counters import EntryReading, groups_c
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.queues import QueueReader
-from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
+from flowlane.southbound.openflow.session.requests import PATIENCE, PendingRequests, Reply
 from flowlane.southbound.openflow.session.watch import StartTableWatch
 from flowlane.southbound.openflow.tables import layout, pins
 from flowlane.southbound.openflow.tables.desired import is_meter_mark
@@ -358,8 +358,9 @@ class Session:
 
     def reply(self, message: Any) -> None:
         """Take a reply or a part of one; a reply to another os-ken app's request is ignored."""
-        multipart = hasattr(message, "body")
-        more = multipart and bool(message.flags & self.datapath.ofproto.OFPMPF_REPLY_MORE)
+        ofproto = self.datapath.ofproto
+        multipart = message.msg_type == ofproto.OFPT_MULTIPART_REPLY  # To look for a body is to parse it.
+        more = multipart and bool(message.flags & ofproto.OFPMPF_REPLY_MORE)
         self._pending.take_part(message.xid, message, more=more)
 
     def barrier_reply(self, message: Any) -> None:
@@ -420,11 +421,11 @@ class Session:
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second."""
         self._pending.expire(now)
-        if self.up:
+        if self.up and not self._programming.is_settled:
             self._change(self._programming.settle(self._queues_by_port()))
             self._change(self._programming.mark_meters())
             self._report_left_out()
-            self._delete_stale()
+        self._delete_stale()
         if self._unconfirmed.since_barrier:
             self._change([BARRIER])
         if self.up and not self.unusable and self._queue_times and self._queue_times[0] <= now:
@@ -437,7 +438,7 @@ class Session:
             self._send(self.datapath.ofproto_parser.OFPEchoRequest(self.datapath))
 
     def _delete_stale(self) -> None:
-        if self._programming.is_programmed and not self._backlog:
+        if self._stale_tables and self._programming.is_programmed and not self._backlog:
             for table_id in self._stale_tables:
                 self._send(encode.delete_all_learned(self.datapath, table_id))
             self._stale_tables = frozenset()
@@ -461,7 +462,8 @@ class Session:
         done: Callable[[Reply], None],
         on_part: Callable[[Any], None] | None = None,
     ) -> None:
-        self._pending.add(self._send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part)
+        patience = 0.0 if self.up else PATIENCE
+        self._pending.add(self._send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part, patience)
 
     def _change(self, changes: Sequence[Change]) -> None:
         """Send changes in order; many of them a slice at a time, so that other devices are served in between."""

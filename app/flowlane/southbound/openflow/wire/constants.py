@@ -15,6 +15,9 @@ QUEUE_GET_CONFIG_REPLY = 23
 MULTIPART_FLOW = 1
 """OFPMP_FLOW, which OpenFlow 1.5 calls OFPMP_FLOW_DESC: the reply that lists flow entries (7.3.5)."""
 
+MULTIPART_TABLES = 12
+"""OFPMP_TABLE_FEATURES: the reply that describes tables (7.3.5)."""
+
 MAX_PORT = 0xFFFFFF00
 """OFPP_MAX: higher port numbers are reserved, except LOCAL_PORT (7.2.1)."""
 

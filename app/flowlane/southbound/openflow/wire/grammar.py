@@ -116,3 +116,27 @@ def fields_then(name: str, rest: Shape) -> Shape:
         rest(data, stop, end)
 
     return check
+
+
+def once(shape: Shape, *, most: int, longest: int) -> Shape:
+    """Check what comes again and again once: the same bytes are then accepted without another look.
+
+    Args:
+        most: how many of them are stored.
+        longest: bytes beyond which they are not stored.
+    """
+    accepted: set[bytes] = set()
+
+    def check(data: bytes, start: int, end: int) -> None:
+        if end - start > longest:
+            shape(data, start, end)
+            return
+        part = data[start:end]
+        if part in accepted:
+            return
+        shape(data, start, end)
+        if len(accepted) >= most:
+            accepted.clear()
+        accepted.add(part)
+
+    return check

@@ -28,6 +28,7 @@ from flowlane.southbound.openflow.wire.grammar import (
     elements,
     exactly,
     fields_then,
+    once,
     records,
 )
 
@@ -108,30 +109,39 @@ def _described(name: str, head: int, *, length_at: int = 0) -> Shape:
 
 
 _ids = elements("instruction or action id", 4)
-_TABLE_FEATURES = elements(
-    "table-features entry",
-    64,
-    length_at=0,
-    inside=after(
+_TABLE_FEATURES = once(
+    elements(
+        "table-features entry",
         64,
-        elements(
-            "property of a table-features entry",
-            4,
-            pad=8,
-            inside=by_type({kind: after(4, _ids) for kind in (0, 1, 4, 5, 6, 7)}),
+        length_at=0,
+        inside=after(
+            64,
+            elements(
+                "property of a table-features entry",
+                4,
+                pad=8,
+                inside=by_type({kind: after(4, _ids) for kind in (0, 1, 4, 5, 6, 7)}),
+            ),
         ),
     ),
+    most=64,
+    longest=1 << 16,
 )
+"""Open vSwitch sends 1.2 MB of them at every connect, the same bytes on every bridge."""
+
 _BUCKETS_13 = elements("group bucket", 16, length_at=0, inside=after(16, ACTIONS))
 _BANDS = elements("meter band", 12)
 _METERS = elements("meter-stats entry", 40, length_at=4, inside=after(40, records("meter band stats", 16)))
 _METER_CONFIGS = elements("meter-config entry", 8, length_at=0, inside=after(8, _BANDS))
 _GROUPS = elements("group-stats entry", 40, length_at=0, inside=after(40, records("bucket counter", 16)))
+_ENTRY_INSTRUCTIONS = once(INSTRUCTIONS, most=1024, longest=512)
+"""Entries of one kind have the same instructions, and a device reports thousands of them every second."""
+
 _FLOWS_13 = elements(
     "flow-stats entry",
     56,
     length_at=0,
-    inside=after(48, fields_then("match of a flow-stats entry", INSTRUCTIONS)),
+    inside=after(48, fields_then("match of a flow-stats entry", _ENTRY_INSTRUCTIONS)),
 )
 _QUEUES_13 = elements(
     "queue of a queue-config reply",
@@ -212,7 +222,7 @@ _FLOW_DESC_15 = elements(
     32,
     length_at=0,
     inside=after(
-        24, fields_then("match of a flow entry", fields_then("stats of a flow entry", INSTRUCTIONS))
+        24, fields_then("match of a flow entry", fields_then("stats of a flow entry", _ENTRY_INSTRUCTIONS))
     ),
 )
 
