@@ -51,6 +51,15 @@ def watch_nothing(_from_controller: bool, _message: bytes) -> None:
     """Look at no message."""
 
 
+Rewrite = Callable[[bytes], bytes]
+"""Returns what the controller gets in place of a message of the switch."""
+
+
+def rewrite_nothing(message: bytes) -> bytes:
+    """Pass a message on as it is."""
+    return message
+
+
 def refuse_meters(message: bytes) -> Error | None:
     """Refuse new meters but the one for copies (OFPM_CONTROLLER)."""
     kind, command = message[1], int.from_bytes(message[8:10], "big")
@@ -77,6 +86,7 @@ class Proxy:
     def __init__(self, controller: int, refuse: Refuse) -> None:
         self.refuse = refuse
         self.watch: Watch = watch_nothing
+        self.rewrite: Rewrite = rewrite_nothing
         self.counts: dict[str, int] = {}
         self.refused: list[bytes] = []
         self._controller = controller
@@ -134,6 +144,8 @@ class Proxy:
                     message, buffer = buffer[:length], buffer[length:]
                     name = TYPES.get(message[1], str(message[1]))
                     self.counts[name] = self.counts.get(name, 0) + 1
+                    if not checked:
+                        message = self.rewrite(message)
                     self.watch(checked, message)
                     error = self.refuse(message) if checked else None
                     if error is None:
