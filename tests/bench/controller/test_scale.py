@@ -16,7 +16,7 @@ from bench.controller.recording import (
     UPLINK,
     Recording,
 )
-from bench.controller.switches import PACKET_OCTETS, PACKET_RATE, PER_MESSAGE, Switch, Templates
+from bench.controller.switches import PACKET_OCTETS, PACKET_RATE, PER_MESSAGE, Switch, Templates, started
 from lab.inside.manager import launched, wait_for
 
 from flowlane.southbound.openflow.wire import flow_stats, packet_in_match
@@ -102,7 +102,7 @@ def test_every_scenario_runs(record: Recording) -> None:
 
 
 def test_what_was_recorded_is_served_by_the_controller_as_a_nic_with_its_uplink(record: Recording) -> None:
-    with launched() as manager, scale.switches.started(record, 2, manager.openflow_port) as generator:
+    with launched() as manager, started(record, 2, manager.openflow_port) as generator:
         generator.command("join", 50.0)
         wait_for(lambda: generator.status().programmed == 2, 30)
         generator.command("load", 40)
