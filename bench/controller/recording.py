@@ -44,14 +44,14 @@ HEADER = struct.Struct("!BBHI")
 (HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, FEATURES_REPLY) = (0, 1, 2, 3, 5, 6)
 (GET_CONFIG_REQUEST, GET_CONFIG_REPLY, PACKET_IN, FLOW_MOD) = (7, 8, 10, 14)
 (MULTIPART_REQUEST, BARRIER_REQUEST, BARRIER_REPLY, QUEUE_CONFIG_REQUEST) = (18, 20, 21, 22)
-FLOW_STATS, AGGREGATE, QUEUE_STATS, PORTS = 1, 2, 5, 13
+FLOW_STATS, QUEUE_STATS, PORTS = 1, 5, 13
 ALL_TABLES = 0xFF
 
 COOKIE_AT, COUNTERS_AT, MATCH_AT = 24, 32, 48
 """Where an entry of flow statistics has its cookie, its two counters, and its match (OpenFlow 1.3.5, 7.3.5.2)."""
 
-LEARNED = cookies.learned(0).to_bytes(8)[:4]
-"""The beginning of the cookie of a learned entry; the number of its group follows."""
+LEARNED, GROUPS = (cookies.pack(kind).to_bytes(8)[:4] for kind in (cookies.Kind.LEARNED, cookies.Kind.GROUP))
+"""The beginnings of the cookies of learned entries and of what counts a group; the number of the group follows."""
 
 _FRAME = (
     "in_port(1),eth(src=02:00:00:00:00:01,dst=02:ff:00:00:00:01),eth_type(0x0800),"

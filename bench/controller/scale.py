@@ -98,9 +98,11 @@ class Bench:
 
     def wait_until_joined(self) -> None:
         """Wait until every switch has its entries."""
-        wait_for(
-            lambda: self.generator.status().programmed == self.count, PATIENCE, "not all switches joined"
-        )
+        try:
+            wait_for(lambda: self.generator.status().programmed == self.count, PATIENCE)
+        except TimeoutError as error:
+            error.add_note(f"not all switches joined: {self.generator.status()._replace(join_s=())}")
+            raise
 
     def known_flows(self) -> int:
         """Return how many flows the controller lists."""

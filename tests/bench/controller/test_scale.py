@@ -8,6 +8,7 @@ import pytest
 from bench.controller import recording, scale
 from bench.controller.recording import (
     FLOW_MOD,
+    GROUPS,
     HEADER,
     LEARNED,
     MULTIPART_REQUEST,
@@ -19,6 +20,7 @@ from bench.controller.recording import (
 from bench.controller.switches import PACKET_OCTETS, PACKET_RATE, PER_MESSAGE, Switch, Templates, started
 from lab.inside.manager import launched, wait_for
 
+from flowlane.southbound.openflow.session import counters
 from flowlane.southbound.openflow.wire import flow_stats, packet_in_match
 from flowlane.southbound.openflow.wire.constants import OPENFLOW_13
 
@@ -83,6 +85,9 @@ def test_flows_are_copied_and_listed_in_the_group_that_entries_were_sent_for(rec
     assert {entry.octets for entry in entries} == {10 * PACKET_RATE * PACKET_OCTETS}
     assert [bool(part[11]) for part in parts] == [True] * (len(parts) - 1) + [False]
     assert [len(part) for part in split(switch.take(flows_request(LEARNED + bytes(4)), 110.0))] == [16]
+    (counted,) = split(switch.take(flows_request(GROUPS + GROUP), 110.0))
+    of_group = counters.groups_counted(3, (SimpleNamespace(buf=counted),)).octets
+    assert of_group == {7: len(entries) * 10 * PACKET_RATE * PACKET_OCTETS}
     switch.connect()
     assert [len(part) for part in split(switch.take(flows_request(LEARNED + GROUP), 110.0))] == [16]
 

@@ -44,8 +44,8 @@ def test_the_deadline_ends_a_request(replies: list[Reply]) -> None:
 
 def test_a_patient_request_waits_longer_while_other_replies_come(replies: list[Reply]) -> None:
     pending = PendingRequests()
-    pending.add(7, "meters", 5.0, replies.append, patience=20.0)
-    pending.add(8, "flows", 5.0, lambda _reply: None, patience=20.0)
+    pending.add(7, "meters", 5.0, replies.append, patient=True)
+    pending.add(8, "flows", 5.0, lambda _reply: None, patient=True)
     for second in range(3, 9):
         pending.take_part(8, "a", more=True)
         pending.expire(second)
@@ -54,7 +54,7 @@ def test_a_patient_request_waits_longer_while_other_replies_come(replies: list[R
     assert replies == []
     pending.expire(8 + QUIET)
     assert replies == [Reply(error=NO_REPLY)]
-    pending.add(9, "ports", 5.0, replies.append, patience=20.0)
+    pending.add(9, "ports", 5.0, replies.append, patient=True)
     for second in (20, 24, 25):
         pending.add(8, "flows", 99.0, lambda _reply: None)
         pending.take_part(8, "a")

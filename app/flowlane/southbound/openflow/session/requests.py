@@ -69,16 +69,16 @@ class PendingRequests:
         deadline: float,
         done: Done,
         on_part: Callable[[Any], None] | None = None,
-        patience: float = 0.0,
+        patient: bool = False,
     ) -> None:
         """Add a request that was sent.
 
         Args:
             done: called once, with the reply.
             on_part: called with every part as it comes; the parts are then not stored for ``done``.
-            patience: seconds behind the deadline for which it is waited for while other replies come.
+            patient: whether it is waited for beyond the deadline while other replies come.
         """
-        self._pending[xid] = _Request(name, deadline, done, on_part, patience)
+        self._pending[xid] = _Request(name, deadline, done, on_part, PATIENCE if patient else 0.0)
 
     def take_part(self, xid: int, message: Any, *, more: bool = False) -> bool:
         """Take a part of a reply; return False when no request has this transaction id.

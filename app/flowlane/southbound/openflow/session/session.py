@@ -24,7 +24,7 @@ from flowlane.southbound.openflow.session.counters import EntryReading, groups_c
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.queues import QueueReader
-from flowlane.southbound.openflow.session.requests import PATIENCE, PendingRequests, Reply
+from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.session.watch import StartTableWatch
 from flowlane.southbound.openflow.tables import layout, pins
 from flowlane.southbound.openflow.tables.desired import is_meter_mark
@@ -268,15 +268,13 @@ class Session:
 
     def read_counters(self, effect: ReadCounters) -> None:
         """Request counters: of pins, of groups of learned entries, of queues and meters."""
+        number_of = self.layout.number_of
         if effect.pins:
-            table_id = self.layout.number_of(TableId.ASSIGN)
-            self._read_entries(PINS, requests.pins_request(self.datapath, table_id))
+            self._read_entries(PINS, requests.pins_request(self.datapath, number_of(TableId.ASSIGN)))
         for group in effect.groups:
-            table_id = self.layout.number_of(TableId.SEEN)
-            self._read_entries(group, requests.learned_request(self.datapath, group, table_id))
+            self._read_entries(group, requests.learned_request(self.datapath, group, number_of(TableId.SEEN)))
         if effect.sums:
-            table_id = self.layout.number_of(TableId.LEARN)
-            message = requests.groups_counted_request(self.datapath, table_id)
+            message = requests.groups_counted_request(self.datapath, number_of(TableId.LEARN))
             self._request("counters of groups", message, self._take_sums)
         if effect.others:
             for request in stats_requests(self.datapath, self._programming.capabilities):
@@ -462,8 +460,9 @@ class Session:
         done: Callable[[Reply], None],
         on_part: Callable[[Any], None] | None = None,
     ) -> None:
-        patience = 0.0 if self.up else PATIENCE
-        self._pending.add(self._send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part, patience)
+        self._pending.add(
+            self._send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part, not self.up
+        )
 
     def _change(self, changes: Sequence[Change]) -> None:
         """Send changes in order; many of them a slice at a time, so that other devices are served in between."""
