@@ -115,7 +115,8 @@ def _name(device: Answer) -> str:
 
 
 def _port(end: Answer) -> str:
-    return end["port"] or str(end["port_no"])
+    port: str = end["port"]
+    return port
 
 
 def _end(end: Answer) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.flowkey import format_mac
 from flowlane.core.state.links import LinkState
-from flowlane.core.topology.adjacency import LinkKind, device_name, links, port_names, unknown_ports
+from flowlane.core.topology.adjacency import LinkKind, device_name, links, port_name, unknown_ports
 from flowlane.core.topology.expected import deviations
 from flowlane.core.topology.graph import loops, machines
 from flowlane.northbound.views import dpid_text, moment
@@ -32,39 +32,29 @@ if TYPE_CHECKING:
     )
 
 
-class _Names:
-    """Names of devices and ports, each device's once."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._ports: dict[int, dict[int, str]] = {}
-
-    def end(self, end: End) -> LinkEnd:
-        dpid, port_no = end
-        if dpid not in self._ports:
-            self._ports[dpid] = port_names(self._state, dpid)
-        return {
-            "device": dpid_text(dpid),
-            "device_name": device_name(self._state, dpid),
-            "port": self._ports[dpid].get(port_no, ""),
-            "port_no": port_no,
-        }
+def _end(state: State, end: End) -> LinkEnd:
+    return {
+        "device": dpid_text(end[0]),
+        "device_name": device_name(state, end[0]),
+        "port": port_name(state, end),
+        "port_no": end[1],
+    }
 
 
 def topology_view(state: State, clock: Clock, expected: Expected | None) -> TopologyView:
     """Make the view of the whole topology."""
-    known, names, hosts = links(state), _Names(state), machines(state)
+    known, hosts = links(state), machines(state)
     return {
         "devices": _devices(state, hosts),
-        "links": [_link(clock, names, link) for link in known],
+        "links": [_link(state, clock, link) for link in known],
         "hosts": [host_view(state, host) for host in hosts],
         "unknown": [
-            {**names.end(item.end), "addresses": item.addresses, "remote": item.remote or None}
+            {**_end(state, item.end), "addresses": item.addresses, "remote": item.remote or None}
             for item in unknown_ports(state, known)
         ],
         "loops": [
             {
-                "ports": [names.end(end) for end in loop.ports],
+                "ports": [_end(state, end) for end in loop.ports],
                 "without_spanning_tree": [device_name(state, dpid) for dpid in loop.without_spanning_tree],
             }
             for loop in loops(state, known)
@@ -128,10 +118,10 @@ def _devices(state: State, hosts: Sequence[Machine]) -> list[TopologyDevice]:
     return found
 
 
-def _link(clock: Clock, names: _Names, link: Link) -> LinkView:
+def _link(state: State, clock: Clock, link: Link) -> LinkView:
     is_probed = link.kind is not LinkKind.PATCH and link.state is LinkState.UP and link.since is not None
     return {
-        "ends": [names.end(end) for end in link.ends],
+        "ends": [_end(state, end) for end in link.ends],
         "kind": link.kind.value,
         "state": link.state.value,
         "since": None if link.since is None else moment(clock, link.since),

@@ -107,7 +107,13 @@ def port_names(state: State, dpid: int) -> dict[int, str]:
 
 def port_name(state: State, end: End) -> str:
     """Name a port; its number when its name is not known."""
-    return port_names(state, end[0]).get(end[1], str(end[1]))
+    dpid, port_no = end
+    device = state.devices.get(dpid)
+    port = device.ports.get(port_no) if device is not None else None
+    facts = facts_of(state, end)
+    if port is not None:
+        return port.name
+    return facts.name if device is None and facts is not None else str(port_no)
 
 
 def facts_of(state: State, end: End) -> PortFacts | None:
