@@ -102,13 +102,13 @@ def is_whole(cell: Cell) -> bool:
 def most_moves(port: Port) -> int:
     """Return how many flows the next rebalance may move for reasons that are not exempt.
 
-    Those that move together need only as many tokens as can be saved. New queues get a flow each at once.
+    Those that move together need only as many tokens as can be saved. For new queues there are as many once more.
     """
     state = port.state
     together = max((cell.count for cell in state.cells if cell is not None and is_whole(cell)), default=0)
     grown = any(region.grown for region in (*state.hardware, state.software))
-    idle = len(state.slots) if grown else 0
-    return max(1, idle, ceil(state.balance.moves_per_second * state.count)) + max(1, together - 1)
+    saved = max(1, ceil(state.balance.moves_per_second * state.count))
+    return saved + (max(saved, len(state.slots)) if grown else 0) + max(1, together - 1)
 
 
 def moves_are_limited(moves: list[Move], most: int) -> None:

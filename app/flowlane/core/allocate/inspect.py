@@ -104,8 +104,10 @@ def queues_for_new_flows(
 
 def _uses(group: Group | None, slot: Slot) -> bool:
     """Return whether flows of a group go to a slot: to those of its pool, up to its ``max_queues``."""
-    if group is None or group.pool is None or slot.pool is not group.pool:
+    if group is None or group.pool is None or slot.pool is None:
         return False
+    if slot.pool is not group.pool:
+        return group.provisional and group.max_queues is None
     return group.max_queues is None or slot.position < max(1, group.max_queues)
 
 
@@ -124,17 +126,23 @@ def queue_rate(state: PortState, least: int) -> int:
     return max(least, sum(region.load for region in regions) // queues)
 
 
-def is_above_others(state: PortState, queue_id: int, class_index: int) -> bool:
-    """Return whether a shared queue carries so much that a new flow of a class is better off on another of its pool.
+def is_above_others(state: PortState, queue_id: int, demand: Demand) -> bool:
+    """Return whether a shared queue carries so much that a new flow is better off on another of its group's pool.
 
-    While the port carries next to nothing it is not, since no packet waits: unless that is only because few of many
-    flows have been measured.
+    A group for which the queues were not divided yet has one queue for now, where not all its flows are to meet. While
+    the port carries next to nothing no queue carries too much, since no packet waits: unless only because few of
+    many flows have been measured.
     """
     slot = next((slot for slot in state.slots if slot.queue.queue_id == queue_id), None)
     pool = slot.pool if slot is not None else None
-    if slot is None or pool is None or (is_quiet(pool) and not _is_unknown(state)):
+    if (
+        slot is None
+        or pool is None
+        or _waits_for_division(slot, demand)
+        or (is_quiet(pool) and not _is_unknown(state))
+    ):
         return False
-    rate = estimate_rate(state, class_index)
+    rate = estimate_rate(state, demand.class_index)
     total = sum(other.load for other in pool.slots)
     weight = sum(other.weight for other in pool.slots)
     least = min(other.load / other.weight for other in pool.slots)
@@ -142,6 +150,11 @@ def is_above_others(state: PortState, queue_id: int, class_index: int) -> bool:
         slot.load * weight > (1 + 2 * state.balance.imbalance) * total * slot.weight
         and slot.load >= least * slot.weight + rate
     )
+
+
+def _waits_for_division(slot: Slot, demand: Demand) -> bool:
+    group = slot.region.groups.get(group_key(demand))
+    return group is not None and group.provisional and group.pool is not slot.pool
 
 
 def _is_unknown(state: PortState) -> bool:

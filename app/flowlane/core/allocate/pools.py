@@ -323,8 +323,8 @@ def _assign_pool(region: Region, group: Group) -> None:
         _join(group, _most_similar_pool(region, group.demand))
         return
     slot = _idle_slot(region, group.demand)
+    group.provisional = True
     if slot is None:
-        group.provisional = True
         _join(group, _most_similar_pool(region, group.demand))
         return
     detach(slot)

@@ -161,7 +161,9 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
         if port.allocation.restless:
             state.restless.add(device.dpid)
         return placement
-    if may_stay(device, port.allocation, row, demand) and not corrects(state, device, port.allocation, row):
+    if may_stay(device, port.allocation, row, demand) and not corrects(
+        state, device, port.allocation, row, demand
+    ):
         placement = place_on(port.allocation, row, demand, flows.device_queue[row])
         return placement._replace(reason=Reason.DEVICE_CHOSE)
     return arrive(port.allocation, row, demand, key)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import is_above_others
 
 if TYPE_CHECKING:
-    from flowlane.core.allocate.state import PortState
+    from flowlane.core.allocate.state import Demand, PortState
     from flowlane.core.state.device import Device, State
 
 LOOKS = 150
@@ -22,7 +22,7 @@ LOOKED_AT = 0.15
 """The same as a part of the copies that a device may send in a second, where that is less."""
 
 
-def corrects(state: State, device: Device, allocation: PortState, row: int) -> bool:
+def corrects(state: State, device: Device, allocation: PortState, row: int, demand: Demand) -> bool:
     """Whether a new flow is placed here although its device has placed it: its queue carries too much already.
 
     That takes a pin, of which half of the budget is left to other flows. Every new flow uses up a look, a second's
@@ -33,6 +33,4 @@ def corrects(state: State, device: Device, allocation: PortState, row: int) -> b
     most = min(LOOKS, LOOKED_AT * device.policy.copy_rate)
     looks = min(most, device.looks + (state.now - device.looks_at) * most)
     device.looks, device.looks_at = max(-most, looks - 1), state.now
-    return looks >= 1 and is_above_others(
-        allocation, device.flows.device_queue[row], device.flows.class_index[row]
-    )
+    return looks >= 1 and is_above_others(allocation, device.flows.device_queue[row], demand)

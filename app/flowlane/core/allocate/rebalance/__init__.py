@@ -63,5 +63,6 @@ def rebalance(
     for region in regions:
         for pool in region.pools:
             level.balance_pool(state, pool, now, last_active, moves)
+        strays.return_strays(state, region, now, moves, 0.0)
         strays.empty_exclusive(state, region, now, moves)
     return moves

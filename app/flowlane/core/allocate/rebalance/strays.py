@@ -23,6 +23,9 @@ GATHERED_SHARE = 0.1
 WEIGHTY = 0.02
 """Part of the mean load of a queue from which a flow leaves an exclusive queue before pools are balanced."""
 
+UNEVEN, KEPT = 1.5, 0.5
+"""How many times the mean load a queue carries from which on a part of the tokens is kept for relieving it."""
+
 DUE_INTERVALS = 3
 """Intervals for which a new division must be due, so that a group that comes and goes moves no other flows."""
 
@@ -145,9 +148,32 @@ def _empty_exclusive(
             return
 
 
-def return_strays(state: PortState, region: Region, now: float, moves: list[Move]) -> None:
-    """Move strays to the queues of their groups, the heaviest first."""
+def return_strays(
+    state: PortState, region: Region, now: float, moves: list[Move], part: float = KEPT
+) -> None:
+    """Move strays to the queues of their groups, the heaviest first.
+
+    Args:
+        part: of the tokens that are kept for relieving a queue that carries far more than the others, if one does.
+    """
     latest = now - state.balance.window
+    kept = max(0.0, state.tokens * part) if part and _is_uneven(region) else 0.0
+    state.tokens -= kept
+    _return_strays(state, region, latest, now, moves)
+    state.tokens += kept
+
+
+def _is_uneven(region: Region) -> bool:
+    """Return whether a shared queue carries far more than the mean, per speed."""
+    shared = region.shared_slots()
+    if not shared or not region.load:
+        return False
+    speed = sum(1 / slot.scale for slot in shared)
+    load = sum(slot.load for slot in shared)
+    return max(slot.load * slot.scale for slot in shared) * speed > UNEVEN * load
+
+
+def _return_strays(state: PortState, region: Region, latest: float, now: float, moves: list[Move]) -> None:
     for slot in region.slots:
         if slot.exclusive_row < 0 and not _return_from_slot(state, slot, latest, now, moves):
             return
@@ -176,6 +202,8 @@ def is_stray(slot: Slot, cell: Cell) -> bool:
     """Return whether the flows of a cell are strays on their slot."""
     if slot.exclusive_row >= 0:
         return cell.group is not slot.region.exclusive_group
+    if cell.group.provisional and cell.group.max_queues is None and not cell.vm and slot.pool is not None:
+        return False
     return cell.group.pool is not slot.pool or _is_beyond_most(slot, cell) or _is_apart(cell)
 
 
