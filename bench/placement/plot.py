@@ -58,6 +58,8 @@ def _loads(axes: Any, rows: Sequence[Mapping[str, Any]], state: str, figure: str
             for row in rows
             if (row["way"], row["state"]) == (way, state)
         }
+        if not values:
+            continue
         places = [place for place, name in enumerate(workloads) if name in values]
         chosen = [values[workloads[place]] for place in places]
         axes.plot(places, chosen, mark, color=colour, label=NAMES.get(way, way), markersize=6)

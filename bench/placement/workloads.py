@@ -249,6 +249,20 @@ def limited_flow(rng: np.random.Generator, _seconds: float) -> list[Sender]:
     return _steady([9.0 * GBIT], rng, MARKED) + _steady([float(rate) for rate in others], rng)
 
 
+def half_limited(rng: np.random.Generator, _seconds: float) -> list[Sender]:
+    """60 flows of 5 to 200 Mbit/s with a limit of 10 Mbit/s each, and 60 of 5 to 120 Mbit/s without one."""
+    limited = [float(rate) * MBIT for rate in rng.uniform(5, 200, 60)]
+    return _steady(limited, rng, MARKED) + _steady(
+        [float(rate) * MBIT for rate in rng.uniform(5, 120, 60)], rng
+    )
+
+
+def two_priorities(rng: np.random.Generator, _seconds: float) -> list[Sender]:
+    """60 flows of a class of higher priority, and 150 others; rates are lognormal."""
+    above = [float(rate) for rate in rng.lognormal(17.0, 1.2, 60)]
+    return _steady(above, rng, MARKED) + _steady([float(rate) for rate in rng.lognormal(16.5, 1.2, 150)], rng)
+
+
 _EXCLUSIVE = {
     "classes": {"marked": {"queues": "exclusive"}},
     "rules": [{"name": "marked", "match": {"protocol": "tcp", "dst-port": MARKED}, "class": "marked"}],
@@ -257,6 +271,7 @@ _LIMITED = {
     "classes": {"marked": {"queues": "shared", "limit": "10Mbit/s"}},
     "rules": _EXCLUSIVE["rules"],
 }
+_ABOVE = {"classes": {"marked": {"queues": "shared", "priority": 5}}, "rules": _EXCLUSIVE["rules"]}
 
 WORKLOADS: dict[str, Workload] = {
     "web-search": Workload("300 flows, 60 % of 8 queues", drawn("web-search", 300, 6e9)),
@@ -293,4 +308,8 @@ WORKLOADS: dict[str, Workload] = {
         limit=10e6,
         low=(20, 60),
     ),
+    "half-limited": Workload(
+        "60 flows with a limit of 10 Mbit/s each, 60 without", half_limited, rules=_LIMITED, limit=10e6
+    ),
+    "priorities": Workload("60 flows of a higher priority, 150 others", two_priorities, rules=_ABOVE),
 }

@@ -88,9 +88,15 @@ def exclusive_queues_are_right(port: Port) -> None:
     for region in (*port.state.hardware, port.state.software):
         shared = region.shared_slots()
         assert not region.slots or shared, "somebody has to share"
-        if region.capacity is None:  # Else all queues are next to idle (FAST), and none is missed.
+        if not is_quiet(region, region.load / max(1, weight_of(region.slots))):  # Else none is missed.
             others_do_not_starve(port, region)
             no_flow_waits_that_earns_a_queue(port, region)
+
+
+def is_quiet(region: Region, load: float) -> bool:
+    """Return whether a load (bit/s) per weight of a queue is so little that the flows that share miss no queue."""
+    whole = weight_of(region.slots)
+    return region.capacity is not None and load * whole <= 0.25 * region.capacity
 
 
 def is_whole(cell: Cell) -> bool:
@@ -134,6 +140,8 @@ def others_do_not_starve(port: Port, region: Region) -> None:
         if rates[slot.exclusive_row] * weight < load * slot.weight
         and port.demands[slot.exclusive_row].priority <= max(sharing, default=-1)
     ]
+    if is_quiet(region, load / weight):
+        return
     crowded = separable(port, shared) > len(shared)
     lost = sum(rates[slot.exclusive_row] for slot in light)
     mean = (load + lost) / (weight + weight_of(light))
@@ -181,12 +189,15 @@ def no_flow_waits_that_earns_a_queue(port: Port, region: Region) -> None:
     load = sum(slot.load for slot in shared)
     queue_ids = {slot.queue.queue_id for slot in shared}
     heaviest = max((slot.weight for slot in shared), default=1)
+    fastest, whole = max((slot.weight for slot in region.slots), default=1), weight_of(region.slots)
     waiting = [
         row
         for row, queue_id in port.queue_of.items()
         if queue_id in queue_ids
         and port.demands[row].class_index == 1
         and rates[row] * (weight_of(shared) - heaviest) >= 1.15 * (load - rates[row]) * heaviest
+        # Else none of these queues is fast enough for it to be alone there.
+        and (heaviest == fastest or rates[row] * whole <= region.load * heaviest)
     ]
     assert len(shared) <= reserved or guaranteed or not waiting, "a flow that the others would not miss waits"
 
@@ -473,6 +484,21 @@ def test_exclusive_queues_are_right_whoever_came_and_went_before(
         for place, row in enumerate(list(port.queue_of)):
             if place in leaving:
                 port.depart(row)
+        for index, rate in arriving:
+            port.arrive(next(rows), **demand_of(index, 1, rate))
+        port.run_until_quiet()
+        check_state(port)
+        exclusive_queues_are_right(port)
+
+
+@given(CROWD, CROWD, st.lists(st.sampled_from([5_000, 10_000, 40_000]), min_size=2, max_size=6))
+def test_exclusive_queues_are_right_where_queues_differ_in_speed(
+    crowd: Crowd, later: Crowd, speeds: list[int]
+) -> None:
+    queues = [Queue(queue_id, max_rate=speed) for queue_id, speed in enumerate(speeds)]
+    port = Port(queues, Balance(moves_per_second=1e6, window=WINDOW))
+    rows = iter(range(1000))
+    for arriving in (crowd, later):
         for index, rate in arriving:
             port.arrive(next(rows), **demand_of(index, 1, rate))
         port.run_until_quiet()

@@ -67,7 +67,9 @@ def may_have(region: Region, slot: Slot, demand: Demand, rate: int, present: boo
 def may_take_over(region: Region, slot: Slot, demand: Demand, rate: int, lower_rate: int) -> bool:
     """Return whether a flow that waits may have an exclusive slot in the place of its flow, of ``lower_rate`` bit/s."""
     load = load_to_share(region) - rate + lower_rate
-    return _earns(region, slot, demand, rate, load, weight_of(region.shared_slots()))
+    return not _is_too_slow(region, slot, rate, KEEP) and _earns(
+        region, slot, demand, rate, load, weight_of(region.shared_slots())
+    )
 
 
 def _earns(region: Region, slot: Slot, demand: Demand, rate: int, load: int, weight: int) -> bool:
