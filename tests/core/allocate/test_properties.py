@@ -491,6 +491,7 @@ def test_exclusive_queues_are_right_whoever_came_and_went_before(
         exclusive_queues_are_right(port)
 
 
+@settings(max_examples=40, deadline=None)
 @given(CROWD, CROWD, st.lists(st.sampled_from([5_000, 10_000, 40_000]), min_size=2, max_size=6))
 def test_exclusive_queues_are_right_where_queues_differ_in_speed(
     crowd: Crowd, later: Crowd, speeds: list[int]
