@@ -107,6 +107,16 @@ def test_a_lone_message_is_read_at_once(pair: Pair, clock: Clock) -> None:
     assert clock.pauses == []
 
 
+def test_what_was_not_read_is_known(pair: Pair) -> None:
+    assert not pair.end.has_unread
+    pair.peer.sendall(b"12345678")
+    assert pair.end.has_unread
+    assert pair.end.recv(4) == b"1234"
+    assert pair.end.has_unread, "in the buffer"
+    assert pair.end.recv(4) == b"5678"
+    assert not pair.end.has_unread
+
+
 def test_what_comes_within_the_pause_is_read_in_one_piece(pair: Pair, clock: Clock) -> None:
     pair.peer.sendall(b"x")
     pair.read(1)

@@ -34,7 +34,7 @@ from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing, lazy
 from flowlane.southbound.openflow.session import session as session_module
 from flowlane.southbound.openflow.session.session import SLICE
-from flowlane.southbound.openflow.session.sessions import Sessions
+from flowlane.southbound.openflow.session.sessions import MOST_HANDSHAKES, TURN, Sessions
 
 DPID = 0x42
 COMMAND, DELETE = 25, 3
@@ -52,7 +52,7 @@ class FakeDatapath:
         self.id, self.address = dpid, ("192.0.2.1", 50000)
         self.sent: list[bytes] = []
         self.closed = False
-        self.socket = SimpleNamespace(pause=0.0)
+        self.socket = SimpleNamespace(pause=0.0, has_unread=False)
         self._xid = 0
 
     def set_xid(self, message: Any) -> int:
@@ -394,6 +394,32 @@ def test_silent_device_is_asked_and_then_given_up(world: World) -> None:
     world.pass_time(session_module.DEAD_AFTER, alive=False)
     hub.sleep()
     assert world.datapath.closed
+
+
+def test_a_device_whose_bytes_wait_to_be_read_is_not_silent(world: World) -> None:
+    world.datapath.socket.has_unread = True
+    world.pass_time(2 * session_module.DEAD_AFTER, alive=False)
+    hub.sleep()
+    assert not world.datapath.closed
+
+
+def test_handshakes_of_many_switches_take_turns() -> None:
+    world = World()
+    datapaths = [FakeDatapath(dpid=number) for number in range(1, 2 * MOST_HANDSHAKES + 2)]
+
+    def begun() -> list[int]:
+        hub.sleep()
+        return [datapath.id for datapath in datapaths if datapath.sent]
+
+    for datapath in datapaths:
+        world.sessions.connected(datapath)
+    assert begun() == list(range(1, MOST_HANDSHAKES + 1))
+    world.sessions.disconnected(datapaths[MOST_HANDSHAKES])
+    world.sessions.disconnected(datapaths[2])
+    assert begun()[-1] == MOST_HANDSHAKES + 2, "one has gone before its turn"
+    world.now += TURN
+    world.sessions.tick()
+    assert len(begun()) == 2 * MOST_HANDSHAKES, "nobody waits for long for one that does not reply"
 
 
 def test_messages_are_read_together_while_nobody_waits_for_what_is_done_with_copies(world: World) -> None:

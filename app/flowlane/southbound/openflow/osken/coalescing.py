@@ -23,7 +23,7 @@ MAX_READ = 64 << 10
 
 
 class CoalescedSocket:
-    """A connected socket that reads ahead; every attribute but ``recv`` and ``pause`` is the socket's own."""
+    """A connected socket that reads ahead; every attribute that is not defined here is the socket's own."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -35,6 +35,11 @@ class CoalescedSocket:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have come that were not read: whoever sent them is not silent."""
+        return self._start < len(self._buffer) or hub.readable(self._sock)
 
     def recv(self, size: int) -> bytes:
         """Return up to ``size`` bytes that have come, or wait for some; nothing when the peer has closed.

@@ -429,7 +429,7 @@ class Session:
         if self.up and not self.unusable and self._queue_times and self._queue_times[0] <= now:
             self._request_queues()
             self._queue_times = [time for time in self._queue_times if time > now] or [now + QUEUE_POLL]
-        if now - self._last_message > DEAD_AFTER:
+        if now - self._last_message > DEAD_AFTER and not self.datapath.socket.has_unread:
             self.close(f"no message for {DEAD_AFTER:g} s")
         elif now - self._last_message > ECHO_AFTER and now - self._last_echo > ECHO_AFTER / 2:
             self._last_echo = now

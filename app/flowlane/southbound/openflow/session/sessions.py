@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from flowlane.core.effects import (
     SetMeter,
     UnpinFlow,
 )
-from flowlane.core.events import DeviceDown
+from flowlane.core.events import DeviceDown, DeviceUp
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.session.session import Session
 from flowlane.southbound.openflow.wire import lldp
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
     from flowlane.core.events import Event
 
 _LOG = logging.getLogger(__name__)
+MOST_HANDSHAKES = 16
+"""Handshakes at a time: the others wait for their turn, and answer echo requests meanwhile.
+
+A handshake of Open vSwitch takes 1.2 MB of replies. Of hundreds of switches that connect at once each would have all of
+its replies late, and all of them together would be in memory.
+"""
+
+TURN = 3.0
+"""Seconds after which others do not wait for a handshake any more: the switch may be one that does not reply."""
+
 NO_START_TABLES: Mapping[int | None, int] = MappingProxyType({})
 
 _HANDLERS: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] = {
@@ -73,6 +84,10 @@ class Sessions:
         self._key = os.urandom(lldp.KEY_BYTES)
         """By it the probes of this controller are known."""
         self._by_dpid: dict[int, Session] = {}
+        self._in_handshake: dict[int, float] = {}
+        """dpid -> when its handshake began, of those that others wait for."""
+        self._waiting: deque[Session] = deque()
+        """Sessions whose handshake has not begun."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_dpid.values()))
@@ -91,10 +106,25 @@ class Sessions:
                 return
             old.close("the same device has connected again")
         start = self._start_tables.get(datapath.id, self._start_tables.get(None, 0))
-        session = Session(datapath, self._emit, self._clock, self._may_learn, start)
+        session = Session(datapath, self._take, self._clock, self._may_learn, start)
         self._by_dpid[datapath.id] = session
         _LOG.info("device %016x at %s: connected", session.dpid, session.peer)
-        session.start_handshake()
+        self._waiting.append(session)
+        self._end_handshake(session.dpid)
+
+    def _take(self, event: Event) -> None:
+        """Pass on the event of a session; the end of its handshake is the turn of another one."""
+        self._emit(event)
+        if isinstance(event, DeviceUp):
+            self._end_handshake(event.dpid)
+
+    def _end_handshake(self, dpid: int) -> None:
+        self._in_handshake.pop(dpid, None)
+        while self._waiting and len(self._in_handshake) < MOST_HANDSHAKES:
+            session = self._waiting.popleft()
+            if self._by_dpid.get(session.dpid) is session:
+                self._in_handshake[session.dpid] = self._clock()
+                session.start_handshake()
 
     def disconnected(self, datapath: Any) -> None:
         """End the session of a connection that has ended."""
@@ -105,6 +135,7 @@ class Sessions:
         del self._by_dpid[session.dpid]
         session.stop()
         self._emit(DeviceDown(session.dpid))
+        self._end_handshake(session.dpid)
 
     def session_of(self, datapath: Any) -> Session | None:
         """Return the session of a connection, and note that it is alive; None when it has been replaced."""
@@ -142,6 +173,8 @@ class Sessions:
         now = self._clock()
         for session in self:
             session.tick(now)
+        for dpid in [dpid for dpid, began in self._in_handshake.items() if now - began >= TURN]:
+            self._end_handshake(dpid)
 
     # ---- messages
 
