@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 from flowlane import hub, policy
@@ -21,6 +22,7 @@ from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import CatchUp, Poll, Tick
+from flowlane.core.topology import findings
 from flowlane.errors import ConfigError
 from flowlane.northbound import server
 from flowlane.northbound.app import make_app
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 TICK, POLL = 1.0, 0.1
 """Seconds between two ticks of the engine, and between two polls for counters that are due."""
+
+_TOPOLOGY_TICKS = 10
+"""Ticks between two checks of the topology."""
 
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
@@ -84,6 +89,7 @@ class Composition:
         self._server: server.Server | None = None
         self._tickers: tuple[hub.Task, ...] = ()
         self._catching_up = False
+        self._findings = findings.NOTHING
         self._trying = False
 
     def start(self) -> None:
@@ -119,13 +125,21 @@ class Composition:
             server.stop(self._server)
 
     def _tick(self) -> None:
-        while True:
+        for number in count(1):
             hub.sleep(TICK)
             try:
                 self.sessions.tick()
                 self.submit(Tick())
+                if number % _TOPOLOGY_TICKS == 0:
+                    self.check_topology()
             except Exception:
                 self.fault("a tick")
+
+    def check_topology(self) -> None:
+        """Report loops and differences from the expected network that have begun or ended."""
+        self._findings, reports = findings.follow(self.state, self.expected, self._findings)
+        for report in reports:
+            self._publish(report)
 
     def _poll(self) -> None:
         while True:
@@ -238,7 +252,7 @@ class Composition:
         self.feed.publish(report, time.time())
         change = report.data.get("change")
         if report.kind in _LOGGED_KINDS or change in _LOGGED_CHANGES:
-            is_wrong = report.kind == "error" or change == CONFLICT
+            is_wrong = report.kind == "error" or change in (CONFLICT, findings.WRONG)
             _LOG.log(logging.WARNING if is_wrong else logging.INFO, "%s", report.text)
 
     def wait_for_policy(self) -> None:
