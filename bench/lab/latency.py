@@ -7,7 +7,7 @@ figures do not depend on what else the machine does. Two loads of small flows, s
 rounds: nothing heavy (the ideal), one queue for all, the same with an fq_codel leaf, hash placement (a select
 group, as RSS does it), static rules that know the ports of what is heavy, Flowlane with its built-in policy, and
 the same with the leaves that ``flowlane qos apply`` makes. All flows are new, and their first packets count.
-``--plot FILE`` draws again from a JSON file.
+``--plot FILE ...`` draws again from JSON files, as of runs with one load each.
 """
 
 from __future__ import annotations
@@ -170,6 +170,14 @@ def bars_table(by_load: dict[str, list[Bar]]) -> str:
     return "\n".join(lines)
 
 
+def curve(times: list[float], points: int = 300) -> tuple[list[float], list[float]]:
+    """Return some of the sorted times, evenly spaced on the logarithmic axis, and the shares that took longer."""
+    count = len(times)
+    steps = (count ** (step / (points - 1)) for step in range(points))
+    longer = sorted({min(count, max(1, round(step))) for step in steps}, reverse=True)
+    return [times[count - number] for number in longer], [number / count for number in longer]
+
+
 def draw(by_load: dict[str, list[dict[str, Any]]], target: Path) -> None:
     """How many requests took longer than a time: the tail is what a user feels."""
     import matplotlib  # noqa: PLC0415  # only here, so that measuring needs no plotting
@@ -184,10 +192,9 @@ def draw(by_load: dict[str, list[dict[str, Any]]], target: Path) -> None:
     for axes, (load, rounds) in zip(columns[0], by_load.items(), strict=True):
         for placement, row in summarise(rounds).items():
             times = times_ms([part for part in rounds if part["placement"] == placement])
-            shares = [1 - index / len(times) for index in range(len(times))]
             colour, style = LINES[placement]
             label = f"{placement} (p99 {row['p99_ms']:.3g} ms)"
-            axes.loglog(times, shares, label=label, color=colour, linestyle=style, lw=1.6)
+            axes.loglog(*curve(times), label=label, color=colour, linestyle=style, lw=1.6)
         axes.set_xlabel(f"request to answer, ms; {load} load of small flows")
         axes.grid(visible=True, which="major", alpha=0.3)
         axes.legend(frameon=False, fontsize="small")
@@ -202,7 +209,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("latency-lab"))
-    parser.add_argument("--plot", type=Path, metavar="JSON")
+    parser.add_argument("--plot", type=Path, nargs="+", metavar="JSON")
     parser.add_argument("--layout", choices=("veth", "sriov"), default="veth")
     parser.add_argument("--accel", default="icount", help="as of lab/boot")
     for name, default in (("queues", 8), ("heavy", 4), ("rounds", 4)):
@@ -212,12 +219,12 @@ def main() -> None:
     parser.add_argument("--placements", nargs="+", choices=LINES, default=list(LINES))
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS)
     arguments = parser.parse_args()
-    source = arguments.plot or measure(arguments)
-    rounds = json.loads(source.read_text())["rounds"]
+    sources = arguments.plot or [measure(arguments)]
+    rounds = [row for source in sources for row in json.loads(source.read_text())["rounds"]]
     by_load: dict[str, list[dict[str, Any]]] = {}
     for row in rounds:
         by_load.setdefault(row["load"], []).append(row)
-    draw(by_load, source.with_suffix(".svg"))
+    draw(by_load, sources[0].with_suffix(".svg"))
     summaries = {load: summarise(rows) for load, rows in by_load.items()}
     for load, summary in summaries.items():
         sys.stdout.write(f"{load} load\n\n{table(summary)}\n\n")

@@ -38,6 +38,18 @@ def test_unanswered_requests_are_counted_as_lost_and_as_long() -> None:
     assert summary["hash"]["p99_ms"] == pytest.approx(2000)
 
 
+def test_the_curve_keeps_the_longest_and_the_shortest_time() -> None:
+    times = [float(value) for value in range(1, 5001)]
+    some, shares = bench.curve(times)
+    assert (some[0], some[-1]) == (1.0, 5000.0)
+    assert (shares[0], shares[-1]) == (1.0, 1 / 5000)
+    assert len(some) <= 300
+    assert all(
+        share == pytest.approx((5001 - value) / 5000) for value, share in zip(some, shares, strict=True)
+    )
+    assert bench.curve([7.0]) == ([7.0], [1.0])
+
+
 def test_the_first_seconds_count_and_are_shown_by_themselves() -> None:
     summary = bench.summarise(rounds_of(hash=[500.0, 400.0, 300.0, 1.0, 2.0, 3.0]))
     assert summary["hash"]["p99_ms"] == pytest.approx(500)
