@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
-from support.engine.controller import FakeController, world
+from support.engine.controller import POLICY, FakeController, world
 from webob import Request
 
+from flowlane.core.events import PolicyReplaced
+from flowlane.core.model import Queue
+from flowlane.core.policy import Behind, PassivePort, PassiveSwitch, QueuesBy
 from flowlane.northbound.app import make_app
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
@@ -53,3 +58,13 @@ def test_refusals_are_counted_by_reason() -> None:
     controller = world()
     controller.state.devices[1].refusals["OFPFMFC_TABLE_FULL"] = 3
     assert pick(samples(controller), "flowlane_refusals_total", reason="OFPFMFC_TABLE_FULL") == [3]
+
+
+def test_a_passive_switch_is_never_disconnected() -> None:
+    controller = world()
+    switch = PassiveSwitch("tor", QueuesBy.DSCP, (PassivePort("up", (Queue(0),)),), (Behind("*", "*"),))
+    controller.engine.step_and_catch_up(PolicyReplaced(replace(POLICY, passive_switches=(switch,))), 1.0)
+    read = samples(controller)
+    assert pick(read, "flowlane_flows", name="tor") == [0]
+    assert pick(read, "flowlane_device_connected", name="tor") == []
+    assert len(pick(read, "flowlane_device_connected")) == 2

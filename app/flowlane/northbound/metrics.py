@@ -57,6 +57,10 @@ def _per_device(read: Callable[[Device], float]) -> Callable[[Controller], Itera
     return lambda controller: [(_device(d), read(d)) for d in _devices(controller.state)]
 
 
+def _connected(controller: Controller) -> list[Sample]:
+    return [(_device(d), float(d.connected)) for d in _devices(controller.state) if d.declared is None]
+
+
 def _per_database(read: Callable[[Database], float]) -> Callable[[Controller], Iterable[Sample]]:
     def samples(controller: Controller) -> list[Sample]:
         hosts = (item for item in controller.databases() if item.watcher.state != "listening")
@@ -146,8 +150,8 @@ METRICS = (
     Metric(
         "flowlane_device_connected",
         "gauge",
-        "1 while the device is connected.",
-        _per_device(lambda d: float(d.connected)),
+        "1 while the device is connected; passive switches have no connection, and none here.",
+        _connected,
     ),
     Metric("flowlane_flows", "gauge", "Flows on a device.", _per_device(lambda d: len(d.flows))),
     Metric("flowlane_pinned_flows", "gauge", "Flows with an exact entry.", _per_device(lambda d: d.pinned)),

@@ -8,6 +8,7 @@ from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_poli
 
 from flowlane.core import events as ev
 from flowlane.core.device.passive import dpid_of
+from flowlane.core.dry_run import dry_run
 from flowlane.core.explain import explain
 from flowlane.core.marks import NO_MARK, join, split
 from flowlane.core.model import NO_QUEUE, PortRole, Queue, Reason, Role
@@ -193,3 +194,16 @@ def test_its_links_are_shown_and_are_no_matter_for_an_expected_network() -> None
     names = {DPID: "br-int", 0xC1: "tor"}
     expected = Expected("file", names, frozenset((0xC1,)), (((DPID, "pf0"), (0xC1, "down0")),))
     assert deviations(state, expected, known) == deviations(state, expected, [])
+
+
+def test_a_policy_that_declares_it_or_no_longer_does_can_be_tried() -> None:
+    scenario = Scenario(policy(), caps=LEARNING)
+    for number in range(4):
+        scenario.flow(1, number, 7000, queue_id=join(2, 8 * number))
+    outcome = dry_run(scenario.engine.state, policy(passive_switches=()))
+    assert outcome == dry_run(scenario.engine.state, policy(passive_switches=()))
+    assert len(tor(scenario).flows) == 4, "the state is as it was"
+    scenario = Scenario(policy(passive_switches=()), caps=LEARNING)
+    scenario.flow(1, 1, 7000, queue_id=2)
+    dry_run(scenario.engine.state, policy(TOR))
+    assert dpid_of("tor") not in scenario.engine.devices
