@@ -5,6 +5,7 @@ A capture at the uplink is the judge of the mark, the switch's own trace of the 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from lab.inside import private_ovs
+from lab.inside.manager import launched
 from lab.inside.namespaces import network_of_its_own
 from support.ovs.frames import checksum, ether, ipv4, mac, tcp, udp
 from support.ovs.hosts import Host, host
@@ -130,4 +132,32 @@ def test_marks_of_the_vm_that_are_kept(running: Host) -> None:
     shown = running.rest(f"/v1/flows/{found[SWITCH]['flow']}/explain")["devices"]
     reasons = {item["device"]: item["reason"] for item in shown}
     assert any("keeps its own mark" in reason for reason in reasons.values()), reasons
-    assert dscp_at_uplink(running, 1, frame_of(1, 6100, 12)) in (0, 8, 16, 24)
+
+
+def test_after_a_restart_flows_have_the_queues_and_pins_that_they_had(running: Host) -> None:
+    """The last test: it ends the controller that the others use."""
+    ports = (*range(6000, 6008), *range(7000, 7004))
+
+    to = re.compile(rf"tp_dst=({'|'.join(map(str, ports))}) ")
+
+    def queues() -> dict[int, dict[str, int]]:
+        found: dict[int, dict[str, int]] = {}
+        for dst_port in ports:
+            vm = 2 if dst_port >= 7000 else 1
+            running.send(f"flp-{vm}", frame_of(vm, dst_port, protocol=TCP if vm == 2 else UDP))
+            found[dst_port] = {name: item["queue_id"] for name, item in places(running, vm, dst_port).items()}
+        return found
+
+    def pins() -> set[str]:
+        lines = running.ovs.ofctl("dump-flows", BRIDGE, "table=4").splitlines()
+        of_flows = (line for line in lines if "cookie=0xf10a3" in line)
+        return {re.sub(r".*(priority=)", r"\1", line) for line in of_flows if to.search(line)}
+
+    running.wait(lambda: all(len(item) == 2 for item in queues().values()), "not all flows are listed")
+    before = queues(), pins()
+    running.manager.stop()
+    with launched(*running.options, f"--ofp-tcp-listen-port={running.port}") as running.manager:
+        running.wait(lambda: all(len(item) == 2 for item in queues().values()), "not all flows are listed")
+        after = queues(), pins()
+        assert after[0] == before[0]
+        assert before[1] <= after[1]

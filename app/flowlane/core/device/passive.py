@@ -124,7 +124,8 @@ def attach(state: State, device: Device, out: list[Effect]) -> None:
             device.flows.mark[row] = NO_MARK
             if device.flows.flags[row] & PINNED:
                 put_pin(device, row, worth_of(device, row), FREE, out)
-    device.relearn |= changed
+    if device.plan is not None:  # What a device has when it connects is adopted.
+        device.relearn |= changed
 
 
 def _behind(state: State, device: Device) -> Iterator[tuple[int, Passive]]:

@@ -168,5 +168,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     apply(state, device, row, decide(state, device, row, placement)._replace(pin=None), out)
     if device.passives:
         flows.mark[row] = flows.device_mark[row] = split(pin.queue_id)[1]
+        device.adopting = True
         begin_behind(state, device, row, out)
+        device.adopting = False
     _confirm(device, pin, out)

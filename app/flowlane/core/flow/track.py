@@ -104,8 +104,13 @@ def begin_behind(state: State, device: Device, row: int, out: list[Effect]) -> N
     flows = device.flows
     ports, parts = (passive.in_port, passive.egress_port), flows.parts(row)
     reported = flows.device_queue[row] != UNREPORTED or flows.device_mark[row] != NO_MARK
-    choice = arriving_choice(device, row, passive.device) if reported else None
-    begin(state, passive.device, ports, key, parts, (flows.dscp[row], flows.pcp[row]), (choice, 0), out)
+    choice, behind = arriving_choice(device, row, passive.device) if reported else None, passive.device
+    if device.in_adoption and not behind.in_adoption:
+        # What is found on the device now is on the switch behind it, too: nothing of it moves there, either.
+        behind.in_adoption, behind.since = True, state.now
+    behind.adopting = device.adopting
+    begin(state, behind, ports, key, parts, (flows.dscp[row], flows.pcp[row]), (choice, 0), out)
+    behind.adopting = False
 
 
 def arriving_choice(device: Device, row: int, passive: Device) -> int:
