@@ -320,7 +320,7 @@ _ANSWERED = frozenset(
 class Status(NamedTuple):
     """What the generator has seen. ``join_s``: seconds from each connection to its last entry, of those joined since
     the last command; ``lost``: connections that the controller has ended; ``unread``: how many switches wait in closed
-    loop until the controller has read their copies."""
+    loop until the controller has read their copies; ``to_restart``: how many have not restarted yet."""
 
     connected: int
     programmed: int
@@ -329,6 +329,7 @@ class Status(NamedTuple):
     mods: int
     lost: int
     unread: int
+    to_restart: int
     join_s: tuple[float, ...]
 
 
@@ -411,6 +412,7 @@ class Generator:
             self._mods,
             self._lost,
             sum(link.awaits_echo for link in self._links),
+            len(self._to_restart),
             tuple(self._join_s),
         )
 

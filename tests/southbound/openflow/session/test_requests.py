@@ -54,12 +54,17 @@ def test_a_patient_request_waits_longer_while_other_replies_come(replies: list[R
     assert replies == []
     pending.expire(8 + QUIET)
     assert replies == [Reply(error=NO_REPLY)]
+    pending.add(10, "groups", 5.0, replies.append, patient=True)
+    pending.expire(19.0, has_unread=True)
+    assert len(replies) == 1, "it may be among what was not read"
+    pending.expire(23.0)
+    assert len(replies) == 2
     pending.add(9, "ports", 5.0, replies.append, patient=True)
     for second in (20, 24, 25):
         pending.add(8, "flows", 99.0, lambda _reply: None)
         pending.take_part(8, "a")
         pending.expire(second)
-    assert len(replies) == 2, "not for ever"
+    assert len(replies) == 3, "not for ever"
 
 
 def test_a_part_of_a_reply_is_no_reply(replies: list[Reply]) -> None:

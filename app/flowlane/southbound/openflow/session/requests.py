@@ -107,9 +107,13 @@ class PendingRequests:
         self._end(xid, Reply(error=error))
         return True
 
-    def expire(self, now: float) -> None:
-        """End every request whose deadline has passed; to be called about once a second."""
-        if self._has_replied:
+    def expire(self, now: float, has_unread: bool = False) -> None:
+        """End every request whose deadline has passed; to be called about once a second.
+
+        Args:
+            has_unread: whether bytes of the device wait to be read, among which a reply may be.
+        """
+        if self._has_replied or has_unread:
             self._has_replied, self._replied_at = False, now
         is_quiet = now - self._replied_at >= QUIET
         late = [
