@@ -129,6 +129,11 @@ def _print_device(out: Console, device: Answer) -> None:
         f"\n  on {device['device_name'] or device['device']}: {queue} of {text(device['port'])}", style="bold"
     )
     out.print(f"    since     {age(device['since'])}: {device['reason']}")
+    came = device["came_from"]
+    if came is not None:
+        queue = "no queue" if came["queue_id"] is None else f"queue {came['queue_id']}"
+        place = f"{came['device_name'] or came['device']} {text(came['port'])} {queue}"
+        out.print(f"    came      from {place}, {age(came['at'])} ago: {came['why']}")
     out.print(f"    class     {class_text(device)}")
     for rule in device["rules_before"]:
         out.print(f"              not {rule['rule']}: {'; '.join(rule['unmet'])}")
@@ -138,6 +143,9 @@ def _print_device(out: Console, device: Answer) -> None:
         out.print(f"    hardware  no: {device['not_hardware']}")
     for change in device["would_change"]:
         out.print(f"    changes   {change}")
+    for path in device["other_paths"]:
+        place = f"{path['vm']} on {path['device_name'] or path['device']}"
+        out.print(f"    other     {place} ({path['port']}): {path['note']}")
     if device["considered"]:
         indent = (0, 0, 0, INDENT)
         emit(out, Padding(table(COLUMNS, device["considered"], out.width - INDENT), indent, expand=False))

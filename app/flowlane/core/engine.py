@@ -25,6 +25,7 @@ from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.flow import learned, lifecycle, limits, samples
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
+from flowlane.core.flow.paths import settle_paths
 from flowlane.core.flow.readings import NOTHING, share_of
 from flowlane.core.state.device import Due, State, put_off
 from flowlane.core.topology import discovery
@@ -46,6 +47,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG0
     """Do what is due on every device."""
     hints.expire(state, out)
     forget(state, out)
+    settle_paths(state, out)
     for device in list(state.devices.values()):
         end_adoption(state, device, out)
         balance(state, device, out)

@@ -22,6 +22,7 @@ from flowlane.core.device.limits import enforced_by, given_meter
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.pins import Worth, worth_of
 from flowlane.core.model import NO_QUEUE, HintSource, QueueKind, Reason
+from flowlane.core.other_paths import other_paths
 from flowlane.core.policy import PathPreference
 from flowlane.core.state.flows import PINNED, REFUSED
 from flowlane.units import format_rate
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowlane.core.allocate.state import Alternative
+    from flowlane.core.other_paths import OtherPath
     from flowlane.core.policy import Policy, Rule, TrafficClass
+    from flowlane.core.state.claims import Origin
     from flowlane.core.state.device import Device, State
 
 REASONS: dict[Reason, str] = {
@@ -83,6 +86,8 @@ class Explanation(NamedTuple):
     meter: str
     entry: str
     would_change: tuple[str, ...]
+    origin: Origin | None
+    other_paths: tuple[OtherPath, ...]
 
 
 def explain(state: State, device: Device, row: int) -> Explanation:
@@ -111,6 +116,8 @@ def explain(state: State, device: Device, row: int) -> Explanation:
             *(_change_text(policy, rule, change) for change in changes(situation)),
             *_placement_changes(state, device, row, traffic_class),
         ),
+        origin=device.origins.get(row),
+        other_paths=other_paths(state, device, row),
     )
 
 
@@ -135,7 +142,7 @@ def _situation(state: State, device: Device, row: int) -> Situation:
         parts,
         flows.dscp[row],
         flows.pcp[row],
-        state.hints_of(vm) if vm is not None else (),
+        state.hints_of(vm, device.origins.get(row)) if vm is not None else (),
         flows.gate_state[row] & OPEN_GATES,
         gates_at(device, flows.egress_port[row], state.now),
     )

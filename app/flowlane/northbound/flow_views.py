@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from flowlane.core.allocate.state import Alternative
     from flowlane.core.policy import TrafficClass
+    from flowlane.core.state.claims import Origin
     from flowlane.core.state.device import Device, State
     from flowlane.core.topology.way import Hop
     from flowlane.northbound.controller import Clock
+    from flowlane.northbound.path_types import CameFrom
     from flowlane.northbound.types import (
         AssignmentView,
         DeviceExplanation,
@@ -195,6 +197,36 @@ def explanation_view(state: State, clock: Clock, device: Device, row: int) -> De
         "meter": why.meter,
         "entry": why.entry,
         "would_change": list(why.would_change),
+        "came_from": None if why.origin is None else _came_from(state, clock, _key(device, row), why.origin),
+        "other_paths": [
+            {
+                "vm": path.vm,
+                "device": dpid_text(path.dpid),
+                "device_name": path.device,
+                "port": path.port,
+                "up": path.up,
+                "has_room": path.has_room,
+                "note": path.note,
+            }
+            for path in why.other_paths
+        ],
+    }
+
+
+def _came_from(state: State, clock: Clock, key: bytes, origin: Origin) -> CameFrom:
+    names = port_names(state, origin.dpid)
+    why = "the VM sends it by its other interface" if origin.by_path else "the VM has moved"
+    if origin.by_path and origin.link_down:
+        why = f"{why}, since the link of {names.get(origin.in_port, 'the first one')} is down"
+    return {
+        "device": dpid_text(origin.dpid),
+        "device_name": device_name(state, origin.dpid),
+        "in_port": names.get(origin.in_port, str(origin.in_port)),
+        "port": _label(state.devices.get(origin.dpid), origin.egress_port, names),
+        "queue_id": None if origin.queue_id == NO_QUEUE else origin.queue_id,
+        "flow": flow_id(origin.vm.to_bytes(4) + key[4:]),
+        "at": moment(clock, origin.at),
+        "why": why,
     }
 
 

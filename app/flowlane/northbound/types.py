@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
+from flowlane.northbound.path_types import CameFrom, OtherPathView
+
 Dpid = Annotated[str, "a device's datapath id: 16 hex digits"]
 Moment = Annotated[str, "RFC 3339, UTC"]
 Seconds = Annotated[float, "s"]
@@ -379,6 +381,8 @@ class DeviceExplanation(OfClass):
     meter: str
     entry: str
     would_change: list[str]
+    came_from: Annotated[CameFrom | None, "where the flow was before; null: it began here"]
+    other_paths: list[OtherPathView]
 
 
 class HopView(TypedDict):

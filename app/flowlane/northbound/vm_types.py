@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
+from flowlane.northbound.path_types import PathView
 from flowlane.northbound.types import Dpid
 
 
@@ -17,7 +18,8 @@ class ClaimView(TypedDict):
         str,
         "current: the VM is there; waiting: it has not sent from there yet; left: it went elsewhere from there; "
         "inactive: the link is down, or OVSDB says that another interface is in use; contested: it sends there "
-        "and elsewhere; disconnected: the device has no connection",
+        "and elsewhere; path: it may send "
+        "there as well, its other path on one host; disconnected: the device has no connection",
     ]
     sign: Annotated[str, "last sign of the VM there: row (the database only), packet, arp, rarp"]
     since: Annotated[str, "since when the port claims the VM"]
@@ -52,6 +54,7 @@ class VmView(TypedDict):
         str | None, "external id vm-uuid, which all NICs of one virtual machine have in common"
     ]
     nics: Annotated[list[str], "ids of all NICs with this vm-uuid, itself among them"]
+    paths: Annotated[list[PathView], "the interfaces of a VM that has several, itself first"]
     claims: Annotated[list[ClaimView], "the ports that claim to have the VM, the oldest first"]
     conflicts: Annotated[list[ConflictView], "what of it others claim, too"]
     flows: int

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from flowlane.core.device.claims import word_of
+from flowlane.core.device.nics import paths_of
 from flowlane.core.flowkey import format_mac
 from flowlane.northbound.views import dpid_text, moment
 
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from flowlane.core import model
+    from flowlane.core.device.nics import Nic
     from flowlane.core.state.device import State
     from flowlane.northbound import vm_types
     from flowlane.northbound.controller import Clock
+    from flowlane.northbound.path_types import PathView
 
 
 def nics_by_uuid(state: State) -> dict[str, list[str]]:
@@ -49,6 +52,7 @@ def vm_view(
         "external_ids": dict(vm.external_ids),
         "vm_uuid": vm.uuid or None,
         "nics": nics.get(vm.uuid, [vm.id]),
+        "paths": [_path(nic) for nic in paths_of(state, vm)],
         "claims": _claims(state, clock, vm),
         "conflicts": [
             {"what": item.what, "key": item.key, "others": list(item.others), "holder": item.holder}
@@ -56,6 +60,19 @@ def vm_view(
         ],
         "flows": flows,
         "hints": sum(hint.vm in (vm.id, vm.uuid) for hint in state.hints.values()),
+    }
+
+
+def _path(nic: Nic) -> PathView:
+    flows = nic.device.flows
+    ours = (flows.in_port[row] == nic.vm.port_no and flows.vm_number[row] == nic.vm.number for row in flows)
+    return {
+        "vm": nic.vm.id,
+        "device": dpid_text(nic.vm.dpid),
+        "port": nic.vm.port_name,
+        "role": nic.device.role.value,
+        "up": nic.is_up,
+        "flows": sum(ours),
     }
 
 

@@ -41,7 +41,14 @@ And these words:
 """
 
 from flowlane.core.allocate.flow import arrive, change, depart, measure, place_on
-from flowlane.core.allocate.inspect import alternatives, is_above_others, queue_rate, queues_for_new_flows
+from flowlane.core.allocate.inspect import (
+    Room,
+    alternatives,
+    is_above_others,
+    queue_rate,
+    queues_for_new_flows,
+    room,
+)
 from flowlane.core.allocate.port import new_port, redivide, set_speed, update_queues
 from flowlane.core.allocate.rebalance import rebalance
 from flowlane.core.allocate.state import Alternative, Demand, Move, Placement
@@ -53,6 +60,7 @@ __all__ = [
     "Demand",
     "Move",
     "Placement",
+    "Room",
     "alternatives",
     "arrive",
     "change",
@@ -65,6 +73,7 @@ __all__ = [
     "queues_for_new_flows",
     "rebalance",
     "redivide",
+    "room",
     "set_speed",
     "update_queues",
 ]

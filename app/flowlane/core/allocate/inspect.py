@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import cells, guarantees
 from flowlane.core.allocate.cells import estimate_rate
@@ -124,6 +124,31 @@ def queue_rate(state: PortState, least: int) -> int:
     if state.speed is not None:
         return state.speed // queues
     return max(least, sum(region.load for region in regions) // queues)
+
+
+class Room(NamedTuple):
+    """What the queues of one kind carry (bit/s), what they can (None: not known), and if one more flow fits."""
+
+    load: int
+    capacity: int | None
+    fits: bool
+
+
+def room(state: PortState, rate: int) -> dict[QueueKind, Room]:
+    """Return, for each kind of queue of a port, whether a flow of ``rate`` bit/s that comes fits as well."""
+    kinds = {QueueKind.PHYSICAL: state.hardware, QueueKind.SOFTWARE: [state.software]}
+    found: dict[QueueKind, Room] = {}
+    for kind, all_regions in kinds.items():
+        regions = [region for region in all_regions if region.slots]
+        if not regions:
+            continue
+        load = sum(region.load for region in regions)
+        capacities = [region.capacity for region in regions if region.capacity is not None]
+        capacity = sum(capacities) if len(capacities) == len(regions) else state.speed
+        fits = any(combined.fits(region, rate, combined.LOW_WATERMARK) for region in regions)
+        is_free = capacity is None or load + rate <= combined.LOW_WATERMARK * capacity
+        found[kind] = Room(load, capacity, fits and is_free)
+    return found
 
 
 def is_above_others(state: PortState, queue_id: int, demand: Demand) -> bool:

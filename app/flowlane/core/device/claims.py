@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING
 from flowlane.core.device.conflicts import note_conflicts
 from flowlane.core.device.hosts import allowed_macs, drop_port_hosts
 from flowlane.core.device.links import is_known, tell_others
+from flowlane.core.device.nics import are_paths, other_nics
 from flowlane.core.effects import DeleteLearned, Report
 from flowlane.core.flow.assign import remove_flow
+from flowlane.core.flow.paths import carried
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import PortRole
 from flowlane.core.policy import PortSecurity
-from flowlane.core.state.claims import NEVER, Carried, Claim, Claims, Sign
+from flowlane.core.state.claims import NEVER, Claim, Claims, Sign
 from flowlane.core.state.device import Due, device_of, put_off, rows_of_vm
 
 if TYPE_CHECKING:
@@ -100,12 +102,13 @@ def retract(state: State, device: Device, port_no: int, out: list[Effect]) -> No
         _settle(state, number, out)
         return
     _come_back(state, of_vm)
+    heirs = {number, *(nic.number for nic in other_nics(state, gone.vm))}
     del state.claims[number], state.vms[number]
     state.gone_vms.pop(gone.vm.id, None)
     state.gone_vms[gone.vm.id] = state.now
     _disown(state, gone.vm)
     for other in state.devices.values():
-        _end_flows(state, other, number, None, out)
+        _end_flows(state, other, number, None, out, heirs)
     _relearn(device, port_no, out)
     out.append(_report(gone.vm, "gone", f"has left port {gone.vm.port_name} of {device.name}"))
 
@@ -143,11 +146,13 @@ def has_left(state: State, device: Device, port_no: int, seconds: float) -> bool
     if of_port is None or state.now - of_port.lost >= seconds:
         return False
     of_vm = state.claims[of_port.vm.number]
-    return of_port is not of_vm.current and of_vm.contested is None
+    if of_port is of_vm.current or of_vm.contested is not None:
+        return False
+    return not are_paths(state, of_port.vm, of_vm.current.vm)
 
 
 def word_of(state: State, of_vm: Claims, one: Claim) -> str:
-    """Say what a claim is worth: ``current``, ``inactive``, ``left``, ``waiting``, or ``contested``."""
+    """Say what a claim is worth: ``current``, ``inactive``, ``left``, ``waiting``, ``path`` or ``contested``."""
     if one is of_vm.current:
         return "current"
     device = state.devices.get(one.vm.dpid)
@@ -155,6 +160,8 @@ def word_of(state: State, of_vm: Claims, one: Claim) -> str:
         return "disconnected"
     if not one.active:
         return "inactive"
+    if are_paths(state, one.vm, of_vm.current.vm):
+        return "path"
     if of_vm.contested is not None:
         return "contested"
     return "waiting" if one.lost == NEVER else "left"
@@ -238,9 +245,10 @@ def _settle(state: State, number: int, out: list[Effect]) -> bool:
     _come_back(state, of_vm)
     out.append(_report(vm, MOVED, f"has moved to port {vm.port_name} of {name}"))
     old = device_of(state, before.dpid)
-    if old is not None:
-        _end_flows(state, old, number, before.port_no, out)
+    if old is not None and not are_paths(state, before, vm):
+        _end_flows(state, old, number, before.port_no, out, {number})
         _relearn(old, before.port_no, out)
+    if old is not None:
         drop_port_hosts(old, before.port_no)
     for place in {before.dpid, vm.dpid}:
         moved = state.devices.get(place)
@@ -277,22 +285,21 @@ def _note_where_it_was_seen(device: Device, made: Claim) -> None:
         made.sign = Sign.PACKET
 
 
-def _end_flows(state: State, device: Device, number: int, in_port: int | None, out: list[Effect]) -> None:
-    """Remove the flows that a VM sent by a port, or by any; what is known of them is kept for where it goes."""
+def _end_flows(
+    state: State, device: Device, number: int, in_port: int | None, out: list[Effect], heirs: set[int]
+) -> None:
+    """Remove the flows that a VM sent by a port, or by any; what is known of them is kept for where they go on.
+
+    Args:
+        heirs: numbers of the VM and the NICs by which they may go on.
+    """
     flows = device.flows
     for row in rows_of_vm(device, number):
         if in_port in (None, flows.in_port[row]):
             key = flows.keys[row]
             if key is not None and (flows.gate_state[row] or flows.rate[row]):
-                state.carried[key] = Carried(
-                    flows.gate_state[row],
-                    flows.gate_since[row],
-                    flows.rate[row],
-                    flows.first_seen[row],
-                    flows.packets[row],
-                    flows.octets[row],
-                    state.now,
-                )
+                known = carried(state, device, row)
+                state.carried.update({heir.to_bytes(4) + key[4:]: known for heir in heirs})
             remove_flow(device, row, out, unpin=True)
 
 
@@ -332,12 +339,19 @@ def _come_back(state: State, of_vm: Claims) -> None:
 
 def _own(state: State, vm: Vm) -> None:
     """Give a VM the addresses that OVSDB gives it; of several owners the one that is known longest is the first."""
+    if vm.uuid:
+        state.nics[vm.uuid] = tuple(sorted({*state.nics.get(vm.uuid, ()), vm.number}))
     for mac in vm.macs:
         owners = {*state.macs.get(mac, ()), vm.number}
         state.macs[mac] = tuple(sorted(owners, key=lambda number: (state.claims[number].since, number)))
 
 
 def _disown(state: State, vm: Vm) -> None:
+    nics = tuple(number for number in state.nics.get(vm.uuid, ()) if number != vm.number)
+    if nics:
+        state.nics[vm.uuid] = nics
+    else:
+        state.nics.pop(vm.uuid, None)
     for mac in vm.macs:
         others = tuple(number for number in state.macs.get(mac, ()) if number != vm.number)
         if others:

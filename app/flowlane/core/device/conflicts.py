@@ -1,7 +1,6 @@
 """Conflicts: two VMs with one address in one VLAN, two ports that both send as one VM. They are listed and reported.
 
-NICs of one VM (by ``vm-uuid``) may share an address: a bond in the guest, or a VF with its standby (Linux,
-Documentation/networking/net_failover.rst).
+NICs of one VM (:mod:`flowlane.core.device.nics`) may share an address: a bond in the guest, or a VF with its standby.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.device.links import sent_in
+from flowlane.core.device.nics import are_paths, is_one_vm
 from flowlane.core.device.vlans import ANY, UNTAGGED
 from flowlane.core.effects import Report
 from flowlane.core.flowkey import format_mac
@@ -62,7 +62,7 @@ def _of_addresses(state: State, vm: Vm) -> Iterator[Conflict]:
 
 def _clash(state: State, vm: Vm, other: Vm) -> bool:
     """Whether two VMs with one address can get into each other's way: in one VLAN, and not NICs of one VM."""
-    if vm.uuid and vm.uuid == other.uuid:
+    if is_one_vm(state, vm, other):
         return False
     return not _vlans_of(state, vm).isdisjoint(_vlans_of(state, other))
 
@@ -75,7 +75,13 @@ def _vlans_of(state: State, vm: Vm) -> set[int]:
 def _of_identity(state: State, vm: Vm) -> Iterator[Conflict]:
     of_vm = state.claims[vm.number]
     if of_vm.contested is not None:
-        others = tuple(place_of(one) for one in of_vm.claims if one is not of_vm.current)
+        current = of_vm.current
+        rivals = (
+            one for one in of_vm.claims if one is not current and not are_paths(state, one.vm, current.vm)
+        )
+        others = tuple(place_of(one) for one in rivals)
+        if not others:
+            return
         yield Conflict(IDENTITY, vm.id, others, place_of(of_vm.current))
 
 

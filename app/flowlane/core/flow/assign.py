@@ -259,6 +259,7 @@ def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool) -> Non
     if unused is not None:
         _delete_meter(device, unused, out)
     device.replaced.discard(row)
+    device.origins.pop(row, None)
     device.flows.remove(row)
 
 
@@ -419,7 +420,8 @@ def classify_row(state: State, device: Device, row: int, parts: FlowParts) -> No
     flows = device.flows
     vm = state.vms.get(parts.vm_number)
     dscp, pcp, level = flows.dscp[row], flows.pcp[row], flows.gate_state[row]
-    given = find_hint(state.hints_of(vm), parts, dscp, pcp) if vm and state.hints_of_vm else None
+    hints = state.hints_of(vm, device.origins.get(row)) if vm and state.hints_of_vm else ()
+    given = find_hint(hints, parts, dscp, pcp) if hints else None
     hint, source, _verdict = device.classifier.weigh_hints(vm, dscp, pcp, given, level)
     flows.hint_class[row] = 0 if hint is None else hint + 1
     flows.hint_source[row] = source

@@ -14,6 +14,7 @@ from flowlane.core.device.links import has_senders, origin
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
 from flowlane.core.flow.gates import gates_at, least_rate
+from flowlane.core.flow.paths import is_left
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.rates import RISE_WINDOW
 from flowlane.core.flow.track import (
@@ -86,7 +87,9 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     row = flows.rows.get(key)
     ports = flow.in_port, flow.egress_port
     if row is None:
-        if has_left(state, device, flow.in_port, STALE):
+        if has_left(state, device, flow.in_port, STALE) or (
+            device.left and is_left(device, key, flow.in_port, flow.octets)
+        ):
             return None
         note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
         marks = flow.dscp, flow.pcp
@@ -96,7 +99,9 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
         device.adopting = device.in_adoption
         # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
-        flows.first_seen[row] = flows.counted_at[row] = state.now - flow.seconds
+        flows.counted_at[row] = state.now - flow.seconds
+        if row not in device.origins:
+            flows.first_seen[row] = flows.counted_at[row]
     elif flows.flags[row] & PINNED:
         return row
     elif (flows.in_port[row], flows.egress_port[row]) != ports:
@@ -166,6 +171,8 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
     identified = _identify(state, device, event.key, event.in_port, event.eth_src)
     row = device.flows.rows.get(identified[0]) if identified is not None else None
     if row is None:
+        if identified is not None:
+            device.left.pop(identified[0], None)
         return
     flows = device.flows
     if (flows.in_port[row], flows.egress_port[row]) != (event.in_port, event.egress_port):

@@ -17,6 +17,7 @@ from flowlane.core.flow.assign import (
 )
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.limits import passed_rate
+from flowlane.core.flow.paths import report_path, take_over
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
 from flowlane.core.flow.samples import weigh_reading
 from flowlane.core.marks import FIRST_PCP, NO_MARK, join, split
@@ -72,24 +73,15 @@ def begin(
     flows.dscp[row], flows.pcp[row] = marks
     note_choice(device, row, chosen)
     note_address(state, parts)
-    if state.carried:
-        _carry_on(state, device, row, key)
+    take_over(state, device, row, key)
     classify_row(state, device, row, parts)
     assign(state, device, row, out)
     report_flow(state, device, row, "seen", out)
+    if device.origins:
+        report_path(state, device, row, out)
     if device.passives:
         begin_behind(state, device, row, out)
     return row
-
-
-def _carry_on(state: State, device: Device, row: int, key: bytes) -> None:
-    """Give a flow whose VM has moved what was known of it where the VM was: its rate, and the gates that it opened."""
-    carried = state.carried.pop(key, None)
-    if carried is not None:
-        flows = device.flows
-        flows.gate_state[row], flows.gate_since[row] = carried.gate_state, carried.gate_since
-        flows.rate[row], flows.first_seen[row] = carried.rate, carried.first_seen
-        flows.packets[row], flows.octets[row] = carried.packets, carried.octets
 
 
 def begin_behind(state: State, device: Device, row: int, out: list[Effect]) -> None:
@@ -163,9 +155,12 @@ def reroute(
     flows = device.flows
     key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
     assert key is not None
+    origin = device.origins.get(row)
     remove_flow(device, row, out, unpin=True)
     row = begin(state, device, ports, key, parts, marks, chosen, out)
     flows.first_seen[row] = first
+    if origin is not None:
+        device.origins.setdefault(row, origin)
     return row
 
 

@@ -89,6 +89,41 @@ class Conflict(NamedTuple):
     holder: str
 
 
+class Origin(NamedTuple):
+    """Where a flow was before it came here: by another interface of its VM, or where its VM was.
+
+    Attributes:
+        vm: the number of the VM, or NIC, that sent it there.
+        dpid: the device.
+        in_port: by which port it came in.
+        egress_port: by which port it left.
+        queue_id: its queue there.
+        at: when it was first seen here.
+        by_path: its VM sends it by another interface; False: its VM has moved.
+        link_down: the link of the port by which it came in was down.
+    """
+
+    vm: int
+    dpid: int
+    in_port: int
+    egress_port: int
+    queue_id: int
+    at: float
+    by_path: bool = False
+    link_down: bool = False
+
+
+class PathMove(NamedTuple):
+    """A flow that its VM sent by one interface and now sends by another, until one of the two is silent.
+
+    The device and the key of each: of the one where it was first, and of the other; ``since``: when it was seen there.
+    """
+
+    old: tuple[int, bytes]
+    new: tuple[int, bytes]
+    since: float
+
+
 class Carried(NamedTuple):
     """What was known of a flow whose VM has moved to another device, until the flow is seen there."""
 
@@ -99,3 +134,4 @@ class Carried(NamedTuple):
     packets: int
     octets: int
     since: float
+    origin: Origin

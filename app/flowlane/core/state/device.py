@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from flowlane.core.marks import Marking
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import PassiveSwitch, Policy, TrafficClass
-    from flowlane.core.state.claims import Carried, Claim, Claims, Conflict
+    from flowlane.core.state.claims import Carried, Claim, Claims, Conflict, Origin, PathMove
     from flowlane.core.state.links import SeenLink
     from flowlane.core.state.meters import Owner
 
@@ -265,6 +265,11 @@ class Device:
     """When the first of its ports sends a probe."""
     samples: Samples = field(default_factory=Samples)
     sweep_from: int = 0
+    origins: dict[int, Origin] = field(default_factory=dict)
+    """Row -> where the flow was before, for flows that have come from another interface, or with their VM."""
+    left: dict[bytes, tuple[int | None, float]] = field(default_factory=dict)
+    """Key of a flow that goes on by another interface -> bytes that its learned entry had counted by then (None: not
+    known), and when that was; the oldest first."""
 
     def limit_owner(self, number: int) -> int:
         """Return the VM number under which limits of scope ``vm`` are kept: one for all NICs of a VM."""
@@ -351,6 +356,11 @@ class State:
     """Numbers of VMs that have moved and have other external ids there: their flows are to be classified anew."""
     carried: dict[bytes, Carried] = field(default_factory=dict)
     """Key of a flow of a VM that has moved -> what is known of it, until it is seen on the other device."""
+    nics: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """``vm-uuid`` -> numbers of the NICs that have it."""
+    path_moves: dict[tuple[int, bytes], PathMove] = field(default_factory=dict)
+    """(dpid, key) of a flow that came from another interface of its VM -> the move, until the flow has left the other
+    one (see :mod:`flowlane.core.flow.paths`)."""
     addresses: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
     """IP address -> numbers of the VMs that have sent from it (see :func:`flowlane.core.topology.way.note_address`)."""
     addresses_noted: dict[int, int] = field(default_factory=dict)
@@ -374,10 +384,17 @@ class State:
     watched: bool = False
     """Whether reports of single flows are read by anybody; they are made only then."""
 
-    def hints_of(self, vm: Vm) -> tuple[Hint, ...]:
-        """List the hints for a VM apart from packets: those of the NIC, then those of all NICs of its ``vm-uuid``."""
+    def hints_of(self, vm: Vm, origin: Origin | None = None) -> tuple[Hint, ...]:
+        """List the hints for a VM apart from packets: those of the NIC, then those of all NICs of its ``vm-uuid``.
+
+        Args:
+            origin: where a flow came from; it brings the hints of the NIC there along, which come last.
+        """
         own = self.hints_of_vm.get(vm.id, ())
-        return own + self.hints_of_vm.get(vm.uuid, ()) if vm.uuid and vm.uuid != vm.id else own
+        if vm.uuid and vm.uuid != vm.id:
+            own += self.hints_of_vm.get(vm.uuid, ())
+        other = self.vms.get(origin.vm) if origin is not None and origin.vm != vm.number else None
+        return own if other is None else own + self.hints_of_vm.get(other.id, ())
 
     def vm_on(self, dpid: int, port_no: int) -> Vm | None:
         """Find the VM that is attached to a port."""
