@@ -18,7 +18,7 @@ from scapy.packet import Raw
 from support.engine.required import required
 
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, unpack
-from flowlane.core.frame import ETH_LLC, read_frame
+from flowlane.core.frame import ETH_LLC, announces, read_frame
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 V4 = IP(src="10.0.0.1", dst="10.0.0.254", tos=46 << 2)
@@ -100,3 +100,35 @@ def test_frames_cut_anywhere_never_raise(payload: IP | IPv6, data: st.DataObject
 @given(st.binary(min_size=54, max_size=90).map(lambda tail: bytes(12) + b"\x86\xdd\x60" + tail))
 def test_any_chain_of_extension_headers_ends(data: bytes) -> None:
     assert required(read_frame(data)).kind == IPV6
+
+
+ARP_HEAD = "0001 0800 06 04"
+SENDER, NOBODY = "020000000001 0a000001", "000000000000"
+NA = "6000000000183aff" + "fe80" + "00" * 14 + "ff02" + "00" * 13 + "01" + "8800000000000000" + "00" * 16
+
+
+@pytest.mark.parametrize(
+    ("what", "to", "payload", "expected"),
+    [
+        ("RARP", "ffffffffffff", "8035" + "00" * 46, True),
+        (
+            "request for its own address",
+            "ffffffffffff",
+            f"0806 {ARP_HEAD} 0001 {SENDER} {NOBODY} 0a000001",
+            True,
+        ),
+        ("broadcast reply", "ffffffffffff", f"0806 {ARP_HEAD} 0002 {SENDER} {NOBODY} 0a000002", True),
+        ("request for another's", "ffffffffffff", f"0806 {ARP_HEAD} 0001 {SENDER} {NOBODY} 0a000002", False),
+        ("reply to one host", "020000000009", f"0806 {ARP_HEAD} 0002 {SENDER} {NOBODY} 0a000001", False),
+        ("cut short", "ffffffffffff", f"0806 {ARP_HEAD} 0002 {SENDER}", False),
+        ("unsolicited neighbour advertisement", "333300000001", "86dd" + NA, True),
+        ("neighbour advertisement to one host", "020000000009", "86dd" + NA, False),
+        ("something else", "ffffffffffff", "0800" + "00" * 46, False),
+    ],
+)
+@pytest.mark.parametrize("tag", ["", "8100 0064"])
+def test_announcements(what: str, to: str, payload: str, expected: bool, tag: str) -> None:
+    data = bytes.fromhex(f"{to} 020000000001 {tag} {payload}")
+    frame = read_frame(data)
+    assert frame is not None
+    assert announces(data, frame) is expected, what
