@@ -14,7 +14,6 @@ from matplotlib import pyplot as plt
 
 STYLES = {
     "hash": ("#b0413e", "s"),
-    "least-loaded": ("#7a8fb0", "^"),
     "LPT, measured": ("#999999", "_"),
     "built-in": ("#1f6f54", "o"),
 }
