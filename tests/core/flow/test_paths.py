@@ -180,10 +180,25 @@ def test_a_flow_that_is_sent_by_both_interfaces_stays_on_both(kind: str) -> None
 def test_an_interface_whose_link_is_down_loses_the_flow_at_once(kind: str) -> None:
     paths = heavy_on_direct(kind)
     paths.link(DIRECT, up=False)
-    assert paths.classes() == ("heavy", None), "it may be up again"
+    assert paths.classes() == (None, None), "it cannot send"
     paths.send(SOFT)
     assert paths.classes() == (None, "heavy")
     assert paths.moves() == [(*TO_SOFT, True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_link_that_comes_up_again_has_the_flow_when_it_is_sent_there(kind: str) -> None:
+    paths = heavy_on_direct(kind)
+    paths.link(DIRECT, up=False)
+    paths.send(SOFT)
+    paths.second(soft=HEAVY)
+    paths.link(DIRECT, up=True)
+    assert paths.classes() == (None, "heavy")
+    paths.send(DIRECT)
+    for _ in range(3):
+        paths.second(direct=HEAVY)
+    assert paths.classes() == ("heavy", None)
+    assert paths.moves() == [(*TO_SOFT, True), (*TO_SOFT[::-1], False)]
 
 
 def test_an_interface_that_is_unplugged_hands_its_flows_on() -> None:
@@ -223,7 +238,7 @@ def test_a_learned_entry_that_is_left_behind_is_no_flow_until_it_counts_again() 
     entry = ev.LearnedFlow(key, PORT, UPLINK, MACS[DIRECT], 0, 10, 10_000)
 
     def read(octets: int) -> None:
-        paths.do(ev.LearnedCounters(DIRECT, (entry._replace(octets=octets),)))
+        paths.do(ev.LearnedCounters(DIRECT, (entry._replace(octets=octets, packets=octets // 1000),)))
 
     read(10_000)
     paths.now += 1

@@ -74,7 +74,19 @@ def claim(state: State, device: Device, port: Port, vm: Vm, active: bool, out: l
         if (of_port.vm, of_port.active) == (vm, active):
             return False
         of_port.vm, of_port.active = vm, active
-        return _settle(state, vm.number, out)
+        is_changed = _settle(state, vm.number, out)
+        if not port.up and (others := other_nics(state, vm)):
+            _end_flows(
+                state,
+                device,
+                vm.number,
+                port.port_no,
+                out,
+                {vm.number, *(nic.number for nic in others)},
+                by_path=True,
+            )
+            _relearn(device, port.port_no, out)
+        return is_changed
     made = Claim(vm, state.now, active)
     _note_where_it_was_seen(device, made)
     device.claims[port.port_no], device.port_vm[port.port_no] = made, vm.number
@@ -108,7 +120,7 @@ def retract(state: State, device: Device, port_no: int, out: list[Effect]) -> No
     state.gone_vms[gone.vm.id] = state.now
     _disown(state, gone.vm)
     for other in state.devices.values():
-        _end_flows(state, other, number, None, out, heirs)
+        _end_flows(state, other, number, None, out, heirs, by_path=len(heirs) > 1)
     _relearn(device, port_no, out)
     out.append(_report(gone.vm, "gone", f"has left port {gone.vm.port_name} of {device.name}"))
 
@@ -286,19 +298,27 @@ def _note_where_it_was_seen(device: Device, made: Claim) -> None:
 
 
 def _end_flows(
-    state: State, device: Device, number: int, in_port: int | None, out: list[Effect], heirs: set[int]
+    state: State,
+    device: Device,
+    number: int,
+    in_port: int | None,
+    out: list[Effect],
+    heirs: set[int],
+    *,
+    by_path: bool = False,
 ) -> None:
     """Remove the flows that a VM sent by a port, or by any; what is known of them is kept for where they go on.
 
     Args:
         heirs: numbers of the VM and the NICs by which they may go on.
+        by_path: they go on by another interface, since this one is down or gone.
     """
     flows = device.flows
     for row in rows_of_vm(device, number):
         if in_port in (None, flows.in_port[row]):
             key = flows.keys[row]
             if key is not None and (flows.gate_state[row] or flows.rate[row]):
-                known = carried(state, device, row)
+                known = carried(state, device, row, by_path=by_path)
                 state.carried.update({heir.to_bytes(4) + key[4:]: known for heir in heirs})
             remove_flow(device, row, out, unpin=True)
 

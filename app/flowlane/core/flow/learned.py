@@ -88,7 +88,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     ports = flow.in_port, flow.egress_port
     if row is None:
         if has_left(state, device, flow.in_port, STALE) or (
-            device.left and is_left(device, key, flow.in_port, flow.octets)
+            device.left and is_left(state, device, key, flow)
         ):
             return None
         note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
@@ -99,7 +99,8 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
         device.adopting = device.in_adoption
         # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
-        flows.counted_at[row] = state.now - flow.seconds
+        if not flows.entry_packets[row]:
+            flows.counted_at[row] = state.now - flow.seconds
         if row not in device.origins:
             flows.first_seen[row] = flows.counted_at[row]
     elif flows.flags[row] & PINNED:

@@ -20,11 +20,12 @@ from flowlane.core.effects import Report
 from flowlane.core.flow.assign import remove_flow, report_flow
 from flowlane.core.flowkey import flow_id, flow_text
 from flowlane.core.model import NO_QUEUE, NOT_A_VM
-from flowlane.core.state.claims import Carried, Origin, PathMove
+from flowlane.core.state.claims import Carried, Left, Origin, PathMove
 from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
+    from flowlane.core.events import LearnedFlow
     from flowlane.core.model import Vm
     from flowlane.core.state.device import Device, State
 
@@ -41,8 +42,8 @@ LEFT_KEPT = 2.0
 """Times the idle timeout after which nothing is left of the learned entry of a flow that has gone on elsewhere."""
 
 
-def carried(state: State, device: Device, row: int) -> Carried:
-    """Return what is known of a flow of a VM that leaves a device."""
+def carried(state: State, device: Device, row: int, *, by_path: bool) -> Carried:
+    """Return what is known of a flow that leaves a device: by another interface of its VM, or with its VM."""
     flows = device.flows
     return Carried(
         flows.gate_state[row],
@@ -52,7 +53,7 @@ def carried(state: State, device: Device, row: int) -> Carried:
         flows.packets[row],
         flows.octets[row],
         state.now,
-        _origin(state, device, row, by_path=False),
+        _origin(state, device, row, by_path=by_path),
     )
 
 
@@ -60,22 +61,28 @@ def take_over(state: State, device: Device, row: int, key: bytes) -> None:
     """Give a flow that begins what is known of it: where its VM was, or at another interface of its VM."""
     flows = device.flows
     number = flows.vm_number[row]
-    if device.left:
-        device.left.pop(key, None)
-    known = state.carried.pop(key, None) if state.carried else None
-    vm = state.vms.get(number)
-    if known is not None:
-        known = known._replace(origin=known.origin._replace(by_path=known.origin.vm != number))
-    elif vm is not None and not device.in_adoption:
-        known = _known_elsewhere(state, device, row, key, vm)
+    left = device.left.pop(key, None) if device.left else None
+    before = state.carried.pop(key, None) if state.carried else None
+    vm, known = state.vms.get(number), None
+    if vm is not None and not (device.in_adoption and device.adopting):
+        # Of entries that two devices had before nobody knows which is the newer.
+        known = _known_elsewhere(state, device, row, key, vm, left)
+    known = known or before
     if known is not None:
         flows.gate_state[row], flows.gate_since[row] = known.gate_state, known.gate_since
         flows.rate[row], flows.first_seen[row] = known.rate, known.first_seen
         flows.packets[row], flows.octets[row] = known.packets, known.octets
-        device.origins[row] = known.origin._replace(at=state.now)
+        origin = known.origin
+        if (origin.dpid, origin.in_port) != (device.dpid, flows.in_port[row]):
+            device.origins[row] = origin._replace(at=state.now)
+    if left is not None and left.packets is not None:
+        flows.entry_packets[row], flows.entry_octets[row] = left.packets, left.octets
+        flows.counted_at[row] = left.at
 
 
-def _known_elsewhere(state: State, device: Device, row: int, key: bytes, vm: Vm) -> Carried | None:
+def _known_elsewhere(
+    state: State, device: Device, row: int, key: bytes, vm: Vm, left: Left | None
+) -> Carried | None:
     """Find the flow at another interface of its VM, in the same VLAN; note that it is at both."""
     others = other_nics(state, vm)
     if not others:
@@ -90,8 +97,14 @@ def _known_elsewhere(state: State, device: Device, row: int, key: bytes, vm: Vm)
             if is_own:
                 new = device.dpid, key
                 state.path_moves[new] = PathMove((there.dpid, own), new, state.now)
-            known = carried(state, there, of_nic)
-            return known._replace(origin=known.origin._replace(by_path=True))
+            known = carried(state, there, of_nic, by_path=True)
+            if left is not None and there.flows.last_active[of_nic] < there.flows.counted_at[of_nic]:
+                # The last reading there was of the silence, not of the flow.
+                before = left.known
+                known = known._replace(
+                    gate_state=before.gate_state, gate_since=before.gate_since, rate=before.rate
+                )
+            return known
     return None
 
 
@@ -215,9 +228,9 @@ def _leave(state: State, device: Device, row: int, out: list[Effect]) -> None:
         of_other = other.flows.rows.get(key)
         if of_other is not None:
             flows = other.flows
-            counted = None if flows.flags[of_other] & PINNED else flows.entry_octets[of_other]
-            other.left.pop(key, None)
-            other.left[key] = counted, state.now
+            packets = None if flows.flags[of_other] & PINNED else flows.entry_packets[of_other]
+            known = carried(state, other, of_other, by_path=True)
+            other.left[key] = Left(packets, flows.entry_octets[of_other], flows.counted_at[of_other], known)
             report_flow(state, other, of_other, "ended", out)
             remove_flow(other, of_other, out, unpin=True)
 
@@ -233,26 +246,24 @@ def _come_back(state: State, gone: tuple[Device, int], back: tuple[Device, int],
     _leave(state, *gone, out)
 
 
-def is_left(device: Device, key: bytes, in_port: int, octets: int) -> bool:
+def is_left(state: State, device: Device, key: bytes, entry: LearnedFlow) -> bool:
     """Whether a learned entry of a flow that is not known is of one that goes on by another interface.
 
-    Args:
-        in_port: the entry's port.
-        octets: what it has counted; more than before shows that the flow is here again, unless the link is down.
+    An entry that has counted more than before shows that the flow is here again, unless the link is down.
     """
-    found = device.left.get(key)
-    if found is None:
+    left = device.left.get(key)
+    if left is None:
         return False
-    before, since = found
-    if before is not None and octets > before and _is_up(device, in_port):
-        del device.left[key]
+    if left.packets is not None and entry.packets > left.packets and _is_up(device, entry.in_port):
         return False
-    device.left[key] = octets, since
+    device.left[key] = left._replace(packets=entry.packets, octets=entry.octets, at=state.now)
     return True
 
 
 def _forget_left(state: State) -> None:
     oldest = state.now - LEFT_KEPT * state.policy.pins.idle_timeout
     for device in state.devices.values():
-        for key in [key for key, (_, since) in device.left.items() if since < oldest] if device.left else ():
+        for key in (
+            [key for key, left in device.left.items() if left.known.since < oldest] if device.left else ()
+        ):
             del device.left[key]

@@ -135,3 +135,17 @@ class Carried(NamedTuple):
     octets: int
     since: float
     origin: Origin
+
+
+class Left(NamedTuple):
+    """A flow that goes on by another interface of its VM, while its learned entry stands.
+
+    Attributes:
+        packets: what the entry had counted at the last reading, ``at``; None: it was not read yet.
+        known: what was known of the flow when it left.
+    """
+
+    packets: int | None
+    octets: int
+    at: float
+    known: Carried

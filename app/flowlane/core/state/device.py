@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from flowlane.core.marks import Marking
     from flowlane.core.model import LeftOut, MeterSpec
     from flowlane.core.policy import PassiveSwitch, Policy, TrafficClass
-    from flowlane.core.state.claims import Carried, Claim, Claims, Conflict, Origin, PathMove
+    from flowlane.core.state.claims import Carried, Claim, Claims, Conflict, Left, Origin, PathMove
     from flowlane.core.state.links import SeenLink
     from flowlane.core.state.meters import Owner
 
@@ -267,9 +267,8 @@ class Device:
     sweep_from: int = 0
     origins: dict[int, Origin] = field(default_factory=dict)
     """Row -> where the flow was before, for flows that have come from another interface, or with their VM."""
-    left: dict[bytes, tuple[int | None, float]] = field(default_factory=dict)
-    """Key of a flow that goes on by another interface -> bytes that its learned entry had counted by then (None: not
-    known), and when that was; the oldest first."""
+    left: dict[bytes, Left] = field(default_factory=dict)
+    """Key of a flow that goes on by another interface -> what it left behind."""
 
     def limit_owner(self, number: int) -> int:
         """Return the VM number under which limits of scope ``vm`` are kept: one for all NICs of a VM."""
