@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from flowlane import hub, policy
-from flowlane.composition import Composition
+from flowlane.composition import LONGEST, Composition
 from flowlane.core import events as ev
+from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.model import Capabilities, PortReport
+from flowlane.core.state.device import Device
 from flowlane.errors import ConfigError, PolicyError
 from flowlane.options import Settings
 
@@ -119,3 +121,32 @@ def test_a_tick_that_fails_does_not_end_time(monkeypatch: pytest.MonkeyPatch) ->
     made.stop()
     assert len(ticks) > 1
     assert made.faults == 1
+
+
+def test_ticks_of_many_devices_let_others_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Time()
+    made = Composition(SETTINGS, time)
+    order: list[object] = []
+
+    def submit(event: ev.Tick) -> None:
+        time.now += 0.6 * LONGEST
+        order.append("all" if event.alone else event.dpid)
+
+    monkeypatch.setattr(made, "submit", submit)
+    monkeypatch.setattr(hub, "sleep", lambda _seconds: order.append("others"))
+    for dpid in (1, 2, 3, 4):
+        made.state.devices[dpid] = Device(dpid, made.state.policy, compile_rules(made.state.policy))
+    made._tick_devices()
+    assert order == ["all", 1, 2, "others", 3, 4, "others"]
+
+
+def test_a_tick_of_its_own_does_for_a_device_what_the_tick_of_all_does() -> None:
+    whole, single = Composition(SETTINGS, Time()), Composition(SETTINGS, Time())
+    for made, ticks in ((whole, [ev.Tick()]), (single, [ev.Tick(alone=True), ev.Tick(0x42), ev.Tick(0x43)])):
+        made.submit(UP)
+        made._clock.now = 60.0  # type: ignore[attr-defined]
+        for tick in ticks:
+            made.submit(tick)
+    devices = whole.state.devices[0x42], single.state.devices[0x42]
+    assert [device.in_adoption for device in devices] == [False, False]
+    assert devices[0].next_weighing == devices[1].next_weighing > 60.0

@@ -49,6 +49,9 @@ TICK, POLL = 1.0, 0.1
 _TOPOLOGY_TICKS = 10
 """Ticks between two checks of the topology."""
 
+LONGEST = 0.005
+"""Seconds for which the ticks of devices keep others waiting, but for one device that takes longer."""
+
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
@@ -129,7 +132,7 @@ class Composition:
             hub.sleep(TICK)
             try:
                 self.sessions.tick()
-                self.submit(Tick())
+                self._tick_devices()
                 if number % _TOPOLOGY_TICKS == 0:
                     self.check_topology()
             except Exception:
@@ -140,6 +143,16 @@ class Composition:
         self._findings, reports = findings.follow(self.state, self.expected, self._findings)
         for report in reports:
             self._publish(report)
+
+    def _tick_devices(self) -> None:
+        """Let the engine do what is due, a device at a time: after :data:`LONGEST` others are served in between."""
+        self.submit(Tick(alone=True))
+        began = self._clock()
+        for dpid in list(self.state.devices):
+            self.submit(Tick(dpid))
+            if self._clock() - began > LONGEST:
+                hub.sleep(0)
+                began = self._clock()
 
     def _poll(self) -> None:
         while True:

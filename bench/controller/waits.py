@@ -26,6 +26,7 @@ EVERY = 0.01
 """Seconds between two questions."""
 
 TIMEOUT = 120.0
+LOOK, PAUSE, GO_ON, STOP = "look", "pause", "go on", ""
 _ECHO = HEADER.pack(OPENFLOW_13, ECHO_REQUEST, 8, 9)
 
 
@@ -52,12 +53,15 @@ class _Asker:
     def __init__(self, ask: Callable[[], None], pid: int) -> None:
         self._ask, self._pid = ask, pid
         self.waits: list[tuple[float, float]] = []
-        self.is_over = False
+        self.is_over = self.is_paused = False
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         while not self.is_over:
+            if self.is_paused:
+                time.sleep(EVERY)
+                continue
             begin, used = time.monotonic(), processor_seconds(self._pid)
             try:
                 self._ask()
@@ -100,7 +104,11 @@ def _health(port: int) -> Callable[[], None]:
 
 def _run(recording: Recording, index: int, ports: tuple[int, int], pid: int, commands: Connection) -> None:
     askers = [_Asker(_quiet_switch(recording, index, ports[0]), pid), _Asker(_health(ports[1]), pid)]
-    while commands.recv():
+    while command := commands.recv():
+        if command != LOOK:
+            for asker in askers:
+                asker.is_paused = command == PAUSE
+            continue
         measured: list[tuple[float, float]] = []
         for asker in askers:
             waits, asker.waits = asker.waits, []
@@ -121,6 +129,15 @@ class Asking:
 
     def __init__(self, commands: Connection) -> None:
         self._commands = commands
+        self.seen: list[Waits] = []
+        """What the calls of :meth:`look` have returned; for its user to clear."""
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Ask nothing for the duration of the block: to answer 200 questions a second is work, too."""
+        self._commands.send(PAUSE)
+        yield
+        self._commands.send(GO_ON)
 
     def look(self) -> Waits:
         """Return the waits since the last call.
@@ -128,10 +145,11 @@ class Asking:
         Raises:
             ConnectionError: the controller has ended one of the connections.
         """
-        self._commands.send(True)
+        self._commands.send(LOOK)
         answer: Waits | None = self._commands.recv()
         if answer is None:
             raise ConnectionError("the controller has closed a quiet connection")
+        self.seen.append(answer)
         return answer
 
 
@@ -152,7 +170,7 @@ def asking(recording: Recording, index: int, ports: tuple[int, int], pid: int) -
     try:
         yield Asking(ours)
         with suppress(OSError):
-            ours.send(False)
+            ours.send(STOP)
         process.join(10)
     finally:
         if process.is_alive():

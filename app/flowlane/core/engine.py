@@ -43,23 +43,31 @@ EMPTY_BALANCES = 10
 """Intervals of ``Balance.interval`` between two rebalances of a port without flows."""
 
 
-def on_tick(state: State, event: Tick, out: list[Effect]) -> None:  # noqa: ARG001
-    """Do what is due on every device."""
+def on_tick(state: State, event: Tick, out: list[Effect]) -> None:
+    """Do what is due, on one device or on every one."""
+    if event.dpid is not None:
+        if event.dpid in state.devices:
+            _tick_device(state, state.devices[event.dpid], out)
+        return
     hints.expire(state, out)
     forget(state, out)
     settle_paths(state, out)
-    for device in list(state.devices.values()):
-        end_adoption(state, device, out)
-        balance(state, device, out)
-        if device.pins_when_full is not None and state.now >= device.pin_retry:
-            retry_full_table(device)
-        has_new_meters = class_meters.retry(state, device, out)
-        has_new_tracking = follow_arrivals(state, device)
-        if weigh(device, state.now) or has_new_meters or has_new_tracking:
-            put_off(state, device, Due.PLAN)
-        limits.estimate_shares(device)
-        sweep(state, device, out)
-        discovery.follow_time(state, device, out)
+    for device in [] if event.alone else list(state.devices.values()):
+        _tick_device(state, device, out)
+
+
+def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
+    end_adoption(state, device, out)
+    balance(state, device, out)
+    if device.pins_when_full is not None and state.now >= device.pin_retry:
+        retry_full_table(device)
+    has_new_meters = class_meters.retry(state, device, out)
+    has_new_tracking = follow_arrivals(state, device)
+    if weigh(device, state.now) or has_new_meters or has_new_tracking:
+        put_off(state, device, Due.PLAN)
+    limits.estimate_shares(device)
+    sweep(state, device, out)
+    discovery.follow_time(state, device, out)
 
 
 def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001

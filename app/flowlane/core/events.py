@@ -351,7 +351,14 @@ class PolicyReplaced:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; about once a second."""
+    """Time has passed; about once a second.
+
+    ``dpid``: the device for which that is to be noted; None: what is of no device, and every device.
+    ``alone``: without the devices, which have ticks of their own.
+    """
+
+    dpid: int | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ its replies late, and all of them together would be in memory.
 """
 
 TURN = 3.0
-"""Seconds after which others do not wait for a handshake any more: the switch may be one that does not reply."""
+"""Seconds without a message after which others do not wait for a handshake any more."""
 
 NO_START_TABLES: Mapping[int | None, int] = MappingProxyType({})
 
@@ -85,7 +85,7 @@ class Sessions:
         """By it the probes of this controller are known."""
         self._by_dpid: dict[int, Session] = {}
         self._in_handshake: dict[int, float] = {}
-        """dpid -> when its handshake began, of those that others wait for."""
+        """dpid -> when its last message came, of those in a handshake that others wait for."""
         self._waiting: deque[Session] = deque()
         """Sessions whose handshake has not begun."""
 
@@ -143,6 +143,8 @@ class Sessions:
         if session is None or session.datapath is not datapath:
             return None
         session.note_alive()
+        if session.dpid in self._in_handshake:
+            self._in_handshake[session.dpid] = self._clock()
         return session
 
     def execute(self, effect: Effect) -> bool:
@@ -173,8 +175,9 @@ class Sessions:
         now = self._clock()
         for session in self:
             session.tick(now)
-        for dpid in [dpid for dpid, began in self._in_handshake.items() if now - began >= TURN]:
-            self._end_handshake(dpid)
+        for dpid in [dpid for dpid, last in self._in_handshake.items() if now - last >= TURN]:
+            if dpid not in self._by_dpid or not self._by_dpid[dpid].datapath.socket.has_unread:
+                self._end_handshake(dpid)
 
     # ---- messages
 
