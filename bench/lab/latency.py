@@ -69,6 +69,7 @@ def measure(arguments: argparse.Namespace) -> Path:
     ]  # fmt: skip
     numbers = ("rounds", "seconds", "heavy")
     options = [word for name in numbers for word in (f"--{name}", str(getattr(arguments, name)))]
+    options += ["--rate", str(parse_rate(arguments.rate))]
     cases = ["--placements", *arguments.placements, "--loads", *arguments.loads]
     run_inside_guest(out, boot, ["bench.lab.latency_guest", *options, *cases])
     facts = {name: str(value) for name, value in vars(arguments).items()}

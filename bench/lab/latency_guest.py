@@ -179,9 +179,9 @@ def far_end() -> Iterator[None]:
             server.wait()
 
 
-def measure(placement: str, load: str, heavy: int, seconds: float) -> dict[str, Any]:
+def measure(placement: str, load: str, heavy: int, seconds: float, rate: int) -> dict[str, Any]:
     """Measure one placement once, from the first packets of all flows on."""
-    set_leaves(PLACEMENTS[placement].leaf)
+    set_leaves(PLACEMENTS[placement].leaf, rate)
     PLACEMENTS[placement].place()
     assert wait_until(all_vms_reach_the_far_end, 60)
     asker = RequestSender(LOADS[load].flows, LOADS[load].interval, VMS, LOADS[load].size)
@@ -214,6 +214,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--heavy", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--rate", type=int, required=True, help="of the uplink, in bit/s")
     parser.add_argument("--placements", nargs="+", choices=PLACEMENTS, required=True)
     parser.add_argument("--loads", nargs="+", choices=LOADS, required=True)
     arguments = parser.parse_args()
@@ -227,7 +228,7 @@ def main() -> None:
     with far_end():
         for number in range(arguments.rounds):
             for load, placement in cases:
-                result = measure(placement, load, arguments.heavy, arguments.seconds)
+                result = measure(placement, load, arguments.heavy, arguments.seconds, arguments.rate)
                 if placement.startswith("flowlane"):
                     columns = ("class", "dst_port", "queue_id", "rate", "reason")
                     rows = controller.items("/v1/assignments")

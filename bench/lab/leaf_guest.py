@@ -62,7 +62,7 @@ def far_end() -> Iterator[None]:
 def measure_latency(rate: int, leaf: str, seconds: float) -> dict[str, Any]:
     """Ping from vm2 beside the heavy flows of vm1, in one queue."""
     set_rate(rate)
-    set_leaves(leaf)
+    set_leaves(leaf, rate)
     client = start_heavy(HEAVY, seconds + 2, "-O", str(WARM_UP_S))
     time.sleep(WARM_UP_S)
     (used, passed), count = busy_seconds(), int(seconds / PING_S)
@@ -89,7 +89,7 @@ def frames() -> list[bytes]:
 def measure_cost(source: Generator, load: str, leaf: str) -> dict[str, Any]:
     """Measure once: frames that have left the queue, and CPU seconds meanwhile."""
     set_rate(LOADS[load])
-    set_leaves(leaf)
+    set_leaves(leaf, LOADS[load])
     source.send_for(SETTLE_S)
     before, busy = classes()[QUEUE].packets, busy_seconds()[0]
     source.send_for(COST_S)

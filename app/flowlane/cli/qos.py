@@ -294,10 +294,10 @@ def _leaf_plan(
             text = f"{row.name}: not a network device of this host (type {row.type or 'system'}); no leaf"
             plans.append(LeafPlan(left_alone=(text,) if leaf == FQ_CODEL else ()))
         elif port.qos_type != wanted.type:  # A dry run: Open vSwitch would make the root qdisc anew.
-            plans.append(plan_first_leaves(row.name, ids, leaf))
+            plans.append(plan_first_leaves(row.name, ids, leaf, wanted.max_rate))
         else:
             existing = ids if args.dry_run else [each.queue_id for each in state.classes]
-            plans.append(plan_leaves(row.name, ids, leaf, state.qdiscs, existing))
+            plans.append(plan_leaves(row.name, ids, leaf, state.qdiscs, existing, wanted.max_rate))
     return _together(plans)
 
 

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 )
 from support.engine.allocation import Port, check_state, hardware, snapshot, software
 
-from flowlane.core.allocate.budget import EXEMPT, LEAVING
+from flowlane.core.allocate.budget import EXEMPT, LEAVING, LEAVING_SAVED
 from flowlane.core.allocate.state import Cell, Demand, Move, Placement, Region, Slot
 from flowlane.core.allocate.strategies.buckets import BUCKETS
 from flowlane.core.model import NO_QUEUE, Queue, QueueKind, Reason
@@ -121,7 +121,7 @@ def moves_are_limited(moves: list[Move], most: int) -> None:
     """Flows leave exclusive queues of others by some more tokens."""
     counts = Counter(move.reason for move in moves if move.old != move.new and move.reason not in EXEMPT)
     leaving = counts[Reason.VACATED] + counts[Reason.EXCLUSIVE_UNAVAILABLE]
-    assert counts.total() - leaving <= most and leaving <= most + 2 * LEAVING, (counts, most)
+    assert counts.total() - leaving <= most and leaving <= most + LEAVING_SAVED * LEAVING, (counts, most)
 
 
 def weight_of(slots: Iterable[Slot]) -> int:

@@ -13,6 +13,7 @@ from flowlane.hosttools.nic.leaves import (
     plan_first_leaves,
     plan_leaves,
     plan_removal,
+    timing,
     why_not_scheduled,
 )
 from flowlane.hosttools.nic.tc import Qdisc
@@ -105,3 +106,25 @@ def test_where_linux_does_not_schedule_the_queues_nothing_is_done(
     assert plan_leaves("pf0", [0], "fq_codel", qdiscs, [0]).lines == ()
     assert plan_leaves("pf0", [0], "none", qdiscs, [0]) == ((), ())
     assert plan_removal("pf0", qdiscs) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("queues", "rate", "words"),
+    [
+        (8, None, ""),
+        (8, 0, ""),
+        (64, 10_000_000_000, ""),
+        (8, 1_000_000_000, ""),
+        (8, 50_000_000, " target 83886us interval 1000000us"),
+        (1, 100_000_000, " target 5243us interval 104860us"),
+        (64, 10_000_000, " target 3355443us interval 6710886us"),
+    ],
+)
+def test_on_a_slow_port_codel_waits_for_the_turns_of_the_other_queues(
+    queues: int, rate: int | None, words: str
+) -> None:
+    """64 kB at 50 Mbit/s take 10.5 ms, for each of 8 queues."""
+    assert timing(queues, rate) == words
+    plan = plan_leaves("pf0", range(queues), "fq_codel", [HTB], range(queues), rate)
+    assert plan.lines[0] == f"qdisc add dev pf0 parent 1:1 fq_codel{words}"
+    assert plan == plan_first_leaves("pf0", range(queues), "fq_codel", rate)

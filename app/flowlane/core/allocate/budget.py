@@ -32,6 +32,9 @@ LEAVING = 4.0
 They are small flows beside a heavy one, that gain most by leaving; of 60 flows 2 % would take a quarter of a minute.
 """
 
+LEAVING_SAVED = 5.0
+"""Seconds whose tokens for leaving can be saved: where a heavy flow is new, those beside it leave at once."""
+
 _EXACT = 1e-6
 """Part of a token by which a product of fractions may be above the whole number that it stands for."""
 
@@ -46,7 +49,7 @@ def refill_tokens(state: PortState, now: float) -> None:
     seconds = max(0.0, seconds)
     state.tokens = min(most_tokens(state), state.tokens + seconds * per_second)
     leaving = max(0.0, LEAVING - per_second)
-    state.leave_tokens = min(2 * leaving, state.leave_tokens + seconds * leaving)
+    state.leave_tokens = min(LEAVING_SAVED * leaving, state.leave_tokens + seconds * leaving)
     state.refilled_at = now
     fading = exp(-seconds / MEMORY)
     state.resumed *= fading

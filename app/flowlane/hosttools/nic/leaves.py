@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from flowlane.hosttools.nic.tc import Qdisc
 
 FQ_CODEL = "fq_codel"
+TARGET, INTERVAL = 5_000, 100_000
+"""CoDel's target and interval in microseconds, where none are given (RFC 8289 section 4.2 and 4.3, tc-codel(8))."""
+MOST_INTERVAL = 1_000_000
+LARGEST = 65_536
+"""Bytes of the largest packet that the kernel hands to a qdisc as one: a segment of TCP that the NIC is to cut."""
 NO_LEAF = "none"
 LEAVES = (FQ_CODEL, NO_LEAF)
 
@@ -62,12 +67,14 @@ def plan_leaves(
     leaf: str,
     qdiscs: Sequence[Qdisc],
     existing: Collection[int],
+    rate: int | None = None,
 ) -> LeafPlan:
     """Plan the leaves of a device's queues; nothing to do when they are as they should be.
 
     Args:
         leaf: ``fq_codel`` or ``none``.
         existing: ids of the queues that have a class.
+        rate: of the whole port in bit/s; None when not known.
     """
     if reason := why_not_scheduled(qdiscs):
         return LeafPlan(left_alone=(f"{device}: {reason}; no leaf",) if leaf == FQ_CODEL else ())
@@ -81,15 +88,38 @@ def plan_leaves(
             if leaf == FQ_CODEL:
                 left_alone.append(f"{device}: Open vSwitch has made no class for queue {queue_id}; no leaf")
         elif leaf == FQ_CODEL and kind is None:
-            lines.append(_add(device, queue_id))
+            lines.append(_add(device, queue_id, timing(len(queue_ids), rate)))
         elif leaf == NO_LEAF and kind == FQ_CODEL:
             lines.append(_delete(device, queue_id))
     return LeafPlan(tuple(lines), tuple(left_alone))
 
 
-def plan_first_leaves(device: str, queue_ids: Collection[int], leaf: str) -> LeafPlan:
+def plan_first_leaves(
+    device: str, queue_ids: Collection[int], leaf: str, rate: int | None = None
+) -> LeafPlan:
     """Plan for queues that Open vSwitch has yet to make, as a dry run does."""
-    return LeafPlan(tuple(_add(device, queue_id) for queue_id in sorted(queue_ids) if leaf == FQ_CODEL))
+    if leaf != FQ_CODEL:
+        return LeafPlan()
+    words = timing(len(queue_ids), rate)
+    return LeafPlan(tuple(_add(device, queue_id, words) for queue_id in sorted(queue_ids)))
+
+
+def timing(queues: int, rate: int | None) -> str:
+    """Return CoDel's target and interval for the leaves of a port as words for tc; empty where the usual ones suit.
+
+    CoDel takes packets that wait longer than its target for those of a queue that is too long, and drops some. A
+    packet of a leaf waits for the other queues' turns whatever it does, for each one packet at most.
+    On a slow port that alone is longer than 5 ms, and small flows would lose packets for it. So the target is the time
+    of one round there, and the interval keeps its ratio to it where that is within a second (RFC 8289 section 4.2).
+
+    Args:
+        rate: of the whole port in bit/s; None when not known.
+    """
+    target = round(queues * LARGEST * 8 * 1_000_000 / rate) if rate else 0
+    if target <= TARGET:
+        return ""
+    interval = max(INTERVAL, min(target * INTERVAL // TARGET, MOST_INTERVAL), 2 * target)
+    return f" target {target}us interval {interval}us"
 
 
 def plan_removal(device: str, qdiscs: Sequence[Qdisc]) -> LeafPlan:
@@ -100,8 +130,8 @@ def plan_removal(device: str, qdiscs: Sequence[Qdisc]) -> LeafPlan:
     return LeafPlan(tuple(_delete(device, key) for key, kind in sorted(kinds.items()) if kind == FQ_CODEL))
 
 
-def _add(device: str, queue_id: int) -> str:
-    return f"qdisc add dev {device} parent {OVS_ROOT}{queue_id + 1:x} {FQ_CODEL}"
+def _add(device: str, queue_id: int, words: str) -> str:
+    return f"qdisc add dev {device} parent {OVS_ROOT}{queue_id + 1:x} {FQ_CODEL}{words}"
 
 
 def _delete(device: str, queue_id: int) -> str:
