@@ -133,7 +133,7 @@ def test_a_heavy_stream_changes_its_path_and_back(two_paths: tuple[Network, Cont
     ip("route", "replace", "10.0.0.100/32", "dev", soft, "src", "10.0.0.1")
     seen = place_of(controller, "vm1-soft")
     assert seen["class"] == "heavy", "at once, not after a second"
-    assert seen["assignments"][0]["pinned"]
+    assert seen["assignments"][0]["queue_id"] is not None
     eventually("its old queue is given up", lambda: set(of_stream(controller)) == {"vm1-soft"}, 10)
     (why,) = controller.get(f"/v1/flows/{seen['id']}/explain")["devices"]
     assert (why["came_from"]["device_name"], why["came_from"]["in_port"]) == ("nic0", "pf0vf0")

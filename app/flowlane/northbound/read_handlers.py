@@ -6,6 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 from flowlane.closest import did_you_mean
+from flowlane.core.device.nics import other_nics
 from flowlane.core.flowkey import flow_id, unpack
 from flowlane.core.topology.way import way
 from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, hop_view, rows_of
@@ -237,9 +238,10 @@ def _find_flow(call: Call) -> list[FlowRow]:
 
 def _vm_views(call: Call, vms: list[Vm]) -> list[vm_types.VmView]:
     state = call.controller.state
-    counts = flows_per_vm(state, (vm.dpid for vm in vms))
+    others = (nic.dpid for vm in vms for nic in other_nics(state, vm))
+    counts = flows_per_vm(state, (*(vm.dpid for vm in vms), *others))
     nics = nics_by_uuid(state)
-    return [vm_view(state, call.clock, vm, counts[vm.dpid, vm.number], nics) for vm in vms]
+    return [vm_view(state, call.clock, vm, counts, nics) for vm in vms]
 
 
 def _start(call: Call) -> Cursor:

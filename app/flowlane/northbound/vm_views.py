@@ -31,12 +31,12 @@ def nics_by_uuid(state: State) -> dict[str, list[str]]:
 
 
 def vm_view(
-    state: State, clock: Clock, vm: model.Vm, flows: int, nics: Mapping[str, list[str]]
+    state: State, clock: Clock, vm: model.Vm, counts: Counter[tuple[int, int]], nics: Mapping[str, list[str]]
 ) -> vm_types.VmView:
     """Make the view of a VM.
 
     Args:
-        flows: number of its flows on the device that it is attached to.
+        counts: as :func:`flows_per_vm` returns them, for the devices of all its interfaces.
         nics: as :func:`nics_by_uuid` returns them.
     """
     return {
@@ -52,27 +52,25 @@ def vm_view(
         "external_ids": dict(vm.external_ids),
         "vm_uuid": vm.uuid or None,
         "nics": nics.get(vm.uuid, [vm.id]),
-        "paths": [_path(nic) for nic in paths_of(state, vm)],
+        "paths": [_path(nic, counts[nic.vm.dpid, nic.vm.number]) for nic in paths_of(state, vm)],
         "claims": _claims(state, clock, vm),
         "conflicts": [
             {"what": item.what, "key": item.key, "others": list(item.others), "holder": item.holder}
             for item in state.conflicts.get(vm.number, ())
         ],
-        "flows": flows,
+        "flows": counts[vm.dpid, vm.number],
         "hints": sum(hint.vm in (vm.id, vm.uuid) for hint in state.hints.values()),
     }
 
 
-def _path(nic: Nic) -> PathView:
-    flows = nic.device.flows
-    ours = (flows.in_port[row] == nic.vm.port_no and flows.vm_number[row] == nic.vm.number for row in flows)
+def _path(nic: Nic, flows: int) -> PathView:
     return {
         "vm": nic.vm.id,
         "device": dpid_text(nic.vm.dpid),
         "port": nic.vm.port_name,
         "role": nic.device.role.value,
         "up": nic.is_up,
-        "flows": sum(ours),
+        "flows": flows,
     }
 
 

@@ -320,3 +320,19 @@ def test_the_two_ports_of_one_iface_id_are_paths() -> None:
     assert {(path["role"], path["flows"]) for path in vm["paths"]} == {("nic", 1), ("vswitch", 1)}
     assert {claim["state"] for claim in vm["claims"]} == {"current", "path"}
     assert vm["conflicts"] == []
+
+
+def test_a_heavy_flow_that_returns_to_an_entry_is_heavy_though_the_other_is_silent() -> None:
+    """The device copies no packet of it, so that only a reading shows it, and the other interface is read first."""
+    paths = heavy_on_direct(learn=True)
+    (key,) = paths.device(DIRECT).flows.rows
+    paths.send(SOFT)
+    for _ in range(4):
+        paths.second(direct=0, soft=HEAVY)
+    assert paths.classes() == (None, "heavy")
+    for octets, seconds in ((5 * HEAVY, 5), (5 * HEAVY + 1_000_000, 1)):
+        for _ in range(seconds):
+            paths.second(soft=0)
+        entry = ev.LearnedFlow(key, PORT, UPLINK, MACS[DIRECT], 0, octets // 1000, octets)
+        paths.do(ev.LearnedCounters(DIRECT, (entry,)))
+    assert paths.classes() == ("heavy", "small"), "what it was before it went counts"

@@ -94,16 +94,16 @@ def _known_elsewhere(
         if there is None or of_nic is None or (there is device and of_nic == row):
             continue
         if _in_one_vlan(state, vm, nic):
-            if is_own:
-                new = device.dpid, key
-                state.path_moves[new] = PathMove((there.dpid, own), new, state.now)
             known = carried(state, there, of_nic, by_path=True)
-            if left is not None and there.flows.last_active[of_nic] < there.flows.counted_at[of_nic]:
+            before = known if left is None else left.known
+            if before.rate > known.rate and there.flows.last_active[of_nic] < there.flows.counted_at[of_nic]:
                 # The last reading there was of the silence, not of the flow.
-                before = left.known
                 known = known._replace(
                     gate_state=before.gate_state, gate_since=before.gate_since, rate=before.rate
                 )
+            if is_own:
+                new = device.dpid, key
+                state.path_moves[new] = PathMove((there.dpid, own), new, state.now, known)
             return known
     return None
 
@@ -187,9 +187,9 @@ def _settle(state: State, move: PathMove, out: list[Effect]) -> bool:
     old, new = (_find(state, place) for place in (move.old, move.new))
     if old is not None and new is not None:
         if _is_over(*old, move.since) and _is_later(new, old):
-            _leave(state, *old, out)
+            _leave(state, *old, move.known, out)
         elif _is_over(*new, move.since) and _is_later(old, new):
-            _come_back(state, new, old, out)
+            _come_back(state, new, old, move.known, out)
         else:
             return False
     state.path_moves.pop(move.new, None)
@@ -219,7 +219,7 @@ def _is_later(one: tuple[Device, int], other: tuple[Device, int]) -> bool:
     return device.flows.last_active[row] > there.flows.last_active[of_other]
 
 
-def _leave(state: State, device: Device, row: int, out: list[Effect]) -> None:
+def _leave(state: State, device: Device, row: int, known: Carried, out: list[Effect]) -> None:
     """End a flow where it is not sent any more, on the devices behind that one, too."""
     key, number = device.flows.keys[row], device.flows.vm_number[row]
     assert key is not None
@@ -229,13 +229,16 @@ def _leave(state: State, device: Device, row: int, out: list[Effect]) -> None:
         if of_other is not None:
             flows = other.flows
             packets = None if flows.flags[of_other] & PINNED else flows.entry_packets[of_other]
-            known = carried(state, other, of_other, by_path=True)
-            other.left[key] = Left(packets, flows.entry_octets[of_other], flows.counted_at[of_other], known)
+            other.left[key] = Left(
+                packets, flows.entry_octets[of_other], flows.counted_at[of_other], known, state.now
+            )
             report_flow(state, other, of_other, "ended", out)
             remove_flow(other, of_other, out, unpin=True)
 
 
-def _come_back(state: State, gone: tuple[Device, int], back: tuple[Device, int], out: list[Effect]) -> None:
+def _come_back(
+    state: State, gone: tuple[Device, int], back: tuple[Device, int], known: Carried, out: list[Effect]
+) -> None:
     """End a flow at the interface to which it had moved: it is sent by the first one again."""
     device, row = back
     key = device.flows.keys[row]
@@ -243,7 +246,7 @@ def _come_back(state: State, gone: tuple[Device, int], back: tuple[Device, int],
     origin = _origin(state, *gone, by_path=True)
     device.origins[row] = origin
     out.append(_report(state, device, row, key, origin))
-    _leave(state, *gone, out)
+    _leave(state, *gone, known, out)
 
 
 def is_left(state: State, device: Device, key: bytes, entry: LearnedFlow) -> bool:
@@ -263,7 +266,5 @@ def is_left(state: State, device: Device, key: bytes, entry: LearnedFlow) -> boo
 def _forget_left(state: State) -> None:
     oldest = state.now - LEFT_KEPT * state.policy.pins.idle_timeout
     for device in state.devices.values():
-        for key in (
-            [key for key, left in device.left.items() if left.known.since < oldest] if device.left else ()
-        ):
+        for key in [key for key, left in device.left.items() if left.since < oldest] if device.left else ():
             del device.left[key]

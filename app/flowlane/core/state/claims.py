@@ -113,17 +113,6 @@ class Origin(NamedTuple):
     link_down: bool = False
 
 
-class PathMove(NamedTuple):
-    """A flow that its VM sent by one interface and now sends by another, until one of the two is silent.
-
-    The device and the key of each: of the one where it was first, and of the other; ``since``: when it was seen there.
-    """
-
-    old: tuple[int, bytes]
-    new: tuple[int, bytes]
-    since: float
-
-
 class Carried(NamedTuple):
     """What was known of a flow whose VM has moved to another device, until the flow is seen there."""
 
@@ -137,15 +126,30 @@ class Carried(NamedTuple):
     origin: Origin
 
 
+class PathMove(NamedTuple):
+    """A flow that its VM sent by one interface and now sends by another, until one of the two is silent.
+
+    The device and the key of each: of the one where it was first, and of the other; ``since``: when it was seen there;
+    ``known``: what was known of it by then.
+    """
+
+    old: tuple[int, bytes]
+    new: tuple[int, bytes]
+    since: float
+    known: Carried
+
+
 class Left(NamedTuple):
     """A flow that goes on by another interface of its VM, while its learned entry stands.
 
     Attributes:
         packets: what the entry had counted at the last reading, ``at``; None: it was not read yet.
-        known: what was known of the flow when it left.
+        known: what was known of the flow when it was first seen at the other interface.
+        since: when it was ended here.
     """
 
     packets: int | None
     octets: int
     at: float
     known: Carried
+    since: float
