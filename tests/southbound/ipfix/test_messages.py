@@ -7,7 +7,7 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from support.ipfix import COMMON, DPID, ENDED, EXPORTED, KINDS, a_set, message, of_ovs, record, template
+from support.ipfix import COMMON, DPID, ENDED, EXPORTED, KINDS, V4, a_set, message, of_ovs, record, template
 
 from flowlane.core.flowkey import pack
 from flowlane.errors import ProtocolError
@@ -58,6 +58,30 @@ def test_a_name_may_be_long_and_bytes_of_none() -> None:
     reader.read(message(a_set(2, template(300, fields))), "h")
     assert reader.read(message(a_set(300, data)), "h") == [], "too little for a flow key"
     assert number and values
+
+
+def test_a_number_of_variable_length_is_no_longer_than_its_element() -> None:
+    fields = (
+        (elements.PROTOCOL, elements.VARIABLE),
+        *((name, len(value)) for name, value in (COMMON | V4).items()),
+    )
+    reader, values = Reader(), COMMON | V4
+    reader.read(message(a_set(2, template(300, fields))), "h")
+    assert reader.read(message(a_set(300, record(fields, {**values, elements.PROTOCOL: b"\6"}))), "h")
+    with pytest.raises(ProtocolError, match="element 4 of length 2"):
+        reader.read(message(a_set(300, record(fields, {**values, elements.PROTOCOL: b"\1\6"}))), "h")
+
+
+def test_templates_of_forged_exporters_are_stored_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "MAX_PARTS", 100)
+    reader = Reader()
+    fields = ((elements.INTERFACE_NAME, elements.VARIABLE),) * 15
+    for number in range(40):
+        reader.read(message(a_set(2, template(300 + number % 3, fields)), domain=number // 4), "h")
+        assert reader.stored_parts <= 100
+    assert reader.stored_parts >= 100 - 16 * 4
+    reader.read(message(a_set(2, struct.pack("!HH", 300 + 39 % 3, 0)), domain=9), "h")
+    assert reader.stored_parts >= 0
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,9 @@ _LONG_LENGTH = 255
 MAX_EXPORTERS, MAX_TEMPLATES, MAX_FIELDS = 1024, 256, 128
 """What is stored at most: exporters (address, observation domain), templates of each, fields of a template."""
 
+MAX_PARTS = 1 << 16
+"""Parts of all stored templates together, some 20 MB. Open vSwitch's templates have one or two each."""
+
 
 class Field(NamedTuple):
     """A field of a record: the element, 0 for one that is not read, and its length, VARIABLE where the record says."""
@@ -111,6 +114,8 @@ class Reader:
 
     def __init__(self) -> None:
         self._templates: dict[tuple[str, int], dict[int, Layout]] = {}
+        self.stored_parts = 0
+        """Parts of all templates that are stored."""
 
     def read(self, data: bytes, exporter: str) -> list[Sampled]:
         """Read one message.
@@ -138,13 +143,21 @@ class Reader:
 
     def _take_templates(self, data: bytes, start: int, end: int, origin: tuple[str, int]) -> None:
         if origin not in self._templates and len(self._templates) >= MAX_EXPORTERS:
-            del self._templates[next(iter(self._templates))]
+            self._forget_oldest()
         known = self._templates.setdefault(origin, {})
         for template_id, fields in _template_records(data, start, end):
-            if not fields:
-                known.pop(template_id, None)
-            elif template_id in known or len(known) < MAX_TEMPLATES:
+            former = known.pop(template_id, None)
+            self.stored_parts -= len(former.parts) if former is not None else 0
+            if fields and len(known) < MAX_TEMPLATES:
                 known[template_id] = layout_of(fields)
+                self.stored_parts += len(known[template_id].parts)
+        while self.stored_parts > MAX_PARTS:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Forget the templates of the exporter that is known longest."""
+        of_one = self._templates.pop(next(iter(self._templates)))
+        self.stored_parts -= sum(len(layout.parts) for layout in of_one.values())
 
     def _records(
         self, data: bytes, start: int, end: int, origin: tuple[str, int], template_id: int, exported: int
@@ -217,6 +230,8 @@ def _values(data: bytes, start: int, end: int, layout: Layout) -> tuple[dict[int
                 length, start = int.from_bytes(data[start : start + 2]), start + 2
             if length > end - start:
                 raise ProtocolError(f"IPFIX field of length {length} in {end - start} bytes")
+            if part.variable != INTERFACE_NAME and length > WANTED.get(part.variable, length):
+                raise ProtocolError(f"IPFIX element {part.variable} of length {length}")
             values.setdefault(part.variable, data[start : start + length])
             start += length
     return values, start
