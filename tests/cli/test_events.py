@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from flowlane.cli import main as cli
+from flowlane.northbound.query import EVENT_KINDS
 
 
 def suggest(url: str, times: int) -> None:
@@ -35,6 +36,12 @@ def test_events_are_printed_as_they_come(
     else:
         assert "hint" in lines[0]
         assert "suggests heavy" in lines[0]
+
+
+def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["events", "--help"])
+    assert ",".join(EVENT_KINDS) in "".join(capsys.readouterr().out.split())
 
 
 def test_no_controller(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,9 +60,19 @@ def test_the_tree_has_hosts_devices_links_and_findings() -> None:
 def test_the_graph_names_every_device_and_link() -> None:
     text = dot(answer())
     assert text.startswith("graph topology {\n")
-    assert '"0000000000000001" [label="d1\\n1 VMs"];' in text
+    assert '"0000000000000001" [label="d1\\n1 VM"];' in text
     assert '"0000000000000001" -- "0000000000000002" [label="pf0 - down0", style=dotted];' in text
     assert text.count("{") == text.count("}") == 3
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 addresses"), (1, "1 address"), (2, "2 addresses")])
+def test_learned_addresses_are_counted_in_words(number: int, words: str) -> None:
+    shown = answer()
+    shown["unknown"][0]["addresses"] = number
+    console = Console(width=200, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(tree(shown))
+    assert f"unknown ({words} learned)" in captured.get()
 
 
 def test_the_command(controller_url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,4 +85,6 @@ def test_the_command(controller_url: str, capsys: pytest.CaptureFixture[str]) ->
     assert main(["addresses", "--url", controller_url, "--device", "br-nic"]) == 0
     assert "02:00:00:00:00:01" in capsys.readouterr().out
     assert main(["hosts", "--url", controller_url]) == 0
-    assert "machine-1" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "machine-1" in shown
+    assert "br-nic" in shown

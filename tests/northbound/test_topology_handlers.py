@@ -75,4 +75,5 @@ def test_devices_in_no_database_are_on_no_host() -> None:
     assert topology["expected"] is None
     (host,) = get(world(), "/v1/hosts")["items"]
     assert (host["name"], host["devices"]) == ("compute1", [f"{NIC:016x}"])
+    assert host["device_names"] == ["br-nic"]
     assert host["vms"] == ["ns/db", "uuid-web"]

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_output(parser, watch=False)
     parser.add_argument(
-        "--kind", help="only these kinds, with commas: flow,assignment,move,device,vm,queue,policy,hint,error"
+        "--kind",
+        help="only these kinds, with commas: flow,assignment,move,device,vm,queue,policy,hint,link,error",
     )
     parser.add_argument("--count", type=whole_number(1, LARGEST_COUNT), help="end after so many")
 

@@ -362,7 +362,7 @@ HOSTS = ListCommand(
     (
         Column("NAME", lambda item: text(item["name"])),
         Column("ID", lambda item: item["id"], 2),
-        Column("DEVICES", lambda item: " ".join(item["devices"])),
+        Column("DEVICES", lambda item: " ".join(item["device_names"])),
         Column("VMS", lambda item: str(len(item["vms"])), right=True),
     ),
 )

@@ -93,7 +93,8 @@ def _link_text(link: Answer, end: Answer, other: Answer) -> str:
 
 def _beyond(item: Answer) -> str:
     tunnel = f", tunnel to {item['remote']}" if item["remote"] else ""
-    return f"unknown ({item['addresses']} addresses learned{tunnel})"
+    number = item["addresses"]
+    return f"unknown ({number} address{'' if number == 1 else 'es'} learned{tunnel})"
 
 
 def _findings(topology: Answer) -> Iterator[tuple[str, str]]:
@@ -147,7 +148,8 @@ def dot(topology: Answer) -> str:
 
 
 def _node(device: Answer) -> str:
-    vms = f"\n{len(device['vms'])} VMs" if device["vms"] else ""
+    number = len(device["vms"])
+    vms = f"\n{number} VM{'' if number == 1 else 's'}" if number else ""
     return f"{_quoted(device['dpid'])} [label={_quoted(_name(device) + vms)}];"
 
 

@@ -51,6 +51,7 @@ class HostView(TypedDict):
     id: Annotated[str, "external_ids:system-id of the database, else the UUID of its row"]
     name: Annotated[str, "its hostname, else its system-id; empty: neither is stated"]
     devices: Annotated[list[Dpid], "its bridges"]
+    device_names: Annotated[list[str], "names of these bridges, in the same order"]
     vms: Annotated[list[str], "ids of the VMs on its bridges"]
 
 

@@ -69,6 +69,7 @@ def host_view(state: State, host: Machine) -> HostView:
         "id": host.id,
         "name": host.name,
         "devices": [dpid_text(dpid) for dpid in host.devices],
+        "device_names": [device_name(state, dpid) for dpid in host.devices],
         "vms": sorted(state.vms[number].id for number in host.vms),
     }
 
