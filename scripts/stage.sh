@@ -80,6 +80,10 @@ topo_main() {
     setup_python
     need_stage
     write_network
+    # Flowlane compares what it finds with the file, and has the file's passive switches.
+    mkdir -p "$stage_logs/expected"
+    cp -- "$network" "$stage_logs/expected/${network##*/}" || die "cannot copy $network"
+    options+=(--topology "$stage_logs/expected/${network##*/}")
     stage_port=$(free_port 8080 8081 8082 8088 18080)
     say "private namespaces; leave with: exit"
     say "try: pingall, sh flowlane devices, vm1 ping remote; the page is http://127.0.0.1:$stage_port"

@@ -87,6 +87,23 @@ def test_network_stands_and_flowlane_knows_it(tmp_path: Path, name: str) -> None
         eventually("their flows are listed", lambda: mine & senders(controller), 20)
 
 
+def test_run_topo_gives_flowlane_the_file() -> None:
+    """So it has the passive switch, and compares its links with the file's."""
+    shown = subprocess.run(
+        [str(ROOT / "run"), "topo", "passive-switch"],
+        cwd="/",
+        input="sh flowlane devices\nsh flowlane topology\nexit\n",
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    text = shown.stdout + shown.stderr
+    assert re.search(r"\btor\b.* switch +declared", text), text
+    assert re.search(r"passive-switch\.yaml|unknown: ", text), text
+
+
 @pytest.mark.parametrize("announce", ["rarp", "none"])
 def test_a_vm_that_moves_is_listed_where_it_is(tmp_path: Path, announce: str) -> None:
     """Without an announcement it is known as soon as it sends anything."""
