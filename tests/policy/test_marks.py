@@ -62,6 +62,7 @@ def test_a_passive_switch_has_its_rates_and_what_it_is_behind() -> None:
         (switch(SWITCH.replace("1: {}", "1: {min-rate: 2Mbit/s, max-rate: 1Mbit/s}")), "is more than max-rate"),
         (switch(SWITCH.replace("[{name: up", "[{name: up, queues: {1: {}}}, {name: up")), "'up' is the name of"),
         (switch(SWITCH) + f"  - {{{SWITCH}}}\n", "'tor' is the name of another entry (see line 3)"),
+        (f"version: 1\npassive-switches: [{{{SWITCH}}}, {{{SWITCH}}}]\n", "name of another entry (see line 2)"),
         (switch("name: tor, queues-by: set-queue, ports: [], behind: []"), "passive-switches[0].queues-by"),
     ],
 )  # fmt: skip

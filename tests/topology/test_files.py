@@ -276,6 +276,10 @@ WRONG = {
         [(FAR, "far")],
         (9, "hosts.far: not a mapping (its keys: kind, port, mac, ip, ip6, tag, external_ids, nics, moves_to)"),
     ),
+    "nics that are no list": (
+        [(FAR, FAR[:-1] + ", nics: 1}")],
+        (9, "hosts.far.nics: 1 is wrong (write a list of network interfaces"),
+    ),
     "text that is no YAML": ([("hosts:\n", "hosts: [\n")], (8, "not YAML: did not find expected ',' or ']'")),
 }  # fmt: skip
 """What is wrong -> changes to GOOD, and the problems that are reported (first lines first)."""
@@ -300,7 +304,8 @@ def test_a_loop_that_every_bridge_breaks_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "the"),
+        ("", 1, "no bridges (add bridges: and at least one of them)"),
+        ("# nothing\n", 1, "no bridges (add bridges: and at least one of them)"),
         ("- a\n", 1, "the file is not a mapping (begin with bridges:)"),
         ("bridges: {}\nhosts: [1]\n", 1, "no bridges (add bridges: and at least one of them)"),
     ],

@@ -69,12 +69,13 @@ class Context:
 
     def unique_names(self, key: str) -> None:
         """Report names that two entries of a list section have."""
-        first: dict[str, int] = {}
+        first: dict[str, Path] = {}
         for path, entry in self.entries(key):
             name = entry.get("name")
-            if name is not None and first.setdefault(name, self.line(path)) != self.line(path):
+            if name is not None and first.setdefault(name, path) != path:
+                line = self.line(first[name])
                 self.report(
-                    (*path, "name"), f"{shown(name)} is the name of another entry", f"see line {first[name]}"
+                    (*path, "name"), f"{shown(name)} is the name of another entry", f"see line {line}"
                 )
 
 

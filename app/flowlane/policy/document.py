@@ -89,8 +89,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def read(text: str) -> Document:
+def read(text: str, if_empty: str = "") -> Document:
     """Read one YAML document.
+
+    Args:
+        if_empty: what is read in place of a text without any value.
 
     Raises:
         PolicyError: the text is not YAML, or uses what is refused here.
@@ -106,6 +109,8 @@ def read(text: str) -> Document:
         composer.problems.append(_yaml_problem(error, text, composer.here()))
     if composer.problems:
         raise PolicyError(composer.problems)
+    if composer.marks is None and if_empty:
+        return read(if_empty)
     if composer.marks is None:
         raise PolicyError([Problem(1, 1, "", "the policy is empty", "the smallest policy is: version: 1")])
     return Document(composer.data, composer.marks)

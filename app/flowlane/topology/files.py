@@ -195,7 +195,8 @@ def read(path: Path) -> nx.Graph:
         TopologyError: the file cannot be read, or a key or value in it has the wrong form.
     """
     try:
-        document = read_document(path.read_text("utf-8"))
+        # An empty file is a mapping without keys, in which the bridges are missing.
+        document = read_document(path.read_text("utf-8"), "{}")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise TopologyError([Problem(1, 1, "", f"cannot read the file: {reason}")], str(path)) from error
@@ -231,7 +232,8 @@ def _check_section(document: Document, section: str, entries: object) -> None:
         if words := check_name(name):
             document.report((section,), f"wrong name {shown(name)}", f"use {words}", name)
         _check_entry(document, (section, name), entry, checks, required)
-        for number, nic in enumerate(entry.get("nics") or [] if isinstance(entry, dict) else []):
+        nics = entry.get("nics") if isinstance(entry, dict) else None
+        for number, nic in enumerate(nics if isinstance(nics, list) else []):
             _check_entry(document, (section, name, "nics", number), nic, _NIC, _NIC_NEEDS)
 
 
