@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,9 @@ from support.engine.links import UPLINK, Network, cable
 from flowlane.cli.client import Answer
 from flowlane.cli.main import main
 from flowlane.cli.topology import dot, tree
-from flowlane.core.model import PortFacts
+from flowlane.core.events import PolicyReplaced
+from flowlane.core.model import PortFacts, Queue
+from flowlane.core.policy import PassivePort, PassiveSwitch, QueuesBy
 from flowlane.core.topology.expected import Expected
 from flowlane.northbound.controller import Clock
 from flowlane.northbound.topology_views import topology_view
@@ -63,6 +66,18 @@ def test_the_graph_names_every_device_and_link() -> None:
     assert '"0000000000000001" [label="d1\\n1 VM"];' in text
     assert '"0000000000000001" -- "0000000000000002" [label="pf0 - down0", style=dotted];' in text
     assert text.count("{") == text.count("}") == 3
+
+
+def test_a_passive_switch_is_declared() -> None:
+    network = Network()
+    switch = PassiveSwitch("tor", QueuesBy.DSCP, (PassivePort("up", (Queue(0),)),), ())
+    network.do(PolicyReplaced(replace(network.state.policy, passive_switches=(switch,))))
+    view = topology_view(network.state, Clock(100.0, 1_800_000_000.0), None)
+    (device,) = view["devices"]
+    console = Console(width=200, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(tree(json.loads(json.dumps(view))))
+    assert f"switch tor ({device['dpid']}, declared)" in captured.get()
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 addresses"), (1, "1 address"), (2, "2 addresses")])

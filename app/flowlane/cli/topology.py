@@ -64,7 +64,7 @@ def tree(topology: Answer) -> RenderableType:
 
 def _add_device(branch: Tree, topology: Answer, device: Answer) -> None:
     role = device["role"] or "bridge"
-    state = "" if device["connected"] else ", no connection"
+    state = ", declared" if device["declared"] else "" if device["connected"] else ", no connection"
     node = branch.add(Text(f"{role} {_name(device)} ({device['dpid']}{state})"))
     for link in topology["links"]:
         for end, other in _directions(link):

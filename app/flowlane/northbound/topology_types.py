@@ -35,12 +35,13 @@ class LinkView(TypedDict):
 
 
 class TopologyDevice(TypedDict):
-    """A device; a bridge without a connection is known by OVSDB alone."""
+    """A device; a bridge without a connection is known by OVSDB alone, a passive switch by its declaration."""
 
     dpid: Dpid
     name: str
     role: Annotated[Literal["nic", "vswitch", "switch"] | None, "null: it has no connection"]
     connected: bool
+    declared: Annotated[bool, "a passive switch, which has no connection"]
     host: Annotated[str | None, "id of the machine that it is on; null: it is in no database"]
     vms: Annotated[list[str], "ids of the VMs on it"]
 

@@ -112,6 +112,7 @@ def _devices(state: State, hosts: Sequence[Machine]) -> list[TopologyDevice]:
                 "name": device_name(state, dpid),
                 "role": device.role.value if device is not None else None,
                 "connected": device is not None and device.connected,
+                "declared": device is not None and device.declared is not None,
                 "host": host_of.get(dpid),
                 "vms": sorted(vms.get(dpid, ())),
             }
