@@ -63,7 +63,8 @@ def test_addresses_are_listed_where_they_are_attached_and_by_pages() -> None:
         path = f"/v1/addresses?limit=1&cursor={page['next']}" if page["next"] else ""
     assert paged == items
     assert get(controller, "/v1/addresses?device=d2")["items"] == items[1:]
-    get(controller, "/v1/addresses?cursor=x", 400)
+    for text in ("x", "a/b/1", "0000000000000001/02:00:00:00:00:01/-2", "00/02:00:00:00:00:01/1"):
+        get(controller, f"/v1/addresses?cursor={text}", 400)
 
 
 def test_devices_in_no_database_are_on_no_host() -> None:

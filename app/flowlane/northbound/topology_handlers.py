@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ def addresses(call: Call) -> Page[AddressView]:
 
 
 _Place = tuple[str, str, int]
+_CURSOR = re.compile("([0-9a-f]{16})/((?:[0-9a-f]{2}:){5}[0-9a-f]{2})/(-1|[0-9]{1,4})", re.ASCII)
+"""What :func:`_place` gives, as text."""
 
 
 def _place(view: AddressView) -> _Place:
@@ -68,8 +71,7 @@ def _start(call: Call) -> _Place | None:
     text = call.query.get("cursor")
     if text is None:
         return None
-    try:
-        device, mac, vlan = text.split("/")
-        return device, mac, int(vlan)
-    except ValueError as error:
-        raise bad_field("cursor", "this is no cursor of this list; start again without one") from error
+    place = _CURSOR.fullmatch(text)
+    if place is None:
+        raise bad_field("cursor", "this is no cursor of this list; start again without one")
+    return place[1], place[2], int(place[3])

@@ -190,8 +190,9 @@ def test_databases_are_announced_and_withdrawn(server: Server, other: Server) ->
         watch.databases.withdraw("fixed")
     with pytest.raises(NotFoundError):
         watch.databases.withdraw("nobody")
-    with pytest.raises(ConfigError):
-        watch.databases.announce("hosts", "ptcp:")
+    for text in ("ptcp:", "dir:/etc/flowlane"):
+        with pytest.raises(ConfigError, match="are a matter of --ovsdb"):
+            watch.databases.announce("hosts", text)
     watch.databases.withdraw("host")
     assert watch.dpids() == {0xA}
     watch.databases.stop()

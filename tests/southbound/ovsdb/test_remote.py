@@ -28,7 +28,10 @@ def test_the_remotes_of_ovs_are_taken(remote: str) -> None:
 
 @pytest.mark.parametrize(
     "remote",
-    ["", "unix:", "tcp:", "tcp:host", "tcp::6640", "tcp:h:99999", "http://x", "ptcp:6640", "tcp:h:²"],
+    [
+        *("", "unix:", "tcp:", "tcp:host", "tcp::6640", "tcp:h:99999", "http://x", "ptcp:6640", "tcp:h:²"),
+        *("tcp:my host:6640", "tcp:h\n:6640", "unix:/run/a\0b", "unix:/run/\x1b[2J"),
+    ],
 )
 def test_other_remotes_are_refused(remote: str) -> None:
     with pytest.raises(ConfigError, match="ovsdb remote"):

@@ -16,7 +16,7 @@ from flowlane.errors import ConfigError, NotFoundError, RequestError
 from flowlane.southbound.ovsdb.descriptions import FORGET_AFTER, Conflict, Descriptions
 from flowlane.southbound.ovsdb.directory import Directory
 from flowlane.southbound.ovsdb.listener import Listener
-from flowlane.southbound.ovsdb.remote import Target, TlsFiles, read_target, read_targets
+from flowlane.southbound.ovsdb.remote import DIRECTORY, Target, TlsFiles, read_target, read_targets
 from flowlane.southbound.ovsdb.tls import context
 from flowlane.southbound.ovsdb.watcher import ActiveWatcher, Watcher, WatcherStatus
 
@@ -142,6 +142,8 @@ class Databases:
             ConfigError: the target is malformed, or a file of TLS cannot be used.
             RequestError: the name is that of a database which was not announced.
         """
+        if text.startswith(DIRECTORY):
+            raise ConfigError(f"ovsdb target {text!r}: directories are a matter of --ovsdb")
         target = read_target(text, name, self._tls if tls is None else tls)
         if target.is_passive:
             raise ConfigError(f"ovsdb target {text}: hosts that connect are a matter of --ovsdb")

@@ -68,7 +68,10 @@ def check_remote(remote: str) -> str:
     """
     method, _, rest = remote.partition(":")
     host, _, port = rest.rpartition(":")
-    if rest and (method == "unix" or (method in ("tcp", "ssl") and host and _is_port(port))):
+    is_host = host.isprintable() and " " not in host and _is_port(port)
+    if rest.isprintable() and (
+        (method == "unix" and rest) or (method in ("tcp", "ssl") and host and is_host)
+    ):
         return remote
     raise ConfigError(f"ovsdb remote {remote!r} is none of {_FORMS}")
 
