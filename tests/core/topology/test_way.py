@@ -126,6 +126,19 @@ def test_between_vms_of_one_device_the_way_has_one_hop() -> None:
     assert [hop.out_port for hop in way(on.state, unpack(key), key)] == [3]
 
 
+def test_devices_of_the_way_before_a_move_are_not_on_the_way() -> None:
+    """The receiver has moved to the sender's device; the others have the flow until it is idle there."""
+    on = Way()
+    ports = {1: vm("vm1", HERE), 2: patch("to-nic", "to-vsw"), 3: vm("vm2", THERE)}
+    for dpid in (TOR, NIC, VSW):
+        on.send(dpid, (1, 2))
+    on.device(FAR, {2: cable("pf1", UPLINK)})
+    on.device(VSW, ports, "h")
+    on.send(VSW, (3, 1), back=True)
+    on.send(VSW, (1, 3))
+    assert on.hops() == [("d1", "vm1-if", "vm2-if", True)]
+
+
 def test_a_vm_that_makes_addresses_up_fills_no_memory() -> None:
     on = Way()
     for number in range(3, MAX_ADDRESSES + 50):

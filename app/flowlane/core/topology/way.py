@@ -85,6 +85,8 @@ def way(state: State, parts: FlowParts, key: bytes) -> list[Hop]:
     while start is not None:
         _follow(state, known, start, hops)
         seen = {hop.dpid for hop in hops}
+        if vm is not None and None not in seen and _has_arrived(state, known, hops):
+            return hops  # Others have it from the way that it took before, as when a VM has moved.
         start = _first_end(state, {dpid: row for dpid, row in rows.items() if dpid not in seen})
         if start is not None:
             hops.append(Hop(None, note=_gap(state, hops[-1])))
@@ -191,6 +193,12 @@ def _leaves_the_known(state: State, hop: Hop) -> bool:
         return True
     port = device.ports.get(hop.out_port) if hop.out_port is not None else None
     return port is None or port.role in (PortRole.UPLINK, PortRole.LINK)
+
+
+def _has_arrived(state: State, known: _Map, hops: list[Hop]) -> bool:
+    """Whether the last hop hands the flow to a VM, or to the host itself, and no other device has its destination."""
+    end = known.destination
+    return not _leaves_the_known(state, hops[-1]) and (end is None or end.dpid in {hop.dpid for hop in hops})
 
 
 def _gap(state: State, hop: Hop) -> str:
