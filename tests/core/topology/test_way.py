@@ -139,6 +139,15 @@ def test_devices_of_the_way_before_a_move_are_not_on_the_way() -> None:
     assert on.hops() == [("d1", "vm1-if", "vm2-if", True)]
 
 
+def test_what_is_not_known_behind_a_bond_is_named_by_the_bond() -> None:
+    on = Way(cables=True)
+    bond = [PortFacts(name, UPLINK, port="bond0", members=(2, 3)) for name in ("pf0", "pf1")]
+    on.device(NIC, {1: patch("to-vsw", "to-nic"), 2: bond[0], 3: bond[1]}, "h")
+    for dpid in (NIC, VSW):
+        on.send(dpid, (1, 2))
+    assert on.hops()[2:] == [("what is behind port bond0 of d2 is not known",)]
+
+
 def test_a_vm_that_makes_addresses_up_fills_no_memory() -> None:
     on = Way()
     for number in range(3, MAX_ADDRESSES + 50):

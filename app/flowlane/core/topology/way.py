@@ -208,5 +208,9 @@ def _gap(state: State, hop: Hop) -> str:
     name = device_name(state, hop.dpid) or f"{hop.dpid:016x}"
     if hop.out_port is None:
         return f"by which one port it leaves {name} is not known"
-    port = port_names(state, hop.dpid).get(hop.out_port, str(hop.out_port))
+    device = state.devices.get(hop.dpid)
+    known = device.ports.get(hop.out_port) if device is not None else None
+    port = (
+        known.label if known is not None else port_names(state, hop.dpid).get(hop.out_port, str(hop.out_port))
+    )
     return f"what is behind port {port} of {name} is not known"
