@@ -184,6 +184,6 @@ def test_a_switch_without_extensions_pins_every_flow(tmp_path: Path, version: st
             assert sum(arrived.wait_for(24).values()) == 24
         assert len(host.entries(tap_host.PIN)) == 24
         assert all(item["meter"] for item in host.assignments() if item["dst_port"] == BACKUP)
-        # Only the two entries by which learning and tracking were tried.
-        assert len(host.proxy.refused) == 2
+        # Only the entries by which learning, tracking and sampling were tried.
+        assert len(host.proxy.refused) == 3
         assert errors_in(host) == 0
