@@ -89,6 +89,7 @@ class Composition:
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)
         self._collector: Collector | None = None
         self._engine.state.collects_samples = settings.ipfix is not None
+        self._engine.state.sends_probes = settings.probes
         self._server: server.Server | None = None
         self._tickers: tuple[hub.Task, ...] = ()
         self._catching_up = False

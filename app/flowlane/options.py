@@ -51,6 +51,8 @@ class Settings(NamedTuple):
     """Seconds after which what a database described is forgotten when the database is away."""
     topology: Path | None = None
     """The network file that the links found are compared with; None: none."""
+    probes: bool = True
+    """Whether devices send probes, by which links are found."""
 
 
 def register() -> None:
@@ -84,6 +86,11 @@ def register() -> None:
                 "topology",
                 help="the network as it should be, a YAML file (topologies/README.md): links that are missing, "
                 "unexpected or miswired are reported",
+            ),
+            cfg.BoolOpt(
+                "lldp-probes",
+                default=True,
+                help="find links by LLDP frames that switches send by their ports to the network",
             ),
             cfg.BoolOpt(
                 "learn",
@@ -182,6 +189,7 @@ def settings() -> Settings:
         ipfix,
         CONF.forget_after,
         topology,
+        CONF.lldp_probes,
     )
 
 

@@ -36,6 +36,7 @@ class Controller:
             self.process = subprocess.Popen(
                 [
                     str(Path(sys.executable).parent / "flowlane-manager"),
+                    "--nolldp-probes",  # Packets are counted one by one here.
                     *(("--policy", str(policy)) if policy else ()),
                 ],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,

@@ -83,7 +83,9 @@ def test_leaves_survive_what_open_vswitch_does(bare: None) -> None:
     restart_switch()
     run("ovs-vsctl", "set", "Open_vSwitch", ".", "external_ids:restarted=1")
     assert leaves() == before, "ovs-vswitchd was restarted"
-    assert apply("--queues", "3") == ["qdisc add dev pf0 parent 1:3 fq_codel"]
+    assert apply("--queues", "3") == [
+        "qdisc add dev pf0 parent 1:3 fq_codel target 78643us interval 1000000us"
+    ]
     assert {minor: leaves()[minor] for minor in before} == before
     assert doctor() == []
     again = qos("apply", "pf0", "--rate", RATE, "--queues", "3")
@@ -106,7 +108,7 @@ def test_leaves_come_back_and_go_on_request(bare: None) -> None:
         "queue 1 has a leaf of kind pfifo, which Flowlane leaves alone",
     ]
     done = qos("apply", "pf0", "--rate", RATE, "--queues", "10")
-    assert done["tc"] == ["qdisc add dev pf0 parent 1:a fq_codel"]
+    assert done["tc"] == ["qdisc add dev pf0 parent 1:a fq_codel target 262144us interval 1000000us"]
     assert done["left_alone"] == ["pf0: queue 1 has a leaf of kind pfifo, which is left alone"]
     assert leaves()["2"] == "pfifo 77"
     assert kinds()["a"] == "fq_codel"

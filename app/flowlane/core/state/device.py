@@ -380,6 +380,8 @@ class State:
     """dpids of the devices where flows have changed their classes since the last rebalance."""
     collects_samples: bool = False
     """Whether the controller receives samples of devices."""
+    sends_probes: bool = True
+    """Whether devices send probes, by which links are found (see :mod:`flowlane.core.topology.discovery`)."""
     watched: bool = False
     """Whether reports of single flows are read by anybody; they are made only then."""
 

@@ -57,7 +57,7 @@ def follow_ports(state: State, device: Device, out: list[Effect]) -> None:
     """Follow what has changed of a device's ports: the state of its links, and the ports that send probes."""
     _follow_links(state, device, out)
     for port in device.ports.values():
-        if not _sends_probes(device, port):
+        if not (state.sends_probes and _sends_probes(device, port)):
             port.probe_at = None
         elif port.probe_at is None:
             port.probe_at, port.fast_probes = state.now, FAST_PROBES
