@@ -70,6 +70,14 @@ def test_only_ports_to_the_network_send_probes_and_not_patch_ports() -> None:
     assert network.tick() == {}
 
 
+def test_an_operator_may_have_no_probes_sent() -> None:
+    network = Network()
+    network.engine.state.sends_probes = False
+    network.do(ev.DeviceDown(NIC))
+    network.up(NIC, {9: "pf0"})
+    assert NIC not in network.tick()
+
+
 def test_a_probe_makes_a_link_of_a_port_of_which_nothing_is_known() -> None:
     network = Network()
     tor = network.engine.devices[TOR]
