@@ -37,11 +37,7 @@ def taps() -> Iterator[PrivateOvs]:
 
 def bridged(taps: PrivateOvs, running: Host) -> None:
     """A VM, and an uplink of 6 Mbit/s with eight queues."""
-    words = f"add-port {BRIDGE} {VM} -- set Interface {VM} type=internal ofport_request=7"
-    words += " external_ids:iface-id=vm1"
-    words += f" -- add-port {BRIDGE} {UPLINK} -- set Interface {UPLINK} type=internal ofport_request=8"
-    running.bridge(BRIDGE, DPID, *words.split(), "external_ids:flowlane-port=uplink")
-    running.up(VM, UPLINK)
+    running.vm_and_uplink(BRIDGE, DPID, VM, UPLINK)
     taps.set_queues(UPLINK, {number: {} for number in range(QUEUES)}, max_rate=PORT_RATE)
     running.programmed()
     queues = f"/v1/devices/{DPID:016x}/queues"

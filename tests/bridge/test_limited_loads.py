@@ -42,11 +42,7 @@ def taps() -> Iterator[PrivateOvs]:
 
 def bridged(taps: PrivateOvs, running: Host) -> None:
     """A VM, and an uplink of 10 Mbit/s with two hardware queues and a software queue."""
-    words = f"add-port {BRIDGE} {VM} -- set Interface {VM} type=internal ofport_request=7"
-    words += " external_ids:iface-id=vm1"
-    words += f" -- add-port {BRIDGE} {UPLINK} -- set Interface {UPLINK} type=internal ofport_request=8"
-    running.bridge(BRIDGE, DPID, *words.split(), "external_ids:flowlane-port=uplink")
-    running.up(VM, UPLINK)
+    running.vm_and_uplink(BRIDGE, DPID, VM, UPLINK)
     taps.set_queues(UPLINK, {number: {} for number in range(3)}, software=(2,), max_rate=PORT_RATE)
     running.programmed()
     running.wait(lambda: len(queues(running)) == 3, "the uplink has no queues")

@@ -44,6 +44,14 @@ class Host:
             self.ovs.vsctl(*arguments)
         self.ovs.vsctl("set-controller", name, f"tcp:127.0.0.1:{self.port}")
 
+    def vm_and_uplink(self, name: str, dpid: int, vm: str, uplink: str) -> None:
+        """Add a bridge with the port of VM ``vm1`` (7) and an uplink (8), both interfaces of this machine."""
+        words = f"add-port {name} {vm} -- set Interface {vm} type=internal ofport_request=7"
+        words += " external_ids:iface-id=vm1"
+        words += f" -- add-port {name} {uplink} -- set Interface {uplink} type=internal ofport_request=8"
+        self.bridge(name, dpid, *words.split(), "external_ids:flowlane-port=uplink")
+        self.up(vm, uplink)
+
     def programmed(self) -> None:
         """Wait until all bridges are programmed."""
         wait_for(
