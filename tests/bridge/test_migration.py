@@ -58,7 +58,7 @@ AGAIN = (0.05, 0.2, 0.45, 0.8)
 """Seconds after which an announcement is repeated, as QEMU does (announce-initial 50 ms, announce-step 100 ms).
 
 Open vSwitch counts what a cached flow has forwarded up to 0.5 s later, and then learns the address at the port of that
-flow again (ofproto/ofproto-dpif-xlate-cache.c, XC_NORMAL), with Flowlane and without it.
+flow again (ofproto/ofproto-dpif-xlate-cache.c, XC_NORMAL). With a pause of 0.7 s before the move none is late.
 """
 WAYS = tuple((sign, source) for sign in SIGNS for source in ("stays", "goes first", "goes last"))
 """How a VM is announced, and when the port at its source goes."""
