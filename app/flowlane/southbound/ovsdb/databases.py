@@ -251,6 +251,11 @@ class Databases:
         if directory.problem:
             _LOG.warning("%s", directory.problem)
         problems = {name: file.problem for name, file in directory.files.items() if file.problem}
+        gone = [
+            name for name, item in self._problems.items() if item.directory == source and name not in problems
+        ]
+        for name in gone:
+            del self._problems[name]
         for name in [name for name, entry in self._entries.items() if entry.source == source]:
             file = directory.files.get(name)
             if file is None or (file.target is not None and file.target != self._entries[name].target):
