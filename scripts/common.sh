@@ -89,7 +89,7 @@ setup_python() {
         touch .venv/.unfinished
         rm -f .venv/.complete
         "$system_python" -m venv .venv
-        PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q -e '.[test,plan]' >"$state/pip.log" 2>&1 ||
+        PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q -e '.[test,plan,docs]' >"$state/pip.log" 2>&1 ||
             { tail -n 15 "$state/pip.log" >&2; die "pip install failed; its output is in $state/pip.log"; }
         printf '%s\n' "$stamp" >.venv/.complete
         rm -f .venv/.unfinished

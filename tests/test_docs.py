@@ -7,9 +7,9 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from support.shown import Shown, agrees, commands
 
 from flowlane.cli.main import main
 
@@ -17,28 +17,11 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {"operators/trying-policies.md": DOCS / "policies"}
 """Page -> the folder in which its commands are run."""
 
-BLOCK = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.MULTILINE)
-ANYTHING = "..."
-
-
-class Shown(NamedTuple):
-    """A command and what the page shows of its output, line by line."""
-
-    command: str
-    output: tuple[str, ...]
-
-
-def commands(page: str) -> list[Shown]:
-    """The indented blocks that begin with a prompt. An empty line may be inside of one."""
-    found = []
-    for block in BLOCK.findall((DOCS / page).read_text()):
-        lines = [line[4:].rstrip() for line in block.strip("\n").splitlines()]
-        if lines[0].startswith("$ flowlane "):
-            found.append(Shown(lines[0].removeprefix("$ "), tuple(lines[1:])))
-    return found
-
-
-CASES = [pytest.param(page, shown, id=shown.command) for page in PAGES for shown in commands(page)]
+CASES = [
+    pytest.param(page, shown, id=shown.command)
+    for page in PAGES
+    for shown in commands((DOCS / page).read_text(), "$ ")
+]
 
 
 def test_there_are_commands() -> None:
@@ -53,24 +36,7 @@ def test_a_command_prints_what_the_page_shows(
     monkeypatch.setenv("COLUMNS", "160")
     assert main(shlex.split(shown.command)[1:]) == 0
     printed = capsys.readouterr().out
-    assert re.fullmatch(pattern(shown.output), words(printed)), printed
-
-
-def pattern(lines: tuple[str, ...]) -> str:
-    """A line that is only dots stands for any lines, dots inside of one for any words of it."""
-    parts = []
-    for line in lines:
-        if line == ANYTHING:
-            parts.append("(?:.*\n)*?")
-        elif line:
-            text = ".*".join(re.escape(" ".join(part.split())) for part in line.split(ANYTHING))
-            parts.append(text.replace(".*", " ?.* ?") + "\n")
-    return "".join(parts)
-
-
-def words(text: str) -> str:
-    """Without the widths of columns, which follow from what stands in them, and without empty lines."""
-    return "".join(" ".join(line.split()) + "\n" for line in text.splitlines() if line.strip())
+    assert agrees(shown, printed), printed
 
 
 PACKAGE = Path(__file__).parents[1] / "app" / "flowlane"
