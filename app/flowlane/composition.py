@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowlane import hub, policy
+from flowlane import hub, policy, rest
 from flowlane.core.device.claims import MOVED
 from flowlane.core.device.conflicts import CONFLICT
 from flowlane.core.device.hosts import OTHER_ADDRESS
@@ -23,11 +23,11 @@ from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import CatchUp, Poll, Tick
 from flowlane.core.topology import findings
-from flowlane.errors import ConfigError
 from flowlane.northbound import server
-from flowlane.northbound.app import make_app
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
+from flowlane.policy import store
+from flowlane.policy_keeper import PolicyKeeper
 from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.databases import Databases
@@ -81,9 +81,11 @@ class Composition:
         self._clock = clock
         self.expected = topology.load(settings.topology) if settings.topology else None
         """The network as it should be; None: no file was given."""
-        first_policy = policy.load_file(settings.policy) if settings.policy else policy.default()
+        first = store.at_start(settings.state_dir, settings.policy, self.started)
         passive = passive_switches(settings.topology) if settings.topology else ()
-        self._engine = Engine(first_policy, passive)
+        self._engine = Engine(first.policy, passive)
+        self._engine.state.policy_origin = first.origin
+        self._keeper = PolicyKeeper(settings.state_dir, first.origin)
         self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables)
         tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)
@@ -102,17 +104,13 @@ class Composition:
         Raises:
             ConfigError: an address to listen at is in use, or not one of this machine.
         """
-        host, port = self._settings.wsapi_host, self._settings.wsapi_port
-        try:
-            self._server = server.start(make_app(self), self.feed, host, port)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(f"cannot listen for REST on {host} port {port}: {reason}") from error
+        self._server = rest.start(self, self._settings)
         if self._settings.ipfix is not None:
             self._collector = Collector(*self._settings.ipfix, self.submit, self._peer_of)
             self._collector.start()
             _LOG.info("samples by IPFIX on %s UDP port %d", *self._collector.address)
-        _LOG.info("REST on http://%s:%d/v1/status", *self._server.address)
+        origin = self.state.policy_origin
+        _LOG.info("policy in force: %s %s %s", origin.source, origin.file or "", origin.hash[:12])
         self._databases.start()
         self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
 
@@ -136,6 +134,7 @@ class Composition:
                 self._tick_devices()
                 if number % _TOPOLOGY_TICKS == 0:
                     self.check_topology()
+                    rest.renew(self._server)
             except Exception:
                 self.fault("a tick")
 
@@ -274,6 +273,14 @@ class Composition:
         deadline = time.monotonic() + _IN_FORCE_WITHIN
         while self.state.policy_awaited and time.monotonic() < deadline:
             hub.sleep(_NEXT_LOOK)
+
+    def keep_policy(self) -> bool:
+        """Write the policy in force to the state directory; return whether it is in force again after a restart."""
+        return self._keeper.keep(self.state)
+
+    def is_policy_kept(self) -> bool:
+        """Whether the policy in force is in force again after a restart."""
+        return self._keeper.is_kept(self.state.policy_origin)
 
     def try_policy(self, policy: Policy) -> Outcome:
         """Count the flows that a policy would change, in a copy of the process; one policy at a time."""

@@ -1,4 +1,4 @@
-"""Green threads, sockets, signals and the WSGI server: everything that Flowlane uses of eventlet.
+"""Green threads, sockets and signals: what Flowlane uses of eventlet, but for the WSGI server (:mod:`flowlane.wsgi`).
 
 No other module imports eventlet, so another hub can take its place here. All green threads run in one native
 thread, and one gives way to another only where it waits; so no code needs locks.
@@ -11,7 +11,6 @@ is ``Exception`` there). So :func:`prepare` must run before anything imports os-
 from __future__ import annotations
 
 import gc
-import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
 import logging
 import os
 import resource
@@ -25,14 +24,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 with warnings.catch_warnings():
     # eventlet warns at every import that new projects should choose another library.
     warnings.simplefilter("ignore")
     import eventlet
     import eventlet.green.socket
-    import eventlet.wsgi
 
 HUB_TYPE = "eventlet"
 """The value of ``OSKEN_HUB_TYPE``."""
@@ -42,6 +40,7 @@ _select: Any = eventlet.patcher.original("select")
 """The standard library's module: eventlet removes ``poll`` from its own version, since it could block."""
 _socket: Any = eventlet.patcher.original("socket")
 _os: Any = eventlet.patcher.original("os")
+_threading: Any = eventlet.patcher.original("threading")
 _P = ParamSpec("_P")
 
 
@@ -253,6 +252,31 @@ def _reap(pid: int) -> None:
         sleep(0.005)
 
 
+def in_thread(function: Callable[[], object]) -> None:
+    """Run a function that blocks (on a disk, say) in a native thread; others run here meanwhile.
+
+    It must not touch anything that other code of this process uses. What it raises is raised here.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = _threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        sleep(_NEXT_LOOK)
+    if raised:
+        raise raised[0]
+
+
+_NEXT_LOOK = 0.002
+"""Seconds between two looks at whether a native thread has ended."""
+
+
 class Flag:
     """A flag that one green thread waits for and clears, and others set."""
 
@@ -345,72 +369,3 @@ class Signals:
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: the signal's number has been written to the wake-up descriptor already."""
-
-
-class WsgiLimits(NamedTuple):
-    """What clients of a WSGI server may take up. Times are seconds, ``request_line`` is bytes.
-
-    ``idle``: how long a connection without a request is kept. ``stalled``: how long one read or write may
-    wait.
-    """
-
-    connections: int
-    request_line: int
-    idle: float
-    stalled: float
-
-
-class WsgiServer:
-    """A WSGI server that listens and serves, one green thread for each connection.
-
-    Raises:
-        OSError: the address is in use, or not one of this machine.
-    """
-
-    def __init__(
-        self,
-        app: Callable[..., Iterable[bytes]],
-        host: str,
-        port: int,
-        limits: WsgiLimits,
-        log: logging.Logger,
-    ) -> None:
-        self._socket = listen(host, port, _WSGI_BACKLOG)
-        self.address: tuple[str, int] = self._socket.getsockname()[:2]
-        """Where it listens, with the port that it got when ``port`` was 0."""
-        self._connections = eventlet.GreenPool(limits.connections)
-        self._thread = spawn(
-            eventlet.wsgi.server,
-            self._socket,
-            app,
-            protocol=_logging_protocol(log),
-            custom_pool=self._connections,
-            keepalive=limits.idle,
-            socket_timeout=limits.stalled,
-            url_length_limit=limits.request_line,
-            log=log,
-            log_output=False,
-            debug=False,
-        )
-        sleep()
-
-    def stop(self, seconds: float) -> None:
-        """Accept no more connections, let requests finish for so many seconds, and close what is left."""
-        self._thread.kill()
-        within(seconds, self._connections.waitall)
-        for connection in list(self._connections.coroutines_running):
-            connection.kill()
-        self._socket.close()
-
-
-_WSGI_BACKLOG = 50
-
-
-def _logging_protocol(log: logging.Logger) -> type[Any]:
-    """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them."""
-
-    class Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has no types
-        def log_message(self, text: str, *values: object) -> None:
-            log.debug("%s: %s", self.client_address[0], text % values)
-
-    return Protocol

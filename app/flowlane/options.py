@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,7 +17,7 @@ import os_ken.log
 import os_ken.topology.switches  # noqa: F401
 from os_ken import cfg, utils
 
-from flowlane import __version__
+from flowlane import __version__, tokens
 from flowlane.errors import ConfigError
 
 PROGRAM = "flowlane-manager"
@@ -30,6 +31,16 @@ MAX_START_TABLE = 200
 MAX_PORT = 0xFFFF
 
 CONF: Any = cfg.CONF
+
+
+class RestSettings(NamedTuple):
+    """Options of access to REST. ``tls``: files of certificate, key and the clients' CA; None: not given."""
+
+    tls: tuple[str | None, str | None, str | None] = (None, None, None)
+    hosts: tuple[str, ...] = ()
+    """Names by which the controller is called."""
+    tokens: Path | None = None
+    """The file of tokens; None: that of the state directory, if it has one."""
 
 
 class Settings(NamedTuple):
@@ -53,6 +64,10 @@ class Settings(NamedTuple):
     """The network file that the links found are compared with; None: none."""
     probes: bool = True
     """Whether devices send probes, by which links are found."""
+    state_dir: Path | None = None
+    """The directory of what has to survive a restart; None: nothing does."""
+    rest: RestSettings = RestSettings()
+    """Who may do what over REST."""
 
 
 def register() -> None:
@@ -61,6 +76,7 @@ def register() -> None:
         [
             cfg.StrOpt("wsapi-host", default="127.0.0.1", help="REST listen host (default 127.0.0.1)"),
             cfg.IntOpt("wsapi-port", default=8080, help="REST listen port (default 8080)"),
+            *_access_options(),
             cfg.StrOpt("pid-file", help="write the process id here while running"),
             cfg.StrOpt("user-flags", help="a Python file that registers options of other apps"),
             cfg.ListOpt("app-lists", default=[], help="apps to run, separated by commas"),
@@ -115,6 +131,36 @@ def register() -> None:
     )
     CONF.set_default("ofp_tcp_listen_port", 6653)
     CONF.set_default("ofp_ssl_listen_port", 6653)
+
+
+def _access_options() -> list[Any]:
+    return [
+        cfg.StrOpt(
+            "state-dir",
+            metavar="DIRECTORY",
+            help="keep here what has to survive a restart: a policy that was put in force over REST, tokens "
+            "(default: $STATE_DIRECTORY, which systemd sets; none: keep nothing)",
+        ),
+        cfg.StrOpt(
+            "tokens",
+            metavar="FILE",
+            help=f"tokens of REST, as flowlane token makes them (default: {tokens.FILE_NAME} of the state directory, "
+            "if there is one; without tokens everybody who reaches REST may do everything)",
+        ),
+        cfg.StrOpt("rest-cert", metavar="FILE", help="serve REST over TLS with this certificate, in PEM"),
+        cfg.StrOpt("rest-key", metavar="FILE", help="private key of --rest-cert (default: in the same file)"),
+        cfg.StrOpt(
+            "rest-client-ca",
+            metavar="FILE",
+            help="REST admits clients only whose certificate this CA has signed (with --rest-cert)",
+        ),
+        cfg.MultiStrOpt(
+            "rest-host",
+            default=[],
+            metavar="NAME",
+            help="a name by which clients call REST, beside IP addresses and localhost; may be repeated; *: any",
+        ),
+    ]
 
 
 def _positional_apps() -> Any:
@@ -190,7 +236,30 @@ def settings() -> Settings:
         CONF.forget_after,
         topology,
         CONF.lldp_probes,
+        _state_directory(),
+        _rest_settings(),
     )
+
+
+def _state_directory() -> Path | None:
+    # Of several directories, which systemd separates by colons, the first one (systemd.exec(5), StateDirectory).
+    named = CONF.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if named in ("", "none"):
+        return None
+    path = Path(named)
+    try:
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--state-dir {path} cannot be made: {error.strerror or error}") from error
+    return path
+
+
+def _rest_settings() -> RestSettings:
+    if CONF.rest_cert is None and (CONF.rest_key or CONF.rest_client_ca):
+        raise ConfigError("--rest-key and --rest-client-ca need --rest-cert, the certificate of REST")
+    files = CONF.rest_cert, CONF.rest_key or CONF.rest_cert, CONF.rest_client_ca
+    hosts = tuple(name for value in CONF.rest_host for name in value.split(",") if name)
+    return RestSettings(files, hosts, None if CONF.tokens is None else Path(CONF.tokens))
 
 
 def ipfix_address(text: str) -> tuple[str, int]:

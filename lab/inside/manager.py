@@ -38,7 +38,7 @@ class Launched:
 
     @property
     def rest_port(self) -> int:
-        return self._port(r"REST on http://[^/]*:(\d+)/")
+        return self._port(r"REST on https?://[^/]*:(\d+)/")
 
     def _port(self, pattern: str) -> int:
         found = re.search(pattern, self.log)

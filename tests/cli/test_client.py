@@ -199,7 +199,7 @@ def test_tls_to_a_plain_server(run: Run) -> None:
         code, err = run(["status"], place)
     assert code == 3
     assert f"TLS with {place} failed (" in err
-    assert err.endswith("flowlane-manager serves plain HTTP: give --url http://...\n")
+    assert err.endswith("serves plain HTTP unless it has --rest-cert: give --url http://...\n")
 
 
 def test_a_server_that_does_not_answer_in_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,8 @@ def test_events_arrive_as_they_happen(url: str, connect: Connect) -> None:
     assert time.monotonic() - began < 2
 
 
-GET = b"GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n"
-POLICY = b"POST /v1/policy/check HTTP/1.1\r\nHost: x\r\nContent-Type: text/yaml\r\n"
+GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+POLICY = b"POST /v1/policy/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/yaml\r\n"
 CHUNKED = POLICY + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -125,7 +125,7 @@ def test_tls_on_the_plain_port_is_turned_away(url: str) -> None:
 
 def test_a_huge_body_is_refused_unread(url: str) -> None:
     size = 100 << 20
-    head = f"PUT /v1/policy HTTP/1.1\r\nHost: x\r\nContent-Type: text/yaml\r\nContent-Length: {size}\r\n\r\n"
+    head = f"PUT /v1/policy HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/yaml\r\nContent-Length: {size}\r\n\r\n"
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=5) as link:
         link.sendall(head.encode())

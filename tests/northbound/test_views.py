@@ -24,6 +24,7 @@ from flowlane.core.policy import (
     PassiveSwitch,
     Pins,
     Policy,
+    PolicyOrigin,
     PortSecurity,
     QueuesBy,
     RateGate,
@@ -247,9 +248,11 @@ def test_a_flow_is_shown_with_the_id_and_the_name_of_its_vm() -> None:
 
 
 def test_the_policy_in_force() -> None:
-    view = policy_view(BASE)
+    view = policy_view(BASE, PolicyOrigin("file", "ab", 0.0, file="/p.yaml"), True)
     assert (view["text"], view["rules"], view["strategy"]) == ("text", ["a", "b"], "combined")
     assert [(item["name"], item["rate_limit"]) for item in view["classes"]] == [
         ("default", None),
         ("bulk", 5),
     ]
+    assert (view["hash"], view["origin"]["file"], view["origin"]["by"]) == ("ab", "/p.yaml", None)
+    assert view["origin"]["time"] == "1970-01-01T00:00:00.000Z"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "FLOWLANE_URL"
+TOKEN_VARIABLE, TOKEN_FILE_VARIABLE, CA_VARIABLE = "FLOWLANE_TOKEN", "FLOWLANE_TOKEN_FILE", "FLOWLANE_CA"
 
 WATCH = 2.0
 """Seconds between two readings by default: what changes faster cannot be read."""
@@ -134,6 +135,27 @@ def add_url(parser: argparse.ArgumentParser) -> None:
         type=controller_url,
         default=os.environ.get(URL_VARIABLE) or DEFAULT_URL,
         help=f"the controller (default ${URL_VARIABLE}, else {DEFAULT_URL})",
+    )
+    add_credentials(parser)
+
+
+def add_credentials(parser: argparse.ArgumentParser) -> None:
+    """Add ``--token``, ``--token-file`` and ``--ca``."""
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help=f"file with the token that the controller asks for (default ${TOKEN_FILE_VARIABLE})",
+    )
+    given.add_argument(
+        "--token",
+        help=f"the token itself, which others may see in the list of processes (default ${TOKEN_VARIABLE})",
+    )
+    parser.add_argument(
+        "--ca",
+        metavar="FILE",
+        default=os.environ.get(CA_VARIABLE) or None,
+        help=f"CA of the controller's certificate, for https (default ${CA_VARIABLE}, else those of the system)",
     )
 
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flowlane.cli.arguments import controller_url
-from flowlane.cli.client import Answer, connect, pages
+from flowlane.cli.arguments import add_credentials, controller_url
+from flowlane.cli.client import Answer, client_of, pages
 from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.core.device.rules import DeviceView, derive, rules_for
 from flowlane.core.policy import Policy
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=controller_url,
         help="read the devices from a running controller, such as http://127.0.0.1:8080",
     )
+    add_credentials(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,12 +66,12 @@ def _devices(args: argparse.Namespace) -> tuple[DeviceView, ...]:
         except UnicodeDecodeError:
             raise ConfigError(f"{args.devices}: not UTF-8") from None
         return read_devices(text, args.devices)
-    return _devices_of_controller(args.url) if args.url else ()
+    return _devices_of_controller(args) if args.url else ()
 
 
-def _devices_of_controller(url: str) -> tuple[DeviceView, ...]:
-    devices: list[Answer] = pages(connect(url), "/v1/devices", {}, None)["items"]
-    return devices_of(devices, url)
+def _devices_of_controller(args: argparse.Namespace) -> tuple[DeviceView, ...]:
+    devices: list[Answer] = pages(client_of(args), "/v1/devices", {}, None)["items"]
+    return devices_of(devices, args.url)
 
 
 def _print_problems(error: PolicyError, as_json: bool) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
 from requests import exceptions
 
-from flowlane.cli.arguments import DEFAULT_URL
-from flowlane.errors import FlowlaneError
+from flowlane.cli.arguments import DEFAULT_URL, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from flowlane.errors import ConfigError, FlowlaneError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Mapping
 
 PAGE = 1000
@@ -73,11 +76,52 @@ class ServerEvent(NamedTuple):
     data: Answer
 
 
-def connect(url: str) -> Client:
-    """Make a client. Proxies of the environment are not used: a controller is in the same network."""
+def client_of(args: argparse.Namespace) -> Client:
+    """Make a client of the options that :func:`flowlane.cli.arguments.add_url` adds.
+
+    Raises:
+        ConfigError: the file of the token, or of the CA, cannot be read.
+    """
+    if args.ca is not None and not Path(args.ca).is_file():
+        raise ConfigError(f"--ca {args.ca}: there is no such file")
+    return connect(args.url, _token(args), args.ca)
+
+
+def _token(args: argparse.Namespace) -> str | None:
+    """Return the token of the options, else that of the environment; None where there is none."""
+    file = args.token_file
+    if args.token is None and file is None:
+        if token := os.environ.get(TOKEN_VARIABLE):
+            return token
+        file = os.environ.get(TOKEN_FILE_VARIABLE) or None
+    if file is None:
+        return str(args.token) if args.token is not None else None
+    try:
+        return Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"file of the token {file} cannot be read: {reason}") from error
+
+
+def connect(url: str, token: str | None = None, ca: str | None = None) -> Client:
+    """Make a client. Proxies of the environment are not used: a controller is in the same network.
+
+    Args:
+        token: what the controller asks for; None: nothing.
+        ca: file of the CA of its certificate; None: those of the system.
+
+    Raises:
+        ConfigError: the token has characters that no token has.
+    """
     session = requests.Session()
     session.trust_env = False
     session.headers["Accept"] = "application/json"
+    if token is not None:
+        if not (token.isascii() and token.isprintable() and token) or " " in token:
+            raise ConfigError("the token is none: one word of ASCII characters is expected")
+        session.headers["Authorization"] = f"Bearer {token}"
+    if ca is not None:
+        session.verify = ca
     return Client(url.rstrip("/"), session)
 
 
@@ -198,13 +242,19 @@ def _why_unreachable(client: Client, error: Exception) -> str:
     if isinstance(error, exceptions.Timeout):
         return f"controller at {place} did not answer within {READ_TIMEOUT:g} s; look into its log"
     if isinstance(error, exceptions.SSLError):
-        return f"TLS with {place} failed ({cause}); flowlane-manager serves plain HTTP: give --url http://..."
+        return f"TLS with {place} failed ({cause}); {_tls_remedy(cause)}"
     if isinstance(_innermost(error), socket.gaierror):
         host = urlsplit(client.url).hostname
         return f"host {host!r} of the controller's URL has no address ({cause}); give --url {DEFAULT_URL}"
     if isinstance(_innermost(error), OSError):
         return f"controller at {place} does not answer ({cause}); {remedy}"
     return f"server at {place} does not answer in HTTP ({cause}); give the controller's --url"
+
+
+def _tls_remedy(cause: str) -> str:
+    if "certificate verify failed" in cause or "CERTIFICATE_VERIFY_FAILED" in cause:
+        return "give --ca with the CA of the controller's certificate"
+    return "the controller serves plain HTTP unless it has --rest-cert: give --url http://..."
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -237,6 +287,10 @@ def _refusal(client: Client, response: requests.Response) -> FlowlaneError:
         lines += [f"  {_place_text(place)}" for place in problem.get("errors", [])]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return UnreachableError(_not_a_controller(client, response))
+    if response.status_code == requests.codes.unauthorized:
+        lines.append(
+            f"  give --token-file, ${TOKEN_FILE_VARIABLE} or ${TOKEN_VARIABLE}; flowlane token add makes one"
+        )
     return RefusedError("\n".join(lines), response.status_code)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flowlane.cli.arguments import add_url
 from flowlane.cli.attach import tools_of
-from flowlane.cli.client import Answer, RefusedError, UnreachableError, connect, pages
+from flowlane.cli.client import Answer, RefusedError, UnreachableError, client_of, pages
 from flowlane.cli.qos import add_common, compare, database_of, nic_states
 from flowlane.cli.qos_views import finding_json, wide_console
 from flowlane.errors import DatabaseError, FlowlaneError
@@ -63,11 +63,13 @@ def examine(args: argparse.Namespace) -> list[Finding]:
     local = remote.startswith("unix:")
     findings = check_database(snapshot, Host(local, kernel_datapath()))
     names = {bridge.name for bridge in snapshot.bridges.values()}
-    of_controller = _controller(args.url, names if offloads(snapshot) else set(), names, tools_of(args))
+    of_controller = _controller(args, names if offloads(snapshot) else set(), names, tools_of(args))
     return findings + (_ports(snapshot, remote) if local else []) + of_controller
 
 
-def _controller(url: str, offloading: set[str], bridges: set[str], tools: Tools) -> list[Finding]:
+def _controller(
+    args: argparse.Namespace, offloading: set[str], bridges: set[str], tools: Tools
+) -> list[Finding]:
     """Find what the controller says of devices and databases: how queues are chosen, what is unusable or away.
 
     Args:
@@ -75,7 +77,7 @@ def _controller(url: str, offloading: set[str], bridges: set[str], tools: Tools)
         bridges: names of the bridges of this Open vSwitch.
     """
     try:
-        client = connect(url)
+        client = client_of(args)
         devices = pages(client, "/v1/devices", {}, None)["items"]
         databases = pages(client, "/v1/databases", {}, None)["items"]
     except (UnreachableError, RefusedError) as error:

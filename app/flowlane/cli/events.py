@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
-from flowlane.cli.client import Client, ServerEvent, UnreachableError, connect, events
+from flowlane.cli.client import Client, ServerEvent, UnreachableError, client_of, events
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print events until Ctrl-C, or as many as ``--count``."""
     query = {} if args.kind is None else {"kind": args.kind}
-    for event in islice(_follow(connect(args.url), query), args.count):
+    for event in islice(_follow(client_of(args), query), args.count):
         print(json.dumps({"id": event.id, **event.data}) if args.json else _line(event), flush=True)
     return 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 
 from flowlane.cli.arguments import add_output
-from flowlane.cli.client import Answer, Client, RefusedError, connect, get, pages
+from flowlane.cli.client import Answer, Client, RefusedError, client_of, get, pages
 from flowlane.cli.tables import Column, age, console, emit, flow_text, rate, show_json, table, text
 from flowlane.errors import RequestError
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain one flow, or the few that match."""
-    client = connect(args.url)
+    client = client_of(args)
     explanations = [
         (flow, get(client, f"/v1/flows/{flow['id']}/explain")) for flow in find_flows(client, args.flow)
     ]

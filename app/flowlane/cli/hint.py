@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flowlane.cli.arguments import add_action, add_output, positive_duration
-from flowlane.cli.client import Answer, Client, connect, delete, get, send
+from flowlane.cli.client import Answer, Client, client_of, delete, get, send
 from flowlane.cli.tables import Column, console, emit, show_json, table, text
 from flowlane.errors import RequestError
 
@@ -58,7 +58,7 @@ def _add_hint(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the action; return the exit code."""
-    return _ACTIONS[args.action](connect(args.url), args)
+    return _ACTIONS[args.action](client_of(args), args)
 
 
 def _show(client: Client, args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
-from flowlane.cli.client import Answer, Client, RefusedError, connect, get, pages
+from flowlane.cli.client import Answer, Client, RefusedError, client_of, get, pages
 from flowlane.cli.tables import Column, age, flow_text, rate, show, show_json, table, text, turns
 from flowlane.closest import did_you_mean
 
@@ -70,7 +70,7 @@ class ListCommand(NamedTuple):
 
     def run(self, args: argparse.Namespace) -> int:
         """Print the list, once or again and again."""
-        client = connect(args.url)
+        client = client_of(args)
         options = {name: getattr(args, f"filter_{name}") for name in self.filters}
         query = {name.replace("-", "_"): value for name, value in options.items() if value is not None}
         limit = args.limit if self.paged else None

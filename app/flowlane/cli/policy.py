@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from flowlane.cli.arguments import add_action, add_output
-from flowlane.cli.client import Answer, connect, get, get_text, send
+from flowlane.cli.client import Answer, client_of, get, get_text, send
 from flowlane.cli.policy_file import HELP, read_bytes
 from flowlane.cli.tables import show_json
 from flowlane.policy import default_text
@@ -59,9 +59,9 @@ def _show(args: argparse.Namespace) -> int:
     if args.built_in:
         print(default_text(), end="")
     elif args.json:
-        show_json(get(connect(args.url), "/v1/policy"))
+        show_json(get(client_of(args), "/v1/policy"))
     else:
-        print(get_text(connect(args.url), "/v1/policy", YAML), end="")
+        print(get_text(client_of(args), "/v1/policy", YAML), end="")
     return 0
 
 
@@ -75,7 +75,7 @@ def _replace(args: argparse.Namespace) -> int:
 
 def _send_policy(args: argparse.Namespace, method: str, path: str) -> int:
     """Send the file's bytes as they are: the controller checks them, and a refusal names line and key."""
-    answer = send(connect(args.url), method, path, data=read_bytes(args.file), headers={"Content-Type": YAML})
+    answer = send(client_of(args), method, path, data=read_bytes(args.file), headers={"Content-Type": YAML})
     if args.json:
         show_json(answer)
     else:

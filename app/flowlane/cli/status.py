@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from flowlane.cli.arguments import add_output
-from flowlane.cli.client import Answer, connect, get
+from flowlane.cli.client import Answer, client_of, get
 from flowlane.cli.tables import age, show, show_json, turns
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the controller's state; the exit code is 0 when it is ready."""
-    client = connect(args.url)
+    client = client_of(args)
     ready = False
 
     def read() -> Answer:

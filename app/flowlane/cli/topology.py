@@ -11,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flowlane.cli.arguments import add_output
-from flowlane.cli.client import Answer, connect, get
+from flowlane.cli.client import Answer, client_of, get
 from flowlane.cli.tables import show, show_json, turns
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the topology."""
-    client = connect(args.url)
+    client = client_of(args)
     if args.dot:
         sys.stdout.write(dot(get(client, "/v1/topology")))
     elif args.json:

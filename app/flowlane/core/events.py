@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowlane.core.policy import UNKNOWN_ORIGIN
+
 if TYPE_CHECKING:
     from flowlane.core.model import (
         Capabilities,
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
         PortReport,
         Refusal,
     )
-    from flowlane.core.policy import Policy
+    from flowlane.core.policy import Policy, PolicyOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,9 +346,10 @@ class HintWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReplaced:
-    """The operator replaced the policy."""
+    """The operator replaced the policy; ``origin`` says who, from where and when."""
 
     policy: Policy
+    origin: PolicyOrigin = UNKNOWN_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from flowlane.core.model import HintSource, Queue, Role
 
@@ -276,6 +277,29 @@ class ExtraAddresses:
 
     vms: VmSelector
     macs: tuple[int, ...]
+
+
+class PolicyOrigin(NamedTuple):
+    """Where the policy in force came from.
+
+    Attributes:
+        source: ``built-in``, ``file`` (given at start) or ``rest``; empty: not known.
+        hash: SHA-256 of the policy's text, in hexadecimal digits.
+        time: Unix time in seconds: of the request, of the file's last change, or of the start.
+        by: name of the token or certificate with which it came over REST; empty: none was needed.
+        address: IP address from which it came over REST.
+        file: the file.
+    """
+
+    source: str = ""
+    hash: str = ""
+    time: float = 0.0
+    by: str = ""
+    address: str = ""
+    file: str = ""
+
+
+UNKNOWN_ORIGIN = PolicyOrigin()
 
 
 @dataclass(frozen=True, slots=True)

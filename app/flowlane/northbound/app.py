@@ -25,6 +25,7 @@ from flowlane.northbound import (
     vm_types,
     write_handlers,
 )
+from flowlane.northbound.access import OPEN, Access, Scope
 from flowlane.northbound.openapi import document
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
 from flowlane.northbound.routing import YAML, YAML_TYPES, Call, Route
@@ -70,10 +71,25 @@ _ASSIGNMENT_PAGE = (*query.PAGE, *query.ASSIGNMENT_FILTERS)
 _R, _T, _W = read_handlers, topology_handlers, write_handlers
 
 ROUTES = (
-    Route("GET", "/", page, "A page with live tables of devices, queues and assignments", produces=(HTML,)),
-    Route("GET", "/openapi.json", openapi, "This OpenAPI document", dict[str, Any]),
-    Route("GET", "/healthz", _R.healthz, "Liveness: the process answers", types.Health),
-    Route("GET", "/readyz", readyz, "Readiness: the controller has what it needs", types.Health, also=(503,)),
+    Route(
+        "GET",
+        "/",
+        page,
+        "A page with live tables of devices, queues and assignments",
+        produces=(HTML,),
+        scope=Scope.PUBLIC,
+    ),
+    Route("GET", "/openapi.json", openapi, "This OpenAPI document", dict[str, Any], scope=Scope.PUBLIC),
+    Route("GET", "/healthz", _R.healthz, "Liveness: the process answers", types.Health, scope=Scope.PUBLIC),
+    Route(
+        "GET",
+        "/readyz",
+        readyz,
+        "Readiness: the controller has what it needs",
+        types.Health,
+        also=(503,),
+        scope=Scope.PUBLIC,
+    ),
     Route("GET", "/metrics", prometheus, "Metrics for Prometheus", produces=(metrics.MEDIA_TYPE,)),
     Route("GET", "/v1/status", _R.status, "The controller's own state", types.Status),
     Route(
@@ -119,8 +135,10 @@ ROUTES = (
     Route(
         "GET", "/v1/vms", _R.vms, "VMs", types.Page[vm_types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
     ),
-    Route("GET", "/v1/vms/{id}", _R.vm, "A VM", vm_types.VmView, also=(404,)),
-    Route("GET", "/v1/vms/{id}/hints", _R.hints, "The hints of a VM", types.Hints, also=(404,)),
+    Route("GET", "/v1/vms/{id}", _R.vm, "A VM", vm_types.VmView, also=(404,), scope=Scope.VM),
+    Route(
+        "GET", "/v1/vms/{id}/hints", _R.hints, "The hints of a VM", types.Hints, also=(404,), scope=Scope.VM
+    ),
     Route(
         "PUT",
         "/v1/vms/{id}/hints",
@@ -130,6 +148,7 @@ ROUTES = (
         takes=types.HintsInput,
         accepts=(JSON,),
         also=(404, 422),
+        scope=Scope.HINT,
     ),
     Route(
         "DELETE",
@@ -137,6 +156,7 @@ ROUTES = (
         _W.delete_hints,
         "Withdraw the hints of a VM that came over REST",
         also=(204, 404),
+        scope=Scope.HINT,
     ),
     Route("GET", "/v1/flows", _R.flows, "Flows", types.Page[types.FlowView], _FLOW_PAGE, also=(404,)),
     Route("GET", "/v1/flows/{id}", _R.flow, "A flow", types.FlowView, also=(404,)),
@@ -199,6 +219,7 @@ ROUTES = (
         types.PolicyChange,
         accepts=YAML_TYPES,
         also=(422,),
+        scope=Scope.READ,
     ),
     Route(
         "GET",
@@ -219,14 +240,14 @@ class _Resource(NamedTuple):
     path: Mapping[str, str]
 
 
-def make_app(controller: Controller) -> WsgiApp:
+def make_app(controller: Controller, access: Access = OPEN) -> WsgiApp:
     """Make the WSGI application over a controller."""
     text = json.dumps(document(ROUTES)).encode() + b"\n"
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
         try:
-            response = _answer(controller, request, text)
+            response = _answer(controller, access, request, text)
         except Exception as error:
             response = response_of(error)
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -236,7 +257,8 @@ def make_app(controller: Controller) -> WsgiApp:
     return app
 
 
-def _answer(controller: Controller, request: Request, text: bytes) -> Response:
+def _answer(controller: Controller, access: Access, request: Request, text: bytes) -> Response:
+    access.check_host(request)
     resource = _find(_segments(request))
     methods = resource.methods
     method = "GET" if request.method == "HEAD" else request.method
@@ -248,9 +270,11 @@ def _answer(controller: Controller, request: Request, text: bytes) -> Response:
         raise ProblemError(
             405, f"method {request.method} is not allowed here; allowed: {allow}", headers={"Allow": allow}
         )
+    access.check_origin(request, bool(route.accepts))
+    caller = access.admit(request, route.needs, controller.state, resource.path.get("id", ""))
     _negotiate(request, route)
     values = query.read_query(request, route.parameters)
-    answer = route.handler(Call(controller, request, controller.clock(), resource.path, values, text))
+    answer = route.handler(Call(controller, request, controller.clock(), resource.path, values, text, caller))
     return answer if isinstance(answer, Response) else json_response(answer)
 
 

@@ -146,5 +146,11 @@ class Controller(Protocol):
     def wait_for_policy(self) -> None:
         """Wait until every device has its part of the policy in force, for a while at most; others are served."""
 
+    def keep_policy(self) -> bool:
+        """Write the policy in force to the state directory; return whether it is in force again after a restart."""
+
+    def is_policy_kept(self) -> bool:
+        """Whether the policy in force is in force again after a restart."""
+
     def try_policy(self, policy: Policy) -> Outcome:
         """Count the flows that a policy would change; change nothing. Others are served meanwhile."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowlane.northbound.access import NOBODY, SAFE_METHODS, Caller, Scope
 from flowlane.northbound.problems import JSON, ProblemError
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ MAX_BODY = 4 << 20
 
 
 class Call(NamedTuple):
-    """A request for a handler. ``path`` and ``query``: values from the URL. ``document``: the OpenAPI text."""
+    """A request for a handler. ``path`` and ``query``: values from the URL. ``document``: the OpenAPI text.
+
+    ``caller``: who sent it.
+    """
 
     controller: Controller
     request: Request
@@ -32,6 +36,7 @@ class Call(NamedTuple):
     path: Mapping[str, str]
     query: Mapping[str, Any]
     document: bytes
+    caller: Caller = NOBODY
 
 
 Handler = Callable[[Call], object]
@@ -43,7 +48,8 @@ class Route(NamedTuple):
 
     ``about``: a summary. ``gives``: type of the answer, None where it is not JSON. ``produces``: media types
     of the answer, the default first. ``takes``: type of the body, None where it is not JSON. ``accepts``:
-    media types of the body, empty where there is none. ``also``: other HTTP statuses of answers.
+    media types of the body, empty where there is none. ``also``: other HTTP statuses of answers. ``scope``: what it
+    asks of a token; None: ``read`` where the method changes nothing, else ``operate``.
     """
 
     method: str
@@ -56,6 +62,12 @@ class Route(NamedTuple):
     takes: object = None
     accepts: tuple[str, ...] = ()
     also: tuple[int, ...] = ()
+    scope: Scope | None = None
+
+    @property
+    def needs(self) -> Scope:
+        """What it asks of a token."""
+        return self.scope or (Scope.READ if self.method in SAFE_METHODS else Scope.OPERATE)
 
 
 def read_body(request: Request) -> bytes:

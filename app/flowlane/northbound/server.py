@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowlane import hub
+from flowlane import wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from flowlane.northbound.app import WsgiApp
     from flowlane.northbound.feed import Feed
+    from flowlane.northbound.tls import ServerTls
 
 MAX_CONNECTIONS = 256
 SOCKET_TIMEOUT = 30.0
@@ -33,10 +34,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class Server(NamedTuple):
-    """A running server and the feed that its streams of events read."""
+    """A running server, the feed that its streams of events read, and its TLS (None: plain HTTP)."""
 
-    wsgi: hub.WsgiServer
+    wsgi: wsgi.WsgiServer
     feed: Feed
+    tls: ServerTls | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -44,14 +46,17 @@ class Server(NamedTuple):
         return self.wsgi.address
 
 
-def start(app: WsgiApp, feed: Feed, host: str = "127.0.0.1", port: int = 8080) -> Server:
+def start(
+    app: WsgiApp, feed: Feed, host: str = "127.0.0.1", port: int = 8080, tls: ServerTls | None = None
+) -> Server:
     """Listen and serve; ``port`` 0 takes a free one.
 
     Raises:
         OSError: the address cannot be listened on.
     """
-    limits = hub.WsgiLimits(MAX_CONNECTIONS, MAX_LINE, KEEP_ALIVE, SOCKET_TIMEOUT)
-    return Server(hub.WsgiServer(_bounded(app), host, port, limits, _LOG), feed)
+    limits = wsgi.WsgiLimits(MAX_CONNECTIONS, MAX_LINE, KEEP_ALIVE, SOCKET_TIMEOUT)
+    context = None if tls is None else tls.context
+    return Server(wsgi.WsgiServer(_bounded(app), host, port, limits, _LOG, context), feed, tls)
 
 
 def stop(server: Server) -> None:

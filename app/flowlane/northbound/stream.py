@@ -43,7 +43,7 @@ def events(call: Call) -> Response:
             headers={"Retry-After": "30"},
         )
     call.request.environ["eventlet.minimum_write_chunk_size"] = 1
-    lines = _lines(call.controller, after, lost, call.query.get("kind"))
+    lines = _lines(call, after, lost, call.query.get("kind"))
     response = Response(app_iter=_Reader(feed, lines))
     response.headers.update(
         {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -85,12 +85,13 @@ def _run(controller: Controller) -> str:
     return f"{int(controller.started * 1000):x}"
 
 
-def _lines(controller: Controller, after: int, lost: bool, kinds: frozenset[str] | None) -> Iterator[bytes]:
+def _lines(call: Call, after: int, lost: bool, kinds: frozenset[str] | None) -> Iterator[bytes]:
+    controller = call.controller
     feed = controller.feed
     yield b": flowlane events\nretry: 2000\n\n"
     if lost:
         yield b'event: lost\ndata: {"text": "the events before the next one are lost"}\n\n'
-    while not feed.closed and not feed.missed(after):
+    while not feed.closed and not feed.missed(after) and call.caller.is_admitted():
         entries = feed.since(after)
         after += len(entries)
         chunk = b"".join(_event(controller, e) for e in entries if kinds is None or e.report.kind in kinds)

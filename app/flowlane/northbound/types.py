@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 from flowlane.northbound.path_types import CameFrom, OtherPathView
+from flowlane.northbound.policy_types import PolicyOriginView
 
 Dpid = Annotated[str, "a device's datapath id: 16 hex digits"]
 Moment = Annotated[str, "RFC 3339, UTC"]
@@ -453,6 +454,8 @@ class PolicyView(TypedDict):
     """The policy in force."""
 
     text: Annotated[str, "the YAML document"]
+    hash: Annotated[str, "SHA-256 of the text in UTF-8, in hexadecimal digits"]
+    origin: PolicyOriginView
     classes: list[ClassView]
     rules: list[str]
     strategy: str
@@ -477,4 +480,10 @@ class PolicyChange(TypedDict):
     rules_removed: list[str]
     rules_changed: list[str]
     settings_changed: Annotated[list[str], "other keys of the document, such as port-security"]
+    hash: NotRequired[
+        Annotated[str, "of a policy that was applied: SHA-256 of its text, in hexadecimal digits"]
+    ]
+    kept: NotRequired[
+        Annotated[bool, "of a policy that was applied: false: it is lost at a restart; the log says why"]
+    ]
     flows: NotRequired[Annotated[FlowChange, "of a check only: effect on the present flows"]]

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from flowlane.core import model
     from flowlane.core.allocate.state import Slot
-    from flowlane.core.policy import DeviceRules, Policy, Rule, TrafficClass, Trust
+    from flowlane.core.policy import DeviceRules, Policy, PolicyOrigin, Rule, TrafficClass, Trust
     from flowlane.core.state.device import Device, Port, State
-    from flowlane.northbound import database_types, types
+    from flowlane.northbound import database_types, policy_types, types
     from flowlane.northbound.controller import Check, Clock, Database
 
 _OPENFLOW_VERSIONS = {1: "1.0", 2: "1.1", 3: "1.2", 4: "1.3", 5: "1.4", 6: "1.5"}
@@ -319,10 +319,19 @@ def _hint(clock: Clock, hint: model.Hint) -> types.HintView:
     }
 
 
-def policy_view(policy: Policy) -> types.PolicyView:
-    """Make the view of a policy."""
+def policy_view(policy: Policy, origin: PolicyOrigin, is_kept: bool) -> types.PolicyView:
+    """Make the view of the policy in force."""
     return {
         "text": policy.text,
+        "hash": origin.hash,
+        "origin": {
+            "source": cast("policy_types.PolicySource", origin.source or "built-in"),
+            "time": unix_text(origin.time),
+            "by": origin.by or None,
+            "address": origin.address or None,
+            "file": origin.file or None,
+            "kept": is_kept,
+        },
         "classes": [_class(item) for item in policy.classes],
         "rules": [rule.name for rule in policy.rules],
         "strategy": policy.balance.strategy,

@@ -12,6 +12,7 @@ from flowlane.closest import did_you_mean
 from flowlane.core.classify.matching import MatchError, read_match
 from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
 from flowlane.core.model import Hint, HintSource
+from flowlane.core.policy import PolicyOrigin
 from flowlane.errors import ConfigError, NotFoundError, RequestError
 from flowlane.northbound import database_types, types
 from flowlane.northbound.openapi import schema_of
@@ -19,6 +20,7 @@ from flowlane.northbound.problems import JSON, ProblemError, empty, json_respons
 from flowlane.northbound.read_handlers import database, hinted_vm, hints
 from flowlane.northbound.routing import YAML, Call, etag_of, read_json, read_text
 from flowlane.northbound.views import policy_change, policy_view
+from flowlane.policy.store import hash_of
 
 if TYPE_CHECKING:
     from webob import Response
@@ -37,7 +39,8 @@ def get_policy(call: Call) -> Response:
     policy = call.controller.state.policy
     best, _quality = call.request.accept.acceptable_offers([JSON, YAML])[0]
     as_yaml = best == YAML
-    response = respond(policy.text.encode(), YAML) if as_yaml else json_response(policy_view(policy))
+    view = policy_view(policy, call.controller.state.policy_origin, call.controller.is_policy_kept())
+    response = respond(policy.text.encode(), YAML) if as_yaml else json_response(view)
     response.etag = etag_of(policy.text)
     return response
 
@@ -48,9 +51,11 @@ def put_policy(call: Call) -> types.PolicyChange:
     if etag_of(old.text) not in call.request.if_match:
         raise ProblemError(412, "the policy in force has changed; read it again", "If-Match")
     new = call.controller.compile_policy(read_text(call.request))
-    call.controller.submit(PolicyReplaced(new))
+    origin = PolicyOrigin("rest", hash_of(new.text), call.clock.wall, call.caller.name, call.caller.address)
+    call.controller.submit(PolicyReplaced(new, origin))
     call.controller.wait_for_policy()
-    return policy_change(old, new, applied=True)
+    kept = call.controller.keep_policy()
+    return {**policy_change(old, new, applied=True), "hash": origin.hash, "kept": kept}
 
 
 def check_policy(call: Call) -> types.PolicyChange:

@@ -55,6 +55,8 @@ class FakeController:
     datagrams: dict[str, int] = field(default_factory=dict)
     expected: Expected | None = None
     now: float = NOW
+    keeps: bool = True
+    kept: bool = False
     problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
     submitted: list[Event] = field(default_factory=list)
     known: Databases = field(
@@ -88,6 +90,13 @@ class FakeController:
 
     def wait_for_policy(self) -> None:
         assert not self.state.policy_awaited
+
+    def keep_policy(self) -> bool:
+        self.kept = self.keeps
+        return self.keeps
+
+    def is_policy_kept(self) -> bool:
+        return self.kept
 
     def try_policy(self, policy: Policy) -> Outcome:
         return dry_run(self.state, policy)

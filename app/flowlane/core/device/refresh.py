@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         QueuesReported,
     )
     from flowlane.core.model import Vm
+    from flowlane.core.policy import PolicyOrigin
 
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
@@ -216,14 +217,30 @@ def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -
 
     A device has its former part until its turn comes, with the next catch-up.
     """
-    state.policy = event.policy
+    state.policy, state.policy_origin = event.policy, event.origin
     state.policy_changes += 1
     passive.declare(state, out)
     # Passive switches first, since the plans of the devices before them follow from theirs.
     for device in sorted(state.devices.values(), key=lambda device: device.declared is None):
         put_off(state, device, Due.ALL)
     state.policy_awaited = set(state.devices)
-    out.append(Report("policy", "the policy was replaced", {"classes": len(event.policy.classes)}))
+    origin = event.origin
+    data = {
+        "classes": len(event.policy.classes),
+        "hash": origin.hash,
+        "source": origin.source,
+        "by": origin.by,
+        "address": origin.address,
+    }
+    out.append(Report("policy", _replaced_text(origin), data))
+
+
+def _replaced_text(origin: PolicyOrigin) -> str:
+    """Write who replaced the policy, from where, and the hash of the new one, as far as that is known."""
+    whom = f" by {origin.by}" if origin.by else ""
+    place = f" from {origin.address or origin.file}" if origin.address or origin.file else ""
+    new = f": {origin.source or 'policy'} {origin.hash[:12]}" if origin.hash else ""
+    return f"the policy was replaced{whom}{place}{new}"
 
 
 def declare_passive(state: State, out: list[Effect]) -> None:

@@ -28,6 +28,7 @@ from flowlane.core.model import (
     Role,
     Vm,
 )
+from flowlane.core.policy import UNKNOWN_ORIGIN
 from flowlane.core.state.flows import FlowTable
 from flowlane.core.state.meters import MeterPool
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.marks import Marking
     from flowlane.core.model import LeftOut, MeterSpec
-    from flowlane.core.policy import PassiveSwitch, Policy, TrafficClass
+    from flowlane.core.policy import PassiveSwitch, Policy, PolicyOrigin, TrafficClass
     from flowlane.core.state.claims import Carried, Claim, Claims, Conflict, Left, Origin, PathMove
     from flowlane.core.state.links import SeenLink
     from flowlane.core.state.meters import Owner
@@ -373,6 +374,7 @@ class State:
     """VM id, or ``vm-uuid`` -> its hints apart from packets, the most specific first (see :meth:`hints_of`)."""
     due: dict[int, Due] = field(default_factory=dict)
     """dpid -> what waits for the next catch-up (see :func:`put_off`)."""
+    policy_origin: PolicyOrigin = UNKNOWN_ORIGIN
     policy_changes: int = 0
     policy_awaited: set[int] = field(default_factory=set)
     """dpids of the devices that do not have their part of the policy in force yet."""

@@ -1,0 +1,181 @@
+"""``flowlane token``: make, list and remove the tokens of REST, in their file; no controller is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowlane import tokens
+from flowlane.cli.arguments import add_action, positive_duration
+from flowlane.cli.tables import Column, console, emit, show_json, table, text
+from flowlane.closest import did_you_mean
+from flowlane.errors import ConfigError, NotFoundError, RequestError
+from flowlane.stdio import print_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STATE_DIRECTORY = Path("/var/lib/flowlane")
+"""The state directory of the packaged service (systemd.exec(5), StateDirectory)."""
+
+FILE_VARIABLE = "FLOWLANE_TOKENS"
+
+LONGEST = 10 * 365 * 86400.0
+"""Seconds for which a token with an end may count."""
+
+EPILOG = """\
+Scopes: read (everything), operate (everything, and change it), hint:VM (the hints of one VM, by id, name or vm-uuid).
+A running controller uses the file as it is from the next request on.
+"""
+
+COLUMNS = (
+    Column("NAME", lambda item: item["name"]),
+    Column("SCOPES", lambda item: " ".join(item["scopes"])),
+    Column("CREATED", lambda item: text(item["created"]), 2),
+    Column("EXPIRES", lambda item: text(item["expires"]), 3),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = add_action(actions, "add", "make a token and print it; it cannot be shown again")
+    add.epilog, add.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    add.add_argument(
+        "name", metavar="NAME", type=_name, help="who uses it, for the log and the policy's origin"
+    )
+    add.add_argument(
+        "--scope",
+        dest="scopes",
+        action="append",
+        required=True,
+        type=_scope,
+        metavar="SCOPE",
+        help="read, operate or hint:VM; repeat it",
+    )
+    add.add_argument(
+        "--expires",
+        type=positive_duration,
+        metavar="TIME",
+        help="such as 12h or 720h; without it the token stays",
+    )
+    listing = add_action(actions, "list", "list the tokens")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    remove = add_action(actions, "remove", "remove a token, which counts no more")
+    remove.add_argument("name", metavar="NAME", help="its name")
+    for action in (add, listing, remove):
+        action.add_argument(
+            "--tokens",
+            type=Path,
+            metavar="FILE",
+            help=f"the file, as flowlane-manager has it (default ${FILE_VARIABLE}, else {tokens.FILE_NAME} in "
+            f"$STATE_DIRECTORY or {STATE_DIRECTORY})",
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the action; return the exit code."""
+    return _ACTIONS[args.action](args, _file(args.tokens))
+
+
+def _file(given: Path | None) -> Path:
+    """Return the file of tokens of the options, or of the environment."""
+    if given is not None:
+        return given
+    if named := os.environ.get(FILE_VARIABLE):
+        return Path(named)
+    directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if directory:
+        return Path(directory) / tokens.FILE_NAME
+    if STATE_DIRECTORY.is_dir():
+        return STATE_DIRECTORY / tokens.FILE_NAME
+    raise ConfigError(f"there is no {STATE_DIRECTORY}; give --tokens FILE, and the same to flowlane-manager")
+
+
+def _add(args: argparse.Namespace, file: Path) -> int:
+    with tokens.locked(file):
+        return _add_locked(args, file)
+
+
+def _add_locked(args: argparse.Namespace, file: Path) -> int:
+    known = tokens.load(file) if file.exists() else ()
+    if any(token.name == args.name for token in known):
+        raise RequestError(f"there is a token {args.name} already; remove it first, or choose another name")
+    if len(known) >= tokens.MAX_TOKENS:
+        raise RequestError(f"{file} has {tokens.MAX_TOKENS} tokens, which is the limit; remove one first")
+    if args.expires is not None and args.expires > LONGEST:
+        raise RequestError(f"--expires is at most {LONGEST / 3600:.0f}h")
+    secret, now = tokens.new_secret(), time.time()
+    expires = None if args.expires is None else now + args.expires
+    scopes = tuple(dict.fromkeys(args.scopes))
+    tokens.save(file, [*known, tokens.Token(args.name, tokens.hash_of(secret), scopes, now, expires)])
+    print_error(f"{file}: token {args.name} may {', '.join(scopes)}; it is shown only now:")
+    print(secret)
+    return 0
+
+
+def _list(args: argparse.Namespace, file: Path) -> int:
+    listed = [
+        {
+            "name": token.name,
+            "scopes": list(token.scopes),
+            "created": _moment(token.created),
+            "expires": None if token.expires is None else _moment(token.expires),
+        }
+        for token in tokens.load(file)
+    ]
+    if args.json:
+        show_json({"items": listed})
+    else:
+        out = console()
+        emit(out, table(COLUMNS, listed, out.width))
+    return 0
+
+
+def _remove(args: argparse.Namespace, file: Path) -> int:
+    with tokens.locked(file):
+        return _remove_locked(args, file)
+
+
+def _remove_locked(args: argparse.Namespace, file: Path) -> int:
+    known = tokens.load(file)
+    left = [token for token in known if token.name != args.name]
+    if len(left) == len(known):
+        names = [token.name for token in known]
+        raise NotFoundError(f"{file} has no token {args.name!r}; {did_you_mean(args.name, names)}")
+    tokens.save(file, left)
+    if not left:
+        print_error(
+            f"{file} has no token any more: REST admits nobody; delete the file to admit everybody again"
+        )
+    return 0
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace, Path], int]] = {
+    "add": _add,
+    "list": _list,
+    "remove": _remove,
+}
+
+
+def _moment(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _name(value: str) -> str:
+    if not tokens.NAME.fullmatch(value):
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is no name: letters, digits, '.', '_', '@' and '-', 64 at most"
+        )
+    return value
+
+
+def _scope(value: str) -> str:
+    try:
+        return tokens.check_scope(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is no scope: {error}") from error

@@ -1,0 +1,173 @@
+"""The WSGI server of eventlet, with bounds on what clients take up, over plain HTTP or TLS."""
+
+from __future__ import annotations
+
+import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
+import logging
+import ssl
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowlane import hub
+
+with warnings.catch_warnings():
+    # eventlet warns at every import that new projects should choose another library.
+    warnings.simplefilter("ignore")
+    import eventlet.green.ssl
+    import eventlet.wsgi
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+
+
+class WsgiLimits(NamedTuple):
+    """What clients of a WSGI server may take up. Times are seconds, ``request_line`` is bytes.
+
+    ``idle``: how long a connection without a request is kept. ``stalled``: how long one read or write may
+    wait.
+    """
+
+    connections: int
+    request_line: int
+    idle: float
+    stalled: float
+
+
+class WsgiServer:
+    """A WSGI server that listens and serves, one green thread for each connection.
+
+    Args:
+        tls: context of :func:`tls_context`; None: plain HTTP.
+
+    Raises:
+        OSError: the address is in use, or not one of this machine.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Iterable[bytes]],
+        host: str,
+        port: int,
+        limits: WsgiLimits,
+        log: logging.Logger,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._socket = _Acceptor(hub.listen(host, port, _WSGI_BACKLOG), tls, log)
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        """Where it listens, with the port that it got when ``port`` was 0."""
+        self._connections = eventlet.GreenPool(limits.connections)
+        self._thread = hub.spawn(
+            eventlet.wsgi.server,
+            self._socket,
+            app,
+            protocol=_logging_protocol(log),
+            custom_pool=self._connections,
+            keepalive=limits.idle,
+            socket_timeout=limits.stalled,
+            url_length_limit=limits.request_line,
+            log=log,
+            log_output=False,
+            debug=False,
+        )
+        hub.sleep()
+
+    def stop(self, seconds: float) -> None:
+        """Accept no more connections, let requests finish for so many seconds, and close what is left."""
+        self._thread.kill()
+        hub.within(seconds, self._connections.waitall)
+        for connection in list(self._connections.coroutines_running):
+            connection.kill()
+        self._socket.close()
+
+
+_WSGI_BACKLOG = 50
+
+PEER_NAME = "flowlane.peer_name"
+"""Key of a WSGI environment: the common name of the client's certificate, which the CA has signed."""
+
+
+def tls_context(certificate: str, key: str, client_ca: str | None = None) -> ssl.SSLContext:
+    """Make the TLS context of a server, for TLS 1.2 and newer.
+
+    Args:
+        client_ca: file of the CA that has to have signed the certificate of every client; None: clients need none.
+
+    Raises:
+        OSError: a file is missing, or is no such file (ssl.SSLError).
+    """
+    made: ssl.SSLContext = eventlet.green.ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.load_cert_chain(certificate, key)
+    if client_ca is not None:
+        made.load_verify_locations(client_ca)
+        made.verify_mode = ssl.CERT_REQUIRED
+    return made
+
+
+class _Acceptor:
+    """A listening socket for eventlet's WSGI server, which would end by whatever its ``accept`` raises."""
+
+    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None, log: logging.Logger) -> None:
+        self._listening = listening
+        self._tls = tls
+        self._log = log
+        self.family = listening.family
+        self.getsockname = listening.getsockname
+        self.close = listening.close
+        if tls is not None:
+            self.do_handshake = True  # By this name eventlet's server sees that it serves https.
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        while True:
+            try:
+                accepted, address = self._listening.accept()
+            except OSError as error:
+                if self._listening.fileno() < 0:
+                    raise
+                self._log.error("a connection was not accepted: %s", error.strerror or error)
+                hub.sleep(_NEXT_ACCEPT)
+                continue
+            try:
+                if self._tls is None:
+                    return accepted, address
+                wrapped = self._tls.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+                return wrapped, address
+            except OSError as error:
+                self._log.debug("%s: %s", address[0], error)
+                accepted.close()
+
+
+_NEXT_ACCEPT = 0.1
+"""Seconds until the next connection is accepted, when one could not be: there is no descriptor left, say."""
+
+
+def _logging_protocol(log: logging.Logger) -> type[Any]:
+    """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them."""
+
+    class Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has no types
+        def log_message(self, text: str, *values: object) -> None:
+            log.debug("%s: %s", self.client_address[0], text % values)
+
+        def handle(self) -> None:
+            if isinstance(self.connection, ssl.SSLSocket):
+                try:
+                    self.connection.do_handshake()
+                except OSError as error:
+                    log.debug("%s: TLS: %s", self.client_address[0], error)
+                    return
+            super().handle()
+
+        def get_environ(self) -> dict[str, Any]:
+            environ: dict[str, Any] = super().get_environ()
+            if isinstance(self.connection, ssl.SSLSocket):
+                environ[PEER_NAME] = _common_name(self.connection.getpeercert())
+            return environ
+
+    return Protocol
+
+
+def _common_name(certificate: Any) -> str:
+    """Return the common name of a certificate's subject; empty where there is none."""
+    subject = certificate.get("subject", ()) if certificate else ()
+    return next((str(value) for part in subject for name, value in part if name == "commonName"), "")
