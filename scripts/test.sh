@@ -27,7 +27,7 @@ coverage=()
 [ -z "${FLOWLANE_COVERAGE:-}" ] || coverage=(--cov --cov-append --cov-report=)
 
 tier_unit() {
-    setup_packages openvswitch-switch iproute2 ethtool
+    setup_packages openvswitch-switch iproute2 ethtool tshark
     .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile "${coverage[@]}" \
         -m "not ovs and not mininet and not lab" "$@"
 }

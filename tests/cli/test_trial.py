@@ -18,6 +18,7 @@ def parsed(*words: str) -> Namespace:
 def test_the_host_has_the_vms_of_the_flows(tmp_path: Path) -> None:
     path = tmp_path / "flows.csv"
     path.write_text("vm,src,dst,rate\nb,::1,::2,1Mbit/s\na,::1,::3,1Mbit/s\nb,::1,::4,1Mbit/s\n")
-    flows, remark = read_workload(path, None)
+    flows, others, warnings = read_workload(path, None)
     host = host_for(parsed("--queues", "3", "--software-queues", "2", "--uplink", "1Gbit/s"), flows)
-    assert (host.vms, host.queues, host.software_queues, host.rate, remark) == (("a", "b"), 3, 2, 10**9, "")
+    assert (host.vms, host.queues, host.software_queues, host.rate) == (("a", "b"), 3, 2, 10**9)
+    assert (others, warnings) == ({}, ())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, UDP
 from flowlane.errors import RequestError
@@ -134,3 +137,59 @@ def test_a_file_with_too_many_flows_is_refused(
     text = json.dumps([GOOD] * 4) if name.endswith("json") else "src,dst,rate\n" + "::1,::2,1Mbit/s\n" * 4
     with pytest.raises(RequestError, match="more than 3 flows"):
         read_flows(written(tmp_path, text, name))
+
+
+def test_ports_that_pandas_has_made_numbers_with_a_point(tmp_path: Path) -> None:
+    text = "src,dst,rate,src_port,dst_port\n10.0.0.1,192.0.2.1,5Mbit/s,40001.0,443.0\n"
+    (flow,) = read_flows(written(tmp_path, text))
+    assert (flow.src_port, flow.dst_port) == (40001, 443)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        (1_700_000_000, 1_700_000_001.5),
+        (1_700_000_000_000, 1_700_000_001_500),
+        (1_700_000_000_000_000_000, 1_700_000_001_500_000_000),
+        ("2026-01-02 10:00:00", "2026-01-02T10:00:01.500Z"),
+        (0, 1.5),
+    ],
+)
+def test_times_count_from_the_first_start(tmp_path: Path, times: tuple[object, object]) -> None:
+    text = "src,dst,rate,start\n" + "".join(
+        f"10.0.0.1,192.0.2.1,5Mbit/s,{time}\n" for time in reversed(times)
+    )
+    assert [flow.start for flow in read_flows(written(tmp_path, text))] == [1.5, 0.0]
+
+
+def test_times_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    text = "src,dst,rate,start\n::1,::2,5Mbit/s,1700000000\n::1,::2,5Mbit/s,5\n"
+    with pytest.raises(
+        RequestError, match="line 3: start: this is seconds from the beginning, and line 2 has a"
+    ):
+        read_flows(written(tmp_path, text))
+
+
+def test_compressed_files_are_read(tmp_path: Path) -> None:
+    data = (HEAD + "vm-a,udp,10.0.0.1,10.0.0.2,1,2,2Mbit/s\n" * 99).encode()
+    assert len(read_flows(written(tmp_path, gzip.compress(data), "flows.csv.gz"))) == 99
+    assert (
+        len(read_flows(written(tmp_path, gzip.compress(json.dumps([GOOD]).encode()), "flows.json.gz"))) == 1
+    )
+    with pytest.raises(RequestError, match="its compressed data are damaged"):
+        read_flows(written(tmp_path, gzip.compress(data)[:-9]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_any_changed_byte_is_read_or_refused_by_line(
+    tmp_path_factory: pytest.TempPathFactory, place: int, value: int
+) -> None:
+    data = bytearray((HEAD + "vm-a,udp,10.0.0.1,10.0.0.2,1,2,2Mbit/s\n" * 3).encode())
+    data[place % len(data)] = value
+    path = tmp_path_factory.getbasetemp() / "changed.csv"
+    path.write_bytes(data)
+    try:
+        assert len(read_flows(path)) <= 4
+    except RequestError as error:
+        assert str(error).startswith(str(path))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowlane.cli.policy_file import HELP, read_policy
-from flowlane.cli.tables import Column, console, table
-from flowlane.cli.trial import add_host_arguments, host_for, read_workload
+from flowlane.cli.tables import Column, console, table, text
+from flowlane.cli.trial import Workload, add_host_arguments, host_for, progress_bar, read_workload
 from flowlane.core.explain import REASONS
-from flowlane.core.flowkey import IPV4, LAYER2, PROTOCOL_NAMES, format_address, is_of_fragments
+from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PROTOCOL_NAMES, format_address, is_of_fragments
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.simulation.host import UPLINK
 from flowlane.simulation.run import sample, simulate
@@ -18,6 +18,7 @@ from flowlane.units import format_rate
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
 
     from flowlane.simulation.flowspec import FlowSpec
     from flowlane.simulation.world import World
@@ -28,10 +29,18 @@ SETTLE = 60
 LEAST_RATE = 1.0
 """bit/s; a flow that sends nothing would have ended by then."""
 
+_WHERE_KNOWN = {"VLAN": "vlan", "PACKETS": "packets", "BYTES": "bytes"}
+"""Column that is shown where an item has something in it -> key of the item."""
+
 COLUMNS = (
     Column("VM", lambda item: item["vm"]),
-    Column("FLOW", lambda item: item["flow"]),
-    Column("RATE", lambda item: format_rate(item["rate"]), right=True),
+    Column("VLAN", lambda item: text(item["vlan"]), right=True),
+    Column("FLOW", lambda item: item["flow"].partition(" in VLAN ")[0]),
+    Column("PACKETS", lambda item: text(item["packets"]), 5, right=True),
+    Column("BYTES", lambda item: text(item["bytes"]), 5, right=True),
+    Column(
+        "RATE", lambda item: format_rate(item["rate"]) if item["rate"] is not None else "unknown", right=True
+    ),
     Column("CLASS", lambda item: item["class"]),
     Column("QUEUE", lambda item: "-" if item["queue_id"] is None else str(item["queue_id"]), right=True),
     Column("KIND", lambda item: item["kind"], 3),
@@ -51,10 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Place the flows and print their queues."""
-    flows, remark = read_workload(args.flows, args.pcap)
-    lasting = [flow._replace(start=0.0, end=float("inf"), rate=max(flow.rate, LEAST_RATE)) for flow in flows]
-    world, _ = simulate(read_policy(args.policy), host_for(args, lasting), lasting, SETTLE)
-    result = describe(world, remark)
+    workload = read_workload(args.flows, args.pcap)
+    with progress_bar() as bar:
+        task = bar.add_task("placing", total=SETTLE, flows=len(workload.flows))
+        world = place(args, workload.flows, lambda second: bar.update(task, completed=second))
+    result = describe(world, workload)
     if args.plot:
         from flowlane.simulation.plots import plot_loads  # noqa: PLC0415  only this needs matplotlib
 
@@ -69,7 +79,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(world: World, remark: str = "") -> dict[str, Any]:
+def place(args: argparse.Namespace, flows: Sequence[FlowSpec], show: Callable[[int], None]) -> World:
+    """Let all flows send until they are where they stay; ``show`` is called with each second."""
+    lasting = [flow._replace(start=0.0, end=float("inf"), rate=max(flow.rate, LEAST_RATE)) for flow in flows]
+    host = host_for(args, lasting)
+    world, _ = simulate(read_policy(args.policy), host, lasting, SETTLE, lambda second, _: show(second))
+    return world
+
+
+NOTHING_READ = Workload([], {}, ())
+
+
+def describe(world: World, workload: Workload = NOTHING_READ) -> dict[str, Any]:
     """Describe the result as a JSON-ready object: assignments, queues, figures; rates and loads in bit/s."""
     last = sample(world, int(world.now))
     port = world.device.ports[UPLINK]
@@ -92,7 +113,9 @@ def describe(world: World, remark: str = "") -> dict[str, Any]:
             "bytes_in_hardware": last.in_hardware,
         },
         "left_out": [left._asdict() for left in world.device.left_out],
-        "remark": remark,
+        "remark": workload.remark,
+        "other_packets": workload.others,
+        "warnings": workload.warnings,
     }
 
 
@@ -100,10 +123,14 @@ def _assignment(world: World, number: int, row: int) -> dict[str, Any]:
     flow, device = world.live[number], world.device
     flows = device.flows
     queue_id, meter = flows.queue_id[row], device.meters.get(flows.meter_id[row])
+    spec = flow.spec
     return {
-        "vm": flow.spec.vm,
-        "flow": flow_text(flow.spec),
-        "rate": flow.spec.rate,
+        "vm": spec.vm,
+        "flow": flow_text(spec),
+        "vlan": spec.vlan,
+        "rate": spec.rate if spec.rate_known else None,
+        "packets": spec.packets,
+        "bytes": spec.octets,
         "class": device.policy.classes[flows.class_index[row]].name,
         "queue_id": None if queue_id == NO_QUEUE else queue_id,
         "kind": QueueKind(flows.kind[row]).word,
@@ -114,20 +141,28 @@ def _assignment(world: World, number: int, row: int) -> dict[str, Any]:
 
 def flow_text(spec: FlowSpec) -> str:
     """Write a flow: protocol or ethertype, addresses, ports, VLAN."""
+    return ends_text(spec) + ("" if spec.vlan is None else f" in VLAN {spec.vlan}")
+
+
+def ends_text(spec: FlowSpec) -> str:
+    """Write a flow without its VLAN."""
     source, target = format_address(spec.kind, spec.src), format_address(spec.kind, spec.dst)
     protocol = PROTOCOL_NAMES.get(spec.protocol, str(spec.protocol))
-    tag = "" if spec.vlan is None else f" in VLAN {spec.vlan}"
     if spec.kind == LAYER2:
-        return f"0x{spec.src_port:04x} {source} > {target}{tag}"
+        return f"0x{spec.src_port:04x} {source} > {target}"
     if is_of_fragments(spec.parts):
         name = f"{protocol} fragments" if spec.kind == IPV4 else "fragments"
-        return f"{name} {source} > {target}{tag}"
-    return f"{protocol} {source}:{spec.src_port} > {target}:{spec.dst_port}{tag}"
+        return f"{name} {source} > {target}"
+    if spec.kind == IPV6:
+        source, target = f"[{source}]", f"[{target}]"
+    return f"{protocol} {source}:{spec.src_port} > {target}:{spec.dst_port}"
 
 
 def _print(result: dict[str, Any]) -> None:
     out, figures = console(), result["figures"]
-    out.print(table(COLUMNS, result["assignments"], out.width))
+    items = result["assignments"]
+    hidden = {head for head, key in _WHERE_KNOWN.items() if all(item[key] is None for item in items)}
+    out.print(table([column for column in COLUMNS if column.head not in hidden], items, out.width))
     out.print()
     out.print(table(QUEUE_COLUMNS, _with_shares(result["queues"]), out.width))
     out.print()

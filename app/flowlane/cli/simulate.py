@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlane.cli.arguments import LARGEST_COUNT, number, whole_number
 from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.cli.tables import Column, console, table
-from flowlane.cli.trial import add_host_arguments, host_for, read_workload
+from flowlane.cli.trial import Workload, add_host_arguments, host_for, progress_bar, read_workload
 from flowlane.simulation.run import simulate
 from flowlane.simulation.workload import KINDS, Shape, generate
 from flowlane.units import format_rate
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from flowlane.simulation.flowspec import FlowSpec
     from flowlane.simulation.run import Sample
     from flowlane.simulation.world import World
 
@@ -74,8 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workload, print the report."""
-    flows, remark = _flows(args)
-    with _progress() as bar:
+    workload = _workload(args)
+    flows = workload.flows
+    with progress_bar() as bar:
         task = bar.add_task("simulating", total=args.seconds, flows=0)
 
         def show(second: int, world: World) -> None:
@@ -87,37 +84,31 @@ def run(args: argparse.Namespace) -> int:
 
         plot_run(args.plot, samples)
     if args.json:
-        print(json.dumps(_report(world, samples, remark), indent=2))
+        print(json.dumps(_report(world, samples, workload), indent=2))
     else:
-        _print(world, samples, remark)
+        _print(world, samples, workload.remark)
     return 0
 
 
-def _flows(args: argparse.Namespace) -> tuple[list[FlowSpec], str]:
+def _workload(args: argparse.Namespace) -> Workload:
+    """Return the flows in the order of their start."""
     if args.flows or args.pcap:
-        return read_workload(args.flows, args.pcap)
+        workload = read_workload(args.flows, args.pcap)
+        return workload._replace(flows=sorted(workload.flows, key=attrgetter("start")))
     vms = tuple(f"vm-{number:03d}" for number in range(args.vms))
     shape = Shape(args.count, args.seconds, args.churn, args.load * args.uplink, args.seed)
-    return list(generate(args.workload, shape, vms)), ""
+    return Workload(list(generate(args.workload, shape, vms)), {}, ())
 
 
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[flows]} flows"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-
-
-def _report(world: World, samples: Sequence[Sample], remark: str) -> dict[str, object]:
+def _report(world: World, samples: Sequence[Sample], workload: Workload) -> dict[str, object]:
     return {
         "samples": [item._asdict() for item in samples],
         "moves": world.counts["move"],
         "pins": world.counts["PinFlow"],
         "left_out": [left._asdict() for left in world.device.left_out],
-        "remark": remark,
+        "remark": workload.remark,
+        "other_packets": workload.others,
+        "warnings": workload.warnings,
     }
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlane.cli.arguments import MAX_QUEUES, positive_rate, rates, whole_number
 from flowlane.errors import RequestError
 from flowlane.simulation.capture import read_capture
 from flowlane.simulation.flowfile import read_flows
 from flowlane.simulation.host import Host
+from flowlane.stdio import print_error
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from flowlane.simulation.flowspec import FlowSpec
 
@@ -44,17 +50,52 @@ def add_host_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def read_workload(flows: Path | None, capture: Path | None) -> tuple[list[FlowSpec], str]:
-    """Read flows from a file or a capture: (flows, a remark about the capture, or nothing).
+class Workload(NamedTuple):
+    """Flows to place.
+
+    Attributes:
+        others: kind -> packets of a capture that are of no flow.
+        warnings: what is wrong with the file, or left out of it.
+    """
+
+    flows: list[FlowSpec]
+    others: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+    @property
+    def remark(self) -> str:
+        """What to say of the packets that are of no flow; nothing where there are none."""
+        count = sum(self.others.values())
+        if not count:
+            return ""
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.others.items()))
+        return f"{count} packet{'' if count == 1 else 's'} of no VM's flow: {kinds}"
+
+
+def read_workload(flows: Path | None, capture: Path | None) -> Workload:
+    """Read flows from a file or a capture; warnings go to standard error, too.
 
     Raises:
         RequestError: the file cannot be read; the text names the place.
     """
-    if capture is not None:
-        specs, other = read_capture(capture)
-        return specs, f"{other} packets belong to no flow that was kept" if other else ""
-    assert flows is not None
-    return read_flows(flows), ""
+    if capture is None:
+        assert flows is not None
+        return Workload(read_flows(flows), {}, ())
+    workload = Workload(*read_capture(capture))
+    for warning in workload.warnings:
+        print_error(f"flowlane: warning: {warning}")
+    return workload
+
+
+def progress_bar() -> Progress:
+    """Make the bar that shows simulated seconds on standard error, where that is a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[flows]} flows"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def host_for(args: argparse.Namespace, flows: list[FlowSpec]) -> Host:

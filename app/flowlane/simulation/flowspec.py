@@ -33,6 +33,8 @@ class FlowSpec(NamedTuple):
 
     ``kind`` is that of a flow key (4, 6 or 2); for ICMP the ports are type and code, for a layer-2 flow
     ``src_port`` is the ethertype. Fragments have the ports 0 and 0, in IPv6 the protocol 44.
+
+    ``packets`` and ``octets`` are what a capture or an export counted, None where that is not known.
     """
 
     vm: str
@@ -48,6 +50,9 @@ class FlowSpec(NamedTuple):
     dscp: int = 0
     pcp: int = 0
     vlan: int | None = None
+    packets: int | None = None
+    octets: int | None = None
+    rate_known: bool = True
 
     @property
     def parts(self) -> FlowParts:
