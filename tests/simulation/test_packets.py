@@ -78,10 +78,9 @@ def test_each_packet_has_time_interface_and_bytes(tmp_path: Path) -> None:
     """Judged by tshark packet by packet, where a file has several clocks and link types."""
     for name in ("two links.pcapng", "odd clocks.pcapng", "two sections.pcapng"):
         path = written(tmp_path, FILES[name], name)
-        command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len"]
-        shown = subprocess.run(
-            [*command, "-e", "frame.cap_len"], check=True, capture_output=True, text=True
-        ).stdout
+        fields = [word for name in ("time_epoch", "len", "cap_len") for word in ("-e", f"frame.{name}")]
+        command = ["tshark", "-n", "-r", str(path), "-T", "fields", *fields]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         judged = [tuple(map(float, line.split())) for line in shown.splitlines()]
         packets, _ = read(path)
         assert [(packet.time, packet.length, len(packet.data)) for packet in packets] == judged
