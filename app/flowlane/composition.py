@@ -282,6 +282,12 @@ class Composition:
         """Whether the policy in force is in force again after a restart."""
         return self._keeper.is_kept(self.state.policy_origin)
 
+    def wait_for_changes(self, dpid: int) -> None:
+        """Wait until what was put off on a device is done; for a minute at most."""
+        deadline = time.monotonic() + _IN_FORCE_WITHIN
+        while dpid in self.state.due and time.monotonic() < deadline:
+            hub.sleep(_NEXT_LOOK)
+
     def try_policy(self, policy: Policy) -> Outcome:
         """Count the flows that a policy would change, in a copy of the process; one policy at a time."""
         while self._trying:

@@ -8,7 +8,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 
 from flowlane.core import events as ev
 from flowlane.core.explain import REASONS, Explanation, explain
-from flowlane.core.model import NO_PORT, NO_QUEUE, Hint, HintSource, QueueKind, Reason, Refusal
+from flowlane.core.model import NO_PORT, NO_QUEUE, Admission, Hint, HintSource, QueueKind, Reason, Refusal
 from flowlane.core.policy import (
     Alike,
     Balance,
@@ -210,6 +210,24 @@ def vacated(scenario: Scenario) -> int:
     return next(row for row in rows if scenario.queue_of(row) != before[row])
 
 
+QUICK = Balance(moves_per_second=10.0, window=1.0)
+
+
+def pinned_by_hand(scenario: Scenario) -> int:
+    row = scenario.flow(1, 1)
+    key = scenario.device.flows.keys[row]
+    assert key is not None
+    scenario.do(ev.FlowPinned(DPID, key, (scenario.queue_of(row) + 1) % 4, 60.0))
+    return row
+
+
+def drained(scenario: Scenario) -> int:
+    row = scenario.flow(1, 1)
+    scenario.do(ev.QueueCordoned(DPID, UPLINK, scenario.queue_of(row), Admission.DRAINING))
+    scenario.tick(10)
+    return row
+
+
 FEW = Balance(flows_per_queue=1, moves_per_second=10.0, window=1.0)
 ALONE = of_classes(TrafficClass("small", 0), TrafficClass("alone", 1, exclusive=True))
 
@@ -238,6 +256,8 @@ REACHED: dict[Reason, tuple[Policy, Callable[[Scenario], int]]] = {
         rebalanced,
     ),
     Reason.DEMOTED: (of_classes(TrafficClass("small", 0), balance=Balance("priority-by-bytes")), demoted),
+    Reason.PINNED_BY_HAND: (ALONE, pinned_by_hand),
+    Reason.DRAINED: (replace(ALONE, balance=QUICK), drained),
     Reason.VACATED: (replace(ALONE, balance=Balance()), vacated),
     Reason.GATHERED: (of_classes(TrafficClass("small", 0), TrafficClass("other", 1)), gathered),
     Reason.SOFTWARE_BY_RULE: (

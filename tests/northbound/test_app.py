@@ -6,7 +6,7 @@ from urllib.parse import quote
 from wsgiref.types import WSGIApplication
 
 import pytest
-from support.engine.controller import FLOWS, NIC, TOR, FakeController, world
+from support.engine.controller import FLOWS, NIC, TOR, FakeController, furnished, world
 from webob import Request, Response
 
 from flowlane.northbound.app import ROUTES, make_app
@@ -45,13 +45,15 @@ def problem(app: WSGIApplication, path: str, **options: bytes | str) -> dict[str
 def concrete(path: str) -> str:
     if path.startswith("/v1/flows/{id}"):
         return path.replace("/v1/flows/{id}", FLOW_PATH)
-    return path.format(**PATHS)
+    names = {"name": "backup"} if path.startswith("/v1/vms") else {}
+    return path.format(**{**PATHS, "port": "uplink", "queue": "1", **names})
 
 
 @pytest.mark.parametrize(
     "path", sorted({route.path for route in ROUTES if route.method == "GET"} - {"/v1/events"})
 )
-def test_every_path_answers_and_head_is_get_without_a_body(app: WSGIApplication, path: str) -> None:
+def test_every_path_answers_and_head_is_get_without_a_body(path: str) -> None:
+    app = make_app(furnished())
     got, head = ask(app, concrete(path)), ask(app, concrete(path), method="HEAD")
     assert got.status_int == head.status_int == 200
     assert head.body == b""

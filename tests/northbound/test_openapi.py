@@ -7,29 +7,27 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from support.engine.controller import FLOWS, NIC, world
+from support.engine.controller import FLOWS, NIC, furnished, world
 from webob import Request
 
 from flowlane.northbound.app import ROUTES, make_app
+from flowlane.northbound.hint_types import HintsInput
 from flowlane.northbound.openapi import document, schema_of
 from flowlane.northbound.routing import Route
-from flowlane.northbound.types import HintsInput, Page
+from flowlane.northbound.types import Page
 from flowlane.northbound.vm_types import VmView
 
 DOCUMENT = document(ROUTES)
-TEXTS = {
-    "/v1/devices/{dpid}": f"{NIC:016x}",
-    "/v1/databases/{name}": "host1",
-    "/v1/vms/{id}": "uuid-web",
-    "/v1/flows/{id}": FLOWS[0][0].hex(),
-}
+IDS = {"/v1/vms": "uuid-web", "/v1/flows": FLOWS[0][0].hex()}
+NAMES = {"/v1/databases": "host1", "/v1/vms": "backup"}
 
 
 def concrete(path: str) -> str:
-    for prefix, text in TEXTS.items():
-        if path.startswith(prefix):
-            return prefix[: prefix.index("{")] + text + path[len(prefix) :]
-    return path
+    """Fill in the variables of a path with what there is in the world."""
+    root = "/".join(path.split("/")[:3])
+    texts = {"dpid": f"{NIC:016x}", "port": "uplink", "queue": "1"}
+    texts |= {"id": IDS.get(root, ""), "name": NAMES.get(root, "")}
+    return path.format_map(texts)
 
 
 def test_the_document_is_openapi_3_1() -> None:
@@ -50,9 +48,9 @@ def test_every_contracted_path_is_there() -> None:
     paths = (
         "/v1/databases /v1/databases/{name} "
         "/v1/status /healthz /readyz /metrics /v1/devices /v1/devices/{dpid} /v1/devices/{dpid}/ports "
-        "/v1/devices/{dpid}/queues /v1/vms "
+        "/v1/devices/{dpid}/queues /v1/devices/{dpid}/queues/{port}/{queue} /v1/vms /v1/vms/{id}/hints/{name} "
         "/v1/vms/{id} /v1/flows /v1/flows/{id} /v1/assignments /v1/flows/{id}/explain /v1/policy /v1/policy/check "
-        "/v1/vms/{id}/hints /v1/events / /openapi.json /v1/topology /v1/hosts /v1/addresses"
+        "/v1/vms/{id}/hints /v1/events /v1/pins /v1/flows/{id}/pin / /openapi.json /v1/topology /v1/hosts /v1/addresses"
     )
     assert set(paths.split()) == set(DOCUMENT["paths"])
 
@@ -63,7 +61,7 @@ JSON_ROUTES = [route for route in ROUTES if route.method == "GET" and "applicati
 @pytest.mark.parametrize("route", JSON_ROUTES, ids=lambda route: route.path)
 def test_every_field_answered_is_described(route: Route) -> None:
     """The schemas are closed, so a field that is not in the document fails as well as one that is missing."""
-    answer = Request.blank(concrete(route.path)).get_response(make_app(world()))
+    answer = Request.blank(concrete(route.path)).get_response(make_app(furnished()))
     content = DOCUMENT["paths"][route.path]["get"]["responses"]["200"]["content"]
     schema = {**content[answer.content_type]["schema"], "components": DOCUMENT["components"]}
     Draft202012Validator(schema, format_checker=FormatChecker()).validate(answer.json)

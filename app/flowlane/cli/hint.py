@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_output(action, watch=False)
         if name == "set":
             _add_hint(action)
+        elif name == "clear":
+            action.add_argument("--name", metavar="NAME", help="only the hint of this name")
 
 
 def _add_hint(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,9 @@ def _add_hint(parser: argparse.ArgumentParser) -> None:
         help="such as 60s or 5min; without it the hint stays",
     )
     parser.add_argument("--add", action="store_true", help="keep the hints that are there")
+    parser.add_argument(
+        "--name", metavar="NAME", help="give, or replace, the hint of this name only; the others stay"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,13 +72,22 @@ def _show(client: Client, args: argparse.Namespace) -> int:
 
 
 def _set(client: Client, args: argparse.Namespace) -> int:
+    if args.name is not None:
+        answer = send(client, "PUT", _path(args), json=_hint(args))
+        _print(answer if args.json else Answer(hints=[answer]), args)
+        return 0
     kept = [_as_input(item) for item in get(client, _path(args))["hints"] if item["source"] == "rest"]
+    body = {"hints": [*(kept if args.add else []), _hint(args)]}
+    _print(send(client, "PUT", _path(args), json=body), args)
+    return 0
+
+
+def _hint(args: argparse.Namespace) -> dict[str, Any]:
+    """Make the input of the hint that the options describe."""
     hint: dict[str, Any] = {"class": args.class_name, "match": _read_match(args.match)}
     if args.lifetime is not None:
         hint["lifetime"] = args.lifetime
-    body = {"hints": [*(kept if args.add else []), hint]}
-    _print(send(client, "PUT", _path(args), json=body), args)
-    return 0
+    return hint
 
 
 def _clear(client: Client, args: argparse.Namespace) -> int:
@@ -85,7 +99,8 @@ _ACTIONS = {"show": _show, "set": _set, "clear": _clear}
 
 
 def _path(args: argparse.Namespace) -> str:
-    return f"/v1/vms/{quote(args.vm, safe='')}/hints"
+    path, name = f"/v1/vms/{quote(args.vm, safe='')}/hints", getattr(args, "name", None)
+    return path if name is None else f"{path}/{quote(name, safe='')}"
 
 
 def _as_input(item: Answer) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from flowlane.cli import pin
 from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
 from flowlane.cli.client import Answer, Client, RefusedError, client_of, get, pages
 from flowlane.cli.tables import Column, age, flow_text, rate, show, show_json, table, text, turns
@@ -256,6 +257,12 @@ def _database_problems(item: Answer) -> str:
     return "; ".join([*([item["problem"]] if item["problem"] else []), *conflicts, *ignored]) or "-"
 
 
+def _admission(item: Answer) -> str:
+    """Write which flows a queue takes; of one that is drained, how many flows are left."""
+    word: str = item["admission"]
+    return f"draining {item['flows']}/{item['cordoned_flows']}" if word == "draining" else word
+
+
 DATABASES = ListCommand(
     "/v1/databases",
     (
@@ -326,6 +333,7 @@ QUEUES = ListCommand(
         Column("MAX", lambda item: rate(item["max_rate"]), 5, right=True),
         Column("CLASS", lambda item: text(item["class"]), 3),
         Column("EXCLUSIVE", lambda item: "yes" if item["exclusive"] else "-", 3),
+        Column("ADMISSION", _admission, 2),
         Column("SENT", lambda item: text(item["tx_packets"]), 7, right=True),
     ),
     filters=("device", "port"),
@@ -379,6 +387,8 @@ ADDRESSES = ListCommand(
     ),
     filters=("device",),
 )
+
+PINS = ListCommand("/v1/pins", pin.COLUMNS)
 
 FLOWS = ListCommand(
     "/v1/flows",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowlane.core import events as ev
 from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
-from flowlane.core.device import class_meters, hints, passive, refresh, refusals
+from flowlane.core.device import class_meters, cordons, hints, passive, refresh, refusals
 from flowlane.core.device.addresses import put_off_for_address
 from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.forget import forget
@@ -22,7 +22,7 @@ from flowlane.core.device.plan import weigh
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
-from flowlane.core.flow import learned, lifecycle, limits, samples
+from flowlane.core.flow import learned, lifecycle, limits, manual, samples
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
 from flowlane.core.flow.paths import settle_paths
@@ -50,6 +50,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:
             _tick_device(state, state.devices[event.dpid], out)
         return
     hints.expire(state, out)
+    manual.expire(state, out)
     forget(state, out)
     settle_paths(state, out)
     for device in [] if event.alone else list(state.devices.values()):
@@ -58,6 +59,7 @@ def on_tick(state: State, event: Tick, out: list[Effect]) -> None:
 
 def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
     end_adoption(state, device, out)
+    cordons.report_drained(state, device, out)
     balance(state, device, out)
     if device.pins_when_full is not None and state.now >= device.pin_retry:
         retry_full_table(device)
@@ -150,6 +152,10 @@ HANDLERS: dict[type, Handler] = {
     ev.DescriptionRemoved: refresh.on_description_removed,
     ev.HintGiven: hints.on_hint_given,
     ev.HintWithdrawn: hints.on_hint_withdrawn,
+    ev.FlowPinned: manual.on_flow_pinned,
+    ev.FlowReleased: manual.on_flow_released,
+    ev.QueueCordoned: cordons.on_queue_cordoned,
+    ev.RoleGiven: refresh.on_role_given,
     ev.PolicyReplaced: refresh.on_policy_replaced,
     ev.Tick: on_tick,
     ev.Poll: on_poll,

@@ -10,6 +10,7 @@ from flowlane.core.policy import UNKNOWN_ORIGIN
 
 if TYPE_CHECKING:
     from flowlane.core.model import (
+        Admission,
         Capabilities,
         Hint,
         LeftOut,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         PortFacts,
         PortReport,
         Refusal,
+        Role,
     )
     from flowlane.core.policy import Policy, PolicyOrigin
 
@@ -345,6 +347,42 @@ class HintWithdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowPinned:
+    """An operator pins a flow to a queue of its egress port on one device, for so many seconds."""
+
+    dpid: int
+    key: bytes
+    queue_id: int
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlowReleased:
+    """An operator takes the pin of a flow on one device back."""
+
+    dpid: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCordoned:
+    """An operator says which flows a queue takes from now on."""
+
+    dpid: int
+    port_no: int
+    queue_id: int
+    admission: Admission
+
+
+@dataclass(frozen=True, slots=True)
+class RoleGiven:
+    """An operator gives a device a role; None: takes it back."""
+
+    dpid: int
+    role: Role | None
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyReplaced:
     """The operator replaced the policy; ``origin`` says who, from where and when."""
 
@@ -398,6 +436,10 @@ Event = (
     | ConflictsReported
     | HintGiven
     | HintWithdrawn
+    | FlowPinned
+    | FlowReleased
+    | QueueCordoned
+    | RoleGiven
     | PolicyReplaced
     | Tick
     | Poll

@@ -57,6 +57,8 @@ REASONS: dict[Reason, str] = {
     Reason.STRATEGY: "the strategy that the policy names chose this queue",
     Reason.METER_ONLY: "its class is limited by a meter and has no queue, so that the device may offload it",
     Reason.ADOPTED: "it was found on this queue when the controller started, and stays",
+    Reason.PINNED_BY_HAND: "an operator pinned it to this queue, for a time",
+    Reason.DRAINED: "it was moved here from a queue that an operator drains",
     Reason.MARK_KEPT: "the policy keeps its own mark, by which the device chooses its queue",
     Reason.DEVICE_CHOSE: "the device itself chose this queue by its standing rules",
 }
@@ -242,6 +244,9 @@ def _entry(state: State, device: Device, row: int) -> str:
 def _placement_changes(state: State, device: Device, row: int, traffic_class: TrafficClass) -> Iterator[str]:
     """List what would give the flow another queue, or its limit, without another class."""
     flows = device.flows
+    pin = device.manual_pin(row)
+    if pin is not None:
+        yield f"the end of its pin by hand, in {max(0.0, pin.expires - state.now):.0f} s"
     overflowed = flows.kind[row] == QueueKind.SOFTWARE and traffic_class.path is not PathPreference.SOFTWARE
     waits = flows.reason[row] == Reason.EXCLUSIVE_UNAVAILABLE
     if waits or (overflowed and _has_hardware(device, row)):

@@ -69,6 +69,14 @@ class QueueKind(IntEnum):
         return self.name.lower()
 
 
+class Admission(IntEnum):
+    """Which flows a queue takes by the operator's word; ``DRAINING``: none, and those that it has are moved away."""
+
+    OPEN = 0
+    CORDONED = 1
+    DRAINING = 2
+
+
 class Reason(IntEnum):
     """Why a flow has its queue; the texts are in :mod:`flowlane.core.explain`."""
 
@@ -94,6 +102,8 @@ class Reason(IntEnum):
     DEMOTED = 19
     MARK_KEPT = 20
     VACATED = 21
+    PINNED_BY_HAND = 22
+    DRAINED = 23
 
 
 class HintSource(IntEnum):
@@ -156,6 +166,27 @@ class Queue:
     min_rate: int | None = None
     max_rate: int | None = None
     priority: int | None = None
+    admission: Admission = Admission.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class ManualPin:
+    """An operator's order that a flow be on a queue of a port; times are of the engine's clock, in seconds."""
+
+    port_no: int
+    queue_id: int
+    since: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """A queue that takes no new flows, since when; ``flows``: how many it had then. ``done``: its drain is reported."""
+
+    admission: Admission
+    since: float
+    flows: int
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

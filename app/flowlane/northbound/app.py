@@ -15,7 +15,10 @@ from webob import Request, Response
 
 from flowlane.northbound import (
     database_types,
+    hint_types,
     metrics,
+    operator_handlers,
+    operator_types,
     query,
     read_handlers,
     stream,
@@ -28,7 +31,7 @@ from flowlane.northbound import (
 from flowlane.northbound.access import OPEN, Access, Scope
 from flowlane.northbound.openapi import document
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
-from flowlane.northbound.routing import YAML, YAML_TYPES, Call, Route
+from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route
 
 if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller
@@ -68,7 +71,7 @@ def prometheus(call: Call) -> Response:
 
 _FLOW_PAGE = (*query.PAGE, *query.FLOW_FILTERS)
 _ASSIGNMENT_PAGE = (*query.PAGE, *query.ASSIGNMENT_FILTERS)
-_R, _T, _W = read_handlers, topology_handlers, write_handlers
+_R, _T, _W, _O = read_handlers, topology_handlers, write_handlers, operator_handlers
 
 ROUTES = (
     Route(
@@ -116,6 +119,16 @@ ROUTES = (
     Route("GET", "/v1/devices", _R.devices, "Devices", types.Page[types.DeviceView], query.PAGE),
     Route("GET", "/v1/devices/{dpid}", _R.device, "A device", types.DeviceView, also=(404,)),
     Route(
+        "PATCH",
+        "/v1/devices/{dpid}",
+        _O.patch_device,
+        "Give a device a role by hand",
+        types.DeviceView,
+        takes=operator_types.DeviceInput,
+        accepts=PATCH_TYPES,
+        also=(404, 409, 422),
+    ),
+    Route(
         "GET",
         "/v1/devices/{dpid}/ports",
         _R.ports,
@@ -133,19 +146,43 @@ ROUTES = (
         also=(404,),
     ),
     Route(
+        "GET",
+        "/v1/devices/{dpid}/queues/{port}/{queue}",
+        _O.queue,
+        "A queue",
+        types.QueueView,
+        also=(404,),
+    ),
+    Route(
+        "PATCH",
+        "/v1/devices/{dpid}/queues/{port}/{queue}",
+        _O.patch_queue,
+        "Cordon, drain or open a queue",
+        types.QueueView,
+        takes=operator_types.QueueInput,
+        accepts=PATCH_TYPES,
+        also=(404, 409, 422),
+    ),
+    Route(
         "GET", "/v1/vms", _R.vms, "VMs", types.Page[vm_types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
     ),
     Route("GET", "/v1/vms/{id}", _R.vm, "A VM", vm_types.VmView, also=(404,), scope=Scope.VM),
     Route(
-        "GET", "/v1/vms/{id}/hints", _R.hints, "The hints of a VM", types.Hints, also=(404,), scope=Scope.VM
+        "GET",
+        "/v1/vms/{id}/hints",
+        _R.hints,
+        "The hints of a VM",
+        hint_types.Hints,
+        also=(404,),
+        scope=Scope.VM,
     ),
     Route(
         "PUT",
         "/v1/vms/{id}/hints",
         _W.put_hints,
         "Replace a VM's hints that came over REST",
-        types.Hints,
-        takes=types.HintsInput,
+        hint_types.Hints,
+        takes=hint_types.HintsInput,
         accepts=(JSON,),
         also=(404, 422),
         scope=Scope.HINT,
@@ -158,6 +195,34 @@ ROUTES = (
         also=(204, 404),
         scope=Scope.HINT,
     ),
+    Route(
+        "GET",
+        "/v1/vms/{id}/hints/{name}",
+        _O.hint,
+        "A hint that came over REST",
+        hint_types.HintView,
+        also=(404,),
+        scope=Scope.VM,
+    ),
+    Route(
+        "PUT",
+        "/v1/vms/{id}/hints/{name}",
+        _O.put_hint,
+        "Give one hint, or replace it; the VM's others stay",
+        hint_types.HintView,
+        takes=hint_types.HintInput,
+        accepts=(JSON,),
+        also=(201, 404, 409, 422),
+        scope=Scope.HINT,
+    ),
+    Route(
+        "DELETE",
+        "/v1/vms/{id}/hints/{name}",
+        _O.delete_hint,
+        "Withdraw one hint that came over REST",
+        also=(204, 404),
+        scope=Scope.HINT,
+    ),
     Route("GET", "/v1/flows", _R.flows, "Flows", types.Page[types.FlowView], _FLOW_PAGE, also=(404,)),
     Route("GET", "/v1/flows/{id}", _R.flow, "A flow", types.FlowView, also=(404,)),
     Route(
@@ -167,6 +232,40 @@ ROUTES = (
         "Why a flow is on its queue",
         types.Explanation,
         also=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/flows/{id}/pin",
+        _O.flow_pins,
+        "To which queues operators have pinned a flow",
+        operator_types.Pins,
+        also=(404,),
+    ),
+    Route(
+        "PUT",
+        "/v1/flows/{id}/pin",
+        _O.put_pin,
+        "Pin a flow to a queue of a device, for a time",
+        operator_types.Pins,
+        takes=operator_types.PinInput,
+        accepts=(JSON,),
+        also=(404, 409, 422),
+    ),
+    Route(
+        "DELETE",
+        "/v1/flows/{id}/pin",
+        _O.delete_pin,
+        "Take the pins of a flow back",
+        parameters=(query.DEVICE,),
+        also=(204, 404),
+    ),
+    Route(
+        "GET",
+        "/v1/pins",
+        _O.pins,
+        "The flows that operators have pinned to queues",
+        types.Page[operator_types.PinView],
+        query.PAGE,
     ),
     Route(
         "GET",

@@ -152,5 +152,8 @@ class Controller(Protocol):
     def is_policy_kept(self) -> bool:
         """Whether the policy in force is in force again after a restart."""
 
+    def wait_for_changes(self, dpid: int) -> None:
+        """Wait until what was put off on a device is done, for a while at most; others are served."""
+
     def try_policy(self, policy: Policy) -> Outcome:
         """Count the flows that a policy would change; change nothing. Others are served meanwhile."""

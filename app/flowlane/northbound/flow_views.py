@@ -23,6 +23,7 @@ from flowlane.core.flowkey import (
 from flowlane.core.model import NO_QUEUE, Reason
 from flowlane.core.state.flows import PINNED
 from flowlane.core.topology.adjacency import device_name, port_names
+from flowlane.northbound.operator_views import manual_pin_mark
 from flowlane.northbound.paging import FlowRow
 from flowlane.northbound.views import HINT_WORDS, KIND_WORDS, dpid_text, limit_of, moment
 
@@ -114,6 +115,7 @@ def placement(clock: Clock, device: Device, row: int) -> Placement:
         "reason": reason_word(flows.reason[row]),
         "since": moment(clock, flows.assigned_since[row]),
         "pinned": bool(flows.flags[row] & PINNED),
+        "manual_pin": manual_pin_mark(device, row, clock),
         "entry": _entry(device, row),
     }
 
@@ -197,6 +199,7 @@ def explanation_view(state: State, clock: Clock, device: Device, row: int) -> De
         "meter": why.meter,
         "entry": why.entry,
         "would_change": list(why.would_change),
+        "manual_pin": manual_pin_mark(device, row, clock),
         "came_from": None if why.origin is None else _came_from(state, clock, _key(device, row), why.origin),
         "other_paths": [
             {

@@ -72,7 +72,7 @@ def _per_database(read: Callable[[Database], float]) -> Callable[[Controller], I
 def _per_queue(field: str) -> Callable[[Controller], Iterable[Sample]]:
     def read(controller: Controller) -> Iterator[Sample]:
         for device in _devices(controller.state):
-            for queue in device_queues(device, classified=False):
+            for queue in device_queues(device, controller.clock(), classified=False):
                 value = queue[field]  # type: ignore[literal-required]
                 labels = {"port": queue["port"], "queue": str(queue["queue_id"]), "kind": queue["kind"]}
                 if value is not None:

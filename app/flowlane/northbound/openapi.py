@@ -132,6 +132,8 @@ PATH_PARAMETERS = {
     "dpid": "a device's datapath id: 16 hex digits",
     "id": "the id, as in the list",
     "name": "the name, as in the list",
+    "port": "the egress port's name or number",
+    "queue": "the queue's id",
 }
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from flowlane.core.model import Vm
     from flowlane.core.state.device import Device
     from flowlane.core.state.flows import FlowTable
-    from flowlane.northbound import database_types, types, vm_types
+    from flowlane.northbound import database_types, hint_types, types, vm_types
     from flowlane.northbound.paging import FlowRow
     from flowlane.northbound.routing import Call
 
@@ -112,7 +112,10 @@ def queues(call: Call) -> types.Page[types.QueueView]:
         if not numbers:
             names = [port.name for port in device.ports.values()]
             raise not_found("port", call.query["port"], names)
-    return {"items": [view for view in device_queues(device) if view["port_no"] in numbers], "next": None}
+    return {
+        "items": [view for view in device_queues(device, call.clock) if view["port_no"] in numbers],
+        "next": None,
+    }
 
 
 def vms(call: Call) -> types.Page[vm_types.VmView]:
@@ -132,7 +135,7 @@ def vm(call: Call) -> vm_types.VmView:
     return _vm_views(call, [find_vm(call)])[0]
 
 
-def hints(call: Call) -> types.Hints:
+def hints(call: Call) -> hint_types.Hints:
     """List the hints of a VM, or of all NICs of a ``vm-uuid``."""
     return hints_view(call.controller.state, call.clock, hinted_vm(call))
 

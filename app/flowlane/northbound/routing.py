@@ -20,6 +20,9 @@ YAML = "application/yaml"
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", JSON)
 """Media types of a policy. JSON is YAML too (YAML 1.2, 1.2); RFC 9512 registers application/yaml."""
 
+PATCH_TYPES = (JSON, "application/merge-patch+json")
+"""Media types of a change of some fields (RFC 7396)."""
+
 MAX_BODY = 4 << 20
 """Bytes of a request's body: room for a policy of some 20,000 rules."""
 

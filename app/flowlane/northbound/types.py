@@ -185,6 +185,9 @@ class DeviceView(TypedDict):
     dpid: Dpid
     name: str
     role: Literal["nic", "vswitch", "switch"]
+    role_source: Annotated[
+        Literal["rest", "ovsdb", "policy", "inferred"], "who says so; inferred: its ports and queues"
+    ]
     connected: bool
     declared: Annotated[bool, "a passive switch of the policy: it has no connection, marks choose its queues"]
     since: Annotated[str | None, "RFC 3339; when the connection last began or ended"]
@@ -238,6 +241,12 @@ class QueueView(OfOneClass):
     flows: int
     load: BitRate
     exclusive: Annotated[bool, "one flow has the queue to itself"]
+    admission: Annotated[
+        Literal["open", "cordoned", "draining", "drained"],
+        "cordoned: it takes no new flows; draining: those that it has are moved away, too; drained: they have gone",
+    ]
+    cordoned_since: Annotated[str | None, "RFC 3339; null: the queue is open"]
+    cordoned_flows: Annotated[int | None, "flows that it had then; flows says how many are left"]
     tx_packets: int | None
     tx_bytes: int | None
     tx_errors: int | None
@@ -303,6 +312,15 @@ class Endpoints(TypedDict):
     vm_name: Annotated[str | None, "name of that VM"]
 
 
+class ManualPinMark(TypedDict):
+    """An operator's pin of a flow on one device."""
+
+    queue_id: int
+    since: Moment
+    expires: Moment
+    in_force: Annotated[bool, "the flow is on its queue for this pin; false: it waits for room in the device"]
+
+
 class Placement(TypedDict):
     """Where one device has a flow."""
 
@@ -315,6 +333,7 @@ class Placement(TypedDict):
     reason: Annotated[str, "why the flow is on this queue"]
     since: Moment
     pinned: Annotated[bool, "the flow has a pin"]
+    manual_pin: Annotated[ManualPinMark | None, "null: no operator has pinned the flow here"]
     entry: Annotated[
         Literal["pin", "learned", "standing"],
         "what places the flow: a pin, an entry that the device made itself, or only the standing rules",
@@ -382,6 +401,7 @@ class DeviceExplanation(OfClass):
     meter: str
     entry: str
     would_change: list[str]
+    manual_pin: Annotated[ManualPinMark | None, "null: no operator has pinned the flow here"]
     came_from: Annotated[CameFrom | None, "where the flow was before; null: it began here"]
     other_paths: list[OtherPathView]
 
@@ -404,38 +424,6 @@ class Explanation(TypedDict):
     flow: str
     way: Annotated[list[HopView], "from the VM that sends the flow on, in order"]
     devices: Annotated[list[DeviceExplanation], "those with an assignment, in the order of the way"]
-
-
-class HintView(OfClass):
-    """A hint of a VM, given apart from the flow."""
-
-    id: str
-    vm: str
-    match: Annotated[dict[str, Any], "the flows that it is for; empty: all flows of the VM"]
-    source: HintOrigin
-    expires: Annotated[str | None, "RFC 3339; null: never"]
-
-
-class Hints(TypedDict):
-    """All hints of a VM."""
-
-    vm: str
-    hints: list[HintView]
-
-
-class HintInput(OfClass):
-    """A hint as it is sent."""
-
-    match: NotRequired[
-        Annotated[dict[str, Any], "keys of a policy rule about packets; empty: all flows of the VM"]
-    ]
-    lifetime: NotRequired[Annotated[float | None, "s; null or absent: it does not expire"]]
-
-
-class HintsInput(TypedDict):
-    """The hints of a VM; they replace all that came over REST."""
-
-    hints: list[HintInput]
 
 
 class ClassView(TypedDict):

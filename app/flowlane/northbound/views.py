@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import flowlane
+from flowlane.core.device.refresh import stated_role
 from flowlane.core.flow.pins import mode
 from flowlane.core.marks import value_of
-from flowlane.core.model import HintSource, QueueKind
+from flowlane.core.model import Admission, HintSource, QueueKind, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import Slot
     from flowlane.core.policy import DeviceRules, Policy, PolicyOrigin, Rule, TrafficClass, Trust
     from flowlane.core.state.device import Device, Port, State
-    from flowlane.northbound import database_types, policy_types, types
+    from flowlane.northbound import database_types, hint_types, policy_types, types
     from flowlane.northbound.controller import Check, Clock, Database
 
 _OPENFLOW_VERSIONS = {1: "1.0", 2: "1.1", 3: "1.2", 4: "1.3", 5: "1.4", 6: "1.5"}
@@ -135,6 +136,7 @@ def device_view(state: State, device: Device, clock: Clock) -> types.DeviceView:
         "dpid": dpid_text(device.dpid),
         "name": device.name,
         "role": device.role.value,
+        "role_source": role_source(state, device),
         "connected": device.connected,
         "declared": device.declared is not None,
         "since": moment(clock, device.since),
@@ -167,6 +169,15 @@ def device_view(state: State, device: Device, clock: Clock) -> types.DeviceView:
             state.vms[number].id for number in device.port_vm.values() & state.conflicts.keys()
         ),
     }
+
+
+def role_source(state: State, device: Device) -> Literal["rest", "ovsdb", "policy", "inferred"]:
+    """Return who says which role a device has."""
+    if device.dpid in state.given_roles:
+        return "rest"
+    if device.described is not None and device.described.role in set(Role):
+        return "ovsdb"
+    return "inferred" if stated_role(state, device) is None else "policy"
 
 
 def _sampling(device: Device) -> types.SamplingView | None:
@@ -237,38 +248,53 @@ def _queue_counts(device: Device, kind: QueueKind) -> types.QueueCounts:
 
 def slots(port: Port) -> dict[int, Slot]:
     """Return the allocator's slots of a port's queues, by queue id."""
-    return {slot.queue.queue_id: slot for slot in port.allocation.slots} if port.allocation else {}
+    return {slot.queue.queue_id: slot for slot in port.allocation.all_slots} if port.allocation else {}
+
+
+def admission_word(
+    cordon: model.Cordon | None, flows: int
+) -> Literal["open", "cordoned", "draining", "drained"]:
+    """Return which flows a queue takes, as a word: ``drained`` where none is left of a queue that is drained."""
+    if cordon is None:
+        return "open"
+    if cordon.admission is Admission.CORDONED:
+        return "cordoned"
+    return "draining" if flows else "drained"
 
 
 def _count(slot: Slot | None) -> int:
     return slot.count if slot else 0
 
 
-def device_queues(device: Device, *, classified: bool = True) -> list[types.QueueView]:
+def device_queues(device: Device, clock: Clock, *, classified: bool = True) -> list[types.QueueView]:
     """Make the views of a device's queues, by port number and queue id.
 
     Without ``classified`` their class is missing, which saves time.
     """
     classes = _classes_on_queues(device) if classified else {}
     return [
-        _queue(device, port, queue_id, classes)
+        _queue(device, clock, port, queue_id, classes)
         for _, port in sorted(device.ports.items())
         for queue_id in sorted(port.queues)
     ]
 
 
 def _queue(
-    device: Device, port: Port, queue_id: int, classes: Mapping[tuple[int, int], list[int]]
+    device: Device, clock: Clock, port: Port, queue_id: int, classes: Mapping[tuple[int, int], list[int]]
 ) -> types.QueueView:
     queue, slot = port.queues[queue_id], slots(port).get(queue_id)
     counters = device.queue_counters.get((port.port_no, queue_id), (None, None, None))
     indices = classes.get((port.port_no, queue_id), [])
+    cordon = device.cordons.get((port.port_no, queue_id))
     return {
         "device": dpid_text(device.dpid),
         "port": port.label,
         "port_no": port.port_no,
         "queue_id": queue_id,
         "kind": KIND_WORDS[queue.kind],
+        "admission": admission_word(cordon, _count(slot)),
+        "cordoned_since": None if cordon is None else moment(clock, cordon.since),
+        "cordoned_flows": None if cordon is None else cordon.flows,
         "mark": value_of(device.marking.mark_of(queue_id)) if device.marking else None,
         "min_rate": queue.min_rate,
         "max_rate": queue.max_rate,
@@ -302,15 +328,23 @@ def limit_of(device: Device, row: int, traffic_class: TrafficClass) -> int | Non
     return meter.rate if meter else traffic_class.rate_limit
 
 
-def hints_view(state: State, clock: Clock, vm_id: str) -> types.Hints:
+def hints_view(state: State, clock: Clock, vm_id: str) -> hint_types.Hints:
     """Make the view of a VM's hints, by id."""
     hints = [hint for _, hint in sorted(state.hints.items()) if hint.vm == vm_id]
-    return {"vm": vm_id, "hints": [_hint(clock, hint) for hint in hints]}
+    return {"vm": vm_id, "hints": [hint_view(clock, hint) for hint in hints]}
 
 
-def _hint(clock: Clock, hint: model.Hint) -> types.HintView:
+def hint_id(vm_id: str, name: str) -> str:
+    """Make the id of a hint that came over REST, of its name or its place in the list."""
+    return f"rest:{vm_id}:{name}"
+
+
+def hint_view(clock: Clock, hint: model.Hint) -> hint_types.HintView:
+    """Make the view of a hint."""
+    prefix = hint_id(hint.vm, "")
     return {
         "id": hint.id,
+        "name": hint.id.removeprefix(prefix) if hint.id.startswith(prefix) else None,
         "vm": hint.vm,
         "match": dict(hint.given),
         "class": hint.class_name,

@@ -14,12 +14,12 @@ from flowlane.core.events import HintGiven, HintWithdrawn, PolicyReplaced
 from flowlane.core.model import Hint, HintSource
 from flowlane.core.policy import PolicyOrigin
 from flowlane.errors import ConfigError, NotFoundError, RequestError
-from flowlane.northbound import database_types, types
+from flowlane.northbound import database_types, hint_types, types
 from flowlane.northbound.openapi import schema_of
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond
 from flowlane.northbound.read_handlers import database, hinted_vm, hints
 from flowlane.northbound.routing import YAML, Call, etag_of, read_json, read_text
-from flowlane.northbound.views import policy_change, policy_view
+from flowlane.northbound.views import hint_id, policy_change, policy_view
 from flowlane.policy.store import hash_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def check_policy(call: Call) -> types.PolicyChange:
     return {**change, "flows": flows}
 
 
-def put_hints(call: Call) -> types.Hints:
+def put_hints(call: Call) -> hint_types.Hints:
     """Replace the VM's hints that came over REST."""
     vm_id = hinted_vm(call)
     new_hints = _read_hints(call, vm_id)
@@ -85,7 +85,7 @@ def delete_hints(call: Call) -> Response:
 
 def put_database(call: Call) -> Response:
     """Follow a database from now on: 201 where it is new or has another target, 200 where it is the same."""
-    body = _checked(read_json(call.request), database_types.DatabaseInput)
+    body = checked(read_json(call.request), database_types.DatabaseInput)
     given = cast("database_types.DatabaseInput", body)
     name, files = call.path["name"], given.get("tls")
     if not DATABASE_NAME.fullmatch(name):
@@ -113,7 +113,7 @@ def delete_database(call: Call) -> Response:
     return empty()
 
 
-def _checked(body: object, kind: object) -> object:
+def checked(body: object, kind: object) -> object:
     """Return a body that has the form of a type of REST; 422 otherwise."""
     errors = Draft202012Validator(schema_of(kind)).iter_errors(body)
     if (error := best_match(errors)) is not None:
@@ -122,26 +122,35 @@ def _checked(body: object, kind: object) -> object:
 
 
 def _read_hints(call: Call, vm_id: str) -> list[Hint]:
-    body = _checked(read_json(call.request), types.HintsInput)
-    given = cast("types.HintsInput", body)["hints"]
+    body = checked(read_json(call.request), hint_types.HintsInput)
+    given = cast("hint_types.HintsInput", body)["hints"]
     if len(given) > MAX_HINTS:
         raise ProblemError(422, f"{len(given)} hints are too many; a VM may have {MAX_HINTS}", "hints")
-    return [_read_hint(call, vm_id, place, item) for place, item in enumerate(given)]
+    return [read_hint(call, vm_id, str(place), item, f"hints[{place}].") for place, item in enumerate(given)]
 
 
-def _read_hint(call: Call, vm_id: str, place: int, item: types.HintInput) -> Hint:
-    where, name, lifetime = f"hints[{place}]", item["class"], item.get("lifetime")
+def read_hint(call: Call, vm_id: str, place: str, item: hint_types.HintInput, where: str) -> Hint:
+    """Make a hint of what a request gives.
+
+    Args:
+        place: the hint's name, or its place in the list.
+        where: what stands before the key at fault in an error.
+
+    Raises:
+        ProblemError: the class, the lifetime or the match cannot be used.
+    """
+    name, lifetime = item["class"], item.get("lifetime")
     classes = [known.name for known in call.controller.state.policy.classes]
     if name not in classes:
         detail = f"the policy has no class {name!r}; {did_you_mean(name, classes)}"
-        raise ProblemError(422, detail, f"{where}.class")
+        raise ProblemError(422, detail, f"{where}class")
     if lifetime is not None and not 0 < lifetime <= MAX_LIFETIME:
         detail = f"lifetime {lifetime:g} is out of range; more than 0 and at most {MAX_LIFETIME:.0f} s"
-        raise ProblemError(422, detail, f"{where}.lifetime")
+        raise ProblemError(422, detail, f"{where}lifetime")
     given = item.get("match", {})
     try:
         match = read_match(given)
     except MatchError as error:
-        raise ProblemError(422, f"{error}; {error.remedy}", f"{where}.match") from error
+        raise ProblemError(422, f"{error}; {error.remedy}", f"{where}match") from error
     expires = None if lifetime is None else call.clock.now + lifetime
-    return Hint(f"rest:{vm_id}:{place}", vm_id, name, match, HintSource.REST, expires, given)
+    return Hint(hint_id(vm_id, place), vm_id, name, match, HintSource.REST, expires, given)

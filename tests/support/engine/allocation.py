@@ -15,6 +15,7 @@ from flowlane.core.allocate import (
     arrive,
     change,
     depart,
+    hold,
     measure,
     new_port,
     place_on,
@@ -23,7 +24,7 @@ from flowlane.core.allocate import (
 )
 from flowlane.core.allocate.cells import WAITING_BANDS, rows_of, rows_on
 from flowlane.core.allocate.state import MEASURED, Columns, PortState, Region, Slot
-from flowlane.core.model import NO_QUEUE, Queue, QueueKind
+from flowlane.core.model import NO_QUEUE, Admission, Queue, QueueKind
 from flowlane.core.policy import Balance
 
 
@@ -84,6 +85,12 @@ class Port:
     def measure(self, row: int, rate: int) -> None:
         measure(self.state, row, rate)
         self.demands[row] = self.demands[row]._replace(rate=rate)
+
+    def hold(self, row: int, queue_id: int) -> Placement:
+        """Pin a flow to a queue by hand."""
+        placement = hold(self.state, row, self.demands[row], queue_id, self.now)
+        self.queue_of[row] = placement.queue_id
+        return placement
 
     def update_queues(self, queues: list[Queue]) -> list[Move]:
         self.queues = queues
@@ -146,14 +153,16 @@ def check_sums(port: Port | Account) -> None:
     """Check that every flow is on its queue once, and counted in every sum once."""
     state, columns = port.state, port.state.columns
     queue_of: dict[int, int] = {}
-    for slot in (*state.slots, state.unqueued):
+    for slot in (*state.all_slots, state.unqueued):
         _check_slot(state, slot)
         queue_of.update(dict.fromkeys(rows_on(state, slot), slot.queue.queue_id))
     assert queue_of == port.queue_of, "every flow is on the queue that the answers and moves gave it"
-    assert set(queue_of.values()) <= ({queue.queue_id for queue in port.queues} or {NO_QUEUE})
+    known = {queue.queue_id for queue in port.queues}
+    is_open = any(queue.admission is Admission.OPEN for queue in port.queues)
+    assert set(queue_of.values()) <= (known if is_open else {*known, NO_QUEUE})
     for row, demand in port.demands.items():
         assert demand.rate in (0, columns.rate[row])
-    for region in (*state.hardware, state.software, state.unqueued.region):
+    for region in (*state.hardware, state.software, state.closed, state.unqueued.region):
         _check_region(state, region)
     _check_speeds(state)
     assert state.load == sum(columns.rate[row] for row in queue_of) and state.count == len(queue_of)
@@ -227,7 +236,7 @@ def snapshot(port: Port) -> object:
                 sorted((key, rows_of(state, cell)) for key, cell in slot.cells.items()),
                 sorted(slot.pool.groups) if slot.pool else None,
             )
-            for slot in (*state.slots, state.unqueued)
+            for slot in (*state.all_slots, state.unqueued)
         ],
         {row: (columns.rate[row], columns.band[row], columns.moved_at[row]) for row in port.queue_of},
         state.tokens,

@@ -12,7 +12,19 @@ from flowlane.core.effects import Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import DeviceDescribed
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts, pack
-from flowlane.core.model import Capabilities, MeterSpec, PortRole, Queue, QueueKind, Reason, Role, Vm
+from flowlane.core.model import (
+    Capabilities,
+    Hint,
+    HintSource,
+    ManualPin,
+    MeterSpec,
+    PortRole,
+    Queue,
+    QueueKind,
+    Reason,
+    Role,
+    Vm,
+)
 from flowlane.core.policy import Match, Policy, Rule, TrafficClass
 from flowlane.core.state.device import Device, Port, State
 from flowlane.core.state.flows import PINNED
@@ -98,6 +110,9 @@ class FakeController:
     def is_policy_kept(self) -> bool:
         return self.kept
 
+    def wait_for_changes(self, dpid: int) -> None:
+        assert dpid not in self.state.due
+
     def try_policy(self, policy: Policy) -> Outcome:
         return dry_run(self.state, policy)
 
@@ -142,6 +157,15 @@ def world() -> FakeController:
         put(nic, key, **where)
     put(tor, FLOWS[0][0], egress_port=5, in_port=1)
     return FakeController(engine)
+
+
+def furnished() -> FakeController:
+    """The same, with orders of an operator: a flow that is pinned by hand, and a hint of a name."""
+    controller = world()
+    controller.engine.devices[NIC].manual_pins[FLOWS[0][0]] = ManualPin(9, 1, NOW - 5, NOW + 600)
+    hint = Hint("rest:uuid-web:backup", "uuid-web", "heavy", Match(), HintSource.REST)
+    controller.engine.state.hints[hint.id] = hint
+    return controller
 
 
 def put(device: Device, key: bytes, seen: float = NOW - 10, **columns: float) -> int:

@@ -34,6 +34,7 @@ And these words:
   exclusive class that has none is *waiting*: it shares until there is a queue for it.
 - *stray*: a flow on a slot that its group does not use, after queues were divided again. A rebalance moves
   it.
+- *held*: pinned by hand, or on a cordoned queue: no rebalance moves such a flow.
 - *overflow*: moving flows to software queues for lack of hardware; *promotion* is the way back.
 - *guarantee*: the rate that a queue always gets (``min-rate`` in OVSDB); *minimum*: the guarantee that a
   class needs.
@@ -41,6 +42,7 @@ And these words:
 """
 
 from flowlane.core.allocate.flow import arrive, change, depart, measure, place_on
+from flowlane.core.allocate.hold import hold, let_go
 from flowlane.core.allocate.inspect import (
     Room,
     alternatives,
@@ -65,7 +67,9 @@ __all__ = [
     "arrive",
     "change",
     "depart",
+    "hold",
     "is_above_others",
+    "let_go",
     "measure",
     "new_port",
     "place_on",

@@ -16,11 +16,14 @@ from flowlane.core.model import Reason
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Cell, Group, PortState, Slot
 
-EXEMPT = frozenset((Reason.QUEUE_GONE, Reason.GATHERED, Reason.DEVICE_CHOSE, Reason.STRATEGY))
+EXEMPT = frozenset(
+    (Reason.QUEUE_GONE, Reason.GATHERED, Reason.DEVICE_CHOSE, Reason.STRATEGY, Reason.PINNED_BY_HAND)
+)
 """Reasons of changes of queue that are outside the limits on moves.
 
 The queue is gone, or is of another kind now; a class is on more queues than it may have; the device itself chose the
-queue; or a strategy that does not rebalance follows the flow's class to the other kind of queue.
+queue; a strategy that does not rebalance follows the flow's class to the other kind of queue; or an operator has
+pinned the flow.
 """
 
 MEMORY = 30.0

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import division, guarantees, pools
-from flowlane.core.allocate.state import NEVER, demand_of
+from flowlane.core.allocate.state import HELD_GROUP, NEVER, demand_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,7 +113,9 @@ def find_slot(region: Region, demand: Demand, rate: int, current: Slot | None, p
     candidates = (
         slot
         for slot in shared
-        if not guarantees.is_only_guarantee(slot) and not _is_too_slow(region, slot, rate, KEEP)
+        if not guarantees.is_only_guarantee(slot)
+        and not _is_too_slow(region, slot, rate, KEEP)
+        and (HELD_GROUP, 0) not in slot.cells
     )
     slot = min(candidates, key=cost, default=None)
     return slot if slot is not None and may_have(region, slot, demand, rate, present) else None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import cells, division, exclusivity, guarantees, pools
 from flowlane.core.allocate.state import (
     EXCLUSIVE_GROUP,
+    HELD,
+    HELD_GROUP,
     MEASURED,
     NEVER,
     QUIET,
@@ -36,10 +38,17 @@ def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: byt
     Where the policy gives it another queue, a later rebalance moves it. A flow on a queue that the port does
     not have is placed as by :func:`arrive`.
     """
-    slot = next((slot for slot in state.slots if slot.queue.queue_id == queue_id), None)
+    slot = state.slot_of_queue(queue_id)
     if slot is None:
         return arrive(state, row, demand, key)
     enter_row(state, row, demand)
+    return stay_on(state, row, demand, slot, key)
+
+
+def stay_on(state: PortState, row: int, demand: Demand, slot: Slot, key: bytes = b"") -> Placement:
+    """Put a row that is on no slot on that of the queue where it is already; rebalances move what does not fit."""
+    if is_held(state, row, slot):
+        return put_held(state, row, slot)
     region, queue = slot.region, slot.queue
     strategy = STRATEGIES[state.balance.strategy]
     if not strategy.rebalances:
@@ -59,12 +68,26 @@ def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: byt
     return put_on(state, row, demand, slot)._replace(reason=Reason.ADOPTED)
 
 
+def is_held(state: PortState, row: int, slot: Slot) -> bool:
+    """Return whether no rebalance is to move a row off a slot: it is pinned by hand, or the queue is cordoned."""
+    return slot.region is state.closed or bool(state.columns.flags[row] & HELD)
+
+
+def put_held(state: PortState, row: int, slot: Slot) -> Placement:
+    """Put a row that is on no slot where no rebalance moves it."""
+    cells.insert(state, row, slot, state.held, 0)
+    reason = Reason.PINNED_BY_HAND if state.columns.flags[row] & HELD else Reason.SHARED
+    return Placement(slot.queue.queue_id, slot.queue.kind, reason)
+
+
 def put_on(state: PortState, row: int, demand: Demand, slot: Slot) -> Placement:
     """Put a row that is on no slot where it is in the device, whatever the policy says; rebalances move it.
 
     A flow of an exclusive class that is alone there has the queue to itself if it may. Else the reason is the general
     one for a flow there.
     """
+    if is_held(state, row, slot):
+        return put_held(state, row, slot)
     region, queue = slot.region, slot.queue
     rate = state.columns.rate[row]
     if (
@@ -96,7 +119,7 @@ def enter_row(state: PortState, row: int, demand: Demand) -> None:
     columns.moved_at[row] = NEVER
     columns.rate[row] = 0
     columns.flags[row] &= ~(
-        MEASURED | QUIET
+        MEASURED | QUIET | HELD
     )  # They may be left over from a port that was removed with its flows.
     rate = min(demand.rate, cells.MAX_RATE)
     if rate > 0:
@@ -152,7 +175,20 @@ def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = 
         if demand.rate > 0:
             measure(state, row, demand.rate)
         return current_placement(state, row)
-    slot = cells.slot_of(state, row)
+    slot = take_off(state, row, demand)
+    placement = replace_row(state, row, demand, key, slot)
+    group = cells.group_of(state, row)
+    if group.key not in (EXCLUSIVE_GROUP, HELD_GROUP) and group.demand.class_index == demand.class_index:
+        group.demand = demand  # A new policy changes the demand of every flow of the class.
+    if placement.queue_id != slot.queue.queue_id:
+        columns.moved_at[row] = now
+    return placement
+
+
+def take_off(state: PortState, row: int, demand: Demand) -> Slot:
+    """Take a row off its slot and give it another demand, before it is placed again; return the slot."""
+    columns = state.columns
+    old_demand, slot = state.demands[columns.profile[row]], cells.slot_of(state, row)
     cells.remove_measured_rate(state, row, old_demand.class_index)
     unplace_row(state, row, old_demand)
     profile = hold_profile(state, demand)
@@ -162,17 +198,13 @@ def change(state: PortState, row: int, demand: Demand, now: float, key: bytes = 
         rate = min(demand.rate, cells.MAX_RATE)
         cells.add_measured_rate(state, row, demand.class_index, rate)
         columns.rate[row] = rate
-    placement = replace_row(state, row, demand, key, slot)
-    group = cells.group_of(state, row)
-    if group.key != EXCLUSIVE_GROUP and group.demand.class_index == demand.class_index:
-        group.demand = demand  # A new policy changes the demand of every flow of the class.
-    if placement.queue_id != slot.queue.queue_id:
-        columns.moved_at[row] = now
-    return placement
+    return slot
 
 
 def replace_row(state: PortState, row: int, demand: Demand, key: bytes, slot: Slot) -> Placement:
     """Place a row that was on a slot until now, under another demand."""
+    if is_held(state, row, slot):
+        return put_held(state, row, slot)
     if slot is state.unqueued or not STRATEGIES[state.balance.strategy].rebalances:
         return place_row(state, row, demand, key, slot)
     state.restless = True
@@ -196,7 +228,7 @@ def unplace_row(state: PortState, row: int, demand: Demand) -> None:
     slot.region.peak -= state.columns.rate[row]
     if slot.exclusive_row == row:
         pools.make_shared(slot.region, slot, demand.class_index)
-    elif group.count == 0 and group.key != EXCLUSIVE_GROUP:
+    elif group.count == 0 and group.key not in (EXCLUSIVE_GROUP, HELD_GROUP):
         pools.remove_group(group.region, group)
 
 
@@ -204,6 +236,8 @@ def current_placement(state: PortState, row: int) -> Placement:
     """Return where a row is now, with the general reason for a flow there."""
     cell = cells.cell_of(state, row)
     queue = cell.slot.queue
+    if state.columns.flags[row] & HELD:
+        return Placement(queue.queue_id, queue.kind, Reason.PINNED_BY_HAND)
     rebalances = STRATEGIES[state.balance.strategy].rebalances
     return Placement(queue.queue_id, queue.kind, reason_of(cell, row) if rebalances else Reason.STRATEGY)
 

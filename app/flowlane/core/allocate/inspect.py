@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowlane.core.allocate import cells, guarantees
 from flowlane.core.allocate.cells import estimate_rate
 from flowlane.core.allocate.pools import group_key, is_quiet
-from flowlane.core.allocate.state import Alternative, Cell, Demand, Slot, demand_of
+from flowlane.core.allocate.state import HELD, Alternative, Cell, Demand, Slot, demand_of
 from flowlane.core.allocate.strategies import STRATEGIES, combined
 from flowlane.core.allocate.strategies.simple import candidates
 from flowlane.core.model import QueueKind
@@ -30,11 +30,14 @@ def alternatives(state: PortState, row: int) -> list[Alternative]:
             slot.count,
             "" if slot is cell.slot else _why_not(state, row, cell, slot),
         )
-        for slot in state.slots
+        for slot in state.all_slots
     ]
 
 
 def _why_not(state: PortState, row: int, cell: Cell, slot: Slot) -> str:
+    by_order = _why_not_by_order(state, row, cell, slot)
+    if by_order:
+        return by_order
     strategy = state.balance.strategy
     if slot not in candidates(state, demand_of(state, row)):
         return _why_not_path(state, row, slot)
@@ -43,6 +46,15 @@ def _why_not(state: PortState, row: int, cell: Cell, slot: Slot) -> str:
     if cell.slot.region is not slot.region:
         return _why_not_region(state, row, slot)
     return next(text for applies, text in _REASONS if applies(row, cell, slot))
+
+
+def _why_not_by_order(state: PortState, row: int, cell: Cell, slot: Slot) -> str:
+    """Say which order of an operator keeps a flow off a queue; '': none does."""
+    if state.columns.flags[row] & HELD:
+        return "the flow is pinned to another queue by hand"
+    if slot.region is state.closed:
+        return "it is cordoned: no flow is placed there"
+    return "the flow was on its queue before that was cordoned" if cell.slot.region is state.closed else ""
 
 
 _REASONS: tuple[tuple[Callable[[int, Cell, Slot], bool], str], ...] = (

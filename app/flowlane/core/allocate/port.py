@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, division, pools, shares, speeds
-from flowlane.core.allocate.flow import place_row, unplace_row
+from flowlane.core.allocate.flow import place_row, stay_on, unplace_row
 from flowlane.core.allocate.shares import NO_SHARE
-from flowlane.core.allocate.state import Move, PortState, Region, Slot, demand_of
-from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.core.allocate.state import HELD, Move, PortState, Region, Slot, demand_of
+from flowlane.core.model import NO_QUEUE, Admission, QueueKind, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,8 @@ def new_port(
 def update_queues(state: PortState, queues: Sequence[Queue], keys: Sequence[bytes | None]) -> list[Move]:
     """Fit the port to the queues that it has now; only flows move whose queue is gone or is not for them any more.
 
+    A queue that is cordoned, or open again, keeps its flows, and so does every queue those that are pinned by hand.
+
     Args:
         queues: all queues of the port.
         keys: the flows' packed keys by row, for strategies that hash.
@@ -62,15 +64,24 @@ def update_queues(state: PortState, queues: Sequence[Queue], keys: Sequence[byte
     reassigned = [
         slot for slot in slots if slot.region is not regions[slot.index] or slot not in slot.region.slots
     ]
+    changed = {slot.index for slot in reassigned if state.closed in (slot.region, regions[slot.index])}
     drained = [entry for slot in (*removed, *reassigned) for entry in _drain(state, slot)]
     for slot in (*removed, *reassigned):
         remove_slot(slot)
-    state.slots = slots
+    state.slots = [slot for slot in slots if regions[slot.index] is not state.closed]
     for slot in reassigned:
         add_slot(slot, regions[slot.index])
     state.regions_changed |= old_regions != (state.region_of, bool(state.software.slots))
     fit_regions(state)
-    return _place_drained(state, drained, keys)
+    flags, gone = state.columns.flags, set(map(id, removed))
+    leaving: list[Drained] = []
+    for row, slot in drained:
+        if id(slot) in gone or not (slot.index in changed or flags[row] & HELD):
+            leaving.append((row, slot))
+            continue
+        stay_on(state, row, demand_of(state, row), slot, (keys[row] if row < len(keys) else None) or b"")
+        state.restless = True
+    return _place_drained(state, leaving, keys)
 
 
 def fit_regions(state: PortState) -> None:
@@ -86,7 +97,7 @@ def fit_regions(state: PortState) -> None:
 
 def _match_slots(state: PortState, queues: Sequence[Queue]) -> tuple[list[Slot], list[Slot]]:
     """Return the slots of the queues, new ones where there were none, and the slots whose flows have to leave."""
-    old_slots = {slot.queue.queue_id: slot for slot in state.slots}
+    old_slots = {slot.queue.queue_id: slot for slot in state.all_slots}
     slots = [
         old_slots.pop(queue.queue_id) if queue.queue_id in old_slots else Slot(queue, 0, state.software)
         for queue in queues
@@ -94,14 +105,15 @@ def _match_slots(state: PortState, queues: Sequence[Queue]) -> tuple[list[Slot],
     for index, (slot, queue) in enumerate(zip(slots, queues, strict=True)):
         slot.queue, slot.index = queue, index
     removed = list(old_slots.values())
-    if slots and state.unqueued.count:
+    if state.unqueued.count and any(slot.queue.admission is Admission.OPEN for slot in slots):
         removed.append(state.unqueued)
     return slots, removed
 
 
 def _assign_regions(state: PortState, slots: list[Slot]) -> list[Region]:
     """Return the region of each slot by its index; a hardware slot stays in its region while that may keep it."""
-    hardware = [slot for slot in slots if slot.queue.kind is not QueueKind.SOFTWARE]
+    usable = [slot for slot in slots if slot.queue.admission is Admission.OPEN]
+    hardware = [slot for slot in usable if slot.queue.kind is not QueueKind.SOFTWARE]
     counts = shares.current_counts(state)
     if not state.shares or sum(counts.values()) != len(hardware):
         has_others = NO_SHARE in counts or shares.has_others(state)
@@ -109,9 +121,9 @@ def _assign_regions(state: PortState, slots: list[Slot]) -> list[Region]:
     old_regions = {region.key: region for region in state.hardware}
     regions = {key: old_regions.get(key) or Region(key) for key in counts}
     state.hardware = list(regions.values())
-    state.region_of = shares.region_of_shares(state, regions, counts, len(slots) > len(hardware))
+    state.region_of = shares.region_of_shares(state, regions, counts, len(usable) > len(hardware))
     left = dict(counts)
-    assigned = [state.software] * len(slots)
+    assigned = [state.software if slot.queue.admission is Admission.OPEN else state.closed for slot in slots]
     others: list[Slot] = []
     for slot in hardware:
         key = slot.region.key
@@ -222,6 +234,7 @@ def _place_drained(state: PortState, drained: list[Drained], keys: Sequence[byte
         old = slot.queue.queue_id
         current = slot if old != NO_QUEUE and slot in state.slots else None
         key = (keys[row] if row < len(keys) else None) or b""
+        state.columns.flags[row] &= ~HELD
         placement = place_row(state, row, demand_of(state, row), key, current)
         if placement.queue_id != old:
             is_shared = placement.reason in (Reason.SHARED, Reason.GROUPED) and old != NO_QUEUE

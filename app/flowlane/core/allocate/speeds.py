@@ -73,10 +73,11 @@ def fill(amount: float, limits: Sequence[float]) -> list[float]:
 def set_weights(state: PortState) -> None:
     """Set the weight and the scale of every slot by what its queue carries, and what follows from them."""
     rates = carried_rates([slot.queue for slot in state.slots], state.speed)
+    place = {id(slot): number for number, slot in enumerate(state.slots)}
     software = [slot for slot in state.slots if slot.queue.kind is QueueKind.SOFTWARE]
     hardware = [slot for slot in state.slots if slot.queue.kind is not QueueKind.SOFTWARE]
     for slots in (hardware, software):
-        weights = [1] * len(slots) if rates is None else _reduced([rates[slot.index] for slot in slots])
+        weights = [1] * len(slots) if rates is None else _reduced([rates[place[id(slot)]] for slot in slots])
         top = max(weights, default=1)
         unit = top if all(top % weight == 0 for weight in weights) else top << FRACTION_BITS
         for slot, weight in zip(slots, weights, strict=True):

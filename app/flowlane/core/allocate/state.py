@@ -87,6 +87,9 @@ MEASURED = 1
 QUIET = 2
 """Flag: the flow sent nothing between its last two readings. It may have ended, and its entry not yet."""
 
+HELD = 4
+"""Flag: the flow is pinned to its queue by hand; only its queue's end, or the end of the pin, moves it."""
+
 NO_ROW = -1
 """In the place of a row or of the index of a cell: none."""
 
@@ -100,7 +103,7 @@ class Columns:
     ``cell`` is the index of the flow's cell, NO_ROW while it is not placed. ``prev`` and ``next`` link the
     flows of one cell and rate band to a list, ``band`` says which (see :mod:`flowlane.core.allocate.cells`).
     ``profile`` is the number of its demand, ``rate`` bit/s, ``moved_at`` the time of its last move, ``flags``
-    has MEASURED and QUIET.
+    has MEASURED, QUIET and HELD.
     """
 
     __slots__ = ("band", "cell", "flags", "moved_at", "next", "prev", "profile", "rate")
@@ -142,6 +145,12 @@ SOFTWARE = -2
 
 UNQUEUED = -3
 """Key of the region that holds the flows while the port has no queues."""
+
+CLOSED = -4
+"""Key of the region of cordoned queues: no flow is placed there, and those that are there stay."""
+
+HELD_GROUP = -2
+"""Key of the group of the flows that no rebalance moves: pinned by hand, or on a cordoned queue. It uses no pool."""
 
 EXCLUSIVE_GROUP = -1
 """Key of the group of the exclusive flows of a region: such a flow has a queue to itself and uses no pool."""
@@ -292,7 +301,8 @@ class PortState:
     """The allocator's state for one egress port.
 
     ``shares`` are the weights of the policy's shares, ``speed`` is what the port carries (bit/s, None:
-    unknown). ``slots`` are its queues in their order; ``unqueued`` holds the flows while there are none.
+    unknown). ``slots`` are its queues in their order, but for the cordoned ones, which ``closed`` has; ``unqueued``
+    holds the flows while there are none. ``held`` is the group of flows that no rebalance moves.
     ``region_of``: share index -> its hardware region (-1: VMs without a share); ``regions_changed``: that
     changed, and flows may still be on hardware that is not theirs; ``misplaced``: rows that the device put on
     such hardware, or whose class does not let them stay. ``restless``: classes of flows have changed since the last
@@ -323,6 +333,8 @@ class PortState:
     hardware: list[Region] = field(default_factory=list)
     software: Region = field(default_factory=lambda: Region(SOFTWARE))
     unqueued: Slot = field(default_factory=_unqueued_slot)
+    closed: Region = field(default_factory=lambda: Region(CLOSED))
+    held: Group = field(default_factory=lambda: Group(HELD_GROUP, Demand(), Region(CLOSED)))
     cells: list[Cell | None] = field(default_factory=list)
     free_cells: list[int] = field(default_factory=list)
     profiles: dict[tuple[object, ...], int] = field(default_factory=dict)
@@ -350,6 +362,15 @@ class PortState:
     others_at: float = NEVER
     apportioned_at: float = NEVER
     reapportioned_at: float = NEVER
+
+    @property
+    def all_slots(self) -> list[Slot]:
+        """All queues of the port, those that are cordoned last."""
+        return self.slots + self.closed.slots
+
+    def slot_of_queue(self, queue_id: int) -> Slot | None:
+        """Find the slot of a queue, cordoned or not."""
+        return next((slot for slot in self.all_slots if slot.queue.queue_id == queue_id), None)
 
 
 def hold_profile(state: PortState, demand: Demand) -> int:

@@ -8,6 +8,7 @@ members whose link is up, or one of them where only one is active. Packets may c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.device.hosts import drop_port_hosts, move_port_hosts
@@ -15,7 +16,7 @@ from flowlane.core.device.roles import Evidence, PortView, RoleOf, ambiguities, 
 from flowlane.core.effects import DeleteLearned
 from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.model import PortRole, Queue, QueueFacts, QueueKind, Role
+from flowlane.core.model import Admission, PortRole, Queue, QueueFacts, QueueKind, Role
 from flowlane.core.state.device import Port
 
 if TYPE_CHECKING:
@@ -115,7 +116,15 @@ def _queues(device: Device, port_no: int, facts: PortFacts | None, is_uplink: bo
         if stated and queue_id not in stated:
             continue
         fact = stated.get(queue_id, QueueFacts())
-        queues[queue_id] = Queue(queue_id, fact.kind or usual, fact.min_rate, fact.max_rate, fact.priority)
+        cordon = device.cordons.get((port_no, queue_id))
+        queues[queue_id] = Queue(
+            queue_id,
+            fact.kind or usual,
+            fact.min_rate,
+            fact.max_rate,
+            fact.priority,
+            Admission.OPEN if cordon is None else cordon.admission,
+        )
     return queues
 
 
@@ -170,5 +179,5 @@ def _unite(first: Port, members: list[Port]) -> None:
 
 def _scaled(queue: Queue, factor: int) -> Queue:
     """Return the queue of a bond: each of its members has one of these rates."""
-    rates = (None if rate is None else rate * factor for rate in (queue.min_rate, queue.max_rate))
-    return Queue(queue.queue_id, queue.kind, *rates)
+    lowest, highest = (None if rate is None else rate * factor for rate in (queue.min_rate, queue.max_rate))
+    return replace(queue, min_rate=lowest, max_rate=highest)

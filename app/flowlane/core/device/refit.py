@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import depart, new_port, place_on, set_speed, update_queues
+from flowlane.core.allocate import depart, hold, new_port, place_on, set_speed, update_queues
 from flowlane.core.effects import SetMeter
+from flowlane.core.flow import manual
 from flowlane.core.flow.assign import apply_moves, assign, classify_row, demand_of
 from flowlane.core.flow.limits import update_load
 from flowlane.core.flow.pins import keep_budget
@@ -29,6 +30,7 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
             if {queue.queue_id for queue in port.shaped} - port.queues.keys():
                 device.relearn.add(port.port_no)
             apply_moves(state, device, update_queues(port.allocation, queues, device.flows.keys), out)
+            manual.end_where_gone(state, device, port, out)
             for row in _members(device, port):
                 device.flows.kind[row] = port.queues[device.flows.queue_id[row]].kind
     elif queues:
@@ -39,6 +41,7 @@ def fit_port(state: State, device: Device, port: Port, out: list[Effect]) -> Non
         for row in _members(device, port):
             depart(port.allocation, row)
         port.allocation = None
+        manual.end_where_gone(state, device, port, out)
         device.relearn.add(port.port_no)
         _place_all(state, device, port.port_no, out)
     port.shaped = queues
@@ -85,7 +88,11 @@ def _rebuild(device: Device, port: Port) -> None:
     weights = tuple(share.weight for share in device.policy.shares)
     port.allocation = new_port(columns, port.shaped, device.policy.balance, weights, port.rate)
     for row in members:
-        place_on(port.allocation, row, demand_of(device, row), flows.queue_id[row], flows.keys[row] or b"")
+        demand, pin = demand_of(device, row), device.manual_pin(row)
+        if pin is not None:
+            hold(port.allocation, row, demand, pin.queue_id, moved_at[row])
+        else:
+            place_on(port.allocation, row, demand, flows.queue_id[row], flows.keys[row] or b"")
         columns.moved_at[row] = moved_at[row]
 
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         PortRemoved,
         QueueCounters,
         QueuesReported,
+        RoleGiven,
     )
     from flowlane.core.model import Vm
     from flowlane.core.policy import PolicyOrigin
@@ -205,6 +206,20 @@ def on_description_removed(state: State, event: DescriptionRemoved, out: list[Ef
         put_off(state, device, Due.ALL)
 
 
+def on_role_given(state: State, event: RoleGiven, out: list[Effect]) -> None:
+    """Give a device a role in the place of what OVSDB and the policy say, or no longer."""
+    device = state.devices.get(event.dpid)
+    if event.role is None:
+        state.given_roles.pop(event.dpid, None)
+    else:
+        state.given_roles[event.dpid] = event.role
+    if device is not None:
+        put_off(state, device, Due.ALL)
+        what = "no role by hand any more" if event.role is None else f"role {event.role.value} by hand"
+        data = {"device": f"{device.dpid:016x}", "change": "role"}
+        out.append(Report("device", f"{device.name} has {what}", data))
+
+
 def on_plan_left_out(state: State, event: PlanLeftOut, out: list[Effect]) -> None:  # noqa: ARG001
     """Keep the parts of its plan that a device does not get."""
     device = state.devices.get(event.dpid)
@@ -255,7 +270,7 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
     before = device.policy
     state.policy_awaited.discard(device.dpid)
     device.name = _name(device)
-    device.role = _stated_role(state, device) or infer_device_role(port_views(device).values())
+    device.role = stated_role(state, device) or infer_device_role(port_views(device).values())
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     rechosen = marking.note_marking(state.policy, device)
     refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
@@ -359,8 +374,10 @@ def _program(device: Device, plan: DevicePlan, out: list[Effect]) -> None:
         device.relearn.clear()
 
 
-def _stated_role(state: State, device: Device) -> Role | None:
-    """Return the role that OVSDB or the policy gives the device."""
+def stated_role(state: State, device: Device) -> Role | None:
+    """Return the role that an operator over REST, OVSDB or the policy gives the device."""
+    if device.dpid in state.given_roles:
+        return state.given_roles[device.dpid]
     stated = device.described.role if device.described else None
     if stated in set(Role):
         return Role(stated)

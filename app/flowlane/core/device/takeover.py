@@ -161,7 +161,8 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     port = device.ports.get(pin.egress_port)
     queue_id = device.chosen(pin.queue_id)
     allocation = port.allocation if port is not None and queue_id in port.queues else None
-    if allocation is None or queue_id is None or traffic_class.meter_only:
+    by_hand = device.manual_pin(row) is not None
+    if allocation is None or queue_id is None or traffic_class.meter_only or by_hand:
         placement = choose_queue(state, device, row)
     else:
         placement = place_on(allocation, row, demand_of(device, row), queue_id, flows.keys[row] or b"")

@@ -20,6 +20,7 @@ from flowlane.core.allocate import (
     arrive,
     change,
     depart,
+    hold,
     place_on,
     queues_for_new_flows,
 )
@@ -63,7 +64,7 @@ def may_stay(device: Device, allocation: PortState, row: int, demand: Demand) ->
     traffic_class = device.policy.classes[demand.class_index]
     if device.adopting:
         return not traffic_class.meter_only and any(
-            slot.queue.queue_id == queue_id for slot in allocation.slots
+            slot.queue.queue_id == queue_id for slot in allocation.all_slots
         )
     bound = (
         demand.exclusive
@@ -149,10 +150,9 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
     port = device.ports.get(flows.egress_port[row])
     if port is None or port.allocation is None:
         return NO_QUEUES
-    without = _without_queue(device, row)
-    if without is not None:
-        _leave_queue(device, row)
-        return without
+    ordered = _ordered(state, device, row, port.allocation)
+    if ordered is not None:
+        return ordered
     demand, key = demand_of(device, row), flows.keys[row] or b""
     if demand.rate:
         demand = demand._replace(rate=rate_in_class(device, row))
@@ -169,7 +169,18 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
     return arrive(port.allocation, row, demand, key)
 
 
-def _without_queue(device: Device, row: int) -> Placement | None:
+def _ordered(state: State, device: Device, row: int, allocation: PortState) -> Placement | None:
+    """Return the placement of a flow for which the allocator makes no choice; None for others."""
+    without, pin = without_queue(device, row), device.manual_pin(row)
+    if pin is not None and without is not MARK_KEPT:
+        state.restless.add(device.dpid)
+        return hold(allocation, row, demand_of(device, row), pin.queue_id, state.now)
+    if without is not None:
+        _leave_queue(device, row)
+    return without
+
+
+def without_queue(device: Device, row: int) -> Placement | None:
     """Return the placement of a flow that is to have no queue of the allocator's; None for others."""
     flows = device.flows
     if device.policy.classes[flows.class_index[row]].meter_only:
@@ -275,7 +286,7 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             continue
         if move.old != move.new:
             flows.moved_at[row] = state.now
-        if _without_queue(device, row) is not None:
+        if without_queue(device, row) is not None:
             # It was on a queue only because the device had put it there.
             placement = choose_queue(state, device, row)
         if move.old != move.new and _is_left_to_device(device, move):

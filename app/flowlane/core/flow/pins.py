@@ -3,8 +3,9 @@
 A pin pays where the device by itself would not treat the flow as its class asks. From the most to the least valuable:
 *limited* (the flow needs a meter that the device does not put it under), *exclusive* (an exclusive queue is worth
 little when its flow is elsewhere), *corrected* (its class, a hint or the policy asks for another queue than the device
-chose, or for no meter), *moved* (the load is more even so). A flow that is where the device puts it needs none. When
-the budget is spent, a flow takes the pin of the oldest among those that are worth least, if it is worth more itself.
+chose, or for no meter), *moved* (the load is more even so). Above all is what an operator has pinned by hand. A flow
+that is where the device puts it needs none. When the budget is spent, a flow takes the pin of the oldest among those
+that are worth least, if it is worth more itself.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Worth(IntEnum):
     CORRECTED = 2
     EXCLUSIVE = 3
     LIMITED = 4
+    BY_HAND = 5
 
 
 _MOVED = frozenset((Reason.REBALANCED, Reason.VACATED, Reason.DEVICE_CHOSE, Reason.QUEUE_GONE))
@@ -59,6 +61,8 @@ def mode(device: Device) -> Mode:
 
 def worth(queue_id: int, reason: Reason, meter_id: int, device_queue: int, device_meter: int) -> Worth:
     """Return what a pin is worth for a flow on a queue and under a meter (0: none), given the device's own choice."""
+    if reason is Reason.PINNED_BY_HAND:
+        return Worth.BY_HAND
     if meter_id != device_meter:
         return Worth.LIMITED if meter_id else Worth.CORRECTED
     if queue_id == device_queue:
@@ -141,6 +145,12 @@ def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effe
             bool(flows.flags[row] & BY_VM),
         )
     )
+
+
+def weigh_again(device: Device, row: int) -> None:
+    """Note what the exact entry of a flow is worth now, if it has one: that says which goes when there is no room."""
+    if device.flows.flags[row] & PINNED:
+        adopt(device, row, bool(device.flows.flags[row] & BY_VM))
 
 
 def adopt(device: Device, row: int, by_vm: bool) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.marks import Marking
-    from flowlane.core.model import LeftOut, MeterSpec
+    from flowlane.core.model import Cordon, LeftOut, ManualPin, MeterSpec
     from flowlane.core.policy import PassiveSwitch, Policy, PolicyOrigin, TrafficClass
     from flowlane.core.state.claims import Carried, Claim, Claims, Conflict, Left, Origin, PathMove
     from flowlane.core.state.links import SeenLink
@@ -228,8 +228,12 @@ class Device:
     pins_when_full: int | None = None
     """Pins that the device had when its table was full; None: it was not. Tried again at ``pin_retry``."""
     pin_retry: float = 0.0
-    pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(5)))
+    pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(6)))
     """Rows with a pin, by its worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
+    manual_pins: dict[bytes, ManualPin] = field(default_factory=dict)
+    """Key of a flow -> the queue to which an operator has pinned it (see :mod:`flowlane.core.flow.manual`)."""
+    cordons: dict[tuple[int, int], Cordon] = field(default_factory=dict)
+    """(port number, queue id) -> that the queue takes no new flows (see :mod:`flowlane.core.device.cordons`)."""
     marking: Marking | None = None
     """How it chooses its queue by mark; None: by ``set_queue`` (see :mod:`flowlane.core.device.marking`)."""
     declared: PassiveSwitch | None = None
@@ -308,6 +312,14 @@ class Device:
         is_same = there is not None and passive.device.flows.in_port[there] == passive.in_port
         return (passive.device, there) if there is not None and is_same else None
 
+    def manual_pin(self, row: int) -> ManualPin | None:
+        """Return the pin that an operator gave a flow, where it has the queue and leaves by its port; None else."""
+        pin = self.manual_pins.get(self.flows.keys[row] or b"") if self.manual_pins else None
+        port = None if pin is None else self.ports.get(pin.port_no)
+        if pin is None or port is None or self.flows.egress_port[row] != pin.port_no:
+            return None
+        return pin if pin.queue_id in port.queues else None
+
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """Everything that the device does not get, with the reasons."""
@@ -375,6 +387,8 @@ class State:
     due: dict[int, Due] = field(default_factory=dict)
     """dpid -> what waits for the next catch-up (see :func:`put_off`)."""
     policy_origin: PolicyOrigin = UNKNOWN_ORIGIN
+    given_roles: dict[int, Role] = field(default_factory=dict)
+    """dpid -> the role that an operator gave the device over REST."""
     policy_changes: int = 0
     policy_awaited: set[int] = field(default_factory=set)
     """dpids of the devices that do not have their part of the policy in force yet."""

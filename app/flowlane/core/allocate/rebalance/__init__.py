@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate.budget import refill_tokens
-from flowlane.core.allocate.rebalance import exclusive, level, placement, strays
+from flowlane.core.allocate.rebalance import drain, exclusive, level, placement, strays
 from flowlane.core.allocate.rebalance.regions import reapportion_if_due
 from flowlane.core.allocate.strategies import STRATEGIES
 
@@ -35,10 +35,13 @@ def rebalance(
     flow can reorder its packets.
 
     Returns:
-        The moves; none with a strategy that does not rebalance.
+        The moves; with a strategy that does not rebalance only those off queues that are drained.
     """
     moves: list[Move] = []
     strategy = STRATEGIES[state.balance.strategy]
+    if state.closed.count:
+        refill_tokens(state, now)
+        drain.empty(state, now, moves)
     if strategy.own_rebalance is not None:
         refill_tokens(state, now)
         strategy.own_rebalance(state, now, octets, moves)

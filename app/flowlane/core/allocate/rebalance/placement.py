@@ -20,7 +20,7 @@ from flowlane.core.allocate import cells, exclusivity
 from flowlane.core.allocate.budget import has_tokens, may_all_move, may_move, record_move
 from flowlane.core.allocate.flow import unplace_row
 from flowlane.core.allocate.port import rank
-from flowlane.core.allocate.state import demand_of
+from flowlane.core.allocate.state import HELD, demand_of
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
 from flowlane.core.policy import PathPreference
@@ -28,7 +28,7 @@ from flowlane.core.policy import PathPreference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowlane.core.allocate.state import Cell, Move, PortState, Region
+    from flowlane.core.allocate.state import Cell, Group, Move, PortState, Region
 
 EXCHANGE_FACTOR = 2.0
 """How many times the rate of a flow in hardware a software flow of its priority must have to replace it."""
@@ -44,7 +44,11 @@ def leave_wrong_regions(state: PortState, now: float, moves: list[Move]) -> None
     """
     if state.regions_changed:
         rows = [
-            row for region in state.hardware for slot in region.slots for row in cells.rows_on(state, slot)
+            row
+            for region in state.hardware
+            for slot in region.slots
+            for row in cells.rows_on(state, slot)
+            if not state.columns.flags[row] & HELD
         ]
         state.regions_changed = not _leave(state, rows, now, moves)
 
@@ -133,17 +137,18 @@ def _excess(region: Region) -> int:
 def _flows_near_rate(state: PortState, region: Region, rate: int) -> Iterator[int]:
     """Yield some flows that prefer hardware, from each cell of a region those with rates near the given one."""
     wanted_band = max(rate, 0).bit_length()
-    for cell in _cells_to_overflow(region):
+    for cell in _cells_to_overflow(region, state.held):
         if not cell.vm:
             band = min(cell.heads, key=lambda band: abs(band % cells.WAITING_BANDS - wanted_band))
             yield from cells.first_rows(state, cell.heads[band])
 
 
-def _cells_to_overflow(region: Region) -> Iterator[Cell]:
+def _cells_to_overflow(region: Region, held: Group) -> Iterator[Cell]:
     for slot in region.slots:
         for cell in slot.cells.values():
             group = cell.group
-            if group is not region.exclusive_group and group.demand.path is PathPreference.PREFER_HARDWARE:
+            movable = group is not region.exclusive_group and group is not held
+            if movable and group.demand.path is PathPreference.PREFER_HARDWARE:
                 yield cell
 
 
@@ -159,7 +164,7 @@ def _overflow_vm(state: PortState, region: Region, now: float, moves: list[Move]
     """
     whole_vms = [
         cell
-        for cell in _cells_to_overflow(region)
+        for cell in _cells_to_overflow(region, state.held)
         if cell.vm and cell.count < region.count and may_all_move(state, cell, now)
     ]
     if not whole_vms:
@@ -220,7 +225,8 @@ def _promotable_cells(state: PortState) -> list[Cell]:
         cell
         for slot in state.software.slots
         for cell in slot.cells.values()
-        if cell.group is not exclusive_group and cell.group.demand.path is not PathPreference.SOFTWARE
+        if cell.group not in (exclusive_group, state.held)
+        and cell.group.demand.path is not PathPreference.SOFTWARE
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, pools
-from flowlane.core.allocate.flow import unplace_row
+from flowlane.core.allocate.flow import is_held, put_held, unplace_row
 from flowlane.core.allocate.port import add_slot, fit_regions, remove_slot
 from flowlane.core.allocate.shares import (
     NO_SHARE,
@@ -19,7 +19,7 @@ from flowlane.core.allocate.shares import (
     region_of_shares,
     wanted_counts,
 )
-from flowlane.core.allocate.state import Move, Region, demand_of
+from flowlane.core.allocate.state import HELD, Move, Region, demand_of
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import QueueKind, Reason
 
@@ -72,6 +72,8 @@ def _apply(state: PortState, old: Mapping[int, int], new: Mapping[int, int], mov
     fit_regions(state)
     for region in state.hardware:
         for row in (row for slot in region.slots for row in cells.rows_on(state, slot)):
+            if state.columns.flags[row] & HELD:
+                continue
             if combined.region_by_policy(state, demand_of(state, row))[0] is not region:
                 state.misplaced.add(row)
 
@@ -84,6 +86,9 @@ def _hand_over(state: PortState, slot: Slot, region: Region, moves: list[Move]) 
     remove_slot(slot)
     add_slot(slot, region)
     for row in rows:
+        if is_held(state, row, slot):
+            put_held(state, row, slot)
+            continue
         demand = demand_of(state, row)
         group = pools.find_group(region, demand)
         cells.insert(

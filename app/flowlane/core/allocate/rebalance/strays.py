@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import cells, guarantees, pools, speeds
 from flowlane.core.allocate.budget import has_tokens, may_all_move, most_tokens, move_cell, move_row
 from flowlane.core.allocate.division import inversion
-from flowlane.core.allocate.state import NEVER, NO_ROW
+from flowlane.core.allocate.state import HELD_GROUP, NEVER, NO_ROW
 from flowlane.core.allocate.strategies import combined
 from flowlane.core.model import Reason
 
@@ -191,7 +191,9 @@ def _spread_classes(region: Region) -> set[int]:
     queues = dict.fromkeys(limits, 0)
     for slot in region.slots:
         classes = {
-            cell.group.demand.class_index for cell in slot.cells.values() if not cell.group.demand.exclusive
+            cell.group.demand.class_index
+            for cell in slot.cells.values()
+            if not cell.group.demand.exclusive and cell.group.key != HELD_GROUP
         }
         for class_index in classes & queues.keys():
             queues[class_index] += 1
@@ -200,6 +202,8 @@ def _spread_classes(region: Region) -> set[int]:
 
 def is_stray(slot: Slot, cell: Cell) -> bool:
     """Return whether the flows of a cell are strays on their slot."""
+    if cell.group.key == HELD_GROUP:
+        return False
     if slot.exclusive_row >= 0:
         return cell.group is not slot.region.exclusive_group
     if cell.group.provisional and cell.group.max_queues is None and not cell.vm and slot.pool is not None:

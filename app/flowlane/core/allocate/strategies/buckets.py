@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, pools
 from flowlane.core.allocate.budget import has_tokens, may_all_move, move_row
+from flowlane.core.allocate.state import HELD_GROUP
 from flowlane.core.allocate.strategies.rss import rss_hash
 from flowlane.core.allocate.strategies.simple import candidates, choice
 from flowlane.core.model import Reason
@@ -75,7 +76,12 @@ def _entries(state: PortState, slots: list[Slot]) -> list[Slot]:
 
 
 def _numbers(slot: Slot) -> set[int]:
-    return {number for _, number in slot.cells}
+    return {cell.vm for cell in _cells_of_buckets(slot)}
+
+
+def _cells_of_buckets(slot: Slot) -> list[Cell]:
+    """Return the cells of a queue but that of flows which are pinned by hand."""
+    return [cell for cell in slot.cells.values() if cell.group.key != HELD_GROUP]
 
 
 def _give_to_new(slots: list[Slot], entries: list[Slot]) -> None:
@@ -95,7 +101,7 @@ def _return_strays(
 ) -> None:
     """Move flows that are on another queue than their bucket, as after a restart or a new policy."""
     for slot in slots:
-        for cell in list(slot.cells.values()):
+        for cell in _cells_of_buckets(slot):
             home = entries[cell.vm - 1]
             if home is not slot and home in slots and may_all_move(state, cell, now):
                 if not has_tokens(state, cell.count):
@@ -126,7 +132,7 @@ def _even_out(
 def _best_bucket(state: PortState, source: Slot, target: Slot, entries: list[Slot], now: float) -> list[Cell]:
     """Return the cells of the bucket whose move leaves the fuller of two queues with least load; empty: none helps."""
     buckets: dict[int, list[Cell]] = {}
-    for cell in source.cells.values():
+    for cell in _cells_of_buckets(source):
         if entries[cell.vm - 1] is source:
             buckets.setdefault(cell.vm, []).append(cell)
     gap = source.load * source.scale - target.load * target.scale

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells, pools
 from flowlane.core.allocate.budget import has_tokens, may_move, move_row
-from flowlane.core.allocate.state import demand_of
+from flowlane.core.allocate.state import HELD, demand_of
 from flowlane.core.allocate.strategies.simple import candidates, choice
 from flowlane.core.model import QueueKind, Reason
 
@@ -104,7 +104,12 @@ def rebalance(state: PortState, now: float, octets: Sequence[int] | None, moves:
         ladder = levels([slot for slot in state.slots if slot.queue.kind is kind])
         bounds = thresholds(len(ladder)) if ladder else ()
         for bound, level in zip(bounds, ladder, strict=False):
-            rows = (row for slot in level for row in cells.rows_on(state, slot) if octets[row] >= bound)
+            rows = (
+                row
+                for slot in level
+                for row in cells.rows_on(state, slot)
+                if octets[row] >= bound and not state.columns.flags[row] & HELD
+            )
             due += ((-octets[row], row, ladder[bisect_right(bounds, octets[row])]) for row in rows)
     due.sort(key=lambda entry: entry[:2])
     for _, row, level in due:

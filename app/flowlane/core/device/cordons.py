@@ -1,0 +1,79 @@
+"""Cordoned and drained queues: an operator takes a queue out of service, for maintenance.
+
+A cordoned queue takes no new flows, and keeps those that it has. A drained one loses them as well, to queues where new
+flows would go, within the limits on moves. Both last until the queue is opened, or the controller ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowlane.core.effects import Effect, Report
+from flowlane.core.model import Admission, Cordon
+from flowlane.core.state.device import Due, put_off
+
+if TYPE_CHECKING:
+    from flowlane.core.events import QueueCordoned
+    from flowlane.core.state.device import Device, Port, State
+
+_CHANGES = {Admission.OPEN: "uncordoned", Admission.CORDONED: "cordoned", Admission.DRAINING: "draining"}
+
+
+def on_queue_cordoned(state: State, event: QueueCordoned, out: list[Effect]) -> None:
+    """Note which flows a queue takes from now on; the next catch-up acts on it."""
+    device = state.devices.get(event.dpid)
+    port = None if device is None else device.ports.get(event.port_no)
+    if device is None or port is None or event.queue_id not in port.queues:
+        return
+    place = event.port_no, event.queue_id
+    cordon = device.cordons.get(place)
+    if event.admission is (Admission.OPEN if cordon is None else cordon.admission):
+        return
+    if event.admission is Admission.OPEN:
+        del device.cordons[place]
+    else:
+        flows = flows_on(port, event.queue_id)
+        device.cordons[place] = Cordon(event.admission, state.now, flows)
+    put_off(state, device, Due.ALL)
+    _report(device, port, event.queue_id, _CHANGES[event.admission], out)
+
+
+def obstacle(port: Port, queue_id: int, admission: Admission) -> str:
+    """Return why a queue cannot be cordoned or drained; '': it can.
+
+    One queue of a port has to take flows: the others would have none to go to.
+    """
+    others = (queue for number, queue in port.queues.items() if number != queue_id)
+    if admission is Admission.OPEN or any(queue.admission is Admission.OPEN for queue in others):
+        return ""
+    return f"queue {queue_id} is the only one of {port.label} that takes flows; open another one first"
+
+
+def flows_on(port: Port, queue_id: int) -> int:
+    """Return how many flows a queue has."""
+    slot = None if port.allocation is None else port.allocation.slot_of_queue(queue_id)
+    return 0 if slot is None else slot.count
+
+
+def report_drained(state: State, device: Device, out: list[Effect]) -> None:
+    """Report the queues whose last flow has left, once; forget those that their port does not have any more."""
+    for place, cordon in list(device.cordons.items()):
+        port = device.ports.get(place[0])
+        if port is None:
+            continue
+        is_empty = cordon.admission is Admission.DRAINING and not flows_on(port, place[1])
+        if is_empty and not cordon.done and state.now > cordon.since:
+            device.cordons[place] = replace(cordon, done=True)
+            _report(device, port, place[1], "drained", out)
+
+
+def _report(device: Device, port: Port, queue_id: int, change: str, out: list[Effect]) -> None:
+    data = {
+        "device": f"{device.dpid:016x}",
+        "port": port.port_no,
+        "queue_id": queue_id,
+        "change": change,
+        "flows": flows_on(port, queue_id),
+    }
+    out.append(Report("queue", f"queue {queue_id} of {port.label} of {device.name}: {change}", data))

@@ -1,0 +1,82 @@
+"""Queues that an operator takes out of service."""
+
+from __future__ import annotations
+
+from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
+
+from flowlane.core import events as ev
+from flowlane.core.device import cordons
+from flowlane.core.model import Admission, Reason, Role
+from flowlane.core.policy import Balance
+
+QUICK = small_policy(balance=Balance(moves_per_second=10.0, window=1.0))
+
+
+def set_queue(scenario: Scenario, queue_id: int, admission: Admission) -> None:
+    scenario.do(ev.QueueCordoned(DPID, UPLINK, queue_id, admission))
+
+
+def planned(scenario: Scenario) -> set[int]:
+    """The queues over which the device itself spreads new flows."""
+    return {queue_id for rule in scenario.plan.rules for queue_id, _ in rule.queues}
+
+
+def changes(scenario: Scenario) -> list[object]:
+    words = {"cordoned", "draining", "drained", "uncordoned"}
+    return [r.data["change"] for r in scenario.reports if r.kind == "queue" and r.data["change"] in words]
+
+
+def test_a_cordoned_queue_keeps_its_flows_and_gets_no_new_ones() -> None:
+    scenario = Scenario(QUICK, caps=LEARNING)
+    rows = [scenario.flow(1, n, queue_id=n % 4) for n in range(8)]
+    before = [scenario.queue_of(row) for row in rows]
+    set_queue(scenario, 1, Admission.CORDONED)
+    assert planned(scenario) == {0, 2, 3}
+    scenario.tick(20)
+    assert [scenario.queue_of(row) for row in rows] == before
+    # The switch may still use its old rules for a moment: such a flow is corrected.
+    late = scenario.flow(2, 99, queue_id=1)
+    assert scenario.queue_of(late) != 1 and scenario.pins[late].queue_id == scenario.queue_of(late)
+    set_queue(scenario, 1, Admission.OPEN)
+    assert planned(scenario) == {0, 1, 2, 3}
+    assert changes(scenario) == ["cordoned", "uncordoned"]
+
+
+def test_a_drained_queue_is_reported_once_it_is_empty() -> None:
+    scenario = Scenario(QUICK, caps=LEARNING)
+    rows = [scenario.flow(1, n, queue_id=n % 4) for n in range(8)]
+    set_queue(scenario, 1, Admission.DRAINING)
+    assert scenario.device.cordons[UPLINK, 1].flows == 2
+    scenario.tick(20)
+    assert 1 not in {scenario.queue_of(row) for row in rows}
+    moved = [row for n, row in enumerate(rows) if n % 4 == 1]
+    assert {scenario.device.flows.reason[row] for row in moved} == {Reason.DRAINED}
+    assert all(scenario.pins[row].queue_id == scenario.queue_of(row) for row in moved)
+    assert changes(scenario) == ["draining", "drained"]
+
+
+def test_cordons_survive_a_reconnection() -> None:
+    scenario = Scenario(QUICK, caps=LEARNING)
+    set_queue(scenario, 1, Admission.CORDONED)
+    scenario.do(ev.DeviceDown(DPID))
+    scenario.connect(4, LEARNING)
+    assert planned(scenario) == {0, 2, 3}
+
+
+def test_one_queue_of_a_port_takes_flows() -> None:
+    scenario = Scenario(QUICK, queues=2)
+    port = scenario.device.ports[UPLINK]
+    assert cordons.obstacle(port, 0, Admission.CORDONED) == ""
+    set_queue(scenario, 0, Admission.CORDONED)
+    assert "is the only one of pf0" in cordons.obstacle(port, 1, Admission.DRAINING)
+    assert cordons.obstacle(port, 1, Admission.OPEN) == ""
+
+
+def test_a_role_by_hand_comes_before_the_others() -> None:
+    scenario = Scenario(QUICK)
+    roles = []
+    for role in (Role.SWITCH, None):
+        scenario.do(ev.RoleGiven(DPID, role))
+        scenario.describe(4)
+        roles.append(scenario.device.role.value)
+    assert roles == ["switch", "nic"]
