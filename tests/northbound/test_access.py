@@ -66,7 +66,7 @@ def test_what_is_nobodys_secret_needs_no_token(app: WSGIApplication, path: str) 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_everything_else_needs_one(app: WSGIApplication, controller: FakeController, route: Route) -> None:
-    path = route.path.format(dpid=f"{1:016x}", id="uuid-web", name="host1")
+    path = route.path.format(dpid=f"{1:016x}", id="uuid-web", name="host1", port="uplink", queue="1")
     answer = ask(app, path, route.method, content_type=JSON)
     if route.needs is Scope.PUBLIC:
         assert answer.status_int == 200
