@@ -19,13 +19,14 @@ from flowlane.core.device.claims import MOVED
 from flowlane.core.device.conflicts import CONFLICT
 from flowlane.core.device.hosts import OTHER_ADDRESS
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
-from flowlane.core.effects import Report
+from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import CatchUp, Poll, Tick
 from flowlane.core.topology import findings
 from flowlane.northbound import server
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
+from flowlane.northbound.queue_history import QueueHistory
 from flowlane.policy import store
 from flowlane.policy_keeper import PolicyKeeper
 from flowlane.southbound.ipfix.collector import Collector
@@ -75,6 +76,7 @@ class Composition:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.started = time.time()
         self.feed = Feed()
+        self.history = QueueHistory()
         self.faults = 0
         """Exceptions that were caught in handlers: each is a bug of Flowlane's, with its traceback in the log."""
         self._settings = settings
@@ -148,8 +150,14 @@ class Composition:
         """Let the engine do what is due, a device at a time: after :data:`LONGEST` others are served in between."""
         self.submit(Tick(alone=True))
         began = self._clock()
+        sampling = self.history.is_due(began)
+        if sampling:
+            self.history.begin_sample(began)
         for dpid in list(self.state.devices):
             self.submit(Tick(dpid))
+            device = self.state.devices.get(dpid)
+            if sampling and device is not None:
+                self.history.sample(device)
             if self._clock() - began > LONGEST:
                 hub.sleep(0)
                 began = self._clock()
@@ -237,7 +245,6 @@ class Composition:
 
     def submit(self, event: Event) -> None:
         """Pass an event to the engine, and carry out its effects before returning."""
-        self._engine.watched = self.feed.readers > 0
         self._step(event)
         if self._engine.is_behind and not self._catching_up:
             self._catching_up = True
@@ -245,7 +252,10 @@ class Composition:
 
     def _step(self, event: Event) -> None:
         for effect in self._engine.step(event, self._clock()):
-            if isinstance(effect, Report):
+            if isinstance(effect, FlowReport):
+                self.feed.publish(effect, time.time())
+                self.history.note_move(effect)
+            elif isinstance(effect, Report):
                 self._publish(effect)
             else:
                 self.sessions.execute(effect)
@@ -255,7 +265,7 @@ class Composition:
         try:
             while self._engine.is_behind:
                 self._step(CatchUp())
-                hub.sleep(0)
+                hub.give_way()
         except Exception:
             self.fault("catching up")
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
 import logging
+import socket
 import ssl
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,6 @@ with warnings.catch_warnings():
     import eventlet.wsgi
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
 
 
@@ -53,7 +53,11 @@ class WsgiServer:
         log: logging.Logger,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._socket = _Acceptor(hub.listen(host, port, _WSGI_BACKLOG), tls, log)
+        listening = hub.listen(host, port, _WSGI_BACKLOG)
+        # Connections inherit it. An answer of several segments else waits for the client's delayed acknowledgement,
+        # 40 ms (RFC 1122, 4.2.3.4).
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = _Acceptor(listening, tls, log)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         """Where it listens, with the port that it got when ``port`` was 0."""
         self._connections = eventlet.GreenPool(limits.connections)

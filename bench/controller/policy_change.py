@@ -63,7 +63,7 @@ def fill(composition: Composition, devices: int, flows: int, vms: int) -> None:
             composition.submit(ev.FlowSeen(dpid, vm, frame_of(spec, vm), uplink, n % QUEUES))
             if n % 500 == 0:
                 hub.sleep(0)
-    while composition.state.due:
+    while composition.state.due or composition.state.refits:
         hub.sleep(0.05)
 
 
@@ -96,7 +96,7 @@ def measure(devices: int, flows: int, vms: int) -> dict[str, float]:
     begin = time.monotonic()
     ask(app, "PUT", "/v1/policy", POLICY)
     figures["answer_s"] = time.monotonic() - begin
-    while composition.state.due:
+    while composition.state.due or composition.state.refits:
         hub.sleep(0.01)
     figures |= {"in_force_s": time.monotonic() - begin, "replace_pause_ms": pauses.longest_ms()}
     return figures

@@ -63,13 +63,13 @@ def test_changes_of_class_are_moves_that_are_limited_and_reported() -> None:
     host = Scenario(queues=8)
     rows = [host.flow(n % 8 + 1, 2000 + n) for n in range(40)]
     before = {row: host.queue_of(row) for row in rows}
-    host.reports.clear()
+    host.flow_reports.clear()
     for _ in range(20):
         host.send({row: 11_000_000 + row * 50_000 for row in rows}, 2)
         counts = Counter(host.queue_of(row) for row in rows)
         assert max(counts.values()) <= 6, "never a herd on one queue"
     changed = [row for row in rows if host.queue_of(row) != before[row]]
-    moved = [report for report in host.reports if report.kind == "move"]
+    moved = [report for report in host.flow_reports if report.kind == "move"]
     assert len(moved) >= len(changed)
     assert len(moved) <= 41, "a flow a second at most: 2 % of 40 flows"
 

@@ -61,13 +61,11 @@ def test_a_flow_in_the_words_of_people(parts: FlowParts, text: str) -> None:
 
 def test_reports_name_the_flow_that_they_are_about() -> None:
     scenario = Scenario(small_policy())
-    scenario.engine.watched = True
     row = scenario.flow(1, 1000)
     queue_id = scenario.queue_of(row)
     scenario.do(ev.QueuesReported(1, {100: tuple({0, 1, 2, 3} - {queue_id})}))
     scenario.end(row)
-    texts = [report.text for report in scenario.reports if report.kind in ("flow", "move")]
-    name = "tcp 10.0.0.1:1000 to 10.0.0.254:80"
-    assert texts[0] == f"{name}: seen"
-    assert texts[1].startswith(f"{name}: from queue {queue_id} to ")
-    assert texts[2] == f"{name}: ended"
+    found = scenario.flow_reports
+    assert [report.change for report in found] == ["seen", "assigned", "moved", "ended"]
+    assert {flow_text(report.key) for report in found} == {"tcp 10.0.0.1:1000 to 10.0.0.254:80"}
+    assert found[2].old_queue_id == queue_id != found[2].queue_id

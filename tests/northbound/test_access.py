@@ -9,6 +9,7 @@ from support.engine.controller import FakeController, world
 from webob import Request, Response
 
 from flowlane import tokens
+from flowlane.core.effects import Report
 from flowlane.northbound.access import OPEN, Access, Scope, TokenFile, host_name, is_loopback
 from flowlane.northbound.app import ROUTES, make_app
 from flowlane.northbound.routing import Route
@@ -280,9 +281,10 @@ def test_who_changed_the_policy_is_in_rest_and_in_the_events(
         "file": None,
         "kept": True,
     }
-    (entry,) = [entry for entry in controller.feed.since(0) if entry.report.kind == "policy"]
-    assert entry.report.text == f"the policy was replaced by operator from 10.0.0.5: rest {view['hash'][:12]}"
-    assert entry.report.data["by"] == "operator"
+    (report,) = [entry.report for entry in controller.feed.since(0, frozenset(("policy",)))]
+    assert isinstance(report, Report)
+    assert report.text == f"the policy was replaced by operator from 10.0.0.5: rest {view['hash'][:12]}"
+    assert report.data["by"] == "operator"
     controller.keeps = False
     assert ask(app, "/v1/policy", "PUT", "operator", **options).json["kept"] is False
     assert ask(app, "/v1/policy", token="operator").json["origin"]["kept"] is False

@@ -159,7 +159,7 @@ def test_a_method_that_a_path_has_not_is_a_405(app: WSGIApplication, method: str
         ("/v1/status", "garbage;;;", 200),
         ("/metrics", "text/plain", 200),
         ("/metrics", "application/openmetrics-text", 406),
-        ("/v1/events", "application/json", 406),
+        ("/v1/events", "application/xml", 406),
     ],
 )
 def test_what_is_accepted_counts(app: WSGIApplication, path: str, accept: str, status: int) -> None:

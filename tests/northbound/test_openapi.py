@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from support.engine.controller import FLOWS, NIC, furnished, world
 from webob import Request
 
+from flowlane.core.effects import Report
 from flowlane.northbound.app import ROUTES, make_app
 from flowlane.northbound.hint_types import HintsInput
 from flowlane.northbound.openapi import document, schema_of
@@ -48,7 +49,8 @@ def test_every_contracted_path_is_there() -> None:
     paths = (
         "/v1/databases /v1/databases/{name} "
         "/v1/status /healthz /readyz /metrics /v1/devices /v1/devices/{dpid} /v1/devices/{dpid}/ports "
-        "/v1/devices/{dpid}/queues /v1/devices/{dpid}/queues/{port}/{queue} /v1/vms /v1/vms/{id}/hints/{name} "
+        "/v1/devices/{dpid}/queues /v1/devices/{dpid}/queues/{port}/{queue} /v1/devices/{dpid}/queues/history "
+        "/v1/vms /v1/vms/{id}/hints/{name} "
         "/v1/vms/{id} /v1/flows /v1/flows/{id} /v1/assignments /v1/flows/{id}/explain /v1/policy /v1/policy/check "
         "/v1/vms/{id}/hints /v1/events /v1/pins /v1/flows/{id}/pin / /openapi.json /v1/topology /v1/hosts /v1/addresses"
     )
@@ -61,7 +63,9 @@ JSON_ROUTES = [route for route in ROUTES if route.method == "GET" and "applicati
 @pytest.mark.parametrize("route", JSON_ROUTES, ids=lambda route: route.path)
 def test_every_field_answered_is_described(route: Route) -> None:
     """The schemas are closed, so a field that is not in the document fails as well as one that is missing."""
-    answer = Request.blank(concrete(route.path)).get_response(make_app(furnished()))
+    controller = furnished()
+    controller.feed.publish(Report("device", "br-nic is connected", {"device": f"{NIC:016x}"}), 1.0)
+    answer = Request.blank(concrete(route.path), accept="application/json").get_response(make_app(controller))
     content = DOCUMENT["paths"][route.path]["get"]["responses"]["200"]["content"]
     schema = {**content[answer.content_type]["schema"], "components": DOCUMENT["components"]}
     Draft202012Validator(schema, format_checker=FormatChecker()).validate(answer.json)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.engine.controller import FakeController, world
+from support.engine.controller import FLOWS, NIC, FakeController, world
 from webob import Request, Response
 
-from flowlane.core.effects import Report
+from flowlane.core.effects import FlowReport, Report
+from flowlane.core.model import Reason
 from flowlane.northbound import stream
 from flowlane.northbound.app import make_app
 from flowlane.northbound.feed import Feed
@@ -56,9 +57,17 @@ def test_events_from_now_on(controller: FakeController) -> None:
     (event,) = parse(next(lines))
     assert event["event"] == "move"
     assert json.loads(event["data"]) == {
+        "id": event["id"],
         "time": "2027-01-15T08:00:00.500Z",
         "kind": "move",
+        "change": "move",
         "text": "a move\nof two lines",
+        "why": "",
+        "flow": None,
+        "vm": None,
+        "vm_name": None,
+        "device": None,
+        "device_name": None,
         "data": {"n": 1},
     }
 
@@ -136,3 +145,95 @@ def test_readers_are_counted_and_bounded(controller: FakeController) -> None:
 def test_a_head_request_gives_its_place_back(controller: FakeController) -> None:
     Request.blank("/v1/events", method="HEAD").get_response(make_app(controller)).body  # noqa: B018
     assert controller.feed.readers == 0
+
+
+def kept(controller: FakeController, query: str = "") -> list[dict[str, object]]:
+    answer = Request.blank(f"/v1/events{query}", accept="application/json").get_response(make_app(controller))
+    assert answer.status_int == 200, answer.text
+    assert answer.json["next"] is None
+    items: list[dict[str, object]] = answer.json["items"]
+    return items
+
+
+def test_what_happened_is_listed_though_nobody_listened() -> None:
+    controller = world()
+    controller.feed.publish(
+        Report("device", "br-nic is gone", {"device": f"{NIC:016x}", "change": "down"}), 1e9
+    )
+    for change in ("seen", "assigned", "moved", "ended"):
+        controller.feed.publish(report(change, FLOWS[0][0]), 1.5e9)
+    items = kept(controller)
+    assert [(item["kind"], item["change"]) for item in items] == [
+        ("device", "down"),
+        ("flow", "seen"),
+        ("assignment", "assigned"),
+        ("move", "moved"),
+        ("flow", "ended"),
+    ]
+    assert [item["device_name"] for item in items] == ["br-nic"] * 5
+    assert {item["vm_name"] for item in items[1:]} == {"web"}
+    assert {item["flow"] for item in items[1:]} == {FLOWS[0][0].hex()}
+    assert all(item["why"] for item in items[1:])
+    data = items[3]["data"]
+    assert isinstance(data, dict)
+    assert (data["from"], data["to"], data["reason"], data["class"]) == (2, 3, "shared", "bulk")
+    assert [item["change"] for item in kept(controller, "?last=2")] == ["moved", "ended"]
+    assert [item["change"] for item in kept(controller, "?kind=flow,device&last=2")] == ["seen", "ended"]
+    later = "2017-01-01T00:00:00Z"
+    assert [item["change"] for item in kept(controller, f"?since={later}&last=3")] == [
+        "assigned",
+        "moved",
+        "ended",
+    ]
+    assert kept(controller, "?since=5min") == []
+
+
+def test_names_are_those_of_the_moment_of_reading() -> None:
+    controller = world()
+    controller.feed.publish(report("ended", FLOWS[0][0]), 1.0)
+    (vm,) = [vm for vm in controller.state.vms.values() if vm.name == "web"]
+    del controller.state.vms[vm.number], controller.state.devices[NIC]
+    (item,) = kept(controller)
+    assert (item["vm"], item["vm_name"], item["device"], item["device_name"]) == (
+        "uuid-web",
+        None,
+        f"{NIC:016x}",
+        None,
+    )
+
+
+def test_a_stream_begins_with_what_is_asked_for_and_goes_on() -> None:
+    controller = world()
+    for number in range(3):
+        controller.feed.publish(Report("device", f"{number}", {}), 1.0)
+    lines = iter(open_stream(controller, "?last=2").app_iter)
+    assert f"id: {int(controller.started * 1000):x}-1" in next(lines).decode()
+    assert [json.loads(event["data"])["text"] for event in parse(next(lines))] == ["1", "2"]
+    controller.feed.publish(Report("device", "3", {}), 1.0)
+    assert [json.loads(event["data"])["text"] for event in parse(next(lines))] == ["3"]
+
+
+def test_many_flows_do_not_push_out_what_happened_to_devices() -> None:
+    controller = world()
+    controller.feed = Feed(capacity=3)
+    publish(controller, "device", *["flow"] * 9)
+    assert [item["kind"] for item in kept(controller)] == ["device", "flow", "flow", "flow"]
+    run = f"{int(controller.started * 1000):x}"
+    head, events = take(open_stream(controller, "?kind=device", last=f"{run}-0"), 2)
+    assert head
+    assert [event["event"] for event in parse(events)] == ["device"], "none of this kind is lost"
+
+
+def test_a_reader_that_got_nothing_can_say_where_it_goes_on() -> None:
+    controller = world()
+    publish(controller, "device")
+    (head,) = take(open_stream(controller), 1)
+    last = parse(head)[0]["id"]
+    publish(controller, "vm")
+    assert [e.get("event") for e in parse(b"".join(take(open_stream(controller, last=last), 2)))[1:]] == [
+        "vm"
+    ]
+
+
+def report(change: str, key: bytes) -> FlowReport:
+    return FlowReport(change, NIC, key, 9, "bulk", 3, 2, 0, int(Reason.SHARED), True, "")  # type: ignore[arg-type]

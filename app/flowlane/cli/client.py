@@ -69,7 +69,7 @@ class Answer(dict[str, Any]):
 
 
 class ServerEvent(NamedTuple):
-    """One server-sent event; ``data`` is its JSON object."""
+    """One server-sent event; ``data`` is its JSON object, empty where only an id was sent."""
 
     id: str
     kind: str
@@ -202,8 +202,8 @@ def _read_events(response: requests.Response) -> Iterator[ServerEvent]:
         name, _, value = line.decode().partition(": ")
         if line:
             fields[name] = value
-        elif "data" in fields:
-            data = json.loads(fields["data"], object_hook=Answer)
+        elif "data" in fields or "id" in fields:
+            data = json.loads(fields.get("data", "{}"), object_hook=Answer)
             if not isinstance(data, Answer):
                 raise ValueError("the data of an event is no JSON object")
             yield ServerEvent(fields.get("id", ""), fields.get("event", ""), data)

@@ -1,15 +1,24 @@
-"""``flowlane events``: changes, as they happen; after a broken connection they go on where it broke."""
+"""``flowlane events``: what has happened, and what happens; it goes on where a connection or the controller ended."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
-from flowlane.cli.client import Client, ServerEvent, UnreachableError, client_of, events
+from flowlane.cli.client import (
+    Client,
+    RefusedError,
+    ServerEvent,
+    UnreachableError,
+    client_of,
+    events,
+    get,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -17,9 +26,6 @@ if TYPE_CHECKING:
 
 RETRY = 2.0
 """Seconds before a broken connection is tried again."""
-
-TRIES = 5
-"""Connections in a row that may fail before the command ends."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,33 +35,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind",
         help="only these kinds, with commas: flow,assignment,move,device,vm,queue,policy,hint,link,error",
     )
+    parser.add_argument(
+        "--last", type=whole_number(1, LARGEST_COUNT), help="the last events, so many at most"
+    )
+    parser.add_argument("--since", help="events since then: a duration such as 5min, or an RFC 3339 time")
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="go on with events as they happen (default without --last and --since)",
+    )
     parser.add_argument("--count", type=whole_number(1, LARGEST_COUNT), help="end after so many")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print events until Ctrl-C, or as many as ``--count``."""
-    query = {} if args.kind is None else {"kind": args.kind}
-    for event in islice(_follow(client_of(args), query), args.count):
+    """Print events that are kept; then, with ``--follow``, others until Ctrl-C, or as many as ``--count``."""
+    given = {"kind": args.kind, "last": args.last, "since": args.since}
+    query = {name: str(value) for name, value in given.items() if value is not None}
+    client = client_of(args)
+    follows = args.follow or (args.last is None and args.since is None)
+    found = _follow(client, query) if follows else _kept(client, query)
+    for event in islice(found, args.count):
         print(json.dumps({"id": event.id, **event.data}) if args.json else _line(event), flush=True)
     return 0
 
 
+def _kept(client: Client, query: dict[str, str]) -> Iterator[ServerEvent]:
+    for item in get(client, "/v1/events", query)["items"]:
+        yield ServerEvent(item["id"], item["kind"], item)
+
+
 def _follow(client: Client, query: dict[str, str]) -> Iterator[ServerEvent]:
-    """Yield events; connect again after a broken connection, from the last event on."""
-    last_id, failures = "", 0
+    """Yield events; after a broken connection go on from the last event, as soon as a controller answers again.
+
+    Raises:
+        UnreachableError: no controller answers the first time.
+    """
+    last_id, is_lost = "", False
     while True:
         try:
             for event in events(client, query, last_id):
-                last_id, failures = event.id or last_id, 0
-                yield event
-        except UnreachableError:
-            failures += 1
-            if failures >= TRIES or not last_id:
+                last_id = event.id or last_id
+                if is_lost:
+                    is_lost = False
+                    print(f"flowlane: controller at {client.place} answers again", file=sys.stderr)
+                if event.data:
+                    yield event
+        except (UnreachableError, RefusedError) as error:
+            is_refused = isinstance(error, RefusedError) and error.status < 500
+            if not last_id or is_refused:
                 raise
+            if not is_lost:
+                is_lost = True
+                print(f"flowlane: {error}; trying again every {RETRY:g} s", file=sys.stderr)
         time.sleep(RETRY)
 
 
 def _line(event: ServerEvent) -> str:
-    moment = event.data.get("time")
+    """Write an event in one line: when, of what kind, on which device, of which VM, what, and why."""
+    data = event.data
+    moment = data.get("time")
     clock = datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S.%f")[:-3] if moment else "-"
-    return f"{clock:<12}  {event.kind:<10}  {event.data['text']}"
+    device = data.get("device_name") or data.get("device") or "-"
+    vm = data.get("vm_name") or data.get("vm") or "-"
+    why = f" ({data['why']})" if data.get("why") else ""
+    return _printable(f"{clock:<12}  {event.kind:<10}  {device:<10}  {vm:<10}  {data['text']}{why}")
+
+
+def _printable(text: str) -> str:
+    """Write control characters as escapes: names are of whoever chose them."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -46,7 +46,7 @@ def try_policy(state: State, policy: Policy) -> Outcome:
     before = _places(state)
     unwanted: list[Effect] = []
     on_policy_replaced(state, PolicyReplaced(policy), unwanted)
-    while state.due:
+    while state.due or state.refits:
         on_catch_up(state, CatchUp(), unwanted)
     for _ in range(SETTLING):
         state.now += 1.0

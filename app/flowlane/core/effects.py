@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from flowlane.core.model import MeterSpec, PinRef, PortRole
@@ -249,12 +249,56 @@ class ReadQueues(NamedTuple):
     dpid: int
 
 
+FlowEvent = Literal["seen", "rerouted", "reclassified", "ended", "assigned", "changed", "moved"]
+"""What happened to a flow on one device: it began; it came or left by other ports; it got another class; it ended; it
+got its queue; its meter, its pin or its reason changed and its queue did not; it went to another queue."""
+
+KINDS_OF_FLOW_EVENTS: Mapping[FlowEvent, str] = {
+    "seen": "flow",
+    "rerouted": "flow",
+    "reclassified": "flow",
+    "ended": "flow",
+    "assigned": "assignment",
+    "changed": "assignment",
+    "moved": "move",
+}
+"""Kind of the event, as in :class:`Report`."""
+
+
+class FlowReport(NamedTuple):
+    """Event about one flow, in small: as there are many, text is made of it only where somebody reads it.
+
+    ``key`` is the flow's (:mod:`flowlane.core.flowkey`), with the number of its VM. ``queue_id`` is the queue that the
+    flow has now, ``old_queue_id`` the one before. ``reason`` is a :class:`~flowlane.core.model.Reason`, for the queue.
+    ``why`` is the cause of what happened, where the reason for the queue does not say it.
+    """
+
+    change: FlowEvent
+    dpid: int
+    key: bytes
+    port_no: int
+    class_name: str
+    queue_id: int
+    old_queue_id: int
+    meter_id: int
+    reason: int
+    pinned: bool
+    why: str
+
+    @property
+    def kind(self) -> str:
+        """Kind of the event, as in :class:`Report`."""
+        return KINDS_OF_FLOW_EVENTS[self.change]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Event for people: one line of ``GET /v1/events``.
 
     ``kind`` is one of ``flow``, ``assignment``, ``move``, ``device``, ``vm``, ``queue``, ``policy``,
-    ``hint``, ``link``, ``error``.
+    ``hint``, ``link``, ``error``. ``data`` has, as far as they apply: ``device`` (dpid, 16 hex digits), ``vm`` (its
+    id), ``flow`` (its id), ``change`` (what happened, one word) and ``why``. Events about one flow alone are
+    :class:`FlowReport`.
     """
 
     kind: str
@@ -275,4 +319,5 @@ Effect = (
     | BeginGroup
     | ReadQueues
     | Report
+    | FlowReport
 )

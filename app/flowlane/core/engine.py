@@ -200,16 +200,7 @@ class Engine:
     @property
     def is_behind(self) -> bool:
         """Whether work was put off, for which the engine needs a :class:`flowlane.core.events.CatchUp`."""
-        return bool(self.state.due)
-
-    @property
-    def watched(self) -> bool:
-        """Whether reports of single flows are read by anybody; they are made only then."""
-        return self.state.watched
-
-    @watched.setter
-    def watched(self, value: bool) -> None:
-        self.state.watched = value
+        return bool(self.state.due or self.state.refits)
 
     @property
     def devices(self) -> Mapping[int, Device]:

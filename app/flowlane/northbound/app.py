@@ -15,7 +15,9 @@ from webob import Request, Response
 
 from flowlane.northbound import (
     database_types,
+    event_types,
     hint_types,
+    history_handlers,
     metrics,
     operator_handlers,
     operator_types,
@@ -162,6 +164,15 @@ ROUTES = (
         takes=operator_types.QueueInput,
         accepts=PATCH_TYPES,
         also=(404, 409, 422),
+    ),
+    Route(
+        "GET",
+        "/v1/devices/{dpid}/queues/history",
+        history_handlers.queue_history,
+        "Load, flows and moves of a device's queues within the last hour",
+        event_types.QueueHistories,
+        (query.PORT, query.SINCE, query.STEP),
+        also=(404,),
     ),
     Route(
         "GET", "/v1/vms", _R.vms, "VMs", types.Page[vm_types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
@@ -324,9 +335,10 @@ ROUTES = (
         "GET",
         "/v1/events",
         stream.events,
-        "Changes, as server-sent events",
-        parameters=(query.EVENT_KIND,),
-        produces=(stream.MEDIA_TYPE,),
+        "What has happened: as server-sent events that go on, or as JSON what is kept",
+        types.Page[event_types.EventView],
+        (query.EVENT_KIND, query.LAST, query.SINCE),
+        produces=(stream.MEDIA_TYPE, JSON),
         also=(503,),
     ),
 )

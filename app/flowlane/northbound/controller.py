@@ -1,7 +1,8 @@
 """Interface of the controller that REST uses.
 
 The composition root implements :class:`Controller`. The state is read without a lock: engine
-and HTTP run in one thread, and no reader yields in the middle of a read.
+and HTTP run in one thread, and no reader gives way in the middle of an item: long lists are made an item at a time
+(:mod:`flowlane.northbound.slices`).
 """
 # ruff: noqa: D102  (attributes are described in the docstring of their class)
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flowlane.core.state.device import State
     from flowlane.core.topology.expected import Expected
     from flowlane.northbound.feed import Feed
+    from flowlane.northbound.queue_history import QueueHistory
 
 
 class Clock(NamedTuple):
@@ -86,7 +88,8 @@ class Controller(Protocol):
     """The running controller.
 
     ``state``: the engine's state, which REST only reads. ``feed``: the controller publishes every
-    :class:`~flowlane.core.effects.Report` there. ``started``: Unix time of the start, in seconds. ``faults``:
+    :class:`~flowlane.core.effects.Report` there. ``history``: what the queues have
+    carried. ``started``: Unix time of the start, in seconds. ``faults``:
     number of unexpected exceptions; each is a bug, with its traceback in the log. ``datagrams``: number of datagrams of
     samples, by what became of them (``read``, ``malformed``, ``foreign``); empty while none are received. ``expected``:
     the network as it should be, if one was given.
@@ -96,6 +99,8 @@ class Controller(Protocol):
     def state(self) -> State: ...
     @property
     def feed(self) -> Feed: ...
+    @property
+    def history(self) -> QueueHistory: ...
     @property
     def started(self) -> float: ...
     @property

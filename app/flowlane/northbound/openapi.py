@@ -144,7 +144,6 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, components)
     schema_of(types.Problem, components)
-    schema_of(types.EventView, components)
     return {
         "openapi": "3.1.0",
         "info": {

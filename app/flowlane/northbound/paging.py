@@ -3,7 +3,7 @@
 Rows of a flow table are scanned in order of device and row, since a flow keeps its row as long as it lives.
 Every flow that exists when the first page is read, and still exists later, comes exactly once. Flows that
 come later are left out: the cursor carries the time of the first page. A page scans a bounded number of rows,
-so that a list of a million flows does not block the thread; so it may have fewer items than its limit.
+so that it ends in time; so it may have fewer items than its limit. Others are served while it is made.
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812  (struct names its exception in lower case)
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowlane import hub
 from flowlane.northbound.problems import bad_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from flowlane.core.state.device import Device
     from flowlane.core.state.flows import FlowTable
 
+    Condition = Callable[[FlowTable, int], bool]
+
 ROWS_PER_PAGE = 20_000
 """Rows that a page scans: at most 50 ms (measured: 2.5 us a row with two filters)."""
+
+_ROWS_PER_CHECK = 64
+"""Rows that are scanned before others may be served."""
 
 _CURSOR = Struct("!dQI")
 
@@ -60,45 +66,48 @@ def read_cursor(text: str) -> Cursor:
         raise bad_field("cursor", "this is no cursor of this list; start again without one") from error
 
 
-def scan(
-    selections: Sequence[tuple[Device, Callable[[FlowTable, int], bool]]], start: Cursor, limit: int
-) -> tuple[list[FlowRow], Cursor | None]:
-    """Scan flow tables from a cursor: up to ``limit`` rows that match, and where to go on (None: the end).
+class Scan:
+    """Scans flow tables from a cursor for up to ``limit`` rows that match, one at a time.
 
-    ``selections``: devices in order of dpid, each with the condition for its rows.
+    A row is given as it is then: whoever gets it reads it before others run.
+
+    Args:
+        selections: devices in order of dpid, each with the condition for its rows.
     """
-    rows: list[FlowRow] = []
-    budget = ROWS_PER_PAGE
-    for device, matches in selections:
-        if device.dpid < start.dpid:
-            continue
-        first = start.row if device.dpid == start.dpid else 0
-        row = _scan_device(
-            device, matches, start.as_of, range(first, len(device.flows.keys))[:budget], limit, rows
-        )
-        if len(rows) == limit or row < len(device.flows.keys):
-            return rows, Cursor(start.as_of, device.dpid, row)
-        budget -= row - first
-    return rows, None
 
+    def __init__(self, selections: Sequence[tuple[Device, Condition]], start: Cursor, limit: int) -> None:
+        self._selections, self._start, self._limit = selections, start, limit
+        self._following: Cursor | None = None
+        self.time_slice = hub.TimeSlice()
+        """Checked while rows are scanned that do not match."""
 
-def _scan_device(
-    device: Device,
-    matches: Callable[[FlowTable, int], bool],
-    as_of: float,
-    scanned: range,
-    limit: int,
-    rows: list[FlowRow],
-) -> int:
-    """Append a device's rows that match; return the row after the last one scanned."""
-    flows = device.flows
-    keys, first_seen = flows.keys, flows.first_seen
-    for row in scanned:
-        if keys[row] is not None and first_seen[row] <= as_of and matches(flows, row):
-            rows.append(FlowRow(device, row))
-            if len(rows) == limit:
-                return row + 1
-    return scanned.stop
+    def __iter__(self) -> Iterator[FlowRow]:
+        """Yield the rows."""
+        start, left, budget = self._start, self._limit, ROWS_PER_PAGE
+        for device, matches in self._selections:
+            if device.dpid < start.dpid:
+                continue
+            flows, size = device.flows, len(device.flows.keys)
+            keys, first_seen = flows.keys, flows.first_seen
+            first = start.row if device.dpid == start.dpid else 0
+            scanned = range(first, size)[:budget]
+            for row in scanned:
+                if not row % _ROWS_PER_CHECK:
+                    self.time_slice.check()
+                if keys[row] is not None and first_seen[row] <= start.as_of and matches(flows, row):
+                    yield FlowRow(device, row)
+                    left -= 1
+                    if not left:
+                        self._following = Cursor(start.as_of, device.dpid, row + 1)
+                        return
+            if scanned.stop < size:
+                self._following = Cursor(start.as_of, device.dpid, scanned.stop)
+                return
+            budget -= len(scanned)
+
+    def following(self) -> dict[str, object]:
+        """Return the field ``next`` of the page, once its rows were given: the cursor of the next page."""
+        return {"next": self._following and write_cursor(self._following)}
 
 
 def page_of_names(names: Sequence[str], after: str | None, limit: int) -> tuple[Sequence[str], str | None]:

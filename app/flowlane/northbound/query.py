@@ -7,14 +7,17 @@ device. :func:`check_names` refuses names of things that do not exist.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from flowlane.closest import did_you_mean
 from flowlane.core.flowkey import ETHERTYPE_NAMES, HEAD, HEAD_LENGTH, IPV4, IPV6, LAYER2, PROTOCOL_NAMES
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
+from flowlane.errors import UnitError
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.types import EventKind
+from flowlane.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +35,12 @@ LONGEST = 256
 Network = IPv4Network | IPv6Network
 Wildcard = bytes | Network
 """A MAC address, or the addresses of a prefix."""
+
+MAX_LAST = 50_000
+"""Events that a request may ask for: as many of flows as are kept."""
+
+SHORTEST_STEP, LONGEST_STEP = 5.0, 3600.0
+"""Seconds of a step of a queue's history."""
 
 LAST_QUEUE = 0xFFFFFFFE
 """Largest queue id of OpenFlow: 0xffffffff is OFPQ_ALL, all queues."""
@@ -153,6 +162,45 @@ def _event_kinds(text: str) -> frozenset[str]:
     return kinds
 
 
+class Since(NamedTuple):
+    """A moment: Unix time in seconds, or so many seconds ago."""
+
+    time: float
+    ago: bool
+
+    def unix(self, wall: float) -> float:
+        """Return it as Unix time."""
+        return wall - self.time if self.ago else self.time
+
+
+def _since(text: str) -> Since:
+    try:
+        return Since(parse_duration(text), ago=True)
+    except UnitError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("an RFC 3339 time such as 2026-01-31T12:00:00Z, or a duration such as 90s or 5min")
+    return Since(moment.timestamp(), ago=False)
+
+
+def _last(text: str) -> int:
+    return whole_number(text, 1, MAX_LAST)
+
+
+def _step(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except UnitError:
+        seconds = 0.0
+    if not SHORTEST_STEP <= seconds <= LONGEST_STEP:
+        raise ValueError(f"a duration from {SHORTEST_STEP:g}s to {LONGEST_STEP:g}s, such as 15s")
+    return seconds
+
+
 EVENT_KINDS: tuple[str, ...] = get_args(EventKind)
 KINDS = {kind.word: int(kind) for kind in QueueKind}
 REASONS = {reason.name.lower().replace("_", "-"): int(reason) for reason in Reason}
@@ -183,6 +231,18 @@ SRC_PORT = Parameter("src_port", _layer4_port, "source port", _PORT)
 DST_PORT = Parameter("dst_port", _layer4_port, "destination port", _PORT)
 EVENT_KIND = Parameter(
     "kind", _event_kinds, f"kinds of event, with commas between: {', '.join(EVENT_KINDS)}", _STRING
+)
+
+_MOMENT = "an RFC 3339 time, or a duration before now such as 90s or 5min"
+SINCE = Parameter("since", _since, f"only what is later: {_MOMENT}", _STRING)
+LAST = Parameter(
+    "last",
+    _last,
+    "the last events that are kept, so many of them at most",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LAST},
+)
+STEP = Parameter(
+    "step", _step, "length of a step: a duration such as 15s (default), rounded to samples of 5 s", _STRING
 )
 
 FLOW_FILTERS = (DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)

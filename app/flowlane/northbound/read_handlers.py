@@ -10,7 +10,7 @@ from flowlane.core.device.nics import other_nics
 from flowlane.core.flowkey import flow_id, unpack
 from flowlane.core.topology.way import way
 from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, hop_view, rows_of
-from flowlane.northbound.paging import Cursor, page_of_names, read_cursor, scan, write_cursor
+from flowlane.northbound.paging import Cursor, Scan, page_of_names, read_cursor
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.query import (
     DEFAULT_LIMIT,
@@ -21,6 +21,7 @@ from flowlane.northbound.query import (
     ports_named,
     selections,
 )
+from flowlane.northbound.slices import json_list
 from flowlane.northbound.views import (
     check_results,
     database_view,
@@ -34,6 +35,8 @@ from flowlane.northbound.vm_views import flows_per_vm, nics_by_uuid, vm_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+
+    from webob import Response
 
     from flowlane.core.model import Vm
     from flowlane.core.state.device import Device
@@ -140,16 +143,16 @@ def hints(call: Call) -> hint_types.Hints:
     return hints_view(call.controller.state, call.clock, hinted_vm(call))
 
 
-def flows(call: Call) -> types.Page[types.FlowView]:
+def flows(call: Call) -> Response:
     """List the flows, each once, with every device that has it."""
     state, start = call.controller.state, _start(call)
     check_names(state, call.query)
     chosen = selections(state, call.query)
     listed = [item for item, _ in chosen]
     once = [(item, _both(matches, first_of_its_flow(listed, item, start.as_of))) for item, matches in chosen]
-    rows, following = scan(once, start, call.query.get("limit", DEFAULT_LIMIT))
-    views = [flow_view(state, call.clock, rows_of(state, _key(row))) for row in rows]
-    return {"items": views, "next": following and write_cursor(following)}
+    scan = Scan(once, start, call.query.get("limit", DEFAULT_LIMIT))
+    views = (flow_view(state, call.clock, rows_of(state, _key(row))) for row in scan)
+    return json_list(views, after=scan.following, time_slice=scan.time_slice)
 
 
 def flow(call: Call) -> types.FlowView:
@@ -171,15 +174,13 @@ def explain(call: Call) -> types.Explanation:
     }
 
 
-def assignments(call: Call) -> types.Page[types.AssignmentView]:
+def assignments(call: Call) -> Response:
     """List flows with their queues, once per device."""
     state = call.controller.state
     check_names(state, call.query)
-    rows, following = scan(
-        selections(state, call.query), _start(call), call.query.get("limit", DEFAULT_LIMIT)
-    )
-    views = [assignment_view(state, call.clock, *row) for row in rows]
-    return {"items": views, "next": following and write_cursor(following)}
+    scan = Scan(selections(state, call.query), _start(call), call.query.get("limit", DEFAULT_LIMIT))
+    views = (assignment_view(state, call.clock, *row) for row in scan)
+    return json_list(views, after=scan.following, time_slice=scan.time_slice)
 
 
 def find_device(call: Call) -> Device:

@@ -6,7 +6,7 @@ seconds, times RFC 3339 in UTC. ``dpid`` and ``device`` are 16 hex digits, as in
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 from flowlane.northbound.path_types import CameFrom, OtherPathView
 from flowlane.northbound.policy_types import PolicyOriginView
@@ -271,15 +271,6 @@ class Problem(TypedDict):
     detail: str
     field: NotRequired[Annotated[str, "the query parameter, header or key at fault"]]
     errors: NotRequired[list[ProblemPlace]]
-
-
-class EventView(TypedDict):
-    """The data of one server-sent event."""
-
-    time: Moment
-    kind: str
-    text: str
-    data: dict[str, Any]
 
 
 class HintMark(OfClass):

@@ -140,7 +140,7 @@ class World:
     def step(self, event: ev.Event) -> None:
         """Pass an event to the engine, and carry out its effects."""
         for effect in self.engine.step_and_catch_up(event, self.now):
-            kind = effect.kind if isinstance(effect, ef.Report) else type(effect).__name__
+            kind = effect.kind if isinstance(effect, ef.Report | ef.FlowReport) else type(effect).__name__
             self.counts[kind] += 1
             action = _ACTIONS.get(type(effect))
             if action is not None:

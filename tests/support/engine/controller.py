@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.dry_run import Outcome, dry_run
-from flowlane.core.effects import Report
+from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import DeviceDescribed
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts, pack
@@ -31,6 +31,7 @@ from flowlane.core.state.flows import PINNED
 from flowlane.errors import PolicyError, Problem
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
+from flowlane.northbound.queue_history import QueueHistory
 from flowlane.southbound.ovsdb.databases import Databases, DatabaseStatus
 from flowlane.southbound.ovsdb.remote import TlsFiles
 
@@ -62,6 +63,7 @@ class FakeController:
 
     engine: Engine
     feed: Feed = field(default_factory=Feed)
+    history: QueueHistory = field(default_factory=QueueHistory)
     started: float = WALL - 60
     faults: int = 0
     datagrams: dict[str, int] = field(default_factory=dict)
@@ -97,7 +99,7 @@ class FakeController:
     def submit(self, event: Event) -> None:
         self.submitted.append(event)
         for effect in self.engine.step_and_catch_up(event, self.now):
-            if isinstance(effect, Report):
+            if isinstance(effect, Report | FlowReport):
                 self.feed.publish(effect, self.clock().wall)
 
     def wait_for_policy(self) -> None:

@@ -69,6 +69,7 @@ class Scenario:
         self.meters: dict[int, tuple[int, int]] = {}
         self.plan = NO_PLAN
         self.reports: list[fx.Report] = []
+        self.flow_reports: list[fx.FlowReport] = []
         self.counts: Counter[str] = Counter()
         self.meter_writes: Counter[int] = Counter()
         self.describe(queues)
@@ -134,6 +135,8 @@ class Scenario:
                 self.plan = effect.plan
             case fx.Report():
                 self.reports.append(effect)
+            case fx.FlowReport():
+                self.flow_reports.append(effect)
 
     def tick(self, seconds: int = 1) -> None:
         for _ in range(seconds):

@@ -109,8 +109,13 @@ class Mirror:
         """Check that each change of queue was reported, and that it waits for its window unless it is exempt."""
         chains: dict[str, list[dict[str, object]]] = {}
         for effect in effects:
-            if isinstance(effect, fx.Report) and effect.kind == "move":
-                chains.setdefault(str(effect.data["flow"]), []).append(dict(effect.data))
+            if isinstance(effect, fx.FlowReport) and effect.kind == "move":
+                move = {
+                    "from": effect.old_queue_id,
+                    "to": effect.queue_id,
+                    "reason": Reason(effect.reason).name.lower(),
+                }
+                chains.setdefault(flow_id(effect.key), []).append(move)
         after = self._places()
         for place, queue_id in after.items():
             old, chain = before.get(place, NO_QUEUE), chains.pop(place[0], [])

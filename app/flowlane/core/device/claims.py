@@ -314,13 +314,14 @@ def _end_flows(
         by_path: they go on by another interface, since this one is down or gone.
     """
     flows = device.flows
+    why = "its interface is down or gone" if by_path else "its VM has moved or is gone"
     for row in rows_of_vm(device, number):
         if in_port in (None, flows.in_port[row]):
             key = flows.keys[row]
             if key is not None and (flows.gate_state[row] or flows.rate[row]):
                 known = carried(state, device, row, by_path=by_path)
                 state.carried.update({heir.to_bytes(4) + key[4:]: known for heir in heirs})
-            remove_flow(device, row, out, unpin=True)
+            remove_flow(device, row, out, unpin=True, why=why)
 
 
 def _relearn(device: Device, port_no: int, out: list[Effect]) -> None:

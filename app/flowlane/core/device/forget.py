@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from flowlane.core.device.claims import end_contests
 from flowlane.core.device.links import has_senders, tell_others
 from flowlane.core.device.vms import detach_all
-from flowlane.core.effects import Report
-from flowlane.core.flow.assign import remove_flow, report_flow
+from flowlane.core.effects import FlowReport, Report
+from flowlane.core.flow.assign import remove_flow
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 
@@ -55,7 +55,7 @@ def forget(state: State, out: list[Effect]) -> None:
         if device.connected:
             _age_addresses(state, device)
         elif device.declared is None and state.now - device.since >= FLOWS_KEPT:
-            room -= _forget_flows(state, device, room, out)
+            room -= _forget_flows(device, room, out)
             if state.now - device.since >= DEVICE_KEPT and device.described is None and not device.flows.rows:
                 _forget_device(state, device, out)
     end_contests(state, out)
@@ -63,7 +63,7 @@ def forget(state: State, out: list[Effect]) -> None:
     _forget_numbers(state)
 
 
-def _forget_flows(state: State, device: Device, most: int, out: list[Effect]) -> int:
+def _forget_flows(device: Device, most: int, out: list[Effect]) -> int:
     """Forget flows of a device without a connection; return how many.
 
     What it is to delete is sent when it connects again (see :mod:`flowlane.core.device.takeover`).
@@ -71,8 +71,8 @@ def _forget_flows(state: State, device: Device, most: int, out: list[Effect]) ->
     unsent: list[Effect] = []
     rows = [row for row, _ in zip(device.flows, range(most), strict=False)]
     for row in rows:
-        report_flow(state, device, row, "ended", out)
-        remove_flow(device, row, unsent, unpin=False)
+        remove_flow(device, row, unsent, unpin=False, why="its device was not connected for long")
+    out.extend(effect for effect in unsent if isinstance(effect, FlowReport | Report))
     return len(rows)
 
 
@@ -81,6 +81,7 @@ def _forget_device(state: State, device: Device, out: list[Effect]) -> None:
     detach_all(state, device, out)
     del state.devices[device.dpid]
     state.due.pop(device.dpid, None)
+    state.refits.pop(device.dpid, None)
     state.links.pop(device.dpid, None)
     state.restless.discard(device.dpid)
     for name in [name for name, (dpid, _) in state.patch_ports.items() if dpid == device.dpid]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 OVSDB_KEY = "flowlane-class"
 """Key in an Interface's ``external_ids``: a hint for all flows of the VM, whose value is the class."""
 
+_WHY = {"given": "the VM suggests it", "withdrawn": "it was taken back", "expired": "its lifetime is over"}
+"""Why a hint has changed, for its report."""
+
 
 def on_hint_given(state: State, event: HintGiven, out: list[Effect]) -> None:
     """Store a hint; it replaces one with the same id."""
@@ -55,10 +58,12 @@ def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
         hint_id, class_name = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)
         hint = state.hints.get(hint_id)
         if class_name and (hint is None or hint.class_name != class_name):
-            state.hints[hint_id] = Hint(hint_id, vm.id, class_name, Match(), HintSource.OVSDB)
+            given = state.hints[hint_id] = Hint(hint_id, vm.id, class_name, Match(), HintSource.OVSDB)
+            out.append(_report(given, "given"))
             _refresh_vm(state, vm.id, out)
         elif not class_name and hint is not None:
             del state.hints[hint_id]
+            out.append(_report(hint, "withdrawn"))
             _refresh_vm(state, vm.id, out)
 
 
@@ -78,4 +83,5 @@ def _refresh_vm(state: State, vm_id: str, out: list[Effect]) -> None:
 
 def _report(hint: Hint, change: str) -> Report:
     text = f"{hint.vm} suggests {hint.class_name}: {change}"
-    return Report("hint", text, {"vm": hint.vm, "hint": hint.id, "class": hint.class_name, "change": change})
+    data = {"vm": hint.vm, "hint": hint.id, "class": hint.class_name, "source": hint.source.name.lower()}
+    return Report("hint", text, {**data, "change": change, "why": _WHY[change]})

@@ -67,9 +67,10 @@ def declare(state: State, out: list[Effect]) -> None:
     for device in list(state.passive):
         if device.dpid not in declared:
             for row in list(device.flows):
-                remove_flow(device, row, out, unpin=False)
+                remove_flow(device, row, out, unpin=False, why="its switch is no longer declared")
             state.devices.pop(device.dpid)
             state.due.pop(device.dpid, None)
+            state.refits.pop(device.dpid, None)
     for dpid, switch in declared.items():
         if dpid not in state.devices:
             state.devices[dpid] = Device(dpid, state.policy, compile_rules(state.policy), since=state.now)
@@ -113,7 +114,7 @@ def attach(state: State, device: Device, out: list[Effect]) -> None:
         if there is not None and found.get(device.flows.egress_port[row]) != device.passives.get(
             device.flows.egress_port[row]
         ):
-            remove_flow(*there, out, unpin=False)
+            remove_flow(*there, out, unpin=False, why="another switch is behind the port by which it leaves")
     changed = {*found, *device.passives}
     device.passives = found
     for passive in found.values():

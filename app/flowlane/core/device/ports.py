@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.device.hosts import drop_port_hosts, move_port_hosts
 from flowlane.core.device.roles import Evidence, PortView, RoleOf, ambiguities, port_roles
-from flowlane.core.effects import DeleteLearned
+from flowlane.core.effects import DeleteLearned, Report
 from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import Admission, PortRole, Queue, QueueFacts, QueueKind, Role
 from flowlane.core.state.device import Port
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from flowlane.core.effects import Effect
     from flowlane.core.model import PortFacts, PortReport
@@ -41,8 +41,8 @@ def refresh_ports(device: Device, uplinks: Collection[str], out: list[Effect]) -
     for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
         drop_port_hosts(device, port_no)
         _leave_port(device, port_no, out)
-        del device.ports[port_no]
-    before = {port_no for port_no, port in device.ports.items() if port.up}
+        out.append(_report(device, device.ports.pop(port_no), "port-removed", "is gone"))
+    before, known = {port_no for port_no, port in device.ports.items() if port.up}, set(device.ports)
     views = port_views(device)
     roles = port_roles(views, device.role, uplinks)
     device.ambiguities = tuple(ambiguities(views, roles))
@@ -52,10 +52,28 @@ def refresh_ports(device: Device, uplinks: Collection[str], out: list[Effect]) -
     device.queues_to_vms = any(
         port.role in (PortRole.VM, PortRole.HOST) and len(port.queues) > 1 for port in device.ports.values()
     )
+    out.extend(_reports_of_links(device, known, before))
     for port_no in before:
         if not device.ports[port_no].up:
             # Who was behind it is learned again where they are now.
             drop_port_hosts(device, port_no)
+
+
+def _reports_of_links(device: Device, known: set[int], up: set[int]) -> Iterator[Report]:
+    """Report the ports that have come since the first time, and the links that are up or down now."""
+    for port_no, port in device.ports.items():
+        if port_no not in known:
+            if known:
+                yield _report(device, port, "port-added", "was added")
+        elif port.up != (port_no in up):
+            yield _report(device, port, *(("port-up", "is up") if port.up else ("port-down", "is down")))
+
+
+def _report(device: Device, port: Port, change: str, text: str) -> Report:
+    data = {"device": f"{device.dpid:016x}", "port": port.name, "port_no": port.port_no, "change": change}
+    return Report(
+        "device", f"{device.name}: port {port.name} {text}", {**data, "why": "its switch reports it"}
+    )
 
 
 def port_views(device: Device) -> dict[int, PortView]:
@@ -93,7 +111,7 @@ def _leave_port(device: Device, port_no: int, out: list[Effect]) -> None:
     """Remove the flows that left by a port that is gone."""
     flows = device.flows
     for row in [row for row in flows if flows.egress_port[row] == port_no]:
-        remove_flow(device, row, out, unpin=True)
+        remove_flow(device, row, out, unpin=True, why="the port by which it left is gone")
     if mode(device) == WORTHY:
         out.append(DeleteLearned(device.dpid, port_no))
 

@@ -14,7 +14,7 @@ from flowlane.core.device import claims, class_meters, hints, marking, meter_ids
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
-from flowlane.core.device.refit import fit_port, refit_policy, refit_vms
+from flowlane.core.device.refit import fit_port, refit_policy, refit_some, refit_vms
 from flowlane.core.device.roles import infer_device_role
 from flowlane.core.device.takeover import (
     adopt_pins,
@@ -87,14 +87,14 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.append(
         Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
     )
-    remove_ended(device, event.pins)
+    remove_ended(device, event.pins, out)
     meter_ids.reserve(device, event.other_meters)
     device.found_meters = {meter.meter_id: meter for meter in event.pin_meters}
     _report_conflicts(device, event.unusable, event.conflicts, out)
     of_pins = class_meters.specs_of_pins(device)
     device.readings.connected(event.group, (flow.group for flow in event.learned), state.now)
     changes: list[Effect] = []
-    refresh(state, device, changes)
+    refresh(state, device, changes, at_once=True)
     # Pins that change with the reconnection may use what the device lacks until it has its plan. Their meters follow
     # the plan, since one may have the id of a meter that stood with the rules when the device went away.
     out.extend(effect for effect in changes if isinstance(effect, Program))
@@ -246,6 +246,8 @@ def on_policy_replaced(state: State, event: PolicyReplaced, out: list[Effect]) -
         "source": origin.source,
         "by": origin.by,
         "address": origin.address,
+        "change": "replaced",
+        "why": "another one was given",
     }
     out.append(Report("policy", _replaced_text(origin), data))
 
@@ -265,10 +267,13 @@ def declare_passive(state: State, out: list[Effect]) -> None:
         refresh(state, device, out)
 
 
-def refresh(state: State, device: Device, out: list[Effect]) -> None:
-    """Make everything that follows from a device's inputs anew, and act on what differs."""
+def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = False) -> None:
+    """Make everything that follows from a device's inputs anew, and act on what differs.
+
+    Args:
+        at_once: also place all flows under a new policy; else catch-ups do that, :data:`MOST_REFITTED` at a time.
+    """
     before = device.policy
-    state.policy_awaited.discard(device.dpid)
     device.name = _name(device)
     device.role = stated_role(state, device) or infer_device_role(port_views(device).values())
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
@@ -298,13 +303,22 @@ def refresh(state: State, device: Device, out: list[Effect]) -> None:
         refit_vms(state, device, changed, out)
     _refit_other_devices(state, device, changed, out)
     hints.follow_ovsdb(state, device.dpid, out)
-    class_meters.retry(state, device, out)
-    replan(state, device, out)
+    if at_once or rechosen or device.declared is not None:
+        refit_some(state, device, None, out)
+    _end_refit(state, device, out)
     discovery.follow_ports(state, device, out)
     if rechosen and (device.plan is not None or device.declared is not None):
         marking.rechoose(device, out)
     others_plan = vms_before != _vms_of(state, device) or policy != before
     tell_others(state, device, everywhere=others_plan)
+
+
+def _end_refit(state: State, device: Device, out: list[Effect]) -> None:
+    """Make the plan anew where all flows have their places under the policy in force."""
+    if device.refit_from is None:
+        state.policy_awaited.discard(device.dpid)
+        class_meters.retry(state, device, out)
+        replan(state, device, out)
 
 
 def _vms_of(state: State, device: Device) -> list[Vm | None]:
@@ -327,11 +341,23 @@ def _name(device: Device) -> str:
     return device.described.name if device.described else f"{device.dpid:016x}"
 
 
+MOST_REFITTED = 32
+"""Flows of one device that a catch-up places under a new policy: some 0.6 ms."""
+
+
 def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noqa: ARG001
     """Work off, for one device, all news since the last time; the device that has waited longest comes first.
 
-    One device at a time, so that the messages of others are served in between.
+    One device at a time, and of a new policy some flows at a time, so that the messages of others are served in
+    between.
     """
+    _work_off(state, out)
+    device = state.devices.get(next(iter(state.refits), -1))
+    if device is not None and refit_some(state, device, MOST_REFITTED, out):
+        _end_refit(state, device, out)
+
+
+def _work_off(state: State, out: list[Effect]) -> None:
     dpid = next(iter(state.due), None)
     device = state.devices.get(dpid) if dpid is not None else None
     if dpid is None:
@@ -352,7 +378,13 @@ def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noq
 
 
 def replan(state: State, device: Device, out: list[Effect]) -> None:
-    """Make the standing plan anew; have it programmed when it differs from the last one."""
+    """Make the standing plan anew; have it programmed when it differs from the last one.
+
+    While flows wait for their places under a new policy, it stays: meters that the plan does not have any more are
+    deleted with it, and flows may still be under them.
+    """
+    if device.refit_from is not None:
+        return
     if device.declared is not None:
         passive.replan_before(state, device)
         return

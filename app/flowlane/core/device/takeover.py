@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import place_on, redivide
 from flowlane.core.device.links import has_senders, native
-from flowlane.core.effects import DeleteMeter, Program, SetMeter, UnpinFlow
-from flowlane.core.flow.assign import apply, choose_queue, classify_row, demand_of, reassign, remove_flow
+from flowlane.core.effects import DeleteMeter, FlowReport, Program, Report, SetMeter, UnpinFlow
+from flowlane.core.flow.assign import (
+    apply,
+    choose_queue,
+    classify_row,
+    demand_of,
+    reassign,
+    remove_flow,
+)
 from flowlane.core.flow.pins import FREE, adopt, keep_budget, put_pin, worth_of
+from flowlane.core.flow.reports import report_flow
 from flowlane.core.flow.target import decide
-from flowlane.core.flow.track import begin_behind
+from flowlane.core.flow.track import FOUND, begin_behind
 from flowlane.core.flowkey import pack, unpack
 from flowlane.core.marks import split
 from flowlane.core.model import NOT_A_VM
@@ -61,7 +69,7 @@ def end_adoption(state: State, device: Device, out: list[Effect]) -> None:
         divide_by_flows(device, state.now)
 
 
-def remove_ended(device: Device, pins: Iterable[FoundPin]) -> None:
+def remove_ended(device: Device, pins: Iterable[FoundPin], out: list[Effect]) -> None:
     """Remove the flows whose pins a device does not have any more at a (re)connection: they have ended.
 
     That comes before anything is sent to the device: a flow that goes then leaves no entry behind. Meters that no flow
@@ -71,8 +79,9 @@ def remove_ended(device: Device, pins: Iterable[FoundPin]) -> None:
     gone = [row for row in flows if flows.flags[row] & PINNED and flows.ref(row) not in present]
     effects: list[Effect] = []
     for row in gone:
-        remove_flow(device, row, effects, unpin=False)
+        remove_flow(device, row, effects, unpin=False, why="the device has no pin of it any more")
     device.meters_to_delete |= {effect.meter_id for effect in effects if isinstance(effect, DeleteMeter)}
+    out.extend(effect for effect in effects if isinstance(effect, FlowReport | Report))
 
 
 def adopt_pins(state: State, device: Device, pins: Iterable[FoundPin], out: list[Effect]) -> None:
@@ -149,6 +158,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     flows.octets[row] = flows.entry_octets[row] = pin.octets
     adopt(device, row, pin.by_vm)
     classify_row(state, device, row, parts)
+    report_flow(device, row, "seen", out, FOUND)
     traffic_class = device.policy.classes[flows.class_index[row]]
     if traffic_class.rate_limit is not None and pin.meter_id:
         owner, pool = owner_of(traffic_class, device.limit_owner(number), row), device.meter_pool

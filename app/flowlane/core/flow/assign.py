@@ -26,13 +26,13 @@ from flowlane.core.allocate import (
 )
 from flowlane.core.allocate.state import NEVER, Demand, Placement
 from flowlane.core.classify.hints import find_hint
-from flowlane.core.effects import DeleteMeter, Effect, Report, SetMeter
+from flowlane.core.effects import DeleteMeter, Effect, SetMeter
 from flowlane.core.flow.corrections import corrects
 from flowlane.core.flow.limits import passed_rate, rate_in_class, update_load
 from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
+from flowlane.core.flow.reports import had_by, report_flow, report_place, report_shared, why_class
 from flowlane.core.flow.target import decide
-from flowlane.core.flowkey import flow_id, flow_text
 from flowlane.core.model import NO_PORT, NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Alike
 from flowlane.core.state.device import count_refusal
@@ -193,7 +193,7 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
     """Bring a flow from what it has to its target: a new meter before the pin that names it, an unused one after."""
     flows = device.flows
     before = flows.queue_id[row], flows.meter_id[row]
-    is_new, queue = flows.reason[row] == Reason.UNPLACED, _queue_of(device, row)
+    had = None if flows.reason[row] == Reason.UNPLACED else had_by(device, row)
     if target.yields:
         _move_to_device_queue(device, row)
     set_place(state, device, row, target.placement)
@@ -209,8 +209,7 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
         if not pinned and flows.counted_at[row] != flows.first_seen[row]:
             # What the flow sent since the last reading was counted by another entry, which nobody reads now.
             flows.counted_at[row] = state.now
-    if not is_new:
-        _report_move(device, row, queue, out)
+    report_place(device, row, had, out)
     if unused is not None:
         _delete_meter(device, unused, out)
     if flows.rate[row] and (
@@ -249,18 +248,27 @@ def follow_device(
     ):
         placement = _move_to_device_queue(device, row)
     if placement is not None:
-        queue = _queue_of(device, row)
+        had = had_by(device, row)
         set_place(state, device, row, placement)
-        _report_move(device, row, queue, out)
+        report_place(device, row, had, out)
     if worth_of(device, row) is not Worth.NOTHING:
         reassign(state, device, row, out)
 
 
-def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool) -> None:
-    """Give back the queue, meter and row of a flow that has ended; ``unpin``: its entry may stand still."""
+def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool, why: str) -> None:
+    """Give back the queue, meter and row of a flow that has ended.
+
+    Args:
+        unpin: its entry may stand still.
+        why: why it has ended, for its report; empty: it goes on by other ports, and its end is not reported.
+    """
     passive = device.passive_row(row)
     if passive is not None:
-        remove_flow(*passive, out, unpin=False)
+        remove_flow(*passive, out, unpin=False, why=why)
+    if device.flows.reason[row] == Reason.EXCLUSIVE:
+        report_shared(device, row, device.flows.queue_id[row], out)
+    if why:
+        report_flow(device, row, "ended", out, why)
     if unpin:
         remove_pin(device, row, out)
     else:
@@ -291,10 +299,10 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             placement = choose_queue(state, device, row)
         if move.old != move.new and _is_left_to_device(device, move):
             # The device's learned entries for the port are removed; its next choice is reported.
-            queue = _queue_of(device, row)
+            had = had_by(device, row)
             set_place(state, device, row, placement)
             flows.device_queue[row] = UNREPORTED
-            _report_move(device, row, queue, out)
+            report_place(device, row, had, out)
         else:
             apply(state, device, row, decide(state, device, row, placement), out)
 
@@ -323,32 +331,6 @@ def _give_token_back(device: Device, row: int) -> None:
     allocation = device.ports[device.flows.egress_port[row]].allocation
     if allocation is not None:
         allocation.tokens += 1
-
-
-def _queue_of(device: Device, row: int) -> tuple[int, int]:
-    """Return the id and the kind of a flow's queue."""
-    return device.flows.queue_id[row], device.flows.kind[row]
-
-
-def _report_move(device: Device, row: int, before: tuple[int, int], out: list[Effect]) -> None:
-    """Report that a flow has left a queue (id, kind) for another one, whatever the reason, unless it has not."""
-    flows = device.flows
-    (old, kind), new, key = before, flows.queue_id[row], flows.keys[row]
-    if NO_QUEUE in (old, new) or old == new:
-        return
-    assert key is not None
-    port = device.ports.get(flows.egress_port[row])
-    is_gone = port is not None and (old not in port.queues or port.queues[old].kind != kind)
-    reason = Reason.QUEUE_GONE if is_gone else Reason(flows.reason[row])
-    data = {
-        "device": f"{device.dpid:016x}",
-        "flow": flow_id(key),
-        "port": flows.egress_port[row],
-        "from": old,
-        "to": new,
-        "reason": reason.name.lower(),
-    }
-    out.append(Report("move", f"{flow_text(key)}: from queue {old} to {new}", data))
 
 
 def set_place(state: State, device: Device, row: int, placement: Placement) -> None:
@@ -408,24 +390,6 @@ def regroup(state: State, device: Device, row: int, out: list[Effect]) -> None:
         assign(state, device, row, out)
 
 
-def report_flow(state: State, device: Device, row: int, change: str, out: list[Effect]) -> None:
-    """Report a flow that was seen or has ended, while somebody reads events."""
-    if not state.watched:
-        return
-    flows = device.flows
-    key = flows.keys[row]
-    assert key is not None
-    data = {
-        "device": f"{device.dpid:016x}",
-        "flow": flow_id(key),
-        "change": change,
-        "port": flows.egress_port[row],
-        "queue_id": flows.queue_id[row],
-        "class": device.policy.classes[flows.class_index[row]].name,
-    }
-    out.append(Report("flow", f"{flow_text(key)}: {change}", data))
-
-
 def classify_row(state: State, device: Device, row: int, parts: FlowParts) -> None:
     """Set the flow's class, rule and trusted hint from what is known of it now."""
     flows = device.flows
@@ -448,5 +412,6 @@ def reclassify(state: State, device: Device, row: int, out: list[Effect]) -> boo
     classify_row(state, device, row, flows.parts(row))
     if flows.class_index[row] == before:
         return False
+    report_flow(device, row, "reclassified", out, why_class(device, row))
     assign(state, device, row, out)
     return True

@@ -12,8 +12,9 @@ from flowlane.core.classify.gates import NEAR, is_near
 from flowlane.core.device.claims import STALE, has_left, note_sign
 from flowlane.core.device.links import has_senders, origin
 from flowlane.core.effects import BeginGroup
-from flowlane.core.flow.assign import follow_device, remove_flow, report_flow
+from flowlane.core.flow.assign import follow_device, remove_flow
 from flowlane.core.flow.gates import gates_at, least_rate
+from flowlane.core.flow.lifecycle import IDLE
 from flowlane.core.flow.paths import is_left
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.rates import RISE_WINDOW
@@ -182,8 +183,7 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
         flows.device_queue[row] = UNREPORTED
     elif event.idle:
         add_up(device, row, event.packets, event.octets)
-        report_flow(state, device, row, "ended", out)
-        remove_flow(device, row, out, unpin=False)
+        remove_flow(device, row, out, unpin=False, why=IDLE)
     else:
         add_up(device, row, event.packets, event.octets)
         flows.entry_packets[row] = flows.entry_octets[row] = 0
@@ -197,4 +197,4 @@ def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], 
     flows = device.flows
     for row in list(flows):
         if row not in present and not flows.flags[row] & PINNED and not is_young(device, row):
-            remove_flow(device, row, out, unpin=False)
+            remove_flow(device, row, out, unpin=False, why="the device has no entry of it any more")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.flow.assign import remove_flow, report_flow
+from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.track import add_up, count, is_young
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 SWEEP_PARTS = 10
 """A tick examines one part in so many of the flow table."""
+
+IDLE = "it was idle, and its entry has expired"
+"""Why a flow has ended."""
 
 
 def on_pin_counters(state: State, event: PinCounters, out: list[Effect]) -> None:
@@ -32,8 +35,7 @@ def on_pin_ended(state: State, event: PinEnded, out: list[Effect]) -> None:
     if device is None or not device.flows.holds(*event.ref) or not event.idle:
         return
     add_up(device, event.ref.row, event.packets, event.octets)
-    report_flow(state, device, event.ref.row, "ended", out)
-    remove_flow(device, event.ref.row, out, unpin=False)
+    remove_flow(device, event.ref.row, out, unpin=False, why=IDLE)
 
 
 def sweep(state: State, device: Device, out: list[Effect]) -> None:
@@ -56,6 +58,5 @@ def sweep(state: State, device: Device, out: list[Effect]) -> None:
         if flows.keys[row] is None or flows.last_active[row] >= oldest_young:
             continue
         if flows.last_active[row] < oldest or is_young(device, row):
-            report_flow(state, device, row, "ended", out)
-            remove_flow(device, row, out, unpin=True)
+            remove_flow(device, row, out, unpin=True, why="no packet of it was counted for long")
     device.sweep_from = last % size

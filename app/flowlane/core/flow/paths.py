@@ -17,7 +17,7 @@ from flowlane.core.device.links import sent_in
 from flowlane.core.device.nics import other_nics
 from flowlane.core.device.vlans import ANY
 from flowlane.core.effects import Report
-from flowlane.core.flow.assign import remove_flow, report_flow
+from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flowkey import flow_id, flow_text
 from flowlane.core.model import NO_QUEUE, NOT_A_VM
 from flowlane.core.state.claims import Carried, Left, Origin, PathMove
@@ -164,6 +164,7 @@ def _report(state: State, device: Device, row: int, key: bytes, origin: Origin) 
         "from_port": origin.egress_port,
         "from_flow": flow_id(origin.vm.to_bytes(4) + key[4:]),
         "link_down": origin.link_down,
+        "why": f"its VM sends it by another interface{why}",
     }
     text = f"{flow_text(key)}: from {name} to {device.name}: its VM sends it by another interface{why}"
     return Report("move", text, data)
@@ -232,8 +233,7 @@ def _leave(state: State, device: Device, row: int, known: Carried, out: list[Eff
             other.left[key] = Left(
                 packets, flows.entry_octets[of_other], flows.counted_at[of_other], known, state.now
             )
-            report_flow(state, other, of_other, "ended", out)
-            remove_flow(other, of_other, out, unpin=True)
+            remove_flow(other, of_other, out, unpin=True, why="its VM sends it by another interface")
 
 
 def _come_back(

@@ -13,12 +13,12 @@ from flowlane.core.flow.assign import (
     reclassify,
     regroup,
     remove_flow,
-    report_flow,
 )
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.limits import passed_rate
 from flowlane.core.flow.paths import report_path, take_over
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
+from flowlane.core.flow.reports import report_flow
 from flowlane.core.flow.samples import weigh_reading
 from flowlane.core.marks import FIRST_PCP, NO_MARK, join, split
 from flowlane.core.model import NO_QUEUE
@@ -27,9 +27,13 @@ from flowlane.core.state.flows import PINNED, UNREPORTED
 from flowlane.core.topology.way import note_address
 
 if TYPE_CHECKING:
-    from flowlane.core.effects import Effect
+    from flowlane.core.effects import Effect, FlowEvent
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.state.device import Device, State
+
+FIRST, FOUND = "its first packet was copied", "it was found on the device"
+PORTS = "its packets come or leave by other ports, or in another VLAN"
+"""Why a flow is reported."""
 
 
 def is_young(device: Device, row: int) -> bool:
@@ -53,6 +57,7 @@ def begin(
     marks: tuple[int, int],
     chosen: tuple[int | None, int],
     out: list[Effect],
+    change: FlowEvent = "seen",
 ) -> int:
     """Add a flow that is not known yet; return its row.
 
@@ -63,6 +68,7 @@ def begin(
         marks: its DSCP and PCP.
         chosen: the choice (:mod:`flowlane.core.marks`) that the device made for it, None when it did not report one,
             and the meter, 0 for none.
+        change: what is reported of it.
     """
     flows = device.flows
     row = flows.add(key, state.now)
@@ -75,8 +81,8 @@ def begin(
     note_address(state, parts)
     take_over(state, device, row, key)
     classify_row(state, device, row, parts)
+    report_flow(device, row, change, out, FOUND if device.adopting else FIRST if change == "seen" else PORTS)
     assign(state, device, row, out)
-    report_flow(state, device, row, "seen", out)
     if device.origins:
         report_path(state, device, row, out)
     if device.passives:
@@ -92,7 +98,7 @@ def begin_behind(state: State, device: Device, row: int, out: list[Effect]) -> N
         return
     there = passive.device.flows.rows.get(key)
     if there is not None:
-        remove_flow(passive.device, there, out, unpin=False)
+        remove_flow(passive.device, there, out, unpin=False, why="it comes from another device")
     flows = device.flows
     ports, parts = (passive.in_port, passive.egress_port), flows.parts(row)
     reported = flows.device_queue[row] != UNREPORTED or flows.device_mark[row] != NO_MARK
@@ -156,8 +162,8 @@ def reroute(
     key, first, marks = flows.keys[row], flows.first_seen[row], (flows.dscp[row], flows.pcp[row])
     assert key is not None
     origin = device.origins.get(row)
-    remove_flow(device, row, out, unpin=True)
-    row = begin(state, device, ports, key, parts, marks, chosen, out)
+    remove_flow(device, row, out, unpin=True, why="")
+    row = begin(state, device, ports, key, parts, marks, chosen, out, "rerouted")
     flows.first_seen[row] = first
     if origin is not None:
         device.origins.setdefault(row, origin)

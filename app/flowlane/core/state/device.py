@@ -270,6 +270,8 @@ class Device:
     """When the first of its ports sends a probe."""
     samples: Samples = field(default_factory=Samples)
     sweep_from: int = 0
+    refit_from: int | None = None
+    """The first row that is not placed under a new policy yet (:mod:`flowlane.core.device.refit`); None: all are."""
     origins: dict[int, Origin] = field(default_factory=dict)
     """Row -> where the flow was before, for flows that have come from another interface, or with their VM."""
     left: dict[bytes, Left] = field(default_factory=dict)
@@ -389,6 +391,8 @@ class State:
     policy_origin: PolicyOrigin = UNKNOWN_ORIGIN
     given_roles: dict[int, Role] = field(default_factory=dict)
     """dpid -> the role that an operator gave the device over REST."""
+    refits: dict[int, None] = field(default_factory=dict)
+    """dpids of the devices with flows that are not placed under a new policy yet."""
     policy_changes: int = 0
     policy_awaited: set[int] = field(default_factory=set)
     """dpids of the devices that do not have their part of the policy in force yet."""
@@ -398,8 +402,6 @@ class State:
     """Whether the controller receives samples of devices."""
     sends_probes: bool = True
     """Whether devices send probes, by which links are found (see :mod:`flowlane.core.topology.discovery`)."""
-    watched: bool = False
-    """Whether reports of single flows are read by anybody; they are made only then."""
 
     def hints_of(self, vm: Vm, origin: Origin | None = None) -> tuple[Hint, ...]:
         """List the hints for a VM apart from packets: those of the NIC, then those of all NICs of its ``vm-uuid``.

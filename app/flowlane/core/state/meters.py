@@ -54,6 +54,13 @@ def class_owner(traffic_class: TrafficClass) -> Owner:
     return traffic_class.name, -1, -1
 
 
+def scope_of(owner: Owner) -> LimitScope:
+    """Find the scope of the limit that an owner's meter enforces."""
+    if not is_shared(owner):
+        return LimitScope.FLOW
+    return LimitScope.CLASS if _is_class(owner) else LimitScope.VM
+
+
 def is_shared(owner: Owner) -> bool:
     """Whether several flows are under the meter: those of a VM, or of a whole class."""
     return owner[2] == -1

@@ -130,7 +130,8 @@ def test_the_engine_counts_bytes_and_reports_the_moves() -> None:
     host.send({row: 400_000_000, other: 1000}, 4)
     host.tick(2)
     assert (host.queue_of(row), host.queue_of(other)) == (queues - 1, 0)
-    assert [report.data["reason"] for report in host.reports if report.kind == "move"] == ["demoted"]
+    moves = [report for report in host.flow_reports if report.kind == "move"]
+    assert [Reason(move.reason) for move in moves] == [Reason.DEMOTED]
 
 
 @given(
