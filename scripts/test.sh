@@ -2,7 +2,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
 
 tiers=(check unit ovs mininet lab)
-shell_scripts=(run .ci/run scripts/*.sh scripts/stage-python mininet/private mininet/with-flowlane lab/guest/*)
+shell_scripts=(run .ci/run scripts/*.sh scripts/stage-python mininet/private mininet/with-flowlane lab/guest/*
+    packaging/deb/{build,preinst,postinst,prerm,postrm})
 
 check_main() {
     step "ruff check"
@@ -22,12 +23,15 @@ tier_check() { check_main; }
 # so that what they share is made once. -n 0 among the arguments (for --pdb, say) makes it one process again.
 workers() { echo "$(($(nproc) * $1))"; }
 
+# What reads the manual pages, completions and units that tests/packaging makes.
+packaging_packages=(groff-base mandoc zsh fish systemd)
+
 # Coverage is measured when all tiers run, as in continuous integration; it more than doubles the processor time of unit.
 coverage=()
 [ -z "${FLOWLANE_COVERAGE:-}" ] || coverage=(--cov --cov-append --cov-report=)
 
 tier_unit() {
-    setup_packages openvswitch-switch iproute2 ethtool tshark
+    setup_packages openvswitch-switch iproute2 ethtool tshark "${packaging_packages[@]}"
     .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile "${coverage[@]}" \
         -m "not ovs and not mininet and not lab" "$@"
 }

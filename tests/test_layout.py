@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     "name",
     ["setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "app/flowlane", "topologies", "mininet",
-     "tests", "docs/decisions", "run", ".ci/run",
+     "tests", "docs/decisions", "run", ".ci/run", "packaging/deb", "packaging/systemd", "packaging/container",
      "CONTRIBUTING.md", "SECURITY.md", ".github/PULL_REQUEST_TEMPLATE.md", ".github/ISSUE_TEMPLATE/bug.md",
      ".pre-commit-config.yaml", ".editorconfig"],
 )  # fmt: skip
@@ -40,7 +40,7 @@ def test_licence_is_what_the_metadata_say() -> None:
 
 def test_help_names_every_chore() -> None:
     shown = subprocess.run([ROOT / "run", "help"], cwd="/", check=True, capture_output=True, text=True).stdout
-    for chore in ("demo", "test", "check", "setup", "lab"):
+    for chore in ("demo", "test", "check", "setup", "lab", "deb"):
         assert f"\n  {chore} " in shown
 
 

@@ -6,7 +6,7 @@ root, is in :mod:`flowlane.composition`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
@@ -76,6 +76,10 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         """Start the composition; os-ken calls this when all apps have been created."""
         super().start()
         self.composition.start()
+
+    def reload(self, changed: Collection[str]) -> None:
+        """Read the operator's files again; the runner calls this on SIGHUP."""
+        self.composition.reload(options.settings(), changed)
 
     def close(self) -> None:
         """Stop the composition; os-ken calls this when it has ended the app's event loop."""

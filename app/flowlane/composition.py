@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,9 @@ from flowlane.core.device.hosts import OTHER_ADDRESS
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
-from flowlane.core.events import CatchUp, Poll, Tick
+from flowlane.core.events import CatchUp, PolicyReplaced, Poll, Tick
 from flowlane.core.topology import findings
+from flowlane.errors import FlowlaneError
 from flowlane.northbound import server
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
@@ -59,6 +60,9 @@ CATCH_UP_AFTER = 0.02
 _LOGGED_CHANGES = frozenset((OTHER_ADDRESS, CONFLICT, MOVED))
 _TRY_WITHIN, _IN_FORCE_WITHIN, _NEXT_LOOK = 300.0, 60.0, 0.02
 """Seconds that a policy may be tried, until every device has it, and between two looks at what is waited for."""
+
+_RELOADED = frozenset(("policy",))
+"""Options of which a new value is used without a restart."""
 
 _LOGGED_KINDS = frozenset(("device", "link", "policy", "error"))
 """Kinds of reports that are logged; the others are too many, and are in ``GET /v1/events`` only."""
@@ -115,6 +119,31 @@ class Composition:
         _LOG.info("policy in force: %s %s %s", origin.source, origin.file or "", origin.hash[:12])
         self._databases.start()
         self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
+
+    def reload(self, settings: Settings, changed: Collection[str]) -> None:
+        """Read the policy file again, and put its policy in force where it is another one.
+
+        A policy that is refused changes nothing; the log has what is wrong with it. A policy that came over REST stays
+        unless the file is newer, as at start.
+
+        Args:
+            changed: names of the options that have another value in the configuration file now.
+        """
+        for name in sorted(set(changed) - _RELOADED):
+            _LOG.warning("the option %s has changed; restart flowlane-manager to use its value", name)
+        rest.renew(self._server)
+        if settings.policy is None:
+            _LOG.info("no policy file is named; the policy in force stays")
+            return
+        try:
+            new = store.at_reload(settings.policy, self.state.policy, self.state.policy_origin)
+        except FlowlaneError as error:
+            _LOG.error("the policy in force stays, as the new one is refused: %s", error)
+            return
+        if new is not None:
+            self.submit(PolicyReplaced(new.policy, new.origin))
+            self._keeper.note(new.origin)
+            _LOG.info("policy in force: file %s %s", new.origin.file, new.origin.hash[:12])
 
     def stop(self) -> None:
         """End everything that :meth:`start` began; the entries in the devices stay."""

@@ -11,22 +11,28 @@ from pathlib import Path
 
 from os_ken import log
 
-from flowlane import options, runner
+from flowlane import option_help, options, runner, systemd
 from flowlane.errors import ConfigError, FlowlaneError
 from flowlane.southbound.openflow.osken import listener
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+HELP = frozenset(("-h", "--help"))
+_LOG = logging.getLogger(__name__)
 
 
 def launch(arguments: Sequence[str]) -> int:
     """Run until SIGINT or SIGTERM; return the exit code."""
     try:
+        if not HELP.isdisjoint(arguments):
+            options.register_all(arguments)
+            sys.stdout.write(option_help.parser().format_help())
+            return 0
         options.parse(arguments)
         set_up_log()
         raise_descriptor_limit()
         listener.install()
         pid_file = options.CONF.pid_file
-        runner.run(options.apps(), None if pid_file is None else Path(pid_file))
+        runner.run(options.apps(), None if pid_file is None else Path(pid_file), reload)
     except FlowlaneError as error:
         sys.stderr.write(f"{options.PROGRAM}: {error}\n")
         return 1
@@ -56,4 +62,25 @@ def set_up_log() -> None:
         raise ConfigError(f"cannot write the log: {error}") from error
     for handler in logging.getLogger().handlers:
         if handler.formatter is None:
-            handler.setFormatter(logging.Formatter(FORMAT))
+            to_journal = isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr
+            in_journal = to_journal and systemd.is_journal()
+            handler.setFormatter(systemd.JournalFormatter() if in_journal else logging.Formatter(FORMAT))
+
+
+def reload() -> tuple[str, ...]:
+    """Read the configuration files again, and log by what they say now.
+
+    Returns:
+        The names of Flowlane's options that have another value now, with _ for -; none where the files are refused.
+    """
+    try:
+        changed = options.reload()
+    except ConfigError as error:
+        _LOG.error("%s", error)
+        return ()
+    if not options.CONF.log_config_file:
+        level = options.CONF.default_log_level
+        default = logging.DEBUG if options.CONF.verbose else logging.INFO
+        logging.getLogger().setLevel(default if level is None else level)
+    _LOG.debug("options read again; changed: %s", ", ".join(changed) or "none")
+    return changed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
@@ -22,8 +22,18 @@ from flowlane.errors import ConfigError
 
 PROGRAM = "flowlane-manager"
 DEFAULT_APP = "flowlane.app"
-OVSDB_SOCKET = Path("/run/openvswitch/db.sock")
-"""Where Open vSwitch's database listens on Debian and most others (ovs-ctl(8))."""
+USAGE = f"{PROGRAM} [options] [APP ...]"
+CONFIG_FILE = Path("/etc/flowlane/flowlane.conf")
+"""Read where no --config-file is given, if it exists."""
+
+CONFIG_FILE_HELP = (
+    f"read options from this file; may be repeated, later ones win (default {CONFIG_FILE}, if it exists)"
+)
+CONFIG_DIR_HELP = "read options from the files *.conf in this directory, after the configuration file"
+APP_HELP = f"os-ken app: a module's name or a Python file (default {DEFAULT_APP})"
+OVSDB_SOCKETS = (Path("/run/flowlane/ovsdb.sock"), Path("/run/openvswitch/db.sock"))
+"""Where the database of this host's Open vSwitch may be: the first that exists. flowlane-ovsdb.socket of the Debian
+package lets the user flowlane use the second, which belongs to root (ovs-ctl(8))."""
 
 MAX_START_TABLE = 200
 """The others are above the start table, and a switch has 254 at most."""
@@ -31,6 +41,11 @@ MAX_START_TABLE = 200
 MAX_PORT = 0xFFFF
 
 CONF: Any = cfg.CONF
+_OF_OS_KEN, _OWN = frozenset(CONF._opts), set[str]()
+"""Names, with _ for -, of the options that os-ken's modules have registered, and of Flowlane's. oslo.config lists its
+options nowhere in public."""
+_OF_OSLO = frozenset(("config_file", "config_dir", "shell_completion"))
+"""Options that oslo.config adds when it parses the arguments: configuration files, and a completion of its own."""
 
 
 class RestSettings(NamedTuple):
@@ -87,7 +102,7 @@ def register() -> None:
                 help="Open vSwitch databases, one of each host: unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT (with the "
                 "files of --ctl-privkey, --ctl-cert and --ca-certs); ptcp:[PORT][:HOST], pssl:[PORT][:HOST] for hosts "
                 "that connect; dir:DIRECTORY of files with a target each; cluster:A,B,C for one database with several "
-                f"servers; none; may be repeated (default: unix:{OVSDB_SOCKET} if that exists)",
+                f"servers; none; may be repeated (default: unix:{OVSDB_SOCKETS[-1]} if that exists)",
             ),
             cfg.FloatOpt(
                 "forget-after",
@@ -131,6 +146,35 @@ def register() -> None:
     )
     CONF.set_default("ofp_tcp_listen_port", 6653)
     CONF.set_default("ofp_ssl_listen_port", 6653)
+    _OWN.update(set(CONF._opts) - _OF_OS_KEN if not _OWN else ())
+
+
+def own_names() -> frozenset[str]:
+    """Return the names of Flowlane's own options, with _ for -."""
+    _register_once()
+    return frozenset(_OWN)
+
+
+def known() -> Iterator[tuple[Any, bool]]:
+    """Return each option without a group: (its oslo.config object, whether the command line has it).
+
+    Those in groups are of apps of os-ken that Flowlane does not load.
+    """
+    _register_once()
+    for name, info in CONF._opts.items():
+        if name not in _OF_OSLO:
+            yield info["opt"], info["cli"]
+
+
+def _register_once() -> None:
+    """Register Flowlane's options unless they are; none can be when the arguments have been parsed."""
+    if not _OWN:
+        register()
+
+
+def default_of(opt: Any) -> Any:
+    """Return an option's default, also where it is not that of the option's own module."""
+    return CONF._opts[opt.dest].get("default", opt.default)
 
 
 def _access_options() -> list[Any]:
@@ -166,8 +210,7 @@ def _access_options() -> list[Any]:
 def _positional_apps() -> Any:
     from oslo_config.cfg import MultiStrOpt  # noqa: PLC0415  (os_ken.cfg does not pass its positional form on)
 
-    text = f"os-ken app: a module's name or a Python file (default {DEFAULT_APP})"
-    return MultiStrOpt("app", positional=True, default=[], help=text)
+    return MultiStrOpt("app", positional=True, default=[], help=APP_HELP)
 
 
 def parse(arguments: Sequence[str]) -> None:
@@ -177,16 +220,15 @@ def parse(arguments: Sequence[str]) -> None:
         ConfigError: the configuration file is wrong.
         SystemExit: an argument is wrong and has been reported (1 or 2), or help or version was requested (0).
     """
-    register()
-    _load_user_flags(arguments)
+    register_all(arguments)
     try:
         CONF(
             args=list(arguments),
             project="flowlane",
             prog=PROGRAM,
             version=f"{PROGRAM} {__version__}",
-            usage=f"{PROGRAM} [options] [APP ...]",
-            default_config_files=[name for name in ("/etc/flowlane/flowlane.conf",) if Path(name).is_file()],
+            usage=USAGE,
+            default_config_files=[str(CONFIG_FILE)] if CONFIG_FILE.is_file() else [],
         )
     except BrokenPipeError:  # the reader of the help is gone
         raise
@@ -194,8 +236,25 @@ def parse(arguments: Sequence[str]) -> None:
         raise ConfigError(" ".join(str(error).split())) from error
 
 
-def _load_user_flags(arguments: Sequence[str]) -> None:
-    """Load the file of --user-flags, which registers options and so comes before the arguments are parsed."""
+def reload() -> tuple[str, ...]:
+    """Read the configuration files again; return the names of Flowlane's own options that have another value now.
+
+    Raises:
+        ConfigError: a file is wrong; every option keeps its value. The log has the reason.
+    """
+    before = {name: CONF[name] for name in _OWN}
+    if not CONF.reload_config_files():
+        raise ConfigError("the configuration files are refused, and every option keeps its value")
+    return tuple(name for name, value in before.items() if CONF[name] != value)
+
+
+def register_all(arguments: Sequence[str]) -> None:
+    """Register Flowlane's options, and those of the file of --user-flags, before the arguments are parsed.
+
+    Raises:
+        ConfigError: that file cannot be loaded.
+    """
+    register()
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == "--user-flags":
@@ -216,8 +275,8 @@ def apps() -> list[str]:
 def settings() -> Settings:
     """Return the options of Flowlane itself."""
     ovsdb = tuple(CONF.ovsdb)
-    if not ovsdb and OVSDB_SOCKET.is_socket():
-        ovsdb = (f"unix:{OVSDB_SOCKET}",)
+    if not ovsdb:
+        ovsdb = tuple(f"unix:{path}" for path in OVSDB_SOCKETS if path.is_socket())[:1]
     policy = None if CONF.policy is None else Path(CONF.policy)
     databases = tuple(value for value in ovsdb if value not in ("", "none"))
     tls = CONF.ctl_privkey, CONF.ctl_cert, CONF.ca_certs

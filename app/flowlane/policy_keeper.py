@@ -38,6 +38,10 @@ class PolicyKeeper:
         """Return whether the policy of an origin is in force again after a restart."""
         return origin == self._kept
 
+    def note(self, origin: PolicyOrigin) -> None:
+        """Note that a policy was read from its file: it is in force after a restart, too."""
+        self._kept = origin
+
     def keep(self, state: State) -> bool:
         """Write the policy in force; return whether it is in force again after a restart."""
         origin = state.policy_origin

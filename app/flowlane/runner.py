@@ -10,14 +10,14 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from os_ken.base.app_manager import AppManager
 
-from flowlane import hub
+from flowlane import hub, systemd
 from flowlane.errors import ConfigError, FlowlaneError
 
 _LOG = logging.getLogger(__name__)
@@ -25,21 +25,32 @@ STOP_TIME = 1.5
 """Seconds that the apps have to stop; then the process ends."""
 
 
-def run(apps: Sequence[str], pid_file: Path | None) -> None:
-    """Run apps until SIGINT or SIGTERM.
+def run(apps: Sequence[str], pid_file: Path | None, reload: Callable[[], tuple[str, ...]]) -> None:
+    """Run apps until SIGINT or SIGTERM; on SIGHUP let them read their files again.
+
+    Args:
+        reload: reads the configuration again; returns the names of the options that changed.
 
     Raises:
         FlowlaneError: an app cannot be loaded or started; the others are stopped again.
     """
-    signals = hub.Signals((signal.SIGINT, signal.SIGTERM))
+    signals = hub.Signals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     manager = AppManager.get_instance()
+    on_terminal = os.isatty(0)
     try:
         start(manager, apps)
         tune_garbage_collector()
         with pid_file_written(pid_file):
-            _LOG.info("running: %s", ", ".join(apps))
-            received = signals.wait()
+            text = f"running: {', '.join(apps)}"
+            _LOG.info("%s", text)
+            systemd.notify_ready(text)
+            # SIGHUP also comes when the terminal is closed (termios(3)): then it ends the process, as it always did.
+            while (received := signals.wait()) == signal.SIGHUP and os.isatty(0) == on_terminal:
+                systemd.notify_reloading()
+                reload_apps(manager, reload())
+                systemd.notify_ready(text)
             _LOG.info("stopping on %s", received.name)
+            systemd.notify_stopping()
     finally:
         signals.restore()
         if not hub.within(STOP_TIME, manager.close):
@@ -62,6 +73,20 @@ def start(manager: Any, apps: Sequence[str]) -> None:
     except Exception as error:
         _LOG.debug("an app did not start", exc_info=True)
         raise ConfigError(f"cannot start {', '.join(apps)}: {describe(error)}") from error
+
+
+def reload_apps(manager: Any, changed: Collection[str]) -> None:
+    """Call ``reload(changed)`` of each app that has it; what one raises is logged."""
+    _LOG.info("reloading on SIGHUP")
+    for name, app in manager.applications.items():
+        try:
+            getattr(app, "reload", _keep)(changed)
+        except Exception:
+            _LOG.exception("app %s was not reloaded", name)
+
+
+def _keep(_changed: Collection[str]) -> None:
+    """Do nothing: this app reads no file."""
 
 
 def tune_garbage_collector() -> None:

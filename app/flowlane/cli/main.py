@@ -56,6 +56,7 @@ COMMANDS = {
     "attach": ("flowlane.cli.attach:ATTACH", "put Flowlane on a bridge"),
     "detach": ("flowlane.cli.attach:DETACH", "take Flowlane off a bridge"),
     "doctor": ("flowlane.cli.doctor", "find what is wrong on this host"),
+    "completion": ("flowlane.cli.completion", "print completions for bash, zsh or fish"),
 }
 """Subcommand -> (module, or module:object, help)."""
 
@@ -93,27 +94,31 @@ def _guarded(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="flowlane", description=flowlane.__doc__)
-    parser.add_argument("--version", action="version", version=f"flowlane {flowlane.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    command: Command | None = None
-    for name, (place, about) in COMMANDS.items():
-        subparser = commands.add_parser(name, help=about, description=about)
-        if words[:1] == [name]:
-            try:
-                command = resolve_name(place)
-            except ModuleNotFoundError as error:
-                return _missing(name, error)
-            command.add_arguments(subparser)
-    args = parser.parse_args(words)
-    assert command is not None
+    name = next((word for word in words if word in COMMANDS), "")
+    try:
+        args = parser(name).parse_args(words)
+    except ModuleNotFoundError as error:
+        print_error(f"flowlane {name}: the Python package {error.name!r} is missing; install it")
+        return USAGE
+    command: Command = resolve_name(COMMANDS[name][0])
     return command.run(args)
 
 
-def _missing(name: str, error: ModuleNotFoundError) -> int:
-    remedy = "pip install 'flowlane[plan]' brings it" if name in {"plan", "simulate"} else "install it"
-    print_error(f"flowlane {name}: the Python package {error.name!r} is missing; {remedy}")
-    return USAGE
+def parser(*names: str) -> argparse.ArgumentParser:
+    """Make the parser of the command line, in which the named commands have their options.
+
+    Raises:
+        ModuleNotFoundError: a command needs a package that is not installed.
+    """
+    made = argparse.ArgumentParser(prog="flowlane", description=flowlane.__doc__)
+    made.add_argument("--version", action="version", version=f"flowlane {flowlane.__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (place, about) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=about, description=about)
+        if name in names:
+            command: Command = resolve_name(place)
+            command.add_arguments(subparser)
+    return made
 
 
 if __name__ == "__main__":

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.cli.tables import Column, console, table, text
-from flowlane.cli.trial import Workload, add_host_arguments, host_for, progress_bar, read_workload
+from flowlane.cli.trial import (
+    Workload,
+    add_host_arguments,
+    host_for,
+    progress_bar,
+    read_workload,
+    require_extras,
+)
 from flowlane.core.explain import REASONS
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PROTOCOL_NAMES, format_address, is_of_fragments
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
@@ -60,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Place the flows and print their queues."""
+    require_extras(args)
     workload = read_workload(args.flows, args.pcap)
     with progress_bar() as bar:
         task = bar.add_task("placing", total=SETTLE, flows=len(workload.flows))

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from flowlane.cli.arguments import LARGEST_COUNT, number, whole_number
 from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.cli.tables import Column, console, table
-from flowlane.cli.trial import Workload, add_host_arguments, host_for, progress_bar, read_workload
+from flowlane.cli.trial import (
+    Workload,
+    add_host_arguments,
+    host_for,
+    progress_bar,
+    read_workload,
+    require_extras,
+)
 from flowlane.simulation.run import simulate
 from flowlane.simulation.workload import KINDS, Shape, generate
 from flowlane.units import format_rate
@@ -70,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the workload, print the report."""
+    require_extras(args)
     workload = _workload(args)
     flows = workload.flows
     with progress_bar() as bar:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlane.cli.arguments import MAX_QUEUES, positive_rate, rates, whole_number
 from flowlane.errors import RequestError
+from flowlane.extras import require
 from flowlane.simulation.capture import read_capture
 from flowlane.simulation.flowfile import read_flows
 from flowlane.simulation.host import Host
@@ -70,6 +71,16 @@ class Workload(NamedTuple):
             return ""
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.others.items()))
         return f"{count} packet{'' if count == 1 else 's'} of no VM's flow: {kinds}"
+
+
+def require_extras(args: argparse.Namespace) -> None:
+    """Check that what the options need is installed, before work begins.
+
+    Raises:
+        MissingPackageError: a package is missing.
+    """
+    if args.plot is not None:
+        require("--plot", "matplotlib")
 
 
 def read_workload(flows: Path | None, capture: Path | None) -> Workload:

@@ -84,6 +84,27 @@ def at_start(directory: Path | None, file: Path | None, started: float) -> Kept:
     return kept
 
 
+def at_reload(file: Path, in_force: Policy, origin: PolicyOrigin) -> Kept | None:
+    """Return the policy of the file where it is to be used instead of the one in force; else None, and log why.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        PolicyError: the file is refused.
+    """
+    given = _load_given(file)
+    if given.policy.text == in_force.text:
+        _LOG.info("policy %s has not changed", file)
+        return None
+    if origin.source == "rest" and given.origin.time <= origin.time:
+        _LOG.warning(
+            "policy %s is not used: it is older than the one that %s put in force over REST; to use it, touch it",
+            file,
+            who(origin),
+        )
+        return None
+    return given
+
+
 def who(origin: PolicyOrigin) -> str:
     """Name who put a policy in force over REST, and from where."""
     return f"{origin.by or 'somebody without a token'} from {origin.address or 'an unknown address'}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from flowlane.errors import RequestError
+from flowlane.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ _UNREADABLE = {
 
 
 def _zstd(file: IO[bytes]) -> IO[bytes]:
+    require(f"{file.name}: zstd", "zstandard")
     import zstandard  # noqa: PLC0415  an extra: only these files need it
 
     reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
@@ -70,6 +72,7 @@ def open_uncompressed(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading; what it reads is what was compressed, where the file is compressed.
 
     Raises:
+        MissingPackageError: what reads it is not installed.
         RequestError: the file is compressed in a way that is not read here; the text says what to do.
         OSError: the file cannot be opened.
     """
