@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from flowlane.cli.main import main
 
 def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a package be missing."""
-    found = extras.find_spec
+    found = find_spec
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else found(name))
 
 
