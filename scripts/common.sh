@@ -71,6 +71,26 @@ setup_packages() {
     apt install --no-install-recommends "${missing[@]}"
 }
 
+# promtool of Debian's package prometheus, of which nothing is installed: no service starts, and no root is needed.
+promtool=$state/promtool
+setup_promtool() {
+    local directory=$state/prometheus
+    [ ! -x "$promtool" ] || return 0
+    step "promtool"
+    command -v apt-get >/dev/null || die "there is no apt-get; put promtool into $promtool"
+    rm -rf "$directory" && mkdir -p "$directory"
+    (cd "$directory" && apt-get -q download prometheus) >>"$state/apt.log" 2>&1 || {
+        need_root "update the list of Debian packages" "apt-get update"
+        apt update
+        (cd "$directory" && apt-get -q download prometheus) >>"$state/apt.log" 2>&1 ||
+            { tail -n 15 "$state/apt.log" >&2; die "apt-get download prometheus failed; its output is in $state/apt.log"; }
+    }
+    dpkg-deb --fsys-tarfile "$directory"/prometheus_*.deb | tar -x -O ./usr/bin/promtool >"$promtool.new"
+    chmod +x "$promtool.new"
+    mv "$promtool.new" "$promtool"
+    rm -rf "$directory"
+}
+
 # .venv is complete when its stamp names this setup.cfg and this Python. While it is being changed it carries
 # a mark, so that one left half done is thrown away and not trusted.
 setup_python() {

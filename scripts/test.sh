@@ -32,6 +32,7 @@ coverage=()
 
 tier_unit() {
     setup_packages openvswitch-switch iproute2 ethtool tshark "${packaging_packages[@]}"
+    setup_promtool
     .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile "${coverage[@]}" \
         -m "not ovs and not mininet and not lab" "$@"
 }

@@ -22,6 +22,7 @@ from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import CatchUp, PolicyReplaced, Poll, Tick
+from flowlane.core.model import Reason
 from flowlane.core.topology import findings
 from flowlane.errors import FlowlaneError
 from flowlane.northbound import server
@@ -34,6 +35,7 @@ from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.databases import Databases
 from flowlane.southbound.ovsdb.remote import TlsFiles
+from flowlane.telemetry import Telemetry
 from flowlane.topology import expected as topology
 from flowlane.topology.passive import passive_switches
 
@@ -92,7 +94,8 @@ class Composition:
         self._engine = Engine(first.policy, passive)
         self._engine.state.policy_origin = first.origin
         self._keeper = PolicyKeeper(settings.state_dir, first.origin)
-        self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables)
+        self.telemetry = Telemetry()
+        self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables, self.telemetry)
         tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)
         self._collector: Collector | None = None
@@ -193,7 +196,9 @@ class Composition:
 
     def _poll(self) -> None:
         while True:
+            asked = time.monotonic()
             hub.sleep(POLL)
+            self.telemetry.lag.observe(max(0.0, time.monotonic() - asked - POLL))
             try:
                 self.submit(Poll())
             except Exception:
@@ -284,6 +289,8 @@ class Composition:
             if isinstance(effect, FlowReport):
                 self.feed.publish(effect, time.time())
                 self.history.note_move(effect)
+                if effect.change == "moved":
+                    self.telemetry.note_move(effect.dpid, Reason(effect.reason).name)
             elif isinstance(effect, Report):
                 self._publish(effect)
             else:
@@ -302,6 +309,8 @@ class Composition:
 
     def _publish(self, report: Report) -> None:
         self.feed.publish(report, time.time())
+        if report.kind == "move":
+            self.telemetry.note_move(int(str(report.data["device"]), 16), str(report.data["reason"]))
         change = report.data.get("change")
         if report.kind in _LOGGED_KINDS or change in _LOGGED_CHANGES:
             is_wrong = report.kind == "error" or change in (CONFLICT, findings.WRONG)

@@ -49,6 +49,10 @@ COMMANDS = {
     "hint": ("flowlane.cli.hint", "a VM's hints: show, set, clear"),
     "policy": ("flowlane.cli.policy", "the policy in force: show, check, replace"),
     "token": ("flowlane.cli.token", "tokens of REST: make, list, remove (needs no controller)"),
+    "monitoring": (
+        "flowlane.cli.monitoring",
+        "write alert rules and dashboards (needs no controller)",
+    ),
     "check": ("flowlane.cli.check", "check a policy file (needs no controller)"),
     "plan": ("flowlane.cli.plan", "where a policy places given flows (needs no controller)"),
     "simulate": ("flowlane.cli.simulate", "a workload over time under a policy (needs no controller)"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -31,6 +32,7 @@ from flowlane.northbound import (
     write_handlers,
 )
 from flowlane.northbound.access import OPEN, Access, Scope
+from flowlane.northbound.exposition import MEDIA_TYPE
 from flowlane.northbound.openapi import document
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
 from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route
@@ -44,6 +46,9 @@ _PAGE_POLICY = (
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
 )
 """Content-Security-Policy of the page: it loads nothing, and connects to this server only."""
+
+_ROUTE = "flowlane.route"
+"""Key of the WSGI environment: the path of the request's route."""
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -68,7 +73,7 @@ def readyz(call: Call) -> Response:
 def prometheus(call: Call) -> Response:
     """Answer with the metrics."""
     text = metrics.exposition(call.controller)
-    return respond(text.encode(), metrics.MEDIA_TYPE)
+    return respond(text.encode(), MEDIA_TYPE)
 
 
 _FLOW_PAGE = (*query.PAGE, *query.FLOW_FILTERS)
@@ -95,7 +100,7 @@ ROUTES = (
         also=(503,),
         scope=Scope.PUBLIC,
     ),
-    Route("GET", "/metrics", prometheus, "Metrics for Prometheus", produces=(metrics.MEDIA_TYPE,)),
+    Route("GET", "/metrics", prometheus, "Metrics for Prometheus", produces=(MEDIA_TYPE,)),
     Route("GET", "/v1/status", _R.status, "The controller's own state", types.Status),
     Route(
         "GET", "/v1/databases", _R.databases, "Databases", types.Page[database_types.DatabaseView], query.PAGE
@@ -356,11 +361,13 @@ def make_app(controller: Controller, access: Access = OPEN) -> WsgiApp:
     text = json.dumps(document(ROUTES)).encode() + b"\n"
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request = Request(environ)
+        request, began = Request(environ), perf_counter()
         try:
             response = _answer(controller, access, request, text)
         except Exception as error:
             response = response_of(error)
+        seconds = perf_counter() - began
+        controller.telemetry.http.note(request.method, environ.get(_ROUTE), response.status_int, seconds)
         response.headers["X-Content-Type-Options"] = "nosniff"
         answer: Iterable[bytes] = response(environ, start_response)
         return answer
@@ -372,6 +379,7 @@ def _answer(controller: Controller, access: Access, request: Request, text: byte
     access.check_host(request)
     resource = _find(_segments(request))
     methods = resource.methods
+    request.environ[_ROUTE] = next(iter(methods.values())).path
     method = "GET" if request.method == "HEAD" else request.method
     allow = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"}))
     if method == "OPTIONS":

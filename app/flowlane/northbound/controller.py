@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flowlane.core.topology.expected import Expected
     from flowlane.northbound.feed import Feed
     from flowlane.northbound.queue_history import QueueHistory
+    from flowlane.telemetry import Telemetry
 
 
 class Clock(NamedTuple):
@@ -92,7 +93,7 @@ class Controller(Protocol):
     carried. ``started``: Unix time of the start, in seconds. ``faults``:
     number of unexpected exceptions; each is a bug, with its traceback in the log. ``datagrams``: number of datagrams of
     samples, by what became of them (``read``, ``malformed``, ``foreign``); empty while none are received. ``expected``:
-    the network as it should be, if one was given.
+    the network as it should be, if one was given. ``telemetry``: what is counted for the metrics.
     """
 
     @property
@@ -105,6 +106,8 @@ class Controller(Protocol):
     def started(self) -> float: ...
     @property
     def faults(self) -> int: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
     @property
     def datagrams(self) -> Mapping[str, int]: ...
     @property

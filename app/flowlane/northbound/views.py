@@ -112,7 +112,8 @@ def kind_counts(devices: Iterable[Device]) -> types.KindCounts:
     counts: Counter[int] = Counter()
     unused = 0
     for device in devices:
-        counts.update(device.flows.kind)
+        column = bytes(device.flows.kind)
+        counts.update({kind: column.count(kind) for kind in QueueKind})
         unused += len(device.flows.keys) - len(device.flows)
     return {
         "physical": counts[QueueKind.PHYSICAL],

@@ -34,6 +34,7 @@ from flowlane.northbound.feed import Feed
 from flowlane.northbound.queue_history import QueueHistory
 from flowlane.southbound.ovsdb.databases import Databases, DatabaseStatus
 from flowlane.southbound.ovsdb.remote import TlsFiles
+from flowlane.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from flowlane.core.events import Event
@@ -70,6 +71,7 @@ class FakeController:
     expected: Expected | None = None
     now: float = NOW
     keeps: bool = True
+    telemetry: Telemetry = field(default_factory=Telemetry)
     kept: bool = False
     problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
     submitted: list[Event] = field(default_factory=list)

@@ -9,6 +9,12 @@ from flowlane.southbound.openflow.session import requests
 from flowlane.southbound.openflow.session.requests import NO_REPLY, Reply
 from flowlane.southbound.openflow.wire.constants import MAX_PORT
 
+QUEUE_POLL = 10.0
+"""Seconds between two requests for the queues: no OpenFlow version reports when they change."""
+
+QUEUE_REREADS = (1.0, 3.0)
+"""Seconds after a change in OVSDB at which queues are requested again: the switch follows its database later."""
+
 Send = Callable[[str, Any, Callable[[Reply], None]], None]
 """Send a request: its name, the message, what to call with the reply."""
 

@@ -23,7 +23,7 @@ from flowlane.southbound.openflow.session import arrangement, decode, encode, ha
 from flowlane.southbound.openflow.session.counters import EntryReading, groups_counted, stats_requests
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming
-from flowlane.southbound.openflow.session.queues import QueueReader
+from flowlane.southbound.openflow.session.queues import QUEUE_POLL, QUEUE_REREADS, QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.session.watch import StartTableWatch
 from flowlane.southbound.openflow.tables import layout, pins
@@ -43,6 +43,7 @@ from flowlane.southbound.openflow.tables.room import TABLE_FULL
 from flowlane.southbound.openflow.tables.standing import learns_itself
 from flowlane.southbound.openflow.wire import lldp
 from flowlane.southbound.openflow.wire.constants import ALL_PORTS, CONTROLLER_PORT, NORMAL_PORT
+from flowlane.telemetry import DeviceTraffic
 
 if TYPE_CHECKING:
     from flowlane.core.effects import (
@@ -69,12 +70,6 @@ REPLY_TIMEOUT = 5.0
 ECHO_AFTER, DEAD_AFTER = 5.0, 15.0
 """Seconds without a message after which an echo request is sent, and after which the connection is closed."""
 
-QUEUE_POLL = 10.0
-"""Seconds between two requests for the queues: no OpenFlow version reports when they change."""
-
-QUEUE_REREADS = (1.0, 3.0)
-"""Seconds after a change in OVSDB at which queues are requested again: the switch follows its database later."""
-
 NO_SUCH_TABLE = "OFPFMFC_BAD_TABLE_ID"
 
 SLICE = 256
@@ -90,6 +85,7 @@ class Session:
         clock: gives seconds.
         may_learn: False to use the device as one without the learn action.
         start_table: the number of the table in which packets enter the pipeline.
+        traffic: counts what is exchanged with the device.
     """
 
     def __init__(
@@ -99,8 +95,10 @@ class Session:
         clock: Callable[[], float],
         may_learn: bool = True,
         start_table: int = 0,
+        traffic: DeviceTraffic | None = None,
     ) -> None:
         self.datapath = datapath
+        self.traffic = DeviceTraffic() if traffic is None else traffic
         self.dpid: int = datapath.id
         self.peer = "{}:{}".format(*datapath.address[:2])
         self.ports: dict[int, PortReport] = {}
@@ -488,6 +486,7 @@ class Session:
                 self._unconfirmed.add_barrier(xid)
             else:
                 self._unconfirmed.add(xid, change)
+                self.traffic.flow_mods[change.op.value] += 1
         if self._unconfirmed.since_barrier >= BATCH:
             self._unconfirmed.add_barrier(self._send(encode.message(self.datapath, BARRIER)))
         if len(self._unconfirmed) > MAX_UNCONFIRMED:

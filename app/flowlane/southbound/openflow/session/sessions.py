@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from flowlane.core.events import DeviceDown, DeviceUp
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.session.session import Session
 from flowlane.southbound.openflow.wire import lldp
+from flowlane.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +71,7 @@ class Sessions:
         clock: gives seconds.
         may_learn: False to use all devices as if they had no learn action.
         start_tables: dpid -> number of the start table; None: that of devices without one of their own.
+        telemetry: counts packet-ins, what is sent, and the time that decisions take.
     """
 
     def __init__(
@@ -77,7 +80,9 @@ class Sessions:
         clock: Callable[[], float],
         may_learn: bool = True,
         start_tables: Mapping[int | None, int] = NO_START_TABLES,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._telemetry = Telemetry() if telemetry is None else telemetry
         self._may_learn, self._start_tables = may_learn, start_tables
         self._emit = emit
         self._clock = clock
@@ -106,7 +111,8 @@ class Sessions:
                 return
             old.close("the same device has connected again")
         start = self._start_tables.get(datapath.id, self._start_tables.get(None, 0))
-        session = Session(datapath, self._take, self._clock, self._may_learn, start)
+        traffic = self._telemetry.traffic_of(datapath.id)
+        session = Session(datapath, self._take, self._clock, self._may_learn, start, traffic)
         self._by_dpid[datapath.id] = session
         _LOG.info("device %016x at %s: connected", session.dpid, session.peer)
         self._waiting.append(session)
@@ -185,9 +191,12 @@ class Sessions:
         """Emit :class:`FlowSeen` for a packet that was copied to the controller, :class:`LinkSeen` for a probe."""
         session = self.session_of(message.datapath)
         if session is not None and session.up:
+            began = time.perf_counter()
             seen = decode.packet_in(session.dpid, message, session.layout, self._key)
+            session.traffic.packet_ins += 1
             if seen is not None:
                 self._emit(seen)
+                self._telemetry.decisions.observe(time.perf_counter() - began)
 
     def flow_removed(self, message: Any) -> None:
         """Emit the end of a pin or of a learned entry that has left its table."""

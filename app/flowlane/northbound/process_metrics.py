@@ -1,0 +1,42 @@
+"""Metrics of the process itself, under the names that all clients of Prometheus use, read from /proc (proc(5))."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+_PROC = Path("/proc")
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+_UTIME, _STIME, _STARTTIME, _VSIZE, _RSS = 11, 12, 19, 20, 21
+"""Fields of /proc/self/stat, counted from the one behind the program's name in parentheses (proc(5))."""
+
+
+class Process(NamedTuple):
+    """What the process takes. Times are seconds, sizes bytes; ``started`` is Unix time."""
+
+    cpu: float
+    resident: float
+    virtual: float
+    started: float
+    open_files: float
+    max_files: float
+
+
+def read_process() -> Process:
+    """Read what this process takes now."""
+    fields = (_PROC / "self/stat").read_text().rpartition(")")[2].split()
+    return Process(
+        cpu=(int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS,
+        resident=int(fields[_RSS]) * _PAGE,
+        virtual=int(fields[_VSIZE]),
+        started=_boot_time() + int(fields[_STARTTIME]) / _TICKS,
+        open_files=sum(1 for _ in (_PROC / "self/fd").iterdir()) - 1,
+        max_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    )
+
+
+def _boot_time() -> float:
+    lines = (_PROC / "stat").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith("btime ")))
