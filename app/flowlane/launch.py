@@ -11,17 +11,18 @@ from pathlib import Path
 
 from os_ken import log
 
-from flowlane import option_help, options, runner, systemd
+from flowlane import logs, option_help, options, runner, systemd
 from flowlane.errors import ConfigError, FlowlaneError
 from flowlane.southbound.openflow.osken import listener
+from flowlane.stdio import print_error
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 HELP = frozenset(("-h", "--help"))
 _LOG = logging.getLogger(__name__)
 
 
 def launch(arguments: Sequence[str]) -> int:
     """Run until SIGINT or SIGTERM; return the exit code."""
+    has_log = False
     try:
         if not HELP.isdisjoint(arguments):
             options.register_all(arguments)
@@ -29,12 +30,16 @@ def launch(arguments: Sequence[str]) -> int:
             return 0
         options.parse(arguments)
         set_up_log()
+        has_log = True
         raise_descriptor_limit()
         listener.install()
         pid_file = options.CONF.pid_file
         runner.run(options.apps(), None if pid_file is None else Path(pid_file), reload)
     except FlowlaneError as error:
-        sys.stderr.write(f"{options.PROGRAM}: {error}\n")
+        if has_log and options.CONF.log_format == logs.JSON:
+            _LOG.critical("%s", error)
+        else:
+            print_error(f"{options.PROGRAM}: {error}")
         return 1
     return 0
 
@@ -64,7 +69,8 @@ def set_up_log() -> None:
         if handler.formatter is None:
             to_journal = isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr
             in_journal = to_journal and systemd.is_journal()
-            handler.setFormatter(systemd.JournalFormatter() if in_journal else logging.Formatter(FORMAT))
+            form = options.CONF.log_format
+            handler.setFormatter(systemd.JournalFormatter(form) if in_journal else logs.formatter(form))
 
 
 def reload() -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import os_ken.log
 import os_ken.topology.switches  # noqa: F401
 from os_ken import cfg, utils
 
-from flowlane import __version__, tokens
+from flowlane import __version__, logs, tokens
 from flowlane.errors import ConfigError
 
 PROGRAM = "flowlane-manager"
@@ -111,6 +111,12 @@ def register() -> None:
                 metavar="SECONDS",
                 help="time after which a host whose database is away, and whose devices are not connected, is "
                 "forgotten (default 600)",
+            ),
+            cfg.StrOpt(
+                "log-format",
+                choices=(logs.TEXT, logs.JSON),
+                default=logs.TEXT,
+                help="text, or json with one object a line (default text)",
             ),
             cfg.StrOpt("policy", help="the operator's policy, a YAML file (default: the built-in one)"),
             cfg.StrOpt(

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from flowlane.escaping import escaped_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,6 +56,6 @@ def _flush(program: str, name: str, stream: TextIO | None) -> bool:
 
 
 def print_error(text: str) -> None:
-    """Write a line to standard error."""
+    """Write lines to standard error; what others have chosen in them is escaped."""
     if sys.stderr is not None:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{escaped_lines(text)}\n")

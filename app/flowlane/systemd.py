@@ -9,6 +9,8 @@ import sys
 import time
 from contextlib import suppress
 
+from flowlane import logs
+
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 """Level of a log record -> priority of syslog(3), the first that is not above the record's."""
 
@@ -50,12 +52,18 @@ def is_journal() -> bool:
 
 
 class JournalFormatter(logging.Formatter):
-    """Formatter of lines for the journal: a priority in front (sd-daemon(3)), and no time, which the journal has."""
+    """Formatter of lines for the journal: a priority in front (sd-daemon(3)), and in text no time: the journal has it.
 
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s %(name)s: %(message)s")
+    Args:
+        form: a value of ``--log-format``.
+    """
+
+    def __init__(self, form: str = logs.TEXT) -> None:
+        super().__init__()
+        is_text = form == logs.TEXT
+        self._inner = logs.TextFormatter(logs.FORMAT_WITHOUT_TIME) if is_text else logs.formatter(form)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; each line of it has the priority."""
         priority = next(number for level, number in PRIORITIES if record.levelno >= level)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).splitlines())

@@ -108,7 +108,7 @@ def test_a_heavy_flow_is_moved_before_a_counter_could_show_it(tmp_path: Path) ->
         assert "probability=2048" in entry
         host.ovs.appctl("bridge/reconnect", BRIDGE)
         before = float(re.findall(r"duration=([\d.]+)s", entry)[0])
-        wait_for(lambda: host.manager.log.count(": connected") > 1, 20, host.manager.log)
+        wait_for(lambda: host.manager.log.count(" is connected from ") > 1, 20, host.manager.log)
         wait_for(lambda: tap_host.is_up(host) and tap_host.is_quiet(host), 20, host.manager.log)
         (again,) = sample_entries(host)
         assert float(re.findall(r"duration=([\d.]+)s", again)[0]) > before, (

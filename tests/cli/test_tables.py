@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flowlane.cli import lists
+from flowlane.cli import list_command
 from flowlane.cli.client import Answer
 from flowlane.cli.tables import Column, age, flow_text, table, text
 
@@ -87,9 +87,9 @@ def test_conflicts_and_what_makes_a_device_unusable_stand_beneath_the_table() ->
     device = Answer(
         name="br0", unusable="it has 3 flow tables", conflicts=["entry table=0,priority=2 is not met"]
     )
-    assert lists._notes(device) == [
+    assert list_command._notes(device) == [
         "br0: unusable: it has 3 flow tables",
         "br0: entry table=0,priority=2 is not met",
     ]
-    assert lists._notes(Answer(name="br0", unusable=None, conflicts=[])) == []
-    assert lists._notes(Answer(port_no=1)) == [], "other lists have none"
+    assert list_command._notes(Answer(name="br0", unusable=None, conflicts=[])) == []
+    assert list_command._notes(Answer(port_no=1)) == [], "other lists have none"

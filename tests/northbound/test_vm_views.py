@@ -10,7 +10,8 @@ from support.engine.controller import FakeController
 from support.engine.scenario import DPID, UPLINK, Scenario, small_policy
 from webob import Request
 
-from flowlane.cli.lists import DEVICES, VMS, _notes
+from flowlane.cli.list_command import _notes
+from flowlane.cli.lists import DEVICES, VMS
 from flowlane.core.model import HintSource
 from flowlane.core.policy import Match, Rule, Trust, VmSelector
 from flowlane.northbound.app import make_app

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from flowlane.units import parse_duration, parse_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "FLOWLANE_URL"
@@ -159,10 +159,44 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_output(parser: argparse.ArgumentParser, *, watch: bool = True) -> None:
-    """Add ``--url``, ``--json`` and, with ``watch``, ``--watch``."""
+FORMATS = {
+    "wide": "a table with all columns",
+    "json": "what REST answers",
+    "yaml": "the same as YAML",
+    "name": "one name a line, for scripts",
+}
+"""Format of ``--output`` -> what it is."""
+
+DATA_FORMATS = ("json", "yaml")
+
+
+def add_format(parser: argparse.ArgumentParser, formats: Sequence[str] = DATA_FORMATS) -> None:
+    """Add ``--output``, and ``--json``, which is short for ``--output json``; they exclude each other."""
+    group = parser.add_mutually_exclusive_group()
+    about = "; ".join(f"{name}: {FORMATS[name]}" for name in formats)
+    group.add_argument("-o", "--output", choices=formats, help=about)
+    group.add_argument("--json", action="store_true", help="print what REST answers, as --output json")
+
+
+def format_of(args: argparse.Namespace) -> str | None:
+    """Return the format that the options name; None: the table or text that a command prints otherwise."""
+    output: str | None = "json" if args.json else args.output
+    return output
+
+
+def add_output(
+    parser: argparse.ArgumentParser, *, watch: bool = True, formats: Sequence[str] = DATA_FORMATS
+) -> None:
+    """Add ``--url``, ``--output``, ``--json`` and, with ``watch``, ``--watch``.
+
+    Args:
+        formats: the values of ``--output``; none: there is only ``--json``.
+    """
     add_url(parser)
-    parser.add_argument("--json", action="store_true", help="print what REST answers")
+    if formats:
+        add_format(parser, formats)
+    else:
+        parser.add_argument("--json", action="store_true", help="print what REST answers")
     if watch:
         parser.add_argument(
             "--watch",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.cli.qos import TLS_FILES, add_common, database_of
 from flowlane.errors import DatabaseError, FlowlaneError, RequestError
+from flowlane.escaping import escaped, escaped_lines
 from flowlane.hosttools import attachment, bridge_tables, sampling
 from flowlane.hosttools.bridge_settings import Step, Tools, checked, read_bridge
 from flowlane.stdio import print_error
@@ -76,12 +77,13 @@ class _Report:
             print(json.dumps(value, indent=2))
             return
         for step in self.steps:
-            print(f"# {step.why}")
-            print(shlex.join(step.command) + (f" <<'END'\n{step.text}END" if step.text else ""))
+            print(escaped(f"# {step.why}"))
+            lines = escaped_lines(step.text)
+            print(escaped(shlex.join(step.command)) + (f" <<'END'\n{lines}END" if lines else ""))
         if not self.steps:
-            print(f"{self.bridge}: nothing to change")
+            print(escaped(f"{self.bridge}: nothing to change"))
         for note in self.notes:
-            print(f"note: {note}")
+            print(escaped(f"note: {note}"))
 
 
 class Command(NamedTuple):

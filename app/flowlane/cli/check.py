@@ -13,6 +13,7 @@ from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.core.device.rules import DeviceView, derive, rules_for
 from flowlane.core.policy import Policy
 from flowlane.errors import ConfigError, FlowlaneError, PolicyError
+from flowlane.escaping import escaped_lines
 from flowlane.policy.devices import devices_of, read_devices
 from flowlane.policy.lint import notes
 from flowlane.stdio import print_error
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         print_error(f"flowlane check: {error}")
         return 2
     outcome = _outcome(policy, args.policy, devices)
-    print(json.dumps(outcome, indent=2) if args.json else _text(outcome))
+    print(json.dumps(outcome, indent=2) if args.json else escaped_lines(_text(outcome)))
     return 0
 
 
@@ -79,7 +80,7 @@ def _print_problems(error: PolicyError, as_json: bool) -> None:
         problems = [problem._asdict() for problem in error.problems]
         print(json.dumps({"policy": error.source, "good": False, "problems": problems}, indent=2))
     else:
-        print(error)
+        print(escaped_lines(str(error)))
         print_error(f"{error.source}: refused: {_several(len(error.problems), 'problem')}")
 
 

@@ -14,6 +14,7 @@ from requests import exceptions
 
 from flowlane.cli.arguments import DEFAULT_URL, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from flowlane.errors import ConfigError, FlowlaneError
+from flowlane.escaping import escaped
 
 if TYPE_CHECKING:
     import argparse
@@ -267,7 +268,7 @@ def _innermost(error: BaseException) -> BaseException:
 def _cause(error: Exception) -> str:
     inner = _innermost(error)
     text = str(getattr(inner, "strerror", None) or inner).strip()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) or type(inner).__name__
+    return escaped(text) or type(inner).__name__
 
 
 def _not_a_controller(client: Client, response: requests.Response) -> str:
@@ -283,8 +284,8 @@ def _refusal(client: Client, response: requests.Response) -> FlowlaneError:
     try:
         problem = response.json()
         title = "" if problem.get("type", "about:blank") == "about:blank" else f"{problem['title']}: "
-        lines = [f"{title}{problem['detail']}"]
-        lines += [f"  {_place_text(place)}" for place in problem.get("errors", [])]
+        lines = [escaped(f"{title}{problem['detail']}")]
+        lines += [f"  {escaped(_place_text(place))}" for place in problem.get("errors", [])]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return UnreachableError(_not_a_controller(client, response))
     if response.status_code == requests.codes.unauthorized:

@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from flowlane.cli.arguments import add_output, positive_duration, whole_number
-from flowlane.cli.client import Answer, Client, connect, get, pages, send
+from flowlane.cli.arguments import add_output, format_of, positive_duration, whole_number
+from flowlane.cli.client import Answer, Client, client_of, get, pages, send
+from flowlane.cli.output import show_data
 from flowlane.cli.pin import LAST_QUEUE
-from flowlane.cli.tables import show_json
 from flowlane.closest import did_you_mean
 from flowlane.errors import RequestError
+from flowlane.escaping import escaped
 from flowlane.stdio import print_error
 
 if TYPE_CHECKING:
@@ -51,17 +52,17 @@ class Cordon(NamedTuple):
 
     def run(self, args: argparse.Namespace) -> int:
         """Set what the queue takes, and wait for the end of a drain."""
-        client = connect(args.url)
+        client = client_of(args)
         dpid = _dpid(client, args.device)
         path = f"/v1/devices/{dpid}/queues/{quote(args.port, safe='')}/{args.queue}"
         queue = send(client, "PATCH", path, json={"admission": self.admission})
         code = 0
         if self.waits and not args.no_wait:
             queue, code = _wait(client, path, queue, args)
-        elif not args.json:
-            print(progress(queue), flush=True)
-        if args.json:
-            show_json(queue)
+        elif format_of(args) is None:
+            print(escaped(progress(queue)), flush=True)
+        if (form := format_of(args)) is not None:
+            show_data(lambda: queue, form)
         return code
 
 
@@ -87,8 +88,8 @@ def _wait(client: Client, path: str, queue: Answer, args: argparse.Namespace) ->
     last = ""
     while True:
         text = progress(queue)
-        if text != last and not args.json:
-            print(text, flush=True)
+        if text != last and format_of(args) is None:
+            print(escaped(text), flush=True)
         last = text
         if queue["admission"] == "drained":
             return queue, 0

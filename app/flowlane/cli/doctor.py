@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
-from rich.text import Text
 
 from flowlane.cli.arguments import add_url
 from flowlane.cli.attach import tools_of
 from flowlane.cli.client import Answer, RefusedError, UnreachableError, client_of, pages
 from flowlane.cli.qos import add_common, compare, database_of, nic_states
 from flowlane.cli.qos_views import finding_json, wide_console
+from flowlane.cli.tables import line
 from flowlane.errors import DatabaseError, FlowlaneError
 from flowlane.hosttools import sampling
 from flowlane.hosttools.checks import Host, check_choice, check_database, offloads
@@ -144,10 +144,10 @@ def _print(findings: Sequence[Finding]) -> None:
     for name in ("LEVEL", "WHERE", "WHAT"):
         table.add_column(name, overflow="fold")
     for finding in findings:
-        text = Text(finding.what)
+        text = line(finding.what)
         if finding.remedy and finding.level is not Level.OK:
-            text.append(f"\n-> {finding.remedy}", style="bold")
+            text.append("\n").append_text(line(f"-> {finding.remedy}", "bold"))
         if finding.source and finding.level is not Level.OK:
-            text.append(f"\n   ({finding.source})", style="dim")
-        table.add_row(Text(finding.level.value, style=_STYLES[finding.level]), Text(finding.where), text)
+            text.append("\n").append_text(line(f"   ({finding.source})", "dim"))
+        table.add_row(line(finding.level.value, _STYLES[finding.level]), line(finding.where), text)
     wide_console().print(table)

@@ -30,7 +30,7 @@ RETRY = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_output(parser, watch=False)
+    add_output(parser, watch=False, formats=())
     parser.add_argument(
         "--kind",
         help="only these kinds, with commas: flow,assignment,move,device,vm,queue,policy,hint,link,error",

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from flowlane.cli.arguments import add_output
-from flowlane.cli.client import Answer, Client, RefusedError, client_of, get, pages
-from flowlane.cli.tables import Column, age, console, emit, flow_text, rate, show_json, table, text
-from flowlane.errors import RequestError
+from flowlane.cli.arguments import add_output, format_of
+from flowlane.cli.client import Answer, client_of, get
+from flowlane.cli.flow_argument import add_flow, find_flows, flow_name
+from flowlane.cli.output import show_data
+from flowlane.cli.tables import Column, age, console, emit, flow_text, line, rate, table, text
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from rich.console import Console
 
-_ID = re.compile(r"[0-9a-fA-F]{24,}\Z")
-_END = r"(?:\[([^\]]+)\]|([0-9a-fA-F.]+|(?:[0-9a-fA-F]{0,4}:){2,}[0-9a-fA-F.]*))(?::(\d{1,5}))?"
-_ENDS = re.compile(_END + r"\s*[->]\s*" + _END + r"\Z")
-
 INDENT = 4
 """Blanks before what belongs to a device."""
-
-MAX_FLOWS = 20
-"""Flows that are explained at most, where several match."""
 
 COLUMNS = (
     Column("QUEUE", lambda item: str(item["queue_id"]), right=True),
@@ -38,57 +32,27 @@ COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "flow", metavar="FLOW", help="a flow's id, or SRC[:PORT]-DST[:PORT] ([...] around IPv6)"
-    )
+    add_flow(parser)
     add_output(parser, watch=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Explain one flow, or the few that match."""
-    client = client_of(args)
+    client, form = client_of(args), format_of(args)
     explanations = [
-        (flow, get(client, f"/v1/flows/{flow['id']}/explain")) for flow in find_flows(client, args.flow)
+        (flow, get(client, f"/v1/flows/{flow['id']}/explain")) for flow in find_flows(client, flow_name(args))
     ]
-    if args.json:
-        show_json([explanation for _, explanation in explanations])
+    if form is not None:
+        show_data(lambda: [explanation for _, explanation in explanations], form)
         return 0
     out = console()
     for flow, explanation in explanations:
-        out.print(flow_text(flow), style="bold")
-        out.print(f"  id {flow['id']}  VM {text(flow['vm'])}  rate {rate(flow['rate'])}")
+        out.print(line(flow_text(flow), "bold"))
+        out.print(line(f"  id {flow['id']}  VM {text(flow['vm'])}  rate {rate(flow['rate'])}"))
         _print_way(out, explanation["way"])
         for device in explanation["devices"]:
             _print_device(out, device)
     return 0
-
-
-def find_flows(client: Client, name: str) -> list[Answer]:
-    """Find the flow of an id, or those between two ends.
-
-    Raises:
-        RequestError: ``name`` is neither an id nor two ends.
-        RefusedError: there is no such flow.
-    """
-    if _ID.match(name):
-        return [get(client, f"/v1/flows/{name}")]
-    match = _ENDS.match(name.strip())
-    if match is None:
-        raise RequestError(
-            f"{name!r} is neither a flow's id nor SRC[:PORT]-DST[:PORT]; flowlane flows lists flows"
-        )
-    parts = match.groups()
-    ends = {
-        "src": parts[0] or parts[1],
-        "src_port": parts[2],
-        "dst": parts[3] or parts[4],
-        "dst_port": parts[5],
-    }
-    query = {key: value for key, value in ends.items() if value is not None}
-    flows: list[Answer] = pages(client, "/v1/flows", query, MAX_FLOWS)["items"]
-    if not flows:
-        raise RefusedError(f"no flow matches {name!r} now; flowlane flows lists flows", 404)
-    return flows
 
 
 def class_text(device: Answer) -> str:
@@ -125,27 +89,34 @@ def _print_way(out: Console, hops: list[Answer]) -> None:
 
 def _print_device(out: Console, device: Answer) -> None:
     queue = f"queue {device['queue_id']} ({device['kind']})" if device["queue_id"] is not None else "no queue"
+    out.print()
     out.print(
-        f"\n  on {device['device_name'] or device['device']}: {queue} of {text(device['port'])}", style="bold"
+        line(f"  on {device['device_name'] or device['device']}: {queue} of {text(device['port'])}", "bold")
     )
-    out.print(f"    since     {age(device['since'])}: {device['reason']}")
+    for row in _lines(device):
+        out.print(line(f"    {row}"))
+    if device["considered"]:
+        indent = (0, 0, 0, INDENT)
+        emit(out, Padding(table(COLUMNS, device["considered"], out.width - INDENT), indent, expand=False))
+
+
+def _lines(device: Answer) -> Iterator[str]:
+    """Yield what explains a flow's place on a device, line by line."""
+    yield f"since     {age(device['since'])}: {device['reason']}"
     came = device["came_from"]
     if came is not None:
         queue = "no queue" if came["queue_id"] is None else f"queue {came['queue_id']}"
         place = f"{came['device_name'] or came['device']} {text(came['port'])} {queue}"
-        out.print(f"    came      from {place}, {age(came['at'])} ago: {came['why']}")
-    out.print(f"    class     {class_text(device)}")
+        yield f"came      from {place}, {age(came['at'])} ago: {came['why']}"
+    yield f"class     {class_text(device)}"
     for rule in device["rules_before"]:
-        out.print(f"              not {rule['rule']}: {'; '.join(rule['unmet'])}")
+        yield f"          not {rule['rule']}: {'; '.join(rule['unmet'])}"
     for name in ("hint", "meter", "entry"):
-        out.print(f"    {name:<9} {device[name]}")
+        yield f"{name:<9} {device[name]}"
     if device["not_hardware"]:
-        out.print(f"    hardware  no: {device['not_hardware']}")
+        yield f"hardware  no: {device['not_hardware']}"
     for change in device["would_change"]:
-        out.print(f"    changes   {change}")
+        yield f"changes   {change}"
     for path in device["other_paths"]:
         place = f"{path['vm']} on {path['device_name'] or path['device']}"
-        out.print(f"    other     {place} ({path['port']}): {path['note']}")
-    if device["considered"]:
-        indent = (0, 0, 0, INDENT)
-        emit(out, Padding(table(COLUMNS, device["considered"], out.width - INDENT), indent, expand=False))
+        yield f"other     {place} ({path['port']}): {path['note']}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flowlane.cli.arguments import add_action, add_output, positive_duration
+from flowlane.cli.arguments import FORMATS, add_action, add_output, format_of, positive_duration
 from flowlane.cli.client import Answer, Client, client_of, delete, get, send
-from flowlane.cli.tables import Column, console, emit, show_json, table, text
+from flowlane.cli.output import show_data, show_names
+from flowlane.cli.tables import Column, console, emit, table, text
 from flowlane.errors import RequestError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         action = add_action(actions, name, about)
         action.add_argument("vm", metavar="VM", help="a VM's id or name")
-        add_output(action, watch=False)
+        add_output(action, watch=False, formats=tuple(FORMATS))
         if name == "set":
             _add_hint(action)
         elif name == "clear":
@@ -123,8 +124,11 @@ def _match_text(match: dict[str, Any]) -> str:
 
 
 def _print(answer: Answer, args: argparse.Namespace) -> None:
-    if args.json:
-        show_json(answer)
+    form = format_of(args)
+    if form == "name":
+        show_names(hint["id"] for hint in answer["hints"])
+    elif form in ("json", "yaml"):
+        show_data(lambda: answer, form)
     else:
-        out = console()
+        out = console(wide=form == "wide")
         emit(out, table(COLUMNS, answer["hints"], out.width))

@@ -1,116 +1,28 @@
 """Commands that list what a controller has: ``flowlane databases``, ``devices``, ``queues``, ``vms`` and so on.
 
-Each is a :class:`ListCommand`: a REST path, columns, and filters, which are the options of the command and the
-query parameters of REST.
+Each is a :class:`flowlane.cli.list_command.ListCommand`: a REST path, columns, and filters, which are the options of
+the command and the query parameters of REST.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from rich.console import Group, RenderableType
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from flowlane.cli import pin
-from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
-from flowlane.cli.client import Answer, Client, RefusedError, client_of, get, pages
-from flowlane.cli.tables import Column, age, flow_text, rate, show, show_json, table, text, turns
+from flowlane.cli.client import Answer, Client, RefusedError, get, pages
+from flowlane.cli.list_command import ListCommand
+from flowlane.cli.output import unique_names
+from flowlane.cli.tables import Column, age, flow_text, rate, seconds_since, text
 from flowlane.closest import did_you_mean
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Mapping, Sequence
-
-ROWS = 1000
-"""Rows of a table without ``--limit``."""
 
 BAR = 10
 """Cells of the bar that shows a queue's load."""
 
-FILTERS = {
-    "device": "on this device: its dpid or name",
-    "vm": "of this VM: its id or name",
-    "class": "of this class",
-    "proto": "of this protocol: tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)",
-    "src": "from this address or prefix",
-    "dst": "to this address or prefix",
-    "src-port": "from this port",
-    "dst-port": "to this port",
-    "port": "out of this port: its name or number",
-    "queue": "on this queue id, or none",
-    "kind": "on this kind of queue: physical, software or none",
-    "reason": "placed for this reason, such as exclusive or overflow-to-software",
-}
-"""Filter -> help. As a query parameter it has an underscore for its hyphen."""
 
-
-class ListCommand(NamedTuple):
-    """A command that lists what a REST path gives.
-
-    ``read`` gets the client, ``path``, the query and the number of items at most (None: all); it returns the
-    list as REST does, with ``items`` and ``next``. A list that is not ``paged`` has no ``--limit``.
-    """
-
-    path: str
-    columns: tuple[Column, ...]
-    filters: tuple[str, ...] = ()
-    read: Callable[[Client, str, Mapping[str, Any], int | None], Answer] = pages
-    paged: bool = True
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options."""
-        add_output(parser)
-        for name in self.filters:
-            parser.add_argument(f"--{name}", dest=f"filter_{name}", metavar=name.upper(), help=FILTERS[name])
-        if self.paged:
-            parser.add_argument(
-                "--limit",
-                type=whole_number(0, LARGEST_COUNT),
-                help=f"items at most; 0: all (default: all with --json, else {ROWS})",
-            )
-
-    def run(self, args: argparse.Namespace) -> int:
-        """Print the list, once or again and again."""
-        client = client_of(args)
-        options = {name: getattr(args, f"filter_{name}") for name in self.filters}
-        query = {name.replace("-", "_"): value for name, value in options.items() if value is not None}
-        limit = args.limit if self.paged else None
-        at_most = (limit if limit is not None or args.json else ROWS) or None
-        if args.json:
-            for _ in turns(args.watch):
-                show_json(self.read(client, self.path, query, at_most))
-        else:
-            show(
-                lambda width: _table(self.read(client, self.path, query, at_most), self.columns, width),
-                args.watch,
-            )
-        return 0
-
-
-def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableType:
-    """Make a table of a list; a last line says where more may follow."""
-    rows = table(columns, answer["items"], width)
-    notes = [Text(note, style="yellow") for item in answer["items"] for note in _notes(item)]
-    if answer["next"] is not None:
-        foot = f"{len(answer['items'])} shown, there may be more: --limit 0 shows all"
-        notes.append(Text(foot, style="dim"))
-    return Group(rows, *notes) if notes else rows
-
-
-def _notes(item: Answer) -> list[str]:
-    """Write why a device is unusable, where entries of others conflict with Flowlane's there; conflicts of a VM."""
-    if "target" in item:
-        return []
-    if "claims" in item:
-        return [
-            f"{item['name']}: {one['key']} is claimed by {', '.join(one['others'])}, too; {one['holder']} has it"
-            for one in item["conflicts"]
-        ]
-    texts = [f"unusable: {item['unusable']}"] if item.get("unusable") else []
-    return [f"{item['name']}: {text}" for text in (*texts, *item.get("conflicts", ()))]
-
-
-def _devices(client: Client, path: str, name: str | None) -> list[Answer]:
+def find_devices(client: Client, path: str, name: str | None) -> list[Answer]:
     """Read the devices, or the one of that name or dpid.
 
     Raises:
@@ -126,9 +38,14 @@ def _devices(client: Client, path: str, name: str | None) -> list[Answer]:
 
 def _read_ports(client: Client, path: str, query: Mapping[str, Any], _at_most: int | None) -> Answer:
     """Read the ports of all devices, or of the one that the query names; each with its device's name."""
-    devices = _devices(client, path, query.get("device"))
+    devices = find_devices(client, path, query.get("device"))
     items = [
-        Answer(port, device_name=device["name"], ambiguous=_ambiguity(device, port["name"]))
+        Answer(
+            port,
+            device=device["dpid"],
+            device_name=device["name"],
+            ambiguous=_ambiguity(device, port["name"]),
+        )
         for device in devices
         for port in device["ports"]
     ]
@@ -142,7 +59,7 @@ def _ambiguity(device: Answer, port: str) -> str | None:
 
 def _read_queues(client: Client, path: str, query: Mapping[str, Any], _at_most: int | None) -> Answer:
     """Read the queues of all devices, or of the one that the query names: REST has them by device."""
-    chosen = _devices(client, path, query.get("device"))
+    chosen = find_devices(client, path, query.get("device"))
     port = {"port": query["port"]} if "port" in query else {}
     if port:
         chosen = _devices_with_port(chosen, query["port"])
@@ -178,11 +95,27 @@ def _names_of(port: Answer) -> tuple[str, ...]:
     return port["name"], str(port["port_no"]), *bond
 
 
+def _field(name: str) -> Callable[[Answer], float | None]:
+    """Make a reader of a number, or of null."""
+    return lambda item: item[name]
+
+
+def _age(name: str) -> Callable[[Answer], float | None]:
+    """Make a reader of the seconds since a moment."""
+    return lambda item: seconds_since(item[name])
+
+
+def _load_part(item: Answer) -> float | None:
+    """Return load over the queue's maximum rate; None where that rate is not known."""
+    return float(item["load"]) / float(item["max_rate"]) if item["max_rate"] else None
+
+
 def _load_bar(item: Answer) -> str:
-    """Draw load over the queue's maximum rate; a dash where that rate is unknown."""
-    if not item["max_rate"]:
+    """Draw load over the queue's maximum rate; a dash where that rate is not known."""
+    part = _load_part(item)
+    if part is None:
         return "-"
-    cells = round(min(float(item["load"]) / float(item["max_rate"]), 1.0) * BAR)
+    cells = round(min(part, 1.0) * BAR)
     return "█" * cells + "░" * (BAR - cells)
 
 
@@ -263,6 +196,24 @@ def _admission(item: Answer) -> str:
     return f"draining {item['flows']}/{item['cordoned_flows']}" if word == "draining" else word
 
 
+def _named(identity: str) -> Callable[[Sequence[Answer]], list[str]]:
+    """Make a reader of the names of items, or of this field where a name is missing or not unique."""
+    return lambda items: unique_names(items, lambda item: item["name"], lambda item: str(item[identity]))
+
+
+def _all_of(field: str) -> Callable[[Sequence[Answer]], list[str]]:
+    """Make a reader of a field that names the items by itself."""
+    return lambda items: [str(item[field]) for item in items]
+
+
+def _port_names(items: Sequence[Answer]) -> list[str]:
+    return [f"{item['device_name'] or item['device']}/{item['name']}" for item in items]
+
+
+def _queue_names(items: Sequence[Answer]) -> list[str]:
+    return [f"{item['device_name'] or item['device']}/{item['port']}/{item['queue_id']}" for item in items]
+
+
 DATABASES = ListCommand(
     "/v1/databases",
     (
@@ -270,11 +221,12 @@ DATABASES = ListCommand(
         Column("HOST", lambda item: text(item["hostname"] or item["system_id"]), 3),
         Column("TARGET", lambda item: text(item["target"]), 4),
         Column("STATE", lambda item: item["state"]),
-        Column("SINCE", lambda item: age(item["since"]), 2),
+        Column("SINCE", lambda item: age(item["since"]), 2, amount=_age("since")),
         Column("OVS", lambda item: text(item["ovs_version"]), 6),
-        Column("BRIDGES", lambda item: str(item["bridges"]), 5, right=True),
+        Column("BRIDGES", lambda item: str(item["bridges"]), 5, right=True, amount=_field("bridges")),
         Column("PROBLEMS", _database_problems, 1),
     ),
+    names=_all_of("name"),
 )
 
 DEVICES = ListCommand(
@@ -284,19 +236,42 @@ DEVICES = ListCommand(
         Column("NAME", lambda item: text(item["name"])),
         Column("ROLE", lambda item: item["role"], 2),
         Column("STATE", _state),
-        Column("SINCE", lambda item: age(item["since"]), 5),
+        Column("SINCE", lambda item: age(item["since"]), 5, amount=_age("since")),
         Column("OPENFLOW", lambda item: item["version"], 6),
         Column("FORWARDING", lambda item: item["forwarding"], 7),
-        Column("PORTS", lambda item: str(len(item["ports"])), 6, right=True),
-        Column("FREE PHYS", _free_queues("physical"), 2, right=True),
-        Column("FREE SOFT", _free_queues("software"), 3, right=True),
-        Column("FLOWS", lambda item: str(item["flows"]), 1, right=True),
-        Column("PINNED", lambda item: str(item["pinned"]), 4, right=True),
         Column(
-            "METERS", lambda item: f"{item['meters']}/{item['capabilities']['max_meters']}", 4, right=True
+            "PORTS",
+            lambda item: str(len(item["ports"])),
+            6,
+            right=True,
+            amount=lambda item: len(item["ports"]),
+        ),
+        Column(
+            "FREE PHYS",
+            _free_queues("physical"),
+            2,
+            right=True,
+            amount=lambda item: float(item["queues"]["physical"]["free"]),
+        ),
+        Column(
+            "FREE SOFT",
+            _free_queues("software"),
+            3,
+            right=True,
+            amount=lambda item: float(item["queues"]["software"]["free"]),
+        ),
+        Column("FLOWS", lambda item: str(item["flows"]), 1, right=True, amount=_field("flows")),
+        Column("PINNED", lambda item: str(item["pinned"]), 4, right=True, amount=_field("pinned")),
+        Column(
+            "METERS",
+            lambda item: f"{item['meters']}/{item['capabilities']['max_meters']}",
+            4,
+            right=True,
+            amount=_field("meters"),
         ),
         Column("PROBLEMS", _problems, 3),
     ),
+    names=_named("dpid"),
 )
 
 PORTS = ListCommand(
@@ -307,12 +282,19 @@ PORTS = ListCommand(
         Column("NUMBER", lambda item: str(item["port_no"]), 6, right=True),
         Column("ROLE", lambda item: item["role"]),
         Column("LINK", _link, 3),
-        Column("RATE", lambda item: rate(item["rate"]), 4, right=True),
-        Column("QUEUES", lambda item: str(len(item["queues"])), 3, right=True),
+        Column("RATE", lambda item: rate(item["rate"]), 4, right=True, amount=_field("rate")),
+        Column(
+            "QUEUES",
+            lambda item: str(len(item["queues"])),
+            3,
+            right=True,
+            amount=lambda item: len(item["queues"]),
+        ),
         Column("BOND", _bond, 5),
         Column("VLAN", _vlan, 5),
         Column("WHY", _role_reason, 1),
     ),
+    names=_port_names,
     filters=("device",),
     read=_read_ports,
     paged=False,
@@ -326,16 +308,17 @@ QUEUES = ListCommand(
         Column("QUEUE", lambda item: str(item["queue_id"]), right=True),
         Column("KIND", lambda item: item["kind"], 2),
         Column("MARK", lambda item: text(item["mark"]), 8, right=True),
-        Column("FLOWS", lambda item: str(item["flows"]), right=True),
-        Column("LOAD", lambda item: rate(item["load"]), right=True),
-        Column("FILL", _load_bar, 4),
-        Column("MIN", lambda item: rate(item["min_rate"]), 6, right=True),
-        Column("MAX", lambda item: rate(item["max_rate"]), 5, right=True),
+        Column("FLOWS", lambda item: str(item["flows"]), right=True, amount=_field("flows")),
+        Column("LOAD", lambda item: rate(item["load"]), right=True, amount=_field("load")),
+        Column("FILL", _load_bar, 4, amount=_load_part),
+        Column("MIN", lambda item: rate(item["min_rate"]), 6, right=True, amount=_field("min_rate")),
+        Column("MAX", lambda item: rate(item["max_rate"]), 5, right=True, amount=_field("max_rate")),
         Column("CLASS", lambda item: text(item["class"]), 3),
         Column("EXCLUSIVE", lambda item: "yes" if item["exclusive"] else "-", 3),
         Column("ADMISSION", _admission, 2),
-        Column("SENT", lambda item: text(item["tx_packets"]), 7, right=True),
+        Column("SENT", lambda item: text(item["tx_packets"]), 7, right=True, amount=_field("tx_packets")),
     ),
+    names=_queue_names,
     filters=("device", "port"),
     read=_read_queues,
     paged=False,
@@ -359,9 +342,10 @@ VMS = ListCommand(
         Column("OTHER MACS", lambda item: text(" ".join(item["other_macs"])), 3),
         Column("ALSO AT", _other_claims, 2),
         Column("ID FROM", lambda item: item["source"], 5),
-        Column("FLOWS", lambda item: str(item["flows"]), right=True),
-        Column("HINTS", lambda item: str(item["hints"]), 4, right=True),
+        Column("FLOWS", lambda item: str(item["flows"]), right=True, amount=_field("flows")),
+        Column("HINTS", lambda item: str(item["hints"]), 4, right=True, amount=_field("hints")),
     ),
+    names=_named("id"),
     filters=("device",),
 )
 
@@ -371,8 +355,9 @@ HOSTS = ListCommand(
         Column("NAME", lambda item: text(item["name"])),
         Column("ID", lambda item: item["id"], 2),
         Column("DEVICES", lambda item: " ".join(item["device_names"])),
-        Column("VMS", lambda item: str(len(item["vms"])), right=True),
+        Column("VMS", lambda item: str(len(item["vms"])), right=True, amount=lambda item: len(item["vms"])),
     ),
+    names=_named("id"),
 )
 
 ADDRESSES = ListCommand(
@@ -385,10 +370,11 @@ ADDRESSES = ListCommand(
         Column("ROLE", lambda item: item["role"], 2),
         Column("VM", lambda item: text(item["vm"])),
     ),
+    names=_all_of("mac"),
     filters=("device",),
 )
 
-PINS = ListCommand("/v1/pins", pin.COLUMNS)
+PINS = ListCommand("/v1/pins", pin.COLUMNS, names=_all_of("flow"))
 
 FLOWS = ListCommand(
     "/v1/flows",
@@ -396,15 +382,17 @@ FLOWS = ListCommand(
         Column("FLOW", flow_text),
         Column("VM", lambda item: text(item["vm_name"]), 3),
         Column("CLASS", lambda item: item["class"], 2),
-        Column("RATE", lambda item: rate(item["rate"]), 1, right=True),
-        Column("LIMIT", lambda item: rate(item["limit"]), 4, right=True),
+        Column("RATE", lambda item: rate(item["rate"]), 1, right=True, amount=_field("rate")),
+        Column("LIMIT", lambda item: rate(item["limit"]), 4, right=True, amount=_field("limit")),
         Column("HINT", _hint, 6),
         Column("QUEUE", _queue_by_port),
-        Column("AGE", lambda item: age(item["first_seen"]), 5, right=True),
-        Column("IDLE", lambda item: age(item["last_active"]), 6, right=True),
+        Column("AGE", lambda item: age(item["first_seen"]), 5, right=True, amount=_age("first_seen")),
+        Column("IDLE", lambda item: age(item["last_active"]), 6, right=True, amount=_age("last_active")),
         Column("ID", lambda item: item["id"], 7),
     ),
+    names=_all_of("id"),
     filters=("device", "vm", "class", "proto", "src", "dst", "src-port", "dst-port"),
+    sorts={"RATE": "-rate", "AGE": "first_seen", "IDLE": "last_active"},
 )
 
 ASSIGNMENTS = ListCommand(
@@ -417,11 +405,13 @@ ASSIGNMENTS = ListCommand(
         Column("PORT", lambda item: text(item["port"]), 4),
         Column("QUEUE", lambda item: text(item["queue_id"]), right=True),
         Column("KIND", lambda item: item["kind"], 3),
-        Column("METER", _meter, 3),
-        Column("RATE", lambda item: rate(item["rate"]), 2, right=True),
+        Column("METER", _meter, 3, amount=lambda item: item["meter"]["rate"] if item["meter"] else None),
+        Column("RATE", lambda item: rate(item["rate"]), 2, right=True, amount=_field("rate")),
         Column("REASON", lambda item: item["reason"], 2),
-        Column("SINCE", lambda item: age(item["since"]), 5, right=True),
+        Column("SINCE", lambda item: age(item["since"]), 5, right=True, amount=_age("since")),
         Column("ID", lambda item: item["flow"], 8),
     ),
+    names=_all_of("flow"),
     filters=(*FLOWS.filters, "port", "queue", "kind", "reason"),
+    sorts={"RATE": "-rate", "SINCE": "since"},
 )

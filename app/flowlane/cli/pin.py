@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from flowlane.cli.arguments import add_output, positive_duration, whole_number
-from flowlane.cli.client import Answer, Client, RefusedError, connect, delete, pages, send
-from flowlane.cli.explain import find_flows
-from flowlane.cli.tables import Column, age, console, emit, flow_text, show_json, table, text
+from flowlane.cli.arguments import add_output, format_of, positive_duration, whole_number
+from flowlane.cli.client import Answer, RefusedError, client_of, delete, pages, send
+from flowlane.cli.flow_argument import HELP as FLOW
+from flowlane.cli.flow_argument import find_flow
+from flowlane.cli.output import show_data
+from flowlane.cli.tables import Column, age, console, emit, flow_text, line, table, text
 from flowlane.errors import RequestError
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ HOUR = 3600.0
 
 LAST_QUEUE = 0xFFFFFFFE
 """Largest queue id of OpenFlow."""
-
-FLOW = "a flow's id, or SRC[:PORT]-DST[:PORT] ([...] around IPv6)"
 
 COLUMNS = (
     Column("FLOW", lambda item: item["flow"], 2),
@@ -64,17 +64,18 @@ class Pin:
             return _release(args)
         if args.queue is None:
             raise RequestError("QUEUE is missing: flowlane queues lists the queues")
-        client = connect(args.url)
+        client = client_of(args)
         flow = find_flow(client, args.flow)
         body = {"queue_id": args.queue, "lifetime": args.lifetime}
         if args.device is not None:
             body["device"] = args.device
         answer = send(client, "PUT", f"/v1/flows/{flow['id']}/pin", json=body)
-        if args.json:
-            show_json(answer)
+        form = format_of(args)
+        if form is not None:
+            show_data(lambda: answer, form)
             return 0
         out = console()
-        out.print(flow_text(flow), style="bold")
+        out.print(line(flow_text(flow), "bold"))
         emit(out, table(COLUMNS, answer["pins"], out.width))
         return 0
 
@@ -96,20 +97,6 @@ class Unpin:
 PIN, UNPIN = Pin(), Unpin()
 
 
-def find_flow(client: Client, name: str) -> Answer:
-    """Find the one flow that a name means.
-
-    Raises:
-        RequestError: several match.
-        RefusedError: there is none.
-    """
-    flows = find_flows(client, name)
-    if len(flows) > 1:
-        ids = ", ".join(flow["id"] for flow in flows)
-        raise RequestError(f"{name!r} matches {len(flows)} flows; give the id of one: {ids}")
-    return flows[0]
-
-
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", metavar="DEVICE", help="on this device of the flow's way: its dpid or name"
@@ -118,7 +105,7 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 def _release(args: argparse.Namespace) -> int:
     """Take the pins of a flow back; the flow itself may have ended."""
-    client = connect(args.url)
+    client = client_of(args)
     try:
         flow_id = find_flow(client, args.flow)["id"]
     except RefusedError:
@@ -128,6 +115,7 @@ def _release(args: argparse.Namespace) -> int:
         flow_id = args.flow.lower()
     query = "" if args.device is None else "?" + urlencode({"device": args.device})
     delete(client, f"/v1/flows/{flow_id}/pin{query}")
-    if args.json:
-        show_json({"flow": flow_id, "pins": []})
+    form = format_of(args)
+    if form is not None:
+        show_data(lambda: Answer(flow=flow_id, pins=[]), form)
     return 0

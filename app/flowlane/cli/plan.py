@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowlane.cli.policy_file import HELP, read_policy
-from flowlane.cli.tables import Column, console, table, text
+from flowlane.cli.tables import Column, console, line, table, text
 from flowlane.cli.trial import (
     Workload,
     add_host_arguments,
@@ -177,7 +177,7 @@ def _print(result: dict[str, Any]) -> None:
     out.print(f"busiest hardware queue over the lower bound: {figures['busiest_over_bound']:.3f}")
     out.print(f"bytes in hardware: {figures['bytes_in_hardware']:.1%}")
     for left in result["left_out"]:
-        out.print(f"left out: {left['what']}: {left['why']} ({left['remedy']})")
+        out.print(line(f"left out: {left['what']}: {left['why']} ({left['remedy']})"))
     if result["remark"]:
         out.print(result["remark"])
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from flowlane.cli.arguments import add_action, add_output
+from flowlane.cli.arguments import add_action, add_output, format_of
 from flowlane.cli.client import Answer, client_of, get, get_text, send
+from flowlane.cli.output import show_data
 from flowlane.cli.policy_file import HELP, read_bytes
-from flowlane.cli.tables import show_json
+from flowlane.cli.tables import is_terminal
+from flowlane.escaping import escaped
 from flowlane.policy import default_text
 from flowlane.policy.reference import reference
 from flowlane.policy.structure import schema
@@ -58,11 +60,17 @@ def run(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     if args.built_in:
         print(default_text(), end="")
-    elif args.json:
-        show_json(get(client_of(args), "/v1/policy"))
+    elif (form := format_of(args)) is not None:
+        show_data(lambda: get(client_of(args), "/v1/policy"), form)
     else:
-        print(get_text(client_of(args), "/v1/policy", YAML), end="")
+        document = get_text(client_of(args), "/v1/policy", YAML)
+        print(_for_terminal(document) if is_terminal() else document, end="")
     return 0
+
+
+def _for_terminal(document: str) -> str:
+    """Escape what a terminal would carry out; a file or a pipe gets the document as it is."""
+    return "\n".join("\t".join(map(escaped, line.split("\t"))) for line in document.split("\n"))
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -76,10 +84,11 @@ def _replace(args: argparse.Namespace) -> int:
 def _send_policy(args: argparse.Namespace, method: str, path: str) -> int:
     """Send the file's bytes as they are: the controller checks them, and a refusal names line and key."""
     answer = send(client_of(args), method, path, data=read_bytes(args.file), headers={"Content-Type": YAML})
-    if args.json:
-        show_json(answer)
+    form = format_of(args)
+    if form is not None:
+        show_data(lambda: answer, form)
     else:
-        print("\n".join(_changes(answer)))
+        print("\n".join(map(escaped, _changes(answer))))
     return 0
 
 

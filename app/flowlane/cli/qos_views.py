@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from flowlane.cli.tables import line
 from flowlane.hosttools.nic.leaves import leaves_of
 from flowlane.hosttools.nic.queues import mapped_queues
 from flowlane.units import format_rate
@@ -115,30 +115,30 @@ def print_ports(
             for q in port.queues
         ] or [["-", "", "", "", "", ""]]
         for row in rows:
-            table.add_row(*map(Text, head), *map(Text, row))
+            table.add_row(*map(line, head), *map(line, row))
             head = [""] * len(head)
     console = wide_console()
     console.print(table)
     for finding in (finding for port in ports for finding in findings[port.name]):
-        console.print(Text(f"{finding.level.value}: {finding.where}: {finding.what}"))
+        console.print(line(f"{finding.level.value}: {finding.where}: {finding.what}"))
         if finding.remedy:
-            console.print(Text(f"  {finding.remedy}"))
+            console.print(line(f"  {finding.remedy}"))
 
 
 def print_changes(outcome: Outcome) -> None:
     """Print what a change did, or would do."""
     console = wide_console()
     if not outcome.rows and not outcome.tc:
-        console.print(f"{outcome.port}: nothing to change")
+        console.print(line(f"{outcome.port}: nothing to change"))
     verb = "would " if outcome.dry_run else ""
     for change in outcome.rows:
         console.print(
-            Text(f"{verb}{change.action} {change.table} {_name(change.row)} {_columns(change)}".rstrip())
+            line(f"{verb}{change.action} {change.table} {_name(change.row)} {_columns(change)}".rstrip())
         )
-    for line in outcome.tc:
-        console.print(Text(f"{verb}tc {line}"))
+    for command in outcome.tc:
+        console.print(line(f"{verb}tc {command}"))
     for text in outcome.left_alone:
-        console.print(Text(text))
+        console.print(line(text))
     if not outcome.taken_over:
         console.print(
             "the database has the change, but ovs-vswitchd has not applied it yet; is ovs-vswitchd running?"

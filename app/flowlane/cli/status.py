@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from flowlane.cli.arguments import add_output
+from flowlane.cli.arguments import add_output, format_of
 from flowlane.cli.client import Answer, client_of, get
-from flowlane.cli.tables import age, show, show_json, turns
+from flowlane.cli.output import show_data
+from flowlane.cli.tables import age, line, show
 
 if TYPE_CHECKING:
     import argparse
@@ -33,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
         ready = status["ready"]
         return status
 
-    if args.json:
-        for _ in turns(args.watch):
-            show_json(read())
+    form = format_of(args)
+    if form is not None:
+        show_data(read, form, args.watch)
     else:
         show(lambda _width: _table(read()), args.watch)
     return 0 if ready else NOT_READY
@@ -46,7 +47,7 @@ def _table(status: Answer) -> Table:
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
     for name, value in _lines(status):
-        grid.add_row(name, value)
+        grid.add_row(line(name), line(value))
     return grid
 
 

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from flowlane.escaping import escaped
 from flowlane.units import format_rate
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ class Column(NamedTuple):
     """A column of a table.
 
     ``read`` makes an item's text. Columns of a high ``rank`` are left out first, those of rank 1 never.
-    ``right``: aligned to the right.
+    ``right``: aligned to the right. ``amount`` gives what the column measures, by which rows are sorted, the largest
+    first (None: not known); without it they are sorted by their texts.
     """
 
     head: str
     read: Callable[[Any], str]
     rank: int = 1
     right: bool = False
+    amount: Callable[[Any], float | None] | None = None
 
 
 def is_terminal() -> bool:
@@ -44,16 +47,22 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def console() -> Console:
-    """Make the console of standard output."""
-    return Console(width=None if is_terminal() else UNLIMITED, highlight=False, markup=False, emoji=False)
+def console(*, wide: bool = False) -> Console:
+    """Make the console of standard output; a ``wide`` one has lines of any length on a terminal, too."""
+    width = None if is_terminal() and not wide else UNLIMITED
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def line(text: str, style: str = "") -> Text:
+    """Make a line of a text, in which what others have chosen is escaped (:mod:`flowlane.escaping`)."""
+    return Text(escaped(text), style=style)
 
 
 def table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
     """Make a table of items, no wider than ``width`` cells as far as leaving columns out can do it."""
     if not items:
-        return Text("none", style="dim")
-    texts = [[column.read(item) for item in items] for column in columns]
+        return line("none", "dim")
+    texts = [[escaped(column.read(item)) for item in items] for column in columns]
     shown = _fitting(columns, texts, width)
     grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for index in shown:
@@ -101,7 +110,7 @@ def turns(every: float | None) -> Iterator[None]:
         yield
 
 
-def show(render: Callable[[int], RenderableType], every: float | None) -> None:
+def show(render: Callable[[int], RenderableType], every: float | None, *, wide: bool = False) -> None:
     """Print once, or every so many seconds until Ctrl-C.
 
     On a terminal each table takes the place of the last one. Into a pipe or a file they follow each other,
@@ -110,8 +119,9 @@ def show(render: Callable[[int], RenderableType], every: float | None) -> None:
     Args:
         render: gets the width to fit, in cells.
         every: seconds; None prints once.
+        wide: whether lines may be longer than the terminal is wide, where they do not take the place of others.
     """
-    out = console()
+    out = console(wide=wide and every is None)
     if every is None or not is_terminal() or out.is_dumb_terminal:
         for _ in turns(every):
             renderable = render(out.width)
@@ -121,7 +131,7 @@ def show(render: Callable[[int], RenderableType], every: float | None) -> None:
         return
     with Live(console=out, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         for _ in turns(every):
-            live.update(Group(Text(time.strftime("%H:%M:%S"), style="dim"), render(out.width)), refresh=True)
+            live.update(Group(line(time.strftime("%H:%M:%S"), "dim"), render(out.width)), refresh=True)
 
 
 def show_json(value: object) -> None:
@@ -134,11 +144,17 @@ def rate(value: float | None) -> str:
     return format_rate(value)
 
 
+def seconds_since(moment: str | None) -> float | None:
+    """Return how long ago an RFC 3339 moment was, in seconds; None for no moment."""
+    return None if moment is None else (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
 def age(moment: str | None) -> str:
     """Write how long ago an RFC 3339 moment was."""
-    if moment is None:
+    ago = seconds_since(moment)
+    if ago is None:
         return "-"
-    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))
+    seconds = max(0, int(ago))
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     if days:
         return f"{days}d{hours:02}h"

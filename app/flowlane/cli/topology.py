@@ -7,12 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 from rich.tree import Tree
 
-from flowlane.cli.arguments import add_output
+from flowlane.cli.arguments import add_output, format_of
 from flowlane.cli.client import Answer, client_of, get
-from flowlane.cli.tables import show, show_json, turns
+from flowlane.cli.output import show_data
+from flowlane.cli.tables import line, show
+from flowlane.escaping import escaped_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -37,9 +38,8 @@ def run(args: argparse.Namespace) -> int:
     client = client_of(args)
     if args.dot:
         sys.stdout.write(dot(get(client, "/v1/topology")))
-    elif args.json:
-        for _ in turns(args.watch):
-            show_json(get(client, "/v1/topology"))
+    elif (form := format_of(args)) is not None:
+        show_data(lambda: get(client, "/v1/topology"), form, args.watch)
     else:
         show(lambda _width: tree(get(client, "/v1/topology")), args.watch)
     return 0
@@ -53,30 +53,30 @@ def tree(topology: Answer) -> RenderableType:
         devices = [device for device in topology["devices"] if device["host"] == of_host]
         if devices:
             title = "in no database" if host is None else f"host {host['name'] or host['id']}"
-            branch = Tree(Text(title, style="bold"))
+            branch = Tree(line(title, "bold"))
             for device in devices:
                 _add_device(branch, topology, device)
             parts.append(branch)
     if not parts:
-        return Text("none", style="dim")
-    return Group(*parts, *(Text(line, style=style) for line, style in _findings(topology)))
+        return line("none", "dim")
+    return Group(*parts, *(line(text, style) for text, style in _findings(topology)))
 
 
 def _add_device(branch: Tree, topology: Answer, device: Answer) -> None:
     role = device["role"] or "bridge"
     state = ", declared" if device["declared"] else "" if device["connected"] else ", no connection"
-    node = branch.add(Text(f"{role} {_name(device)} ({device['dpid']}{state})"))
+    node = branch.add(line(f"{role} {_name(device)} ({device['dpid']}{state})"))
     for link in topology["links"]:
         for end, other in _directions(link):
             if end["device"] == device["dpid"]:
-                node.add(Text(_link_text(link, end, other), style=_STYLES[link["state"]]))
+                node.add(line(_link_text(link, end, other), _STYLES[link["state"]]))
     for item in topology["unknown"]:
         if item["device"] == device["dpid"]:
-            node.add(Text(f"{_port(item)} - {_beyond(item)}", style="dim"))
+            node.add(line(f"{_port(item)} - {_beyond(item)}", "dim"))
     vms = device["vms"]
     if vms:
         more = f" and {len(vms) - MAX_VMS} more" if len(vms) > MAX_VMS else ""
-        node.add(Text(f"VMs: {', '.join(vms[:MAX_VMS])}{more}"))
+        node.add(line(f"VMs: {', '.join(vms[:MAX_VMS])}{more}"))
 
 
 def _directions(link: Answer) -> Iterator[tuple[Answer, Answer]]:
@@ -155,4 +155,4 @@ def _node(device: Answer) -> str:
 
 def _quoted(text: str) -> str:
     """Quote a text for Graphviz, whose strings know the escapes of JSON's that names may need."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(escaped_lines(text), ensure_ascii=False)

@@ -76,9 +76,10 @@ class FoundPin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeviceDown:
-    """The connection of a device has ended; its entries stay in force."""
+    """The connection of a device has ended; its entries stay in force. ``why`` is empty where it ended by itself."""
 
     dpid: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

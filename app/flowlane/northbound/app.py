@@ -76,8 +76,8 @@ def prometheus(call: Call) -> Response:
     return respond(text.encode(), MEDIA_TYPE)
 
 
-_FLOW_PAGE = (*query.PAGE, *query.FLOW_FILTERS)
-_ASSIGNMENT_PAGE = (*query.PAGE, *query.ASSIGNMENT_FILTERS)
+_FLOW_PAGE = (*query.PAGE, query.SORT, *query.FLOW_FILTERS)
+_ASSIGNMENT_PAGE = (*query.PAGE, query.SORT, *query.ASSIGNMENT_FILTERS)
 _R, _T, _W, _O = read_handlers, topology_handlers, write_handlers, operator_handlers
 
 ROUTES = (

@@ -16,6 +16,7 @@ from flowlane.core.flowkey import ETHERTYPE_NAMES, HEAD, HEAD_LENGTH, IPV4, IPV6
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.errors import UnitError
 from flowlane.northbound.problems import ProblemError, bad_field
+from flowlane.northbound.sorting import COLUMNS, order_of
 from flowlane.northbound.types import EventKind
 from flowlane.units import parse_duration
 
@@ -153,6 +154,14 @@ def _address(text: str) -> Wildcard:
         raise ValueError("an address, a prefix or a MAC address") from None
 
 
+def _id_prefix(text: str) -> tuple[bytes, str]:
+    """Read the beginning of a flow's id: (whole bytes, the last digit where their number is odd)."""
+    if not re.fullmatch("[0-9a-fA-F]+", text):
+        raise ValueError("hexadecimal digits")
+    whole = len(text) // 2 * 2
+    return bytes.fromhex(text[:whole]), text[whole:]
+
+
 def _event_kinds(text: str) -> frozenset[str]:
     kinds = frozenset(text.split(","))
     for kind in kinds:
@@ -245,7 +254,17 @@ STEP = Parameter(
     "step", _step, "length of a step: a duration such as 15s (default), rounded to samples of 5 s", _STRING
 )
 
-FLOW_FILTERS = (DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)
+FLOW_ID = Parameter(
+    "id", _id_prefix, "a flow's id, or the beginning of one", {"type": "string", "pattern": "^[0-9a-fA-F]+$"}
+)
+SORT = Parameter(
+    "sort",
+    order_of,
+    "order of the list: a column, with - in front for the largest first",
+    {"enum": [f"{sign}{name}" for name in COLUMNS for sign in ("", "-")]},
+)
+
+FLOW_FILTERS = (FLOW_ID, DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)
 ASSIGNMENT_FILTERS = (*FLOW_FILTERS, PORT, QUEUE, KIND, REASON)
 
 if TYPE_CHECKING:
@@ -393,7 +412,19 @@ def _select_address(source: bool) -> Callable[[Wildcard], Condition]:
     return condition
 
 
+def _select_id(beginning: tuple[bytes, str]) -> Condition:
+    whole, digit = beginning
+    place, half = len(whole), int(digit or "0", 16)
+
+    def check(flows: FlowTable, row: int) -> bool:
+        key = flows.keys[row] or b""
+        return key.startswith(whole) and (not digit or (len(key) > place and key[place] >> 4 == half))
+
+    return check
+
+
 _KEY_CONDITIONS: Mapping[str, Callable[[Any], Condition]] = {
+    "id": _select_id,
     "proto": _select_protocol,
     "src": _select_address(source=True),
     "dst": _select_address(source=False),

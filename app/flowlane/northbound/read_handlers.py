@@ -22,6 +22,7 @@ from flowlane.northbound.query import (
     selections,
 )
 from flowlane.northbound.slices import json_list
+from flowlane.northbound.sorting import SortedScan, read_sorted_cursor
 from flowlane.northbound.views import (
     check_results,
     database_view,
@@ -145,12 +146,12 @@ def hints(call: Call) -> hint_types.Hints:
 
 def flows(call: Call) -> Response:
     """List the flows, each once, with every device that has it."""
-    state, start = call.controller.state, _start(call)
+    state, as_of = call.controller.state, _as_of(call)
     check_names(state, call.query)
     chosen = selections(state, call.query)
     listed = [item for item, _ in chosen]
-    once = [(item, _both(matches, first_of_its_flow(listed, item, start.as_of))) for item, matches in chosen]
-    scan = Scan(once, start, call.query.get("limit", DEFAULT_LIMIT))
+    once = [(item, _both(matches, first_of_its_flow(listed, item, as_of))) for item, matches in chosen]
+    scan = _scan(call, once)
     views = (flow_view(state, call.clock, rows_of(state, _key(row))) for row in scan)
     return json_list(views, after=scan.following, time_slice=scan.time_slice)
 
@@ -178,9 +179,19 @@ def assignments(call: Call) -> Response:
     """List flows with their queues, once per device."""
     state = call.controller.state
     check_names(state, call.query)
-    scan = Scan(selections(state, call.query), _start(call), call.query.get("limit", DEFAULT_LIMIT))
+    scan = _scan(call, selections(state, call.query))
     views = (assignment_view(state, call.clock, *row) for row in scan)
     return json_list(views, after=scan.following, time_slice=scan.time_slice)
+
+
+def _scan(call: Call, chosen: list[tuple[Device, Callable[[FlowTable, int], bool]]]) -> Scan | SortedScan:
+    """Make the scan that gives the rows of the page that a call asks for."""
+    limit = call.query.get("limit", DEFAULT_LIMIT)
+    if "sort" not in call.query:
+        return Scan(chosen, _start(call), limit)
+    cursor = read_sorted_cursor(call.query["cursor"]) if "cursor" in call.query else None
+    after = None if cursor is None else cursor.after
+    return SortedScan(chosen, call.query["sort"], _as_of(call), after, limit)
 
 
 def find_device(call: Call) -> Device:
@@ -250,6 +261,13 @@ def _vm_views(call: Call, vms: list[Vm]) -> list[vm_types.VmView]:
 
 def _start(call: Call) -> Cursor:
     return read_cursor(call.query["cursor"]) if "cursor" in call.query else Cursor(call.clock.now)
+
+
+def _as_of(call: Call) -> float:
+    """Return when the first page of the list was read, in seconds of the engine's clock."""
+    if "sort" in call.query and "cursor" in call.query:
+        return read_sorted_cursor(call.query["cursor"]).as_of
+    return _start(call).as_of
 
 
 def _key(row: FlowRow) -> bytes:

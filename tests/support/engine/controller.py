@@ -146,6 +146,7 @@ def world() -> FakeController:
     }
     nic.queue_counters[9, 1] = (10, 9000, 0)
     nic.meter_pool.specs[7] = MeterSpec(7, 50_000_000, 5_000_000)
+    nic.meter_pool.users[7] = 1
     tor = Device(TOR, POLICY, compile_rules(POLICY), name='tor "1"', role=Role.SWITCH)
     tor.ports = {5: Port(5, "up", PortRole.UPLINK)}
     state.devices = {TOR: tor, NIC: nic}

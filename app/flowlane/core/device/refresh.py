@@ -84,9 +84,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.plan = None
     discovery.on_connected(device)
     device.name = _name(device)
-    out.append(
-        Report("device", f"{device.name} is connected", {"device": f"{event.dpid:016x}", "change": "up"})
-    )
+    out.append(_report_connection(device, "up", f"is connected from {event.peer}"))
     remove_ended(device, event.pins, out)
     meter_ids.reserve(device, event.other_meters)
     device.found_meters = {meter.meter_id: meter for meter in event.pin_meters}
@@ -153,7 +151,14 @@ def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
     if device.described is None:
         put_off(state, device, Due.ALL)  # Its VMs may be elsewhere by now.
     tell_others(state, device, everywhere=True)
-    out.append(Report("device", f"{device.name} is gone", {"device": f"{event.dpid:016x}", "change": "down"}))
+    out.append(_report_connection(device, "down", "is gone", event.why or "its connection has ended"))
+
+
+def _report_connection(device: Device, change: str, text: str, why: str = "") -> Report:
+    dpid = f"{device.dpid:016x}"
+    name = dpid if device.name == dpid else f"{device.name} ({dpid})"
+    data = {"device": dpid, "change": change, "peer": device.peer, "why": why}
+    return Report("device", f"{name} {text}{f': {why}' if why else ''}", data)
 
 
 def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None:  # noqa: ARG001

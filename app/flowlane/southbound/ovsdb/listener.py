@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flowlane import hub
 from flowlane.errors import ConfigError, DatabaseError
+from flowlane.logs import Repeats
 from flowlane.southbound.ovsdb.remote import host_and_port
 from flowlane.southbound.ovsdb.session import Session, root_of
 from flowlane.southbound.ovsdb.stream import Stream, reason
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from flowlane.southbound.ovsdb.watcher import Consumer
 
 _LOG = logging.getLogger(__name__)
+_REPEATS = Repeats(_LOG)
 
 MAX_STRANGERS = 200
 """Connections at most whose host is not known yet."""
@@ -73,6 +75,7 @@ class Listener:
             raise ConfigError(
                 f"cannot listen for databases on {self.target.text}: {reason(error)}"
             ) from error
+        _LOG.info("listening for databases on %s port %d", *self._socket.getsockname()[:2])
         self._thread = hub.spawn(self._accept, self._socket)
 
     @property
@@ -105,7 +108,9 @@ class Listener:
             except BlockingIOError:
                 continue
             except OSError as error:
-                _LOG.error("%s: a connection was not accepted: %s", self.target.text, reason(error))
+                _REPEATS.warning(
+                    self.target.text, "%s: a connection was not accepted: %s", self.target.text, reason(error)
+                )
                 hub.sleep(1.0)
                 continue
             if self._strangers >= MAX_STRANGERS or len(self.hosts) >= MAX_HOSTS:
@@ -137,8 +142,7 @@ class Listener:
         return self._problem if time.monotonic() - self._problem_at < _SHOWN else ""
 
     def _refuse(self, problem: str) -> None:
-        if problem != self.problem:
-            _LOG.warning("%s: %s", self.target.text, problem)
+        _REPEATS.warning((self.target.text, problem), "%s: %s", self.target.text, problem)
         self._problem, self._problem_at = problem, time.monotonic()
 
     def _admit(self, stream: Stream) -> tuple[Watcher, Session]:

@@ -116,10 +116,10 @@ class Watcher:
             self._state, self._since = state, now
 
     def set_problem(self, problem: str) -> None:
-        """Keep what is wrong, empty for nothing; log it when it is new."""
-        if problem != self._problem:
-            level = logging.WARNING if problem else logging.INFO
-            _LOG.log(level, "database %s: %s", self.name, problem or "ok")
+        """Keep what is wrong, empty for nothing; log the first problem only, since there is one at each try."""
+        if problem and problem != self._problem:
+            is_new = not self._problem
+            _LOG.log(logging.WARNING if is_new else logging.DEBUG, "database %s: %s", self.name, problem)
         self._problem = problem
 
     def serve(self, session: Session) -> None:
@@ -144,6 +144,8 @@ class Watcher:
             raise
         self._note_host(snapshot, session)
         self.set_problem("")
+        if self._state != "synchronized":
+            self._log_found(snapshot)
         self.set_state("synchronized")
         description = describe(snapshot)
         for defect in description.defects:
@@ -155,6 +157,15 @@ class Watcher:
             self._consumer.described(self.name, {device.dpid: device for device in self._devices.values()})
         except Exception:
             _LOG.exception("what database %s describes was not handled", self.name)
+
+    def _log_found(self, snapshot: Snapshot) -> None:
+        """Log that there is a consistent copy: the first one, or one after there was none for a while."""
+        host = self._hostname or self._system_id or "a host without a name"
+        again = " again" if self._last_sync is not None else ""
+        count = len(snapshot.bridges)
+        text = "database %s: synchronized%s: %s, Open vSwitch %s, %d bridge%s"
+        values = again, host, self._version or "of unknown version", count, "" if count == 1 else "s"
+        _LOG.info(text, self.name, *values)
 
     def _note_host(self, snapshot: Snapshot, session: Session) -> None:
         root = root_of(snapshot)

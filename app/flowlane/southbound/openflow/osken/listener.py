@@ -8,6 +8,7 @@ os-ken's connection handling is used as it is.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from contextlib import closing
@@ -21,6 +22,7 @@ from os_ken.ofproto import ofproto_parser
 
 from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
+from flowlane.logs import Repeats
 from flowlane.southbound.openflow.osken import lazy
 from flowlane.southbound.openflow.osken.coalescing import CoalescedSocket
 from flowlane.southbound.openflow.osken.repairs import repair
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import socket
 
 _LOG = logging.getLogger(__name__)
+_REPEATS = Repeats(_LOG)
 BACKLOG = 1024
 """Connections that may wait for ``accept``: 1,000 switches then connect in 0.2 s instead of some seconds."""
 
@@ -37,6 +40,7 @@ HANDSHAKE_TIME = 30.0
 """Seconds that a peer has for hello, features and ports, after which the connection is closed."""
 
 _ACCEPT_PAUSE = 0.1
+_NUMBER = re.compile(r"\d+")
 Address = tuple[Any, ...]
 CONF: Any = app_manager.cfg.CONF
 
@@ -132,7 +136,7 @@ def _accept(server: socket.socket, wrap: Callable[[Any], Any]) -> None:
         try:
             sock, address = server.accept()
         except OSError as error:
-            _LOG.warning("cannot accept a switch: %s", error)
+            _REPEATS.warning("accept", "cannot accept a switch: %s", error)
             hub.sleep(_ACCEPT_PAUSE)
             continue
         hub.spawn(_wrap_and_serve, sock, address, wrap)
@@ -143,7 +147,7 @@ def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any]) -> 
     try:
         wrapped = wrap(sock)
     except OSError as error:
-        _LOG.warning("TLS with %s failed: %s", address, error)
+        _REPEATS.warning(("tls", address[0]), "switch at %s: TLS failed: %s", _place(address), error)
         sock.close()
         return
     serve(wrapped, address)
@@ -156,19 +160,33 @@ def serve(sock: Any, address: Address) -> None:
         try:
             datapath.serve()
         except ProtocolError as error:
-            _LOG.warning("switch at %s: %s; connection closed", address, error)
+            _REPEATS.warning(
+                ("bytes", address[0], _NUMBER.sub("0", str(error))),
+                "switch at %s: %s; connection closed",
+                _place(address),
+                error,
+            )
         except Exception:
-            _LOG.exception("switch at %s: connection closed", address)
+            _REPEATS.warning(
+                ("fault", address[0]), "switch at %s: connection closed", _place(address), exc_info=True
+            )
         finally:
             timer.kill()
 
 
 def _end_handshake(datapath: Any) -> None:
     if datapath.state not in (MAIN_DISPATCHER, DEAD_DISPATCHER):
-        _LOG.warning(
-            "switch at %s: no handshake within %g s; connection closed", datapath.address, HANDSHAKE_TIME
+        _REPEATS.warning(
+            ("handshake", datapath.address[0]),
+            "switch at %s: no handshake within %g s; connection closed",
+            _place(datapath.address),
+            HANDSHAKE_TIME,
         )
         datapath.close()
+
+
+def _place(address: Address) -> str:
+    return "{}:{}".format(*address[:2])
 
 
 def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data: bytearray) -> Any:
@@ -195,5 +213,11 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
                 return parsed
         return parser(datapath, version, kind, length, xid, message)
     except Exception as error:
-        _LOG.warning("switch at %s: message of type %d left out: %r", datapath.address, kind, error)
+        _REPEATS.warning(
+            ("message", datapath.address[0], kind, type(error)),
+            "switch at %s: message of type %d left out: %r",
+            _place(datapath.address),
+            kind,
+            error,
+        )
         return None

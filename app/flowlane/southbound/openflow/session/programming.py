@@ -6,11 +6,13 @@ This module has no connection.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.model import LeftOut
+from flowlane.logs import Repeats
 from flowlane.southbound.openflow.tables import diff, folding, room
 from flowlane.southbound.openflow.tables.desired import (
     Compiled,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan
     from flowlane.core.model import Capabilities, MeterSpec
 
+_REPEATS = Repeats(logging.getLogger(__name__))
 Changes = tuple[Change, ...]
 MAX_RETRIES = 8
 """How often one plan is compiled again because the device refused a part of it."""
@@ -353,3 +356,10 @@ class Programming:
         )
         self.left_out, self._reprogram = compiled.left_out, True
         return diff.ordered(deletions)
+
+
+def log_refusal(dpid: int, change: Change, entry: Entry, error: str) -> None:
+    """Log what a device refused: each standing entry, but one for all of pins and meters, which may be many."""
+    is_pin = isinstance(entry, FlowEntry) and entry.table_id == TableId.ASSIGN
+    kind = "pin" if is_pin else "meter" if isinstance(entry, MeterEntry) else entry
+    _REPEATS.warning((dpid, error, change.op, kind), "device %016x refused to %s: %s", dpid, change, error)

@@ -22,7 +22,7 @@ from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, requests
 from flowlane.southbound.openflow.session.counters import EntryReading, groups_counted, stats_requests
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
-from flowlane.southbound.openflow.session.programming import Programming
+from flowlane.southbound.openflow.session.programming import Programming, log_refusal
 from flowlane.southbound.openflow.session.queues import QUEUE_POLL, QUEUE_REREADS, QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.session.watch import StartTableWatch
@@ -107,8 +107,8 @@ class Session:
         """Whether the handshake has ended; until then the device gets no effects."""
         self.layout = layout.probing(start_table)
         """The numbers of tables on the device; until the handshake has ended, those of the probes."""
-        self.unusable = ""
-        """Why the device is left alone; '': it is not."""
+        self.unusable = self.closed_because = ""
+        """Why the device is left alone, and why its connection was closed here; '': it is not, it was not."""
         self._may_learn, self._start_table = may_learn, start_table
         self._emit = emit
         self._clock = clock
@@ -206,7 +206,7 @@ class Session:
         )
         self._replies.clear()
         for name, error in result.errors.items():
-            _LOG.info("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
+            _LOG.debug("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
         up = result.up
         self._programming = Programming(
             up.capabilities,
@@ -406,7 +406,7 @@ class Session:
         if fallback:
             self._change(fallback)
             return
-        _LOG.warning("device %016x refused to %s: %s", self.dpid, change, error)
+        log_refusal(self.dpid, change, change.entry, error)
         self._programming.note_refusal(change.entry, error)
         event = decode.rule_refused(self.dpid, change, error)
         if event is not None:
@@ -441,7 +441,7 @@ class Session:
 
     def close(self, reason: str) -> None:
         """End the connection, in a task of its own: os-ken notifies all apps of it, which may block."""
-        _LOG.warning("device %016x at %s: %s; connection closed", self.dpid, self.peer, reason)
+        self.closed_because = reason
         self.stop()
         hub.spawn(self.datapath.close)
 

@@ -24,6 +24,7 @@ from flowlane.core.effects import (
     UnpinFlow,
 )
 from flowlane.core.events import DeviceDown, DeviceUp
+from flowlane.logs import Repeats
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.session.session import Session
 from flowlane.southbound.openflow.wire import lldp
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from flowlane.core.events import Event
 
 _LOG = logging.getLogger(__name__)
+_REPEATS = Repeats(_LOG)
 MOST_HANDSHAKES = 16
 """Handshakes at a time: the others wait for their turn, and answer echo requests meanwhile.
 
@@ -110,11 +112,18 @@ class Sessions:
             if old.datapath is datapath:
                 return
             old.close("the same device has connected again")
+            _REPEATS.warning(
+                ("again", datapath.id),
+                "device %016x has connected again, from %s:%s; its connection from %s is closed",
+                datapath.id,
+                *datapath.address[:2],
+                old.peer,
+            )
         start = self._start_tables.get(datapath.id, self._start_tables.get(None, 0))
         traffic = self._telemetry.traffic_of(datapath.id)
         session = Session(datapath, self._take, self._clock, self._may_learn, start, traffic)
         self._by_dpid[datapath.id] = session
-        _LOG.info("device %016x at %s: connected", session.dpid, session.peer)
+        _LOG.debug("device %016x at %s: connected, the handshake begins", session.dpid, session.peer)
         self._waiting.append(session)
         self._end_handshake(session.dpid)
 
@@ -137,10 +146,15 @@ class Sessions:
         session = self.session_of(datapath)
         if session is None:
             return
-        _LOG.info("device %016x at %s: disconnected", session.dpid, session.peer)
+        why = session.closed_because
+        if not session.up:
+            text = "device %016x at %s: the connection has ended before it was ready: %s"
+            _REPEATS.warning(
+                ("early", session.dpid), text, session.dpid, session.peer, why or "closed by the device"
+            )
         del self._by_dpid[session.dpid]
         session.stop()
-        self._emit(DeviceDown(session.dpid))
+        self._emit(DeviceDown(session.dpid, why))
         self._end_handshake(session.dpid)
 
     def session_of(self, datapath: Any) -> Session | None:
