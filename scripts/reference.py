@@ -79,11 +79,19 @@ def rest(document: Mapping[str, Any]) -> str:
         lines += [f"### {name}", "", cell(schema.get("description", "")), ""]
         required = schema.get("required", [])
         rows = [
-            (f"`{field}`{'' if field in required else ' (may be missing)'}", kind(shape), cell(shape.get("description", "")))
+            (
+                f"`{field}`{'' if field in required else ' (may be missing)'}",
+                kind(shape),
+                cell(shape.get("description", "")),
+            )
             for field, shape in schema.get("properties", {}).items()
         ]
         lines += table(("field", "value", "meaning"), rows)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _field(name: str, required: bool) -> str:
+    return f"`{name}`" if required else f"`{name}` (may be missing)"
 
 
 def _operation(operation: Mapping[str, Any]) -> Iterator[str]:
@@ -102,7 +110,9 @@ def _operation(operation: Mapping[str, Any]) -> Iterator[str]:
         yield ""
     rows = []
     for status, answer in operation.get("responses", {}).items():
-        shapes = [f"{kind(c.get('schema', {}))} (`{media}`)" for media, c in answer.get("content", {}).items()]
+        shapes = [
+            f"{kind(c.get('schema', {}))} (`{media}`)" for media, c in answer.get("content", {}).items()
+        ]
         rows.append((str(status), ", ".join(shapes) or "-", cell(answer.get("description", ""))))
     yield from table(("status", "answer", "when"), rows)
 
@@ -123,21 +133,29 @@ def _command(command: Command, level: int) -> Iterator[str]:
     yield ""
     yield cell(command.about)
     yield ""
-    yield from table(("argument", "meaning"), [(_name(value), cell(value.about)) for value in command.positionals])
+    yield from table(
+        ("argument", "meaning"), [(_name(value), cell(value.about)) for value in command.positionals]
+    )
     for title, about, options in command.groups:
         if level == 2 and title:
             yield f"**{title}.** {cell(about)}".rstrip()
             yield ""
         yield from table(("option", "meaning"), [(_flags(option), cell(option.about)) for option in options])
     if command.subcommands:
-        rows = [(f"[`{sub.words[-1]}`](#{'-'.join(sub.words)})", cell(sub.about)) for sub in command.subcommands]
+        rows = [
+            (f"[`{sub.words[-1]}`](#{'-'.join(sub.words)})", cell(sub.about)) for sub in command.subcommands
+        ]
         yield from table(("subcommand", "does"), rows)
     for sub in command.subcommands:
         yield from _command(sub, min(level + 1, 4))
 
 
 def _name(value: Value) -> str:
-    return f"`{cell(value.name)}`" + (", several" if value.many else "") + (", may be left out" if value.optional else "")
+    return (
+        f"`{cell(value.name)}`"
+        + (", several" if value.many else "")
+        + (", may be left out" if value.optional else "")
+    )
 
 
 def _flags(option: Option) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,20 +70,23 @@ def test_there_are_command_lines() -> None:
     assert {line.words[0] for line in LINES} == {"flowlane", "flowlane-manager"}
 
 
+@cache
+def parser(program: str) -> argparse.ArgumentParser:
+    if program == "flowlane":
+        return command_line.parser(*command_line.COMMANDS)
+    programs.manager()  # It chooses os-ken's hub, before os-ken is imported.
+    from flowlane import option_help  # noqa: PLC0415
+
+    return option_help.parser()
+
+
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.place} {' '.join(line.words)}")
 def test_a_command_line_is_taken(line: Line) -> None:
     program, *words = line.words
-    if program == "flowlane":
-        parser = command_line.parser(*command_line.COMMANDS)
-    else:
-        programs.manager()  # It chooses os-ken's hub, before os-ken is imported.
-        from flowlane import option_help  # noqa: PLC0415
-
-        parser = option_help.parser()
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
-            parser.parse_args(words)
+            parser(program).parse_args(words)
         except SystemExit as end:
             assert not end.code, f"{line.place}: {' '.join(line.words)}\n{said.getvalue()}"
 
@@ -94,6 +99,7 @@ SPANS = [
 ]
 
 
+@cache
 def known() -> dict[tuple[str, ...], programs.Command]:
     """Every command and subcommand, by the words that lead to it."""
     found = {}
