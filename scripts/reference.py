@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flowlane.manual import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from flowlane.manual.commands import Command, Option, Value
 
@@ -38,7 +38,7 @@ def cell(text: object) -> str:
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "\\<")
 
 
-def table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Write a table, nothing where it has no rows."""
     if rows:
         yield f"| {' | '.join(titles)} |"
