@@ -108,13 +108,13 @@ def _operation(operation: Mapping[str, Any]) -> Iterator[str]:
     for media, content in body.items():
         yield f"Body: {kind(content.get('schema', {}))} (`{media}`)."
         yield ""
-    rows = []
+    answers: list[tuple[str, ...]] = []
     for status, answer in operation.get("responses", {}).items():
         shapes = [
             f"{kind(c.get('schema', {}))} (`{media}`)" for media, c in answer.get("content", {}).items()
         ]
-        rows.append((str(status), ", ".join(shapes) or "-", cell(answer.get("description", ""))))
-    yield from table(("status", "answer", "when"), rows)
+        answers.append((str(status), ", ".join(shapes) or "-", cell(answer.get("description", ""))))
+    yield from table(("status", "answer", "when"), answers)
 
 
 # ---- commands
