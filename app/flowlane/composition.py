@@ -15,9 +15,6 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from flowlane import hub, policy, rest
-from flowlane.core.device.claims import MOVED
-from flowlane.core.device.conflicts import CONFLICT
-from flowlane.core.device.hosts import OTHER_ADDRESS
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
@@ -25,6 +22,7 @@ from flowlane.core.events import CatchUp, PolicyReplaced, Poll, Tick
 from flowlane.core.model import Reason
 from flowlane.core.topology import findings
 from flowlane.errors import FlowlaneError
+from flowlane.event_log import log_databases, log_event, log_policy
 from flowlane.northbound import server
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
@@ -59,15 +57,11 @@ LONGEST = 0.005
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
-_LOGGED_CHANGES = frozenset((OTHER_ADDRESS, CONFLICT, MOVED))
 _TRY_WITHIN, _IN_FORCE_WITHIN, _NEXT_LOOK = 300.0, 60.0, 0.02
 """Seconds that a policy may be tried, until every device has it, and between two looks at what is waited for."""
 
 _RELOADED = frozenset(("policy",))
 """Options of which a new value is used without a restart."""
-
-_LOGGED_KINDS = frozenset(("device", "link", "policy", "error"))
-"""Kinds of reports that are logged; the others are too many, and are in ``GET /v1/events`` only."""
 
 
 class Composition:
@@ -118,8 +112,8 @@ class Composition:
             self._collector = Collector(*self._settings.ipfix, self.submit, self._peer_of)
             self._collector.start()
             _LOG.info("samples by IPFIX on %s UDP port %d", *self._collector.address)
-        origin = self.state.policy_origin
-        _LOG.info("policy in force: %s %s %s", origin.source, origin.file or "", origin.hash[:12])
+        log_policy(self.state.policy, self.state.policy_origin)
+        log_databases(self._databases.statuses())
         self._databases.start()
         self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
 
@@ -146,7 +140,7 @@ class Composition:
         if new is not None:
             self.submit(PolicyReplaced(new.policy, new.origin))
             self._keeper.note(new.origin)
-            _LOG.info("policy in force: file %s %s", new.origin.file, new.origin.hash[:12])
+            log_policy(new.policy, new.origin)
 
     def stop(self) -> None:
         """End everything that :meth:`start` began; the entries in the devices stay."""
@@ -288,6 +282,7 @@ class Composition:
         for effect in self._engine.step(event, self._clock()):
             if isinstance(effect, FlowReport):
                 self.feed.publish(effect, time.time())
+                log_event(self.state, effect)
                 self.history.note_move(effect)
                 if effect.change == "moved":
                     self.telemetry.note_move(effect.dpid, Reason(effect.reason).name)
@@ -311,10 +306,7 @@ class Composition:
         self.feed.publish(report, time.time())
         if report.kind == "move":
             self.telemetry.note_move(int(str(report.data["device"]), 16), str(report.data["reason"]))
-        change = report.data.get("change")
-        if report.kind in _LOGGED_KINDS or change in _LOGGED_CHANGES:
-            is_wrong = report.kind == "error" or change in (CONFLICT, findings.WRONG)
-            _LOG.log(logging.WARNING if is_wrong else logging.INFO, "%s", report.text)
+        log_event(self.state, report)
 
     def wait_for_policy(self) -> None:
         """Wait until every device has its part of the policy in force; for a minute at most."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import resource
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import os_ken
 from os_ken import log
 
-from flowlane import logs, option_help, options, runner, systemd
+from flowlane import __version__, logs, option_help, options, runner, systemd
 from flowlane.errors import ConfigError, FlowlaneError
 from flowlane.southbound.openflow.osken import listener
 from flowlane.stdio import print_error
@@ -31,6 +34,8 @@ def launch(arguments: Sequence[str]) -> int:
         options.parse(arguments)
         set_up_log()
         has_log = True
+        text = "Flowlane %s begins: process %d, Python %s, os-ken %s"
+        _LOG.info(text, __version__, os.getpid(), platform.python_version(), os_ken.__version__)
         raise_descriptor_limit()
         listener.install()
         pid_file = options.CONF.pid_file

@@ -102,14 +102,21 @@ class Repeats:
         Args:
             key: what makes warnings the same, such as a peer's address and the kind of its fault.
         """
+        left_out = self.due(key)
+        if left_out is None:
+            self._log.debug(text, *args)
+            return
+        if left_out:
+            text, args = f"{text} (and %d times since the last such line)", (*args, left_out)
+        self._log.warning(text, *args, exc_info=exc_info)
+
+    def due(self, key: Hashable) -> int | None:
+        """Return how many warnings of a key were left out since the last one; None where this one is, too."""
         now, last = self._clock(), self._last.get(key)
         if last is not None and now - last.time < QUIET:
             self._last[key] = last._replace(left_out=last.left_out + 1)
-            self._log.debug(text, *args)
-            return
+            return None
         if last is None and len(self._last) >= MOST_KEYS:
             del self._last[min(self._last, key=lambda known: self._last[known].time)]
         self._last[key] = _Last(now, 0)
-        if last is not None and last.left_out:
-            text, args = f"{text} (and %d times since the last such line)", (*args, last.left_out)
-        self._log.warning(text, *args, exc_info=exc_info)
+        return 0 if last is None else last.left_out

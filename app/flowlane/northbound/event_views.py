@@ -59,9 +59,14 @@ def event_view(names: Names, run: str, entry: Entry) -> EventView:
     Args:
         run: which run of the controller it is of.
     """
-    report = entry.report
+    view = report_view(names, entry.report)
+    return {"id": f"{run}-{entry.number}", "time": unix_text(entry.time), **view}  # type: ignore[typeddict-item]
+
+
+def report_view(names: Names, report: Report | FlowReport) -> dict[str, Any]:
+    """Make the view of an event without what the feed adds: its number and its time."""
     view = _of_flow(names, report) if isinstance(report, FlowReport) else _of_other(names, report)
-    return {"id": f"{run}-{entry.number}", "time": unix_text(entry.time), "kind": report.kind, **view}  # type: ignore[typeddict-item]
+    return {"kind": report.kind, **view}
 
 
 def _of_other(names: Names, report: Report) -> dict[str, Any]:

@@ -87,9 +87,23 @@ class Listener:
         self._servers.append((server, wrap))
 
 
+class _Client(StreamClient):  # type: ignore[misc]  # os-ken has no types
+    """Connects to a switch that listens; os-ken's tries again for ever without a word."""
+
+    def connect(self) -> Any:
+        """Return a socket, or None where the switch does not accept the connection."""
+        sock = super().connect()
+        if sock is None:
+            text = "switch at %s does not accept connections; tried again every %g s"
+            _REPEATS.warning(
+                ("connect", self.addr), text, _place(self.addr), CONF.ofp_switch_connect_interval
+            )
+        return sock
+
+
 def _client(address: str) -> StreamClient:
     try:
-        return StreamClient(controller._split_addr(address))
+        return _Client(controller._split_addr(address))
     except ValueError as error:
         raise ConfigError(f"--ofp-switch-address-list: {error}") from error
 
@@ -100,8 +114,18 @@ def install() -> None:
     lazy.install_lazy_tables()
     lazy.install_lazy_multiparts()
     lazy.install_lazy_packets()
+    logging.getLogger(ofp_handler.OFPHandler.__name__).addFilter(_is_due)
     ofp_handler.OpenFlowController = Listener
     ofproto_parser.msg = read
+
+
+def _is_due(record: logging.LogRecord) -> bool:
+    """Whether a record of os-ken's handshake is to be logged: a warning about the same host once in a while."""
+    if record.levelno < logging.WARNING:
+        return True
+    given = record.args if isinstance(record.args, tuple) else ()
+    hosts = [value[0] if isinstance(value, tuple) else str(value) for value in given]
+    return _REPEATS.due((record.msg, *hosts)) is not None
 
 
 def _tcp_is_wanted() -> bool:
