@@ -64,38 +64,41 @@ def response(body: str, status: str = "200 OK", kind: str = "text/html", more: s
     return text.encode()
 
 
-def read_request(link: socket.socket) -> None:
-    """Read a request with its body: closing a connection with unread bytes would reset it."""
+def read_request(link: socket.socket) -> bytes:
+    """Read a request with its body: closing a connection with unread bytes would reset it. Return its head."""
     data = link.recv(65536)
     if b" HTTP/1" not in data:
-        return  # such as the first message of TLS
+        return b""  # such as the first message of TLS
     while b"\r\n\r\n" not in data and (more := link.recv(65536)):
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
     found = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
     while len(body) < (int(found[1]) if found else 0) and (more := link.recv(65536)):
         body += more
+    return head
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[str]:
-    """A server that answers every request with the same bytes, and closes."""
+def answering(answer: bytes, heads: list[bytes] | None = None) -> Iterator[str]:
+    """A server that answers every request with the same bytes, and closes; ``heads`` gets those of the requests."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answer_all, args=(listener, answer), daemon=True)
+        thread = threading.Thread(
+            target=answer_all, args=(listener, answer, [] if heads is None else heads), daemon=True
+        )
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
-def answer_all(listener: socket.socket, answer: bytes) -> None:
+def answer_all(listener: socket.socket, answer: bytes, heads: list[bytes]) -> None:
     while True:
         try:
             link, _ = listener.accept()
         except OSError:
             return
         with link:
-            read_request(link)
+            heads.append(read_request(link))
             link.sendall(answer)
 
 
@@ -103,6 +106,55 @@ def closed_port() -> str:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_sends_the_token(run: Run, words: list[str]) -> None:
+    heads: list[bytes] = []
+    refusal = json.dumps({"detail": "a token is needed"})
+    with answering(response(refusal, "401 Unauthorized", "application/problem+json"), heads) as url:
+        cli.main([word.replace("POLICY", __file__) for word in words] + ["--url", url, "--token", "s3cret"])
+    assert [b"Authorization: Bearer s3cret" in head for head in heads] == [True] * len(heads)
+    assert heads or words[0] == "check"
+
+
+def test_no_command_connects_without_its_options() -> None:
+    folder = Path(http.__file__).parent
+    callers = [
+        path.name for path in folder.glob("*.py") if re.search(r"(?<![\w.])connect\(", path.read_text())
+    ]
+    assert callers == ["client.py"]
+
+
+@pytest.mark.parametrize("given", ["--token", "--token-file", "FLOWLANE_TOKEN", "FLOWLANE_TOKEN_FILE"])
+def test_where_the_token_comes_from(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, heads = tmp_path / "token", list[bytes]()
+    file.write_text("s3cret\n")
+    value = str(file) if "FILE" in given.upper() else "s3cret"
+    if not given.startswith("-"):
+        monkeypatch.setenv(given, value)
+    with answering(response("{}", "401 Unauthorized", "application/problem+json"), heads) as url:
+        cli.main(["status", "--url", url, *([given, value] if given.startswith("-") else [])])
+    assert b"Authorization: Bearer s3cret" in heads[0]
+    assert "s3cret" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--token-file", "/none"], "file of the token /none cannot be read: No such file"),
+        (["--token", "two words"], "one word of ASCII characters"),
+        (["--token", ""], "one word of ASCII characters"),
+        (["--ca", "/none"], "--ca /none: there is no such file"),
+    ],
+)
+def test_credentials_that_cannot_be_used(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["status", "--url", f"http://{closed_port()}", *words]) == 1
+    assert text in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
