@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -162,6 +163,55 @@ def test_flow_is_learnt_and_forgotten(version: str) -> None:
         ovs.appctl("time/warp", str(1000 * (idle + 2)), "1000")
         wait_for(lambda: manager.rest("/v1/flows")["items"] == [], idle + 20, manager.log)
         assert learned(ovs, version) == []
+
+
+@pytest.mark.ovs
+def test_metrics_count_what_the_switch_logs() -> None:
+    """The judge is Open vSwitch's own log of the messages that it receives and sends (its module vconn)."""
+    version = VERSIONS[-1]
+    with private_ovs.running() as ovs:
+        ovs.appctl("vlog/set", "vconn:console:dbg")
+        ovs.appctl("vlog/disable-rate-limit", "vconn")
+        with controlled(ovs, version) as manager:
+            meet(ovs, version)
+            wait_for(lambda: len(learned(ovs, version)) == 2, 10, manager.log)
+            log = ovs.directory / "ovs-vswitchd.log"
+
+            def logged(what: str) -> int:
+                return len(re.findall(rf"tcp:127\.0\.0\.1:\d+: {what}", log.read_text()))
+
+            def agree() -> bool:
+                read = metrics(manager)
+                mods = sum(
+                    value for key, value in read.items() if key.startswith("flowlane_flow_mods_total{")
+                )
+                seen = (
+                    logged("received: OFPT_(FLOW|GROUP|METER)_MOD"),
+                    logged(r"sent \(Success\): OFPT_PACKET_IN"),
+                )
+                return (mods, read[f"flowlane_packet_ins_total{{{BRIDGE}}}"]) == seen and min(seen) > 3
+
+            wait_for(agree, 10, manager.log)
+            read = metrics(manager)
+            assert (
+                read["flowlane_decision_duration_seconds_count"]
+                == read[f"flowlane_packet_ins_total{{{BRIDGE}}}"]
+            )
+            assert read[f"flowlane_flows{{{BRIDGE}}}"] == len(manager.rest("/v1/flows")["items"])
+            assert read[f"flowlane_device_connected{{{BRIDGE}}}"] == 1
+            assert read["flowlane_hub_lag_seconds_count"] > 0
+
+
+BRIDGE = f'device="{DPID:016x}",name="br0"'
+
+
+def metrics(manager: Launched) -> dict[str, float]:
+    """What GET /metrics has: a series, as it is written -> its value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{manager.rest_port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")
+    }
 
 
 @pytest.mark.ovs

@@ -51,7 +51,7 @@ class DeviceTraffic:
 
     packet_ins: int = 0
     flow_mods: Counter[str] = field(default_factory=Counter)
-    """Operation (``add``, ``modify``, ``delete``) -> flow-mods, meter-mods and group-mods sent."""
+    """Operation (``add``, ``modify``, ``delete``) -> flow-mods, group-mods and meter-mods sent."""
 
 
 class HttpTraffic:

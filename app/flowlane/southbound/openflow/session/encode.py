@@ -33,7 +33,13 @@ from flowlane.southbound.openflow.tables.entries import (
 from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
-from flowlane.southbound.openflow.wire.constants import NETRONOME, OPENFLOW_15
+from flowlane.southbound.openflow.wire.constants import (
+    FLOW_MOD,
+    GROUP_MOD,
+    METER_MOD,
+    NETRONOME,
+    OPENFLOW_15,
+)
 from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Sample, Track
 from flowlane.southbound.openflow.wire.parts import WireAction, WireMatch
 
@@ -46,6 +52,21 @@ Message = Any
 
 COPY_LENGTH = 128
 """Bytes of a packet that an OpenFlow switch copies to a controller by default (7.3.2, miss_send_len)."""
+
+
+_FLOW_COMMANDS = ("add", "modify", "modify", "delete", "delete")
+"""By OFPFC_*: OFPFC_MODIFY_STRICT and OFPFC_DELETE_STRICT are 2 and 4 (7.3.4.1)."""
+
+_OTHER_COMMANDS = ("add", "modify", "delete")
+"""By OFPGC_* and OFPMC_* (7.3.4.2, 7.3.4.4); commands for single buckets are not used."""
+
+_COMMANDS = {FLOW_MOD: _FLOW_COMMANDS, GROUP_MOD: _OTHER_COMMANDS, METER_MOD: _OTHER_COMMANDS}
+
+
+def operation_of(message: Message) -> str | None:
+    """Return what a flow-mod, group-mod or meter-mod does: ``add``, ``modify`` or ``delete``; None for others."""
+    commands = _COMMANDS.get(message.cls_msg_type)
+    return None if commands is None else commands[message.command]
 
 
 def accept_copies(datapath: Datapath, flags: int) -> Message:

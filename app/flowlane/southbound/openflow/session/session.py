@@ -486,7 +486,6 @@ class Session:
                 self._unconfirmed.add_barrier(xid)
             else:
                 self._unconfirmed.add(xid, change)
-                self.traffic.flow_mods[change.op.value] += 1
         if self._unconfirmed.since_barrier >= BATCH:
             self._unconfirmed.add_barrier(self._send(encode.message(self.datapath, BARRIER)))
         if len(self._unconfirmed) > MAX_UNCONFIRMED:
@@ -494,6 +493,8 @@ class Session:
 
     def _send(self, message: Any) -> int:
         xid: int = self.datapath.set_xid(message)
+        if (operation := encode.operation_of(message)) is not None:
+            self.traffic.flow_mods[operation] += 1
         message.serialize()
         self._outbox.put(bytes(message.buf))
         return xid

@@ -9,6 +9,9 @@ OPENFLOW_13, OPENFLOW_14, OPENFLOW_15 = 4, 5, 6
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, PACKET_IN, MULTIPART_REPLY = 0, 1, 2, 3, 10, 19
 """OFPT_*: types of messages (7.1)."""
 
+FLOW_MOD, GROUP_MOD, METER_MOD = 14, 15, 29
+"""OFPT_*: types of the messages that change entries, groups and meters (7.3.4)."""
+
 QUEUE_GET_CONFIG_REPLY = 23
 """OFPT_QUEUE_GET_CONFIG_REPLY, of OpenFlow 1.3 only."""
 
