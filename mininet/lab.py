@@ -29,6 +29,7 @@ from networks import (  # type: ignore[import-not-found]  # beside this file, wh
     access,
     external_ids,
     has_kernel_datapath,
+    nic_ids,
     vsctl,
 )
 
@@ -75,7 +76,7 @@ class Lab:
         bridge, port = place.split("/")
         link = self.net.addLink(host, self.net.get(bridge), intfName2=port, addr1=spec["mac"])
         subprocess.run(["ip", "link", "set", port, "up"], check=True)
-        ids = external_ids("Interface", port, spec.get("external_ids", {}))
+        ids = external_ids("Interface", port, nic_ids(host.name, spec, spec))
         vsctl("add-port", bridge, port, *access(port, spec), *ids)
         return link.intf1
 

@@ -93,6 +93,14 @@ def interfaces(network: Data) -> Iterator[tuple[str, Data]]:
             yield name, nic
 
 
+def nic_ids(name: str, host: Data, nic: Data) -> dict[str, str]:
+    """External ids of an interface of a host: a VM's name is that of the file, and its port's if it has several."""
+    named = {} if host["kind"] != "vm" else {"vm-name": name}
+    if named and host.get("nics"):
+        named["vm-name"] += f"-{nic['port'].partition('/')[2]}"
+    return {**named, **nic.get("external_ids", {})}
+
+
 def dress(network: Data, bridge: str, with_queues: bool) -> list[list[str]]:
     """List the commands of ovs-vsctl that make a started bridge what the file says."""
     spec = network["bridges"][bridge]
@@ -111,9 +119,10 @@ def dress(network: Data, bridge: str, with_queues: bool) -> list[list[str]]:
     commands = [mine]
     for place, members in network["bonds"].items():
         commands += [bond(bridge, place.partition("/")[2], members)] if place.startswith(f"{bridge}/") else []
-    for _, nic in interfaces(network):
+    for name, nic in interfaces(network):
         on, _, port = nic["port"].partition("/")
-        words = [*access(port, nic), *external_ids("Interface", port, nic.get("external_ids", {}))]
+        ids = nic_ids(name, network["hosts"][name], nic)
+        words = [*access(port, nic), *external_ids("Interface", port, ids)]
         commands += [words] if on == bridge and words else []
     for place, of in network["queues"].items() if with_queues else ():
         on, _, port = place.partition("/")

@@ -12,6 +12,7 @@ from flowlane.hosttools.bridge_tables import (
     delete_ours,
     is_default,
     is_ours,
+    kept_from,
     meter_lines,
     owned,
     restore,
@@ -137,3 +138,27 @@ def test_the_others_are_put_back_in_an_order_in_which_all_exist_that_is_used() -
     words = [step.command[3] for step in restore(OLD, tables, Owned(("7",), ()))]
     assert words == ["add-meter", "add-meter", "add-meter", "add-groups", "add-flows"]
     assert restore(BRIDGE, Tables((OURS,)), Owned((), ())) == []
+
+
+@pytest.mark.parametrize(
+    ("flows", "kept"),
+    [
+        ([], []),
+        (["priority=0 actions=NORMAL", "table=0, priority=10,in_port=1 actions=drop"], []),
+        # As Neutron's agent has them: there is no room for six priorities between 0 and 2.
+        (
+            [
+                "priority=0 actions=NORMAL",
+                "priority=2,in_port=2 actions=drop",
+                "priority=4,in_port=2,dl_vlan=1 actions=strip_vlan,NORMAL",
+            ],
+            ["priority=2,in_port=2 actions=drop", "priority=4,in_port=2,dl_vlan=1 actions=strip_vlan,NORMAL"],
+        ),
+        (["table=7, priority=2,in_port=2 actions=drop"], []),
+        (["cookie=0xf10a000000000001, priority=2,in_port=2 actions=drop"], []),
+        # The default priority, 32768, is not written.
+        (["in_port=2 actions=drop", "priority=32770 actions=NORMAL"], []),
+    ],
+)
+def test_entries_that_no_packet_would_meet(flows: list[str], kept: list[str]) -> None:
+    assert kept_from(Tables(tuple(flows))) == kept

@@ -69,10 +69,10 @@ def test_it_ends_with_the_table_of_assignments() -> None:
         "10.0.2.100:873",
     ):
         assert words in done.stdout, done.stdout
-    queues = set(re.findall(r"^(\S+:\d)  pf0vf", done.stdout, re.MULTILINE))
+    queues = set(re.findall(r"^(\S+:\d)  vm\d", done.stdout, re.MULTILINE))
     assert queues <= {f"bond0:{number}" for number in range(4)}, "one uplink, whose members have its queues"
     for limited in ("voice", "backup"):
-        places = set(re.findall(rf"^(\S+:\d)  pf0vf.* {limited} ", done.stdout, re.MULTILINE))
+        places = set(re.findall(rf"^(\S+:\d)  vm\d.* {limited} ", done.stdout, re.MULTILINE))
         assert len(places) == 1, f"{limited} has max-queues: 1, and is on {places}\n{done.stdout}"
     eventually("nothing is left", lambda: not processes_of_stage(), 3)
 

@@ -100,6 +100,11 @@ class Command(NamedTuple):
         parser.add_argument("--controller", metavar="TARGET", default=default, help=self.controller)
         if self.name == "attach":
             parser.add_argument(
+                "--despite-conflicts",
+                action="store_true",
+                help="also where entries of others in table 0 would not be met any more",
+            )
+            parser.add_argument(
                 "--sampling",
                 metavar="ADDRESS:PORT",
                 nargs="?",
@@ -136,6 +141,8 @@ def tools_of(args: argparse.Namespace) -> Tools:
 
 def _attach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, report: _Report) -> None:
     tables = bridge_tables.read_tables(tools, bridge) if tools.rundir else None
+    if tables is not None and not args.despite_conflicts:
+        _refuse_conflicts(bridge, tables)
     report.notes += attachment.attach_notes(bridge, args.controller)
     on = args.sampling not in (None, sampling.OFF)
     target = sampling.target_of(args.sampling, args.controller) if on else ""
@@ -150,6 +157,21 @@ def _attach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, repo
         report.take(sampling.plan(bridge, present, target) if on else sampling.remove(present))
     if on:
         report.notes.append("packets are sampled where the policy has sampling, such as sampling: 1/64")
+
+
+def _refuse_conflicts(bridge: BridgeSettings, tables: Tables) -> None:
+    """Refuse a bridge whose entries in table 0 Flowlane's would keep from being met: packets would go other ways.
+
+    Raises:
+        RequestError: there are such entries, and Flowlane has none there yet.
+    """
+    if tables.ours or not (entries := bridge_tables.kept_from(tables)):
+        return
+    raise RequestError(
+        f"{bridge.name} has {len(entries)} entries in table 0, such as {entries[0]!r}, that no packet would meet any "
+        "more: there are not enough priorities for Flowlane's below them. Give them higher ones, or let table 0 lead "
+        "to another start table (flowlane-manager --start-table); then, or if this is meant, add --despite-conflicts"
+    )
 
 
 def _detach(args: argparse.Namespace, tools: Tools, bridge: BridgeSettings, report: _Report) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.hosttools.bridge_settings import VERSIONS, Step
+from flowlane.southbound.openflow.tables import foreign
 from flowlane.southbound.openflow.wire.cookies import OWNER, OWNER_MASK
 
 if TYPE_CHECKING:
@@ -109,6 +110,30 @@ def is_default(flow: str) -> bool:
 def default_of(flows: Iterable[str]) -> str:
     """Return the entry of table 0 for packets that no other entry matches; empty when there is none."""
     return next((flow for flow in flows if is_default(flow)), "")
+
+
+def kept_from(tables: Tables) -> list[str]:
+    """Return the entries of others in table 0 that no packet would meet any more, for want of priorities below theirs.
+
+    Flowlane's are above entries that match every packet, and below all others where there is room
+    (:func:`flowlane.southbound.openflow.tables.foreign.base_for`).
+    """
+    flows = [read_flow(line) for line in tables.others]
+    there = [
+        foreign.ForeignEntry(
+            0, int(flow.match.get("priority", "32768")), b"" if flow.match.keys() <= {"priority"} else b"x"
+        )
+        for flow in flows
+        if flow.table == 0
+    ]
+    base = foreign.base_for(there)
+    floor = max((entry.priority for entry in there if entry.matches_all), default=-1)
+    lines = [line for line, flow in zip(tables.others, flows, strict=True) if flow.table == 0]
+    return [
+        line
+        for line, entry in zip(lines, there, strict=True)
+        if floor < entry.priority < base and not entry.matches_all
+    ]
 
 
 def group_ids(groups: Iterable[str]) -> tuple[str, ...]:

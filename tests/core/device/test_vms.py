@@ -100,6 +100,7 @@ def test_probing_passes_over_numbers_that_are_taken() -> None:
         ({"iface-id": "i", "vm-uuid": "u", "attached-mac": "m"}, ("i", "p", "iface-id")),
         ({"vm-uuid": "u"}, ("u", "p", "vm-uuid")),
         ({"iface-id": "i", "vm-name": "web"}, ("i", "web", "iface-id")),
+        ({"vm-name": "web"}, ("p", "web", "port")),
         ({}, ("p", "p", "port")),
     ],
 )

@@ -81,6 +81,24 @@ def test_a_bridge_is_described_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        # What libvirt, Nova with os-vif, OVN-Kubernetes, and somebody with both kinds of names write.
+        ({"iface-id": "i", "vm-id": "u", "attached-mac": "m"}, {"vm-uuid": "u"}),
+        ({"iface-id": "i", "vm-uuid": "u", "attached-mac": "m"}, {}),
+        ({"iface-id": "ns_pod", "attached_mac": "m"}, {"attached-mac": "m"}),
+        ({"vm-uuid": "u", "vm-id": "other"}, {}),
+    ],
+)
+def test_names_of_external_ids_are_those_of_open_vswitch(
+    written: dict[str, str], read: dict[str, str]
+) -> None:
+    device = describe(snapshot({1: InterfaceRow("p1", ofport=1, external_ids=written)})).devices[BRIDGE]
+    assert device is not None
+    assert device.ports[1].external_ids == {**written, **read}
+
+
+@pytest.mark.parametrize(
     ("ofport", "expected"), [(1, [1]), (65534, [LOCAL_PORT]), (-1, []), (None, []), (0, [])]
 )
 def test_only_interfaces_with_a_port_number_are_ports(ofport: int | None, expected: list[int]) -> None:

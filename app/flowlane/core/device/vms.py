@@ -43,10 +43,11 @@ def vm_number(vm_id: str, taken: Container[int]) -> int:
 
 def identity(port_name: str, external_ids: Mapping[str, str]) -> tuple[str, str, str]:
     """Read the identity of the VM on a port: its id, its name, and which external id the id is (or ``port``)."""
+    name = external_ids.get("vm-name") or port_name
     for source in ("iface-id", "vm-uuid"):
         if external_ids.get(source):
-            return external_ids[source], external_ids.get("vm-name") or port_name, source
-    return port_name, port_name, "port"
+            return external_ids[source], name, source
+    return port_name, name, "port"
 
 
 def attached_macs(external_ids: Mapping[str, str]) -> tuple[int, ...]:

@@ -132,12 +132,20 @@ def _interfaces(port: PortRow, snapshot: Snapshot) -> dict[int, InterfaceRow]:
     return {LOCAL_PORT if number == OVSDB_LOCAL else number: row for number, row in numbered.items()}
 
 
+_OTHER_NAMES = {"vm-id": "vm-uuid", "attached_mac": "attached-mac"}
+"""External ids of an Interface as libvirt (virnetdevopenvswitch.c) and OVN-Kubernetes (pkg/cni) name them -> as Open
+vSwitch (ovs-vswitchd.conf.db(5), "Virtual Machine Identifiers") and everybody else does."""
+
+
 def _external_ids(port: PortRow, interface: InterfaceRow) -> Mapping[str, str]:
     """Return the interface's external ids; the port's role may stand in the Port row, once for a whole bond."""
-    role = port.external_ids.get(ROLE_KEY)
-    if role is None or ROLE_KEY in interface.external_ids:
+    added = {} if (role := port.external_ids.get(ROLE_KEY)) is None else {ROLE_KEY: role}
+    for key, standard in _OTHER_NAMES.items():
+        if key in interface.external_ids:
+            added[standard] = interface.external_ids[key]
+    if added.keys() <= interface.external_ids.keys():
         return interface.external_ids
-    return MappingProxyType({**interface.external_ids, ROLE_KEY: role})
+    return MappingProxyType({**added, **interface.external_ids})
 
 
 def _port(
