@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowlane import hub, policy, rest
+from flowlane import hub, policy, readiness, rest
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import State
+    from flowlane.northbound.controller import Group
     from flowlane.options import Settings
     from flowlane.southbound.ovsdb.databases import DatabaseStatus
 
@@ -228,22 +229,12 @@ class Composition:
         return Clock(self._clock(), time.time())
 
     def checks(self) -> Sequence[Check]:
-        """Return the checks on which readiness depends: the databases, if any is followed.
+        """Return the checks on which readiness depends."""
+        return tuple(readiness.checks(self.state, self._databases.statuses() if self._databases else None))
 
-        One database that can be read is enough: what one host lacks is no reason to take the others' controller away.
-        """
-        if not self._databases:
-            return ()
-        statuses = [status for status in self._databases.statuses() if status.watcher.state != "listening"]
-        if not statuses or any(status.watcher.state == "synchronized" for status in statuses):
-            return (Check("ovsdb"),)
-        first = statuses[0]
-        problem = first.watcher.problem or f"{first.name}: {first.watcher.state}"
-        return (
-            Check(
-                "ovsdb", problem if len(statuses) == 1 else f"none of {len(statuses)} databases: {problem}"
-            ),
-        )
+    def groups(self, dpid: int) -> Sequence[Group]:
+        """Return the groups by which a device spreads new flows over queues; none while it is not connected."""
+        return self.sessions.groups(dpid)
 
     def _is_connected(self, dpid: int) -> bool:
         device = self.state.devices.get(dpid)

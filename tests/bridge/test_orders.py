@@ -99,5 +99,9 @@ def test_a_drained_queue_transmits_nothing_more(host: Host, capsys: pytest.Captu
     assert groups and not any("0x3->reg1" in line for line in groups), groups
     refused = host.ask("PUT", f"/v1/flows/{pinned['flow']}/pin", queue_id=2)
     assert refused.status_code == 409 and "is cordoned" in refused.json()["detail"]
+    capsys.readouterr()
+    assert main(["cordon", bridge, tap_host.UPLINK, "3", "--url", host.url]) == 0
+    assert "queue 3 of flt-up is cordoned: it takes no new flows, and keeps" in capsys.readouterr().out
+    assert main(["uncordon", bridge, tap_host.UPLINK, "3", "--url", host.url]) == 0
     assert main(["uncordon", bridge, tap_host.UPLINK, "2", "--url", host.url]) == 0
     wait_for(lambda: 2 in host.queues().values(), 30)

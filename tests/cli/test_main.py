@@ -50,6 +50,11 @@ def run(capsys: pytest.CaptureFixture[str], controller_url: str, monkeypatch: py
         (["explain", "10.0.0.1:1234-192.0.2.1:80"], [FLOW]),
         (["explain", FLOW], ["class     heavy, by backups (line 9)"]),
         (["explain", "[::1]-[2001::]"], ["icmpv6 ::1 > 2001:: type 128 vlan 7"]),
+        (["ports"], ["uplink", "vf0"]),
+        (["meters"], ["br-nic", "50Mbit/s"]),
+        (["groups"], ["0:1 1:1"]),
+        (["left-out"], ["none"]),
+        (["pins"], ["none"]),
         (["hint", "show", "web"], ["none"]),
         (["policy", "show"], ["version: 1"]),
     ],
@@ -236,3 +241,26 @@ def test_a_command_prints_no_warning_of_a_library(command: str) -> None:
     program = [sys.executable, "-m", "flowlane.cli.main", command, "--help"]
     answer = subprocess.run(program, check=True, capture_output=True, text=True)
     assert answer.stderr == ""
+
+
+def test_orders_over_their_life(run: Run) -> None:
+    """Cordons and drains, which need real queues, are in tests/bridge/test_orders.py."""
+    code, out, _ = run("pin", "10.0.0.2-192.0.2.1", "1", "--for", "5min")
+    assert code == 0 and "br-nic  uplink      1" in out
+    flow = json.loads(run("pins", "--json")[1])["items"][0]["flow"]
+    assert flow in run("pins")[1]
+    assert run("pin", FLOW, "1")[0] == 1, "it is on two devices"
+    assert run("pin", flow, "77")[2] == (
+        "flowlane: port uplink of br-nic has no queue 77; its queues: 0, 1, 2, 3, 10\n"
+    )
+    assert run("pin", flow)[2] == "flowlane: QUEUE is missing: flowlane queues lists the queues\n"
+    assert run("unpin", flow)[0] == 0
+    assert run("pin", flow, "--remove")[0] == 1
+    assert run("pins")[1] == "none\n"
+    assert run("cordon", "br-x", "uplink", "3")[2].startswith("flowlane: there is no device 'br-x'")
+
+
+def test_one_hint_of_a_name(run: Run) -> None:
+    assert "rest:uuid-web:mine" in run("hint", "set", "web", "--class", "heavy", "--name", "mine")[1]
+    assert run("hint", "clear", "web", "--name", "mine")[0] == 0
+    assert run("hint", "clear", "web", "--name", "mine")[0] == 1

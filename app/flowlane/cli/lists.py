@@ -206,12 +206,22 @@ def _all_of(field: str) -> Callable[[Sequence[Answer]], list[str]]:
     return lambda items: [str(item[field]) for item in items]
 
 
+def _numbered(field: str) -> Callable[[Sequence[Answer]], list[str]]:
+    """Make a reader of a field that names the items of one device."""
+    return lambda items: [f"{item['device_name'] or item['device']}/{item[field]}" for item in items]
+
+
 def _port_names(items: Sequence[Answer]) -> list[str]:
     return [f"{item['device_name'] or item['device']}/{item['name']}" for item in items]
 
 
 def _queue_names(items: Sequence[Answer]) -> list[str]:
     return [f"{item['device_name'] or item['device']}/{item['port']}/{item['queue_id']}" for item in items]
+
+
+def _buckets(item: Answer) -> str:
+    """Write the queues of a group, with their weights."""
+    return " ".join(f"{text(bucket['queue_id'])}:{bucket['weight']}" for bucket in item["buckets"])
 
 
 DATABASES = ListCommand(
@@ -371,6 +381,53 @@ ADDRESSES = ListCommand(
         Column("VM", lambda item: text(item["vm"])),
     ),
     names=_all_of("mac"),
+    filters=("device",),
+)
+
+METERS = ListCommand(
+    "/v1/meters",
+    (
+        Column("DEVICE", lambda item: item["device_name"] or item["device"]),
+        Column("METER", lambda item: str(item["meter_id"]), right=True),
+        Column("CLASS", lambda item: text(item["class"])),
+        Column("RATE", lambda item: rate(item["rate"]), right=True, amount=_field("rate")),
+        Column("BURST", lambda item: f"{item['burst'] // 8000} kB", 4, right=True),
+        Column("LIMITS", lambda item: item["limits"], 2),
+        Column("OF", lambda item: text(item["flow"] or item["vm"]), 3),
+        Column("FLOWS", lambda item: str(item["flows"]), 2, right=True, amount=_field("flows")),
+        Column(
+            "DROPPED",
+            lambda item: text(item["packets_dropped"]),
+            2,
+            right=True,
+            amount=_field("packets_dropped"),
+        ),
+    ),
+    names=_numbered("meter_id"),
+    filters=("device",),
+)
+
+GROUPS = ListCommand(
+    "/v1/groups",
+    (
+        Column("DEVICE", lambda item: item["device_name"] or item["device"]),
+        Column("GROUP", lambda item: str(item["group_id"]), right=True),
+        Column("SELECT BY", lambda item: text(item["select_by"]), 2),
+        Column("QUEUE:WEIGHT", _buckets),
+    ),
+    names=_numbered("group_id"),
+    filters=("device",),
+)
+
+LEFT_OUT = ListCommand(
+    "/v1/left-out",
+    (
+        Column("DEVICE", lambda item: item["device_name"] or item["device"]),
+        Column("WHAT", lambda item: item["what"]),
+        Column("WHY", lambda item: item["why"]),
+        Column("REMEDY", lambda item: text(item["remedy"]), 2),
+    ),
+    names=_numbered("what"),
     filters=("device",),
 )
 

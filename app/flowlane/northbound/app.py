@@ -16,6 +16,8 @@ from webob import Request, Response
 
 from flowlane.northbound import (
     database_types,
+    device_lists,
+    device_types,
     event_types,
     hint_types,
     history_handlers,
@@ -78,7 +80,7 @@ def prometheus(call: Call) -> Response:
 
 _FLOW_PAGE = (*query.PAGE, query.SORT, *query.FLOW_FILTERS)
 _ASSIGNMENT_PAGE = (*query.PAGE, query.SORT, *query.ASSIGNMENT_FILTERS)
-_R, _T, _W, _O = read_handlers, topology_handlers, write_handlers, operator_handlers
+_R, _T, _W, _O, _L = read_handlers, topology_handlers, write_handlers, operator_handlers, device_lists
 
 ROUTES = (
     Route(
@@ -313,6 +315,42 @@ ROUTES = (
         _T.addresses,
         "Where MAC addresses are attached",
         types.Page[topology_types.AddressView],
+        (*query.PAGE, query.DEVICE),
+        also=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/ports",
+        _L.all_ports,
+        "The ports of all devices, with roles and the reasons for them",
+        types.Page[device_types.DevicePortView],
+        (*query.PAGE, query.DEVICE, query.ROLE),
+        also=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/meters",
+        _L.meters,
+        "The meters of all devices: what each limits, and what it has dropped",
+        types.Page[device_types.DeviceMeterView],
+        (*query.PAGE, query.DEVICE),
+        also=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/groups",
+        _L.groups,
+        "The groups by which devices spread new flows over queues",
+        types.Page[device_types.GroupView],
+        (*query.PAGE, query.DEVICE),
+        also=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/left-out",
+        _L.left_out,
+        "Parts of the policy that devices do not get, why, and what would help",
+        types.Page[device_types.DeviceLeftOutView],
         (*query.PAGE, query.DEVICE),
         also=(404,),
     ),

@@ -85,6 +85,26 @@ class Database(Protocol):
     def conflicts(self) -> Sequence[tuple[int, str]]: ...
 
 
+class Bucket(Protocol):
+    """One way out of a group: a queue (NO_QUEUE: none), and its weight relative to the others'."""
+
+    @property
+    def queue_id(self) -> int: ...
+    @property
+    def weight(self) -> int: ...
+
+
+class Group(Protocol):
+    """A group of type select on a device; ``select_by``: its selection method, '' for the device's own."""
+
+    @property
+    def group_id(self) -> int: ...
+    @property
+    def select_by(self) -> str: ...
+    @property
+    def buckets(self) -> Sequence[Bucket]: ...
+
+
 class Controller(Protocol):
     """The running controller.
 
@@ -118,6 +138,9 @@ class Controller(Protocol):
 
     def checks(self) -> Sequence[Check]:
         """Check what readiness depends on: the connection to the database, where it is watched."""
+
+    def groups(self, dpid: int) -> Sequence[Group]:
+        """List the groups of Flowlane's on a device; none while it is not connected."""
 
     def databases(self) -> Sequence[Database]:
         """List the databases, by name."""

@@ -158,11 +158,10 @@ def _find_queue(call: Call, device: Device) -> tuple[Port, int]:
 
 
 def _queue_view(call: Call, device: Device, port: Port, queue_id: int) -> types.QueueView:
-    return next(
-        view
-        for view in device_queues(device, call.clock)
-        if view["port_no"] == port.port_no and view["queue_id"] == queue_id
-    )
+    for view in device_queues(device, call.clock):
+        if (view["port_no"], view["queue_id"]) == (port.port_no, queue_id):
+            return view
+    raise ProblemError(404, f"queue {queue_id} of {port.label} is gone by now", "queue")
 
 
 # ---- devices

@@ -17,11 +17,11 @@ from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.errors import UnitError
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.sorting import COLUMNS, order_of
-from flowlane.northbound.types import EventKind
+from flowlane.northbound.types import EventKind, PortRoleWord
 from flowlane.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from webob import Request
 
@@ -130,6 +130,15 @@ def _member(words: Mapping[str, int]) -> Callable[[str], int]:
     return read
 
 
+def _word(words: Collection[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return text
+
+    return read
+
+
 def _protocol(text: str) -> int | str:
     """Read an IP protocol as its number, or an ethertype as its name or number in text."""
     numbers = {name: number for number, name in PROTOCOL_NAMES.items()}
@@ -211,6 +220,7 @@ def _step(text: str) -> float:
 
 
 EVENT_KINDS: tuple[str, ...] = get_args(EventKind)
+ROLES: tuple[str, ...] = get_args(PortRoleWord)
 KINDS = {kind.word: int(kind) for kind in QueueKind}
 REASONS = {reason.name.lower().replace("_", "-"): int(reason) for reason in Reason}
 _STRING = {"type": "string"}
@@ -231,6 +241,7 @@ VM = Parameter("vm", _text, "a VM's id, its name, or its vm-uuid, which all of i
 CLASS = Parameter("class", _text, "a class of the policy", _STRING)
 KIND = Parameter("kind", _member(KINDS), "the queue's kind", {"enum": list(KINDS)})
 REASON = Parameter("reason", _member(REASONS), "why a flow is on its queue", {"enum": list(REASONS)})
+ROLE = Parameter("role", _word(ROLES), "the port's role", {"enum": list(ROLES)})
 PROTO = Parameter(
     "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)", _STRING
 )

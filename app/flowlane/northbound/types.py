@@ -18,6 +18,7 @@ BitRate = Annotated[float, "bit/s"]
 Kind = Literal["physical", "software", "none"]
 HintOrigin = Literal["dscp", "pcp", "rest", "ovsdb"]
 Family = Literal["ipv4", "ipv6", "ethernet"]
+PortRoleWord = Literal["vm", "uplink", "host", "link", "ignore"]
 EventKind = Literal["flow", "assignment", "move", "device", "vm", "queue", "policy", "hint", "link", "error"]
 Item = TypeVar("Item")
 
@@ -131,7 +132,7 @@ class PortView(TypedDict):
 
     port_no: int
     name: str
-    role: Literal["vm", "uplink", "host", "link", "ignore"]
+    role: PortRoleWord
     role_reason: Annotated[str, "why it has that role; external_ids:flowlane-port in OVSDB overrides it"]
     up: Annotated[bool | None, "whether its link is up; null: not reported"]
     bond: Annotated[BondView | None, "the bond that it is a member of; null: none"]
@@ -166,7 +167,7 @@ class AmbiguityView(TypedDict):
     """Ports whose role is a guess; external_ids:flowlane-port in OVSDB settles it."""
 
     ports: Annotated[list[str], "their names"]
-    role: Literal["vm", "uplink", "host", "link", "ignore"]
+    role: PortRoleWord
     why: str
 
 

@@ -1,8 +1,8 @@
 """Flows that are pinned by hand, and queues that are cordoned or drained, whatever else happens to the port.
 
-Faults that were planted, one at a time, and found here: held flows are strays on exclusive queues; a cordoned queue
-stays in its pool; draining costs no tokens; a queue that opens again loses the pins of its flows; the flag stays with
-the row when its queue goes.
+Faults that were planted, one at a time, and found here: held flows are strays on queues of other pools; draining
+costs no tokens; a flow with a pin becomes the only one of a queue; the flag stays with the row when its queue goes; a
+held flow leaves a queue that changes its region.
 """
 
 from __future__ import annotations
@@ -144,6 +144,17 @@ def test_a_drained_queue_gets_empty_within_the_limits_and_a_cordoned_one_keeps_i
     for row in range(60, 260):
         port.arrive(row, vm_number=row)
     assert strategy == "priority-by-bytes" or port.rows_by_queue()[1], "it is used again"
+
+
+def test_a_held_flow_stays_on_a_queue_that_becomes_one_of_software() -> None:
+    port = Port(hardware(0, 1, 2) + software(4), Balance(moves_per_second=1e6, window=WINDOW))
+    for row in range(6):
+        port.arrive(row)
+    port.hold(0, 2)
+    port.update_queues(hardware(0, 1) + software(2, 4))
+    port.run_until_quiet()
+    check_state(port)
+    assert port.queue_of[0] == 2 and port.state.columns.flags[0] & HELD
 
 
 def test_nothing_is_drained_where_no_other_queue_takes_flows() -> None:

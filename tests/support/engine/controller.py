@@ -16,6 +16,7 @@ from flowlane.core.model import (
     Capabilities,
     Hint,
     HintSource,
+    LeftOut,
     ManualPin,
     MeterSpec,
     PortRole,
@@ -32,6 +33,7 @@ from flowlane.errors import PolicyError, Problem
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
 from flowlane.northbound.queue_history import QueueHistory
+from flowlane.southbound.openflow.tables.entries import Bucket, GroupEntry
 from flowlane.southbound.ovsdb.databases import Databases, DatabaseStatus
 from flowlane.southbound.ovsdb.remote import TlsFiles
 from flowlane.telemetry import Telemetry
@@ -88,6 +90,10 @@ class FakeController:
 
     def checks(self) -> list[Check]:
         return self.problems
+
+    def groups(self, dpid: int) -> tuple[GroupEntry, ...]:
+        buckets = tuple(Bucket(queue_id, 9, 1, 7) for queue_id in (0, 1))
+        return (GroupEntry(5, buckets, "hash"), GroupEntry(3, buckets)) if dpid == NIC else ()
 
     def databases(self) -> list[DatabaseStatus]:
         return self.known.statuses()
@@ -167,6 +173,8 @@ def world() -> FakeController:
 def furnished() -> FakeController:
     """The same, with orders of an operator: a flow that is pinned by hand, and a hint of a name."""
     controller = world()
+    for device in controller.engine.devices.values():
+        device.policy_left_out = (LeftOut("rule backups", "the device has no meters", "give it meters"),)
     controller.engine.devices[NIC].manual_pins[FLOWS[0][0]] = ManualPin(9, 1, NOW - 5, NOW + 600)
     hint = Hint("rest:uuid-web:backup", "uuid-web", "heavy", Match(), HintSource.REST)
     controller.engine.state.hints[hint.id] = hint

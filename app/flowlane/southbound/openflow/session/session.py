@@ -208,7 +208,7 @@ class Session:
         for name, error in result.errors.items():
             _LOG.debug("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
         up = result.up
-        self._programming = Programming(
+        self.programming = self._programming = Programming(
             up.capabilities,
             result.present,
             dict(result.pin_meters),

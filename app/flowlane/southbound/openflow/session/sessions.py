@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from flowlane.core.effects import Effect
     from flowlane.core.events import Event
+    from flowlane.southbound.openflow.tables.entries import GroupEntry
 
 _LOG = logging.getLogger(__name__)
 _REPEATS = Repeats(_LOG)
@@ -101,6 +102,11 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._by_dpid)
+
+    def groups(self, dpid: int) -> tuple[GroupEntry, ...]:
+        """Return the groups of ours that a device has; none while it is not connected."""
+        session = self._by_dpid.get(dpid)
+        return session.programming.present.groups if session is not None and session.up else ()
 
     def connected(self, datapath: Any) -> None:
         """Start the session of a device that has connected.
