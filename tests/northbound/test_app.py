@@ -57,7 +57,8 @@ def test_every_path_answers_and_head_is_get_without_a_body(path: str) -> None:
     got, head = ask(app, concrete(path)), ask(app, concrete(path), method="HEAD")
     assert got.status_int == head.status_int == 200
     assert head.body == b""
-    assert head.headers["Content-Length"] == str(len(got.body))
+    if path != "/metrics":  # It counts the requests as well.
+        assert head.headers["Content-Length"] == str(len(got.body))
     assert head.content_type == got.content_type
     assert got.headers["X-Content-Type-Options"] == "nosniff"
 

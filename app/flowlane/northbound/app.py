@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from importlib.resources import files
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from webob import Request, Response
 
 from flowlane.northbound import (
+    conditional,
     database_types,
     device_lists,
     device_types,
@@ -33,11 +35,11 @@ from flowlane.northbound import (
     vm_types,
     write_handlers,
 )
-from flowlane.northbound.access import OPEN, Access, Scope
+from flowlane.northbound.access import OPEN, SAFE_METHODS, Access, Scope
 from flowlane.northbound.exposition import MEDIA_TYPE
 from flowlane.northbound.openapi import document
 from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
-from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route
+from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route, keep_body
 
 if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller
@@ -401,7 +403,7 @@ def make_app(controller: Controller, access: Access = OPEN) -> WsgiApp:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request, began = Request(environ), perf_counter()
         try:
-            response = _answer(controller, access, request, text)
+            response = conditional.finish(request, _answer(controller, access, request, text))
         except Exception as error:
             response = response_of(error)
         seconds = perf_counter() - began
@@ -431,8 +433,29 @@ def _answer(controller: Controller, access: Access, request: Request, text: byte
     caller = access.admit(request, route.needs, controller.state, resource.path.get("id", ""))
     _negotiate(request, route)
     values = query.read_query(request, route.parameters)
-    answer = route.handler(Call(controller, request, controller.clock(), resource.path, values, text, caller))
+    if method not in SAFE_METHODS and "GET" in methods and conditional.asks(request):
+        # The body is read before, so that nobody else can change anything between the check and the change.
+        keep_body(request)
+        present = Call(controller, request, controller.clock(), resource.path, {}, text, caller)
+        conditional.check(request, lambda: _validator(methods["GET"], present))
+    return _response(
+        route, Call(controller, request, controller.clock(), resource.path, values, text, caller)
+    )
+
+
+def _response(route: Route, call: Call) -> Response:
+    answer = route.handler(call)
     return answer if isinstance(answer, Response) else json_response(answer)
+
+
+def _validator(route: Route, call: Call) -> str | None:
+    """Return the validator of what a path has now; None: there is nothing."""
+    try:
+        return conditional.validator(_response(route, call))
+    except ProblemError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return None
 
 
 def _segments(request: Request) -> list[str]:

@@ -27,6 +27,10 @@ MAX_BODY = 4 << 20
 """Bytes of a request's body: room for a policy of some 20,000 rules."""
 
 
+_BODY = "flowlane.body"
+"""Key of WSGI's environment: the body, where it was read before the handler is called."""
+
+
 class Call(NamedTuple):
     """A request for a handler. ``path`` and ``query``: values from the URL. ``document``: the OpenAPI text.
 
@@ -79,6 +83,9 @@ def read_body(request: Request) -> bytes:
     Raises:
         ProblemError: it is too large, or ends early.
     """
+    kept: bytes | None = request.environ.get(_BODY)
+    if kept is not None:
+        return kept
     too_large = ProblemError(413, f"the body is too large; at most {MAX_BODY} bytes are read")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
@@ -93,6 +100,15 @@ def read_body(request: Request) -> bytes:
     if not chunked and len(body) < length:
         raise ProblemError(400, "the body ended early", "body")
     return body
+
+
+def keep_body(request: Request) -> None:
+    """Read a request's body now; the readers get it later.
+
+    Raises:
+        ProblemError: it is too large, or ends early.
+    """
+    request.environ[_BODY] = read_body(request)
 
 
 def read_text(request: Request) -> str:
