@@ -11,6 +11,7 @@ from support.engine.controller import FLOWS, NIC, furnished, world
 from webob import Request
 
 from flowlane.core.effects import Report
+from flowlane.northbound.access import Scope
 from flowlane.northbound.app import ROUTES, make_app
 from flowlane.northbound.hint_types import HintsInput
 from flowlane.northbound.openapi import document, schema_of
@@ -109,7 +110,7 @@ def test_an_object_is_closed_and_says_what_is_optional() -> None:
         "description": "A leaf.",
         "properties": {
             "size": {"anyOf": [{"type": "integer"}, {"type": "null"}], "description": "bytes"},
-            "kind": {"enum": ["a", "b"]},
+            "kind": {"type": "string", "enum": ["a", "b"]},
             "extra": {"type": "array", "items": {"type": "string"}},
         },
         "required": ["kind", "size"],
@@ -140,3 +141,51 @@ def test_what_json_has_not_is_refused() -> None:
 )
 def test_bodies_are_checked_with_it(body: object, sound: bool) -> None:
     assert Draft202012Validator(schema_of(HintsInput)).is_valid(body) is sound
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, op) for path, item in DOCUMENT["paths"].items() for method, op in item.items()]
+
+
+def test_every_example_fits_its_schema() -> None:
+    count = 0
+    for path, method, operation in operations():
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in (content for body in bodies for content in body.get("content", {}).values()):
+            if "example" in content:
+                schema = {**content["schema"], "components": DOCUMENT["components"]}
+                errors = Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(
+                    content["example"]
+                )
+                assert not [error.message for error in errors], (path, method)
+                count += 1
+    assert count >= len(JSON_ROUTES)
+
+
+def test_every_change_says_that_it_takes_conditions_and_every_read_that_it_has_a_validator() -> None:
+    for path, method, operation in operations():
+        headers = {item["name"] for item in operation["parameters"] if item["in"] == "header"}
+        is_read = "get" in DOCUMENT["paths"][path]
+        if method == "get" and path != "/v1/events":
+            assert headers == {"If-None-Match"} and "304" in operation["responses"], path
+            assert "ETag" in operation["responses"]["200"]["headers"], path
+        elif method != "get":
+            assert headers == ({"If-Match", "If-None-Match"} if is_read else set()), path
+            assert ("412" in operation["responses"]) or not is_read
+
+
+def test_what_needs_a_token_says_so() -> None:
+    assert DOCUMENT["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    for path, method, operation in operations():
+        route = next(route for route in ROUTES if (route.path, route.method) == (path, method.upper()))
+        needs = operation["security"] != []
+        assert needs == (route.needs is not Scope.PUBLIC) and (("401" in operation["responses"]) == needs)
+
+
+def test_times_ids_and_words_have_their_forms() -> None:
+    placement = DOCUMENT["components"]["schemas"]["Placement"]["properties"]
+    assert placement["since"]["format"] == "date-time"
+    assert placement["device"]["pattern"] == "^[0-9a-f]{16}$"
+    assert placement["kind"] == {"type": "string", "enum": ["physical", "software", "none"]}
+    expires = DOCUMENT["components"]["schemas"]["HintView"]["properties"]["expires"]["anyOf"]
+    assert expires[0]["format"] == "date-time" and expires[1] == {"type": "null"}

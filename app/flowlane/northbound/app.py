@@ -6,12 +6,10 @@ Every error is answered with a problem document (:mod:`flowlane.northbound.probl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
 from webob import Request, Response
 
@@ -35,11 +33,12 @@ from flowlane.northbound import (
     vm_types,
     write_handlers,
 )
-from flowlane.northbound.access import OPEN, SAFE_METHODS, Access, Scope
+from flowlane.northbound.access import OPEN, Access, Scope
+from flowlane.northbound.dispatch import ROUTE, answer
 from flowlane.northbound.exposition import MEDIA_TYPE
 from flowlane.northbound.openapi import document
-from flowlane.northbound.problems import JSON, ProblemError, empty, json_response, respond, response_of
-from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route, keep_body
+from flowlane.northbound.problems import JSON, json_response, respond, response_of
+from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route
 
 if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller
@@ -51,8 +50,6 @@ _PAGE_POLICY = (
 )
 """Content-Security-Policy of the page: it loads nothing, and connects to this server only."""
 
-_ROUTE = "flowlane.route"
-"""Key of the WSGI environment: the path of the request's route."""
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -389,13 +386,6 @@ ROUTES = (
 )
 
 
-class _Resource(NamedTuple):
-    """The routes of one path, by method, and the values of the path's variables."""
-
-    methods: Mapping[str, Route]
-    path: Mapping[str, str]
-
-
 def make_app(controller: Controller, access: Access = OPEN) -> WsgiApp:
     """Make the WSGI application over a controller."""
     text = json.dumps(document(ROUTES)).encode() + b"\n"
@@ -403,104 +393,13 @@ def make_app(controller: Controller, access: Access = OPEN) -> WsgiApp:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request, began = Request(environ), perf_counter()
         try:
-            response = conditional.finish(request, _answer(controller, access, request, text))
+            response = conditional.finish(request, answer(ROUTES, controller, access, request, text))
         except Exception as error:
             response = response_of(error)
         seconds = perf_counter() - began
-        controller.telemetry.http.note(request.method, environ.get(_ROUTE), response.status_int, seconds)
+        controller.telemetry.http.note(request.method, environ.get(ROUTE), response.status_int, seconds)
         response.headers["X-Content-Type-Options"] = "nosniff"
-        answer: Iterable[bytes] = response(environ, start_response)
-        return answer
+        body: Iterable[bytes] = response(environ, start_response)
+        return body
 
     return app
-
-
-def _answer(controller: Controller, access: Access, request: Request, text: bytes) -> Response:
-    access.check_host(request)
-    resource = _find(_segments(request))
-    methods = resource.methods
-    request.environ[_ROUTE] = next(iter(methods.values())).path
-    method = "GET" if request.method == "HEAD" else request.method
-    allow = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"}))
-    if method == "OPTIONS":
-        return empty({"Allow": allow})
-    route = methods.get(method)
-    if route is None:
-        raise ProblemError(
-            405, f"method {request.method} is not allowed here; allowed: {allow}", headers={"Allow": allow}
-        )
-    access.check_origin(request, bool(route.accepts))
-    caller = access.admit(request, route.needs, controller.state, resource.path.get("id", ""))
-    _negotiate(request, route)
-    values = query.read_query(request, route.parameters)
-    if method not in SAFE_METHODS and "GET" in methods and conditional.asks(request):
-        # The body is read before, so that nobody else can change anything between the check and the change.
-        keep_body(request)
-        present = Call(controller, request, controller.clock(), resource.path, {}, text, caller)
-        conditional.check(request, lambda: _validator(methods["GET"], present))
-    return _response(
-        route, Call(controller, request, controller.clock(), resource.path, values, text, caller)
-    )
-
-
-def _response(route: Route, call: Call) -> Response:
-    answer = route.handler(call)
-    return answer if isinstance(answer, Response) else json_response(answer)
-
-
-def _validator(route: Route, call: Call) -> str | None:
-    """Return the validator of what a path has now; None: there is nothing."""
-    try:
-        return conditional.validator(_response(route, call))
-    except ProblemError as error:
-        if error.status != HTTPStatus.NOT_FOUND:
-            raise
-        return None
-
-
-def _segments(request: Request) -> list[str]:
-    """Split the path into segments, each decoded on its own: an id may contain an encoded slash.
-
-    The server has the path as it came in ``RAW_PATH_INFO``; WSGI's ``PATH_INFO`` is already decoded.
-    """
-    raw = request.environ.get("RAW_PATH_INFO")
-    try:
-        if raw is None:
-            return str(request.path_info).split("/")[1:]
-        return [unquote(part, errors="strict") for part in raw.partition("?")[0].split("/")[1:]]
-    except UnicodeDecodeError as error:
-        raise ProblemError(400, "the path is not UTF-8", "path") from error
-
-
-def _find(segments: list[str]) -> _Resource:
-    methods: dict[str, Route] = {}
-    path: dict[str, str] = {}
-    for route in ROUTES:
-        variables = _match(route.path.split("/")[1:], segments)
-        if variables is not None:
-            methods[route.method] = route
-            path = variables
-    if not methods:
-        raise ProblemError(404, "there is no such path; /openapi.json lists all paths")
-    return _Resource(methods, path)
-
-
-def _match(template: list[str], segments: list[str]) -> dict[str, str] | None:
-    if len(template) != len(segments):
-        return None
-    variables = {}
-    for part, segment in zip(template, segments, strict=True):
-        if part.startswith("{") and segment:
-            variables[part[1:-1]] = segment
-        elif part != segment:
-            return None
-    return variables
-
-
-def _negotiate(request: Request, route: Route) -> None:
-    """Refuse a request whose Accept (406) or Content-Type (415) the route does not support."""
-    plain = [kind.partition(";")[0] for kind in route.produces]
-    if 204 not in route.also and not request.accept.acceptable_offers(plain):
-        raise ProblemError(406, f"this is available as {' or '.join(plain)} only", "Accept")
-    if route.accepts and request.content_type not in route.accepts:
-        raise ProblemError(415, f"the body has to be {route.accepts[0]}", "Content-Type")

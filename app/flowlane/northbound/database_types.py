@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from flowlane.northbound.types import Dpid, Moment, Seconds
+from flowlane.northbound.forms import Dpid, Moment
+from flowlane.northbound.types import Seconds
 
 DatabaseState = Literal["synchronized", "waiting", "connecting", "stopped", "listening", "refused"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from flowlane.northbound.types import Dpid, LeftOutView, PortView
+from flowlane.northbound.forms import Dpid
+from flowlane.northbound.types import LeftOutView, PortView
 
 
 class OfDevice(TypedDict):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
-from flowlane.northbound.types import EventKind, Moment
+from flowlane.northbound.forms import Moment
+from flowlane.northbound.types import EventKind
 
 
 class EventView(TypedDict):

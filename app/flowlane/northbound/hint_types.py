@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from flowlane.northbound.forms import Moment
 from flowlane.northbound.types import HintOrigin, OfClass
 
 
@@ -15,7 +16,7 @@ class HintView(OfClass):
     vm: str
     match: Annotated[dict[str, Any], "the flows that it is for; empty: all flows of the VM"]
     source: HintOrigin
-    expires: Annotated[str | None, "RFC 3339; null: never"]
+    expires: Annotated[Moment | None, "null: never"]
 
 
 class Hints(TypedDict):

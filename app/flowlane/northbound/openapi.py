@@ -25,7 +25,11 @@ from typing import (
 )
 
 import flowlane
-from flowlane.northbound import problems, types
+from flowlane.northbound import problems, stream, types
+from flowlane.northbound.access import SAFE_METHODS, Scope
+from flowlane.northbound.forms import Form
+from flowlane.northbound.openapi_examples import example_of
+from flowlane.northbound.problems import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,11 +67,14 @@ def schema_of(shape: object, components: Components = None) -> Schema:
 
 
 def _annotated(arguments: Arguments, components: Components) -> Schema:
-    return {**schema_of(arguments[0], components), "description": arguments[1]}
+    schema = schema_of(arguments[0], components)
+    for more in arguments[1:]:
+        schema |= more.schema() if isinstance(more, Form) else {"description": more}
+    return schema
 
 
 def _literal(arguments: Arguments, components: Components) -> Schema:  # noqa: ARG001
-    return {"enum": list(arguments)}
+    return {"type": "string", "enum": list(arguments)}
 
 
 def _list(arguments: Arguments, components: Components) -> Schema:
@@ -128,6 +135,12 @@ def _filled(kind: Any, variables: dict[TypeVar, object]) -> object:
     return kind[tuple(variables.values())] if getattr(kind, "__parameters__", None) else kind
 
 
+MERGE_PATCH = "application/merge-patch+json"
+
+PATH_FORMS: Mapping[str, Schema] = {
+    "dpid": {"type": "string", "pattern": "^[0-9a-fA-F]{16}$", "examples": ["0000000000000001"]},
+    "queue": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFE},
+}
 PATH_PARAMETERS = {
     "dpid": "a device's datapath id: 16 hex digits",
     "id": "the id, as in the list",
@@ -141,9 +154,12 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     """Make the OpenAPI document of all routes."""
     components: dict[str, Schema] = {}
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, components)
     schema_of(types.Problem, components)
+    read = {route.path for route in routes if route.method == "GET"}
+    for route in routes:
+        operation = _operation(route, components, route.path in read)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+    _add_examples(paths, components)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -154,16 +170,59 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": dict(sorted(components.items()))},
+        "components": {
+            "schemas": dict(sorted(components.items())),
+            "headers": HEADERS,
+            "securitySchemes": {"token": TOKEN},
+        },
     }
 
 
-def _operation(route: Route, components: dict[str, Schema]) -> dict[str, Any]:
+TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "a token of flowlane token add; none is needed while the controller has no file of tokens",
+}
+
+HEADERS: Mapping[str, Schema] = {
+    "ETag": {"description": "validator of what is shown", "schema": {"type": "string"}},
+    "Cache-Control": {"description": "no-cache: ask again, with If-None-Match", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "RFC 6750, 3", "schema": {"type": "string"}},
+    "Retry-After": {"description": "s", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+}
+
+_VALIDATORS = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$', "examples": ["*"]}
+"""A list of validators (RFC 9110, 8.8.3), or ``*``."""
+
+CONDITIONS = {
+    "If-Match": "change only what has one of these validators; *: what is there",
+    "If-None-Match": "change only what has none of these validators; *: what is not there yet",
+}
+UNLESS = {"If-None-Match": "answer 304 where what is shown has one of these validators"}
+RESUME = {"Last-Event-ID": "id of the last event that the reader got"}
+
+SCOPES: Mapping[Scope, str] = {
+    Scope.PUBLIC: "Needs no token.",
+    Scope.READ: "Needs a token of scope read, where tokens are needed.",
+    Scope.VM: "Needs a token of scope read, or hint for the VM, where tokens are needed.",
+    Scope.HINT: "Needs a token of scope operate, or hint for the VM, where tokens are needed.",
+    Scope.OPERATE: "Needs a token of scope operate, where tokens are needed.",
+}
+
+
+def _operation(route: Route, components: dict[str, Schema], is_read: bool) -> dict[str, Any]:
+    """Describe an operation; ``is_read``: its path has a GET, so that changes may have conditions."""
+    is_public = route.needs is Scope.PUBLIC
+    headers = UNLESS if route.method in SAFE_METHODS else CONDITIONS if is_read else {}
+    if stream.MEDIA_TYPE in route.produces:
+        headers = RESUME
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": route.about,
-        "parameters": _path_parameters(route) + _query_parameters(route),
-        "responses": _responses(route, components),
+        "description": SCOPES[route.needs],
+        "parameters": _path_parameters(route) + _query_parameters(route) + _header_parameters(headers),
+        "responses": _responses(route, components, headers),
+        "security": [] if is_public else [{}, {"token": []}],
     }
     if route.accepts:
         operation["requestBody"] = {
@@ -180,7 +239,7 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": PATH_PARAMETERS[name],
-            "schema": {"type": "string"},
+            "schema": PATH_FORMS.get(name, {"type": "string", "minLength": 1}),
         }
         for name in re.findall(r"{(\w+)}", route.path)
     ]
@@ -188,16 +247,40 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": item.name, "in": "query", "description": item.about, "schema": dict(item.schema)}
+        {
+            "name": item.name,
+            "in": "query",
+            "description": item.about,
+            "schema": dict(item.schema),
+            # A list is written with commas.
+            **({"style": "form", "explode": False} if item.schema.get("type") == "array" else {}),
+        }
         for item in route.parameters
     ]
+
+
+def _header_parameters(headers: Mapping[str, str]) -> list[dict[str, Any]]:
+    forms = {"Last-Event-ID": {"type": "string", "pattern": "^[0-9a-f]+-[0-9]{1,19}$"}}
+    return [
+        {"name": name, "in": "header", "description": about, "schema": forms.get(name, _VALIDATORS)}
+        for name, about in headers.items()
+    ]
+
+
+def _add_examples(paths: Mapping[str, Any], components: Mapping[str, Any]) -> None:
+    """Give each body and each answer in JSON an example."""
+    for operation in (operation for item in paths.values() for operation in item.values()):
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for kind, content in ((k, c) for body in bodies for k, c in body.get("content", {}).items()):
+            if kind in (JSON, MERGE_PATCH) and content["schema"] != {"type": "string"}:
+                content["example"] = example_of(content["schema"], components)
 
 
 def _body_schema(route: Route, components: dict[str, Schema]) -> Schema:
     return {"type": "string"} if route.takes is None else schema_of(route.takes, components)
 
 
-def _responses(route: Route, components: dict[str, Schema]) -> dict[str, Any]:
+def _responses(route: Route, components: dict[str, Schema], conditions: Mapping[str, str]) -> dict[str, Any]:
     no_content = 204 in route.also
     schema = {"type": "string"} if route.gives is None else schema_of(route.gives, components)
     content = {kind.partition(";")[0]: {"schema": _for_media(kind, schema)} for kind in route.produces}
@@ -213,8 +296,25 @@ def _responses(route: Route, components: dict[str, Schema]) -> dict[str, Any]:
             answers["201"] = {"description": HTTPStatus(201).phrase, "content": content}
         elif status != 204:
             answers[str(status)] = _problem(HTTPStatus(status).phrase)
+    if route.method == "GET" and "200" in answers:
+        answers["200"]["headers"] = _headers("Cache-Control", *(("ETag",) if conditions is UNLESS else ()))
+    if conditions is UNLESS:
+        answers["304"] = {"description": "the client has what is shown", "headers": _headers("ETag")}
+    if conditions is CONDITIONS:
+        answers["412"] = _problem("a condition of the request does not hold")
+    if route.parameters or conditions is RESUME:
+        answers["400"] = _problem("a parameter or a header cannot be read; field names it")
+    if route.needs is not Scope.PUBLIC:
+        answers["401"] = _problem("a token is needed") | {"headers": _headers("WWW-Authenticate")}
+        answers["403"] = _problem("the token may not do this, or a page of another site asks for a change")
+    if stream.MEDIA_TYPE in route.produces:
+        answers["503"]["headers"] = _headers("Retry-After")
     answers["default"] = _problem("the request failed")
     return answers
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _for_media(kind: str, schema: Schema) -> Schema:

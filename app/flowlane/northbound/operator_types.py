@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from flowlane.northbound.types import Dpid, Moment
+from flowlane.northbound.forms import Dpid, Moment
 
 Admission = Literal["open", "cordoned", "draining"]
 DeviceRole = Literal["nic", "vswitch", "switch"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
+from flowlane.northbound.forms import Moment
+
 
 class CameFrom(TypedDict):
     """Where a flow was before, with what is known of it."""
@@ -14,7 +16,7 @@ class CameFrom(TypedDict):
     port: Annotated[str, "port by which it left"]
     queue_id: Annotated[int | None, "its queue there; null: none"]
     flow: Annotated[str, "its id there"]
-    at: Annotated[str, "when it was first seen here, RFC 3339"]
+    at: Annotated[Moment, "when it was first seen here"]
     why: str
 
 

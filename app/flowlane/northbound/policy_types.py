@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
+from flowlane.northbound.forms import Moment
+
 PolicySource = Literal["built-in", "file", "rest"]
 
 
@@ -11,7 +13,7 @@ class PolicyOriginView(TypedDict):
     """Where the policy in force came from."""
 
     source: Annotated[PolicySource, "file: the file given at start"]
-    time: Annotated[str, "RFC 3339, UTC; of the request, of the file's last change, or of the start"]
+    time: Annotated[Moment, "of the request, of the file's last change, or of the start"]
     by: Annotated[str | None, "name of the token or certificate of who sent it; null: none was needed"]
     address: Annotated[str | None, "IP address from which it was sent; null: it did not come over REST"]
     file: Annotated[str | None, "null: it came from no file"]

@@ -223,8 +223,29 @@ EVENT_KINDS: tuple[str, ...] = get_args(EventKind)
 ROLES: tuple[str, ...] = get_args(PortRoleWord)
 KINDS = {kind.word: int(kind) for kind in QueueKind}
 REASONS = {reason.name.lower().replace("_", "-"): int(reason) for reason in Reason}
-_STRING = {"type": "string"}
+_STRING = {"type": "string", "minLength": 1, "maxLength": LONGEST}
 _PORT = {"type": "integer", "minimum": 0, "maximum": 0xFFFF}
+
+_QUEUE = {
+    "anyOf": [{"type": "integer", "minimum": 0, "maximum": LAST_QUEUE}, {"type": "string", "enum": ["none"]}]
+}
+_PROTOCOL = {
+    "anyOf": [
+        {"type": "string", "enum": [*PROTOCOL_NAMES.values(), *ETHERTYPE_NAMES.values()]},
+        {"type": "integer", "minimum": 0, "maximum": 255},
+        {"type": "string", "pattern": "^0x([7-9a-fA-F][0-9a-fA-F]{2}|[1-9a-fA-F][0-9a-fA-F]{3})$"},
+    ]
+}
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_WORDS = "[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}"
+_ADDRESS = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^{_OCTET}(\\.{_OCTET}){{3}}(/(3[0-2]|[12]?[0-9]))?$"},
+        {"type": "string", "pattern": f"^{_WORDS}(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?$"},
+        {"type": "string", "format": "ipv6"},
+        {"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"},
+    ]
+}
 
 LIMIT = Parameter(
     "limit",
@@ -236,21 +257,26 @@ CURSOR = Parameter("cursor", _text, "next of the page before", _STRING)
 PAGE = (LIMIT, CURSOR)
 DEVICE = Parameter("device", _text, "a device's dpid or name", _STRING)
 PORT = Parameter("port", _text, "the egress port's name or number", _STRING)
-QUEUE = Parameter("queue", _queue, "a queue id, or none for flows without set_queue", _STRING)
+QUEUE = Parameter("queue", _queue, "a queue id, or none for flows without set_queue", _QUEUE)
 VM = Parameter("vm", _text, "a VM's id, its name, or its vm-uuid, which all of its NICs have", _STRING)
 CLASS = Parameter("class", _text, "a class of the policy", _STRING)
-KIND = Parameter("kind", _member(KINDS), "the queue's kind", {"enum": list(KINDS)})
-REASON = Parameter("reason", _member(REASONS), "why a flow is on its queue", {"enum": list(REASONS)})
-ROLE = Parameter("role", _word(ROLES), "the port's role", {"enum": list(ROLES)})
-PROTO = Parameter(
-    "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)", _STRING
+KIND = Parameter("kind", _member(KINDS), "the queue's kind", {"type": "string", "enum": list(KINDS)})
+REASON = Parameter(
+    "reason", _member(REASONS), "why a flow is on its queue", {"type": "string", "enum": list(REASONS)}
 )
-SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address", _STRING)
-DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", _STRING)
+ROLE = Parameter("role", _word(ROLES), "the port's role", {"type": "string", "enum": list(ROLES)})
+PROTO = Parameter(
+    "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)", _PROTOCOL
+)
+SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address", _ADDRESS)
+DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", _ADDRESS)
 SRC_PORT = Parameter("src_port", _layer4_port, "source port", _PORT)
 DST_PORT = Parameter("dst_port", _layer4_port, "destination port", _PORT)
 EVENT_KIND = Parameter(
-    "kind", _event_kinds, f"kinds of event, with commas between: {', '.join(EVENT_KINDS)}", _STRING
+    "kind",
+    _event_kinds,
+    "kinds of event, with commas between",
+    {"type": "array", "minItems": 1, "items": {"type": "string", "enum": list(EVENT_KINDS)}},
 )
 
 _MOMENT = "an RFC 3339 time, or a duration before now such as 90s or 5min"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from flowlane.northbound.types import Dpid
+from flowlane.northbound.forms import Dpid, Moment
 
 LinkStateWord = Literal["up", "down", "unconfirmed"]
 
@@ -30,7 +30,7 @@ class LinkView(TypedDict):
         LinkStateWord,
         "down: a port reports it; unconfirmed: no probe has crossed it for 120 s, or since a port came up again",
     ]
-    since: Annotated[str | None, "RFC 3339; when it got its state; null: OVSDB alone names it"]
+    since: Annotated[Moment | None, "when it got its state; null: OVSDB alone names it"]
     one_way: Annotated[bool, "probes come in at one end only"]
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Generic, Literal, NotRequired, TypedDict, TypeVar
 
+from flowlane.northbound.forms import Dpid, Moment
 from flowlane.northbound.path_types import CameFrom, OtherPathView
 from flowlane.northbound.policy_types import PolicyOriginView
 
-Dpid = Annotated[str, "a device's datapath id: 16 hex digits"]
-Moment = Annotated[str, "RFC 3339, UTC"]
 Seconds = Annotated[float, "s"]
 BitRate = Annotated[float, "bit/s"]
 Kind = Literal["physical", "software", "none"]
@@ -191,7 +190,7 @@ class DeviceView(TypedDict):
     ]
     connected: bool
     declared: Annotated[bool, "a passive switch of the policy: it has no connection, marks choose its queues"]
-    since: Annotated[str | None, "RFC 3339; when the connection last began or ended"]
+    since: Annotated[Moment | None, "when the connection last began or ended"]
     peer: Annotated[str, "address of the switch"]
     version: Annotated[str, "OpenFlow version, such as 1.3"]
     forwarding: Annotated[
@@ -246,7 +245,7 @@ class QueueView(OfOneClass):
         Literal["open", "cordoned", "draining", "drained"],
         "cordoned: it takes no new flows; draining: those that it has are moved away, too; drained: they have gone",
     ]
-    cordoned_since: Annotated[str | None, "RFC 3339; null: the queue is open"]
+    cordoned_since: Annotated[Moment | None, "null: the queue is open"]
     cordoned_flows: Annotated[int | None, "flows that it had then; flows says how many are left"]
     tx_packets: int | None
     tx_bytes: int | None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
+from flowlane.northbound.forms import Dpid
 from flowlane.northbound.path_types import PathView
-from flowlane.northbound.types import Dpid
 
 
 class ClaimView(TypedDict):
