@@ -52,7 +52,7 @@ TICK, POLL = 1.0, 0.1
 _TOPOLOGY_TICKS = 10
 """Ticks between two checks of the topology."""
 
-LONGEST = 0.005
+LONGEST = 0.001
 """Seconds for which the ticks of devices keep others waiting, but for one device that takes longer."""
 
 CATCH_UP_AFTER = 0.02
@@ -186,7 +186,7 @@ class Composition:
             if sampling and device is not None:
                 self.history.sample(device)
             if self._clock() - began > LONGEST:
-                hub.sleep(0)
+                hub.give_way()
                 began = self._clock()
 
     def _poll(self) -> None:

@@ -164,6 +164,10 @@ class Switch:
         """Whether it has got about as many entries as the recorded switch, which may have got some twice."""
         return self.mods >= PROGRAMMED * self._templates.flow_mods
 
+    def vm_number(self, vm: int) -> int:
+        """Return the number of a VM in metadata; VMs are counted from 0."""
+        return self._numbers[vm]
+
     def take(self, data: bytes, now: float) -> bytes:
         """Take bytes of the controller; return the replies."""
         data = self._inbox + data if self._inbox else data

@@ -76,7 +76,7 @@ def flow_view(state: State, clock: Clock, places: list[FlowRow]) -> FlowView:
         "passed_rate": passed_rate(device, row),
         "limit": limit_of(device, row, traffic_class),
         "priority": traffic_class.priority,
-        "hint": _hint(device, row),
+        "hint": flow_hint(device, row),
         "dscp": flows.dscp[row],
         "pcp": flows.pcp[row],
         "packets": flows.packets[row],
@@ -111,7 +111,7 @@ def placement(clock: Clock, device: Device, row: int) -> Placement:
         "port_no": port_no,
         "queue_id": None if queue_id == NO_QUEUE else queue_id,
         "kind": KIND_WORDS[flows.kind[row]],
-        "meter": _meter(device, flows.meter_id[row]),
+        "meter": meter_view(device, flows.meter_id[row]),
         "reason": reason_word(flows.reason[row]),
         "since": moment(clock, flows.assigned_since[row]),
         "pinned": bool(flows.flags[row] & PINNED),
@@ -165,12 +165,14 @@ def _class_of(device: Device, row: int) -> TrafficClass:
     return device.policy.classes[device.flows.class_index[row]]
 
 
-def _meter(device: Device, meter_id: int) -> MeterView | None:
+def meter_view(device: Device, meter_id: int) -> MeterView | None:
+    """Make the view of a meter; None where the device has none of that id."""
     spec = device.meters.get(meter_id)
     return {"id": meter_id, "rate": spec.rate, "burst": spec.burst} if spec else None
 
 
-def _hint(device: Device, row: int) -> HintMark | None:
+def flow_hint(device: Device, row: int) -> HintMark | None:
+    """Make the view of the hint that gave a flow its class; None where there is none."""
     flows = device.flows
     source, index = HINT_WORDS.get(flows.hint_source[row]), flows.hint_class[row] - 1
     if source is None or index < 0:

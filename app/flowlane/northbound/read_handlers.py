@@ -9,7 +9,8 @@ from flowlane.closest import did_you_mean
 from flowlane.core.device.nics import other_nics
 from flowlane.core.flowkey import flow_id, unpack
 from flowlane.core.topology.way import way
-from flowlane.northbound.flow_views import assignment_view, explanation_view, flow_view, hop_view, rows_of
+from flowlane.northbound.flow_lines import FlowLines
+from flowlane.northbound.flow_views import explanation_view, flow_view, hop_view, rows_of
 from flowlane.northbound.paging import Cursor, Scan, page_of_names, read_cursor
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.query import (
@@ -35,7 +36,7 @@ from flowlane.northbound.views import (
 from flowlane.northbound.vm_views import flows_per_vm, nics_by_uuid, vm_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from webob import Response
 
@@ -87,14 +88,12 @@ def readiness(call: Call) -> tuple[types.Health, int]:
     return {"ok": ready, "checks": check_results(checks)}, 200 if ready else 503
 
 
-def devices(call: Call) -> types.Page[types.DeviceView]:
+def devices(call: Call) -> Response:
     """List the devices, by dpid."""
     devices = {f"{dpid:016x}": device for dpid, device in call.controller.state.devices.items()}
     names, following = names_page(call, devices)
-    return {
-        "items": [device_view(call.controller.state, devices[name], call.clock) for name in names],
-        "next": following,
-    }
+    views = (device_view(call.controller.state, devices[name], call.clock) for name in names)
+    return json_list(views, after=lambda: {"next": following})
 
 
 def device(call: Call) -> types.DeviceView:
@@ -122,7 +121,7 @@ def queues(call: Call) -> types.Page[types.QueueView]:
     }
 
 
-def vms(call: Call) -> types.Page[vm_types.VmView]:
+def vms(call: Call) -> Response:
     """List the VMs, by id."""
     state = call.controller.state
     check_names(state, call.query)
@@ -131,12 +130,13 @@ def vms(call: Call) -> types.Page[vm_types.VmView]:
         dpids = {device.dpid for device in devices_named(state, call.query["device"])}
         listed = {vm.id: vm for vm in listed.values() if vm.dpid in dpids}
     names, following = names_page(call, listed)
-    return {"items": _vm_views(call, [listed[name] for name in names]), "next": following}
+    views = _vm_views(call, [listed[name] for name in names])
+    return json_list(views, after=lambda: {"next": following})
 
 
 def vm(call: Call) -> vm_types.VmView:
     """Show one VM."""
-    return _vm_views(call, [find_vm(call)])[0]
+    return next(_vm_views(call, [find_vm(call)]))
 
 
 def hints(call: Call) -> hint_types.Hints:
@@ -152,8 +152,9 @@ def flows(call: Call) -> Response:
     listed = [item for item, _ in chosen]
     once = [(item, _both(matches, first_of_its_flow(listed, item, as_of))) for item, matches in chosen]
     scan = _scan(call, once)
-    views = (flow_view(state, call.clock, rows_of(state, _key(row))) for row in scan)
-    return json_list(views, after=scan.following, time_slice=scan.time_slice)
+    lines = FlowLines(state, call.clock)
+    items = (lines.flow(rows_of(state, _key(row))) for row in scan)
+    return json_list(items, after=scan.following, time_slice=scan.time_slice, encode=str)
 
 
 def flow(call: Call) -> types.FlowView:
@@ -180,8 +181,9 @@ def assignments(call: Call) -> Response:
     state = call.controller.state
     check_names(state, call.query)
     scan = _scan(call, selections(state, call.query))
-    views = (assignment_view(state, call.clock, *row) for row in scan)
-    return json_list(views, after=scan.following, time_slice=scan.time_slice)
+    lines = FlowLines(state, call.clock)
+    items = (lines.assignment(*row) for row in scan)
+    return json_list(items, after=scan.following, time_slice=scan.time_slice, encode=str)
 
 
 def _scan(call: Call, chosen: list[tuple[Device, Callable[[FlowTable, int], bool]]]) -> Scan | SortedScan:
@@ -251,12 +253,12 @@ def _find_flow(call: Call) -> list[FlowRow]:
     return rows
 
 
-def _vm_views(call: Call, vms: list[Vm]) -> list[vm_types.VmView]:
+def _vm_views(call: Call, vms: list[Vm]) -> Iterator[vm_types.VmView]:
     state = call.controller.state
     others = (nic.dpid for vm in vms for nic in other_nics(state, vm))
     counts = flows_per_vm(state, (*(vm.dpid for vm in vms), *others))
     nics = nics_by_uuid(state)
-    return [vm_view(state, call.clock, vm, counts, nics) for vm in vms]
+    return (vm_view(state, call.clock, vm, counts, nics) for vm in vms)
 
 
 def _start(call: Call) -> Cursor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowlane import wsgi
+from flowlane import hub, wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,9 +66,13 @@ def stop(server: Server) -> None:
 
 
 def _bounded(app: WsgiApp) -> WsgiApp:
-    """Close the connection rather than read on for ever when a body was refused unread."""
+    """Let others run before each request; close the connection rather than read on for ever where a body was not read.
+
+    A client that is quick enough has sent its next request before it is waited for: it would be served alone.
+    """
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        hub.give_way()
         body = environ["eventlet.input"]
         body.discard = lambda: _discard(body)
         return app(environ, start_response)

@@ -6,7 +6,7 @@ An item is made and encoded in one turn, so each is consistent in itself; the st
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
 from flowlane.northbound.problems import JSON, respond
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from webob import Response
 
 
+def _encode(item: object) -> str:
+    return json.dumps(item, allow_nan=False, default=str)
+
+
 def json_list(
     items: Iterable[object],
     before: Mapping[str, object] | None = None,
     after: Callable[[], Mapping[str, object]] = lambda: {"next": None},
     time_slice: hub.TimeSlice | None = None,
+    encode: Callable[[Any], str] = _encode,
 ) -> Response:
     """Make a JSON response with the field ``items``.
 
@@ -30,11 +35,12 @@ def json_list(
         before: fields before the items.
         after: returns the fields behind them, when all were made.
         time_slice: the one that the maker of the items checks, too.
+        encode: makes JSON text of an item.
     """
     time_slice = time_slice or hub.TimeSlice()
     encoded = []
     for item in items:
-        encoded.append(json.dumps(item, allow_nan=False, default=str))
+        encoded.append(encode(item))
         time_slice.check()
     head = json.dumps(before)[:-1] + ", " if before else "{"
     rest = after()

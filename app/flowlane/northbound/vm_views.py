@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from flowlane import hub
 from flowlane.core.device.claims import word_of
 from flowlane.core.device.nics import paths_of
 from flowlane.core.flowkey import format_mac
-from flowlane.northbound.views import dpid_text, moment
+from flowlane.northbound.views import ROWS_AT_ONCE, dpid_text, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,9 +100,15 @@ def _other_macs(state: State, vm: model.Vm) -> list[str]:
 
 
 def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]:
-    """Count the flows of each VM on some devices: (dpid, VM number) -> flows. Unused rows have VM number 0."""
+    """Count the flows of each VM on some devices, in slices: (dpid, VM number) -> flows.
+
+    Unused rows have VM number 0.
+    """
     counts: Counter[tuple[int, int]] = Counter()
     for dpid in set(dpids) & state.devices.keys():
-        numbers = Counter(state.devices[dpid].flows.vm_number)
+        column, numbers = state.devices[dpid].flows.vm_number, Counter[int]()
+        for first in range(0, len(column), ROWS_AT_ONCE):
+            numbers.update(column[first : first + ROWS_AT_ONCE])
+            hub.give_way()
         counts.update({(dpid, number): count for number, count in numbers.items()})
     return counts
