@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.controller import recording, switches
-from bench.controller.recording import FLOW_MOD, Recording, read_packet_in
-from bench.controller.switches import VMS, Switch, Templates
+from bench.controller.recording import FLOW_MOD, VMS, Recording, read_packet_in
+from bench.controller.switches import Switch, Templates
 from bench.controller.waits import processor_seconds
 from lab.inside.manager import Launched, launched, wait_for
 
@@ -211,7 +211,10 @@ def _list(path: str) -> Callable[[HTTPConnection, dict[str, Any]], None]:
 
 
 def _fixed(path: str) -> Callable[[HTTPConnection, dict[str, Any]], None]:
-    return lambda connection, _: _get(connection, path) and None  # type: ignore[func-returns-value]
+    def ask(connection: HTTPConnection, _: dict[str, Any]) -> None:
+        _get(connection, path)
+
+    return ask
 
 
 def _send_policy(method: str, path: str) -> Callable[[HTTPConnection, dict[str, Any]], None]:

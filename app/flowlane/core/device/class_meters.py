@@ -198,9 +198,7 @@ def retire(device: Device) -> tuple[Owner, ...]:
     _relearn(device, meter_ids, always=True)
     named = meter_of(device)
     names = {named(item.index, NO_PORT) for item in device.policy.classes}
-    by_class |= {
-        given for row in flows if (given := flows.device_meter[row]) >= LIMIT_BY_VM and given not in names
-    }
+    by_class |= {given for given in set(flows.device_meter) if given >= LIMIT_BY_VM and given not in names}
     _relearn(device, by_class, always=False)
     return unused
 

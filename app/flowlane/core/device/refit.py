@@ -136,13 +136,11 @@ def _translate(device: Device, before: Policy) -> None:
     rules = {rule.name: rule.index for rule in device.policy.rules}
     of_class = [classes.get(item.name, 0) for item in before.classes]
     of_hint = [0, *(classes.get(item.name, -1) + 1 for item in before.classes)]
-    of_rule = {rule.index: rules.get(rule.name, NO_RULE) for rule in before.rules}
-    for column, translate in (
-        (flows.class_index, of_class.__getitem__),
-        (flows.hint_class, of_hint.__getitem__),
-        (flows.rule_index, lambda index: of_rule.get(index, NO_RULE)),
-    ):
-        column[:] = array(column.typecode, map(translate, column))
+    of_rule = [rules.get(rule.name, NO_RULE) for rule in before.rules]
+    of_rule += [NO_RULE] * (NO_RULE + 1 - len(of_rule))
+    columns = ((flows.class_index, of_class), (flows.hint_class, of_hint), (flows.rule_index, of_rule))
+    for column, translated in columns:
+        column[:] = array(column.typecode, map(translated.__getitem__, column))
 
 
 def refit_vms(state: State, device: Device, numbers: Collection[int], out: list[Effect]) -> None:
