@@ -133,7 +133,7 @@ def test_ticks_of_many_devices_let_others_run_in_between(monkeypatch: pytest.Mon
         order.append("all" if event.alone else event.dpid)
 
     monkeypatch.setattr(made, "submit", submit)
-    monkeypatch.setattr(hub, "sleep", lambda _seconds: order.append("others"))
+    monkeypatch.setattr(hub, "give_way", lambda: order.append("others"))
     for dpid in (1, 2, 3, 4):
         made.state.devices[dpid] = Device(dpid, made.state.policy, compile_rules(made.state.policy))
     made._tick_devices()
