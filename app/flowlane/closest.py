@@ -5,6 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from flowlane.escaping import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,9 +24,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f"{len(words)} are known"
     closest = get_close_matches(word.lower().replace("_", "-"), words, n=1, cutoff=0.6)
     if closest:
-        return f"did you mean {closest[0]}?"
+        return f"did you mean {escaped(closest[0])}?"
     if not words:
         return "none is defined"
     if len(words) <= SHOWN + 1:
-        return f"known: {', '.join(sorted(words))}"
-    return f"known: {', '.join(sorted(words)[:SHOWN])}, ..."
+        return f"known: {', '.join(map(escaped, sorted(words)))}"
+    return f"known: {', '.join(map(escaped, sorted(words)[:SHOWN]))}, ..."

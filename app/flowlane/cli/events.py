@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from datetime import datetime
 from itertools import islice
@@ -19,6 +18,8 @@ from flowlane.cli.client import (
     events,
     get,
 )
+from flowlane.escaping import escaped
+from flowlane.stdio import print_error
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +78,7 @@ def _follow(client: Client, query: dict[str, str]) -> Iterator[ServerEvent]:
                 last_id = event.id or last_id
                 if is_lost:
                     is_lost = False
-                    print(f"flowlane: controller at {client.place} answers again", file=sys.stderr)
+                    print_error(f"flowlane: controller at {client.place} answers again")
                 if event.data:
                     yield event
         except (UnreachableError, RefusedError) as error:
@@ -86,7 +87,7 @@ def _follow(client: Client, query: dict[str, str]) -> Iterator[ServerEvent]:
                 raise
             if not is_lost:
                 is_lost = True
-                print(f"flowlane: {error}; trying again every {RETRY:g} s", file=sys.stderr)
+                print_error(f"flowlane: {error}; trying again every {RETRY:g} s")
         time.sleep(RETRY)
 
 
@@ -98,9 +99,4 @@ def _line(event: ServerEvent) -> str:
     device = data.get("device_name") or data.get("device") or "-"
     vm = data.get("vm_name") or data.get("vm") or "-"
     why = f" ({data['why']})" if data.get("why") else ""
-    return _printable(f"{clock:<12}  {event.kind:<10}  {device:<10}  {vm:<10}  {data['text']}{why}")
-
-
-def _printable(text: str) -> str:
-    """Write control characters as escapes: names are of whoever chose them."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return escaped(f"{clock:<12}  {event.kind:<10}  {device:<10}  {vm:<10}  {data['text']}{why}")

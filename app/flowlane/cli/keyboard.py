@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import sys
 import termios
 import time
 import tty
+from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,11 +25,13 @@ WOKEN = "woken"
 QUIT, ENDED = "q", "ended"
 """The key that ends a program by custom; what stands for a key where the input has ended."""
 
-_ESCAPE = "\x1b"
-_ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1b[5~": "page up", "\x1b[6~": "page down"}
-"""What keys send that have no character of their own (ECMA-48, as xterm and the Linux console do)."""
+_KEY = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])?|[^\x1b]", re.DOTALL)
+"""A key: a control sequence (ECMA-48, as xterm and the Linux console send them), or a character."""
 
-_IGNORED = ""
+_NAMES = {
+    "\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down", "\x1b[5~": "page up", "\x1b[6~": "page down",
+}  # fmt: skip
+"""Names of keys that have no character of their own."""
 
 
 class Keyboard:
@@ -38,6 +42,7 @@ class Keyboard:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._resized = False
+        self._keys: deque[str] = deque()
 
     def wake(self) -> None:
         """End the present or the next :meth:`wait`; other threads may call this."""
@@ -54,6 +59,8 @@ class Keyboard:
         watched = [self._reader] if self._descriptor is None else [self._reader, self._descriptor]
         deadline = time.monotonic() + seconds
         while True:
+            if self._keys:
+                return self._keys.popleft()
             ready = select.select(watched, [], [], max(0.0, deadline - time.monotonic()))[0]
             if self._reader in ready:
                 os.read(self._reader, 4096)
@@ -62,23 +69,16 @@ class Keyboard:
             if not ready:
                 return ""
             assert self._descriptor is not None
-            data = os.read(self._descriptor, 32)
-            key = _key_of(data.decode("utf-8", "replace")) if data else ENDED
-            if key != _IGNORED:
-                return key
+            data = os.read(self._descriptor, 1024)
+            if not data:
+                return ENDED
+            keys = _KEY.findall(data.decode("utf-8", "replace"))
+            self._keys += [_NAMES.get(key, key) for key in keys if key in _NAMES or len(key) == 1]
 
     def close(self) -> None:
         """Close the pipe that wakes."""
         os.close(self._reader)
         os.close(self._writer)
-
-
-def _key_of(text: str) -> str:
-    """Return the key of what a terminal sent at once: the last one where several were pressed."""
-    for sequence, name in _ARROWS.items():
-        if text.endswith(sequence):
-            return name
-    return _IGNORED if _ESCAPE in text else text[-1]
 
 
 @contextmanager

@@ -5,6 +5,8 @@ It goes on while the controller is away: what was read last stays, with the reas
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,6 +16,7 @@ from itertools import count
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+from rich.console import ConsoleDimensions
 from rich.live import Live
 
 from flowlane.cli import keyboard, top_view
@@ -206,6 +209,8 @@ class _Screen:
                 self._press(reader, key)
                 if not self._look.paused and not self._pending and time.monotonic() >= self._due:
                     self._ask(reader)
+                # rich would go by $COLUMNS and $LINES, which do not follow the terminal.
+                out.size = ConsoleDimensions(*os.get_terminal_size(sys.stdout.fileno()))
                 live.update(top_view.screen(self._snapshot, self._look, *out.size), refresh=True)
                 is_waiting = self._look.paused or self._pending
                 key = keys.wait(UNTIL_A_KEY if is_waiting else max(0.0, self._due - time.monotonic()))
@@ -221,8 +226,8 @@ class _Screen:
         self._pending -= 1
         self._due = time.monotonic() + self._every
         if isinstance(answer, str):
-            last = f"the last answer is of {self._look.clock}; trying again every {self._every:g} s"
-            self._look = self._look._replace(problem=f"{answer}; {last}")
+            last = f"as of {self._look.clock}, trying again every {self._every:g} s"
+            self._look = self._look._replace(problem=f"{last}: {answer}")
         elif wanted == self._wanted:
             self._snapshot = answer
             clock = time.strftime("%H:%M:%S")

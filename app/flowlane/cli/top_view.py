@@ -134,10 +134,10 @@ def percent(load: float, capacity: int | None) -> str:
 
 def screen(snapshot: Snapshot, look: Look, width: int, height: int) -> RenderableType:
     """Draw a terminal's screen, in exactly ``height`` lines at most."""
-    head = header(snapshot.status, look, width)
+    head = header(snapshot.status, look, width)[: height - 1]
     room = height - len(head) - 1
     for_lanes = max(room - FEWEST_FLOWS - 2, room // 2)
-    lanes = _lanes_in(snapshot.lanes, look, width, for_lanes)
+    lanes = _lanes_in(snapshot.lanes, look, width, for_lanes)[:room]
     rows = max(0, room - len(lanes) - 2)
     title = [line(""), line(f"FLOWS by {look.sort.name}", "bold")] if rows > 1 else []
     flows = [*title, table(FLOW_COLUMNS, snapshot.flows[: rows - 1], width)] if rows > 1 else []

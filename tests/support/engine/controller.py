@@ -181,6 +181,30 @@ def furnished() -> FakeController:
     return controller
 
 
+HOSTILE = "\x1b[2J\n\u202e"
+"""What an attacker adds to a name: clear the screen, begin a line, write from right to left."""
+
+
+def hostile() -> FakeController:
+    """The furnished one, in which all names that others choose end in :data:`HOSTILE`."""
+    controller = furnished()
+    state = controller.engine.state
+    for device in state.devices.values():
+        device.name += HOSTILE
+        for port in device.ports.values():
+            port.name += HOSTILE
+            port.role_reason = f"external_ids say{HOSTILE}"
+        device.conflicts = (f"entry of {HOSTILE} is not met",)
+    for number, vm in state.vms.items():
+        state.vms[number] = replace(
+            vm, id=vm.id + HOSTILE, name=vm.name + HOSTILE, port_name=vm.port_name + HOSTILE
+        )
+    state.vm_numbers = {vm.id: number for number, vm in state.vms.items()}
+    described = replace(state.described[NIC], name=f"br-nic{HOSTILE}", host_name=f"compute1{HOSTILE}")
+    state.described[NIC] = state.devices[NIC].described = described
+    return controller
+
+
 def put(device: Device, key: bytes, seen: float = NOW - 10, **columns: float) -> int:
     """Put a flow into a device's table."""
     row = device.flows.add(key, seen)

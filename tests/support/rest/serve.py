@@ -12,16 +12,18 @@ import warnings
 warnings.simplefilter("ignore")
 
 from eventlet.green import os  # noqa: E402
-from support.engine.controller import world  # noqa: E402
+from support.engine.controller import hostile, world  # noqa: E402
 
 from flowlane.northbound import server  # noqa: E402
 from flowlane.northbound.app import make_app  # noqa: E402
 
 
 def main() -> None:
-    controller = world()
+    controller = hostile() if "hostile" in sys.argv else world()
+    addresses = [word for word in sys.argv[1:] if word != "hostile" and "=" not in word]
+    port = next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("port=")), 0)
     running = server.start(
-        make_app(controller), controller.feed, sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1", 0
+        make_app(controller), controller.feed, addresses[0] if addresses else "127.0.0.1", port
     )
     host, port = running.address
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
