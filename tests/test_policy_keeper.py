@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_without_a_directory_it_is_lost_which_is_said(caplog: pytest.LogCaptureF
     assert not keeper.keep(state)
     assert not keeper.is_kept(state.policy_origin)
     assert "is lost at a restart: there is no --state-dir" in caplog.text
+
+
+def test_a_directory_that_is_not_writable_is_a_warning_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    PolicyKeeper(tmp_path, FIRST)
+    assert caplog.text == ""
+    monkeypatch.setattr(os, "access", lambda *_: False)  # Root may write everywhere.
+    PolicyKeeper(tmp_path, FIRST)
+    assert f"will be lost at a restart: {tmp_path} is not writable" in caplog.text
 
 
 def test_a_disk_that_is_full_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

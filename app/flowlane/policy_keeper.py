@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ class PolicyKeeper:
         self._kept = first
         """Origin of the policy that is in force after a restart now."""
         self._is_writing = False
+        if directory is not None and not os.access(directory, os.W_OK | os.X_OK):
+            _LOG.warning(
+                "policies put in force over REST will be lost at a restart: %s is not writable", directory
+            )
 
     def is_kept(self, origin: PolicyOrigin) -> bool:
         """Return whether the policy of an origin is in force again after a restart."""

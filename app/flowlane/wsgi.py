@@ -6,6 +6,7 @@ import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it wou
 import logging
 import socket
 import ssl
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,6 +116,7 @@ class _Acceptor:
     def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None, log: logging.Logger) -> None:
         self._listening = listening
         self._tls = tls
+        self._logged_at = float("-inf")
         self._log = log
         self.family = listening.family
         self.getsockname = listening.getsockname
@@ -129,18 +131,24 @@ class _Acceptor:
             except OSError as error:
                 if self._listening.fileno() < 0:
                     raise
-                self._log.error("a connection was not accepted: %s", error.strerror or error)
+                if time.monotonic() - self._logged_at >= _LOG_EVERY:
+                    self._logged_at = time.monotonic()
+                    self._log.error("a connection was not accepted: %s", error.strerror or error)
                 hub.sleep(_NEXT_ACCEPT)
                 continue
             try:
                 if self._tls is None:
                     return accepted, address
+                accepted.getpeername()  # Raises where the client is gone; to wrap that would leave a socket open.
                 wrapped = self._tls.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
                 return wrapped, address
             except OSError as error:
                 self._log.debug("%s: %s", address[0], error)
                 accepted.close()
 
+
+_LOG_EVERY = 10.0
+"""Seconds between two lines in the log about connections that are not accepted."""
 
 _NEXT_ACCEPT = 0.1
 """Seconds until the next connection is accepted, when one could not be: there is no descriptor left, say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,11 @@ _PROC = Path("/proc")
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _UTIME, _STIME, _STARTTIME, _VSIZE, _RSS = 11, 12, 19, 20, 21
 """Fields of /proc/self/stat, counted from the one behind the program's name in parentheses (proc(5))."""
+
+
+_BOOTED = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+"""Unix time of the system's start, read once so that it does not waver; a hardened service has no /proc/stat
+(systemd.exec(5), ProcSubset)."""
 
 
 class Process(NamedTuple):
@@ -31,12 +37,7 @@ def read_process() -> Process:
         cpu=(int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS,
         resident=int(fields[_RSS]) * _PAGE,
         virtual=int(fields[_VSIZE]),
-        started=_boot_time() + int(fields[_STARTTIME]) / _TICKS,
+        started=_BOOTED + int(fields[_STARTTIME]) / _TICKS,
         open_files=sum(1 for _ in (_PROC / "self/fd").iterdir()) - 1,
         max_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
-
-
-def _boot_time() -> float:
-    lines = (_PROC / "stat").read_text().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith("btime ")))
