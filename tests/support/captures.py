@@ -156,7 +156,7 @@ def two_sections() -> bytes:
             interface(),
             packet(0, EPOCH * 10**6, tcp_frame(100, 1000)),
             section(">"),
-            block(0x0BAD, pack(">I", 32473) + b"custom!!", ">"),
+            block(0x80000001, b"of local use", ">"),
             interface(resolution=9, order=">"),
             packet(0, (EPOCH + 1) * 10**9, tcp_frame(100, 1001), order=">"),
             statistics,

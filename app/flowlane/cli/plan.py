@@ -17,7 +17,7 @@ from flowlane.cli.trial import (
     require_extras,
 )
 from flowlane.core.explain import REASONS
-from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PROTOCOL_NAMES, format_address, is_of_fragments
+from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PROTOCOL_NAMES, format_address
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.simulation.host import UPLINK
 from flowlane.simulation.run import sample, simulate
@@ -91,7 +91,9 @@ def place(args: argparse.Namespace, flows: Sequence[FlowSpec], show: Callable[[i
     """Let all flows send until they are where they stay; ``show`` is called with each second."""
     lasting = [flow._replace(start=0.0, end=float("inf"), rate=max(flow.rate, LEAST_RATE)) for flow in flows]
     host = host_for(args, lasting)
-    world, _ = simulate(read_policy(args.policy), host, lasting, SETTLE, lambda second, _: show(second))
+    world, _ = simulate(
+        read_policy(args.policy), host, lasting, SETTLE, lambda second, _: show(second), each_second=False
+    )
     return world
 
 
@@ -158,7 +160,7 @@ def ends_text(spec: FlowSpec) -> str:
     protocol = PROTOCOL_NAMES.get(spec.protocol, str(spec.protocol))
     if spec.kind == LAYER2:
         return f"0x{spec.src_port:04x} {source} > {target}"
-    if is_of_fragments(spec.parts):
+    if spec.is_of_fragments:
         name = f"{protocol} fragments" if spec.kind == IPV4 else "fragments"
         return f"{name} {source} > {target}"
     if spec.kind == IPV6:

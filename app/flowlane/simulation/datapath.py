@@ -1,21 +1,21 @@
 """Simulated datapath: standing rules, learned entries, pins, meters and counters, as Open vSwitch has them.
 
 It knows nothing of the engine. :mod:`flowlane.simulation.world` gives it the engine's effects, and makes events of what
-it does. A flow's packets are not simulated one by one: a flow sends at a rate (bit/s), and its bytes are added up
-whenever its rate, queue or meter changes.
+it does. A flow's packets are not simulated one by one: a flow sends at a rate (bit/s). Its bytes are added up when
+its rate, queue or entry changes, and when they are asked for; those of queues and of groups from the sums of rates.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from heapq import heapify, heapreplace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from flowlane.core.flowkey import FRAGMENT, IPV6, LAYER2, is_of_fragments
+from flowlane.core.flowkey import FRAGMENT, IPV6, LAYER2
 from flowlane.core.model import LIMIT_BY_VM, NO_QUEUE
 from flowlane.simulation.flowspec import ETH_TYPES
 
@@ -41,7 +41,7 @@ class Sending:
         since: time up to which ``octets`` counts.
         octets: bytes that its present entry has counted.
         shown: those of them that statistics show: datapath flows are read by the revalidators only now and then.
-        in_second: bytes since the last second began.
+        in_second: bytes since the last second began, up to ``since``.
         last: time of its last packet.
         learned: whether it has a learned entry, which stays beside a pin until it is idle.
         group: the group that the learned entry is in (see :mod:`flowlane.core.flow.readings`).
@@ -49,6 +49,7 @@ class Sending:
         pin: the reference of its pin, None for none.
         placed_at: since when it is on its queue, or has its pin.
         users: numbers of the flows of the workload that have this 5-tuple.
+        counted: (queue id, meter id), group or None, and rate with which it is in the sums of rates.
     """
 
     key: bytes
@@ -72,7 +73,8 @@ class Sending:
     young: bool = False
     pin: PinRef | None = None
     placed_at: float = 0.0
-    users: set[int] = field(default_factory=set)
+    users: tuple[int, ...] = ()
+    counted: tuple[tuple[int, int], int | None, float] | None = None
 
 
 def flow_hash(key: bytes) -> int:
@@ -104,44 +106,108 @@ def _slots(queues: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
     return tuple(slots)
 
 
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Sums(Generic[Key]):
+    """Bytes of flows by key, added up from the sum of their rates."""
+
+    def __init__(self) -> None:
+        self.octets: defaultdict[Key, float] = defaultdict(float)
+        self._rates: dict[Key, tuple[int, float, float]] = {}
+        """Key -> number of flows, their rate in bit/s, and the time up to which their bytes are added up."""
+
+    def change(self, key: Key, flows: int, rate: float, now: float) -> None:
+        """Let a number of flows with a rate come (or go, where both are negative)."""
+        count, before, since = self._rates.get(key, (0, 0.0, now))
+        self.octets[key] += before * (now - since) / 8
+        count += flows
+        if count:
+            self._rates[key] = count, before + rate, now
+        else:
+            self._rates.pop(key, None)
+
+    def add_up(self, now: float) -> None:
+        """Bring all bytes up to date."""
+        for key, (count, rate, since) in self._rates.items():
+            self.octets[key] += rate * (now - since) / 8
+            self._rates[key] = count, rate, now
+
+
 class Datapath:
     """Tables, meters and counters of one simulated device with one uplink.
 
-    ``offered``: bytes by (queue id, meter id) since the second began, before the meter. ``group_octets``: bytes of
-    each group of learned entries, as the entries of table learn show them.
+    Attributes:
+        pinned: key -> flow with a pin.
+        offered: bytes by (queue id, meter id) since the second began, before the meter.
+        shown_groups: bytes of each group of learned entries, as the entries of table learn show them.
     """
 
     def __init__(self, egress_port: int) -> None:
         self.egress_port = egress_port
         self.plan: DevicePlan | None = None
         self.flows: dict[bytes, Sending] = {}
+        self.pinned: dict[bytes, Sending] = {}
         self.meters: dict[int, MeterSpec] = {}
-        self.offered: defaultdict[tuple[int, int], float] = defaultdict(float)
-        self.group_octets: defaultdict[int, int] = defaultdict(int)
+        self.offered: Sums[tuple[int, int]] = Sums()
+        self.shown_groups: dict[int, int] = {}
+        self._groups: Sums[int] = Sums()
+        self._shown_at = self._second_began = 0.0
         self._tokens: dict[int, float] = {}
+        self._rules: list[StandingRule] = []
+        """Those of the uplink, the highest order first."""
 
     def program(self, plan: DevicePlan) -> None:
         """Take over a plan: its standing rules and class meters."""
         self.plan = plan
         self.meters.update((meter.meter_id, meter) for meter in plan.meters)
+        here = (rule for rule in plan.rules if rule.egress_port == self.egress_port)
+        self._rules = sorted(here, key=lambda rule: rule.order, reverse=True)
 
     def settle(self, flow: Sending, now: float) -> None:
-        """Add up what a flow has sent until now."""
-        if flow.rate > 0 and now > flow.since:
-            octets = flow.rate * (now - flow.since) / 8
-            flow.octets += octets
-            flow.in_second += octets
-            flow.last = now
-            self.offered[flow.queue_id, flow.meter_id] += octets
+        """Add up what a flow has sent until now: all of it, what statistics show of it, and that of this second."""
+        since, rate = flow.since, flow.rate
+        if now <= since:
+            return
         flow.since = now
+        if since <= self._shown_at:
+            flow.shown = flow.octets + rate * (self._shown_at - since) / 8
+        begin = self._second_began
+        if since <= begin:
+            flow.in_second = 0.0
+        flow.octets += rate * (now - since) / 8
+        flow.in_second += rate * (now - max(since, begin)) / 8
+        if rate > 0:
+            flow.last = now
+
+    def recount(self, flow: Sending, now: float) -> None:
+        """Bring the sums of rates up to date, after a flow's rate, queue, meter or entry has changed."""
+        group = flow.group if flow.learned and flow.pin is None else None
+        after = (flow.queue_id, flow.meter_id), group, flow.rate
+        if flow.counted == after:
+            return
+        for counted, sign in ((flow.counted, -1), (after, 1)):
+            if counted is not None and counted[2]:
+                place, member, rate = counted
+                self.offered.change(place, sign, sign * rate, now)
+                if member is not None:
+                    self._groups.change(member, sign, sign * rate, now)
+        flow.counted = after
+        if flow.pin is None:
+            self.pinned.pop(flow.key, None)
+        else:
+            self.pinned[flow.key] = flow
+
+    def remove(self, flow: Sending) -> None:
+        """Remove the entries of a flow that sends nothing."""
+        self.flows.pop(flow.key, None)
+        self.pinned.pop(flow.key, None)
 
     def show_counters(self, now: float) -> None:
-        """Bring the statistics of all entries up to date, as revalidators do."""
-        for flow in self.flows.values():
-            self.settle(flow, now)
-            if flow.learned and flow.pin is None:
-                self.group_octets[flow.group] += int(flow.octets) - int(flow.shown)
-            flow.shown = flow.octets
+        """Bring the statistics of all entries up to date, as revalidators do; those of a flow when it is settled."""
+        self._groups.add_up(now)
+        self.shown_groups = {group: int(octets) for group, octets in self._groups.octets.items()}
+        self._shown_at = now
 
     def place(self, flow: Sending, now: float) -> StandingRule | None:
         """Give a flow without an entry the queue and meter of the standing rule that matches; return the rule."""
@@ -151,6 +217,7 @@ class Datapath:
         flow.meter_id = self._meter_of(flow, rule.meter_id) if rule is not None else 0
         flow.learned_queue, flow.learned_meter = flow.queue_id, flow.meter_id
         flow.octets = flow.shown = 0.0
+        self.recount(flow, now)
         return rule
 
     def _meter_of(self, flow: Sending, meter_id: int) -> int:
@@ -161,13 +228,10 @@ class Datapath:
 
     def rule_for(self, flow: Sending) -> StandingRule | None:
         """Return the standing rule of the highest order that matches a flow."""
-        rules: Iterable[StandingRule] = self.plan.rules if self.plan is not None else ()
-        matching = (
-            rule
-            for rule in rules
-            if rule.egress_port == self.egress_port and matches(rule.match, flow.spec, flow.vm_number)
-        )
-        return max(matching, key=lambda rule: rule.order, default=None)
+        for rule in self._rules:
+            if matches(rule.match, flow.spec, flow.vm_number):
+                return rule
+        return None
 
     def use_pin(self, flow: Sending, ref: PinRef, queue_id: int, meter_id: int, now: float) -> None:
         """Put a flow's pin in, or change its actions."""
@@ -176,6 +240,7 @@ class Datapath:
             flow.octets = flow.shown = 0.0
         flow.pin, flow.young = ref, False
         flow.queue_id, flow.meter_id = queue_id, meter_id
+        self.recount(flow, now)
 
     def drop_pin(self, flow: Sending, now: float) -> None:
         """Take a flow's pin out; its learned entry, if it still stands, counts again."""
@@ -184,30 +249,37 @@ class Datapath:
         flow.octets = flow.shown = 0.0
         if flow.learned:
             flow.queue_id, flow.meter_id = flow.learned_queue, flow.learned_meter
+        self.recount(flow, now)
 
-    def end_second(self, seconds: float = 1.0) -> Second:
-        """Close a second: how much of what was offered the meters passed, by queue and by flow."""
+    def end_second(self, now: float, seconds: float = 1.0, *, by_flow: bool = True) -> Second:
+        """Close a second: how much of what was offered the meters passed, by queue and, where wanted, by flow."""
+        self.offered.add_up(now)
+        offered = self.offered.octets
         parts = {
-            meter_id: self._part_passed(meter_id, seconds)
-            for meter_id in {owner for _, owner in self.offered}
+            meter_id: self._part_passed(meter_id, seconds) for meter_id in {owner for _, owner in offered}
         }
         by_queue: defaultdict[int, float] = defaultdict(float)
-        for (queue_id, meter_id), octets in self.offered.items():
-            by_queue[queue_id] += octets * parts[meter_id]
-        by_flow = {
-            key: flow.in_second * parts.get(flow.meter_id, 1.0)
-            for key, flow in self.flows.items()
-            if flow.in_second
-        }
-        for flow in self.flows.values():
-            flow.in_second = 0.0
-        self.offered.clear()
-        return Second(dict(by_queue), by_flow)
+        for (queue_id, meter_id), octets in offered.items():
+            if octets:
+                by_queue[queue_id] += octets * parts[meter_id]
+        flows = self._passed(parts, now) if by_flow else {}
+        offered.clear()
+        self._second_began = now
+        return Second(dict(by_queue), flows)
+
+    def _passed(self, parts: Mapping[int, float], now: float) -> dict[bytes, float]:
+        """Return the bytes of the second that has passed, by flow, as far as the meters passed them."""
+        passed = {}
+        for key, flow in self.flows.items():
+            self.settle(flow, now)
+            if flow.in_second and flow.since > self._second_began:
+                passed[key] = flow.in_second * parts.get(flow.meter_id, 1.0)
+        return passed
 
     def _part_passed(self, meter_id: int, seconds: float) -> float:
         """Return the part of a second's bytes that a meter passed: a token bucket of its rate and burst."""
         meter = self.meters.get(meter_id)
-        offered = 8 * sum(octets for (_, owner), octets in self.offered.items() if owner == meter_id)
+        offered = 8 * sum(octets for (_, owner), octets in self.offered.octets.items() if owner == meter_id)
         if meter is None or not offered:
             return 1.0
         tokens = self._tokens.get(meter_id, float(meter.burst)) + meter.rate * seconds
@@ -233,7 +305,7 @@ def matches(match: StandingMatch, spec: FlowSpec, vm_number: int) -> bool:
 
 def _field_matches(match: StandingMatch, spec: FlowSpec) -> Iterator[bool]:
     layer2 = spec.kind == LAYER2
-    fragments = is_of_fragments(spec.parts)
+    fragments = spec.is_of_fragments
     eth_type = spec.src_port if layer2 else ETH_TYPES[spec.kind]
     yield match.eth_type in (None, eth_type)
     hidden = fragments and spec.kind == IPV6 and spec.protocol == FRAGMENT

@@ -6,6 +6,7 @@ from struct import pack
 from typing import NamedTuple
 
 from flowlane.core.flowkey import (
+    FRAGMENT,
     ICMP,
     ICMPV6,
     IPV4,
@@ -60,6 +61,12 @@ class FlowSpec(NamedTuple):
         ports = self.src_port, self.dst_port
         return FlowParts(NOT_A_VM, self.vlan, self.kind, self.protocol, *ports, self.src, self.dst)
 
+    @property
+    def is_of_fragments(self) -> bool:
+        """Whether it is the fragments between two addresses."""
+        no_ports = not self.src_port and not self.dst_port
+        return (no_ports or self.protocol == FRAGMENT) and is_of_fragments(self.parts)
+
 
 def vm_mac(number: int) -> bytes:
     """Return the MAC of the simulated VM on a port."""
@@ -89,7 +96,7 @@ def _destination(spec: FlowSpec) -> bytes:
 
 
 def _ipv4(spec: FlowSpec) -> bytes:
-    fragment = _MORE_FRAGMENTS if is_of_fragments(spec.parts) else 0
+    fragment = _MORE_FRAGMENTS if spec.is_of_fragments else 0
     return (
         pack("!BBHHHBBH", 0x45, spec.dscp << 2, 40, 0, fragment, 64, spec.protocol, 0) + spec.src + spec.dst
     )
@@ -101,7 +108,7 @@ def _ipv6(spec: FlowSpec) -> bytes:
 
 def _layer4(spec: FlowSpec) -> bytes:
     """Make twenty bytes of layer 4 with a header that a switch accepts; of a broken one it reads no ports."""
-    if is_of_fragments(spec.parts) and spec.kind == IPV6:
+    if spec.is_of_fragments and spec.kind == IPV6:
         return pack("!BBHI", UDP, 0, 1, 1) + bytes(12)
     if spec.protocol == TCP:
         return pack("!HHIIBBHHH", spec.src_port, spec.dst_port, 0, 0, 5 << 4, 2, 0, 0, 0)

@@ -120,12 +120,14 @@ class World:
             action()
         self.now = until
 
-    def second(self) -> None:
-        """Let time pass until the end of the second, add up what was sent, and tick."""
+    def second(self, *, by_flow: bool = True) -> None:
+        """Let time pass until the end of the second, add up what was sent, and tick.
+
+        Args:
+            by_flow: whether what each flow has sent is wanted in ``last``.
+        """
         self.advance(float(int(self.now) + 1))
-        for flow in self.datapath.flows.values():
-            self.datapath.settle(flow, self.now)
-        self.last = self.datapath.end_second()
+        self.last = self.datapath.end_second(self.now, by_flow=by_flow)
         self._transmit()
         self._copies = 0
         self.step(ev.Tick())
@@ -149,10 +151,14 @@ class World:
     def begin(self, number: int, spec: FlowSpec) -> None:
         """Let a flow begin; a second flow with the same 5-tuple is the same flow for the device."""
         port_no = self.ports[spec.vm]
-        frame = read_frame(frame_of(spec, port_no))
+        data = frame_of(spec, port_no)
+        frame = read_frame(data)
         assert frame is not None
-        self.live[number] = Live(spec, frame.key(self.device.port_vm[port_no]), 0.0)
-        self.set_rate(number, spec.rate)
+        live = self.live[number] = Live(spec, frame.key(self.device.port_vm[port_no]), spec.rate)
+        if spec.rate and live.key not in self.datapath.flows:
+            self._meet(number, live, data)
+        else:
+            self.set_rate(number, spec.rate)
 
     def set_rate(self, number: int, rate: float) -> None:
         """Let a flow send at another rate from now on; a flow whose entries have gone begins anew."""
@@ -160,31 +166,33 @@ class World:
         flow = self.datapath.flows.get(live.key)
         if flow is None:
             if rate:
-                self._meet(number, live)
+                self._meet(number, live, frame_of(live.spec, self.ports[live.spec.vm]))
             return
         before = flow.rate
         self.datapath.settle(flow, self.now)
-        flow.users.add(number)
+        if number not in flow.users:
+            flow.users += (number,)
         flow.rate = sum(self.live[user].rate for user in flow.users) if len(flow.users) > 1 else rate
+        self.datapath.recount(flow, self.now)
         if before or flow.rate:
             flow.last = self.now
         if before and not flow.rate:
             self.at(self.now + self._idle_timeout, lambda: self._expire(flow))
 
-    def _meet(self, number: int, live: Live) -> None:
+    def _meet(self, number: int, live: Live, frame: bytes) -> None:
         """Let a flow's first packet arrive: a standing rule places it, and the packet is copied."""
         port_no = self.ports[live.spec.vm]
         flow = Sending(
             live.key,
             live.spec,
             port_no,
-            frame_of(live.spec, port_no),
+            frame,
             self.device.port_vm[port_no],
             flow_hash(live.key),
             live.rate,
             since=self.now,
             last=self.now,
-            users={number},
+            users=(number,),
         )
         self.datapath.flows[flow.key] = flow
         self._place(flow)
@@ -196,7 +204,7 @@ class World:
             key = self.live.pop(number).key
             flow = self.datapath.flows.get(key)
             if flow is not None:
-                flow.users.discard(number)
+                flow.users = tuple(user for user in flow.users if user != number)
 
     @property
     def _idle_timeout(self) -> float:
@@ -217,6 +225,7 @@ class World:
         flow.learned = plan is not None and plan.learned_idle > 0 and not tracked
         if flow.learned:
             self._put_in_group(flow)
+        self.datapath.recount(flow, self.now)
         flow.young = tracked
         if plan is not None and tracked and flow.rate:
             self.at(self.now + plan.learn_after * PACKET * 8 / flow.rate, lambda: self._learn(flow))
@@ -243,12 +252,13 @@ class World:
             flow.young, flow.learned = False, True
             self._put_in_group(flow)
             flow.octets = flow.shown = 0.0
+            self.datapath.recount(flow, self.now)
 
     def _expire(self, flow: Sending) -> None:
         """Remove the entries of a flow that has been idle, and report their end."""
         if flow.rate or self.now - flow.last < self._idle_timeout - 1e-9 or not self._is_present(flow):
             return
-        del self.datapath.flows[flow.key]
+        self.datapath.remove(flow)
         octets = int(flow.octets)
         if flow.pin is not None:
             self.step(ev.PinEnded(DPID, flow.pin, octets // PACKET, octets, idle=True))
@@ -259,6 +269,7 @@ class World:
         """Remove the learned entry of a flow whose packets meet a pin instead."""
         if flow.pin is not None and flow.learned and pinned_at == flow.placed_at and self._is_present(flow):
             flow.learned = False
+            self.datapath.recount(flow, self.now)
             self._report_learned_end(flow, 0, idle=True)
 
     def _report_learned_end(self, flow: Sending, octets: int, idle: bool) -> None:
@@ -286,15 +297,19 @@ class World:
         """Answer a request for counters: learned entries and pins, as the last dump of the datapath shows them."""
         for group in request.groups:
             flows = self._learned_in(group)
+            for flow in flows:
+                self.datapath.settle(flow, self.now)
             learned = tuple(_learned(flow, group, self.now) for flow in flows)
             self.step(ev.LearnedCounters(DPID, learned))
             self.step(ev.ReadingEnded(DPID, group, len(learned), REPLY + ENTRY * len(learned)))
         if request.sums:
-            self.step(ev.GroupsCounted(DPID, dict(self.datapath.group_octets)))
+            self.step(ev.GroupsCounted(DPID, self.datapath.shown_groups))
         if request.pins:
+            for flow in self.datapath.pinned.values():
+                self.datapath.settle(flow, self.now)
             pins = tuple(
                 (*flow.pin, int(flow.shown) // PACKET, int(flow.shown))
-                for flow in self.datapath.flows.values()
+                for flow in self.datapath.pinned.values()
                 if flow.pin is not None
             )
             self.step(ev.PinCounters(DPID, pins))
@@ -362,6 +377,7 @@ class World:
             of_port = effect.egress_port == UPLINK or effect.in_port == flow.in_port
             if flow.learned and of_port:
                 flow.learned = False
+                self.datapath.recount(flow, self.now)
                 if flow.pin is None:
                     self.at(self.now, lambda flow=flow: self._place_again(flow))  # type: ignore[misc]
 
