@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+from flowlane.cli.long_table import write_table
 from flowlane.cli.policy_file import HELP, read_policy
 from flowlane.cli.tables import Column, console, line, table, text
 from flowlane.cli.trial import (
@@ -15,6 +18,7 @@ from flowlane.cli.trial import (
     progress_bar,
     read_workload,
     require_extras,
+    without_garbage_collector,
 )
 from flowlane.core.explain import REASONS
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, PROTOCOL_NAMES, format_address
@@ -25,7 +29,7 @@ from flowlane.units import format_rate
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from flowlane.simulation.flowspec import FlowSpec
     from flowlane.simulation.world import World
@@ -36,8 +40,10 @@ SETTLE = 60
 LEAST_RATE = 1.0
 """bit/s; a flow that sends nothing would have ended by then."""
 
-_WHERE_KNOWN = {"VLAN": "vlan", "PACKETS": "packets", "BYTES": "bytes"}
-"""Column that is shown where an item has something in it -> key of the item."""
+_WHERE_KNOWN = {"VLAN": "vlan", "PACKETS": "packets", "BYTES": "octets"}
+"""Column that is shown where a flow has something in it -> field of the flow."""
+
+_address_text = lru_cache(maxsize=1 << 14)(format_address)
 
 COLUMNS = (
     Column("VM", lambda item: item["vm"]),
@@ -69,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Place the flows and print their queues."""
     require_extras(args)
     workload = read_workload(args.flows, args.pcap)
-    with progress_bar() as bar:
+    with progress_bar() as bar, without_garbage_collector():
         task = bar.add_task("placing", total=SETTLE, flows=len(workload.flows))
         world = place(args, workload.flows, lambda second: bar.update(task, completed=second))
     result = describe(world, workload)
@@ -81,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
             args.plot, {q["queue_id"]: q["load"] for q in queues}, {q["queue_id"]: q["kind"] for q in queues}
         )
     if args.json:
-        print(json.dumps(result, indent=2))
+        _print_json(result)
     else:
-        _print(result)
+        _print(result, workload.flows)
     return 0
 
 
@@ -115,7 +121,7 @@ def describe(world: World, workload: Workload = NOTHING_READ) -> dict[str, Any]:
         for q, queue in port.queues.items()
     ]
     return {
-        "assignments": [_assignment(world, number, row) for number, row in rows],
+        "assignments": _Assignments(world, rows),
         "queues": queues,
         "figures": {
             "busiest_over_bound": last.over_bound,
@@ -127,6 +133,43 @@ def describe(world: World, workload: Workload = NOTHING_READ) -> dict[str, Any]:
         "other_packets": workload.others,
         "warnings": workload.warnings,
     }
+
+
+class _Assignments(Sequence[dict[str, Any]]):
+    """The assignments, each described when it is asked for: 100,000 descriptions would be 100 MB."""
+
+    def __init__(self, world: World, rows: list[tuple[int, int]]) -> None:
+        self._world, self._rows = world, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> _Assignments: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | _Assignments:
+        if isinstance(index, slice):
+            return _Assignments(self._world, self._rows[index])
+        return _assignment(self._world, *self._rows[index])
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    """Print as JSON, with an assignment a line."""
+    print("{")
+    for key, value in result.items():
+        if key == "assignments":
+            print('  "assignments": [')
+            last = len(value) - 1
+            for place, item in enumerate(value):
+                print(f"    {json.dumps(item)}{',' if place < last else ''}")
+            print("  ],")
+        else:
+            text = json.dumps(value, indent=2).replace("\n", "\n  ")
+            print(f'  "{key}": {text}{"" if key == "warnings" else ","}')
+    print("}")
 
 
 def _assignment(world: World, number: int, row: int) -> dict[str, Any]:
@@ -156,7 +199,7 @@ def flow_text(spec: FlowSpec) -> str:
 
 def ends_text(spec: FlowSpec) -> str:
     """Write a flow without its VLAN."""
-    source, target = format_address(spec.kind, spec.src), format_address(spec.kind, spec.dst)
+    source, target = _address_text(spec.kind, spec.src), _address_text(spec.kind, spec.dst)
     protocol = PROTOCOL_NAMES.get(spec.protocol, str(spec.protocol))
     if spec.kind == LAYER2:
         return f"0x{spec.src_port:04x} {source} > {target}"
@@ -168,11 +211,11 @@ def ends_text(spec: FlowSpec) -> str:
     return f"{protocol} {source}:{spec.src_port} > {target}:{spec.dst_port}"
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], flows: Sequence[FlowSpec]) -> None:
+    hidden = {name for name in _WHERE_KNOWN.values() if all(getattr(flow, name) is None for flow in flows)}
     out, figures = console(), result["figures"]
     items = result["assignments"]
-    hidden = {head for head, key in _WHERE_KNOWN.items() if all(item[key] is None for item in items)}
-    out.print(table([column for column in COLUMNS if column.head not in hidden], items, out.width))
+    write_table(out, [column for column in COLUMNS if _WHERE_KNOWN.get(column.head, "") not in hidden], items)
     out.print()
     out.print(table(QUEUE_COLUMNS, _with_shares(result["queues"]), out.width))
     out.print()

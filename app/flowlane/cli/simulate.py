@@ -17,6 +17,7 @@ from flowlane.cli.trial import (
     progress_bar,
     read_workload,
     require_extras,
+    without_garbage_collector,
 )
 from flowlane.simulation.run import simulate
 from flowlane.simulation.workload import KINDS, Shape, generate
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     require_extras(args)
     workload = _workload(args)
     flows = workload.flows
-    with progress_bar() as bar:
+    with progress_bar() as bar, without_garbage_collector():
         task = bar.add_task("simulating", total=args.seconds, flows=0)
 
         def show(second: int, world: World) -> None:

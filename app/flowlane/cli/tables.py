@@ -63,7 +63,11 @@ def table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]], width: 
     if not items:
         return line("none", "dim")
     texts = [[escaped(column.read(item)) for item in items] for column in columns]
-    shown = _fitting(columns, texts, width)
+    widths = [
+        max(cell_len(column.head), *map(cell_len, cells))
+        for column, cells in zip(columns, texts, strict=True)
+    ]
+    shown = fitting(columns, widths, width)
     grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for index in shown:
         grid.add_column(
@@ -77,12 +81,8 @@ def table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]], width: 
     return grid
 
 
-def _fitting(columns: Sequence[Column], texts: Sequence[Sequence[str]], width: int) -> list[int]:
+def fitting(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
     """Choose the columns to show, by index: the highest ranks go first, the later ones before the earlier ones."""
-    widths = [
-        max(cell_len(column.head), *map(cell_len, cells))
-        for column, cells in zip(columns, texts, strict=True)
-    ]
     shown = list(range(len(columns)))
     while sum(widths[i] for i in shown) + GAP * (len(shown) - 1) > width:
         least = max(shown, key=lambda i: (columns[i].rank, i))

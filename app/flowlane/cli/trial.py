@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +21,7 @@ from flowlane.stdio import print_error
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from flowlane.simulation.flowspec import FlowSpec
 
@@ -107,6 +109,16 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
+@contextmanager
+def without_garbage_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles in a simulation: there are next to none, and objects by the million."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def host_for(args: argparse.Namespace, flows: list[FlowSpec]) -> Host:
