@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from flowlane.cli import prove
 from flowlane.cli.arguments import add_url
 from flowlane.cli.attach import tools_of
 from flowlane.cli.client import Answer, RefusedError, UnreachableError, client_of, pages
@@ -39,10 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``flowlane doctor``."""
     add_common(parser)
     add_url(parser)
+    parser.add_argument(
+        "--prove",
+        metavar="PORT",
+        help="send a few marked packets by each queue of a port, and show which counters count them",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Check and print; return 0, or 1 when there is a problem."""
+    if args.prove is not None:
+        return prove.run(args)
     findings = examine(args)
     if args.json:
         print(json.dumps([finding_json(finding) for finding in findings], indent=2))

@@ -112,21 +112,21 @@ def read_qdiscs(device: str) -> tuple[Qdisc, ...]:
     Raises:
         FlowlaneError: ``tc`` is missing or fails.
     """
-    return parse_qdiscs(_tc(["qdisc", "show", "dev", device]))
+    return parse_qdiscs(run_tc(["qdisc", "show", "dev", device]))
 
 
 def read_classes(device: str, qdiscs: Sequence[Qdisc]) -> tuple[QueueClass, ...]:
     """Read the HTB classes of OpenFlow queues; none where the root is not HTB."""
     if not any(qdisc.root and qdisc.kind == "htb" for qdisc in qdiscs):
         return ()
-    return parse_classes(_tc(["class", "show", "dev", device]))
+    return parse_classes(run_tc(["class", "show", "dev", device]))
 
 
 def read_filters(device: str, qdiscs: Sequence[Qdisc]) -> tuple[Filter, ...]:
     """Read the egress filters of a device; none without a clsact qdisc."""
     if not any(qdisc.kind == "clsact" for qdisc in qdiscs):
         return ()
-    return parse_filters(_tc(["filter", "show", "dev", device, "egress"]))
+    return parse_filters(run_tc(["filter", "show", "dev", device, "egress"]))
 
 
 def has_no_such_kind(error: FlowlaneError) -> bool:
@@ -141,10 +141,15 @@ def run_batch(commands: Sequence[str]) -> None:
         FlowlaneError: ``tc`` is missing, or the kernel refused a command; the text is tc's.
     """
     if commands:
-        _tc(["-batch", "-"], "\n".join(commands) + "\n")
+        run_tc(["-batch", "-"], "\n".join(commands) + "\n")
 
 
-def _tc(words: list[str], given: str = "") -> str:
+def run_tc(words: list[str], given: str = "") -> str:
+    """Run tc, and return what it prints.
+
+    Raises:
+        FlowlaneError: ``tc`` is missing or fails.
+    """
     tool = shutil.which("tc") or shutil.which("tc", path="/usr/sbin:/sbin")
     if tool is None:
         raise FlowlaneError("tc is missing: apt-get install iproute2")
