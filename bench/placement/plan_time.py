@@ -71,7 +71,7 @@ def measure(flows: int, vms: int, *words: str) -> Run:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--flows", type=int, default=100_000)
     parser.add_argument("--vms", type=int, default=200)
     parser.add_argument("--json", action="store_true", help="have the plan printed as JSON")
