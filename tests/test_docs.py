@@ -71,3 +71,24 @@ def test_a_place_that_a_page_names_exists(file: str, name: str) -> None:
         definitions = dict(defined_in(body))
         assert part in definitions, f"{file} has no {name}"
         body = definitions[part]
+
+
+FIGURES = {
+    "with Flowlane": ("flowlane", 1),
+    "in one queue": ("one queue", 1),
+    "with nothing heavy": ("nothing heavy", 1),
+    "with leaves": ("flowlane, fq_codel", 2),
+}
+"""Words behind a latency in the README -> the row and column of the first table that has it."""
+
+
+@pytest.mark.parametrize("words", FIGURES)
+def test_a_latency_of_the_readme_is_the_one_of_the_page(words: str) -> None:
+    placement, column = FIGURES[words]
+    readme = " ".join((DOCS.parent / "README.md").read_text().split())
+    shown = re.search(rf"([\d.]+) ms {words}", readme)
+    rows = (line.split("|") for line in (DOCS / "engineers" / "latency.md").read_text().splitlines())
+    measured = next(float(row[column + 1]) for row in rows if len(row) > 9 and row[1].strip() == placement)
+    assert shown is not None
+    decimals = len(shown[1].partition(".")[2])
+    assert shown[1] == f"{measured:.{decimals}f}"

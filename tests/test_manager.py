@@ -128,7 +128,7 @@ APPS = {
     "missing file": ("/no/such/app.py", "cannot load app /no/such/app.py: "),
     "no app": ("VALUE = 1\n", "the module has no os-ken app"),
     "bad import": ("import nothing_of_this_name\n", "No module named 'nothing_of_this_name'"),
-    "bad syntax": ("def f(:\n", "cannot load app"),
+    "bad syntax": ("def f(:\n", "/some_app.py: SyntaxError: invalid syntax (some_app.py, line 1)"),
     "raises at start": (
         "from os_ken.base import app_manager\n"
         "class Broken(app_manager.OSKenApp):\n"

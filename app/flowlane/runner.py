@@ -17,7 +17,7 @@ from typing import Any
 
 from os_ken.base.app_manager import AppManager
 
-from flowlane import hub, systemd
+from flowlane import hub, other_apps, systemd
 from flowlane.errors import ConfigError, FlowlaneError
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ def start(manager: Any, apps: Sequence[str]) -> None:
     """
     for name in apps:
         _load(manager, name)
+    other_apps.check(manager.applications_cls)
     try:
         contexts = manager.create_contexts()
         manager.instantiate_apps(**contexts)
@@ -107,9 +108,19 @@ def _load(manager: Any, name: str) -> None:
         raise
     except Exception as error:
         _LOG.debug("an app could not be loaded", exc_info=True)
-        raise ConfigError(f"cannot load app {name}: {describe(error)}") from error
+        raise ConfigError(f"cannot load app {name}: {describe(_first_cause(error))}") from error
     if name not in manager.applications_cls and not _is_context(manager, name):
         raise ConfigError(f"cannot load app {name}: the module has no os-ken app")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the error of syntax behind an error of os-ken's, which takes the file for a module's name then."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SyntaxError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 def _is_context(manager: Any, name: str) -> bool:

@@ -166,6 +166,13 @@ def test_each_fault_is_found_and_only_it(snapshot: Snapshot, level: Level, text:
     assert text in found[level]
 
 
+@pytest.mark.parametrize("snapshot", [case[0] for case in CASES.values()], ids=CASES)
+def test_no_remedy_has_open_vswitch_delete_all_entries(snapshot: Snapshot) -> None:
+    """That is what set-controller does with the first primary controller of a bridge (ofproto/connmgr.c)."""
+    remedies = [finding.remedy or "" for finding in check_database(snapshot, KERNEL)]
+    assert not any("set-controller" in remedy or "del-controller" in remedy for remedy in remedies)
+
+
 def test_queues_may_be_on_the_bridge_behind_a_patch_port() -> None:
     patch = InterfaceRow("int-ex", "patch", 1, options={"peer": "ex-int"})
     assert bad(NO_QOS._replace(interfaces={uuid(4): patch})) == {}

@@ -42,6 +42,13 @@ def test_what_the_switch_does_not_report_is_a_problem() -> None:
     assert differences(queues_of_port((), reported=()), None) == []
 
 
+def test_open_vswitch_adds_queue_0_to_a_port_without_it() -> None:
+    two = ((5, QueueKind.PHYSICAL), (7, QueueKind.PHYSICAL))
+    assert differences(queues_of_port(two, reported=(0, 5, 7)), None) == []
+    (found,) = differences(queues_of_port(two, reported=(0, 5)), None)
+    assert found.what == "the database has queues 5,7, the switch reports 0,5 over OpenFlow"
+
+
 def test_virtual_functions_take_the_queues() -> None:
     found = differences(queues_of_port(), nic_state(PF._replace(tx_queues=1, num_vfs=4)))
     assert (

@@ -67,7 +67,8 @@ def differences(port: PortQueues, nic_state: NicState | None) -> list[Finding]:
 
 def _reported(port: PortQueues) -> list[Finding]:
     ids = tuple(queue_id for queue_id, _ in port.queues)
-    if port.reported is None or port.reported == ids or (not ids and port.reported == (0,)):
+    # Open vSwitch adds queue 0 where the row has none (vswitchd/bridge.c, iface_configure_qos).
+    if port.reported is None or port.reported in (ids, tuple(sorted({0, *ids}))):
         return []
     what = f"the database has queues {_ids(ids)}, the switch reports {_ids(port.reported)} over OpenFlow"
     remedy = "read ovs-vswitchd's log; check the QoS type"
