@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from io import StringIO
-from typing import TYPE_CHECKING
 
+import pytest
 from rich.console import Console
 
-from flowlane.cli.long_table import write_table
-from flowlane.cli.tables import Column, emit, table
-
-if TYPE_CHECKING:
-    import pytest
+from flowlane.cli import client
+from flowlane.cli import main as cli
+from flowlane.cli.client import Answer, UnreachableError
+from flowlane.cli.long_table import write_pages, write_table
+from flowlane.cli.tables import UNLIMITED, Column, emit, table
 
 COLUMNS = (
     Column("NAME", lambda item: item["name"]),
@@ -52,3 +52,73 @@ def test_the_head_is_bold_on_a_terminal() -> None:
     out = Console(file=file, force_terminal=True, width=80, color_system="standard")
     write_table(out, COLUMNS[:1], ITEMS[:1])
     assert file.getvalue() == "\x1b[1mNAME\x1b[0m\n"
+
+
+def plain(width: int) -> Console:
+    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+
+
+PAGED = (
+    Column("NAME", lambda item: item["name"]),
+    Column("SIZE", lambda item: str(item["size"]), right=True),
+    Column("MORE", lambda item: item["more"]["text"], 3),
+)
+
+
+def item(name: str, size: int, more: str = "-") -> Answer:
+    return Answer(name=name, size=size, more={"text": more})
+
+
+FIRST = [item("a", 1), item("bbb", 22222, "x")]
+LATER = [[item("a long name", 3)], [], [item("ü\x1b", 4, "été")]]
+
+
+def test_pages_follow_each_other_under_one_head(capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_pages(plain(UNLIMITED), PAGED, FIRST, LATER) == 4
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME   SIZE  MORE",
+        "a         1  -",
+        "bbb   22222  x",
+        "a long name      3  -",
+        "ü\\x1b      4  été",
+    ]
+
+
+def test_lines_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    write_pages(plain(12), PAGED, FIRST, LATER)
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME   SIZE",
+        "a         1",
+        "bbb   22222",
+        "a l…      3",
+        "ü\\x…      4",
+    ]
+
+
+def test_an_answer_of_another_program_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnreachableError, match="what column MORE shows"):
+        write_pages(plain(UNLIMITED), PAGED, [Answer(name="a", size=1, more=None)], [])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", ["flows", "assignments"])
+def test_a_list_of_many_pages_has_the_rows_of_one_of_a_single_page(
+    controller_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    def rows(*options: str) -> list[list[str]]:
+        assert cli.main([command, "--url", controller_url, *options]) == 0
+        return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    whole = rows("--limit", "0", "--sort-by", "id")
+    assert len(whole) > 5
+    monkeypatch.setattr(client, "PAGE", 2)
+    many = rows("--limit", "0")
+    assert many[0] == whole[0]
+    # What changes with time is left out: how long ago.
+    assert sorted(row[-1] for row in many) == sorted(row[-1] for row in whole)
+    some = rows("--limit", "3")
+    assert [row[-1] for row in some[1:4]] == [row[-1] for row in many[1:4]]
+    assert " ".join(some[-1]) == "3 shown, there may be more: --limit 0 shows all"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -179,6 +180,44 @@ def pages(client: Client, path: str, query: Mapping[str, Any], at_most: int | No
         cursor = page["next"]
         if cursor is None or (at_most is not None and len(items) >= at_most):
             return Answer(items=items, next=cursor)
+
+
+def stream_pages(
+    client: Client, path: str, query: Mapping[str, Any], at_most: int | None
+) -> Iterator[tuple[list[Answer], str | None]]:
+    """Get a list a page at a time: (items, cursor of what is left); the next page is requested meanwhile.
+
+    Only items themselves are :class:`Answer`; what is in them is not, which takes a tenth of the time.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        left, cursor = at_most, None
+        coming = pool.submit(_page, client, path, query, left, cursor)
+        while True:
+            items, cursor = coming.result()
+            left = None if left is None else left - len(items)
+            is_over = cursor is None or left == 0
+            if not is_over:
+                coming = pool.submit(_page, client, path, query, left, cursor)
+            yield items, cursor
+            if is_over:
+                return
+
+
+def _page(
+    client: Client, path: str, query: Mapping[str, Any], left: int | None, cursor: str | None
+) -> tuple[list[Answer], str | None]:
+    limit = PAGE if left is None else min(PAGE, left)
+    params = {**query, "limit": limit, **({"cursor": cursor} if cursor else {})}
+    # Over the network of a controller compressing takes longer than it saves.
+    response = call(client, "GET", path, params=params, headers={"Accept-Encoding": "identity"})
+    try:
+        page = Answer(json.loads(response.content))
+    except (ValueError, TypeError, RecursionError):
+        raise UnreachableError(_not_a_controller(client, response)) from None
+    items = page["items"]
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UnreachableError(f"server at {client.place} answered {path} with something else than a list")
+    return [Answer(item) for item in items], page["next"]
 
 
 def events(client: Client, query: Mapping[str, Any], last_id: str) -> Iterator[ServerEvent]:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Group, RenderableType
 
 from flowlane.cli.arguments import FORMATS, LARGEST_COUNT, add_output, format_of, whole_number
-from flowlane.cli.client import Answer, Client, client_of, pages
+from flowlane.cli.client import Answer, Client, client_of, pages, stream_pages
+from flowlane.cli.long_table import write_pages
 from flowlane.cli.output import add_sorting, in_order, show_data, show_names
-from flowlane.cli.tables import UNLIMITED, Column, line, show, table, turns
+from flowlane.cli.tables import UNLIMITED, Column, console, line, show, table, turns
 from flowlane.errors import RequestError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 ROWS = 1000
 """Rows of a table without ``--limit``."""
@@ -96,10 +97,45 @@ class ListCommand(NamedTuple):
                 show_names(self.names(read()["items"]))
         elif form in ("json", "yaml"):
             show_data(lambda: _without_total(read()), form, args.watch)
+        elif (
+            self.read is pages and args.watch is None and (args.sort_by is None or at_controller is not None)
+        ):
+            self._print(client, query, at_most, wide=form == "wide")
         else:
             wide = UNLIMITED if form == "wide" else None
             show(lambda width: _table(read(), self.columns, wide or width), args.watch, wide=wide is not None)
         return 0
+
+    def _print(self, client: Client, query: Mapping[str, Any], at_most: int | None, *, wide: bool) -> None:
+        """Print a table of a list that may be long, a page at a time."""
+        found = stream_pages(client, self.path, query, at_most)
+        items, cursor = next(found)
+        if cursor is None or not items or (at_most is not None and len(items) >= at_most):
+            answer = _joined(items, cursor, found)
+            show(lambda width: _table(answer, self.columns, UNLIMITED if wide else width), None, wide=wide)
+            return
+        last: list[str | None] = [cursor]
+        count = write_pages(console(wide=wide), self.columns, items, _noting(found, last))
+        if last[0] is not None:
+            print(f"{count} shown, there may be more: --limit 0 shows all")
+
+
+def _noting(
+    pages: Iterable[tuple[list[Answer], str | None]], last: list[str | None]
+) -> Iterator[list[Answer]]:
+    """Yield the items of pages, and note the cursor of what is left in the place of the last one."""
+    for items, cursor in pages:
+        last[0] = cursor
+        yield items
+
+
+def _joined(
+    items: list[Answer], cursor: str | None, others: Iterable[tuple[list[Answer], str | None]]
+) -> Answer:
+    """Put pages together."""
+    for more, following in others:
+        items, cursor = items + more, following
+    return Answer(items=items, next=cursor)
 
 
 def _turned(sort: str) -> str:

@@ -5,15 +5,17 @@ rich lays a whole table out before it prints a line, which takes a minute and a 
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 
-from flowlane.cli.tables import GAP, fitting, line
+from flowlane.cli.client import Answer, UnreachableError
+from flowlane.cli.tables import GAP, UNLIMITED, fitting, line
 from flowlane.escaping import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -45,6 +47,53 @@ def write_table(out: Console, columns: Sequence[Column], items: Collection[Mappi
             print("\n".join(waiting))
             waiting.clear()
     print("\n".join(waiting), flush=True)
+
+
+def write_pages(
+    out: Console, columns: Sequence[Column], first: Sequence[Answer], others: Iterable[Sequence[Answer]]
+) -> int:
+    """Write a table whose other pages come while it is written; return the number of its rows.
+
+    Columns are as wide as the first page needs. On a terminal longer texts of other pages are cut; else they make their
+    line longer.
+    """
+    texts = [_texts(column, first) for column in columns]
+    widths = [
+        max(cell_len(column.head), *map(_cells, cells)) for column, cells in zip(columns, texts, strict=True)
+    ]
+    shown = fitting(columns, widths, out.width)
+    _narrow(widths, shown, out.width)
+    is_cut, gap, count = out.width < UNLIMITED, " " * GAP, 0
+    head = [_aligned(columns[index].head, widths[index], right=columns[index].right) for index in shown]
+    out.print(line(gap.join(head).rstrip(), "bold"), soft_wrap=True)
+    pages = chain(
+        ([texts[index] for index in shown],),
+        ([_texts(columns[index], page) for index in shown] for page in others if page),
+    )
+    places = [(widths[index], columns[index].right) for index in shown]
+    for page in pages:
+        rows = [
+            gap.join(
+                [
+                    _aligned(cell, width, right=right) if is_cut or len(cell) <= width else cell
+                    for cell, (width, right) in zip(row, places, strict=True)
+                ]
+            ).rstrip()
+            for row in zip(*page, strict=True)
+        ]
+        count += len(rows)
+        print("\n".join(rows), flush=True)
+    return count
+
+
+def _texts(column: Column, items: Sequence[Answer]) -> list[str]:
+    try:
+        return [escaped(column.read(item)) for item in items]
+    except (KeyError, TypeError) as error:
+        raise UnreachableError(
+            f"an answer of the controller lacks what column {column.head} shows ({error}): is --url a Flowlane "
+            "controller of this version?"
+        ) from error
 
 
 def _lines(
