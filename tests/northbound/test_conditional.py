@@ -120,3 +120,12 @@ def test_small_answers_and_errors_stay_as_they_are(app: WSGIApplication) -> None
     missing = ask(app, "/v1/vms/nobody", Accept_Encoding="gzip")
     assert missing.status_int == 404 and missing.etag is None
     assert missing.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("value", ["", "abc", '"a" "b"', "W/abc", '"a",'])
+def test_a_malformed_condition_is_refused(app: WSGIApplication, value: str) -> None:
+    for method, name in (("GET", "If-None-Match"), ("DELETE", "If-Match")):
+        request = Request.blank(HINT, method=method)
+        request.headers[name] = value
+        answer = request.get_response(app)
+        assert (answer.status_int, answer.json["field"]) == (400, name)

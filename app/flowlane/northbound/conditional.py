@@ -8,11 +8,12 @@ seen. The validator of a compressed answer ends with ``-gzip``, for its bytes ar
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from typing import TYPE_CHECKING
 
 from flowlane import hub
-from flowlane.northbound.problems import ProblemError
+from flowlane.northbound.problems import ProblemError, bad_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ CHUNK = 32 << 10
 """Bytes that are compressed before others are served: some 0.3 ms."""
 
 SUFFIX = "-gzip"
+VALIDATORS = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
+"""Form of ``If-Match`` and ``If-None-Match``: a list of validators (RFC 9110, 8.8.3), or ``*``."""
+
 _COMPRESSED = ("application/json", "application/problem+json", "application/yaml", "text/")
 
 
@@ -69,8 +73,16 @@ def _plain(text: str) -> str:
 
 
 def asks(request: Request) -> bool:
-    """Return whether a request has a condition on what is there now."""
-    return "If-Match" in request.headers or "If-None-Match" in request.headers
+    """Return whether a request has a condition on what is there now.
+
+    Raises:
+        ProblemError: 400: a condition is malformed.
+    """
+    names = [name for name in ("If-Match", "If-None-Match") if name in request.headers]
+    for name in names:
+        if not re.fullmatch(VALIDATORS, request.headers[name].strip()):
+            raise bad_field(name, f'{request.headers[name]!r} is no list of validators, such as "abc", nor *')
+    return bool(names)
 
 
 def check(request: Request, current: Callable[[], str | None]) -> None:

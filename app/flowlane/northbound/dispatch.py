@@ -58,7 +58,7 @@ def answer(
     caller = access.admit(request, route.needs, controller.state, resource.path.get("id", ""))
     _negotiate(request, route)
     values = query.read_query(request, route.parameters)
-    if method not in SAFE_METHODS and "GET" in methods and conditional.asks(request):
+    if conditional.asks(request) and method not in SAFE_METHODS and "GET" in methods:
         # The body is read before, so that nobody else can change anything between the check and the change.
         keep_body(request)
         present = Call(controller, request, controller.clock(), resource.path, {}, text, caller)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
+from flowlane.core.flowkey import ETHERTYPE_NAMES, PROTOCOL_NAMES
+
 
 class Form(NamedTuple):
     """Form of a text: a format or a regular expression of JSON Schema, and an example; what is empty is left out."""
@@ -31,3 +33,23 @@ FlowId = Annotated[
     "id of a flow",
     Form(pattern="^[0-9a-f]{24,}$", example="2eb0d820000004069c4000500a0000020a0000fe"),
 ]
+
+DURATION = {"type": "string", "pattern": "^[0-9]{1,6}(ms|s|min|h)$"}
+
+PROTOCOL = {
+    "anyOf": [
+        {"type": "string", "enum": [*PROTOCOL_NAMES.values(), *ETHERTYPE_NAMES.values()]},
+        {"type": "integer", "minimum": 0, "maximum": 255},
+        {"type": "string", "pattern": "^0x([7-9a-fA-F][0-9a-fA-F]{2}|[1-9a-fA-F][0-9a-fA-F]{3})$"},
+    ]
+}
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_WORDS = "[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}"
+ADDRESS = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^{_OCTET}(\\.{_OCTET}){{3}}(/(3[0-2]|[12]?[0-9]))?$"},
+        {"type": "string", "pattern": f"^{_WORDS}(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?$"},
+        {"type": "string", "format": "ipv6"},
+        {"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"},
+    ]
+}

@@ -25,7 +25,7 @@ from typing import (
 )
 
 import flowlane
-from flowlane.northbound import problems, stream, types
+from flowlane.northbound import conditional, problems, stream, types
 from flowlane.northbound.access import SAFE_METHODS, Scope
 from flowlane.northbound.forms import Form
 from flowlane.northbound.openapi_examples import example_of
@@ -159,6 +159,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     for route in routes:
         operation = _operation(route, components, route.path in read)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
+    _add_links(paths)
     _add_examples(paths, components)
     return {
         "openapi": "3.1.0",
@@ -191,8 +192,7 @@ HEADERS: Mapping[str, Schema] = {
     "Retry-After": {"description": "s", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
 }
 
-_VALIDATORS = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$', "examples": ["*"]}
-"""A list of validators (RFC 9110, 8.8.3), or ``*``."""
+_VALIDATORS = {"type": "string", "pattern": conditional.VALIDATORS, "examples": ["*"]}
 
 CONDITIONS = {
     "If-Match": "change only what has one of these validators; *: what is there",
@@ -227,7 +227,7 @@ def _operation(route: Route, components: dict[str, Schema], is_read: bool) -> di
     if route.accepts:
         operation["requestBody"] = {
             "required": True,
-            "content": {kind: {"schema": _body_schema(route, components)} for kind in route.accepts},
+            "content": {kind: {"schema": _body_schema(route, kind, components)} for kind in route.accepts},
         }
     return operation
 
@@ -267,17 +267,56 @@ def _header_parameters(headers: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
+LINKS: Mapping[str, Mapping[str, str]] = {
+    "/v1/devices": {"dpid": "/items/0/dpid"},
+    "/v1/devices/{dpid}/queues": {
+        "dpid": "/items/0/device",
+        "port": "/items/0/port",
+        "queue": "/items/0/queue_id",
+    },
+    "/v1/vms": {"id": "/items/0/id"},
+    "/v1/vms/{id}/hints": {"id": "/vm", "name": "/hints/0/name"},
+    "/v1/flows": {"id": "/items/0/id"},
+    "/v1/databases": {"name": "/items/0/name"},
+}
+"""List -> where its answer has the variables of the paths of what is in it (JSON pointers)."""
+
+
+def _add_links(paths: Mapping[str, Any]) -> None:
+    """Link lists with what is in them, and with their next page."""
+    for listed, operation in ((path, item["get"]) for path, item in paths.items() if "get" in item):
+        links = {
+            other["operationId"]: {
+                "operationId": other["operationId"],
+                "parameters": {f"path.{name}": f"$response.body#{at}" for name, at in LINKS[listed].items()},
+            }
+            for path, item in (paths.items() if listed in LINKS else ())
+            for other in item.values()
+            if path.startswith(f"{listed}/") and set(re.findall(r"{(\w+)}", path)) == set(LINKS[listed])
+        }
+        if any(item["name"] == "cursor" for item in operation["parameters"]):
+            links["next"] = {
+                "operationId": operation["operationId"],
+                "parameters": {"query.cursor": "$response.body#/next"},
+            }
+        if links:
+            operation["responses"]["200"]["links"] = links
+
+
 def _add_examples(paths: Mapping[str, Any], components: Mapping[str, Any]) -> None:
     """Give each body and each answer in JSON an example."""
     for operation in (operation for item in paths.values() for operation in item.values()):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for kind, content in ((k, c) for body in bodies for k, c in body.get("content", {}).items()):
-            if kind in (JSON, MERGE_PATCH) and content["schema"] != {"type": "string"}:
+            if kind in (JSON, MERGE_PATCH) and content["schema"] != {"type": "object"}:
                 content["example"] = example_of(content["schema"], components)
 
 
-def _body_schema(route: Route, components: dict[str, Schema]) -> Schema:
-    return {"type": "string"} if route.takes is None else schema_of(route.takes, components)
+def _body_schema(route: Route, kind: str, components: dict[str, Schema]) -> Schema:
+    if route.takes is not None:
+        return schema_of(route.takes, components)
+    # JSON is YAML, too (YAML 1.2, 1.2).
+    return {"type": "object"} if kind == JSON else {"type": "string"}
 
 
 def _responses(route: Route, components: dict[str, Schema], conditions: Mapping[str, str]) -> dict[str, Any]:

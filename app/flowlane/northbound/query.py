@@ -15,6 +15,7 @@ from flowlane.closest import did_you_mean
 from flowlane.core.flowkey import ETHERTYPE_NAMES, HEAD, HEAD_LENGTH, IPV4, IPV6, LAYER2, PROTOCOL_NAMES
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.errors import UnitError
+from flowlane.northbound import forms
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.sorting import COLUMNS, order_of
 from flowlane.northbound.types import EventKind, PortRoleWord
@@ -229,23 +230,6 @@ _PORT = {"type": "integer", "minimum": 0, "maximum": 0xFFFF}
 _QUEUE = {
     "anyOf": [{"type": "integer", "minimum": 0, "maximum": LAST_QUEUE}, {"type": "string", "enum": ["none"]}]
 }
-_PROTOCOL = {
-    "anyOf": [
-        {"type": "string", "enum": [*PROTOCOL_NAMES.values(), *ETHERTYPE_NAMES.values()]},
-        {"type": "integer", "minimum": 0, "maximum": 255},
-        {"type": "string", "pattern": "^0x([7-9a-fA-F][0-9a-fA-F]{2}|[1-9a-fA-F][0-9a-fA-F]{3})$"},
-    ]
-}
-_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_WORDS = "[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}"
-_ADDRESS = {
-    "anyOf": [
-        {"type": "string", "pattern": f"^{_OCTET}(\\.{_OCTET}){{3}}(/(3[0-2]|[12]?[0-9]))?$"},
-        {"type": "string", "pattern": f"^{_WORDS}(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?$"},
-        {"type": "string", "format": "ipv6"},
-        {"type": "string", "pattern": "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$"},
-    ]
-}
 
 LIMIT = Parameter(
     "limit",
@@ -266,10 +250,13 @@ REASON = Parameter(
 )
 ROLE = Parameter("role", _word(ROLES), "the port's role", {"type": "string", "enum": list(ROLES)})
 PROTO = Parameter(
-    "proto", _protocol, "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)", _PROTOCOL
+    "proto",
+    _protocol,
+    "tcp, udp, sctp, icmp, icmpv6, a number, or an ethertype (arp, 0x88f7)",
+    forms.PROTOCOL,
 )
-SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address", _ADDRESS)
-DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", _ADDRESS)
+SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address", forms.ADDRESS)
+DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", forms.ADDRESS)
 SRC_PORT = Parameter("src_port", _layer4_port, "source port", _PORT)
 DST_PORT = Parameter("dst_port", _layer4_port, "destination port", _PORT)
 EVENT_KIND = Parameter(
@@ -280,7 +267,12 @@ EVENT_KIND = Parameter(
 )
 
 _MOMENT = "an RFC 3339 time, or a duration before now such as 90s or 5min"
-SINCE = Parameter("since", _since, f"only what is later: {_MOMENT}", _STRING)
+SINCE = Parameter(
+    "since",
+    _since,
+    f"only what is later: {_MOMENT}",
+    {"anyOf": [forms.DURATION, {"type": "string", "format": "date-time"}]},
+)
 LAST = Parameter(
     "last",
     _last,
@@ -288,17 +280,23 @@ LAST = Parameter(
     {"type": "integer", "minimum": 1, "maximum": MAX_LAST},
 )
 STEP = Parameter(
-    "step", _step, "length of a step: a duration such as 15s (default), rounded to samples of 5 s", _STRING
+    "step",
+    _step,
+    "length of a step: a duration such as 15s (default), rounded to samples of 5 s",
+    {"type": "string", "pattern": "^([5-9]|[1-9][0-9]{1,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s$"},
 )
 
 FLOW_ID = Parameter(
-    "id", _id_prefix, "a flow's id, or the beginning of one", {"type": "string", "pattern": "^[0-9a-fA-F]+$"}
+    "id",
+    _id_prefix,
+    "a flow's id, or the beginning of one",
+    {"type": "string", "pattern": "^[0-9a-fA-F]{1,256}$"},
 )
 SORT = Parameter(
     "sort",
     order_of,
     "order of the list: a column, with - in front for the largest first",
-    {"enum": [f"{sign}{name}" for name in COLUMNS for sign in ("", "-")]},
+    {"type": "string", "enum": [f"{sign}{name}" for name in COLUMNS for sign in ("", "-")]},
 )
 
 FLOW_FILTERS = (FLOW_ID, DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)

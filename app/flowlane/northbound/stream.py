@@ -91,9 +91,9 @@ def _start(call: Call) -> _Start:
     """Find where a reader begins: behind ``Last-Event-ID``, else with ``last`` and ``since``, else now."""
     feed, kinds = call.controller.feed, call.query.get("kind")
     last, since = call.query.get("last"), call.query.get("since")
-    text = call.request.headers.get("Last-Event-ID", "").strip()
-    if text:
-        return _resume(call, text)
+    text = call.request.headers.get("Last-Event-ID")
+    if text is not None:
+        return _resume(call, text.strip())
     if (
         last is None
         and since is None
