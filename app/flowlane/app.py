@@ -12,7 +12,7 @@ from typing import Any
 
 from os_ken.base.app_manager import OSKenApp
 from os_ken.controller import ofp_event
-from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from os_ken.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from os_ken.ofproto import ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 
 from flowlane import hub, options
@@ -84,6 +84,11 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
     def close(self) -> None:
         """Stop the composition; os-ken calls this when it has ended the app's event loop."""
         self.composition.stop()
+
+    @on(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
+    def on_features(self, event: Any) -> None:
+        """Refuse an auxiliary connection; the main one of its device stays."""
+        self.composition.sessions.features(event.msg)
 
     @on(ofp_event.EventOFPStateChange, MAIN_DISPATCHER, DEAD_DISPATCHER)
     def on_state_change(self, event: Any) -> None:

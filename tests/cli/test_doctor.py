@@ -63,6 +63,7 @@ def device(name: str, queues_by: str = "set-queue", queues: int = 0, **changes: 
         "name": name,
         "dpid": "01",
         "unusable": "",
+        "dpid_shared_by": [],
         "conflicts": [],
         "queues_by": queues_by,
         "declared": False,
@@ -102,7 +103,7 @@ def test_what_the_controller_says_of_its_devices_is_listed(
 ) -> None:
     devices = [
         device("br0", conflicts=["entry x of table 0 is not met"]),
-        device("br1", unusable="it has 3 tables"),
+        device("br1", unusable="it has 3 tables", dpid_shared_by=["192.0.2.1", "192.0.2.2"]),
     ]
     conflict = {"device": "0a", "described_by": "host1"}
     databases = [
@@ -120,6 +121,8 @@ def test_what_the_controller_says_of_its_devices_is_listed(
     listed = {(item["level"], item["where"], item["what"]) for item in findings(ovs.database, capsys)}
     assert ("warning", "bridge br0", "entry x of table 0 is not met") in listed
     assert ("problem", "bridge br1", "unusable: it has 3 tables") in listed
+    shared = "switches at 192.0.2.1, 192.0.2.2 connect with this datapath id in turns"
+    assert ("problem", "bridge br1", shared) in listed
     assert ("warning", "database host3", "connecting: no connection: Connection refused") in listed
     assert (
         "warning",

@@ -11,7 +11,7 @@ from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_poli
 from webob import Request
 
 from flowlane.cli.lists import FLOWS
-from flowlane.core.events import DeviceDown, LearnedCounters, LearnedFlow, QueueCounters
+from flowlane.core.events import DeviceDown, DpidShared, LearnedCounters, LearnedFlow, QueueCounters
 from flowlane.core.model import HintSource, QueueKind, Reason, Role
 from flowlane.core.model import PortRole as CorePortRole
 from flowlane.core.policy import (
@@ -100,6 +100,12 @@ def test_devices_count_free_queues(scenario: Busy) -> None:
     assert {port["role"] for port in device["ports"]} == {"vm", "uplink"}
     scenario.do(DeviceDown(DPID))
     assert ask(scenario, f"/v1/devices/{DPID:016x}")["connected"] is False
+
+
+def test_a_device_shows_who_else_has_its_dpid(scenario: Busy) -> None:
+    for peers in (("192.0.2.1", "192.0.2.2"), ()):
+        scenario.do(DpidShared(DPID, peers))
+        assert ask(scenario, f"/v1/devices/{DPID:016x}")["dpid_shared_by"] == list(peers)
 
 
 def test_a_limit_shows_on_flow_and_assignment(scenario: Busy) -> None:

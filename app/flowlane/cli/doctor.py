@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _HOSTS = "docs/operators/many-hosts.md: what each state and problem means"
 _CONFLICT = "docs/operators/beside-others.md: give your entry another priority or table, or --start-table"
 
+_OWN_DPID = (
+    "give each bridge one of its own: ovs-vsctl set bridge NAME other-config:datapath-id=0000000000000001"
+)
+
 _STYLES = {Level.OK: "green", Level.INFO: "blue", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
 
@@ -102,6 +106,9 @@ def _controller(
             findings.append(_samples(where, device["name"], tools))
         if device["unusable"]:
             findings.append(Finding(Level.PROBLEM, where, f"unusable: {device['unusable']}", ""))
+        if peers := device["dpid_shared_by"]:
+            what = f"switches at {', '.join(peers)} connect with this datapath id in turns"
+            findings.append(Finding(Level.PROBLEM, where, what, _OWN_DPID))
         findings += [Finding(Level.WARNING, where, text, _CONFLICT) for text in device["conflicts"]]
     return findings + _databases(databases)
 

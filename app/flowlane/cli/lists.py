@@ -134,6 +134,7 @@ def _problems(item: Answer) -> str:
     refused = sum(item["refusals"].values())
     parts = [
         "unusable" if item["unusable"] else "",
+        f"dpid of {len(item['dpid_shared_by'])} switches" if item["dpid_shared_by"] else "",
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
         f"{len(item['conflicts'])} conflicts" if item["conflicts"] else "",

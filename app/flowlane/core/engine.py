@@ -145,6 +145,7 @@ HANDLERS: dict[type, Handler] = {
     ev.MeterCounters: limits.on_meter_counters,
     ev.DeviceUp: refresh.on_device_up,
     ev.DeviceDown: refresh.on_device_down,
+    ev.DpidShared: refresh.on_dpid_shared,
     ev.PortChanged: refresh.on_port_changed,
     ev.PortRemoved: refresh.on_port_removed,
     ev.QueuesReported: refresh.on_queues_reported,

@@ -83,6 +83,14 @@ class DeviceDown:
 
 
 @dataclass(frozen=True, slots=True)
+class DpidShared:
+    """Several switches connect with one dpid in turns; ``peers`` is empty when they do not any more."""
+
+    dpid: int
+    peers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PortChanged:
     """A port was added or modified."""
 
@@ -416,6 +424,7 @@ class CatchUp:
 Event = (
     DeviceUp
     | DeviceDown
+    | DpidShared
     | PortChanged
     | PortRemoved
     | QueuesReported

@@ -222,6 +222,9 @@ class DeviceView(TypedDict):
     refusals: Annotated[dict[str, int], "number of messages that the device refused, by reason"]
     unusable: Annotated[str | None, "why Flowlane leaves the device alone; null: it is used"]
     conflicts: Annotated[list[str], "where entries of other controllers and Flowlane's conflict"]
+    dpid_shared_by: Annotated[
+        list[str], "addresses of the switches that connect with this dpid in turns; mostly empty: one does"
+    ]
     vms_in_conflict: Annotated[list[str], "ids of its VMs that have conflicts, as GET /v1/vms lists them"]
 
 

@@ -177,6 +177,7 @@ def device_view(state: State, device: Device, clock: Clock) -> types.DeviceView:
         "refusals": dict(device.refusals),
         "unusable": device.unusable or None,
         "conflicts": list(device.conflicts),
+        "dpid_shared_by": list(device.rivals),
         "vms_in_conflict": sorted(
             state.vms[number].id for number in device.port_vm.values() & state.conflicts.keys()
         ),

@@ -28,8 +28,8 @@ def version_bitmap(*versions: int) -> bytes:
     return pack("!HHI", 1, 8, sum(1 << version for version in versions))
 
 
-def features(version: int, dpid: int, xid: int = 1) -> bytes:
-    return message(version, FEATURES_REPLY, pack("!QIBB2xII", dpid, 0, 254, 0, 0x4F, 0), xid)
+def features(version: int, dpid: int, xid: int = 1, auxiliary: int = 0) -> bytes:
+    return message(version, FEATURES_REPLY, pack("!QIBB2xII", dpid, 0, 254, auxiliary, 0x4F, 0), xid)
 
 
 def match(*fields: bytes) -> bytes:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         DeviceDescribed,
         DeviceDown,
         DeviceUp,
+        DpidShared,
         PlanLeftOut,
         PolicyReplaced,
         PortChanged,
@@ -152,6 +153,19 @@ def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
         put_off(state, device, Due.ALL)  # Its VMs may be elsewhere by now.
     tell_others(state, device, everywhere=True)
     out.append(_report_connection(device, "down", "is gone", event.why or "its connection has ended"))
+
+
+def on_dpid_shared(state: State, event: DpidShared, out: list[Effect]) -> None:
+    """Note, and report once, that several switches have the dpid of a device."""
+    device = state.devices.get(event.dpid)
+    if device is None:
+        return
+    if event.peers and not device.rivals:
+        text = (
+            f"{device.name}: several switches connect with this dpid in turns, from {', '.join(event.peers)}"
+        )
+        out.append(Report("error", text, {"device": f"{device.dpid:016x}", "change": "dpid shared"}))
+    device.rivals = event.peers
 
 
 def _report_connection(device: Device, change: str, text: str, why: str = "") -> Report:

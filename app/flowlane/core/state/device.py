@@ -153,6 +153,8 @@ class Device:
     """Why the device cannot be used; '': it can."""
     conflicts: tuple[str, ...] = ()
     """Where entries of other controllers conflict with ours."""
+    rivals: tuple[str, ...] = ()
+    """Addresses of the switches that connect with its dpid in turns."""
     reported_ports: dict[int, PortReport] = field(default_factory=dict)
     reported_queues: dict[int, tuple[int, ...]] = field(default_factory=dict)
     described: DeviceDescribed | None = None

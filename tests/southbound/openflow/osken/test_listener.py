@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from struct import pack
 
 import eventlet
@@ -86,6 +87,33 @@ def test_another_version_than_agreed_costs_the_connection(manager: Launched, goo
         bad.send(messages.features(OF13, 0xB))
         assert bad.is_closed()
     assert good.is_served()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_auxiliary_connection_is_refused_alone(manager: Launched, good: RawSwitch, version: int) -> None:
+    """It has the dpid of its device (OpenFlow 1.3.5, 6.3.6), whose main connection must not be taken for dead."""
+    with RawSwitch(manager.openflow_port, version) as extra:
+        extra.hello()
+        extra.send(messages.features(version, GOOD, extra.features_xid, auxiliary=1))
+        assert extra.is_closed()
+    assert good.is_served()
+    device = manager.rest(f"/v1/devices/{GOOD:016x}")
+    assert (device["connected"], device["dpid_shared_by"]) == (True, [])
+    assert manager.log.count(f"device {GOOD:016x}: auxiliary connection 1 from 127.0.0.1") == 1
+
+
+def test_switches_with_one_dpid_are_shown_as_such(manager: Launched) -> None:
+    """Each takes the other's place, as two bridges with one datapath id do."""
+    with ExitStack() as stack:
+        for _ in range(4):
+            peer = stack.enter_context(RawSwitch(manager.openflow_port))
+            peer.handshake(0xD)
+            peer.refuse_requests()
+        wait_for(lambda: manager.rest(f"/v1/devices/{0xD:016x}")["dpid_shared_by"])
+        peers = manager.rest(f"/v1/devices/{0xD:016x}")["dpid_shared_by"]
+        assert len(peers) == 2
+        assert all(text.startswith("127.0.0.1:") for text in peers), "of one host: its last two connections"
+    assert "several switches connect with this dpid in turns" in manager.log
 
 
 def test_unknown_queue_property_costs_nothing(manager: Launched, good: RawSwitch) -> None:

@@ -461,6 +461,26 @@ def test_a_newer_connection_wins_and_the_end_of_the_older_emits_nothing(world: W
     assert world.take(ev.DeviceDown) == [ev.DeviceDown(DPID)]
 
 
+def test_connections_that_take_each_others_place_are_reported_until_they_stop(world: World) -> None:
+    for number in range(1, 4):
+        newer = FakeDatapath()
+        newer.address = (f"192.0.2.{1 + number % 2}", 50000 + number)
+        world.now += 5.0
+        world.sessions.connected(newer)
+    assert world.take(ev.DpidShared) == [ev.DpidShared(DPID, ("192.0.2.1", "192.0.2.2"))]
+    world.pass_time(60)
+    assert world.take(ev.DpidShared) == []
+    world.pass_time(1)
+    assert world.take(ev.DpidShared) == [ev.DpidShared(DPID)]
+
+
+def test_connections_that_are_replaced_now_and_then_are_of_one_switch(world: World) -> None:
+    for _ in range(5):
+        world.now += 40.0
+        world.sessions.connected(FakeDatapath())
+    assert world.take(ev.DpidShared) == []
+
+
 def test_messages_of_a_replaced_connection_are_dropped(world: World) -> None:
     older = world.datapath
     world.sessions.connected(FakeDatapath())

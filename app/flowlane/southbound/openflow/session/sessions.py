@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+from flowlane import hub
 from flowlane.core.effects import (
     BeginGroup,
     DeleteLearned,
@@ -23,7 +25,7 @@ from flowlane.core.effects import (
     SetMeter,
     UnpinFlow,
 )
-from flowlane.core.events import DeviceDown, DeviceUp
+from flowlane.core.events import DeviceDown, DeviceUp, DpidShared
 from flowlane.logs import Repeats
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.session.session import Session
@@ -31,7 +33,7 @@ from flowlane.southbound.openflow.wire import lldp
 from flowlane.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from flowlane.core.effects import Effect
     from flowlane.core.events import Event
@@ -48,6 +50,12 @@ its replies late, and all of them together would be in memory.
 
 TURN = 3.0
 """Seconds without a message after which others do not wait for a handshake any more."""
+
+TAKEOVERS, WITHIN = 3, 60.0
+"""Several switches have one dpid when their connections have taken each other's place so often in so many seconds.
+
+Open vSwitch connects again after 1 to 8 seconds (ovs-vswitchd.conf.db(5), max_backoff).
+"""
 
 NO_START_TABLES: Mapping[int | None, int] = MappingProxyType({})
 
@@ -94,6 +102,10 @@ class Sessions:
         self._by_dpid: dict[int, Session] = {}
         self._in_handshake: dict[int, float] = {}
         """dpid -> when its last message came, of those in a handshake that others wait for."""
+        self._auxiliary: WeakSet[Any] = WeakSet()
+        """Auxiliary connections, which are being closed."""
+        self._takeovers: dict[int, deque[tuple[float, str, str]]] = {}
+        """dpid -> when a connection took the place of one that was there, and from where both came."""
         self._waiting: deque[Session] = deque()
         """Sessions whose handshake has not begun."""
 
@@ -108,16 +120,31 @@ class Sessions:
         session = self._by_dpid.get(dpid)
         return session.programming.present.groups if session is not None and session.up else ()
 
+    def features(self, message: Any) -> None:
+        """Close an auxiliary connection: Flowlane uses the main one only (OpenFlow 1.3.5, 6.3.6)."""
+        if message.auxiliary_id:
+            datapath = message.datapath
+            self._auxiliary.add(datapath)
+            text = "device %016x: auxiliary connection %d from %s:%s is closed, the main one is enough"
+            peer = datapath.address[:2]
+            _REPEATS.warning(
+                ("auxiliary", message.datapath_id), text, message.datapath_id, message.auxiliary_id, *peer
+            )
+            hub.spawn(datapath.close)
+
     def connected(self, datapath: Any) -> None:
         """Start the session of a device that has connected.
 
         Of two connections with one dpid the newer counts, since the older may be dead: it is closed.
         """
+        if datapath in self._auxiliary:
+            return
         old = self._by_dpid.get(datapath.id)
         if old is not None:
             if old.datapath is datapath:
                 return
             old.close("the same device has connected again")
+            self._note_takeover(datapath, old)
             _REPEATS.warning(
                 ("again", datapath.id),
                 "device %016x has connected again, from %s:%s; its connection from %s is closed",
@@ -132,6 +159,19 @@ class Sessions:
         _LOG.debug("device %016x at %s: connected, the handshake begins", session.dpid, session.peer)
         self._waiting.append(session)
         self._end_handshake(session.dpid)
+
+    def _note_takeover(self, datapath: Any, old: Session) -> None:
+        """Note that a connection takes the place of another; emit :class:`DpidShared` where that goes on."""
+        takeovers = self._takeovers.setdefault(datapath.id, deque(maxlen=TAKEOVERS))
+        takeovers.append((self._clock(), old.peer, "{}:{}".format(*datapath.address[:2])))
+        if len(takeovers) == TAKEOVERS and takeovers[-1][0] - takeovers[0][0] <= WITHIN:
+            self._emit(DpidShared(datapath.id, _peers(takeovers)))
+
+    def _forget_takeovers(self, now: float) -> None:
+        for dpid, takeovers in list(self._takeovers.items()):
+            if now - takeovers[-1][0] > WITHIN:
+                del self._takeovers[dpid]
+                self._emit(DpidShared(dpid))
 
     def _take(self, event: Event) -> None:
         """Pass on the event of a session; the end of its handshake is the turn of another one."""
@@ -199,6 +239,7 @@ class Sessions:
     def tick(self) -> None:
         """Let every session do what is due."""
         now = self._clock()
+        self._forget_takeovers(now)
         for session in self:
             session.tick(now)
         for dpid in [dpid for dpid, last in self._in_handshake.items() if now - last >= TURN]:
@@ -253,3 +294,10 @@ class Sessions:
     def echo(self, message: Any) -> None:
         """Note that the device that sent an echo request or reply is alive."""
         self.session_of(message.datapath)
+
+
+def _peers(takeovers: Iterable[tuple[float, str, str]]) -> tuple[str, ...]:
+    """Return where connections came from: hosts or, where they are one, its last two connections."""
+    peers = [peer for _, old, new in takeovers for peer in (old, new)]
+    hosts = {peer.rpartition(":")[0] for peer in peers}
+    return tuple(sorted(hosts)) if len(hosts) > 1 else tuple(peers[-2:])
