@@ -69,7 +69,10 @@ def test_queues_are_in_base_units() -> None:
 
 
 def test_flows_by_reason_and_overflow() -> None:
-    read = samples(world())
+    controller = world()
+    flows = controller.state.devices[1].flows
+    flows.remove(flows.add(b"another flow", 1.0))
+    read = samples(controller)
     nic = {"device": "0000000000000001"}
     assert pick(read, "flowlane_flows_by_reason", reason="exclusive", **nic) == [1]
     assert pick(read, "flowlane_flows_by_reason", reason="shared", **nic) == [2]
