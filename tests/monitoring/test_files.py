@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,34 @@ def test_a_dashboard_can_be_imported_anywhere(path: Path) -> None:
     ]
     assert len(cells) == len(set(cells)), "panels overlap"
     assert max(x for x, _ in cells) < 24
+
+
+PAGE = ROOT / "docs" / "operators" / "metrics.md"
+YAML = re.compile(r"^( *)```yaml\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+def test_the_configuration_in_the_page_is_valid(tmp_path: Path, keys: Path) -> None:
+    """As a reader would have it: the files written by the command, a token, a CA."""
+    scrape, provisioning = [textwrap.dedent(found[2]) for found in YAML.finditer(PAGE.read_text())]
+    assert main(["monitoring", str(tmp_path / "flowlane")]) == 0
+    (tmp_path / "flowlane-token").write_text("flowlane_x\n")
+    shutil.copy(keys / "cert.pem", tmp_path / "flowlane-ca.pem")
+    config = tmp_path / "prometheus.yml"
+    config.write_text(scrape.replace("/etc/prometheus", str(tmp_path)))
+    done = promtool("check", "config", str(config))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules())} rules found" in done.stdout
+    (job,) = yaml.safe_load(scrape)["scrape_configs"]
+    assert job["job_name"] in RULES.read_text()
+    (provider,) = yaml.safe_load(provisioning)["providers"]
+    folder = provider["options"]["path"].replace("/etc/prometheus", str(tmp_path))
+    assert sorted(path.name for path in Path(folder).iterdir()) == [path.name for path in DASHBOARDS]
+
+
+def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["monitoring", str(tmp_path)]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert line.replace(str(tmp_path), "        /etc/prometheus/flowlane") in PAGE.read_text()
 
 
 def test_the_command_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
