@@ -1,7 +1,7 @@
 # ./run check and ./run test: the tiers. Sourced by ./run.
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
 
-tiers=(check unit ovs mininet lab)
+tiers=(check unit ovs mininet page lab)
 shell_scripts=(run .ci/run scripts/*.sh scripts/stage-python mininet/private mininet/with-flowlane lab/guest/*
     packaging/deb/{build,preinst,postinst,prerm,postrm})
 
@@ -34,7 +34,7 @@ tier_unit() {
     setup_packages openvswitch-switch iproute2 ethtool tshark "${packaging_packages[@]}"
     setup_promtool
     .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile "${coverage[@]}" \
-        -m "not ovs and not mininet and not lab" "$@"
+        -m "not ovs and not mininet and not page and not lab" "$@"
 }
 
 tier_ovs() {
@@ -57,6 +57,15 @@ tier_mininet() {
     local stages=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
     .venv/bin/python -m pytest --dist loadfile --tx "$stages*popen//python=$root/scripts/stage-python" \
         -p no:cacheprovider -m mininet "$@"
+}
+
+# The page in a browser, in networks of their own; and the same bundle from its sources, by npm's registry.
+tier_page() {
+    local packages=(openvswitch-switch iproute2 chromium)
+    command -v npm >/dev/null || packages+=(nodejs npm)
+    setup_packages "${packages[@]}"
+    need_root "make networks for the page's tests"
+    as_root .venv/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider -m page "$@"
 }
 
 # A guest keeps one CPU busy; the two that run the tests inside start together, beside what another worker does.

@@ -73,6 +73,8 @@ def test_queues_tell_what_the_flow_table_holds(scenario: Busy) -> None:
     for number, queue in queues.items():
         rows = [row for row in flows if flows.queue_id[row] == number]
         assert queue["flows"] == len(rows)
+        classes = sorted({flows.class_index[row] for row in rows})
+        assert queue["classes"] == [scenario.device.policy.classes[index].name for index in classes]
         assert queue["load"] == pytest.approx(sum(flows.rate[row] for row in rows), rel=0.2, abs=LIGHT)
     assert sum(queue["flows"] for queue in queues.values()) == len(flows) == 10
 

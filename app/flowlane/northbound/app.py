@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from importlib.resources import files
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from flowlane.northbound import (
     metrics,
     operator_handlers,
     operator_types,
+    page,
     query,
     read_handlers,
     stream,
@@ -43,22 +43,8 @@ from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Rou
 if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller
 
-HTML = "text/html"
-_PAGE_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src data:; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy of the page: it loads nothing, and connects to this server only."""
-
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-def page(call: Call) -> Response:  # noqa: ARG001
-    """Answer with the page."""
-    text = files("flowlane.northbound").joinpath("static/index.html").read_text("utf-8")
-    headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"}
-    return respond(text.encode(), f"{HTML}; charset=utf-8", headers=headers)
 
 
 def openapi(call: Call) -> Response:
@@ -85,9 +71,18 @@ ROUTES = (
     Route(
         "GET",
         "/",
-        page,
-        "A page with live tables of devices, queues and assignments",
-        produces=(HTML,),
+        page.page,
+        "The page: queues, flows, topology, events and policy",
+        produces=(page.HTML,),
+        scope=Scope.PUBLIC,
+    ),
+    Route(
+        "GET",
+        "/page/{asset}",
+        page.asset,
+        "A file that the page loads",
+        produces=tuple(page.MEDIA_TYPES.values()),
+        also=(404,),
         scope=Scope.PUBLIC,
     ),
     Route("GET", "/openapi.json", openapi, "This OpenAPI document", dict[str, Any], scope=Scope.PUBLIC),

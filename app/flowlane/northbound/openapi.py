@@ -142,6 +142,7 @@ PATH_FORMS: Mapping[str, Schema] = {
     "queue": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFE},
 }
 PATH_PARAMETERS = {
+    "asset": "the file's name",
     "dpid": "a device's datapath id: 16 hex digits",
     "id": "the id, as in the list",
     "name": "the name, as in the list",

@@ -257,8 +257,10 @@ PROTO = Parameter(
 )
 SRC = Parameter("src", _address, "source: an address, a prefix or a MAC address", forms.ADDRESS)
 DST = Parameter("dst", _address, "destination: an address, a prefix or a MAC address", forms.ADDRESS)
+ADDRESS = Parameter("address", _address, "either end: an address, a prefix or a MAC address", forms.ADDRESS)
 SRC_PORT = Parameter("src_port", _layer4_port, "source port", _PORT)
 DST_PORT = Parameter("dst_port", _layer4_port, "destination port", _PORT)
+L4_PORT = Parameter("l4_port", _layer4_port, "source or destination port", _PORT)
 EVENT_KIND = Parameter(
     "kind",
     _event_kinds,
@@ -299,7 +301,7 @@ SORT = Parameter(
     {"type": "string", "enum": [f"{sign}{name}" for name in COLUMNS for sign in ("", "-")]},
 )
 
-FLOW_FILTERS = (FLOW_ID, DEVICE, VM, CLASS, PROTO, SRC, DST, SRC_PORT, DST_PORT)
+FLOW_FILTERS = (FLOW_ID, DEVICE, VM, CLASS, PROTO, ADDRESS, SRC, DST, L4_PORT, SRC_PORT, DST_PORT)
 ASSIGNMENT_FILTERS = (*FLOW_FILTERS, PORT, QUEUE, KIND, REASON)
 
 if TYPE_CHECKING:
@@ -458,9 +460,21 @@ def _select_id(beginning: tuple[bytes, str]) -> Condition:
     return check
 
 
+def _select_either(
+    one: Callable[[Any], Condition], other: Callable[[Any], Condition]
+) -> Callable[[Any], Condition]:
+    def condition(value: Any) -> Condition:
+        first, second = one(value), other(value)
+        return lambda flows, row: first(flows, row) or second(flows, row)
+
+    return condition
+
+
 _KEY_CONDITIONS: Mapping[str, Callable[[Any], Condition]] = {
     "id": _select_id,
     "proto": _select_protocol,
+    "address": _select_either(_select_address(source=True), _select_address(source=False)),
+    "l4_port": _select_either(_select_layer4_port(4), _select_layer4_port(5)),
     "src": _select_address(source=True),
     "dst": _select_address(source=False),
     "src_port": _select_layer4_port(4),

@@ -244,6 +244,7 @@ class QueueView(OfOneClass):
     flows: int
     load: BitRate
     exclusive: Annotated[bool, "one flow has the queue to itself"]
+    classes: Annotated[list[str], "classes of its flows, in the policy's order"]
     admission: Annotated[
         Literal["open", "cordoned", "draining", "drained"],
         "cordoned: it takes no new flows; draining: those that it has are moved away, too; drained: they have gone",

@@ -315,6 +315,7 @@ def _queue(
         "load": slot.load if slot else 0,
         "exclusive": bool(slot and slot.exclusive_row >= 0),
         "class": device.policy.classes[indices[0]].name if len(indices) == 1 else None,
+        "classes": [device.policy.classes[index].name for index in sorted(indices)],
         "tx_packets": counters[0],
         "tx_bytes": counters[1],
         "tx_errors": counters[2],
