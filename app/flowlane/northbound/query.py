@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from flowlane.closest import did_you_mean
-from flowlane.core.flowkey import ETHERTYPE_NAMES, HEAD, HEAD_LENGTH, IPV4, IPV6, LAYER2, PROTOCOL_NAMES
+from flowlane.core.flowkey import ETHERTYPE_NAMES, PROTOCOL_NAMES
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.errors import UnitError
 from flowlane.northbound import forms
+from flowlane.northbound.key_conditions import KEY_CONDITIONS
 from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.sorting import COLUMNS, order_of
 from flowlane.northbound.types import EventKind, PortRoleWord
@@ -28,15 +29,13 @@ if TYPE_CHECKING:
 
     from flowlane.core.state.device import Device, State
     from flowlane.core.state.flows import FlowTable
+    from flowlane.northbound.key_conditions import Wildcard
+    from flowlane.northbound.paging import Condition
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 LONGEST = 256
 """Characters of a query parameter's value."""
-
-Network = IPv4Network | IPv6Network
-Wildcard = bytes | Network
-"""A MAC address, or the addresses of a prefix."""
 
 MAX_LAST = 50_000
 """Events that a request may ask for: as many of flows as are kept."""
@@ -304,9 +303,6 @@ SORT = Parameter(
 FLOW_FILTERS = (FLOW_ID, DEVICE, VM, CLASS, PROTO, ADDRESS, SRC, DST, L4_PORT, SRC_PORT, DST_PORT)
 ASSIGNMENT_FILTERS = (*FLOW_FILTERS, PORT, QUEUE, KIND, REASON)
 
-if TYPE_CHECKING:
-    Condition = Callable[[FlowTable, int], bool]
-
 
 def selections(state: State, query: Mapping[str, Any]) -> list[tuple[Device, Condition]]:
     """Select the devices of a query, in order of dpid, each with the condition for its rows."""
@@ -375,7 +371,7 @@ def _condition(state: State, device: Device, query: Mapping[str, Any]) -> Condit
         if not values:
             return None
         conditions.append(_in_column(column, values))
-    conditions.extend(_KEY_CONDITIONS[name](query[name]) for name in _KEY_CONDITIONS if name in query)
+    conditions.extend(KEY_CONDITIONS[name](query[name]) for name in KEY_CONDITIONS if name in query)
     return lambda flows, row: all(condition(flows, row) for condition in conditions)
 
 
@@ -407,79 +403,6 @@ def ports_named(device: Device, name: str) -> list[int]:
 
 def _in_column(column: str, values: frozenset[int]) -> Condition:
     return lambda flows, row: getattr(flows, column)[row] in values
-
-
-def _select_protocol(protocol: int | str) -> Condition:
-    def check(flows: FlowTable, row: int) -> bool:
-        _, _, kind, number, ethertype, _ = HEAD.unpack_from(flows.keys[row] or b"")
-        if kind == LAYER2:
-            return ETHERTYPE_NAMES.get(ethertype, f"0x{ethertype:04x}") == protocol
-        return bool(number == protocol)
-
-    return check
-
-
-def _select_layer4_port(place: int) -> Callable[[int], Condition]:
-    def condition(number: int) -> Condition:
-        def check(flows: FlowTable, row: int) -> bool:
-            head = HEAD.unpack_from(flows.keys[row] or b"")
-            return bool(head[2] != LAYER2 and head[place] == number)
-
-        return check
-
-    return condition
-
-
-def _select_address(source: bool) -> Callable[[Wildcard], Condition]:
-    def condition(addresses: Wildcard) -> Condition:
-        if isinstance(addresses, bytes):
-            kind, low, high = LAYER2, addresses, addresses
-        else:
-            kind = IPV4 if addresses.version == 4 else IPV6
-            low, high = addresses.network_address.packed, addresses.broadcast_address.packed
-
-        def check(flows: FlowTable, row: int) -> bool:
-            key = flows.keys[row] or b""
-            middle = (len(key) + HEAD_LENGTH) // 2
-            address = key[HEAD_LENGTH:middle] if source else key[middle:]
-            return key[6] == kind and low <= address <= high
-
-        return check
-
-    return condition
-
-
-def _select_id(beginning: tuple[bytes, str]) -> Condition:
-    whole, digit = beginning
-    place, half = len(whole), int(digit or "0", 16)
-
-    def check(flows: FlowTable, row: int) -> bool:
-        key = flows.keys[row] or b""
-        return key.startswith(whole) and (not digit or (len(key) > place and key[place] >> 4 == half))
-
-    return check
-
-
-def _select_either(
-    one: Callable[[Any], Condition], other: Callable[[Any], Condition]
-) -> Callable[[Any], Condition]:
-    def condition(value: Any) -> Condition:
-        first, second = one(value), other(value)
-        return lambda flows, row: first(flows, row) or second(flows, row)
-
-    return condition
-
-
-_KEY_CONDITIONS: Mapping[str, Callable[[Any], Condition]] = {
-    "id": _select_id,
-    "proto": _select_protocol,
-    "address": _select_either(_select_address(source=True), _select_address(source=False)),
-    "l4_port": _select_either(_select_layer4_port(4), _select_layer4_port(5)),
-    "src": _select_address(source=True),
-    "dst": _select_address(source=False),
-    "src_port": _select_layer4_port(4),
-    "dst_port": _select_layer4_port(5),
-}
 
 
 def first_of_its_flow(devices: Sequence[Device], device: Device, as_of: float) -> Condition:
