@@ -98,11 +98,16 @@ def test_the_journal_gets_priorities_instead_of_times(tmp_path: Path) -> None:
     log.touch()
     state = log.stat()
     code = (
-        "import sys; from flowlane import hub; hub.prepare(patch=False)\n"
+        "from flowlane import hub; hub.prepare(patch=False)\n"
         "import logging; from flowlane import launch, options; options.parse([]); launch.set_up_log()\n"
-        "logging.getLogger('some').warning('two\\nlines')"
+        "logging.getLogger('some').warning('two\\nlines')\n"
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    logging.getLogger('some').exception('fault')"
     )
     with log.open("w") as file:
         environment = {**os.environ, "JOURNAL_STREAM": f"{state.st_dev}:{state.st_ino}"}
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, stderr=file, check=True)
-    assert log.read_text() == "<4>WARNING some: two\n<4>lines\n"
+    first, *trace = log.read_text().splitlines()
+    assert first == "<4>WARNING some: two\\nlines"
+    assert trace[0] == "<3>ERROR some: fault"
+    assert trace[-1].endswith("ZeroDivisionError: division by zero")
+    assert [line for line in trace if not line.startswith("<3>")] == []
