@@ -14,7 +14,9 @@ from oslo_config import cfg
 
 from flowlane import options
 
-SEEN = "Flowlane", "switches", "log", "apps"
+TITLES = "Flowlane", "switches", "log", "apps"
+"""Titles of the groups, in their order."""
+
 _ABOUT = {
     "Flowlane": "",
     "switches": "Where switches connect, or are connected to, and with which files of TLS.",
@@ -35,7 +37,7 @@ class Listed(NamedTuple):
 
 def groups() -> Iterator[tuple[str, str, list[Listed]]]:
     """Return (title, description, options) of each group; the options of a group in order of their names."""
-    found: dict[str, list[Listed]] = {title: [] for title in SEEN}
+    found: dict[str, list[Listed]] = {title: [] for title in TITLES}
     for opt, on_command_line in options.known():
         if not opt.positional:
             found[_group_of(opt.name)].append(Listed(opt, on_command_line))
@@ -66,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("app", nargs="*", metavar="APP", help=options.APP_HELP)
     for title, about, listed in groups():
         section = made.add_argument_group(title, about or None)
-        if title == SEEN[0]:
+        if title == TITLES[0]:
             section.add_argument(
                 "--config-file", metavar="FILE", action="append", help=options.CONFIG_FILE_HELP
             )
