@@ -10,6 +10,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
+from support import captures
 
 from flowlane.cli.main import main
 
@@ -81,6 +82,45 @@ def test_a_capture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     result = planned(capsys, POLICIES / "m07-all-on-hardware.yaml", "--pcap", path)
     assert len(result["assignments"]) == 9
     assert {item["vm"] for item in result["assignments"]} == {"02:00:00:00:00:07"}
+
+
+def test_equal_flows_in_two_vlans_are_told_apart(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    frames = [captures.tcp_frame(tags=captures.tagged(vlan)) for vlan in (7, 8, 8)]
+    path.write_bytes(captures.pcap(captures.cut([*frames, captures.tcp_frame()], 1 << 16)))
+    result = planned(capsys, POLICIES / "m07-all-on-hardware.yaml", "--pcap", path)
+    flow = "tcp 10.0.0.1:1000 > 10.0.0.2:80"
+    assert {
+        (item["vlan"], item["flow"], item["packets"], item["bytes"]) for item in result["assignments"]
+    } == {
+        (7, f"{flow} in VLAN 7", 1, 158),
+        (8, f"{flow} in VLAN 8", 2, 316),
+        (None, flow, 1, 154),
+    }
+    _, out, _ = run(capsys, POLICIES / "m07-all-on-hardware.yaml", "--pcap", path)
+    lines = out.splitlines()
+    assert lines[0].split()[:5] == ["VM", "VLAN", "FLOW", "PACKETS", "BYTES"]
+    assert sorted(line.split()[1] for line in lines[1:4]) == ["-", "7", "8"]
+
+
+def test_what_is_not_known_or_no_flow_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    lldp = bytes.fromhex("0180c200000e02000000000788cc") + bytes(46)
+    path.write_bytes(captures.simple_blocks() + captures.simple_packet(lldp) * 2 + bytes(5))
+    warnings = (
+        f"{path}: cut off inside packet 8, at byte {path.stat().st_size}; the 7 packets before that are used",
+        f"{path}: 7 packets without time stamp: where a flow has no other, its rate is unknown, "
+        "and it is placed as one that sends next to nothing",
+    )
+    code, out, err = run(capsys, POLICIES / "m07-all-on-hardware.yaml", "--pcap", path, "--json")
+    assert (code, err) == (0, "".join(f"flowlane: warning: {text}\n" for text in warnings))
+    result = json.loads(out)
+    (item,) = result["assignments"]
+    assert (item["rate"], item["packets"], item["bytes"]) == (None, 5, 2270)
+    assert (result["other_packets"], tuple(result["warnings"])) == ({"LLDP": 2}, warnings)
+    _, out, _ = run(capsys, POLICIES / "m07-all-on-hardware.yaml", "--pcap", path)
+    assert "  unknown  " in out
+    assert out.endswith("2 packets of no VM's flow: 2 LLDP\n")
 
 
 @pytest.mark.parametrize(("name", "begin"), [("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")])
