@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from wsgiref.types import WSGIApplication
 
 import pytest
@@ -288,6 +289,22 @@ def test_who_changed_the_policy_is_in_rest_and_in_the_events(
     controller.keeps = False
     assert ask(app, "/v1/policy", "PUT", "operator", **options).json["kept"] is False
     assert ask(app, "/v1/policy", token="operator").json["origin"]["kept"] is False
+
+
+def test_changes_are_logged_with_who_made_them(
+    app: WSGIApplication, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "flowlane.northbound.dispatch")
+    at: Any = {"environ": {"REMOTE_ADDR": "10.0.0.5"}}
+    ask(app, "/v1/vms/web/hints", "PUT", "web", body=HINT, content_type=JSON, **at)
+    ask(app, "/v1/policy", "PUT", "operator", body=b"classes: a", content_type="application/yaml", **at)
+    ask(app, "/v1/policy", "PUT", "operator", body=b"bad", content_type="application/yaml", **at)
+    ask(app, "/v1/policy", token="operator", **at)
+    changes = [record for record in caplog.records if record.name == "flowlane.northbound.dispatch"]
+    assert [(record.levelname, record.getMessage()) for record in changes] == [
+        ("DEBUG", "REST: PUT /v1/vms/web/hints by web from 10.0.0.5: 200"),
+        ("INFO", "REST: PUT /v1/policy by operator from 10.0.0.5: 200"),
+    ]
 
 
 def test_refusals_are_logged_once_a_minute(app: WSGIApplication, caplog: pytest.LogCaptureFixture) -> None:

@@ -145,7 +145,7 @@ def test_the_process_is_measured_as_the_system_does() -> None:
 
 
 def test_others_are_served_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "SLICE", -1.0)
+    monkeypatch.setattr(hub.TimeSlice.__init__, "__defaults__", (-1.0,))
     controller = world()
     others: list[int] = []
     hub.spawn(others.append, 1)

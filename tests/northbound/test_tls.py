@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from lab.inside.manager import launched
 
+from flowlane.cli.main import main
 from flowlane.errors import ConfigError
 from flowlane.northbound.tls import RestTlsFiles, ServerTls
 
@@ -37,6 +39,26 @@ def test_rest_over_tls(keys: Path) -> None:
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             read(manager.rest_port, ssl.create_default_context())
         assert b"ok" in read(manager.rest_port, client(keys, certificate=False)), "it goes on after all that"
+        assert "Traceback" not in manager.log
+
+
+def test_the_command_line_over_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=ctl",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    certificate = str(tmp_path / "cert.pem")
+    with launched(f"--rest-cert={certificate}", f"--rest-key={tmp_path}/key.pem") as manager:
+        port = manager.rest_port
+        url = ["--url", f"https://127.0.0.1:{port}"]
+        assert main(["status", *url, "--ca", certificate]) == 0
+        assert "ready" in capsys.readouterr().out
+        assert main(["status", *url]) == 3
+        assert "give --ca with the CA of the controller's certificate" in capsys.readouterr().err
+        assert main(["status", "--url", f"https://localhost:{port}", "--ca", certificate]) == 3
+        assert "call the controller by a name that its certificate has" in capsys.readouterr().err
+        assert main(["status", "--url", f"http://127.0.0.1:{port}"]) == 3
         assert "Traceback" not in manager.log
 
 

@@ -292,6 +292,8 @@ def _why_unreachable(client: Client, error: Exception) -> str:
 
 
 def _tls_remedy(cause: str) -> str:
+    if "mismatch" in cause:
+        return "call the controller by a name that its certificate has (--url)"
     if "certificate verify failed" in cause or "CERTIFICATE_VERIFY_FAILED" in cause:
         return "give --ca with the CA of the controller's certificate"
     return "the controller serves plain HTTP unless it has --rest-cert: give --url http://..."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from webob import Response
 
+from flowlane.escaping import escaped
 from flowlane.northbound import conditional, query
-from flowlane.northbound.access import SAFE_METHODS
+from flowlane.northbound.access import SAFE_METHODS, Scope
 from flowlane.northbound.problems import ProblemError, empty, json_response
 from flowlane.northbound.routing import Call, keep_body
 
@@ -18,12 +20,21 @@ if TYPE_CHECKING:
 
     from webob import Request
 
-    from flowlane.northbound.access import Access
+    from flowlane.northbound.access import Access, Caller
     from flowlane.northbound.controller import Controller
     from flowlane.northbound.routing import Route
 
 ROUTE = "flowlane.route"
 """Key of the WSGI environment: the path of the request's route."""
+
+
+_CHANGES = {Scope.OPERATE: logging.INFO, Scope.HINT: logging.DEBUG}
+"""Scopes of routes that change something -> level at which that is logged; VMs may give hints all the time."""
+
+_SHOWN = 200
+"""Characters of a path that the log has."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Resource(NamedTuple):
@@ -63,9 +74,19 @@ def answer(
         keep_body(request)
         present = Call(controller, request, controller.clock(), resource.path, {}, text, caller)
         conditional.check(request, lambda: _validator(methods["GET"], present))
-    return _response(
+    made = _response(
         route, Call(controller, request, controller.clock(), resource.path, values, text, caller)
     )
+    if route.needs in _CHANGES:
+        _log_change(request, caller, made.status_int, _CHANGES[route.needs])
+    return made
+
+
+def _log_change(request: Request, caller: Caller, status: int, level: int) -> None:
+    """Log who changed what, from where."""
+    whom = f" by {caller.name}" if caller.name else ""
+    path = escaped(request.path_info)[:_SHOWN]
+    _LOG.log(level, "REST: %s %s%s from %s: %d", request.method, path, whom, caller.address or "-", status)
 
 
 def _response(route: Route, call: Call) -> Response:

@@ -6,7 +6,6 @@ has some 100,000 lines. How many series there are is bounded: see docs/operators
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import flowlane
@@ -41,32 +40,17 @@ from flowlane.northbound.metric_readers import (
 if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller
 
-SLICE = 0.002
-"""Seconds after which others are served before the text goes on."""
-
-
-class _Turns:
-    """Lets others run where a slice of time is over."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-
-    def give(self) -> None:
-        if time.perf_counter() - self._began > SLICE:
-            hub.sleep(0)
-            self._began = time.perf_counter()
-
 
 def exposition(controller: Controller) -> str:
     """Write all metrics as text; others are served meanwhile."""
-    turns = _Turns()
-    reading = read(controller, turns.give)
+    time_slice = hub.TimeSlice()
+    reading = read(controller, time_slice.check)
     parts: list[str] = []
     for metric in METRICS:
         for number, line in enumerate(lines(metric, reading)):
             parts.append(line)
             if number % 64 == 0:
-                turns.give()
+                time_slice.check()
     return "".join(parts)
 
 
