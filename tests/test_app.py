@@ -42,7 +42,7 @@ def test_exception_in_a_handler_costs_one_connection(by_message: bool) -> None:
         if by_message
         else SimpleNamespace(datapath=datapath)
     )
-    flowlane = SimpleNamespace(composition=SimpleNamespace(fault=faults.append))
+    flowlane = SimpleNamespace(composition=SimpleNamespace(fault=faults.append), worked=lambda _seconds: None)
     handler: Callable[[Any, Any], None] = app.on(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)(broken)
     handler(flowlane, event)
     hub.sleep()

@@ -6,17 +6,20 @@ root, is in :mod:`flowlane.composition`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
-from os_ken.base.app_manager import OSKenApp
+from os_ken.base.app_manager import OSKenApp, lookup_service_brick
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from os_ken.ofproto import ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 
 from flowlane import hub, options
-from flowlane.composition import Composition
+from flowlane.composition import LONGEST, Composition
+from flowlane.southbound.openflow.osken import listener
+from flowlane.southbound.openflow.session import packing
 
 Handler = Callable[[Any, Any], None]
 
@@ -50,17 +53,35 @@ def on(events: Any, *states: str) -> Callable[[Handler], Handler]:
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
         def guarded(app: Any, event: Any) -> None:
+            began = time.monotonic()
             try:
                 handler(app, event)
             except Exception:
                 app.composition.fault(type(event).__name__)
                 datapath = event.datapath if hasattr(event, "datapath") else event.msg.datapath
                 hub.spawn(datapath.close)
+            app.worked(time.monotonic() - began)
 
         registered: Handler = set_ev_cls(events, list(states))(guarded)
         return registered
 
     return decorate
+
+
+FREQUENT = frozenset(
+    (
+        ofp_event.EventOFPBarrierReply,
+        ofp_event.EventOFPEchoRequest,
+        ofp_event.EventOFPFlowDescStatsReply,
+        ofp_event.EventOFPFlowStatsReply,
+        ofp_event.EventOFPMeterStatsReply,
+        ofp_event.EventOFPPacketIn,
+        ofp_event.EventOFPQueueDescStatsReply,
+        ofp_event.EventOFPQueueGetConfigReply,
+        ofp_event.EventOFPQueueStatsReply,
+    )
+)
+"""Kinds of messages that are handled at once where nothing is in their way, and not by os-ken's queue of events."""
 
 
 class Flowlane(OSKenApp):  # type: ignore[misc]
@@ -71,11 +92,41 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.composition = Composition(options.settings())
+        self._worked = 0.0
+        """Seconds for which events have been handled since others were served."""
+        self._kinds: dict[type, Any] = {}
+        """Class of a message -> that of its event, for :meth:`take`."""
 
     def start(self) -> None:
         """Start the composition; os-ken calls this when all apps have been created."""
         super().start()
         self.composition.start()
+        listener.offer_first(self.take)
+
+    def worked(self, seconds: float) -> None:
+        """Let others be served where events have been handled for long without a pause."""
+        self._worked = self._worked + seconds if self.events.qsize() else 0.0
+        if self._worked > LONGEST:
+            self._worked = 0.0
+            hub.sleep(0)
+
+    def take(self, message: Any) -> bool:
+        """Handle a frequent message at once; return False where others come first, or another app reads it, too.
+
+        os-ken's way for it, an event in the queue of each app, takes as long as Flowlane's own work on it.
+        """
+        kind = self._kinds.get(type(message))
+        if kind is None:
+            kind = self._kinds[type(message)] = ofp_event.ofp_msg_to_ev_cls(type(message))
+        if kind not in FREQUENT or self.events.qsize():
+            return False
+        if len(lookup_service_brick(ofp_event.NAME).observers.get(kind, ())) != 1:
+            return False
+        for handler in self.event_handlers[kind]:
+            handler(kind(message))
+        if kind is ofp_event.EventOFPEchoRequest:
+            message.datapath.send(packing.echo_reply(message.buf))
+        return True
 
     def reload(self, changed: Collection[str]) -> None:
         """Read the operator's files again; the runner calls this on SIGHUP."""

@@ -180,7 +180,7 @@ class Composition:
         sampling = self.history.is_due(began)
         if sampling:
             self.history.begin_sample(began)
-        for dpid in list(self.state.devices):
+        for dpid in list(self.state.devices) if sampling else self._engine.to_tick(began):
             self.submit(Tick(dpid))
             device = self.state.devices.get(dpid)
             if sampling and device is not None:

@@ -61,6 +61,9 @@ TICK = 0.01
 RETRY = 1.0
 """Seconds after which a switch connects again: the first of Open vSwitch's (ovs-vswitchd.conf.db(5), max_backoff)."""
 
+PROBE = 5.0
+"""Seconds without a message after which a switch sends an echo request (ovs-vswitchd.conf.db(5), inactivity_probe)."""
+
 PER_MESSAGE = 230
 """Entries of one message of a statistics reply, which is shorter than 64 KiB."""
 
@@ -349,6 +352,8 @@ class _Link:
         self.left = 0
         """Flows that are left to begin in closed loop."""
         self.awaits_echo = False
+        self.heard = 0.0
+        """When bytes came last, or an echo request was sent."""
 
 
 class Generator:
@@ -365,6 +370,7 @@ class Generator:
         self._join_rate = self._restart_rate = 50.0
         self._join_credit = self._restart_credit = self._flow_credit = self._flow_rate = 0.0
         self._next = 0
+        self._next_probe = 0.0
         self._join_s: list[float] = []
         self._mods = self._lost = 0
 
@@ -433,6 +439,7 @@ class Generator:
             link = self._to_restart.popleft()
             self._close(link)
             self._connect(link, now)
+        self._probe(now)
         self._flow_credit += seconds * self._flow_rate * len(self._links)
         for _ in range(int(self._flow_credit)):
             self._flow_credit -= 1
@@ -440,6 +447,21 @@ class Generator:
             self._next = (self._next + 1) % len(self._links)
             if link.sock is not None and link.switch.is_programmed:
                 self._send(link, link.switch.begin(1, now))
+
+    def _probe(self, now: float) -> None:
+        """Send echo requests by the connections on which nothing has come for long, as Open vSwitch does."""
+        if now < self._next_probe:
+            return
+        self._next_probe = now + 1.0
+        for link in self._links:
+            if (
+                link.sock is not None
+                and link.is_joined
+                and now - link.heard >= PROBE
+                and not link.awaits_echo
+            ):
+                link.heard = now
+                self._send(link, HEADER.pack(OPENFLOW_13, ECHO_REQUEST, 8, 0))
 
     def _connect(self, link: _Link, now: float) -> None:
         sock = socket.socket()
@@ -481,6 +503,7 @@ class Generator:
 
     def _take(self, link: _Link, data: bytes, now: float) -> None:
         switch, before, echoes = link.switch, link.switch.mods, link.switch.echoes
+        link.heard = now
         self._send(link, switch.take(data, now))
         self._mods += switch.mods - before
         if not link.is_joined and switch.is_programmed:

@@ -41,6 +41,7 @@ class Switch(World):
         self.busy += ENTRY * sum(groups[number].entries for number in request.groups if number in groups)
         self.busy += ENTRY * len(groups) * request.sums
         self.busy += ENTRY * self.device.pinned * request.pins
+        self.busy += (REPLY + ENTRY) * len(request.single)
         super()._answer(request)
 
 

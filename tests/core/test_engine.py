@@ -8,6 +8,7 @@ from support.engine.required import required
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
+from flowlane.core.engine import IDLE_TICK
 from flowlane.core.model import (
     NO_QUEUE,
     Capabilities,
@@ -373,3 +374,16 @@ def test_a_meter_that_no_flow_has_may_be_refused() -> None:
     there = Scenario()
     there.do(ev.RuleRefused(DPID, "meter", Refusal.OTHER, "no", meter_id=77))
     assert there.device.refusals == {"meter": 1}
+
+
+def test_a_device_without_flows_is_ticked_and_polled_seldom() -> None:
+    there = Scenario(small_policy())
+    there.tick(6)
+    assert DPID not in there.engine.to_tick(there.now + 1.0)
+    assert DPID in there.engine.to_tick(there.now + IDLE_TICK)
+    there.flow(1, 1000)
+    assert DPID in there.engine.to_tick(there.now)
+    assert DPID in there.engine.state.awake
+    there.do(ev.DeviceDown(DPID))
+    there.connect(4)
+    assert DPID in there.engine.to_tick(there.now), "the end of its adoption waits for a tick"

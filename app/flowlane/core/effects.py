@@ -223,13 +223,17 @@ class DeleteMeter(NamedTuple):
 
 
 class ReadCounters(NamedTuple):
-    """Request counters: of pins, of others (queues and meters), of groups of learned entries, sums of all groups."""
+    """Request counters: of pins, of others (queues and meters), of groups of learned entries, sums of all groups.
+
+    ``single``: pins that are read one by one.
+    """
 
     dpid: int
     pins: bool = False
     others: bool = False
     groups: tuple[int, ...] = ()
     sums: bool = False
+    single: tuple[PinRef, ...] = ()
 
 
 class BeginGroup(NamedTuple):

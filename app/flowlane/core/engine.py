@@ -22,11 +22,11 @@ from flowlane.core.device.plan import weigh
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
-from flowlane.core.flow import learned, lifecycle, limits, manual, samples
+from flowlane.core.flow import learned, lifecycle, limits, manual, new_pins, samples
 from flowlane.core.flow.assign import apply_moves
 from flowlane.core.flow.lifecycle import sweep
 from flowlane.core.flow.paths import settle_paths
-from flowlane.core.flow.readings import NOTHING, share_of
+from flowlane.core.flow.readings import NOTHING, idle_period_of, share_of
 from flowlane.core.state.device import Due, State, put_off
 from flowlane.core.topology import discovery
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from flowlane.core.policy import PassiveSwitch, Policy
     from flowlane.core.state.device import Device, Port
 
+
+IDLE_POLL, IDLE_TICK = 1.0, 30.0
+"""Seconds between two polls, and between two ticks, of a device without flows and without anything to wait for."""
 
 EMPTY_BALANCES = 10
 """Intervals of ``Balance.interval`` between two rebalances of a port without flows."""
@@ -70,21 +73,37 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
     limits.estimate_shares(device)
     sweep(state, device, out)
     discovery.follow_time(state, device, out)
+    device.next_tick = state.now + (IDLE_TICK if _is_idle(device) else 0.0)
+
+
+def _is_idle(device: Device) -> bool:
+    """Whether no tick of a device has anything to do for some seconds, unless something happens."""
+    waits = device.in_adoption or device.pins_when_full is not None or device.meters_left_out
+    return not waits and not device.arrival_rates and not device.begun
 
 
 def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001
     """Request the counters that are due on every device; make plans anew that wait for addresses."""
-    share = share_of(sum(bool(device.flows.rows) for device in state.devices.values()))
-    for device in state.devices.values():
+    if state.now >= state.next_poll_of_all:
+        state.next_poll_of_all = state.now + IDLE_POLL
+        awake = list(state.devices.values())
+        state.awake = {dpid for dpid, device in state.devices.items() if device.flows.rows}
+        devices_with_flows = len(state.awake)
+    else:
+        awake = [state.devices[dpid] for dpid in sorted(state.awake & state.devices.keys())]
+        devices_with_flows = len(awake)
+    share, idle_period = share_of(devices_with_flows), idle_period_of(len(state.devices))
+    for device in awake:
         if device.address_waits:
             put_off_for_address(state, device)
         if device.connected and not device.unusable:
             device.readings.share = share
             portion = device.readings.due(
-                state.now, device.pinned, device.capabilities.learn, len(device.flows.rows)
+                state.now, device.pinned, device.capabilities.learn, len(device.flows.rows), idle_period
             )
-            if portion is not NOTHING and any(portion):
-                out.append(ReadCounters(device.dpid, *portion))
+            single = new_pins.due(device, state.now) if device.new_pins else ()
+            if single or (portion is not NOTHING and any(portion)):
+                out.append(ReadCounters(device.dpid, *portion, single))
             if device.capabilities.learn:
                 learned.begin_group(device, device.readings.filled(state.now), out)
 
@@ -202,6 +221,14 @@ class Engine:
     def is_behind(self) -> bool:
         """Whether work was put off, for which the engine needs a :class:`flowlane.core.events.CatchUp`."""
         return bool(self.state.due or self.state.refits)
+
+    def to_tick(self, now: float) -> list[int]:
+        """List the dpids of the devices for which a tick may have something to do."""
+        return [
+            dpid
+            for dpid, device in self.state.devices.items()
+            if device.flows.rows or now >= device.next_tick or now >= device.next_probe
+        ]
 
     @property
     def devices(self) -> Mapping[int, Device]:

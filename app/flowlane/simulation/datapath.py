@@ -44,6 +44,9 @@ class Sending:
         in_second: bytes since the last second began, up to ``since``.
         last: time of its last packet.
         learned: whether it has a learned entry, which stays beside a pin until it is idle.
+        learned_octets: bytes that the learned entry had counted when the flow got its pin.
+        learned_shown: those of them that statistics showed then.
+        pinned_at: when that was.
         group: the group that the learned entry is in (see :mod:`flowlane.core.flow.readings`).
         young: whether the device still counts its first packets, and has no entry for it.
         pin: the reference of its pin, None for none.
@@ -67,6 +70,9 @@ class Sending:
     queue_id: int = NO_QUEUE
     meter_id: int = 0
     learned: bool = False
+    learned_octets: float = 0.0
+    learned_shown: float = 0.0
+    pinned_at: float = 0.0
     learned_queue: int = NO_QUEUE
     learned_meter: int = 0
     group: int = 0
@@ -237,10 +243,17 @@ class Datapath:
         """Put a flow's pin in, or change its actions."""
         self.settle(flow, now)
         if flow.pin is None:
+            flow.learned_octets, flow.learned_shown, flow.pinned_at = flow.octets, flow.shown, now
             flow.octets = flow.shown = 0.0
         flow.pin, flow.young = ref, False
         flow.queue_id, flow.meter_id = queue_id, meter_id
         self.recount(flow, now)
+
+    def shown_of_learned(self, flow: Sending) -> int:
+        """Return what statistics show of a flow's learned entry, in bytes; beside a pin it counts nothing more."""
+        if flow.pin is None:
+            return int(flow.shown)
+        return int(flow.learned_octets if self._shown_at > flow.pinned_at else flow.learned_shown)
 
     def drop_pin(self, flow: Sending, now: float) -> None:
         """Take a flow's pin out; its learned entry, if it still stands, counts again."""

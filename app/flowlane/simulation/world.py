@@ -8,7 +8,7 @@ second things happen at their times; at its end the bytes that reached each queu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +26,7 @@ from flowlane.simulation.host import CAPABILITIES, DPID, UPLINK
 from flowlane.simulation.shaping import transmitted
 
 if TYPE_CHECKING:
+    from flowlane.core.model import PinRef
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import Device
     from flowlane.simulation.flowspec import FlowSpec
@@ -299,25 +300,33 @@ class World:
             flows = self._learned_in(group)
             for flow in flows:
                 self.datapath.settle(flow, self.now)
-            learned = tuple(_learned(flow, group, self.now) for flow in flows)
+            shown = self.datapath.shown_of_learned
+            learned = tuple(_learned(flow, shown(flow), group, self.now) for flow in flows)
             self.step(ev.LearnedCounters(DPID, learned))
             self.step(ev.ReadingEnded(DPID, group, len(learned), REPLY + ENTRY * len(learned)))
         if request.sums:
             self.step(ev.GroupsCounted(DPID, self.datapath.shown_groups))
         if request.pins:
-            for flow in self.datapath.pinned.values():
-                self.datapath.settle(flow, self.now)
-            pins = tuple(
-                (*flow.pin, int(flow.shown) // PACKET, int(flow.shown))
-                for flow in self.datapath.pinned.values()
-                if flow.pin is not None
-            )
+            pins = tuple(self._pins())
             self.step(ev.PinCounters(DPID, pins))
             self.step(ev.ReadingEnded(DPID, PINS, len(pins), REPLY + ENTRY * len(pins)))
+        if request.single:
+            self.step(ev.PinCounters(DPID, tuple(self._pins(request.single))))
         if request.others:
             sent = self.sent.items()
             queues = {(UPLINK, queue_id): (octets // PACKET, octets, 0) for queue_id, octets in sent}
             self.step(ev.QueueCounters(DPID, queues))
+
+    def _pins(self, refs: Collection[PinRef] | None = None) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the counters of pins; None: of all."""
+        flows: Iterable[Sending | None] = self.datapath.pinned.values()
+        if refs is not None:
+            keys = (self.device.flows.keys[ref.row] for ref in refs)
+            flows = (self.datapath.flows.get(key) if key is not None else None for key in keys)
+        for flow in flows:
+            if flow is not None and flow.pin is not None and (refs is None or flow.pin in refs):
+                self.datapath.settle(flow, self.now)
+                yield (*flow.pin, int(flow.shown) // PACKET, int(flow.shown))
 
     def _put_in_group(self, flow: Sending) -> None:
         """Note the group of a learned entry that was just made."""
@@ -330,7 +339,7 @@ class World:
         for key, flow in list(members.items()):
             if not flow.learned or flow.group != group or not self._is_present(flow):
                 del members[key]
-        return [flow for flow in members.values() if flow.pin is None]
+        return list(members.values())
 
     def _note_change(self, flow: Sending, before: int) -> None:
         """Count a change of queue."""
@@ -399,20 +408,19 @@ class World:
         self._group = effect.group
 
 
-def _learned(flow: Sending, group: int, now: float) -> ev.LearnedFlow:
-    octets = int(flow.shown)
+def _learned(flow: Sending, octets: int, group: int, now: float) -> ev.LearnedFlow:
     mac = int.from_bytes(flow.frame[6:12])
     return ev.LearnedFlow(
         flow.key,
         flow.in_port,
         UPLINK,
         mac,
-        flow.queue_id,
+        flow.learned_queue,
         octets // PACKET,
         octets,
         flow.spec.dscp,
         flow.spec.pcp,
-        flow.meter_id,
+        flow.learned_meter,
         group,
         now - flow.placed_at,
     )

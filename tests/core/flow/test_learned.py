@@ -234,6 +234,18 @@ def test_a_young_flow_ends_with_the_idle_timeout_for_no_entry_will_tell_of_it() 
     assert len(there.device.flows) == 0
 
 
+def test_a_flow_whose_entry_was_not_read_yet_is_not_taken_for_a_young_one_that_has_ended() -> None:
+    there = Scenario(small_policy(balance=STILL), caps=TRACKING)
+    there.flow(1, 1000, queue_id=2)
+    there.do(ev.Poll())
+    there.tick(30)
+    assert len(there.device.flows) == 1, "no reading has come since it began"
+    there.do(ev.Poll())
+    there.do(ev.ReadingEnded(DPID, 0, 0, 0.001))
+    there.tick(12)
+    assert len(there.device.flows) == 0
+
+
 def test_a_flow_that_has_its_entry_is_not_swept_before_its_word_could_be_lost() -> None:
     there = Scenario(small_policy(balance=STILL), caps=TRACKING)
     there.flow(1, 1000, queue_id=2)

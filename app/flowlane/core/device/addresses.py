@@ -38,6 +38,7 @@ def follow_address(state: State, device: Device, port: Port, learned: Learned) -
 def put_off_for_address(state: State, device: Device) -> None:
     """Leave the plan to the next catch-up for a new address, or to a later one when that has just been done."""
     device.address_waits = state.now < device.next_address_plan
+    state.awake.add(device.dpid)
     if not device.address_waits:
         device.next_address_plan = state.now + INTERVAL
         put_off(state, device, Due.PLAN)

@@ -105,6 +105,7 @@ def refresh_senders(state: State, device: Device) -> None:
             port.vms_behind = frozenset(port.senders.values())
         elif port.senders:
             port.senders, port.vms_behind = {}, frozenset()
+    device.has_links = any(_is_other_link(device, port) for port in device.ports.values())
 
 
 def note_patch_ports(state: State, device: Device) -> None:
@@ -138,7 +139,7 @@ def tell_others(state: State, device: Device, everywhere: bool) -> None:
         put_off(state, other, Due.PLAN)
     if everywhere:
         for other in state.devices.values():
-            if other is not device and any(_is_other_link(other, port) for port in other.ports.values()):
+            if other.has_links and other is not device:
                 put_off(state, other, Due.PLAN)
 
 
@@ -150,7 +151,8 @@ def tell_knowing(state: State, device: Device, port: Port, mac: int, vlan: int |
     """
     vlans = {ANY, UNTAGGED, vlan, *sent_by(port.facts)}
     for other in state.devices.values():
-        if other is not device and any((mac, inside) in other.hosts for inside in vlans):
+        has_links = other.has_links and other is not device
+        if has_links and any((mac, inside) in other.hosts for inside in vlans):
             put_off(state, other, Due.PLAN)
 
 

@@ -74,6 +74,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.meter_pool.limit = min(event.capabilities.max_meters, LIMIT_BY_VM - 1)
     device.meter_pool.room = None
     device.pins_when_full, device.in_adoption = None, True
+    device.next_tick = 0.0
     device.unknown_pins.clear()
     device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}

@@ -27,6 +27,7 @@ from flowlane.core.allocate import (
 from flowlane.core.allocate.state import NEVER, Demand, Placement
 from flowlane.core.classify.hints import find_hint
 from flowlane.core.effects import DeleteMeter, Effect, SetMeter
+from flowlane.core.flow import new_pins
 from flowlane.core.flow.corrections import corrects
 from flowlane.core.flow.limits import passed_rate, rate_in_class, update_load
 from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
@@ -204,6 +205,8 @@ def apply(state: State, device: Device, row: int, target: Target, out: list[Effe
         count_refusal(device, what, why, out)
     if target.pin is not None:
         pinned = flows.flags[row] & PINNED
+        if not pinned:
+            new_pins.note(device, row, state.now)
         if not pinned or before != (flows.queue_id[row], flows.meter_id[row]):
             put_pin(device, row, target.pin, target.evicted, out)
         if not pinned and flows.counted_at[row] != flows.first_seen[row]:

@@ -12,6 +12,7 @@ from flowlane.core.classify.gates import NEAR, is_near
 from flowlane.core.device.claims import STALE, has_left, note_sign
 from flowlane.core.device.links import has_senders, origin
 from flowlane.core.effects import BeginGroup
+from flowlane.core.flow import new_pins
 from flowlane.core.flow.assign import follow_device, remove_flow
 from flowlane.core.flow.gates import gates_at, least_rate
 from flowlane.core.flow.lifecycle import IDLE
@@ -105,6 +106,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         if row not in device.origins:
             flows.first_seen[row] = flows.counted_at[row]
     elif flows.flags[row] & PINNED:
+        new_pins.take_learned(device, row, flow.octets)
         return row
     elif (flows.in_port[row], flows.egress_port[row]) != ports:
         # Entries of its old ports stay until they are idle; the flow moves with its packets (see lifecycle).

@@ -51,7 +51,8 @@ def sweep(state: State, device: Device, out: list[Effect]) -> None:
         return
     idle_timeout = device.policy.pins.idle_timeout
     unread = device.readings.longest_unread(state.now)
-    oldest, oldest_young = state.now - 1.5 * idle_timeout - 5.0 - unread, state.now - idle_timeout
+    oldest_young = state.now - idle_timeout - unread
+    oldest = oldest_young - 0.5 * idle_timeout - 5.0
     first = device.sweep_from % size
     last = min(size, first + size // SWEEP_PARTS + 1)
     for row in range(first, last):

@@ -171,6 +171,7 @@ def unmark(device: Device, row: int) -> None:
     if device.flows.flags[row] & PINNED:
         device.flows.flags[row] &= ~PINNED
         device.pinned -= 1
+        device.new_pins.pop(row, None)
         for rows in device.pins_by_worth:
             rows.pop(row, None)
 

@@ -40,7 +40,10 @@ OTHERS_PERIOD = 2.0
 """Seconds between two readings of the counters of queues and meters."""
 
 IDLE_PERIOD = 10.0
-"""Seconds between two readings of a device without flows, of whatever."""
+"""Seconds between two readings of a device without flows, of whatever; more where there are very many devices."""
+
+IDLE_READINGS = 50
+"""Devices without flows that are read in a second, of all together."""
 
 NEW_FOR = 2.0
 """Seconds for which a group counts as new after its last entry can have been added."""
@@ -100,6 +103,9 @@ QUEUED = 0.5
 
 GIVEN_UP = 6.0
 """Seconds after which a reply is not waited for: the session reports the end of every request before that."""
+
+MOST_UNREAD = 60.0
+"""Seconds without a reading that count: of a switch that replies to no request nothing can be waited for."""
 
 _RESERVED = 0.25
 """Part of the account that is for what is read in turn."""
@@ -173,6 +179,8 @@ class Readings:
     """Group, or :data:`PINS`, whose reply has not ended -> when it was requested."""
     begun: int = 0
     """Flows that have begun since the present group did."""
+    _learns: bool = False
+    """Whether the device has learned entries."""
     _present_since: float = float("-inf")
     _others_asked: float = float("-inf")
     _sums_asked: float = float("-inf")
@@ -197,17 +205,21 @@ class Readings:
         self.pins = Group()
         self.waiting.clear()
 
-    def due(self, now: float, pins: int, learns: bool, flows: int) -> Portion:
+    def due(
+        self, now: float, pins: int, learns: bool, flows: int, idle_period: float = IDLE_PERIOD
+    ) -> Portion:
         """Return what to request now, and charge it.
 
         Args:
             pins: how many pins the device has.
             learns: whether the device has learned entries.
-            flows: how many flows the device is known to have; without any it is asked for others seldom.
+            flows: how many flows the device is known to have; without any it is asked for others seldom,
+            idle_period: after so many seconds.
         """
-        if not flows and now - self._others_asked < IDLE_PERIOD:
+        if not flows and now - self._others_asked < idle_period:
             return NOTHING
         self._earn(now)
+        self._learns = learns
         others = now - self._others_asked >= OTHERS_PERIOD
         if others:
             self._others_asked = now
@@ -221,6 +233,13 @@ class Readings:
         return Portion(
             PINS in numbers, others, groups, learns and self._is_crowded and self._are_sums_due(now)
         )
+
+    def afford(self, entries: int) -> int:
+        """Return how many of so many entries may be read one by one now, and charge them."""
+        cost = PER_REQUEST + self.per_entry
+        count = min(entries, int(max(0.0, min(self._accounts[_FIRST], AT_ONCE)) / cost))
+        self._accounts[_FIRST] -= count * cost
+        return count
 
     def _are_sums_due(self, now: float) -> bool:
         """Return whether to read the sums of all groups now, and charge it."""
@@ -294,9 +313,14 @@ class Readings:
         self._accounts = [first - over, rest, sums + for_sums, pins + for_pins]
 
     def longest_unread(self, now: float) -> float:
-        """Return for how many seconds the group that was not read for longest has not been read."""
-        read = (group.read for group in self.groups.values() if group.entries)
-        return max(0.0, now - min(read, default=now))
+        """Return for how many seconds the group that was not read for longest has not been read.
+
+        The present group is one as soon as flows have begun that may be in it.
+        """
+        read = [group.read for group in self.groups.values() if group.entries]
+        if self.begun and self._learns:
+            read.append(self.groups[self.present].read)
+        return min(MOST_UNREAD, max(0.0, now - min(read, default=now)))
 
     def note_near(self, number: int) -> None:
         """Note that a group has a flow near a gate."""
@@ -376,6 +400,11 @@ class Readings:
             self.measured.append((seconds - self.shortest) / entries)
             self.late.append((seconds - self.shortest - LATE) / entries)
             self.per_entry = min(max(PER_ENTRY, min(self.measured), min(self.late)), MOST_PER_ENTRY)
+
+
+def idle_period_of(devices: int) -> float:
+    """Return the seconds between two readings of each device without flows, of so many in all."""
+    return max(IDLE_PERIOD, devices / IDLE_READINGS)
 
 
 def share_of(devices: int) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import advance
+from flowlane.core.flow import new_pins
 from flowlane.core.flow.assign import (
     assign,
     classify_row,
@@ -72,6 +73,7 @@ def begin(
     """
     flows = device.flows
     row = flows.add(key, state.now)
+    state.awake.add(device.dpid)
     device.begun[ports[0]] = device.begun.get(ports[0], 0) + 1
     device.readings.begun += 1
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = ports, parts.vm_number
@@ -222,6 +224,9 @@ def count(
     if seconds < SHORTEST_WINDOW:
         return
     more = add_up(device, row, packets, octets)
+    if device.new_pins and (carried := new_pins.measured(device, row, now)):
+        flows.octets[row] += carried
+        more += carried
     if more:
         flows.last_active[row] = now
     first = anew or flows.counted_at[row] == flows.first_seen[row]

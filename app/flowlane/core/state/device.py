@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from flowlane.core.classify.gates import PortGate
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import DeviceDescribed, FoundPin
+    from flowlane.core.flow.new_pins import NewPin
     from flowlane.core.marks import Marking
     from flowlane.core.model import Cordon, LeftOut, ManualPin, MeterSpec
     from flowlane.core.policy import PassiveSwitch, Policy, PolicyOrigin, TrafficClass
@@ -166,6 +167,8 @@ class Device:
     """(MAC, VLAN inside of the bridge) -> port number of every address that was learned; VLAN None: any."""
     queues_to_vms: bool = False
     """Whether ports to its VMs or to the host have queues to choose from."""
+    has_links: bool = True
+    """Whether VMs may be behind links of it whose other end OVSDB does not name."""
     queues_inward: bool = False
     """Whether they have, or those of bridges behind patch ports: what comes in by the uplinks is placed, too."""
     bonds: dict[int, int] = field(default_factory=dict)
@@ -216,6 +219,8 @@ class Device:
     """What was refused (``pin``, ``meter``) -> what the device does not get for that reason."""
     plan: DevicePlan | None = None
     pinned: int = 0
+    new_pins: dict[int, NewPin] = field(default_factory=dict)
+    """Row -> its pin, for flows that have just got one (see :mod:`flowlane.core.flow.new_pins`)."""
     looks: float = 0.0
     """New flows that may be looked at for whether their queue carries too much, at ``looks_at``; below 0: a storm."""
     looks_at: float = NEVER
@@ -251,6 +256,8 @@ class Device:
     spreads: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """(class index, port number) -> (queue id, weight) of the queues for new flows, as last planned."""
     next_weighing: float = 0.0
+    next_tick: float = 0.0
+    """When its next tick may have something to do, while it has no flows."""
     begun: dict[int, int] = field(default_factory=dict)
     """Port number -> flows that have begun there since ``arrivals_at``."""
     arrival_rates: dict[int, float] = field(default_factory=dict)
@@ -398,6 +405,10 @@ class State:
     policy_changes: int = 0
     policy_awaited: set[int] = field(default_factory=set)
     """dpids of the devices that do not have their part of the policy in force yet."""
+    awake: set[int] = field(default_factory=set)
+    """dpids of the devices that are polled as often as may be: those where flows are."""
+    next_poll_of_all: float = 0.0
+    """When the others are polled as well."""
     restless: set[int] = field(default_factory=set)
     """dpids of the devices where flows have changed their classes since the last rebalance."""
     collects_samples: bool = False

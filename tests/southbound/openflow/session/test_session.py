@@ -365,10 +365,19 @@ def test_queues_are_read_again_until_the_switch_has_followed_its_database(world:
 
 def test_queues_are_requested_now_and_then(world: World) -> None:
     requested = []
-    for _ in range(25):
+    for _ in range(45):
         world.pass_time(1)
         requested += queue_requests(world)
     assert len(requested) == 2
+
+
+def test_queues_are_requested_with_the_counters_where_these_are(world: World) -> None:
+    requested = []
+    for _ in range(10):
+        world.pass_time(5)
+        world.sessions.execute(ReadCounters(DPID, others=True))
+        requested.append(len(queue_requests(world)))
+    assert requested == [0, 1] * 5
 
 
 def test_refused_reading_of_queues_changes_nothing(world: World) -> None:
@@ -388,7 +397,7 @@ def test_port_status(world: World, reason: int, kind: type) -> None:
 
 
 def test_silent_device_is_asked_and_then_given_up(world: World) -> None:
-    world.pass_time(7, alive=False)
+    world.pass_time(session_module.ECHO_AFTER + 1, alive=False)
     assert [message for message in world.sent() if message[1] == messages.ECHO_REQUEST]
     assert not world.datapath.closed
     world.pass_time(session_module.DEAD_AFTER, alive=False)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from support.engine.plans import ABLE, PORTS, plan
+
+from flowlane.southbound.openflow.tables import desired
 from flowlane.southbound.openflow.tables.entries import (
     Goto,
     Meter,
@@ -32,3 +35,9 @@ def test_an_entry_reads_like_ovs_ofctl() -> None:
 
 def test_an_entry_without_steps_drops() -> None:
     assert str(flow(TableId.OUTPUT, 0, (), (), 0)).endswith("actions=drop")
+
+
+def test_devices_with_equal_plans_share_their_entries() -> None:
+    first, second = (desired.compile_plan(plan(), ABLE, PORTS).standing.flows for _ in range(2))
+    assert first
+    assert all(one is other for one, other in zip(first, second, strict=True))

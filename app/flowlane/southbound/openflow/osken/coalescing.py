@@ -21,6 +21,28 @@ PAUSE = 0.02
 MAX_READ = 64 << 10
 """Bytes that one read returns at most."""
 
+LONGEST = 0.005
+"""Seconds of processor time for which messages are handled before timers and all other connections have a turn."""
+
+READ_WAITS = 12
+"""How many times as long as a write a read may wait: a minute, by os-ken's default."""
+
+PARTS = 16
+"""Parts of messages after which that is looked at again; os-ken asks for a header and a body at a time."""
+
+_TURNS = hub.Turns()
+
+_gave_way_at = 0.0
+"""Processor time of the thread when others had a turn last."""
+
+
+def _give_way() -> None:
+    """Let timers and the other connections have a turn where the last one was long ago."""
+    global _gave_way_at  # noqa: PLW0603  # of the one thread in which everything runs
+    if time.thread_time() - _gave_way_at >= LONGEST:
+        _TURNS.wait()
+        _gave_way_at = time.thread_time()
+
 
 class CoalescedSocket:
     """A connected socket that reads ahead; every attribute that is not defined here is the socket's own."""
@@ -29,9 +51,13 @@ class CoalescedSocket:
         self._sock = sock
         self.pause = 0.0
         """Least time between two reads in seconds; 0: read at once what comes."""
+        self._timeout: float | None = None
         self._buffer = bytearray()
         self._start = 0
         self._next_read = 0.0
+        self._parts = 0
+        self._has_records = hasattr(sock, "pending")
+        """Whether it is a socket of TLS."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -40,6 +66,26 @@ class CoalescedSocket:
     def has_unread(self) -> bool:
         """Whether bytes have come that were not read: whoever sent them is not silent."""
         return self._start < len(self._buffer) or hub.readable(self._sock)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set how long a write may wait; a read waits for :data:`READ_WAITS` times as long.
+
+        os-ken looks at every timeout of a read whether the connection was closed here, and reads again: every 5 s for
+        each switch that is silent.
+        """
+        self._timeout = seconds
+        self._sock.settimeout(None if seconds is None else READ_WAITS * seconds)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all bytes.
+
+        Raises:
+            TimeoutError: the peer does not read.
+        """
+        if self._timeout is None:
+            self._sock.sendall(data)
+        elif not hub.within(self._timeout, self._sock.sendall, data):
+            raise TimeoutError("timed out")
 
     def recv(self, size: int) -> bytes:
         """Return up to ``size`` bytes that have come, or wait for some; nothing when the peer has closed.
@@ -50,6 +96,11 @@ class CoalescedSocket:
         """
         if self._start == len(self._buffer):
             self._read()
+            self._parts = PARTS
+        if self._parts == PARTS:
+            self._parts = 0
+            _give_way()
+        self._parts += 1
         end = self._start + size
         part = bytes(self._buffer[self._start : end])
         self._start += len(part)
@@ -70,7 +121,8 @@ class CoalescedSocket:
                     raise
                 more = b""
             self._buffer += more
-            if not more or not hub.readable(self._sock):
+            is_all = len(self._buffer) < MAX_READ and not (self._has_records and hub.readable(self._sock))
+            if not more or is_all:
                 self._next_read = time.monotonic() + self.pause
                 return
         self._next_read = 0.0

@@ -226,6 +226,13 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     message = check(bytes(data), agreed)
     if message is None:
         return None
+    parsed = _parse(datapath, message)
+    if parsed is not None and datapath.state == MAIN_DISPATCHER and any(take(parsed) for take in _takers):
+        return None
+    return parsed
+
+
+def _parse(datapath: Any, message: bytes) -> Any:
     version, kind, length, xid = read_header(message)
     parser = ofproto_parser._MSG_PARSERS.get(version)
     if parser is None:
@@ -245,3 +252,11 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
             error,
         )
         return None
+
+
+_takers: list[Callable[[Any], bool]] = []
+
+
+def offer_first(take: Callable[[Any], bool]) -> None:
+    """Have messages of connected switches offered to a function first; os-ken does not see those that it takes."""
+    _takers.append(take)

@@ -10,26 +10,30 @@ request and 1.8 µs for each entry that it reports. With a whole cookie it finds
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import GroupsCounted, LearnedCounters, PinCounters, ReadingEnded
 from flowlane.core.flow.readings import PINS
-from flowlane.southbound.openflow.session import decode, readback, requests
+from flowlane.southbound.openflow.session import decode, packing, readback, requests
+from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies, flow_stats
 
 if TYPE_CHECKING:
+    from flowlane.core.effects import ReadCounters
     from flowlane.core.events import Event
     from flowlane.core.model import Capabilities
     from flowlane.southbound.openflow.session.encode import Datapath, Message
     from flowlane.southbound.openflow.session.requests import Reply
+    from flowlane.southbound.openflow.tables.layout import Layout
 
 
 class StatsRequest(NamedTuple):
     """A request for counters, and how its whole reply is read."""
 
     name: str
-    message: Message
+    message: bytes
     read: Callable[[int, Iterable[Any]], Event]
 
 
@@ -38,11 +42,11 @@ _PIN = cookies.pack(cookies.Kind.PIN)
 
 def stats_requests(datapath: Datapath, capabilities: Capabilities) -> Iterator[StatsRequest]:
     """Yield the requests for the counters of queues and meters."""
-    yield StatsRequest("counters of queues", requests.queue_stats_request(datapath), decode.queue_counters)
+    of_queues = packing.request(datapath, requests.queue_stats_request)
+    yield StatsRequest("counters of queues", of_queues, decode.queue_counters)
     if capabilities.max_meters:
-        yield StatsRequest(
-            "counters of meters", requests.meter_stats_request(datapath), decode.meter_counters
-        )
+        of_meters = packing.request(datapath, requests.meter_stats_request)
+        yield StatsRequest("counters of meters", of_meters, decode.meter_counters)
 
 
 def pin_counters(dpid: int, parts: Iterable[Any]) -> PinCounters:
@@ -121,3 +125,53 @@ class EntryReading:
         """Take the end of the reply, or that there is none."""
         seconds = self._clock() - self._requested if self._seconds is None else self._seconds
         self._emit(ReadingEnded(self._dpid, self._number, None if reply.error else self._entries, seconds))
+
+
+class CounterReader:
+    """Requests the counters of one device, and emits what the replies report.
+
+    Args:
+        request: sends a request: its name, the message, what to call with the reply, and with each part of it.
+        emit: takes events.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        datapath: Datapath,
+        request: Callable[..., None],
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._datapath, self._request, self._emit, self._clock = datapath, request, emit, clock
+        self._dpid: int = datapath.id
+
+    def read(self, effect: ReadCounters, layout: Layout, capabilities: Capabilities) -> None:
+        """Request counters of pins, of groups of learned entries, of queues and meters."""
+        number_of, datapath = layout.number_of, self._datapath
+        if effect.pins:
+            self._read_entries(PINS, requests.pins_request, number_of(TableId.ASSIGN))
+        for group in effect.groups:
+            self._read_entries(group, requests.learned_request, group, number_of(TableId.SEEN))
+        if effect.sums:
+            message = packing.request(datapath, requests.groups_counted_request, number_of(TableId.LEARN))
+            self._request("counters of groups", message, self._take_sums)
+        for ref in effect.single:
+            message = packing.request(datapath, requests.pin_request, number_of(TableId.ASSIGN))
+            message = packing.with_cookie(message, cookies.pack(cookies.Kind.PIN, ref.generation, ref.row))
+            self._request("counters of a pin", message, partial(self._take, pin_counters))
+        if effect.others:
+            for request in stats_requests(datapath, capabilities):
+                self._request(request.name, request.message, partial(self._take, request.read))
+
+    def _read_entries(self, number: int, make: Callable[..., Message], *arguments: int) -> None:
+        reading = EntryReading(self._dpid, number, self._clock, self._emit)
+        message = packing.request(self._datapath, make, *arguments)
+        self._request("counters of entries", message, reading.on_end, reading.on_part)
+
+    def _take(self, read: Callable[[int, Iterable[Any]], Event], reply: Reply) -> None:
+        if not reply.error:
+            self._emit(read(self._dpid, reply.parts))
+
+    def _take_sums(self, reply: Reply) -> None:
+        self._emit(groups_counted(self._dpid, () if reply.error else reply.parts))

@@ -34,9 +34,6 @@ from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
 from flowlane.southbound.openflow.wire.constants import (
-    FLOW_MOD,
-    GROUP_MOD,
-    METER_MOD,
     NETRONOME,
     OPENFLOW_15,
 )
@@ -52,21 +49,6 @@ Message = Any
 
 COPY_LENGTH = 128
 """Bytes of a packet that an OpenFlow switch copies to a controller by default (7.3.2, miss_send_len)."""
-
-
-_FLOW_COMMANDS = ("add", "modify", "modify", "delete", "delete")
-"""By OFPFC_*: OFPFC_MODIFY_STRICT and OFPFC_DELETE_STRICT are 2 and 4 (7.3.4.1)."""
-
-_OTHER_COMMANDS = ("add", "modify", "delete")
-"""By OFPGC_* and OFPMC_* (7.3.4.2, 7.3.4.4); commands for single buckets are not used."""
-
-_COMMANDS = {FLOW_MOD: _FLOW_COMMANDS, GROUP_MOD: _OTHER_COMMANDS, METER_MOD: _OTHER_COMMANDS}
-
-
-def operation_of(message: Message) -> str | None:
-    """Return what a flow-mod, group-mod or meter-mod does: ``add``, ``modify`` or ``delete``; None for others."""
-    commands = _COMMANDS.get(message.cls_msg_type)
-    return None if commands is None else commands[message.command]
 
 
 def accept_copies(datapath: Datapath, flags: int) -> Message:
@@ -219,6 +201,11 @@ def _meter_mod(datapath: Datapath, op: Op, entry: MeterEntry) -> Message:
 def barrier(datapath: Datapath) -> Message:
     """Make a barrier request: the device carries out all messages before it before any after it."""
     return datapath.ofproto_parser.OFPBarrierRequest(datapath)
+
+
+def echo_request(datapath: Datapath) -> Message:
+    """Make an echo request, which every device answers."""
+    return datapath.ofproto_parser.OFPEchoRequest(datapath)
 
 
 def delete_learned(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowlane.southbound.openflow.session import requests
+from flowlane.southbound.openflow.session import packing, requests
 from flowlane.southbound.openflow.session.requests import NO_REPLY, Reply
 from flowlane.southbound.openflow.wire.constants import MAX_PORT
 
-QUEUE_POLL = 10.0
-"""Seconds between two requests for the queues: no OpenFlow version reports when they change."""
+QUEUE_POLL, POLL_ALONE = 10.0, 30.0
+"""Seconds between two requests for the queues, with those for counters and without: no OpenFlow version reports when
+they change."""
 
 QUEUE_REREADS = (1.0, 3.0)
 """Seconds after a change in OVSDB at which queues are requested again: the switch follows its database later."""
@@ -45,7 +46,7 @@ class QueueReader:
             else:
                 done(reply)
 
-        self._send("queues", requests.queues_request(self._datapath), take)
+        self._send("queues", packing.request(self._datapath, requests.queues_request), take)
 
     def is_refusal(self, reply: Reply) -> bool:
         """Return whether the ports should be asked one by one instead."""
@@ -71,4 +72,5 @@ class QueueReader:
         if not numbers:
             done(Reply(error="no ports"))
         for port_no in numbers:
-            self._send(f"queues of port {port_no}", requests.queues_request(self._datapath, port_no), take)
+            message = packing.request(self._datapath, requests.queues_request, port_no)
+            self._send(f"queues of port {port_no}", message, take)

@@ -113,6 +113,8 @@ class PendingRequests:
         Args:
             has_unread: whether bytes of the device wait to be read, among which a reply may be.
         """
+        if not self._pending:
+            return
         if self._has_replied or has_unread:
             self._has_replied, self._replied_at = False, now
         is_quiet = now - self._replied_at >= QUIET
@@ -176,6 +178,15 @@ def pins_request(datapath: Datapath, table_id: int = TableId.ASSIGN) -> Message:
         table_id: the number of table assign on the device; in all tables, a switch would look at all entries.
     """
     return flows_request(datapath, *cookies.of_kind(cookies.Kind.PIN), table_id)
+
+
+def pin_request(datapath: Datapath, table_id: int = TableId.ASSIGN) -> Message:
+    """Request one pin and its counters, by its whole cookie; here that of row 0.
+
+    Args:
+        table_id: the number of table assign on the device.
+    """
+    return flows_request(datapath, cookies.pack(cookies.Kind.PIN), cookies.FULL_MASK, table_id)
 
 
 def learned_request(datapath: Datapath, group: int = 0, table_id: int = TableId.SEEN) -> Message:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
 from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesReported
-from flowlane.core.flow.readings import PINS
-from flowlane.core.model import NO_QUEUE
+from flowlane.core.model import NO_QUEUE, Capabilities
 from flowlane.core.topology.discovery import HOLD
 from flowlane.southbound.openflow.osken import coalescing
-from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, requests
-from flowlane.southbound.openflow.session.counters import EntryReading, groups_counted, stats_requests
+from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, packing, requests
+from flowlane.southbound.openflow.session.counters import CounterReader
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming, log_refusal
-from flowlane.southbound.openflow.session.queues import QUEUE_POLL, QUEUE_REREADS, QueueReader
+from flowlane.southbound.openflow.session.queues import POLL_ALONE, QUEUE_POLL, QUEUE_REREADS, QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.session.watch import StartTableWatch
 from flowlane.southbound.openflow.tables import layout, pins
@@ -67,8 +66,9 @@ _LOG = logging.getLogger(__name__)
 REPLY_TIMEOUT = 5.0
 """Seconds that a device has for a reply."""
 
-ECHO_AFTER, DEAD_AFTER = 5.0, 15.0
-"""Seconds without a message after which an echo request is sent, and after which the connection is closed."""
+ECHO_AFTER, DEAD_AFTER = 11.0, 16.0
+"""Seconds without a message after which an echo request is sent, and after which the connection is closed: a device
+without flows is asked for its queues and counters every 10 s, which shows as well that it is alive."""
 
 NO_SUCH_TABLE = "OFPFMFC_BAD_TABLE_ID"
 
@@ -124,6 +124,7 @@ class Session:
         """Tables with learned entries of an earlier layout, to delete when the device has its plan."""
         self._programming: Programming
         self._queue_reader = QueueReader(datapath, self._request)
+        self._counters = CounterReader(datapath, self._request, emit, clock)
         self._watch = StartTableWatch(
             datapath,
             self._request,
@@ -140,6 +141,7 @@ class Session:
         """Changes that have not been encoded and sent yet."""
         self._postponed: list[DeleteLearned] = []
         """Deletions to send after the backlog, so that the device learns again by the new standing rules."""
+        self._queues_asked = 0.0
         self._queue_times: list[float] = []
         """When queues are to be requested, the earliest first."""
 
@@ -147,12 +149,12 @@ class Session:
 
     def start_handshake(self) -> None:
         """Send the requests and probes of the handshake; :class:`DeviceUp` is emitted after the last reply."""
-        self._request("config", requests.config_request(self.datapath), self._take_config)
+        self._request("config", packing.request(self.datapath, requests.config_request), self._take_config)
         for name, make_request in handshake.REQUESTS.items():
-            self._request(name, make_request(self.datapath), partial(self._take_reply, name))
+            self._request(name, packing.request(self.datapath, make_request), partial(self._take_reply, name))
         for probe in handshake.PROBES:
-            self._unconfirmed.add(self._send(encode.message(self.datapath, probe, self.layout)), probe)
-        self._request("probes", encode.barrier(self.datapath), partial(self._take_reply, "probes"))
+            self._unconfirmed.add(self._send(packing.change(self.datapath, probe, self.layout)), probe)
+        self._request("probes", self._barrier(), partial(self._take_reply, "probes"))
         self._change([*handshake.PROBE_REMOVALS, BARRIER])
 
     def _take_config(self, reply: Reply) -> None:
@@ -195,7 +197,7 @@ class Session:
         self._tried_tables |= untried
         probes = arrangement.table_probes(arranged.layout)
         self._send_changes(probes)
-        self._request("tables", encode.barrier(self.datapath), lambda _reply: self._arrange())
+        self._request("tables", self._barrier(), lambda _reply: self._arrange())
         self._change([*(Change(Op.DELETE, probe.entry) for probe in probes), BARRIER])
 
     def _finish_handshake(self, arranged: Arrangement) -> None:
@@ -224,6 +226,7 @@ class Session:
         self._watch.begin(arranged)
         self.ports = {port.port_no: port for port in up.ports}
         self.queues = dict(up.queues)
+        self._queues_asked = self._clock()
         self._queue_times = [self._clock() + QUEUE_POLL]
         self.up = True
         self._emit(up)
@@ -265,29 +268,11 @@ class Session:
         self._change(self._programming.delete_meter(effect.meter_id))
 
     def read_counters(self, effect: ReadCounters) -> None:
-        """Request counters: of pins, of groups of learned entries, of queues and meters."""
-        number_of = self.layout.number_of
-        if effect.pins:
-            self._read_entries(PINS, requests.pins_request(self.datapath, number_of(TableId.ASSIGN)))
-        for group in effect.groups:
-            self._read_entries(group, requests.learned_request(self.datapath, group, number_of(TableId.SEEN)))
-        if effect.sums:
-            message = requests.groups_counted_request(self.datapath, number_of(TableId.LEARN))
-            self._request("counters of groups", message, self._take_sums)
-        if effect.others:
-            for request in stats_requests(self.datapath, self._programming.capabilities):
-                self._request(request.name, request.message, partial(self._take_counters, request.read))
-
-    def _read_entries(self, number: int, message: Any) -> None:
-        reading = EntryReading(self.dpid, number, self._clock, self._emit)
-        self._request("counters of entries", message, reading.on_end, reading.on_part)
-
-    def _take_counters(self, read: Callable[[int, Iterable[Any]], Event], reply: Reply) -> None:
-        if not reply.error:
-            self._emit(read(self.dpid, reply.parts))
-
-    def _take_sums(self, reply: Reply) -> None:
-        self._emit(groups_counted(self.dpid, () if reply.error else reply.parts))
+        """Request counters; with those of queues and meters also the queues, since that is sent and read together."""
+        now = self._clock()
+        if effect.others and self._queue_times and now - self._queues_asked >= QUEUE_POLL - 2.5:
+            self._poll_queues(now)
+        self._counters.read(effect, self.layout, self._programming.capabilities)
 
     def begin_group(self, effect: BeginGroup) -> None:
         """Have the device put what it learns from now on in another group."""
@@ -321,7 +306,13 @@ class Session:
         now = self._clock()
         self._queue_times = [*(now + seconds for seconds in QUEUE_REREADS), now + QUEUE_POLL]
 
+    def _poll_queues(self, now: float) -> None:
+        self._request_queues()
+        rereads = [time for time in self._queue_times[:-1] if time > now]
+        self._queue_times = [*rereads, now + POLL_ALONE]
+
     def _request_queues(self) -> None:
+        self._queues_asked = self._clock()
         self._queue_reader.read(self.ports, self._take_queues)
         self._watch.read()
 
@@ -421,20 +412,20 @@ class Session:
             self._change(self._programming.settle(self._queues_by_port()))
             self._change(self._programming.mark_meters())
             self._report_left_out()
-        self._delete_stale()
+        if self._stale_tables:
+            self._delete_stale()
         if self._unconfirmed.since_barrier:
             self._change([BARRIER])
         if self.up and not self.unusable and self._queue_times and self._queue_times[0] <= now:
-            self._request_queues()
-            self._queue_times = [time for time in self._queue_times if time > now] or [now + QUEUE_POLL]
+            self._poll_queues(now)
         if now - self._last_message > DEAD_AFTER and not self.datapath.socket.has_unread:
             self.close(f"no message for {DEAD_AFTER:g} s")
         elif now - self._last_message > ECHO_AFTER and now - self._last_echo > ECHO_AFTER / 2:
             self._last_echo = now
-            self._send(self.datapath.ofproto_parser.OFPEchoRequest(self.datapath))
+            self._send(packing.request(self.datapath, encode.echo_request))
 
     def _delete_stale(self) -> None:
-        if self._stale_tables and self._programming.is_programmed and not self._backlog:
+        if self._programming.is_programmed and not self._backlog:
             for table_id in self._stale_tables:
                 self._send(encode.delete_all_learned(self.datapath, table_id))
             self._stale_tables = frozenset()
@@ -446,10 +437,15 @@ class Session:
         hub.spawn(self.datapath.close)
 
     def stop(self) -> None:
-        """Send nothing more: the connection has ended."""
+        """Send nothing more: the connection has ended. What was known of the device's tables is dropped at once."""
+        self.up = False
         self._backlog.clear()
         self._postponed.clear()
         self._outbox.close()
+        self._pending, self._unconfirmed = PendingRequests(), UnconfirmedChanges()
+        self._replies.clear()
+        self._stale_tables = frozenset()
+        self._programming = Programming(Capabilities())
 
     def _request(
         self,
@@ -481,20 +477,24 @@ class Session:
 
     def _send_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            xid = self._send(encode.message(self.datapath, change, self.layout))
+            xid = self._send(packing.change(self.datapath, change, self.layout))
             if change.entry is None:
                 self._unconfirmed.add_barrier(xid)
             else:
                 self._unconfirmed.add(xid, change)
         if self._unconfirmed.since_barrier >= BATCH:
-            self._unconfirmed.add_barrier(self._send(encode.message(self.datapath, BARRIER)))
+            self._unconfirmed.add_barrier(self._send(self._barrier()))
         if len(self._unconfirmed) > MAX_UNCONFIRMED:
             self.close("does not reply to barriers")
 
+    def _barrier(self) -> bytes:
+        return packing.change(self.datapath, BARRIER)
+
     def _send(self, message: Any) -> int:
-        xid: int = self.datapath.set_xid(message)
-        if (operation := encode.operation_of(message)) is not None:
+        """Send an os-ken message, or one as bytes, with the next transaction id; return that."""
+        data = message if isinstance(message, bytes) else packing.serialized(message)
+        if (operation := packing.operation_of(data)) is not None:
             self.traffic.flow_mods[operation] += 1
-        message.serialize()
-        self._outbox.put(bytes(message.buf))
+        xid = packing.next_xid(self.datapath)
+        self._outbox.put(packing.numbered(data, xid))
         return xid

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from flowlane.core.events import ConflictsReported
-from flowlane.southbound.openflow.session import arrangement, requests
+from flowlane.southbound.openflow.session import arrangement, packing, requests
 from flowlane.southbound.openflow.tables import foreign
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class StartTableWatch:
         self._is_pending = True
         self._are_expected = self._is_programmed()
         table_id = self._layout().start if self._is_led_to else None
-        self._send("start table", requests.flows_request(self._datapath, table_id=table_id), self._take)
+        message = packing.request(self._datapath, requests.flows_request, 0, 0, table_id)
+        self._send("start table", message, self._take)
 
     def _take(self, reply: Reply) -> None:
         self._is_pending = False

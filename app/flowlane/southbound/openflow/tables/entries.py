@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from flowlane.core import marks
@@ -229,14 +230,30 @@ def flow(
     Raises:
         PipelineError: it is not what the pipeline declares, or a queue is set after the output that needs it.
     """
-    all_steps = tuple(steps)
+    return _flow(table, int(priority), match, tuple(steps), cookie, idle_timeout, flags)
+
+
+MOST_SHARED = 2048
+"""Entries that devices share: with one policy on all of them most entries are the same, and are made once."""
+
+
+@lru_cache(MOST_SHARED)
+def _flow(
+    table: TableId,
+    priority: int,
+    match: fields.Match,
+    all_steps: tuple[Step, ...],
+    cookie: int,
+    idle_timeout: int,
+    flags: int,
+) -> FlowEntry:
     acts = [act for step in all_steps if (act := act_of(step)) is not None]
     pipeline.check(table, match, acts, None)
     for step in all_steps:
         if isinstance(step, Goto | Resubmit | Track) and step.table_id is not None:
             pipeline.check(table, match, acts, step.table_id)
     check_queue_first(all_steps)
-    return FlowEntry(table, int(priority), match, all_steps, cookie, idle_timeout, 0, flags)
+    return FlowEntry(table, priority, match, all_steps, cookie, idle_timeout, 0, flags)
 
 
 def learn(family: nicira.Family, idle_timeout: int) -> Learn:

@@ -51,11 +51,15 @@ class Layout:
 
     numbers: Mapping[TableId, int]
     base: int = FIRST_BASE
+    key: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """The same for equal layouts; hashable."""
     _tables: Mapping[int, TableId] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         tables = {number: table for table, number in reversed(list(self.numbers.items()))}
         object.__setattr__(self, "_tables", MappingProxyType(tables))
+        key = (self.base, *(self.numbers.get(table, -1) for table in TableId))
+        object.__setattr__(self, "key", key)
 
     @property
     def start(self) -> int:
@@ -85,11 +89,21 @@ class Layout:
 
     def flow_on_device(self, entry: FlowEntry) -> FlowEntry:
         """Translate an entry to the device's numbers and priorities."""
-        priority = entry.priority
-        if entry.table_id == TableId.INGRESS:
-            priority = self.base + _RANKS[entry.priority]
-        steps = _translated(entry.steps, self.number_of)
-        return replace(entry, table_id=self.number_of(entry.table_id), priority=priority, steps=steps)
+        return replace(
+            entry,
+            table_id=self.number_of(entry.table_id),
+            priority=self.priority_of(entry),
+            steps=self.steps_on_device(entry.steps),
+        )
+
+    def priority_of(self, entry: FlowEntry) -> int:
+        """Return the priority of an entry on the device."""
+        is_first = entry.table_id == TableId.INGRESS
+        return self.base + _RANKS[entry.priority] if is_first else entry.priority
+
+    def steps_on_device(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Translate steps to the device's numbers."""
+        return _translated(steps, self.number_of)
 
     def flow_from_device(self, entry: FlowEntry) -> FlowEntry:
         """Translate an entry of ours that was read from the device; what is not in the layout gets OUTSIDE numbers."""

@@ -21,6 +21,12 @@ MULTIPART_FLOW = 1
 MULTIPART_TABLES = 12
 """OFPMP_TABLE_FEATURES: the reply that describes tables (7.3.5)."""
 
+FLOW_ADD, FLOW_MODIFY_STRICT, FLOW_DELETE_STRICT = 0, 2, 4
+"""OFPFC_*: commands of a flow-mod (7.3.4.1)."""
+
+NO_BUFFER, ANY_PORT, ANY_GROUP = 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF
+"""OFP_NO_BUFFER (7.3.4.1), OFPP_ANY (7.2.1), OFPG_ANY (7.3.4.2)."""
+
 MAX_PORT = 0xFFFFFF00
 """OFPP_MAX: higher port numbers are reserved, except LOCAL_PORT (7.2.1)."""
 

@@ -8,6 +8,7 @@ compare, hash and sort. Two matches that select the same packets by the same fie
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import NamedTuple
@@ -126,7 +127,12 @@ def match(**values_by_field: int | tuple[int, int]) -> Match:
         KeyError: the field is not known.
         ValueError: the value is wider than the field.
     """
-    terms = (_term(name, value) for name, value in values_by_field.items())
+    return _match(tuple(values_by_field.items()))
+
+
+@lru_cache(2048)
+def _match(values_by_field: tuple[tuple[str, int | tuple[int, int]], ...]) -> Match:
+    terms = (_term(name, value) for name, value in values_by_field)
     return tuple(sorted((t for t in terms if t.mask != 0), key=lambda term: _ORDER[term.field]))
 
 

@@ -14,23 +14,23 @@ class WireMatch:
     flow-mod.
     """
 
-    __slots__ = ("_data", "length")
+    __slots__ = ("data", "length")
 
     def __init__(self, terms: fields.Match) -> None:
         body = fields.pack(terms)
         self.length = 4 + len(body)
         padding = -self.length % 8
-        self._data = (
+        self.data = (
             _MATCH_TYPE_OXM.to_bytes(2, "big") + self.length.to_bytes(2, "big") + body + bytes(padding)
         )
 
     def serialize(self, buffer: bytearray, offset: int) -> int:
         """Write the ``ofp_match`` at ``offset``; return its length with padding (os-ken calls this)."""
-        end = offset + len(self._data)
+        end = offset + len(self.data)
         if len(buffer) < end:
             buffer.extend(bytes(end - len(buffer)))
-        buffer[offset:end] = self._data
-        return len(self._data)
+        buffer[offset:end] = self.data
+        return len(self.data)
 
 
 class WireAction:
