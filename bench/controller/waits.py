@@ -25,6 +25,9 @@ from flowlane.southbound.openflow.wire.constants import OPENFLOW_13
 EVERY = 0.01
 """Seconds between two questions."""
 
+SEEN_ALIVE = 3.0
+"""Seconds between two questions in a pause, so that the controller does not give the connections up."""
+
 TIMEOUT = 120.0
 LOOK, PAUSE, GO_ON, STOP = "look", "pause", "go on", ""
 _ECHO = HEADER.pack(OPENFLOW_13, ECHO_REQUEST, 8, 9)
@@ -58,16 +61,21 @@ class _Asker:
         self.thread.start()
 
     def _run(self) -> None:
+        asked = time.monotonic()
         while not self.is_over:
-            if self.is_paused:
+            is_paused = self.is_paused
+            if is_paused and time.monotonic() - asked < SEEN_ALIVE:
                 time.sleep(EVERY)
                 continue
+            asked = time.monotonic()
             begin, used = time.monotonic(), processor_seconds(self._pid)
             try:
                 self._ask()
             except OSError:
                 self.is_over = True
                 return
+            if is_paused:
+                continue
             self.waits.append((time.monotonic() - begin, processor_seconds(self._pid) - used))
             time.sleep(EVERY)
 
