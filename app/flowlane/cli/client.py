@@ -232,7 +232,7 @@ def events(client: Client, query: Mapping[str, Any], last_id: str) -> Iterator[S
             yield from _read_events(response)
         except (exceptions.RequestException, ValueError) as error:
             raise UnreachableError(
-                f"stream of events from {client.place} broke off ({_cause(error)}); run the command again"
+                f"stream of events from {client.place} broke off ({_cause(error)})"
             ) from error
 
 

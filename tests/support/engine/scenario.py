@@ -99,10 +99,11 @@ class Scenario:
         out = self.engine.step_and_catch_up(event, self.now)
         for effect in out:
             self.counts[type(effect).__name__] += 1
-            self._apply(effect)
+            self.apply(effect)
         return out
 
-    def _apply(self, effect: fx.Effect) -> None:
+    def apply(self, effect: fx.Effect) -> None:
+        """Carry out an effect as a device does, and check that it can."""
         match effect:
             case fx.PinFlow():
                 standing = {meter.meter_id for meter in self.plan.meters}
