@@ -9,6 +9,7 @@ import pytest
 import yaml
 from support.engine.controller import FLOWS
 
+from flowlane.cli import lists
 from flowlane.cli import main as cli
 from flowlane.cli.client import Answer
 from flowlane.cli.output import in_order, natural, unique_names
@@ -58,6 +59,18 @@ def test_every_list_has_every_format(run: Run, name: str) -> None:
     names = run(name, "-o", "name").splitlines()
     assert len(names) == len(as_json["items"])
     assert names == NAMES.get(name, names)
+
+
+@pytest.mark.parametrize("name", [name for name, (place, _) in cli.COMMANDS.items() if "lists:" in place])
+def test_no_list_lacks_formats_and_an_order(run: Run, name: str) -> None:
+    for form in ("wide", "json", "yaml", "name"):
+        run(name, "-o", form)
+    columns = getattr(lists, cli.COMMANDS[name][0].partition(":")[2]).columns
+    for column in columns:
+        assert (
+            run(name, "--sort-by", column.head.lower().replace(" ", "-"), "--reverse", "-o", "name")
+            is not None
+        )
 
 
 @pytest.mark.parametrize(

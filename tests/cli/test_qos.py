@@ -10,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from lab.inside import private_ovs
 from lab.inside.namespaces import network_of_its_own
 from support.ovs.ovsdb_server import Server
@@ -77,6 +78,8 @@ def test_apply_is_idempotent_and_show_tells_what_was_made(command: Command) -> N
     _, text, _ = command("show")
     assert "software" in text
     assert "3Gbit/s" in text
+    assert command("show", "-o", "name") == (0, "br0\nup0\nup1\n", "")
+    assert yaml.safe_load(command("show", "up0", "-o", "yaml")[1]) == [port]
     assert command("apply", *words[1:])[1] == (
         "up0: nothing to change\nup0: not a network device of this host (type system); no leaf\n"
     )

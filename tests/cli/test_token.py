@@ -41,6 +41,8 @@ def test_tokens_are_listed_and_removed(file: Path, capsys: pytest.CaptureFixture
     ]
     assert main(["token", "list"]) == 0
     assert "NAME" in capsys.readouterr().out
+    assert main(["token", "list", "-o", "name", "--sort-by", "name", "--reverse"]) == 0
+    assert capsys.readouterr().out == "bob\nalice\n"
     assert main(["token", "remove", "alice"]) == 0
     assert [token.name for token in tokens.load(file)] == ["bob"]
     capsys.readouterr()

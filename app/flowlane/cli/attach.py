@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowlane.cli.arguments import format_of
+from flowlane.cli.output import show_data
 from flowlane.cli.qos import TLS_FILES, add_common, database_of
 from flowlane.errors import DatabaseError, FlowlaneError, RequestError
 from flowlane.escaping import escaped, escaped_lines
@@ -61,9 +62,9 @@ class _Report:
             output, errors = process.communicate()
         checked(last, process.returncode, output, errors)
 
-    def print(self, as_json: bool) -> None:
-        """Print all steps and notes."""
-        if as_json:
+    def print(self, form: str | None) -> None:
+        """Print all steps and notes, as data where a format is named."""
+        if form is not None:
             value = {
                 "bridge": self.bridge,
                 "dry_run": self.dry_run,
@@ -74,7 +75,7 @@ class _Report:
                 ],
                 "notes": self.notes,
             }
-            print(json.dumps(value, indent=2))
+            show_data(lambda: value, form)
             return
         for step in self.steps:
             print(escaped(f"# {step.why}"))
@@ -129,7 +130,7 @@ class Command(NamedTuple):
         except FlowlaneError as error:
             print_error(f"flowlane {self.name}: {error}")
             return 1
-        report.print(args.json)
+        report.print(format_of(args))
         return 0
 
 

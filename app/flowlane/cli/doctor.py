@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from flowlane.cli import prove
-from flowlane.cli.arguments import add_url
+from flowlane.cli.arguments import add_url, format_of
 from flowlane.cli.attach import tools_of
 from flowlane.cli.client import Answer, RefusedError, UnreachableError, client_of, pages
+from flowlane.cli.output import show_data
 from flowlane.cli.qos import add_common, compare, database_of, nic_states
 from flowlane.cli.qos_views import finding_json, wide_console
 from flowlane.cli.tables import line
@@ -56,10 +56,11 @@ def run(args: argparse.Namespace) -> int:
     if args.prove is not None:
         return prove.run(args)
     findings = examine(args)
-    if args.json:
-        print(json.dumps([finding_json(finding) for finding in findings], indent=2))
-    else:
+    form = format_of(args)
+    if form is None:
         _print(findings)
+    else:
+        show_data(lambda: [finding_json(finding) for finding in findings], form)
     return int(any(finding.level is Level.PROBLEM for finding in findings))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flowlane.cli.arguments import FORMATS, add_action, add_output, format_of, positive_duration
+from flowlane.cli.arguments import DATA_FORMATS, FORMATS, add_action, add_output, format_of, positive_duration
 from flowlane.cli.client import Answer, Client, client_of, delete, get, send
 from flowlane.cli.output import show_data, show_names
 from flowlane.cli.tables import Column, console, emit, table, text
@@ -75,7 +75,7 @@ def _show(client: Client, args: argparse.Namespace) -> int:
 def _set(client: Client, args: argparse.Namespace) -> int:
     if args.name is not None:
         answer = send(client, "PUT", _path(args), json=_hint(args))
-        _print(answer if args.json else Answer(hints=[answer]), args)
+        _print(answer if format_of(args) in DATA_FORMATS else Answer(hints=[answer]), args)
         return 0
     kept = [_as_input(item) for item in get(client, _path(args))["hints"] if item["source"] == "rest"]
     body = {"hints": [*(kept if args.add else []), _hint(args)]}

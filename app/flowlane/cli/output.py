@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from flowlane.cli.arguments import shown
+from flowlane.cli.arguments import DATA_FORMATS, format_of, shown
 from flowlane.cli.client import Answer
-from flowlane.cli.tables import show_json, turns
+from flowlane.cli.tables import console, emit, show_json, table, turns
 from flowlane.closest import did_you_mean
 from flowlane.escaping import escaped
 
@@ -114,3 +114,22 @@ def natural(text: str) -> list[tuple[bool, int, str]]:
     return [
         (False, int(part), "") if place % 2 else (True, 0, part) for place, part in enumerate(parts) if part
     ]
+
+
+def show_items(
+    items: Sequence[Answer],
+    columns: Sequence[Column],
+    args: argparse.Namespace,
+    name: Callable[[Answer], str],
+) -> None:
+    """Print a list that is not REST's, by the options of :func:`add_sorting` and of all formats."""
+    form = format_of(args)
+    if args.sort_by is not None:
+        items = in_order(items, args.sort_by, reverse=args.reverse)
+    if form == "name":
+        show_names(map(name, items))
+    elif form in DATA_FORMATS:
+        show_data(lambda: {"items": list(items)}, form)
+    else:
+        out = console(wide=form == "wide")
+        emit(out, table(columns, items, out.width))

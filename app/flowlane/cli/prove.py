@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from flowlane.cli.arguments import format_of
 from flowlane.cli.attach import tools_of
+from flowlane.cli.output import show_data
 from flowlane.cli.qos import database_of
 from flowlane.cli.tables import Column, console, emit, table, text
 from flowlane.core.device.roles import TUNNELS
@@ -61,10 +62,11 @@ def run(args: argparse.Namespace) -> int:
     proofs = [
         (row.name, found) for row, state in members for found in _prove(port, row, state, tools, version)
     ]
-    if args.json:
-        print(json.dumps([_json(name, found) for name, found in proofs], indent=2))
-    else:
+    form = format_of(args)
+    if form is None:
         _print(port, proofs)
+    else:
+        show_data(lambda: [_json(name, found) for name, found in proofs], form)
     return int(any(found.verdict is Verdict.NOT_REAL for _, found in proofs))
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowlane.cli.arguments import MAX_QUEUES, add_action, positive_rate, seconds, shown, whole_number
+from flowlane.cli.arguments import (
+    DATA_FORMATS,
+    FORMATS,
+    MAX_QUEUES,
+    add_action,
+    add_format,
+    format_of,
+    positive_rate,
+    seconds,
+    shown,
+    whole_number,
+)
+from flowlane.cli.output import show_data, show_names
 from flowlane.cli.qos_views import Outcome, change_json, port_json, print_changes, print_ports
 from flowlane.core.model import QueueKind
 from flowlane.errors import FlowlaneError, RequestError
@@ -56,8 +67,12 @@ def default_remote() -> str:
     return f"unix:{os.environ.get('OVS_RUNDIR', '/var/run/openvswitch')}/db.sock"
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every command that uses the database."""
+def add_common(parser: argparse.ArgumentParser, formats: Sequence[str] = DATA_FORMATS) -> None:
+    """Add the options of every command that uses the database.
+
+    Args:
+        formats: the values of ``--output``.
+    """
     parser.add_argument(
         "--db", default=default_remote(), metavar="REMOTE", help="unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT"
     )
@@ -70,7 +85,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time that the database may take (default 5)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_format(parser, formats)
 
 
 def database_of(args: argparse.Namespace) -> str:
@@ -152,7 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         action.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
     for action in (show, make, clear):
-        add_common(action)
+        add_common(action, tuple(FORMATS) if action is show else DATA_FORMATS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -197,8 +212,11 @@ def _show(args: argparse.Namespace) -> int:
     findings = {
         port.name: compare(port, states[port.name]) if port.queues or args.port else [] for port in ports
     }
-    if args.json:
-        _print_json([port_json(port, states[port.name], findings[port.name]) for port in ports])
+    form = format_of(args)
+    if form == "name":
+        show_names(port.name for port in ports)
+    elif form in DATA_FORMATS:
+        show_data(lambda: [port_json(port, states[port.name], findings[port.name]) for port in ports], form)
     else:
         print_ports(ports, states, findings)
     return 0
@@ -265,7 +283,11 @@ def _change(
         run_batch(lines)
         leaves = _run_leaves(leaves)
     outcome = Outcome(args.port, rows, [*lines, *leaves.lines], taken, args.dry_run, leaves.left_alone)
-    _print_json(change_json(outcome)) if args.json else print_changes(outcome)
+    form = format_of(args)
+    if form is None:
+        print_changes(outcome)
+    else:
+        show_data(lambda: change_json(outcome), form)
     return 0
 
 
@@ -381,10 +403,6 @@ def _min_rate(text: str) -> int | None:
     except argparse.ArgumentTypeError:
         accepted = "even, none or a rate such as 50Mbit/s"
         raise argparse.ArgumentTypeError(f"{shown(text)} is not {accepted}") from None
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
 
 
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowlane import tokens
-from flowlane.cli.arguments import add_action, positive_duration
-from flowlane.cli.tables import Column, console, emit, show_json, table, text
+from flowlane.cli.arguments import FORMATS, add_action, add_format, positive_duration
+from flowlane.cli.client import Answer
+from flowlane.cli.output import add_sorting, show_items
+from flowlane.cli.tables import Column, text
 from flowlane.closest import did_you_mean
 from flowlane.errors import ConfigError, NotFoundError, RequestError
 from flowlane.stdio import print_error
@@ -64,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="such as 12h or 720h; without it the token stays",
     )
     listing = add_action(actions, "list", "list the tokens")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    add_format(listing, tuple(FORMATS))
+    add_sorting(listing, COLUMNS)
     remove = add_action(actions, "remove", "remove a token, which counts no more")
     remove.add_argument("name", metavar="NAME", help="its name")
     for action in (add, listing, remove):
@@ -120,19 +123,15 @@ def _add_locked(args: argparse.Namespace, file: Path) -> int:
 
 def _list(args: argparse.Namespace, file: Path) -> int:
     listed = [
-        {
-            "name": token.name,
-            "scopes": list(token.scopes),
-            "created": _moment(token.created),
-            "expires": None if token.expires is None else _moment(token.expires),
-        }
+        Answer(
+            name=token.name,
+            scopes=list(token.scopes),
+            created=_moment(token.created),
+            expires=None if token.expires is None else _moment(token.expires),
+        )
         for token in tokens.load(file)
     ]
-    if args.json:
-        show_json({"items": listed})
-    else:
-        out = console()
-        emit(out, table(COLUMNS, listed, out.width))
+    show_items(listed, COLUMNS, args, lambda item: str(item["name"]))
     return 0
 
 
