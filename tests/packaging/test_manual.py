@@ -115,22 +115,30 @@ ZSH = """
 zmodload zsh/zpty
 cd {directory}
 zpty shell 'ZDOTDIR={directory} zsh -i'
-zpty -w -n shell {line}$'\\t'
-until grep -q -- --end-- {directory}/offered 2>/dev/null; do zpty -r -t shell line; sleep 0.02; done
-cat {directory}/offered
+for line in {lines}; do
+    rm -f {directory}/offered
+    zpty -w -n shell $'\\C-u'"$line"$'\\t'
+    until grep -q -- --end-- {directory}/offered 2>/dev/null; do zpty -r -t shell shown; sleep 0.02; done
+    cat {directory}/offered
+done
 """
 
 
-def in_zsh(tmp_path: Path, line: str) -> list[str]:
-    """What zsh offers for the last word of a line."""
+def in_zsh(tmp_path: Path, lines: list[str]) -> list[list[str]]:
+    """What zsh offers for the last word of each line."""
     (tmp_path / "functions").mkdir(exist_ok=True)
-    (tmp_path / "functions" / "_flowlane").write_text(WRITTEN["zsh/vendor-completions/_flowlane"])
+    (tmp_path / "functions" / "_flowlane").write_text(WRITTEN["zsh/site-functions/_flowlane"])
     (tmp_path / ".zshrc").write_text(ZSH_START.format(directory=tmp_path))
-    (tmp_path / "offered").unlink(missing_ok=True)
-    return checked("zsh", "-f", "-c", ZSH.format(directory=tmp_path, line=repr(line)), text="").split()
+    script = ZSH.format(directory=tmp_path, lines=" ".join(map(repr, lines)))
+    offered = checked("zsh", "-f", "-c", script, text="").split("--end--\n")
+    return [words.split() for words in offered[:-1]]
 
 
-SHELLS = {"bash": in_bash, "fish": in_fish, "zsh": in_zsh}
+SHELLS = {
+    "bash": lambda tmp_path, lines: [in_bash(tmp_path, line) for line in lines],
+    "fish": lambda tmp_path, lines: [in_fish(tmp_path, line) for line in lines],
+    "zsh": in_zsh,
+}
 
 LINES = {
     "flowlane ": {"status", "policy", "hint", "doctor"},
@@ -150,7 +158,7 @@ LINES = {
 def test_shells_complete(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policy.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    offered = {line: SHELLS[shell](tmp_path, line) for line in LINES}
+    offered = dict(zip(LINES, SHELLS[shell](tmp_path, list(LINES)), strict=True))
     assert {line: wanted - set(offered[line]) for line, wanted in LINES.items()} == {
         line: set() for line in LINES
     }

@@ -23,7 +23,7 @@ def files(values: Mapping[str, str]) -> dict[str, str]:
         "man/man8/flowlane-manager.8": pages.flowlane_manager(manager),
         "bash-completion/completions/flowlane": bash.script(flowlane),
         "bash-completion/completions/flowlane-manager": bash.script(manager),
-        "zsh/vendor-completions/_flowlane": zsh.script(flowlane, manager),
+        "zsh/site-functions/_flowlane": zsh.script(flowlane, manager),
         "fish/vendor_completions.d/flowlane.fish": fish.script(flowlane),
         "fish/vendor_completions.d/flowlane-manager.fish": fish.script(manager),
         "doc/flowlane/flowlane.conf": configuration.sample(values),
