@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.controller import recording, switches, waits
@@ -159,7 +160,7 @@ def idle(bench: Bench, seconds: float) -> Iterator[Row]:
 
 
 def restart(bench: Bench) -> Iterator[Row]:
-    """Every switch restarts, 50 a second: its connection ends, its tables are empty."""
+    """Every switch restarts, 50 a second, with empty tables; then once more, and a policy is replaced meanwhile."""
 
     def roll() -> str:
         bench.generator.command("restart", JOINS)
@@ -167,7 +168,25 @@ def restart(bench: Bench) -> Iterator[Row]:
         bench.wait_until_joined()
         return _times(bench.generator.status().join_s, bench.count)
 
+    def replace() -> str:
+        bench.generator.command("restart", JOINS)
+        old = _request(bench, "GET", "/v1/policy", b"")
+        checked = _seconds(lambda: _request(bench, "POST", "/v1/policy/check", POLICY))
+        put = partial(_request, bench, "PUT", "/v1/policy")
+        seconds = [_seconds(partial(put, text)) for text in (POLICY, old)]
+        wait_for(lambda: not bench.generator.status().to_restart, PATIENCE)
+        bench.wait_until_joined()
+        return f"check answered in {checked:.1f} s, PUT in {seconds[0]:.1f} and {seconds[1]:.1f} s"
+
     yield bench.measure("rolling restart, 50/s", roll)
+    yield bench.measure("the same, policy checked and replaced twice", replace)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    begin = time.monotonic()
+    work()
+    return time.monotonic() - begin
 
 
 def memory(bench: Bench, seconds: float) -> Iterator[Row]:

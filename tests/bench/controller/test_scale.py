@@ -95,7 +95,14 @@ def test_flows_are_copied_and_listed_in_the_group_that_entries_were_sent_for(rec
 def test_every_scenario_runs(record: Recording) -> None:
     rows = {row.scenario: row for row in scale.run(4, 200, 0.5, list(scale.SCENARIOS), record)}
     assert list(rows) == [
-        *("joins, 50/s", "idle", "rolling restart, 50/s", "flows begin", "the same flows alive"),
+        *(
+            "joins, 50/s",
+            "idle",
+            "rolling restart, 50/s",
+            "the same, policy checked and replaced twice",
+            "flows begin",
+            "the same flows alive",
+        ),
         *("POST /v1/policy/check", "PUT /v1/policy", "PUT the old policy"),
         *("cold start, 7 new flows/s each", "the same flows go on"),
     ]

@@ -42,7 +42,7 @@ OTHERS_PERIOD = 2.0
 IDLE_PERIOD = 10.0
 """Seconds between two readings of a device without flows, of whatever; more where there are very many devices."""
 
-IDLE_READINGS = 50
+IDLE_READINGS = 30
 """Devices without flows that are read in a second, of all together."""
 
 NEW_FOR = 2.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from collections.abc import Iterator
 from struct import pack
 from types import SimpleNamespace
@@ -502,3 +504,18 @@ def test_messages_of_a_replaced_connection_are_dropped(world: World) -> None:
     ):
         take(message)
     assert world.take(object) == []
+
+
+def test_what_is_known_of_a_connection_that_has_ended_is_freed_at_once(world: World) -> None:
+    """A collection of garbage over all objects would take longer than anybody may wait."""
+    world.sessions.execute(Program(plan()))
+    world.sent()
+    session = weakref.ref(next(iter(world.sessions)))
+    gc.collect()
+    gc.disable()
+    try:
+        world.sessions.disconnected(world.datapath)
+        hub.sleep()
+        assert session() is None
+    finally:
+        gc.enable()

@@ -51,14 +51,16 @@ class Outbox:
         self._size += len(message)
         self._not_empty.set()
         if self._size > LIMIT:
+            on_overrun = self._on_overrun
             self.close()
-            self._on_overrun()
+            on_overrun()
 
     def close(self) -> None:
         """Discard what waits and send nothing more."""
         self._closed = True
         self._waiting.clear()
         self._task.kill()
+        self._on_overrun = _ignore  # So that neither refers to the other.
 
     def _send(self) -> None:
         while not self._closed:
@@ -81,6 +83,10 @@ class Outbox:
         del self._waiting[:count]
         self._size -= size
         return joined
+
+
+def _ignore() -> None:
+    """Do nothing."""
 
 
 BATCH = 256

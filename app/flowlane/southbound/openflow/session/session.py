@@ -66,7 +66,7 @@ _LOG = logging.getLogger(__name__)
 REPLY_TIMEOUT = 5.0
 """Seconds that a device has for a reply."""
 
-ECHO_AFTER, DEAD_AFTER = 11.0, 16.0
+ECHO_AFTER, DEAD_AFTER = 10.0, 20.0
 """Seconds without a message after which an echo request is sent, and after which the connection is closed: a device
 without flows is asked for its queues and counters every 10 s, which shows as well that it is alive."""
 
@@ -437,15 +437,15 @@ class Session:
         hub.spawn(self.datapath.close)
 
     def stop(self) -> None:
-        """Send nothing more: the connection has ended. What was known of the device's tables is dropped at once."""
+        """Send nothing more: the connection has ended. Drop what was known of the device, and what refers back here."""
         self.up = False
         self._backlog.clear()
         self._postponed.clear()
         self._outbox.close()
         self._pending, self._unconfirmed = PendingRequests(), UnconfirmedChanges()
-        self._replies.clear()
-        self._stale_tables = frozenset()
+        self._stale_tables, self._replies = frozenset(), {}
         self._programming = Programming(Capabilities())
+        vars(self).update(_watch=None, _queue_reader=None, _counters=None)
 
     def _request(
         self,
