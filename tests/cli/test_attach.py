@@ -396,3 +396,21 @@ def test_what_is_wrong_is_named(
 ) -> None:
     run(ovs, *words, status=1 if text else 0)
     assert text in capsys.readouterr().err
+
+
+def test_a_bridge_whose_entries_would_not_be_met_is_refused(
+    ovs: PrivateOvs, bridge: str, manager: Launched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neutron's agent translates VLANs by entries of priorities 2 to 4; above them Flowlane's would cut VMs off."""
+    ovs.ofctl("add-flow", bridge, "priority=4,in_port=2,dl_vlan=1,actions=strip_vlan,NORMAL")
+    ovs.ofctl("add-flow", bridge, "priority=2,in_port=2,actions=drop")
+    before = dumped(ovs), settings(ovs)
+    words = ("attach", bridge, f"--controller=tcp:127.0.0.1:{manager.openflow_port}")
+    run(ovs, *words, status=1)
+    assert "has 2 entries in table 0, such as " in capsys.readouterr().err
+    assert (dumped(ovs), settings(ovs)) == before
+    run(ovs, *words, "--despite-conflicts")
+    wait_until_programmed(ovs, manager)
+    run(ovs, *words)
+    run(ovs, "detach", bridge)
+    assert (dumped(ovs), settings(ovs)) == before
