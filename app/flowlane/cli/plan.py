@@ -74,23 +74,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Place the flows and print their queues."""
     require_extras(args)
-    workload = read_workload(args.flows, args.pcap)
-    with progress_bar() as bar, without_garbage_collector():
-        task = bar.add_task("placing", total=SETTLE, flows=len(workload.flows))
-        world = place(args, workload.flows, lambda second: bar.update(task, completed=second))
-    result = describe(world, workload)
-    if args.plot:
-        from flowlane.simulation.plots import plot_loads  # noqa: PLC0415  only this needs matplotlib
-
-        queues = result["queues"]
-        plot_loads(
-            args.plot, {q["queue_id"]: q["load"] for q in queues}, {q["queue_id"]: q["kind"] for q in queues}
-        )
-    if args.json:
-        _print_json(result)
-    else:
-        _print(result, workload.flows)
+    with without_garbage_collector():
+        workload = read_workload(args.flows, args.pcap)
+        with progress_bar() as bar:
+            task = bar.add_task("placing", total=SETTLE, flows=len(workload.flows))
+            world = place(args, workload.flows, lambda second: bar.update(task, completed=second))
+        result = describe(world, workload)
+        if args.plot:
+            _plot(args.plot, result["queues"])
+        if args.json:
+            _print_json(result)
+        else:
+            _print(result, workload.flows)
     return 0
+
+
+def _plot(path: Path, queues: Sequence[dict[str, Any]]) -> None:
+    from flowlane.simulation.plots import plot_loads  # noqa: PLC0415  only this needs matplotlib
+
+    loads = {queue["queue_id"]: queue["load"] for queue in queues}
+    plot_loads(path, loads, {queue["queue_id"]: queue["kind"] for queue in queues})
 
 
 def place(args: argparse.Namespace, flows: Sequence[FlowSpec], show: Callable[[int], None]) -> World:

@@ -113,11 +113,15 @@ def progress_bar() -> Progress:
 
 @contextmanager
 def without_garbage_collector() -> Iterator[None]:
-    """Keep Python from looking for cycles in a simulation: there are next to none, and objects by the million."""
+    """Keep Python from looking for cycles in a simulation: there are next to none, and objects by the million.
+
+    Those that are left are not looked at later either, when the program ends.
+    """
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 

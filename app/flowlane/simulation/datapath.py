@@ -15,12 +15,13 @@ from hashlib import blake2b
 from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from flowlane.core.effects import StandingMatch
 from flowlane.core.flowkey import FRAGMENT, IPV6, LAYER2
 from flowlane.core.model import LIMIT_BY_VM, NO_QUEUE
 from flowlane.simulation.flowspec import ETH_TYPES
 
 if TYPE_CHECKING:
-    from flowlane.core.effects import DevicePlan, StandingMatch, StandingRule
+    from flowlane.core.effects import DevicePlan, StandingRule
     from flowlane.core.model import MeterSpec, PinRef
     from flowlane.simulation.flowspec import FlowSpec
 
@@ -52,6 +53,7 @@ class Sending:
         pin: the reference of its pin, None for none.
         placed_at: since when it is on its queue, or has its pin.
         users: numbers of the flows of the workload that have this 5-tuple.
+        mac: its sender's MAC.
         counted: (queue id, meter id), group or None, and rate with which it is in the sums of rates.
     """
 
@@ -80,6 +82,7 @@ class Sending:
     pin: PinRef | None = None
     placed_at: float = 0.0
     users: tuple[int, ...] = ()
+    mac: int = 0
     counted: tuple[tuple[int, int], int | None, float] | None = None
 
 
@@ -160,15 +163,16 @@ class Datapath:
         self._groups: Sums[int] = Sums()
         self._shown_at = self._second_began = 0.0
         self._tokens: dict[int, float] = {}
-        self._rules: list[StandingRule] = []
-        """Those of the uplink, the highest order first."""
+        self._rules: list[tuple[StandingRule, bool]] = []
+        """Those of the uplink, the highest order first, and whether all flows match."""
 
     def program(self, plan: DevicePlan) -> None:
         """Take over a plan: its standing rules and class meters."""
         self.plan = plan
         self.meters.update((meter.meter_id, meter) for meter in plan.meters)
         here = (rule for rule in plan.rules if rule.egress_port == self.egress_port)
-        self._rules = sorted(here, key=lambda rule: rule.order, reverse=True)
+        ordered = sorted(here, key=lambda rule: rule.order, reverse=True)
+        self._rules = [(rule, rule.match == StandingMatch()) for rule in ordered]
 
     def settle(self, flow: Sending, now: float) -> None:
         """Add up what a flow has sent until now: all of it, what statistics show of it, and that of this second."""
@@ -190,19 +194,27 @@ class Datapath:
         """Bring the sums of rates up to date, after a flow's rate, queue, meter or entry has changed."""
         group = flow.group if flow.learned and flow.pin is None else None
         after = (flow.queue_id, flow.meter_id), group, flow.rate
-        if flow.counted == after:
+        before = flow.counted
+        if before == after:
             return
-        for counted, sign in ((flow.counted, -1), (after, 1)):
-            if counted is not None and counted[2]:
-                place, member, rate = counted
-                self.offered.change(place, sign, sign * rate, now)
-                if member is not None:
-                    self._groups.change(member, sign, sign * rate, now)
+        if before is None or before[0] != after[0] or before[2] != after[2]:
+            self._change(self.offered, before and (before[0], before[2]), (after[0], after[2]), now)
+        self._change(self._groups, before and (before[1], before[2]), (after[1], after[2]), now)
         flow.counted = after
         if flow.pin is None:
             self.pinned.pop(flow.key, None)
         else:
             self.pinned[flow.key] = flow
+
+    @staticmethod
+    def _change(
+        sums: Sums[Key], before: tuple[Key | None, float] | None, after: tuple[Key | None, float], now: float
+    ) -> None:
+        """Take a flow out of the sum that it was in, and put it into another."""
+        if before is not None and before[0] is not None and before[1]:
+            sums.change(before[0], -1, -before[1], now)
+        if after[0] is not None and after[1]:
+            sums.change(after[0], 1, after[1], now)
 
     def remove(self, flow: Sending) -> None:
         """Remove the entries of a flow that sends nothing."""
@@ -234,8 +246,8 @@ class Datapath:
 
     def rule_for(self, flow: Sending) -> StandingRule | None:
         """Return the standing rule of the highest order that matches a flow."""
-        for rule in self._rules:
-            if matches(rule.match, flow.spec, flow.vm_number):
+        for rule, of_all in self._rules:
+            if of_all or matches(rule.match, flow.spec, flow.vm_number):
                 return rule
         return None
 

@@ -41,6 +41,9 @@ DUMP_INTERVAL = 0.5
 DUMP_AT = 0.2
 """Seconds of the first of them: an answer shows counters that are up to a :data:`DUMP_INTERVAL` old."""
 
+PUT_OFF = 0.02
+"""Seconds after which the engine does what it has put off, as in the controller (:mod:`flowlane.composition`)."""
+
 POLL = 0.1
 """Seconds between two polls of the engine for counters that are due, as in the controller."""
 
@@ -93,6 +96,7 @@ class World:
         self._order = 0
         self._copies = 0
         self._beginning: Sending | None = None
+        self._catching_up = False
         self._connect()
         self.at(DUMP_AT, self._dump)
         self.at(POLL, self._poll)
@@ -141,8 +145,25 @@ class World:
             self.sent[queue_id] += round(bits / 8)
 
     def step(self, event: ev.Event) -> None:
-        """Pass an event to the engine, and carry out its effects."""
-        for effect in self.engine.step_and_catch_up(event, self.now):
+        """Pass an event to the engine, and carry out its effects and what it puts off."""
+        self._carry_out(self.engine.step(event, self.now))
+        self._catch_up()
+
+    def _observe(self, event: ev.Event) -> None:
+        """Pass on what the device shows of its flows; what the engine puts off then is done a moment later."""
+        self._carry_out(self.engine.step(event, self.now))
+        if self.engine.is_behind and not self._catching_up:
+            self._catching_up = True
+            self.at(self.now + PUT_OFF, self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Have the engine do what it has put off."""
+        self._catching_up = False
+        while self.engine.is_behind:
+            self._carry_out(self.engine.step(ev.CatchUp(), self.now))
+
+    def _carry_out(self, effects: Iterable[ef.Effect]) -> None:
+        for effect in effects:
             kind = effect.kind if isinstance(effect, ef.Report | ef.FlowReport) else type(effect).__name__
             self.counts[kind] += 1
             action = _ACTIONS.get(type(effect))
@@ -194,6 +215,7 @@ class World:
             since=self.now,
             last=self.now,
             users=(number,),
+            mac=int.from_bytes(frame[6:12]),
         )
         self.datapath.flows[flow.key] = flow
         self._place(flow)
@@ -234,7 +256,7 @@ class World:
             self._copies += 1
             chosen = flow.queue_id, flow.meter_id
             self._beginning = flow
-            self.step(ev.FlowSeen(DPID, flow.in_port, flow.frame, UPLINK, *chosen))
+            self._observe(ev.FlowSeen(DPID, flow.in_port, flow.frame, UPLINK, *chosen))
             self._beginning = None
         elif not flow.learned and not flow.young:
             self.at(self.now + 1.0, lambda: self._place_again(flow))
@@ -302,7 +324,7 @@ class World:
                 self.datapath.settle(flow, self.now)
             shown = self.datapath.shown_of_learned
             learned = tuple(_learned(flow, shown(flow), group, self.now) for flow in flows)
-            self.step(ev.LearnedCounters(DPID, learned))
+            self._observe(ev.LearnedCounters(DPID, learned))
             self.step(ev.ReadingEnded(DPID, group, len(learned), REPLY + ENTRY * len(learned)))
         if request.sums:
             self.step(ev.GroupsCounted(DPID, self.datapath.shown_groups))
@@ -336,9 +358,14 @@ class World:
     def _learned_in(self, group: int) -> list[Sending]:
         """List the flows with a learned entry in a group, and forget those that have none there any more."""
         members = self._groups.get(group, {})
-        for key, flow in list(members.items()):
-            if not flow.learned or flow.group != group or not self._is_present(flow):
-                del members[key]
+        present = self.datapath.flows
+        gone = [
+            key
+            for key, flow in members.items()
+            if not flow.learned or flow.group != group or present.get(key) is not flow
+        ]
+        for key in gone:
+            del members[key]
         return list(members.values())
 
     def _note_change(self, flow: Sending, before: int) -> None:
@@ -409,12 +436,11 @@ class World:
 
 
 def _learned(flow: Sending, octets: int, group: int, now: float) -> ev.LearnedFlow:
-    mac = int.from_bytes(flow.frame[6:12])
     return ev.LearnedFlow(
         flow.key,
         flow.in_port,
         UPLINK,
-        mac,
+        flow.mac,
         flow.learned_queue,
         octets // PACKET,
         octets,
