@@ -407,7 +407,12 @@ def test_screenshots(browser: Browser, network: Network, tmp_path: Path, name: s
     """FLOWLANE_SCREENSHOTS=yes has the pictures of docs/operators/page.md written; else they go to a temporary file."""
     heavy = heaviest(network)
     address, ready = PICTURES[name]
-    with tab(browser, network.url, width=1200, height=1150 if name == "page-policy" else 720) as view:
+    with tab(
+        browser,
+        network.url,
+        width=1400 if name == "page-lanes" else 1200,
+        height=1150 if name == "page-policy" else 760,
+    ) as view:
         view.go(address.format(flow=heavy["flow"], queue=heavy["queue_id"]))
         if name == "page-policy":
             view.page.get_by_role("button", name="Edit").click()
