@@ -78,21 +78,6 @@ def test_lanes_are_the_queues_of_rest_while_the_load_changes(view: View, network
     assert view.page.locator(".group.software a.lane").count() == 2
 
 
-def test_a_lane_has_its_last_hour_and_its_flows(view: View, network: Network) -> None:
-    queue = heaviest(network)["queue_id"]
-    view.go(f"#/lanes?lane={BRIDGE}/{DPIDS[EX] + 50}/{queue}")
-    view.page.get_by_role("heading", name=f"Queue {queue} of uplink").wait_for()
-    charts = view.page.locator("figure.chart canvas")
-    view.wait(lambda: charts.count() == 3, "there are no charts")
-    told = view.page.get_by_role("img", name=re.compile("^Load, last hour: now .* highest .* mean"))
-    assert told.count() == 1
-    view.page.get_by_role("heading", name="Largest flows").wait_for()
-    flows = view.answer(f"/v1/assignments?device={BRIDGE}&port=52&queue={queue}&sort=-rate&limit=20")["items"]
-    assert [item["vm_name"] for item in flows] == ["build-7"]
-    # Each lane has the hour, too.
-    view.wait(lambda: view.page.locator("a.lane svg.spark polyline").count() == 8, "there are no sparklines")
-
-
 def test_names_that_others_chose_are_text(view: View, network: Network) -> None:
     view.go("#/vms", "VMs")
     shown = view.agrees(
@@ -349,6 +334,21 @@ def test_the_topology_is_drawn_and_told(view: View, network: Network) -> None:
     view.page.get_by_role("heading", name=INT, exact=True, level=2).wait_for()
     view.page.get_by_role("button", name="Larger").click()
     assert view.page.get_by_text("150 %").is_visible()
+
+
+def test_a_lane_has_its_last_hour_and_its_flows(view: View, network: Network) -> None:
+    queue = heaviest(network)["queue_id"]
+    view.go(f"#/lanes?lane={BRIDGE}/{DPIDS[EX] + 50}/{queue}")
+    view.page.get_by_role("heading", name=f"Queue {queue} of uplink").wait_for()
+    charts = view.page.locator("figure.chart canvas")
+    view.wait(lambda: charts.count() == 3, "there are no charts")
+    told = view.page.get_by_role("img", name=re.compile("^Load, last hour: now .* highest .* mean"))
+    assert told.count() == 1
+    view.page.get_by_role("heading", name="Largest flows").wait_for()
+    flows = view.answer(f"/v1/assignments?device={BRIDGE}&port=52&queue={queue}&sort=-rate&limit=20")["items"]
+    assert [item["vm_name"] for item in flows] == ["build-7"]
+    # Each lane has the hour, too.
+    view.wait(lambda: view.page.locator("a.lane svg.spark polyline").count() == 8, "there are no sparklines")
 
 
 VIEWS = {
