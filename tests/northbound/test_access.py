@@ -61,14 +61,16 @@ def put(app: WSGIApplication, path: str, token: str) -> int:
     return int(ask(app, path, "PUT", token, body=b"classes: a", content_type="application/yaml").status_int)
 
 
-@pytest.mark.parametrize("path", ["/", "/openapi.json", "/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/", "/page/page.js", "/openapi.json", "/healthz", "/readyz"])
 def test_what_is_nobodys_secret_needs_no_token(app: WSGIApplication, path: str) -> None:
     assert ask(app, path).status_int == 200
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_everything_else_needs_one(app: WSGIApplication, controller: FakeController, route: Route) -> None:
-    path = route.path.format(dpid=f"{1:016x}", id="uuid-web", name="host1", port="uplink", queue="1")
+    path = route.path.format(
+        dpid=f"{1:016x}", id="uuid-web", name="host1", port="uplink", queue="1", asset="page.js"
+    )
     answer = ask(app, path, route.method, content_type=JSON)
     if route.needs is Scope.PUBLIC:
         assert answer.status_int == 200
