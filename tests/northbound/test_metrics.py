@@ -14,10 +14,11 @@ from webob import Request
 
 from flowlane import hub
 from flowlane.core.events import PolicyReplaced
-from flowlane.core.model import Queue
+from flowlane.core.model import Admission, Cordon, Queue
 from flowlane.core.policy import Behind, PassivePort, PassiveSwitch, QueuesBy
 from flowlane.northbound import metrics
 from flowlane.northbound.app import make_app
+from flowlane.telemetry import DECISION_BOUNDS, HTTP_BOUNDS, LAG_BOUNDS
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels."""
@@ -64,6 +65,10 @@ def test_queues_are_in_base_units() -> None:
     assert pick(read, "flowlane_queue_guaranteed_bytes_per_second", **queue) == [1e6 / 8]
     assert pick(read, "flowlane_queue_load_bytes_per_second", **queue) == [0]
     assert pick(read, "flowlane_queue_capacity_bytes_per_second", queue="10") == [], "it is not known"
+    assert [pick(read, "flowlane_queue_cordoned", port="uplink", queue=n) for n in ("1", "2")] == [[0], [0]]
+    controller.state.devices[1].cordons[9, 2] = Cordon(Admission.DRAINING, 1.0, 2)
+    read = samples(controller)
+    assert [pick(read, "flowlane_queue_cordoned", port="uplink", queue=n) for n in ("1", "2")] == [[0], [1]]
     controller.state.devices[1].ports[9].bond_rate = 40_000_000
     assert pick(samples(controller), "flowlane_queue_capacity_bytes_per_second", **queue) == [40e6 / 8]
 
@@ -169,6 +174,30 @@ def test_the_page_lists_what_there_is() -> None:
         for metric in metrics.METRICS
     ]
     assert rows == table, "\n".join(f"| `{n}` | {t} | {labels} | {about} |" for n, t, labels, about in table)
+
+
+def test_the_page_says_how_many_series_there_are() -> None:
+    """For each thing the number that the page has, where nothing is left out and no reason occurs."""
+    page = dict(re.findall(r"^\| ([\w ]+) \| (\d+)", PAGE.read_text(), re.MULTILINE))
+
+    def series(*labels: str) -> int:
+        found = [metric for metric in metrics.METRICS if metric.labels == labels]
+        bounds = {
+            "flowlane_decision_duration_seconds": DECISION_BOUNDS,
+            "flowlane_hub_lag_seconds": LAG_BOUNDS,
+        }
+        histograms = [bounds.get(metric.name, HTTP_BOUNDS) for metric in found if metric.type == "histogram"]
+        return len(found) - len(histograms) + sum(len(each) + 3 for each in histograms)
+
+    info = series("version") + series("hash", "source")
+    operations, kinds = 3 * series(*metrics.DEVICE, "operation"), 3 * series(*metrics.DEVICE, "kind")
+    assert page == {
+        "controller": str(series() + info),
+        "device": str(series(*metrics.DEVICE) + operations + kinds),
+        "queue": str(series(*metrics.QUEUE)),
+        "database": str(series("database")),
+        "route of REST": str(series("route")),
+    }
 
 
 def test_odd_names_survive() -> None:

@@ -31,6 +31,7 @@ class Queue(NamedTuple):
     flows: int
     load: int
     exclusive: bool
+    cordoned: bool
     capacity: int | None
     guaranteed: int | None
     counters: tuple[int, int, int] | None
@@ -76,6 +77,7 @@ def _queues(device: Device, port: Port) -> Iterator[Queue]:
             slot.count if slot else 0,
             slot.load if slot else 0,
             bool(slot and slot.exclusive_row >= 0),
+            (port.port_no, queue_id) in device.cordons,
             min(known, default=None),
             queue.min_rate,
             device.queue_counters.get((port.port_no, queue_id)),

@@ -277,6 +277,13 @@ METRICS: tuple[Metric | HistogramMetric, ...] = (
         per_queue(lambda q: float(q.exclusive)),
     ),
     Metric(
+        "flowlane_queue_cordoned",
+        "gauge",
+        QUEUE,
+        "1 while the queue takes no new flows, by order of an operator.",
+        per_queue(lambda q: float(q.cordoned)),
+    ),
+    Metric(
         "flowlane_queue_load_bytes_per_second",
         "gauge",
         QUEUE,
