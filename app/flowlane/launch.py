@@ -17,7 +17,7 @@ from os_ken import log
 from flowlane import __version__, logs, option_help, options, runner, systemd
 from flowlane.errors import ConfigError, FlowlaneError
 from flowlane.southbound.openflow.osken import listener
-from flowlane.stdio import print_error
+from flowlane.stdio import FAILED, print_error
 
 HELP = frozenset(("-h", "--help"))
 _LOG = logging.getLogger(__name__)
@@ -29,8 +29,7 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         if not HELP.isdisjoint(arguments):
             options.register_all(arguments)
-            sys.stdout.write(option_help.parser().format_help())
-            return 0
+            return _print_help()
         options.parse(arguments)
         set_up_log()
         has_log = True
@@ -46,6 +45,18 @@ def launch(arguments: Sequence[str]) -> int:
         else:
             print_error(f"{options.PROGRAM}: {error}")
         return 1
+    return 0
+
+
+def _print_help() -> int:
+    """Print the options; return the exit code."""
+    try:
+        sys.stdout.write(option_help.parser().format_help())
+    except BrokenPipeError:  # its reader is gone
+        raise
+    except OSError as error:
+        print_error(f"{options.PROGRAM}: {error.strerror or error}")
+        return FAILED
     return 0
 
 
