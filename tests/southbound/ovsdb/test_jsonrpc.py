@@ -29,6 +29,13 @@ def test_messages_are_found_however_they_are_cut(
     assert reader.pending == 0
 
 
+def test_a_message_cut_inside_a_string_leaves_nothing_behind() -> None:
+    reader = Messages()
+    assert reader.feed(b'{"a":{"b": "x') == []
+    assert reader.feed(b'"}}') == [{"a": {"b": "x"}}]
+    assert reader.feed(b'{"c": "{"}') == [{"c": "{"}]
+
+
 @pytest.mark.parametrize("start", [b"[", b"}", b"\x00", b"  ]", b"HTTP/1.1 400", b'"'])
 def test_what_is_no_object_ends_the_session(start: bytes) -> None:
     with pytest.raises(ProtocolError, match="not with an object"):

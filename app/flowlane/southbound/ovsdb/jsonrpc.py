@@ -136,6 +136,7 @@ class Messages:
     def _drop(self, end: int) -> None:
         del self._buffer[:end]
         self._position = self._depth = self._tried = 0
+        self._in_string = False
         self._braces = self._buffer.count(b"{") - self._buffer.count(b"}")
 
     def _scan(self) -> int | None:
