@@ -13,6 +13,7 @@ from flowlane.core.flow import manual
 from flowlane.core.flow.pins import Worth
 from flowlane.core.model import Admission, Reason
 from flowlane.core.policy import Balance, Pins
+from flowlane.core.state.flows import REFUSED
 
 MBIT = 1_000_000
 QUICK = small_policy(balance=Balance(moves_per_second=10.0, window=1.0))
@@ -145,3 +146,27 @@ def test_what_is_in_the_way_of_a_pin() -> None:
     assert "queue 3 of pf0 is cordoned" in str(manual.obstacle(device, row, 3))
     scenario.do(ev.DeviceDown(DPID))
     assert "is not connected" in str(manual.obstacle(device, row, 1))
+
+
+def test_what_is_not_there_is_neither_pinned_nor_released() -> None:
+    scenario = Scenario()
+    row = scenario.flow(1, 1)
+    key, before = key_of(scenario, row), len(scenario.reports)
+    scenario.do(ev.FlowPinned(DPID + 1, key, 0, 60.0))
+    scenario.do(ev.FlowPinned(DPID, bytes(len(key)), 0, 60.0))
+    scenario.do(ev.FlowReleased(DPID + 1, key))
+    scenario.do(ev.FlowReleased(DPID, key))
+    assert not scenario.device.manual_pins
+    assert len(scenario.reports) == before
+    scenario.device.flows.egress_port[row] = 999
+    assert "by which one port" in str(manual.obstacle(scenario.device, row, 0))
+
+
+def test_a_flow_whose_entry_was_refused_is_not_pinned_and_says_so() -> None:
+    scenario = Scenario(caps=LEARNING)
+    row = scenario.flow(1, 1, queue_id=0)
+    scenario.device.flows.flags[row] |= REFUSED
+    assert "has refused an exact entry" in str(manual.obstacle(scenario.device, row, 1))
+    pin(scenario, row, 1)
+    assert not scenario.device.manual_pins
+    assert "has refused" in scenario.reports[-1].text
