@@ -23,9 +23,9 @@ from flowlane.core.model import Reason
 from flowlane.core.topology import findings
 from flowlane.errors import FlowlaneError
 from flowlane.event_log import log_databases, log_event, log_policy
-from flowlane.northbound import server
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
+from flowlane.northbound.http import server
 from flowlane.northbound.queue_history import QueueHistory
 from flowlane.policy import store
 from flowlane.policy_keeper import PolicyKeeper

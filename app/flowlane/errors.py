@@ -12,7 +12,7 @@
     └── RequestError        a request is wrong; names the field
 
 Exceptions of one package stand beside the code that raises them. ``FlowlaneError`` are ``MatchError``
-(:mod:`flowlane.core.classify.matching`), ``ProblemError`` (:mod:`flowlane.northbound.problems`), ``TopologyError``
+(:mod:`flowlane.core.classify.matching`), ``ProblemError`` (:mod:`flowlane.northbound.http.problems`), ``TopologyError``
 (:mod:`flowlane.topology`), ``UnreachableError`` and ``RefusedError`` (:mod:`flowlane.cli.client`).
 ``CannotExpressError`` is caught where the standing rules are compiled; ``PipelineError`` is an ``AssertionError``:
 an entry that the pipeline does not declare.

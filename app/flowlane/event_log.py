@@ -14,7 +14,7 @@ from flowlane.core.device.hosts import OTHER_ADDRESS
 from flowlane.core.effects import FlowReport
 from flowlane.core.topology.findings import WRONG
 from flowlane.logs import fields
-from flowlane.northbound.event_views import Names, report_view
+from flowlane.northbound.views.events import Names, report_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from flowlane.errors import ConfigError
-from flowlane.northbound import server
-from flowlane.northbound.access import Access, TokenFile, is_address, is_loopback
 from flowlane.northbound.app import make_app
-from flowlane.northbound.tls import RestTlsFiles, ServerTls
+from flowlane.northbound.http import server
+from flowlane.northbound.http.access import Access, TokenFile, is_address, is_loopback
+from flowlane.northbound.http.tls import RestTlsFiles, ServerTls
 from flowlane.tokens import FILE_NAME
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from bench.controller.policy_change import fill
 
 from flowlane import hub
 from flowlane.composition import Composition
-from flowlane.northbound.metrics import exposition
+from flowlane.northbound.monitoring.metrics import exposition
 from flowlane.options import Settings
 from flowlane.runner import tune_garbage_collector
 from flowlane.telemetry import DECISION_BOUNDS, DeviceTraffic, Histogram

@@ -18,7 +18,7 @@ from flowlane.core.model import PortFacts, Queue
 from flowlane.core.policy import PassivePort, PassiveSwitch, QueuesBy
 from flowlane.core.topology.expected import Expected
 from flowlane.northbound.controller import Clock
-from flowlane.northbound.topology_views import topology_view
+from flowlane.northbound.views.topology import topology_view
 
 ENDS = ((1, "pf0"), (2, "down1"))
 

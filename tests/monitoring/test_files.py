@@ -16,7 +16,7 @@ from support.engine.controller import world
 
 from flowlane.cli.main import main
 from flowlane.cli.monitoring import monitoring_files
-from flowlane.northbound.metrics import METRICS, exposition
+from flowlane.northbound.monitoring.metrics import METRICS, exposition
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "app" / "flowlane" / "monitoring" / "prometheus" / "flowlane.rules.yml"

@@ -11,13 +11,13 @@ from support.engine.controller import FLOWS, NIC, furnished, world
 from webob import Request
 
 from flowlane.core.effects import Report
-from flowlane.northbound.access import Scope
 from flowlane.northbound.app import ROUTES, make_app
-from flowlane.northbound.hint_types import HintsInput
+from flowlane.northbound.http.access import Scope
+from flowlane.northbound.http.routing import Route
 from flowlane.northbound.openapi import document, schema_of
-from flowlane.northbound.routing import Route
 from flowlane.northbound.types import Page
-from flowlane.northbound.vm_types import VmView
+from flowlane.northbound.types.hints import HintsInput
+from flowlane.northbound.types.vms import VmView
 
 DOCUMENT = document(ROUTES)
 IDS = {"/v1/vms": "uuid-web", "/v1/flows": FLOWS[0][0].hex()}

@@ -1,6 +1,6 @@
 """The WSGI application of REST: the table of routes, and how a request is answered.
 
-Every error is answered with a problem document (:mod:`flowlane.northbound.problems`).
+Every error is answered with a problem document (:mod:`flowlane.northbound.http.problems`).
 """
 
 from __future__ import annotations
@@ -12,33 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from webob import Request, Response
 
-from flowlane.northbound import (
-    conditional,
-    database_types,
-    device_lists,
-    device_types,
-    event_types,
-    hint_types,
-    history_handlers,
-    metrics,
-    operator_handlers,
-    operator_types,
-    page,
-    query,
-    read_handlers,
-    stream,
-    topology_handlers,
-    topology_types,
-    types,
-    vm_types,
-    write_handlers,
-)
-from flowlane.northbound.access import OPEN, Access, Scope
-from flowlane.northbound.dispatch import ROUTE, answer
-from flowlane.northbound.exposition import MEDIA_TYPE
+from flowlane.northbound import page, query, types
+from flowlane.northbound.handlers import device_lists
+from flowlane.northbound.handlers import history as history_handlers
+from flowlane.northbound.handlers import operators as operator_handlers
+from flowlane.northbound.handlers import read as read_handlers
+from flowlane.northbound.handlers import topology as topology_handlers
+from flowlane.northbound.handlers import write as write_handlers
+from flowlane.northbound.http import conditional, stream
+from flowlane.northbound.http.access import OPEN, Access, Scope
+from flowlane.northbound.http.dispatch import ROUTE, answer
+from flowlane.northbound.http.problems import JSON, json_response, respond, response_of
+from flowlane.northbound.http.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route
+from flowlane.northbound.monitoring import metrics
+from flowlane.northbound.monitoring.exposition import MEDIA_TYPE
 from flowlane.northbound.openapi import document
-from flowlane.northbound.problems import JSON, json_response, respond, response_of
-from flowlane.northbound.routing import PATCH_TYPES, YAML, YAML_TYPES, Call, Route
+from flowlane.northbound.types import databases as database_types
+from flowlane.northbound.types import devices as device_types
+from flowlane.northbound.types import events as event_types
+from flowlane.northbound.types import hints as hint_types
+from flowlane.northbound.types import operators as operator_types
+from flowlane.northbound.types import topology as topology_types
+from flowlane.northbound.types import vms as vm_types
 
 if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller

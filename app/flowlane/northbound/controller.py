@@ -2,7 +2,7 @@
 
 The composition root implements :class:`Controller`. The state is read without a lock: engine
 and HTTP run in one thread, and no reader gives way in the middle of an item: long lists are made an item at a time
-(:mod:`flowlane.northbound.slices`).
+(:mod:`flowlane.northbound.http.slices`).
 """
 # ruff: noqa: D102  (attributes are described in the docstring of their class)
 

@@ -25,16 +25,17 @@ from typing import (
 )
 
 import flowlane
-from flowlane.northbound import conditional, problems, stream, types
-from flowlane.northbound.access import SAFE_METHODS, Scope
-from flowlane.northbound.forms import Form
+from flowlane.northbound import types
+from flowlane.northbound.http import conditional, problems, stream
+from flowlane.northbound.http.access import SAFE_METHODS, Scope
+from flowlane.northbound.http.problems import JSON
 from flowlane.northbound.openapi_examples import example_of
-from flowlane.northbound.problems import JSON
+from flowlane.northbound.types.forms import Form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowlane.northbound.routing import Route
+    from flowlane.northbound.http.routing import Route
 
 Schema = dict[str, Any]
 Components = dict[str, Schema] | None

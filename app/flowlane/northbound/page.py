@@ -10,12 +10,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from flowlane.northbound.problems import ProblemError, respond
+from flowlane.northbound.http.problems import ProblemError, respond
 
 if TYPE_CHECKING:
     from webob import Response
 
-    from flowlane.northbound.routing import Call
+    from flowlane.northbound.http.routing import Call
 
 HTML = "text/html"
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}

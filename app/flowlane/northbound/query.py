@@ -15,11 +15,10 @@ from flowlane.closest import did_you_mean
 from flowlane.core.flowkey import ETHERTYPE_NAMES, PROTOCOL_NAMES
 from flowlane.core.model import NO_QUEUE, QueueKind, Reason
 from flowlane.errors import UnitError
-from flowlane.northbound import forms
+from flowlane.northbound.http.problems import ProblemError, bad_field
 from flowlane.northbound.key_conditions import KEY_CONDITIONS
-from flowlane.northbound.problems import ProblemError, bad_field
 from flowlane.northbound.sorting import COLUMNS, order_of
-from flowlane.northbound.types import EventKind, PortRoleWord
+from flowlane.northbound.types import EventKind, PortRoleWord, forms
 from flowlane.units import parse_duration
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from struct import error as StructError  # noqa: N812  (struct names its excepti
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane import hub
+from flowlane.northbound.http.problems import bad_field
 from flowlane.northbound.paging import FlowRow
-from flowlane.northbound.problems import bad_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

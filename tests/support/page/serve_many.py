@@ -14,9 +14,9 @@ warnings.simplefilter("ignore")
 from eventlet.green import os  # noqa: E402
 from support.engine.controller import NIC, PHYSICAL, WEB, ipv4, put, world  # noqa: E402
 
-from flowlane.northbound import server  # noqa: E402
-from flowlane.northbound.access import Access, TokenFile  # noqa: E402
 from flowlane.northbound.app import make_app  # noqa: E402
+from flowlane.northbound.http import server  # noqa: E402
+from flowlane.northbound.http.access import Access, TokenFile  # noqa: E402
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ warnings.simplefilter("ignore")
 from eventlet.green import os  # noqa: E402
 from support.engine.controller import hostile, world  # noqa: E402
 
-from flowlane.northbound import server  # noqa: E402
 from flowlane.northbound.app import make_app  # noqa: E402
+from flowlane.northbound.http import server  # noqa: E402
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Handlers of REST: what each route does with a call."""

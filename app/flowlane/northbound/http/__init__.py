@@ -1,0 +1,1 @@
+"""HTTP of REST: server, TLS, access, dispatch, and the forms of answers."""

@@ -1,0 +1,1 @@
+"""Metrics of the controller, as Prometheus reads them."""
