@@ -92,12 +92,12 @@ def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG0
     else:
         awake = [state.devices[dpid] for dpid in sorted(state.awake & state.devices.keys())]
         devices_with_flows = len(awake)
-    share, idle_period = share_of(devices_with_flows), idle_period_of(len(state.devices))
+    idle_period = idle_period_of(len(state.devices))
     for device in awake:
         if device.address_waits:
             put_off_for_address(state, device)
         if device.connected and not device.unusable:
-            device.readings.share = share
+            device.readings.share = share_of(devices_with_flows, device.readings.per_entry)
             portion = device.readings.due(
                 state.now, device.pinned, device.capabilities.learn, len(device.flows.rows), idle_period
             )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flowlane.core.flow.readings import (
     CONTROLLER_ENTRIES,
     GROUP_SIZE,
+    MOST_UNREAD,
     PER_ENTRY,
     PER_REQUEST,
     PINS,
@@ -310,3 +311,29 @@ def test_what_was_requested_counts_as_unread_until_its_reply_has_come() -> None:
     assert readings.longest_unread(now + 5.0) >= 5.5
     readings.ended(0, 100, 0.001, now + 5.0)
     assert readings.longest_unread(now + 5.0) == pytest.approx(5.0)
+
+
+def test_how_long_the_controller_did_not_ask_counts_without_a_limit_and_a_silent_switch_does_not() -> None:
+    switch = Switch({0: 100}, present=1)
+    switch.run(10)
+    readings, asked = switch.readings, switch.now + 500.0
+    assert readings.longest_unread(asked) >= 500.0, "the controller had no time to ask"
+    assert 0 in readings.due(asked, 0, learns=True, flows=1).groups
+    assert readings.longest_unread(asked + 5.0) >= 505.0, "the reply is on its way"
+    assert readings.longest_unread(asked + 1000.0) == pytest.approx(
+        readings.longest_unread(asked) + MOST_UNREAD
+    )
+
+
+def test_pins_that_were_not_read_count_as_well() -> None:
+    switch = Switch({}, pins=100)
+    switch.run(10)
+    assert switch.readings.longest_unread(switch.now) <= 1.1
+    assert switch.readings.longest_unread(switch.now + 200.0) >= 200.0
+
+
+def test_a_device_whose_replies_come_late_is_read_as_often_as_others_where_many_share_the_controller() -> (
+    None
+):
+    assert share_of(1000, 10 * PER_ENTRY) == pytest.approx(10 * share_of(1000))
+    assert share_of(1, 10 * PER_ENTRY) == SHARE, "its own time is what it was"

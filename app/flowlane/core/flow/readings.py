@@ -101,11 +101,15 @@ AT_ONCE = 0.002
 QUEUED = 0.5
 """Seconds without a reply after which nothing more is requested."""
 
-GIVEN_UP = 6.0
-"""Seconds after which a reply is not waited for: the session reports the end of every request before that."""
+GIVEN_UP = 30.0
+"""Seconds after which a reply is not waited for: the session reports the end of every request before that, after 5 s, or
+25 s where the reply may be among bytes that the controller has not read yet."""
 
 MOST_UNREAD = 60.0
-"""Seconds without a reading that count: of a switch that replies to no request nothing can be waited for."""
+"""Seconds since a request without a reply that count: of a switch that does not reply nothing can be waited for.
+
+The time before the request counts without a limit: then the controller has had no time to read.
+"""
 
 _RESERVED = 0.25
 """Part of the account that is for what is read in turn."""
@@ -136,8 +140,8 @@ class Group:
     """Learned entries with one cookie, or the pins.
 
     ``entries``: how many the last reading found. ``asked``: when they were last requested. ``read``: when those were
-    requested that were last read. ``new_until``: until when
-    it can have flows that have just begun. ``near``: whether its last reading found a flow near a gate, ``near_now``
+    requested that were last read, or when the group began. ``unanswered``: when they were first requested since then;
+    infinity: they were not. ``new_until``: until when it can have flows that have just begun. ``near``: whether its last reading found a flow near a gate, ``near_now``
     whether the one that is under way has. ``suspect_until``: until when it is read first because its sum has risen.
     ``octets``, ``summed_at``: its sum in bytes at the beginning of the present measurement, and when that was.
     ``rate``: bit/s by which it grows, smoothed. ``steady_until``: when the sum last was what that rate makes of it,
@@ -147,6 +151,7 @@ class Group:
     entries: int = 0
     asked: float = float("-inf")
     read: float = float("-inf")
+    unanswered: float = float("inf")
     new_until: float = float("-inf")
     near: bool = False
     near_now: bool = False
@@ -201,7 +206,7 @@ class Readings:
         for number in found:
             self.groups.setdefault(number, Group(asked=now, read=now)).entries += 1
         self.present, self.begun, self._present_since = present, 0, now
-        self.groups.setdefault(present, Group())
+        self.groups.setdefault(present, Group(read=now))
         self.pins = Group()
         self.waiting.clear()
 
@@ -227,6 +232,8 @@ class Readings:
         self.waiting = {number: at for number, at in self.waiting.items() if now - at < GIVEN_UP}
         if any(now - at > QUEUED for at in self.waiting.values()):
             return Portion(others=others)
+        if not self.pins.entries:
+            self.pins.read = now
         self.pins.entries = pins
         numbers = self._affordable(now, learns, pins > 0)
         groups = tuple(sorted(number for number in numbers if number != PINS))
@@ -286,6 +293,7 @@ class Readings:
             self._accounts[account] -= cost
             spent += cost
             self.waiting[number] = group.asked = now
+            group.unanswered = min(group.unanswered, now)
             chosen.append(number)
         return chosen
 
@@ -313,14 +321,14 @@ class Readings:
         self._accounts = [first - over, rest, sums + for_sums, pins + for_pins]
 
     def longest_unread(self, now: float) -> float:
-        """Return for how many seconds the group that was not read for longest has not been read.
+        """Return for how many seconds the pins, or the group that was not read for longest, have not been read.
 
         The present group is one as soon as flows have begun that may be in it.
         """
-        read = [group.read for group in self.groups.values() if group.entries]
+        groups = [group for group in (self.pins, *self.groups.values()) if group.entries]
         if self.begun and self._learns:
-            read.append(self.groups[self.present].read)
-        return min(MOST_UNREAD, max(0.0, now - min(read, default=now)))
+            groups.append(self.groups[self.present])
+        return max((_unread(group, now) for group in groups), default=0.0)
 
     def note_near(self, number: int) -> None:
         """Note that a group has a flow near a gate."""
@@ -360,11 +368,13 @@ class Readings:
         if entries is None:
             return None
         self._measure(entries, seconds)
-        group = self.groups.get(number)
+        group = self.pins if number == PINS else self.groups.get(number)
         if group is None:
             return None
         group.entries, group.near, group.near_now = entries, group.near_now, False
-        group.read = group.asked
+        group.read, group.unanswered = group.asked, float("inf")
+        if number == PINS:
+            return None
         if number != self.present:
             if not entries and now > group.new_until:
                 del self.groups[number]
@@ -383,7 +393,8 @@ class Readings:
         full = self.groups[self.present]
         full.entries = max(full.entries, self.begun)
         self.present = self._next_group()
-        self.groups[self.present] = Group(asked=now)
+        reused = self.groups.get(self.present)
+        self.groups[self.present] = Group(asked=now, read=now if reused is None else reused.read)
         self.begun, self._present_since = 0, now
         return self.present
 
@@ -407,13 +418,23 @@ def idle_period_of(devices: int) -> float:
     return max(IDLE_PERIOD, devices / IDLE_READINGS)
 
 
-def share_of(devices: int) -> float:
-    """Return the share of a device's time that its replies may take where so many devices have flows."""
-    return min(SHARE, CONTROLLER_ENTRIES * PER_ENTRY / max(1, devices))
+def share_of(devices: int, per_entry: float = PER_ENTRY) -> float:
+    """Return the share of a device's time that its replies may take where so many devices have flows.
+
+    Args:
+        per_entry: seconds that an entry is charged. Where a device's replies come late its entries are charged more,
+            and the controller reads as many of them as of others.
+    """
+    return min(SHARE, CONTROLLER_ENTRIES * per_entry / max(1, devices))
 
 
 _EARLY = 0.05
 """Seconds by which a reading may be early, so that readings due between two polls are not late by one."""
+
+
+def _unread(group: Group, now: float) -> float:
+    """Return for how many seconds a group has not been read, as far as that says nothing about the switch."""
+    return max(0.0, now - group.read - max(0.0, now - group.unanswered - MOST_UNREAD))
 
 
 def _follow_sum(group: Group, octets: int, least: float, now: float) -> None:

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from flowlane.southbound.openflow.session import requests
-from flowlane.southbound.openflow.session.requests import NO_REPLY, QUIET, TOO_LONG, PendingRequests, Reply
+from flowlane.southbound.openflow.session.requests import (
+    NO_REPLY,
+    PATIENCE,
+    QUIET,
+    TOO_LONG,
+    PendingRequests,
+    Reply,
+)
 
 
 @pytest.fixture
@@ -103,3 +110,15 @@ def test_a_request_may_be_added_from_within_a_reply() -> None:
     pending.take_part(1, "a")
     pending.take_part(2, "b")
     assert seen == [Reply(("b",))]
+
+
+def test_a_reply_that_may_be_among_unread_bytes_is_waited_for(replies: list[Reply]) -> None:
+    pending = PendingRequests()
+    pending.add(7, "counters", 5.0, replies.append)
+    assert not pending.is_late(4.9)
+    assert pending.is_late(5.0)
+    pending.expire(5.0, has_unread=True)
+    pending.expire(5.0 + PATIENCE - 0.1, has_unread=True)
+    assert replies == []
+    pending.expire(5.0 + PATIENCE, has_unread=True)
+    assert replies == [Reply(error=NO_REPLY)], "and not for ever"

@@ -19,10 +19,12 @@ MAX_PARTS = 4096
 """Parts of one reply, each of at most 64 KiB; a reply with more is given up."""
 
 PATIENCE, QUIET = 20.0, 3.0
-"""Seconds by which a reply of the handshake may be late while others come, the last of them so long ago at most.
+"""Seconds by which a reply may be late while bytes of the device wait to be read, among which it may be; a reply of the
+handshake also while others come, the last of them so long ago at most.
 
-Where hundreds of switches connect at once, replies wait in the controller's sockets. A switch whose reply is not waited
-for is used without what it would have shown, for as long as it is connected.
+Where hundreds of switches connect at once, or very many flows begin, replies wait in the controller's sockets. A switch
+whose reply in the handshake is not waited for is used without what it would have shown, for as long as it is connected;
+counters that are given up each time leave its flows unread.
 """
 
 NO_REPLY = "no reply"
@@ -45,7 +47,7 @@ class _Request:
     deadline: float
     done: Done
     on_part: Callable[[Any], None] | None
-    patience: float
+    patient: bool
     parts: list[Any] = field(default_factory=list)
 
 
@@ -78,7 +80,7 @@ class PendingRequests:
             on_part: called with every part as it comes; the parts are then not stored for ``done``.
             patient: whether it is waited for beyond the deadline while other replies come.
         """
-        self._pending[xid] = _Request(name, deadline, done, on_part, PATIENCE if patient else 0.0)
+        self._pending[xid] = _Request(name, deadline, done, on_part, patient)
 
     def take_part(self, xid: int, message: Any, *, more: bool = False) -> bool:
         """Take a part of a reply; return False when no request has this transaction id.
@@ -107,6 +109,10 @@ class PendingRequests:
         self._end(xid, Reply(error=error))
         return True
 
+    def is_late(self, now: float) -> bool:
+        """Return whether a request's deadline has passed."""
+        return any(request.deadline <= now for request in self._pending.values())
+
     def expire(self, now: float, has_unread: bool = False) -> None:
         """End every request whose deadline has passed; to be called about once a second.
 
@@ -121,7 +127,8 @@ class PendingRequests:
         late = [
             xid
             for xid, request in self._pending.items()
-            if request.deadline + (0.0 if is_quiet else request.patience) <= now
+            if request.deadline + (PATIENCE if has_unread or (request.patient and not is_quiet) else 0.0)
+            <= now
         ]
         for xid in late:
             self._end(xid, Reply(error=NO_REPLY))
