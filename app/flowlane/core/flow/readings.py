@@ -102,8 +102,11 @@ QUEUED = 0.5
 """Seconds without a reply after which nothing more is requested."""
 
 GIVEN_UP = 30.0
-"""Seconds after which a reply is not waited for: the session reports the end of every request before that, after 5 s, or
-25 s where the reply may be among bytes that the controller has not read yet."""
+"""Seconds after which a reply is not waited for.
+
+The session reports the end of every request before that: after 5 s, or after 25 s where the reply may be among bytes
+that the controller has not read yet.
+"""
 
 MOST_UNREAD = 60.0
 """Seconds since a request without a reply that count: of a switch that does not reply nothing can be waited for.
@@ -141,8 +144,9 @@ class Group:
 
     ``entries``: how many the last reading found. ``asked``: when they were last requested. ``read``: when those were
     requested that were last read, or when the group began. ``unanswered``: when they were first requested since then;
-    infinity: they were not. ``new_until``: until when it can have flows that have just begun. ``near``: whether its last reading found a flow near a gate, ``near_now``
-    whether the one that is under way has. ``suspect_until``: until when it is read first because its sum has risen.
+    infinity: they were not. ``new_until``: until when it can have flows that have just begun. ``near``: whether its
+    last reading found a flow near a gate, ``near_now`` whether the one that is under way has. ``suspect_until``: until when
+    it is read first because its sum has risen.
     ``octets``, ``summed_at``: its sum in bytes at the beginning of the present measurement, and when that was.
     ``rate``: bit/s by which it grows, smoothed. ``steady_until``: when the sum last was what that rate makes of it,
     before it rose.
