@@ -145,8 +145,8 @@ class Group:
     ``entries``: how many the last reading found. ``asked``: when they were last requested. ``read``: when those were
     requested that were last read, or when the group began. ``unanswered``: when they were first requested since then;
     infinity: they were not. ``new_until``: until when it can have flows that have just begun. ``near``: whether its
-    last reading found a flow near a gate, ``near_now`` whether the one that is under way has. ``suspect_until``: until when
-    it is read first because its sum has risen.
+    last reading found a flow near a gate, ``near_now`` whether the one that is under way has. ``suspect_until``: until
+    when it is read first because its sum has risen.
     ``octets``, ``summed_at``: its sum in bytes at the beginning of the present measurement, and when that was.
     ``rate``: bit/s by which it grows, smoothed. ``steady_until``: when the sum last was what that rate makes of it,
     before it rose.

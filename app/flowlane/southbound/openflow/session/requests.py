@@ -58,7 +58,7 @@ class PendingRequests:
         self._pending: dict[int, _Request] = {}
         self._has_replied = False
         self._replied_at = float("-inf")
-        """When a reply had come at the last call of :meth:`expire` that found one."""
+        """When a reply had come, or bytes were unread, at the last call of :meth:`expire` that found that."""
 
     def is_pending(self, name: str) -> bool:
         """Return whether a request of this name waits for its reply."""
@@ -109,29 +109,25 @@ class PendingRequests:
         self._end(xid, Reply(error=error))
         return True
 
-    def is_late(self, now: float) -> bool:
-        """Return whether a request's deadline has passed."""
-        return any(request.deadline <= now for request in self._pending.values())
-
-    def expire(self, now: float, has_unread: bool = False) -> None:
+    def expire(self, now: float, has_unread: Callable[[], bool] = bool) -> None:
         """End every request whose deadline has passed; to be called about once a second.
 
         Args:
-            has_unread: whether bytes of the device wait to be read, among which a reply may be.
+            has_unread: returns whether bytes of the device wait to be read, among which a reply may be.
         """
-        if not self._pending:
-            return
-        if self._has_replied or has_unread:
+        if self._has_replied:
             self._has_replied, self._replied_at = False, now
+        late = [(xid, request) for xid, request in self._pending.items() if request.deadline <= now]
+        if not late:
+            return
+        is_unread = has_unread()
+        if is_unread:
+            self._replied_at = now
         is_quiet = now - self._replied_at >= QUIET
-        late = [
-            xid
-            for xid, request in self._pending.items()
-            if request.deadline + (PATIENCE if has_unread or (request.patient and not is_quiet) else 0.0)
-            <= now
-        ]
-        for xid in late:
-            self._end(xid, Reply(error=NO_REPLY))
+        for xid, request in late:
+            is_awaited = is_unread or (request.patient and not is_quiet)
+            if request.deadline + (PATIENCE if is_awaited else 0.0) <= now:
+                self._end(xid, Reply(error=NO_REPLY))
 
     def _end(self, xid: int, reply: Reply) -> None:
         self._pending.pop(xid).done(reply)

@@ -407,8 +407,7 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second."""
-        late = not self.up or self._pending.is_late(now)
-        self._pending.expire(now, late and self.datapath.socket.has_unread)
+        self._pending.expire(now, lambda: self.datapath.socket.has_unread)
         if self.up and not self._programming.is_settled:
             self._change(self._programming.settle(self._queues_by_port()))
             self._change(self._programming.mark_meters())
