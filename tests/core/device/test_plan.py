@@ -9,7 +9,7 @@ from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_poli
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.model import QueueFacts
-from flowlane.core.policy import Balance
+from flowlane.core.policy import Balance, Match, Rule, TrafficClass
 
 STILL = Balance(interval=1e9)
 MEAN = 2_000_000
@@ -130,3 +130,31 @@ def test_a_change_of_weights_moves_no_flow() -> None:
     assert {row: flows.queue_id[row] for row in flows} == before
     assert scenario.counts["PinFlow"] == pins
     assert not any(isinstance(effect, fx.DeleteLearned) for effect in scenario.do(ev.Tick()))
+
+
+def test_a_class_with_max_queues_gets_no_more_of_them_by_its_standing_rules() -> None:
+    """From the first flow on, and as the allocator gives them: so what the device places needs no move, and no pin."""
+    classes = (
+        TrafficClass("other", 0),
+        TrafficClass("one", 1, max_queues=1),
+        TrafficClass("two", 2, max_queues=1),
+    )
+    rules = (Rule("one", 0, Match(dst_ports=((1, 1),)), 1), Rule("two", 1, Match(dst_ports=((2, 2),)), 2))
+    scenario = Scenario(small_policy(classes=classes, rules=rules, gates=()), caps=LEARNING)
+
+    def named(name: str) -> tuple[int, ...]:
+        (queues,) = {
+            rule.queues
+            for rule in scenario.plan.rules
+            if (rule.class_name, rule.egress_port) == (name, UPLINK)
+        }
+        return tuple(queue_id for queue_id, _ in queues)
+
+    assert [len(named(name)) for name in ("other", "one", "two")] == [4, 1, 1]
+    for number, name in ((1, "one"), (2, "two"), (1, "one")):
+        planned = named(name)
+        row = scenario.flow(1, 1000 + scenario.counts["FlowReport"], number, queue_id=planned[0])
+        assert (scenario.queue_of(row),) == planned
+        assert named(name) == planned
+    assert named("one") != named("two")
+    assert not scenario.pins

@@ -46,6 +46,7 @@ from flowlane.core.allocate.hold import hold, let_go
 from flowlane.core.allocate.inspect import (
     Room,
     alternatives,
+    begins_limited,
     is_above_others,
     queue_rate,
     queues_for_new_flows,
@@ -65,6 +66,7 @@ __all__ = [
     "Room",
     "alternatives",
     "arrive",
+    "begins_limited",
     "change",
     "depart",
     "hold",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.allocate import cells, guarantees
 from flowlane.core.allocate.cells import estimate_rate
-from flowlane.core.allocate.pools import group_key, is_quiet
+from flowlane.core.allocate.pools import first_slots, group_key, is_quiet
 from flowlane.core.allocate.state import HELD, Alternative, Cell, Demand, Slot, demand_of
 from flowlane.core.allocate.strategies import STRATEGIES, combined
 from flowlane.core.allocate.strategies.simple import candidates
@@ -96,12 +96,20 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
 
 
 def queues_for_new_flows(
-    state: PortState, path: PathPreference, group: int = -1, min_rate: int = 0
+    state: PortState,
+    path: PathPreference,
+    group: int = -1,
+    min_rate: int = 0,
+    limited: Demand | None = None,
 ) -> tuple[int, ...]:
     """Return the ids of the queues over which a device's standing rules may spread flows that are new to it.
 
     They are the shared queues of the class's path; of those, the ones that the ``group`` of alike flows uses
     already, where there is one; of those, the ones that guarantee ``min_rate`` (bit/s). A strategy may name others.
+
+    Args:
+        limited: the demand of a class with ``max_queues``. Its rules name no more queues than that, from the first flow
+            on: those that its flows use or, where it has none, those that the allocator would give it.
     """
     kind = QueueKind.SOFTWARE if path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
     slots = [slot for slot in state.slots if slot.queue.kind is kind] or state.slots
@@ -109,9 +117,39 @@ def queues_for_new_flows(
     if newcomers is not None:
         return tuple(slot.queue.queue_id for slot in newcomers(slots))
     key = group_key(Demand(group=group, path=path))
-    slots = [slot for slot in slots if _uses(slot.region.groups.get(key), slot)] or slots
+    of_group = [slot for slot in slots if _uses(slot.region.groups.get(key), slot)]
+    if limited is not None and not of_group:
+        of_group = _slots_of_limited(slots, limited)
+    slots = of_group or slots
     shared = [slot for slot in slots if slot.exclusive_row < 0]
     return tuple(slot.queue.queue_id for slot in guarantees.eligible(shared, min_rate))
+
+
+def _slots_of_limited(slots: list[Slot], demand: Demand) -> list[Slot]:
+    """Return the slots that a class with ``max_queues`` uses, by whatever makes its flows alike, or would use."""
+    used = [
+        slot
+        for slot in slots
+        if any(
+            _uses(group, slot)
+            for group in slot.region.groups.values()
+            if group.demand.class_index == demand.class_index
+        )
+    ]
+    if used:
+        return used
+    most = max(1, demand.max_queues or 1)
+    regions = dict.fromkeys(slot.region for slot in slots)
+    return [slot for region in regions for slot in first_slots(region, demand)[:most] if slot in slots]
+
+
+def begins_limited(state: PortState, row: int) -> bool:
+    """Return whether a placed flow is the only one of its group, which may have so many queues only (``max_queues``).
+
+    The standing rules have to follow at once: what the device places by the former ones is to be gathered later.
+    """
+    group = cells.cell_of(state, row).group
+    return group.max_queues is not None and group.count == 1
 
 
 def _uses(group: Group | None, slot: Slot) -> bool:

@@ -334,6 +334,18 @@ def _assign_pool(region: Region, group: Group) -> None:
     _join(group, pool)
 
 
+def first_slots(region: Region, demand: Demand) -> list[Slot]:
+    """Return the slots, the first one first, that a group without flows would get with its first ones."""
+    if not region.slots:
+        return []
+    if not region.pools:
+        # As apply_parts() deals the slots to the only part.
+        shared = sorted(region.shared_slots(), key=lambda slot: (slot.count, -slot.index))
+        return sorted(shared, key=lambda slot: slot.scale)
+    idle = _idle_slot(region, demand)
+    return _most_similar_pool(region, demand).slots if idle is None else [idle]
+
+
 def _idle_slot(region: Region, demand: Demand) -> Slot | None:
     """Return a slot that a new group can have at once: one without flows that its pool can do without.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import queues_for_new_flows
+from flowlane.core.allocate import Demand, queues_for_new_flows
 from flowlane.core.device import class_meters
 from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.hosts import allowed_macs
@@ -96,7 +96,18 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
     if allocation is None or traffic_class.meter_only:
         return ()
     group = device.groups.get((traffic_class.name,), -1)
-    queue_ids = queues_for_new_flows(allocation, traffic_class.path, group, traffic_class.min_rate or 0)
+    limited = None
+    if traffic_class.max_queues is not None and not traffic_class.exclusive:
+        limited = Demand(
+            class_index=class_index,
+            path=traffic_class.path,
+            priority=traffic_class.priority,
+            max_queues=traffic_class.max_queues,
+            min_rate=traffic_class.min_rate or 0,
+        )
+    queue_ids = queues_for_new_flows(
+        allocation, traffic_class.path, group, traffic_class.min_rate or 0, limited
+    )
     before = dict(device.spreads.get((class_index, port.port_no), ()))
     room, speeds = _room(allocation, queue_ids, port), _relative_speeds(allocation, queue_ids)
     most = max(room.values(), default=0.0)

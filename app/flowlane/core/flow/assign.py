@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import (
     arrive,
+    begins_limited,
     change,
     depart,
     hold,
@@ -167,7 +168,10 @@ def choose_queue(state: State, device: Device, row: int) -> Placement:
     ):
         placement = place_on(port.allocation, row, demand, flows.device_queue[row])
         return placement._replace(reason=Reason.DEVICE_CHOSE)
-    return arrive(port.allocation, row, demand, key)
+    placement = arrive(port.allocation, row, demand, key)
+    if demand.max_queues is not None and begins_limited(port.allocation, row):
+        state.restless.add(device.dpid)
+    return placement
 
 
 def _ordered(state: State, device: Device, row: int, allocation: PortState) -> Placement | None:
