@@ -29,6 +29,23 @@ def test_green_threads_that_are_ready_together_work_one_in_each_round() -> None:
     assert len(set(worked)) == len(worked) == 5
 
 
+def test_a_green_thread_with_little_to_do_does_not_wait_for_those_with_much() -> None:
+    turns, worked = hub.Turns(), list[str]()
+
+    def work(name: str, light: bool) -> None:
+        turns.wait(light=light)
+        worked.append(name)
+
+    for _ in range(20):
+        hub.spawn(work, "much", False)
+    for _ in range(3):
+        hub.spawn(work, "little", True)
+    for _ in range(60):
+        hub.sleep(0)
+    assert len(worked) == 23
+    assert max(place for place, name in enumerate(worked) if name == "little") < 6
+
+
 def test_a_copy_of_the_process_has_its_state_and_changes_nothing_here() -> None:
     state, rounds = {"a": 1}, [0]
 

@@ -49,6 +49,9 @@ SLICE = 0.0005
 CHILD_NICE = 10
 """How much less the processor is for a copy of the process than for the process itself (nice(2))."""
 
+LIGHT_TURNS = 8
+"""Green threads with little to do that have a turn in each round of the event loop."""
+
 MOST_ROUNDS, IDLE_ROUND = 8, 0.0001
 """Rounds of the event loop that others get at most, and seconds within which a round without work is over."""
 
@@ -352,25 +355,37 @@ class Turns:
 
     The event loop runs every green thread whose descriptor is ready before it looks at its timers: a thousand sockets
     that become readable together would otherwise keep all else waiting until the last one is served.
+
+    Those with little to do do not wait for those with much: so many of them (:data:`LIGHT_TURNS`) have a turn in each
+    round as well.
     """
 
     def __init__(self) -> None:
+        self._light: deque[eventlet.event.Event] = deque()
         self._waiting: deque[eventlet.event.Event] = deque()
         self._taken = False
 
-    def wait(self) -> None:
-        """Wait for a turn; it lasts until the green thread waits for something."""
+    def wait(self, *, light: bool = False) -> None:
+        """Wait for a turn; it lasts until the green thread waits for something.
+
+        Args:
+            light: whether it has little to do.
+        """
         if self._taken:
             event = eventlet.event.Event()
-            self._waiting.append(event)
+            (self._light if light else self._waiting).append(event)
             event.wait()
         else:
             self._taken = True
             eventlet.hubs.get_hub().schedule_call_global(0, self._next)
 
     def _next(self) -> None:
+        turns = [self._light.popleft() for _ in range(min(LIGHT_TURNS, len(self._light)))]
         if self._waiting:
-            self._waiting.popleft().send()
+            turns.append(self._waiting.popleft())
+        if turns:
+            for event in turns:
+                event.send()
             eventlet.hubs.get_hub().schedule_call_global(0, self._next)
         else:
             self._taken = False

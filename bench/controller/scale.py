@@ -97,7 +97,7 @@ class Bench:
             round(max(seen.longest_ms for seen in waits_seen)),
             round(max(seen.busy_ms for seen in waits_seen)),
             round(max(seen.p99_ms for seen in waits_seen), 1),
-            resident_megabytes(pid),
+            round(resident_bytes(pid) / 1e6),
             after.lost - lost,
             note,
         )
@@ -122,11 +122,10 @@ class Bench:
         return flows
 
 
-def resident_megabytes(pid: int) -> int:
-    """Return the resident memory of a process in MB (10**6 bytes), as the kernel counts it (proc_pid_status(5))."""
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process, as the kernel counts it (proc_pid_status(5))."""
     status = Path(f"/proc/{pid}/status").read_text()
-    kibibytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    return round(kibibytes * 1024 / 1e6)
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def joins(bench: Bench) -> Iterator[Row]:

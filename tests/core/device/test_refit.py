@@ -111,7 +111,7 @@ def test_a_policy_is_worked_off_some_flows_at_a_time(caps: Capabilities, scope: 
 
 def test_a_second_policy_takes_over_from_one_that_is_being_worked_off() -> None:
     scenario = Scenario(limited(10_000_000, LimitScope.FLOW, first=True))
-    rows = [scenario.flow(1 + n % 8, 1000 + n, 6000) for n in range(2 * MOST_REFITTED)]
+    rows = [scenario.flow(1 + n % 8, 1000 + n, 6000) for n in range(3 * MOST_REFITTED)]
     steps = replaced_slowly(scenario, limited(20_000_000, LimitScope.FLOW, first=False))
     for _ in range(3):
         next(steps)

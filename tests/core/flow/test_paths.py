@@ -96,7 +96,8 @@ class Paths:
             flows = self.device(dpid).flows
             for row in flows if self.device(dpid).pinned or name in octets else ():
                 more = octets.get(name, 0)
-                count = flows.entry_packets[row] + more // 1000, flows.entry_octets[row] + more
+                counted = flows.entry_counters(row)
+                count = counted[0] + more // 1000, counted[1] + more
                 self.do(ev.PinCounters(dpid, ((row, flows.generation[row], *count),)))
         self.tick(0)
 

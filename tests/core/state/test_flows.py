@@ -1,5 +1,8 @@
 import random
+import tracemalloc
 
+from flowlane.core.allocate.state import Columns
+from flowlane.core.flowkey import IPV4, FlowParts, pack
 from flowlane.core.model import PinRef
 from flowlane.core.state.flows import GENERATIONS, FlowTable
 
@@ -44,3 +47,46 @@ def test_the_table_is_a_dictionary_with_numbered_places() -> None:
             assert table.first_seen[model[key]] == step
     assert dict(table.rows) == model
     assert len(set(model.values())) == len(table)
+
+
+def test_a_flow_takes_less_than_256_bytes_with_what_the_allocator_stores_of_it() -> None:
+    count = 1000
+    keys = [
+        pack(FlowParts(1, None, IPV4, 6, port, 80, b"\x0a\0\0\1", b"\x0a\0\0\2")) for port in range(count)
+    ]
+    other = FlowTable()  # what all tables share exists before
+    for key in keys:
+        other.add(key, 1.0)
+    tracemalloc.start()
+    flows, columns = FlowTable(), Columns()
+    for key in keys:
+        columns.grow(flows.add(bytes(bytearray(key)), 1.0))
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert size / count < 256
+    assert not (flows.assigned_since or flows.gate_since or columns.moved_at)
+
+
+def test_counters_of_the_present_entry_are_apart_from_those_of_the_whole_life() -> None:
+    flows = FlowTable()
+    row = flows.add(b"a", 1.0)
+    flows.packets[row], flows.octets[row] = 7, 700
+    assert flows.entry_counters(row) == (7, 700)
+    flows.set_entry_counters(row, 0, 0)
+    flows.packets[row] += 2
+    assert flows.entry_counters(row) == (2, 0)
+    flows.remove(row)
+    assert flows.add(b"a", 1.0) == row
+    assert flows.entry_counters(row) == (0, 0)
+
+
+def test_the_time_of_the_first_packet_may_be_known_later_than_the_queue() -> None:
+    flows = FlowTable()
+    row = flows.add(b"a", 10.0)
+    assert flows.assigned_since[row] == 10.0
+    flows.set_first_seen(row, 5.0)
+    assert (flows.first_seen[row], flows.assigned_since[row]) == (5.0, 10.0)
+    flows.assigned_since.note(row, 12.0)
+    assert flows.assigned_since[row] == 12.0
+    flows.remove(row)
+    assert flows.assigned_since[flows.add(b"a", 20.0)] == 20.0

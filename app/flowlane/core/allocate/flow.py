@@ -13,7 +13,6 @@ from flowlane.core.allocate.state import (
     HELD,
     HELD_GROUP,
     MEASURED,
-    NEVER,
     QUIET,
     Placement,
     hold_profile,
@@ -116,7 +115,7 @@ def enter_row(state: PortState, row: int, demand: Demand) -> None:
     if row >= len(columns.cell):
         columns.grow(row)
     columns.profile[row] = hold_profile(state, demand)
-    columns.moved_at[row] = NEVER
+    columns.moved_at.pop(row, None)
     columns.rate[row] = 0
     columns.flags[row] &= ~(
         MEASURED | QUIET | HELD
@@ -136,6 +135,7 @@ def depart(state: PortState, row: int) -> None:
     if state.columns.flags[row] & QUIET:
         state.ended += 1
         state.quiet -= 1
+    state.columns.moved_at.pop(row, None)
     cells.remove_measured_rate(state, row, demand.class_index)
     unplace_row(state, row, demand)
     release_profile(state, profile)

@@ -93,17 +93,33 @@ HELD = 4
 NO_ROW = -1
 """In the place of a row or of the index of a cell: none."""
 
+NEVER = -1e18
+"""A time before every other, for what has not happened yet."""
+
+
+class MovedAt(dict[int, float]):
+    """Row -> the time of its last move; :data:`NEVER` where it has not moved."""
+
+    def __missing__(self, row: int) -> float:
+        """Return the time of a flow that has not moved."""
+        return NEVER
+
+
+def spare(rows: int) -> int:
+    """Return by how many rows to extend columns beyond so many: each extension copies them, and spare rows cost."""
+    return 16 + (rows >> 4)
+
 
 class Columns:
     """What the allocator stores of each flow of a device: one array per fact, indexed by row.
 
-    All ports of a device share them. Arrays take 35 bytes a flow where objects would take some 400, and the
+    All ports of a device share them. Arrays take 27 bytes a flow where objects would take some 400, and the
     garbage collector has nothing to walk.
 
     ``cell`` is the index of the flow's cell, NO_ROW while it is not placed. ``prev`` and ``next`` link the
     flows of one cell and rate band to a list, ``band`` says which (see :mod:`flowlane.core.allocate.cells`).
-    ``profile`` is the number of its demand, ``rate`` bit/s, ``moved_at`` the time of its last move, ``flags``
-    has MEASURED, QUIET and HELD.
+    ``profile`` is the number of its demand, ``rate`` bit/s, ``flags`` has MEASURED, QUIET and HELD.
+    ``moved_at`` is the time of a flow's last move, for the few that have moved.
     """
 
     __slots__ = ("band", "cell", "flags", "moved_at", "next", "prev", "profile", "rate")
@@ -115,7 +131,7 @@ class Columns:
         self.band: array[int] = array("H")
         self.profile: array[int] = array("I")
         self.rate: array[int] = array("q")
-        self.moved_at: array[float] = array("d")
+        self.moved_at = MovedAt()
         self.flags: array[int] = array("B")
 
     def is_placed(self, row: int) -> bool:
@@ -123,22 +139,18 @@ class Columns:
         return row < len(self.cell) and self.cell[row] != NO_ROW
 
     def grow(self, row: int) -> None:
-        """Make room for a row; by an eighth more than needed, so that a million arrivals copy the columns rarely."""
+        """Make room for a row and some more (:func:`spare`), so that a million arrivals copy the columns rarely."""
         missing = row + 1 - len(self.cell)
         if missing <= 0:
             return
-        extra = missing + (len(self.cell) >> 3)
+        extra = missing + spare(row)
         for links in (self.cell, self.prev, self.next):
             links.extend(array("i", [NO_ROW]) * extra)
         self.band.extend(array("H", [0]) * extra)
         self.profile.extend(array("I", [0]) * extra)
         self.rate.extend(array("q", [0]) * extra)
-        self.moved_at.extend(array("d", [NEVER]) * extra)
         self.flags.extend(array("B", [0]) * extra)
 
-
-NEVER = -1e18
-"""A time before every other, for what has not happened yet."""
 
 SOFTWARE = -2
 """Key of the region of software queues; the key of a hardware region is its share's index (-1: no share)."""

@@ -6,6 +6,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import depart, hold, new_port, place_on, set_speed, update_queues
+from flowlane.core.allocate.state import NEVER
 from flowlane.core.classify.classifier import NO_RULE
 from flowlane.core.effects import Report, SetMeter
 from flowlane.core.flow import manual
@@ -114,7 +115,7 @@ def refit_some(state: State, device: Device, most: int | None, out: list[Effect]
     if device.refit_from is None:
         return True
     flows = device.flows
-    first, size = device.refit_from, len(flows.keys)
+    first, size = device.refit_from, flows.used
     last = size if most is None else min(size, first + most)
     for row in range(first, last):
         if flows.keys[row] is not None:
@@ -157,7 +158,7 @@ def _rebuild(device: Device, port: Port) -> None:
         return
     flows = device.flows
     members, columns = _members(device, port), device.columns
-    moved_at = {row: columns.moved_at[row] for row in members}
+    moved_at = {row: columns.moved_at[row] for row in members if row in columns.moved_at}
     for row in members:
         depart(port.allocation, row)
     weights = tuple(share.weight for share in device.policy.shares)
@@ -165,10 +166,10 @@ def _rebuild(device: Device, port: Port) -> None:
     for row in members:
         demand, pin = demand_of(device, row), device.manual_pin(row)
         if pin is not None:
-            hold(port.allocation, row, demand, pin.queue_id, moved_at[row])
+            hold(port.allocation, row, demand, pin.queue_id, moved_at.get(row, NEVER))
         else:
             place_on(port.allocation, row, demand, flows.queue_id[row], flows.keys[row] or b"")
-        columns.moved_at[row] = moved_at[row]
+    columns.moved_at.update(moved_at)
 
 
 def _members(device: Device, port: Port) -> list[int]:

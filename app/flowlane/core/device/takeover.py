@@ -154,8 +154,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
         pin.egress_port,
         number,
     )
-    flows.packets[row] = flows.entry_packets[row] = pin.packets
-    flows.octets[row] = flows.entry_octets[row] = pin.octets
+    flows.packets[row], flows.octets[row] = pin.packets, pin.octets
     adopt(device, row, pin.by_vm)
     classify_row(state, device, row, parts)
     report_flow(device, row, "seen", out, FOUND)

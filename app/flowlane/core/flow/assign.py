@@ -232,10 +232,11 @@ def _move_to_device_queue(device: Device, row: int) -> Placement | None:
     port = device.ports.get(flows.egress_port[row])
     if port is None or port.allocation is None or queue_id not in port.queues:
         return None
-    moved_at = device.columns.moved_at[row] if device.columns.is_placed(row) else NEVER
+    moved_at = device.columns.moved_at[row]
     _leave_queue(device, row)
     placement = place_on(port.allocation, row, demand_of(device, row), queue_id, flows.keys[row] or b"")
-    device.columns.moved_at[row] = moved_at
+    if moved_at != NEVER:
+        device.columns.moved_at[row] = moved_at
     return placement._replace(reason=Reason.DEVICE_CHOSE)
 
 
@@ -299,8 +300,6 @@ def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[E
             set_place(state, device, row, placement)
             _give_token_back(device, row)
             continue
-        if move.old != move.new:
-            flows.moved_at[row] = state.now
         if without_queue(device, row) is not None:
             # It was on a queue only because the device had put it there.
             placement = choose_queue(state, device, row)
@@ -345,7 +344,7 @@ def set_place(state: State, device: Device, row: int, placement: Placement) -> N
     flows = device.flows
     if flows.queue_id[row] != placement.queue_id or flows.reason[row] == Reason.UNPLACED:
         flows.queue_id[row] = placement.queue_id
-        flows.assigned_since[row] = state.now
+        flows.assigned_since.note(row, state.now)
     flows.kind[row] = placement.kind
     flows.reason[row] = placement.reason
     if device.declared is not None:

@@ -101,10 +101,10 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         row = begin(state, device, ports, key, unpack(device_key), marks, chosen, out)
         device.adopting = device.in_adoption
         # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
-        if not flows.entry_packets[row]:
+        if not flows.entry_counters(row)[0]:
             flows.counted_at[row] = state.now - flow.seconds
         if row not in device.origins:
-            flows.first_seen[row] = flows.counted_at[row]
+            flows.set_first_seen(row, flows.counted_at[row])
     elif flows.flags[row] & PINNED:
         new_pins.take_learned(device, row, flow.octets)
         return row
@@ -188,7 +188,7 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
         remove_flow(device, row, out, unpin=False, why=IDLE)
     else:
         add_up(device, row, event.packets, event.octets)
-        flows.entry_packets[row] = flows.entry_octets[row] = 0
+        flows.set_entry_counters(row, 0, 0)
 
 
 def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], out: list[Effect]) -> None:

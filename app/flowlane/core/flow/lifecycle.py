@@ -46,7 +46,7 @@ def sweep(state: State, device: Device, out: list[Effect]) -> None:
     that their counters are read seldom, a flow may be alive though nothing was heard of it for as long.
     """
     flows = device.flows
-    size = len(flows.keys)
+    size = flows.used
     if not device.connected or not size:
         return
     idle_timeout = device.policy.pins.idle_timeout

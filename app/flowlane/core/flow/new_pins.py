@@ -54,7 +54,7 @@ def note(device: Device, row: int, now: float) -> None:
     if not device.policy.gates or mode(device) != WORTHY:
         return
     if now - flows.first_seen[row] < YOUNG or _is_near(device, row, now):
-        device.new_pins[row] = NewPin(now, flows.counted_at[row], flows.entry_octets[row], asked=now)
+        device.new_pins[row] = NewPin(now, flows.counted_at[row], flows.entry_counters(row)[1], asked=now)
 
 
 def _is_near(device: Device, row: int, now: float) -> bool:

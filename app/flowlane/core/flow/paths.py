@@ -47,7 +47,7 @@ def carried(state: State, device: Device, row: int, *, by_path: bool) -> Carried
     flows = device.flows
     return Carried(
         flows.gate_state[row],
-        flows.gate_since[row],
+        flows.gate_since.get(row, 0.0),
         flows.rate[row],
         flows.first_seen[row],
         flows.packets[row],
@@ -72,11 +72,12 @@ def take_over(state: State, device: Device, row: int, key: bytes) -> None:
         flows.gate_state[row], flows.gate_since[row] = known.gate_state, known.gate_since
         flows.rate[row], flows.first_seen[row] = known.rate, known.first_seen
         flows.packets[row], flows.octets[row] = known.packets, known.octets
+        flows.set_entry_counters(row, 0, 0)
         origin = known.origin
         if (origin.dpid, origin.in_port) != (device.dpid, flows.in_port[row]):
             device.origins[row] = origin._replace(at=state.now)
     if left is not None and left.packets is not None:
-        flows.entry_packets[row], flows.entry_octets[row] = left.packets, left.octets
+        flows.set_entry_counters(row, left.packets, left.octets)
         flows.counted_at[row] = left.at
 
 
@@ -229,10 +230,9 @@ def _leave(state: State, device: Device, row: int, known: Carried, out: list[Eff
         of_other = other.flows.rows.get(key)
         if of_other is not None:
             flows = other.flows
-            packets = None if flows.flags[of_other] & PINNED else flows.entry_packets[of_other]
-            other.left[key] = Left(
-                packets, flows.entry_octets[of_other], flows.counted_at[of_other], known, state.now
-            )
+            counted, octets = flows.entry_counters(of_other)
+            packets = None if flows.flags[of_other] & PINNED else counted
+            other.left[key] = Left(packets, octets, flows.counted_at[of_other], known, state.now)
             remove_flow(other, of_other, out, unpin=True, why="its VM sends it by another interface")
 
 

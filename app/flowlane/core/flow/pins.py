@@ -123,7 +123,7 @@ def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effe
         if evicted != FREE:
             remove_pin(device, evicted, out)
             flows.device_queue[evicted] = UNREPORTED
-        flows.entry_packets[row] = flows.entry_octets[row] = 0
+        flows.set_entry_counters(row, 0, 0)
         port = device.ports.get(flows.in_port[row])
         if port is not None and flows.vm_number[row] in port.vms_behind:
             flows.flags[row] |= BY_VM
@@ -188,7 +188,7 @@ def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
     if not flows.flags[row] & PINNED:
         return
     unmark(device, row)
-    flows.entry_packets[row] = flows.entry_octets[row] = 0
+    flows.set_entry_counters(row, 0, 0)
     passive = device.passive_row(row)
     if passive is not None:
         passive[0].replaced.add(passive[1])

@@ -45,7 +45,7 @@ def is_young(device: Device, row: int) -> bool:
         gated
         and device.capabilities.conntrack
         and not flows.flags[row] & PINNED
-        and not flows.entry_packets[row]
+        and not flows.entry_counters(row)[0]
     )
 
 
@@ -166,7 +166,7 @@ def reroute(
     origin = device.origins.get(row)
     remove_flow(device, row, out, unpin=True, why="")
     row = begin(state, device, ports, key, parts, marks, chosen, out, "rerouted")
-    flows.first_seen[row] = first
+    flows.set_first_seen(row, first)
     if origin is not None:
         device.origins.setdefault(row, origin)
     return row
@@ -175,10 +175,12 @@ def reroute(
 def add_up(device: Device, row: int, packets: int, octets: int) -> int:
     """Add what the flow's entry has counted since its last reading; return how many bytes that is."""
     flows = device.flows
-    more = grown(flows.entry_octets[row], octets)
-    flows.packets[row] += grown(flows.entry_packets[row], packets)
+    counted_packets, counted_octets = flows.entry_counters(row)
+    more = grown(counted_octets, octets)
+    flows.packets[row] += grown(counted_packets, packets)
     flows.octets[row] += more
-    flows.entry_packets[row], flows.entry_octets[row] = packets, octets
+    if packets < counted_packets or octets < counted_octets:
+        flows.set_entry_counters(row, packets, octets)
     return more
 
 
@@ -198,9 +200,9 @@ def assume_steady(device: Device, row: int, octets: int, until: float) -> None:
     """
     flows = device.flows
     seconds = until - flows.counted_at[row]
-    more = min(int(flows.rate[row] * seconds / 8), max(0, octets - flows.entry_octets[row]))
-    flows.octets[row] += more
-    flows.entry_octets[row] += more
+    flows.octets[row] += min(
+        int(flows.rate[row] * seconds / 8), max(0, octets - flows.entry_counters(row)[1])
+    )
     flows.counted_at[row] = until
 
 
@@ -226,6 +228,7 @@ def count(
     more = add_up(device, row, packets, octets)
     if device.new_pins and (carried := new_pins.measured(device, row, now)):
         flows.octets[row] += carried
+        flows.set_entry_counters(row, packets, octets)
         more += carried
     if more:
         flows.last_active[row] = now
@@ -261,7 +264,12 @@ def measured(state: State, device: Device, row: int, seconds: float, out: list[E
     if device.policy.gates:
         gates = gates_at(device, flows.egress_port[row], now)
         before = flows.gate_state[row]
-        level, flows.gate_since[row] = advance(gates, before, flows.gate_since[row], rate, now, seconds)
+        since = flows.gate_since.get(row, now) if before else now
+        level, since = advance(gates, before, since, rate, now, seconds)
+        if level:
+            flows.gate_since[row] = since
+        elif before:
+            flows.gate_since.pop(row, None)
         if device.samples.flows:
             level = weigh_reading(device, row, before, level, rate, now)
         flows.gate_state[row] = level

@@ -1,8 +1,9 @@
 """Flow table of one device, in columns.
 
 A flow has a row as long as it lives. The row's number is in the cookie of the flow's pin, so that no match has to be
-parsed for counters and flow-removed messages. Columns are arrays: a flow costs about 250 bytes, and the garbage
-collector has nothing to walk. A freed row is used again with the next generation, so that a late message about the
+parsed for counters and flow-removed messages. Columns are arrays, which the garbage collector does not walk; what few
+flows have is in dictionaries by row. A flow costs less than 256 bytes, what the allocator stores of it included
+(``bench.controller.flow_memory``). A freed row is used again with the next generation, so that a late message about the
 old flow is not taken for one about the new flow.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
+from flowlane.core.allocate.state import spare
 from flowlane.core.flowkey import FlowParts, unpack
 from flowlane.core.model import PinRef
 
@@ -54,18 +56,15 @@ _COLUMNS: dict[str, tuple[str, float]] = {
     "rate": ("f", 0.0),
     "packets": ("Q", 0),
     "octets": ("Q", 0),
-    "entry_packets": ("Q", 0),
-    "entry_octets": ("Q", 0),
     "counted_at": ("d", 0.0),
-    "gate_since": ("d", 0.0),
     "first_seen": ("d", 0.0),
     "last_active": ("d", 0.0),
-    "assigned_since": ("d", 0.0),
-    "moved_at": ("d", -1e9),
 }
 
 
 _ROWS: list[int] = []
+
+_NOTHING = (0, 0)
 
 
 def _shared(row: int) -> int:
@@ -73,6 +72,25 @@ def _shared(row: int) -> int:
     if row >= len(_ROWS):
         _ROWS.extend(range(len(_ROWS), row + 1 + (row >> 3)))
     return _ROWS[row]
+
+
+class AssignedSince(dict[int, float]):
+    """Row -> since when the flow has been on its queue, where that is not since its first packet."""
+
+    def __init__(self, first_seen: array[float]) -> None:
+        super().__init__()
+        self._first_seen = first_seen
+
+    def __missing__(self, row: int) -> float:
+        """Return the time of a flow that is on the queue of its first packet."""
+        return self._first_seen[row]
+
+    def note(self, row: int, now: float) -> None:
+        """Note that the flow has another queue."""
+        if now != self._first_seen[row]:
+            self[row] = now
+        else:
+            self.pop(row, None)
 
 
 class FlowTable:
@@ -107,27 +125,28 @@ class FlowTable:
     rate: array[float]
     packets: array[int]
     octets: array[int]
-    entry_packets: array[int]
-    entry_octets: array[int]
-    """Last reading of the entry that counts the flow now; ``packets`` and ``octets`` are of its whole life."""
+    """Of the flow's whole life; :meth:`entry_counters` are those of the entry that counts it now."""
     counted_at: array[float]
-    gate_since: array[float]
     first_seen: array[float]
     last_active: array[float]
-    assigned_since: array[float]
-    moved_at: array[float]
 
     def __init__(self) -> None:
         self.rows: dict[bytes, int] = {}
         self.keys: list[bytes | None] = []
+        self.gate_since: dict[int, float] = {}
+        """Row -> the time that belongs to its ``gate_state``, where a gate is watched."""
+        self._before: dict[int, tuple[int, int]] = {}
+        """Row -> packets and bytes of the flow that its present entry has not counted, where there are any."""
         self._free: array[int] = array("I")
-        self._used = 0
+        self.used = 0
+        """Rows that are in use or have been; the columns have some more."""
         self._columns: list[tuple[array[float], float]] = []
         for name, (code, default) in _COLUMNS.items():
             column: array[float] = array(code)
             setattr(self, name, column)
             if name != "generation":
                 self._columns.append((column, default))
+        self.assigned_since = AssignedSince(self.first_seen)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -141,8 +160,8 @@ class FlowTable:
         if self._free:
             row = self._free.pop()
         else:
-            row = self._used
-            self._used += 1
+            row = self.used
+            self.used += 1
             if row == len(self.keys):
                 self._grow(row + 1)
         self._fill(row, key, now)
@@ -153,10 +172,10 @@ class FlowTable:
         row = ref.row
         if key in self.rows or (row < len(self.keys) and self.keys[row] is not None):
             return False
-        if row >= self._used:
+        if row >= self.used:
             self._grow(row + 1)
-            self._free.extend(range(self._used, row))
-            self._used = row + 1
+            self._free.extend(range(self.used, row))
+            self.used = row + 1
         else:
             self._free.remove(row)
         self.generation[row] = ref.generation
@@ -169,10 +188,32 @@ class FlowTable:
         assert key is not None
         del self.rows[key]
         self.keys[row] = None
+        self.assigned_since.pop(row, None)
+        self.gate_since.pop(row, None)
+        self._before.pop(row, None)
         self.generation[row] = (self.generation[row] + 1) % GENERATIONS
         for column, default in self._columns:
             column[row] = default
         self._free.append(row)
+
+    def entry_counters(self, row: int) -> tuple[int, int]:
+        """Return packets and bytes of the last reading of the entry that counts the flow now."""
+        packets, octets = self._before.get(row, _NOTHING)
+        return self.packets[row] - packets, self.octets[row] - octets
+
+    def set_first_seen(self, row: int, time: float) -> None:
+        """Set the time of the first packet of a flow that has its queue already, since the time that is known."""
+        since = self.assigned_since[row]
+        self.first_seen[row] = time
+        self.assigned_since.note(row, since)
+
+    def set_entry_counters(self, row: int, packets: int, octets: int) -> None:
+        """Note what the entry that counts the flow now has counted of its packets and bytes; 0 for a new entry."""
+        before = self.packets[row] - packets, self.octets[row] - octets
+        if before != _NOTHING:
+            self._before[row] = before
+        elif row in self._before:
+            del self._before[row]
 
     def device_key(self, row: int) -> bytes:
         """Return the flow's key with the VLAN that its packets have on this device."""
@@ -195,15 +236,14 @@ class FlowTable:
     def _fill(self, row: int, key: bytes, now: float) -> None:
         self.rows[key] = _shared(row)
         self.keys[row] = key
-        self.first_seen[row] = self.last_active[row] = self.assigned_since[row] = self.gate_since[row] = now
-        self.counted_at[row] = now
+        self.first_seen[row] = self.last_active[row] = self.counted_at[row] = now
 
     def _grow(self, size: int) -> None:
-        """Extend the columns to so many rows and an eighth more: one by one would copy them each time."""
+        """Extend the columns to so many rows and some more (:func:`spare`): one by one would copy them each time."""
         missing = size - len(self.keys)
         if missing <= 0:
             return
-        missing += size >> 3
+        missing += spare(size)
         self.keys.extend([None] * missing)
         self.generation.extend([0] * missing)
         for column, default in self._columns:

@@ -24,6 +24,11 @@ MAX_READ = 64 << 10
 LONGEST = 0.005
 """Seconds of processor time for which messages are handled before timers and all other connections have a turn."""
 
+LIGHT = 2048
+"""Bytes of a read up to which a connection has little to do: an echo request or a reply does not wait for the turns of
+connections by which very many flows begin or whose handshake is going on.
+"""
+
 READ_WAITS = 12
 """How many times as long as a write a read may wait: a minute, by os-ken's default."""
 
@@ -36,11 +41,11 @@ _gave_way_at = 0.0
 """Processor time of the thread when others had a turn last."""
 
 
-def _give_way() -> None:
+def _give_way(light: bool) -> None:
     """Let timers and the other connections have a turn where the last one was long ago."""
     global _gave_way_at  # noqa: PLW0603  # of the one thread in which everything runs
     if time.thread_time() - _gave_way_at >= LONGEST:
-        _TURNS.wait()
+        _TURNS.wait(light=light)
         _gave_way_at = time.thread_time()
 
 
@@ -99,7 +104,7 @@ class CoalescedSocket:
             self._parts = PARTS
         if self._parts == PARTS:
             self._parts = 0
-            _give_way()
+            _give_way(light=self._start == 0 and len(self._buffer) <= LIGHT)
         self._parts += 1
         end = self._start + size
         part = bytes(self._buffer[self._start : end])
