@@ -155,7 +155,7 @@ def test_no_module_needs_the_repository(place: Place) -> None:
 
 def test_it_has_what_an_operator_looks_for(unpacked: Path) -> None:
     for name in (
-        "etc/flowlane/flowlane.conf",
+        "usr/share/flowlane/flowlane.conf",
         "lib/systemd/system/flowlane.service",
         "lib/systemd/system/flowlane-ovsdb.socket",
         "lib/systemd/system/flowlane-ovsdb.service",
@@ -193,9 +193,9 @@ def test_it_has_nothing_of_the_machine_that_built_it(unpacked: Path) -> None:
 
 
 def test_the_configuration_listens_on_loopback_only(unpacked: Path) -> None:
-    text = (unpacked / "etc" / "flowlane" / "flowlane.conf").read_text()
+    text = (unpacked / "usr" / "share" / "flowlane" / "flowlane.conf").read_text()
     assert re.findall(r"^\w+ = .*$", text, re.MULTILINE) == ["ofp_listen_host = 127.0.0.1"]
-    assert (unpacked / "DEBIAN" / "conffiles").read_text() == "/etc/flowlane/flowlane.conf\n"
+    assert not (unpacked / "DEBIAN" / "conffiles").exists()
 
 
 def test_it_fits_one_release_of_debian(package: Path) -> None:
