@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.device.claims import MOVED
 from flowlane.core.device.conflicts import CONFLICT
 from flowlane.core.device.hosts import OTHER_ADDRESS
+from flowlane.core.device.quotas import OVER, WITHIN
 from flowlane.core.effects import FlowReport
 from flowlane.core.topology.findings import WRONG
 from flowlane.logs import fields
@@ -29,10 +30,10 @@ _DECISIONS = logging.getLogger("flowlane.decisions")
 """Loggers of their own names, so that a configuration of logging can choose them."""
 
 _SHOWN_KINDS = frozenset(("device", "link", "policy", "error"))
-_SHOWN_CHANGES = frozenset((OTHER_ADDRESS, CONFLICT, MOVED))
+_SHOWN_CHANGES = frozenset((OTHER_ADDRESS, CONFLICT, MOVED, WITHIN))
 """Events that are logged as information or warning; the others are too many for that."""
 
-_WRONG_CHANGES = frozenset((CONFLICT, WRONG, "down"))
+_WRONG_CHANGES = frozenset((CONFLICT, WRONG, OVER, "down"))
 
 MOST_DATABASES = 10
 """Databases that the line about them names."""

@@ -1,14 +1,14 @@
 """What a hostile VM does to a good one on the same switch: latency, queue, learning time, and what it leaves behind.
 
-Usage: ``python -m bench.hostile [--attacks flows icmp ...] [--rounds 3] [--seconds 6] [--way Flowlane] [--json FILE]`` (root).
+Usage: ``python -m bench.hostile [--attacks flows icmp ...] [--rounds 3] [--seconds 6] [--way Flowlane]`` (root).
 A private Open vSwitch on the userspace datapath, in a network namespace of its own, has a good VM, a hostile VM and an
 uplink with queues (``good_vm.py``, ``attacks.py``). In each round the good VM is measured alone, and then for as long
-while the other attacks; the attack goes on for ``--onset`` seconds before, which are counted apart. The good VM sends an
-old flow, one whose mark is trusted, and 20 new flows a second.
+while the other attacks; the attack goes on for ``--onset`` seconds before, which are counted apart. The good VM sends
+an old flow, one whose mark is trusted, and 20 new flows a second.
 
 *Learning* is the time from the first packet of a new flow to when the controller had the flow. *Left*: entries of the
 connection tracker in the datapath, learned entries, entries for destinations, and the hostile VM's flows in the
-controller, right after the attack and after ``--rest`` seconds. ``--way NORMAL``: the switch alone, without a controller.
+controller, right after the attack and after ``--rest`` seconds. ``--way NORMAL``: the switch without a controller.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ class Trial:
             if port in flows
         }
         learning = [max(0.0, when - left[port] / 1e6) for port, when in seen.items() if port in left]
-        queues = {
-            port: flows[port]["assignments"][0]["queue_id"] for port in (OLD, VOICE) if port in flows
-        }
+        queues = {port: flows[port]["assignments"][0]["queue_id"] for port in (OLD, VOICE) if port in flows}
         unknown = len(sent.new) - len(seen) if self.manager is not None else 0
         return Measured(latencies, first, lost, learning, unknown, queues, classes.count("voice"))
 
@@ -179,7 +177,9 @@ def trial(way: str, policy: str = POLICY, *options: str) -> Iterator[Trial]:
         stack.callback(ovs.vsctl, "--if-exists", "del-br", BRIDGE)
         with ovs.together():
             for number, device in enumerate(PORTS, start=1):
-                ovs.vsctl("add-port", BRIDGE, device, "--", "set", "Interface", device, f"ofport_request={number}")
+                ovs.vsctl(
+                    "add-port", BRIDGE, device, "--", "set", "Interface", device, f"ofport_request={number}"
+                )
             for device, name, mac in ((GOOD, "good", GOOD_MAC), (BAD, "bad", BAD_MAC)):
                 address = f'external_ids:attached-mac="{mac.hex(":")}"'
                 ovs.vsctl("set", "Interface", device, f"external_ids:iface-id={name}", address)
@@ -203,7 +203,11 @@ def trial(way: str, policy: str = POLICY, *options: str) -> Iterator[Trial]:
 
 
 def _is_programmed(manager: Launched, ovs: PrivateOvs) -> bool:
-    queues = manager.rest(f"/v1/devices/{DPID:016x}/queues")["items"] if manager.rest("/v1/devices")["items"] else ()
+    queues = (
+        manager.rest(f"/v1/devices/{DPID:016x}/queues")["items"]
+        if manager.rest("/v1/devices")["items"]
+        else ()
+    )
     return len(queues) == QUEUES and "table=8" in ovs.ofctl("dump-flows", BRIDGE)
 
 
@@ -238,30 +242,39 @@ def row(name: str, turns: list[tuple[Measured, Measured, Measured]], left: list[
 
 def main() -> None:
     """Run, print the table, write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--attacks", nargs="+", default=list(ATTACKS), choices=list(ATTACKS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--onset", type=float, default=2.0, help="seconds of an attack that are counted apart")
-    parser.add_argument("--rest", type=float, default=20.0, help="seconds after an attack until what is left is counted")
+    parser.add_argument(
+        "--onset", type=float, default=2.0, help="seconds of an attack that are counted apart"
+    )
+    parser.add_argument(
+        "--rest", type=float, default=20.0, help="seconds after an attack until what is left is counted"
+    )
     parser.add_argument("--way", default="Flowlane", choices=["Flowlane", "NORMAL"])
     parser.add_argument("--policy", type=Path, help="in the place of the trial's own")
+    parser.add_argument("--log", action="store_true", help="show the controller's log")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     policy = given.policy.read_text() if given.policy else POLICY
     rows = []
-    with trial(given.way, policy) as running:
-        running.measure(3.0)
-        for name in given.attacks:
-            turns = []
-            for _ in range(given.rounds):
+    for name in given.attacks:
+        turns = []
+        for _ in range(given.rounds):
+            with trial(given.way, policy) as running:
+                running.measure(3.0)
                 before = running.measure(given.seconds)
                 turns.append((before, *running.measure_under(name, given.seconds, given.onset)))
                 left = [running.left()]
                 time.sleep(given.rest)
                 left.append(running.left())
-            rows.append(row(name, turns, left))
-            print(rows[-1], file=sys.stderr, flush=True)
+                if given.log and running.manager is not None:
+                    print(running.manager.log, file=sys.stderr)
+        rows.append(row(name, turns, left))
+        print(rows[-1], file=sys.stderr, flush=True)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for line in rows:
         print(f"| {' | '.join(str(line[column]) for column in COLUMNS)} |")

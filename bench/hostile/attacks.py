@@ -37,7 +37,9 @@ def ipv4(
     source: bytes, protocol: int, payload: bytes, *, mac: bytes, dscp: int = 0, target: bytes = FAR_IP
 ) -> bytes:
     """An IPv4 packet to the far host."""
-    head = struct.pack("!BBHHHBBH", 0x45, dscp << 2, 20 + len(payload), 0, 0, 64, protocol, 0) + source + target
+    head = (
+        struct.pack("!BBHHHBBH", 0x45, dscp << 2, 20 + len(payload), 0, 0, 64, protocol, 0) + source + target
+    )
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     return ether(mac, FAR_MAC, IPV4, head + payload)
 
@@ -108,7 +110,9 @@ def _bridges(chance: random.Random) -> bytes:
     if chance.random() < 0.5:
         bridge = b"\x00\x00" + BAD_MAC
         message = bytes(5) + bridge + bytes(4) + bridge + b"\x80\x01" + bytes((0, 0, 20, 0, 2, 0, 15, 0))
-        return (group + b"\x00" + BAD_MAC + struct.pack("!H", 3 + len(message)) + b"\x42\x42\x03" + message).ljust(60, b"\0")
+        return (
+            group + b"\x00" + BAD_MAC + struct.pack("!H", 3 + len(message)) + b"\x42\x42\x03" + message
+        ).ljust(60, b"\0")
     tlvs = b"\x02\x07\x04" + BAD_MAC + b"\x04\x07\x03" + BAD_MAC + b"\x06\x02\x00\x78" + b"\x00\x00"
     return ether(BAD_MAC, group + b"\x0e", LLDP, tlvs)
 

@@ -51,7 +51,12 @@ class Sent(NamedTuple):
 
 def _only_from_good(sock: socket.socket) -> None:
     """Let a socket receive only what the good VM sends: its address ends in 1 (classic BPF, <linux/filter.h>)."""
-    program = ((0x28, 0, 0, 10), (0x15, 0, 1, int.from_bytes(GOOD_MAC[4:])), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
+    program = (
+        (0x28, 0, 0, 10),
+        (0x15, 0, 1, int.from_bytes(GOOD_MAC[4:])),
+        (0x06, 0, 0, 0xFFFF),
+        (0x06, 0, 0, 0),
+    )
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     sock.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(code))
@@ -97,7 +102,11 @@ class GoodVm:
         begin = time.perf_counter()
         for when, port, number, dscp in due:
             data = ipv4(
-                GOOD_IP, UDP, udp(port, 9, struct.pack("!HI", port, number) + bytes(16)), mac=GOOD_MAC, dscp=dscp
+                GOOD_IP,
+                UDP,
+                udp(port, 9, struct.pack("!HI", port, number) + bytes(16)),
+                mac=GOOD_MAC,
+                dscp=dscp,
             )
             wait = begin + when - time.perf_counter()
             if wait > 0:

@@ -159,13 +159,21 @@ def _table(answer: Answer, columns: Sequence[Column], width: int) -> RenderableT
 
 
 def _notes(item: Answer) -> list[str]:
-    """Write why a device is unusable, where entries of others conflict with Flowlane's there; conflicts of a VM."""
+    """Write why a device is unusable, where others' entries conflict with ours there; conflicts and quota of a VM."""
     if "target" in item:
         return []
     if "claims" in item:
         return [
-            f"{item['name']}: {one['key']} is claimed by {', '.join(one['others'])}, too; {one['holder']} has it"
-            for one in item["conflicts"]
+            *(
+                f"{item['name']}: {one['key']} is claimed by {', '.join(one['others'])}, too; {one['holder']} has it"
+                for one in item["conflicts"]
+            ),
+            *(
+                f"{item['name']} is beyond its quota of {one['excess']} on {one['device']}; its flows are not followed "
+                f"until {one['until']} at least (times so far: {one['times']})"
+                for one in item.get("quota", ())
+                if one["excess"]
+            ),
         ]
     texts = [f"unusable: {item['unusable']}"] if item.get("unusable") else []
     return [f"{item['name']}: {text}" for text in (*texts, *item.get("conflicts", ()))]

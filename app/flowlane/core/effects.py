@@ -119,6 +119,7 @@ class DevicePlan:
         in_vlan: where a PCP is to be written, the ports whose untagged frames belong to a VLAN.
         reactive: the device forwards no packet of a flow without a pin; it sends them to the controller.
         sampling: the packets that the device is to sample; None: none.
+        over_quota: numbers of VMs whose packets go by the standing rules alone: nothing of them is copied or learned.
     """
 
     dpid: int
@@ -139,6 +140,7 @@ class DevicePlan:
     in_vlan: tuple[int, ...] = ()
     reactive: bool = False
     sampling: Sampling | None = None
+    over_quota: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,13 @@ class DeleteLearned(NamedTuple):
     dpid: int
     egress_port: int | None = None
     in_port: int | None = None
+
+
+class FlushConnections(NamedTuple):
+    """Delete the tracked connections of a VM's port: those in its own zone of the switch's connection tracker."""
+
+    dpid: int
+    port_no: int
 
 
 class SendPacket(NamedTuple):
@@ -315,6 +324,7 @@ Effect = (
     | PinFlow
     | UnpinFlow
     | DeleteLearned
+    | FlushConnections
     | SendPacket
     | ProbeLinks
     | SetMeter

@@ -19,6 +19,7 @@ from flowlane.core.device.addresses import put_off_for_address
 from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.forget import forget
 from flowlane.core.device.plan import weigh
+from flowlane.core.device.quotas import follow_quotas
 from flowlane.core.device.refusals import retry_full_table
 from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
@@ -67,6 +68,7 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
     if device.pins_when_full is not None and state.now >= device.pin_retry:
         retry_full_table(device)
     has_new_meters = class_meters.retry(state, device, out)
+    follow_quotas(state, device, out)
     has_new_tracking = follow_arrivals(state, device)
     if weigh(device, state.now) or has_new_meters or has_new_tracking:
         put_off(state, device, Due.PLAN)
@@ -79,7 +81,8 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
 def _is_idle(device: Device) -> bool:
     """Whether no tick of a device has anything to do for some seconds, unless something happens."""
     waits = device.in_adoption or device.pins_when_full is not None or device.meters_left_out
-    return not waits and not device.arrival_rates and not device.begun
+    is_over = any(usage.excess is not None for usage in device.usages.values())
+    return not waits and not is_over and not device.arrival_rates and not device.begun
 
 
 def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001

@@ -13,13 +13,14 @@ from flowlane.core.device.addresses import follow_address
 from flowlane.core.device.claims import HOLD, has_left, note_sign
 from flowlane.core.device.hosts import learn_address, note_address, port_of, sender
 from flowlane.core.device.links import tell_knowing
+from flowlane.core.device.quotas import note_copy
 from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, note_mark, reroute
 from flowlane.core.flowkey import IPV4, FlowParts
 from flowlane.core.frame import ETH_RARP, announces, read_frame
-from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole
+from flowlane.core.model import NO_PORT, NO_QUEUE, NOT_A_VM, PortRole
 from flowlane.core.state.claims import Sign
 from flowlane.core.state.flows import PINNED
 
@@ -60,6 +61,8 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
             tell_knowing(state, device, port, mac, frame.vlan)
     note_address(state, device, port, frame, out)
     sent_by = sender(state, device, port, frame)
+    number = sent_by.number if sent_by is not None else device.port_vm.get(port.port_no, NOT_A_VM)
+    note_copy(state, device, number, out)
     egress = _predicted_egress(device, port, frame) if event.egress_port is None else event.egress_port
     if sent_by is None or has_left(state, device, port.port_no, HOLD):
         return None

@@ -308,7 +308,8 @@ class Policy:
 
     ``copy_rate``: packet-ins per second that a device may send. ``learn_after``: packets of a young flow.
     ``track_above``: new flows per second of a port from which on the device counts these packets; 0: always.
-    ``sampling``: one packet in so many of flows without a pin is sampled; 0: none.
+    ``sampling``: one packet in so many of flows without a pin is sampled; 0: none. ``vm_flows``: flows of one VM that a
+    device may know, and connections of it that it may track; 0: no limit.
     """
 
     classes: tuple[TrafficClass, ...]
@@ -326,4 +327,5 @@ class Policy:
     port_security: PortSecurity = PortSecurity.REPORT
     extra_addresses: tuple[ExtraAddresses, ...] = ()
     sampling: int = 0
+    vm_flows: int = 50_000
     text: str = ""

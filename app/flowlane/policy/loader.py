@@ -24,6 +24,7 @@ from flowlane.policy.settings import (
     build_port_security,
     build_sampling,
     build_track_above,
+    build_vm_flows,
 )
 from flowlane.policy.structure import check_structure
 from flowlane.policy.trust import build_shares, build_trust
@@ -107,6 +108,7 @@ def _build(document: documents.Document, text: str) -> Policy:
         copy_rate=build_copy_rate(context),
         learn_after=build_learn_after(context),
         track_above=build_track_above(context),
+        vm_flows=build_vm_flows(context),
         port_security=build_port_security(context),
         extra_addresses=build_extra_addresses(context),
         sampling=build_sampling(context),

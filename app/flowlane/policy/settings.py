@@ -26,6 +26,8 @@ DEFAULT_LEARN_AFTER = 8
 DEFAULT_TRACK_ABOVE = 200
 """Packets of a flow after which a device that tracks connections makes its learned entry."""
 
+DEFAULT_VM_FLOWS = 50_000
+
 
 def build_balance(context: Context) -> Balance:
     """Build the balance settings, which include the strategy."""
@@ -144,3 +146,10 @@ def build_copy_rate(context: Context) -> int:
     data = context.document.data
     given = data.get("copy-rate", DEFAULT_COPY_RATE) if isinstance(data, dict) else DEFAULT_COPY_RATE
     return int(given) if isinstance(given, int | float) else DEFAULT_COPY_RATE
+
+
+def build_vm_flows(context: Context) -> int:
+    """Read how many flows of one VM a device may know; 0: no limit."""
+    data = context.document.data
+    given = data.get("vm-flows", DEFAULT_VM_FLOWS) if isinstance(data, dict) else DEFAULT_VM_FLOWS
+    return int(given) if isinstance(given, int | float) else DEFAULT_VM_FLOWS

@@ -417,6 +417,9 @@ class World:
                 if flow.pin is None:
                     self.at(self.now, lambda flow=flow: self._place_again(flow))  # type: ignore[misc]
 
+    def on_flush_connections(self, effect: ef.FlushConnections) -> None:
+        """Ignore it: connections have no cost here."""
+
     def on_set_meter(self, effect: ef.SetMeter) -> None:
         """Add or change a meter."""
         self.datapath.meters[effect.meter.meter_id] = effect.meter
@@ -457,6 +460,7 @@ _ACTIONS: Mapping[type, Callable[[World, Any], None]] = {
     ef.PinFlow: World.on_pin,
     ef.UnpinFlow: World.on_unpin,
     ef.DeleteLearned: World.on_delete_learned,
+    ef.FlushConnections: World.on_flush_connections,
     ef.SetMeter: World.on_set_meter,
     ef.DeleteMeter: World.on_delete_meter,
     ef.ReadCounters: World.on_read_counters,

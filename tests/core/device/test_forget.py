@@ -77,7 +77,7 @@ def test_many_addresses_do_not_age_all_at_once() -> None:
     for number in range(MOST_AGED + 9):
         frame = scenario.frame(1, 1000)
         frame = frame[:6] + (0x060000000000 + number).to_bytes(6) + frame[12:]
-        scenario.do(ev.FlowSeen(DPID, 1, frame, UPLINK, 1))
+        scenario.do(ev.FlowSeen(DPID, 1 + number % 2, frame, UPLINK, 1))
     let_pass(scenario, AGING + 2 * AGING_INTERVAL)
     left = len(scenario.device.hosts)
     assert left == 10

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_HOSTS_PER_PORT = 4096
 """A port with more source addresses than this floods the controller; further ones are not learned."""
 
+MAX_HOSTS_OF_VM = 256
+"""The same for the port of a VM, which may have nested ones; what is sent to others has the queue of its prediction."""
+
 MAX_OTHER_MACS = 64
 """Source addresses beside the VM's own that are listed for a port; further ones are not reported."""
 
@@ -59,7 +62,8 @@ def learn_address(state: State, device: Device, port: Port, frame: Frame) -> Lea
     # After a restart the VLANs of addresses are not known, until these send again.
     old_place = place if place in device.hosts else (mac, ANY)
     old_port = device.ports.get(device.hosts.get(old_place, -1))
-    is_full = port.host_count >= MAX_HOSTS_PER_PORT and old_port is not port
+    most = MAX_HOSTS_OF_VM if port.role is PortRole.VM else MAX_HOSTS_PER_PORT
+    is_full = port.host_count >= most and old_port is not port
     if is_full or not _may_send(state, device, port, *place):
         return Learned.NOTHING
     if old_port is not None:

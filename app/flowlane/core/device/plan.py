@@ -17,6 +17,7 @@ from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.links import has_senders, is_known
 from flowlane.core.device.marking import gets_priority_tags
 from flowlane.core.device.passive import choices, with_marks
+from flowlane.core.device.quotas import over_quota
 from flowlane.core.device.standing import QueuesOf, standing_rules
 from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
 from flowlane.core.effects import DevicePlan, PlannedPort, Sampling, VlanHost, VmMeter
@@ -216,6 +217,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         ),
         reactive=mode(device) == REACTIVE,
         sampling=_sampling(device),
+        over_quota=over_quota(device),
     )
 
 
@@ -233,8 +235,15 @@ def _tracked_ports(device: Device) -> tuple[int, ...]:
     """List the ports whose young flows the device is to count."""
     if not device.policy.learn_after or mode(device) != WORTHY:
         return ()
+    over = over_quota(device)
     with_vms = (port.port_no for port in device.ports.values() if port.role in (PortRole.VM, PortRole.LINK))
-    return tuple(sorted(port_no for port_no in with_vms if tracks_all(device) or port_no in device.tracked))
+    return tuple(
+        sorted(
+            port_no
+            for port_no in with_vms
+            if (tracks_all(device) or port_no in device.tracked) and device.port_vm.get(port_no) not in over
+        )
+    )
 
 
 def _planned_port(state: State, device: Device, port: Port) -> PlannedPort:

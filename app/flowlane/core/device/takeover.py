@@ -154,6 +154,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
         pin.egress_port,
         number,
     )
+    device.flows_of_vm[number] = device.flows_of_vm.get(number, 0) + 1
     flows.packets[row], flows.octets[row] = pin.packets, pin.octets
     adopt(device, row, pin.by_vm)
     classify_row(state, device, row, parts)

@@ -287,7 +287,16 @@ def remove_flow(device: Device, row: int, out: list[Effect], unpin: bool, why: s
         _delete_meter(device, unused, out)
     device.replaced.discard(row)
     device.origins.pop(row, None)
+    _count_down(device, device.flows.vm_number[row])
     device.flows.remove(row)
+
+
+def _count_down(device: Device, number: int) -> None:
+    left = device.flows_of_vm.get(number, 0) - 1
+    if left > 0:
+        device.flows_of_vm[number] = left
+    else:
+        device.flows_of_vm.pop(number, None)
 
 
 def apply_moves(state: State, device: Device, moves: Iterable[Move], out: list[Effect]) -> None:

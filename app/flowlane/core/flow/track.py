@@ -76,6 +76,7 @@ def begin(
     state.awake.add(device.dpid)
     device.begun[ports[0]] = device.begun.get(ports[0], 0) + 1
     device.readings.begun += 1
+    device.flows_of_vm[parts.vm_number] = device.flows_of_vm.get(parts.vm_number, 0) + 1
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = ports, parts.vm_number
     flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
     flows.dscp[row], flows.pcp[row] = marks

@@ -31,6 +31,7 @@ from flowlane.core.model import (
 from flowlane.core.policy import UNKNOWN_ORIGIN
 from flowlane.core.state.flows import FlowTable
 from flowlane.core.state.meters import MeterPool
+from flowlane.core.state.quotas import Bucket, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -265,6 +266,12 @@ class Device:
     arrivals_at: float = 0.0
     tracked: dict[int, float] = field(default_factory=dict)
     """Ports whose young flows the device counts -> since when (see :mod:`flowlane.core.device.arrivals`)."""
+    usages: dict[int, Usage] = field(default_factory=dict)
+    """VM number -> what it uses of the device (see :mod:`flowlane.core.device.quotas`)."""
+    flows_of_vm: dict[int, int] = field(default_factory=dict)
+    """VM number -> its flows in ``flows``; VMs without flows are not there."""
+    copies: Bucket = field(default_factory=Bucket)
+    """Copies of VMs' packets that have come."""
     refusals: dict[str, int] = field(default_factory=dict)
     queue_counters: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
@@ -409,6 +416,8 @@ class State:
     """dpids of the devices that are polled as often as may be: those where flows are."""
     next_poll_of_all: float = 0.0
     """When the others are polled as well."""
+    beyond_quota: dict[int, set[int]] = field(default_factory=dict)
+    """VM number -> dpids of the devices where it is, or has been, beyond its quota."""
     restless: set[int] = field(default_factory=set)
     """dpids of the devices where flows have changed their classes since the last rebalance."""
     collects_samples: bool = False

@@ -12,6 +12,7 @@ import flowlane
 from flowlane import hub
 from flowlane.northbound.monitoring.exposition import HistogramMetric, Metric, lines
 from flowlane.northbound.monitoring.readers import (
+    beyond_quota,
     by_kind,
     connected,
     copies_dropped,
@@ -34,6 +35,7 @@ from flowlane.northbound.monitoring.readers import (
     read,
     ready,
     refusals,
+    times_beyond_quota,
     total,
 )
 
@@ -187,6 +189,20 @@ METRICS: tuple[Metric | HistogramMetric, ...] = (
         DEVICE,
         "Copies of packets that the device's limit on packet-ins dropped, where it counts them.",
         copies_dropped,
+    ),
+    Metric(
+        "flowlane_vm_beyond_quota",
+        "gauge",
+        (*DEVICE, "vm"),
+        "1 while a VM uses more of a device than its quota; VMs that never did have no series.",
+        beyond_quota,
+    ),
+    Metric(
+        "flowlane_vm_quota_exceeded_total",
+        "counter",
+        (*DEVICE, "vm"),
+        "Times that a VM went beyond its quota.",
+        times_beyond_quota,
     ),
     Metric(
         "flowlane_flow_mods_total",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from flowlane.core.state.device import Device, Port
+    from flowlane.core.state.quotas import Usage
     from flowlane.northbound.controller import Clock, Controller, Database
 
 BITS = 8
@@ -122,6 +123,26 @@ def connected(reading: Reading) -> Iterable[Sample]:
 def copies_dropped(reading: Reading) -> Iterable[Sample]:
     """Read the copies that devices dropped, of those that count them."""
     return [(_device(d), d.copies_dropped) for d in reading.devices if d.copies_dropped is not None]
+
+
+def beyond_quota(reading: Reading) -> Iterator[Sample]:
+    """Read which VMs are beyond their quotas, of those that have been."""
+    for device, vm, usage in _usages(reading):
+        yield (*_device(device), vm), float(usage.excess is not None)
+
+
+def times_beyond_quota(reading: Reading) -> Iterator[Sample]:
+    """Read how often VMs went beyond their quotas."""
+    for device, vm, usage in _usages(reading):
+        yield (*_device(device), vm), usage.times
+
+
+def _usages(reading: Reading) -> Iterator[tuple[Device, str, Usage]]:
+    state = reading.controller.state
+    for number, dpids in state.beyond_quota.items():
+        for dpid in dpids & state.devices.keys() if number in state.vms else ():
+            if (usage := state.devices[dpid].usages.get(number)) is not None:
+                yield state.devices[dpid], state.vms[number].id, usage
 
 
 def counter_age(reading: Reading) -> Iterable[Sample]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
-from flowlane.northbound.types.forms import Dpid
+from flowlane.northbound.types.forms import Dpid, Moment
 from flowlane.northbound.types.paths import PathView
 
 
@@ -35,6 +35,19 @@ class ConflictView(TypedDict):
     holder: Annotated[str, "the VM, or the port, that has the traffic: the one that is known longest"]
 
 
+class QuotaView(TypedDict):
+    """A device on which a VM uses, or has used, more than its quota."""
+
+    device: Dpid
+    excess: Annotated[
+        Literal["copies", "flows", "connections"] | None,
+        "what it uses more of than its quota: its flows are placed by the standing rules alone; null: nothing any more",
+    ]
+    since: Annotated[Moment, "when it went beyond its quota the last time"]
+    until: Annotated[Moment, "until when its flows are not followed at least"]
+    times: Annotated[int, "how often it went beyond its quota"]
+
+
 class VmView(TypedDict):
     """A virtual machine and where it is attached."""
 
@@ -57,5 +70,6 @@ class VmView(TypedDict):
     paths: Annotated[list[PathView], "the interfaces of a VM that has several, itself first"]
     claims: Annotated[list[ClaimView], "the ports that claim to have the VM, the oldest first"]
     conflicts: Annotated[list[ConflictView], "what of it others claim, too"]
+    quota: Annotated[list[QuotaView], "devices where it is, or has been, beyond its quota"]
     flows: int
     hints: int

@@ -454,6 +454,7 @@ def _settings(policy: Policy) -> dict[str, object]:
         "extra-addresses": policy.extra_addresses,
         "learn-after": policy.learn_after,
         "track-above": policy.track_above,
+        "vm-flows": policy.vm_flows,
         "sampling": policy.sampling,
     }
 

@@ -59,9 +59,26 @@ def vm_view(
             {"what": item.what, "key": item.key, "others": list(item.others), "holder": item.holder}
             for item in state.conflicts.get(vm.number, ())
         ],
+        "quota": _quota(state, clock, vm),
         "flows": counts[vm.dpid, vm.number],
         "hints": sum(hint.vm in (vm.id, vm.uuid) for hint in state.hints.values()),
     }
+
+
+def _quota(state: State, clock: Clock, vm: model.Vm) -> list[vm_types.QuotaView]:
+    devices = (state.devices.get(dpid) for dpid in sorted(state.beyond_quota.get(vm.number, ())))
+    usages = ((device, device.usages.get(vm.number)) for device in devices if device is not None)
+    return [
+        {
+            "device": dpid_text(device.dpid),
+            "excess": None if usage.excess is None else usage.excess.value,
+            "since": moment(clock, usage.since),
+            "until": moment(clock, usage.until),
+            "times": usage.times,
+        }
+        for device, usage in usages
+        if usage is not None
+    ]
 
 
 def _path(nic: Nic, flows: int) -> PathView:

@@ -35,6 +35,7 @@ from flowlane.southbound.openflow.tables.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
 from flowlane.southbound.openflow.wire.constants import (
     NETRONOME,
+    NICIRA,
     OPENFLOW_15,
 )
 from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Sample, Track
@@ -46,6 +47,9 @@ Datapath = Any
 Message = Any
 """An os-ken message (MsgBase)."""
 
+
+_CT_FLUSH_ZONE = 29
+"""Type of a message of Open vSwitch: a zone (16 bits) after six bytes of zeros (struct nx_zone_id)."""
 
 COPY_LENGTH = 128
 """Bytes of a packet that an OpenFlow switch copies to a controller by default (7.3.2, miss_send_len)."""
@@ -206,6 +210,12 @@ def barrier(datapath: Datapath) -> Message:
 def echo_request(datapath: Datapath) -> Message:
     """Make an echo request, which every device answers."""
     return datapath.ofproto_parser.OFPEchoRequest(datapath)
+
+
+def flush_connections(datapath: Datapath, zone: int) -> Message:
+    """Make the message that deletes the tracked connections of a zone (NXT_CT_FLUSH_ZONE of Open vSwitch)."""
+    data = bytes(6) + zone.to_bytes(2)
+    return datapath.ofproto_parser.OFPExperimenter(datapath, NICIRA, _CT_FLUSH_ZONE, data)
 
 
 def delete_learned(

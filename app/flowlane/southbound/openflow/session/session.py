@@ -153,13 +153,13 @@ class Session:
         for name, make_request in handshake.REQUESTS.items():
             self._request(name, packing.request(self.datapath, make_request), partial(self._take_reply, name))
         for probe in handshake.PROBES:
-            self._unconfirmed.add(self._send(packing.change(self.datapath, probe, self.layout)), probe)
+            self._unconfirmed.add(self.send(packing.change(self.datapath, probe, self.layout)), probe)
         self._request("probes", self._barrier(), partial(self._take_reply, "probes"))
         self._change([*handshake.PROBE_REMOVALS, BARRIER])
 
     def _take_config(self, reply: Reply) -> None:
         for config in reply.parts:
-            self._send(encode.accept_copies(self.datapath, config.flags))
+            self.send(encode.accept_copies(self.datapath, config.flags))
 
     def _take_reply(self, name: str, reply: Reply) -> None:
         self._replies[name] = reply
@@ -284,7 +284,7 @@ class Session:
             self._postponed.append(effect)
         else:
             table_id = self.layout.number_of(TableId.SEEN)
-            self._send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port, table_id))
+            self.send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port, table_id))
 
     def send_packet(self, effect: SendPacket) -> None:
         """Send a packet-out for a packet that came to the controller (reactive mode)."""
@@ -292,13 +292,13 @@ class Session:
         steps: list[Step] = [Output(NORMAL_PORT if normal else effect.egress_port or ALL_PORTS)]
         if effect.queue_id != NO_QUEUE:
             steps.insert(0, SetQueue(effect.queue_id))
-        self._send(encode.packet_out(self.datapath, effect.in_port, effect.frame, steps))
+        self.send(encode.packet_out(self.datapath, effect.in_port, effect.frame, steps))
 
     def probe_links(self, effect: ProbeLinks, key: bytes) -> None:
         """Send a probe by each of some ports."""
         for port_no in effect.ports:
             frame = lldp.frame(self.dpid, port_no, key, int(HOLD))
-            self._send(encode.packet_out(self.datapath, CONTROLLER_PORT, frame, [Output(port_no)]))
+            self.send(encode.packet_out(self.datapath, CONTROLLER_PORT, frame, [Output(port_no)]))
 
     def read_queues(self) -> None:
         """Request the queues now, and again when the switch has had time to follow its database."""
@@ -422,12 +422,12 @@ class Session:
             self.close(f"no message for {DEAD_AFTER:g} s")
         elif now - self._last_message > ECHO_AFTER and now - self._last_echo > ECHO_AFTER / 2:
             self._last_echo = now
-            self._send(packing.request(self.datapath, encode.echo_request))
+            self.send(packing.request(self.datapath, encode.echo_request))
 
     def _delete_stale(self) -> None:
         if self._programming.is_programmed and not self._backlog:
             for table_id in self._stale_tables:
-                self._send(encode.delete_all_learned(self.datapath, table_id))
+                self.send(encode.delete_all_learned(self.datapath, table_id))
             self._stale_tables = frozenset()
 
     def close(self, reason: str) -> None:
@@ -454,9 +454,7 @@ class Session:
         done: Callable[[Reply], None],
         on_part: Callable[[Any], None] | None = None,
     ) -> None:
-        self._pending.add(
-            self._send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part, not self.up
-        )
+        self._pending.add(self.send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part, not self.up)
 
     def _change(self, changes: Sequence[Change]) -> None:
         """Send changes in order; many of them a slice at a time, so that other devices are served in between."""
@@ -477,20 +475,20 @@ class Session:
 
     def _send_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            xid = self._send(packing.change(self.datapath, change, self.layout))
+            xid = self.send(packing.change(self.datapath, change, self.layout))
             if change.entry is None:
                 self._unconfirmed.add_barrier(xid)
             else:
                 self._unconfirmed.add(xid, change)
         if self._unconfirmed.since_barrier >= BATCH:
-            self._unconfirmed.add_barrier(self._send(self._barrier()))
+            self._unconfirmed.add_barrier(self.send(self._barrier()))
         if len(self._unconfirmed) > MAX_UNCONFIRMED:
             self.close("does not reply to barriers")
 
     def _barrier(self) -> bytes:
         return packing.change(self.datapath, BARRIER)
 
-    def _send(self, message: Any) -> int:
+    def send(self, message: Any) -> int:
         """Send an os-ken message, or one as bytes, with the next transaction id; return that."""
         data = message if isinstance(message, bytes) else packing.serialized(message)
         if (operation := packing.operation_of(data)) is not None:

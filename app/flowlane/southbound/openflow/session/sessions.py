@@ -16,6 +16,7 @@ from flowlane.core.effects import (
     BeginGroup,
     DeleteLearned,
     DeleteMeter,
+    FlushConnections,
     PinFlow,
     ProbeLinks,
     Program,
@@ -27,8 +28,9 @@ from flowlane.core.effects import (
 )
 from flowlane.core.events import DeviceDown, DeviceUp, DpidShared
 from flowlane.logs import Repeats
-from flowlane.southbound.openflow.session import decode, readback
+from flowlane.southbound.openflow.session import decode, encode, readback
 from flowlane.southbound.openflow.session.session import Session
+from flowlane.southbound.openflow.tables.young import zone_of
 from flowlane.southbound.openflow.wire import lldp
 from flowlane.telemetry import Telemetry
 
@@ -59,11 +61,17 @@ Open vSwitch connects again after 1 to 8 seconds (ovs-vswitchd.conf.db(5), max_b
 
 NO_START_TABLES: Mapping[int | None, int] = MappingProxyType({})
 
+
+def _flush(session: Session, effect: FlushConnections) -> None:
+    session.send(encode.flush_connections(session.datapath, zone_of(effect.dpid, effect.port_no)))
+
+
 _HANDLERS: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] = {
     Program: (lambda effect: effect.plan.dpid, lambda session, effect: session.program(effect.plan)),
     PinFlow: (lambda effect: effect.dpid, Session.pin),
     UnpinFlow: (lambda effect: effect.dpid, Session.unpin),
     DeleteLearned: (lambda effect: effect.dpid, Session.delete_learned),
+    FlushConnections: (lambda effect: effect.dpid, _flush),
     SendPacket: (lambda effect: effect.dpid, Session.send_packet),
     SetMeter: (lambda effect: effect.dpid, Session.set_meter),
     DeleteMeter: (lambda effect: effect.dpid, Session.delete_meter),

@@ -121,10 +121,14 @@ def compile_rules(
 
 
 def _select_by(plan: DevicePlan, capabilities: Capabilities) -> str:
-    """Return the selection method of groups; only groups of 1.5 have one, by an extension of Open vSwitch."""
+    """Return the selection method of groups; only groups of 1.5 have one, by an extension of Open vSwitch.
+
+    By the datapath's hash it decides once for all flows of a bucket; a hash of fields is a decision for each flow.
+    """
     if not capabilities.learn or capabilities.version < OPENFLOW_15:
         return ""
-    return BY_DATAPATH if young.tracks(plan, capabilities) else BY_FIELDS
+    by_datapath = young.tracks(plan, capabilities) or plan.over_quota
+    return BY_DATAPATH if by_datapath else BY_FIELDS
 
 
 def _unique(flows: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:

@@ -1,0 +1,87 @@
+"""A hostile VM harms only itself, on a real Open vSwitch: a short form of ``python -m bench.hostile``.
+
+The judge is the switch: its upcalls, its connection tracker, its tables, and the decision that ``ofproto/trace`` shows.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+from bench.hostile.__main__ import BAD, BRIDGE, DPID, Trial, trial
+from bench.hostile.attacks import ATTACKS, BAD_IP, BAD_MAC, EF, UDP, attack, ipv4, udp
+from lab.inside.manager import wait_for
+
+pytestmark = pytest.mark.ovs
+
+POLICY = """version: 1
+classes:
+  voice: {priority: 5, max-queues: 1}
+  slow: {limit: 2Mbit/s, limit-scope: vm, max-queues: 1}
+  any: {}
+default: any
+rules: [{name: slow, match: {protocol: udp, dst-port: 873}, class: slow}]
+trust: [{vm: good, sources: [dscp], classes: voice, dscp: {ef: voice}}]
+track-above: 0
+"""
+
+
+def missed(running: Trial) -> int:
+    """Packets for which the datapath had no entry: upcalls."""
+    found = re.search(r"missed:(\d+)", running.ovs.appctl("dpctl/show"))
+    assert found is not None
+    return int(found[1])
+
+
+def quota(running: Trial) -> list[dict[str, object]]:
+    assert running.manager is not None
+    (vm,) = (vm for vm in running.manager.rest("/v1/vms")["items"] if vm["port"] == BAD)
+    found: list[dict[str, object]] = vm["quota"]
+    return found
+
+
+def copies(running: Trial) -> int:
+    """Packets that met an entry which copies them, of a VM."""
+    lines = running.ovs.ofctl("dump-flows", BRIDGE, "table=7").splitlines()
+    counts = (re.search(r"n_packets=(\d+)", line) for line in lines if "CONTROLLER" in line)
+    return sum(int(found[1]) for found in counts if found)
+
+
+def test_what_a_hostile_vm_does_is_its_own_harm() -> None:
+    with trial("Flowlane", POLICY) as running:
+        running.measure(1.0)
+        marked = ipv4(BAD_IP, UDP, udp(4444, 9), mac=BAD_MAC, dscp=EF)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
+            out.bind((f"{BAD}-in", 0))
+            out.send(marked)
+        before = running.measure(1.0)
+        assert before.unknown == 0
+        assert quota(running) == []
+        assert [flow["class"] for flow in running.flows_of("bad")] == ["any"], "its mark is not trusted"
+
+        begins, under = running.measure_under("flows", 1.5, 1.5)
+
+        (of_bad,) = quota(running)
+        assert (of_bad["device"], of_bad["excess"], of_bad["times"]) == (f"{DPID:016x}", "copies", 1)
+        assert under.unknown == 0, "the good VM's flows are known"
+        assert before.queues.items() <= under.queues.items(), "and are where they were"
+        assert begins.lost + under.lost == 0
+        wait_for(lambda: running.left().tracked < 1000, 10, "the connections stay")
+
+        for port in (873, 9):
+            data = ipv4(BAD_IP, UDP, udp(1234, port), mac=BAD_MAC)
+            traced = running.ovs.trace(BRIDGE, f"in_port={BAD}", data)
+            megaflow = next(line for line in traced.splitlines() if line.startswith("Megaflow:"))
+            assert "tp_src=1234" not in megaflow, "few decisions of the switch are for all its flows"
+            assert ("meter(" in traced) == (port == 873), "limits of VMs hold as before"
+
+        learned, upcalls, copied = (running.left().learned, missed(running), copies(running))
+        for name in ("icmp", "connections", "protocols", "macs", "addresses", "arp", "marks", "bridges"):
+            assert attack(f"{BAD}-in", name, 0.3) > ATTACKS[name].rate // 20
+        assert copies(running) - copied < 50, "nothing of it is copied"
+        left = running.left()
+        assert left.learned - learned < 50, "or learned"
+        assert left.hosts < 300
+        assert missed(running) - upcalls < 4000, "few of 9,300 packets are decided on"
+        assert running.measure(1.0).unknown == 0

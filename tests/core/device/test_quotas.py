@@ -1,0 +1,186 @@
+"""A VM that uses more of a device than its quota is not followed for a while; others are, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
+
+from flowlane.core import events as ev
+from flowlane.core.device.hosts import MAX_HOSTS_OF_VM
+from flowlane.core.device.quotas import HOLD, LONGEST_HOLD
+from flowlane.core.effects import Effect, FlushConnections
+from flowlane.core.policy import Pins
+from flowlane.core.state.quotas import Excess
+
+RATE = 400
+"""Copies per second of a device (``copy-rate``) in these tests."""
+
+STORM = 2 * RATE
+
+PORTS = count(1024)
+
+
+def host(**changes: object) -> Scenario:
+    given: dict[str, object] = {"copy_rate": RATE, "vm_flows": 0, "track_above": 0, **changes}
+    return Scenario(small_policy(**given), caps=replace(LEARNING, conntrack=True))
+
+
+def send(scenario: Scenario, per_second: dict[int, int], seconds: float) -> list[Effect]:
+    """Let VMs begin flows, evenly over the time; a tick each second."""
+    effects: list[Effect] = []
+    for step in range(round(seconds * 20)):
+        for vm, rate in per_second.items():
+            for _ in range(rate // 20):
+                number = next(PORTS)
+                frame = scenario.frame(vm, 1024 + number % 60000, 80 + number // 60000)
+                effects += scenario.do(ev.FlowSeen(DPID, vm, frame, UPLINK, 1))
+        scenario.now += 0.05
+        if step % 20 == 19:
+            effects += scenario.do(ev.Tick())
+    return effects
+
+
+def rest(scenario: Scenario, seconds: float) -> None:
+    """Let time pass, and as many ticks as the engine needs to look at all flows."""
+    scenario.now += seconds
+    for _ in range(12):
+        scenario.do(ev.Tick())
+
+
+def over(scenario: Scenario) -> tuple[int, ...]:
+    """The ports of the VMs beyond their quotas; the plan has their numbers."""
+    vms = scenario.engine.vms
+    return tuple(sorted(vms[number].port_no for number in scenario.plan.over_quota))
+
+
+def test_a_vm_that_uses_up_the_copies_is_not_followed_and_others_are() -> None:
+    scenario = host()
+    send(scenario, {1: 20, 2: 20, 3: STORM}, 1.5)
+    assert over(scenario) == (3,)
+    assert scenario.plan.tracked_ports == tuple(port for port in range(1, 9) if port != 3)
+    assert scenario.reports[-1].data["vm"] == "vm3"
+    assert (scenario.reports[-1].data["change"], scenario.reports[-1].data["why"]) == ("over-quota", "copies")
+
+
+def test_its_connections_are_deleted_once_when_it_is_tracked_no_more() -> None:
+    scenario = host()
+    effects = send(scenario, {3: STORM}, 1.0)
+    assert over(scenario) == (3,)
+    assert not [effect for effect in effects if isinstance(effect, FlushConnections)], (
+        "they would be made again"
+    )
+    flushed = [effect for effect in send(scenario, {1: 20}, 5) if isinstance(effect, FlushConnections)]
+    assert flushed == [FlushConnections(DPID, 3)]
+
+
+def test_a_busy_vm_alone_is_followed_as_long_as_copies_are_left() -> None:
+    scenario = host()
+    send(scenario, {1: RATE // 2}, 20)
+    assert over(scenario) == ()
+
+
+def test_many_flows_that_begin_at_once_change_nothing() -> None:
+    scenario = host()
+    for _ in range(2 * RATE):
+        frame = scenario.frame(1, 1024 + next(PORTS) % 60000)
+        scenario.do(ev.FlowSeen(DPID, 1, frame, UPLINK, 1))
+    send(scenario, {1: 20}, 3)
+    assert over(scenario) == ()
+
+
+def test_many_vms_with_few_copies_each_are_all_followed() -> None:
+    scenario = host()
+    send(scenario, dict.fromkeys(range(1, 9), RATE // 8 - RATE // 8 % 20 + 20), 10)
+    assert over(scenario) == ()
+
+
+def test_two_that_use_up_the_copies_together_are_both_beyond() -> None:
+    scenario = host()
+    send(scenario, {1: 20, 3: RATE * 6 // 10, 4: RATE * 6 // 10}, 3)
+    assert over(scenario) in {(3,), (4,), (3, 4)}, "at least so many that copies are left"
+    assert 1 not in over(scenario)
+
+
+def test_it_is_followed_again_and_the_hold_doubles_where_it_goes_on() -> None:
+    scenario = host()
+    send(scenario, {3: STORM}, 1)
+    assert over(scenario) == (3,)
+    rest(scenario, HOLD + 1)
+    assert over(scenario) == ()
+    assert scenario.reports[-1].data["change"] == "within-quota"
+    begun = scenario.now
+    send(scenario, {3: STORM}, 0.5)
+    (usage,) = (usage for usage in scenario.device.usages.values() if usage.excess is not None)
+    assert (usage.hold, usage.times) == (2 * HOLD, 2)
+    assert usage.since - begun < 0.4, "it is noticed sooner, before others miss copies"
+    for _ in range(5):
+        rest(scenario, usage.until - scenario.now + 1)
+        send(scenario, {3: STORM}, 0.5)
+    assert usage.hold == LONGEST_HOLD
+
+
+def test_after_a_long_time_within_its_quota_it_begins_with_the_first_hold() -> None:
+    scenario = host()
+    send(scenario, {3: STORM}, 1)
+    rest(scenario, 4 * HOLD)
+    send(scenario, {3: STORM}, 1)
+    (usage,) = (usage for usage in scenario.device.usages.values() if usage.excess is not None)
+    assert usage.hold == HOLD
+
+
+def test_a_vm_with_too_many_flows_is_followed_again_when_it_has_fewer() -> None:
+    scenario = host(vm_flows=200, copy_rate=0)
+    send(scenario, {2: 100}, 4)
+    assert over(scenario) == (2,)
+    assert scenario.reports[-1].data["why"] == Excess.FLOWS
+    (number,) = scenario.plan.over_quota
+    assert scenario.device.flows_of_vm[number] > 200
+    rest(scenario, HOLD)
+    rest(scenario, 15)
+    assert over(scenario) == ()
+
+
+def test_a_vm_that_begins_too_many_connections_is_tracked_no_more() -> None:
+    scenario = host(vm_flows=300, copy_rate=0, pins=Pins(idle_timeout=1))
+    send(scenario, {2: 60}, 4)
+    rest(scenario, 15)
+    assert scenario.device.flows_of_vm == {}
+    assert over(scenario) == ()
+    send(scenario, {2: 60}, 4)
+    assert over(scenario) == (2,), "its flows have ended, its connections stay for longer"
+    assert scenario.reports[-1].data["why"] == Excess.CONNECTIONS
+
+
+def test_flows_of_each_vm_are_counted_until_they_end() -> None:
+    scenario = host(copy_rate=0)
+    send(scenario, {1: 20, 2: 40}, 1)
+    device = scenario.device
+    numbers = {vm.port_no: number for number, vm in scenario.engine.vms.items()}
+    assert (device.flows_of_vm[numbers[1]], device.flows_of_vm[numbers[2]]) == (20, 40)
+    rest(scenario, 60)
+    assert device.flows_of_vm == {}
+
+
+def test_a_device_that_does_not_learn_follows_all() -> None:
+    scenario = Scenario(small_policy(copy_rate=RATE), caps=ABLE)
+    send(scenario, {3: STORM}, 3)
+    assert over(scenario) == ()
+
+
+@pytest.mark.parametrize("rate", [0, RATE])
+def test_no_limit_on_copies_is_no_quota_of_them(rate: int) -> None:
+    scenario = host(copy_rate=rate)
+    send(scenario, {3: STORM}, 2)
+    assert over(scenario) == ((3,) if rate else ())
+
+
+def test_a_vm_may_invent_few_addresses() -> None:
+    scenario = host(copy_rate=0)
+    for number in range(MAX_HOSTS_OF_VM + 50):
+        frame = scenario.frame(1, 1000)
+        frame = frame[:6] + (0x060000000000 + number).to_bytes(6) + frame[12:]
+        scenario.do(ev.FlowSeen(DPID, 1, frame, UPLINK, 1))
+    assert len(scenario.device.hosts) <= MAX_HOSTS_OF_VM
