@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import socket
 import time
+import weakref
 
 import pytest
 
@@ -99,3 +101,24 @@ def test_a_connection_that_is_closed_here_ends_although_a_copy_runs() -> None:
     hub.in_child(lambda: slow(1.0), 20)
     assert ended
     far.close()
+
+
+def test_a_green_thread_that_is_stopped_is_freed_at_once() -> None:
+    """Of each connection that ends one is stopped; what is not freed then waits for a collection of all objects."""
+
+    class Work:
+        def run(self) -> None:
+            hub.sleep(60)
+
+    freed = list[str]()
+    for name, begin in (("running", hub.spawn), ("later", lambda run: hub.spawn_after(60, run))):
+        work = Work()
+        weakref.finalize(work, freed.append, name)
+        task = begin(work.run)
+        hub.sleep(0)
+        gc.disable()
+        task.kill()
+        hub.sleep(0)
+        del work, task
+        gc.enable()
+    assert freed == ["running", "later"]

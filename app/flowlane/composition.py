@@ -49,11 +49,14 @@ _LOG = logging.getLogger(__name__)
 TICK, POLL = 1.0, 0.1
 """Seconds between two ticks of the engine, and between two polls for counters that are due."""
 
+POLLED = 16
+"""Devices that are polled together."""
+
 _TOPOLOGY_TICKS = 10
 """Ticks between two checks of the topology."""
 
 LONGEST = 0.001
-"""Seconds for which the ticks of devices keep others waiting, but for one device that takes longer."""
+"""Seconds for which ticks and polls of devices keep others waiting, but for what takes longer by itself."""
 
 CATCH_UP_AFTER = 0.02
 """Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
@@ -195,9 +198,19 @@ class Composition:
             hub.sleep(POLL)
             self.telemetry.lag.observe(max(0.0, time.monotonic() - asked - POLL))
             try:
-                self.submit(Poll())
+                self._poll_devices()
             except Exception:
                 self.fault("a poll")
+
+    def _poll_devices(self) -> None:
+        """Let the engine request the counters that are due, of some devices at a time, as for ticks."""
+        began = self._clock()
+        dpids = self._engine.to_poll(began)
+        for first in range(0, len(dpids), POLLED):
+            self.submit(Poll(tuple(dpids[first : first + POLLED])))
+            if self._clock() - began > LONGEST:
+                hub.give_way()
+                began = self._clock()
 
     @property
     def datagrams(self) -> Mapping[str, int]:

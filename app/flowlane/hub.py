@@ -57,14 +57,33 @@ MOST_ROUNDS, IDLE_ROUND = 8, 0.0001
 
 
 class Task:
-    """A running green thread."""
+    """A running green thread, or one that is to begin later.
 
-    def __init__(self, thread: eventlet.greenthread.GreenThread) -> None:
-        self._thread = thread
+    One that is stopped is freed at once. eventlet keeps the traceback of the exception that stops it, whose frames
+    refer to it: so :func:`_logged` ends that exception, and one that has not begun is never made.
+    """
+
+    def __init__(self, function: Callable[..., object], *arguments: Any) -> None:
+        self._work: tuple[Any, ...] = function, *arguments
+        self._thread: eventlet.greenthread.GreenThread | None = None
+        self._timer: Any = None
+
+    def begin(self) -> None:
+        """Begin now."""
+        work, self._work, self._timer = self._work, (), None
+        self._thread = eventlet.spawn(_logged, *work)
+
+    def begin_after(self, seconds: float) -> None:
+        """Begin after so many seconds."""
+        self._timer = eventlet.hubs.get_hub().schedule_call_global(seconds, self.begin)
 
     def kill(self) -> None:
         """Stop the green thread where it waits; do nothing when it has ended."""
-        self._thread.kill()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._work = None, ()
+        if self._thread is not None:
+            self._thread.kill()
 
 
 def prepare(*, patch: bool = True) -> None:
@@ -87,17 +106,23 @@ def prepare(*, patch: bool = True) -> None:
 
 def spawn(function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> Task:
     """Run a function in a green thread; what it raises is logged."""
-    return Task(eventlet.spawn(_logged, function, args, kwargs))
+    task = Task(function, args, kwargs)
+    task.begin()
+    return task
 
 
 def spawn_after(seconds: float, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> Task:
     """Run a function in a green thread after so many seconds; what it raises is logged."""
-    return Task(eventlet.spawn_after(seconds, _logged, function, args, kwargs))
+    task = Task(function, args, kwargs)
+    task.begin_after(seconds)
+    return task
 
 
 def _logged(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> None:
     try:
         function(*args, **kwargs)
+    except eventlet.greenlet.GreenletExit:
+        return
     except Exception:
         _LOG.exception("a green thread ended by an exception")
 

@@ -36,7 +36,7 @@ JOINS = 50.0
 NEW_FLOWS = 7.0
 """New flows a second on each switch of a cold start."""
 
-PATIENCE = 600.0
+PATIENCE = 1800.0
 """Seconds that a scenario may take."""
 
 MOST, QUIET = 0.95, 5.0

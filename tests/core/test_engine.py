@@ -8,6 +8,7 @@ from support.engine.required import required
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
+from flowlane.core.effects import ReadCounters
 from flowlane.core.engine import IDLE_TICK
 from flowlane.core.model import (
     NO_QUEUE,
@@ -387,3 +388,14 @@ def test_a_device_without_flows_is_ticked_and_polled_seldom() -> None:
     there.do(ev.DeviceDown(DPID))
     there.connect(4)
     assert DPID in there.engine.to_tick(there.now), "the end of its adoption waits for a tick"
+
+
+def test_devices_can_be_polled_some_at_a_time() -> None:
+    scenario = Scenario(small_policy())
+    engine, now = scenario.engine, scenario.now
+    for dpid in range(101, 106):
+        engine.step(ev.DeviceUp(dpid, scenario.device.capabilities, (), {}), now)
+    assert engine.to_poll(now + 10.0) == [DPID, 101, 102, 103, 104, 105], "those without flows, too"
+    effects = engine.step(ev.Poll((102, 104, 99)), now + 10.0)
+    assert [effect.dpid for effect in effects if isinstance(effect, ReadCounters)] == [102, 104]
+    assert engine.to_poll(now + 10.1) == [], "without flows not so soon"

@@ -85,22 +85,15 @@ def _is_idle(device: Device) -> bool:
     return not waits and not is_over and not device.arrival_rates and not device.begun
 
 
-def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG001
-    """Request the counters that are due on every device; make plans anew that wait for addresses."""
-    if state.now >= state.next_poll_of_all:
-        state.next_poll_of_all = state.now + IDLE_POLL
-        awake = list(state.devices.values())
-        state.awake = {dpid for dpid, device in state.devices.items() if device.flows.rows}
-        devices_with_flows = len(state.awake)
-    else:
-        awake = [state.devices[dpid] for dpid in sorted(state.awake & state.devices.keys())]
-        devices_with_flows = len(awake)
+def on_poll(state: State, event: Poll, out: list[Effect]) -> None:
+    """Request the counters that are due on devices; make plans anew that wait for addresses."""
+    dpids = to_poll(state, state.now) if event.dpids is None else event.dpids
     idle_period = idle_period_of(len(state.devices))
-    for device in awake:
+    for device in [state.devices[dpid] for dpid in dpids if dpid in state.devices]:
         if device.address_waits:
             put_off_for_address(state, device)
         if device.connected and not device.unusable:
-            device.readings.share = share_of(devices_with_flows, device.readings.per_entry)
+            device.readings.share = share_of(state.with_flows, device.readings.per_entry)
             portion = device.readings.due(
                 state.now, device.pinned, device.capabilities.learn, len(device.flows.rows), idle_period
             )
@@ -109,6 +102,18 @@ def on_poll(state: State, event: Poll, out: list[Effect]) -> None:  # noqa: ARG0
                 out.append(ReadCounters(device.dpid, *portion, single))
             if device.capabilities.learn:
                 learned.begin_group(device, device.readings.filled(state.now), out)
+
+
+def to_poll(state: State, now: float) -> list[int]:
+    """List the dpids of the devices to poll: those where flows are, and once in :data:`IDLE_POLL` all."""
+    if now >= state.next_poll_of_all:
+        state.next_poll_of_all = now + IDLE_POLL
+        state.awake = {dpid for dpid, device in state.devices.items() if device.flows.rows}
+        state.with_flows = len(state.awake)
+        return list(state.devices)
+    dpids = sorted(state.awake & state.devices.keys())
+    state.with_flows = len(dpids)
+    return dpids
 
 
 def balance(state: State, device: Device, out: list[Effect], due: bool = True) -> None:
@@ -224,6 +229,10 @@ class Engine:
     def is_behind(self) -> bool:
         """Whether work was put off, for which the engine needs a :class:`flowlane.core.events.CatchUp`."""
         return bool(self.state.due or self.state.refits)
+
+    def to_poll(self, now: float) -> list[int]:
+        """List the dpids of the devices to poll now."""
+        return to_poll(self.state, now)
 
     def to_tick(self, now: float) -> list[int]:
         """List the dpids of the devices for which a tick may have something to do."""

@@ -413,7 +413,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """Time has passed; about ten times a second."""
+    """Time has passed; about ten times a second. ``dpids``: the devices to look at; None: all that are due."""
+
+    dpids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

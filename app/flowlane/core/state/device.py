@@ -414,6 +414,8 @@ class State:
     """dpids of the devices that do not have their part of the policy in force yet."""
     awake: set[int] = field(default_factory=set)
     """dpids of the devices that are polled as often as may be: those where flows are."""
+    with_flows: int = 0
+    """How many of them there were at the last poll."""
     next_poll_of_all: float = 0.0
     """When the others are polled as well."""
     beyond_quota: dict[int, set[int]] = field(default_factory=dict)

@@ -50,6 +50,9 @@ A handshake of Open vSwitch takes 1.2 MB of replies. Of hundreds of switches tha
 its replies late, and all of them together would be in memory.
 """
 
+TICK_SLICE = 0.005
+"""Seconds for which the ticks of sessions keep others waiting."""
+
 TURN = 3.0
 """Seconds without a message after which others do not wait for a handshake any more."""
 
@@ -245,11 +248,14 @@ class Sessions:
             session.probe_links(effect, self._key)
 
     def tick(self) -> None:
-        """Let every session do what is due."""
+        """Let every session do what is due; others are served in between."""
         now = self._clock()
         self._forget_takeovers(now)
+        time_slice = hub.TimeSlice(TICK_SLICE)
         for session in self:
-            session.tick(now)
+            if self._by_dpid.get(session.dpid) is session:
+                session.tick(now)
+                time_slice.check()
         for dpid in [dpid for dpid, last in self._in_handshake.items() if now - last >= TURN]:
             if dpid not in self._by_dpid or not self._by_dpid[dpid].datapath.socket.has_unread:
                 self._end_handshake(dpid)
