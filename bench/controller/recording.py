@@ -66,7 +66,8 @@ class Recording(NamedTuple):
 
     ``replies``: (type of the request, of a multipart request also its kind, else -1) -> the messages of the reply.
     ``start_table``: the reply to the request for the entries of the start table. ``packet_in``: the copy of a flow's
-    first packet. ``learned``: the entry of that flow in flow statistics. ``flow_mods``: how many the controller sent
+    first packet. ``learned``: the entry of that flow in flow statistics; empty if the policy forbids to learn.
+    ``flow_mods``: how many the controller sent
     until the bridge was programmed.
     """
 
@@ -93,9 +94,11 @@ def read_packet_in(message: bytes) -> PacketIn:
     return PacketIn(places, start + length + -length % 8 + 2)
 
 
-def record() -> Recording:
-    """Record a conversation; takes some ten seconds."""
+def record(policy: str = "") -> Recording:
+    """Record a conversation, under the built-in policy or another; takes some ten seconds."""
     with running() as ovs, launched() as manager, proxy.running(manager.openflow_port) as relay:
+        if policy:
+            manager.put("/v1/policy", policy.encode(), "application/yaml")
         sent: list[tuple[bool, bytes]] = []
         relay.watch = lambda from_controller, message: sent.append((from_controller, message))
         relay.rewrite = _with_queues
@@ -109,7 +112,7 @@ def record() -> Recording:
             start_table = _ask(sock, _flows_request(0))
             entries = b"".join(part[16:] for part in _ask(sock, _flows_request(ALL_TABLES)))
     packet_in = next(message for _, message in sent if message[1] == PACKET_IN)
-    learned = next(entry for entry in _entries(entries) if entry[COOKIE_AT:].startswith(LEARNED))
+    learned = next((entry for entry in _entries(entries) if entry[COOKIE_AT:].startswith(LEARNED)), b"")
     return Recording(_replies(sent), start_table, packet_in, learned, flow_mods)
 
 

@@ -123,6 +123,9 @@ class Templates:
         self.no_entries = reply_of(recording.replies[MULTIPART_REQUEST, FLOW_STATS][:1])
         self.packet_in, self.of_packet_in = recording.packet_in, read_packet_in(recording.packet_in)
         self.entry = recording.learned
+        self.of_row: dict[str, Place] = {}
+        if not self.entry:
+            return  # The device was told not to learn.
         length = int.from_bytes(self.entry[MATCH_AT + 2 : MATCH_AT + 4])
         places = places_of(self.entry[MATCH_AT + 4 : MATCH_AT + length]) or {}
         self.of_row = {name: Place(at + 4, end + 4) for name, (at, end) in places.items()}
@@ -181,10 +184,7 @@ class Switch:
                 break
             kind = data[at + 1]
             if kind == FLOW_MOD:
-                self.mods += 1
-                place = data.find(LEARNED, at + 48, at + length)
-                if place > 0:
-                    self._group = data[place + 4 : place + 8]
+                self.take_flow_mod(data, at, at + length)
             elif kind in _ANSWERED:
                 out.append(self._reply(data[at : at + length], now))
             elif kind == ECHO_REPLY:
@@ -192,6 +192,13 @@ class Switch:
             at += length
         self._inbox = data[at:]
         return b"".join(out)
+
+    def take_flow_mod(self, data: bytes, at: int, end: int) -> None:
+        """Take the flow-mod between two places: count it, and read the group in which it puts what it learns."""
+        self.mods += 1
+        place = data.find(LEARNED, at + 48, end)
+        if place > 0:
+            self._group = data[place + 4 : place + 8]
 
     def _reply(self, message: bytes, now: float) -> bytes:
         kind, xid = message[1], message[4:8]
@@ -277,15 +284,21 @@ class Switch:
 
     def begin(self, count: int, now: float) -> bytes:
         """Begin flows, of the VMs in turn; return the copies of their first packets."""
+        flows = self.prepare(count)
+        self.list_entries([row for _, row in flows], now)
+        return b"".join(copy for copy, _ in flows)
+
+    def prepare(self, count: int) -> list[tuple[bytes, bytes]]:
+        """Make flows that have not begun: of each the copy of its first packet, and the end of its entry."""
+        return [self._flow() for _ in range(count)]
+
+    def list_entries(self, rows: list[bytes], now: float) -> None:
+        """List the learned entries of flows that begin now, from the next question for them on."""
         cohorts = self._groups.setdefault(self._group, [])
-        out = []
-        for _ in range(count):
+        for row in rows:
             if not cohorts or now - cohorts[-1].began > 1.0 or len(cohorts[-1].rows) >= PER_MESSAGE // 2:
                 cohorts.append(Cohort(now))
-            copy, row = self._flow()
             cohorts[-1].rows.append(row)
-            out.append(copy)
-        return b"".join(out)
 
     def _flow(self) -> tuple[bytes, bytes]:
         """Make the copy of a new flow's first packet, and the end of its entry from the match on."""
@@ -300,10 +313,13 @@ class Switch:
         templates = self._templates
         copy, (places, frame) = bytearray(templates.packet_in), templates.of_packet_in
         for name, value in (("in_port", in_port), ("metadata", metadata), ("reg1", queue.to_bytes(4))):
-            copy[places[name].start : places[name].end] = value
+            if name in places:
+                copy[places[name].start : places[name].end] = value
         copy[frame + 6 : frame + 12] = mac
         copy[frame + 26 : frame + 34] = src + dst
         copy[frame + 34 : frame + 36] = src_port
+        if not templates.entry:
+            return bytes(copy), b""
         row, of_row = bytearray(templates.entry[MATCH_AT:]), templates.of_row
         values = {"in_port": in_port, "metadata": metadata, "eth_src": mac, "ipv4_src": src, "ipv4_dst": dst}
         for name, value in {**values, "tcp_src": src_port}.items():
