@@ -1,7 +1,8 @@
 """An os-ken application as textbooks write it: the learning switch, which installs a flow with a queue per packet-in.
 
 It is a peer in :mod:`bench.controller.packet_ins`, started as a module with the port to listen on. Like
-Flowlane in reactive mode it answers the first packet of a flow with one flow-mod that matches ports, addresses, protocol and TCP ports.
+Flowlane in reactive mode it answers the first packet of a flow with one flow-mod that matches ports, addresses,
+protocol and TCP ports.
 """
 
 from __future__ import annotations
