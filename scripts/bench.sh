@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # variables of the other parts
 # ./run bench: what a packet-in costs, beside other controllers.
 
 # The C test controller of Open vSwitch, unpacked: its package would start a service on the controller's port.

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from bench.controller import packet_in_load as load_of
 from bench.controller import recording
 from bench.controller.packet_in_load import Load, Running, Seen
-from bench.controller.scale import resident_megabytes
+from bench.controller.scale import resident_bytes
 from bench.controller.waits import processor_seconds
 from lab.inside.manager import Launched, free_port, launched, wait_for
 
@@ -157,7 +157,7 @@ def measure(way: Way, load: Load) -> Row:
         seen.wrong,
         seen.dropped,
         _known(way.manager) - known if way.manager else 0,
-        resident_megabytes(way.pid),
+        round(resident_bytes(way.pid) / 1e6),
     )
 
 
