@@ -19,6 +19,7 @@ from os_ken.controller import ofp_event
 from os_ken.controller.handler import MAIN_DISPATCHER
 
 from flowlane import app, hub
+from flowlane.errors import ProtocolError
 
 DPID = 0x42
 VERSIONS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
@@ -47,6 +48,25 @@ def test_exception_in_a_handler_costs_one_connection(by_message: bool) -> None:
     handler(flowlane, event)
     hub.sleep()
     assert (closed, faults) == (["closed"], ["SimpleNamespace"])
+
+
+def unreadable(_app: Any, _event: Any) -> None:
+    raise ProtocolError("OFPFlowStatsReply cannot be read")
+
+
+def test_a_message_that_cannot_be_read_costs_its_connection_and_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed: list[str] = []
+    faults: list[str] = []
+    datapath = SimpleNamespace(close=lambda: closed.append("closed"), address=("192.0.2.7", 1))
+    flowlane = SimpleNamespace(composition=SimpleNamespace(fault=faults.append), worked=lambda _seconds: None)
+    app.on(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)(unreadable)(
+        flowlane, SimpleNamespace(msg=SimpleNamespace(datapath=datapath))
+    )
+    hub.sleep()
+    assert (closed, faults) == (["closed"], [])
+    assert "switch at 192.0.2.7:1: OFPFlowStatsReply cannot be read; connection closed" in caplog.text
 
 
 def test_every_handler_is_guarded() -> None:

@@ -18,6 +18,7 @@ from os_ken.ofproto import ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 
 from flowlane import hub, options
 from flowlane.composition import LONGEST, Composition
+from flowlane.errors import ProtocolError
 from flowlane.southbound.openflow.osken import listener
 from flowlane.southbound.openflow.session import packing
 
@@ -47,7 +48,8 @@ def on(events: Any, *states: str) -> Callable[[Handler], Handler]:
     """Make a method the handler of os-ken events of connections in these states, and catch its exceptions.
 
     An exception is counted and logged, and closes the connection of its event: the device then reconnects and
-    is reconciled. os-ken's event loop would only log it, and device and controller could differ.
+    is reconciled. os-ken's event loop would only log it, and device and controller could differ. A message that
+    cannot be read is its switch's fault and not counted: it costs the connection, and the log has the reason.
     """
 
     def decorate(handler: Handler) -> Handler:
@@ -56,16 +58,22 @@ def on(events: Any, *states: str) -> Callable[[Handler], Handler]:
             began = time.monotonic()
             try:
                 handler(app, event)
+            except ProtocolError as error:
+                listener.log_refusal(_datapath_of(event).address, error)
+                hub.spawn(_datapath_of(event).close)
             except Exception:
                 app.composition.fault(type(event).__name__)
-                datapath = event.datapath if hasattr(event, "datapath") else event.msg.datapath
-                hub.spawn(datapath.close)
+                hub.spawn(_datapath_of(event).close)
             app.worked(time.monotonic() - began)
 
         registered: Handler = set_ev_cls(events, list(states))(guarded)
         return registered
 
     return decorate
+
+
+def _datapath_of(event: Any) -> Any:
+    return event.datapath if hasattr(event, "datapath") else event.msg.datapath
 
 
 FREQUENT = frozenset(

@@ -16,6 +16,7 @@ from support.openflow import messages
 from support.openflow.messages import OF15, VERSIONS
 
 from flowlane.core.events import FlowSeen
+from flowlane.errors import ProtocolError
 from flowlane.southbound.openflow.osken import lazy
 from flowlane.southbound.openflow.session import decode
 from flowlane.southbound.openflow.tables.pipeline import TableId
@@ -54,6 +55,17 @@ def test_recorded_packet_ins(path: Path) -> None:
     data = path.read_bytes()
     assert lazily(data).to_jsondict() == at_once(data).to_jsondict()
     assert lazily(data).match["in_port"] == packet_in_match.read_fields(data)["in_port"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_os_ken_cannot_read_later_is_refused_with_the_reason(version: int) -> None:
+    """os-ken raises a bare Exception for a field of a wrong length; the guard does not know the fields."""
+    fields = messages.match(messages.oxm(29, b"\0\1"))  # ipv6_nd_target, of 16 bytes
+    head = pack("!IHBBQ", 0xFFFFFFFF, 0, 1, 3, 0)
+    data = messages.message(version, messages.PACKET_IN, head + fields + bytes(2))
+    assert guard.check(data, version) == data
+    with pytest.raises(ProtocolError, match="OFPPacketIn cannot be read: "):
+        _ = lazily(data).match
 
 
 def test_recordings_are_there() -> None:

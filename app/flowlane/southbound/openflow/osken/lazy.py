@@ -21,6 +21,7 @@ from typing import Any
 from os_ken.lib.stringify import obj_python_attrs
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser
 
+from flowlane.errors import ProtocolError
 from flowlane.southbound.openflow.wire.constants import (
     MULTIPART_FLOW,
     MULTIPART_REPLY,
@@ -42,12 +43,16 @@ def make_lazy(kinds: Iterable[Any], part: str) -> None:
     """Let os-ken's classes of messages parse an attribute on first access; idempotent."""
 
     def parse_part(message: Any, name: str) -> Any:
-        """Parse the attribute; Python calls this for an attribute that is missing."""
+        """Parse the attribute; Python calls this for an attribute that is missing.
+
+        Raises:
+            ProtocolError: it cannot be read.
+        """
         if name != part:
             raise AttributeError(name)
         parse = ofproto_parser._MSG_PARSERS[message.version]
         header = (message.version, message.msg_type, message.msg_len, message.xid)
-        value = getattr(parse(message.datapath, *header, message.buf), part)
+        value = getattr(_readable(lambda: parse(message.datapath, *header, message.buf), message), part)
         setattr(message, part, value)
         return value
 
@@ -59,6 +64,23 @@ def make_lazy(kinds: Iterable[Any], part: str) -> None:
     for kind in kinds:
         kind.__getattr__ = parse_part
         kind.stringify_attrs = attributes
+
+
+def _readable(parse: Callable[[], Any], message: Any) -> Any:
+    """Parse what is left of a message.
+
+    Raises:
+        ProtocolError: os-ken cannot: a field has a length that is not its own, an action is not known, ...
+    """
+    try:
+        return parse()
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__} {error}".split())[:_SHOWN]
+        raise ProtocolError(f"{type(message).__name__} cannot be read: {what}") from error
+
+
+_SHOWN = 120
+"""Characters that are shown of what os-ken raised."""
 
 
 def new_message(kind: Any, datapath: Any, data: bytes) -> Any:
@@ -157,10 +179,14 @@ def _lazy_parser(parse: Callable[[bytes, int], Any]) -> Callable[[Any, bytes, in
 
 
 def _parse_properties(table: Any, name: str) -> Any:
-    """Parse the attribute; Python calls this for an attribute that is missing."""
+    """Parse the attribute; Python calls this for an attribute that is missing.
+
+    Raises:
+        ProtocolError: it cannot be read.
+    """
     if name != "properties" or "_parse_later" not in vars(table):
         raise AttributeError(name)
-    table.properties = vars(table).pop("_parse_later")()
+    table.properties = _readable(vars(table).pop("_parse_later"), table)
     return table.properties
 
 

@@ -184,18 +184,23 @@ def serve(sock: Any, address: Address) -> None:
         try:
             datapath.serve()
         except ProtocolError as error:
-            _REPEATS.warning(
-                ("bytes", address[0], _NUMBER.sub("0", str(error))),
-                "switch at %s: %s; connection closed",
-                _place(address),
-                error,
-            )
+            log_refusal(address, error)
         except Exception:
             _REPEATS.warning(
                 ("fault", address[0]), "switch at %s: connection closed", _place(address), exc_info=True
             )
         finally:
             timer.kill()
+
+
+def log_refusal(address: Address, error: ProtocolError) -> None:
+    """Log why a connection is closed: its switch has sent what cannot be read."""
+    _REPEATS.warning(
+        ("bytes", address[0], _NUMBER.sub("0", str(error))),
+        "switch at %s: %s; connection closed",
+        _place(address),
+        error,
+    )
 
 
 def _end_handshake(datapath: Any) -> None:

@@ -165,7 +165,7 @@ def _has_ours(part: Any) -> bool:
             return any(raw.cookie >> 48 == cookies.OWNER for raw in entries)
     except ValueError:
         pass
-    return any(stats.cookie >> 48 == cookies.OWNER for stats in decode.bodies((part,)))
+    return any(getattr(stats, "cookie", 0) >> 48 == cookies.OWNER for stats in decode.bodies((part,)))
 
 
 def _foreign_in(part: Any) -> list[ForeignEntry]:

@@ -6,6 +6,7 @@ a list; no function here raises unless its docstring says so.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
@@ -22,6 +23,7 @@ from flowlane.core.events import (
     RuleRefused,
 )
 from flowlane.core.model import PinRef, PortReport, Refusal
+from flowlane.logs import Repeats
 from flowlane.southbound.openflow.tables import pipeline, room
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
 from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
@@ -41,6 +43,8 @@ from flowlane.southbound.openflow.wire.constants import (
     SELECT_GROUP,
     SET_QUEUE_ACTION,
 )
+
+_REPEATS = Repeats(logging.getLogger(__name__))
 
 Message = Any
 """An os-ken message, or one item in its body."""
@@ -181,6 +185,24 @@ def bodies(parts: Iterable[Message], name: str = "body") -> Iterator[Message]:
         if body is None:
             body = getattr(part, "body", None)
         yield from body if isinstance(body, list | tuple) else ()
+
+
+def entry_at(part: Message, start: int) -> Message | None:
+    """Parse the entry of a flow statistics reply that begins at a place; None where os-ken cannot parse it.
+
+    It may have a field with a length that is not the field's own, or an action that os-ken does not know.
+    """
+    try:
+        return part.cls_stats_body_cls.parser(part.buf, start)
+    except Exception as error:
+        datapath = getattr(part, "datapath", None)
+        _REPEATS.warning(
+            ("entry", getattr(datapath, "id", None)),
+            "device %016x: an entry that has Flowlane's cookie is left alone, as it cannot be read: %r",
+            getattr(datapath, "id", None) or 0,
+            error,
+        )
+        return None
 
 
 def counters(stats: Message) -> tuple[int, int, float]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedFlow
 from flowlane.core.flowkey import HEAD_LENGTH
+from flowlane.southbound.openflow.session import decode
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, nicira
 from flowlane.southbound.openflow.wire.fields import port_fields
 
@@ -114,7 +115,8 @@ class Reader:
     def _by_parser(self, message: Message, raw: RawEntry) -> LearnedFlow | None:
         """Parse an entry, and store its shape and its loads."""
         self.parsed += 1
-        flow = self._parse(message.cls_stats_body_cls.parser(message.buf, raw.start))
+        stats = decode.entry_at(message, raw.start)
+        flow = None if stats is None else self._parse(stats)
         if flow is None or self._stored >= MAX_SHAPES:
             return flow
         self._stored += 1

@@ -82,7 +82,7 @@ def _sent_in(part: Message) -> Iterable[Message]:
         entries = None
     if entries is None:
         return decode.bodies((part,))
-    return (part.cls_stats_body_cls.parser(part.buf, start) for start in starts)
+    return (stats for start in starts if (stats := decode.entry_at(part, start)) is not None)
 
 
 @decode.none_if_malformed
