@@ -65,11 +65,19 @@ def quiet() -> Iterator[None]:
 def main(arguments: Sequence[str]) -> int:
     """Fuzz; return 1 where something was found."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.partition("\n")[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="of tests/fuzz/targets.py; none: all of them")
-    parser.add_argument("--inputs", type=int, default=1_000_000, help="inputs for each target (default 1000000)")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="of tests/fuzz/targets.py; none: all of them"
+    )
+    parser.add_argument(
+        "--inputs", type=int, default=1_000_000, help="inputs for each target (default 1000000)"
+    )
     parser.add_argument("--seconds", type=int, default=0, help="most seconds for each target (default: any)")
-    parser.add_argument("--keep", action="store_true", help="add findings, and what reaches new lines, to the corpus")
-    parser.add_argument("--quick", action="store_true", help="be guided by Flowlane's branches only, not by os-ken's")
+    parser.add_argument(
+        "--keep", action="store_true", help="add findings, and what reaches new lines, to the corpus"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="be guided by Flowlane's branches only, not by os-ken's"
+    )
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)

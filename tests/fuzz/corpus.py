@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
 from types import CodeType, FrameType
@@ -62,7 +63,9 @@ def keep(target: str, candidates: Iterable[bytes]) -> None:
     reached: set[tuple[CodeType, int, int]] = set()
     for data in inputs.values():
         reached |= set(_steps(read, data))
-    for data in sorted({*there.values(), *candidates} - set(inputs.values()), key=lambda data: (len(data), data)):
+    for data in sorted(
+        {*there.values(), *candidates} - set(inputs.values()), key=lambda data: (len(data), data)
+    ):
         new = set(_steps(read, data)) - reached
         if new:
             reached |= new
@@ -88,9 +91,8 @@ def _steps(read: Any, data: bytes) -> Iterator[tuple[CodeType, int, int]]:
 
     sys.settrace(trace)
     try:
-        read(data)
-    except Exception:  # noqa: S110  (a finding, which is reported where it is found)
-        pass
+        with suppress(Exception):  # A finding, which is reported where it is found.
+            read(data)
     finally:
         sys.settrace(None)
     return iter(steps)

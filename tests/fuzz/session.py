@@ -74,7 +74,9 @@ def run(target: Target, seeds: Iterable[bytes], directory: Path, inputs: int, se
 class _Watch:
     """Calls the target, and notes what it takes and raises."""
 
-    def __init__(self, read: Callable[[bytes], None], directory: Path, inputs: int, shared: mmap.mmap) -> None:
+    def __init__(
+        self, read: Callable[[bytes], None], directory: Path, inputs: int, shared: mmap.mmap
+    ) -> None:
         self._read, self._directory, self._inputs, self._shared = read, directory, inputs, shared
         self._kinds: set[str] = set()
         self._count = self._blocks = self._objects = 0

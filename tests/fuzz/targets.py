@@ -14,9 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from fuzz.session import Target
 from os_ken.controller.handler import HANDSHAKE_DISPATCHER, MAIN_DISPATCHER
 from os_ken.ofproto import ofproto_protocol
-from fuzz.session import Target
 from support.engine.controller import FakeController, world
 from webob import Request
 
@@ -42,7 +42,7 @@ from flowlane.southbound.ovsdb.tables import Tables
 VERSIONS = (4, 5, 6)
 _KEY = bytes(16)
 _MULTIPART_REPLY = 19
-_SCRATCH = Path("/dev/shm" if os.path.isdir("/dev/shm") else "/tmp") / f"flowlane-fuzz-{os.getuid()}"
+_SCRATCH = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / f"flowlane-fuzz-{os.getuid()}"
 
 
 def frame(data: bytes) -> None:
@@ -203,7 +203,14 @@ def _app() -> tuple[FakeController, Any]:
 
 
 _BODIES = [route for route in ROUTES if route.accepts]
-_PATHS = {"dpid": "0000000000000001", "id": "uuid-web", "name": "one", "port": "3", "queue": "1", "asset": "page.js"}
+_PATHS = {
+    "dpid": "0000000000000001",
+    "id": "uuid-web",
+    "name": "one",
+    "port": "3",
+    "queue": "1",
+    "asset": "page.js",
+}
 
 
 def rest(data: bytes) -> None:
@@ -219,11 +226,17 @@ def rest(data: bytes) -> None:
         parts, _, text = data[2:].decode("latin-1").partition("?")
         path, body = route.path, b""
         for word in parts.split("/", 3)[1:]:
-            path = path.replace(path[path.find("{") : path.find("}") + 1], word or "x", 1) if "{" in path else path
+            path = (
+                path.replace(path[path.find("{") : path.find("}") + 1], word or "x", 1)
+                if "{" in path
+                else path
+            )
     for name, value in _PATHS.items():
         path = path.replace(f"{{{name}}}", value)
     environ = {"REQUEST_METHOD": route.method, "QUERY_STRING": text, "RAW_PATH_INFO": path}
-    request = Request.blank("/", environ=environ, body=body, content_type=route.accepts[0] if route.accepts else "")
+    request = Request.blank(
+        "/", environ=environ, body=body, content_type=route.accepts[0] if route.accepts else ""
+    )
     request.method = route.method
     request.headers["Host"] = "127.0.0.1"
     if route.path == "/v1/events":

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from fuzz import corpus
 from fuzz.targets import TARGETS
 
@@ -20,7 +19,7 @@ def test_what_fuzzing_found_is_read_or_refused_in_time(target: str) -> None:
     assert inputs
     read = TARGETS[target].read
     for name, data in inputs.items():
-        tried = []
+        tried: list[float] = []
         while not tried or (tried[-1] > SLOW and len(tried) < 3):
             began = time.thread_time()
             read(data)
