@@ -40,6 +40,7 @@ REPLIES = [
     ofp_event.EventOFPQueueDescStatsReply,
     ofp_event.EventOFPQueueGetConfigReply,
     ofp_event.EventOFPQueueStatsReply,
+    ofp_event.EventOFPRoleReply,
     ofp_event.EventOFPTableFeaturesStatsReply,
 ]
 
@@ -174,6 +175,11 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
     def on_reply(self, event: Any) -> None:
         """Handle a reply, or a part of one."""
         self.composition.sessions.reply(event.msg)
+
+    @on(ofp_event.EventOFPRoleStatus, MAIN_DISPATCHER)
+    def on_role_status(self, event: Any) -> None:
+        """Handle the report that another controller has become the primary one."""
+        self.composition.sessions.role_status(event.msg)
 
     @on(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def on_barrier_reply(self, event: Any) -> None:

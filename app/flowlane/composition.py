@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowlane import hub, policy, readiness, rest
+from flowlane import __version__, hub, policy, readiness, rest
+from flowlane.cluster.membership import About
+from flowlane.cluster.node import Node
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
@@ -32,7 +34,7 @@ from flowlane.policy_keeper import PolicyKeeper
 from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.databases import Databases
-from flowlane.southbound.ovsdb.remote import TlsFiles
+from flowlane.southbound.ovsdb.remote import TlsFiles, read_target
 from flowlane.telemetry import Telemetry
 from flowlane.topology import expected as topology
 from flowlane.topology.passive import passive_switches
@@ -96,6 +98,10 @@ class Composition:
         self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables, self.telemetry)
         tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)
+        self._node: Node | None = None
+        if settings.cluster.database is not None:
+            about = About(settings.cluster.member, settings.cluster.url, __version__)
+            self._node = Node(read_target(settings.cluster.database, tls=tls), about, self.sessions)
         self._collector: Collector | None = None
         self._engine.state.collects_samples = settings.ipfix is not None
         self._engine.state.sends_probes = settings.probes
@@ -119,6 +125,8 @@ class Composition:
         log_policy(self.state.policy, self.state.policy_origin)
         log_databases(self._databases.statuses())
         self._databases.start()
+        if self._node is not None:
+            self._node.start()
         self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
 
     def reload(self, settings: Settings, changed: Collection[str]) -> None:
@@ -150,6 +158,8 @@ class Composition:
         """End everything that :meth:`start` began; the entries in the devices stay."""
         for ticker in self._tickers:
             ticker.kill()
+        if self._node is not None:
+            self._node.stop()
         self._databases.stop()
         if self._collector is not None:
             self._collector.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,6 +41,7 @@ MAX_START_TABLE = 200
 """The others are above the start table, and a switch has 254 at most."""
 
 MAX_PORT = 0xFFFF
+MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 CONF: Any = cfg.CONF
 _OF_OS_KEN, _OWN = frozenset(CONF._opts), set[str]()
@@ -56,6 +59,17 @@ class RestSettings(NamedTuple):
     """Names by which the controller is called."""
     tokens: Path | None = None
     """The file of tokens; None: that of the state directory, if it has one."""
+
+
+class ClusterSettings(NamedTuple):
+    """Options of Flowlane's own database. ``database``: a target; None: there is none.
+
+    ``member``: the name of this controller. ``url``: where others reach its REST; empty: nowhere.
+    """
+
+    database: str | None = None
+    member: str = ""
+    url: str = ""
 
 
 class Settings(NamedTuple):
@@ -83,6 +97,8 @@ class Settings(NamedTuple):
     """The directory of what has to survive a restart; None: nothing does."""
     rest: RestSettings = RestSettings()
     """Who may do what over REST."""
+    cluster: ClusterSettings = ClusterSettings()
+    """The database of Flowlane's own, and how this controller is known in it."""
 
 
 def register() -> None:
@@ -147,6 +163,7 @@ def register() -> None:
                 help="receive samples of packets here, by IPFIX over UDP, such as 127.0.0.1:4739, for policies with "
                 "sampling (default: none); see flowlane attach --sampling",
             ),
+            *_cluster_options(),
             _positional_apps(),
         ]
     )
@@ -181,6 +198,28 @@ def _register_once() -> None:
 def default_of(opt: Any) -> Any:
     """Return an option's default, also where it is not that of the option's own module."""
     return CONF._opts[opt.dest].get("default", opt.default)
+
+
+def _cluster_options() -> list[Any]:
+    return [
+        cfg.StrOpt(
+            "database",
+            metavar="TARGET",
+            help="the database of Flowlane's own that several controllers share: unix:FILE, tcp:HOST:PORT, "
+            "ssl:HOST:PORT, or cluster:A,B,C for one with several servers (default: none, this controller is alone)",
+        ),
+        cfg.StrOpt(
+            "member",
+            metavar="NAME",
+            help="the name of this controller among those that share the database (default: the host's name)",
+        ),
+        cfg.StrOpt(
+            "rest-url",
+            metavar="URL",
+            help="where the clients of other controllers reach this one's REST (default: --wsapi-host and "
+            "--wsapi-port, where others can reach them)",
+        ),
+    ]
 
 
 def _access_options() -> list[Any]:
@@ -303,7 +342,29 @@ def settings() -> Settings:
         CONF.lldp_probes,
         _state_directory(),
         _rest_settings(),
+        _cluster_settings(),
     )
+
+
+def _cluster_settings() -> ClusterSettings:
+    database = None if CONF.database in (None, "", "none") else str(CONF.database)
+    member = CONF.member or socket.gethostname()
+    if not MEMBER_NAME.fullmatch(member):
+        raise ConfigError(f"--member {member!r} is no name: letters, digits, '.', '_' and '-', 64 at most")
+    return ClusterSettings(database, member, CONF.rest_url or _own_url())
+
+
+def _own_url() -> str:
+    """Return where REST listens, if others can reach it."""
+    host = CONF.wsapi_host
+    try:
+        is_reachable = not (ip_address(host).is_loopback or ip_address(host).is_unspecified)
+    except ValueError:
+        is_reachable = host != "localhost"
+    if not is_reachable or CONF.wsapi_port == 0:
+        return ""
+    scheme = "http" if CONF.rest_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{CONF.wsapi_port}"
 
 
 def _state_directory() -> Path | None:

@@ -170,14 +170,17 @@ class Messages:
 class Peer:
     """A database server at the other end of a stream; one green thread uses it.
 
+    Args:
+        share: the processor time that it may cost; None: the usual one.
+
     Attributes:
         received: when the last byte arrived, on the monotonic clock.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, share: Share | None = None) -> None:
         self.received = time.monotonic()
         self._stream = stream
-        self._share = Share()
+        self._share = Share() if share is None else share
         self._messages = Messages()
         self._partial_since: float | None = None
         self._notifications: deque[tuple[str, Any]] = deque()
@@ -194,8 +197,11 @@ class Peer:
         """End the connection for the green thread that waits for it; another one may do so."""
         self._stream.shut_down()
 
-    def call(self, method: str, parameters: list[Any]) -> Any:
+    def call(self, method: str, parameters: list[Any], within: float = MESSAGE_WITHIN) -> Any:
         """Send a request and wait for its result; notifications that come before it are kept.
+
+        Args:
+            within: seconds in which the reply has to come.
 
         Raises:
             RefusedError: the server answers with an error.
@@ -206,9 +212,9 @@ class Peer:
         self._next_id += 1
         self._waits_for = number = self._next_id
         self._send({"method": method, "params": parameters, "id": number})
-        deadline = time.monotonic() + MESSAGE_WITHIN
+        deadline = time.monotonic() + within
         while number not in self._replies:
-            if time.monotonic() > deadline or not self._read(SILENCE):
+            if (left := deadline - time.monotonic()) <= 0 or not self._read(min(SILENCE, left)):
                 raise DatabaseError("connected, but the database does not reply")
         message = self._replies.pop(number)
         self._waits_for = None

@@ -383,6 +383,7 @@ _ERROR_PREFIXES: Mapping[int, str] = {
     5: "OFPFMFC_",
     6: "OFPGMFC_",
     9: "OFPQOFC_",
+    11: "OFPRRFC_",
     12: "OFPMMFC_",
     13: "OFPTFFC_",
 }

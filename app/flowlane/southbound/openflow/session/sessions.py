@@ -29,6 +29,7 @@ from flowlane.core.effects import (
 from flowlane.core.events import DeviceDown, DeviceUp, DpidShared
 from flowlane.logs import Repeats
 from flowlane.southbound.openflow.session import decode, encode, readback
+from flowlane.southbound.openflow.session.roles import Observer, Roles
 from flowlane.southbound.openflow.session.session import Session
 from flowlane.southbound.openflow.tables.young import zone_of
 from flowlane.southbound.openflow.wire import lldp
@@ -119,6 +120,9 @@ class Sessions:
         """dpid -> when a connection took the place of one that was there, and from where both came."""
         self._waiting: deque[Session] = deque()
         """Sessions whose handshake has not begun."""
+        self._roles: Roles | None = None
+        self._standing_by: set[int] = set()
+        """Devices that are connected and led by another controller: their sessions send nothing."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_dpid.values()))
@@ -163,13 +167,81 @@ class Sessions:
                 *datapath.address[:2],
                 old.peer,
             )
+        session = self._add_session(datapath)
+        _LOG.debug("device %016x at %s: connected, the handshake begins", session.dpid, session.peer)
+        if self._roles is None:
+            self._waiting.append(session)
+            self._end_handshake(session.dpid)
+            return
+        if session.dpid in self._roles.granted:
+            self._waiting.append(session)
+        else:
+            self._standing_by.add(session.dpid)
+            self._roles.stand_by(datapath, self._roles.observer.generation_of(session.dpid))
+        self._end_handshake(session.dpid)
+        self._roles.observer.connected(session.dpid)
+
+    def _add_session(self, datapath: Any) -> Session:
         start = self._start_tables.get(datapath.id, self._start_tables.get(None, 0))
         traffic = self._telemetry.traffic_of(datapath.id)
         session = Session(datapath, self._take, self._clock, self._may_learn, start, traffic)
         self._by_dpid[datapath.id] = session
-        _LOG.debug("device %016x at %s: connected, the handshake begins", session.dpid, session.peer)
-        self._waiting.append(session)
-        self._end_handshake(session.dpid)
+        return session
+
+    # ---- devices that several controllers share
+
+    def share(self, observer: Observer) -> None:
+        """Lead from now on only what :meth:`lead` names; to be called before a device connects."""
+        self._roles = Roles(observer, self._clock)
+
+    def lead(self, dpid: int, generation: int) -> None:
+        """Lead a device from now on, or once it is connected: read it anew and change what is not right.
+
+        Args:
+            generation: the generation id of its role; 0: ask for no role.
+        """
+        assert self._roles is not None
+        self._roles.granted[dpid] = generation
+        session = self._by_dpid.get(dpid)
+        if session is None:
+            return
+        if dpid in self._standing_by:
+            self._standing_by.discard(dpid)
+            self._waiting.append(session)
+            self._end_handshake(dpid)
+        elif generation:
+            self._roles.lead(session.datapath, lambda: None)
+
+    def stand_by(self, dpid: int, generation: int, why: str) -> None:
+        """Change nothing of a device any more; its connection stays.
+
+        Args:
+            generation: the last generation id that is known.
+            why: for the log and REST.
+        """
+        assert self._roles is not None
+        self._roles.granted.pop(dpid, None)
+        session = self._by_dpid.get(dpid)
+        if session is None or dpid in self._standing_by:
+            return
+        self._standing_by.add(dpid)
+        self._add_session(session.datapath)
+        session.stop()
+        self._roles.stand_by(session.datapath, generation)
+        self._emit(DeviceDown(dpid, why))
+        self._end_handshake(dpid)
+
+    def _begin(self, session: Session) -> None:
+        """Start the handshake of a session, once the device has given this controller the role for it."""
+        if self._roles is None:
+            session.start_handshake()
+            return
+
+        def begin() -> None:
+            if self._by_dpid.get(session.dpid) is session and session.dpid not in self._standing_by:
+                session.start_handshake()
+
+        self._roles.lead(session.datapath, begin)
 
     def _note_takeover(self, datapath: Any, old: Session) -> None:
         """Note that a connection takes the place of another; emit :class:`DpidShared` where that goes on."""
@@ -194,9 +266,10 @@ class Sessions:
         self._in_handshake.pop(dpid, None)
         while self._waiting and len(self._in_handshake) < MOST_HANDSHAKES:
             session = self._waiting.popleft()
-            if self._by_dpid.get(session.dpid) is session:
+            is_led = self._roles is None or session.dpid in self._roles.granted
+            if is_led and self._by_dpid.get(session.dpid) is session:
                 self._in_handshake[session.dpid] = self._clock()
-                session.start_handshake()
+                self._begin(session)
 
     def disconnected(self, datapath: Any) -> None:
         """End the session of a connection that has ended."""
@@ -204,6 +277,14 @@ class Sessions:
         if session is None:
             return
         why = session.closed_because
+        if self._roles is not None:
+            self._roles.forget(datapath)
+            self._roles.observer.disconnected(session.dpid)
+        if session.dpid in self._standing_by:
+            self._standing_by.discard(session.dpid)
+            del self._by_dpid[session.dpid]
+            session.stop()
+            return
         if not session.up:
             text = "device %016x at %s: the connection has ended before it was ready: %s"
             _REPEATS.warning(
@@ -252,6 +333,8 @@ class Sessions:
         now = self._clock()
         self._forget_takeovers(now)
         time_slice = hub.TimeSlice(TICK_SLICE)
+        if self._roles is not None:
+            self._roles.expire(now)
         for session in self:
             if self._by_dpid.get(session.dpid) is session:
                 session.tick(now)
@@ -284,8 +367,13 @@ class Sessions:
     def reply(self, message: Any) -> None:
         """Pass a reply, or a part of one, to the session that sent the request."""
         session = self.session_of(message.datapath)
-        if session is not None:
+        if session is not None and not (self._roles is not None and self._roles.take(message)):
             session.reply(message)
+
+    def role_status(self, message: Any) -> None:
+        """Take the report that another controller has become the primary one of a device."""
+        if self._roles is not None and self.session_of(message.datapath) is not None:
+            self._roles.changed_by_device(message)
 
     def barrier_reply(self, message: Any) -> None:
         """Pass the reply to a barrier to the session that sent it."""
@@ -295,7 +383,13 @@ class Sessions:
 
     def error(self, message: Any) -> None:
         """Pass an error to the session whose message caused it."""
-        session = self.session_of(message.datapath)
+        if self.session_of(message.datapath) is None:
+            return
+        if self._roles is not None:
+            error = decode.error_name(message, message.datapath.ofproto)
+            if self._roles.fail(message, error):
+                return
+        session = self.session_of(message.datapath)  # Another one, where the device has another leader.
         if session is not None:
             session.error(message)
 
