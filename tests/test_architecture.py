@@ -89,6 +89,8 @@ def test_walls(path: Path) -> None:
         assert not reaches(path, "flowlane.southbound", "os_ken", "ovsdbapp", "ovs")
     if in_folder(path, "simulation"):
         assert not reaches(path, "flowlane.northbound", "flowlane.southbound", "os_ken", "eventlet", "webob")
+    if in_folder(path, "cluster"):
+        assert not reaches(path, "flowlane.northbound", "os_ken", "eventlet", "webob")
     if in_folder(path, "southbound"):
         assert not reaches(path, "flowlane.northbound", "webob")
     if in_folder(path, "policy"):
@@ -405,7 +407,7 @@ def test_folders_that_are_not_packages() -> None:
         assert not (ROOT / folder / "__init__.py").exists()
 
 
-MIRRORED = ("cli", "core", "hosttools", "northbound", "policy", "southbound")
+MIRRORED = ("cli", "cluster", "core", "hosttools", "northbound", "policy", "southbound")
 TEST_FILES = sorted(path for folder in MIRRORED for path in (ROOT / "tests" / folder).rglob("test_*.py"))
 
 
