@@ -82,7 +82,9 @@ def trial(servers: DatabaseServers) -> Iterator[Trial]:
         one.freeze()
     with suppress(DatabaseError):
         everything = Transactions(read_target(servers.target), 5.0)
-        tables = [{"op": "delete", "table": table, "where": []} for table in ("Member", "Device")]
+        tables: list[dict[str, object]] = [
+            {"op": "delete", "table": table, "where": []} for table in ("Member", "Device")
+        ]
         everything.transact(tables)
         everything.close()
 

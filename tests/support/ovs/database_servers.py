@@ -24,21 +24,15 @@ class DatabaseServers:
         self._addresses = addresses
         file = folder / "flowlane.ovsschema"
         file.write_text(schema.text())
+        files = [str(self.file(number)) for number in range(len(addresses))]
         if len(addresses) == 1:
-            subprocess.run(["ovsdb-tool", "create", self.file(0), file], check=True)
+            subprocess.run(["ovsdb-tool", "create", files[0], str(file)], check=True)
             return
         first, *others = addresses
-        create = [
-            "ovsdb-tool",
-            f"--election-timer={ELECTION_MS}",
-            "create-cluster",
-            self.file(0),
-            file,
-            first,
-        ]
-        subprocess.run(create, check=True)
+        timer = f"--election-timer={ELECTION_MS}"
+        subprocess.run(["ovsdb-tool", timer, "create-cluster", files[0], str(file), first], check=True)
         for number, address in enumerate(others, 1):
-            join = ["ovsdb-tool", "join-cluster", self.file(number), schema.DATABASE, address, first]
+            join = ["ovsdb-tool", "join-cluster", files[number], schema.DATABASE, address, first]
             subprocess.run(join, check=True)
 
     def file(self, number: int) -> Path:
