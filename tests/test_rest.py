@@ -34,7 +34,7 @@ def test_tokens_and_the_policy_survive_a_restart(tmp_path: Path) -> None:
     options = f"--state-dir={state}", f"--policy={file}"
     with launched(*options) as manager:
         url = f"http://127.0.0.1:{manager.rest_port}"
-        assert "for this machine only; it needs nothing" in manager.log
+        assert "for this machine only; no token is needed" in manager.log
         assert manager.rest("/v1/policy")["origin"]["source"] == "file"
         made = flowlane("token", "add", "alice", "--scope", "operate", "--tokens", f"{state}/tokens.json")
         secret = made.stdout.strip()
@@ -48,7 +48,7 @@ def test_tokens_and_the_policy_survive_a_restart(tmp_path: Path) -> None:
         assert "the policy was replaced by alice from 127.0.0.1: rest" in manager.log
     with launched(*options) as manager:
         url = f"http://127.0.0.1:{manager.rest_port}"
-        assert "it needs a token" in manager.log
+        assert "a token is needed" in manager.log
         assert "is not used: it is older than the one that alice from 127.0.0.1 put in force" in manager.log
         shown = flowlane("policy", "show", "--json", "--url", url, FLOWLANE_TOKEN=secret)
         view = json.loads(shown.stdout)
@@ -72,7 +72,7 @@ def announced(settings: Settings, caplog: pytest.LogCaptureFixture) -> str:
 def test_it_is_said_who_can_reach_rest(caplog: pytest.LogCaptureFixture, keys: Path, tmp_path: Path) -> None:
     text = announced(SETTINGS, caplog)
     assert "REST on http://127.0.0.1:" in text
-    assert "for this machine only; it needs nothing" in text
+    assert "for this machine only; no token is needed" in text
     assert "WARNING" not in text
     everywhere = SETTINGS._replace(wsapi_host="0.0.0.0")
     text = announced(everywhere, caplog)
@@ -81,6 +81,6 @@ def test_it_is_said_who_can_reach_rest(caplog: pytest.LogCaptureFixture, keys: P
     files = str(keys / "cert.pem"), str(keys / "key.pem"), None
     text = announced(everywhere._replace(rest=RestSettings(files, (), tmp_path / "tokens.json")), caplog)
     assert "REST on https://0.0.0.0:" in text
-    assert "it needs a token" in text
+    assert "a token is needed" in text
     assert "there is no file of tokens" in text
     assert "REST: everybody" not in text

@@ -59,12 +59,12 @@ def _announce(started: server.Server, host: str, needs_token: bool, needs_certif
     reach = "this machine only" if is_loopback(host) else "every machine that reaches this one"
     needs = [*(["a token"] if needs_token else []), *(["a certificate"] if needs_certificate else [])]
     _LOG.info(
-        "REST on %s://%s:%d/v1/status, for %s; it needs %s",
+        "REST on %s://%s:%d/v1/status, for %s; %s needed",
         scheme,
         shown,
         port,
         reach,
-        " and ".join(needs) or "nothing",
+        f"{' and '.join(needs)} {'are' if len(needs) > 1 else 'is'}" if needs else "no token is",
     )
     if is_loopback(host):
         return

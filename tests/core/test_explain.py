@@ -99,6 +99,7 @@ def hinted(vm: int = 1, dscp: int = 0, source: HintSource | None = None, name: s
 
 def test_what_became_of_a_hint() -> None:
     assert hinted().hint == "the VM gave no hint for this flow"
+    assert hinted(dscp=12).hint == "DSCP 12: no trust entry of the policy makes a class of it for the VM"
     trusted = hinted(dscp=46)
     assert trusted.hint == "DSCP: the hint is trusted"
     assert (trusted.class_name, trusted.rule) == ("voice", "the VM's hint: no rule matches")

@@ -48,11 +48,17 @@ def run(args: argparse.Namespace) -> int:
     out = console()
     for flow, explanation in explanations:
         out.print(line(flow_text(flow), "bold"))
-        out.print(line(f"  id {flow['id']}  VM {text(flow['vm'])}  rate {rate(flow['rate'])}"))
+        out.print(line(f"  id {flow['id']}  VM {vm_text(flow)}  rate {rate(flow['rate'])}"))
         _print_way(out, explanation["way"])
         for device in explanation["devices"]:
             _print_device(out, device)
     return 0
+
+
+def vm_text(flow: Answer) -> str:
+    """Write the VM of a flow: its name, and its id where that is another."""
+    name, vm_id = flow["vm_name"] or flow["vm"], flow["vm"]
+    return text(name) if name == vm_id else f"{name} ({vm_id})"
 
 
 def class_text(device: Answer) -> str:

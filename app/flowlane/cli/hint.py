@@ -22,6 +22,7 @@ COLUMNS = (
     Column("MATCH", lambda item: _match_text(item["match"])),
     Column("SOURCE", lambda item: item["source"], 2),
     Column("EXPIRES", lambda item: text(item["expires"]), 3),
+    Column("IGNORED", lambda item: text(item["ignored"])),
     Column("ID", lambda item: item["id"], 4),
 )
 

@@ -339,7 +339,12 @@ QUEUES = ListCommand(
 def _other_claims(item: Any) -> str:
     """Return the other ports that claim a VM, and what they are to it."""
     others = (claim for claim in item["claims"] if claim["state"] != "current")
-    return text(" ".join(f"{claim['device']}/{claim['port']} ({claim['state']})" for claim in others))
+    return text(
+        " ".join(
+            f"{claim['device_name'] or claim['device']}/{claim['port']} ({claim['state']})"
+            for claim in others
+        )
+    )
 
 
 VMS = ListCommand(
@@ -347,7 +352,7 @@ VMS = ListCommand(
     (
         Column("NAME", lambda item: item["name"]),
         Column("ID", lambda item: item["id"], 4),
-        Column("DEVICE", lambda item: item["device"], 3),
+        Column("DEVICE", lambda item: item["device_name"] or item["device"], 3),
         Column("PORT", lambda item: item["port"]),
         Column("MACS", lambda item: text(" ".join(item["macs"])), 2),
         Column("OTHER MACS", lambda item: text(" ".join(item["other_macs"])), 3),
@@ -459,7 +464,7 @@ ASSIGNMENTS = ListCommand(
         Column("FLOW", flow_text),
         Column("VM", lambda item: text(item["vm_name"]), 3),
         Column("CLASS", lambda item: item["class"], 2),
-        Column("DEVICE", lambda item: item["device"], 7),
+        Column("DEVICE", lambda item: item["device_name"] or item["device"], 7),
         Column("PORT", lambda item: text(item["port"]), 4),
         Column("QUEUE", lambda item: text(item["queue_id"]), right=True),
         Column("KIND", lambda item: item["kind"], 3),

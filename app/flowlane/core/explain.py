@@ -16,7 +16,7 @@ from flowlane.core.classify.changes import (
     changes,
 )
 from flowlane.core.classify.gates import OPEN_GATES
-from flowlane.core.classify.hints import HINT_TEXTS
+from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict
 from flowlane.core.classify.matching import unmet
 from flowlane.core.device.limits import enforced_by, given_meter
 from flowlane.core.flow.gates import gates_at
@@ -158,6 +158,10 @@ def _rules_before(situation: Situation, rule: Rule | None) -> tuple[Considered, 
 
 def _hint(situation: Situation) -> str:
     result = situation.weigh()
+    marks = (("DSCP", situation.dscp), ("PCP", situation.pcp))
+    if result.verdict is HintVerdict.NONE_GIVEN and any(value for _, value in marks):
+        given = " and ".join(f"{name} {value}" for name, value in marks if value)
+        return f"{given}: no trust entry of the policy makes a class of it for the VM"
     text = HINT_TEXTS[result.verdict]
     return text if result.source is HintSource.NONE else f"{result.source.name}: {text}"
 

@@ -125,6 +125,7 @@ def test_hints_are_given_replaced_and_withdrawn(app: WSGIApplication, controller
         ("heavy", {"dst-port": 80}, "rest"),
         ("capped", {}, "rest"),
     ]
+    assert {hint["ignored"] for hint in given} == {"no trust entry of the policy covers the VM"}
     assert given[0]["expires"] == "2027-01-15T08:01:00.000Z"
     assert given[1]["expires"] is None
     assert ask(app, "/v1/vms/uuid-web").json["hints"] == 2

@@ -120,6 +120,11 @@ def weigh(trust: VmTrust, dscp: int, pcp: int, hint: Hint | None, opened: int) -
     return refused
 
 
+def verdict_of(policy: Policy, vm: Vm | None, hint: Hint) -> HintVerdict:
+    """Weigh a hint given apart from flows, for a flow whose rate is not too high for it."""
+    return _weigh_apart(trust_of(policy, vm), hint, 0).verdict
+
+
 def _weigh_apart(trust: VmTrust, hint: Hint, opened: int) -> HintResult:
     """Weigh a hint given apart from the flow; the verdict is that of the trust entry that came nearest."""
     class_index = trust.classes.get(hint.class_name)

@@ -187,7 +187,7 @@ def patch_device(call: Call) -> types.DeviceView:
 
 def hint(call: Call) -> hint_types.HintView:
     """Show one hint of a VM that came over REST."""
-    return hint_view(call.clock, _find_hint(call, hinted_vm(call)))
+    return hint_view(call.controller.state, call.clock, _find_hint(call, hinted_vm(call)))
 
 
 def put_hint(call: Call) -> Response:
@@ -202,7 +202,7 @@ def put_hint(call: Call) -> Response:
     if is_new and count >= MAX_HINTS:
         raise ProblemError(409, f"{vm_id} has {count} hints; a VM may have {MAX_HINTS}", "name")
     call.controller.submit(HintGiven(new))
-    return json_response(hint_view(call.clock, new), 201 if is_new else 200)
+    return json_response(hint_view(state, call.clock, new), 201 if is_new else 200)
 
 
 def delete_hint(call: Call) -> Response:

@@ -320,6 +320,7 @@ class Placement(TypedDict):
     """Where one device has a flow."""
 
     device: Dpid
+    device_name: str
     port: str
     port_no: int
     queue_id: Annotated[int | None, "null: without set_queue"]

@@ -17,6 +17,7 @@ class HintView(OfClass):
     match: Annotated[dict[str, Any], "the flows that it is for; empty: all flows of the VM"]
     source: HintOrigin
     expires: Annotated[Moment | None, "null: never"]
+    ignored: Annotated[str | None, "why the policy in force ignores it; null: it does not"]
 
 
 class Hints(TypedDict):

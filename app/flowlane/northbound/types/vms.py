@@ -12,6 +12,7 @@ class ClaimView(TypedDict):
     """A port that claims to have a VM behind it."""
 
     device: Dpid
+    device_name: Annotated[str, "empty where the device is gone"]
     port: str
     port_no: int
     state: Annotated[
@@ -55,6 +56,7 @@ class VmView(TypedDict):
     name: str
     number: Annotated[int, "number of the VM in metadata and cookies of the devices"]
     device: Dpid
+    device_name: Annotated[str, "empty where the device is gone"]
     port: str
     port_no: int
     macs: list[str]

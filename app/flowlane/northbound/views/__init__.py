@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import flowlane
 from flowlane import hub
+from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, verdict_of
 from flowlane.core.device.refresh import stated_role
 from flowlane.core.flow.pins import mode
 from flowlane.core.marks import value_of
@@ -350,7 +351,7 @@ def limit_of(device: Device, row: int, traffic_class: TrafficClass) -> int | Non
 def hints_view(state: State, clock: Clock, vm_id: str) -> hint_types.Hints:
     """Make the view of a VM's hints, by id."""
     hints = [hint for _, hint in sorted(state.hints.items()) if hint.vm == vm_id]
-    return {"vm": vm_id, "hints": [hint_view(clock, hint) for hint in hints]}
+    return {"vm": vm_id, "hints": [hint_view(state, clock, hint) for hint in hints]}
 
 
 def hint_id(vm_id: str, name: str) -> str:
@@ -358,9 +359,11 @@ def hint_id(vm_id: str, name: str) -> str:
     return f"rest:{vm_id}:{name}"
 
 
-def hint_view(clock: Clock, hint: model.Hint) -> hint_types.HintView:
+def hint_view(state: State, clock: Clock, hint: model.Hint) -> hint_types.HintView:
     """Make the view of a hint."""
     prefix = hint_id(hint.vm, "")
+    vm = next((vm for vm in state.vms.values() if hint.vm in (vm.id, vm.uuid)), None)
+    verdict = verdict_of(state.policy, vm, hint)
     return {
         "id": hint.id,
         "name": hint.id.removeprefix(prefix) if hint.id.startswith(prefix) else None,
@@ -369,6 +372,7 @@ def hint_view(clock: Clock, hint: model.Hint) -> hint_types.HintView:
         "class": hint.class_name,
         "source": HINT_WORDS[hint.source],
         "expires": None if hint.expires is None else moment(clock, hint.expires),
+        "ignored": None if verdict is HintVerdict.TRUSTED else HINT_TEXTS[verdict],
     }
 
 

@@ -114,7 +114,8 @@ class FlowLines:
         else:
             entry = "learned" if mode(device) == WORTHY and not is_young(device, row) else "standing"
         return (
-            f'"device": "{dpid_text(device.dpid)}", "port": {self._text(port.label) if port else _EMPTY}, '
+            f'"device": "{dpid_text(device.dpid)}", "device_name": {self._text(device.name)}, '
+            f'"port": {self._text(port.label) if port else _EMPTY}, '
             f'"port_no": {port_no}, "queue_id": {"null" if queue_id == NO_QUEUE else queue_id}, '
             f'"kind": "{KIND_WORDS[flows.kind[row]]}", "meter": {"null" if meter is None else json.dumps(meter)}, '
             f'"reason": "{_REASONS[flows.reason[row]]}", "since": "{self._moment(flows.assigned_since[row])}", '

@@ -107,6 +107,7 @@ def placement(clock: Clock, device: Device, row: int) -> Placement:
     port = device.ports.get(port_no)
     return {
         "device": dpid_text(device.dpid),
+        "device_name": device.name,
         "port": port.label if port else "",
         "port_no": port_no,
         "queue_id": None if queue_id == NO_QUEUE else queue_id,

@@ -45,6 +45,7 @@ def vm_view(
         "name": vm.name,
         "number": vm.number,
         "device": dpid_text(vm.dpid),
+        "device_name": _name(state, vm.dpid),
         "port": vm.port_name,
         "port_no": vm.port_no,
         "macs": [format_mac(mac) for mac in vm.macs],
@@ -81,6 +82,11 @@ def _quota(state: State, clock: Clock, vm: model.Vm) -> list[vm_types.QuotaView]
     ]
 
 
+def _name(state: State, dpid: int) -> str:
+    device = state.devices.get(dpid)
+    return "" if device is None else device.name
+
+
 def _path(nic: Nic, flows: int) -> PathView:
     return {
         "vm": nic.vm.id,
@@ -99,6 +105,7 @@ def _claims(state: State, clock: Clock, vm: model.Vm) -> list[vm_types.ClaimView
     return [
         {
             "device": dpid_text(one.vm.dpid),
+            "device_name": _name(state, one.vm.dpid),
             "port": one.vm.port_name,
             "port_no": one.vm.port_no,
             "state": word_of(state, of_vm, one),
