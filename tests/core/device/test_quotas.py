@@ -13,6 +13,7 @@ from flowlane.core.device.hosts import MAX_HOSTS_OF_VM
 from flowlane.core.device.quotas import HOLD, LONGEST_HOLD
 from flowlane.core.effects import Effect, FlushConnections
 from flowlane.core.policy import Pins
+from flowlane.core.state.flows import PINNED
 from flowlane.core.state.quotas import Excess
 
 RATE = 400
@@ -184,3 +185,41 @@ def test_a_vm_may_invent_few_addresses() -> None:
         frame = frame[:6] + (0x060000000000 + number).to_bytes(6) + frame[12:]
         scenario.do(ev.FlowSeen(DPID, 1, frame, UPLINK, 1))
     assert len(scenario.device.hosts) <= MAX_HOSTS_OF_VM
+
+
+BUDGET = 12
+
+
+def limited(scenario: Scenario, vm: int, flows: int) -> list[int]:
+    """Let a VM begin flows with a limit, each with a pin; return its rows that have one."""
+    for _ in range(flows):
+        scenario.flow(vm, 1024 + next(PORTS) % 60000, 5000, queue_id=1)
+    flow_table = scenario.device.flows
+    return [
+        row
+        for row in flow_table
+        if flow_table.flags[row] & PINNED and scenario.engine.vms[flow_table.vm_number[row]].port_no == vm
+    ]
+
+
+def test_a_vm_with_few_pins_takes_those_of_one_that_has_more_than_its_share() -> None:
+    scenario = host(pins=Pins(budget=BUDGET), copy_rate=0)
+    assert len(limited(scenario, 3, 3 * BUDGET)) == BUDGET, "all of them, while nobody else needs one"
+    good = limited(scenario, 1, 4)
+    assert len(good) == 4
+    assert set(limited(scenario, 3, 20)) & set(good) == set(), "and cannot get them back"
+    assert len(limited(scenario, 1, 0)) == 4
+    assert len(limited(scenario, 1, 20)) == BUDGET // 2, "its share, and no more"
+    assert len(limited(scenario, 3, 0)) == BUDGET // 2
+    pins_of_vm = scenario.device.pins_of_vm.values()
+    assert sum(len(rows) for by_worth in pins_of_vm for rows in by_worth) == scenario.device.pinned == BUDGET
+
+
+def test_the_last_meters_are_for_vms_that_have_few() -> None:
+    scenario = Scenario(small_policy(copy_rate=0), caps=replace(LEARNING, max_meters=32))
+    limited(scenario, 3, 100)
+    pool = scenario.device.meter_pool
+    assert len(pool.ids) == 30
+    limited(scenario, 1, 1)
+    assert len(pool.ids) == 31
+    assert sum(pool.of_vm.values()) == len(pool.ids)

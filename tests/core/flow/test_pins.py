@@ -45,7 +45,7 @@ def test_the_budget_is_held_and_the_most_valuable_flows_have_it() -> None:
     there = host(budget=3)
     corrected = [there.flow(1, 1000 + n, queue_id=NO_QUEUE) for n in range(5)]
     assert sorted(there.pins) == corrected[:3]
-    limited = [there.flow(2, 1000 + n, dport=LIMITED, queue_id=0) for n in range(5)]
+    limited = [there.flow(1, 2000 + n, dport=LIMITED, queue_id=0) for n in range(5)]
     assert sorted(there.pins) == limited[:3]
     assert there.device.pinned == 3
     assert all(not there.device.flows.flags[row] & PINNED for row in (*corrected, *limited[3:]))

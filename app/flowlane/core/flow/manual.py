@@ -15,7 +15,7 @@ from flowlane.core.flow.assign import MARK_KEPT, apply, assign, without_queue
 from flowlane.core.flow.pins import Worth, room_for, weigh_again
 from flowlane.core.flow.target import decide
 from flowlane.core.flowkey import flow_id, flow_text
-from flowlane.core.model import Admission, ManualPin, Reason
+from flowlane.core.model import NOT_A_VM, Admission, ManualPin, Reason
 from flowlane.core.state.flows import PINNED, REFUSED
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _why_no_entry(device: Device, row: int) -> str:
         return ""
     if flags & REFUSED:
         return f"{device.name} has refused an exact entry for the flow"
-    is_full = room_for(device, Worth.BY_HAND) is None
+    is_full = room_for(device, Worth.BY_HAND, NOT_A_VM) is None
     entries = f"all its {device.pin_budget} exact entries are of pins by hand"
     return f"{device.name} has no room: {entries}" if is_full else ""
 

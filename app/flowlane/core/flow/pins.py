@@ -5,7 +5,8 @@ A pin pays where the device by itself would not treat the flow as its class asks
 little when its flow is elsewhere), *corrected* (its class, a hint or the policy asks for another queue than the device
 chose, or for no meter), *moved* (the load is more even so). Above all is what an operator has pinned by hand. A flow
 that is where the device puts it needs none. When the budget is spent, a flow takes the pin of the oldest among those
-that are worth least, if it is worth more itself.
+that are worth least, if it is worth more itself. A VM that has its share of the budget, as many as the others, takes
+the places of its own flows and of VMs beyond their shares only; one that has less takes those of the VM with most.
 """
 
 from __future__ import annotations
@@ -90,16 +91,31 @@ def lacks_mark(device: Device, row: int) -> bool:
     return device.flows.mark[row] not in (NO_MARK, device.flows.device_mark[row])
 
 
-def room_for(device: Device, value: Worth) -> int | None:
-    """Find room for one more pin of this worth.
+def room_for(device: Device, value: Worth, number: int) -> int | None:
+    """Find room for one more pin of this worth, for a flow of the VM with this number.
 
     Returns:
-        :data:`FREE` while the budget lasts, else the row of the oldest among the least valuable pins, whose place
-        it may take; None when all are worth as much.
+        :data:`FREE` while the budget lasts, else the row of the oldest among the least valuable pins whose place it
+        may take; None when there is none.
     """
     if device.pinned < device.pin_budget:
         return FREE
-    rows = next((rows for rows in device.pins_by_worth[:value] if rows), None)
+    if value is Worth.BY_HAND or not device.pinned:
+        return _oldest(device.pins_by_worth[:value])
+    counts = device.pin_counts
+    share = device.pin_budget // len(counts.keys() | {number})
+    most = max(counts, key=counts.__getitem__)
+    is_beyond = counts[most] > share
+    if counts.get(number, 0) >= share:
+        own = _oldest(device.pins_of_vm[number][:value]) if number in counts else None
+        return _oldest(device.pins_of_vm[most][:value]) if own is None and is_beyond else own
+    beyond = _oldest(device.pins_of_vm[most][: value + 1]) if is_beyond else None
+    return _oldest(device.pins_by_worth[:value]) if beyond is None else beyond
+
+
+def _oldest(by_worth: tuple[dict[int, None], ...]) -> int | None:
+    """Return the row of the oldest among the least valuable."""
+    rows = next((rows for rows in by_worth if rows), None)
     return None if rows is None else next(iter(rows))
 
 
@@ -163,6 +179,11 @@ def adopt(device: Device, row: int, by_vm: bool) -> None:
 def _mark(device: Device, row: int, worth: Worth) -> None:
     device.flows.flags[row] |= PINNED
     device.pins_by_worth[worth][row] = None
+    number = device.flows.vm_number[row]
+    if number not in device.pins_of_vm:
+        device.pins_of_vm[number] = tuple({} for _ in Worth)
+    device.pins_of_vm[number][worth][row] = None
+    device.pin_counts[number] = device.pin_counts.get(number, 0) + 1
     device.pinned += 1
 
 
@@ -172,8 +193,12 @@ def unmark(device: Device, row: int) -> None:
         device.flows.flags[row] &= ~PINNED
         device.pinned -= 1
         device.new_pins.pop(row, None)
-        for rows in device.pins_by_worth:
+        number = device.flows.vm_number[row]
+        for rows in (*device.pins_by_worth, *device.pins_of_vm[number]):
             rows.pop(row, None)
+        device.pin_counts[number] -= 1
+        if not device.pin_counts[number]:
+            del device.pins_of_vm[number], device.pin_counts[number]
 
 
 def refuse(device: Device, row: int) -> None:

@@ -71,7 +71,7 @@ def decide(state: State, device: Device, row: int, placement: Placement) -> Targ
         return Target(placement, owner, value, lacks)
     if value is Worth.NOTHING and mode(device) == WORTHY:
         return Target(placement, owner, None, lacks)
-    evicted = None if flags & REFUSED else room_for(device, value)
+    evicted = None if flags & REFUSED else room_for(device, value, flows.vm_number[row])
     if evicted is not None:
         return Target(placement, owner, value, lacks, evicted)
     if meter_id not in (0, device_meter):
@@ -93,7 +93,10 @@ def _limit(state: State, device: Device, row: int) -> tuple[Owner | None, tuple[
     if enforced_by(state, device, number, traffic_class.name, flows.keys[row]) is not None:
         return None, ()
     owner = owner_of(traffic_class, device.limit_owner(number), row)
-    if pool.has_meter_for(owner, device.meter_owner.get(row)):
+    had = device.meter_owner.get(row)
+    if owner not in pool.ids and had is None and pool.is_for_others(owner):
+        return None, (("meter", "the device's last meters are for VMs that have fewer"),)
+    if pool.has_meter_for(owner, had):
         return owner, ()
     why = "the device has no meter left" if pool.limit else "the device has no meters"
     return None, (("meter", why),)

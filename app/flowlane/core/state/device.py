@@ -238,6 +238,10 @@ class Device:
     pin_retry: float = 0.0
     pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(6)))
     """Rows with a pin, by its worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
+    pins_of_vm: dict[int, tuple[dict[int, None], ...]] = field(default_factory=dict)
+    """VM number -> rows of its flows with a pin, as in ``pins_by_worth``."""
+    pin_counts: dict[int, int] = field(default_factory=dict)
+    """VM number -> how many pins its flows have; VMs without a pin are not there."""
     manual_pins: dict[bytes, ManualPin] = field(default_factory=dict)
     """Key of a flow -> the queue to which an operator has pinned it (see :mod:`flowlane.core.flow.manual`)."""
     cordons: dict[tuple[int, int], Cordon] = field(default_factory=dict)

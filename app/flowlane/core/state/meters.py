@@ -30,6 +30,9 @@ SUPER_PACKET = 65_536 * 8
 SLOW_BURST_SECONDS = 0.45
 """Seconds of a low rate that a burst has at most in order to hold a super-packet: over 10 s it adds less than 5 %."""
 
+KEPT = 16
+"""One part in so many of a device's meters is kept for VMs that have few."""
+
 _MANY = 4096
 """A device with so many meters has free ones between those of flows (the lowest) and those of classes (the highest)."""
 
@@ -103,6 +106,7 @@ class MeterPool:
         users: meter id -> how many flows use it.
         standing_owners: owners of meters that stand with the rules: of whole classes, and of VMs.
         replaced: ids of meters of pins whose owners have one that stands with the rules now.
+        of_vm: VM number -> how many meters its owners have.
         free: ids that were released; some may have been adopted since.
         reserved: ids of meters that are not ours.
         released: meters that were ours, by their ids: the device may still have them.
@@ -117,6 +121,7 @@ class MeterPool:
     replaced: set[int] = field(default_factory=set)
     free: list[int] = field(default_factory=list)
     highest: int = 0
+    of_vm: dict[int, int] = field(default_factory=dict)
     reserved: set[int] = field(default_factory=set)
     released: dict[int, MeterSpec] = field(default_factory=dict)
 
@@ -144,6 +149,14 @@ class MeterPool:
         )
         freed = meter_id is not None and self.users[meter_id] == 1
         return len(self.ids) - freed < self.capacity
+
+    def is_for_others(self, owner: Owner) -> bool:
+        """Whether a new meter for an owner would be of those that are kept for VMs with few meters.
+
+        The last sixteenth is for VMs that have less than a sixteenth themselves.
+        """
+        part = self.capacity // KEPT
+        return 0 < part <= self.of_vm.get(owner[1], 0) and self.capacity - len(self.ids) <= part
 
     def acquire(self, owner: Owner, traffic_class: TrafficClass) -> tuple[MeterSpec | None, bool]:
         """Use the owner's meter for one more flow; it is made when there is none.
@@ -259,10 +272,14 @@ class MeterPool:
 
     def _put(self, owner: Owner, meter_id: int, traffic_class: TrafficClass, users: int) -> None:
         self.ids[owner], self.users[meter_id] = meter_id, users
+        self.of_vm[owner[1]] = self.of_vm.get(owner[1], 0) + 1
         self.specs[meter_id] = size_of(traffic_class, meter_id)
 
     def _remove(self, owner: Owner) -> int:
         meter_id = self.ids.pop(owner)
+        self.of_vm[owner[1]] -= 1
+        if not self.of_vm[owner[1]]:
+            del self.of_vm[owner[1]]
         self.released[meter_id] = self.specs.pop(meter_id)
         del self.users[meter_id]
         if meter_id <= self.highest:
