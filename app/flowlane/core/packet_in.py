@@ -18,7 +18,7 @@ from flowlane.core.effects import SendPacket
 from flowlane.core.flow.assign import follow_device, reassign
 from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, note_mark, reroute
-from flowlane.core.flowkey import IPV4, FlowParts
+from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
 from flowlane.core.frame import ETH_RARP, announces, read_frame
 from flowlane.core.model import NO_PORT, NO_QUEUE, NOT_A_VM, PortRole
 from flowlane.core.state.claims import Sign
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 REPIN_AFTER = 1.0
 """Seconds without a sign of a flow's pin, after which a packet that missed it shows that it is lost."""
+
+FIRST_BURST = 1.0
+"""Seconds in which several first packets of a flow may be copied: those that the switch takes from a port in one go."""
 
 
 def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
@@ -61,15 +64,16 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
             tell_knowing(state, device, port, mac, frame.vlan)
     note_address(state, device, port, frame, out)
     sent_by = sender(state, device, port, frame)
-    number = sent_by.number if sent_by is not None else device.port_vm.get(port.port_no, NOT_A_VM)
-    note_copy(state, device, number, out)
     egress = _predicted_egress(device, port, frame) if event.egress_port is None else event.egress_port
     if sent_by is None or has_left(state, device, port.port_no, HOLD):
+        note_copy(state, device, device.port_vm.get(port.port_no, NOT_A_VM), False, out)
         return None
     if egress == port.port_no:  # The prediction is wrong, or the bridge drops it: it decides.
         return egress, NO_QUEUE
     key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
     row = device.flows.rows.get(key)
+    begins = row is None or state.now - device.flows.first_seen[row] < FIRST_BURST
+    note_copy(state, device, sent_by.number, begins and frame.protocol in (TCP, UDP), out)
     ports, chosen = (event.in_port, egress), (event.queue_id, event.meter_id)
     if row is None:
         marks = (frame.dscp, frame.pcp)

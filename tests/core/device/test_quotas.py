@@ -187,6 +187,19 @@ def test_a_vm_may_invent_few_addresses() -> None:
     assert len(scenario.device.hosts) <= MAX_HOSTS_OF_VM
 
 
+@pytest.mark.parametrize(("per_second", "excess"), [(60, None), (160, Excess.COPIES)])
+def test_copies_of_a_flow_that_is_known_have_a_smaller_share(per_second: int, excess: Excess | None) -> None:
+    """As of one with ever other source addresses: no entry keeps its packets from being copied."""
+    scenario = host()
+    frame = scenario.frame(2, 1000)
+    for step in range(per_second * 10):
+        scenario.do(ev.FlowSeen(DPID, 2, frame, UPLINK, 1))
+        scenario.now += 1 / per_second
+        if step % per_second == 0:
+            scenario.do(ev.Tick())
+    assert [usage.excess for usage in scenario.device.usages.values()] == [excess]
+
+
 BUDGET = 12
 
 

@@ -24,14 +24,21 @@ if TYPE_CHECKING:
     from flowlane.core.model import Vm
     from flowlane.core.state.device import Device, State
 
-BUSY, SHARE = 0.75, 0.25
+BUSY, SHARE = 0.5, 0.25
 """A VM may use up to ``SHARE`` of a device's copies (``copy-rate``) while all VMs use more than ``BUSY`` of them."""
 
-ROOM = 0.35
+ROOM = 0.3
 """Copies beyond ``BUSY``, in parts of those of a second, before the device counts as busy."""
 
 PERSISTS = 0.25
 """Seconds for which it must have been so: many flows that begin at once are no storm."""
+
+OTHERS = 0.2
+"""Part of a device's copies that a VM may use in any case for what is not the first packet of a TCP or UDP flow.
+
+Nothing spares the switch the work for each of them: neither are they tracked (docs/decisions/0017), nor does an entry
+that was made for the flow keep the next one from being copied.
+"""
 
 SIZE = 0.4
 """Copies that are counted at most, in parts of those of a second: so many at once are forgotten soon."""
@@ -73,8 +80,12 @@ def over_quota(device: Device) -> tuple[int, ...]:
     return tuple(sorted(number for number, usage in device.usages.items() if usage.excess is not None))
 
 
-def note_copy(state: State, device: Device, number: int, out: list[Effect]) -> None:
-    """Count a copy of a VM's packet."""
+def note_copy(state: State, device: Device, number: int, is_first: bool, out: list[Effect]) -> None:
+    """Count a copy of a VM's packet.
+
+    Args:
+        is_first: whether it is the first packet of a TCP or UDP flow.
+    """
     rate, now = device.policy.copy_rate, state.now
     if number == NOT_A_VM or not rate:
         return
@@ -83,12 +94,15 @@ def note_copy(state: State, device: Device, number: int, out: list[Effect]) -> N
         usage = device.usages[number] = Usage()
     device.copies.add(now, BUSY * rate, SIZE * rate)
     usage.copies.add(now, SHARE * rate, SIZE * rate)
-    if device.copies.level < ROOM_AGAIN * rate or usage.copies.level < ROOM_AGAIN * rate or usage.excess:
+    if not is_first:
+        usage.others.add(now, OTHERS * rate, SIZE * rate)
+    if usage.excess is not None:
         return
     again = _is_soon_after(usage, now)
     room, persists = (ROOM_AGAIN, PERSISTS_AGAIN) if again else (ROOM, PERSISTS)
-    is_busy = device.copies.level >= room * rate and now - device.copies.filling_since >= persists
-    if is_busy and (again or usage.copies.level >= SHARE * rate):
+    is_busy = device.copies.is_full(now, room * rate, persists)
+    has_most = usage.copies.level >= (ROOM_AGAIN if again else SHARE) * rate
+    if (is_busy and has_most) or (not is_first and usage.others.is_full(now, room * rate, persists)):
         _exceed(state, device, number, Excess.COPIES, out)
 
 

@@ -35,12 +35,17 @@ class Bucket:
             self.level, self.filling_since = 0.0, now
         self.level = min(self.level + 1, size)
 
+    def is_full(self, now: float, level: float, seconds: float) -> bool:
+        """Whether it has so much in it, and has not been empty for so long."""
+        return self.level >= level and now - self.filling_since >= seconds
+
 
 @dataclass(slots=True)
 class Usage:
     """What one VM uses of one device. ``excess`` is None while it keeps within its quota.
 
     Attributes:
+        others: copies of what is not the first packet of a TCP or UDP flow.
         connections: an estimate of its tracked connections at ``connections_at``.
         since: when it went beyond its quota the last time.
         until: when it is tried whether it keeps within it again.
@@ -50,6 +55,7 @@ class Usage:
     """
 
     copies: Bucket = field(default_factory=Bucket)
+    others: Bucket = field(default_factory=Bucket)
     connections: float = 0.0
     connections_at: float = 0.0
     excess: Excess | None = None
