@@ -77,20 +77,26 @@ def _datapath_of(event: Any) -> Any:
     return event.datapath if hasattr(event, "datapath") else event.msg.datapath
 
 
-FREQUENT = frozenset(
+MESSAGES = frozenset(
     (
+        *REPLIES,
         ofp_event.EventOFPBarrierReply,
+        ofp_event.EventOFPEchoReply,
         ofp_event.EventOFPEchoRequest,
-        ofp_event.EventOFPFlowDescStatsReply,
-        ofp_event.EventOFPFlowStatsReply,
-        ofp_event.EventOFPMeterStatsReply,
+        ofp_event.EventOFPErrorMsg,
+        ofp_event.EventOFPFlowRemoved,
         ofp_event.EventOFPPacketIn,
-        ofp_event.EventOFPQueueDescStatsReply,
-        ofp_event.EventOFPQueueGetConfigReply,
-        ofp_event.EventOFPQueueStatsReply,
+        ofp_event.EventOFPPortStatus,
     )
 )
-"""Kinds of messages that are handled at once where nothing is in their way, and not by os-ken's queue of events."""
+"""Kinds of messages of connected switches that are handled at once where no other app observes any of them.
+
+os-ken has one queue of events for all switches. A packet of one switch would wait there behind what another sends; at
+once it only waits for its connection's turn.
+"""
+
+_OTHERS = frozenset((*MESSAGES, ofp_event.EventOFPPortStateChange))
+"""Kinds of events that other apps may observe: os-ken makes the last one of port-status messages."""
 
 
 class Flowlane(OSKenApp):  # type: ignore[misc]
@@ -105,10 +111,15 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         """Seconds for which events have been handled since others were served."""
         self._kinds: dict[type, Any] = {}
         """Class of a message -> that of its event, for :meth:`take`."""
+        self._is_accompanied = False
+        """Whether another app observes messages of switches."""
 
     def start(self) -> None:
         """Start the composition; os-ken calls this when all apps have been created."""
         super().start()
+        observers = lookup_service_brick(ofp_event.NAME).observers
+        self._is_accompanied = any(set(observers.get(kind, ())) - {self.name} for kind in _OTHERS)
+        self.composition.sessions.is_accompanied = self._is_accompanied
         self.composition.start()
         listener.offer_first(self.take)
 
@@ -120,21 +131,21 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
             hub.sleep(0)
 
     def take(self, message: Any) -> bool:
-        """Handle a frequent message at once; return False where others come first, or another app reads it, too.
+        """Handle a message at once; return False where another app observes messages, too: all are queued then.
 
         os-ken's way for it, an event in the queue of each app, takes as long as Flowlane's own work on it.
         """
         kind = self._kinds.get(type(message))
         if kind is None:
             kind = self._kinds[type(message)] = ofp_event.ofp_msg_to_ev_cls(type(message))
-        if kind not in FREQUENT or self.events.qsize():
-            return False
-        if len(lookup_service_brick(ofp_event.NAME).observers.get(kind, ())) != 1:
+        if kind not in MESSAGES or self._is_accompanied:
             return False
         for handler in self.event_handlers[kind]:
             handler(kind(message))
         if kind is ofp_event.EventOFPEchoRequest:
             message.datapath.send(packing.echo_reply(message.buf))
+        elif kind is ofp_event.EventOFPEchoReply:
+            message.datapath.acknowledge_echo_reply(message.xid)
         return True
 
     def reload(self, changed: Collection[str]) -> None:

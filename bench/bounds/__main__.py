@@ -94,15 +94,17 @@ def run(name: str, case: Case, times: int, manager: Launched, patience: float = 
 
 
 HEAD = (
-    "| case | times | took, s | p99, ms | longest, ms | busy p99, ms | busiest, ms | packets | MB | MB kept | connection "
-    "| exceptions |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| case | times | took, s | p99, ms | longest, ms | busy p99, ms | busiest, ms | packets | MB | MB kept "
+    "| connection | exceptions |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
 def row(result: Result) -> str:
     """Return the row of a case in the table."""
     waits = result.waits
-    connection = {None: "-", True: "ended", False: "stays"}[result.ended] + ("" if result.told else ", no reason")
+    connection = {None: "-", True: "ended", False: "stays"}[result.ended] + (
+        "" if result.told else ", no reason"
+    )
     served = waits.asked if waits.served else f"{waits.asked}, then not served"
     return (
         f"| {result.name} | {result.times:,} | {result.seconds:.1f} | {waits.p99_ms:.1f} | {waits.longest_ms:.0f} "

@@ -141,7 +141,7 @@ class Switch:
         self._replies = dict(replies or {})
         self.sock = socket.create_connection(("127.0.0.1", port_no), 30)
         self._inbox = bytearray()
-        self.is_closed = False
+        self.is_closed = self.is_mute = False
         self.requests: list[tuple[int, int]] = []
         self.last = time.monotonic()
         """When the last message of the controller came."""
@@ -194,7 +194,8 @@ class Switch:
             del self._inbox[:length]
         for received in found:
             self.last = time.monotonic()
-            self._reply(received)
+            if not self.is_mute:
+                self._reply(received)
         return found
 
     def _reply(self, request: bytes) -> None:

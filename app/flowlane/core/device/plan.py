@@ -148,7 +148,8 @@ def _room(allocation: PortState, queue_ids: tuple[int, ...], port: Port) -> dict
 
     All are equal where the port carries little.
     """
-    slots = [slot for slot in allocation.slots if slot.queue.queue_id in queue_ids]
+    of_class = set(queue_ids)
+    slots = [slot for slot in allocation.slots if slot.queue.queue_id in of_class]
     total = sum(slot.load for slot in slots)
     if total < (port.rate * _LEAST_SHARE if port.rate else _LEAST_RATE):
         return dict.fromkeys(queue_ids, 0.0)

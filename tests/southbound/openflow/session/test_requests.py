@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from flowlane.southbound.openflow.session import requests
 from flowlane.southbound.openflow.session.requests import (
     NO_REPLY,
+    PARSED,
     PATIENCE,
     QUIET,
     TOO_LONG,
@@ -92,15 +95,32 @@ def test_parts_can_be_taken_one_by_one(replies: list[Reply]) -> None:
     assert (seen, replies) == (["a", "b"], [Reply(())])
 
 
-def test_a_reply_of_too_many_parts_ends_a_request(
-    replies: list[Reply], monkeypatch: pytest.MonkeyPatch
+def part(octets: int, *, parsed: bool = False) -> SimpleNamespace:
+    """A part of a reply, as a message that os-ken has read; its body is made of it at once, or later."""
+    return SimpleNamespace(buf=bytes(octets), **({"body": []} if parsed else {}))
+
+
+@pytest.mark.parametrize(("parsed", "room"), [(False, 1000), (True, 1000 // PARSED)])
+def test_replies_that_take_too_much_memory_end_the_connection(
+    replies: list[Reply], monkeypatch: pytest.MonkeyPatch, parsed: bool, room: int
 ) -> None:
-    monkeypatch.setattr(requests, "MAX_PARTS", 3)
-    pending = PendingRequests()
+    monkeypatch.setattr(requests, "MAX_SIZE", 1000)
+    reasons: list[str] = []
+    pending = PendingRequests(reasons.append)
+    for again in range(2):  # What has ended takes nothing any more.
+        pending.add(again, "flows", 5.0, replies.append)
+        pending.add(8, "ports", 5.0, lambda _reply: None)
+        pending.take_part(again, part(room // 2, parsed=parsed), more=True)
+        pending.take_part(8, part(room // 2, parsed=parsed), more=True)
+        assert (replies, reasons) == ([], [])
+        pending.fail(again, "no")
+        pending.fail(8, "no")
+        replies.clear()
     pending.add(7, "flows", 5.0, replies.append)
-    for number in range(4):
-        pending.take_part(7, number, more=True)
-    assert replies == [Reply(error=TOO_LONG)]
+    pending.take_part(7, part(room, parsed=parsed), more=True)
+    assert (replies, reasons) == ([], [])
+    pending.take_part(7, part(room, parsed=parsed), more=True)
+    assert (replies, reasons) == ([Reply(error=TOO_LONG)], [TOO_LONG])
 
 
 def test_a_request_may_be_added_from_within_a_reply() -> None:

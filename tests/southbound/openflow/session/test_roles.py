@@ -31,7 +31,7 @@ class Datapath:
         self.id, self.address, self.socket = (
             DPID,
             ("192.0.2.1", 50000),
-            SimpleNamespace(pause=0.0, has_unread=False),
+            SimpleNamespace(pause=0.0, has_unread=False, is_stalled=False),
         )
         self.sent: list[bytes] = []
         self._xid = 0

@@ -34,6 +34,7 @@ from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing, lazy
+from flowlane.southbound.openflow.session import liveness
 from flowlane.southbound.openflow.session import session as session_module
 from flowlane.southbound.openflow.session.session import SLICE
 from flowlane.southbound.openflow.session.sessions import MOST_HANDSHAKES, TURN, Sessions
@@ -54,7 +55,7 @@ class FakeDatapath:
         self.id, self.address = dpid, ("192.0.2.1", 50000)
         self.sent: list[bytes] = []
         self.closed = False
-        self.socket = SimpleNamespace(pause=0.0, has_unread=False)
+        self.socket = SimpleNamespace(pause=0.0, has_unread=False, is_stalled=False)
         self._xid = 0
 
     def set_xid(self, message: Any) -> int:
@@ -399,17 +400,17 @@ def test_port_status(world: World, reason: int, kind: type) -> None:
 
 
 def test_silent_device_is_asked_and_then_given_up(world: World) -> None:
-    world.pass_time(session_module.ECHO_AFTER + 1, alive=False)
+    world.pass_time(liveness.ECHO_AFTER + 1, alive=False)
     assert [message for message in world.sent() if message[1] == messages.ECHO_REQUEST]
     assert not world.datapath.closed
-    world.pass_time(session_module.DEAD_AFTER, alive=False)
+    world.pass_time(liveness.DEAD_AFTER, alive=False)
     hub.sleep()
     assert world.datapath.closed
 
 
 def test_a_device_whose_bytes_wait_to_be_read_is_not_silent(world: World) -> None:
     world.datapath.socket.has_unread = True
-    world.pass_time(2 * session_module.DEAD_AFTER, alive=False)
+    world.pass_time(2 * liveness.DEAD_AFTER, alive=False)
     hub.sleep()
     assert not world.datapath.closed
 

@@ -56,6 +56,10 @@ class CoalescedSocket:
         self._sock = sock
         self.pause = 0.0
         """Least time between two reads in seconds; 0: read at once what comes."""
+        self.is_stalled = False
+        """Whether the peer has not read what was sent to it."""
+        self.received = 0
+        """Bytes that have come."""
         self._timeout: float | None = None
         self._buffer = bytearray()
         self._start = 0
@@ -90,6 +94,7 @@ class CoalescedSocket:
         if self._timeout is None:
             self._sock.sendall(data)
         elif not hub.within(self._timeout, self._sock.sendall, data):
+            self.is_stalled = True
             raise TimeoutError("timed out")
 
     def recv(self, size: int) -> bytes:
@@ -126,6 +131,7 @@ class CoalescedSocket:
                     raise
                 more = b""
             self._buffer += more
+            self.received += len(more)
             is_all = len(self._buffer) < MAX_READ and not (self._has_records and hub.readable(self._sock))
             if not more or is_all:
                 self._next_read = time.monotonic() + self.pause

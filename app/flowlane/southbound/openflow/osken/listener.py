@@ -39,6 +39,9 @@ BACKLOG = 1024
 HANDSHAKE_TIME = 30.0
 """Seconds that a peer has for hello, features and ports, after which the connection is closed."""
 
+MAX_BEFORE = 4 << 20
+"""Bytes that a peer may send before its handshake ends, of which os-ken keeps its ports: room for 65,000 of them."""
+
 _ACCEPT_PAUSE = 0.1
 _NUMBER = re.compile(r"\d+")
 Address = tuple[Any, ...]
@@ -228,6 +231,8 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
         ProtocolError: the guard has refused the message; os-ken then closes the connection.
     """
     agreed = None if datapath.state == HANDSHAKE_DISPATCHER else datapath.ofproto.OFP_VERSION
+    if datapath.state != MAIN_DISPATCHER and datapath.socket.received > MAX_BEFORE:
+        raise ProtocolError(f"more than {MAX_BEFORE >> 20} MB before the end of the handshake")
     message = check(bytes(data), agreed)
     if message is None:
         return None

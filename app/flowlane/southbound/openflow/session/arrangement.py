@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowlane import hub
 from flowlane.core.model import LeftOut
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.tables import foreign, probes
@@ -150,7 +151,37 @@ def _table_probe(layout: Layout, number: int) -> FlowEntry:
 
 def foreign_entries(parts: Iterable[Any]) -> tuple[ForeignEntry, ...]:
     """Read the entries of others in a flow statistics reply."""
-    return tuple(entry for part in parts for entry in _foreign_in(part))
+    return tuple(entry for part in parts for entry in _kept_or_read(part))
+
+
+def read_early(part: Any, *, may_pause: bool) -> None:
+    """Read all that a handshake needs of a part of a reply when it comes.
+
+    Args:
+        may_pause: whether others may be served between two entries: where messages come in a green thread of their
+            connection, and not by os-ken's queue of events.
+    """
+    pause = hub.TimeSlice().check if may_pause else _make_no_pause
+    readback.read_early(part, pause)
+    if flow_stats.entries(part) is not None:
+        found = []
+        for entry in _foreign_in(part):
+            found.append(entry)
+            pause()
+        setattr(part, _CACHE, found)
+
+
+def _make_no_pause() -> None:
+    """Go on."""
+
+
+def _kept_or_read(part: Any) -> Iterable[ForeignEntry]:
+    entries = getattr(part, _CACHE, None)
+    return entries if isinstance(entries, list) else _foreign_in(part)
+
+
+_CACHE = "flowlane_foreign_entries"
+"""Attribute of a reply with the entries of others that were read of it."""
 
 
 def has_ours(parts: Iterable[Any]) -> bool:
@@ -168,18 +199,20 @@ def _has_ours(part: Any) -> bool:
     return any(getattr(stats, "cookie", 0) >> 48 == cookies.OWNER for stats in decode.bodies((part,)))
 
 
-def _foreign_in(part: Any) -> list[ForeignEntry]:
-    entries = flow_stats.entries(part)
+def _foreign_in(part: Any) -> Iterator[ForeignEntry]:
     try:
-        if entries is not None:
-            return [
-                ForeignEntry(raw.table_id, raw.priority, raw.fields, instructions.leads(raw.instructions))
-                for raw in entries
-                if raw.cookie >> 48 != cookies.OWNER
-            ]
+        entries = flow_stats.entries(part)
+        listed = None if entries is None else list(entries)
     except ValueError:
-        pass
-    return [entry for stats in decode.bodies((part,)) if (entry := readback.foreign_entry(stats)) is not None]
+        listed = None
+    if listed is None:
+        read = map(readback.foreign_entry, decode.bodies((part,)))
+        yield from (entry for entry in read if entry is not None)
+        return
+    for raw in listed:
+        if raw.cookie >> 48 != cookies.OWNER:
+            leads = instructions.leads(raw.instructions)
+            yield ForeignEntry(raw.table_id, raw.priority, raw.fields, leads)
 
 
 def _leads_of_groups(parts: Iterable[Any]) -> Leads:

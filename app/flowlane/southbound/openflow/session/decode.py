@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from flowlane.core.events import (
@@ -23,6 +23,7 @@ from flowlane.core.events import (
     RuleRefused,
 )
 from flowlane.core.model import PinRef, PortReport, Refusal
+from flowlane.errors import ProtocolError
 from flowlane.logs import Repeats
 from flowlane.southbound.openflow.tables import pipeline, room
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, GroupEntry, MeterEntry
@@ -57,6 +58,7 @@ _MALFORMED = (
     IndexError,
     KeyError,
     OverflowError,
+    ProtocolError,
     StopIteration,
     struct.error,
     TypeError,
@@ -158,20 +160,47 @@ def ports(parts: Iterable[Message]) -> tuple[PortReport, ...]:
     return tuple(report for desc in bodies(parts) if (report := port_report(desc)) is not None)
 
 
+MAX_QUEUES = 4096
+"""Queues of one device that are used: more of them would cost others too much time with every change."""
+
+
 def queues(parts: Iterable[Message]) -> dict[int, tuple[int, ...]]:
-    """Return port number -> ids of its queues, from a queue-get-config (1.3) or queue-desc (since 1.4) reply."""
+    """Return port number -> ids of its queues, from a queue-get-config (1.3) or queue-desc (since 1.4) reply.
+
+    Of more than :data:`MAX_QUEUES` those of the ports with the lowest numbers are taken.
+    """
+    room, taken = MAX_QUEUES, {}
+    for port_no, ids in sorted(_ids_of_ports(parts).items()):
+        taken[port_no] = tuple(sorted(ids)[:room])
+        room -= len(taken[port_no])
+    return {port_no: ids for port_no, ids in taken.items() if ids}
+
+
+def has_too_many_queues(parts: Iterable[Message]) -> bool:
+    """Whether some of the queues of a reply are not used."""
+    return sum(map(len, _ids_of_ports(parts).values())) > MAX_QUEUES
+
+
+def _ids_of_ports(parts: Iterable[Message]) -> dict[int, set[int]]:
     ids_of_port: dict[int, set[int]] = {}
     for queue in bodies(parts, "queues"):
         place = _place_of_queue(queue)
         if place is not None:
             port_no, queue_id = place
             ids_of_port.setdefault(port_no, set()).add(queue_id)
-    return {port_no: tuple(sorted(ids)) for port_no, ids in sorted(ids_of_port.items())}
+    return ids_of_port
+
+
+LAST_QUEUE = 0xFFFE
+"""Largest id of a queue that is used: choices have 16 bits for it (:mod:`flowlane.core.marks`). Open vSwitch's own
+queues have 0 to 0xefff (lib/netdev-linux.c)."""
 
 
 @none_if_malformed
 def _place_of_queue(queue: Message) -> tuple[int, int]:
     port_no = queue.port_no if hasattr(queue, "port_no") else queue.port
+    if queue.queue_id > LAST_QUEUE:
+        raise ValueError("a queue id that entries of ours cannot name")
     return int(port_no), int(queue.queue_id)
 
 
@@ -367,12 +396,19 @@ def _table_size(table: Message) -> tuple[int, int]:
 
 def error_name(message: Message, ofproto: Any) -> str:
     """Return the name of an error in the OpenFlow specification, such as ``OFPFMFC_TABLE_FULL``."""
-    prefix = _ERROR_PREFIXES.get(getattr(message, "type", -1), "")
-    code = getattr(message, "code", -1)
-    names = (
-        name for name, value in vars(ofproto).items() if prefix and name.startswith(prefix) and value == code
-    )
-    return next(names, _UNKNOWN_ERROR.format(getattr(message, "type", "?"), code))
+    kind, code = getattr(message, "type", -1), getattr(message, "code", -1)
+    return _names_of_errors(ofproto).get((kind, code), _UNKNOWN_ERROR.format(kind, code))
+
+
+@cache
+def _names_of_errors(ofproto: Any) -> Mapping[tuple[Any, Any], str]:
+    """Return (type, code) of an error -> its name, by os-ken's constants of a version."""
+    return {
+        (kind, value): name
+        for kind, prefix in _ERROR_PREFIXES.items()
+        for name, value in reversed(vars(ofproto).items())
+        if name.startswith(prefix) and isinstance(value, int)
+    }
 
 
 _ERROR_PREFIXES: Mapping[int, str] = {

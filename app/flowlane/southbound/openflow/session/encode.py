@@ -7,11 +7,11 @@ its weight, and in whether a group can say how it selects a bucket.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowlane.core.frame import ETH_VLAN
 from flowlane.core.marks import value_of
-from flowlane.core.model import NO_PORT
+from flowlane.core.model import NO_PORT, NO_QUEUE
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
     Change,
@@ -34,12 +34,17 @@ from flowlane.southbound.openflow.tables.layout import DEFAULT, Layout
 from flowlane.southbound.openflow.tables.pipeline import TableId, egress
 from flowlane.southbound.openflow.wire import cookies, fields, nicira, selection
 from flowlane.southbound.openflow.wire.constants import (
+    ALL_PORTS,
     NETRONOME,
     NICIRA,
+    NORMAL_PORT,
     OPENFLOW_15,
 )
 from flowlane.southbound.openflow.wire.nicira import Learn, Load, Resubmit, Sample, Track
 from flowlane.southbound.openflow.wire.parts import WireAction, WireMatch
+
+if TYPE_CHECKING:
+    from flowlane.core.effects import SendPacket
 
 Datapath = Any
 """os-ken's Datapath, or anything with its ``ofproto`` and ``ofproto_parser``."""
@@ -253,6 +258,18 @@ def delete_all_learned(datapath: Datapath, table_id: int) -> Message:
     message = delete_learned(datapath, None, None, table_id)
     message.match = WireMatch(())
     return message
+
+
+def sent_back(datapath: Datapath, effect: SendPacket, normal: bool) -> Message:
+    """Make the packet-out of a packet that waits in the controller.
+
+    Args:
+        normal: whether the device forwards by itself.
+    """
+    steps: list[Step] = [Output(NORMAL_PORT if normal else effect.egress_port or ALL_PORTS)]
+    if effect.queue_id != NO_QUEUE:
+        steps.insert(0, SetQueue(effect.queue_id))
+    return packet_out(datapath, effect.in_port, effect.frame, steps)
 
 
 def packet_out(datapath: Datapath, in_port: int, frame: bytes, steps: Iterable[Step]) -> Message:

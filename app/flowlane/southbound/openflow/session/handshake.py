@@ -12,12 +12,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from flowlane.core.events import DeviceUp
+from flowlane.core.events import DeviceUp, FoundPin
 from flowlane.core.model import Capabilities, LeftOut, MeterSpec
 from flowlane.southbound.openflow.session import arrangement, decode, readback, requests
 from flowlane.southbound.openflow.session.arrangement import Arrangement
+from flowlane.southbound.openflow.session.readback import SentEntry
 from flowlane.southbound.openflow.session.requests import Reply
-from flowlane.southbound.openflow.tables import pipeline, probes
+from flowlane.southbound.openflow.tables import diff, pipeline, probes
 from flowlane.southbound.openflow.tables.desired import ENTRIES_BESIDE_PINS, controller_meter, meter_mark
 from flowlane.southbound.openflow.tables.entries import (
     Change,
@@ -73,6 +74,13 @@ _FOREIGN_LIMIT = LeftOut(
 )
 
 
+_TOO_MANY_QUEUES = LeftOut(
+    "queues of the ports with the highest numbers",
+    f"the switch has more than {decode.MAX_QUEUES:,} queues",
+    f"give it {decode.MAX_QUEUES:,} queues at most",
+)
+
+
 class HandshakeResult(NamedTuple):
     """What a handshake has found out about a device.
 
@@ -119,7 +127,9 @@ def evaluate(
         parts = parts | dict.fromkeys(("flows", "groups", "meters"), ())
     size = decode.table_sizes(parts["table features"]).get(layout.number_of(TableId.ASSIGN), 0)
     stale = readback.learned_tables(parts["flows"]) - {layout.numbers.get(TableId.SEEN)}
-    present, pin_meters, marked = _present(parts, arranged)
+    entries = list(readback.sent_entries(parts["flows"], layout))
+    pins = readback.pins_in(entries)
+    present, pin_meters, marked = _present(parts, arranged, entries, pins)
     known_meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
     our_meters = {*pin_meters, *(meter.meter_id for meter in present.meters)}
     our_groups = {group.group_id for group in present.groups}
@@ -128,11 +138,11 @@ def evaluate(
         replace(arranged.capabilities, pin_room=_pin_room(size)),
         decode.ports(parts["ports"]),
         decode.queues(parts["queues"]),
-        readback.found_pins(parts["flows"], layout),
+        pins,
         peer,
-        tuple(_hosts(readback.flow_entries(parts["flows"], layout))),
+        tuple(_hosts(sent.entry for sent in entries)),
         () if stale else readback.learned_flows(parts["flows"]),
-        tuple(sorted(_tracked_ports(readback.flow_entries(parts["flows"], layout)))),
+        tuple(sorted(_tracked_ports(sent.entry for sent in entries))),
         unusable=arranged.unusable,
         conflicts=arranged.conflicts,
         other_meters=tuple(
@@ -172,6 +182,8 @@ def arrange(
     arranged = arrangement.choose(can, parts, start, refused_tables)
     if has_foreign_limit(can, refused_probes):
         arranged = arranged._replace(left_out=(*arranged.left_out, _FOREIGN_LIMIT))
+    if decode.has_too_many_queues(parts["queues"]):
+        arranged = arranged._replace(left_out=(*arranged.left_out, _TOO_MANY_QUEUES))
     return arranged
 
 
@@ -255,15 +267,22 @@ def _tracked_ports(entries: Iterable[FlowEntry]) -> set[int]:
 
 
 def _present(
-    parts: Mapping[str, tuple[Any, ...]], arranged: Arrangement
+    parts: Mapping[str, tuple[Any, ...]],
+    arranged: Arrangement,
+    entries: Iterable[SentEntry],
+    pins: Iterable[FoundPin],
 ) -> tuple[Standing, dict[int, MeterEntry], frozenset[int]]:
     """Return our standing entries, the meters of our pins, and which of these have an entry that marks them as ours.
 
     Groups and meters are ours if our entries use them, and nobody else's.
     """
     layout, others = arranged.layout, arranged.others
-    standing = readback.standing(parts["flows"], parts["groups"], parts["meters"], layout)
-    of_pins = {pin.meter_id for pin in readback.found_pins(parts["flows"], layout)} - others.meters
+    standing = diff.standing_part(
+        (sent.entry for sent in entries),
+        readback.groups(parts["groups"], layout),
+        readback.meters(parts["meters"]),
+    )
+    of_pins = {pin.meter_id for pin in pins} - others.meters
     # The entry by which a meter of pins is known as ours is the session's while pins use the meter. The others are
     # superfluous, and are deleted with their meters.
     marks = {meter_mark(meter_id): meter_id for meter_id in of_pins}

@@ -8,7 +8,7 @@ entry loads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedFlow
@@ -80,12 +80,12 @@ class Reader:
 
     def read(self, message: Message) -> Iterator[LearnedFlow]:
         """Yield the flows of one part of a reply."""
-        entries = flow_stats.entries(message)
         try:
-            flows = list(self._by_body(message) if entries is None else self._by_bytes(message, entries))
+            entries = flow_stats.entries(message)
+            listed = None if entries is None else list(entries)
         except ValueError:
-            flows = list(self._by_body(message))
-        return iter(flows)
+            listed = None
+        yield from self._by_body(message) if listed is None else self._by_bytes(message, listed)
 
     def _by_body(self, message: Message) -> Iterator[LearnedFlow]:
         body = getattr(message, "body", None)
@@ -95,7 +95,7 @@ class Reader:
             if flow is not None:
                 yield flow
 
-    def _by_bytes(self, message: Message, entries: Iterator[RawEntry]) -> Iterator[LearnedFlow]:
+    def _by_bytes(self, message: Message, entries: Iterable[RawEntry]) -> Iterator[LearnedFlow]:
         for raw in entries:
             if raw.cookie & cookies.KIND_MASK == _LEARNED:
                 flow = self._by_shape(raw) or self._by_parser(message, raw)

@@ -10,9 +10,9 @@ second, in which no other device is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowlane.core.events import FoundPin, LearnedEnded, LearnedFlow
 from flowlane.core.marks import FIRST_PCP
@@ -55,34 +55,101 @@ from flowlane.southbound.openflow.wire.selection import selected_by
 Message = Any
 _LEARNED = cookies.pack(cookies.Kind.LEARNED)
 _SAME_TABLE = 0xFF
-_CACHE = "flowlane_sent_entries"
-"""Attribute of a reply with the entries that were read of it, since it is read several times."""
+_CACHE, _LEARNED_CACHE = "flowlane_sent_entries", "flowlane_learned_flows"
+"""Attributes of a reply with what was read of it, since it is read several times."""
 
 
-def sent_entries(parts: Iterable[Message]) -> Iterator[Message]:
-    """Yield os-ken's objects of our entries in all parts, but for learned ones, where the bytes show which they are."""
-    for part in parts:
-        entries = getattr(part, _CACHE, None)
-        if not isinstance(entries, list):
-            entries = list(_sent_in(part))
-            with suppress(AttributeError):
-                setattr(part, _CACHE, entries)
-        yield from entries
+class SentEntry(NamedTuple):
+    """An entry of ours, with the numbers of the device, and its counters: packets and bytes."""
+
+    entry: FlowEntry
+    packets: int
+    octets: int
 
 
-def _sent_in(part: Message) -> Iterable[Message]:
+def read_sent(part: Message) -> Sequence[SentEntry]:
+    """Read our entries in a part of a reply, but for learned ones; the part keeps them for the next time.
+
+    A session reads each part when it comes: a device may have ten thousand entries of ours, and nobody else is served
+    while all of them are read.
+    """
+    entries = getattr(part, _CACHE, None)
+    if not isinstance(entries, list):
+        entries = list(_sent_in(part))
+        with suppress(AttributeError):
+            setattr(part, _CACHE, entries)
+    return entries
+
+
+def read_early(part: Message, pause: Callable[[], None]) -> None:
+    """Read all that a handshake needs of a part with flow statistics when it comes.
+
+    Args:
+        pause: called between two entries; others may be served then.
+    """
+    if flow_stats.entries(part) is None:
+        return
+    for cache, read in ((_CACHE, _sent_in), (_LEARNED_CACHE, _READER.read)):
+        entries = []
+        for entry in read(part):
+            entries.append(entry)
+            pause()
+        setattr(part, cache, entries)
+
+
+def _sent_in(part: Message) -> Iterator[SentEntry]:
     entries = flow_stats.entries(part)
     try:
-        starts = [
-            raw.start
+        ours = [
+            raw
             for raw in entries or ()
             if raw.cookie >> 48 == cookies.OWNER and raw.cookie & cookies.KIND_MASK != _LEARNED
         ]
     except ValueError:
         entries = None
     if entries is None:
-        return decode.bodies((part,))
-    return (stats for start in starts if (stats := decode.entry_at(part, start)) is not None)
+        for stats in decode.bodies((part,)):
+            if (entry := flow_entry(stats)) is not None:
+                yield SentEntry(entry, *_packets_and_octets(stats))
+        return
+    for raw in ours:
+        if (entry := _entry_of_bytes(part, raw)) is not None:
+            yield SentEntry(entry, raw.packets, raw.octets)
+
+
+def _packets_and_octets(stats: Message) -> tuple[int, int]:
+    try:
+        return decode.counters(stats)[:2]
+    except (AttributeError, KeyError, TypeError):
+        return 0, 0
+
+
+@decode.none_if_malformed
+def _entry_of_bytes(part: Message, raw: flow_stats.RawEntry) -> FlowEntry | None:
+    """Make an entry of its bytes; only instructions that were not seen before are parsed by os-ken."""
+    terms = fields.unpack(raw.fields)
+    if terms is None or cookies.unpack(raw.cookie) is None:
+        return None
+    place = part.version, raw.instructions
+    steps = _STEPS_OF.get(place)
+    if steps is None:
+        stats = decode.entry_at(part, raw.start)
+        if stats is None:
+            return None
+        steps = tuple(_steps(stats.instructions))
+        if len(_STEPS_OF) >= MAX_STEPS:
+            _STEPS_OF.clear()
+        _STEPS_OF[place] = steps
+    return FlowEntry(
+        raw.table_id, raw.priority, terms, steps, raw.cookie, raw.idle_timeout, raw.hard_timeout, raw.flags
+    )
+
+
+MAX_STEPS = 4096
+"""Instructions of entries of which the meaning is stored; those of pins are few."""
+
+_STEPS_OF: dict[tuple[int, bytes], tuple[Step, ...]] = {}
+"""Version and bytes of an entry's instructions -> steps."""
 
 
 @decode.none_if_malformed
@@ -229,14 +296,14 @@ _STEPS: dict[str, Callable[[Any], Step]] = {
 
 def flow_entries(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[FlowEntry, ...]:
     """Read our entries in a flow statistics reply, but for learned entries."""
-    return tuple(entry for entry, _ in _with_stats(parts, layout))
+    return tuple(sent.entry for sent in sent_entries(parts, layout))
 
 
-def _with_stats(parts: Iterable[Message], layout: Layout) -> Iterator[tuple[FlowEntry, Message]]:
-    for stats in sent_entries(parts):
-        entry = flow_entry(stats)
-        if entry is not None:
-            yield layout.flow_from_device(entry), stats
+def sent_entries(parts: Iterable[Message], layout: Layout = DEFAULT) -> Iterator[SentEntry]:
+    """Yield our entries in all parts, but for learned ones, with the numbers of the layout."""
+    for part in parts:
+        for sent in read_sent(part):
+            yield sent._replace(entry=layout.flow_from_device(sent.entry))
 
 
 def groups(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[GroupEntry, ...]:
@@ -308,9 +375,8 @@ def standing(
     layout: Layout = DEFAULT,
 ) -> Standing:
     """Read the standing entries of a device, for :func:`flowlane.southbound.openflow.tables.diff.changes`."""
-    return diff.standing_part(
-        flow_entries(flow_parts, layout), groups(group_parts, layout), meters(meter_parts)
-    )
+    flows = flow_entries(flow_parts, layout)
+    return diff.standing_part(flows, groups(group_parts, layout), meters(meter_parts))
 
 
 def found_pins(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[FoundPin, ...]:
@@ -319,19 +385,20 @@ def found_pins(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[Foun
     The number of a pin's VM comes from the entries of table ingress for its in_port: NOT_A_VM when the reply
     has no such entry, UNRESOLVED_VM when the port is a link.
     """
-    items = list(_with_stats(parts, layout))
-    senders = _senders(entry for entry, _ in items)
-    pins_or_none = (
-        _found_pin(entry, stats, senders) for entry, stats in items if entry.table_id == TableId.ASSIGN
-    )
-    return tuple(pin for pin in pins_or_none if pin is not None)
+    return pins_in(list(sent_entries(parts, layout)))
+
+
+def pins_in(entries: Collection[SentEntry]) -> tuple[FoundPin, ...]:
+    """Return the pins among our entries."""
+    senders = _senders(sent.entry for sent in entries)
+    found = (_found_pin(sent, senders) for sent in entries if sent.entry.table_id == TableId.ASSIGN)
+    return tuple(pin for pin in found if pin is not None)
 
 
 @decode.none_if_malformed
-def _found_pin(entry: FlowEntry, stats: Message, senders: dict[int, int]) -> FoundPin | None:
-    packets, octets, _ = decode.counters(stats)
-    in_port = fields.values(entry.match).get("in_port", 0)
-    return pins.found_pin(entry, senders.get(in_port, NOT_A_VM), packets, octets)
+def _found_pin(sent: SentEntry, senders: dict[int, int]) -> FoundPin | None:
+    in_port = fields.values(sent.entry.match).get("in_port", 0)
+    return pins.found_pin(sent.entry, senders.get(in_port, NOT_A_VM), sent.packets, sent.octets)
 
 
 def _senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
@@ -348,7 +415,12 @@ def _senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
 
 def learned_flows(parts: Iterable[Message]) -> tuple[LearnedFlow, ...]:
     """Read the flows in a reply that have a learned entry."""
-    return tuple(flow for part in parts for flow in _READER.read(part))
+    return tuple(flow for part in parts for flow in _learned_in(part))
+
+
+def _learned_in(part: Message) -> Iterable[LearnedFlow]:
+    flows = getattr(part, _LEARNED_CACHE, None)
+    return flows if isinstance(flows, list) else _READER.read(part)
 
 
 @decode.none_if_malformed

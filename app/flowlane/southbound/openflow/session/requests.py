@@ -15,8 +15,11 @@ from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
 from flowlane.southbound.openflow.wire.constants import OPENFLOW_14, OPENFLOW_15
 
-MAX_PARTS = 4096
-"""Parts of one reply, each of at most 64 KiB; a reply with more is given up."""
+MAX_SIZE = 32 << 20
+"""Bytes that the parts of one device's replies may take in memory until they are whole; see :func:`size_of`."""
+
+PARSED = 12
+"""How many times as much memory as its bytes a part takes that os-ken has parsed: 64 bytes of a port become 0.8 kB."""
 
 PATIENCE, QUIET = 20.0, 3.0
 """Seconds by which a reply may be late while bytes of the device wait to be read, among which it may be; a reply of the
@@ -28,7 +31,7 @@ counters that are given up each time leave its flows unread.
 """
 
 NO_REPLY = "no reply"
-TOO_LONG = f"a reply of more than {MAX_PARTS} parts"
+TOO_LONG = f"sends a reply that takes more than {MAX_SIZE >> 20} MB"
 
 
 class Reply(NamedTuple):
@@ -37,6 +40,11 @@ class Reply(NamedTuple):
     parts: tuple[Any, ...] = ()
     error: str = ""
 
+
+MAX_UNASKED, UNASKED_WITHIN = 64 << 20, 60.0
+"""Bytes of replies that nobody requested within so many seconds, above which the connection is closed."""
+
+UNASKED = f"sends replies that nobody requested, more than {MAX_UNASKED >> 20} MB within {UNASKED_WITHIN:g} s"
 
 Done = Callable[[Reply], None]
 
@@ -49,12 +57,30 @@ class _Request:
     on_part: Callable[[Any], None] | None
     patient: bool
     parts: list[Any] = field(default_factory=list)
+    size: int = 0
+
+
+def size_of(part: Any) -> int:
+    """Return about how many bytes a part of a reply takes in memory."""
+    data = getattr(part, "buf", b"")
+    is_parsed = not {"body", "queues"}.isdisjoint(getattr(part, "__dict__", ()))
+    return len(data) * (PARSED if is_parsed else 1) if isinstance(data, bytes | bytearray) else 0
 
 
 class PendingRequests:
-    """The requests to one device whose replies have not ended, by transaction id."""
+    """The requests to one device whose replies have not ended, by transaction id.
 
-    def __init__(self) -> None:
+    Args:
+        on_overrun: called with the reason when replies take more memory than they may (:data:`MAX_SIZE`), whose request
+            has ended then, and when too many bytes come that nobody requested.
+    """
+
+    def __init__(self, on_overrun: Callable[[str], object] = str) -> None:
+        self._on_overrun = on_overrun
+        self._size = 0
+        """Bytes that the parts take which have come."""
+        self._unasked, self._unasked_since = 0, float("-inf")
+        """Bytes of parts that nobody requested, and since when they are counted."""
         self._pending: dict[int, _Request] = {}
         self._has_replied = False
         self._replied_at = float("-inf")
@@ -94,13 +120,28 @@ class PendingRequests:
         self._has_replied = True
         if request.on_part is None:
             request.parts.append(message)
+            size = size_of(message)
+            request.size += size
+            self._size += size
         else:
             request.on_part(message)
-        if len(request.parts) > MAX_PARTS:
+        if self._size > MAX_SIZE:
             self._end(xid, Reply(error=TOO_LONG))
+            self._on_overrun(TOO_LONG)
         elif not more:
             self._end(xid, Reply(tuple(request.parts)))
         return True
+
+    def note_unasked(self, size: int, now: float) -> None:
+        """Note a part of so many bytes that belongs to no request.
+
+        Some may come without a fault: the rest of a reply that was given up.
+        """
+        if now - self._unasked_since > UNASKED_WITHIN:
+            self._unasked, self._unasked_since = 0, now
+        self._unasked += size
+        if self._unasked > MAX_UNASKED:
+            self._on_overrun(UNASKED)
 
     def fail(self, xid: int, error: str) -> bool:
         """End a request by an error; return False when no request has this transaction id."""
@@ -130,7 +171,9 @@ class PendingRequests:
                 self._end(xid, Reply(error=NO_REPLY))
 
     def _end(self, xid: int, reply: Reply) -> None:
-        self._pending.pop(xid).done(reply)
+        request = self._pending.pop(xid)
+        self._size -= request.size
+        request.done(reply)
 
 
 def ports_request(datapath: Datapath) -> Message:

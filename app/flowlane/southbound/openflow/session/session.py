@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
 from flowlane.core.events import PlanLeftOut, PortChanged, PortRemoved, QueuesReported
-from flowlane.core.model import NO_QUEUE, Capabilities
+from flowlane.core.model import Capabilities
 from flowlane.core.topology.discovery import HOLD
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, packing, requests
 from flowlane.southbound.openflow.session.counters import CounterReader
+from flowlane.southbound.openflow.session.liveness import Liveness
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming, log_refusal
 from flowlane.southbound.openflow.session.queues import POLL_ALONE, QUEUE_POLL, QUEUE_REREADS, QueueReader
@@ -33,15 +34,13 @@ from flowlane.southbound.openflow.tables.entries import (
     FlowEntry,
     Op,
     Output,
-    SetQueue,
-    Step,
 )
 from flowlane.southbound.openflow.tables.layout import OUTSIDE
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.tables.room import TABLE_FULL
 from flowlane.southbound.openflow.tables.standing import learns_itself
 from flowlane.southbound.openflow.wire import lldp
-from flowlane.southbound.openflow.wire.constants import ALL_PORTS, CONTROLLER_PORT, NORMAL_PORT
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_PORT
 from flowlane.telemetry import DeviceTraffic
 
 if TYPE_CHECKING:
@@ -66,10 +65,6 @@ _LOG = logging.getLogger(__name__)
 REPLY_TIMEOUT = 5.0
 """Seconds that a device has for a reply."""
 
-ECHO_AFTER, DEAD_AFTER = 10.0, 20.0
-"""Seconds without a message after which an echo request is sent, and after which the connection is closed: a device
-without flows is asked for its queues and counters every 10 s, which shows as well that it is alive."""
-
 NO_SUCH_TABLE = "OFPFMFC_BAD_TABLE_ID"
 
 SLICE = 256
@@ -86,6 +81,7 @@ class Session:
         may_learn: False to use the device as one without the learn action.
         start_table: the number of the table in which packets enter the pipeline.
         traffic: counts what is exchanged with the device.
+        is_accompanied: whether other apps may send requests, too.
     """
 
     def __init__(
@@ -96,15 +92,17 @@ class Session:
         may_learn: bool = True,
         start_table: int = 0,
         traffic: DeviceTraffic | None = None,
+        is_accompanied: bool = False,
     ) -> None:
         self.datapath = datapath
+        self._is_accompanied = is_accompanied
         self.traffic = DeviceTraffic() if traffic is None else traffic
         self.dpid: int = datapath.id
         self.peer = "{}:{}".format(*datapath.address[:2])
         self.ports: dict[int, PortReport] = {}
         self.queues: dict[int, tuple[int, ...]] = {}
-        self.up = False
-        """Whether the handshake has ended; until then the device gets no effects."""
+        self.up = self.was_up = False
+        """Whether the handshake has ended, and the connection has not; whether the handshake has ended at all."""
         self.layout = layout.probing(start_table)
         """The numbers of tables on the device; until the handshake has ended, those of the probes."""
         self.unusable = self.closed_because = ""
@@ -113,7 +111,7 @@ class Session:
         self._emit = emit
         self._clock = clock
         self._outbox = Outbox(datapath.send, lambda: self.close("reads too slowly"))
-        self._pending = PendingRequests()
+        self._pending = PendingRequests(self.close)
         self._unconfirmed = UnconfirmedChanges()
         self._replies: dict[str, Reply] = {}
         """Replies of the handshake so far, by name of the request."""
@@ -136,7 +134,7 @@ class Session:
             lambda: self.close("somebody has deleted all entries; it is programmed anew"),
         )
         self._reported_left_out: tuple[LeftOut, ...] = ()
-        self._last_message = self._last_echo = clock()
+        self._liveness = Liveness(datapath.socket, clock())
         self._backlog: deque[Change] = deque()
         """Changes that have not been encoded and sent yet."""
         self._postponed: list[DeleteLearned] = []
@@ -228,7 +226,7 @@ class Session:
         self.queues = dict(up.queues)
         self._queues_asked = self._clock()
         self._queue_times = [self._clock() + QUEUE_POLL]
-        self.up = True
+        self.up = self.was_up = True
         self._emit(up)
 
     # ---- effects of the engine
@@ -341,14 +339,20 @@ class Session:
 
     def note_alive(self) -> None:
         """Note the time of the device's last message, of whatever kind."""
-        self._last_message = self._clock()
+        self._liveness.last_message = self._clock()
 
     def reply(self, message: Any) -> None:
-        """Take a reply or a part of one; a reply to another os-ken app's request is ignored."""
+        """Take a reply or a part of one; a reply to another os-ken app's request is ignored.
+
+        A device that goes on to send what nobody has requested loses its connection.
+        """
         ofproto = self.datapath.ofproto
         multipart = message.msg_type == ofproto.OFPT_MULTIPART_REPLY  # To look for a body is to parse it.
         more = multipart and bool(message.flags & ofproto.OFPMPF_REPLY_MORE)
-        self._pending.take_part(message.xid, message, more=more)
+        if multipart and not self.up:
+            arrangement.read_early(message, may_pause=not self._is_accompanied)
+        if not self._pending.take_part(message.xid, message, more=more) and not self._is_accompanied:
+            self._pending.note_unasked(message.msg_len, self._clock())
 
     def barrier_reply(self, message: Any) -> None:
         """Confirm all changes that were sent before the barrier."""
@@ -418,11 +422,10 @@ class Session:
             self._change([BARRIER])
         if self.up and not self.unusable and self._queue_times and self._queue_times[0] <= now:
             self._poll_queues(now)
-        if now - self._last_message > DEAD_AFTER and not self.datapath.socket.has_unread:
-            self.close(f"no message for {DEAD_AFTER:g} s")
-        elif now - self._last_message > ECHO_AFTER and now - self._last_echo > ECHO_AFTER / 2:
-            self._last_echo = now
-            self.send(packing.request(self.datapath, encode.echo_request))
+        if fault := self._liveness.fault(now):
+            self.close(fault)
+        elif self._liveness.is_echo_due(now):
+            self._send(packing.request(self.datapath, encode.echo_request))
 
     def _delete_stale(self) -> None:
         if self._programming.is_programmed and not self._backlog:

@@ -112,6 +112,8 @@ class Sessions:
         self._key = os.urandom(lldp.KEY_BYTES)
         """By it the probes of this controller are known."""
         self._by_dpid: dict[int, Session] = {}
+        self.is_accompanied = False
+        """Whether other apps may send requests to the devices, too."""
         self._in_handshake: dict[int, float] = {}
         """dpid -> when its last message came, of those in a handshake that others wait for."""
         self._auxiliary: WeakSet[Any] = WeakSet()
@@ -184,7 +186,9 @@ class Sessions:
     def _add_session(self, datapath: Any) -> Session:
         start = self._start_tables.get(datapath.id, self._start_tables.get(None, 0))
         traffic = self._telemetry.traffic_of(datapath.id)
-        session = Session(datapath, self._take, self._clock, self._may_learn, start, traffic)
+        session = Session(
+            datapath, self._take, self._clock, self._may_learn, start, traffic, self.is_accompanied
+        )
         self._by_dpid[datapath.id] = session
         return session
 
@@ -285,7 +289,7 @@ class Sessions:
             del self._by_dpid[session.dpid]
             session.stop()
             return
-        if not session.up:
+        if not session.was_up:
             text = "device %016x at %s: the connection has ended before it was ready: %s"
             _REPEATS.warning(
                 ("early", session.dpid), text, session.dpid, session.peer, why or "closed by the device"

@@ -115,6 +115,8 @@ class Layout:
             else:
                 table_id = OUTSIDE + entry.table_id
         steps = _translated(entry.steps, self.table_of)
+        if (table_id, priority, steps) == (entry.table_id, entry.priority, entry.steps):
+            return entry
         return replace(entry, table_id=int(table_id), priority=priority, steps=steps)
 
     def group_from_device(self, entry: GroupEntry) -> GroupEntry:

@@ -27,7 +27,7 @@ _MATCH = Struct("!HH").unpack_from
 
 
 class RawEntry(NamedTuple):
-    """One entry: its cookie, its match and its instructions as bytes, its counters, its table and priority.
+    """One entry: its cookie, its match and its instructions as bytes, its counters, its table, priority and timeouts.
 
     ``fields``: the OXM fields of the match. ``seconds``: for how long the entry has existed. ``start``: where
     the entry begins in the message.
@@ -42,6 +42,9 @@ class RawEntry(NamedTuple):
     start: int
     table_id: int
     priority: int
+    idle_timeout: int
+    hard_timeout: int
+    flags: int
 
 
 _HEAD_13 = Struct("!HBxIIHHHH4xQQQ")
@@ -85,11 +88,11 @@ def _read_13(data: bytes, start: int, end: int) -> RawEntry:
     fields, after = _match(data, start + _HEAD_13.size, end)
     cookie, packets, octets = head[8:]
     seconds = head[2] + head[3] / 1e9
-    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds, start, head[1], head[4])
+    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds, start, head[1], *head[4:8])
 
 
 def _read_15(data: bytes, start: int, end: int) -> RawEntry:
-    _, table_id, priority, _, _, _, _, cookie = _HEAD_15.unpack_from(data, start)
+    _, table_id, priority, idle, hard, flags, _, cookie = _HEAD_15.unpack_from(data, start)
     fields, at = _match(data, start + _HEAD_15.size, end)
     if at + _STATS_15.size > end:
         raise ValueError("an entry without statistics")
@@ -105,7 +108,8 @@ def _read_15(data: bytes, start: int, end: int) -> RawEntry:
         raise ValueError("statistics in another order")
     after = at + length + -length % 8
     seconds += nanoseconds / 1e9
-    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds, start, table_id, priority)
+    place = start, table_id, priority, idle, hard, flags
+    return RawEntry(cookie, fields, data[after:end], packets, octets, seconds, *place)
 
 
 def _match(data: bytes, at: int, end: int) -> tuple[bytes, int]:

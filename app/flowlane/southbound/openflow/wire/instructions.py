@@ -7,6 +7,7 @@ the actions of Open vSwitch's lib/ofp-actions.c that lead to another table.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ class Leads(NamedTuple):
 NOWHERE = Leads()
 
 
+@lru_cache(1024)
 def leads(data: bytes) -> Leads:
     """Return where an entry's instructions lead; what is cut short or malformed leads nowhere."""
     found = NOWHERE

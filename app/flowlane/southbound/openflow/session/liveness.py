@@ -1,0 +1,37 @@
+"""Whether a device is alive: it sends something, at the latest when it is asked, and it reads what is sent to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ECHO_AFTER, DEAD_AFTER = 10.0, 20.0
+"""Seconds without a message after which an echo request is sent, and after which the connection is closed: a device
+without flows is asked for its queues and counters every 10 s, which shows as well that it is alive."""
+
+
+class Liveness:
+    """When a device has sent its last message, and what follows from that.
+
+    Args:
+        socket: the connection's (:class:`~flowlane.southbound.openflow.osken.coalescing.CoalescedSocket`).
+        now: time in seconds.
+    """
+
+    def __init__(self, socket: Any, now: float) -> None:
+        self._socket = socket
+        self.last_message = self._last_echo = now
+
+    def fault(self, now: float) -> str:
+        """Return why the connection is to be closed; empty where it is not."""
+        if self._socket.is_stalled:
+            return "it does not read what is sent to it"
+        if now - self.last_message > DEAD_AFTER and not self._socket.has_unread:
+            return f"no message for {DEAD_AFTER:g} s"
+        return ""
+
+    def is_echo_due(self, now: float) -> bool:
+        """Whether an echo request is to be sent; the next one then is later."""
+        if now - self.last_message <= ECHO_AFTER or now - self._last_echo <= ECHO_AFTER / 2:
+            return False
+        self._last_echo = now
+        return True
