@@ -286,11 +286,7 @@ class Session:
 
     def send_packet(self, effect: SendPacket) -> None:
         """Send a packet-out for a packet that came to the controller (reactive mode)."""
-        normal = self._programming.capabilities.normal
-        steps: list[Step] = [Output(NORMAL_PORT if normal else effect.egress_port or ALL_PORTS)]
-        if effect.queue_id != NO_QUEUE:
-            steps.insert(0, SetQueue(effect.queue_id))
-        self.send(encode.packet_out(self.datapath, effect.in_port, effect.frame, steps))
+        self.send(encode.sent_back(self.datapath, effect, self._programming.capabilities.normal))
 
     def probe_links(self, effect: ProbeLinks, key: bytes) -> None:
         """Send a probe by each of some ports."""
@@ -425,7 +421,7 @@ class Session:
         if fault := self._liveness.fault(now):
             self.close(fault)
         elif self._liveness.is_echo_due(now):
-            self._send(packing.request(self.datapath, encode.echo_request))
+            self.send(packing.request(self.datapath, encode.echo_request))
 
     def _delete_stale(self) -> None:
         if self._programming.is_programmed and not self._backlog:
