@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
-RESULTS = Path(".run/branches")
-"""What :mod:`scripts.branch_coverage` has written."""
+from scripts.branch_coverage import PACKAGE, RESULTS, branches_of
 
 FLOORS = {"app/flowlane/core/": 95.0, "app/flowlane/": 90.0}
 """Folder -> percent of its branches that tests have to run."""
@@ -17,12 +17,12 @@ Branch = tuple[int, int]
 """The line that decides, and the line that comes next; 0 is the end of the function."""
 
 
-def read(results: Path) -> dict[str, tuple[set[Branch], set[Branch]]]:
+def read(results: Iterable[Any]) -> dict[str, tuple[set[Branch], set[Branch]]]:
     """Return, for each file of the package, its branches that some test ran, and those that none did."""
     ran: dict[str, set[Branch]] = defaultdict(set)
     known: dict[str, set[Branch]] = defaultdict(set)
-    for result in sorted(results.glob("*.json")):
-        for path, found in json.loads(result.read_text()).items():
+    for result in results:
+        for path, found in result.items():
             executed = {(begin, end) for begin, end in found["executed_branches"]}
             ran[path] |= executed
             known[path] |= executed | {(begin, end) for begin, end in found["missing_branches"]}
@@ -38,7 +38,8 @@ def percentage(files: dict[str, tuple[set[Branch], set[Branch]]], folder: str) -
 
 def main(arguments: list[str]) -> int:
     """Print the figures, and with ``--missing`` each branch that was not run; return 1 below a floor."""
-    files = read(RESULTS)
+    results = (json.loads(path.read_text()) for path in RESULTS.glob("*.json"))
+    files = read((*results, branches_of(PACKAGE)))
     if "--missing" in arguments:
         for path, (_, not_run) in files.items():
             if not_run:

@@ -25,11 +25,13 @@ need_stage() {
         [ -e /sys/module/openvswitch ] || die "neither the kernel's openvswitch module nor /dev/net/tun is there"
 }
 
-# Runs a command in a stage of its own, in the foreground, and has its status. No bytecode is written in
-# there: root would leave files in the user's checkout.
+# Runs a command in a stage of its own, in the foreground, and has its status. Bytecode is written in there for root
+# only, as it would leave root's files in another user's checkout.
 stage_run() {
+    local bytecode=()
+    [ "$(id -u)" -eq 0 ] || bytecode=(PYTHONDONTWRITEBYTECODE=1)
     mkdir -p "$stage_logs"
-    as_root env PYTHONDONTWRITEBYTECODE=1 CI="${CI:-}" "${enter[@]}" \
+    as_root env "${bytecode[@]}" CI="${CI:-}" "${enter[@]}" \
         "$root/mininet/private" "$root" "$stage_logs" "${stage_port:-0}" run "$@"
 }
 

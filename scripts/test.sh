@@ -20,8 +20,10 @@ check_main() {
 
 tier_check() { check_main; }
 # Workers wait more than they compute: for processes, for a switch, for time to pass. The tests of a file stay together,
-# so that what they share is made once. -n 0 among the arguments (for --pdb, say) makes it one process again.
+# so that what they share is made once, and the longest files come first (tests/conftest.py). -n 0 among the arguments
+# (for --pdb, say) makes it one process again.
 workers() { echo "$(($(nproc) * $1))"; }
+by_file=(--dist loadfile --no-loadscope-reorder)
 
 # What reads the manual pages, completions and units that tests/packaging makes.
 packaging_packages=(groff-base mandoc zsh fish systemd)
@@ -33,13 +35,13 @@ coverage=()
 tier_unit() {
     setup_packages openvswitch-switch iproute2 ethtool tshark "${packaging_packages[@]}"
     setup_promtool
-    .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile "${coverage[@]}" \
+    .venv/bin/python -m pytest -n "$(($(nproc) + 1))" "${by_file[@]}" "${coverage[@]}" \
         -m "not ovs and not mininet and not page and not lab" "$@"
 }
 
 tier_ovs() {
     setup_packages openvswitch-switch
-    .venv/bin/python -m pytest -n "$(workers 2)" --dist loadfile "${coverage[@]}" -m ovs "$@"
+    .venv/bin/python -m pytest -n "$(workers 2)" "${by_file[@]}" "${coverage[@]}" -m ovs "$@"
 }
 
 # Branches that the tiers unit and ovs have run: not a tier of its own, as it only reads what they left.
@@ -52,7 +54,7 @@ tier_mininet() {
     case " $* " in *' -n 0 '* | *' -n0 '*) stage_run .venv/bin/python -m pytest -p no:cacheprovider -m mininet "$@"; return ;; esac
     rm -rf "$stage_logs"
     local stages=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
-    .venv/bin/python -m pytest --dist loadfile --tx "$stages*popen//python=$root/scripts/stage-python" \
+    .venv/bin/python -m pytest "${by_file[@]}" --tx "$stages*popen//python=$root/scripts/stage-python" \
         -p no:cacheprovider -m mininet "$@"
 }
 
@@ -62,11 +64,11 @@ tier_page() {
     command -v npm >/dev/null || packages+=(nodejs npm)
     setup_packages "${packages[@]}"
     need_root "make networks for the page's tests"
-    as_root .venv/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider -m page "$@"
+    as_root .venv/bin/python -m pytest -n 2 "${by_file[@]}" -p no:cacheprovider -m page "$@"
 }
 
 # A guest keeps one CPU busy; the two that run the tests inside start together, beside what another worker does.
-tier_lab() { .venv/bin/python -m pytest -n "$(workers 1)" --dist loadfile -m lab "$@"; }
+tier_lab() { .venv/bin/python -m pytest -n "$(workers 1)" "${by_file[@]}" -m lab "$@"; }
 
 # Inside the guest everything is there, and the environment is not to be changed: only pytest.
 in_lab_main() {

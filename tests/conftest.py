@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -30,6 +31,38 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make temporary folders where they can be seen: a worker on a stage has a /tmp of its own (mininet/private)."""
     if "FLOWLANE_PRIVATE" in os.environ and hasattr(config, "workerinput"):
         config.option.basetemp = None
+
+
+TIERS = ("ovs", "mininet", "page", "lab")
+"""Tiers that a marker chooses; the tier unit has what no marker chooses."""
+
+LONG = (
+    "packaging/test_packages.py", "test_manager.py", "test_stdio.py", "test_site.py", "core/test_engine_properties.py",
+    "core/allocate/test_properties.py", "test_rest.py", "cli/test_events.py", "northbound/http/test_tls.py",
+    "bench/detection/test_detection.py", "bench/placement/test_delay.py", "core/classify/test_changes.py",
+    "policy/test_loader.py", "test_architecture.py",
+)  # fmt: skip
+"""Files that take longest: they begin first, or one worker would be left with them at the end."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files alone in which nothing is of the tier: to import all takes each worker ten seconds."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    chosen = config.option.markexpr
+    if chosen in TIERS:
+        here = chosen in collection_path.parts or f"pytest.mark.{chosen}" in collection_path.read_text()
+        return None if here else True
+    if all(f"not {tier}" in chosen for tier in TIERS):
+        wholly = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(TIERS)})$", re.MULTILINE)
+        return wholly.search(collection_path.read_text()) is not None or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    order = {str(Path(__file__).parent / name): number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(str(item.path), len(order)))
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,17 @@ def name_of(path: Path) -> str:
 
 
 @cache
+def tree_of(text: str) -> ast.Module:
+    """The syntax tree of a module; nobody changes it."""
+    return ast.parse(text)
+
+
+@cache
+def nodes_of(text: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(text)))
+
+
+@cache
 def imports_of(path: Path) -> tuple[str, ...]:
     """Every module a file imports, also inside functions and under TYPE_CHECKING."""
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
@@ -47,7 +58,7 @@ def imports_of(path: Path) -> tuple[str, ...]:
 
 
 def imports_in(text: str, package: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(text):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,7 +82,7 @@ def reaches(path: Path, *walls: str) -> list[str]:
 
 def impure_calls(text: str) -> list[int]:
     """Lines that call a built-in function which reads, writes or evaluates."""
-    calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    calls = (node for node in nodes_of(text) if isinstance(node, ast.Call))
     return [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id in IMPURE_CALLS]
 
 
@@ -129,7 +140,7 @@ RESERVED_NUMBERS = range(0xFFFFFF00, 0xFFFFFFFF)
 def openflow_in(text: str) -> list[str]:
     """Names and strings of a module that begin with OFP, and its reserved numbers of OpenFlow."""
     found = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(text):
         match node:
             case ast.Constant(value=bool()):
                 pass
@@ -221,7 +232,7 @@ def bound(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 def patches(text: str, package: str) -> list[int]:
     """Lines that assign to, or delete, an attribute of something imported from a package."""
-    tree = ast.parse(text)
+    tree = tree_of(text)
     names = imported_from(tree, package)
     lines = []
     for node in ast.walk(tree):
@@ -390,7 +401,7 @@ def test_module_is_not_too_long(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if not in_folder(path, "cli")], ids=name_of)
 def test_only_the_command_line_prints(path: Path) -> None:
-    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    calls = (node for node in nodes_of(path.read_text()) if isinstance(node, ast.Call))
     assert [
         call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"
     ] == []
@@ -398,7 +409,7 @@ def test_only_the_command_line_prints(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_module_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert ast.get_docstring(tree_of(path.read_text()))
 
 
 def test_folders_that_are_not_packages() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.inside.manager import STOP_TIME, Launched, launched, refused, wait_for
+from lab.inside.manager import STOP_TIME, Launched, all_refused, launched, refused, wait_for
 from support.openflow import messages
 from support.openflow.raw_switch import RawSwitch
 
@@ -139,51 +139,69 @@ APPS = {
 }
 
 
+@pytest.fixture(scope="module")
+def apps_refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, list[str]]]:
+    runs = []
+    for text, _ in APPS.values():
+        app = text
+        if "\n" in text:
+            path = tmp_path_factory.mktemp("app") / "some_app.py"
+            path.write_text(text)
+            app = str(path)
+        runs.append(("--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", app))
+    return dict(zip(APPS, all_refused(runs), strict=True))
+
+
 @pytest.mark.parametrize("name", APPS)
-def test_app_that_cannot_start_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    text, told = APPS[name]
-    app = text
-    if "\n" in text:
-        path = tmp_path / "some_app.py"
-        path.write_text(text)
-        app = str(path)
-    code, lines = refused("--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", app)
+def test_app_that_cannot_start_is_told_in_one_line(
+    apps_refused: dict[str, tuple[int, list[str]]], name: str
+) -> None:
+    code, lines = apps_refused[name]
     assert code == 1
     assert len(lines) == 1, lines
     assert lines[0].startswith("flowlane-manager: ")
-    assert told in lines[0]
+    assert APPS[name][1] in lines[0]
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "told"),
-    [
-        (["--no-such-option"], 2, "flowlane-manager: error: unrecognized arguments: --no-such-option"),
-        (["--wsapi-port=x"], 1, "argument --wsapi_port: Invalid Integer value: x"),
-        (["--config-file=/no/such/file"], 1, "flowlane-manager: "),
-        (["--ovsdb=nonsense"], 1, "flowlane-manager: ovsdb remote 'nonsense' is none of "),
-        (["--policy=/no/such/file"], 1, "flowlane-manager: policy file /no/such/file cannot be read: "),
-        (["--start-table=x"], 1, "flowlane-manager: --start-table x: give N or DPID=N"),
-        (["--start-table=zz=3"], 1, "flowlane-manager: --start-table zz=3: give N or DPID=N"),
-        (["--start-table=250"], 1, "flowlane-manager: --start-table 250: give N or DPID=N"),
-        (["--ipfix-listen=4739"], 1, "flowlane-manager: --ipfix-listen 4739: give ADDRESS:PORT"),
-        (["--ipfix-listen=host:4739"], 1, "flowlane-manager: --ipfix-listen host:4739: give ADDRESS:PORT"),
-        (["--pid-file=/no/such/directory/pid"], 1, "flowlane-manager: cannot write --pid-file "),
-        (["--ofp-switch-address-list=nowhere"], 1, "flowlane-manager: --ofp-switch-address-list: "),
-        (["--ctl-privkey=/no/key"], 1, "flowlane-manager: TLS needs both "),
-        (["--ctl-privkey=/no/key", "--ctl-cert=/no/cert"], 1, "flowlane-manager: TLS: cannot use /no/key"),
-        (["--log-file=/no/such/directory/log"], 1, "flowlane-manager: cannot write the log: "),
-        (["--user-flags=/no/such/flags.py"], 1, "flowlane-manager: --user-flags /no/such/flags.py: "),
-    ],
-)  # fmt: skip
-def test_wrong_option_is_told_in_one_line(options: list[str], code: int, told: str) -> None:
-    given = ["--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", "--wsapi-port=0"]
-    if not any(option.startswith("--ovsdb") for option in options):
-        given.append("--ovsdb=none")
-    found, lines = refused(*given, *options)
-    assert found == code
+WRONG: list[tuple[list[str], int, str]] = [
+    (["--no-such-option"], 2, "flowlane-manager: error: unrecognized arguments: --no-such-option"),
+    (["--wsapi-port=x"], 1, "argument --wsapi_port: Invalid Integer value: x"),
+    (["--config-file=/no/such/file"], 1, "flowlane-manager: "),
+    (["--ovsdb=nonsense"], 1, "flowlane-manager: ovsdb remote 'nonsense' is none of "),
+    (["--policy=/no/such/file"], 1, "flowlane-manager: policy file /no/such/file cannot be read: "),
+    (["--start-table=x"], 1, "flowlane-manager: --start-table x: give N or DPID=N"),
+    (["--start-table=zz=3"], 1, "flowlane-manager: --start-table zz=3: give N or DPID=N"),
+    (["--start-table=250"], 1, "flowlane-manager: --start-table 250: give N or DPID=N"),
+    (["--ipfix-listen=4739"], 1, "flowlane-manager: --ipfix-listen 4739: give ADDRESS:PORT"),
+    (["--ipfix-listen=host:4739"], 1, "flowlane-manager: --ipfix-listen host:4739: give ADDRESS:PORT"),
+    (["--pid-file=/no/such/directory/pid"], 1, "flowlane-manager: cannot write --pid-file "),
+    (["--ofp-switch-address-list=nowhere"], 1, "flowlane-manager: --ofp-switch-address-list: "),
+    (["--ctl-privkey=/no/key"], 1, "flowlane-manager: TLS needs both "),
+    (["--ctl-privkey=/no/key", "--ctl-cert=/no/cert"], 1, "flowlane-manager: TLS: cannot use /no/key"),
+    (["--log-file=/no/such/directory/log"], 1, "flowlane-manager: cannot write the log: "),
+    (["--user-flags=/no/such/flags.py"], 1, "flowlane-manager: --user-flags /no/such/flags.py: "),
+]  # fmt: skip
+"""Options, exit code, and the beginning of the line."""
+
+
+@pytest.fixture(scope="module")
+def options_refused() -> list[tuple[int, list[str]]]:
+    runs = []
+    for options, _, _ in WRONG:
+        given = ["--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", "--wsapi-port=0"]
+        if not any(option.startswith("--ovsdb") for option in options):
+            given.append("--ovsdb=none")
+        runs.append((*given, *options))
+    return all_refused(runs)
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=[" ".join(options) for options, _, _ in WRONG])
+def test_wrong_option_is_told_in_one_line(options_refused: list[tuple[int, list[str]]], number: int) -> None:
+    code, lines = options_refused[number]
     lines = [line for line in lines if not line.startswith("usage: ")]
+    assert code == WRONG[number][1]
     assert len(lines) == 1, lines
-    assert lines[0].startswith(told)
+    assert lines[0].startswith(WRONG[number][2])
 
 
 def test_wrong_policy_is_told_with_its_line(tmp_path: Path) -> None:

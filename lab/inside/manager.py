@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,38 @@ def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
 def refused(*arguments: str, within: float = START_TIME) -> tuple[int, list[str]]:
     """Run a manager that cannot start; return its exit code and the lines that are not log lines."""
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=within, check=False)
-    lines = (done.stderr + done.stdout).splitlines()
-    return done.returncode, [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d ", line)]
+    return done.returncode, _not_logged(done.stderr + done.stdout)
+
+
+FORKING = """
+import os, sys
+from flowlane import hub
+hub.prepare()
+import flowlane.launch, flowlane.manager
+for words in {runs!r}:
+    if os.fork() == 0:
+        output = os.open(words.pop(0), os.O_WRONLY | os.O_CREAT, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.exit(flowlane.manager.main(words))
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+"""Runs a manager in a child for each list of words; a new process for each would import everything again."""
+
+
+def all_refused(runs: Sequence[tuple[str, ...]]) -> list[tuple[int, list[str]]]:
+    """Run managers that cannot start one after another; return of each what :func:`refused` returns."""
+    with tempfile.TemporaryDirectory(prefix="fl-refused-") as directory:
+        outputs = [Path(directory) / str(number) for number in range(len(runs))]
+        words = [[str(output), *arguments] for output, arguments in zip(outputs, runs, strict=True)]
+        command = [sys.executable, "-c", FORKING.format(runs=words)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+        codes = map(int, done.stdout.split())
+        return [(code, _not_logged(output.read_text())) for code, output in zip(codes, outputs, strict=True)]
+
+
+def _not_logged(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not re.match(r"\d{4}-\d\d-\d\d ", line)]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0, what: str = "") -> None:

@@ -56,12 +56,18 @@ class Place:
     so its Python is named.
     """
 
-    environment: ClassVar = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
     modules: ClassVar = {"flowlane": "flowlane.cli.main", "flowlane-manager": "flowlane.manager"}
 
     def __init__(self, unpacked: Path, directory: Path) -> None:
         self.python = unpacked / "usr" / "lib" / "flowlane" / "bin" / "python"
         self.directory = directory
+        # What is compiled is kept beside the package, for the next command.
+        compiled = str(unpacked.with_name(f"{unpacked.name}-compiled"))
+        self.environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": "/nonexistent",
+            "PYTHONPYCACHEPREFIX": compiled,
+        }
 
     def command(self, *words: str) -> list[str]:
         return [str(self.python), "-s", "-m", self.modules[words[0]], *words[1:]]

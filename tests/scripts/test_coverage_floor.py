@@ -6,18 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from scripts import coverage_floor
+from scripts import branch_coverage, coverage_floor
 
 
-def write(path: Path, executed: list[list[int]], missing: list[list[int]]) -> None:
-    branches = {"executed_branches": executed, "missing_branches": missing}
-    path.write_text(json.dumps({"app/flowlane/core/a.py": branches}))
+def found(executed: list[list[int]], missing: list[list[int]]) -> dict[str, dict[str, list[list[int]]]]:
+    return {"app/flowlane/core/a.py": {"executed_branches": executed, "missing_branches": missing}}
 
 
-def test_branches_of_all_processes_count_together(tmp_path: Path) -> None:
-    write(tmp_path / "one.json", [[1, 2]], [[1, 3], [5, 0], [5, 6]])
-    write(tmp_path / "other.json", [[1, 3], [1, 2]], [[5, 0], [5, 6]])
-    files = coverage_floor.read(tmp_path)
+def test_branches_of_all_processes_count_together() -> None:
+    one = found([[1, 2]], [[1, 3], [5, 0], [5, 6]])
+    files = coverage_floor.read([one, found([[1, 3], [1, 2]], [[5, 0], [5, 6]])])
     assert files == {"app/flowlane/core/a.py": ({(1, 2), (1, 3)}, {(5, 0), (5, 6)})}
     assert coverage_floor.percentage(files, "app/flowlane/core/") == 50.0
     assert coverage_floor.percentage(files, "app/flowlane/cli/") == 0.0
@@ -31,7 +29,14 @@ def test_below_the_floor_is_a_failure_that_names_the_branch(
     missing: list[list[int]],
     code: int,
 ) -> None:
-    write(tmp_path / "one.json", [[1, 2]], missing)
+    (tmp_path / "one.json").write_text(json.dumps(found([[1, 2]], missing)))
     monkeypatch.setattr(coverage_floor, "RESULTS", tmp_path)
+    monkeypatch.setattr(coverage_floor, "branches_of", lambda _folder: found([], [[1, 2]]))
     assert coverage_floor.main(["--missing"]) == code
     assert ("app/flowlane/core/a.py 1->3\n" in capsys.readouterr().out) is bool(missing)
+
+
+def test_files_that_no_test_imports_count() -> None:
+    files = branch_coverage.branches_of(branch_coverage.PACKAGE / "core" / "topology")
+    assert files["app/flowlane/core/topology/way.py"]["missing_branches"]
+    assert all(not branches["executed_branches"] for branches in files.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -376,9 +377,15 @@ ROUTES = (
 )
 
 
+@cache
+def _document() -> bytes:
+    """Return the OpenAPI document as JSON; it depends on the code only."""
+    return json.dumps(document(ROUTES)).encode() + b"\n"
+
+
 def make_app(controller: Controller, access: Access = OPEN) -> WsgiApp:
     """Make the WSGI application over a controller."""
-    text = json.dumps(document(ROUTES)).encode() + b"\n"
+    text = _document()
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request, began = Request(environ), perf_counter()
