@@ -63,7 +63,7 @@ PARTS = {
         "docs/reference/*",
         "docs/engineers/pipeline",
     ],
-    "Understand": ["docs/engineers/architecture", "docs/engineers/*", "bench/README"],
+    "Understand": ["docs/engineers/architecture", "docs/engineers/*", "docs/reliability", "bench/README"],
     "Decisions": ["docs/decisions/README", "docs/decisions/*"],
     "Project": ["README", "CHANGELOG", "CONTRIBUTING", "SECURITY"],
 }

@@ -1,0 +1,280 @@
+"""Flows that come and go for an hour: memory, descriptors, faults, and whether core, REST and switch still agree.
+
+Usage: ``python -m bench.churn [--minutes 60] [--rate 2000] [--warm-up 5] [--json FILE]`` (root).
+A private Open vSwitch on the userspace datapath, in a network namespace of its own, has eight VMs and an uplink with
+queues. All VMs together begin ``--rate`` UDP flows a second, of two packets each; beside them 200 flows send all the
+time. Every ten seconds the controller's memory (resident set), descriptors and faults are read. Every minute the
+placements of the 200 flows are compared: REST's with those in the switch's tables (``lab/inside/compare.py``). At the
+end, when all flows have ended, the switch must have the entries, groups and meters that it had before them, and REST
+no flow.
+
+The slope is that of a straight line through all readings after the warm-up (least squares).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import re
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.hostile.attacks import FAR_MAC, UDP, arp, ipv4, udp
+from lab.inside import compare, private_ovs
+from lab.inside.dump_flows import read_entry
+from lab.inside.manager import Launched, launched, wait_for
+from lab.inside.namespaces import network_of_its_own
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.inside.private_ovs import PrivateOvs
+
+BRIDGE, DPID, UPLINK = "flc-br", 0xC0DE, "flc-up"
+VMS, QUEUES = 8, 8
+STEADY = 200
+"""Flows that send all the time, from ports below those of the others."""
+
+STEADY_PORT, FIRST_PORT = 1024, 2000
+POLICY = "version: 1\nclasses: {any: {}}\ncopy-rate: 5000\n"
+STEP = 0.005
+ENTRIES_OF_TRAFFIC = (3, 4, 5)
+"""Kinds of cookies: pins, learned entries, counters of groups."""
+
+
+class Reading(NamedTuple):
+    """One reading: seconds, resident memory (kB), descriptors, flows, faults."""
+
+    seconds: float
+    memory: int
+    descriptors: int
+    flows: int
+    faults: int
+
+
+def _device(vm: int) -> str:
+    return f"flc-vm{vm}"
+
+
+def _address(vm: int) -> tuple[bytes, bytes]:
+    return bytes((2, 0, 0, 0, 1, vm)), bytes((10, 8, 0, vm))
+
+
+def send(rate: int) -> None:
+    """Send for ever: new flows at a rate, and the steady ones."""
+    out = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for _ in range(VMS)]
+    frames = []
+    for vm, sock in enumerate(out):
+        sock.bind((f"{_device(vm)}-in", 0))
+        mac, ip = _address(vm)
+        frames.append(bytearray(ipv4(ip, UDP, udp(0, 9), mac=mac)))
+    begin, sent, steady = time.monotonic(), 0, 0
+    later: list[tuple[int, int, int]] = []
+    while True:
+        spent = time.monotonic() - begin
+        due = min(int(spent * rate), sent + rate)
+        again = [place for place in later if place[0] <= sent]
+        later = [place for place in later if place[0] > sent]
+        batch = [(number % VMS, _port(number)) for number in range(sent, due)]
+        later += [(due + rate // 50, vm, port) for vm, port in batch]
+        for vm, port in (*batch, *((vm, port) for _, vm, port in again)):
+            struct.pack_into("!HH", frames[vm], 34, *port_pair(port))
+            out[vm].send(frames[vm])
+        sent = due
+        if spent * 4 >= steady:  # Each of them four times a second.
+            steady += 1
+            for number in range(STEADY):
+                struct.pack_into("!HH", frames[number % VMS], 34, STEADY_PORT + number, 9)
+                out[number % VMS].send(frames[number % VMS])
+        time.sleep(STEP)
+
+
+def _port(number: int) -> int:
+    return number // VMS
+
+
+def port_pair(number: int) -> tuple[int, int]:
+    """Return the source and destination port of a VM's flow; it takes hours until one comes again."""
+    return FIRST_PORT + number % 60000, 1000 + number // 60000 % 60000
+
+
+@contextlib.contextmanager
+def started(policy: str) -> Iterator[tuple[PrivateOvs, Launched]]:
+    """A switch with its VMs, and its controller."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(network_of_its_own())
+        names = [*map(_device, range(VMS)), UPLINK]
+        for name in names:
+            for words in (
+                f"link add {name} type veth peer name {name}-in",
+                f"link set {name} up",
+                f"link set {name}-in up",
+            ):
+                subprocess.run(["ip", *words.split()], check=True)
+            for end in (name, f"{name}-in"):
+                Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")
+        ovs = stack.enter_context(private_ovs.running(system=True))
+        ovs.add_bridge(BRIDGE, (), dpid=DPID)
+        with ovs.together():
+            for number, name in enumerate(names, start=1):
+                settings = ("set", "Interface", name, f"ofport_request={number}")
+                ovs.vsctl("add-port", BRIDGE, name, "--", *settings)
+                given = "flowlane-port=uplink" if name == UPLINK else f"iface-id={name}"
+                ovs.vsctl("set", "Interface", name, f"external_ids:{given}")
+        ovs.set_queues(UPLINK, {queue: {} for queue in range(QUEUES)})
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "policy.yaml").write_text(policy)
+        manager = stack.enter_context(
+            launched(f"--ovsdb={ovs.database}", f"--policy={folder / 'policy.yaml'}")
+        )
+        ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{manager.openflow_port}")
+        ovs.vsctl("set", "Controller", BRIDGE, "connection_mode=out-of-band", "inactivity_probe=60000")
+        wait_for(lambda: _is_programmed(ovs, manager), 60, "the switch was not programmed")
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as far:
+            far.bind((f"{UPLINK}-in", 0))
+            far.send(arp(1, FAR_MAC, bytes((10, 9, 0, 254)), bytes((10, 9, 0, 254))))
+        time.sleep(3)
+        yield ovs, manager
+
+
+def _is_programmed(ovs: PrivateOvs, manager: Launched) -> bool:
+    if not manager.rest("/v1/devices")["items"]:
+        return False
+    queues = manager.rest(f"/v1/devices/{DPID:016x}/queues")["items"]
+    return len(queues) == QUEUES and "table=8" in ovs.ofctl("dump-flows", BRIDGE)
+
+
+def standing(ovs: PrivateOvs) -> tuple[str, ...]:
+    """List what stands in the switch beside the entries of flows; without counters and weights."""
+    lines = [line.strip() for line in ovs.ofctl("dump-flows", BRIDGE, "--no-stats").splitlines()]
+    entries = (line for line in lines if " actions=" in line)
+    kept = [line for line in entries if read_entry(line).cookie >> 44 & 0xF not in ENTRIES_OF_TRAFFIC]
+    others = (ovs.ofctl("dump-groups", BRIDGE), ovs.ofctl("dump-meters", BRIDGE))
+    ids = re.findall(r"(?:group_id|meter)=\w+", " ".join(others))
+    # The entries that learn name the group of the time, and tracked ports have entries for as long.
+    return tuple(sorted({line for line in kept if "learn(" not in line and "ct" not in line} | set(ids)))
+
+
+def drift(ovs: PrivateOvs, manager: Launched) -> list[str]:
+    """List where REST and the switch differ about the steady flows."""
+    items, cursor = [], ""
+    while True:
+        page = manager.rest(f"/v1/assignments?limit=1000{cursor}")
+        items += page["items"]
+        if not page["next"]:
+            break
+        cursor = f"&cursor={page['next']}"
+    steady = range(STEADY_PORT, STEADY_PORT + STEADY)
+    rest = compare.placements_in_rest([item for item in items if item["src_port"] in steady])
+    lines = [line for line in ovs.ofctl("dump-flows", BRIDGE).splitlines() if " actions=" in line]
+    entries = [read_entry(line.strip()) for line in lines]
+    switch = compare.placements_in_switch(entries)
+    found = {key: place for key, place in switch.items() if key.src_port in steady}
+    missing = [] if len(rest) == STEADY else [f"REST has {len(rest)} of {STEADY} flows"]
+    return missing + compare.differences(found, rest)
+
+
+def metric(manager: Launched, name: str) -> int:
+    """Read a metric without labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{manager.rest_port}/metrics", timeout=30) as answer:
+        found = re.search(rf"^{name} ([\d.e+]+)$", answer.read().decode(), re.MULTILINE)
+    return int(float(found[1])) if found else -1
+
+
+def read(manager: Launched, begin: float) -> Reading:
+    """Read the controller's memory, descriptors, flows and faults."""
+    process = Path(f"/proc/{manager.process.pid}")
+    memory = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
+    assert memory is not None
+    flows = manager.rest("/v1/status")["flows"]
+    descriptors = len(list((process / "fd").iterdir()))
+    faults = metric(manager, "flowlane_faults_total")
+    return Reading(time.monotonic() - begin, int(memory[1]), descriptors, flows, faults)
+
+
+def slope(readings: list[Reading]) -> float:
+    """Return by how many MB an hour the memory grows."""
+    if len(readings) < 2:
+        return float("nan")
+    times = [reading.seconds / 3600 for reading in readings]
+    return statistics.linear_regression(times, [reading.memory / 1024 for reading in readings]).slope
+
+
+def main() -> int:
+    """Run; print what was found, and return whether all of it is within the bars."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--warm-up", type=float, default=5.0, help="minutes that do not count for the slope")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    readings: list[Reading] = []
+    differences: list[str] = []
+    looks = wrong = 0
+    with started(POLICY) as (ovs, manager):
+        before = standing(ovs)
+        sender = multiprocessing.get_context("fork").Process(target=send, args=(given.rate,), daemon=True)
+        sender.start()
+        begin = next_look = time.monotonic()
+        try:
+            while (spent := time.monotonic() - begin) < given.minutes * 60:
+                time.sleep(10)
+                readings.append(read(manager, begin))
+                if time.monotonic() - next_look >= 60:
+                    next_look += 60
+                    found = drift(ovs, manager)
+                    if found:  # Once more: a flow may have moved between the two readings.
+                        time.sleep(2)
+                        found = drift(ovs, manager)
+                    looks, wrong = looks + 1, wrong + bool(found)
+                    differences += found[:3]
+                    print(readings[-1], f"drift: {found[:3]}", file=sys.stderr, flush=True)
+        finally:
+            sender.terminate()
+            sender.join()
+        sent = int(re.findall(r"tx pkts=(\d+)", ovs.ofctl("dump-ports", BRIDGE, UPLINK))[0])
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and (
+            manager.rest("/v1/status")["flows"] or standing(ovs) != before
+        ):
+            time.sleep(2)
+        after = standing(ovs)
+        left = manager.rest("/v1/status")["flows"]
+        last = read(manager, begin)
+    steady = [reading for reading in readings if reading.seconds >= given.warm_up * 60]
+    result = {
+        "minutes": round(spent / 60, 1),
+        "packets that left": sent,
+        "flows at a time": round(statistics.median(reading.flows for reading in readings)),
+        "memory after warm-up (MB)": round(steady[0].memory / 1024, 1) if steady else None,
+        "memory at the end (MB)": round(readings[-1].memory / 1024, 1),
+        "slope (MB/h)": round(slope(steady), 2),
+        "descriptors": f"{min(r.descriptors for r in readings)} to {max(r.descriptors for r in readings)}",
+        "faults": last.faults,
+        "looks at the steady flows": looks,
+        "looks with a difference": wrong,
+        "differences": differences[:5],
+        "flows left in REST": left,
+        "entries, groups, meters more or fewer": [*sorted(set(before) ^ set(after))][:10],
+    }
+    print(json.dumps(result, indent=1))
+    if given.json:
+        given.json.write_text(json.dumps([result, *(reading._asdict() for reading in readings)], indent=1))
+    is_good = not (last.faults or wrong or left or result["entries, groups, meters more or fewer"])
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
