@@ -189,6 +189,55 @@ def test_a_shape_is_learnt_from_its_first_entry(version: int) -> None:
     assert reader.parsed == 4
 
 
+def one_of(key: bytes) -> Entry:
+    return Entry(
+        key=key,
+        in_port=1,
+        egress_port=3,
+        eth_src=0x0A0000000001,
+        queue=0,
+        dscp=0,
+        meter=0,
+        packets=1,
+        octets=60,
+        cookie=LEARNED,
+    )
+
+
+def test_a_vm_that_sends_every_ethertype_and_vlan_costs_no_more_than_others() -> None:
+    """Each ethertype was a shape of its own, and entries were compared with all of them."""
+    reader = learned_entries.Reader(readback._learned_flow)
+
+    def entry(number: int, vlan: int | None = None) -> Entry:
+        macs = (0x0A0000000001).to_bytes(6), (0x0A0000000002).to_bytes(6)
+        key = flowkey.pack(flowkey.FlowParts(77, vlan, flowkey.LAYER2, 0, 0x0900 + number, 0, *macs))
+        return one_of(key)
+
+    made = [entry(number) for number in range(200)]
+    found = list(reader.read(lazily(reply(OF15, *made))))
+    assert [flow.key for flow in found] == [one.key for one in made]
+    assert reader.parsed == 1
+    tagged = [entry(1, vlan) for vlan in range(1, 150)]
+    list(reader.read(lazily(reply(OF15, *tagged))))
+    list(reader.read(lazily(reply(OF15, *tagged))))
+    assert reader.parsed == 1 + len(tagged), "a VLAN is parsed once"
+    (masks,) = reader._shapes.values()
+    assert len(masks) <= 2, "and found without a search"
+
+
+def test_so_many_shapes_are_learnt_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learned_entries, "MAX_SHAPES", 8)
+    reader = learned_entries.Reader(readback._learned_flow)
+    addresses = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 9))
+    keys = [flowkey.pack(flowkey.FlowParts(77, vlan, 4, 6, 1000, 80, *addresses)) for vlan in range(1, 30)]
+    made = [one_of(key) for key in keys]
+    assert [flow.key for flow in reader.read(lazily(reply(OF15, *made)))] == keys
+    parsed = reader.parsed
+    last = reply(OF15, made[-1])
+    assert [flow.key for flow in reader.read(lazily(last))] == [keys[-1]]
+    assert reader.parsed == parsed, "those of now are read by their shapes, whatever came before"
+
+
 def test_entries_that_lie_about_their_length_are_left_to_others() -> None:
     data = bytearray(reply(OF13, *[]))
     data += pack("!H", 40) + bytes(38)

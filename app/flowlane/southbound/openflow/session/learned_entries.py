@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedFlow
-from flowlane.core.flowkey import HEAD_LENGTH
+from flowlane.core.flowkey import HEAD_LENGTH, LAYER2
 from flowlane.southbound.openflow.session import decode
 from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, nicira
 from flowlane.southbound.openflow.wire.fields import port_fields
@@ -25,7 +25,8 @@ Parse = Callable[[Any], LearnedFlow | None]
 """A function that reads an entry which os-ken has parsed."""
 
 MAX_SHAPES = 4096
-"""Entries from which shapes and loads are stored; a device of ours has far fewer."""
+"""Entries from which shapes and loads are stored; a device of ours has far fewer. Beyond that all are learnt anew, as
+VMs may send in every VLAN, and in every protocol."""
 
 _VARYING = ("in_port", "metadata", "eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst")
 
@@ -70,8 +71,8 @@ class Reader:
 
     def __init__(self, parse: Parse) -> None:
         self._parse = parse
-        self._shapes: dict[int, list[Shape]] = {}
-        """Length of a match in bytes -> its shapes."""
+        self._shapes: dict[int, dict[int, dict[int, Shape]]] = {}
+        """Length of a match in bytes -> mask -> common bits -> the shape: as fast for many shapes as for one."""
         self._loads: dict[bytes, Loads] = {}
         """Bytes of an entry's instructions, without the number of its group -> what it loads."""
         self._stored = 0
@@ -107,8 +108,9 @@ class Reader:
         if loads is None:
             return None
         number = int.from_bytes(raw.fields, "big")
-        for shape in self._shapes.get(len(raw.fields), ()):
-            if number & shape.mask == shape.common:
+        for mask, shapes in self._shapes.get(len(raw.fields), {}).items():
+            shape = shapes.get(number & mask)
+            if shape is not None:
                 return _flow(shape, loads, raw)
         return None
 
@@ -117,16 +119,18 @@ class Reader:
         self.parsed += 1
         stats = decode.entry_at(message, raw.start)
         flow = None if stats is None else self._parse(stats)
-        if flow is None or self._stored >= MAX_SHAPES:
+        if flow is None:
             return flow
+        if self._stored >= MAX_SHAPES:
+            self._stored = 0
+            self._shapes.clear()
+            self._loads.clear()
         self._stored += 1
         loads = Loads(flow.queue_id, flow.dscp, flow.pcp, flow.meter_id)
         self._loads[nicira.without_group(raw.instructions)] = loads
         shape = shape_of(raw.fields, flow.key)
         if shape is not None and _flow(shape, loads, raw) == flow:
-            shapes = self._shapes.setdefault(len(raw.fields), [])
-            if shape not in shapes:
-                shapes.append(shape)
+            self._shapes.setdefault(len(raw.fields), {}).setdefault(shape.mask, {})[shape.common] = shape
         return flow
 
 
@@ -165,14 +169,18 @@ def shape_of(data: bytes, key: bytes) -> Shape | None:
     ports = port_fields(eth_type, protocol) if protocol else None
     metadata = places["metadata"]
     parts: list[bytes | Place] = [Place(metadata.start, metadata.start + 4), key[4:8]]
-    names = ports or ()
+    names: tuple[str, ...] = ports or ()
     if not set(names) <= places.keys():
         return None
     for name in names:
         if fields.FIELDS[name].octets == 1:
             parts.append(b"\x00")
         parts.append(places[name])
-    parts += (key[8:HEAD_LENGTH],) if ports is None else ()
+    if key[6] == LAYER2 and key[8:10] == eth_type.to_bytes(2):  # Any VM may send frames of every ethertype.
+        names = ("eth_type",)
+        parts += (places["eth_type"], key[10:HEAD_LENGTH])
+    elif ports is None:
+        parts.append(key[8:HEAD_LENGTH])
     parts += addresses
     varying = [place for name, place in places.items() if name in _VARYING or name in names]
     mask = bytearray(b"\xff" * len(data))
