@@ -67,8 +67,15 @@ tier_page() {
     as_root .venv/bin/python -m pytest -n 2 "${by_file[@]}" -p no:cacheprovider -m page "$@"
 }
 
-# A guest keeps one CPU busy; the two that run the tests inside start together, beside what another worker does.
-tier_lab() { .venv/bin/python -m pytest -n "$(workers 1)" "${by_file[@]}" -m lab "$@"; }
+# A guest keeps one CPU busy; the two that run the tests inside start together, beside what another worker does. The
+# guest sees this machine's files and cannot keep what it compiles, a second here and half a minute there, so that what
+# the tests inside import is compiled before: the modules, and the tests as pytest rewrites them.
+tier_lab() {
+    .venv/bin/python -m compileall -qq app lab tests/lab tests/support || :
+    FLOWLANE_LAB=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 .venv/bin/python -m pytest -q -p no:cacheprovider \
+        --collect-only tests/lab/guest >/dev/null
+    .venv/bin/python -m pytest -n "$(workers 1)" "${by_file[@]}" -m lab "$@"
+}
 
 # Inside the guest everything is there, and the environment is not to be changed: only pytest.
 in_lab_main() {
@@ -88,7 +95,7 @@ is_tier() {
     return 1
 }
 
-# Runs one tier, keeps its last line, and goes on to the next whatever came of it.
+# Runs one tier, keeps its result as a line, and goes on to the next whatever came of it.
 run_tier() {
     local tier=$1 status=0 log=$state/test-$1.log began=$SECONDS
     shift
@@ -96,13 +103,26 @@ run_tier() {
     # A process of its own: inside `... || status=` the shell would go on after a command that failed.
     "$root/run" tier "$tier" "$@" 2>&1 | tee "$log" || status=$?
     # pytest says with status 5 that it found no test: then the tier tested nothing, and that is a failure.
-    results+=("$(printf '%-8s %-6s %4ss  %s' "$tier" "$([ $status -eq 0 ] && echo ok || echo FAILED)" \
-        $((SECONDS - began)) "$(grep -v '^$\|failed.*in step' "$log" | tail -n 1 | tr -d '=' | sed 's/^ *//; s/ *$//')")")
-    [ $status -eq 0 ] || broken+=("$tier")
+    printf '%-8s %-6s %4ss  %s\n' "$tier" "$([ $status -eq 0 ] && echo ok || echo FAILED)" \
+        $((SECONDS - began)) "$(grep -v '^$\|failed.*in step' "$log" | tail -n 1 | tr -d '=' | sed 's/^ *//; s/ *$//')" \
+        >"$state/result-$tier"
+}
+
+# The tier lab takes longest and mostly waits for its guests, so that it runs beside the others; its output comes last.
+run_all_tiers() {
+    local tier lab
+    rm -rf "$state/branches"
+    export FLOWLANE_COVERAGE=yes
+    run_tier lab >/dev/null &
+    lab=$!
+    for tier in "${tiers[@]}" coverage; do [ "$tier" = lab ] || run_tier "$tier"; done
+    step "tier lab, beside the others from the beginning"
+    wait "$lab" || :
+    cat "$state/test-lab.log"
 }
 
 test_main() {
-    local tier results=() broken=()
+    local ran=("${tiers[@]}" coverage) tier broken=()
     setup_python
     mkdir -p "$state"
     if [ $# -gt 0 ] && ! is_tier "$1"; then
@@ -110,17 +130,18 @@ test_main() {
         .venv/bin/python -m pytest "$@"
         return
     fi
+    for tier in "${ran[@]}"; do rm -f "$state/result-$tier"; done
     if [ $# -gt 0 ]; then
-        tier=$1
-        shift
-        run_tier "$tier" "$@"
+        ran=("$1")
+        run_tier "$@"
     else
-        rm -rf "$state/branches"
-        export FLOWLANE_COVERAGE=yes
-        for tier in "${tiers[@]}" coverage; do run_tier "$tier"; done
+        run_all_tiers
     fi
     printf '\n%-8s %-6s %5s  %s\n' tier result time "last line"
-    printf '%s\n' "${results[@]}"
+    for tier in "${ran[@]}"; do
+        cat "$state/result-$tier" || :
+        grep -q "^$tier  *ok " "$state/result-$tier" || broken+=("$tier")
+    done
     current_step="tests"
     [ ${#broken[@]} -eq 0 ] || die "tiers that failed: ${broken[*]}"
     say "all tiers passed"
