@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from struct import pack
 
 import eventlet
@@ -102,18 +101,19 @@ def test_an_auxiliary_connection_is_refused_alone(manager: Launched, good: RawSw
     assert manager.log.count(f"device {GOOD:016x}: auxiliary connection 1 from 127.0.0.1") == 1
 
 
-def test_switches_with_one_dpid_are_shown_as_such(manager: Launched) -> None:
-    """Each takes the other's place, as two bridges with one datapath id do."""
-    with ExitStack() as stack:
-        for _ in range(4):
-            peer = stack.enter_context(RawSwitch(manager.openflow_port))
-            peer.handshake(0xD)
-            peer.refuse_requests()
-        wait_for(lambda: manager.rest(f"/v1/devices/{0xD:016x}")["dpid_shared_by"])
+def test_the_first_owner_of_a_dpid_stays_and_the_other_is_shown(manager: Launched) -> None:
+    with RawSwitch(manager.openflow_port) as owner, RawSwitch(manager.openflow_port) as other:
+        owner.handshake(0xD)
+        owner.refuse_requests()
+        other.handshake(0xD)
+        owner.refuse_requests()  # It replies to an echo request.
+        assert other.is_closed()
+        assert owner.is_served()
         peers = manager.rest(f"/v1/devices/{0xD:016x}")["dpid_shared_by"]
-        assert len(peers) == 2
-        assert all(text.startswith("127.0.0.1:") for text in peers), "of one host: its last two connections"
+    assert len(peers) == 2
+    assert all(text.startswith("127.0.0.1:") for text in peers), "of one host: both connections"
     assert "several switches connect with this dpid in turns" in manager.log
+    assert re.search(r"connection from \S+ is closed: another one, from \S+, has this dpid", manager.log)
 
 
 def test_unknown_queue_property_costs_nothing(manager: Launched, good: RawSwitch) -> None:
@@ -164,13 +164,15 @@ def test_device_that_refuses_every_question_is_served(manager: Launched, good: R
     assert not device["capabilities"]["select_groups"]
 
 
-def test_newer_connection_of_a_device_wins(manager: Launched, good: RawSwitch) -> None:
+def test_newer_connection_of_a_device_takes_the_place_of_one_that_is_silent(
+    manager: Launched, good: RawSwitch
+) -> None:
     with RawSwitch(manager.openflow_port) as old, RawSwitch(manager.openflow_port) as new:
         old.handshake(0xD)
         old.refuse_requests()
         new.handshake(0xD)
-        new.refuse_requests()
         assert old.is_closed()
+        new.refuse_requests()
         assert new.is_served()
         assert manager.rest("/v1/devices/000000000000000d")["connected"]
     wait_for(lambda: not manager.rest("/v1/devices/000000000000000d")["connected"])

@@ -36,6 +36,7 @@ from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing, lazy
 from flowlane.southbound.openflow.session import liveness
 from flowlane.southbound.openflow.session import session as session_module
+from flowlane.southbound.openflow.session.owners import SILENT_AFTER
 from flowlane.southbound.openflow.session.session import SLICE
 from flowlane.southbound.openflow.session.sessions import MOST_HANDSHAKES, TURN, Sessions
 
@@ -460,9 +461,14 @@ def test_device_that_acknowledges_nothing_is_given_up(world: World, monkeypatch:
     assert world.datapath.closed
 
 
-def test_a_newer_connection_wins_and_the_end_of_the_older_emits_nothing(world: World) -> None:
+def test_a_newer_connection_takes_the_place_of_one_that_is_silent(world: World) -> None:
     older, newer = world.datapath, FakeDatapath()
+    world.sent()
     world.sessions.connected(newer)
+    assert [sent[1] for sent in world.sent()] == [messages.ECHO_REQUEST]
+    world.pass_time(SILENT_AFTER - 1, alive=False)
+    assert not older.closed
+    world.pass_time(1, alive=False)
     world.sessions.disconnected(older)
     assert world.take(ev.DeviceDown) == []
     assert len(world.sessions) == 1
@@ -473,14 +479,52 @@ def test_a_newer_connection_wins_and_the_end_of_the_older_emits_nothing(world: W
     assert world.take(ev.DeviceDown) == [ev.DeviceDown(DPID)]
 
 
+def test_the_first_owner_of_a_dpid_stays_while_it_is_alive(world: World) -> None:
+    """Else whoever claims its dpid would take its flows."""
+    for number in range(1, 4):
+        newer = FakeDatapath()
+        newer.address = (f"192.0.2.{1 + number}", 50000)
+        world.sessions.connected(newer)
+        assert world.sessions.session_of(newer) is None
+        world.pass_time(1)
+        hub.sleep()
+        assert newer.closed
+        assert world.take(ev.DpidShared)[-1].peers[0] == "192.0.2.1"
+        world.sessions.disconnected(newer)
+    assert not world.datapath.closed
+    assert world.sessions.session_of(world.datapath) is not None
+    assert world.take(ev.DeviceDown) == []
+
+
+def test_many_that_claim_a_dpid_get_no_more_time_and_only_the_last_waits(world: World) -> None:
+    claims = [FakeDatapath() for _ in range(round(SILENT_AFTER))]
+    for claim in claims:
+        world.sessions.connected(claim)
+        world.now += 1.0
+    world.sessions.tick()
+    hub.sleep()
+    assert [claim.closed for claim in (world.datapath, *claims)] == [True, True, True, False]
+    assert world.sessions.session_of(claims[-1]) is not None
+
+
+def test_who_waits_for_a_dpid_gets_it_at_once_when_its_owner_goes(world: World) -> None:
+    gone, newer = FakeDatapath(), FakeDatapath()
+    world.sessions.connected(gone)
+    world.sessions.disconnected(gone)
+    world.sessions.connected(newer)
+    world.sessions.disconnected(world.datapath)
+    assert world.take(ev.DeviceDown) == [ev.DeviceDown(DPID)]
+    assert world.sessions.session_of(newer) is not None
+
+
 def test_connections_that_take_each_others_place_are_reported_until_they_stop(world: World) -> None:
     for number in range(1, 4):
         newer = FakeDatapath()
         newer.address = (f"192.0.2.{1 + number % 2}", 50000 + number)
-        world.now += 5.0
         world.sessions.connected(newer)
+        world.pass_time(5, alive=False)
     assert world.take(ev.DpidShared) == [ev.DpidShared(DPID, ("192.0.2.1", "192.0.2.2"))]
-    world.pass_time(60)
+    world.pass_time(58)
     assert world.take(ev.DpidShared) == []
     world.pass_time(1)
     assert world.take(ev.DpidShared) == [ev.DpidShared(DPID)]
@@ -488,14 +532,16 @@ def test_connections_that_take_each_others_place_are_reported_until_they_stop(wo
 
 def test_connections_that_are_replaced_now_and_then_are_of_one_switch(world: World) -> None:
     for _ in range(5):
-        world.now += 40.0
+        world.pass_time(20, alive=False)
         world.sessions.connected(FakeDatapath())
+        world.pass_time(20, alive=False)
     assert world.take(ev.DpidShared) == []
 
 
 def test_messages_of_a_replaced_connection_are_dropped(world: World) -> None:
     older = world.datapath
     world.sessions.connected(FakeDatapath())
+    world.pass_time(5, alive=False)
     message = SimpleNamespace(datapath=older)
     for take in (
         world.sessions.packet_in,

@@ -29,6 +29,10 @@ class Liveness:
             return f"no message for {DEAD_AFTER:g} s"
         return ""
 
+    def is_alive_since(self, time: float) -> bool:
+        """Whether a message has come after a time, or bytes wait to be read."""
+        return bool(self.last_message > time or self._socket.has_unread)
+
     def is_echo_due(self, now: float) -> bool:
         """Whether an echo request is to be sent; the next one then is later."""
         if now - self.last_message <= ECHO_AFTER or now - self._last_echo <= ECHO_AFTER / 2:

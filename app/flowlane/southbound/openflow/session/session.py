@@ -134,7 +134,7 @@ class Session:
             lambda: self.close("somebody has deleted all entries; it is programmed anew"),
         )
         self._reported_left_out: tuple[LeftOut, ...] = ()
-        self._liveness = Liveness(datapath.socket, clock())
+        self.liveness = Liveness(datapath.socket, clock())
         self._backlog: deque[Change] = deque()
         """Changes that have not been encoded and sent yet."""
         self._postponed: list[DeleteLearned] = []
@@ -335,7 +335,7 @@ class Session:
 
     def note_alive(self) -> None:
         """Note the time of the device's last message, of whatever kind."""
-        self._liveness.last_message = self._clock()
+        self.liveness.last_message = self._clock()
 
     def reply(self, message: Any) -> None:
         """Take a reply or a part of one; a reply to another os-ken app's request is ignored.
@@ -418,9 +418,9 @@ class Session:
             self._change([BARRIER])
         if self.up and not self.unusable and self._queue_times and self._queue_times[0] <= now:
             self._poll_queues(now)
-        if fault := self._liveness.fault(now):
+        if fault := self.liveness.fault(now):
             self.close(fault)
-        elif self._liveness.is_echo_due(now):
+        elif self.liveness.is_echo_due(now):
             self.send(packing.request(self.datapath, encode.echo_request))
 
     def _delete_stale(self) -> None:

@@ -28,7 +28,8 @@ from flowlane.core.effects import (
 )
 from flowlane.core.events import DeviceDown, DeviceUp, DpidShared
 from flowlane.logs import Repeats
-from flowlane.southbound.openflow.session import decode, encode, readback
+from flowlane.southbound.openflow.session import decode, encode, packing, readback
+from flowlane.southbound.openflow.session.owners import SILENT_AFTER, Certificates, Claims
 from flowlane.southbound.openflow.session.roles import Observer, Roles
 from flowlane.southbound.openflow.session.session import Session
 from flowlane.southbound.openflow.tables.young import zone_of
@@ -120,6 +121,7 @@ class Sessions:
         """Auxiliary connections, which are being closed."""
         self._takeovers: dict[int, deque[tuple[float, str, str]]] = {}
         """dpid -> when a connection took the place of one that was there, and from where both came."""
+        self._claims, self._certificates = Claims(), Certificates()
         self._waiting: deque[Session] = deque()
         """Sessions whose handshake has not begun."""
         self._roles: Roles | None = None
@@ -152,23 +154,51 @@ class Sessions:
     def connected(self, datapath: Any) -> None:
         """Start the session of a device that has connected.
 
-        Of two connections with one dpid the newer counts, since the older may be dead: it is closed.
+        Of two connections with one dpid the older stays, unless it is silent (:mod:`.owners`).
         """
         if datapath in self._auxiliary:
             return
+        if refusal := self._certificates.refusal(datapath):
+            text = "device %016x: the connection from %s:%s is closed: %s"
+            _REPEATS.warning(("certificate", datapath.id), text, datapath.id, *datapath.address[:2], refusal)
+            hub.spawn(datapath.close)
+            return
         old = self._by_dpid.get(datapath.id)
-        if old is not None:
-            if old.datapath is datapath:
-                return
-            old.close("the same device has connected again")
-            self._note_takeover(datapath, old)
-            _REPEATS.warning(
-                ("again", datapath.id),
-                "device %016x has connected again, from %s:%s; its connection from %s is closed",
-                datapath.id,
-                *datapath.address[:2],
-                old.peer,
-            )
+        if old is None:
+            self._begin_session(datapath)
+        elif old.datapath is not datapath:
+            before = self._claims.add(datapath, self._clock())
+            if before is None:
+                old.send(packing.request(old.datapath, encode.echo_request))
+            elif before is not datapath:
+                hub.spawn(before.close)
+
+    def _decide_claims(self, now: float) -> None:
+        """Give a dpid to the connection that waits for it where its owner is silent, else close that connection."""
+        for dpid, claim in self._claims:
+            old = self._by_dpid.get(dpid)
+            if old is None:
+                self._begin_session(self._claims.take(dpid))
+            elif old.liveness.is_alive_since(claim.asked):
+                self._claims.take(dpid)
+                peer = "{}:{}".format(*claim.datapath.address[:2])
+                self._takeovers.setdefault(dpid, deque(maxlen=TAKEOVERS)).append((now, old.peer, peer))
+                self._emit(DpidShared(dpid, _peers(self._takeovers[dpid])))
+                text = "device %016x: the connection from %s is closed: another one, from %s, has this dpid"
+                _REPEATS.warning(("claim", dpid), text, dpid, peer, old.peer)
+                hub.spawn(claim.datapath.close)
+            elif now - claim.asked >= SILENT_AFTER:
+                self._replace(old, self._claims.take(dpid))
+
+    def _replace(self, old: Session, datapath: Any) -> None:
+        """Let a connection take the place of one that is silent."""
+        old.close("the same device has connected again")
+        self._note_takeover(datapath, old)
+        text = "device %016x has connected again, from %s:%s; its connection from %s is silent, and closed"
+        _REPEATS.warning(("again", datapath.id), text, datapath.id, *datapath.address[:2], old.peer)
+        self._begin_session(datapath)
+
+    def _begin_session(self, datapath: Any) -> None:
         session = self._add_session(datapath)
         _LOG.debug("device %016x at %s: connected, the handshake begins", session.dpid, session.peer)
         if self._roles is None:
@@ -279,7 +309,13 @@ class Sessions:
         """End the session of a connection that has ended."""
         session = self.session_of(datapath)
         if session is None:
+            self._claims.drop(datapath)
             return
+        self._end(session, datapath)
+        if (waiting := self._claims.take(session.dpid)) is not None:
+            self._begin_session(waiting)
+
+    def _end(self, session: Session, datapath: Any) -> None:
         why = session.closed_because
         if self._roles is not None:
             self._roles.forget(datapath)
@@ -336,6 +372,7 @@ class Sessions:
         """Let every session do what is due; others are served in between."""
         now = self._clock()
         self._forget_takeovers(now)
+        self._decide_claims(now)
         time_slice = hub.TimeSlice(TICK_SLICE)
         if self._roles is not None:
             self._roles.expire(now)
