@@ -101,7 +101,7 @@ class Composition:
         self._node: Node | None = None
         if settings.cluster.database is not None:
             about = About(settings.cluster.member, settings.cluster.url, __version__)
-            self._node = Node(read_target(settings.cluster.database, tls=tls), about, self.sessions)
+            self._node = Node(read_target(settings.cluster.database, tls=tls), about, self.sessions, self)
         self._collector: Collector | None = None
         self._engine.state.collects_samples = settings.ipfix is not None
         self._engine.state.sends_probes = settings.probes
@@ -152,6 +152,8 @@ class Composition:
         if new is not None:
             self.submit(PolicyReplaced(new.policy, new.origin))
             self._keeper.note(new.origin)
+            if self._node is not None:
+                self._node.orders.keep_policy()
             log_policy(new.policy, new.origin)
 
     def stop(self) -> None:
@@ -287,6 +289,12 @@ class Composition:
 
     def submit(self, event: Event) -> None:
         """Pass an event to the engine, and carry out its effects before returning."""
+        self.carry_out(event)
+        if self._node is not None:
+            self._node.orders.note(event)
+
+    def carry_out(self, event: Event) -> None:
+        """Pass an event to the engine without keeping what it orders, and carry out its effects before returning."""
         self._step(event)
         if self._engine.is_behind and not self._catching_up:
             self._catching_up = True
@@ -330,11 +338,12 @@ class Composition:
 
     def keep_policy(self) -> bool:
         """Write the policy in force to the state directory; return whether it is in force again after a restart."""
-        return self._keeper.keep(self.state)
+        return self._keeper.keep(self.state) if self._node is None else self._node.orders.keep_policy()
 
     def is_policy_kept(self) -> bool:
         """Whether the policy in force is in force again after a restart."""
-        return self._keeper.is_kept(self.state.policy_origin)
+        origin = self.state.policy_origin
+        return self._keeper.is_kept(origin) if self._node is None else self._node.orders.has_policy(origin)
 
     def wait_for_changes(self, dpid: int) -> None:
         """Wait until what was put off on a device is done; for a minute at most."""

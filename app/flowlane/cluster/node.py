@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from flowlane.cluster.database import Copy
 from flowlane.cluster.membership import Membership
+from flowlane.cluster.order_store import OrderStore
 
 if TYPE_CHECKING:
     from flowlane.cluster.membership import About, MemberView
+    from flowlane.cluster.order_store import Engine
     from flowlane.southbound.openflow.session.sessions import Sessions
     from flowlane.southbound.ovsdb.remote import Target
-
-LEAVE_WITHIN = 0.7
-"""Seconds for handing over all devices at the end."""
 
 
 class Node:
@@ -23,12 +22,14 @@ class Node:
         target: Flowlane's own database.
         about: what the others see.
         sessions: the devices that are connected.
+        engine: carries out what others ordered.
     """
 
-    def __init__(self, target: Target, about: About, sessions: Sessions) -> None:
+    def __init__(self, target: Target, about: About, sessions: Sessions, engine: Engine) -> None:
         self.target = target
         self._copy = Copy(target, self._changed)
-        self.membership = Membership(target, self._copy, about, sessions, lambda: True)
+        self.membership = Membership(target, self._copy, about, sessions, lambda: self.orders.is_taken)
+        self.orders = OrderStore(target, self._copy, engine)
         sessions.share(self.membership)
 
     @property
@@ -40,10 +41,12 @@ class Node:
         """Follow the database, and join the other controllers."""
         self._copy.start()
         self.membership.start()
+        self.orders.start()
 
     def stop(self) -> None:
         """Hand the devices over, and leave."""
         self.membership.leave()
+        self.orders.stop()
         self._copy.stop()
 
     def members(self) -> list[MemberView]:
@@ -51,4 +54,5 @@ class Node:
         return self.membership.views()
 
     def _changed(self, tables: frozenset[str]) -> None:
+        self.orders.changed(tables)
         self.membership.changed(tables)
