@@ -40,6 +40,7 @@ from flowlane.topology import expected as topology
 from flowlane.topology.passive import passive_switches
 
 if TYPE_CHECKING:
+    from flowlane.cluster.membership import MemberView
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import State
@@ -286,6 +287,14 @@ class Composition:
             RequestError: it was not announced.
         """
         self._databases.withdraw(name)
+
+    def members(self) -> Sequence[MemberView]:
+        """Return the controllers that share the database."""
+        return () if self._node is None else self._node.membership.views()
+
+    def leader_of(self, dpid: int) -> MemberView | None:
+        """Return the other controller that leads a device; None: this one does, or none."""
+        return None if self._node is None else self._node.membership.leader_of(dpid)
 
     def submit(self, event: Event) -> None:
         """Pass an event to the engine, and carry out its effects before returning."""

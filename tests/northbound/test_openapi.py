@@ -55,7 +55,7 @@ def test_every_contracted_path_is_there() -> None:
         "/v1/vms/{id} /v1/flows /v1/flows/{id} /v1/assignments /v1/flows/{id}/explain /v1/policy /v1/policy/check "
         "/v1/vms/{id}/hints /v1/events "
         "/v1/ports /v1/meters /v1/groups /v1/left-out /v1/pins /v1/flows/{id}/pin / /page/{asset} /openapi.json "
-        "/v1/topology /v1/hosts /v1/addresses"
+        "/v1/topology /v1/hosts /v1/addresses /v1/members"
     )
     assert set(paths.split()) == set(DOCUMENT["paths"])
 

@@ -105,6 +105,16 @@ def _token(args: argparse.Namespace) -> str | None:
         raise ConfigError(f"file of the token {file} cannot be read: {reason}") from error
 
 
+class _Session(requests.Session):
+    """A session that sends its token to the controller that another one refers to, too: both have the same tokens."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Keep the token, unless it would then be sent without TLS."""
+        before, after = urlsplit(response.url), urlsplit(prepared_request.url or "")
+        if after.scheme not in (before.scheme, "https"):
+            super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+
+
 def connect(url: str, token: str | None = None, ca: str | None = None) -> Client:
     """Make a client. Proxies of the environment are not used: a controller is in the same network.
 
@@ -115,7 +125,7 @@ def connect(url: str, token: str | None = None, ca: str | None = None) -> Client
     Raises:
         ConfigError: the token has characters that no token has.
     """
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.headers["Accept"] = "application/json"
     if token is not None:

@@ -105,6 +105,11 @@ def _age(name: str) -> Callable[[Answer], float | None]:
     return lambda item: seconds_since(item[name])
 
 
+def _leads(item: Answer) -> float:
+    """Count the devices that a controller leads."""
+    return len(item["devices"])
+
+
 def _load_part(item: Answer) -> float | None:
     """Return load over the queue's maximum rate; None where that rate is not known."""
     return float(item["load"]) / float(item["max_rate"]) if item["max_rate"] else None
@@ -236,6 +241,20 @@ DATABASES = ListCommand(
         Column("OVS", lambda item: text(item["ovs_version"]), 6),
         Column("BRIDGES", lambda item: str(item["bridges"]), 5, right=True, amount=_field("bridges")),
         Column("PROBLEMS", _database_problems, 1),
+    ),
+    names=_all_of("name"),
+)
+
+MEMBERS = ListCommand(
+    "/v1/members",
+    (
+        Column("NAME", lambda item: f"{item['name']}{' *' if item['is_own'] else ''}"),
+        Column("REST", lambda item: text(item["url"]), 3),
+        Column("VERSION", lambda item: item["version"], 5),
+        Column("UP", lambda item: age(item["started"]), 4, amount=_age("started")),
+        Column("BEAT", lambda item: f"{item['age']:.1f} s", 2, right=True, amount=_field("age")),
+        Column("CONNECTED", lambda item: str(item["connected"]), 1, right=True, amount=_field("connected")),
+        Column("LEADS", lambda item: str(len(item["devices"])), right=True, amount=_leads),
     ),
     names=_all_of("name"),
 )

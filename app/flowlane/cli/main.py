@@ -30,6 +30,7 @@ COMMANDS = {
     "status": ("flowlane.cli.status", "the controller's own state"),
     "top": ("flowlane.cli.top", "queues side by side and the largest flows, as they change"),
     "databases": ("flowlane.cli.lists:DATABASES", "Open vSwitch databases of the hosts: which can be read"),
+    "members": ("flowlane.cli.lists:MEMBERS", "controllers that share a database: which leads which device"),
     "devices": ("flowlane.cli.lists:DEVICES", "devices: what they can do, how full they are"),
     "ports": ("flowlane.cli.lists:PORTS", "ports: their roles, and why they have them"),
     "queues": ("flowlane.cli.lists:QUEUES", "queues and what is on them"),

@@ -34,7 +34,7 @@ AWAY_FOR = 1.0
 """Seconds for which a device may be away from its leader before another member leads it."""
 
 STALE = 2.0
-"""Seconds without one's own committed beat in the copy after which the copy is taken from another server."""
+"""Seconds without a new beat of one's own in the copy after which the copy is taken from another server."""
 
 RECLAIM_AFTER = 3.0
 """Seconds after which a leader asks again for a device that has another primary controller."""
@@ -95,6 +95,8 @@ class Membership:
         self._beats, self._transactions = Transactions(target, BEAT_WITHIN), Transactions(target, WORK_WITHIN)
         self._beat, self._sent = 0, float("-inf")
         self._seen: dict[str, Sighting] = {}
+        self._reconnected_at = 0.0
+        """When this controller became a member, or took the copy from another server."""
         self._connected: set[int] = set()
         self._gone: dict[int, float] = {}
         """dpid -> when its connection ended, for :data:`AWAY_FOR` seconds."""
@@ -199,34 +201,36 @@ class Membership:
         """Whether this member may lead now."""
         return bool(self.own) and leadership.holds_lease(self._sent, time.monotonic())
 
-    def leader_of(self, dpid: int) -> str | None:
-        """Return the URL of the member that leads a device; '' for one without a URL, None for this one or none."""
-        for row in self._copy.rows["Device"].values():
-            if row["dpid"] == _text(dpid):
-                member = self._copy.rows["Member"].get(row["leader"] or NOBODY)
-                return None if member is None or row["leader"] == self.own else str(member["url"])
-        return None
+    def leader_of(self, dpid: int) -> MemberView | None:
+        """Return the other member that leads a device; None: this one does, or none."""
+        if dpid in self.leading:
+            return None
+        found = self._rows_by_dpid().get(dpid)
+        leader = NOBODY if found is None else found[1]["leader"] or NOBODY
+        row = self._copy.rows["Member"].get(leader)
+        return None if row is None or leader == self.own else self._view(leader, row, ())
 
     def views(self) -> list[MemberView]:
         """List the members by name."""
-        now = time.monotonic()
         led: dict[str, list[int]] = {}
         for row in self._copy.rows["Device"].values():
             led.setdefault(row["leader"] or NOBODY, []).append(int(row["dpid"], 16))
-        views = [
-            MemberView(
-                row["name"],
-                row["url"],
-                row["version"],
-                row["started"],
-                name == self.own,
-                now - self._seen[name].at if name in self._seen else 0.0,
-                len(row["devices"]),
-                tuple(sorted(led.get(name, ()))),
-            )
-            for name, row in self._copy.rows["Member"].items()
-        ]
+        rows = self._copy.rows["Member"].items()
+        views = [self._view(name, row, tuple(sorted(led.get(name, ())))) for name, row in rows]
         return sorted(views, key=lambda view: (view.name, view.started))
+
+    def _view(self, name: str, row: Mapping[str, Any], leads: tuple[int, ...]) -> MemberView:
+        age = time.monotonic() - self._seen[name].at if name in self._seen else 0.0
+        return MemberView(
+            row["name"],
+            row["url"],
+            row["version"],
+            row["started"],
+            name == self.own,
+            age,
+            len(row["devices"]),
+            leads,
+        )
 
     # ---- beats and the lease
 
@@ -256,9 +260,6 @@ class Membership:
             return
         had_lease, self._sent = self.has_lease, sent
         now = time.monotonic()
-        seen = self._seen.get(self.own)
-        if seen is not None and now - seen.at > STALE:
-            self._copy.reconnect()
         if not had_lease or now - self._changed_at < leadership.SETTLE + 2 * leadership.BEAT:
             self._mark_due()
         self._forget_gone(now)
@@ -274,6 +275,7 @@ class Membership:
             "devices": {_text(dpid) for dpid in self._connected},
         }
         self.own = str(self._beats.transact([insert("Member", row)])[0]["uuid"][1])
+        self._reconnected_at = time.monotonic()
         _LOG.info("this controller is member %s", self._about.name)
         self._given_up.clear()
         self._demoted.clear()
@@ -286,6 +288,15 @@ class Membership:
             if self.leading and not self.has_lease:
                 _LOG.warning("no beat was committed for %g s: this controller stands by", leadership.LEASE)
                 self._stand_by_all("this controller cannot reach its database")
+            self._check_copy(time.monotonic())
+
+    def _check_copy(self, now: float) -> None:
+        """Go on with another server where the copy does not show one's own beats."""
+        seen = self._seen.get(self.own)
+        last = max(self._reconnected_at, seen.at if seen is not None else 0.0)
+        if self.own and self._copy.is_synchronized and now - last > STALE:
+            self._reconnected_at = now
+            self._copy.reconnect()
 
     def _stand_by_all(self, why: str) -> None:
         for dpid, generation in list(self.leading.items()):

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowlane import hub, orders
-from flowlane.cluster.database import Transactions, delete, insert
+from flowlane.cluster.database import ConflictError, Transactions, delete, insert
 from flowlane.core.events import PolicyReplaced
 from flowlane.core.policy import PolicyOrigin
 from flowlane.errors import DatabaseError, PolicyError
@@ -35,7 +35,11 @@ WRITE_WITHIN = 3.0
 LOOK = 1.0
 """Seconds between two comparisons with what is in force."""
 
-_RETRY = 0.2
+SHOWN_WITHIN = 5.0
+"""Seconds in which the copy shows what was written, unless another controller has written over it."""
+
+_POLICY = ("policy", "")
+_RETRY, _NEXT_LOOK = 0.2, 0.01
 
 
 class Engine(Protocol):
@@ -67,6 +71,9 @@ class OrderStore:
         """The orders that are in force here, or wait for their device."""
         self._pins_in_force: set[orders.Key] = set()
         self._pending: deque[Change] = deque()
+        self._is_policy_due = False
+        self._unseen: dict[orders.Key, float] = {}
+        """Keys of what was written and the copy does not show yet -> until when it is waited for."""
         self._wake = hub.Flag()
         self._tasks: list[hub.Task] = []
 
@@ -99,15 +106,13 @@ class OrderStore:
     # ---- the policy
 
     def keep_policy(self) -> bool:
-        """Write the policy in force; return whether the database has it."""
-        state = self._engine.state
-        row = {**state.policy_origin._asdict(), "text": state.policy.text}
-        try:
-            self._transactions.transact([delete("Policy", []), insert("Policy", row)])
-        except DatabaseError as error:
-            _LOG.warning("the policy is not written to the database: %s", error)
-            return False
-        return True
+        """Have the policy in force written; return whether the database has it, which is waited for a while."""
+        self._is_policy_due = True
+        self._wake.set()
+        deadline = time.monotonic() + WRITE_WITHIN
+        while self._is_policy_due and time.monotonic() < deadline:
+            hub.sleep(_NEXT_LOOK)
+        return not self._is_policy_due
 
     def has_policy(self, origin: PolicyOrigin) -> bool:
         """Whether the database has the policy of an origin."""
@@ -125,11 +130,14 @@ class OrderStore:
 
     def _take_policy(self) -> None:
         in_force = self._engine.state.policy_origin
+        if self._is_policy_due or not self._is_shown(_POLICY, self.has_policy(in_force)):
+            return
         row = next(iter(self._copy.rows["Policy"].values()), None)
         is_ours_newer = not self.is_taken and in_force.source == "file"
         if row is None or (is_ours_newer and in_force.time > row["time"] and in_force.hash != row["hash"]):
             if not self.is_taken and in_force.source != "built-in":
-                hub.spawn(self.keep_policy)
+                self._is_policy_due = True
+                self._wake.set()
             return
         if row["hash"] == in_force.hash:
             return
@@ -146,12 +154,22 @@ class OrderStore:
         rows = {order.key: order for order in map(_order, self._copy.rows["Order"].values())}
         waiting = {order.key for change in self._pending for order in change.put}
         waiting.update(key for change in self._pending for key in change.delete)
+        for key in [key for key in self._unseen if key != _POLICY]:
+            if not self._is_shown(key, rows.get(key) == self._known.get(key)):
+                waiting.add(key)
         for key in self._known.keys() - rows.keys() - waiting:
             self._undo(self._known.pop(key))
         for key, order in rows.items():
             if key not in waiting and self._known.get(key) != order:
                 self._known[key] = order
                 self._put_in_force(order)
+
+    def _is_shown(self, key: orders.Key, is_equal: bool) -> bool:
+        """Whether the copy is as new as what was written here last, as far as one key is concerned."""
+        if not is_equal and time.monotonic() < self._unseen.get(key, 0.0):
+            return False
+        self._unseen.pop(key, None)
+        return True
 
     def _undo(self, order: Order) -> None:
         self._pins_in_force.discard(order.key)
@@ -181,6 +199,9 @@ class OrderStore:
 
     def _look(self) -> None:
         """Put in force what waited for its device; delete what has expired, and pins that the engine has ended."""
+        if self._copy.is_synchronized and self.is_taken:
+            self._take_policy()
+            self._take_orders()
         wall, ended = time.time(), []
         for key, order in list(self._known.items()):
             if orders.is_over(order, wall):
@@ -205,16 +226,31 @@ class OrderStore:
     def _write_forever(self) -> None:
         while True:
             self._wake.wait()
-            while self._pending:
+            while self._pending or self._is_policy_due:
                 try:
-                    self._transactions.transact(self._operations(self._pending[0]))
+                    self._write()
+                except ConflictError as error:
+                    _LOG.error("the database refuses an order: %s", error)
+                    self._is_policy_due = False
+                    self._pending.clear()
                 except DatabaseError as error:
                     _REPEATS.warning("write", "an order is not written to the database yet: %s", error)
                     hub.sleep(_RETRY)
-                else:
-                    self._pending.popleft()
-            if self._copy.is_synchronized:
-                self._take_orders()
+
+    def _write(self) -> None:
+        until = time.monotonic() + SHOWN_WITHIN
+        if self._pending:
+            change = self._pending[0]
+            self._transactions.transact(self._operations(change))
+            self._unseen.update(dict.fromkeys((*change.delete, *(order.key for order in change.put)), until))
+            self._pending.popleft()
+        if self._is_policy_due:
+            state = self._engine.state
+            origin = state.policy_origin
+            row = {**origin._asdict(), "text": state.policy.text}
+            self._transactions.transact([delete("Policy", []), insert("Policy", row)])
+            self._unseen[_POLICY] = until
+            self._is_policy_due = self._engine.state.policy_origin != origin
 
     def _operations(self, change: Change) -> list[Operation]:
         keys = [*change.delete, *(order.key for order in change.put)]

@@ -32,6 +32,7 @@ from flowlane.northbound.types import databases as database_types
 from flowlane.northbound.types import devices as device_types
 from flowlane.northbound.types import events as event_types
 from flowlane.northbound.types import hints as hint_types
+from flowlane.northbound.types import members as member_types
 from flowlane.northbound.types import operators as operator_types
 from flowlane.northbound.types import topology as topology_types
 from flowlane.northbound.types import vms as vm_types
@@ -114,6 +115,14 @@ ROUTES = (
         _W.delete_database,
         "Follow a database that was announced no more",
         also=(204, 404, 409),
+    ),
+    Route(
+        "GET",
+        "/v1/members",
+        _R.members,
+        "Controllers that share a database",
+        types.Page[member_types.MemberView],
+        query.PAGE,
     ),
     Route("GET", "/v1/devices", _R.devices, "Devices", types.Page[types.DeviceView], query.PAGE),
     Route("GET", "/v1/devices/{dpid}", _R.device, "A device", types.DeviceView, also=(404,)),

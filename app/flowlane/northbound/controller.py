@@ -105,6 +105,30 @@ class Group(Protocol):
     def buckets(self) -> Sequence[Bucket]: ...
 
 
+class Member(Protocol):
+    """A controller of those that share a database; see :class:`flowlane.northbound.types.members.MemberView`.
+
+    ``started``: Unix time in seconds. ``leads``: dpids.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def started(self) -> float: ...
+    @property
+    def is_own(self) -> bool: ...
+    @property
+    def age(self) -> float: ...
+    @property
+    def connected(self) -> int: ...
+    @property
+    def leads(self) -> Sequence[int]: ...
+
+
 class Controller(Protocol):
     """The running controller.
 
@@ -163,6 +187,12 @@ class Controller(Protocol):
             NotFoundError: there is none of that name.
             RequestError: it was not announced.
         """
+
+    def members(self) -> Sequence[Member]:
+        """List the controllers that share the database, by name; none where there is no such database."""
+
+    def leader_of(self, dpid: int) -> Member | None:
+        """Return the other controller that leads a device; None: this one does, or none."""
 
     def submit(self, event: Event) -> None:
         """Give the engine an event and carry out its effects before returning."""

@@ -330,6 +330,9 @@ def _responses(route: Route, components: dict[str, Schema], conditions: Mapping[
         if no_content
         else {"200": {"description": route.about, "content": content}}
     )
+    if "{dpid}" in route.path:
+        answers["307"] = _problem("another controller leads the device, at Location")
+        answers["421"] = _problem("another controller leads the device, which has no address")
     for status in route.also:
         if status == 503 and route.gives is types.Health:
             answers["503"] = {"description": HTTPStatus(503).phrase, "content": content}

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from flowlane.cluster.membership import MemberView
 from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.dry_run import Outcome, dry_run
 from flowlane.core.effects import FlowReport, Report
@@ -73,6 +74,7 @@ class FakeController:
     expected: Expected | None = None
     now: float = NOW
     keeps: bool = True
+    others: list[MemberView] = field(default_factory=list)
     telemetry: Telemetry = field(default_factory=Telemetry)
     kept: bool = False
     problems: list[Check] = field(default_factory=lambda: [Check("openflow"), Check("ovsdb")])
@@ -97,6 +99,12 @@ class FakeController:
 
     def databases(self) -> list[DatabaseStatus]:
         return self.known.statuses()
+
+    def members(self) -> list[MemberView]:
+        return self.others
+
+    def leader_of(self, dpid: int) -> MemberView | None:
+        return next((member for member in self.others if dpid in member.leads), None)
 
     def announce(self, name: str, target: str, tls: tuple[str, str, str] | None) -> bool:
         return self.known.announce(name, target, None if tls is None else TlsFiles(*tls))
@@ -178,6 +186,9 @@ def furnished() -> FakeController:
     controller.engine.devices[NIC].manual_pins[FLOWS[0][0]] = ManualPin(9, 1, NOW - 5, NOW + 600)
     hint = Hint("rest:uuid-web:backup", "uuid-web", "heavy", Match(), HintSource.REST)
     controller.engine.state.hints[hint.id] = hint
+    controller.others = [
+        MemberView("other", "http://192.0.2.9:8080", "0.1", WALL - 9, False, 0.2, 1, (0x77,))
+    ]
     return controller
 
 

@@ -33,6 +33,7 @@ from flowlane.northbound.views import (
 )
 from flowlane.northbound.views.flow_lines import FlowLines
 from flowlane.northbound.views.flows import explanation_view, flow_view, hop_view, rows_of
+from flowlane.northbound.views.members import member_view
 from flowlane.northbound.views.vms import flows_per_vm, nics_by_uuid, vm_view
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from flowlane.northbound.paging import FlowRow
     from flowlane.northbound.types import databases as database_types
     from flowlane.northbound.types import hints as hint_types
+    from flowlane.northbound.types import members as member_types
     from flowlane.northbound.types import vms as vm_types
 
 
@@ -68,6 +70,13 @@ def databases(call: Call) -> types.Page[database_types.DatabaseView]:
     known = {item.name: item for item in call.controller.databases()}
     names, following = names_page(call, known)
     return {"items": [database_view(known[name], call.clock) for name in names], "next": following}
+
+
+def members(call: Call) -> types.Page[member_types.MemberView]:
+    """List the controllers that share the database, by name."""
+    known = {f"{item.name} {item.started:.6f}": item for item in call.controller.members()}
+    names, following = names_page(call, known)
+    return {"items": [member_view(known[name]) for name in names], "next": following}
 
 
 def database(call: Call) -> database_types.DatabaseView:

@@ -1,0 +1,108 @@
+"""Orders as rows: what REST gives comes back from its row, on another controller as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.engine.controller import NIC, FakeController, furnished
+
+from flowlane import orders
+from flowlane.core import events as ev
+from flowlane.core.classify.matching import read_match
+from flowlane.core.flowkey import flow_id
+from flowlane.core.model import Admission, Hint, HintSource, Role
+from flowlane.orders import Order
+
+WALL = 1_800_000_000.0
+HINT = Hint("rest:vm:0", "vm", "heavy", read_match({"dst-port": 80}), HintSource.REST, None, {"dst-port": 80})
+
+
+def given(controller: FakeController, event: Any, known: tuple[Order, ...] = ()) -> orders.Change:
+    """Carry an event out, and return what it changes of the rows."""
+    controller.engine.step(event, controller.now)
+    return orders.change_of(event, controller.state, known, WALL)
+
+
+def a_flow(controller: FakeController) -> tuple[bytes, int]:
+    """A flow of the NIC that can be pinned, and a queue for it."""
+    device = controller.state.devices[NIC]
+    for key, row in device.flows.rows.items():
+        port = device.ports.get(device.flows.egress_port[row])
+        for queue_id in port.queues if port is not None else ():
+            controller.engine.step(ev.FlowPinned(NIC, key, queue_id, 50.0), controller.now)
+            if key in device.manual_pins:
+                return key, queue_id
+    raise AssertionError("no flow can be pinned")
+
+
+def events_of(controller: FakeController) -> list[tuple[Any, Any]]:
+    """(event, event that takes it back) of every kind of order."""
+    key, queue_id = a_flow(controller)
+    port_no = controller.state.devices[NIC].flows.egress_port[controller.state.devices[NIC].flows.rows[key]]
+    return [
+        (ev.HintGiven(HINT), ev.HintWithdrawn("vm")),
+        (ev.FlowPinned(NIC, key, queue_id, 60.0), ev.FlowReleased(NIC, key)),
+        (
+            ev.QueueCordoned(NIC, port_no, queue_id, Admission.CORDONED),
+            ev.QueueCordoned(NIC, port_no, queue_id, Admission.OPEN),
+        ),
+        (ev.RoleGiven(NIC, Role.SWITCH), ev.RoleGiven(NIC, None)),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4), ids=["hint", "pin", "cordon", "role"])
+def test_an_order_is_in_force_on_another_controller_and_taken_back(number: int) -> None:
+    mine, other = furnished(), furnished()
+    event, back = events_of(mine)[number]
+    (order,) = given(mine, event).put
+    assert orders.missing(order, mine.state, WALL) is None, "it is in force"
+    needed = orders.missing(order, other.state, WALL)
+    assert needed is not None
+    other.engine.step(needed, other.now)
+    assert orders.missing(order, other.state, WALL) is None
+    assert given(mine, back, (order,)) == orders.Change((), (order.key,))
+    other.engine.step(orders.undone(order), other.now)
+    assert orders.missing(order, other.state, WALL) is not None
+    assert not orders.is_over(order, WALL)
+    assert orders.is_over(order, WALL + 1000) == (order.kind == orders.PIN)
+
+
+def test_what_is_not_here_waits() -> None:
+    controller = furnished()
+    elsewhere = "00000000000000ff"
+    for kind, name, content in (
+        (orders.PIN, f"{elsewhere} aa", '{"queue_id": 1}'),
+        (orders.PIN, f"{NIC:016x} aa", '{"queue_id": 1}'),
+        (orders.CORDON, f"{elsewhere} 1 1", '{"admission": "cordoned"}'),
+        (orders.CORDON, f"{NIC:016x} 1 77", '{"admission": "cordoned"}'),
+    ):
+        assert orders.missing(Order(kind, name, content), controller.state, WALL) is None
+    assert (
+        orders.missing(Order(orders.ROLE, elsewhere, '{"role": "switch"}'), controller.state, WALL)
+        is not None
+    )
+
+
+def test_other_events_change_nothing() -> None:
+    controller = furnished()
+    ovsdb = Hint("x", "vm", "heavy", read_match({}), HintSource.OVSDB)
+    key = bytes.fromhex(flow_id(b"\x01" * 12))
+    for event in (ev.Poll(), ev.HintGiven(ovsdb), ev.FlowPinned(NIC, key, 1, 60.0)):
+        assert given(controller, event) == orders.NOTHING
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order("pin", "x", "{}"),
+        Order("cordon", f"{NIC:016x} 1 1", "[]"),
+        Order("hint", "h", "{"),
+        Order("role", "1", '{"role": "king"}'),
+        Order("hint", "h", '{"vm": "v", "class": "c", "match": 5}'),
+        Order("hint", "h", '{"vm": "v", "class": "c", "match": {"nonsense": 5}}'),
+    ],
+)
+def test_a_row_that_is_none_of_ours_is_an_error_that_is_caught(order: Order) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        orders.missing(order, furnished().state, WALL)
