@@ -101,17 +101,17 @@ AT_ONCE = 0.002
 QUEUED = 0.5
 """Seconds without a reply after which nothing more is requested."""
 
-GIVEN_UP = 30.0
+GIVEN_UP = 330.0
 """Seconds after which a reply is not waited for.
 
-The session reports the end of every request before that: after 5 s, or after 25 s where the reply may be among bytes
+The session reports the end of every request before that: after 5 s, or after 305 s where the reply may be among bytes
 that the controller has not read yet.
 """
 
 MOST_UNREAD = 60.0
-"""Seconds since a request without a reply that count: of a switch that does not reply nothing can be waited for.
+"""Seconds since a request has ended without a reply that count: for a switch that does not reply nobody can wait.
 
-The time before the request counts without a limit: then the controller has had no time to read.
+The time before counts without a limit: then the controller has had no time to ask, or to read the reply.
 """
 
 _RESERVED = 0.25
@@ -143,10 +143,10 @@ class Group:
     """Learned entries with one cookie, or the pins.
 
     ``entries``: how many the last reading found. ``asked``: when they were last requested. ``read``: when those were
-    requested that were last read, or when the group began. ``unanswered``: when they were first requested since then;
-    infinity: they were not. ``new_until``: until when it can have flows that have just begun. ``near``: whether its
-    last reading found a flow near a gate, ``near_now`` whether the one that is under way has. ``suspect_until``: until
-    when it is read first because its sum has risen.
+    requested that were last read, or when the group began. ``unanswered``: when a request for them first ended
+    without a reply since then; infinity: none has. ``new_until``: until when it can have flows that have just begun.
+    ``near``: whether its last reading found a flow near a gate, ``near_now`` whether the one that is under way has.
+    ``suspect_until``: until when it is read first because its sum has risen.
     ``octets``, ``summed_at``: its sum in bytes at the beginning of the present measurement, and when that was.
     ``rate``: bit/s by which it grows, smoothed. ``steady_until``: when the sum last was what that rate makes of it,
     before it rose.
@@ -297,7 +297,6 @@ class Readings:
             self._accounts[account] -= cost
             spent += cost
             self.waiting[number] = group.asked = now
-            group.unanswered = min(group.unanswered, now)
             chosen.append(number)
         return chosen
 
@@ -369,10 +368,12 @@ class Readings:
             The group to begin, if the present one is full.
         """
         self.waiting.pop(number, None)
+        group = self.pins if number == PINS else self.groups.get(number)
         if entries is None:
+            if group is not None:
+                group.unanswered = min(group.unanswered, now)
             return None
         self._measure(entries, seconds)
-        group = self.pins if number == PINS else self.groups.get(number)
         if group is None:
             return None
         group.entries, group.near, group.near_now = entries, group.near_now, False

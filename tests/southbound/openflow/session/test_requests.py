@@ -6,9 +6,9 @@ import pytest
 
 from flowlane.southbound.openflow.session import requests
 from flowlane.southbound.openflow.session.requests import (
+    MOST_PATIENCE,
     NO_REPLY,
     PARSED,
-    PATIENCE,
     QUIET,
     TOO_LONG,
     PendingRequests,
@@ -137,7 +137,7 @@ def test_a_reply_that_may_be_among_unread_bytes_is_waited_for(replies: list[Repl
     pending.add(7, "counters", 5.0, replies.append)
     pending.expire(4.9, has_unread=lambda: pytest.fail("asked for nothing"))
     pending.expire(5.0, has_unread=lambda: True)
-    pending.expire(5.0 + PATIENCE - 0.1, has_unread=lambda: True)
+    pending.expire(5.0 + MOST_PATIENCE - 0.1, has_unread=lambda: True)
     assert replies == []
-    pending.expire(5.0 + PATIENCE, has_unread=lambda: True)
+    pending.expire(5.0 + MOST_PATIENCE, has_unread=lambda: True)
     assert replies == [Reply(error=NO_REPLY)], "and not for ever"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 ECHO_AFTER, DEAD_AFTER = 10.0, 20.0
@@ -20,12 +21,18 @@ class Liveness:
     def __init__(self, socket: Any, now: float) -> None:
         self._socket = socket
         self.last_message = self._last_echo = now
+        self._asked_at = -inf
+        """When the first echo request since the last message was sent."""
 
     def fault(self, now: float) -> str:
-        """Return why the connection is to be closed; empty where it is not."""
+        """Return why the connection is to be closed; empty where it is not.
+
+        A device that was not asked is not silent: the controller may have been late.
+        """
         if self._socket.is_stalled:
             return "it does not read what is sent to it"
-        if now - self.last_message > DEAD_AFTER and not self._socket.has_unread:
+        is_asked = self._asked_at >= self.last_message and now - self._asked_at >= ECHO_AFTER / 2
+        if now - self.last_message > DEAD_AFTER and is_asked and not self._socket.has_unread:
             return f"no message for {DEAD_AFTER:g} s"
         return ""
 
@@ -38,4 +45,6 @@ class Liveness:
         if now - self.last_message <= ECHO_AFTER or now - self._last_echo <= ECHO_AFTER / 2:
             return False
         self._last_echo = now
+        if self._asked_at < self.last_message:
+            self._asked_at = now
         return True

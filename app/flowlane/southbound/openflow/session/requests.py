@@ -22,12 +22,17 @@ PARSED = 12
 """How many times as much memory as its bytes a part takes that os-ken has parsed: 64 bytes of a port become 0.8 kB."""
 
 PATIENCE, QUIET = 20.0, 3.0
-"""Seconds by which a reply may be late while bytes of the device wait to be read, among which it may be; a reply of the
-handshake also while others come, the last of them so long ago at most.
+"""Seconds by which a reply of the handshake may be late while others come, the last of them so long ago at most.
 
-Where hundreds of switches connect at once, or very many flows begin, replies wait in the controller's sockets. A switch
-whose reply in the handshake is not waited for is used without what it would have shown, for as long as it is connected;
-counters that are given up each time leave its flows unread.
+Where hundreds of switches connect at once, replies wait in the controller's sockets. A switch whose reply is not waited
+for is used without what it would have shown, for as long as it is connected.
+"""
+
+MOST_PATIENCE = 300.0
+"""Seconds by which any reply may be late while bytes of the device wait to be read, among which it may be.
+
+Where very many flows begin, all switches together send more than the controller reads for minutes. Counters that are
+given up each time would leave their flows unread.
 """
 
 NO_REPLY = "no reply"
@@ -166,8 +171,8 @@ class PendingRequests:
             self._replied_at = now
         is_quiet = now - self._replied_at >= QUIET
         for xid, request in late:
-            is_awaited = is_unread or (request.patient and not is_quiet)
-            if request.deadline + (PATIENCE if is_awaited else 0.0) <= now:
+            patience = PATIENCE if request.patient and not is_quiet else 0.0
+            if request.deadline + (MOST_PATIENCE if is_unread else patience) <= now:
                 self._end(xid, Reply(error=NO_REPLY))
 
     def _end(self, xid: int, reply: Reply) -> None:

@@ -270,7 +270,8 @@ class Session:
         now = self._clock()
         if effect.others and self._queue_times and now - self._queues_asked >= QUEUE_POLL - 2.5:
             self._poll_queues(now)
-        self._counters.read(effect, self.layout, self._programming.capabilities)
+        if self.up:  # To send may have ended it.
+            self._counters.read(effect, self.layout, self._programming.capabilities)
 
     def begin_group(self, effect: BeginGroup) -> None:
         """Have the device put what it learns from now on in another group."""
