@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
+import yaml
 from support.rest.server import running
 
 from flowlane.cli import events
@@ -70,6 +71,19 @@ def test_what_is_kept_is_printed_and_the_command_ends(capsys: pytest.CaptureFixt
             assert cli.main(["events", "--url", server.url, "--kind", "hint", *options]) == 0
             (line,) = capsys.readouterr().out.splitlines()
             assert "web suggests heavy: given (the VM suggests it)" in line
+        for form in ("json", "yaml", "name"):
+            options = ["--url", server.url, "--kind", "hint", "--last", "2", "-o", form]
+            assert cli.main(["events", *options]) == 0
+            printed = capsys.readouterr().out
+            if form == "name":
+                assert len(set(printed.split())) == 2
+            else:
+                items = (
+                    list(yaml.safe_load_all(printed))
+                    if form == "yaml"
+                    else map(json.loads, printed.splitlines())
+                )
+                assert [item["data"]["vm"] for item in items] == ["uuid-web", "uuid-web"]
         assert cli.main(["events", "--url", server.url, "--since", "yesterday"]) == 1
         assert "'yesterday' is not a value of 'since'" in capsys.readouterr().err
 

@@ -79,6 +79,8 @@ def test_apply_is_idempotent_and_show_tells_what_was_made(command: Command) -> N
     assert "software" in text
     assert "3Gbit/s" in text
     assert command("show", "-o", "name") == (0, "br0\nup0\nup1\n", "")
+    assert command("show", "-o", "name", "--sort-by", "port", "--reverse")[1] == "up1\nup0\nbr0\n"
+    assert command("show", "-o", "name", "--sort-by", "queues")[1].splitlines()[0] == "up0"
     assert yaml.safe_load(command("show", "up0", "-o", "yaml")[1]) == [port]
     assert command("apply", *words[1:])[1] == (
         "up0: nothing to change\nup0: not a network device of this host (type system); no leaf\n"

@@ -53,7 +53,7 @@ class Cordon(NamedTuple):
     def run(self, args: argparse.Namespace) -> int:
         """Set what the queue takes, and wait for the end of a drain."""
         client = client_of(args)
-        dpid = _dpid(client, args.device)
+        dpid = find_dpid(client, args.device)
         path = f"/v1/devices/{dpid}/queues/{quote(args.port, safe='')}/{args.queue}"
         queue = send(client, "PATCH", path, json={"admission": self.admission})
         code = 0
@@ -102,7 +102,7 @@ def _wait(client: Client, path: str, queue: Answer, args: argparse.Namespace) ->
         queue = get(client, path)
 
 
-def _dpid(client: Client, name: str) -> str:
+def find_dpid(client: Client, name: str) -> str:
     """Find the dpid of a device by its dpid or name.
 
     Raises:

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flowlane.cli.arguments import LARGEST_COUNT, add_output, whole_number
+from flowlane.cli.arguments import FORMATS, LARGEST_COUNT, add_output, format_of, whole_number
 from flowlane.cli.client import (
     Client,
     RefusedError,
@@ -18,6 +18,7 @@ from flowlane.cli.client import (
     events,
     get,
 )
+from flowlane.cli.output import yaml_text
 from flowlane.escaping import escaped
 from flowlane.stdio import print_error
 
@@ -31,7 +32,7 @@ RETRY = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_output(parser, watch=False, formats=())
+    add_output(parser, watch=False, formats=tuple(FORMATS))
     parser.add_argument(
         "--kind",
         help="only these kinds, with commas: flow,assignment,move,device,vm,queue,policy,hint,link,error",
@@ -53,11 +54,22 @@ def run(args: argparse.Namespace) -> int:
     given = {"kind": args.kind, "last": args.last, "since": args.since}
     query = {name: str(value) for name, value in given.items() if value is not None}
     client = client_of(args)
+    form = format_of(args)
     follows = args.follow or (args.last is None and args.since is None)
     found = _follow(client, query) if follows else _kept(client, query)
     for event in islice(found, args.count):
-        print(json.dumps({"id": event.id, **event.data}) if args.json else _line(event), flush=True)
+        print(_text(event, form), flush=True)
     return 0
+
+
+def _text(event: ServerEvent, form: str | None) -> str:
+    """Write an event: JSON is one object a line, YAML one document, a name the event's id."""
+    if form == "name":
+        return event.id
+    if form in (None, "wide"):
+        return _line(event)
+    data = {"id": event.id, **event.data}
+    return json.dumps(data) if form == "json" else f"---\n{yaml_text(data)}".rstrip("\n")
 
 
 def _kept(client: Client, query: dict[str, str]) -> Iterator[ServerEvent]:

@@ -50,6 +50,7 @@ COMMANDS = {
     "cordon": ("flowlane.cli.cordon:CORDON", "let a queue take no new flows"),
     "drain": ("flowlane.cli.cordon:DRAIN", "cordon a queue, and move its flows away"),
     "uncordon": ("flowlane.cli.cordon:UNCORDON", "let a queue take new flows again"),
+    "role": ("flowlane.cli.role", "give a device a role by hand, or take that back"),
     "events": ("flowlane.cli.events", "changes, as they happen"),
     "hint": ("flowlane.cli.hint", "a VM's hints: show, set, clear"),
     "policy": ("flowlane.cli.policy", "the policy in force: show, check, replace"),

@@ -46,7 +46,13 @@ def show_data(read: Callable[[], Any], form: str, every: float | None = None) ->
         else:
             if number:
                 print("---")
-            print(yaml.dump(read(), Dumper=_Dumper, sort_keys=False), end="", flush=True)
+            print(yaml_text(read()), end="", flush=True)
+
+
+def yaml_text(data: object) -> str:
+    """Write data as one YAML document."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False)
+    return text
 
 
 def show_names(names: Iterable[str]) -> None:

@@ -18,8 +18,9 @@ from flowlane.cli.arguments import (
     shown,
     whole_number,
 )
-from flowlane.cli.output import show_data, show_names
-from flowlane.cli.qos_views import Outcome, change_json, port_json, print_changes, print_ports
+from flowlane.cli.client import Answer
+from flowlane.cli.output import add_sorting, in_order, show_data, show_names
+from flowlane.cli.qos_views import PORT_COLUMNS, Outcome, change_json, port_json, print_changes, print_ports
 from flowlane.core.model import QueueKind
 from flowlane.errors import FlowlaneError, RequestError
 from flowlane.hosttools.apply import apply_plan
@@ -102,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = add_action(actions, "show", "show queues of ports, and where NIC, database and switch differ")
     show.add_argument("port", nargs="?", help="name of a port (default: all ports)")
+    add_sorting(show, PORT_COLUMNS)
     make = add_action(actions, "apply", "make the queues of a port; repeat it at will (idempotent)")
     make.add_argument("port", help="name of a port of a bridge of this Open vSwitch")
     make.add_argument(
@@ -212,6 +214,11 @@ def _show(args: argparse.Namespace) -> int:
     findings = {
         port.name: compare(port, states[port.name]) if port.queues or args.port else [] for port in ports
     }
+    if args.sort_by is not None:
+        rows = in_order(
+            [Answer(port=port, rate=port.max_rate) for port in ports], args.sort_by, reverse=args.reverse
+        )
+        ports = [row["port"] for row in rows]
     form = format_of(args)
     if form == "name":
         show_names(port.name for port in ports)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from flowlane.cli.tables import line
+from flowlane.cli.tables import Column, line
 from flowlane.hosttools.nic.leaves import leaves_of
 from flowlane.hosttools.nic.queues import mapped_queues
 from flowlane.units import format_rate
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 COLUMNS = (
     "BRIDGE", "PORT", "NIC TX", "QOS", "RATE", "QUEUE", "KIND", "MIN RATE", "MAX RATE", "PRIO", "LEAF",
 )  # fmt: skip
+
+
+PORT_COLUMNS = (
+    Column("BRIDGE", lambda row: row["port"].bridge),
+    Column("PORT", lambda row: row["port"].name),
+    Column("QOS", lambda row: row["port"].qos_type or "-"),
+    Column("RATE", lambda row: format_rate(row["rate"]), amount=lambda row: row["rate"]),
+    Column("QUEUES", lambda row: str(len(row["port"].queues)), amount=lambda row: len(row["port"].queues)),
+)
+"""By what ports are sorted; the queues of a port stay together, by their id."""
 
 
 class Outcome(NamedTuple):

@@ -72,7 +72,7 @@ def test_conflicts(scenario: Scenario) -> None:
     cells = {column.head: column.read(device) for column in DEVICES.columns}
     assert cells["PROBLEMS"].startswith("2 VMs in conflict")
     cells = {column.head: column.read(shown["twice"]) for column in VMS.columns}
-    assert cells["ALSO AT"] == f"{DPID:016x}/pf0vf5 (waiting)"
+    assert cells["ALSO AT"] == "br-int/pf0vf5 (waiting)"
 
 
 def test_nics_of_one_vm(scenario: Scenario) -> None:
