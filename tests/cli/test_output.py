@@ -88,11 +88,6 @@ def test_other_commands_have_the_formats_of_data(run: Run, words: list[str], exp
     assert expected in run(*words)
 
 
-def test_a_role_by_hand(run: Run) -> None:
-    assert run("role", "br-nic", "switch") == "br-nic has role switch, by hand\n"
-    assert json.loads(run("role", "br-nic", "auto", "-o", "json"))["role_source"] != "rest"
-
-
 def test_wide_has_all_columns_where_the_terminal_is_narrow(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

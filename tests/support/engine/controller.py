@@ -12,6 +12,7 @@ from flowlane.core.dry_run import Outcome, dry_run
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
 from flowlane.core.events import DeviceDescribed
+from flowlane.core.flow.pins import adopt
 from flowlane.core.flowkey import IPV4, IPV6, LAYER2, FlowParts, pack
 from flowlane.core.model import (
     Capabilities,
@@ -222,7 +223,9 @@ def put(device: Device, key: bytes, seen: float = NOW - 10, **columns: float) ->
     device.flows.vm_number[row] = struct.unpack_from("!I", key)[0]
     for name, value in columns.items():
         getattr(device.flows, name)[row] = value
-    device.pinned += int(bool(device.flows.flags[row] & PINNED))
+    if device.flows.flags[row] & PINNED:
+        device.flows.flags[row] &= ~PINNED
+        adopt(device, row, by_vm=False)
     return row
 
 
