@@ -1,12 +1,12 @@
 """Flows that come and go for an hour: memory, descriptors, faults, and whether core, REST and switch still agree.
 
 Usage: ``python -m bench.churn [--minutes 60] [--rate 2000] [--warm-up 5] [--json FILE]`` (root).
-A private Open vSwitch on the userspace datapath, in a network namespace of its own, has eight VMs and an uplink with
-queues. All VMs together begin ``--rate`` UDP flows a second, of two packets each; beside them 200 flows send all the
-time. Every ten seconds the controller's memory (resident set), descriptors and faults are read. Every minute the
-placements of the 200 flows are compared: REST's with those in the switch's tables (``lab/inside/compare.py``). At the
-end, when all flows have ended, the switch must have the entries, groups and meters that it had before them, and REST
-no flow.
+A private Open vSwitch on the userspace datapath, in a network namespace of its own, has four VMs and an uplink with
+queues. All VMs together begin ``--rate`` UDP flows a second, of two packets each, one in ten of twelve; beside them 200
+flows send all the time. Every ten seconds the controller's memory (resident set), descriptors and faults are read.
+Every minute the placements of the 200 flows are compared: REST's with those in the switch's tables
+(``lab/inside/compare.py``). At the end, when all flows have ended, the switch must have the entries, groups and meters
+that it had before them, and REST no flow.
 
 The slope is that of a straight line through all readings after the warm-up (least squares).
 """
@@ -41,7 +41,10 @@ if TYPE_CHECKING:
     from lab.inside.private_ovs import PrivateOvs
 
 BRIDGE, DPID, UPLINK = "flc-br", 0xC0DE, "flc-up"
-VMS, QUEUES = 8, 8
+VMS, QUEUES = 4, 8
+LONG, LONG_PACKETS = 10, 12
+"""One flow in so many sends so many packets, and gets an entry of its own."""
+
 STEADY = 200
 """Flows that send all the time, from ports below those of the others."""
 
@@ -86,7 +89,11 @@ def send(rate: int) -> None:
         again = [place for place in later if place[0] <= sent]
         later = [place for place in later if place[0] > sent]
         batch = [(number % VMS, _port(number)) for number in range(sent, due)]
-        later += [(due + rate // 50, vm, port) for vm, port in batch]
+        later += [
+            (due + packet * rate // 50, vm, port)
+            for vm, port in batch
+            for packet in range(1, 2 if port % LONG else LONG_PACKETS)
+        ]
         for vm, port in (*batch, *((vm, port) for _, vm, port in again)):
             struct.pack_into("!HH", frames[vm], 34, *port_pair(port))
             out[vm].send(frames[vm])

@@ -117,6 +117,11 @@ def _bridges(chance: random.Random) -> bytes:
     return ether(BAD_MAC, group + b"\x0e", LLDP, tlvs)
 
 
+def _probes(chance: random.Random) -> bytes:
+    """Flowlane's own probes of links (docs/engineers/pipeline.md), without its key."""
+    return ether(b"\x02\xf1\x0a\x00\x00\x0e", b"\x01\x80\xc2\x00\x00\x0e", LLDP, chance.randbytes(46))
+
+
 class Attack(NamedTuple):
     """What a hostile VM does: so many of these frames per second."""
 
@@ -139,6 +144,7 @@ ATTACKS = {
         Attack("arp", "ARP requests for random addresses", 2000, _arp),
         Attack("neighbour", "gratuitous ARP of the good VM", 2000, _neighbour),
         Attack("bridges", "STP and LLDP", 2000, _bridges),
+        Attack("probes", "probes of links that are not Flowlane's", 2000, _probes),
     )
 }
 

@@ -166,8 +166,12 @@ class FlowSeen(NamedTuple):
     waits: bool = False
 
 
+NO_SENDER = (0, 0)
+"""Sender of a probe that none of our devices has sent, since this controller started."""
+
+
 class LinkSeen(NamedTuple):
-    """A probe came in by a port: which port of which device had sent it."""
+    """A probe came in by a port: which port of which device had sent it, or :data:`NO_SENDER`."""
 
     dpid: int
     port_no: int

@@ -26,7 +26,10 @@ PORTS = count(1024)
 
 def host(**changes: object) -> Scenario:
     given: dict[str, object] = {"copy_rate": RATE, "vm_flows": 0, "track_above": 0, **changes}
-    return Scenario(small_policy(**given), caps=replace(LEARNING, conntrack=True))
+    scenario = Scenario(small_policy(**given), caps=replace(LEARNING, conntrack=True))
+    scenario.now += 10
+    scenario.do(ev.Tick())
+    return scenario
 
 
 def send(scenario: Scenario, per_second: dict[int, int], seconds: float) -> list[Effect]:
@@ -198,6 +201,33 @@ def test_copies_of_a_flow_that_is_known_have_a_smaller_share(per_second: int, ex
         if step % per_second == 0:
             scenario.do(ev.Tick())
     assert [usage.excess for usage in scenario.device.usages.values()] == [excess]
+
+
+def test_flows_that_are_found_by_their_learned_entries_count_as_copies_that_were_lost() -> None:
+    scenario = host()
+    frame = scenario.frame(2, 1000)
+    scenario.do(ev.FlowSeen(DPID, 2, frame, UPLINK, 1))
+    key = next(iter(scenario.device.flows.rows))
+    for step in range(20):
+        learned = []
+        for _ in range(STORM // 20):
+            number = next(PORTS)
+            ports = (1024 + number % 60000).to_bytes(2) + (81 + number // 60000).to_bytes(2)
+            learned.append(ev.LearnedFlow(key[:8] + ports + key[12:], 2, UPLINK, 0x0A0000000002, 1, 1, 60))
+        scenario.do(ev.LearnedCounters(DPID, tuple(learned)))
+        scenario.now += 0.05
+        if step % 10 == 0:
+            scenario.do(ev.Tick())
+    assert over(scenario) == (2,)
+
+
+def test_probes_that_are_not_ours_count_as_copies() -> None:
+    scenario = host()
+    for _ in range(200):
+        scenario.do(ev.LinkSeen(DPID, 2, *ev.NO_SENDER))
+        scenario.now += 0.005
+    scenario.do(ev.Tick())
+    assert over(scenario) == (2,)
 
 
 BUDGET = 12

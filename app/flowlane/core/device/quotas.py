@@ -81,13 +81,13 @@ def over_quota(device: Device) -> tuple[int, ...]:
 
 
 def note_copy(state: State, device: Device, number: int, is_first: bool, out: list[Effect]) -> None:
-    """Count a copy of a VM's packet.
+    """Count a copy of a VM's packet; what is found on a device that has just connected is not counted.
 
     Args:
         is_first: whether it is the first packet of a TCP or UDP flow.
     """
     rate, now = device.policy.copy_rate, state.now
-    if number == NOT_A_VM or not rate:
+    if number == NOT_A_VM or not rate or device.in_adoption:
         return
     usage = device.usages.get(number)
     if usage is None:

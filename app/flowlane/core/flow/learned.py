@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.classify.gates import NEAR, is_near
 from flowlane.core.device.claims import STALE, has_left, note_sign
 from flowlane.core.device.links import has_senders, origin
+from flowlane.core.device.quotas import note_copy
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow import new_pins
 from flowlane.core.flow.assign import follow_device, remove_flow
@@ -93,6 +94,8 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
             device.left and is_left(state, device, key, flow)
         ):
             return None
+        # Its copy was lost, as those of others may be.
+        note_copy(state, device, int.from_bytes(key[:4]), True, out)
         note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
         marks = flow.dscp, flow.pcp
         chosen = flow.queue_id, flow.meter_id

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core.device.quotas import note_copy
 from flowlane.core.device.roles import TUNNELS
 from flowlane.core.effects import ProbeLinks, Report
-from flowlane.core.model import PortRole
+from flowlane.core.events import NO_SENDER
+from flowlane.core.model import NOT_A_VM, PortRole
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.links import LinkState, SeenLink
 
@@ -40,6 +42,9 @@ HOLD = 4 * INTERVAL
 def on_link_seen(state: State, event: LinkSeen, out: list[Effect]) -> None:
     """Take in a probe: the port where it came in has a link to the port that sent it."""
     end, sender = (event.dpid, event.port_no), (event.from_dpid, event.from_port)
+    if sender == NO_SENDER and (device := state.devices.get(event.dpid)) is not None:
+        note_copy(state, device, device.port_vm.get(event.port_no, NOT_A_VM), False, out)
+        return
     port = _port_at(state, end)
     if port is None or _port_at(state, sender) is None or not _may_be_link(port):
         return

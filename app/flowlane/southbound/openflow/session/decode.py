@@ -13,6 +13,7 @@ from functools import cache, wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from flowlane.core.events import (
+    NO_SENDER,
     FlowSeen,
     GroupsCounted,
     LinkSeen,
@@ -88,11 +89,11 @@ def packet_in(dpid: int, message: Message, layout: Layout, key: bytes) -> LinkSe
 
 @none_if_malformed
 def link_seen(dpid: int, message: Message, key: bytes) -> LinkSeen | None:
-    """Read a probe that an entry of ours copied to the controller; None for any other packet."""
+    """Read a probe that an entry of ours copied to the controller, also one that is not of ours; None for others."""
     if not message.data or not lldp.is_probe(message.data) or cookies.unpack(message.cookie) is None:
         return None
-    sender = lldp.read(bytes(message.data), key)
-    return LinkSeen(dpid, int(dict(message.match.items())["in_port"]), *sender) if sender else None
+    sender = lldp.read(bytes(message.data), key) or NO_SENDER
+    return LinkSeen(dpid, int(dict(message.match.items())["in_port"]), *sender)
 
 
 @none_if_malformed

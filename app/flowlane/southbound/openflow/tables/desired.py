@@ -168,6 +168,9 @@ def _ingress(plan: DevicePlan, ports: Collection[PlannedPort], normal: bool) -> 
     probe = match(eth_src=lldp.SOURCE, eth_dst=lldp.DESTINATION, eth_type=lldp.ETHERTYPE)
     yield _infrastructure(TableId.INGRESS, Priority.PROBE, probe, Output(CONTROLLER_PORT, plan.copy_bytes))
     for port in ports:
+        if port.vm_number in plan.over_quota:
+            terms = match(in_port=port.port_no, eth_dst=lldp.DESTINATION, eth_type=lldp.ETHERTYPE)
+            yield _infrastructure(TableId.INGRESS, Priority.FORGED_PROBE, terms, *reserved)
         yield from _ingress_of(port, plan, normal)
 
 

@@ -32,6 +32,7 @@ START_PRIORITIES = (
     Priority.SOURCE_IN_VLAN,
     Priority.RESERVED,
     Priority.PROBE,
+    Priority.FORGED_PROBE,
 )
 """All priorities of entries in the start table, from low to high; on the device they are neighbours."""
 

@@ -95,6 +95,7 @@ class Priority(IntEnum):
     OVER_QUOTA = 3001
     RESERVED = 4000
     PROBE = 4001
+    FORGED_PROBE = 4002
     REMEMBERED = 64999
     READ_BY_SWITCH = 64999
     NOT_A_VM = 65000
