@@ -239,6 +239,22 @@ def test_switches_connect_over_tls_and_need_a_certificate(keys: Path) -> None:
         assert [device["dpid"] for device in manager.rest("/v1/devices")["items"]] == ["0000000000000001"]
 
 
+def test_who_may_be_a_switch_is_said_where_everybody_may(keys: Path) -> None:
+    files = [f"--ctl-privkey={keys}/key.pem", f"--ctl-cert={keys}/cert.pem"]
+    with launched("--ofp-listen-host=0.0.0.0") as manager:
+        assert f"everybody who reaches 0.0.0.0 port {manager.openflow_port} may be a switch" in manager.log
+    with launched("--ofp-listen-host=127.0.0.1", *files, "--ofp-ssl-listen-port=0") as manager:
+        assert "may be a switch" not in manager.log
+
+
+def test_bindings_need_certificates_that_are_checked() -> None:
+    code, lines = refused(
+        "--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", "--switch-certificate=1=a"
+    )
+    assert code == 1
+    assert "--switch-certificate needs certificates of switches" in lines[-1]
+
+
 def tls_port(manager: Launched) -> int:
     """The later of the ports that are listened on: TLS stands beside TCP, whose port was named."""
     lines: list[Any] = [line for line in manager.log.splitlines() if "listening for switches" in line]

@@ -157,6 +157,13 @@ def register() -> None:
                 help="the flow table in which packets enter Flowlane's tables, of all switches or of one "
                 "(default 0); entries of yours in the tables before lead there",
             ),
+            cfg.MultiStrOpt(
+                "switch-certificate",
+                default=[],
+                metavar="DPID=NAME",
+                help="the switch with this datapath id has to show a certificate with this common name or DNS name, "
+                "which may be listed datapath ids only; may be repeated (default: a certificate of --ca-certs may be any)",
+            ),
             cfg.StrOpt(
                 "ipfix-listen",
                 metavar="HOST:PORT",

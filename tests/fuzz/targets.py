@@ -73,6 +73,7 @@ def _datapath(version: int | None) -> Any:
         ofproto_parser=described.ofproto_parser,
         address=("192.0.2.1", 1),
         id=1,
+        check_id=_nothing,
         version=version,
     )
 

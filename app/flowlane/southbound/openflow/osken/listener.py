@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import re
-import ssl
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from os_ken.base import app_manager
@@ -23,9 +24,10 @@ from os_ken.ofproto import ofproto_parser
 from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
 from flowlane.logs import Repeats
-from flowlane.southbound.openflow.osken import lazy
+from flowlane.southbound.openflow.osken import lazy, tls
 from flowlane.southbound.openflow.osken.coalescing import CoalescedSocket
 from flowlane.southbound.openflow.osken.repairs import repair
+from flowlane.southbound.openflow.wire.constants import FEATURES_REPLY
 from flowlane.southbound.openflow.wire.guard import check, read_header
 
 if TYPE_CHECKING:
@@ -58,17 +60,20 @@ class Listener:
     def __init__(self) -> None:
         self._servers: list[tuple[socket.socket, Callable[[Any], Any]]] = []
         self._clients = [_client(address) for address in CONF.ofp_switch_address_list]
-        tls = _tls_context()
-        if tls is None or _tcp_is_wanted():
+        server = _tls()
+        self._bindings = _bindings(server)
+        if server is None or _tcp_is_wanted():
             self._bind(CONF.ofp_tcp_listen_port, lambda sock: sock)
-        if tls is not None:
-            self._bind(CONF.ofp_ssl_listen_port, lambda sock: tls.wrap_socket(sock, server_side=True))
+        if server is not None:
+            self._bind(CONF.ofp_ssl_listen_port, server.wrap, server.verifies)
 
     def __call__(self) -> None:
         """Accept until the green thread is killed; os-ken calls this once."""
         for client in self._clients:
-            hub.spawn(client.connect_loop, serve, CONF.ofp_switch_connect_interval)
-        tasks = [hub.spawn(_accept, server, wrap) for server, wrap in self._servers]
+            hub.spawn(
+                client.connect_loop, partial(serve, bindings=self._bindings), CONF.ofp_switch_connect_interval
+            )
+        tasks = [hub.spawn(_accept, server, wrap, self._bindings) for server, wrap in self._servers]
         try:
             while True:
                 hub.sleep(3600)
@@ -78,7 +83,7 @@ class Listener:
             for server, _wrap in self._servers:
                 server.close()
 
-    def _bind(self, port: int, wrap: Callable[[Any], Any]) -> None:
+    def _bind(self, port: int, wrap: Callable[[Any], Any], verifies: bool = False) -> None:
         host = CONF.ofp_listen_host
         try:
             server = hub.listen(host, port, BACKLOG)
@@ -86,7 +91,16 @@ class Listener:
             raise ConfigError(
                 f"cannot listen for switches on {host} port {port}: {error.strerror or error}"
             ) from error
-        _LOG.info("listening for switches on %s port %d", *server.getsockname()[:2])
+        address, number = server.getsockname()[:2]
+        _LOG.info("listening for switches on %s port %d", address, number)
+        if not verifies and not _is_loopback(address):
+            _LOG.warning(
+                "everybody who reaches %s port %d may be a switch, and take the place of one; listen where only "
+                "switches connect (--ofp-listen-host), or ask for certificates (--ctl-privkey, --ctl-cert, "
+                "--ca-certs)",
+                address,
+                number,
+            )
         self._servers.append((server, wrap))
 
 
@@ -138,26 +152,32 @@ def _tcp_is_wanted() -> bool:
     return bool(named and CONF.ofp_tcp_listen_port != CONF.ofp_ssl_listen_port)
 
 
-def _tls_context() -> ssl.SSLContext | None:
+def _tls() -> tls.ServerTls | None:
     key, certificate = CONF.ctl_privkey, CONF.ctl_cert
     if key is None and certificate is None:
         return None
     if key is None or certificate is None:
         raise ConfigError("TLS needs both --ctl-privkey and --ctl-cert")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    return tls.ServerTls(tls.Files(key, certificate, CONF.ca_certs), CONF.ciphers)
+
+
+def _bindings(server: tls.ServerTls | None) -> tls.Bindings:
+    bindings = tls.Bindings(CONF.switch_certificate)
+    if bindings and not (server is not None and server.verifies):
+        raise ConfigError(
+            "--switch-certificate needs certificates of switches: give --ctl-privkey, --ctl-cert and --ca-certs"
+        )
+    return bindings
+
+
+def _is_loopback(address: str) -> bool:
     try:
-        context.load_cert_chain(certificate, key)
-        if CONF.ciphers is not None:
-            context.set_ciphers(CONF.ciphers)
-        if CONF.ca_certs is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(CONF.ca_certs)
-    except OSError as error:
-        raise ConfigError(f"TLS: cannot use {key}, {certificate} or {CONF.ca_certs}: {error}") from error
-    return context
+        return ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
-def _accept(server: socket.socket, wrap: Callable[[Any], Any]) -> None:
+def _accept(server: socket.socket, wrap: Callable[[Any], Any], bindings: tls.Bindings) -> None:
     """Accept for ever: an error, such as too many open files, does not end it."""
     while True:
         try:
@@ -166,10 +186,10 @@ def _accept(server: socket.socket, wrap: Callable[[Any], Any]) -> None:
             _REPEATS.warning("accept", "cannot accept a switch: %s", error)
             hub.sleep(_ACCEPT_PAUSE)
             continue
-        hub.spawn(_wrap_and_serve, sock, address, wrap)
+        hub.spawn(_wrap_and_serve, sock, address, wrap, bindings)
 
 
-def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any]) -> None:
+def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any], bindings: tls.Bindings) -> None:
     sock.settimeout(CONF.socket_timeout)
     try:
         wrapped = wrap(sock)
@@ -177,12 +197,18 @@ def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any]) -> 
         _REPEATS.warning(("tls", address[0]), "switch at %s: TLS failed: %s", _place(address), error)
         sock.close()
         return
-    serve(wrapped, address)
+    serve(wrapped, address, bindings)
 
 
-def serve(sock: Any, address: Address) -> None:
-    """Serve one switch until its connection ends; an error of its messages costs this connection only."""
+def serve(sock: Any, address: Address, bindings: tls.Bindings = tls.ANY) -> None:
+    """Serve one switch until its connection ends; an error of its messages costs this connection only.
+
+    Args:
+        bindings: which certificates may be which devices.
+    """
+    names = tls.names_of(sock)
     with closing(controller.Datapath(CoalescedSocket(sock), address)) as datapath:
+        datapath.check_id = lambda dpid: bindings.check(dpid, names)
         timer = hub.spawn_after(HANDSHAKE_TIME, _end_handshake, datapath)
         try:
             datapath.serve()
@@ -237,6 +263,8 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     if message is None:
         return None
     parsed = _parse(datapath, message)
+    if message[1] == FEATURES_REPLY and parsed is not None:
+        datapath.check_id(parsed.datapath_id)
     if parsed is not None and datapath.state == MAIN_DISPATCHER and any(take(parsed) for take in _takers):
         return None
     return parsed
