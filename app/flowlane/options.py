@@ -162,7 +162,7 @@ def register() -> None:
                 default=[],
                 metavar="DPID=NAME",
                 help="the switch with this datapath id has to show a certificate with this common name or DNS name, "
-                "which may be listed datapath ids only; may be repeated (default: a certificate of --ca-certs may be any)",
+                "which may be listed datapath ids only; may be repeated (default: as each is first used)",
             ),
             cfg.StrOpt(
                 "ipfix-listen",

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane import hub
@@ -26,13 +27,14 @@ class WsgiLimits(NamedTuple):
     """What clients of a WSGI server may take up. Times are seconds, ``request_line`` is bytes.
 
     ``idle``: how long a connection without a request is kept. ``stalled``: how long one read or write may
-    wait.
+    wait. ``head``: how long a request line with its headers may take, which may come a byte at a time.
     """
 
     connections: int
     request_line: int
     idle: float
     stalled: float
+    head: float
 
 
 class WsgiServer:
@@ -66,7 +68,7 @@ class WsgiServer:
             eventlet.wsgi.server,
             self._socket,
             app,
-            protocol=_logging_protocol(log),
+            protocol=_protocol(log, limits.idle + limits.head),
             custom_pool=self._connections,
             keepalive=limits.idle,
             socket_timeout=limits.stalled,
@@ -154,23 +156,40 @@ _NEXT_ACCEPT = 0.1
 """Seconds until the next connection is accepted, when one could not be: there is no descriptor left, say."""
 
 
-def _logging_protocol(log: logging.Logger) -> type[Any]:
-    """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them."""
+def _protocol(log: logging.Logger, head_within: float) -> type[Any]:
+    """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them.
+
+    It ends a connection whose next request is not there, with all its headers, after so many seconds.
+    """
 
     class Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has no types
         def log_message(self, text: str, *values: object) -> None:
             log.debug("%s: %s", self.client_address[0], text % values)
 
+        def handle_one_request(self) -> None:
+            self.head_timer = hub.spawn_after(head_within, self.end)
+            try:
+                super().handle_one_request()
+            finally:
+                self.head_timer.kill()
+
+        def end(self) -> None:
+            log.debug("%s: no complete request within %g s", self.client_address[0], head_within)
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+
         def handle(self) -> None:
             if isinstance(self.connection, ssl.SSLSocket):
                 try:
-                    self.connection.do_handshake()
+                    if not hub.within(head_within, self.connection.do_handshake):
+                        raise TimeoutError(f"not done within {head_within:g} s")
                 except OSError as error:
                     log.debug("%s: TLS: %s", self.client_address[0], error)
                     return
             super().handle()
 
         def get_environ(self) -> dict[str, Any]:
+            self.head_timer.kill()
             environ: dict[str, Any] = super().get_environ()
             if isinstance(self.connection, ssl.SSLSocket):
                 environ[PEER_NAME] = _common_name(self.connection.getpeercert())

@@ -15,13 +15,16 @@ from eventlet.green import os  # noqa: E402
 from support.engine.controller import hostile, world  # noqa: E402
 
 from flowlane.northbound.app import make_app  # noqa: E402
-from flowlane.northbound.http import server  # noqa: E402
+from flowlane.northbound.http import routing, server  # noqa: E402
 
 
 def main() -> None:
     controller = hostile() if "hostile" in sys.argv else world()
-    addresses = [word for word in sys.argv[1:] if word != "hostile" and "=" not in word]
+    addresses = [word for word in sys.argv[1:] if word not in ("hostile", "hasty") and "=" not in word]
     port = next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("port=")), 0)
+    if "hasty" in sys.argv:
+        server.KEEP_ALIVE, server.HEAD_WITHIN, routing.BODY_WITHIN, server.BODY_WITHIN = 0.5, 0.5, 0.5, 0.5
+        server.MAX_CONNECTIONS = 20
     running = server.start(
         make_app(controller), controller.feed, addresses[0] if addresses else "127.0.0.1", port
     )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowlane import hub
 from flowlane.northbound.http.access import NOBODY, SAFE_METHODS, Caller, Scope
 from flowlane.northbound.http.problems import JSON, ProblemError
 
@@ -26,6 +27,9 @@ PATCH_TYPES = (JSON, "application/merge-patch+json")
 MAX_BODY = 4 << 20
 """Bytes of a request's body: room for a policy of some 20,000 rules."""
 
+
+BODY_WITHIN = 30.0
+"""Seconds in which a body has to be here, a byte at a time or all at once."""
 
 _BODY = "flowlane.body"
 """Key of WSGI's environment: the body, where it was read before the handler is called."""
@@ -81,7 +85,7 @@ def read_body(request: Request) -> bytes:
     """Read a request's body, up to the limit.
 
     Raises:
-        ProblemError: it is too large, or ends early.
+        ProblemError: it is too large, too slow, or ends early.
     """
     kept: bytes | None = request.environ.get(_BODY)
     if kept is not None:
@@ -91,8 +95,17 @@ def read_body(request: Request) -> bytes:
         raise too_large
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
     length = MAX_BODY + 1 if chunked else request.content_length or 0
+    body = b""
+
+    def read() -> None:
+        nonlocal body
+        body = request.environ["wsgi.input"].read(length)
+
     try:
-        body: bytes = request.environ["wsgi.input"].read(length) if length else b""
+        if length and not hub.within(BODY_WITHIN, read):
+            raise ProblemError(
+                408, f"the body was not here within {BODY_WITHIN:g} s", headers={"Connection": "close"}
+            )
     except (ValueError, OSError) as error:
         raise ProblemError(400, "the body ended early, or its chunks are wrong", "body") from error
     if len(body) > MAX_BODY:

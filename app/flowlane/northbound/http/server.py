@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane import hub, wsgi
+from flowlane.northbound.http.routing import BODY_WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 256
 SOCKET_TIMEOUT = 30.0
 """Seconds that a client may keep a read or a write waiting: a slow reader of events is dropped after that."""
+
+HEAD_WITHIN = 10.0
+"""Seconds beyond those of an idle connection in which a request line and all headers have to be there."""
 
 KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept."""
@@ -54,7 +58,7 @@ def start(
     Raises:
         OSError: the address cannot be listened on.
     """
-    limits = wsgi.WsgiLimits(MAX_CONNECTIONS, MAX_LINE, KEEP_ALIVE, SOCKET_TIMEOUT)
+    limits = wsgi.WsgiLimits(MAX_CONNECTIONS, MAX_LINE, KEEP_ALIVE, SOCKET_TIMEOUT, HEAD_WITHIN)
     context = None if tls is None else tls.context
     return Server(wsgi.WsgiServer(_bounded(app), host, port, limits, _LOG, context), feed, tls)
 
@@ -84,10 +88,14 @@ def _discard(body: Any) -> None:
     """Read what is left of a body, up to a bound.
 
     Raises:
-        OSError: there is more; eventlet then closes the connection.
+        OSError: there is more, or it takes too long; eventlet then closes the connection.
     """
     left = MAX_DISCARD
-    while chunk := body.read(16 << 10):
-        left -= len(chunk)
-        if left < 0:
-            raise OSError("the rest of the body is not read")
+
+    def read_away() -> None:
+        nonlocal left
+        while left >= 0 and (chunk := body.read(16 << 10)):
+            left -= len(chunk)
+
+    if not hub.within(BODY_WITHIN, read_away) or left < 0:
+        raise OSError("the rest of the body is not read")
