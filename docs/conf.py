@@ -54,6 +54,7 @@ PARTS = {
         "docs/operators/qos",
         "docs/operators/trying-policies",
         "docs/operators/many-hosts",
+        "docs/security/*",
         "docs/operators/offload",
         "docs/operators/*",
     ],

@@ -14,6 +14,8 @@ check_main() {
     .venv/bin/mypy
     step "shellcheck"
     .venv/bin/shellcheck "${shell_scripts[@]}"
+    step "known vulnerabilities of dependencies"
+    .venv/bin/python -m scripts.audit
     step "links"
     .venv/bin/python -m pytest -q -p no:cacheprovider tests/test_links.py
 }

@@ -74,6 +74,7 @@ def _datapath(version: int | None) -> Any:
         address=("192.0.2.1", 1),
         id=1,
         check_id=_nothing,
+        socket=SimpleNamespace(received=0, has_unread=False),
         version=version,
     )
 

@@ -23,7 +23,7 @@ def main() -> None:
     addresses = [word for word in sys.argv[1:] if word not in ("hostile", "hasty") and "=" not in word]
     port = next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("port=")), 0)
     if "hasty" in sys.argv:
-        server.KEEP_ALIVE, server.HEAD_WITHIN, routing.BODY_WITHIN, server.BODY_WITHIN = 0.5, 0.5, 0.5, 0.5
+        server.KEEP_ALIVE, server.HEAD_WITHIN, routing.BODY_WITHIN = 0.5, 0.5, 0.5
         server.MAX_CONNECTIONS = 20
     running = server.start(
         make_app(controller), controller.feed, addresses[0] if addresses else "127.0.0.1", port

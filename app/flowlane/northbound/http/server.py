@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane import hub, wsgi
-from flowlane.northbound.http.routing import BODY_WITHIN
+from flowlane.northbound.http import routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -97,5 +97,5 @@ def _discard(body: Any) -> None:
         while left >= 0 and (chunk := body.read(16 << 10)):
             left -= len(chunk)
 
-    if not hub.within(BODY_WITHIN, read_away) or left < 0:
+    if not hub.within(routing.BODY_WITHIN, read_away) or left < 0:
         raise OSError("the rest of the body is not read")

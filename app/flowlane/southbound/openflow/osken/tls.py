@@ -86,7 +86,7 @@ class ServerTls:
 
 def names_of(sock: Any) -> frozenset[str]:
     """Return the common name and the DNS names of the other end's certificate; none where none was verified."""
-    certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+    certificate: Any = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
     subject = (certificate or {}).get("subject", ())
     names = [value for part in subject for name, value in part if name == "commonName"]
     names += [value for kind, value in (certificate or {}).get("subjectAltName", ()) if kind == "DNS"]
