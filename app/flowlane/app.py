@@ -28,6 +28,7 @@ REPLIES = [
     ofp_event.EventOFPAggregateStatsReply,
     ofp_event.EventOFPDescStatsReply,
     ofp_event.EventOFPFlowDescStatsReply,
+    ofp_event.EventOFPFlowMonitorReply,
     ofp_event.EventOFPFlowStatsReply,
     ofp_event.EventOFPGetConfigReply,
     ofp_event.EventOFPGroupDescStatsReply,

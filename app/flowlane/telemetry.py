@@ -52,6 +52,8 @@ class DeviceTraffic:
     packet_ins: int = 0
     flow_mods: Counter[str] = field(default_factory=Counter)
     """Operation (``add``, ``modify``, ``delete``) -> flow-mods, group-mods and meter-mods sent."""
+    repairs: Counter[str] = field(default_factory=Counter)
+    """What others had changed or deleted (``entry``, ``group``, ``meter``) -> how often it was put back."""
 
 
 class HttpTraffic:

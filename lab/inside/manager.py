@@ -49,6 +49,11 @@ class Launched:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}{path}", timeout=10) as answer:
             return json.load(answer)
 
+    def text(self, path: str) -> str:
+        """Get what is not JSON, such as the metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
     def put(self, path: str, body: bytes, content_type: str) -> Any:
         """Send a PUT request; return the answer."""
         url, headers = f"http://127.0.0.1:{self.rest_port}{path}", {"Content-Type": content_type}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowlane.core import events as ev
 from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
-from flowlane.core.device import class_meters, cordons, hints, passive, refresh, refusals
+from flowlane.core.device import class_meters, cordons, hints, passive, refresh, refusals, repairs
 from flowlane.core.device.addresses import put_off_for_address
 from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.forget import forget
@@ -168,6 +168,7 @@ HANDLERS: dict[type, Handler] = {
     ev.RuleRefused: refusals.on_rule_refused,
     ev.ConflictsReported: refresh.on_conflicts_reported,
     ev.PlanLeftOut: refresh.on_plan_left_out,
+    ev.Repaired: repairs.on_repaired,
     ev.QueueCounters: refresh.on_queue_counters,
     ev.MeterCounters: limits.on_meter_counters,
     ev.DeviceUp: refresh.on_device_up,

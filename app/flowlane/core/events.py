@@ -337,6 +337,17 @@ class PlanLeftOut(NamedTuple):
     left_out: tuple[LeftOut, ...]
 
 
+class Repaired(NamedTuple):
+    """What others had changed or deleted of what stands in a device was put back.
+
+    ``counts``: ``entry``, ``group`` or ``meter`` -> how many. ``shown``: the first changes as text.
+    """
+
+    dpid: int
+    counts: Mapping[str, int]
+    shown: str
+
+
 class ConflictsReported(NamedTuple):
     """Where entries of other controllers conflict with ours, as text. The list replaces the last one."""
 
@@ -449,6 +460,7 @@ Event = (
     | MeterCounters
     | RuleRefused
     | PlanLeftOut
+    | Repaired
     | ConflictsReported
     | HintGiven
     | HintWithdrawn

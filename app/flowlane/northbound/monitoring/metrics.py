@@ -35,6 +35,7 @@ from flowlane.northbound.monitoring.readers import (
     read,
     ready,
     refusals,
+    repairs,
     times_beyond_quota,
     total,
 )
@@ -210,6 +211,13 @@ METRICS: tuple[Metric | HistogramMetric, ...] = (
         (*DEVICE, "operation"),
         "Changes of entries, meters and groups that were sent to the device.",
         flow_mods,
+    ),
+    Metric(
+        "flowlane_repairs_total",
+        "counter",
+        (*DEVICE, "kind"),
+        "Entries, groups and meters that others had changed or deleted, and that were put back.",
+        repairs,
     ),
     Metric(
         "flowlane_refusals_total",

@@ -166,6 +166,15 @@ def flow_mods(reading: Reading) -> Iterator[Sample]:
                 yield (*_device(device), operation), counts[device.dpid].flow_mods[operation]
 
 
+def repairs(reading: Reading) -> Iterator[Sample]:
+    """Read what was put back in each device."""
+    counts = reading.controller.telemetry.devices
+    for device in reading.devices:
+        if device.dpid in counts:
+            for kind in ("entry", "group", "meter"):
+                yield (*_device(device), kind), counts[device.dpid].repairs[kind]
+
+
 def moves(reading: Reading) -> Iterator[Sample]:
     """Read the moves by reason."""
     names = {device.dpid: device.name for device in reading.devices}

@@ -111,10 +111,19 @@ class Programming:
         return self._plan is not None
 
     @property
+    def waits(self) -> bool:
+        """Whether refusals are not handled yet, or entries are held back."""
+        return bool(self._refused or self._held or self._reprogram)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the device has a plan, and no refusal waits."""
+        return self.is_programmed and not self.waits
+
+    @property
     def is_settled(self) -> bool:
         """Whether neither :meth:`settle` nor :meth:`mark_meters` has anything to do."""
-        waits = self._refused or self._held or self._reprogram or any(self._new_meters)
-        return not waits and self.marked_meters <= self.pin_meters.keys()
+        return not self.waits and not any(self._new_meters) and self.marked_meters <= self.pin_meters.keys()
 
     @property
     def all_left_out(self) -> tuple[LeftOut, ...]:
@@ -137,7 +146,7 @@ class Programming:
                 self._no_meters.clear()
             self._plan, self._retries = plan, 0
         compiled = self._compiled(plan, ports)
-        changes = tuple(filter(self._is_safe, diff.changes(compiled.standing, self.present)))
+        changes = tuple(filter(self.is_safe, diff.changes(compiled.standing, self.present)))
         self.present, self.left_out = compiled.standing, compiled.left_out
         for change in changes:
             if change.op is Op.DELETE and isinstance(change.entry, MeterEntry):
@@ -216,7 +225,7 @@ class Programming:
         """Whether the device has learned entries by the present plan, and so counts groups of them."""
         return self._plan is not None and learns_itself(self._plan, self.capabilities)
 
-    def _is_safe(self, change: Change) -> bool:
+    def is_safe(self, change: Change) -> bool:
         """Return False for the deletion of a meter that pins use: it would delete the pins.
 
         The engine deletes such a meter itself, after its pins. Nor is a meter of others changed.

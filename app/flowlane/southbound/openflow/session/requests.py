@@ -222,6 +222,16 @@ def flows_request(
     )
 
 
+def flow_monitor(datapath: Datapath, table_id: int) -> Message:
+    """Request a message whenever somebody else adds, modifies or removes an entry of a table, from now on.
+
+    Own changes come abbreviated. The monitor's id is that of its table. OpenFlow 1.3 has none (7.3.5.17 of 1.4.1).
+    """
+    ofproto, parser = datapath.ofproto, datapath.ofproto_parser
+    flags = ofproto.OFPFMF_ADD | ofproto.OFPFMF_REMOVED | ofproto.OFPFMF_MODIFY
+    return parser.OFPFlowMonitorRequest(datapath, 0, table_id, monitor_flags=flags, table_id=table_id)
+
+
 def pins_request(datapath: Datapath, table_id: int = TableId.ASSIGN) -> Message:
     """Request the pins and their counters.
 

@@ -25,7 +25,8 @@ from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, 
 from flowlane.southbound.openflow.session.programming import Programming, log_refusal
 from flowlane.southbound.openflow.session.queues import POLL_ALONE, QUEUE_POLL, QUEUE_REREADS, QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
-from flowlane.southbound.openflow.session.watch import StartTableWatch
+from flowlane.southbound.openflow.session.verification import Verifier
+from flowlane.southbound.openflow.session.watch import StartTableWatch, has_entries, rebased
 from flowlane.southbound.openflow.tables import layout, pins
 from flowlane.southbound.openflow.tables.desired import is_meter_mark
 from flowlane.southbound.openflow.tables.entries import (
@@ -35,11 +36,10 @@ from flowlane.southbound.openflow.tables.entries import (
     Op,
     Output,
 )
-from flowlane.southbound.openflow.tables.layout import OUTSIDE
 from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.tables.room import TABLE_FULL
 from flowlane.southbound.openflow.tables.standing import learns_itself
-from flowlane.southbound.openflow.wire import lldp
+from flowlane.southbound.openflow.wire import flow_monitor, lldp
 from flowlane.southbound.openflow.wire.constants import CONTROLLER_PORT
 from flowlane.telemetry import DeviceTraffic
 
@@ -108,8 +108,7 @@ class Session:
         self.unusable = self.closed_because = ""
         """Why the device is left alone, and why its connection was closed here; '': it is not, it was not."""
         self._may_learn, self._start_table = may_learn, start_table
-        self._emit = emit
-        self._clock = clock
+        self._emit, self._clock = emit, clock
         self._outbox = Outbox(datapath.send, lambda: self.close("reads too slowly"))
         self._pending = PendingRequests(self.close)
         self._unconfirmed = UnconfirmedChanges()
@@ -130,9 +129,10 @@ class Session:
             lambda: self.layout,
             lambda: self.ports,
             self._rebase,
-            self._is_programmed,
+            lambda: self.is_idle() and has_entries(self._programming.present.flows),
             lambda: self.close("somebody has deleted all entries; it is programmed anew"),
         )
+        self._verifier = Verifier(self, self._request, clock, emit, self._change)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self.liveness = Liveness(datapath.socket, clock())
         self._backlog: deque[Change] = deque()
@@ -228,6 +228,8 @@ class Session:
         self._queue_times = [self._clock() + QUEUE_POLL]
         self.up = self.was_up = True
         self._emit(up)
+        if not self.unusable:
+            self._verifier.begin()
 
     # ---- effects of the engine
 
@@ -239,8 +241,7 @@ class Session:
         self._report_left_out()
 
     def _report_left_out(self) -> None:
-        left_out = self._programming.all_left_out
-        if left_out != self._reported_left_out:
+        if (left_out := self._programming.all_left_out) != self._reported_left_out:
             self._reported_left_out = left_out
             self._emit(PlanLeftOut(self.dpid, left_out))
 
@@ -316,15 +317,11 @@ class Session:
         if self._backlog:
             return
         old, self.layout = self.layout, replace(self.layout, base=base)
-        entries = [entry for entry in self._programming.present.flows if entry.table_id == TableId.INGRESS]
-        there = [replace(old.flow_on_device(entry), steps=()) for entry in entries]
-        outside = [replace(entry, table_id=OUTSIDE + entry.table_id) for entry in there]
-        adds = (Change(Op.ADD, entry) for entry in entries)
-        self._change([*adds, BARRIER, *(Change(Op.DELETE, entry) for entry in outside), BARRIER])
+        self._change(rebased(self._programming.present.flows, old))
 
-    def _is_programmed(self) -> bool:
-        flows = self._programming.present.flows
-        return not self._backlog and any(entry.table_id == TableId.INGRESS for entry in flows)
+    def is_idle(self) -> bool:
+        """Whether the device has all that it was to get, as far as is known."""
+        return self.up and not self._backlog and self._programming.is_idle
 
     def _take_queues(self, reply: Reply) -> None:
         queues = decode.queues(reply.parts)
@@ -348,7 +345,11 @@ class Session:
         more = multipart and bool(message.flags & ofproto.OFPMPF_REPLY_MORE)
         if multipart and not self.up:
             arrangement.read_early(message, may_pause=not self._is_accompanied)
-        if not self._pending.take_part(message.xid, message, more=more) and not self._is_accompanied:
+        if self._pending.take_part(message.xid, message, more=more):
+            return
+        if flow_monitor.is_reply(message):
+            self._verifier.take(message)
+        elif not self._is_accompanied:
             self._pending.note_unasked(message.msg_len, self._clock())
 
     def barrier_reply(self, message: Any) -> None:
@@ -359,8 +360,7 @@ class Session:
     def error(self, message: Any) -> None:
         """Find the change or request that an error is about, by its transaction id, and handle the refusal."""
         error = decode.error_name(message, self.datapath.ofproto)
-        change = self._unconfirmed.pop_refused(message.xid)
-        if change is not None:
+        if (change := self._unconfirmed.pop_refused(message.xid)) is not None:
             self._handle_refusal(change, error)
         elif not self._pending.fail(message.xid, error):
             _LOG.debug("device %016x: error %s to message %d of another app", self.dpid, error, message.xid)
@@ -417,8 +417,10 @@ class Session:
             self._delete_stale()
         if self._unconfirmed.since_barrier:
             self._change([BARRIER])
-        if self.up and not self.unusable and self._queue_times and self._queue_times[0] <= now:
-            self._poll_queues(now)
+        if self.up and not self.unusable:
+            self._verifier.tick(now)
+            if self._queue_times and self._queue_times[0] <= now:
+                self._poll_queues(now)
         if fault := self.liveness.fault(now):
             self.close(fault)
         elif self.liveness.is_echo_due(now):
@@ -445,7 +447,7 @@ class Session:
         self._pending, self._unconfirmed = PendingRequests(), UnconfirmedChanges()
         self._stale_tables, self._replies = frozenset(), {}
         self._programming = Programming(Capabilities())
-        vars(self).update(_watch=None, _queue_reader=None, _counters=None)
+        vars(self).update(_watch=None, _queue_reader=None, _counters=None, _verifier=None)
 
     def _request(
         self,

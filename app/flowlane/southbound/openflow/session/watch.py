@@ -11,12 +11,16 @@ connection of a service controller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowlane.core.events import ConflictsReported
 from flowlane.southbound.openflow.session import arrangement, packing, requests
 from flowlane.southbound.openflow.tables import foreign
+from flowlane.southbound.openflow.tables.entries import BARRIER, Change, FlowEntry, Op
+from flowlane.southbound.openflow.tables.layout import OUTSIDE
+from flowlane.southbound.openflow.tables.pipeline import TableId
 
 if TYPE_CHECKING:
     from flowlane.southbound.openflow.session.arrangement import Arrangement
@@ -28,6 +32,26 @@ LARGE = 4096
 
 Send = Callable[[str, Any, Callable[["Reply"], None]], None]
 """Send a request: its name, the message, what to call with the reply."""
+
+
+def has_entries(flows: Iterable[FlowEntry]) -> bool:
+    """Return whether some of the entries are in the start table."""
+    return any(entry.table_id == TableId.INGRESS for entry in flows)
+
+
+def rebased(flows: Iterable[FlowEntry], old: Layout) -> tuple[Change, ...]:
+    """Return the changes that give our entries in the start table the priorities of the layout in use.
+
+    The new ones are there before the old ones go.
+
+    Args:
+        old: the layout until now.
+    """
+    entries = [entry for entry in flows if entry.table_id == TableId.INGRESS]
+    there = [replace(old.flow_on_device(entry), steps=()) for entry in entries]
+    outside = [replace(entry, table_id=OUTSIDE + entry.table_id) for entry in there]
+    adds = (Change(Op.ADD, entry) for entry in entries)
+    return (*adds, BARRIER, *(Change(Op.DELETE, entry) for entry in outside), BARRIER)
 
 
 class StartTableWatch:

@@ -1,0 +1,300 @@
+"""Verification: our standing entries, groups and meters are read back, and what others changed or deleted is put back.
+
+A switch that has a flow monitor (OpenFlow 1.4 and 1.5; Open vSwitch since 2.16) reports each change of the tables where
+only standing entries are, and is read at once. Others are read every few seconds, and so are groups and meters, about
+which no switch reports. A reply that has the same bytes as the last one that was right is not parsed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flowlane.core.events import Repaired
+from flowlane.southbound.openflow.session import packing, readback, requests
+from flowlane.southbound.openflow.tables import diff
+from flowlane.southbound.openflow.tables.desired import is_meter_mark
+from flowlane.southbound.openflow.tables.entries import (
+    BARRIER,
+    Change,
+    FlowEntry,
+    GroupEntry,
+    MeterEntry,
+    Op,
+    Standing,
+)
+from flowlane.southbound.openflow.tables.pipeline import TableId
+from flowlane.southbound.openflow.wire import cookies, flow_monitor, flow_stats
+from flowlane.southbound.openflow.wire.constants import CONTROLLER_METER, OPENFLOW_14
+
+if TYPE_CHECKING:
+    from flowlane.southbound.openflow.session.programming import Programming
+    from flowlane.southbound.openflow.session.requests import Reply
+    from flowlane.southbound.openflow.tables.layout import Layout
+    from flowlane.telemetry import DeviceTraffic
+
+EVERY, MONITORED_EVERY = 8.0, 60.0
+"""Seconds between two readings of groups and meters, and of entries where the switch reports no changes; between two
+readings of entries where it does."""
+
+MOST_PAUSE, FORGOTTEN_AFTER = 64.0, 120.0
+"""Seconds for which a repair is put off at most where others undo each, and after which former ones do not count."""
+
+LEAST_APART = 0.1
+"""Seconds between two readings at least."""
+
+AT_ONCE = 10
+"""Repairs within so long that are made at once; the pauses before the next ones double."""
+
+MOST_SHOWN = 3
+"""Changes of a repair that are shown in the log."""
+
+MOST_IN_VAIN = 3
+"""Times that the same repair is sent where the switch reports no change by others in between: it reads differently."""
+
+_KINDS = (cookies.Kind.INFRASTRUCTURE, cookies.Kind.STANDING, cookies.Kind.GROUP)
+_WITH_OTHERS = frozenset((TableId.ASSIGN, TableId.SEEN))
+"""Tables with pins and learned entries, whose changes are not reported: these come and go all the time."""
+
+Send = Callable[[str, Any, Callable[["Reply"], None]], None]
+"""Send a request: its name, the message, what to call with the reply."""
+
+
+class Verified(Protocol):
+    """The session of the device: what it should have, by which numbers, and what is counted of it."""
+
+    datapath: Any
+    programming: Programming
+    layout: Layout
+    traffic: DeviceTraffic
+
+    def is_idle(self) -> bool:
+        """Whether all changes have been sent, and the refusals among them handled."""
+        ...
+
+
+class Verifier:
+    """Verifies what stands in one device.
+
+    Args:
+        emit: takes the event of a repair.
+        send_changes: sends the changes of a repair.
+    """
+
+    def __init__(
+        self,
+        session: Verified,
+        send: Send,
+        clock: Callable[[], float],
+        emit: Callable[[Repaired], None],
+        send_changes: Callable[[tuple[Change, ...]], None],
+    ) -> None:
+        self._session, self._datapath = session, session.datapath
+        self._send, self._clock = send, clock
+        self._emit, self._send_changes = emit, send_changes
+        self._monitored: set[int] = set()
+        self._replies: dict[str, Reply] = {}
+        self._awaited = 0
+        self._basis: tuple[Any, ...] = ()
+        """What the device should have when the requests were sent: the replies are about that."""
+        self._next_flows, self._next_others = self._clock() + EVERY, self._clock()
+        self._pause_until = self._next_read = float("-inf")
+        self._is_triggered = False
+        self._repairs, self._repaired_at = 0, float("-inf")
+        self._last: frozenset[Change] = frozenset()
+        self._in_vain = 0
+        self._ignored: frozenset[Change] = frozenset()
+        """Changes that the device takes without an error, and reads as if it had not."""
+        self._right: tuple[Any, ...] = ()
+        """The basis and the bytes of the last replies that were right, as a hash."""
+        self._right_others: tuple[Any, ...] = ()
+        self._lists_limit = False
+        """Whether the device lists the meter of packet-ins among its meters."""
+
+    def begin(self) -> None:
+        """Have the switch report changes of tables with standing entries only, if it can."""
+        if self._datapath.ofproto.OFP_VERSION < OPENFLOW_14:
+            return
+        for table, number in self._session.layout.numbers.items():
+            if table not in _WITH_OTHERS:
+                message = packing.request(self._datapath, requests.flow_monitor, number)
+                self._send(f"monitor of table {number}", message, partial(self._take_monitor, number))
+
+    def _take_monitor(self, number: int, reply: Reply) -> None:
+        if not reply.error:
+            self._monitored.add(number)
+
+    def take(self, message: Any) -> None:
+        """Take what a flow monitor reports."""
+        shared = self._session.layout.start
+        for update in flow_monitor.updates(message):
+            is_ours = update.cookie >> 48 == cookies.OWNER
+            if is_ours or (update.event != flow_monitor.REMOVED and update.table_id != shared):
+                self.trigger()
+                return
+
+    def trigger(self) -> None:
+        """Read everything as soon as may be: something may have been changed."""
+        self._is_triggered = True
+        if not self._awaited:
+            self.tick(self._clock())
+
+    def tick(self, now: float) -> None:
+        """Begin a reading if one is due; called about once a second, too."""
+        if self._awaited or now < max(self._pause_until, self._next_read) or not self._session.is_idle():
+            return
+        if self._is_triggered or now >= self._next_flows:
+            self._is_triggered = False
+            self._next_flows = now + (MONITORED_EVERY if self._monitored else EVERY)
+            self._read(now, with_flows=True)
+        elif now >= self._next_others:
+            self._read(now, with_flows=False)
+
+    def _read(self, now: float, *, with_flows: bool) -> None:
+        self._next_others, self._next_read = now + EVERY, now + LEAST_APART
+        self._replies, self._basis = {}, self._desired()
+        wanted: list[tuple[str, Any]] = [
+            ("groups", packing.request(self._datapath, requests.groups_request)),
+            ("meters", packing.request(self._datapath, requests.meters_request)),
+        ]
+        for kind in _KINDS if with_flows else ():
+            message = packing.request(self._datapath, requests.flows_request, *cookies.of_kind(kind))
+            wanted.append((f"entries {kind}", message))
+        self._awaited = len(wanted)
+        for name, message in wanted:
+            self._send(f"verification: {name}", message, partial(self._take, name))
+
+    def _desired(self) -> tuple[Any, ...]:
+        programming, layout = self._session.programming, self._session.layout
+        return programming.present, layout.key, layout.base, tuple(sorted(programming.pin_meters))
+
+    def _take(self, name: str, reply: Reply) -> None:
+        self._replies[name] = reply
+        self._awaited -= 1
+        if not self._awaited:
+            self._compare()
+
+    def _compare(self) -> None:
+        replies, basis = self._replies, self._desired()
+        self._replies = {}
+        of_flows = [reply for name, reply in replies.items() if name.startswith("entries")]
+        if basis[:3] != self._basis[:3] or not self._session.is_idle():
+            self._is_triggered |= bool(of_flows)  # Others have changed what should be there: later.
+            return
+        if any(reply.error for reply in of_flows):
+            return
+        others = basis[:3], _digest(replies["groups"].parts), _digest(replies["meters"].parts)
+        entries = frozenset(entry for reply in of_flows for entry in _raw_entries(reply.parts))
+        state = *basis[:3], hash(entries)
+        are_right = not of_flows or (bool(entries) and state == self._right)
+        if are_right and others == self._right_others:
+            return
+        changes = self._changes(None if are_right else of_flows, replies["groups"], replies["meters"])
+        if changes and not of_flows:
+            self.trigger()  # What was deleted may have taken entries along.
+        elif changes:
+            self._put_back(changes)
+        else:
+            self._right_others = others
+            if of_flows:
+                self._right, self._in_vain = state, 0
+
+    def _changes(self, of_flows: Iterable[Reply] | None, groups: Reply, meters: Reply) -> tuple[Change, ...]:
+        """Return the changes from what the device has to what it should have.
+
+        Args:
+            of_flows: None: the entries are right.
+        """
+        programming, layout = self._session.programming, self._session.layout
+        present = programming.present
+        parts = [part for reply in of_flows or () for part in reply.parts]
+        flows = tuple(flow for flow in readback.flow_entries(parts, layout) if not is_meter_mark(flow))
+        group_ids = {group.group_id for group in present.groups}
+        found_groups = [
+            group for group in readback.groups(groups.parts, layout) if group.group_id in group_ids
+        ]
+        found_meters = {meter.meter_id: meter for meter in readback.meters(meters.parts)}
+        self._lists_limit |= CONTROLLER_METER in found_meters
+        desired_meters = tuple(
+            meter for meter in present.meters if meter.meter_id != CONTROLLER_METER or self._lists_limit
+        )
+        if meters.error:
+            desired_meters = ()
+        ids = {meter.meter_id for meter in desired_meters}
+        entries = () if of_flows is None else present.flows
+        desired = Standing(entries, () if groups.error else present.groups, desired_meters)
+        there = Standing(
+            flows,
+            () if groups.error else tuple(found_groups),
+            tuple(meter for meter_id, meter in found_meters.items() if meter_id in ids),
+        )
+        changes = [*diff.changes(desired, there)]
+        if not meters.error:
+            changes += self._of_pin_meters(programming, found_meters)
+        group_ids_there = readback.ids(groups.parts, "group_id")
+        meter_ids_there = readback.ids(meters.parts, "meter_id")
+        changes = [_as_modify(change, group_ids_there, meter_ids_there) for change in changes]
+        wanted = (change for change in changes if change != BARRIER and change not in self._ignored)
+        return diff.ordered(filter(programming.is_safe, wanted))
+
+    def _of_pin_meters(self, programming: Programming, found: dict[int, MeterEntry]) -> Iterable[Change]:
+        """Yield the changes of meters of pins that had been there when the meters were requested."""
+        for meter_id in self._basis[3]:
+            meter = programming.pin_meters.get(meter_id)
+            if meter is not None and found.get(meter_id) != meter:
+                yield Change(Op.MODIFY if meter_id in found else Op.ADD, meter)
+
+    def _put_back(self, changes: tuple[Change, ...]) -> None:
+        now = self._clock()
+        same = frozenset(changes)
+        self._in_vain = self._in_vain + 1 if same == self._last and not self._is_triggered else 0
+        self._last = same
+        if self._in_vain >= MOST_IN_VAIN:
+            self._ignored |= same
+            return
+        self._repairs = 0 if now - self._repaired_at > FORGOTTEN_AFTER else self._repairs + 1
+        self._repaired_at = now
+        if self._repairs >= AT_ONCE:
+            self._pause_until = now + min(MOST_PAUSE, 2.0 ** (self._repairs - AT_ONCE))
+        self._next_flows = min(self._next_flows, now + EVERY)
+        made = [change for change in changes if change.entry is not None]
+        kinds = Counter(_kind_of(change) for change in made)
+        self._session.traffic.repairs.update(kinds)
+        shown = ", ".join(str(change) for change in made[:MOST_SHOWN])
+        self._emit(Repaired(self._datapath.id, dict(kinds), shown))
+        self._send_changes(changes)
+
+
+def _kind_of(change: Change) -> str:
+    """Return what a change is about, as metrics and events name it."""
+    if isinstance(change.entry, FlowEntry):
+        return "entry"
+    return "group" if isinstance(change.entry, GroupEntry) else "meter"
+
+
+def _as_modify(change: Change, groups: Collection[int], meters: Collection[int]) -> Change:
+    """Return a modify for a group or meter that is to be added and is there, in a form that is none of ours."""
+    entry = change.entry
+    is_there = (isinstance(entry, GroupEntry) and entry.group_id in groups) or (
+        isinstance(entry, MeterEntry) and entry.meter_id in meters
+    )
+    return Change(Op.MODIFY, entry) if change.op is Op.ADD and is_there else change
+
+
+def _digest(parts: Iterable[Any]) -> int:
+    """Return a hash of the bodies of replies."""
+    return hash(tuple(bytes(part.buf[8:]) if getattr(part, "buf", None) else id(part) for part in parts))
+
+
+def _raw_entries(parts: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """List entries without their counters; nothing where they have to be parsed."""
+    with suppress(ValueError):
+        return [
+            (raw.cookie, raw.table_id, raw.priority, raw.fields, raw.instructions)
+            for part in parts
+            for raw in flow_stats.entries(part) or ()
+        ]
+    return []
