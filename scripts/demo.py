@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -209,6 +210,9 @@ def connected() -> bool:
 def start_controller(stage: Stage, policy: Path | None) -> None:
     """Start the controller as a user would."""
     program = [str(ROOT / ".venv/bin/flowlane-manager")]
+    state = stage.logs / "state"
+    shutil.rmtree(state, ignore_errors=True)  # Each demo begins with the policy that it was given.
+    program += ["--database", "embedded", "--state-dir", str(state)]
     if policy is not None:
         program += ["--policy", str(policy)]
     stage.start("controller", *program)

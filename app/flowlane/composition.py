@@ -34,7 +34,7 @@ from flowlane.policy_keeper import PolicyKeeper
 from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.databases import Databases
-from flowlane.southbound.ovsdb.remote import TlsFiles, read_target
+from flowlane.southbound.ovsdb.remote import TlsFiles
 from flowlane.telemetry import Telemetry
 from flowlane.topology import expected as topology
 from flowlane.topology.passive import passive_switches
@@ -102,7 +102,7 @@ class Composition:
         self._node: Node | None = None
         if settings.cluster.database is not None:
             about = About(settings.cluster.member, settings.cluster.url, __version__)
-            self._node = Node(read_target(settings.cluster.database, tls=tls), about, self.sessions, self)
+            self._node = Node(settings.cluster.database, settings.state_dir, tls, about, self.sessions, self)
         self._collector: Collector | None = None
         self._engine.state.collects_samples = settings.ipfix is not None
         self._engine.state.sends_probes = settings.probes
@@ -154,7 +154,7 @@ class Composition:
             self.submit(PolicyReplaced(new.policy, new.origin))
             self._keeper.note(new.origin)
             if self._node is not None:
-                self._node.orders.keep_policy()
+                self._node.note_file()
             log_policy(new.policy, new.origin)
 
     def stop(self) -> None:
@@ -256,7 +256,8 @@ class Composition:
 
     def checks(self) -> Sequence[Check]:
         """Return the checks on which readiness depends."""
-        return tuple(readiness.checks(self.state, self._databases.statuses() if self._databases else None))
+        checks = tuple(readiness.checks(self.state, self._databases.statuses() if self._databases else None))
+        return checks if self._node is None else (*checks, Check("database", self._node.problem))
 
     def groups(self, dpid: int) -> Sequence[Group]:
         """Return the groups by which a device spreads new flows over queues; none while it is not connected."""
@@ -290,11 +291,11 @@ class Composition:
 
     def members(self) -> Sequence[MemberView]:
         """Return the controllers that share the database."""
-        return () if self._node is None else self._node.membership.views()
+        return () if self._node is None else self._node.members()
 
     def leader_of(self, dpid: int) -> MemberView | None:
         """Return the other controller that leads a device; None: this one does, or none."""
-        return None if self._node is None else self._node.membership.leader_of(dpid)
+        return None if self._node is None else self._node.leader_of(dpid)
 
     def submit(self, event: Event) -> None:
         """Pass an event to the engine, and carry out its effects before returning."""
@@ -347,12 +348,19 @@ class Composition:
 
     def keep_policy(self) -> bool:
         """Write the policy in force to the state directory; return whether it is in force again after a restart."""
-        return self._keeper.keep(self.state) if self._node is None else self._node.orders.keep_policy()
+        if self._node is None:
+            return self._keeper.keep(self.state)
+        is_kept = self._node.orders.keep_policy()
+        if self._settings.state_dir is not None:
+            self._keeper.keep(self.state)
+        return is_kept
 
     def is_policy_kept(self) -> bool:
         """Whether the policy in force is in force again after a restart."""
         origin = self.state.policy_origin
-        return self._keeper.is_kept(origin) if self._node is None else self._node.orders.has_policy(origin)
+        return self._keeper.is_kept(origin) or (
+            self._node is not None and self._node.orders.has_policy(origin)
+        )
 
     def wait_for_changes(self, dpid: int) -> None:
         """Wait until what was put off on a device is done; for a minute at most."""

@@ -20,6 +20,7 @@ import os_ken.topology.switches  # noqa: F401
 from os_ken import cfg, utils
 
 from flowlane import __version__, logs, tokens
+from flowlane.cluster import embedded
 from flowlane.errors import ConfigError
 
 PROGRAM = "flowlane-manager"
@@ -41,6 +42,9 @@ MAX_START_TABLE = 200
 """The others are above the start table, and a switch has 254 at most."""
 
 MAX_PORT = 0xFFFF
+DATABASE_VARIABLE = "FLOWLANE_DATABASE"
+"""In the environment, the value of --database where that is not given: the service's unit has it."""
+
 MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 CONF: Any = cfg.CONF
@@ -212,8 +216,10 @@ def _cluster_options() -> list[Any]:
         cfg.StrOpt(
             "database",
             metavar="TARGET",
-            help="the database of Flowlane's own that several controllers share: unix:FILE, tcp:HOST:PORT, "
-            "ssl:HOST:PORT, or cluster:A,B,C for one with several servers (default: none, this controller is alone)",
+            help="the database of Flowlane's own: embedded for an ovsdb-server in the state directory that this "
+            "controller starts; unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT, or cluster:A,B,C with several servers for "
+            "several controllers; none for files in the state directory (default: $FLOWLANE_DATABASE, which the "
+            "service sets to embedded; else none)",
         ),
         cfg.StrOpt(
             "member",
@@ -354,11 +360,17 @@ def settings() -> Settings:
 
 
 def _cluster_settings() -> ClusterSettings:
-    database = None if CONF.database in (None, "", "none") else str(CONF.database)
+    database = None if CONF.database in ("", "none") else CONF.database or _default_database()
     member = CONF.member or socket.gethostname()
     if not MEMBER_NAME.fullmatch(member):
         raise ConfigError(f"--member {member!r} is no name: letters, digits, '.', '_' and '-', 64 at most")
     return ClusterSettings(database, member, CONF.rest_url or _own_url())
+
+
+def _default_database() -> str | None:
+    """Return what the service's unit says, where this machine has an ovsdb-server."""
+    named = os.environ.get(DATABASE_VARIABLE) or None
+    return None if named == embedded.EMBEDDED and not embedded.is_installed() else named
 
 
 def _own_url() -> str:

@@ -59,12 +59,16 @@ class Engine(Protocol):
 class OrderStore:
     """The orders and the policy that controllers have in common.
 
+    Args:
+        shares_file: whether a policy from a file is written as well, for other controllers.
+
     Attributes:
         is_taken: whether what the database had at first is in force.
     """
 
-    def __init__(self, target: Target, copy: Copy, engine: Engine) -> None:
+    def __init__(self, target: Target, copy: Copy, engine: Engine, *, shares_file: bool = True) -> None:
         self.is_taken = False
+        self._shares_file = shares_file
         self._copy, self._engine = copy, engine
         self._transactions = Transactions(target, WRITE_WITHIN)
         self._known: dict[orders.Key, Order] = {}
@@ -135,7 +139,9 @@ class OrderStore:
         row = next(iter(self._copy.rows["Policy"].values()), None)
         is_ours_newer = not self.is_taken and in_force.source == "file"
         if row is None or (is_ours_newer and in_force.time > row["time"] and in_force.hash != row["hash"]):
-            if not self.is_taken and in_force.source != "built-in":
+            if not self.is_taken and in_force.source in (
+                ("rest", "file") if self._shares_file else ("rest",)
+            ):
                 self._is_policy_due = True
                 self._wake.set()
             return

@@ -61,13 +61,17 @@ class Roles:
     Args:
         observer: decides which devices are led, by what it is told.
         clock: gives seconds.
+        asks_for_roles: False where no other controller has the devices: then standing by is silent.
 
     Attributes:
         granted: dpid -> generation id, of the devices that are led; 0: without asking for a role.
     """
 
-    def __init__(self, observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, observer: Observer, clock: Callable[[], float], *, asks_for_roles: bool = True
+    ) -> None:
         self.observer = observer
+        self._asks_for_roles = asks_for_roles
         self.granted: dict[int, int] = {}
         self._clock = clock
         self._connections: dict[int, _Connection] = {}
@@ -83,6 +87,8 @@ class Roles:
 
     def stand_by(self, datapath: Any, generation: int) -> None:
         """Ask for the role that may not write."""
+        if not self._asks_for_roles:
+            return
         done = partial(self._take_secondary, datapath)
         self._request(datapath, datapath.ofproto.OFPCR_ROLE_SLAVE, generation, done)
 

@@ -224,9 +224,13 @@ class Sessions:
 
     # ---- devices that several controllers share
 
-    def share(self, observer: Observer) -> None:
-        """Lead from now on only what :meth:`lead` names; to be called before a device connects."""
-        self._roles = Roles(observer, self._clock)
+    def share(self, observer: Observer, *, asks_for_roles: bool = True) -> None:
+        """Lead from now on only what :meth:`lead` names; to be called before a device connects.
+
+        Args:
+            asks_for_roles: whether standing by is a role of the device; False where nobody else has it.
+        """
+        self._roles = Roles(observer, self._clock, asks_for_roles=asks_for_roles)
 
     def lead(self, dpid: int, generation: int) -> None:
         """Lead a device from now on, or once it is connected: read it anew and change what is not right.

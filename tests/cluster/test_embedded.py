@@ -1,0 +1,67 @@
+"""A controller with an ovsdb-server of its own: what REST changed survives a crash, and the server ends with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from lab.inside.manager import launched, refused, wait_for
+
+from flowlane import options
+from flowlane.cluster import embedded
+from flowlane.cluster.embedded import EmbeddedServer
+from flowlane.errors import ConfigError
+
+POLICY = b"version: 1\nclasses: {default: {}, bulk: {priority: 2}}\n"
+
+
+def servers(directory: Path) -> list[str]:
+    """The ovsdb-servers that run in a directory."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"ovsdb-server {directory}/"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()
+
+
+def test_what_rest_changed_survives_kill_9_and_the_end_of_the_server(tmp_path: Path) -> None:
+    arguments = ("--database=embedded", f"--state-dir={tmp_path}")
+    with launched(*arguments) as manager:
+        assert manager.put("/v1/policy", POLICY, "application/yaml")["kept"]
+        checks = {check["name"]: check["problem"] for check in manager.rest("/v1/status")["checks"]}
+        assert checks["database"] == ""
+        assert manager.rest("/v1/members")["items"] == []
+        (server,) = servers(tmp_path)
+        os.kill(int(server), 9)
+        wait_for(lambda: servers(tmp_path) not in ([], [server]), 5, "ovsdb-server is started again")
+        manager.process.kill()
+        manager.process.wait()
+    wait_for(lambda: servers(tmp_path) == [], 5, "ovsdb-server ends with the controller")
+    (tmp_path / "policy.json").unlink()
+    with launched(*arguments) as manager:
+        wait_for(lambda: len(manager.rest("/v1/policy")["classes"]) == 2)
+    assert servers(tmp_path) == []
+
+
+def test_it_needs_a_directory_and_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, lines = refused("--database=embedded", "--ovsdb=none")
+    assert (code, lines) == (
+        1,
+        ["flowlane-manager: --database embedded needs --state-dir, where the database is"],
+    )
+    (tmp_path / "flowlane.db").write_text("nonsense")
+    with pytest.raises(ConfigError, match="--database embedded: "):
+        EmbeddedServer(tmp_path).start()
+    monkeypatch.setattr(embedded, "_tool", lambda _name: None)
+    with pytest.raises(ConfigError, match="install openvswitch"):
+        EmbeddedServer(tmp_path)
+    monkeypatch.setenv(options.DATABASE_VARIABLE, "embedded")
+    assert options._default_database() is None, "without ovsdb-server the service keeps files, as before"
+
+
+def test_the_variable_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(options.DATABASE_VARIABLE, raising=False)
+    assert options._default_database() is None
+    monkeypatch.setenv(options.DATABASE_VARIABLE, "embedded")
+    assert options._default_database() == "embedded"
