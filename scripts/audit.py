@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 ACCEPTED: Mapping[str, str] = {}
 """Id of an advisory -> why it does not concern Flowlane. Each has a line in SECURITY.md."""
 
-WITHIN = 120
+WITHIN = 60
 """Seconds for all answers."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")

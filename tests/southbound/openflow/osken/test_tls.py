@@ -8,14 +8,16 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.private_ovs import PrivateOvs
 
+from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
-from flowlane.southbound.openflow.osken import tls
+from flowlane.southbound.openflow.osken import listener, tls
 from flowlane.southbound.openflow.osken.tls import Bindings, Files, ServerTls
 
 BOUND, OTHERS, FREE = 0x42, 0x43, 0x44
@@ -97,6 +99,19 @@ def test_a_controller_that_nobody_has_signed_is_refused_by_the_switch(ovs: Priva
         assert connected(manager) == set()
         assert ovs.vsctl("get", "Controller", "br-careful", "is_connected").strip() == "false"
     ovs.vsctl("del-br", "br-careful")
+
+
+def test_a_handshake_that_goes_on_for_ever_is_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each read may take as long as a socket waits, and a peer may send a byte just before that."""
+    closed: list[bool] = []
+    sock = SimpleNamespace(settimeout=lambda _seconds: None, close=lambda: closed.append(True))
+    monkeypatch.setattr(listener, "HANDSHAKE_TIME", 0.05)
+    monkeypatch.setattr(listener, "CONF", SimpleNamespace(socket_timeout=5.0))
+    listener._wrap_and_serve(sock, ("192.0.2.8", 1), lambda _sock: hub.sleep(60), tls.ANY)
+    assert closed == [True]
+    assert "switch at 192.0.2.8:1: TLS failed: no handshake within 0.05 s" in caplog.text
 
 
 def test_bindings_say_who_may_be_what() -> None:

@@ -191,8 +191,15 @@ def _accept(server: socket.socket, wrap: Callable[[Any], Any], bindings: tls.Bin
 
 def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any], bindings: tls.Bindings) -> None:
     sock.settimeout(CONF.socket_timeout)
-    try:
+    wrapped: Any = None
+
+    def shake_hands() -> None:
+        nonlocal wrapped
         wrapped = wrap(sock)
+
+    try:
+        if not hub.within(HANDSHAKE_TIME, shake_hands):
+            raise TimeoutError(f"no handshake within {HANDSHAKE_TIME:g} s")
     except OSError as error:
         _REPEATS.warning(("tls", address[0]), "switch at %s: TLS failed: %s", _place(address), error)
         sock.close()
