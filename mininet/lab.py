@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import socket
 import subprocess
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mininet.cli import CLI
-from mininet.log import setLogLevel
+from mininet.log import output, setLogLevel
 from mininet.net import Mininet
 from networks import (  # type: ignore[import-not-found]  # beside this file, where Python finds it
     Data,
@@ -111,6 +112,24 @@ class Shell(CLI):  # type: ignore[misc]  # Mininet has no types
     """Mininet's shell with a command for VMs that move."""
 
     lab: Lab
+
+    def waitForNode(self, node: Any) -> None:  # Mininet's name
+        """Wait for the command of a host, and print its output.
+
+        Input of a terminal goes to that command. Lines of a pipe are the shell's next commands: the command of a host
+        gets none of them, and the end of the pipe ends the shell.
+        """
+        if self.isatty():
+            super().waitForNode(node)
+            return
+        poller = select.poll()
+        poller.register(node.stdout, select.POLLIN)
+        while node.waiting:
+            try:
+                poller.poll()
+                output(node.monitor())
+            except KeyboardInterrupt:
+                node.sendInt()
 
     def do_migrate(self, line: str) -> None:
         """Move a VM to its other host: migrate VM [rarp | arp | none]"""

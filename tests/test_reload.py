@@ -88,6 +88,12 @@ def test_the_level_of_the_log_changes_and_other_options_need_a_restart(running: 
     wait_for(lambda: " DEBUG " in running.manager.log)
     running.configuration.write_text("[DEFAULT]\nforget_after = soon\n")
     assert "every option keeps its value" in running.reload()
+    running.configuration.write_text(f"{text}start_table = 9999\npolicyy = x\n[other]\na = b\n")
+    log = running.reload()
+    assert "app Flowlane was not reloaded: --start-table 9999: give N or DPID=N" in log
+    assert "Traceback" not in log
+    assert f"{running.configuration}: 'policyy' is no option; did you mean policy?" in log
+    assert f"{running.configuration}: section 'other' is not read; options stand in [DEFAULT]" in log
     running.configuration.write_text(text)
     running.reload()
 

@@ -35,6 +35,7 @@ def launch(arguments: Sequence[str]) -> int:
         has_log = True
         text = "Flowlane %s begins: process %d, Python %s, os-ken %s"
         _LOG.info(text, __version__, os.getpid(), platform.python_version(), os_ken.__version__)
+        _warn_of_names()
         raise_descriptor_limit()
         listener.install()
         pid_file = options.CONF.pid_file
@@ -46,6 +47,11 @@ def launch(arguments: Sequence[str]) -> int:
             print_error(f"{options.PROGRAM}: {error}")
         return 1
     return 0
+
+
+def _warn_of_names() -> None:
+    for text in options.unknown_names():
+        _LOG.warning("%s", text)
 
 
 def _print_help() -> int:
@@ -100,6 +106,7 @@ def reload() -> tuple[str, ...]:
     except ConfigError as error:
         _LOG.error("%s", error)
         return ()
+    _warn_of_names()
     if not options.CONF.log_config_file:
         level = options.CONF.default_log_level
         default = logging.DEBUG if options.CONF.verbose else logging.INFO

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,8 +21,10 @@ import os_ken.topology.switches  # noqa: F401
 from os_ken import cfg, utils
 
 from flowlane import __version__, logs, tokens
+from flowlane.closest import did_you_mean
 from flowlane.cluster import embedded
 from flowlane.errors import ConfigError
+from flowlane.escaping import escaped
 
 PROGRAM = "flowlane-manager"
 DEFAULT_APP = "flowlane.app"
@@ -110,7 +113,7 @@ def register() -> None:
     CONF.register_cli_opts(
         [
             cfg.StrOpt("wsapi-host", default="127.0.0.1", help="REST listen host (default 127.0.0.1)"),
-            cfg.IntOpt("wsapi-port", default=8080, help="REST listen port (default 8080)"),
+            cfg.IntOpt("wsapi-port", default=8080, min=0, max=65535, help="REST listen port (default 8080)"),
             *_access_options(),
             cfg.StrOpt("pid-file", help="write the process id here while running"),
             cfg.StrOpt("user-flags", help="a Python file that registers options of other apps"),
@@ -304,6 +307,32 @@ def reload() -> tuple[str, ...]:
     if not CONF.reload_config_files():
         raise ConfigError("the configuration files are refused, and every option keeps its value")
     return tuple(name for name, value in before.items() if CONF[name] != value)
+
+
+def unknown_names() -> list[str]:
+    """List what the configuration files set and no option is: ``FILE: NAME``, with the option that it may be meant for.
+
+    Options of apps beside Flowlane are registered when these are loaded, so that with others nothing is judged.
+    """
+    from oslo_config.cfg import ConfigParser  # noqa: PLC0415  (os_ken.cfg does not pass it on)
+
+    if apps() != [DEFAULT_APP]:
+        return []
+    in_directories = (sorted(Path(name).glob("*.conf")) for name in CONF.config_dir or ())
+    names = {name.replace("-", "_") for name in CONF}
+    found = []
+    for path in dict.fromkeys([*map(Path, CONF.config_file or []), *chain.from_iterable(in_directories)]):
+        sections: dict[str, dict[str, list[str]]] = {}
+        ConfigParser(str(path), sections).parse()
+        for name in sections.pop("DEFAULT", {}):
+            if name not in names:
+                remedy = did_you_mean(name, (word.replace("_", "-") for word in names)).replace("-", "_")
+                found.append(f"{path}: {escaped(repr(name))} is no option; {remedy}")
+        found += [
+            f"{path}: section {escaped(repr(name))} is not read; options stand in [DEFAULT]"
+            for name in sections
+        ]
+    return found
 
 
 def register_all(arguments: Sequence[str]) -> None:

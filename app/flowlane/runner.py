@@ -82,6 +82,8 @@ def reload_apps(manager: Any, changed: Collection[str]) -> None:
     for name, app in manager.applications.items():
         try:
             getattr(app, "reload", _keep)(changed)
+        except FlowlaneError as error:
+            _LOG.error("app %s was not reloaded: %s", name, error)
         except Exception:
             _LOG.exception("app %s was not reloaded", name)
 
