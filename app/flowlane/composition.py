@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowlane import __version__, hub, policy, readiness, rest
+from flowlane import __version__, hub, readiness, rest
 from flowlane.cluster.membership import About
 from flowlane.cluster.node import Node
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
@@ -30,6 +30,7 @@ from flowlane.northbound.feed import Feed
 from flowlane.northbound.http import server
 from flowlane.northbound.queue_history import QueueHistory
 from flowlane.policy import store
+from flowlane.policy_compiler import compile_text
 from flowlane.policy_keeper import PolicyKeeper
 from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
@@ -390,4 +391,4 @@ class Composition:
         Raises:
             PolicyError: the document is refused.
         """
-        return policy.load(text)
+        return compile_text(text)

@@ -342,6 +342,19 @@ _NEXT_LOOK = 0.002
 """Seconds between two looks at whether a native thread has ended."""
 
 
+class Turn:
+    """A context in which one green thread is at a time."""
+
+    def __init__(self) -> None:
+        self._semaphore = eventlet.semaphore.Semaphore()
+
+    def __enter__(self) -> None:
+        self._semaphore.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._semaphore.release()
+
+
 class Flag:
     """A flag that one green thread waits for and clears, and others set."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
 import logging
+import re
 import socket
 import ssl
 import time
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class WsgiLimits(NamedTuple):
-    """What clients of a WSGI server may take up. Times are seconds, ``request_line`` is bytes.
+    """What clients of a WSGI server may take up. Times are seconds, ``request_line`` and ``chunk`` are bytes.
 
     ``idle``: how long a connection without a request is kept. ``stalled``: how long one read or write may
     wait. ``head``: how long a request line with its headers may take, which may come a byte at a time.
@@ -35,6 +36,7 @@ class WsgiLimits(NamedTuple):
     idle: float
     stalled: float
     head: float
+    chunk: int = 4 << 20
 
 
 class WsgiServer:
@@ -68,7 +70,7 @@ class WsgiServer:
             eventlet.wsgi.server,
             self._socket,
             app,
-            protocol=_protocol(log, limits.idle + limits.head),
+            protocol=_protocol(log, limits.idle + limits.head, limits.chunk),
             custom_pool=self._connections,
             keepalive=limits.idle,
             socket_timeout=limits.stalled,
@@ -156,7 +158,33 @@ _NEXT_ACCEPT = 0.1
 """Seconds until the next connection is accepted, when one could not be: there is no descriptor left, say."""
 
 
-def _protocol(log: logging.Logger, head_within: float) -> type[Any]:
+class ChunkTooLargeError(OSError):
+    """A chunk of a body states a size that is not read."""
+
+
+class _Chunks:
+    """What a chunked body is read from: eventlet would wait for all of a chunk, and for the end of any line."""
+
+    def __init__(self, file: Any, most: int) -> None:
+        self._file, self._most = file, most
+        self.read = file.read
+
+    def readline(self, size: int = -1) -> bytes:
+        line: bytes = self._file.readline(_LONGEST_LINE if size < 0 else size)
+        if len(line) == _LONGEST_LINE:
+            raise ChunkTooLargeError("a line between chunks is too long")
+        size_or_data = line.split(b";", 1)[0].strip()
+        if _SIZE.fullmatch(size_or_data) and int(size_or_data, 16) > self._most:
+            raise ChunkTooLargeError("a chunk is too large")
+        return line
+
+
+_SIZE = re.compile(rb"[0-9A-Fa-f]+")
+_LONGEST_LINE = 1024
+"""Bytes of a line with the size of a chunk, or of a trailer."""
+
+
+def _protocol(log: logging.Logger, head_within: float, chunk: int) -> type[Any]:
     """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them.
 
     It ends a connection whose next request is not there, with all its headers, after so many seconds.
@@ -191,6 +219,9 @@ def _protocol(log: logging.Logger, head_within: float) -> type[Any]:
         def get_environ(self) -> dict[str, Any]:
             self.head_timer.kill()
             environ: dict[str, Any] = super().get_environ()
+            body = environ["eventlet.input"]
+            if body.chunked_input:
+                body.rfile = _Chunks(body.rfile, chunk)
             if isinstance(self.connection, ssl.SSLSocket):
                 environ[PEER_NAME] = _common_name(self.connection.getpeercert())
             return environ

@@ -20,6 +20,9 @@ from flowlane.errors import PolicyError, Problem
 MAX_BYTES = 4 * 2**20
 """Size of the largest policy that is read."""
 
+MAX_VALUES = 250_000
+"""Keys and values that are read: some 20,000 rules."""
+
 MAX_DEPTH = 16
 """Levels of nesting that are read; the language needs 7."""
 
@@ -169,7 +172,7 @@ class _Composer:
         self.marks: Marks | None = None
         self.problems: list[Problem] = []
         self._frames: list[_Frame] = []
-        self._documents = 0
+        self._documents = self._values = 0
 
     def take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
@@ -189,6 +192,9 @@ class _Composer:
             self._frames.pop()
 
     def _take_node(self, event: yaml.NodeEvent) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._stop(event, f"more than {MAX_VALUES:,} keys and values")
         if event.anchor is not None:
             self._refuse(
                 event, f"anchor &{event.anchor}: anchors and aliases are refused", "write the value out"

@@ -91,7 +91,8 @@ def default() -> Policy:
 
 def _build(document: documents.Document, text: str) -> Policy:
     broken = check_structure(document)
-    if not isinstance(document.data, dict):
+    # Where so many breaches were found there may be more, and what they break cannot be built.
+    if not isinstance(document.data, dict) or len(document.problems) >= documents.MAX_PROBLEMS:
         return Policy(classes=())
     context = Context(document, invalid_paths(broken), class_names(document))
     read_gates(context)

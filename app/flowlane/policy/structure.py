@@ -72,7 +72,9 @@ def check_structure(document: Document) -> frozenset[Path]:
         path: Path = tuple(error.absolute_path)
         of_key = "propertyNames" in error.absolute_schema_path
         wording = _bad_name if of_key else _WORDINGS.get(str(error.validator), _other)
-        for message, remedy, key in wording(error):
+        # One breach may be of as many keys as a mapping has.
+        room = max(0, MAX_PROBLEMS - len(document.problems))
+        for message, remedy, key in islice(wording(error), room):
             document.report(path, message, remedy, key)
         broken.add((*path, error.instance) if of_key else path)
     return frozenset(broken)

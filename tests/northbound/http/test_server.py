@@ -110,8 +110,10 @@ CHUNKED = POLICY + b"Transfer-Encoding: chunked\r\n\r\n"
         (CHUNKED + b"zz\r\n", b"400"),
         (CHUNKED + b"9\r\nclasses: \r\n3\r\na b\r\n0\r\n\r\n", b"200"),
         (CHUNKED + b"3\r\nbad\r\n0\r\n\r\n", b"422"),
+        (CHUNKED + b"3\r\nbad\r\n7FFFFFFF\r\nmore", b"413"),
+        (CHUNKED + b"3\r\nbad\r\n" + b"0" * 2000, b"413"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_odd_requests_are_answered(url: str, data: bytes, status: bytes) -> None:
     answer = raw(url, data)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowlane import hub
 from flowlane.northbound.http.access import NOBODY, SAFE_METHODS, Caller, Scope
 from flowlane.northbound.http.problems import JSON, ProblemError
+from flowlane.wsgi import ChunkTooLargeError
 
 if TYPE_CHECKING:
     from webob import Request
@@ -30,6 +31,8 @@ MAX_BODY = 4 << 20
 
 BODY_WITHIN = 30.0
 """Seconds in which a body has to be here, a byte at a time or all at once."""
+MAX_JSON = 64 << 10
+"""Bytes of a body that is JSON: room for all hints that a VM may have."""
 
 _BODY = "flowlane.body"
 """Key of WSGI's environment: the body, where it was read before the handler is called."""
@@ -106,6 +109,8 @@ def read_body(request: Request) -> bytes:
             raise ProblemError(
                 408, f"the body was not here within {BODY_WITHIN:g} s", headers={"Connection": "close"}
             )
+    except ChunkTooLargeError as error:
+        raise too_large from error
     except (ValueError, OSError) as error:
         raise ProblemError(400, "the body ended early, or its chunks are wrong", "body") from error
     if len(body) > MAX_BODY:
@@ -143,6 +148,8 @@ def read_json(request: Request) -> object:
         ProblemError: it is too large, or not JSON; the text has the place.
     """
     text = read_text(request)
+    if len(text) > MAX_JSON:
+        raise ProblemError(413, f"the body is too large; at most {MAX_JSON} bytes of JSON are read")
     try:
         value: object = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
