@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,3 +94,11 @@ def test_what_is_kept_does_not_grow_with_flows(count: int) -> None:
         classifier.classify(WEB, flow(dst_port=port), 0, 0)
     assert len(classifier.views) == 1
     assert len(classifier.gate_bits) == 1
+
+
+def test_trust_is_stored_once_for_vms_that_are_trusted_alike() -> None:
+    classifier = compile_rules(policy_of(Match(protocols=(UDP,))))
+    for number in (1, 2, 3):
+        classifier.weigh_hints(replace(WEB, number=number), 0, 0)
+    assert len(classifier.views) == 3
+    assert len({id(view.trust) for view in classifier.views.values()}) == 1

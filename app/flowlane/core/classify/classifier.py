@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint, Vm
-    from flowlane.core.policy import Match, Policy
+    from flowlane.core.policy import Match, Policy, Trust
 
 NO_RULE = 0xFFFF
 """Rule index of a flow that no rule matches."""
@@ -60,6 +60,7 @@ class Classifier:
     hinted: dict[int, int]
     unhinted: int
     views: dict[int, _VmView] = field(default_factory=dict)
+    trusts: dict[tuple[Trust, ...], VmTrust] = field(default_factory=dict)
     gate_bits: dict[int, int] = field(default_factory=dict)
 
     def classify(
@@ -114,7 +115,10 @@ def _view(classifier: Classifier, vm: Vm | None) -> _VmView:
     number = 0 if vm is None else vm.number
     view = classifier.views.get(number)
     if view is None or view.vm is not vm:
-        view = classifier.views[number] = _make_view(classifier.policy, vm)
+        view = _make_view(classifier.policy, vm)
+        # Most VMs of a policy are trusted alike: what says so is stored once for all of them.
+        trust = classifier.trusts.setdefault(view.trust.entries, view.trust)
+        view = classifier.views[number] = view._replace(trust=trust)
     return view
 
 

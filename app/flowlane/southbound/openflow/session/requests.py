@@ -163,6 +163,8 @@ class PendingRequests:
         """
         if self._has_replied:
             self._has_replied, self._replied_at = False, now
+        if not self._pending:
+            return
         late = [(xid, request) for xid, request in self._pending.items() if request.deadline <= now]
         if not late:
             return
