@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from support.ovs.database_servers import DatabaseServers, database
+from lab.inside.database_servers import DatabaseServers, database
 
 from flowlane import hub
 from flowlane.cluster.database import Copy, Transactions, update

@@ -12,9 +12,9 @@ from datetime import datetime
 
 import pytest
 from lab.inside import private_ovs
+from lab.inside.database_servers import DatabaseServers, database
 from lab.inside.manager import Launched, free_port, launched
 from lab.inside.namespaces import inside, network_of_its_own
-from support.ovs.database_servers import DatabaseServers, database
 
 pytestmark = pytest.mark.ovs
 

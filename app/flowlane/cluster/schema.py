@@ -46,13 +46,6 @@ _TABLES: dict[str, dict[str, Row]] = {
         "content": _one("string"),
         "expires": _optional("real"),
     },
-    "Token": {
-        "name": _one("string"),
-        "hash": _one("string"),
-        "scopes": {"type": {"key": "string", **_MANY}},
-        "created": _one("real"),
-        "expires": _optional("real"),
-    },
     "Member": {
         "name": _one("string"),
         "url": _one("string"),
@@ -77,7 +70,7 @@ _TABLES: dict[str, dict[str, Row]] = {
 """Table -> column -> its schema. ``Order``: hints, pins, cordons and roles that operators gave over REST; ``kind`` and
 ``name`` are its key, ``content`` is JSON. ``leader`` is a weak reference: it is empty once the member's row is gone."""
 
-_INDEXES = {"Order": [["kind", "name"]], "Token": [["name"]], "Device": [["dpid"]]}
+_INDEXES = {"Order": [["kind", "name"]], "Device": [["dpid"]]}
 
 SCHEMA: Mapping[str, Any] = {
     "name": DATABASE,
