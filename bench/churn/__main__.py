@@ -176,7 +176,7 @@ def drift(ovs: PrivateOvs, manager: Launched) -> list[str]:
     """List where REST and the switch differ about the steady flows."""
     items, cursor = [], ""
     while True:
-        page = manager.rest(f"/v1/assignments?limit=1000{cursor}")
+        page = json.loads(_get(manager, f"/v1/assignments?limit=1000&l4_port=9{cursor}"))
         items += page["items"]
         if not page["next"]:
             break
@@ -191,10 +191,16 @@ def drift(ovs: PrivateOvs, manager: Launched) -> list[str]:
     return missing + compare.differences(found, rest)
 
 
+def _get(manager: Launched, path: str) -> str:
+    """Read from REST; on a machine that has other work an answer may take long."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{manager.rest_port}{path}", timeout=90) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
 def metric(manager: Launched, name: str) -> int:
     """Read a metric without labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{manager.rest_port}/metrics", timeout=30) as answer:
-        found = re.search(rf"^{name} ([\d.e+]+)$", answer.read().decode(), re.MULTILINE)
+    found = re.search(rf"^{name} ([\d.e+]+)$", _get(manager, "/metrics"), re.MULTILINE)
     return int(float(found[1])) if found else -1
 
 
@@ -203,7 +209,7 @@ def read(manager: Launched, begin: float) -> Reading:
     process = Path(f"/proc/{manager.process.pid}")
     memory = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
     assert memory is not None
-    flows = manager.rest("/v1/status")["flows"]
+    flows = json.loads(_get(manager, "/v1/status"))["flows"]
     descriptors = len(list((process / "fd").iterdir()))
     faults = metric(manager, "flowlane_faults_total")
     return Reading(time.monotonic() - begin, int(memory[1]), descriptors, flows, faults)
@@ -254,11 +260,11 @@ def main() -> int:
         sent = int(re.findall(r"tx pkts=(\d+)", ovs.ofctl("dump-ports", BRIDGE, UPLINK))[0])
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and (
-            manager.rest("/v1/status")["flows"] or standing(ovs) != before
+            json.loads(_get(manager, "/v1/status"))["flows"] or standing(ovs) != before
         ):
             time.sleep(2)
         after = standing(ovs)
-        left = manager.rest("/v1/status")["flows"]
+        left = json.loads(_get(manager, "/v1/status"))["flows"]
         last = read(manager, begin)
     steady = [reading for reading in readings if reading.seconds >= given.warm_up * 60]
     result = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.engine.controller import FakeController
-from support.engine.scenario import DPID, UPLINK, Scenario, small_policy
+from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 from webob import Request
 
 from flowlane.cli.list_command import _notes
@@ -103,3 +103,24 @@ def test_a_rule_on_a_vm_uuid_selects_its_nics() -> None:
     scenario.describe(4, ids=IDS)
     rows = [scenario.flow(port, 1000 + port, egress=UPLINK) for port in (1, 2, 3)]
     assert [scenario.class_of(row) for row in rows] == ["limited", "limited", "small"]
+
+
+def test_a_vm_beyond_its_quota_is_shown_in_rest_on_the_command_line_and_in_the_metrics() -> None:
+    there = Scenario(small_policy(copy_rate=100, vm_flows=10), caps=LEARNING)
+    there.now += 10
+    there.tick()
+    for sport in range(1000, 1020):
+        there.flow(3, sport, queue_id=1)
+    there.tick()
+    (vm,) = (item for item in ask(there, "/v1/vms")["items"] if item["port_no"] == 3)
+    (quota,) = vm["quota"]
+    assert (quota["device"], quota["excess"], quota["times"]) == (f"{DPID:016x}", "flows", 1)
+    assert quota["since"] < quota["until"]
+    (note,) = _notes(vm)
+    assert note.startswith(f"{vm['name']} is beyond its quota of flows on {DPID:016x}")
+    text = Request.blank("/metrics").get_response(make_app(FakeController(there.engine))).text
+    labels = f'device="{DPID:016x}",name="br-int",vm="{vm["id"]}"'
+    assert f"flowlane_vm_beyond_quota{{{labels}}} 1" in text
+    assert f"flowlane_vm_quota_exceeded_total{{{labels}}} 1" in text
+    others = [item["quota"] for item in ask(there, "/v1/vms")["items"] if item["port_no"] != 3]
+    assert others == [[]] * 7
