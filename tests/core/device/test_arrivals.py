@@ -112,3 +112,17 @@ def test_a_port_that_is_gone_is_not_tracked_any_more() -> None:
     scenario.do(ev.PortRemoved(DPID, 1))
     scenario.tick()
     assert scenario.plan.tracked_ports == ()
+
+
+def test_a_port_is_tracked_by_the_ends_of_flows_that_nobody_has_seen() -> None:
+    """Where the controller cannot read the copies of a storm, it would have entries of all flows to read else."""
+    scenario = host()
+    scenario.flow(2, 1000, queue_id=1)
+    (key,) = scenario.device.flows.rows
+    for number in range(60 * ABOVE):
+        unseen = key[:8] + (2000 + number).to_bytes(2) + key[10:]
+        scenario.do(ev.LearnedEnded(DPID, unseen, 2, UPLINK, 0x0A0000000002, 2, 120, idle=number % 2 == 0))
+        if number % (5 * ABOVE) == 0:
+            scenario.tick()
+    scenario.tick()
+    assert scenario.plan.tracked_ports == (2,)

@@ -180,6 +180,7 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
     if row is None:
         if identified is not None:
             device.left.pop(identified[0], None)
+            _note_unseen(device, event)
         return
     flows = device.flows
     if (flows.in_port[row], flows.egress_port[row]) != (event.in_port, event.egress_port):
@@ -192,6 +193,16 @@ def on_learned_ended(state: State, event: LearnedEnded, out: list[Effect]) -> No
     else:
         add_up(device, row, event.packets, event.octets)
         flows.set_entry_counters(row, 0, 0)
+
+
+def _note_unseen(device: Device, event: LearnedEnded) -> None:
+    """Count a flow that has ended before it was known among those that its port begins.
+
+    Where a device begins more flows than the controller can follow, their copies are lost, and their ends are what is
+    left to read. So the port is tracked all the same, and few of its flows get an entry, of which an end is reported.
+    """
+    if event.idle:
+        device.begun[event.in_port] = device.begun.get(event.in_port, 0) + 1
 
 
 def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], out: list[Effect]) -> None:
