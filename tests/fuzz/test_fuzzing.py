@@ -50,16 +50,16 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path},
-        timeout=90,
+        timeout=300,
     )
 
 
 def test_a_short_run_of_every_target_finds_nothing() -> None:
-    done = run("-m", "fuzz", "--inputs", "300", "--quick")
+    done = run("-m", "fuzz", "--inputs", "200", "--quick")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {line.split()[0]: int(line.split()[1]) for line in done.stdout.splitlines()[1:]}
     assert set(rows) == set(TARGETS)
-    assert min(rows.values()) >= 299
+    assert min(rows.values()) >= 199
 
 
 def test_what_is_slow_raises_leaks_or_ends_the_process_is_found(tmp_path: Path) -> None:

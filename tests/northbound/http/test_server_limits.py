@@ -82,7 +82,7 @@ def drip(link: socket.socket, first: bytes, drop: bytes) -> bytes:
     ("first", "drop", "answer"),
     [
         (b"G", b"E", b""),
-        (HEAD, b"X-More: 1\r\n", b""),
+        (HEAD + b"X-More: ", b"a", b""),
         (PUT + b"Content-Length: 100000\r\n\r\n", b"#", b"HTTP/1.1 408"),
         (PUT + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n#\r\n", b"HTTP/1.1 408"),
         (HEAD + b"Content-Length: 100000\r\n\r\n", b"#", b"HTTP/1.1 200"),
