@@ -111,8 +111,12 @@ def test_devices_are_shared_and_handed_over(trial: Trial) -> None:
     wait_for(lambda: len(a.led) == len(b.led) == 3)
     assert led_by(a, b)
     elsewhere = next(iter(b.led))
+    wait_for(
+        lambda: a.member.leader_of(elsewhere) is not None
+    )  # As soon as its copy shows what it has written.
     leader = a.member.leader_of(elsewhere)
-    assert leader is not None and (leader.name, leader.url) == ("b", "http://b")
+    assert leader is not None
+    assert (leader.name, leader.url) == ("b", "http://b")
     log = list(trial.log)
     a.member.leave()
     wait_for(lambda: led_by(b), 1.5)  # It is told: nobody waits for the end of a lease, which is later.
