@@ -215,7 +215,9 @@ class Switch:
         elif place == (MULTIPART_REQUEST, PORTS):
             for part in parts(PORTS, map(port, range(1, self._ports + 1)), xid):
                 self.send(part)
-        elif kind in (GET_CONFIG_REQUEST, MULTIPART_REQUEST, QUEUE_CONFIG_REQUEST):
+        elif kind == QUEUE_CONFIG_REQUEST:
+            self.send(message(QUEUE_CONFIG_REPLY, request[8:12] + bytes(4), xid))
+        elif kind in (GET_CONFIG_REQUEST, MULTIPART_REQUEST):
             self.send(message(ERROR, pack("!HH", 1, 1) + request[:64], xid))
 
 
