@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Iterator
+from contextlib import ExitStack
 from struct import pack
 
 import eventlet
@@ -177,6 +179,21 @@ def test_newer_connection_of_a_device_takes_the_place_of_one_that_is_silent(
         assert manager.rest("/v1/devices/000000000000000d")["connected"]
     wait_for(lambda: not manager.rest("/v1/devices/000000000000000d")["connected"])
     assert good.is_served()
+
+
+def test_descriptors_are_left_to_others(manager: Launched, good: RawSwitch) -> None:
+    """Connections that send nothing take no more than the limit leaves; who is connected is served."""
+    pid = manager.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (80, before[1]))
+        stack.callback(resource.prlimit, pid, resource.RLIMIT_NOFILE, before)
+        peers = [stack.enter_context(RawSwitch(manager.openflow_port)) for _ in range(80)]
+        assert peers[-1].is_closed()
+        assert not any(peer.sock.recv(8) == b"" for peer in peers[:10])
+        assert good.is_served()
+        assert manager.rest("/v1/status")
+    assert "connection closed: the process may have 80 open files; raise LimitNOFILE" in manager.log
 
 
 def test_many_connections_at_once(manager: Launched, good: RawSwitch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import resource
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -43,6 +44,9 @@ HANDSHAKE_TIME = 30.0
 
 MAX_BEFORE = 4 << 20
 """Bytes that a peer may send before its handshake ends, of which os-ken keeps its ports: room for 65,000 of them."""
+
+RESERVED = 256
+"""Descriptors, of all that the process may have, that connections of switches leave to others; a quarter at most."""
 
 _ACCEPT_PAUSE = 0.1
 _NUMBER = re.compile(r"\d+")
@@ -178,7 +182,11 @@ def _is_loopback(address: str) -> bool:
 
 
 def _accept(server: socket.socket, wrap: Callable[[Any], Any], bindings: tls.Bindings) -> None:
-    """Accept for ever: an error, such as too many open files, does not end it."""
+    """Accept for ever: an error, such as too many open files, does not end it.
+
+    A connection that would take one of the last descriptors is closed: REST, databases and files need them.
+    """
+    time_slice = hub.TimeSlice()
     while True:
         try:
             sock, address = server.accept()
@@ -186,7 +194,14 @@ def _accept(server: socket.socket, wrap: Callable[[Any], Any], bindings: tls.Bin
             _REPEATS.warning("accept", "cannot accept a switch: %s", error)
             hub.sleep(_ACCEPT_PAUSE)
             continue
-        hub.spawn(_wrap_and_serve, sock, address, wrap, bindings)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if sock.fileno() >= limit - min(RESERVED, limit // 4):
+            text = "switch at %s: connection closed: the process may have %d open files; raise LimitNOFILE or ulimit -n"
+            _REPEATS.warning("files", text, _place(address), limit)
+            sock.close()
+        else:
+            hub.spawn(_wrap_and_serve, sock, address, wrap, bindings)
+        time_slice.check()
 
 
 def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any], bindings: tls.Bindings) -> None:
