@@ -29,6 +29,7 @@ from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
 from flowlane.northbound.http import server
 from flowlane.northbound.queue_history import QueueHistory
+from flowlane.order_keeper import OrderKeeper
 from flowlane.policy import store
 from flowlane.policy_compiler import compile_text
 from flowlane.policy_keeper import PolicyKeeper
@@ -104,6 +105,9 @@ class Composition:
         if settings.cluster.database is not None:
             about = About(settings.cluster.member, settings.cluster.url, __version__)
             self._node = Node(settings.cluster.database, settings.state_dir, tls, about, self.sessions, self)
+        self._orders: OrderKeeper | None = None
+        if self._node is None and settings.state_dir is not None:
+            self._orders = OrderKeeper(settings.state_dir, self)
         self._collector: Collector | None = None
         self._engine.state.collects_samples = settings.ipfix is not None
         self._engine.state.sends_probes = settings.probes
@@ -129,6 +133,8 @@ class Composition:
         self._databases.start()
         if self._node is not None:
             self._node.start()
+        if self._orders is not None:
+            self._orders.start()
         self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
 
     def reload(self, settings: Settings, changed: Collection[str]) -> None:
@@ -164,6 +170,8 @@ class Composition:
             ticker.kill()
         if self._node is not None:
             self._node.stop()
+        if self._orders is not None:
+            self._orders.stop()
         self._databases.stop()
         if self._collector is not None:
             self._collector.stop()
@@ -303,6 +311,8 @@ class Composition:
         self.carry_out(event)
         if self._node is not None:
             self._node.orders.note(event)
+        if self._orders is not None:
+            self._orders.note(event)
 
     def carry_out(self, event: Event) -> None:
         """Pass an event to the engine without keeping what it orders, and carry out its effects before returning."""

@@ -122,7 +122,7 @@ def missing(order: Order, state: State, wall: float) -> Event | None:
     """Return the event that puts an order in force; None where it is, or where it cannot be now.
 
     Raises:
-        ValueError: the row is none of ours; ``KeyError`` and ``TypeError`` likewise.
+        ValueError: the row is none of ours; ``LookupError`` and ``TypeError`` likewise.
     """
     content = json.loads(order.content)
     if order.kind == HINT:
@@ -169,7 +169,7 @@ def undone(order: Order) -> Event:
     """Return the event that takes an order back whose row is gone.
 
     Raises:
-        ValueError: the row is none of ours; ``KeyError`` and ``TypeError`` likewise.
+        ValueError: the row is none of ours; ``LookupError`` and ``TypeError`` likewise.
     """
     if order.kind == HINT:
         return HintWithdrawn(json.loads(order.content)["vm"], order.name)

@@ -181,7 +181,7 @@ class OrderStore:
         self._pins_in_force.discard(order.key)
         try:
             self._engine.carry_out(orders.undone(order))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             _REPEATS.warning(("row", order.key), "order %s of the database is ignored: %r", order.key, error)
 
     def _put_in_force(self, order: Order) -> None:
@@ -192,7 +192,7 @@ class OrderStore:
             event = orders.missing(order, self._engine.state, wall)
             if event is not None:
                 self._engine.carry_out(event)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             _REPEATS.warning(("row", order.key), "order %s of the database is ignored: %r", order.key, error)
 
     def _look_forever(self) -> None:

@@ -1,7 +1,7 @@
 """Cordoned and drained queues: an operator takes a queue out of service, for maintenance.
 
 A cordoned queue takes no new flows, and keeps those that it has. A drained one loses them as well, to queues where new
-flows would go, within the limits on moves. Both last until the queue is opened, or the controller ends.
+flows would go, within the limits on moves. Both last until the queue is opened.
 """
 
 from __future__ import annotations
