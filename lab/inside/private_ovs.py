@@ -81,13 +81,7 @@ class PrivateOvs:
         """Start both daemons and wait for their sockets."""
         require_tools()
         self._run("ovsdb-tool", "create", f"{self.directory}/conf.db", str(SCHEMA))
-        self._spawn(
-            "ovsdb-server",
-            f"{self.directory}/conf.db",
-            f"--remote=punix:{self.directory}/db.sock",
-            f"--unixctl={self.directory}/ovsdb.ctl",
-        )
-        self._wait_for(self.directory / "db.sock")
+        self._start_database()
         self.vsctl("--no-wait", "init")
         self._start_vswitchd()
 
@@ -101,6 +95,28 @@ class PrivateOvs:
         self.vsctl(
             "set", "Open_vSwitch", ".", "external_ids:restarts=1"
         )  # Waits until it has read the database.
+
+    @contextmanager
+    def without_database(self) -> Iterator[Path]:
+        """Run the block without ovsdb-server, whose file may be changed in it (``ovsdb-tool transact``)."""
+        database = self._daemons.pop(0)
+        database.terminate()
+        database.wait(TIMEOUT)
+        for name in ("db.sock", "ovsdb.ctl"):
+            (self.directory / name).unlink(missing_ok=True)
+        yield self.directory / "conf.db"
+        self._start_database()
+        # The process of ovs-vswitchd is the last one.
+        self._daemons.insert(0, self._daemons.pop())
+
+    def _start_database(self) -> None:
+        self._spawn(
+            "ovsdb-server",
+            f"{self.directory}/conf.db",
+            f"--remote=punix:{self.directory}/db.sock",
+            f"--unixctl={self.directory}/ovsdb.ctl",
+        )
+        self._wait_for(self.directory / "db.sock")
 
     def _start_vswitchd(self) -> None:
         dummy = "--enable-dummy" if self.tunnels else "--enable-dummy=override"

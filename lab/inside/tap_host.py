@@ -78,6 +78,20 @@ class TapHost:
         """Send one frame from a VM's interface."""
         self._senders[number].send(data)
 
+    def reopen(self) -> None:
+        """Send by the interfaces of the time: a switch that was restarted has made new ones."""
+        set_up(UPLINK)
+        for number, sender in self._senders.items():
+            set_up(vm_port(number))
+            sender.close()
+            self._senders[number] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            self._senders[number].bind((vm_port(number), 0))
+
+    def close(self) -> None:
+        """Close the senders of the time."""
+        for sender in self._senders.values():
+            sender.close()
+
     def dump(self, *what: str) -> list[str]:
         """Return the lines of ovs-ofctl dump-flows."""
         text = self.ovs.ofctl("dump-flows", BRIDGE, *what, version=self.version)
@@ -168,8 +182,7 @@ def running(
         ovs.vsctl("set", "Interface", UPLINK, "external_ids:flowlane-port=uplink")
         ovs.set_queues(UPLINK, {number: {} for number in range(queues)}, max_rate=rate)
         for name in (*names, UPLINK):
-            Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
-            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+            set_up(name)
         for table, limit in (limits or {}).items():
             limit_table(ovs, table, limit)
         senders = {}
@@ -179,9 +192,16 @@ def running(
         ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{proxied.port}")
         ovs.vsctl("set", "Controller", BRIDGE, "max_backoff=1000")
         host = TapHost(ovs, manager, proxied, version, senders)
+        stack.callback(host.close)
         wait_for(lambda: is_up(host), 20, manager.log)
         wait_for(lambda: is_quiet(host), 20, manager.log)
         yield host
+
+
+def set_up(name: str) -> None:
+    """Let an interface send and receive, nothing by itself."""
+    Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+    subprocess.run(["ip", "link", "set", name, "up"], check=True)
 
 
 def is_up(host: TapHost) -> bool:

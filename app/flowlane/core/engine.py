@@ -20,7 +20,7 @@ from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.forget import forget
 from flowlane.core.device.plan import weigh
 from flowlane.core.device.quotas import follow_quotas
-from flowlane.core.device.refusals import retry_full_table
+from flowlane.core.device.refusals import retry_full_table, retry_meters
 from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.flow import learned, lifecycle, limits, manual, new_pins, samples
@@ -67,6 +67,8 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
     balance(state, device, out)
     if device.pins_when_full is not None and state.now >= device.pin_retry:
         retry_full_table(device)
+    if device.meter_retry is not None and state.now >= device.meter_retry:
+        retry_meters(state, device, out)
     has_new_meters = class_meters.retry(state, device, out)
     follow_quotas(state, device, out)
     has_new_tracking = follow_arrivals(state, device)
@@ -80,7 +82,8 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
 
 def _is_idle(device: Device) -> bool:
     """Whether no tick of a device has anything to do for some seconds, unless something happens."""
-    waits = device.in_adoption or device.pins_when_full is not None or device.meters_left_out
+    refused = device.pins_when_full is not None or device.meter_retry is not None
+    waits = device.in_adoption or refused or device.meters_left_out
     is_over = any(usage.excess is not None for usage in device.usages.values())
     return not waits and not is_over and not device.arrival_rates and not device.begun
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from support.engine.scenario import DPID, LEARNING, Scenario, small_policy
@@ -9,7 +10,7 @@ from support.engine.scenario import DPID, LEARNING, Scenario, small_policy
 from flowlane.core import events as ev
 from flowlane.core.device.refusals import RETRY
 from flowlane.core.model import Refusal
-from flowlane.core.policy import Balance, Pins
+from flowlane.core.policy import Balance, LimitScope, Pins, TrafficClass
 from flowlane.core.state.flows import PINNED, REFUSED
 
 LIMITED = 5000
@@ -69,6 +70,37 @@ def test_no_further_meter_is_asked_for_until_one_is_given_back() -> None:
     end(scenario, rows[0])
     (row,) = limited(scenario, 1, first=3000)
     assert scenario.device.flows.meter_id[row]
+
+
+def test_a_device_that_refused_a_meter_is_tried_again() -> None:
+    """Others may have had the room for a while only."""
+    scenario = host()
+    rows = limited(scenario, 2)
+    refused = scenario.pins.pop(rows[1]).meter_id
+    del scenario.meters[refused]
+    scenario.do(ev.RuleRefused(DPID, "meter", Refusal.OTHER, "out of meters", meter_id=refused))
+    assert scenario.pins[rows[1]].meter_id == 0
+    scenario.tick(int(RETRY) - 5)
+    assert not scenario.device.flows.meter_id[rows[1]]
+    scenario.tick(10)
+    meter_id = scenario.device.flows.meter_id[rows[1]]
+    assert meter_id
+    assert scenario.pins[rows[1]].meter_id == meter_id
+    assert meter_id in scenario.meters
+    assert scenario.device.left_out == ()
+
+
+def test_a_meter_of_a_class_is_tried_again() -> None:
+    whole = TrafficClass("limited", 2, rate_limit=1_000_000, limit_scope=LimitScope.CLASS)
+    policy = small_policy(pins=Pins(idle_timeout=1000), balance=Balance(interval=1e9))
+    scenario = Scenario(replace(policy, classes=(*policy.classes[:2], whole)), caps=LEARNING)
+    (meter_id,) = scenario.device.meter_pool.ids.values()
+    refuse_meter(scenario, meter_id)
+    scenario.tick(5)
+    assert scenario.device.meters_left_out
+    scenario.tick(int(RETRY))
+    assert len(scenario.device.meter_pool.ids) == 1
+    assert scenario.device.left_out == ()
 
 
 def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again() -> None:

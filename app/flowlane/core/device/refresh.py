@@ -72,7 +72,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.connected, device.since, device.peer = True, state.now, event.peer
     device.capabilities = event.capabilities
     device.meter_pool.limit = min(event.capabilities.max_meters, LIMIT_BY_VM - 1)
-    device.meter_pool.room = None
+    device.meter_pool.room = device.meter_retry = None
     device.pins_when_full, device.in_adoption = None, True
     device.next_tick = 0.0
     device.unknown_pins.clear()

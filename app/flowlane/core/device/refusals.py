@@ -2,7 +2,7 @@
 
 - A meter, because the device has another one of its id: that one is left alone, and ours gets another id.
 - A meter, for any other reason: its flows go on without a limit. No further meter is added while the device has as
-  many as it took.
+  many as it took. The device is tried again after :data:`RETRY` s, as others may have taken the room for a while.
 - A pin, because the table is full: the pins that the device has are the budget from now on, so that a flow whose pin
   is worth more takes the place of one whose pin is worth less. The device is tried again after :data:`RETRY` s.
 - A pin, for any other reason: the flow stays on its standing rule.
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowlane.core.device import class_meters, meter_ids
@@ -17,16 +18,22 @@ from flowlane.core.device.refresh import replan
 from flowlane.core.flow.assign import reassign
 from flowlane.core.flow.pins import refuse, remove_pin
 from flowlane.core.model import LeftOut, Refusal
+from flowlane.core.policy import LimitScope
 from flowlane.core.state.device import Due, count_refusal, put_off
 from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowlane.core.effects import Effect
     from flowlane.core.events import RuleRefused
     from flowlane.core.state.device import Device, State
 
 RETRY = 60.0
-"""Seconds after which a table that was full is tried again with one more pin."""
+"""Seconds after which a table that was full is tried again with one more pin, and a device without room for a meter."""
+
+MOST_AT_ONCE = 256
+"""Flows without a meter that get one at once when a device is tried again; others with their next change."""
 
 
 def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None:
@@ -59,7 +66,7 @@ def _meter_refused(state: State, device: Device, meter_id: int, text: str, out: 
     if pool.owner_with(meter_id) is None:
         return
     users = meter_ids.give_up(device, meter_id)
-    pool.room = len(pool.ids)
+    pool.room, device.meter_retry = len(pool.ids), state.now + RETRY
     device.refused_left_out["meter"] = LeftOut(
         f"limits of flows beyond {pool.room} meters",
         f"the device refused another meter: {text}",
@@ -103,3 +110,24 @@ def retry_full_table(device: Device) -> None:
     """Try again whether the table of pins has room."""
     device.pins_when_full = None
     device.refused_left_out.pop("pin", None)
+
+
+def retry_meters(state: State, device: Device, out: list[Effect]) -> None:
+    """Try again whether the device has room for meters: those of classes and VMs follow with this tick."""
+    device.meter_pool.room = device.meter_retry = None
+    device.refused_left_out.pop("meter", None)
+    for row in list(islice(_unlimited(device), MOST_AT_ONCE)):
+        reassign(state, device, row, out)
+
+
+def _unlimited(device: Device) -> Iterator[int]:
+    """List the rows of flows that have not the meter of their own that their class gives them."""
+    flows, classes = device.flows, device.policy.classes
+    for row in flows:
+        traffic_class = classes[flows.class_index[row]]
+        if (
+            traffic_class.rate_limit
+            and traffic_class.limit_scope is LimitScope.FLOW
+            and not flows.meter_id[row]
+        ):
+            yield row

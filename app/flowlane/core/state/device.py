@@ -236,6 +236,8 @@ class Device:
     pins_when_full: int | None = None
     """Pins that the device had when its table was full; None: it was not. Tried again at ``pin_retry``."""
     pin_retry: float = 0.0
+    meter_retry: float | None = None
+    """When a device that refused a meter is tried again; None: it refused none since it connected."""
     pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(6)))
     """Rows with a pin, by its worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
     pins_of_vm: dict[int, tuple[dict[int, None], ...]] = field(default_factory=dict)
