@@ -165,7 +165,9 @@ class Mirror:
                 assert old is None or old.ref == effect.ref
                 self.pins[place] = effect
             case fx.UnpinFlow():
-                self.pins.pop((effect.key[4:], effect.in_port, effect.egress_port), None)
+                place = effect.key[4:], effect.in_port, effect.egress_port
+                self.pins.pop(place, None)
+                self.learned.setdefault(place, None)
             case fx.Program():
                 self._program(effect.plan)
             case fx.DeleteLearned():
