@@ -165,7 +165,7 @@ def test_app_that_cannot_start_is_told_in_one_line(
 
 WRONG: list[tuple[list[str], int, str]] = [
     (["--no-such-option"], 2, "flowlane-manager: error: unrecognized arguments: --no-such-option"),
-    (["--wsapi-port=x"], 1, "argument --wsapi_port: Invalid Integer value: x"),
+    (["--wsapi-port=x"], 1, "argument --wsapi_port: Invalid Integer(min=0, max=65535) value: x"),
     (["--config-file=/no/such/file"], 1, "flowlane-manager: "),
     (["--ovsdb=nonsense"], 1, "flowlane-manager: ovsdb remote 'nonsense' is none of "),
     (["--policy=/no/such/file"], 1, "flowlane-manager: policy file /no/such/file cannot be read: "),

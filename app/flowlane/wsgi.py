@@ -179,6 +179,12 @@ class _Chunks:
         return line
 
 
+_LINGERS = 2.0
+"""Seconds in which a connection that the server ends is read on, so that the client gets its answer."""
+
+_MOST_DISCARDED = 5 << 20
+"""Bytes that are read and dropped meanwhile."""
+
 _SIZE = re.compile(rb"[0-9A-Fa-f]+")
 _LONGEST_LINE = 1024
 """Bytes of a line with the size of a chunk, or of a trailer."""
@@ -200,6 +206,24 @@ def _protocol(log: logging.Logger, head_within: float, chunk: int) -> type[Any]:
                 super().handle_one_request()
             finally:
                 self.head_timer.kill()
+
+        def finish(self) -> None:
+            # What a client still sends would be answered by a reset, which may take the answer from it before it is
+            # read (RFC 9112, 9.6).
+            headers = getattr(self, "headers", None) or {}
+            has_body = "Content-Length" in headers or "Transfer-Encoding" in headers
+            if has_body and self.raw_requestline and not isinstance(self.connection, ssl.SSLSocket):
+                hub.within(_LINGERS, self.discard)
+            super().finish()
+
+        def discard(self) -> None:
+            """Say that nothing more comes, and read what the client still sends, until it ends."""
+            with suppress(OSError, ValueError):
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_WR)
+                left = _MOST_DISCARDED
+                while left > 0 and (data := self.connection.recv(1 << 16)):
+                    left -= len(data)
 
         def end(self) -> None:
             log.debug("%s: no complete request within %g s", self.client_address[0], head_within)
