@@ -35,6 +35,6 @@ def test_devices_that_are_not_connected_or_not_usable() -> None:
 def test_a_policy_that_is_not_in_force_yet() -> None:
     scenario = Scenario()
     scenario.engine.step(ev.PolicyReplaced(replace(small_policy(), copy_rate=7)), scenario.now)
-    assert problems(scenario)["policy"] == "1 of 1 devices wait for their part of the policy"
+    assert problems(scenario)["policy"] == "1 of 1 device waits for its part of the policy"
     scenario.engine.step_and_catch_up(ev.CatchUp(), scenario.now)
     assert problems(scenario)["policy"] == ""

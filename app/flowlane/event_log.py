@@ -16,6 +16,7 @@ from flowlane.core.effects import FlowReport
 from flowlane.core.topology.findings import WRONG
 from flowlane.logs import fields
 from flowlane.northbound.views.events import Names, report_view
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +68,9 @@ def _level(report: Report | FlowReport) -> int:
 def log_policy(policy: Policy, origin: PolicyOrigin) -> None:
     """Log which policy is in force, where it came from, and its hash."""
     place = origin.file or origin.address
-    text = "policy in force: %s%s %s, %d classes, %d rules"
+    text = "policy in force: %s%s %s, %s, %s"
     values = origin.source or "policy", f" {place}" if place else "", origin.hash[:12]
-    counts = len(policy.classes), len(policy.rules)
+    counts = counted(len(policy.classes), "class", "classes"), counted(len(policy.rules), "rule")
     _LOG.info(text, *values, *counts, extra=fields(origin._asdict()))
 
 
@@ -80,6 +81,5 @@ def log_databases(databases: Sequence[DatabaseStatus]) -> None:
         _LOG.info("no Open vSwitch database is followed: names, VMs and rates are not known (--ovsdb)")
         return
     more = f" and {len(names) - MOST_DATABASES} more" if len(names) > MOST_DATABASES else ""
-    plural = "" if len(names) == 1 else "s"
     text = ", ".join(names[:MOST_DATABASES])
-    _LOG.info("%d database%s: %s%s", len(names), plural, text, more, extra=fields({"databases": names}))
+    _LOG.info("%s: %s%s", counted(len(names), "database"), text, more, extra=fields({"databases": names}))

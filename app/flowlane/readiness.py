@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.northbound.controller import Check
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,11 +54,14 @@ def _devices(state: State) -> str:
     if not known or any(not device.unusable for device in connected):
         return ""
     if connected:
-        return f"{len(connected)} of {len(known)} devices connected, none usable: {connected[0].unusable}"
-    return f"0 of {len(known)} device{'s' * (len(known) != 1)} connected"
+        return f"{len(connected)} of {counted(len(known), 'device')} connected, none usable: {connected[0].unusable}"
+    return f"0 of {counted(len(known), 'device')} connected"
 
 
 def _policy(state: State) -> str:
     """Say how many devices do not have their part of the policy in force yet; '': all have."""
     waiting = len(state.policy_awaited & state.devices.keys())
-    return f"{waiting} of {len(state.devices)} devices wait for their part of the policy" if waiting else ""
+    if not waiting:
+        return ""
+    verb = "waits for its" if len(state.devices) == 1 else "wait for their"
+    return f"{waiting} of {counted(len(state.devices), 'device')} {verb} part of the policy"

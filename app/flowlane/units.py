@@ -1,4 +1,4 @@
-"""Rates, sizes and durations with units: ``50Mbit/s``, ``64kB``, ``2s``; parsed and formatted.
+"""Rates, sizes and durations with units: ``50Mbit/s``, ``64kB``, ``2s``; parsed and formatted; counts of things.
 
 Prefixes of rates are decimal (k = 1000), as in IEEE Std 802 and in Open vSwitch's ``max-rate``. A size may also have a
 binary prefix (``KiB``). A number without a unit is refused: limits without a unit have been wrong by factors of 8 and
@@ -68,3 +68,12 @@ def format_rate(bits_per_second: float | None) -> str:
         if abs(bits_per_second) >= 0.9995 * _PREFIX[prefix]:
             return f"{bits_per_second / _PREFIX[prefix]:.3g}{prefix}bit/s"
     return f"{bits_per_second:.3g}bit/s"
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """Write a number of things: ``1 bridge``, ``2 bridges``.
+
+    Args:
+        plural: default is ``singular`` with an s.
+    """
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"

@@ -52,7 +52,9 @@ def bad(snapshot: Snapshot, host: Host = KERNEL) -> dict[Level, str]:
 
 def test_a_good_host_has_nothing_but_ok() -> None:
     assert bad(GOOD) == {}
-    assert [finding.level for finding in check_database(GOOD, KERNEL)] == [Level.OK] * 4
+    found = check_database(GOOD, KERNEL)
+    assert [finding.level for finding in found] == [Level.OK] * 4
+    assert "1 bridge" in found[0].what.split(", "), found[0]
 
 
 def test_the_internal_members_of_a_bond_lead_to_no_host() -> None:
@@ -127,7 +129,7 @@ CASES = {
         "no such device",
     ),
     "broken rate": (with_queue(**{"min-rate": "500", "max-rate": "1Gbit"}), Level.WARNING, "max-rate=1Gbit"),
-    "no guarantee": (with_queue(), Level.WARNING, "1 of 2 queues have no min-rate"),
+    "no guarantee": (with_queue(), Level.WARNING, "no min-rate on 1 of 2 queues"),
     "too many guarantees": (with_queue(**{"min-rate": "501"}), Level.WARNING, "1001 bit/s"),
     "noop": (
         GOOD._replace(qos={uuid(5): GOOD.qos[uuid(5)]._replace(type="linux-noop")}),
@@ -155,7 +157,11 @@ CASES = {
         Level.WARNING,
         "tap0, tap1: taken for vm ports, but no port is known to be the uplink",
     ),
-    "orphans": (GOOD._replace(queues={**GOOD.queues, uuid(99): QueueRow()}), Level.INFO, "1 Queue rows"),
+    "orphans": (
+        GOOD._replace(queues={**GOOD.queues, uuid(99): QueueRow()}),
+        Level.INFO,
+        "1 Queue row in no use",
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from flowlane.escaping import escaped, escaped_lines
 from flowlane.hosttools import attachment, bridge_tables, sampling
 from flowlane.hosttools.bridge_settings import Step, Tools, checked, read_bridge
 from flowlane.stdio import print_error
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -168,8 +169,9 @@ def _refuse_conflicts(bridge: BridgeSettings, tables: Tables) -> None:
     """
     if tables.ours or not (entries := bridge_tables.kept_from(tables)):
         return
+    number = counted(len(entries), "entry", "entries")
     raise RequestError(
-        f"{bridge.name} has {len(entries)} entries in table 0, such as {entries[0]!r}, that no packet would meet any "
+        f"{bridge.name} has {number} in table 0, such as {entries[0]!r}, that no packet would meet any "
         "more: there are not enough priorities for Flowlane's below them. Give them higher ones, or let table 0 lead "
         "to another start table (flowlane-manager --start-table); then, or if this is meant, add --despite-conflicts"
     )

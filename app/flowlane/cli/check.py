@@ -17,6 +17,7 @@ from flowlane.escaping import escaped_lines
 from flowlane.policy.devices import devices_of, read_devices
 from flowlane.policy.lint import notes
 from flowlane.stdio import print_error
+from flowlane.units import counted
 
 EPILOG = """\
 Exit status: 0 the policy is valid, 1 it is refused, 2 a file or the controller cannot be read.
@@ -81,7 +82,7 @@ def _print_problems(error: PolicyError, as_json: bool) -> None:
         print(json.dumps({"policy": error.source, "good": False, "problems": problems}, indent=2))
     else:
         print(escaped_lines(str(error)))
-        print_error(f"{error.source}: refused: {_several(len(error.problems), 'problem')}")
+        print_error(f"{error.source}: refused: {counted(len(error.problems), 'problem')}")
 
 
 def _outcome(policy: Policy, source: str, devices: tuple[DeviceView, ...]) -> dict[str, Any]:
@@ -131,11 +132,11 @@ def gets(policy: Policy, derived: Policy, device: DeviceView) -> str:
 
 def _text(outcome: dict[str, Any]) -> str:
     counts = (
-        _several(len(outcome["classes"]), "class", "classes"),
-        _several(outcome["rules"], "rule"),
-        _several(outcome["rate_conditions"], "rate condition"),
-        _several(outcome["shares"], "share"),
-        _several(outcome["trust"], "trust entry", "trust entries"),
+        counted(len(outcome["classes"]), "class", "classes"),
+        counted(outcome["rules"], "rule"),
+        counted(outcome["rate_conditions"], "rate condition"),
+        counted(outcome["shares"], "share"),
+        counted(outcome["trust"], "trust entry", "trust entries"),
     )
     lines = [
         f"{outcome['policy']}: good: {', '.join(counts)}; strategy {outcome['strategy']}",
@@ -154,12 +155,8 @@ def _place(source: str, line: int) -> str:
 def _device_lines(device: dict[str, Any]) -> list[str]:
     queues = f"{device['physical_queues']} physical and {device['software_queues']} software queues on a port"
     head = f"device {device['name']} ({device['role']}, {queues}) gets the rules: {device['gets']}"
-    classes = f"  {_several(device['rules'], 'rule')}; classes {', '.join(device['classes'])}"
+    classes = f"  {counted(device['rules'], 'rule')}; classes {', '.join(device['classes'])}"
     left_out = [
         f"  left out: {item['what']}: {item['why']} ({item['remedy']})" for item in device["left_out"]
     ]
     return [head, classes, *left_out]
-
-
-def _several(count: int, singular: str, plural: str = "") -> str:
-    return f"{count} {singular if count == 1 else plural or singular + 's'}"

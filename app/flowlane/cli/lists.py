@@ -14,6 +14,7 @@ from flowlane.cli.list_command import ListCommand
 from flowlane.cli.output import unique_names
 from flowlane.cli.tables import Column, age, flow_text, rate, seconds_since, text
 from flowlane.closest import did_you_mean
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -139,12 +140,14 @@ def _problems(item: Answer) -> str:
     refused = sum(item["refusals"].values())
     parts = [
         "unusable" if item["unusable"] else "",
-        f"dpid of {len(item['dpid_shared_by'])} switches" if item["dpid_shared_by"] else "",
+        f"dpid of {counted(len(item['dpid_shared_by']), 'switch', 'switches')}"
+        if item["dpid_shared_by"]
+        else "",
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
-        f"{len(item['conflicts'])} conflicts" if item["conflicts"] else "",
-        f"{len(item['vms_in_conflict'])} VMs in conflict" if item["vms_in_conflict"] else "",
-        f"{_guesses(item)} roles guessed" if item["ambiguous"] else "",
+        counted(len(item["conflicts"]), "conflict") if item["conflicts"] else "",
+        f"{counted(len(item['vms_in_conflict']), 'VM')} in conflict" if item["vms_in_conflict"] else "",
+        f"{counted(_guesses(item), 'role')} guessed" if item["ambiguous"] else "",
     ]
     return ", ".join(part for part in parts if part) or "-"
 
@@ -192,7 +195,7 @@ def _meter(item: Answer) -> str:
 
 def _database_problems(item: Answer) -> str:
     conflicts = [f"{it['device']} is described by {it['described_by']} first" for it in item["conflicts"]]
-    ignored = [f"{len(item['ignored'])} values ignored"] if item["ignored"] else []
+    ignored = [f"{counted(len(item['ignored']), 'value')} ignored"] if item["ignored"] else []
     return "; ".join([*([item["problem"]] if item["problem"] else []), *conflicts, *ignored]) or "-"
 
 

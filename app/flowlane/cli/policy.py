@@ -14,6 +14,7 @@ from flowlane.escaping import escaped
 from flowlane.policy import default_text
 from flowlane.policy.reference import reference
 from flowlane.policy.structure import schema
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -101,7 +102,7 @@ def _changes(answer: Answer) -> list[str]:
 
 def _flows(flows: Answer) -> Iterator[str]:
     yield (
-        f"of {flows['total']} flows {flows['reclassified']} would be of another class, "
+        f"of {counted(flows['total'], 'flow')} {flows['reclassified']} would be of another class, "
         f"{flows['moved']} on another queue"
     )
 

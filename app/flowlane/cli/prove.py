@@ -22,6 +22,7 @@ from flowlane.hosttools.nic.counters import read_class_counters, read_driver_cou
 from flowlane.hosttools.nic.queues import mapped_queues
 from flowlane.hosttools.nic.reader import read_state
 from flowlane.hosttools.proof import Counters, Proof, Verdict
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -186,4 +187,5 @@ def _print(port: PortEntry, proofs: list[tuple[str, Proof]]) -> None:
     out = console()
     emit(out, table(COLUMNS, [_json(name, found) for name, found in proofs], out.width))
     real = sum(found.verdict is Verdict.REAL for _, found in proofs)
-    print(f"{port.name}: {real} of {len(proofs)} queues are real on this host")
+    verb = "is" if len(proofs) == 1 else "are"
+    print(f"{port.name}: {real} of {counted(len(proofs), 'queue')} {verb} real on this host")

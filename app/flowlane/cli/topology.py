@@ -14,6 +14,7 @@ from flowlane.cli.client import Answer, client_of, get
 from flowlane.cli.output import show_data
 from flowlane.cli.tables import line, show
 from flowlane.escaping import escaped_lines
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -94,7 +95,7 @@ def _link_text(link: Answer, end: Answer, other: Answer) -> str:
 def _beyond(item: Answer) -> str:
     tunnel = f", tunnel to {item['remote']}" if item["remote"] else ""
     number = item["addresses"]
-    return f"unknown ({number} address{'' if number == 1 else 'es'} learned{tunnel})"
+    return f"unknown ({counted(number, 'address', 'addresses')} learned{tunnel})"
 
 
 def _findings(topology: Answer) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from flowlane.simulation.capture import read_capture
 from flowlane.simulation.flowfile import read_flows
 from flowlane.simulation.host import Host
 from flowlane.stdio import print_error
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -140,6 +141,6 @@ def host_for(args: argparse.Namespace, flows: list[FlowSpec]) -> Host:
 def _for_each(name: str, given: tuple[int | None, ...], count: int) -> tuple[int | None, ...]:
     if len(given) > 1 and len(given) != count:
         raise RequestError(
-            f"--{name}-rates: {len(given)} rates for {count} queues; give one, or one for each"
+            f"--{name}-rates: {len(given)} rates for {counted(count, 'queue')}; give one, or one for each"
         )
     return given * count if len(given) == 1 else given

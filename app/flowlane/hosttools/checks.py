@@ -13,6 +13,7 @@ from flowlane.hosttools.inventory import ports_of
 from flowlane.hosttools.qos_plan import orphans
 from flowlane.hosttools.role_checks import check_roles
 from flowlane.southbound.ovsdb.describe import describe
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +58,9 @@ def check_database(snapshot: Snapshot, host: Host) -> list[Finding]:
 def _switch(snapshot: Snapshot) -> Iterator[Finding]:
     root = next(iter(snapshot.roots.values()))
     yield Finding(
-        Level.OK, "Open vSwitch", f"version {root.ovs_version or 'unknown'}, {len(snapshot.bridges)} bridges"
+        Level.OK,
+        "Open vSwitch",
+        f"version {root.ovs_version or 'unknown'}, {counted(len(snapshot.bridges), 'bridge')}",
     )
     if root.cur_cfg < root.next_cfg:
         what = "ovs-vswitchd has not applied the last change of the database"
@@ -228,7 +231,7 @@ def _port(port: PortEntry) -> Iterator[Finding]:
         remedy = f"flowlane qos apply {port.name} --rate RATE"
         yield Finding(Level.WARNING, where, what, remedy, "Open vSwitch, lib/netdev-linux.c")
     yield from _guarantees(port, where)
-    yield Finding(Level.OK, where, f"{len(port.queues)} queues, {port.qos_type}")
+    yield Finding(Level.OK, where, f"{counted(len(port.queues), 'queue')}, {port.qos_type}")
 
 
 def _leads_to_the_host(port: PortEntry) -> bool:
@@ -244,7 +247,7 @@ def _guarantees(port: PortEntry, where: str) -> Iterator[Finding]:
     total = sum(queue.min_rate or 0 for queue in port.queues)
     rate = port.max_rate or port.link_speed
     if bare and len(port.queues) > 1:
-        what = f"{len(bare)} of {len(port.queues)} queues have no min-rate: HTB gives them almost nothing under load"
+        what = f"no min-rate on {len(bare)} of {len(port.queues)} queues: HTB gives almost nothing to such under load"
         yield Finding(
             Level.WARNING, where, what, f"flowlane qos apply {port.name} --min-rate even", "tc-htb(8)"
         )
@@ -259,6 +262,6 @@ def _orphans(snapshot: Snapshot) -> Iterator[Finding]:
     tables = dict(zip(("QoS", "Queue"), orphans(snapshot), strict=True))
     for table, rows in tables.items():
         if rows:
-            what = f"{len(rows)} {table} rows are unused; Open vSwitch never removes them"
+            what = f"{counted(len(rows), f'{table} row')} in no use; Open vSwitch never removes such rows"
             remedy = f"ovs-vsctl -- {' -- '.join(f'destroy {table} {uuid}' for uuid in rows[:3])}"
             yield Finding(Level.INFO, "Open vSwitch", what, remedy, _SCHEMA)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from flowlane.core.model import QueueKind
 from flowlane.errors import NotFoundError, RequestError
 from flowlane.southbound.ovsdb.describe import KIND
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +92,7 @@ def even_queues(
     low = max_rate // number if min_rate is None else min_rate
     if low * number > max_rate:
         raise RequestError(
-            f"min-rate: {number} queues with {low} bit/s each exceed the port's rate of {max_rate} bit/s"
+            f"min-rate: {low} bit/s for each of {counted(number, 'queue')} exceed the port's rate of {max_rate} bit/s"
         )
     kinds = [QueueKind.PHYSICAL] * physical + [QueueKind.SOFTWARE] * software
     return tuple(DesiredQueue(index, kind, low or None, max_rate) for index, kind in enumerate(kinds))
@@ -110,7 +111,7 @@ def plan_qos(desired: DesiredQos, present: Snapshot, *, replace: bool = False) -
     if qos is not None and not _ours(qos.external_ids, desired.port) and not replace:
         raise RequestError(
             f"port {desired.port} has a QoS row that Flowlane did not make (type {qos.type}, "
-            f"{len(qos.queues)} queues); --replace replaces it"
+            f"{counted(len(qos.queues), 'queue')}); --replace replaces it"
         )
     kept = old if qos is not None and _ours(qos.external_ids, desired.port) and uses[old] == 1 else None
     changes, queues = _queues(desired, present, qos if kept else None)

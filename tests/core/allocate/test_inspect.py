@@ -39,7 +39,7 @@ def test_why_not_hardware() -> None:
     port.arrive(0, rate=800)
     port.arrive(1, rate=200)
     port.arrive(2, rate=1, path=PathPreference.SOFTWARE)
-    assert reasons_of(port, 1)[0] == "hardware is full: 800bit/s and 1 flows are on it"
+    assert reasons_of(port, 1)[0] == "hardware is full: 1 flow with 800bit/s on it"
     assert reasons_of(port, 2)[0] == "its class uses software queues"
     port.depart(0)
     assert reasons_of(port, 1)[0].startswith("hardware has room again")

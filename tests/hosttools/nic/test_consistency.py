@@ -105,9 +105,7 @@ def test_an_unmapped_nic_is_reported_and_a_half_mapped_one_is_a_warning() -> Non
 
 def test_filters_of_others_before_ours_are_warned_of() -> None:
     found = texts(queues_of_port(), nic_state(filters=(*MAPPED, Filter(1, "bpf", 1))))
-    assert found == [
-        "warning: 1 other egress filters run before the mapping and may keep some packets from it"
-    ]
+    assert found == ["warning: before the mapping 1 other egress filter may keep some packets from it"]
 
 
 def test_a_device_without_hardware_needs_no_mapping() -> None:

@@ -13,7 +13,7 @@ from flowlane.core.allocate.strategies import STRATEGIES, combined
 from flowlane.core.allocate.strategies.simple import candidates
 from flowlane.core.model import QueueKind
 from flowlane.core.policy import PathPreference
-from flowlane.units import format_rate
+from flowlane.units import counted, format_rate
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Group, PortState
@@ -91,7 +91,7 @@ def _why_not_region(state: PortState, row: int, slot: Slot) -> str:
         return "hardware of another VM's share"
     rate = state.columns.rate[row]
     if not combined.fits(slot.region, rate, combined.LOW_WATERMARK):
-        return f"hardware is full: {format_rate(slot.region.load)} and {slot.region.count} flows are on it"
+        return f"hardware is full: {counted(slot.region.count, 'flow')} with {format_rate(slot.region.load)} on it"
     return "hardware has room again; the flow comes back at the next rebalance"
 
 

@@ -104,7 +104,7 @@ def _move_pins(device: Device, owners: set[Owner], out: list[Effect]) -> None:
 
 def _note_left_out(state: State, device: Device, without: list[Owner]) -> None:
     count = len(device.meter_pool.ids)
-    why = f"all {count} meters of the device are in use"
+    why = "the device's one meter is in use" if count == 1 else f"all {count} meters of the device are in use"
     of_vms: dict[str, list[str]] = {}
     for name, number, _ in without:
         if number != -1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.effects import Report
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
@@ -18,9 +19,9 @@ def on_repaired(state: State, event: Repaired, out: list[Effect]) -> None:
     if device is None:
         return
     number = sum(event.counts.values())
-    plural = {"entry": "entries", "group": "groups", "meter": "meters"}
+    plurals = {"entry": "entries"}
     parts = ", ".join(
-        f"{count} {kind if count == 1 else plural[kind]}" for kind, count in sorted(event.counts.items())
+        counted(count, kind, plurals.get(kind, "")) for kind, count in sorted(event.counts.items())
     )
     more = " ..." if "," in event.shown and number > event.shown.count(",") + 1 else ""
     text = f"{device.name}: others had changed or deleted {parts}; put back: {event.shown}{more}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.model import Capabilities, LeftOut, Role
 from flowlane.core.policy import PathPreference, Policy, TrafficClass
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from flowlane.core.policy import ClassChange, DeviceRules, DeviceSelector, Trust
@@ -241,7 +242,7 @@ def _fit_shares(policy: Policy, device: DeviceView, left_out: list[LeftOut]) -> 
     """Drop the shares where there are fewer physical queues than shares."""
     if not policy.shares or device.physical_queues >= len(policy.shares):
         return policy
-    why = f"{len(policy.shares)} shares cannot divide {device.physical_queues} physical queues"
+    why = f"{counted(len(policy.shares), 'share')} cannot divide {counted(device.physical_queues, 'physical queue')}"
     left_out.append(LeftOut("the shares of the hardware", why, "add queues, or put VMs into fewer shares"))
     return replace(policy, shares=())
 

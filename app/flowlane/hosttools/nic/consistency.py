@@ -10,7 +10,7 @@ from flowlane.hosttools.nic.leaves import FQ_CODEL, leaves_of, why_not_scheduled
 from flowlane.hosttools.nic.queues import HTB, foreign_filters, mapped_queues
 from flowlane.hosttools.nic.tc import OVS_ROOT
 from flowlane.hosttools.qos_plan import MAX_PRIO
-from flowlane.units import format_rate
+from flowlane.units import counted, format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,7 +156,9 @@ def _mapping(port: PortQueues, nic_state: NicState) -> list[Finding]:
         what = f"queues {_ids(mapped)} are mapped to hardware queues, and {_ids(expected)} should be"
         findings.append(Finding(Level.WARNING, port.name, what, remedy, "tc filter show egress"))
     if mapped and (others := foreign_filters(nic_state.filters)):
-        what = f"{len(others)} other egress filters run before the mapping and may keep some packets from it"
+        what = (
+            f"before the mapping {counted(len(others), 'other egress filter')} may keep some packets from it"
+        )
         findings.append(Finding(Level.WARNING, port.name, what, "", "tc filter show egress"))
     return findings
 
