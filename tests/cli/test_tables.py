@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flowlane.cli import list_command
+from flowlane.cli import list_command, lists
 from flowlane.cli.client import Answer
 from flowlane.cli.tables import Column, age, flow_text, table, text
 
@@ -93,3 +93,24 @@ def test_conflicts_and_what_makes_a_device_unusable_stand_beneath_the_table() ->
     ]
     assert list_command._notes(Answer(name="br0", unusable=None, conflicts=[])) == []
     assert list_command._notes(Answer(port_no=1)) == [], "other lists have none"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1, "dpid of 1 switch, 1 conflict, 1 VM in conflict, 1 role guessed"),
+        (2, "dpid of 2 switches, 2 conflicts, 2 VMs in conflict, 2 roles guessed"),
+    ],
+)
+def test_one_problem_of_a_kind_is_singular(number: int, expected: str) -> None:
+    several = ["it"] * number
+    device = Answer(
+        unusable=None,
+        dpid_shared_by=several,
+        refusals={},
+        left_out=[],
+        conflicts=several,
+        vms_in_conflict=several,
+        ambiguous=[{"ports": several}],
+    )
+    assert lists._problems(device) == expected

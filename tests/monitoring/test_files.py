@@ -17,6 +17,7 @@ from support.engine.controller import world
 from flowlane.cli.main import main
 from flowlane.cli.monitoring import monitoring_files
 from flowlane.northbound.monitoring.metrics import METRICS, exposition
+from flowlane.northbound.query import EVENT_KINDS
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "app" / "flowlane" / "monitoring" / "prometheus" / "flowlane.rules.yml"
@@ -94,6 +95,18 @@ def test_every_alert_is_tested() -> None:
 def test_every_metric_of_a_rule_exists() -> None:
     named = {name for rule in rules() for name in NAME.findall(rule["expr"])}
     assert named - names_of_series() == set()
+
+
+def test_the_commands_in_remedies_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    remedies = " ".join(rule["annotations"]["remedy"] for rule in rules())
+    named = set(re.findall(r"\bflowlane ([a-z-]+)", remedies))
+    assert {"status", "events"} <= named
+    for command in named:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0, command
+    capsys.readouterr()
+    assert set(re.findall(r"--kind ([a-z]+)", remedies)) <= set(EVENT_KINDS)
 
 
 def test_there_are_dashboards() -> None:

@@ -137,23 +137,18 @@ def _free_queues(kind: str) -> Callable[[Answer], str]:
 
 
 def _problems(item: Answer) -> str:
-    refused = sum(item["refusals"].values())
+    refused, sharing = sum(item["refusals"].values()), len(item["dpid_shared_by"])
+    guessed = sum(len(ambiguity["ports"]) for ambiguity in item["ambiguous"])
     parts = [
         "unusable" if item["unusable"] else "",
-        f"dpid of {counted(len(item['dpid_shared_by']), 'switch', 'switches')}"
-        if item["dpid_shared_by"]
-        else "",
+        f"dpid of {counted(sharing, 'switch', 'switches')}" if sharing else "",
         f"{refused} refused" if refused else "",
         f"{len(item['left_out'])} left out" if item["left_out"] else "",
         counted(len(item["conflicts"]), "conflict") if item["conflicts"] else "",
         f"{counted(len(item['vms_in_conflict']), 'VM')} in conflict" if item["vms_in_conflict"] else "",
-        f"{counted(_guesses(item), 'role')} guessed" if item["ambiguous"] else "",
+        f"{counted(guessed, 'role')} guessed" if guessed else "",
     ]
     return ", ".join(part for part in parts if part) or "-"
-
-
-def _guesses(item: Answer) -> int:
-    return sum(len(ambiguity["ports"]) for ambiguity in item["ambiguous"])
 
 
 def _link(item: Answer) -> str:
