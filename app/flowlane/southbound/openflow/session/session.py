@@ -323,6 +323,10 @@ class Session:
         """Whether the device has all that it was to get, as far as is known."""
         return self.up and not self._backlog and self._programming.is_idle
 
+    def look_at_start(self, then: Callable[[], None]) -> None:
+        """Read the start table for entries of others, then call a function."""
+        self._watch.read(then)
+
     def _take_queues(self, reply: Reply) -> None:
         queues = decode.queues(reply.parts)
         if not reply.error and queues != self.queues:

@@ -75,6 +75,10 @@ class Verified(Protocol):
         """Whether all changes have been sent, and the refusals among them handled."""
         ...
 
+    def look_at_start(self, then: Callable[[], None]) -> None:
+        """Have the start table read for entries of others, then call a function."""
+        ...
+
 
 class Verifier:
     """Verifies what stands in one device.
@@ -195,6 +199,10 @@ class Verifier:
         changes = self._changes(None if are_right else of_flows, replies["groups"], replies["meters"])
         if changes and not of_flows:
             self.trigger()  # What was deleted may have taken entries along.
+        elif any(change.op is Op.ADD and _is_at_start(change.entry) for change in changes):
+            # An entry of another with the same match and priority would be replaced: ours have to get out of its way.
+            self._awaited = 1
+            self._session.look_at_start(partial(self._put_back_if, basis[:3], changes))
         elif changes:
             self._put_back(changes)
         else:
@@ -247,6 +255,14 @@ class Verifier:
             if meter is not None and found.get(meter_id) != meter:
                 yield Change(Op.MODIFY if meter_id in found else Op.ADD, meter)
 
+    def _put_back_if(self, basis: tuple[Any, ...], changes: tuple[Change, ...]) -> None:
+        """Put back unless what should be there has changed meanwhile, or is being sent."""
+        self._awaited = 0
+        if self._desired()[:3] == basis and self._session.is_idle():
+            self._put_back(changes)
+        else:
+            self._is_triggered = True
+
     def _put_back(self, changes: tuple[Change, ...]) -> None:
         now = self._clock()
         same = frozenset(changes)
@@ -266,6 +282,11 @@ class Verifier:
         shown = ", ".join(str(change) for change in made[:MOST_SHOWN])
         self._emit(Repaired(self._datapath.id, dict(kinds), shown))
         self._send_changes(changes)
+
+
+def _is_at_start(entry: object) -> bool:
+    """Whether it is an entry of the start table, which others share."""
+    return isinstance(entry, FlowEntry) and entry.table_id == TableId.INGRESS
 
 
 def _kind_of(change: Change) -> str:

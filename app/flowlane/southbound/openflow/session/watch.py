@@ -85,6 +85,7 @@ class StartTableWatch:
         self._is_led_to = True
         self._copies = False
         self._reported: tuple[str, ...] = ()
+        self._waiting: list[Callable[[], None]] = []
 
     def begin(self, arranged: Arrangement) -> None:
         """Take what the handshake has found."""
@@ -92,11 +93,18 @@ class StartTableWatch:
         self._copies = arranged.others.copies and arranged.capabilities.controller_meter
         self._reported = arranged.conflicts
 
-    def read(self) -> None:
+    def read(self, then: Callable[[], None] | None = None) -> None:
         """Request the entries of the start table, unless the last reply is pending.
 
         While none of another table leads to it, those of all tables are requested: somebody may add one.
+
+        Args:
+            then: called when the reply was taken; at once where the table is too large to be read again.
         """
+        if then is not None:
+            self._waiting.append(then)
+        if self._is_large:
+            self._go_on()
         if self._is_pending or self._is_large:
             return
         self._is_pending = True
@@ -105,8 +113,17 @@ class StartTableWatch:
         message = packing.request(self._datapath, requests.flows_request, 0, 0, table_id)
         self._send("start table", message, self._take)
 
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then()
+
     def _take(self, reply: Reply) -> None:
         self._is_pending = False
+        self._take_entries(reply)
+        self._go_on()
+
+    def _take_entries(self, reply: Reply) -> None:
         if reply.error:
             return
         if self._are_expected and not arrangement.has_ours(reply.parts):
