@@ -60,13 +60,16 @@ def test_what_a_hostile_vm_does_is_its_own_harm() -> None:
         assert quota(running) == []
         assert [flow["class"] for flow in running.flows_of("bad")] == ["any"], "its mark is not trusted"
 
-        begins, under = running.measure_under("flows", 1.5, 1.5)
+        for _ in range(3):  # On a busy machine the VM's quota is noticed after the first measurement.
+            begins, under = running.measure_under("flows", 1.5, 1.5)
+            assert begins.lost + under.lost == 0
+            if not under.unknown:
+                break
 
         (of_bad,) = quota(running)
         assert (of_bad["device"], of_bad["excess"], of_bad["times"]) == (f"{DPID:016x}", "copies", 1)
         assert under.unknown == 0, "the good VM's flows are known"
         assert before.queues.items() <= under.queues.items(), "and are where they were"
-        assert begins.lost + under.lost == 0
         wait_for(lambda: running.left().tracked < 1000, 10, "the connections stay")
 
         for port in (873, 9):
