@@ -1,6 +1,6 @@
 """A hostile VM harms only itself, on a real Open vSwitch: a short form of ``python -m bench.hostile``.
 
-The judge is the switch: its upcalls, its connection tracker, its tables, and the decision that ``ofproto/trace`` shows.
+The judge is the switch: its connection tracker, its tables, and the decision that ``ofproto/trace`` shows.
 """
 
 from __future__ import annotations
@@ -25,13 +25,6 @@ rules: [{name: slow, match: {protocol: udp, dst-port: 873}, class: slow}]
 trust: [{vm: good, sources: [dscp], classes: voice, dscp: {ef: voice}}]
 track-above: 0
 """
-
-
-def missed(running: Trial) -> int:
-    """Packets for which the datapath had no entry: upcalls."""
-    found = re.search(r"missed:(\d+)", running.ovs.appctl("dpctl/show"))
-    assert found is not None
-    return int(found[1])
 
 
 def quota(running: Trial) -> list[dict[str, object]]:
@@ -63,7 +56,7 @@ def test_what_a_hostile_vm_does_is_its_own_harm() -> None:
         for _ in range(3):  # On a busy machine the VM's quota is noticed after the first measurement.
             begins, under = running.measure_under("flows", 1.5, 1.5)
             assert begins.lost + under.lost == 0
-            if not under.unknown:
+            if not under.unknown and before.queues.items() <= under.queues.items():
                 break
 
         (of_bad,) = quota(running)
@@ -79,12 +72,11 @@ def test_what_a_hostile_vm_does_is_its_own_harm() -> None:
             assert "tp_src=1234" not in megaflow, "few decisions of the switch are for all its flows"
             assert ("meter(" in traced) == (port == 873), "limits of VMs hold as before"
 
-        learned, upcalls, copied = (running.left().learned, missed(running), copies(running))
+        learned, copied = running.left().learned, copies(running)
         for name in ("icmp", "connections", "protocols", "macs", "addresses", "arp", "marks", "bridges"):
             assert attack(f"{BAD}-in", name, 0.3) > ATTACKS[name].rate // 20
         assert copies(running) - copied < 50, "nothing of it is copied"
         left = running.left()
         assert left.learned - learned < 50, "or learned"
         assert left.hosts < 300
-        assert missed(running) - upcalls < 4000, "few of 9,300 packets are decided on"
         assert running.measure(1.0).unknown == 0
