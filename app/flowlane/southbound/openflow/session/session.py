@@ -132,7 +132,7 @@ class Session:
             lambda: self.is_idle() and has_entries(self._programming.present.flows),
             lambda: self.close("somebody has deleted all entries; it is programmed anew"),
         )
-        self._verifier = Verifier(self, self._request, clock, emit, self._change)
+        self._verifier = Verifier(self, self._request, clock, emit, self._change, self._watch.read)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self.liveness = Liveness(datapath.socket, clock())
         self._backlog: deque[Change] = deque()
@@ -322,10 +322,6 @@ class Session:
     def is_idle(self) -> bool:
         """Whether the device has all that it was to get, as far as is known."""
         return self.up and not self._backlog and self._programming.is_idle
-
-    def look_at_start(self, then: Callable[[], None]) -> None:
-        """Read the start table for entries of others, then call a function."""
-        self._watch.read(then)
 
     def _take_queues(self, reply: Reply) -> None:
         queues = decode.queues(reply.parts)

@@ -75,10 +75,6 @@ class Verified(Protocol):
         """Whether all changes have been sent, and the refusals among them handled."""
         ...
 
-    def look_at_start(self, then: Callable[[], None]) -> None:
-        """Have the start table read for entries of others, then call a function."""
-        ...
-
 
 class Verifier:
     """Verifies what stands in one device.
@@ -86,6 +82,7 @@ class Verifier:
     Args:
         emit: takes the event of a repair.
         send_changes: sends the changes of a repair.
+        look_at_start: reads the start table for entries of others, then calls a function.
     """
 
     def __init__(
@@ -95,10 +92,11 @@ class Verifier:
         clock: Callable[[], float],
         emit: Callable[[Repaired], None],
         send_changes: Callable[[tuple[Change, ...]], None],
+        look_at_start: Callable[[Callable[[], None]], None],
     ) -> None:
         self._session, self._datapath = session, session.datapath
         self._send, self._clock = send, clock
-        self._emit, self._send_changes = emit, send_changes
+        self._emit, self._send_changes, self._look_at_start = emit, send_changes, look_at_start
         self._monitored: set[int] = set()
         self._replies: dict[str, Reply] = {}
         self._awaited = 0
@@ -202,7 +200,7 @@ class Verifier:
         elif any(change.op is Op.ADD and _is_at_start(change.entry) for change in changes):
             # An entry of another with the same match and priority would be replaced: ours have to get out of its way.
             self._awaited = 1
-            self._session.look_at_start(partial(self._put_back_if, basis[:3], changes))
+            self._look_at_start(partial(self._put_back_if, basis[:3], changes))
         elif changes:
             self._put_back(changes)
         else:
