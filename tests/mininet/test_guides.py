@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHELL = re.compile(r"^    \./run topo (\S+)$", re.MULTILINE)
 ELSEWHERE = {"tls.md"}
-"""Guides without a network of topologies/: TLS is tried on a real Open vSwitch, in tests/bridge."""
+"""Guides without a network of topologies/: tests/southbound/openflow/osken/test_tls.py does what it says."""
 
 GUIDES = sorted(path for path in (ROOT / "docs/guides").glob("*.md") if path.name not in ELSEWHERE)
 PROMPT = "mininet> "
