@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from flowlane.hosttools.checks import Host, check_database
+from flowlane.hosttools.checks import Host, check_choice, check_database
 from flowlane.hosttools.findings import Level
 from flowlane.southbound.ovsdb.rows import (
     BridgeRow,
@@ -217,3 +217,34 @@ def test_no_bridge_is_said() -> None:
 )
 def test_control_is_not_in_band(snapshot: Snapshot) -> None:
     assert bad(snapshot) == {}
+
+
+def test_the_remedy_of_an_ignored_value_is_about_that_value() -> None:
+    rows = GOOD._replace(
+        bridges={**GOOD.bridges, uuid(9): GOOD.bridges[uuid(2)]._replace(name="br9", ports=())}
+    )
+    broken = rows._replace(
+        queues={**rows.queues, uuid(6): QueueRow({"min-rate": "1Gbit"}, {"flowlane-kind": "hardware"})}
+    )
+    remedies = {
+        finding.what.partition(" ")[0]: finding.remedy
+        for finding in check_database(broken, KERNEL)
+        if "ignore" in finding.what
+    }
+    assert remedies == {
+        "has": "give it one of its own: ovs-vsctl set bridge br9 other-config:datapath-id=DPID",
+        "other_config:min-rate=1Gbit": "set a whole number of bit/s",
+        "external_ids:flowlane-kind=hardware": (
+            "set external_ids:flowlane-kind to physical or software, or remove it"
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("queues", "text"), [(1, "its queue is chosen by set_queue"), (4, "its 4 queues are chosen by set_queue")]
+)
+@pytest.mark.parametrize("offload", [False, True])
+def test_how_queues_are_chosen(queues: int, text: str, offload: bool) -> None:
+    finding = check_choice("bridge br0", "set-queue", queues, offload)
+    assert finding is not None
+    assert text in finding.what

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from flowlane.cli.tables import Column, age, flow_text, line, rate, table, text
 from flowlane.escaping import escaped
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,7 +183,7 @@ def _lanes_in(lanes: Sequence[Lane], look: Look, width: int, height: int) -> lis
         lines = lane_lines(lane, width, compact=True) if is_compact else full[number]
         if drawn and len(drawn) + len(lines) + 2 > height:
             left = len(shown) - number
-            return [*drawn, line(f"{left} more lane{'' if left == 1 else 's'}: down", "dim")]
+            return [*drawn, line(f"{counted(left, 'more lane')}: down", "dim")]
         drawn += [line(""), *lines[: max(1, height - 2)]]
     return drawn or [line(""), line("no port has queues", "dim")]
 
@@ -190,7 +191,7 @@ def _lanes_in(lanes: Sequence[Lane], look: Look, width: int, height: int) -> lis
 def lane_lines(lane: Lane, width: int, *, compact: bool) -> list[Text]:
     """Draw a lane: a line for the port, then its queues side by side, physical ones before software ones."""
     of = f" of {rate(lane.capacity)} ({percent(lane.load, lane.capacity)})" if lane.capacity else ""
-    flows = f"{lane.flows} flow{'' if lane.flows == 1 else 's'}"
+    flows = counted(lane.flows, "flow")
     title = line(f"{lane.device} {lane.port}: {rate(lane.load)}{of}, {flows}", "bold")
     title.truncate(width, overflow="ellipsis")
     lines = [title]

@@ -150,7 +150,7 @@ def dot(topology: Answer) -> str:
 
 def _node(device: Answer) -> str:
     number = len(device["vms"])
-    vms = f"\n{number} VM{'' if number == 1 else 's'}" if number else ""
+    vms = f"\n{counted(number, 'VM')}" if number else ""
     return f"{_quoted(device['dpid'])} [label={_quoted(_name(device) + vms)}];"
 
 

@@ -73,7 +73,7 @@ class Workload(NamedTuple):
         if not count:
             return ""
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.others.items()))
-        return f"{count} packet{'' if count == 1 else 's'} of no VM's flow: {kinds}"
+        return f"{counted(count, 'packet')} of no VM's flow: {kinds}"
 
 
 def require_extras(args: argparse.Namespace) -> None:

@@ -48,10 +48,7 @@ def check_database(snapshot: Snapshot, host: Host) -> list[Finding]:
     findings += check_roles(snapshot)
     for port in ports_of(snapshot):
         findings += _port(port)
-    findings += [
-        Finding(Level.WARNING, *defect, "set a whole number of bit/s", _SCHEMA)
-        for defect in describe(snapshot).defects
-    ]
+    findings += [Finding(Level.WARNING, *defect, _SCHEMA) for defect in describe(snapshot).defects]
     return findings + list(_orphans(snapshot))
 
 
@@ -78,14 +75,15 @@ def check_choice(where: str, queues_by: str, queues: int, offload: bool) -> Find
     """Check how a device is told the queues of packets, given how many queues it has; None: nothing to say."""
     if not queues:
         return None
+    chosen = "its queue is chosen" if queues == 1 else f"its {queues} queues are chosen"
     if queues_by != "set-queue":
         kind = queues_by.upper()
-        what = f"its {queues} queues are chosen by {kind}, which Flowlane writes: flows can be offloaded"
+        what = f"{chosen} by {kind}, which Flowlane writes: flows can be offloaded"
         return Finding(Level.OK, where, what)
     if not offload:
-        return Finding(Level.OK, where, f"its {queues} queues are chosen by set_queue; hw-offload is off")
+        return Finding(Level.OK, where, f"{chosen} by set_queue; hw-offload is off")
     what = (
-        f"hw-offload is on, and its {queues} queues are chosen by set_queue: flows with a queue are not offloaded, "
+        f"hw-offload is on, and {chosen} by set_queue: flows with a queue are not offloaded, "
         "they stay in software"
     )
     remedy = (

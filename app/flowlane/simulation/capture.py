@@ -13,6 +13,7 @@ from flowlane.errors import RequestError
 from flowlane.simulation.flowspec import FlowSpec
 from flowlane.simulation.link_types import FRAMES, name_of, remedy_for
 from flowlane.simulation.packets import Packet, read_packets
+from flowlane.units import counted
 
 MOST_FLOWS = 1_000_000
 """Flows that are kept; packets of further flows are only counted."""
@@ -154,7 +155,7 @@ class _Reading:
 
 
 def _packets(count: int) -> str:
-    return f"{count} packet{'' if count == 1 else 's'}"
+    return counted(count, "packet")
 
 
 def _are(count: int) -> str:

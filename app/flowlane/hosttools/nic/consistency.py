@@ -111,7 +111,7 @@ def _limits(port: PortQueues, nic_state: NicState) -> list[Finding]:
 
 
 def _transmit(number: int) -> str:
-    return f"{number} transmit queue{'' if number == 1 else 's'}"
+    return counted(number, "transmit queue")
 
 
 def _why(nic: Nic) -> str:

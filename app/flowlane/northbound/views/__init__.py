@@ -118,7 +118,7 @@ def database_view(database: Database, clock: Clock) -> database_types.DatabaseVi
         ],
         "age": None if watcher.age is None else round(watcher.age, 3),
         "sessions": watcher.sessions,
-        "ignored": [f"{where}: {what}" for where, what in watcher.defects],
+        "ignored": [f"{where}: {what}" for where, what, _ in watcher.defects],
     }
 
 

@@ -31,10 +31,11 @@ _RATES = ("min-rate", "max-rate")
 
 
 class Defect(NamedTuple):
-    """A value in the database that Open vSwitch or Flowlane ignores: where it is, and what is wrong with it."""
+    """A value in the database that Open vSwitch or Flowlane ignores: where it is, what is wrong, and the remedy."""
 
     where: str
     what: str
+    remedy: str
 
 
 class Description(NamedTuple):
@@ -53,7 +54,11 @@ def describe(snapshot: Snapshot) -> Description:
         device = _device(bridge, snapshot, defects)
         if device is not None and taken.setdefault(device.dpid, bridge.name) != bridge.name:
             other = taken[device.dpid]
-            defects.append(Defect(f"bridge {bridge.name}", f"has the datapath id of bridge {other}; ignored"))
+            what = f"has the datapath id of bridge {other}; ignored"
+            remedy = (
+                f"give it one of its own: ovs-vsctl set bridge {bridge.name} other-config:datapath-id=DPID"
+            )
+            defects.append(Defect(f"bridge {bridge.name}", what, remedy))
             continue
         devices[uuid] = device
     return Description(devices, tuple(dict.fromkeys(defects)))
@@ -202,12 +207,13 @@ def _checked(
         text = config.get(key)
         if text is not None and not _NUMBER.match(text):
             what = f"other_config:{key}={text} is not a whole number of bit/s, so Open vSwitch ignores it"
-            defects.append(Defect(where, what))
+            defects.append(Defect(where, what, "set a whole number of bit/s"))
     return [rate(config, key) for key in keys]
 
 
 def _kind(row: QueueRow, where: str, defects: list[Defect]) -> QueueKind | None:
     word = row.external_ids.get(KIND)
     if word is not None and word not in _KINDS:
-        defects.append(Defect(where, f"external_ids:{KIND}={word} is neither physical nor software; ignored"))
+        what = f"external_ids:{KIND}={word} is neither physical nor software; ignored"
+        defects.append(Defect(where, what, f"set external_ids:{KIND} to physical or software, or remove it"))
     return kind_of(row.external_ids)

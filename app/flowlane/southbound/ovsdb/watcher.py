@@ -17,6 +17,7 @@ from flowlane.errors import DatabaseError, FlowlaneError, ProtocolError
 from flowlane.southbound.ovsdb.describe import Defect, describe, described_after
 from flowlane.southbound.ovsdb.session import Session, root_of
 from flowlane.southbound.ovsdb.stream import connect, reason
+from flowlane.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,7 +151,7 @@ class Watcher:
         description = describe(snapshot)
         for defect in description.defects:
             if defect not in self._defects:
-                _LOG.warning("database %s: %s: %s", self.name, *defect)
+                _LOG.warning("database %s: %s: %s", self.name, defect.where, defect.what)
         self._defects = description.defects
         self._devices = described_after(self._devices, description.devices)
         try:
@@ -162,9 +163,9 @@ class Watcher:
         """Log that there is a consistent copy: the first one, or one after there was none for a while."""
         host = self._hostname or self._system_id or "a host without a name"
         again = " again" if self._last_sync is not None else ""
-        count = len(snapshot.bridges)
-        text = "database %s: synchronized%s: %s, Open vSwitch %s, %d bridge%s"
-        values = again, host, self._version or "of unknown version", count, "" if count == 1 else "s"
+        bridges = counted(len(snapshot.bridges), "bridge")
+        text = "database %s: synchronized%s: %s, Open vSwitch %s, %s"
+        values = again, host, self._version or "of unknown version", bridges
         _LOG.info(text, self.name, *values)
 
     def _note_host(self, snapshot: Snapshot, session: Session) -> None:
