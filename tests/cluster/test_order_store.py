@@ -194,7 +194,7 @@ def test_the_policy_of_the_database_is_in_force_unless_it_is_refused(database: D
     (replaced,) = engine.carried
     assert (replaced.origin.hash, [item.name for item in replaced.policy.classes]) == (
         "e" * 64,
-        "other",
+        ["other"],
     )
     assert store.has_policy(engine.state.policy_origin)
 

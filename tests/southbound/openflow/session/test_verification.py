@@ -1,0 +1,120 @@
+"""When the standing entries are read back, and how often the same repair is sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flowlane.southbound.openflow.session import packing, verification
+from flowlane.southbound.openflow.session.verification import AT_ONCE, EVERY, MOST_IN_VAIN, Verifier
+from flowlane.southbound.openflow.tables.entries import Change, MeterEntry, Op
+from flowlane.southbound.openflow.tables.layout import DEFAULT
+
+
+class Device:
+    """A session, its clock, and what a verifier sends by it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, version: int = 6) -> None:
+        monkeypatch.setattr(packing, "request", lambda _datapath, kind, *values: (kind, values))
+        self.now, self.idle = 100.0, True
+        self.sent: list[tuple[str, Any]] = []
+        self.events: list[Any] = []
+        self.changes: list[tuple[Change, ...]] = []
+        present = SimpleNamespace(flows=(), groups=(), meters=())
+        session: Any = SimpleNamespace(
+            datapath=SimpleNamespace(id=7, ofproto=SimpleNamespace(OFP_VERSION=version)),
+            programming=SimpleNamespace(present=present, pin_meters={}, is_safe=lambda _change: True),
+            layout=DEFAULT,
+            traffic=SimpleNamespace(repairs=Counter()),
+            is_idle=lambda: self.idle,
+        )
+        self.session = session
+        self.verifier = Verifier(
+            session,
+            lambda name, _message, then: self.sent.append((name, then)),
+            lambda: self.now,
+            self.events.append,
+            self.changes.append,
+            lambda then: then(),
+        )
+
+    def answer(self) -> list[str]:
+        """Reply to all requests, with nothing; return their names."""
+        sent, self.sent = self.sent, []
+        for _, then in sent:
+            then(SimpleNamespace(error=None, parts=()))
+        return [name for name, _ in sent]
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    return Device(monkeypatch)
+
+
+def test_groups_and_meters_are_read_more_often_than_entries_that_are_monitored(device: Device) -> None:
+    device.verifier.begin()
+    assert len(device.answer()) == len(DEFAULT.numbers) - 2, (
+        "tables with pins and learned entries are not monitored"
+    )
+    device.verifier.tick(device.now)
+    assert len(device.answer()) == 2
+    device.now += EVERY
+    device.verifier.tick(device.now)
+    assert len(device.answer()) == 5, "the first reading of all"
+    device.now += EVERY
+    device.verifier.tick(device.now)
+    assert len(device.answer()) == 2
+
+
+def test_a_switch_without_a_monitor_is_asked_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(monkeypatch, version=4)
+    device.verifier.begin()
+    assert device.answer() == []
+
+
+def test_nothing_is_compared_while_something_is_sent(device: Device) -> None:
+    device.idle = False
+    device.verifier.trigger()
+    assert device.sent == []
+    device.idle = True
+    device.verifier.trigger()
+    device.idle = False
+    assert len(device.answer()) == 5
+    device.idle, device.now = True, device.now + 1
+    device.verifier.tick(device.now)
+    assert len(device.answer()) == 5, "it is read again"
+
+
+def test_the_same_repair_is_not_sent_for_ever(device: Device) -> None:
+    change = Change(Op.ADD, MeterEntry(3, 1000, 100))
+    for _ in range(MOST_IN_VAIN + 3):
+        device.verifier._put_back((change,))
+    assert len(device.changes) == MOST_IN_VAIN
+    assert device.session.traffic.repairs == {"meter": MOST_IN_VAIN}
+
+
+def test_repairs_that_others_undo_are_put_off(device: Device) -> None:
+    for number in range(AT_ONCE + 3):
+        device.verifier._put_back((Change(Op.ADD, MeterEntry(number + 1, 1000, 100)),))
+    device.verifier.trigger()
+    assert device.sent == []
+    device.now += 60
+    device.verifier.tick(device.now)
+    assert len(device.sent) == 5
+
+
+def test_what_should_be_there_has_changed_meanwhile(device: Device) -> None:
+    change = Change(Op.ADD, MeterEntry(3, 1000, 100))
+    device.verifier._put_back_if(("another",), (change,))
+    assert device.changes == []
+    device.verifier._put_back_if(device.verifier._desired()[:3], (change,))
+    assert device.changes == [(change,)]
+
+
+def test_a_meter_that_is_there_in_another_form_is_modified() -> None:
+    add = Change(Op.ADD, MeterEntry(3, 1000, 100))
+    assert verification._as_modify(add, (), {3}).op is Op.MODIFY
+    assert verification._as_modify(add, {3}, ()) is add
