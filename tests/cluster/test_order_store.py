@@ -48,7 +48,7 @@ class Engine:
 
     def compile_policy(self, text: str) -> Any:
         if text == "wrong":
-            raise PolicyError([Problem(1, "default", "it is wrong", "mend it")])
+            raise PolicyError([Problem(1, 1, "default", "it is wrong", "mend it")])
         return loader.load(text)
 
 
