@@ -12,6 +12,7 @@ from flowlane.core.effects import ReadCounters
 from flowlane.core.engine import IDLE_TICK
 from flowlane.core.model import (
     NO_QUEUE,
+    Admission,
     Capabilities,
     Hint,
     HintSource,
@@ -399,3 +400,43 @@ def test_devices_can_be_polled_some_at_a_time() -> None:
     effects = engine.step(ev.Poll((102, 104, 99)), now + 10.0)
     assert [effect.dpid for effect in effects if isinstance(effect, ReadCounters)] == [102, 104]
     assert engine.to_poll(now + 10.1) == [], "without flows not so soon"
+
+
+UNKNOWN = 0xDEAD
+LATE: list[ev.Event] = [
+    ev.ReadingEnded(UNKNOWN, 1, 5, 0.1),
+    ev.GroupsCounted(UNKNOWN, {1: 5}),
+    ev.ConflictsReported(UNKNOWN, ("a conflict",)),
+    ev.DpidShared(UNKNOWN, ("192.0.2.1",)),
+    ev.PlanLeftOut(UNKNOWN, ()),
+    ev.Repaired(UNKNOWN, {"entry": 1}, "an entry"),
+    ev.QueueCordoned(UNKNOWN, UPLINK, 1, Admission.CORDONED),
+    ev.QueuesReported(UNKNOWN, {1: (0,)}),
+    ev.PinCounters(UNKNOWN, ((0, 1, 2, 3),)),
+    ev.PortRemoved(UNKNOWN, 1),
+    ev.DeviceDown(UNKNOWN),
+    ev.RuleRefused(UNKNOWN, "pin", Refusal.TABLE_FULL, "full", PinRef(0, 1)),
+]
+
+
+@pytest.mark.parametrize("event", LATE, ids=lambda event: type(event).__name__)
+def test_late_word_of_a_device_that_is_forgotten_changes_nothing(event: ev.Event) -> None:
+    host = Scenario()
+    assert list(host.engine.step(event, host.now)) == []
+    assert UNKNOWN not in host.engine.devices
+
+
+def test_a_repair_is_reported_with_what_was_put_back() -> None:
+    host = Scenario()
+    (report,) = host.engine.step(ev.Repaired(DPID, {"entry": 2, "group": 1}, "add an entry"), host.now)
+    assert "add an entry" in str(report)
+
+
+def test_a_queue_that_is_not_there_and_what_changes_nothing_are_not_noted() -> None:
+    host = Scenario()
+    for event in (
+        ev.QueueCordoned(DPID, UPLINK, 99, Admission.CORDONED),
+        ev.QueueCordoned(DPID, UPLINK, 1, Admission.OPEN),
+    ):
+        assert list(host.engine.step(event, host.now)) == []
+    assert host.engine.devices[DPID].cordons == {}
