@@ -118,7 +118,7 @@ for words in {runs!r}:
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.exit(flowlane.manager.main(words))
-    print(os.waitstatus_to_exitcode(os.wait()[1]))
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
 """Runs a manager in a child for each list of words; a new process for each would import everything again."""
 
