@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 from typing import TYPE_CHECKING
 
 import pytest
-from support.hosts.network import running
+from support.hosts.network import ROOT, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,3 +36,13 @@ def small(tmp_path: Path) -> Iterator[tuple[Network, Controller]]:
     """2 VMs, an uplink with 2 queues, a remote end, and a controller that drives it."""
     with running(tmp_path, "small.yaml", (0, 1), ALL_VERSIONS) as parts:
         yield parts
+
+
+@pytest.fixture
+def no_other_demo() -> Iterator[None]:
+    """Hold back other workers' demos: a checkout runs one, and ends one that was kept when the next begins."""
+    folder = ROOT / ".run"
+    folder.mkdir(exist_ok=True)
+    with (folder / "demo-of-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

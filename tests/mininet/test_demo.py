@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.hosts.network import ROOT, eventually
 
+pytestmark = pytest.mark.usefixtures("no_other_demo")
 RUN = str(ROOT / "run")
 
 

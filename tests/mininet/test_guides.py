@@ -128,6 +128,7 @@ class Terminal:
         return printed
 
 
+@pytest.mark.usefixtures("no_other_demo")
 def test_tutorial(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     page = commands((ROOT / "docs/tutorial.md").read_text(), "$ ")
