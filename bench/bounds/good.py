@@ -7,14 +7,14 @@ that the controller used within each wait is taken as well: that is what its own
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.bounds.switch import PACKET_OUT, Switch, frame, packet_in
+from bench.controller.processes import spawned
 from bench.controller.waits import processor_seconds
 
 EVERY = 0.005
@@ -112,20 +112,8 @@ class Good:
 @contextmanager
 def beside(port: int, pid: int) -> Iterator[Good]:
     """Run a good switch for the duration of the block."""
-    context: Any = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(port, pid, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        if not ours.poll(TIMEOUT):
+    with spawned(_run, port, pid, stop=False) as commands:
+        if not commands.poll(TIMEOUT):
             raise TimeoutError("the good switch was not connected in time")
-        ours.recv()
-        yield Good(ours)
-        with suppress(OSError):
-            ours.send(False)
-        process.join(5)
-    finally:
-        if process.is_alive():
-            process.kill()
-        process.join()
+        commands.recv()
+        yield Good(commands)

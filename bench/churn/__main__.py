@@ -21,7 +21,6 @@ import re
 import socket
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,7 +32,7 @@ from bench.hostile.attacks import FAR_MAC, UDP, arp, ipv4, udp
 from lab.inside import compare, private_ovs
 from lab.inside.dump_flows import read_entry
 from lab.inside.manager import Launched, launched, wait_for
-from lab.inside.namespaces import network_of_its_own
+from lab.inside.namespaces import add_veth_pairs, network_of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,15 +120,7 @@ def started(policy: str) -> Iterator[tuple[PrivateOvs, Launched]]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(network_of_its_own())
         names = [*map(_device, range(VMS)), UPLINK]
-        for name in names:
-            for words in (
-                f"link add {name} type veth peer name {name}-in",
-                f"link set {name} up",
-                f"link set {name}-in up",
-            ):
-                subprocess.run(["ip", *words.split()], check=True)
-            for end in (name, f"{name}-in"):
-                Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")
+        add_veth_pairs(names)
         ovs = stack.enter_context(private_ovs.running(system=True))
         ovs.add_bridge(BRIDGE, (), dpid=DPID)
         with ovs.together():

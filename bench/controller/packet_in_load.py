@@ -11,7 +11,6 @@ Open vSwitch does with packets for a controller that does not read.
 
 from __future__ import annotations
 
-import multiprocessing
 import selectors
 import socket
 import struct
@@ -22,6 +21,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+from bench.controller.processes import spawned
 from bench.controller.recording import ECHO_REQUEST, HEADER, PACKET_IN, UPLINK, Recording
 from bench.controller.switches import Switch, Templates
 
@@ -302,18 +302,6 @@ class Running:
 @contextmanager
 def started(recording: Recording, count: int, port: int) -> Iterator[Running]:
     """Run a load generator for the duration of the block; its switches connect at once."""
-    context: Any = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(recording, count, port, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        ours.recv()
-        yield Running(ours)
-        with suppress(OSError):
-            ours.send(("stop",))
-        process.join(10)
-    finally:
-        if process.is_alive():
-            process.kill()
-        process.join()
+    with spawned(_serve, recording, count, port, stop=("stop",)) as commands:
+        commands.recv()
+        yield Running(commands)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import select
 import socket
@@ -24,13 +23,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.controller import recording, switches
+from bench.controller.processes import spawned
 from bench.controller.recording import FLOW_MOD, VMS, Recording, read_packet_in
 from bench.controller.switches import Switch, Templates
 from bench.controller.waits import processor_seconds
@@ -265,23 +264,6 @@ def _client(name: str, port: int, commands: Connection) -> None:
         commands.send(times)
 
 
-@contextmanager
-def _process(function: Callable[..., None], *arguments: object) -> Iterator[Connection]:
-    context: Any = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=function, args=(*arguments, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-        ours.send(None)
-        process.join(20)
-    finally:
-        if process.is_alive():
-            process.kill()
-        process.join()
-
-
 class Row(NamedTuple):
     """One client's figures, times in ms: of its answers, and of the answers to packet-ins."""
 
@@ -314,7 +296,7 @@ def measure(name: str, rest_port: int, prober: Connection, seconds: float, round
     waits: dict[bool, list[Wait]] = {False: [], True: []}
     answers: list[float] = []
     unanswered = 0
-    with _process(_client, name, rest_port) as client:
+    with spawned(_client, name, rest_port, stop=None) as client:
         for _ in range(rounds):
             for is_loaded in (False, True):
                 if is_loaded:
@@ -405,7 +387,7 @@ def main() -> None:
         manager.put("/v1/policy", POLICY.encode(), "application/yaml")
         known = _load(manager, generator, count, arguments.flows)
         print(f"{known:,} flows on {count} switches", flush=True)
-        with _process(_probe, record, count, manager.openflow_port, manager.process.pid) as prober:
+        with spawned(_probe, record, count, manager.openflow_port, manager.process.pid, stop=None) as prober:
             prober.recv()
             time.sleep(6.0)  # Flows are adopted for 5 s after a connection.
             print(HEAD, flush=True)

@@ -12,19 +12,19 @@ counters that grow. It forwards nothing.
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import selectors
 import socket
 import struct
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
+from bench.controller.processes import spawned
 from bench.controller.recording import (
     BARRIER_REPLY,
     BARRIER_REQUEST,
@@ -596,17 +596,5 @@ def started(recording: Recording, count: int, port: int) -> Iterator[Running]:
         count: how many switches; none is connected yet.
         port: the controller's port for switches, on this machine.
     """
-    context: Any = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(recording, count, port, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield Running(ours)
-        with suppress(OSError):
-            ours.send(("stop",))
-        process.join(10)
-    finally:
-        if process.is_alive():
-            process.kill()
-        process.join()
+    with spawned(_run, recording, count, port, stop=("stop",)) as commands:
+        yield Running(commands)

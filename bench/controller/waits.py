@@ -7,16 +7,16 @@ controller used within each wait is taken as well. The longest of those is the l
 
 from __future__ import annotations
 
-import multiprocessing
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bench.controller.processes import spawned
 from bench.controller.recording import ECHO_REQUEST, HEADER, Recording
 from bench.controller.switches import Switch, Templates
 
@@ -170,17 +170,5 @@ def asking(recording: Recording, index: int, ports: tuple[int, int], pid: int) -
         ports: the controller's for switches and for REST.
         pid: the controller's process.
     """
-    context: Any = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(recording, index, ports, pid, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield Asking(ours)
-        with suppress(OSError):
-            ours.send(STOP)
-        process.join(10)
-    finally:
-        if process.is_alive():
-            process.kill()
-        process.join()
+    with spawned(_run, recording, index, ports, pid, stop=STOP) as commands:
+        yield Asking(commands)

@@ -34,7 +34,7 @@ from bench.hostile.attacks import ATTACKS, BAD_MAC, GOOD_MAC, attack
 from bench.hostile.good_vm import OLD, VOICE, GoodVm, Sent
 from lab.inside import private_ovs
 from lab.inside.manager import Launched, launched, wait_for
-from lab.inside.namespaces import network_of_its_own
+from lab.inside.namespaces import add_veth_pairs, network_of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,15 +166,7 @@ def trial(way: str, policy: str = POLICY, *options: str) -> Iterator[Trial]:
     """Start switch, VMs and controller; end them after the block."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(network_of_its_own())
-        for device in PORTS:
-            for words in (
-                f"link add {device} type veth peer name {device}-in",
-                f"link set {device} up",
-                f"link set {device}-in up",
-            ):
-                subprocess.run(["ip", *words.split()], check=True)
-            for end in (device, f"{device}-in"):
-                Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")
+        add_veth_pairs(PORTS)
         ovs = stack.enter_context(private_ovs.running(system=True))
         ovs.add_bridge(BRIDGE, (), dpid=DPID)
         stack.callback(ovs.vsctl, "--if-exists", "del-br", BRIDGE)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -91,3 +92,16 @@ def network_of_its_own() -> Iterator[None]:
             _enter(libc, before)
     finally:
         os.close(before)
+
+
+def add_veth_pairs(names: Iterable[str]) -> None:
+    """Add a pair of devices for each name, ``NAME`` and ``NAME-in``; both are up and send nothing by themselves."""
+    for name in names:
+        for words in (
+            f"link add {name} type veth peer name {name}-in",
+            f"link set {name} up",
+            f"link set {name}-in up",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
+        for end in (name, f"{name}-in"):
+            Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")

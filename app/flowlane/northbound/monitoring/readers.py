@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from flowlane.core.model import Reason
 from flowlane.northbound.monitoring.process import Process, read_process
@@ -159,20 +159,23 @@ def packet_ins(reading: Reading) -> Iterable[Sample]:
 
 def flow_mods(reading: Reading) -> Iterator[Sample]:
     """Read what was sent to each device."""
-    counts = reading.controller.telemetry.devices
-    for device in reading.devices:
-        if device.dpid in counts:
-            for operation in ("add", "modify", "delete"):
-                yield (*_device(device), operation), counts[device.dpid].flow_mods[operation]
+    return _counted(reading, "flow_mods", ("add", "modify", "delete"))
 
 
 def repairs(reading: Reading) -> Iterator[Sample]:
     """Read what was put back in each device."""
+    return _counted(reading, "repairs", ("entry", "group", "meter"))
+
+
+def _counted(
+    reading: Reading, what: Literal["flow_mods", "repairs"], kinds: tuple[str, ...]
+) -> Iterator[Sample]:
     counts = reading.controller.telemetry.devices
     for device in reading.devices:
         if device.dpid in counts:
-            for kind in ("entry", "group", "meter"):
-                yield (*_device(device), kind), counts[device.dpid].repairs[kind]
+            of_kinds = getattr(counts[device.dpid], what)
+            for kind in kinds:
+                yield (*_device(device), kind), of_kinds[kind]
 
 
 def moves(reading: Reading) -> Iterator[Sample]:
