@@ -123,7 +123,7 @@ class Composition:
         Raises:
             ConfigError: an address to listen at is in use, or not one of this machine.
         """
-        self._server = rest.start(self, self._settings)
+        self._server = rest.start(self, self._settings, self._node.tokens if self._node is not None else None)
         if self._settings.ipfix is not None:
             self._collector = Collector(*self._settings.ipfix, self.submit, self._peer_of)
             self._collector.start()

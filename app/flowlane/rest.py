@@ -14,13 +14,17 @@ from flowlane.tokens import FILE_NAME
 
 if TYPE_CHECKING:
     from flowlane.northbound.controller import Controller
+    from flowlane.northbound.http.access import Tokens
     from flowlane.options import Settings
 
 _LOG = logging.getLogger(__name__)
 
 
-def start(controller: Controller, settings: Settings) -> server.Server:
+def start(controller: Controller, settings: Settings, shared: Tokens | None = None) -> server.Server:
     """Listen and serve.
+
+    Args:
+        shared: tokens of the database that controllers share; None: there is no such database.
 
     Raises:
         ConfigError: an address to listen at is in use, or not one of this machine; a file cannot be used.
@@ -28,12 +32,14 @@ def start(controller: Controller, settings: Settings) -> server.Server:
     host, port = settings.wsapi_host, settings.wsapi_port
     certificate, key, client_ca = settings.rest.tls
     tls = None if certificate is None else ServerTls(RestTlsFiles(certificate, key or certificate, client_ca))
-    access = _access(settings)
+    access = _access(settings, shared)
     try:
         started = server.start(make_app(controller, access), controller.feed, host, port, tls)
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"cannot listen for REST on {host} port {port}: {reason}") from error
+    if shared is not None and shared.problem:
+        _LOG.info("REST admits nobody until Flowlane's database has answered, which may have tokens")
     _announce(started, host, access.needs_token, client_ca is not None)
     return started
 
@@ -44,11 +50,11 @@ def renew(started: server.Server | None) -> None:
         started.tls.renew()
 
 
-def _access(settings: Settings) -> Access:
+def _access(settings: Settings, shared: Tokens | None) -> Access:
     given = settings.rest.tokens
     path = given or (settings.state_dir / FILE_NAME if settings.state_dir is not None else None)
     own = () if is_address(settings.wsapi_host) else (settings.wsapi_host,)
-    return Access(TokenFile(path, given is not None), (*settings.rest.hosts, *own))
+    return Access(TokenFile(path, given is not None), (*settings.rest.hosts, *own), shared)
 
 
 def _announce(started: server.Server, host: str, needs_token: bool, needs_certificate: bool) -> None:

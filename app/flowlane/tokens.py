@@ -125,10 +125,15 @@ def _read(data: object) -> tuple[Token, ...]:
         raise ValueError(f'an object with "version": {_VERSION} and a list "tokens" is expected')
     if len(data["tokens"]) > MAX_TOKENS:
         raise ValueError(f"it has more than {MAX_TOKENS} tokens")
-    return tuple(_read_token(item) for item in data["tokens"])
+    return tuple(read_token(item) for item in data["tokens"])
 
 
-def _read_token(item: Any) -> Token:
+def read_token(item: Any) -> Token:
+    """Read a token from the fields that a file, or a row of a database, has of it.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are not those of a token.
+    """
     name, hash_, scopes, expires = item["name"], item["hash"], item["scopes"], item.get("expires")
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise ValueError(f"{name!r} is no name of a token")

@@ -159,6 +159,20 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
     )
 
 
+TLS_FILES = {
+    "private-key": "private key of this program",
+    "certificate": "certificate of this program",
+    "ca-cert": "certificate of the CA that signed the database's",
+}
+"""The options of ovs-vsctl(8)."""
+
+
+def add_tls_files(parser: argparse.ArgumentParser) -> None:
+    """Add the files of TLS with a database."""
+    for name, about in TLS_FILES.items():
+        parser.add_argument(f"--{name}", metavar="FILE", help=f"{about} (PEM), for ssl:HOST:PORT")
+
+
 FORMATS = {
     "wide": "a table with all columns",
     "json": "what REST answers",

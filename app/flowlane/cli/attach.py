@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.cli.arguments import format_of
+from flowlane.cli.arguments import TLS_FILES, format_of
 from flowlane.cli.output import show_data
-from flowlane.cli.qos import TLS_FILES, add_common, database_of
+from flowlane.cli.qos import add_common, database_of
 from flowlane.errors import DatabaseError, FlowlaneError, RequestError
 from flowlane.escaping import escaped, escaped_lines
 from flowlane.hosttools import attachment, bridge_tables, sampling

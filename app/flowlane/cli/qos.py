@@ -12,6 +12,7 @@ from flowlane.cli.arguments import (
     MAX_QUEUES,
     add_action,
     add_format,
+    add_tls_files,
     format_of,
     positive_rate,
     seconds,
@@ -55,13 +56,6 @@ if TYPE_CHECKING:
 QOS_TYPES = (HTB, "linux-hfsc")
 """Types of QoS rows whose queues have min-rate and max-rate (ovs-vswitchd.conf.db(5), table QoS)."""
 
-TLS_FILES = {
-    "private-key": "private key of this program",
-    "certificate": "certificate of this program",
-    "ca-cert": "certificate of the CA that signed the database's",
-}
-"""The options of ovs-vsctl(8)."""
-
 
 def default_remote() -> str:
     """Return the database socket of this host's Open vSwitch; $OVS_RUNDIR is its directory, as for ovs-vsctl."""
@@ -77,8 +71,7 @@ def add_common(parser: argparse.ArgumentParser, formats: Sequence[str] = DATA_FO
     parser.add_argument(
         "--db", default=default_remote(), metavar="REMOTE", help="unix:FILE, tcp:HOST:PORT or ssl:HOST:PORT"
     )
-    for name, about in TLS_FILES.items():
-        parser.add_argument(f"--{name}", metavar="FILE", help=f"{about} (PEM), for ssl:HOST:PORT")
+    add_tls_files(parser)
     parser.add_argument(
         "--timeout",
         type=seconds(0.1, 3600),

@@ -1,25 +1,34 @@
-"""``flowlane token``: make, list and remove the tokens of REST, in their file; no controller is needed."""
+"""``flowlane token``: make, list and remove the tokens of REST; no controller is needed.
+
+They are in a file, or in the database that several controllers share (``--database``).
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane import tokens
-from flowlane.cli.arguments import FORMATS, add_action, add_format, positive_duration
+from flowlane.cli.arguments import FORMATS, add_action, add_format, add_tls_files, positive_duration
 from flowlane.cli.client import Answer
 from flowlane.cli.output import add_sorting, show_items
 from flowlane.cli.tables import Column, text
 from flowlane.closest import did_you_mean
+from flowlane.cluster.embedded import EMBEDDED
+from flowlane.cluster.token_table import TokenTable
 from flowlane.errors import ConfigError, NotFoundError, RequestError
+from flowlane.southbound.ovsdb.remote import TlsFiles, read_target
 from flowlane.stdio import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from flowlane.tokens import Token
 
 STATE_DIRECTORY = Path("/var/lib/flowlane")
 """The state directory of the packaged service (systemd.exec(5), StateDirectory)."""
@@ -31,7 +40,7 @@ LONGEST = 10 * 365 * 86400.0
 
 EPILOG = """\
 Scopes: read (everything), operate (everything, and change it), hint:VM (the hints of one VM, by id, name or vm-uuid).
-A running controller uses the file as it is from the next request on.
+A running controller uses the tokens as they are from the next request on.
 """
 
 COLUMNS = (
@@ -70,19 +79,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_sorting(listing, COLUMNS)
     remove = add_action(actions, "remove", "remove a token, which counts no more")
     remove.add_argument("name", metavar="NAME", help="its name")
+    remove.add_argument(
+        "--admit-everybody",
+        action="store_true",
+        help="remove the last token of a database, too: REST then needs none",
+    )
     for action in (add, listing, remove):
-        action.add_argument(
+        where = action.add_mutually_exclusive_group()
+        where.add_argument(
             "--tokens",
             type=Path,
             metavar="FILE",
             help=f"the file, as flowlane-manager has it (default ${FILE_VARIABLE}, else {tokens.FILE_NAME} in "
             f"$STATE_DIRECTORY or {STATE_DIRECTORY})",
         )
+        where.add_argument(
+            "--database",
+            metavar="TARGET",
+            help="the database that several controllers share, as flowlane-manager has it: the tokens count on all",
+        )
+        add_tls_files(action)
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the action; return the exit code."""
-    return _ACTIONS[args.action](args, _file(args.tokens))
+    return _ACTIONS[args.action](args)
+
+
+class _Store(NamedTuple):
+    """Where tokens are: what it is called, what it has, and what changes it."""
+
+    name: str
+    tokens: tuple[Token, ...]
+    save: Callable[[Sequence[Token]], None]
+
+
+@contextmanager
+def _opened(args: argparse.Namespace) -> Iterator[_Store]:
+    """Read the tokens of the file, or of the database, that the options name."""
+    if args.database is not None:
+        with _opened_database(args) as store:
+            yield store
+        return
+    file = _file(args.tokens)
+    if args.action == "list":
+        yield _Store(str(file), tokens.load(file), lambda _tokens: None)
+        return
+    with tokens.locked(file):
+        has_none = args.action == "add" and not file.exists()
+        yield _Store(str(file), () if has_none else tokens.load(file), lambda new: tokens.save(file, new))
+
+
+@contextmanager
+def _opened_database(args: argparse.Namespace) -> Iterator[_Store]:
+    if args.database == EMBEDDED:
+        raise ConfigError("an embedded database has no tokens: those of its controller are in the file")
+    target = read_target(args.database, tls=TlsFiles(args.private_key, args.certificate, args.ca_cert))
+    table = TokenTable(target)
+    try:
+        known = table.load()
+        yield _Store(f"database {args.database}", known, lambda new: table.change(known, new))
+    finally:
+        table.close()
 
 
 def _file(given: Path | None) -> Path:
@@ -99,29 +157,30 @@ def _file(given: Path | None) -> Path:
     raise ConfigError(f"there is no {STATE_DIRECTORY}; give --tokens FILE, and the same to flowlane-manager")
 
 
-def _add(args: argparse.Namespace, file: Path) -> int:
-    with tokens.locked(file):
-        return _add_locked(args, file)
-
-
-def _add_locked(args: argparse.Namespace, file: Path) -> int:
-    known = tokens.load(file) if file.exists() else ()
-    if any(token.name == args.name for token in known):
-        raise RequestError(f"there is a token {args.name} already; remove it first, or choose another name")
-    if len(known) >= tokens.MAX_TOKENS:
-        raise RequestError(f"{file} has {tokens.MAX_TOKENS} tokens, which is the limit; remove one first")
-    if args.expires is not None and args.expires > LONGEST:
-        raise RequestError(f"--expires is at most {LONGEST / 3600:.0f}h")
-    secret, now = tokens.new_secret(), time.time()
-    expires = None if args.expires is None else now + args.expires
-    scopes = tuple(dict.fromkeys(args.scopes))
-    tokens.save(file, [*known, tokens.Token(args.name, tokens.hash_of(secret), scopes, now, expires)])
-    print_error(f"{file}: token {args.name} may {', '.join(scopes)}; it is shown only now:")
+def _add(args: argparse.Namespace) -> int:
+    with _opened(args) as store:
+        if any(token.name == args.name for token in store.tokens):
+            raise RequestError(
+                f"there is a token {args.name} already; remove it first, or choose another name"
+            )
+        if len(store.tokens) >= tokens.MAX_TOKENS:
+            raise RequestError(
+                f"{store.name} has {tokens.MAX_TOKENS} tokens, which is the limit; remove one first"
+            )
+        if args.expires is not None and args.expires > LONGEST:
+            raise RequestError(f"--expires is at most {LONGEST / 3600:.0f}h")
+        secret, now = tokens.new_secret(), time.time()
+        expires = None if args.expires is None else now + args.expires
+        scopes = tuple(dict.fromkeys(args.scopes))
+        store.save([*store.tokens, tokens.Token(args.name, tokens.hash_of(secret), scopes, now, expires)])
+        print_error(f"{store.name}: token {args.name} may {', '.join(scopes)}; it is shown only now:")
     print(secret)
     return 0
 
 
-def _list(args: argparse.Namespace, file: Path) -> int:
+def _list(args: argparse.Namespace) -> int:
+    with _opened(args) as store:
+        known = store.tokens
     listed = [
         Answer(
             name=token.name,
@@ -129,32 +188,32 @@ def _list(args: argparse.Namespace, file: Path) -> int:
             created=_moment(token.created),
             expires=None if token.expires is None else _moment(token.expires),
         )
-        for token in tokens.load(file)
+        for token in known
     ]
     show_items(listed, COLUMNS, args, lambda item: str(item["name"]))
     return 0
 
 
-def _remove(args: argparse.Namespace, file: Path) -> int:
-    with tokens.locked(file):
-        return _remove_locked(args, file)
-
-
-def _remove_locked(args: argparse.Namespace, file: Path) -> int:
-    known = tokens.load(file)
-    left = [token for token in known if token.name != args.name]
-    if len(left) == len(known):
-        names = [token.name for token in known]
-        raise NotFoundError(f"{file} has no token {args.name!r}; {did_you_mean(args.name, names)}")
-    tokens.save(file, left)
-    if not left:
+def _remove(args: argparse.Namespace) -> int:
+    with _opened(args) as store:
+        left = [token for token in store.tokens if token.name != args.name]
+        if len(left) == len(store.tokens):
+            names = [token.name for token in store.tokens]
+            raise NotFoundError(f"{store.name} has no token {args.name!r}; {did_you_mean(args.name, names)}")
+        if not left and args.database is not None and not args.admit_everybody:
+            raise RequestError(
+                f"{args.name} is the last token of the {store.name}, without which REST needs none; add another one "
+                "first, or give --admit-everybody"
+            )
+        store.save(left)
+    if not left and args.database is None:
         print_error(
-            f"{file} has no token any more: REST admits nobody; delete the file to admit everybody again"
+            f"{store.name} has no token any more: REST admits nobody; delete the file to admit everybody again"
         )
     return 0
 
 
-_ACTIONS: dict[str, Callable[[argparse.Namespace, Path], int]] = {
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
     "add": _add,
     "list": _list,
     "remove": _remove,

@@ -17,7 +17,7 @@ from flowlane.southbound.ovsdb.jsonrpc import Peer, RefusedError, Share
 from flowlane.southbound.ovsdb.stream import connect, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flowlane.southbound.ovsdb.remote import Target
     from flowlane.southbound.ovsdb.stream import Stream
@@ -114,6 +114,7 @@ class Copy:
         is_synchronized: whether there is a session whose first copy has come.
         problem: what was wrong last; empty for nothing.
         cluster: id of the cluster of servers; empty for a single server.
+        absent: tables that the database does not have, since its schema is of an earlier version of Flowlane.
 
     Args:
         target: the database.
@@ -125,6 +126,7 @@ class Copy:
         self.is_synchronized = False
         self.problem = "not connected yet"
         self.cluster = ""
+        self.absent: frozenset[str] = frozenset()
         self._target, self._changed = target, changed
         self._task: hub.Task | None = None
         self._peer: Peer | None = None
@@ -167,7 +169,9 @@ class Copy:
         try:
             peer = self._peer = _peer(stream)
             self._follow_server(peer)
-            requests = {table: {"columns": schema.columns_of(table)} for table in schema.tables()}
+            self.absent = self._absent_tables(peer)
+            tables = [table for table in schema.tables() if table not in self.absent]
+            requests = {table: {"columns": schema.columns_of(table)} for table in tables}
             updates = peer.call("monitor", [schema.DATABASE, _DATA, requests], LOAD_WITHIN)
             self.rows = {table: {} for table in schema.tables()}
             self._apply(updates)
@@ -179,6 +183,18 @@ class Copy:
         finally:
             self._peer = None
             stream.close()
+
+    def _absent_tables(self, peer: Peer) -> frozenset[str]:
+        """Return which tables the server's schema lacks; nothing else needs them than what they are for."""
+        found = peer.call("get_schema", [schema.DATABASE], LOAD_WITHIN)
+        tables = found.get("tables") if isinstance(found, dict) else None
+        if not isinstance(tables, dict):
+            raise ProtocolError("the schema has no tables")
+        absent = frozenset(schema.tables()) - tables.keys()
+        if absent and absent != self.absent:
+            text = "database %s has no table %s: its schema is of an earlier version; ovsdb-client convert mends it"
+            _LOG.warning(text, self._target.name, ", ".join(sorted(absent)))
+        return absent
 
     def _take(self, notifications: Sequence[tuple[str, Any]]) -> None:
         changed: set[str] = set()
@@ -257,6 +273,24 @@ def insert(table: str, row: Mapping[str, Any]) -> Operation:
 def update(table: str, where: list[Any], row: Mapping[str, Any]) -> Operation:
     """Change columns of rows; the result has their ``count``."""
     return {"op": "update", "table": table, "where": where, "row": schema.to_json(table, row)}
+
+
+def select(table: str) -> Operation:
+    """Read all rows of a table; the result has them as ``rows``."""
+    return {"op": "select", "table": table, "where": [], "columns": list(schema.columns_of(table))}
+
+
+def only_if_names(table: str, names: Iterable[str]) -> Operation:
+    """Abort the transaction unless the rows of a table have these names, and there are no others."""
+    return {
+        "op": "wait",
+        "timeout": 0,
+        "table": table,
+        "where": [],
+        "columns": ["name"],
+        "until": "==",
+        "rows": [{"name": name} for name in names],
+    }
 
 
 def delete(table: str, where: list[Any]) -> Operation:

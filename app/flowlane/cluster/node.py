@@ -9,6 +9,7 @@ from flowlane.cluster.database import Copy
 from flowlane.cluster.embedded import EMBEDDED, EmbeddedServer
 from flowlane.cluster.membership import Membership
 from flowlane.cluster.order_store import OrderStore
+from flowlane.cluster.token_table import SharedTokens
 from flowlane.errors import ConfigError
 from flowlane.southbound.ovsdb.remote import read_target
 
@@ -57,6 +58,8 @@ class Node:
         if target.is_passive:
             raise ConfigError(f"--database {database}: a controller connects to it; give unix:, tcp: or ssl:")
         self._copy = Copy(target, self._changed)
+        self.tokens = None if self._server is not None else SharedTokens(self._copy)
+        """The tokens that count on all controllers; None: this controller is alone, and has its file."""
         self.orders = OrderStore(target, self._copy, engine, shares_file=self._server is None)
         if self._server is not None:
             self._alone = Alone(sessions)
@@ -114,6 +117,8 @@ class Node:
         return None if self.membership is None else self.membership.leader_of(dpid)
 
     def _changed(self, tables: frozenset[str]) -> None:
+        if self.tokens is not None:
+            self.tokens.changed(tables)
         self.orders.changed(tables)
         if self._alone is not None:
             self._alone.begin()

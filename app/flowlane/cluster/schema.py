@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DATABASE = "Flowlane"
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 Row = dict[str, Any]
 
@@ -46,6 +46,13 @@ _TABLES: dict[str, dict[str, Row]] = {
         "content": _one("string"),
         "expires": _optional("real"),
     },
+    "Token": {
+        "name": _one("string"),
+        "hash": _one("string"),
+        "scopes": {"type": {"key": "string", **_MANY}},
+        "created": _one("real"),
+        "expires": _optional("real"),
+    },
     "Member": {
         "name": _one("string"),
         "url": _one("string"),
@@ -67,10 +74,13 @@ _TABLES: dict[str, dict[str, Row]] = {
         },
     },
 }
-"""Table -> column -> its schema. ``Order``: hints, pins, cordons and roles that operators gave over REST; ``kind`` and
-``name`` are its key, ``content`` is JSON. ``leader`` is a weak reference: it is empty once the member's row is gone."""
+"""Table -> column -> its schema.
 
-_INDEXES = {"Order": [["kind", "name"]], "Device": [["dpid"]]}
+``Order``: hints, pins, cordons and roles that operators gave over REST; ``kind`` and ``name`` are its key, ``content``
+is JSON. ``Token``: tokens of REST; ``hash`` is the SHA-256 of one. ``leader`` is a weak reference: it is empty once the
+member's row is gone."""
+
+_INDEXES = {"Order": [["kind", "name"]], "Token": [["name"]], "Device": [["dpid"]]}
 
 SCHEMA: Mapping[str, Any] = {
     "name": DATABASE,

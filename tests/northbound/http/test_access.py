@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -166,6 +167,39 @@ def test_tokens_are_needed_from_the_first_one_on(controller: FakeController, tmp
     assert ask(app, "/v1/status").status_int == 401
     tokens.save(path, [])
     assert ask(app, "/v1/status", token="reader").status_int == 401, "the last one was removed"
+
+
+class Shared:
+    """Tokens of a database that the first copy has not come of."""
+
+    def __init__(self) -> None:
+        self.problem = "the database does not reply"
+        self.is_in_use = True
+        self.tokens: Sequence[tokens.Token] = ()
+
+    def find(self, secret: str) -> tokens.Token | None:
+        return tokens.find(self.tokens, secret, 0.0)
+
+
+def test_tokens_of_the_database_count_as_those_of_the_file_do(controller: FakeController, file: Path) -> None:
+    shared = Shared()
+    app = make_app(controller, Access(None, (), shared))
+    refused = ask(app, "/v1/status", token="reader")
+    assert (refused.status_int, refused.headers["Retry-After"]) == (503, "1")
+    assert "the database does not reply" in refused.json["detail"]
+    assert (
+        ask(
+            make_app(controller, Access(TokenFile(file), (), shared)), "/v1/status", token="reader"
+        ).status_int
+        == 200
+    )
+    shared.problem, shared.tokens = "", TOKENS
+    assert [ask(app, "/v1/status", token=name).status_int for name in ("reader", "nobody")] == [200, 401]
+    assert put(app, "/v1/policy", "reader") == 403
+    events = ask(app, "/v1/events", token="reader")
+    assert events.status_int == 200
+    shared.tokens, shared.is_in_use = (), False
+    assert ask(app, "/v1/status").status_int == 200
 
 
 def test_events_end_with_the_token(app: WSGIApplication, file: Path) -> None:

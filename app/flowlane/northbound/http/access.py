@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from flowlane import tokens, wsgi
@@ -70,6 +70,21 @@ class Caller(NamedTuple):
 
 
 NOBODY = Caller()
+
+
+class Tokens(Protocol):
+    """Where tokens are, beside the file: the database that controllers share."""
+
+    @property
+    def problem(self) -> str:
+        """Why it is not known which tokens there are; empty once it is."""
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether requests need a token."""
+
+    def find(self, secret: str) -> Token | None:
+        """Find a token that counts now."""
 
 
 class TokenFile:
@@ -144,17 +159,24 @@ class Access:
     Args:
         token_file: the tokens; None: no token is needed.
         hosts: names by which the controller is called, beside IP addresses and names of loopback.
+        shared: tokens that count as well.
     """
 
-    def __init__(self, token_file: TokenFile | None = None, hosts: Iterable[str] = ()) -> None:
-        self._tokens = token_file or TokenFile(None)
+    def __init__(
+        self, token_file: TokenFile | None = None, hosts: Iterable[str] = (), shared: Tokens | None = None
+    ) -> None:
+        self._tokens, self._shared = token_file or TokenFile(None), shared
         self._hosts = frozenset(name.lower().rstrip(".") for name in hosts)
         self._refused, self._logged_at = 0, float("-inf")
 
     @property
     def needs_token(self) -> bool:
         """Whether requests need a token."""
-        return self._tokens.is_in_use
+        return self._tokens.is_in_use or (self._shared is not None and self._shared.is_in_use)
+
+    def _find(self, secret: str) -> Token | None:
+        found = self._tokens.find(secret)
+        return found if found is not None or self._shared is None else self._shared.find(secret)
 
     def check_host(self, request: Request) -> None:
         """Refuse a request to a name that is not the controller's: that of a site which was given our address.
@@ -210,14 +232,18 @@ class Access:
             path_id: the VM of the path, where the scope is of one VM.
 
         Raises:
-            ProblemError: 401 without a token that counts, 403 with one that may not do this.
+            ProblemError: 401 without a token that counts, 403 with one that may not do this, 503 while nobody knows
+                which tokens there are.
         """
         address = request.environ.get("REMOTE_ADDR", "")
         certified = request.environ.get(wsgi.PEER_NAME, "")
         if scope is Scope.PUBLIC or not self.needs_token:
             return Caller(certified, address)
         secret = _secret(request)
-        token = None if secret is None else self._tokens.find(secret)
+        token = None if secret is None else self._find(secret)
+        if (token is None or secret is None) and self._shared is not None and self._shared.problem:
+            detail = f"it is not known which tokens there are: {self._shared.problem}"
+            raise ProblemError(503, detail, headers={"Retry-After": "1"})
         if token is None or secret is None:
             self._log_refusal(request, "no token" if secret is None else "a token that does not count")
             detail = "a token is needed" if secret is None else "the token does not count, or not any more"
@@ -234,7 +260,7 @@ class Access:
                 f"token {token.name} may not do this: it has {', '.join(token.scopes)}",
                 headers={"WWW-Authenticate": f'{REALM}, error="insufficient_scope"'},
             )
-        return Caller(token.name, address, lambda: self._tokens.find(secret) is not None)
+        return Caller(token.name, address, lambda: self._find(secret) is not None)
 
     def _log_refusal(self, request: Request, why: str) -> None:
         """Log a refusal, and how many there were since the last line; not each, since anybody can cause them."""
