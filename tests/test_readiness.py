@@ -32,6 +32,18 @@ def test_devices_that_are_not_connected_or_not_usable() -> None:
     assert problems(scenario)["devices"] == ""
 
 
+def test_a_device_that_waits_for_its_database() -> None:
+    scenario = Scenario()
+    scenario.do(ev.DeviceDown(DPID))
+    scenario.do(ev.DeviceWaits(DPID, "192.0.2.1:5"))
+    assert problems(scenario)["devices"] == "1 device of 1 connected, waiting for a database"
+    scenario.now += 1000
+    scenario.do(ev.Tick())
+    assert DPID in scenario.engine.devices, "it is not forgotten"
+    scenario.do(ev.DeviceDown(DPID))
+    assert problems(scenario)["devices"] == "0 of 1 device connected"
+
+
 def test_a_policy_that_is_not_in_force_yet() -> None:
     scenario = Scenario()
     scenario.engine.step(ev.PolicyReplaced(replace(small_policy(), copy_rate=7)), scenario.now)

@@ -20,7 +20,7 @@ from flowlane.cluster.node import Node
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
-from flowlane.core.events import CatchUp, PolicyReplaced, Poll, Tick
+from flowlane.core.events import CatchUp, DeviceDescribed, PolicyReplaced, Poll, Tick
 from flowlane.core.model import Reason
 from flowlane.core.topology import findings
 from flowlane.errors import FlowlaneError
@@ -99,6 +99,7 @@ class Composition:
         self._keeper = PolicyKeeper(settings.state_dir, first.origin)
         self.telemetry = Telemetry()
         self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables, self.telemetry)
+        self.sessions.held.follow(self._may_be_described)
         tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)
         self._node: Node | None = None
@@ -276,6 +277,10 @@ class Composition:
         device = self.state.devices.get(dpid)
         return device is not None and device.connected
 
+    def _may_be_described(self, dpid: int, was_described: bool) -> bool:
+        """Whether a database that has not been read yet may describe a device that none describes."""
+        return dpid not in self.state.described and self._databases.may_describe(was_described)
+
     def databases(self) -> Sequence[DatabaseStatus]:
         """Return the state of every database."""
         return self._databases.statuses()
@@ -317,6 +322,8 @@ class Composition:
     def carry_out(self, event: Event) -> None:
         """Pass an event to the engine without keeping what it orders, and carry out its effects before returning."""
         self._step(event)
+        if isinstance(event, DeviceDescribed):
+            self.sessions.release()
         if self._engine.is_behind and not self._catching_up:
             self._catching_up = True
             hub.spawn_after(CATCH_UP_AFTER, self._catch_up)

@@ -55,6 +55,8 @@ def _devices(state: State) -> str:
         return ""
     if connected:
         return f"{len(connected)} of {counted(len(known), 'device')} connected, none usable: {connected[0].unusable}"
+    if waiting := sum(device.awaits_database for device in known):
+        return f"{counted(waiting, 'device')} of {len(known)} connected, waiting for a database"
     return f"0 of {counted(len(known), 'device')} connected"
 
 

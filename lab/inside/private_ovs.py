@@ -187,6 +187,10 @@ class PrivateOvs:
         self._apply()
         return self._run("ovs-appctl", "-t", f"{self.directory}/vswitchd.ctl", *arguments)
 
+    def database_control(self, *arguments: str) -> str:
+        """Run ovs-appctl against ovsdb-server."""
+        return self._run("ovs-appctl", "-t", f"{self.directory}/ovsdb.ctl", *arguments)
+
     @property
     def control_socket(self) -> Path:
         """Path of ovs-vswitchd's control socket."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from lab.inside import private_ovs
 from lab.inside.namespaces import network_of_its_own
 from lab.inside.private_ovs import PrivateOvs
 from support.ovs.hosts import Host, host
+from support.ovs.standing import Standing, settled, standing
 
 pytestmark = pytest.mark.ovs
 
@@ -34,20 +34,6 @@ SLOW_MACHINE = 3
 def taps() -> Iterator[PrivateOvs]:
     with network_of_its_own(), private_ovs.running(system=True) as switch:
         yield switch
-
-
-Standing = tuple[list[str], list[str], list[str]]
-
-
-def standing(running: Host) -> Standing:
-    """Entries, groups and meters of the switch, without counters and times."""
-    ofctl = running.ovs.ofctl
-    flows = [
-        line.strip() for line in ofctl("dump-flows", BRIDGE, "--no-stats").splitlines() if "priority=" in line
-    ]
-    flows = [line for line in flows if "cookie=0xf10a3" not in line and "cookie=0xf10a4" not in line]
-    groups = [line.strip() for line in ofctl("dump-groups", BRIDGE).splitlines() if "group_id=" in line]
-    return sorted(flows), sorted(groups), re.findall(r"meter=.*\n.*", ofctl("dump-meters", BRIDGE))
 
 
 def repairs(running: Host) -> dict[str, int]:
@@ -87,24 +73,13 @@ def test_what_others_change_or_delete_is_put_back(taps: PrivateOvs, tmp_path: Pa
         running.bridge(BRIDGE, 0x71, *words.split())
         running.up(VM, UPLINK)
         taps.set_queues(UPLINK, {number: {} for number in range(4)})
-        running.wait(lambda: all(len(part) > 1 for part in standing(running)), "no groups, no meters")
-        before = settled(running)
+        running.wait(lambda: all(len(part) > 1 for part in standing(taps, BRIDGE)), "no groups, no meters")
+        before = settled(taps, BRIDGE)
         for name, (damage, seconds) in damages(running, before).items():
             damage()
             if version == "OpenFlow15":
-                back = lambda: standing(running) == before  # noqa: E731
+                back = lambda: standing(taps, BRIDGE) == before  # noqa: E731
                 running.wait(back, f"not put back: {name}", SLOW_MACHINE * seconds)
-        running.wait(lambda: standing(running) == before, "not put back", SLOW_MACHINE * 10.0)
+        running.wait(lambda: standing(taps, BRIDGE) == before, "not put back", SLOW_MACHINE * 10.0)
         assert {kind for kind, count in repairs(running).items() if count} == {"entry", "group", "meter"}
         assert "others had changed or deleted" in running.manager.log
-
-
-def settled(running: Host) -> Standing:
-    """What stands when nothing has changed for two seconds."""
-    last, since = standing(running), time.monotonic()
-    while time.monotonic() - since < 2.0:
-        time.sleep(0.1)
-        now = standing(running)
-        if now != last:
-            last, since = now, time.monotonic()
-    return last

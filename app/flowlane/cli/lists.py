@@ -128,6 +128,8 @@ def _load_bar(item: Answer) -> str:
 def _state(item: Answer) -> str:
     if item["declared"]:
         return "declared"
+    if item["waits_for"]:
+        return f"waiting for its {item['waits_for']}"
     return "up" if item["connected"] else "down"
 
 

@@ -51,6 +51,11 @@ def _table(status: Answer) -> Table:
     return grid
 
 
+def _devices(counts: Answer) -> str:
+    waiting = f", {counts['waiting']} waiting for their database" if counts["waiting"] else ""
+    return f"{counts['connected']} connected of {counts['known']}{waiting}"
+
+
 def _lines(status: Answer) -> list[tuple[str, str]]:
     devices, by_kind, policy = status["devices"], status["assignments"], status["policy"]
     databases = status["databases"]
@@ -58,7 +63,7 @@ def _lines(status: Answer) -> list[tuple[str, str]]:
         ("flowlane", f"{status['version']}, up {age(status['started'])}"),
         ("ready", "yes" if status["ready"] else "no"),
         *((f"  {check['name']}", check["problem"] or "ok") for check in status["checks"]),
-        ("devices", f"{devices['connected']} connected of {devices['known']}"),
+        ("devices", _devices(devices)),
         ("databases", f"{databases['synchronized']} synchronized of {databases['known']}"),
         ("VMs", str(status["vms"])),
         (

@@ -175,6 +175,7 @@ HANDLERS: dict[type, Handler] = {
     ev.QueueCounters: refresh.on_queue_counters,
     ev.MeterCounters: limits.on_meter_counters,
     ev.DeviceUp: refresh.on_device_up,
+    ev.DeviceWaits: refresh.on_device_waits,
     ev.DeviceDown: refresh.on_device_down,
     ev.DpidShared: refresh.on_dpid_shared,
     ev.PortChanged: refresh.on_port_changed,

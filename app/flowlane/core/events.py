@@ -57,6 +57,14 @@ class DeviceUp:
     group: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceWaits:
+    """A device is connected that has entries of ours, and waits for what a database says of it."""
+
+    dpid: int
+    peer: str
+
+
 class FoundPin(NamedTuple):
     """A pin read back from a device. ``ref`` comes from its cookie.
 
@@ -440,6 +448,7 @@ class CatchUp:
 
 Event = (
     DeviceUp
+    | DeviceWaits
     | DeviceDown
     | DpidShared
     | PortChanged

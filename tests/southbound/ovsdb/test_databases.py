@@ -303,3 +303,19 @@ def test_members_of_a_cluster_are_one_database(server: Server, tmp_path: Path) -
     assert len(watch.databases.statuses()) == 1
     assert watch.dpids() == {0xA}
     watch.databases.stop()
+
+
+def test_which_databases_may_yet_describe_a_device(
+    server: Server, tmp_path: Path, following: list[Databases], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was not read since the start may, for ever where one described the device earlier."""
+    read, away = Watch(server.remote), Watch(server.remote, f"unix:{tmp_path}/none")
+    following += [read.databases, away.databases]
+    read.until(lambda: not read.databases.may_describe(True))
+    away.until(lambda: away.state(server.remote) == "synchronized")
+    assert away.databases.may_describe(True)
+    assert away.databases.may_describe(False)
+    monkeypatch.setattr(module, "PATIENCE", -1.0)
+    assert away.databases.may_describe(True)
+    assert not away.databases.may_describe(False)
+    assert not Databases((), TlsFiles(), lambda _event: None).may_describe(False)

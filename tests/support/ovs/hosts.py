@@ -99,11 +99,15 @@ class Host:
 
 
 @contextmanager
-def host(ovs: PrivateOvs, folder: Path, policy: str, *options: str) -> Iterator[Host]:
-    """Run a controller with a policy; bridges that a test adds are removed at the end."""
+def host(ovs: PrivateOvs, folder: Path, policy: str, *options: str, ovsdb: str = "") -> Iterator[Host]:
+    """Run a controller with a policy; bridges that a test adds are removed at the end.
+
+    Args:
+        ovsdb: where the controller reads the database, if not at the socket of all.
+    """
     path = folder / "policy.yaml"
     path.write_text(policy)
-    words = (f"--ovsdb={ovs.database}", f"--policy={path}", *options)
+    words = (f"--ovsdb={ovsdb or ovs.database}", f"--policy={path}", *options)
     with launched(*words) as manager:
         running = Host(ovs, words, manager.openflow_port, manager)
         try:

@@ -56,7 +56,7 @@ def forget(state: State, out: list[Effect]) -> None:
             _age_addresses(state, device)
         elif device.declared is None and state.now - device.since >= FLOWS_KEPT:
             room -= _forget_flows(device, room, out)
-            if state.now - device.since >= DEVICE_KEPT and device.described is None and not device.flows.rows:
+            if state.now - device.since >= DEVICE_KEPT and not device.flows.rows and not _is_known(device):
                 _forget_device(state, device, out)
     end_contests(state, out)
     _forget_carried(state)
@@ -74,6 +74,11 @@ def _forget_flows(device: Device, most: int, out: list[Effect]) -> int:
         remove_flow(device, row, unsent, unpin=False, why="its device was not connected for long")
     out.extend(effect for effect in unsent if isinstance(effect, FlowReport | Report))
     return len(rows)
+
+
+def _is_known(device: Device) -> bool:
+    """Whether OVSDB describes a device, or it has a connection and waits for that."""
+    return device.described is not None or device.awaits_database
 
 
 def _forget_device(state: State, device: Device, out: list[Effect]) -> None:

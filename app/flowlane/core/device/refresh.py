@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         DeviceDescribed,
         DeviceDown,
         DeviceUp,
+        DeviceWaits,
         DpidShared,
         PlanLeftOut,
         PolicyReplaced,
@@ -64,12 +65,9 @@ if TYPE_CHECKING:
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     """Take in a connection: what the device reports replaces what it reported before."""
-    device = state.devices.get(event.dpid)
-    if device is None:
-        device = state.devices[event.dpid] = Device(event.dpid, state.policy, compile_rules(state.policy))
-        device.described = state.described.get(event.dpid)
-        unattached.attach(state, device)
+    device = _device(state, event.dpid)
     device.connected, device.since, device.peer = True, state.now, event.peer
+    device.awaits_database = False
     device.capabilities = event.capabilities
     device.meter_pool.limit = min(event.capabilities.max_meters, LIMIT_BY_VM - 1)
     device.meter_pool.room = device.meter_retry = None
@@ -113,6 +111,25 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     tell_others(state, device, everywhere=True)
 
 
+def _device(state: State, dpid: int) -> Device:
+    """Return a device, which is made where it is new."""
+    device = state.devices.get(dpid)
+    if device is None:
+        device = state.devices[dpid] = Device(dpid, state.policy, compile_rules(state.policy))
+        device.described = state.described.get(dpid)
+        unattached.attach(state, device)
+    return device
+
+
+def on_device_waits(state: State, event: DeviceWaits, out: list[Effect]) -> None:
+    """Note a device that is left as it is until its database has been read."""
+    device = _device(state, event.dpid)
+    device.awaits_database, device.since, device.peer = True, state.now, event.peer
+    device.name = _name(device)
+    text = f"is connected from {event.peer} and waits for its database"
+    out.append(_report_connection(device, "waits", text, "until then all that stands in it stays as it is"))
+
+
 def on_conflicts_reported(state: State, event: ConflictsReported, out: list[Effect]) -> None:
     """Keep, and report, where entries of other controllers conflict with ours."""
     device = state.devices.get(event.dpid)
@@ -146,6 +163,8 @@ def _delete_unused_meters(device: Device, used: set[int], out: list[Effect]) -> 
 def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
     """Note the end of a connection; the device keeps forwarding, and its flows stay listed."""
     device = state.devices.get(event.dpid)
+    if device is not None and device.awaits_database:
+        device.awaits_database, device.since = False, state.now
     if device is None or not device.connected:
         return
     device.connected = False

@@ -146,6 +146,8 @@ class Device:
     name: str = ""
     role: Role = Role.NIC
     connected: bool = False
+    awaits_database: bool = False
+    """There is a connection, and nothing is changed in the device until a database has been read that describes it."""
     queues_unread: bool = False
     """Its queues may have changed since they were last requested."""
     since: float = 0.0

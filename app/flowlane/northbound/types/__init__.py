@@ -54,6 +54,9 @@ class DeviceCounts(TypedDict):
 
     known: int
     connected: int
+    waiting: Annotated[
+        int, "they have a connection, and are left as they are until their database can be read"
+    ]
 
 
 class DatabaseCounts(TypedDict):
@@ -189,6 +192,10 @@ class DeviceView(TypedDict):
         Literal["rest", "ovsdb", "policy", "inferred"], "who says so; inferred: its ports and queues"
     ]
     connected: bool
+    waits_for: Annotated[
+        Literal["database"] | None,
+        "what has to be known before anything is changed in it; null: nothing",
+    ]
     declared: Annotated[bool, "a passive switch of the policy: it has no connection, marks choose its queues"]
     since: Annotated[Moment | None, "when the connection last began or ended"]
     peer: Annotated[str, "address of the switch"]

@@ -83,6 +83,7 @@ def status_view(
         "devices": {
             "known": len(state.devices) - len(state.passive),
             "connected": sum(device.connected for device in state.devices.values()),
+            "waiting": sum(device.awaits_database for device in state.devices.values()),
         },
         "databases": {"known": len(hosts), "synchronized": hosts.count("synchronized")},
         "vms": len(state.vms),
@@ -154,6 +155,7 @@ def device_view(state: State, device: Device, clock: Clock) -> types.DeviceView:
         "role": device.role.value,
         "role_source": role_source(state, device),
         "connected": device.connected,
+        "waits_for": "database" if device.awaits_database else None,
         "declared": device.declared is not None,
         "since": moment(clock, device.since),
         "peer": device.peer,

@@ -30,6 +30,10 @@ _LOG = logging.getLogger(__name__)
 LOOK_AFTER = 2.0
 """Seconds between two looks at the directories, and at the databases that are away."""
 
+PATIENCE = 30.0
+"""Seconds after the start in which any database that was not read yet may describe a device: Open vSwitch connects
+after 8 s at most (ovs-vswitchd.conf.db(5), table Manager, max_backoff)."""
+
 SPREAD = 0.004
 """Seconds between the first connections to two databases."""
 
@@ -99,6 +103,8 @@ class Databases:
         """By the name of the file."""
         self._begun = time.monotonic()
         self._thread: hub.Task | None = None
+        self._looked = False
+        """Whether the directories have been read."""
         targets, directories = read_targets(values, tls)
         self._directories = [Directory(path, tls) for path in directories]
         for target in targets:
@@ -183,6 +189,19 @@ class Databases:
         follower = self._entries[name].follower
         return follower.port if isinstance(follower, Listener) else 0
 
+    def may_describe(self, was_described: bool) -> bool:
+        """Whether a device that no database describes may yet be described: one was not read since the start.
+
+        Args:
+            was_described: whether a database described the device earlier; others are not waited for long.
+        """
+        if not was_described and time.monotonic() - self._begun > PATIENCE:
+            return False
+        followers = [entry.follower for entry in self._entries.values()]
+        return not self._looked or any(
+            isinstance(follower, Listener) or not follower.was_read for follower in followers
+        )
+
     # ---- for the watchers
 
     def described(self, name: str, devices: Mapping[int, DeviceDescribed]) -> None:
@@ -239,6 +258,7 @@ class Databases:
                 for directory in self._directories:
                     if directory.read(lambda: hub.sleep(0)):
                         self._follow(directory)
+                self._looked = True
                 self._emit_all(self._descriptions.expire(time.monotonic()))
                 self._forget_hosts()
             except Exception:

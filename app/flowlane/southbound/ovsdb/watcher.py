@@ -108,6 +108,11 @@ class Watcher:
             defects=self._defects,
         )
 
+    @property
+    def was_read(self) -> bool:
+        """Whether there has been a consistent copy."""
+        return self._state == "synchronized" or self._last_sync is not None
+
     def set_state(self, state: str) -> None:
         """Enter a state (see :class:`WatcherStatus`)."""
         now = time.monotonic()

@@ -305,3 +305,12 @@ def test_a_group_of_others_is_left_alone_and_the_rules_use_another() -> None:
     assert used == {wanted.group_id + 1}
     assert switch.apply(programming.program(plan(REST), PORTS)) == []
     assert switch.groups == {wanted.group_id: foreign}
+
+
+def test_a_meter_of_pins_that_stands_with_the_rules_is_marked_when_it_does_no_longer() -> None:
+    """Its standing entries say whose it is: an entry more would be a trace of the restart."""
+    programming = Programming(ABLE, Standing(meters=(ENTRY,)), {5: ENTRY})
+    assert (programming.mark_meters(), programming.mark_meters()) == ((), ())
+    assert programming.set_meter(METER) == (), "the device has it"
+    programming.mark_meters()
+    assert programming.mark_meters() == (Change(Op.ADD, meter_mark(5)),)

@@ -34,11 +34,13 @@ from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing, lazy
-from flowlane.southbound.openflow.session import liveness
+from flowlane.southbound.openflow.session import handshake, liveness
 from flowlane.southbound.openflow.session import session as session_module
 from flowlane.southbound.openflow.session.owners import SILENT_AFTER
 from flowlane.southbound.openflow.session.session import SLICE
 from flowlane.southbound.openflow.session.sessions import MOST_HANDSHAKES, TURN, Sessions
+from flowlane.southbound.openflow.tables.entries import FlowEntry, Standing
+from flowlane.southbound.openflow.wire import cookies
 
 DPID = 0x42
 COMMAND, DELETE = 25, 3
@@ -566,3 +568,29 @@ def test_what_is_known_of_a_connection_that_has_ended_is_freed_at_once(world: Wo
         assert session() is None
     finally:
         gc.enable()
+
+
+def test_a_device_that_waits_for_its_database_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packets go on, and nothing is sent to it until then."""
+    entry = FlowEntry(0, 1, (), (), cookies.pack(cookies.Kind.INFRASTRUCTURE))
+    evaluate = handshake.evaluate
+    monkeypatch.setattr(
+        handshake, "evaluate", lambda *values: evaluate(*values)._replace(present=Standing((entry,)))
+    )
+    world, must_wait = World(), True
+    world.sessions.held.follow(lambda _dpid, _described: must_wait)
+    world.connect()
+    assert world.take(ev.DeviceUp, ev.DeviceWaits) == [ev.DeviceWaits(DPID, "192.0.2.1:50000")]
+    world.sessions.execute(Program(plan()))
+    world.sessions.packet_in(world.datapath.read(messages.packet_in(OF13, 1, bytes(60))))
+    world.pass_time(3)
+    assert not [sent for sent in world.sent() if sent[1] == FLOW_MOD]
+    must_wait = False
+    world.pass_time(1)
+    for request in world.sent():
+        world.reply(request)
+    for request in world.sent():
+        world.reply(request)
+    assert len(world.take(ev.DeviceUp)) == 1
+    world.sessions.disconnected(world.datapath)
+    assert len(world.take(ev.DeviceDown)) == 1

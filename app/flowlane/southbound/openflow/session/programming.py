@@ -102,8 +102,9 @@ class Programming:
     """Whether the next call of :meth:`settle` is to send the plan, after the room for it was made."""
 
     def __post_init__(self) -> None:
-        """Have the meters of pins marked that are not."""
-        self._new_meters[0].update(self.pin_meters.keys() - self.marked_meters)
+        """Have the meters of pins marked that are not; a meter that stands with the rules is known by these."""
+        standing = {meter.meter_id for meter in self.present.meters}
+        self._new_meters[0].update(self.pin_meters.keys() - self.marked_meters - standing)
 
     @property
     def is_programmed(self) -> bool:
@@ -245,15 +246,15 @@ class Programming:
     def set_meter(self, meter: MeterSpec) -> Changes:
         """Return the change that adds or modifies a pin's meter; nothing when the device has it as it should be."""
         entry = meter_entry(meter, self.capabilities)
-        if entry is None or self.pin_meters.get(entry.meter_id) == entry:
+        if entry is None or entry.meter_id in self.foreign_meters:
             return ()
-        if entry.meter_id in self.foreign_meters:
+        if entry.meter_id not in self.marked_meters:
+            self._new_meters[0].add(entry.meter_id)
+        if self.pin_meters.get(entry.meter_id) == entry:
             return ()
         found = self.found_meters.pop(entry.meter_id, None)
         known = entry.meter_id in self.pin_meters or found is not None
         self.pin_meters[entry.meter_id] = entry
-        if entry.meter_id not in self.marked_meters:
-            self._new_meters[0].add(entry.meter_id)
         return (Change(Op.MODIFY if known else Op.ADD, entry),)
 
     def mark_meters(self) -> Changes:

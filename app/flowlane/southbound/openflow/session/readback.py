@@ -390,8 +390,8 @@ def found_pins(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[Foun
 
 def pins_in(entries: Collection[SentEntry]) -> tuple[FoundPin, ...]:
     """Return the pins among our entries."""
-    senders = _senders(sent.entry for sent in entries)
-    found = (_found_pin(sent, senders) for sent in entries if sent.entry.table_id == TableId.ASSIGN)
+    vms = senders(sent.entry for sent in entries)
+    found = (_found_pin(sent, vms) for sent in entries if sent.entry.table_id == TableId.ASSIGN)
     return tuple(pin for pin in found if pin is not None)
 
 
@@ -401,16 +401,16 @@ def _found_pin(sent: SentEntry, senders: dict[int, int]) -> FoundPin | None:
     return pins.found_pin(sent.entry, senders.get(in_port, NOT_A_VM), sent.packets, sent.octets)
 
 
-def _senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
+def senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
     """Return in_port -> VM number, as table ingress writes it."""
-    senders: dict[int, int] = {}
+    found: dict[int, int] = {}
     for entry in entries:
         in_port = fields.values(entry.match).get("in_port")
         if entry.table_id == TableId.INGRESS and in_port is not None:
             for step in entry.steps:
                 if isinstance(step, WriteMetadata):
-                    senders[in_port] = pipeline.sender_of(step.value)
-    return senders
+                    found[in_port] = pipeline.sender_of(step.value)
+    return found
 
 
 def learned_flows(parts: Iterable[Message]) -> tuple[LearnedFlow, ...]:

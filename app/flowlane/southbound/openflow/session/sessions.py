@@ -32,6 +32,7 @@ from flowlane.southbound.openflow.session import decode, encode, packing, readba
 from flowlane.southbound.openflow.session.owners import SILENT_AFTER, Certificates, Claims
 from flowlane.southbound.openflow.session.roles import Observer, Roles
 from flowlane.southbound.openflow.session.session import Session
+from flowlane.southbound.openflow.session.waiting import Waiting
 from flowlane.southbound.openflow.tables.young import zone_of
 from flowlane.southbound.openflow.wire import lldp
 from flowlane.telemetry import Telemetry
@@ -127,6 +128,8 @@ class Sessions:
         self._roles: Roles | None = None
         self._standing_by: set[int] = set()
         """Devices that are connected and led by another controller: their sessions send nothing."""
+        self.held = Waiting(emit)
+        """Devices that are connected and wait for what a database says of them: nothing is changed in them."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_dpid.values()))
@@ -263,6 +266,7 @@ class Sessions:
         if session is None or dpid in self._standing_by:
             return
         self._standing_by.add(dpid)
+        self.held.drop(dpid)
         self._add_session(session.datapath)
         session.stop()
         self._roles.stand_by(session.datapath, generation)
@@ -296,9 +300,20 @@ class Sessions:
 
     def _take(self, event: Event) -> None:
         """Pass on the event of a session; the end of its handshake is the turn of another one."""
-        self._emit(event)
-        if isinstance(event, DeviceUp):
-            self._end_handshake(event.dpid)
+        if not isinstance(event, DeviceUp):
+            self._emit(event)
+            return
+        if not self.held.holds(self._by_dpid[event.dpid], event):
+            self._emit(event)
+        self._end_handshake(event.dpid)
+
+    def release(self) -> None:
+        """Begin the handshake of devices anew that have to wait no longer."""
+        for dpid in [session.dpid for session in self.held.released()]:
+            old = self._by_dpid[dpid]
+            self._waiting.append(self._add_session(old.datapath))
+            old.stop()
+            self._end_handshake(dpid)
 
     def _end_handshake(self, dpid: int) -> None:
         self._in_handshake.pop(dpid, None)
@@ -321,6 +336,7 @@ class Sessions:
 
     def _end(self, session: Session, datapath: Any) -> None:
         why = session.closed_because
+        self.held.drop(session.dpid)
         if self._roles is not None:
             self._roles.forget(datapath)
             self._roles.observer.disconnected(session.dpid)
@@ -377,6 +393,7 @@ class Sessions:
         now = self._clock()
         self._forget_takeovers(now)
         self._decide_claims(now)
+        self.release()
         began = time.perf_counter()
         if self._roles is not None:
             self._roles.expire(now)
@@ -395,7 +412,9 @@ class Sessions:
     def packet_in(self, message: Any) -> None:
         """Emit :class:`FlowSeen` for a packet that was copied to the controller, :class:`LinkSeen` for a probe."""
         session = self.session_of(message.datapath)
-        if session is not None and session.up:
+        if session is not None and self.held.is_held(session):
+            self.held.send_back(session, decode.packet_in(session.dpid, message, session.layout, self._key))
+        elif session is not None and session.up:
             began = time.perf_counter()
             seen = decode.packet_in(session.dpid, message, session.layout, self._key)
             session.traffic.packet_ins += 1
