@@ -34,10 +34,9 @@ from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing, lazy
-from flowlane.southbound.openflow.session import handshake, liveness
-from flowlane.southbound.openflow.session import session as session_module
+from flowlane.southbound.openflow.session import changes, handshake, liveness
+from flowlane.southbound.openflow.session.changes import SLICE
 from flowlane.southbound.openflow.session.owners import SILENT_AFTER
-from flowlane.southbound.openflow.session.session import SLICE
 from flowlane.southbound.openflow.session.sessions import MOST_HANDSHAKES, TURN, Sessions
 from flowlane.southbound.openflow.tables.entries import FlowEntry, Standing
 from flowlane.southbound.openflow.wire import cookies
@@ -442,9 +441,9 @@ def test_handshakes_of_many_switches_take_turns() -> None:
 def test_messages_are_read_together_while_nobody_waits_for_what_is_done_with_copies(world: World) -> None:
     """The device that learns by itself: not before it is programmed, and not when each packet waits for an answer."""
     waits = []
-    for changes in ({"learned_idle": 10}, {"learned_idle": 10, "reactive": True}, {"learned_idle": 0}):
+    for different in ({"learned_idle": 10}, {"learned_idle": 10, "reactive": True}, {"learned_idle": 0}):
         waits.append(world.datapath.socket.pause)
-        world.sessions.execute(Program(plan(dpid=DPID, **changes)))
+        world.sessions.execute(Program(plan(dpid=DPID, **different)))
     assert waits == [0.0, coalescing.PAUSE, 0.0]
     assert world.datapath.socket.pause == 0.0
 
@@ -456,7 +455,7 @@ def test_a_device_that_sends_messages_is_kept(world: World) -> None:
 
 
 def test_device_that_acknowledges_nothing_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "MAX_UNCONFIRMED", 1000)
+    monkeypatch.setattr(changes, "MAX_UNCONFIRMED", 1000)
     for _ in range(1001):
         world.sessions.execute(PIN)
     hub.sleep()
@@ -594,3 +593,18 @@ def test_a_device_that_waits_for_its_database_begins_anew(monkeypatch: pytest.Mo
     assert len(world.take(ev.DeviceUp)) == 1
     world.sessions.disconnected(world.datapath)
     assert len(world.take(ev.DeviceDown)) == 1
+
+
+def test_a_pin_waits_behind_a_large_plan_and_is_sent_as_without_one(world: World) -> None:
+    """A change that waits is sent the general way, and others by a template: in order, with the same bytes."""
+    unpin = UnpinFlow(DPID, PIN.ref, PIN.key, PIN.in_port, PIN.egress_port)
+    world.sessions.execute(PIN)
+    world.sessions.execute(unpin)
+    alone = [message[8:] for message in flow_mods(world.sent())]
+    world.sessions.execute(
+        Program(plan(dpid=DPID, hosts=tuple((number, 1) for number in range(1, 3 * SLICE))))
+    )
+    world.sessions.execute(PIN)
+    world.sessions.execute(unpin)
+    sent = [message for _ in range(12) for message in flow_mods(world.sent())]
+    assert [message[8:] for message in sent[-2:]] == alone

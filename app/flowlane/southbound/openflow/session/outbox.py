@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 from flowlane import hub
 
 if TYPE_CHECKING:
+    from flowlane.core.effects import PinFlow, UnpinFlow
     from flowlane.southbound.openflow.tables.entries import Change
+
+    Sent = Change | PinFlow | UnpinFlow
 
 LIMIT = 64 << 20
 """Bytes that may wait: some 400,000 flow entries, more than a device can hold."""
@@ -97,10 +100,13 @@ MAX_UNCONFIRMED = 200_000
 
 
 class UnconfirmedChanges:
-    """Changes that were sent and may still be refused, by transaction id, the oldest first."""
+    """Changes that were sent and may still be refused, by transaction id, the oldest first.
+
+    A pin that was sent by a template is stored as its effect: the change is only made if the device refuses it.
+    """
 
     def __init__(self) -> None:
-        self._sent: dict[int, Change | None] = {}
+        self._sent: dict[int, Sent | None] = {}
         """Transaction id -> change; None for a barrier."""
         self.since_barrier = 0
         """Changes that were sent after the last barrier."""
@@ -108,7 +114,7 @@ class UnconfirmedChanges:
     def __len__(self) -> int:
         return len(self._sent)
 
-    def add(self, xid: int, change: Change) -> None:
+    def add(self, xid: int, change: Sent) -> None:
         """Add a change that was sent."""
         self._sent[xid] = change
         self.since_barrier += 1
@@ -118,7 +124,7 @@ class UnconfirmedChanges:
         self._sent[xid] = None
         self.since_barrier = 0
 
-    def pop_refused(self, xid: int) -> Change | None:
+    def pop_refused(self, xid: int) -> Sent | None:
         """Remove and return the change that an error is about; None when it is about none."""
         return self._sent.pop(xid, None)
 

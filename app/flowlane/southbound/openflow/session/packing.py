@@ -126,8 +126,7 @@ def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry, layout: Layout) -> b
     match = _match(entry.match)
     tail = b""
     if op is not Op.DELETE:
-        steps = entry.steps
-        tail = _once((version, layout.key, steps), lambda: _instructions(datapath, steps, layout))
+        tail = instructions(datapath, entry.steps, layout)
     head = _FLOW_MOD.pack(
         version,
         FLOW_MOD,
@@ -152,6 +151,12 @@ def _flow_mod(datapath: Datapath, op: Op, entry: FlowEntry, layout: Layout) -> b
 @lru_cache(MOST_STORED)
 def _match(terms: fields.Match) -> bytes:
     return WireMatch(terms).data
+
+
+def instructions(datapath: Datapath, steps: tuple[Step, ...], layout: Layout = DEFAULT) -> bytes:
+    """Return the instructions of an entry with these steps."""
+    key = datapath.ofproto.OFP_VERSION, layout.key, steps
+    return _once(key, lambda: _instructions(datapath, steps, layout))
 
 
 def _instructions(datapath: Datapath, steps: tuple[Step, ...], layout: Layout) -> bytes:

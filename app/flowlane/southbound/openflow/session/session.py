@@ -7,8 +7,7 @@ blocks.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,13 @@ from flowlane.core.model import Capabilities
 from flowlane.core.topology.discovery import HOLD
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, packing, requests
+from flowlane.southbound.openflow.session.changes import ChangeSender
 from flowlane.southbound.openflow.session.counters import CounterReader
 from flowlane.southbound.openflow.session.liveness import Liveness
-from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.session.programming import Programming, log_refusal
 from flowlane.southbound.openflow.session.queues import POLL_ALONE, QUEUE_POLL, QUEUE_REREADS, QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
+from flowlane.southbound.openflow.session.templates import Templates
 from flowlane.southbound.openflow.session.verification import Verifier
 from flowlane.southbound.openflow.session.watch import StartTableWatch, has_entries, rebased
 from flowlane.southbound.openflow.tables import layout, pins
@@ -67,9 +67,6 @@ REPLY_TIMEOUT = 5.0
 
 NO_SUCH_TABLE = "OFPFMFC_BAD_TABLE_ID"
 
-SLICE = 256
-"""Changes that are encoded at a time, which takes some 10 ms; other devices are served in between."""
-
 
 class Session:
     """One device's connection, from the end of os-ken's own handshake on.
@@ -109,9 +106,8 @@ class Session:
         """Why the device is left alone, and why its connection was closed here; '': it is not, it was not."""
         self._may_learn, self._start_table = may_learn, start_table
         self._emit, self._clock = emit, clock
-        self._outbox = Outbox(datapath.send, lambda: self.close("reads too slowly"))
+        self._changes = ChangeSender(datapath, lambda: self.layout, self.close, self.traffic)
         self._pending = PendingRequests(self.close)
-        self._unconfirmed = UnconfirmedChanges()
         self._replies: dict[str, Reply] = {}
         """Replies of the handshake so far, by name of the request."""
         self._refused_probes: dict[Change, str] = {}
@@ -132,13 +128,9 @@ class Session:
             lambda: self.is_idle() and has_entries(self._programming.present.flows),
             lambda: self.close("somebody has deleted all entries; it is programmed anew"),
         )
-        self._verifier = Verifier(self, self._request, clock, emit, self._change, self._watch.read)
+        self._verifier = Verifier(self, self._request, clock, emit, self._changes.change, self._watch.read)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self.liveness = Liveness(datapath.socket, clock())
-        self._backlog: deque[Change] = deque()
-        """Changes that have not been encoded and sent yet."""
-        self._postponed: list[DeleteLearned] = []
-        """Deletions to send after the backlog, so that the device learns again by the new standing rules."""
         self._queues_asked = 0.0
         self._queue_times: list[float] = []
         """When queues are to be requested, the earliest first."""
@@ -151,9 +143,9 @@ class Session:
         for name, make_request in handshake.REQUESTS.items():
             self._request(name, packing.request(self.datapath, make_request), partial(self._take_reply, name))
         for probe in handshake.PROBES:
-            self._unconfirmed.add(self.send(packing.change(self.datapath, probe, self.layout)), probe)
-        self._request("probes", self._barrier(), partial(self._take_reply, "probes"))
-        self._change([*handshake.PROBE_REMOVALS, BARRIER])
+            self._changes.send_one(probe)
+        self._request("probes", self._changes.barrier(), partial(self._take_reply, "probes"))
+        self._changes.change([*handshake.PROBE_REMOVALS, BARRIER])
 
     def _take_config(self, reply: Reply) -> None:
         for config in reply.parts:
@@ -194,9 +186,9 @@ class Session:
             return
         self._tried_tables |= untried
         probes = arrangement.table_probes(arranged.layout)
-        self._send_changes(probes)
-        self._request("tables", self._barrier(), lambda _reply: self._arrange())
-        self._change([*(Change(Op.DELETE, probe.entry) for probe in probes), BARRIER])
+        self._changes.send_at_once(probes)
+        self._request("tables", self._changes.barrier(), lambda _reply: self._arrange())
+        self._changes.change([*(Change(Op.DELETE, probe.entry) for probe in probes), BARRIER])
 
     def _finish_handshake(self, arranged: Arrangement) -> None:
         version = self.datapath.ofproto.OFP_VERSION
@@ -220,6 +212,9 @@ class Session:
             groups=result.groups,
             marked_meters=set(result.marked_meters),
         )
+        self._changes.templates = Templates(
+            self.datapath, self.layout, learns=up.capabilities.learn, normal=up.capabilities.normal
+        )
         self._stale_tables = result.stale
         self._watch.begin(arranged)
         self.ports = {port.port_no: port for port in up.ports}
@@ -237,7 +232,7 @@ class Session:
         """Bring the device's standing entries to the plan, by the differences only."""
         learns = learns_itself(plan, self._programming.capabilities)
         self.datapath.socket.pause = coalescing.PAUSE if learns else 0.0
-        self._change(self._programming.program(plan, self._queues_by_port()))
+        self._changes.change(self._programming.program(plan, self._queues_by_port()))
         self._report_left_out()
 
     def _report_left_out(self) -> None:
@@ -250,21 +245,24 @@ class Session:
 
     def pin(self, effect: PinFlow) -> None:
         """Send a flow's pin, without ``set_queue`` when the port does not have that queue."""
-        effect = pins.with_queue_of(effect, self.queues.get(effect.egress_port, ()))
-        change = pins.change(effect, self._programming.capabilities.learn)
-        self._change(self._programming.pin(change))
+        if effect.queue_id not in self.queues.get(effect.egress_port, ()):
+            effect = pins.with_queue_of(effect, self.queues.get(effect.egress_port, ()))
+        if self._programming.folds or not self._changes.send_pin(effect):
+            change = pins.change(effect, self._programming.capabilities.learn)
+            self._changes.change(self._programming.pin(change))
 
     def unpin(self, effect: UnpinFlow) -> None:
         """Delete a flow's pin."""
-        self._change([pins.change(effect, self._programming.capabilities.learn)])
+        if not self._changes.send_pin(effect):
+            self._changes.change([pins.change(effect, self._programming.capabilities.learn)])
 
     def set_meter(self, effect: SetMeter) -> None:
         """Add or modify a meter of pins."""
-        self._change(self._programming.set_meter(effect.meter))
+        self._changes.change(self._programming.set_meter(effect.meter))
 
     def delete_meter(self, effect: DeleteMeter) -> None:
         """Delete a meter of pins."""
-        self._change(self._programming.delete_meter(effect.meter_id))
+        self._changes.change(self._programming.delete_meter(effect.meter_id))
 
     def read_counters(self, effect: ReadCounters) -> None:
         """Request counters; with those of queues and meters also the queues, since that is sent and read together."""
@@ -276,19 +274,20 @@ class Session:
 
     def begin_group(self, effect: BeginGroup) -> None:
         """Have the device put what it learns from now on in another group."""
-        self._change(self._programming.begin_group(effect.group, effect.others))
+        self._changes.change(self._programming.begin_group(effect.group, effect.others))
 
     def delete_learned(self, effect: DeleteLearned) -> None:
         """Delete the learned entries of a port: the standing rules then place its flows anew."""
-        if self._backlog:
-            self._postponed.append(effect)
-        else:
+
+        def delete() -> None:
             table_id = self.layout.number_of(TableId.SEEN)
             self.send(encode.delete_learned(self.datapath, effect.egress_port, effect.in_port, table_id))
 
+        self._changes.postpone(delete)
+
     def send_packet(self, effect: SendPacket) -> None:
         """Send a packet-out for a packet that came to the controller (reactive mode)."""
-        self.send(encode.sent_back(self.datapath, effect, self._programming.capabilities.normal))
+        self._changes.send_packet(effect)
 
     def probe_links(self, effect: ProbeLinks, key: bytes) -> None:
         """Send a probe by each of some ports."""
@@ -314,14 +313,14 @@ class Session:
 
     def _rebase(self, base: int) -> None:
         """Give our entries in the start table other priorities; the new ones are there before the old ones go."""
-        if self._backlog:
+        if self._changes.has_backlog:
             return
         old, self.layout = self.layout, replace(self.layout, base=base)
-        self._change(rebased(self._programming.present.flows, old))
+        self._changes.change(rebased(self._programming.present.flows, old))
 
     def is_idle(self) -> bool:
         """Whether the device has all that it was to get, as far as is known."""
-        return self.up and not self._backlog and self._programming.is_idle
+        return self.up and not self._changes.has_backlog and self._programming.is_idle
 
     def _take_queues(self, reply: Reply) -> None:
         queues = decode.queues(reply.parts)
@@ -354,13 +353,13 @@ class Session:
 
     def barrier_reply(self, message: Any) -> None:
         """Confirm all changes that were sent before the barrier."""
-        self._unconfirmed.confirm(message.xid)
+        self._changes.confirm(message.xid)
         self._pending.take_part(message.xid, message)
 
     def error(self, message: Any) -> None:
         """Find the change or request that an error is about, by its transaction id, and handle the refusal."""
         error = decode.error_name(message, self.datapath.ofproto)
-        if (change := self._unconfirmed.pop_refused(message.xid)) is not None:
+        if (change := self._changes.pop_refused(message.xid)) is not None:
             self._handle_refusal(change, error)
         elif not self._pending.fail(message.xid, error):
             _LOG.debug("device %016x: error %s to message %d of another app", self.dpid, error, message.xid)
@@ -396,7 +395,7 @@ class Session:
             return  # Its meter works all the same.
         fallback = self._programming.fallback(change, error)
         if fallback:
-            self._change(fallback)
+            self._changes.change(fallback)
             return
         log_refusal(self.dpid, change, change.entry, error)
         self._programming.note_refusal(change.entry, error)
@@ -410,13 +409,13 @@ class Session:
         """Do what is due; called about once a second."""
         self._pending.expire(now, lambda: self.datapath.socket.has_unread)
         if self.up and not self._programming.is_settled:
-            self._change(self._programming.settle(self._queues_by_port()))
-            self._change(self._programming.mark_meters())
+            self._changes.change(self._programming.settle(self._queues_by_port()))
+            self._changes.change(self._programming.mark_meters())
             self._report_left_out()
         if self._stale_tables:
             self._delete_stale()
-        if self._unconfirmed.since_barrier:
-            self._change([BARRIER])
+        if self._changes.lacks_barrier:
+            self._changes.change([BARRIER])
         if self.up and not self.unusable:
             self._verifier.tick(now)
             if self._queue_times and self._queue_times[0] <= now:
@@ -427,7 +426,7 @@ class Session:
             self.send(packing.request(self.datapath, encode.echo_request))
 
     def _delete_stale(self) -> None:
-        if self._programming.is_programmed and not self._backlog:
+        if self._programming.is_programmed and not self._changes.has_backlog:
             for table_id in self._stale_tables:
                 self.send(encode.delete_all_learned(self.datapath, table_id))
             self._stale_tables = frozenset()
@@ -441,10 +440,8 @@ class Session:
     def stop(self) -> None:
         """Send nothing more: the connection has ended. Drop what was known of the device, and what refers back here."""
         self.up = False
-        self._backlog.clear()
-        self._postponed.clear()
-        self._outbox.close()
-        self._pending, self._unconfirmed = PendingRequests(), UnconfirmedChanges()
+        self._changes.stop()
+        self._pending = PendingRequests()
         self._stale_tables, self._replies = frozenset(), {}
         self._programming = Programming(Capabilities())
         vars(self).update(_watch=None, _queue_reader=None, _counters=None, _verifier=None)
@@ -458,43 +455,6 @@ class Session:
     ) -> None:
         self._pending.add(self.send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part, not self.up)
 
-    def _change(self, changes: Sequence[Change]) -> None:
-        """Send changes in order; many of them a slice at a time, so that other devices are served in between."""
-        if not self._backlog and len(changes) <= SLICE:
-            self._send_changes(changes)
-            return
-        if not self._backlog:
-            hub.spawn(self._drain)
-        self._backlog.extend(changes)
-
-    def _drain(self) -> None:
-        while self._backlog:
-            self._send_changes([self._backlog.popleft() for _ in range(min(SLICE, len(self._backlog)))])
-            hub.sleep(0)
-        postponed, self._postponed = self._postponed, []
-        for effect in postponed:
-            self.delete_learned(effect)
-
-    def _send_changes(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            xid = self.send(packing.change(self.datapath, change, self.layout))
-            if change.entry is None:
-                self._unconfirmed.add_barrier(xid)
-            else:
-                self._unconfirmed.add(xid, change)
-        if self._unconfirmed.since_barrier >= BATCH:
-            self._unconfirmed.add_barrier(self.send(self._barrier()))
-        if len(self._unconfirmed) > MAX_UNCONFIRMED:
-            self.close("does not reply to barriers")
-
-    def _barrier(self) -> bytes:
-        return packing.change(self.datapath, BARRIER)
-
     def send(self, message: Any) -> int:
         """Send an os-ken message, or one as bytes, with the next transaction id; return that."""
-        data = message if isinstance(message, bytes) else packing.serialized(message)
-        if (operation := packing.operation_of(data)) is not None:
-            self.traffic.flow_mods[operation] += 1
-        xid = packing.next_xid(self.datapath)
-        self._outbox.put(packing.numbered(data, xid))
-        return xid
+        return self._changes.send(message)
