@@ -123,6 +123,8 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         self.composition.sessions.is_accompanied = self._is_accompanied
         self.composition.start()
         listener.offer_first(self.take)
+        if not self._is_accompanied:
+            listener.offer_packet_ins(self.take_packet_ins)
 
     def worked(self, seconds: float) -> None:
         """Let others be served where events have been handled for long without a pause."""
@@ -148,6 +150,15 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         elif kind is ofp_event.EventOFPEchoReply:
             message.datapath.acknowledge_echo_reply(message.xid)
         return True
+
+    def take_packet_ins(self, datapath: Any, messages: list[bytes]) -> int:
+        """Handle packet-ins that came together; return how many of them: the next one goes os-ken's way."""
+        try:
+            return self.composition.sessions.packet_ins(datapath, messages)
+        except Exception:
+            self.composition.fault("EventOFPPacketIn")
+            hub.spawn(datapath.close)
+            return len(messages)
 
     def reload(self, changed: Collection[str]) -> None:
         """Read the operator's files again; the runner calls this on SIGHUP."""

@@ -39,10 +39,10 @@ class Histogram:
         """Values above the bound before and at most this one; the last is of those above all bounds."""
         self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value, so many times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.sum += times * value
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -172,6 +172,13 @@ class FlowSeen(NamedTuple):
     queue_id: int | None = None
     meter_id: int = 0
     waits: bool = False
+
+
+class FlowsSeen(NamedTuple):
+    """Packet-ins that a device sent one after the other; all are of the device."""
+
+    dpid: int
+    packets: Sequence[FlowSeen]
 
 
 NO_SENDER = (0, 0)
@@ -457,6 +464,7 @@ Event = (
     | DeviceDescribed
     | DescriptionRemoved
     | FlowSeen
+    | FlowsSeen
     | LinkSeen
     | PinCounters
     | LearnedCounters

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowlane.core import fast_path
 from flowlane.core.device.addresses import follow_address
 from flowlane.core.device.claims import HOLD, has_left, note_sign
 from flowlane.core.device.hosts import learn_address, note_address, port_of, sender
@@ -26,7 +27,7 @@ from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
-    from flowlane.core.events import FlowSeen
+    from flowlane.core.events import FlowSeen, FlowsSeen
     from flowlane.core.frame import Frame
     from flowlane.core.state.device import Device, Port, State
 
@@ -46,6 +47,16 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
     if event.waits:
         egress, queue_id = sent_back or (NO_PORT, NO_QUEUE)
         out.append(SendPacket(event.dpid, event.in_port, egress, queue_id, event.frame))
+
+
+def on_flows_seen(state: State, event: FlowsSeen, out: list[Effect]) -> None:
+    """Take in packets of one device, in their order: those of known senders by the fast path."""
+    device = state.devices.get(event.dpid)
+    for seen in event.packets if device is not None else ():
+        assert device is not None
+        if not fast_path.take(state, device, seen, out):
+            on_flow_seen(state, seen, out)
+            fast_path.remember(state, device, seen)
 
 
 def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int] | None:

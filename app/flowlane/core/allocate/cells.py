@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate.state import MEASURED, NO_ROW, Cell
+from flowlane.core.allocate.state import HELD, MEASURED, NO_ROW, QUIET, Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,9 @@ SCAN = 8
 
 MAX_RATE = (1 << 60) - 1
 """The highest rate in bit/s; a higher one, which no device has, is cut to this."""
+
+LEFT_OVER = ~(MEASURED | QUIET | HELD)
+"""Flags that a new row has not: they may be left over from a port that was removed with its flows."""
 
 WAITING_BANDS = 64
 """Bands of rates: band b holds the rates of b bits, 0 to 63.
@@ -54,6 +57,27 @@ def insert(state: PortState, row: int, slot: Slot, group: Group, vm: int, waitin
         slot.region.waiting += 1
     columns.cell[row] = cell.index
     _link(state, cell, row, band)
+    _add_to_sums(state, cell, rate, 1)
+
+
+def enter(state: PortState, cell: Cell, row: int, profile: int, class_index: int) -> None:
+    """Put a new row in a cell, with the rate that is assumed of its class: what ``place_on`` comes to there.
+
+    Args:
+        profile: the number of the row's demand.
+        class_index: the class of the demand.
+    """
+    columns = state.columns
+    state.arrived += 1
+    if row >= len(columns.cell):
+        columns.grow(row)
+    columns.profile[row] = profile
+    state.references[profile] += 1
+    columns.moved_at.pop(row, None)
+    columns.flags[row] &= LEFT_OVER
+    rate = columns.rate[row] = estimate_rate(state, class_index)
+    columns.cell[row] = cell.index
+    _link(state, cell, row, rate.bit_length())
     _add_to_sums(state, cell, rate, 1)
 
 

@@ -12,7 +12,6 @@ from flowlane.core.allocate.state import (
     EXCLUSIVE_GROUP,
     HELD,
     HELD_GROUP,
-    MEASURED,
     QUIET,
     Placement,
     hold_profile,
@@ -117,9 +116,7 @@ def enter_row(state: PortState, row: int, demand: Demand) -> None:
     columns.profile[row] = hold_profile(state, demand)
     columns.moved_at.pop(row, None)
     columns.rate[row] = 0
-    columns.flags[row] &= ~(
-        MEASURED | QUIET | HELD
-    )  # They may be left over from a port that was removed with its flows.
+    columns.flags[row] &= cells.LEFT_OVER
     rate = min(demand.rate, cells.MAX_RATE)
     if rate > 0:
         cells.add_measured_rate(state, row, demand.class_index, rate)

@@ -169,6 +169,7 @@ def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
         return
     device.connected = False
     device.since = state.now
+    device.known_senders.clear()
     if device.described is None:
         put_off(state, device, Due.ALL)  # Its VMs may be elsewhere by now.
     tell_others(state, device, everywhere=True)

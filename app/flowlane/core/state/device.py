@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from flowlane.core.state.claims import Carried, Claim, Claims, Conflict, Left, Origin, PathMove
     from flowlane.core.state.links import SeenLink
     from flowlane.core.state.meters import Owner
+    from flowlane.core.state.senders import KnownSender
 
 
 class Due(IntEnum):
@@ -274,6 +275,8 @@ class Device:
     arrivals_at: float = 0.0
     tracked: dict[int, float] = field(default_factory=dict)
     """Ports whose young flows the device counts -> since when (see :mod:`flowlane.core.device.arrivals`)."""
+    known_senders: dict[bytes, KnownSender] = field(default_factory=dict, repr=False, compare=False)
+    """Source MAC -> what the last packet from it has shown (see :mod:`flowlane.core.state.senders`)."""
     usages: dict[int, Usage] = field(default_factory=dict)
     """VM number -> what it uses of the device (see :mod:`flowlane.core.device.quotas`)."""
     flows_of_vm: dict[int, int] = field(default_factory=dict)

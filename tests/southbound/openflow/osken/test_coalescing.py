@@ -99,6 +99,47 @@ def test_gives_what_was_sent_in_order_however_it_is_asked_for(pieces: list[bytes
     assert read == b"".join(pieces)
 
 
+_MESSAGES = st.lists(st.tuples(st.sampled_from([2, 10]), st.binary(max_size=60)), max_size=30)
+
+
+@given(_MESSAGES, st.lists(st.integers(1, 90), min_size=1))
+def test_messages_that_are_taken_ahead_are_whole_and_all_others_come_in_order(
+    messages: list[tuple[int, bytes]], cuts: list[int]
+) -> None:
+    wire = [bytes((4, kind)) + (8 + len(body)).to_bytes(2) + bytes(4) + body for kind, body in messages]
+    pair, seen = Pair(0.0), list[bytes]()
+
+    def ahead(buffer: bytearray, start: int) -> int:
+        end = start + int.from_bytes(buffer[start + 2 : start + 4])
+        if len(buffer) < start + 8 or buffer[start + 1] != 10 or end > len(buffer):
+            return start
+        seen.append(bytes(buffer[start:end]))
+        return end
+
+    pair.end.ahead = ahead
+    stream, at = b"".join(wire), 0
+    for number in range(len(stream)):
+        if at < len(stream):
+            step = cuts[number % len(cuts)]
+            pair.peer.sendall(stream[at : at + step])
+            at += step
+    pair.peer.close()
+    # As os-ken reads: a header, then what is left of the message.
+    buffer, wanted = b"", 8
+    while part := pair.end.recv(wanted):
+        buffer += part
+        wanted = 8
+        while len(buffer) >= 8:
+            length = int.from_bytes(buffer[2:4])
+            if len(buffer) < length:
+                wanted = max(8, length - len(buffer))
+                break
+            seen.append(buffer[:length])
+            buffer = buffer[length:]
+    pair.close()
+    assert seen == wire
+
+
 def test_a_lone_message_is_read_at_once(pair: Pair, clock: Clock) -> None:
     for _ in range(2):
         clock.now += PAUSE

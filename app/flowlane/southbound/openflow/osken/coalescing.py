@@ -11,6 +11,7 @@ buffer is followed by the next read without a pause.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flowlane import hub
@@ -35,6 +36,9 @@ READ_WAITS = 12
 PARTS = 16
 """Parts of messages after which that is looked at again; os-ken asks for a header and a body at a time."""
 
+_HEADER = 8
+"""Bytes of a message's header (OpenFlow 1.3.5, 7.1)."""
+
 _TURNS = hub.Turns()
 
 _gave_way_at = 0.0
@@ -58,6 +62,14 @@ class CoalescedSocket:
         """Least time between two reads in seconds; 0: read at once what comes."""
         self.is_stalled = False
         """Whether the peer has not read what was sent to it."""
+        self.ahead: Callable[[bytearray, int], int] | None = None
+        """Takes messages at once that have come completely, out of a buffer from a place on; returns the next place.
+
+        It is asked where a message begins; what it leaves is returned by :meth:`recv`.
+        """
+        self._head = bytearray()
+        self._left = 0
+        """The header of the present message as far as it was returned, and bytes of the message that were not."""
         self.received = 0
         """Bytes that have come."""
         self._timeout: float | None = None
@@ -104,17 +116,45 @@ class CoalescedSocket:
             OSError: as the socket's own ``recv``, once all bytes that came before the error have been
                 returned.
         """
-        if self._start == len(self._buffer):
-            self._read()
-            self._parts = PARTS
-        if self._parts == PARTS:
-            self._parts = 0
-            _give_way(light=self._start == 0 and len(self._buffer) <= LIGHT)
+        while True:
+            if self._start == len(self._buffer):
+                self._read()
+                self._parts = PARTS
+            if self._parts == PARTS:
+                self._parts = 0
+                _give_way(light=self._start == 0 and len(self._buffer) <= LIGHT)
+            if self._left or not self._takes_ahead():
+                break
         self._parts += 1
-        end = self._start + size
-        part = bytes(self._buffer[self._start : end])
+        part = bytes(self._buffer[self._start : self._start + size])
         self._start += len(part)
+        self._follow(part)
         return part
+
+    def _takes_ahead(self) -> bool:
+        """Offer the messages that come next to :attr:`ahead`; return whether it took any."""
+        if self.ahead is None or self._head or self._start == len(self._buffer):
+            return False
+        start, self._start = self._start, self.ahead(self._buffer, self._start)
+        if self._start == start:
+            return False
+        self._parts = PARTS
+        return True
+
+    def _follow(self, part: bytes) -> None:
+        """Find out how much of the present message is still to be returned."""
+        at = 0
+        while at < len(part):
+            if self._left:
+                some = min(self._left, len(part) - at)
+                self._left -= some
+            else:
+                some = min(_HEADER - len(self._head), len(part) - at)
+                self._head += part[at : at + some]
+                if len(self._head) == _HEADER:
+                    self._left = max(int.from_bytes(self._head[2:4]), _HEADER) - _HEADER
+                    self._head.clear()
+            at += some
 
     def _read(self) -> None:
         remaining = self._next_read - time.monotonic()

@@ -28,7 +28,7 @@ from flowlane.logs import Repeats
 from flowlane.southbound.openflow.osken import lazy, tls
 from flowlane.southbound.openflow.osken.coalescing import CoalescedSocket
 from flowlane.southbound.openflow.osken.repairs import repair
-from flowlane.southbound.openflow.wire.constants import FEATURES_REPLY
+from flowlane.southbound.openflow.wire.constants import FEATURES_REPLY, PACKET_IN
 from flowlane.southbound.openflow.wire.guard import check, read_header
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ def serve(sock: Any, address: Address, bindings: tls.Bindings = tls.ANY) -> None
     """
     names = tls.names_of(sock)
     with closing(controller.Datapath(CoalescedSocket(sock), address)) as datapath:
+        datapath.socket.ahead = partial(_take_ahead, datapath)
         datapath.check_id = lambda dpid: bindings.check(dpid, names)
         timer = hub.spawn_after(HANDSHAKE_TIME, _end_handshake, datapath)
         try:
@@ -320,3 +321,36 @@ _takers: list[Callable[[Any], bool]] = []
 def offer_first(take: Callable[[Any], bool]) -> None:
     """Have messages of connected switches offered to a function first; os-ken does not see those that it takes."""
     _takers.append(take)
+
+
+LEAST = 24
+"""Bytes of the fixed part of a packet-in, with its header (OpenFlow 1.3.5, 7.4.1)."""
+
+MOST_AHEAD = 64
+"""Packet-ins that are taken together, before others have a turn where that has taken long."""
+
+_packet_ins_takers: list[Callable[[Any, list[bytes]], int]] = []
+
+
+def offer_packet_ins(take: Callable[[Any, list[bytes]], int]) -> None:
+    """Have packet-ins that come together offered to a function, with their connection; it returns how many it took.
+
+    os-ken does not see those; the next one is read as every other message. The last function that asked is given them.
+    """
+    _packet_ins_takers.append(take)
+
+
+def _take_ahead(datapath: Any, buffer: bytearray, start: int) -> int:
+    """Take the packet-ins with which a buffer goes on; return where the next message begins."""
+    if not _packet_ins_takers or datapath.state != MAIN_DISPATCHER:
+        return start
+    version, at, messages = datapath.ofproto.OFP_VERSION, start, list[bytes]()
+    last = len(buffer) - LEAST
+    while at <= last and len(messages) < MOST_AHEAD and buffer[at] == version and buffer[at + 1] == PACKET_IN:
+        end = at + (buffer[at + 2] << 8 | buffer[at + 3])
+        if end < at + LEAST or end > len(buffer):
+            break
+        messages.append(bytes(buffer[at:end]))
+        at = end
+    taken = _packet_ins_takers[-1](datapath, messages) if messages else 0
+    return start + sum(map(len, messages[:taken]))

@@ -9,36 +9,24 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from flowlane import hub
-from flowlane.core.effects import (
-    BeginGroup,
-    DeleteLearned,
-    DeleteMeter,
-    FlushConnections,
-    PinFlow,
-    ProbeLinks,
-    Program,
-    ReadCounters,
-    ReadQueues,
-    SendPacket,
-    SetMeter,
-    UnpinFlow,
-)
-from flowlane.core.events import DeviceDown, DeviceUp, DpidShared
+from flowlane.core.effects import ProbeLinks
+from flowlane.core.events import DeviceDown, DeviceUp, DpidShared, FlowSeen, FlowsSeen
 from flowlane.logs import Repeats
 from flowlane.southbound.openflow.session import decode, encode, packing, readback
+from flowlane.southbound.openflow.session.effects import CARRY_OUT
 from flowlane.southbound.openflow.session.owners import SILENT_AFTER, Certificates, Claims
+from flowlane.southbound.openflow.session.packet_ins import PacketInReader
 from flowlane.southbound.openflow.session.roles import Observer, Roles
 from flowlane.southbound.openflow.session.session import Session
 from flowlane.southbound.openflow.session.waiting import Waiting
-from flowlane.southbound.openflow.tables.young import zone_of
 from flowlane.southbound.openflow.wire import lldp
 from flowlane.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from flowlane.core.effects import Effect
     from flowlane.core.events import Event
@@ -66,26 +54,6 @@ Open vSwitch connects again after 1 to 8 seconds (ovs-vswitchd.conf.db(5), max_b
 """
 
 NO_START_TABLES: Mapping[int | None, int] = MappingProxyType({})
-
-
-def _flush(session: Session, effect: FlushConnections) -> None:
-    session.send(encode.flush_connections(session.datapath, zone_of(effect.dpid, effect.port_no)))
-
-
-_HANDLERS: Mapping[type, tuple[Callable[[Any], int], Callable[[Session, Any], None]]] = {
-    Program: (lambda effect: effect.plan.dpid, lambda session, effect: session.program(effect.plan)),
-    PinFlow: (lambda effect: effect.dpid, Session.pin),
-    UnpinFlow: (lambda effect: effect.dpid, Session.unpin),
-    DeleteLearned: (lambda effect: effect.dpid, Session.delete_learned),
-    FlushConnections: (lambda effect: effect.dpid, _flush),
-    SendPacket: (lambda effect: effect.dpid, Session.send_packet),
-    SetMeter: (lambda effect: effect.dpid, Session.set_meter),
-    DeleteMeter: (lambda effect: effect.dpid, Session.delete_meter),
-    ReadCounters: (lambda effect: effect.dpid, Session.read_counters),
-    BeginGroup: (lambda effect: effect.dpid, Session.begin_group),
-    ReadQueues: (lambda effect: effect.dpid, lambda session, _effect: session.read_queues()),
-}
-"""Kind of effect -> (function that returns its device's dpid, method of the session that carries it out)."""
 
 
 class Sessions:
@@ -118,6 +86,7 @@ class Sessions:
         """Whether other apps may send requests to the devices, too."""
         self._in_handshake: dict[int, float] = {}
         """dpid -> when its last message came, of those in a handshake that others wait for."""
+        self._readers: WeakKeyDictionary[Session, PacketInReader] = WeakKeyDictionary()
         self._auxiliary: WeakSet[Any] = WeakSet()
         """Auxiliary connections, which are being closed."""
         self._takeovers: dict[int, deque[tuple[float, str, str]]] = {}
@@ -374,7 +343,7 @@ class Sessions:
         if isinstance(effect, ProbeLinks):
             self._probe_links(effect)
             return True
-        handler = _HANDLERS.get(type(effect))
+        handler = CARRY_OUT.get(type(effect))
         if handler is None:
             return False
         dpid_of, carry_out = handler
@@ -418,9 +387,45 @@ class Sessions:
             began = time.perf_counter()
             seen = decode.packet_in(session.dpid, message, session.layout, self._key)
             session.traffic.packet_ins += 1
-            if seen is not None:
+            if isinstance(seen, FlowSeen):
+                self._reader_of(session).note(message.buf, session.layout)
+                self._emit(FlowsSeen(session.dpid, (seen,)))
+            elif seen is not None:
                 self._emit(seen)
+            if seen is not None:
                 self._telemetry.decisions.observe(time.perf_counter() - began)
+
+    def packet_ins(self, datapath: Any, messages: Sequence[bytes]) -> int:
+        """Emit :class:`FlowsSeen` for packet-ins of a connection up to the first one that needs :meth:`packet_in`.
+
+        Args:
+            messages: with their headers, in the order in which they came.
+
+        Returns:
+            How many of them were read.
+        """
+        session = self.session_of(datapath)
+        if session is None or not session.up:
+            return 0
+        began, packets = time.perf_counter(), []
+        reader, layout = self._reader_of(session), session.layout
+        for message in messages:
+            seen = reader.read(message, layout)
+            if seen is None:
+                break
+            packets.append(seen)
+        if packets:
+            session.traffic.packet_ins += len(packets)
+            self._emit(FlowsSeen(session.dpid, packets))
+            each = (time.perf_counter() - began) / len(packets)
+            self._telemetry.decisions.observe(each, len(packets))
+        return len(packets)
+
+    def _reader_of(self, session: Session) -> PacketInReader:
+        reader = self._readers.get(session)
+        if reader is None:
+            reader = self._readers[session] = PacketInReader(session.dpid)
+        return reader
 
     def flow_removed(self, message: Any) -> None:
         """Emit the end of a pin or of a learned entry that has left its table."""

@@ -6,7 +6,7 @@ here, without an object for each of the others. The guard has checked the messag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import TypeGuard
 
@@ -71,6 +71,20 @@ def read_fields(message: bytes) -> Mapping[str, int]:
             values.pop("in_port", None)
         at += 4 + (header & 0xFF)
     return values
+
+
+def places(message: bytes) -> Iterator[tuple[int, str, int, int]]:
+    """Yield where each field of the match has its header, its name ('': one that is not read), value and octets.
+
+    Args:
+        message: a packet-in, with its header, that the guard has accepted.
+    """
+    at, end = MATCH_START + 4, MATCH_START + MATCH_HEADER.unpack_from(message, MATCH_START)[1]
+    while at + 4 <= end:
+        header: int = _OXM_HEADER(message, at)[0]
+        name, octets = _READ.get(header, ("", 0))
+        yield at, name, at + 4, octets
+        at += 4 + (header & 0xFF)
 
 
 def is_packet_in(message: object) -> TypeGuard[bytes]:

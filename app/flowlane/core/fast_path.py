@@ -1,0 +1,307 @@
+"""The fast path of packet-ins: what a sender's last packet has shown is not found again for its next one.
+
+Hosts and clouds send new flows in bursts, and most of what :mod:`flowlane.core.packet_in` finds for one of them is as
+it was for the one before: where the sender is, which VM it is, which queues its class may have. That is kept here for
+first packets of TCP and UDP flows over IPv4, untagged and without options, from a VM at its own port:
+
+- :class:`~flowlane.core.state.senders.KnownSender` has what follows from the ingress port and the source MAC;
+- :class:`~flowlane.core.state.senders.Way` has what follows from the class, the egress port and the queue that the
+  device itself chose.
+
+The next such flow is placed by a few look-ups, and written to its columns at once. :func:`take` does so only where the
+general path would come to the same, to the last column and effect; else it changes nothing. Everything that is kept is
+compared with what it was made of, so that there is nothing to invalidate.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowlane.core.allocate import cells
+from flowlane.core.device.quotas import note_copy
+from flowlane.core.device.vlans import UNTAGGED, entering
+from flowlane.core.effects import FlowReport
+from flowlane.core.flow.assign import demand_of, may_stay
+from flowlane.core.flow.corrections import passes_unlooked
+from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.flow.track import FIRST
+from flowlane.core.flowkey import HEAD, IPV4, TCP, UDP, FlowParts
+from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole, QueueKind, Reason
+from flowlane.core.policy import PathPreference
+from flowlane.core.state.claims import Sign
+from flowlane.core.state.senders import KnownSender, Way
+
+if TYPE_CHECKING:
+    from flowlane.core.allocate.state import Demand, PortState, Region
+    from flowlane.core.effects import Effect
+    from flowlane.core.events import FlowSeen
+    from flowlane.core.model import Vm
+    from flowlane.core.state.device import Device, State
+    from flowlane.core.state.senders import Classified
+
+MOST_KEPT = 4096
+"""Senders of a device, and classes and ways of a sender, that are kept; with one more all are found anew."""
+
+_IPV4 = bytes.fromhex("080045")
+"""Ethertype of IPv4, and the first byte of a header without options (RFC 791, 3.1)."""
+
+_SHORTEST = 38
+"""Bytes of a frame up to its ports."""
+
+_NO_PORTS = b"\x50"
+"""A TCP header whose data offset is less than this has no ports (see :mod:`flowlane.core.frame`)."""
+
+_LAST_QUEUE = 0xFFFE
+"""The highest choice of a device that is a queue without a mark (:mod:`flowlane.core.marks`)."""
+
+
+def take(state: State, device: Device, seen: FlowSeen, out: list[Effect]) -> bool:
+    """Take in the first packet of a flow of a known sender; False: nothing is done, the general path has to do it."""
+    _, in_port, frame, egress, choice, meter_id, waits = seen
+    sender = device.known_senders.get(frame[6:12])
+    if sender is None or sender.in_port != in_port or choice is None or egress is None:
+        return False
+    if meter_id or waits or not _has_ports(frame):
+        return False
+    protocol = frame[23]
+    head = sender.heads.get(protocol)
+    if head is None or (protocol == TCP and b"" < frame[46:47] < _NO_PORTS):
+        return False
+    key = head + frame[34:38] + frame[26:34]
+    if key in device.flows.rows or not _is_plain(state, device, sender, frame[26:30]):
+        return False
+    classified = _class_of(sender, frame)
+    way = sender.ways.get((egress, choice, classified[0]))
+    if way is None or not _is_open(device, way, egress) or not passes_unlooked(state, device):
+        return False
+    number = sender.vm.number
+    sender.claim.seen, sender.claim.sign = state.now, Sign.PACKET
+    device.host_seen[sender.place] = state.now
+    note_copy(state, device, number, True, out)
+    _begin(state, device, number, key, (in_port, egress, choice, frame[15] >> 2), classified, way, out)
+    return True
+
+
+def _has_ports(frame: bytes) -> bool:
+    """Whether it is an untagged frame of IPv4 without options, no fragment, up to the ports at least."""
+    return frame[12:15] == _IPV4 and len(frame) >= _SHORTEST and not (frame[20] & 0x3F) and not frame[21]
+
+
+def _is_plain(state: State, device: Device, sender: KnownSender, source: bytes) -> bool:
+    """Whether a sender is where it was and what it was, and nothing on the device or of the VM asks for more.
+
+    Args:
+        source: the IP address from which it sends.
+    """
+    vm, claims = sender.vm, sender.claims
+    number = vm.number
+    return (
+        device.ports.get(sender.in_port) is sender.port
+        and sender.port.facts is sender.facts
+        and device.capabilities is sender.capabilities
+        and device.classifier is sender.classifier
+        and device.claims.get(sender.in_port) is sender.claim
+        and claims.current is sender.claim
+        and len(claims.claims) == 1
+        and not claims.away
+        and state.claims.get(number) is claims
+        and state.vms.get(number) is vm
+        and device.hosts.get(sender.place) == sender.in_port
+        and number in state.addresses.get(source, ())
+        and number not in device.shares
+        and not _has_other_nics(state, vm)
+        and is_ordinary(state, device)
+    )
+
+
+def is_ordinary(state: State, device: Device) -> bool:
+    """Whether nothing is going on, on a device, for which each new flow has to be looked at by itself."""
+    return not (
+        device.in_adoption
+        or device.doubtful
+        or device.manual_pins
+        or device.left
+        or device.origins
+        or device.passives
+        or device.bonds
+        or device.marking is not None
+        or device.declared is not None
+        or state.carried
+        or state.hints_of_vm
+    )
+
+
+def _has_other_nics(state: State, vm: Vm) -> bool:
+    """Whether another NIC may be of the same virtual machine (:func:`flowlane.core.device.nics.other_nics`)."""
+    own = (vm.number,)
+    if vm.uuid and state.nics.get(vm.uuid) != own:
+        return True
+    return any(state.macs.get(mac) != own for mac in vm.macs)
+
+
+def _class_of(sender: KnownSender, frame: bytes) -> Classified:
+    """Classify a flow whose VM has given no hint but in the packet itself."""
+    looked_at = sender.classifier.looked_at
+    what = b"".join([frame[first:end] for first, end in looked_at])
+    found = sender.classes.get(what)
+    if found is None:
+        if len(sender.classes) >= MOST_KEPT:
+            sender.classes.clear()
+        found = sender.classes[what] = _classify(sender, frame)
+    return found
+
+
+def _classify(sender: KnownSender, frame: bytes) -> Classified:
+    ports = int.from_bytes(frame[34:36]), int.from_bytes(frame[36:38])
+    parts = FlowParts(sender.vm.number, None, IPV4, frame[23], *ports, frame[26:30], frame[30:34])
+    dscp = frame[15] >> 2
+    hint, source, _ = sender.classifier.weigh_hints(sender.vm, dscp, 0)
+    class_index, rule_index = sender.classifier.classify(sender.vm, parts, dscp, 0, hint)
+    return class_index, rule_index, 0 if hint is None else hint + 1, source
+
+
+def _is_open(device: Device, way: Way, egress: int) -> bool:
+    """Whether the device may still put flows on the queue of a way, and none has to look where they are counted."""
+    allocation, region, cell = way.allocation, way.region, way.cell
+    slot, group = cell.slot, cell.group
+    return (
+        device.ports.get(egress) is way.port
+        and way.port.allocation is allocation
+        and slot.exclusive_row < 0
+        and slot.pool is not None
+        and (slot.pool is group.pool or group.provisional)
+        and slot.region is region
+        and slot.queue is way.queue
+        and allocation.cells[cell.index] is cell
+        and allocation.references[way.profile] > 0
+        and allocation.demands[way.profile] is way.demand
+        and region is _region_of(allocation, way.demand)
+    )
+
+
+def _region_of(allocation: PortState, demand: Demand) -> Region | None:
+    """Return the region in which the policy wants the flows of a demand without a share; None: it has no queues."""
+    if demand.path is PathPreference.SOFTWARE:
+        return allocation.software if allocation.software.slots else None
+    return allocation.region_of.get(-1)
+
+
+def _begin(
+    state: State,
+    device: Device,
+    number: int,
+    key: bytes,
+    chosen: tuple[int, int, int, int],
+    classified: Classified,
+    way: Way,
+    out: list[Effect],
+) -> None:
+    """Add the flow to its table and to its cell.
+
+    Args:
+        chosen: its ingress and egress port, the queue that the device chose, and its DSCP.
+    """
+    in_port, egress, queue_id, dscp = chosen
+    class_index, rule_index, hint_class, hint_source = classified
+    flows, kind = device.flows, way.queue.kind
+    row = flows.add(key, state.now)
+    state.awake.add(device.dpid)
+    device.begun[in_port] = device.begun.get(in_port, 0) + 1
+    device.readings.begun += 1
+    device.flows_of_vm[number] = device.flows_of_vm.get(number, 0) + 1
+    flows.in_port[row], flows.egress_port[row], flows.vm_number[row] = in_port, egress, number
+    if dscp:
+        flows.dscp[row] = dscp
+    flows.device_queue[row] = flows.queue_id[row] = queue_id
+    flows.class_index[row], flows.rule_index[row] = class_index, rule_index
+    flows.hint_class[row], flows.hint_source[row] = hint_class, hint_source
+    flows.kind[row], flows.reason[row] = kind, Reason.DEVICE_CHOSE
+    cells.enter(way.allocation, way.cell, row, way.profile, class_index)
+    dpid, name = device.dpid, way.class_name
+    out.append(FlowReport("seen", dpid, key, egress, name, NO_QUEUE, NO_QUEUE, 0, 0, False, FIRST))
+    reason = int(Reason.DEVICE_CHOSE)
+    out.append(FlowReport("assigned", dpid, key, egress, name, queue_id, NO_QUEUE, 0, reason, False, ""))
+
+
+def remember(state: State, device: Device, seen: FlowSeen) -> None:
+    """Keep what the general path has found for the first packet of a flow, where the next one may go by it."""
+    if seen.egress_port in (None, NO_PORT, seen.in_port) or not is_ordinary(state, device):
+        return
+    if mode(device) != WORTHY or seen.waits or not _has_ports(seen.frame):
+        return
+    sender = device.known_senders.get(seen.frame[6:12])
+    if sender is None or not _is_plain(state, device, sender, seen.frame[26:30]):
+        sender = _sender_of(state, device, seen)
+    head = None if sender is None else sender.heads.get(seen.frame[23])
+    if sender is None or head is None or not _is_plain(state, device, sender, seen.frame[26:30]):
+        return
+    row = device.flows.rows.get(head + seen.frame[34:38] + seen.frame[26:34])
+    if row is not None:
+        _remember_way(device, sender, row)
+
+
+def _sender_of(state: State, device: Device, seen: FlowSeen) -> KnownSender | None:
+    """Keep a sender that is a VM at its own port; None for others."""
+    port, claim = device.ports.get(seen.in_port), device.claims.get(seen.in_port)
+    if port is None or claim is None or port.role is not PortRole.VM:
+        return None
+    mac, number = seen.frame[6:12], claim.vm.number
+    vm, claims = state.vms.get(number), state.claims.get(number)
+    inside = entering(port.facts, UNTAGGED) if device.capabilities.normal else (None,)
+    if vm is None or claims is None or mac[0] & 1 or not inside:
+        return None
+    if vm.macs and int.from_bytes(mac) not in vm.macs:
+        return None
+    heads = {protocol: HEAD.pack(number, 0, IPV4, protocol, 0, 0)[:8] for protocol in (TCP, UDP)}
+    sender = KnownSender(
+        seen.in_port,
+        port,
+        port.facts,
+        device.capabilities,
+        device.classifier,
+        vm,
+        claim,
+        claims,
+        (int.from_bytes(mac), inside[0]),
+        heads,
+    )
+    if len(device.known_senders) >= MOST_KEPT:
+        device.known_senders.clear()
+    device.known_senders[mac] = sender
+    return sender
+
+
+def _remember_way(device: Device, sender: KnownSender, row: int) -> None:
+    """Keep where a flow is, if it is where the device itself has put it and flows like it may stay there."""
+    flows = device.flows
+    egress, queue_id, class_index = flows.egress_port[row], flows.queue_id[row], flows.class_index[row]
+    port, traffic_class = device.ports.get(egress), device.policy.classes[class_index]
+    allocation = None if port is None else port.allocation
+    if port is None or allocation is None or not 0 <= queue_id <= _LAST_QUEUE:
+        return
+    if (
+        flows.reason[row] != Reason.DEVICE_CHOSE
+        or flows.device_queue[row] != queue_id
+        or flows.device_meter[row]
+        or traffic_class.rate_limit is not None
+        or traffic_class.min_rate
+    ):
+        return
+    demand = demand_of(device, row)
+    cell, profile = cells.cell_of(allocation, row), allocation.columns.profile[row]
+    slot = cell.slot
+    wanted = QueueKind.SOFTWARE if demand.path is PathPreference.SOFTWARE else QueueKind.PHYSICAL
+    if cell.vm or slot.queue.kind is not wanted or not may_stay(device, allocation, row, demand):
+        return
+    if len(sender.ways) >= MOST_KEPT:
+        sender.ways.clear()
+    sender.ways[egress, queue_id, class_index] = Way(
+        port,
+        allocation,
+        slot.region,
+        slot.queue,
+        cell,
+        profile,
+        allocation.demands[profile],
+        traffic_class.name,
+    )
