@@ -171,6 +171,19 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     return server
 
 
+def send_some(sock: Any, data: bytes) -> int:
+    """Send what a connection takes without waiting; return how many bytes that is.
+
+    Raises:
+        OSError: the connection has ended.
+    """
+    try:
+        sent: int = sock.fd.send(data)
+    except BlockingIOError:
+        return 0
+    return sent
+
+
 def readable(sock: Any) -> bool:
     """Return whether a socket has bytes to read, or its end; never wait.
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import eventlet
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlane import hub
-from flowlane.southbound.openflow.osken.coalescing import MAX_READ, CoalescedSocket
+from flowlane.southbound.openflow.osken.coalescing import MAX_READ, CoalescedSocket, send_at_once
 
 PAUSE = 0.15
 
@@ -277,3 +278,56 @@ def test_records_of_tls_are_read_together(keys: Path, clock: Clock) -> None:
         below.sock.close()
     assert read == b"".join(b"%03d" % number for number in range(50))
     assert len(clock.pauses) == 1
+
+
+def test_what_is_sent_at_once_is_not_overtaken() -> None:
+    """What a connection that is full did not take goes first; nothing is put into the middle of a message."""
+    one, peer = eventlet.green.socket.socketpair()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    end = CoalescedSocket(one)
+    end.settimeout(30.0)
+    sent = [bytes((number,)) * 50_000 for number in range(4)]
+    left = end.send_at_once(sent[0])
+    assert left is not None
+    assert 0 < left < len(sent[0])
+    assert end.send_at_once(sent[1]) is None
+    task = hub.spawn(end.sendall, sent[1])
+    hub.sleep()
+    assert end.send_at_once(sent[2]) is None, "a write is under way"
+    received = b""
+    while len(received) < 100_000:
+        received += peer.recv(1 << 16)
+    hub.sleep()
+    assert received == sent[0] + sent[1]
+    assert end.send_at_once(b"last") == 0
+    assert peer.recv(10) == b"last"
+    peer.close()
+    assert end.send_at_once(b"x") is None
+    task.kill()
+    one.close()
+
+
+def test_the_end_of_each_read_is_told_before_the_next(pair: Pair) -> None:
+    handled: list[bytes] = []
+    read: list[bytes] = []
+    pair.end.after_read = lambda: handled.append(b"".join(read))
+    pair.peer.sendall(b"abcd")
+    read += [pair.read(2), pair.read(2)]
+    pair.peer.sendall(b"ef")
+    read.append(pair.read(2))
+    assert [part for part in handled if part] == [b"abcd"]
+
+
+def test_nothing_goes_before_what_is_queued_for_a_switch() -> None:
+    one, peer = eventlet.green.socket.socketpair()
+    queue = eventlet.queue.LightQueue(16)
+    datapath: Any = SimpleNamespace(socket=CoalescedSocket(one), send_q=queue)
+    queue.put(b"first")
+    assert send_at_once(datapath, b"second") is None
+    queue.get()
+    assert send_at_once(datapath, b"second") == 0
+    datapath.send_q = None
+    assert send_at_once(datapath, b"third") is None
+    assert peer.recv(20) == b"second"
+    one.close()
+    peer.close()

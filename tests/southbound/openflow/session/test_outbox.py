@@ -118,3 +118,51 @@ def test_later_barrier_confirms_all_earlier_ones() -> None:
     assert len(unconfirmed) == 2
     unconfirmed.confirm(21)
     assert len(unconfirmed) == 0
+
+
+def test_what_waits_is_sent_at_once_and_not_again() -> None:
+    written: list[bytes] = []
+    at_once: list[bytes] = []
+
+    def write_at_once(data: bytes) -> int:
+        at_once.append(data)
+        return 0
+
+    queue = Outbox(written.append, lambda: None, write_at_once)
+    queue.flush()
+    queue.put(b"a")
+    queue.put(b"b")
+    queue.flush()
+    queue.flush()
+    hub.sleep()
+    assert (at_once, written) == ([b"ab"], [])
+    queue.close()
+
+
+@pytest.mark.parametrize(("left", "expected"), [(None, [b"abc"]), (1, [b"c"])])
+def test_what_is_not_sent_at_once_is_sent_by_the_next_write(left: int | None, expected: list[bytes]) -> None:
+    """With bytes left, the write before which they go comes soon, also when nothing else is to be sent."""
+    written: list[bytes] = []
+    queue = Outbox(written.append, lambda: None, lambda _data: left)
+    queue.put(b"ab")
+    queue.flush()
+    queue.put(b"c")
+    hub.sleep()
+    assert written == expected
+    queue.put(b"d")
+    queue.flush()
+    hub.sleep()
+    assert written[1:] == ([b"d"] if left is None else [b""])
+    queue.close()
+
+
+def test_nothing_is_sent_at_once_while_the_device_does_not_read() -> None:
+    gate = hub.Flag()
+    at_once: list[bytes] = []
+    queue = Outbox(lambda _data: gate.wait(), lambda: None, at_once.append)
+    queue.put(b"a")
+    hub.sleep()
+    queue.put(b"b")
+    queue.flush()
+    assert at_once == []
+    queue.close()

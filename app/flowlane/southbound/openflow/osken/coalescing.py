@@ -45,10 +45,15 @@ _gave_way_at = 0.0
 """Processor time of the thread when others had a turn last."""
 
 
-def _give_way(light: bool) -> None:
-    """Let timers and the other connections have a turn where the last one was long ago."""
+def _give_way(before: Callable[[], object], light: bool) -> None:
+    """Let timers and the other connections have a turn where the last one was long ago.
+
+    Args:
+        before: is called before that.
+    """
     global _gave_way_at  # noqa: PLW0603  # of the one thread in which everything runs
     if time.thread_time() - _gave_way_at >= LONGEST:
+        before()
         _TURNS.wait(light=light)
         _gave_way_at = time.thread_time()
 
@@ -72,6 +77,11 @@ class CoalescedSocket:
         """The header of the present message as far as it was returned, and bytes of the message that were not."""
         self.received = 0
         """Bytes that have come."""
+        self.after_read: Callable[[], object] = bool
+        """Called when all that a read has brought was handled, and before others have a turn."""
+        self._is_sending = False
+        self._rest = b""
+        """What :meth:`send_at_once` was given and the connection did not take."""
         self._timeout: float | None = None
         self._buffer = bytearray()
         self._start = 0
@@ -103,11 +113,31 @@ class CoalescedSocket:
         Raises:
             TimeoutError: the peer does not read.
         """
-        if self._timeout is None:
-            self._sock.sendall(data)
-        elif not hub.within(self._timeout, self._sock.sendall, data):
-            self.is_stalled = True
-            raise TimeoutError("timed out")
+        data, self._rest, self._is_sending = self._rest + data, b"", True
+        try:
+            if self._timeout is None:
+                self._sock.sendall(data)
+            elif not hub.within(self._timeout, self._sock.sendall, data):
+                self.is_stalled = True
+                raise TimeoutError("timed out")
+        finally:
+            self._is_sending = False
+
+    def send_at_once(self, data: bytes) -> int | None:
+        """Send bytes without waiting.
+
+        Returns:
+            How many of them are left: the next :meth:`sendall` sends them first. None where nothing was sent: others
+            are to be sent before, or the connection takes none.
+        """
+        if self._is_sending or self._rest or self._has_records:
+            return None
+        try:
+            sent = hub.send_some(self._sock, data)
+        except OSError:
+            return None  # It is noticed where all else is sent.
+        self._rest = data[sent:] if sent else b""
+        return len(self._rest) if sent else None
 
     def recv(self, size: int) -> bytes:
         """Return up to ``size`` bytes that have come, or wait for some; nothing when the peer has closed.
@@ -118,11 +148,12 @@ class CoalescedSocket:
         """
         while True:
             if self._start == len(self._buffer):
+                self.after_read()
                 self._read()
                 self._parts = PARTS
             if self._parts == PARTS:
                 self._parts = 0
-                _give_way(light=self._start == 0 and len(self._buffer) <= LIGHT)
+                _give_way(self.after_read, light=self._start == 0 and len(self._buffer) <= LIGHT)
             if self._left or not self._takes_ahead():
                 break
         self._parts += 1
@@ -177,3 +208,16 @@ class CoalescedSocket:
                 self._next_read = time.monotonic() + self.pause
                 return
         self._next_read = 0.0
+
+
+def send_at_once(datapath: Any, data: bytes) -> int | None:
+    """Send bytes to a switch without waiting: see :meth:`CoalescedSocket.send_at_once`.
+
+    Nothing is sent before what os-ken has queued for the switch.
+
+    Args:
+        datapath: os-ken's connection.
+    """
+    queue = getattr(datapath, "send_q", None)  # None when it has ended.
+    left: int | None = None if queue is None or not queue.empty() else datapath.socket.send_at_once(data)
+    return left

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
 from flowlane.core.effects import PinFlow, UnpinFlow
+from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import packing
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.tables import pins
@@ -45,7 +47,9 @@ class ChangeSender:
         traffic: DeviceTraffic,
     ) -> None:
         self._datapath, self._layout, self._close, self._traffic = datapath, layout, close, traffic
-        self._outbox = Outbox(datapath.send, lambda: close("reads too slowly"))
+        at_once = partial(coalescing.send_at_once, datapath)
+        self._outbox = Outbox(datapath.send, lambda: close("reads too slowly"), at_once)
+        datapath.socket.after_read = self._outbox.flush
         self._unconfirmed = UnconfirmedChanges()
         self._backlog: deque[Change] = deque()
         """Changes that have not been encoded and sent yet."""

@@ -2,8 +2,9 @@
 
 os-ken's ``Datapath.send`` blocks when 16 messages are queued, so one switch that does not read would block
 the whole controller. Here a green thread for each device sends, and messages that have piled up are sent in
-one write, which also saves system calls. A device that lets more than :data:`LIMIT` bytes pile up loses its
-connection.
+one write, which also saves system calls. What answers the messages that one read has brought is sent when they
+are handled, by the green thread that reads, as far as the connection takes it. A device that lets more than
+:data:`LIMIT` bytes pile up loses its connection.
 
 OpenFlow confirms nothing but barriers. An error carries the transaction id of the message that it is about,
 and comes before the reply to the barrier behind that message (OpenFlow 1.3.5 section 6.2).
@@ -35,10 +36,18 @@ class Outbox:
     Args:
         write: sends bytes; may block the green thread, and returns False when the connection has ended.
         on_overrun: called once, when more than :data:`LIMIT` bytes wait.
+        write_at_once: sends bytes without blocking; returns how many are left, which go before those of the next
+            ``write``, or None where it has sent nothing.
     """
 
-    def __init__(self, write: Callable[[bytes], object], on_overrun: Callable[[], None]) -> None:
-        self._write = write
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        on_overrun: Callable[[], None],
+        write_at_once: Callable[[bytes], int | None] = lambda _data: None,
+    ) -> None:
+        self._write, self._write_at_once = write, write_at_once
+        self._is_writing = False
         self._on_overrun = on_overrun
         self._waiting: list[bytes] = []
         self._size = 0
@@ -58,6 +67,18 @@ class Outbox:
             self.close()
             on_overrun()
 
+    def flush(self) -> None:
+        """Send what waits, as far as the connection takes it at once; the green thread sends the rest."""
+        if not self._waiting or self._is_writing:
+            return
+        data = self._take()
+        left = self._write_at_once(data)
+        if left is None:
+            self._waiting.insert(0, data)
+            self._size += len(data)
+        elif left:
+            self._waiting.insert(0, b"")  # The next write sends what is left.
+
     def close(self) -> None:
         """Discard what waits and send nothing more."""
         self._closed = True
@@ -70,7 +91,10 @@ class Outbox:
             if not self._waiting:
                 self._not_empty.wait()
                 continue
-            if self._write(self._take()) is False:
+            self._is_writing = True
+            is_over = self._write(self._take()) is False
+            self._is_writing = False
+            if is_over:
                 self._closed = True
                 self._waiting.clear()
 

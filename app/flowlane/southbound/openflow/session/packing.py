@@ -45,7 +45,7 @@ _COMMANDS = {Op.ADD: FLOW_ADD, Op.MODIFY: FLOW_MODIFY_STRICT, Op.DELETE: FLOW_DE
 _stored: dict[Hashable, bytes] = {}
 
 
-_NO_MESSAGE = SimpleNamespace(set_xid=lambda _xid: None)
+_NO_MESSAGE = SimpleNamespace(set_xid=int)
 
 
 def next_xid(datapath: Datapath) -> int:
