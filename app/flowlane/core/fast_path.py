@@ -15,6 +15,7 @@ compared with what it was made of, so that there is nothing to invalidate.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells
@@ -22,7 +23,7 @@ from flowlane.core.device.quotas import note_copy
 from flowlane.core.device.vlans import UNTAGGED, entering
 from flowlane.core.effects import FlowReport
 from flowlane.core.flow.assign import demand_of, may_stay
-from flowlane.core.flow.corrections import passes_unlooked
+from flowlane.core.flow.corrections import has_look, most_looks, use_up_look
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.flow.track import FIRST
 from flowlane.core.flowkey import HEAD, IPV4, TCP, UDP, FlowParts
@@ -55,36 +56,79 @@ _LAST_QUEUE = 0xFFFE
 """The highest choice of a device that is a queue without a mark (:mod:`flowlane.core.marks`)."""
 
 
-def take(state: State, device: Device, seen: FlowSeen, out: list[Effect]) -> bool:
+_DEVICE_CHOSE = int(Reason.DEVICE_CHOSE)
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was compared for the packets that came together, and holds for the next one of them, too.
+
+    Attributes:
+        senders: source MAC -> the IP address that was compared with it.
+        ways: those that are open.
+        looks: new flows that may be looked at in a second (:mod:`flowlane.core.flow.corrections`); None: none is.
+    """
+
+    senders: dict[bytes, bytes]
+    ways: set[Way]
+    looks: float | None
+
+
+def nothing_checked(device: Device) -> Checked:
+    """Begin anew: packets come together, or the general path may have changed something."""
+    return Checked({}, set(), most_looks(device))
+
+
+def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: list[Effect]) -> bool:
     """Take in the first packet of a flow of a known sender; False: nothing is done, the general path has to do it."""
     _, in_port, frame, egress, choice, meter_id, waits = seen
     sender = device.known_senders.get(frame[6:12])
-    if sender is None or sender.in_port != in_port or choice is None or egress is None:
+    if sender is None or sender.in_port != in_port or choice is None or egress is None or meter_id or waits:
         return False
-    if meter_id or waits or not _has_ports(frame):
-        return False
-    protocol = frame[23]
-    head = sender.heads.get(protocol)
-    if head is None or (protocol == TCP and b"" < frame[46:47] < _NO_PORTS):
+    head = sender.heads.get(frame[23]) if _has_ports(frame) else None
+    if head is None:
         return False
     key = head + frame[34:38] + frame[26:34]
-    if key in device.flows.rows or not _is_plain(state, device, sender, frame[26:30]):
+    if key in device.flows.rows or not _holds(state, device, sender, frame, checked):
         return False
-    classified = _class_of(sender, frame)
+    what = sender.classifier.looked_at(frame)
+    classified = sender.classes.get(what) or _classify(sender, what, frame)
     way = sender.ways.get((egress, choice, classified[0]))
-    if way is None or not _is_open(device, way, egress) or not passes_unlooked(state, device):
+    if way is None or (way not in checked.ways and not _is_open(device, way, egress)):
         return False
-    number = sender.vm.number
+    checked.ways.add(way)
+    if checked.looks is not None:
+        if has_look(state, device, checked.looks):
+            return False
+        use_up_look(state, device, checked.looks)
     sender.claim.seen, sender.claim.sign = state.now, Sign.PACKET
     device.host_seen[sender.place] = state.now
-    note_copy(state, device, number, True, out)
-    _begin(state, device, number, key, (in_port, egress, choice, frame[15] >> 2), classified, way, out)
+    note_copy(state, device, sender.vm.number, True, out)
+    ports = in_port, egress
+    _begin(state, device, sender.vm.number, key, ports, (choice, frame[15] >> 2), classified, way, out)
+    return True
+
+
+def _holds(state: State, device: Device, sender: KnownSender, frame: bytes, checked: Checked) -> bool:
+    """Whether what is known of a sender holds for a packet of it."""
+    mac, source = frame[6:12], frame[26:30]
+    if checked.senders.get(mac) == source:
+        return True
+    if not _is_plain(state, device, sender, source):
+        return False
+    checked.senders[mac] = source
     return True
 
 
 def _has_ports(frame: bytes) -> bool:
-    """Whether it is an untagged frame of IPv4 without options, no fragment, up to the ports at least."""
-    return frame[12:15] == _IPV4 and len(frame) >= _SHORTEST and not (frame[20] & 0x3F) and not frame[21]
+    """Whether it is an untagged frame of IPv4 without options that has ports: no fragment, and not cut before them."""
+    return (
+        frame[12:15] == _IPV4
+        and len(frame) >= _SHORTEST
+        and not (frame[20] & 0x3F)
+        and not frame[21]
+        and not (frame[23] == TCP and b"" < frame[46:47] < _NO_PORTS)
+    )
 
 
 def _is_plain(state: State, device: Device, sender: KnownSender, source: bytes) -> bool:
@@ -97,6 +141,7 @@ def _is_plain(state: State, device: Device, sender: KnownSender, source: bytes) 
     number = vm.number
     return (
         device.ports.get(sender.in_port) is sender.port
+        and sender.port.role is PortRole.VM
         and sender.port.facts is sender.facts
         and device.capabilities is sender.capabilities
         and device.classifier is sender.classifier
@@ -139,25 +184,21 @@ def _has_other_nics(state: State, vm: Vm) -> bool:
     return any(state.macs.get(mac) != own for mac in vm.macs)
 
 
-def _class_of(sender: KnownSender, frame: bytes) -> Classified:
-    """Classify a flow whose VM has given no hint but in the packet itself."""
-    looked_at = sender.classifier.looked_at
-    what = b"".join([frame[first:end] for first, end in looked_at])
-    found = sender.classes.get(what)
-    if found is None:
-        if len(sender.classes) >= MOST_KEPT:
-            sender.classes.clear()
-        found = sender.classes[what] = _classify(sender, frame)
-    return found
+def _classify(sender: KnownSender, what: object, frame: bytes) -> Classified:
+    """Classify a flow whose VM has given no hint but in the packet itself, and keep its class.
 
-
-def _classify(sender: KnownSender, frame: bytes) -> Classified:
+    Args:
+        what: what rules may look at in the frame.
+    """
+    if len(sender.classes) >= MOST_KEPT:
+        sender.classes.clear()
     ports = int.from_bytes(frame[34:36]), int.from_bytes(frame[36:38])
     parts = FlowParts(sender.vm.number, None, IPV4, frame[23], *ports, frame[26:30], frame[30:34])
     dscp = frame[15] >> 2
     hint, source, _ = sender.classifier.weigh_hints(sender.vm, dscp, 0)
     class_index, rule_index = sender.classifier.classify(sender.vm, parts, dscp, 0, hint)
-    return class_index, rule_index, 0 if hint is None else hint + 1, source
+    found = sender.classes[what] = class_index, rule_index, 0 if hint is None else hint + 1, source
+    return found
 
 
 def _is_open(device: Device, way: Way, egress: int) -> bool:
@@ -191,7 +232,8 @@ def _begin(
     device: Device,
     number: int,
     key: bytes,
-    chosen: tuple[int, int, int, int],
+    ports: tuple[int, int],
+    chosen: tuple[int, int],
     classified: Classified,
     way: Way,
     out: list[Effect],
@@ -199,9 +241,10 @@ def _begin(
     """Add the flow to its table and to its cell.
 
     Args:
-        chosen: its ingress and egress port, the queue that the device chose, and its DSCP.
+        ports: its ingress and its egress port.
+        chosen: the queue that the device chose, and the flow's DSCP.
     """
-    in_port, egress, queue_id, dscp = chosen
+    (in_port, egress), (queue_id, dscp) = ports, chosen
     class_index, rule_index, hint_class, hint_source = classified
     flows, kind = device.flows, way.queue.kind
     row = flows.add(key, state.now)
@@ -215,12 +258,13 @@ def _begin(
     flows.device_queue[row] = flows.queue_id[row] = queue_id
     flows.class_index[row], flows.rule_index[row] = class_index, rule_index
     flows.hint_class[row], flows.hint_source[row] = hint_class, hint_source
-    flows.kind[row], flows.reason[row] = kind, Reason.DEVICE_CHOSE
+    flows.kind[row], flows.reason[row] = kind, _DEVICE_CHOSE
     cells.enter(way.allocation, way.cell, row, way.profile, class_index)
     dpid, name = device.dpid, way.class_name
     out.append(FlowReport("seen", dpid, key, egress, name, NO_QUEUE, NO_QUEUE, 0, 0, False, FIRST))
-    reason = int(Reason.DEVICE_CHOSE)
-    out.append(FlowReport("assigned", dpid, key, egress, name, queue_id, NO_QUEUE, 0, reason, False, ""))
+    out.append(
+        FlowReport("assigned", dpid, key, egress, name, queue_id, NO_QUEUE, 0, _DEVICE_CHOSE, False, "")
+    )
 
 
 def remember(state: State, device: Device, seen: FlowSeen) -> None:

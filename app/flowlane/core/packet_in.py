@@ -52,11 +52,14 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
 def on_flows_seen(state: State, event: FlowsSeen, out: list[Effect]) -> None:
     """Take in packets of one device, in their order: those of known senders by the fast path."""
     device = state.devices.get(event.dpid)
-    for seen in event.packets if device is not None else ():
-        assert device is not None
-        if not fast_path.take(state, device, seen, out):
+    if device is None:
+        return
+    checked = fast_path.nothing_checked(device)
+    for seen in event.packets:
+        if not fast_path.take(state, device, seen, checked, out):
             on_flow_seen(state, seen, out)
             fast_path.remember(state, device, seen)
+            checked = fast_path.nothing_checked(device)
 
 
 def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ cached for each VM until its record is replaced.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.classify.bitmaps import Intervals, by_value, intervals, prefix_intervals
@@ -17,7 +18,7 @@ from flowlane.core.classify.matching import ETHERTYPES, fits_fragments, selects
 from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, is_of_fragments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint, Vm
@@ -62,8 +63,8 @@ class Classifier:
     views: dict[int, _VmView] = field(default_factory=dict)
     trusts: dict[tuple[Trust, ...], VmTrust] = field(default_factory=dict)
     gate_bits: dict[int, int] = field(default_factory=dict)
-    looked_at: tuple[tuple[int, int], ...] = ()
-    """First octet and end of what rules may look at in an untagged frame of TCP or UDP over IPv4 without options."""
+    looked_at: Callable[[bytes], object] = itemgetter(slice(None))
+    """Takes what rules may look at out of an untagged frame of TCP or UDP over IPv4 without options."""
 
     def classify(
         self,
@@ -111,17 +112,17 @@ def compile_rules(policy: Policy) -> Classifier:
     matches = [rule.match for rule in policy.rules]
     hinted, unhinted = by_value(match.hint for match in matches)
     fields = _index_fields(matches)
-    return Classifier(policy, fields, hinted, unhinted, looked_at=tuple(_looked_at(fields)))
+    return Classifier(policy, fields, hinted, unhinted, looked_at=itemgetter(*_looked_at(fields)))
 
 
-def _looked_at(fields: _Fields) -> Iterator[tuple[int, int]]:
+def _looked_at(fields: _Fields) -> Iterator[slice]:
     """Yield where in a frame is what rules may look at: DSCP and protocol in any case, the rest where a rule does."""
-    yield 15, 16
-    yield 23, 24
+    yield slice(15, 16)
+    yield slice(23, 24)
     parts = (fields.src[IPV4], 26), (fields.dst[IPV4], 30), (fields.src_ports, 34), (fields.dst_ports, 36)
     for rules, first in parts:
         if rules is not None:
-            yield first, first + (4 if first < _PORTS_AT else 2)
+            yield slice(first, first + (4 if first < _PORTS_AT else 2))
 
 
 _PORTS_AT = 34

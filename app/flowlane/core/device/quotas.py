@@ -96,7 +96,7 @@ def note_copy(state: State, device: Device, number: int, is_first: bool, out: li
     usage.copies.add(now, SHARE * rate, SIZE * rate)
     if not is_first:
         usage.others.add(now, OTHERS * rate, SIZE * rate)
-    if usage.excess is not None:
+    if usage.excess is not None or (is_first and device.copies.level < ROOM_AGAIN * rate):
         return
     again = _is_soon_after(usage, now)
     room, persists = (ROOM_AGAIN, PERSISTS_AGAIN) if again else (ROOM, PERSISTS)

@@ -28,29 +28,27 @@ def corrects(state: State, device: Device, allocation: PortState, row: int, dema
     That takes a pin, of which half of the budget is left to other flows. Every new flow uses up a look, a second's
     looks can be saved, and a storm runs into debt of as many: only its first flows are looked at.
     """
-    if not _corrects_any(device):
+    most = most_looks(device)
+    if most is None:
         return False
-    most, looks = _looks(state, device)
+    is_looked_at = has_look(state, device, most)
+    use_up_look(state, device, most)
+    return is_looked_at and is_above_others(allocation, device.flows.device_queue[row], demand)
+
+
+def most_looks(device: Device) -> float | None:
+    """Return how many new flows in a second may be looked at on a device; None: none is."""
+    if not device.capabilities.learn or 2 * device.pinned >= device.pin_budget or device.adopting:
+        return None
+    return min(LOOKS, LOOKED_AT * device.policy.copy_rate)
+
+
+def has_look(state: State, device: Device, most: float) -> bool:
+    """Whether the next new flow is looked at, where ``most`` are in a second."""
+    return min(most, device.looks + (state.now - device.looks_at) * most) >= 1
+
+
+def use_up_look(state: State, device: Device, most: float) -> None:
+    """Count a new flow, whether or not it is looked at."""
+    looks = min(most, device.looks + (state.now - device.looks_at) * most)
     device.looks, device.looks_at = max(-most, looks - 1), state.now
-    return looks >= 1 and is_above_others(allocation, device.flows.device_queue[row], demand)
-
-
-def passes_unlooked(state: State, device: Device) -> bool:
-    """Let a new flow pass where none is looked at now; False: it is to be looked at, and no look is used up."""
-    if not _corrects_any(device):
-        return True
-    most, looks = _looks(state, device)
-    if looks >= 1:
-        return False
-    device.looks, device.looks_at = max(-most, looks - 1), state.now
-    return True
-
-
-def _corrects_any(device: Device) -> bool:
-    return device.capabilities.learn and 2 * device.pinned < device.pin_budget and not device.adopting
-
-
-def _looks(state: State, device: Device) -> tuple[float, float]:
-    """Return how many looks can be saved, and how many there are."""
-    most = min(LOOKS, LOOKED_AT * device.policy.copy_rate)
-    return most, min(most, device.looks + (state.now - device.looks_at) * most)

@@ -29,8 +29,9 @@ class Bucket:
 
     def add(self, now: float, leak: float, size: float) -> None:
         """Put one in at a time (s); ``leak`` is what leaves per second, ``size`` what the bucket holds at most."""
-        self.level -= (now - self.at) * leak
-        self.at = now
+        if now != self.at:
+            self.level -= (now - self.at) * leak
+            self.at = now
         if self.level <= 0:
             self.level, self.filling_since = 0.0, now
         self.level = min(self.level + 1, size)

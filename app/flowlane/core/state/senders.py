@@ -53,5 +53,5 @@ class KnownSender:
     claims: Claims
     place: tuple[int, int | None]
     heads: dict[int, bytes]
-    classes: dict[bytes, Classified] = field(default_factory=dict)
+    classes: dict[object, Classified] = field(default_factory=dict)
     ways: dict[tuple[int, int, int], Way] = field(default_factory=dict)
