@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -14,12 +15,14 @@ import requests
 from requests import exceptions
 
 from flowlane.cli.arguments import DEFAULT_URL, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from flowlane.cli.merging import Part, merged
 from flowlane.errors import ConfigError, FlowlaneError
 from flowlane.escaping import escaped
+from flowlane.stdio import print_error
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 PAGE = 1000
 """Items of a page: the most that the server gives."""
@@ -41,18 +44,25 @@ class UnreachableError(FlowlaneError):
 
 
 class RefusedError(FlowlaneError):
-    """The controller answered with a problem document; ``status`` is the HTTP status."""
+    """The controller answered with a problem document.
 
-    def __init__(self, text: str, status: int) -> None:
+    ``status``: the HTTP status. ``members``: URLs of other controllers that may have what is not there.
+    """
+
+    def __init__(self, text: str, status: int, members: Sequence[str] = ()) -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.members = status, members
 
 
 class Client(NamedTuple):
-    """A controller's URL, and the HTTP session with it."""
+    """A controller's URL, and the HTTP session with it.
+
+    ``asks_others``: what this controller has nothing of is asked of those that share its database.
+    """
 
     url: str
     session: requests.Session
+    asks_others: bool = True
 
     @property
     def place(self) -> str:
@@ -138,12 +148,33 @@ def connect(url: str, token: str | None = None, ca: str | None = None) -> Client
 
 
 def call(client: Client, method: str, path: str, **options: Any) -> requests.Response:
-    """Send one request.
+    """Send one request; where the controller has nothing of it, to the others that share its database.
 
     Raises:
         UnreachableError: no controller answers.
         RefusedError: the answer is a problem document.
     """
+    try:
+        return _call_one(client, method, path, **options)
+    except RefusedError as error:
+        for url in error.members if client.asks_others else ():
+            with suppress(UnreachableError):
+                try:
+                    return _call_one(_other(client, url), method, path, **options)
+                except RefusedError as other:
+                    if other.status != requests.codes.not_found:
+                        raise
+        raise
+
+
+def _other(client: Client, url: str) -> Client:
+    """Make a client of another controller; the token is not sent without TLS where it was sent with TLS before."""
+    if urlsplit(url).scheme in (urlsplit(client.url).scheme, "https"):
+        return Client(url, client.session, asks_others=False)
+    return connect(url)._replace(asks_others=False)
+
+
+def _call_one(client: Client, method: str, path: str, **options: Any) -> requests.Response:
     options.setdefault("timeout", (CONNECT_TIMEOUT, READ_TIMEOUT))
     try:
         response = client.session.request(method, client.url + path, **options)
@@ -175,8 +206,58 @@ def get(client: Client, path: str, query: Mapping[str, Any] | None = None) -> An
     return send(client, "GET", path, params=dict(query or {}))
 
 
+def get_all(client: Client, path: str) -> list[Answer]:
+    """Get a JSON object of each controller that has it: each has its part of what is on several devices."""
+    first = get(client, path)
+    answers = [first]
+    for member in first.get("members", []):
+        try:
+            if member["url"]:
+                answers.append(get(_other(client, member["url"]), path))
+        except (UnreachableError, RefusedError) as error:
+            if not isinstance(error, RefusedError) or error.status != requests.codes.not_found:
+                print_error(f"what controller {member['name']} leads is missing here: {error}")
+    return answers
+
+
 def pages(client: Client, path: str, query: Mapping[str, Any], at_most: int | None) -> Answer:
-    """Get a list over as many pages as it takes; ``next`` is null unless there is more than ``at_most``."""
+    """Get a list over as many pages as it takes; ``next`` is null unless there is more than ``at_most``.
+
+    Of several controllers each has a part of it.
+    """
+    answer = _pages_of_one(client, path, query, at_most)
+    others = answer.pop("members", [])
+    if not others:
+        return answer
+    answers, read = [answer], []
+    for member in others:
+        try:
+            if not member["url"]:
+                raise UnreachableError("it has no --rest-url")
+            answers.append(_pages_of_one(_other(client, member["url"]), path, query, at_most))
+            read.append(member)
+        except RefusedError as error:
+            # It may not know the device, or the VM, that the query names.
+            if error.status != requests.codes.not_found:
+                raise
+            read.append(member)
+        except UnreachableError as error:
+            print_error(f"what controller {member['name']} leads is missing or out of date here: {error}")
+    elsewhere = {device for member in read for device in member["devices"]}
+    parts = [Part(answer["items"], elsewhere)]
+    parts += [Part(other["items"], _elsewhere_of(other)) for other in answers[1:]]
+    items = merged(parts, query.get("sort"))
+    cursors = [other["next"] for other in answers if other["next"] is not None]
+    is_cut = at_most is not None and len(items) > at_most
+    return Answer(items=items[:at_most], next=cursors[0] if cursors else path if is_cut else None)
+
+
+def _elsewhere_of(answer: Answer) -> set[str]:
+    return {device for member in answer.get("members", []) for device in member["devices"]}
+
+
+def _pages_of_one(client: Client, path: str, query: Mapping[str, Any], at_most: int | None) -> Answer:
+    """Get the part of a list that one controller has, with the field ``members`` of its last page, if it has one."""
     items: list[Answer] = []
     cursor: str | None = None
     while True:
@@ -189,7 +270,7 @@ def pages(client: Client, path: str, query: Mapping[str, Any], at_most: int | No
         items += page["items"]
         cursor = page["next"]
         if cursor is None or (at_most is not None and len(items) >= at_most):
-            return Answer(items=items, next=cursor)
+            return Answer(items=items, next=cursor, members=page.get("members", []))
 
 
 def stream_pages(
@@ -197,13 +278,18 @@ def stream_pages(
 ) -> Iterator[tuple[list[Answer], str | None]]:
     """Get a list a page at a time: (items, cursor of what is left); the next page is requested meanwhile.
 
+    The list of several controllers comes as one page.
     Only items themselves are :class:`Answer`; what is in them is not, which takes a tenth of the time.
     """
     with ThreadPoolExecutor(1) as pool:
         left, cursor = at_most, None
         coming = pool.submit(_page, client, path, query, left, cursor)
         while True:
-            items, cursor = coming.result()
+            items, cursor, is_partial = coming.result()
+            if is_partial:
+                answer = pages(client, path, query, at_most)
+                yield answer["items"], answer["next"]
+                return
             left = None if left is None else left - len(items)
             is_over = cursor is None or left == 0
             if not is_over:
@@ -215,7 +301,8 @@ def stream_pages(
 
 def _page(
     client: Client, path: str, query: Mapping[str, Any], left: int | None, cursor: str | None
-) -> tuple[list[Answer], str | None]:
+) -> tuple[list[Answer], str | None, bool]:
+    """Get a page: its items, the cursor of the next one, whether other controllers have more."""
     limit = PAGE if left is None else min(PAGE, left)
     params = {**query, "limit": limit, **({"cursor": cursor} if cursor else {})}
     # Over the network of a controller compressing takes longer than it saves.
@@ -227,7 +314,7 @@ def _page(
     items = page["items"]
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreachableError(f"server at {client.place} answered {path} with something else than a list")
-    return [Answer(item) for item in items], page["next"]
+    return [Answer(item) for item in items], page["next"], bool(page.get("members"))
 
 
 def events(client: Client, query: Mapping[str, Any], last_id: str) -> Iterator[ServerEvent]:
@@ -337,13 +424,14 @@ def _refusal(client: Client, response: requests.Response) -> FlowlaneError:
         title = "" if problem.get("type", "about:blank") == "about:blank" else f"{problem['title']}: "
         lines = [escaped(f"{title}{problem['detail']}")]
         lines += [f"  {escaped(_place_text(place))}" for place in problem.get("errors", [])]
+        members = [member["url"] for member in problem.get("members", []) if member["url"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return UnreachableError(_not_a_controller(client, response))
     if response.status_code == requests.codes.unauthorized:
         lines.append(
             f"  give --token-file, ${TOKEN_FILE_VARIABLE} or ${TOKEN_VARIABLE}; flowlane token add makes one"
         )
-    return RefusedError("\n".join(lines), response.status_code)
+    return RefusedError("\n".join(lines), response.status_code, members)
 
 
 def _place_text(place: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 
 from flowlane.cli.arguments import add_output, format_of
-from flowlane.cli.client import Answer, client_of, get
+from flowlane.cli.client import Answer, client_of, get_all
 from flowlane.cli.flow_argument import add_flow, find_flows, flow_name
 from flowlane.cli.output import show_data
 from flowlane.cli.tables import Column, age, console, emit, flow_text, line, rate, table, text
@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Explain one flow, or the few that match."""
     client, form = client_of(args), format_of(args)
     explanations = [
-        (flow, get(client, f"/v1/flows/{flow['id']}/explain")) for flow in find_flows(client, flow_name(args))
+        (flow, _joined(get_all(client, f"/v1/flows/{flow['id']}/explain")))
+        for flow in find_flows(client, flow_name(args))
     ]
     if form is not None:
         show_data(lambda: [explanation for _, explanation in explanations], form)
@@ -53,6 +54,24 @@ def run(args: argparse.Namespace) -> int:
         for device in explanation["devices"]:
             _print_device(out, device)
     return 0
+
+
+def _joined(answers: list[Answer]) -> Answer:
+    """Put the explanations of several controllers together, each of the devices that it leads."""
+    first = answers[0]
+    if len(answers) == 1:
+        return first
+    led = [
+        {device for member in answer.get("members", ()) for device in member["devices"]} for answer in answers
+    ]
+    devices = [
+        device
+        for answer, elsewhere in zip(answers, led, strict=True)
+        for device in answer["devices"]
+        if device["device"] not in elsewhere
+    ]
+    way = max((answer["way"] for answer in answers), key=lambda hops: sum(hop["assigned"] for hop in hops))
+    return Answer(first, way=way, devices=devices)
 
 
 def vm_text(flow: Answer) -> str:

@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.tree import Tree
 
 from flowlane.cli.arguments import add_output, format_of
-from flowlane.cli.client import Answer, client_of, get
+from flowlane.cli.client import Answer, Client, client_of, get
 from flowlane.cli.output import show_data
 from flowlane.cli.tables import line, show
 from flowlane.escaping import escaped_lines
+from flowlane.stdio import print_error
 from flowlane.units import counted
 
 if TYPE_CHECKING:
@@ -38,12 +39,23 @@ def run(args: argparse.Namespace) -> int:
     """Show the topology."""
     client = client_of(args)
     if args.dot:
-        sys.stdout.write(dot(get(client, "/v1/topology")))
+        sys.stdout.write(dot(_read(client)))
     elif (form := format_of(args)) is not None:
-        show_data(lambda: get(client, "/v1/topology"), form, args.watch)
+        show_data(lambda: _read(client), form, args.watch)
     else:
-        show(lambda _width: tree(get(client, "/v1/topology")), args.watch)
+        show(lambda _width: tree(_read(client)), args.watch)
     return 0
+
+
+def _read(client: Client) -> Answer:
+    """Read the graph, and say where it goes on: one controller of several has the links of what it leads."""
+    topology = get(client, "/v1/topology")
+    for member in topology.get("members", []):
+        devices = counted(len(member["devices"]), "device")
+        print_error(
+            f"controller {member['name']} leads {devices}: --url {member['url'] or '?'} has their links"
+        )
+    return topology
 
 
 def tree(topology: Answer) -> RenderableType:

@@ -124,7 +124,15 @@ ROUTES = (
         types.Page[member_types.MemberView],
         query.PAGE,
     ),
-    Route("GET", "/v1/devices", _R.devices, "Devices", types.Page[types.DeviceView], query.PAGE),
+    Route(
+        "GET",
+        "/v1/devices",
+        _R.devices,
+        "Devices",
+        types.Page[types.DeviceView],
+        query.PAGE,
+        is_partial=True,
+    ),
     Route("GET", "/v1/devices/{dpid}", _R.device, "A device", types.DeviceView, also=(404,)),
     Route(
         "PATCH",
@@ -181,7 +189,14 @@ ROUTES = (
         also=(404,),
     ),
     Route(
-        "GET", "/v1/vms", _R.vms, "VMs", types.Page[vm_types.VmView], (*query.PAGE, query.DEVICE), also=(404,)
+        "GET",
+        "/v1/vms",
+        _R.vms,
+        "VMs",
+        types.Page[vm_types.VmView],
+        (*query.PAGE, query.DEVICE),
+        also=(404,),
+        is_partial=True,
     ),
     Route("GET", "/v1/vms/{id}", _R.vm, "A VM", vm_types.VmView, also=(404,), scope=Scope.VM),
     Route(
@@ -240,8 +255,25 @@ ROUTES = (
         also=(204, 404),
         scope=Scope.HINT,
     ),
-    Route("GET", "/v1/flows", _R.flows, "Flows", types.Page[types.FlowView], _FLOW_PAGE, also=(404,)),
-    Route("GET", "/v1/flows/{id}", _R.flow, "A flow", types.FlowView, also=(404,)),
+    Route(
+        "GET",
+        "/v1/flows",
+        _R.flows,
+        "Flows",
+        types.Page[types.FlowView],
+        _FLOW_PAGE,
+        also=(404,),
+        is_partial=True,
+    ),
+    Route(
+        "GET",
+        "/v1/flows/{id}",
+        _R.flow,
+        "A flow",
+        types.FlowAnswer,
+        also=(404,),
+        is_partial=True,
+    ),
     Route(
         "GET",
         "/v1/flows/{id}/explain",
@@ -249,6 +281,7 @@ ROUTES = (
         "Why a flow is on its queue",
         types.Explanation,
         also=(404,),
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -283,6 +316,7 @@ ROUTES = (
         "The flows that operators have pinned to queues",
         types.Page[operator_types.PinView],
         query.PAGE,
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -292,6 +326,7 @@ ROUTES = (
         types.Page[types.AssignmentView],
         _ASSIGNMENT_PAGE,
         also=(404,),
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -299,6 +334,7 @@ ROUTES = (
         _T.topology,
         "Devices, links and hosts as a graph; loops, and what differs from the expected network",
         topology_types.TopologyView,
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -316,6 +352,7 @@ ROUTES = (
         types.Page[topology_types.AddressView],
         (*query.PAGE, query.DEVICE),
         also=(404,),
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -325,6 +362,7 @@ ROUTES = (
         types.Page[device_types.DevicePortView],
         (*query.PAGE, query.DEVICE, query.ROLE),
         also=(404,),
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -334,6 +372,7 @@ ROUTES = (
         types.Page[device_types.DeviceMeterView],
         (*query.PAGE, query.DEVICE),
         also=(404,),
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -343,6 +382,7 @@ ROUTES = (
         types.Page[device_types.GroupView],
         (*query.PAGE, query.DEVICE),
         also=(404,),
+        is_partial=True,
     ),
     Route(
         "GET",
@@ -352,6 +392,7 @@ ROUTES = (
         types.Page[device_types.DeviceLeftOutView],
         (*query.PAGE, query.DEVICE),
         also=(404,),
+        is_partial=True,
     ),
     Route("GET", "/v1/policy", _W.get_policy, "The policy in force", types.PolicyView, produces=(JSON, YAML)),
     Route(

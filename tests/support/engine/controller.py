@@ -200,6 +200,8 @@ HOSTILE = "\x1b[2J\n\u202e"
 def hostile() -> FakeController:
     """The furnished one, in which all names that others choose end in :data:`HOSTILE`."""
     controller = furnished()
+    # It leads nothing, so that nobody asks it, at an address that does not answer.
+    controller.others = [member._replace(leads=()) for member in controller.others]
     state = controller.engine.state
     for device in state.devices.values():
         device.name += HOSTILE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
@@ -12,7 +11,7 @@ from webob import Response
 
 from flowlane.escaping import escaped
 from flowlane.northbound import query
-from flowlane.northbound.http import conditional
+from flowlane.northbound.http import conditional, referral
 from flowlane.northbound.http.access import SAFE_METHODS, Scope
 from flowlane.northbound.http.problems import ProblemError, empty, json_response
 from flowlane.northbound.http.routing import Call, keep_body
@@ -32,8 +31,6 @@ ROUTE = "flowlane.route"
 
 _CHANGES = {Scope.OPERATE: logging.INFO, Scope.HINT: logging.DEBUG}
 """Scopes of routes that change something -> level at which that is logged; VMs may give hints all the time."""
-
-DPID = re.compile("[0-9A-Fa-f]{16}")
 
 _SHOWN = 200
 """Characters of a path that the log has."""
@@ -72,7 +69,7 @@ def answer(
     access.check_origin(request, bool(route.accepts))
     caller = access.admit(request, route.needs, controller.state, resource.path.get("id", ""))
     if "dpid" in resource.path:
-        _check_leader(controller, request, resource.path["dpid"])
+        referral.check_leader(controller, request, resource.path["dpid"])
     _negotiate(request, route)
     values = query.read_query(request, route.parameters)
     if conditional.asks(request) and method not in SAFE_METHODS and "GET" in methods:
@@ -88,24 +85,6 @@ def answer(
     return made
 
 
-def _check_leader(controller: Controller, request: Request, text: str) -> None:
-    """Refer a request about a device to the controller that leads it, where that is another one.
-
-    Raises:
-        ProblemError: 307 with its address, or 421 where it has none (RFC 9110, 15.4.8, 15.5.20).
-    """
-    leader = controller.leader_of(int(text, 16)) if DPID.fullmatch(text) else None
-    if leader is None:
-        return
-    if not leader.url:
-        raise ProblemError(421, f"controller {leader.name} leads device {text}; it has no --rest-url", "dpid")
-    raw = request.environ.get("RAW_PATH_INFO") or request.path_info
-    path = str(raw).partition("?")[0]
-    target = f"{leader.url}{path}{f'?{request.query_string}' if request.query_string else ''}"
-    detail = f"controller {leader.name} leads device {text}; ask it at {leader.url}"
-    raise ProblemError(307, detail, "dpid", {"Location": target})
-
-
 def _log_change(request: Request, caller: Caller, status: int, level: int) -> None:
     """Log who changed what, from where."""
     whom = f" by {caller.name}" if caller.name else ""
@@ -114,8 +93,15 @@ def _log_change(request: Request, caller: Caller, status: int, level: int) -> No
 
 
 def _response(route: Route, call: Call) -> Response:
-    made = route.handler(call)
-    return made if isinstance(made, Response) else json_response(made)
+    try:
+        made = route.handler(call)
+    except ProblemError as error:
+        referral.name_members(call.controller, error)
+        raise
+    response = made if isinstance(made, Response) else json_response(made)
+    if route.is_partial:
+        referral.add_members(call.controller, response)
+    return response
 
 
 def _validator(route: Route, call: Call) -> str | None:

@@ -12,9 +12,9 @@ from webob import Response
 from flowlane.errors import FlowlaneError, PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from flowlane.northbound.types import Problem, ProblemPlace
+    from flowlane.northbound.types import MemberAddress, Problem, ProblemPlace
 
 JSON = "application/json"
 
@@ -52,7 +52,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class ProblemError(FlowlaneError):
-    """A request that fails. ``field`` is the query parameter, header or key at fault."""
+    """A request that fails. ``field`` is the query parameter, header or key at fault.
+
+    ``members``: other controllers that may have what is not here.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class ProblemError(FlowlaneError):
         self.status = status
         self.field = field
         self.headers = dict(headers or {})
+        self.members: Sequence[MemberAddress] = ()
 
 
 def bad_field(field: str, detail: str) -> ProblemError:
@@ -75,14 +79,20 @@ def bad_field(field: str, detail: str) -> ProblemError:
 def response_of(error: Exception) -> Response:
     """Make the response to a request that ended with an exception; an unexpected one is logged, and not shown."""
     if isinstance(error, ProblemError):
-        return _answer(error.status, str(error), error.field, error.headers)
+        return _answer(error.status, str(error), error.field, error.headers, error.members)
     if isinstance(error, PolicyError):
         return _policy_refused(error)
     _LOG.error("a request ended with an unexpected exception", exc_info=error)
     return _answer(500, "the controller failed to answer because of a bug; look into its log")
 
 
-def _answer(status: int, detail: str, field: str = "", headers: Mapping[str, str] | None = None) -> Response:
+def _answer(
+    status: int,
+    detail: str,
+    field: str = "",
+    headers: Mapping[str, str] | None = None,
+    members: Sequence[MemberAddress] = (),
+) -> Response:
     problem: Problem = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -91,6 +101,8 @@ def _answer(status: int, detail: str, field: str = "", headers: Mapping[str, str
     }
     if field:
         problem["field"] = field
+    if members:
+        problem["members"] = list(members)
     return _response(problem, headers)
 
 

@@ -63,7 +63,8 @@ class Route(NamedTuple):
     ``about``: a summary. ``gives``: type of the answer, None where it is not JSON. ``produces``: media types
     of the answer, the default first. ``takes``: type of the body, None where it is not JSON. ``accepts``:
     media types of the body, empty where there is none. ``also``: other HTTP statuses of answers. ``scope``: what it
-    asks of a token; None: ``read`` where the method changes nothing, else ``operate``.
+    asks of a token; None: ``read`` where the method changes nothing, else ``operate``. ``is_partial``: the answer, a
+    JSON object, is about all devices, and has those that this controller leads.
     """
 
     method: str
@@ -77,6 +78,7 @@ class Route(NamedTuple):
     accepts: tuple[str, ...] = ()
     also: tuple[int, ...] = ()
     scope: Scope | None = None
+    is_partial: bool = False
 
     @property
     def needs(self) -> Scope:

@@ -27,11 +27,31 @@ OfOneClass = TypedDict(
 )
 
 
+class MemberAddress(TypedDict):
+    """Another controller of those that share a database."""
+
+    name: Annotated[str, "its --member"]
+    url: Annotated[str, "where its REST is; empty where others cannot reach it"]
+
+
+class MemberReference(MemberAddress):
+    """Another controller, and the devices about which it has to be asked."""
+
+    devices: Annotated[list[Dpid], "devices that it leads: the answer has nothing of them that counts"]
+
+
+Members = Annotated[
+    list[MemberReference],
+    "other controllers that lead devices, of several; absent where all that there is is in this answer",
+]
+
+
 class Page(TypedDict, Generic[Item]):
     """A page of a list."""
 
     items: list[Item]
     next: Annotated[str | None, "cursor of the next page; null at the end"]
+    members: NotRequired[Members]
 
 
 class CheckResult(TypedDict):
@@ -282,6 +302,9 @@ class Problem(TypedDict):
     detail: str
     field: NotRequired[Annotated[str, "the query parameter, header or key at fault"]]
     errors: NotRequired[list[ProblemPlace]]
+    members: NotRequired[
+        Annotated[list[MemberAddress], "other controllers, which may have what is not here (404)"]
+    ]
 
 
 class HintMark(OfClass):
@@ -361,6 +384,12 @@ class FlowView(Endpoints, OfClass):
     assignments: list[Placement]
 
 
+class FlowAnswer(FlowView):
+    """A flow, with the other controllers that lead devices where it may be assigned as well."""
+
+    members: NotRequired[Members]
+
+
 class AssignmentView(Placement, Endpoints, OfClass):
     """A flow's queue on one device."""
 
@@ -427,6 +456,7 @@ class Explanation(TypedDict):
     flow: str
     way: Annotated[list[HopView], "from the VM that sends the flow on, in order"]
     devices: Annotated[list[DeviceExplanation], "those with an assignment, in the order of the way"]
+    members: NotRequired[Members]
 
 
 class ClassView(TypedDict):

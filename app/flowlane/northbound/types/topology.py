@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
+from flowlane.northbound.types import Members
 from flowlane.northbound.types.forms import Dpid, Moment
 
 LinkStateWord = Literal["up", "down", "unconfirmed"]
@@ -112,6 +113,7 @@ class TopologyView(TypedDict):
     unknown: list[UnknownEnd]
     loops: list[LoopView]
     expected: Annotated[ExpectedView | None, "null: none was given (flowlane-manager --topology)"]
+    members: NotRequired[Members]
 
 
 class AddressView(TypedDict):
