@@ -75,11 +75,14 @@ class Launched:
 
 
 @contextmanager
-def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
+def launched(
+    *arguments: str, ready: str = "running: ", command: Sequence[str] = COMMAND
+) -> Iterator[Launched]:
     """Run a manager for the duration of the block; it must stop by SIGTERM with exit code 0.
 
     Args:
         ready: text of the log after which the block begins.
+        command: what runs a manager with these arguments.
     """
     with tempfile.TemporaryDirectory(prefix="fl-manager-") as directory:
         log = Path(directory) / "log"
@@ -87,7 +90,7 @@ def launched(*arguments: str, ready: str = "running: ") -> Iterator[Launched]:
         if not any(argument.startswith("--ovsdb") for argument in arguments):
             options.append("--ovsdb=none")
         with log.open("wb") as output:
-            process = subprocess.Popen([*COMMAND, *options, *arguments], stdout=output, stderr=output)
+            process = subprocess.Popen([*command, *options, *arguments], stdout=output, stderr=output)
         manager = Launched(process, log)
         try:
             wait_for(lambda: ready in manager.log or process.poll() is not None, START_TIME)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from lab.inside import private_ovs
 from lab.inside.database_servers import DatabaseServers, database
-from lab.inside.manager import Launched, free_port, launched
+from lab.inside.manager import COMMAND, Launched, free_port, launched
 from lab.inside.namespaces import inside, network_of_its_own
+
+from flowlane.cli.main import main
 
 pytestmark = pytest.mark.ovs
 
@@ -34,7 +39,7 @@ class Trial:
         self.running: dict[str, Launched] = {}
         self.ports: dict[str, tuple[int, int]] = {}
 
-    def start(self, name: str) -> Launched:
+    def start(self, name: str, command: tuple[str, ...] = COMMAND) -> Launched:
         """Start a controller; under one name always on the same ports."""
         openflow, rest = self.ports.setdefault(name, (free_port(), free_port()))
         options = (
@@ -43,7 +48,7 @@ class Trial:
             f"--rest-url=http://127.0.0.1:{rest}",
         )
         ports = (f"--ofp-tcp-listen-port={openflow}", f"--wsapi-port={rest}")
-        self.running[name] = self.stack.enter_context(launched(*options, *ports))
+        self.running[name] = self.stack.enter_context(launched(*options, *ports, command=command))
         return self.running[name]
 
     def led(self, name: str) -> list[int]:
@@ -61,6 +66,15 @@ class Trial:
             for command in ("dump-flows", "dump-groups", "dump-meters")
         ]
         return sorted(_CHANGING.sub("", line) for dump in dumps for line in dump.splitlines()[1:])
+
+    def settled(self) -> list[str]:
+        """Return the entries once they have not changed for a second."""
+        before = self.entries()
+        while True:
+            time.sleep(1)
+            if before == (now := self.entries()):
+                return now
+            before = now
 
     def roles(self) -> list[str]:
         return sorted(self.switch.vsctl("--bare", "--columns=role", "list", "Controller").split())
@@ -109,6 +123,29 @@ def test_each_leads_its_share_and_has_what_the_other_was_told(trial: Trial) -> N
     wait_for(lambda: "bulk" in trial.servers.dump("Order"))
 
 
+def test_a_token_of_the_database_counts_on_both_and_either_shows_what_both_lead(
+    trial: Trial, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for(lambda: len(trial.led("a")) == len(trial.led("b")) == 1)
+    where, urls = (
+        ("--database", trial.servers.target),
+        [f"http://127.0.0.1:{rest}" for _, rest in trial.ports.values()],
+    )
+    assert main(["token", "add", "alice", "--scope", "read", *where]) == 0
+    try:
+        monkeypatch.setenv("FLOWLANE_TOKEN", "flowlane_wrong")
+        for url in urls:
+            wait_for(lambda url=url: main(["status", "--url", url]) == 1)  # type: ignore[misc]
+        monkeypatch.setenv("FLOWLANE_TOKEN", capsys.readouterr().out.strip().splitlines()[0])
+        for url in urls:
+            wait_for(lambda url=url: main(["devices", "-o", "wide", "--url", url]) == 0)  # type: ignore[misc]
+            shown = capsys.readouterr().out
+            assert (shown.count(" up "), shown.count(" down ")) == (2, 0)
+    finally:
+        assert main(["token", "remove", "alice", "--admit-everybody", *where]) == 0
+    wait_for(lambda: main(["status", "--url", urls[0]]) == 0)
+
+
 def seconds_until_taken_over(trial: Trial, end: Callable[[Launched], None]) -> float:
     """End controller a, and start it again; return after how many seconds b led all switches, which keep everything."""
     wait_for(lambda: len(trial.led("a")) == len(trial.led("b")) == 1)
@@ -150,6 +187,56 @@ def test_one_of_three_servers_is_lost_and_nothing_else(trial: Trial) -> None:
     assert trial.entries() == before
     trial.servers.start(lost)
     trial.servers.wait_for(lost)
+
+
+STOPPING = """
+import os, signal, sys
+from pathlib import Path
+from flowlane import hub, manager
+hub.prepare()
+from flowlane.southbound.openflow.session.outbox import Outbox
+take, marker, flow_mod = Outbox._take, Path(sys.argv.pop(1)), 14
+def stopping(outbox):
+    data = take(outbox)
+    if data[1] == flow_mod and marker.exists():
+        marker.rename(marker.with_suffix('.stopped'))
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return data
+Outbox._take = stopping
+sys.exit(manager.main())
+"""
+"""A controller that stops itself where it is about to write an entry to a switch, while there is a file."""
+
+
+def test_a_leader_that_was_stopped_before_a_write_for_longer_than_its_lease_changes_nothing(
+    trial: Trial, tmp_path: Path
+) -> None:
+    """It has looked at its lease and goes on with its write when another leads: the switch refuses that (roles)."""
+    marker = tmp_path / "stop"
+    trial.running.pop("a").stop()
+    a = trial.start("a", (sys.executable, "-c", STOPPING, str(marker)))
+    wait_for(lambda: len(trial.led("a")) == len(trial.led("b")) == 1)
+    b, (dpid,) = trial.running["b"], trial.led("a")
+    bridge, port, right = f"br{dpid}", f"br{dpid}p1", trial.settled()
+    marker.touch()
+    trial.switch.vsctl("del-port", bridge, port)
+    wait_for(marker.with_suffix(".stopped").exists)
+    try:
+        wait_for(lambda: trial.all_led_by("b"))
+        trial.switch.add_port(bridge, port, 1)
+        wait_for(lambda: trial.settled() == right)
+        repairs = repairs_of(b)
+    finally:
+        a.process.send_signal(signal.SIGCONT)
+    while not ("it joins them again" in a.log and trial.roles().count("master") == len(BRIDGES)):
+        assert trial.entries() == right
+    assert repairs_of(b) == repairs, "nothing was taken away that b has put back"
+    wait_for(lambda: len(trial.led("a")) == len(trial.led("b")) == 1)
+    assert trial.settled() == right
+
+
+def repairs_of(controller: Launched) -> list[str]:
+    return [line for line in controller.text("/metrics").splitlines() if line.startswith("flowlane_repairs")]
 
 
 # ---- a cut network
