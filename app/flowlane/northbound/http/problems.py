@@ -14,7 +14,8 @@ from flowlane.errors import FlowlaneError, PolicyError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flowlane.northbound.types import MemberAddress, Problem, ProblemPlace
+    from flowlane.northbound.types import Problem, ProblemPlace
+    from flowlane.northbound.types.referrals import MemberAddress
 
 JSON = "application/json"
 

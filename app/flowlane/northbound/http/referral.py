@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from webob import Request, Response
 
     from flowlane.northbound.controller import Controller, Member
-    from flowlane.northbound.types import MemberAddress, MemberReference
+    from flowlane.northbound.types.referrals import MemberAddress, MemberReference
 
 DPID = re.compile("[0-9A-Fa-f]{16}")
 

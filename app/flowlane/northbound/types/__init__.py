@@ -11,6 +11,7 @@ from typing import Annotated, Generic, Literal, NotRequired, TypedDict, TypeVar
 from flowlane.northbound.types.forms import Dpid, Moment
 from flowlane.northbound.types.paths import CameFrom, OtherPathView
 from flowlane.northbound.types.policies import PolicyOriginView
+from flowlane.northbound.types.referrals import MemberAddress, Members
 
 Seconds = Annotated[float, "s"]
 BitRate = Annotated[float, "bit/s"]
@@ -25,25 +26,6 @@ OfClass = TypedDict("OfClass", {"class": Annotated[str, "a class of the policy"]
 OfOneClass = TypedDict(
     "OfOneClass", {"class": Annotated[str | None, "null: flows of several classes, or none"]}
 )
-
-
-class MemberAddress(TypedDict):
-    """Another controller of those that share a database."""
-
-    name: Annotated[str, "its --member"]
-    url: Annotated[str, "where its REST is; empty where others cannot reach it"]
-
-
-class MemberReference(MemberAddress):
-    """Another controller, and the devices about which it has to be asked."""
-
-    devices: Annotated[list[Dpid], "devices that it leads: the answer has nothing of them that counts"]
-
-
-Members = Annotated[
-    list[MemberReference],
-    "other controllers that lead devices, of several; absent where all that there is is in this answer",
-]
 
 
 class Page(TypedDict, Generic[Item]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from flowlane.northbound.types import Members
 from flowlane.northbound.types.forms import Dpid, Moment
+from flowlane.northbound.types.referrals import Members
 
 LinkStateWord = Literal["up", "down", "unconfirmed"]
 
