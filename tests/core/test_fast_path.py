@@ -14,7 +14,7 @@ from flowlane.core import events as ev
 from flowlane.core import fast_path
 from flowlane.core.allocate.state import PortState
 from flowlane.core.model import Admission, HintSource, PortFacts, PortReport
-from flowlane.core.policy import Match, PortSecurity, Rule, TrafficClass, Trust, VmSelector
+from flowlane.core.policy import Match, Pins, Policy, PortSecurity, Rule, TrafficClass, Trust, VmSelector
 from flowlane.core.state.device import Device
 from flowlane.core.state.flows import _COLUMNS
 
@@ -245,6 +245,32 @@ def test_after_a_change_both_come_to_the_same(change: str) -> None:
         give(pair, storm(pair[0], 30, first) + storm(pair[0], 20, first, vm=2))
 
 
+def reactive(**changes: Any) -> Policy:
+    return small_policy(copy_rate=COPY_RATE, pins=Pins(which="reactive", idle_timeout=10, **changes))
+
+
+def waiting(host: Scenario, count: int, first: int, dport: int = 80) -> list[ev.FlowSeen]:
+    """First packets that the device has not forwarded."""
+    packets = [seen(host, 1 + number % 2, first + number, dport=dport) for number in range(count)]
+    return [packet._replace(queue_id=None, waits=True) for packet in packets]
+
+
+def test_packets_that_wait_are_answered_by_the_fast_path() -> None:
+    pair = hosts(reactive())
+    give(pair, waiting(pair[0], 8, 1000))
+    effects, taken = give(pair, waiting(pair[0], 40, 2000))
+    assert taken == 40
+    kinds = [type(effect).__name__ for effect in effects if not isinstance(effect, fx.FlowReport)]
+    assert kinds == ["PinFlow", "SendPacket"] * 40
+    assert give(pair, waiting(pair[0], 8, 3000, dport=5000))[1] == 0, "their class has a limit"
+
+
+def test_packets_that_wait_when_no_pin_is_to_be_had_go_the_general_way() -> None:
+    pair = hosts(reactive(budget=20))
+    give(pair, waiting(pair[0], 8, 1000))
+    assert give(pair, waiting(pair[0], 30, 2000))[1] == 12
+
+
 def test_a_sender_at_another_port_has_moved_for_both() -> None:
     pair = hosts()
     give(pair, storm(pair[0], 60))
@@ -257,6 +283,7 @@ _STEP = st.one_of(
     st.tuples(
         st.just("flows"), st.integers(1, 3), st.integers(1, 40), st.sampled_from([None, -1, 0, 1, 2, 3, 9])
     ),
+    st.tuples(st.just("waiting"), st.just(0), st.integers(1, 30), st.just(0)),
     st.tuples(st.just("again"), st.integers(1, 3), st.integers(0, 60), st.integers(0, 3)),
     st.tuples(st.just("wait"), st.floats(0.0, 3.0), st.just(0), st.just(0)),
     st.tuples(st.just("end"), st.integers(0, 60), st.just(0), st.just(0)),
@@ -265,9 +292,9 @@ _STEP = st.one_of(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(_STEP, max_size=14))
-def test_any_history_leaves_the_same(steps: list[tuple[Any, ...]]) -> None:
-    pair = hosts()
+@given(st.lists(_STEP, max_size=14), st.booleans())
+def test_any_history_leaves_the_same(steps: list[tuple[Any, ...]], is_reactive: bool) -> None:
+    pair = hosts(reactive() if is_reactive else None)
     next_port = 1000
     for what, one, two, three in steps:
         host = pair[0]
@@ -275,6 +302,9 @@ def test_any_history_leaves_the_same(steps: list[tuple[Any, ...]]) -> None:
             return
         if what == "flows":
             give(pair, [seen(host, one, next_port + number, three) for number in range(two)])
+            next_port += two
+        elif what == "waiting":
+            give(pair, waiting(host, two, next_port))
             next_port += two
         elif what == "again":
             give(pair, [seen(host, one, 1000 + two, three)])

@@ -6,7 +6,9 @@ first packets of TCP and UDP flows over IPv4, untagged and without options, from
 
 - :class:`~flowlane.core.state.senders.KnownSender` has what follows from the ingress port and the source MAC;
 - :class:`~flowlane.core.state.senders.Way` has what follows from the class, the egress port and the queue that the
-  device itself chose.
+  device itself chose;
+- :class:`~flowlane.core.state.senders.Arrival` has what follows from class and egress port where the packet waits for
+  the controller, which chooses the queue.
 
 The next such flow is placed by a few look-ups, and written to its columns at once. :func:`take` does so only where the
 general path would come to the same, to the last column and effect; else it changes nothing. Everything that is kept is
@@ -18,19 +20,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowlane.core.allocate import cells
+from flowlane.core.allocate import arrive, cells
 from flowlane.core.device.quotas import note_copy
 from flowlane.core.device.vlans import UNTAGGED, entering
-from flowlane.core.effects import FlowReport
+from flowlane.core.effects import FlowReport, SendPacket
 from flowlane.core.flow.assign import demand_of, may_stay
 from flowlane.core.flow.corrections import has_look, most_looks, use_up_look
-from flowlane.core.flow.pins import WORTHY, mode
+from flowlane.core.flow.pins import FREE, WORTHY, mode, put_pin, worth
 from flowlane.core.flow.track import FIRST
 from flowlane.core.flowkey import HEAD, IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole, QueueKind, Reason
 from flowlane.core.policy import PathPreference
 from flowlane.core.state.claims import Sign
-from flowlane.core.state.senders import KnownSender, Way
+from flowlane.core.state.flows import UNREPORTED
+from flowlane.core.state.senders import Arrival, KnownSender, Way
 
 if TYPE_CHECKING:
     from flowlane.core.allocate.state import Demand, PortState, Region
@@ -81,9 +84,9 @@ def nothing_checked(device: Device) -> Checked:
 
 def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: list[Effect]) -> bool:
     """Take in the first packet of a flow of a known sender; False: nothing is done, the general path has to do it."""
-    _, in_port, frame, egress, choice, meter_id, waits = seen
+    _, in_port, frame, egress, _, meter_id, waits = seen
     sender = device.known_senders.get(frame[6:12])
-    if sender is None or sender.in_port != in_port or choice is None or egress is None or meter_id or waits:
+    if sender is None or sender.in_port != in_port or egress is None or meter_id:
         return False
     head = sender.heads.get(frame[23]) if _has_ports(frame) else None
     if head is None:
@@ -93,19 +96,66 @@ def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: li
         return False
     what = sender.classifier.looked_at(frame)
     classified = sender.classes.get(what) or _classify(sender, what, frame)
-    way = sender.ways.get((egress, choice, classified[0]))
-    if way is None or (way not in checked.ways and not _is_open(device, way, egress)):
+    if waits:
+        return _answer(state, device, sender, seen, egress, key, classified, out)
+    return _follow(state, device, sender, seen, egress, key, classified, checked, out)
+
+
+def _follow(
+    state: State,
+    device: Device,
+    sender: KnownSender,
+    seen: FlowSeen,
+    egress: int,
+    key: bytes,
+    classified: Classified,
+    checked: Checked,
+    out: list[Effect],
+) -> bool:
+    """Take in a flow that stays on the queue on which the device has put it."""
+    queue_id = seen.queue_id
+    way = None if queue_id is None else sender.ways.get((egress, queue_id, classified[0]))
+    if way is None or queue_id is None or (way not in checked.ways and not _is_open(device, way, egress)):
         return False
     checked.ways.add(way)
     if checked.looks is not None:
         if has_look(state, device, checked.looks):
             return False
         use_up_look(state, device, checked.looks)
-    sender.claim.seen, sender.claim.sign = state.now, Sign.PACKET
-    device.host_seen[sender.place] = state.now
-    note_copy(state, device, sender.vm.number, True, out)
-    ports = in_port, egress
-    _begin(state, device, sender.vm.number, key, ports, (choice, frame[15] >> 2), classified, way, out)
+    row = _begin(state, device, sender, seen, egress, key, classified, way.class_name, out)
+    flows = device.flows
+    flows.device_queue[row] = flows.queue_id[row] = queue_id
+    flows.kind[row], flows.reason[row] = way.queue.kind, _DEVICE_CHOSE
+    cells.enter(way.allocation, way.cell, row, way.profile, classified[0])
+    what = device.dpid, key, egress, way.class_name, queue_id, NO_QUEUE, 0, _DEVICE_CHOSE, False, ""
+    out.append(FlowReport("assigned", *what))
+    return True
+
+
+def _answer(
+    state: State,
+    device: Device,
+    sender: KnownSender,
+    seen: FlowSeen,
+    egress: int,
+    key: bytes,
+    classified: Classified,
+    out: list[Effect],
+) -> bool:
+    """Take in a flow whose packet waits for the controller: choose its queue, pin it, and send the packet back."""
+    arrival = sender.arrivals.get((egress, classified[0]))
+    if arrival is None or seen.queue_id is not None or device.pinned >= device.pin_budget:
+        return False
+    port, allocation, demand, name = arrival.port, arrival.allocation, arrival.demand, arrival.class_name
+    if device.ports.get(egress) is not port or port.allocation is not allocation:
+        return False
+    row, flows = _begin(state, device, sender, seen, egress, key, classified, name, out), device.flows
+    queue_id, kind, reason = arrive(allocation, row, demand, key)
+    flows.queue_id[row], flows.kind[row], flows.reason[row] = queue_id, kind, reason
+    put_pin(device, row, worth(queue_id, reason, 0, UNREPORTED, 0), FREE, out)
+    what = device.dpid, key, egress, name, queue_id, NO_QUEUE, 0, int(reason), True, ""
+    out.append(FlowReport("assigned", *what))
+    out.append(SendPacket(device.dpid, seen.in_port, egress, queue_id, seen.frame))
     return True
 
 
@@ -230,48 +280,39 @@ def _region_of(allocation: PortState, demand: Demand) -> Region | None:
 def _begin(
     state: State,
     device: Device,
-    number: int,
+    sender: KnownSender,
+    seen: FlowSeen,
+    egress: int,
     key: bytes,
-    ports: tuple[int, int],
-    chosen: tuple[int, int],
     classified: Classified,
-    way: Way,
+    class_name: str,
     out: list[Effect],
-) -> None:
-    """Add the flow to its table and to its cell.
-
-    Args:
-        ports: its ingress and its egress port.
-        chosen: the queue that the device chose, and the flow's DSCP.
-    """
-    (in_port, egress), (queue_id, dscp) = ports, chosen
-    class_index, rule_index, hint_class, hint_source = classified
-    flows, kind = device.flows, way.queue.kind
-    row = flows.add(key, state.now)
+) -> int:
+    """Add a flow to the table, with all that does not depend on its queue; return its row."""
+    number, in_port, now = sender.vm.number, seen.in_port, state.now
+    sender.claim.seen, sender.claim.sign = now, Sign.PACKET
+    device.host_seen[sender.place] = now
+    note_copy(state, device, number, True, out)
+    flows = device.flows
+    row = flows.add(key, now)
     state.awake.add(device.dpid)
     device.begun[in_port] = device.begun.get(in_port, 0) + 1
     device.readings.begun += 1
     device.flows_of_vm[number] = device.flows_of_vm.get(number, 0) + 1
     flows.in_port[row], flows.egress_port[row], flows.vm_number[row] = in_port, egress, number
-    if dscp:
-        flows.dscp[row] = dscp
-    flows.device_queue[row] = flows.queue_id[row] = queue_id
-    flows.class_index[row], flows.rule_index[row] = class_index, rule_index
-    flows.hint_class[row], flows.hint_source[row] = hint_class, hint_source
-    flows.kind[row], flows.reason[row] = kind, _DEVICE_CHOSE
-    cells.enter(way.allocation, way.cell, row, way.profile, class_index)
-    dpid, name = device.dpid, way.class_name
-    out.append(FlowReport("seen", dpid, key, egress, name, NO_QUEUE, NO_QUEUE, 0, 0, False, FIRST))
-    out.append(
-        FlowReport("assigned", dpid, key, egress, name, queue_id, NO_QUEUE, 0, _DEVICE_CHOSE, False, "")
-    )
+    flows.dscp[row] = seen.frame[15] >> 2
+    flows.class_index[row], flows.rule_index[row] = classified[:2]
+    flows.hint_class[row], flows.hint_source[row] = classified[2:]
+    what = device.dpid, key, egress, class_name, NO_QUEUE, NO_QUEUE, 0, 0, False, FIRST
+    out.append(FlowReport("seen", *what))
+    return row
 
 
 def remember(state: State, device: Device, seen: FlowSeen) -> None:
     """Keep what the general path has found for the first packet of a flow, where the next one may go by it."""
     if seen.egress_port in (None, NO_PORT, seen.in_port) or not is_ordinary(state, device):
         return
-    if mode(device) != WORTHY or seen.waits or not _has_ports(seen.frame):
+    if (mode(device) == WORTHY) == seen.waits or not _has_ports(seen.frame):
         return
     sender = device.known_senders.get(seen.frame[6:12])
     if sender is None or not _is_plain(state, device, sender, seen.frame[26:30]):
@@ -281,7 +322,7 @@ def remember(state: State, device: Device, seen: FlowSeen) -> None:
         return
     row = device.flows.rows.get(head + seen.frame[34:38] + seen.frame[26:34])
     if row is not None:
-        _remember_way(device, sender, row)
+        (_remember_arrival if seen.waits else _remember_way)(device, sender, row)
 
 
 def _sender_of(state: State, device: Device, seen: FlowSeen) -> KnownSender | None:
@@ -349,3 +390,25 @@ def _remember_way(device: Device, sender: KnownSender, row: int) -> None:
         allocation.demands[profile],
         traffic_class.name,
     )
+
+
+def _remember_arrival(device: Device, sender: KnownSender, row: int) -> None:
+    """Keep what flows like one that waited for the controller ask for, if the allocator alone decides about them."""
+    flows = device.flows
+    egress, class_index = flows.egress_port[row], flows.class_index[row]
+    port, traffic_class = device.ports.get(egress), device.policy.classes[class_index]
+    if port is None or port.allocation is None or flows.device_queue[row] != UNREPORTED or flows.rate[row]:
+        return
+    is_bound = (
+        traffic_class.exclusive
+        or traffic_class.alike
+        or traffic_class.meter_only
+        or traffic_class.max_queues is not None
+        or traffic_class.rate_limit is not None
+    )
+    if is_bound:
+        return
+    if len(sender.arrivals) >= MOST_KEPT:
+        sender.arrivals.clear()
+    demand = demand_of(device, row)
+    sender.arrivals[egress, class_index] = Arrival(port, port.allocation, demand, traffic_class.name)

@@ -31,6 +31,16 @@ class Way:
     class_name: str
 
 
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """What flows of a class ask of a port whose queue the controller chooses; ``demand`` has no rate."""
+
+    port: Port
+    allocation: PortState
+    demand: Demand
+    class_name: str
+
+
 Classified = tuple[int, int, int, int]
 """Index of the class, index of the rule, index of the hint's class + 1 (0: no hint), source of the hint."""
 
@@ -40,7 +50,8 @@ class KnownSender:
     """A VM at its own port, and what it was found by.
 
     ``place`` is its address in ``Device.hosts``; ``heads``: IP protocol -> the first bytes of its flows' keys.
-    ``classes`` is by what the classifier looks at, ``ways`` by egress port, queue and class.
+    ``classes`` is by what the classifier looks at, ``ways`` by egress port, queue and class, ``arrivals``
+    by egress port and class.
     """
 
     in_port: int
@@ -55,3 +66,4 @@ class KnownSender:
     heads: dict[int, bytes]
     classes: dict[object, Classified] = field(default_factory=dict)
     ways: dict[tuple[int, int, int], Way] = field(default_factory=dict)
+    arrivals: dict[tuple[int, int], Arrival] = field(default_factory=dict)
