@@ -140,7 +140,6 @@ def test_what_is_not_the_first_packet_of_a_plain_flow_goes_the_general_way() -> 
     assert give(pair, [seen(host, 1, 5001)])[1] == 0
     assert give(pair, [seen(host, 1, 5002)])[1] == 1
     assert give(pair, [seen(host, 1, 5003)._replace(meter_id=3)])[1] == 0
-    assert give(pair, [seen(host, 1, 5004)._replace(waits=True)])[1] == 0
 
 
 def test_limited_and_exclusive_flows_go_the_general_way() -> None:
@@ -265,6 +264,15 @@ def test_packets_that_wait_are_answered_by_the_fast_path() -> None:
     assert give(pair, waiting(pair[0], 8, 3000, dport=5000))[1] == 0, "their class has a limit"
 
 
+def test_packets_that_wait_may_have_a_queue_by_their_rule() -> None:
+    pair = hosts(reactive())
+    ruled = [packet._replace(queue_id=2) for packet in waiting(pair[0], 80, 1000)]
+    give(pair, ruled[:40])
+    effects, taken = give(pair, ruled[40:])
+    assert taken == 40
+    assert {effect.queue_id for effect in effects if isinstance(effect, fx.PinFlow)} == {2}
+
+
 def test_packets_that_wait_when_no_pin_is_to_be_had_go_the_general_way() -> None:
     pair = hosts(reactive(budget=20))
     give(pair, waiting(pair[0], 8, 1000))
@@ -277,6 +285,14 @@ def test_a_sender_at_another_port_has_moved_for_both() -> None:
     moved = [packet._replace(in_port=3) for packet in storm(pair[0], 20, 2000)]
     give(pair, moved)
     give(pair, storm(pair[0], 20, 3000))
+
+
+def test_what_was_compared_is_compared_again_after_a_packet_of_the_general_way() -> None:
+    pair = hosts()
+    give(pair, storm(pair[0], 60))
+    elsewhere = seen(pair[0], 1, 2500)._replace(in_port=UPLINK, egress_port=1)
+    _, taken = give(pair, [*storm(pair[0], 5, 2000), elsewhere, *storm(pair[0], 5, 3000)])
+    assert taken == 9, "the address is back at its port with the first packet after the other one"
 
 
 _STEP = st.one_of(

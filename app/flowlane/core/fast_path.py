@@ -26,7 +26,7 @@ from flowlane.core.device.vlans import UNTAGGED, entering
 from flowlane.core.effects import FlowReport, SendPacket
 from flowlane.core.flow.assign import demand_of, may_stay
 from flowlane.core.flow.corrections import has_look, most_looks, use_up_look
-from flowlane.core.flow.pins import FREE, WORTHY, mode, put_pin, worth
+from flowlane.core.flow.pins import FREE, WORTHY, Worth, mode, put_pin, worth
 from flowlane.core.flow.track import FIRST
 from flowlane.core.flowkey import HEAD, IPV4, TCP, UDP, FlowParts
 from flowlane.core.model import NO_PORT, NO_QUEUE, PortRole, QueueKind, Reason
@@ -84,7 +84,7 @@ def nothing_checked(device: Device) -> Checked:
 
 def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: list[Effect]) -> bool:
     """Take in the first packet of a flow of a known sender; False: nothing is done, the general path has to do it."""
-    _, in_port, frame, egress, _, meter_id, waits = seen
+    _, in_port, frame, egress, choice, meter_id, waits = seen
     sender = device.known_senders.get(frame[6:12])
     if sender is None or sender.in_port != in_port or egress is None or meter_id:
         return False
@@ -96,9 +96,13 @@ def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: li
         return False
     what = sender.classifier.looked_at(frame)
     classified = sender.classes.get(what) or _classify(sender, what, frame)
+    begins = _choose if choice is None else _follow
+    if not begins(state, device, sender, seen, egress, key, classified, checked, out):
+        return False
     if waits:
-        return _answer(state, device, sender, seen, egress, key, classified, out)
-    return _follow(state, device, sender, seen, egress, key, classified, checked, out)
+        queue_id = device.flows.queue_id[device.flows.rows[key]]
+        out.append(SendPacket(device.dpid, in_port, egress, queue_id, frame))
+    return True
 
 
 def _follow(
@@ -117,6 +121,8 @@ def _follow(
     way = None if queue_id is None else sender.ways.get((egress, queue_id, classified[0]))
     if way is None or queue_id is None or (way not in checked.ways and not _is_open(device, way, egress)):
         return False
+    if way.is_pinned and device.pinned >= device.pin_budget:
+        return False
     checked.ways.add(way)
     if checked.looks is not None:
         if has_look(state, device, checked.looks):
@@ -127,12 +133,14 @@ def _follow(
     flows.device_queue[row] = flows.queue_id[row] = queue_id
     flows.kind[row], flows.reason[row] = way.queue.kind, _DEVICE_CHOSE
     cells.enter(way.allocation, way.cell, row, way.profile, classified[0])
-    what = device.dpid, key, egress, way.class_name, queue_id, NO_QUEUE, 0, _DEVICE_CHOSE, False, ""
+    if way.is_pinned:
+        put_pin(device, row, Worth.NOTHING, FREE, out)
+    what = device.dpid, key, egress, way.class_name, queue_id, NO_QUEUE, 0, _DEVICE_CHOSE, way.is_pinned, ""
     out.append(FlowReport("assigned", *what))
     return True
 
 
-def _answer(
+def _choose(
     state: State,
     device: Device,
     sender: KnownSender,
@@ -140,11 +148,12 @@ def _answer(
     egress: int,
     key: bytes,
     classified: Classified,
+    _checked: Checked,
     out: list[Effect],
 ) -> bool:
-    """Take in a flow whose packet waits for the controller: choose its queue, pin it, and send the packet back."""
+    """Take in a flow that the device has put on no queue: choose one, and pin it."""
     arrival = sender.arrivals.get((egress, classified[0]))
-    if arrival is None or seen.queue_id is not None or device.pinned >= device.pin_budget:
+    if arrival is None or device.pinned >= device.pin_budget:
         return False
     port, allocation, demand, name = arrival.port, arrival.allocation, arrival.demand, arrival.class_name
     if device.ports.get(egress) is not port or port.allocation is not allocation:
@@ -155,7 +164,6 @@ def _answer(
     put_pin(device, row, worth(queue_id, reason, 0, UNREPORTED, 0), FREE, out)
     what = device.dpid, key, egress, name, queue_id, NO_QUEUE, 0, int(reason), True, ""
     out.append(FlowReport("assigned", *what))
-    out.append(SendPacket(device.dpid, seen.in_port, egress, queue_id, seen.frame))
     return True
 
 
@@ -312,7 +320,7 @@ def remember(state: State, device: Device, seen: FlowSeen) -> None:
     """Keep what the general path has found for the first packet of a flow, where the next one may go by it."""
     if seen.egress_port in (None, NO_PORT, seen.in_port) or not is_ordinary(state, device):
         return
-    if (mode(device) == WORTHY) == seen.waits or not _has_ports(seen.frame):
+    if not _has_ports(seen.frame):
         return
     sender = device.known_senders.get(seen.frame[6:12])
     if sender is None or not _is_plain(state, device, sender, seen.frame[26:30]):
@@ -322,7 +330,7 @@ def remember(state: State, device: Device, seen: FlowSeen) -> None:
         return
     row = device.flows.rows.get(head + seen.frame[34:38] + seen.frame[26:34])
     if row is not None:
-        (_remember_arrival if seen.waits else _remember_way)(device, sender, row)
+        (_remember_arrival if seen.queue_id is None else _remember_way)(device, sender, row)
 
 
 def _sender_of(state: State, device: Device, seen: FlowSeen) -> KnownSender | None:
@@ -389,6 +397,7 @@ def _remember_way(device: Device, sender: KnownSender, row: int) -> None:
         profile,
         allocation.demands[profile],
         traffic_class.name,
+        mode(device) != WORTHY,
     )
 
 
@@ -400,7 +409,8 @@ def _remember_arrival(device: Device, sender: KnownSender, row: int) -> None:
     if port is None or port.allocation is None or flows.device_queue[row] != UNREPORTED or flows.rate[row]:
         return
     is_bound = (
-        traffic_class.exclusive
+        mode(device) == WORTHY
+        or traffic_class.exclusive
         or traffic_class.alike
         or traffic_class.meter_only
         or traffic_class.max_queues is not None

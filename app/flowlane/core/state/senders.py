@@ -18,7 +18,7 @@ class Way:
     """Where the flows of a class are that a device has put on one queue of a port.
 
     ``profile`` is the number of their ``demand`` in the allocation of the port; ``cell`` is that of their group on the
-    queue, and ``region`` the one of the queue.
+    queue, and ``region`` the one of the queue. ``is_pinned``: each of the flows gets a pin.
     """
 
     port: Port
@@ -29,6 +29,7 @@ class Way:
     profile: int
     demand: Demand
     class_name: str
+    is_pinned: bool
 
 
 @dataclass(slots=True, eq=False)
