@@ -14,13 +14,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowlane import __version__, hub, readiness, rest
+from flowlane import __version__, hub, pauses, readiness, rest
 from flowlane.cluster.membership import About
 from flowlane.cluster.node import Node
 from flowlane.core.dry_run import Outcome, dry_run, try_policy
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.engine import Engine
-from flowlane.core.events import CatchUp, DeviceDescribed, PolicyReplaced, Poll, Tick
+from flowlane.core.events import DeviceDescribed, PolicyReplaced, Poll, Tick
 from flowlane.core.model import Reason
 from flowlane.core.topology import findings
 from flowlane.errors import FlowlaneError
@@ -37,12 +37,14 @@ from flowlane.southbound.ipfix.collector import Collector
 from flowlane.southbound.openflow.session.sessions import Sessions
 from flowlane.southbound.ovsdb.databases import Databases
 from flowlane.southbound.ovsdb.remote import TlsFiles
+from flowlane.stepping import Stepper
 from flowlane.telemetry import Telemetry
 from flowlane.topology import expected as topology
 from flowlane.topology.passive import passive_switches
 
 if TYPE_CHECKING:
     from flowlane.cluster.membership import MemberView
+    from flowlane.core.effects import Effect
     from flowlane.core.events import Event
     from flowlane.core.policy import Policy
     from flowlane.core.state.device import State
@@ -62,9 +64,6 @@ _TOPOLOGY_TICKS = 10
 
 LONGEST = 0.001
 """Seconds for which ticks and polls of devices keep others waiting, but for what takes longer by itself."""
-
-CATCH_UP_AFTER = 0.02
-"""Seconds for which news of ports, queues, VMs and addresses is gathered before plans are made of it."""
 
 _TRY_WITHIN, _IN_FORCE_WITHIN, _NEXT_LOOK = 300.0, 60.0, 0.02
 """Seconds that a policy may be tried, until every device has it, and between two looks at what is waited for."""
@@ -98,7 +97,9 @@ class Composition:
         self._engine.state.policy_origin = first.origin
         self._keeper = PolicyKeeper(settings.state_dir, first.origin)
         self.telemetry = Telemetry()
-        self.sessions = Sessions(self.submit, clock, settings.learn, settings.start_tables, self.telemetry)
+        self._stepper = Stepper(self._engine, clock, self._carry_out, self.fault)
+        self.sessions = Sessions(self.take, clock, settings.learn, settings.start_tables, self.telemetry)
+        self._stepper.attach(self.sessions)
         self.sessions.held.follow(self._may_be_described)
         tls, forget_after = TlsFiles(*settings.tls), settings.forget_after
         self._databases = Databases(settings.ovsdb, tls, self.submit, self._is_connected, forget_after)
@@ -114,7 +115,6 @@ class Composition:
         self._engine.state.sends_probes = settings.probes
         self._server: server.Server | None = None
         self._tickers: tuple[hub.Task, ...] = ()
-        self._catching_up = False
         self._findings = findings.NOTHING
         self._trying = False
 
@@ -126,7 +126,7 @@ class Composition:
         """
         self._server = rest.start(self, self._settings, self._node.tokens if self._node is not None else None)
         if self._settings.ipfix is not None:
-            self._collector = Collector(*self._settings.ipfix, self.submit, self._peer_of)
+            self._collector = Collector(*self._settings.ipfix, self.take, self._peer_of)
             self._collector.start()
             _LOG.info("samples by IPFIX on %s UDP port %d", *self._collector.address)
         log_policy(self.state.policy, self.state.policy_origin)
@@ -185,9 +185,11 @@ class Composition:
         for number in count(1):
             hub.sleep(TICK)
             try:
+                self._stepper.wait()
                 self.sessions.tick()
                 self._tick_devices()
                 if number % _TOPOLOGY_TICKS == 0:
+                    self._stepper.wait()
                     self.check_topology()
                     rest.renew(self._server)
             except Exception:
@@ -212,7 +214,7 @@ class Composition:
             if sampling and device is not None:
                 self.history.sample(device)
             if self._clock() - began > LONGEST:
-                hub.give_way()
+                pauses.give_way()
                 began = self._clock()
 
     def _poll(self) -> None:
@@ -230,7 +232,7 @@ class Composition:
         began = self._clock()
         dpids = self._engine.to_poll(began)
         for first in range(0, len(dpids), POLLED):
-            self.submit(Poll(tuple(dpids[first : first + POLLED])))
+            self.take(Poll(tuple(dpids[first : first + POLLED])))
             if self._clock() - began > LONGEST:
                 hub.give_way()
                 began = self._clock()
@@ -312,45 +314,42 @@ class Composition:
         return None if self._node is None else self._node.leader_of(dpid)
 
     def submit(self, event: Event) -> None:
-        """Pass an event to the engine, and carry out its effects before returning."""
-        self.carry_out(event)
+        """Pass an event to the engine, and carry out its effects before returning; wait for work under way before."""
+        self._stepper.order(event)
+        self._after(event)
+        self._note(event)
+
+    def take(self, event: Event) -> None:
+        """Pass an event to the engine, at once or when the work under way is done (:mod:`flowlane.stepping`)."""
+        self._stepper.take(event)
+        self._note(event)
+
+    def _after(self, event: Event) -> None:
+        if isinstance(event, DeviceDescribed):
+            self.sessions.release()
+
+    def _note(self, event: Event) -> None:
         if self._node is not None:
             self._node.orders.note(event)
         if self._orders is not None:
             self._orders.note(event)
 
     def carry_out(self, event: Event) -> None:
-        """Pass an event to the engine without keeping what it orders, and carry out its effects before returning."""
-        self._step(event)
-        if isinstance(event, DeviceDescribed):
-            self.sessions.release()
-        if self._engine.is_behind and not self._catching_up:
-            self._catching_up = True
-            hub.spawn_after(CATCH_UP_AFTER, self._catch_up)
+        """Pass an event to the engine without keeping what it orders, as :meth:`take` does."""
+        self._stepper.take(event)
+        self._after(event)
 
-    def _step(self, event: Event) -> None:
-        for effect in self._engine.step(event, self._clock()):
-            if isinstance(effect, FlowReport):
-                self.feed.publish(effect, time.time())
-                log_event(self.state, effect)
-                self.history.note_move(effect)
-                if effect.change == "moved":
-                    self.telemetry.note_move(effect.dpid, Reason(effect.reason).name)
-            elif isinstance(effect, Report):
-                self._publish(effect)
-            else:
-                self.sessions.execute(effect)
-
-    def _catch_up(self) -> None:
-        """Let the engine do what it has put off, a device at a time; others are served in between."""
-        try:
-            while self._engine.is_behind:
-                self._step(CatchUp())
-                hub.give_way()
-        except Exception:
-            self.fault("catching up")
-        finally:
-            self._catching_up = False
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, FlowReport):
+            self.feed.publish(effect, time.time())
+            log_event(self.state, effect)
+            self.history.note_move(effect)
+            if effect.change == "moved":
+                self.telemetry.note_move(effect.dpid, Reason(effect.reason).name)
+        elif isinstance(effect, Report):
+            self._publish(effect)
+        else:
+            self.sessions.execute(effect)
 
     def _publish(self, report: Report) -> None:
         self.feed.publish(report, time.time())

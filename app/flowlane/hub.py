@@ -159,6 +159,11 @@ class TimeSlice:
             self._end = time.perf_counter() + self._seconds
 
 
+def current() -> object:
+    """Return the green thread that runs."""
+    return eventlet.getcurrent()
+
+
 def listen(host: str, port: int, backlog: int) -> socket.socket:
     """Open a listening TCP socket; ``host`` is an IPv4 or IPv6 address.
 

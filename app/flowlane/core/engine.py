@@ -32,7 +32,7 @@ from flowlane.core.state.device import Due, State, put_off
 from flowlane.core.topology import discovery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from flowlane.core.events import Poll, Tick
     from flowlane.core.model import Hint, Vm
@@ -92,7 +92,7 @@ def on_poll(state: State, event: Poll, out: list[Effect]) -> None:
     """Request the counters that are due on devices; make plans anew that wait for addresses."""
     dpids = to_poll(state, state.now) if event.dpids is None else event.dpids
     idle_period = idle_period_of(len(state.devices))
-    for device in [state.devices[dpid] for dpid in dpids if dpid in state.devices]:
+    for device in [state.devices[dpid] for dpid in dpids if dpid in state.devices and dpid != state.busy]:
         if device.address_waits:
             put_off_for_address(state, device)
         if device.connected and not device.unusable:
@@ -146,14 +146,16 @@ def _unhurried(device: Device, port: Port) -> float:
 
 def settle(state: State, out: list[Effect]) -> None:
     """Rebalance the ports where flows have changed their classes: what their classes ask for waits for no tick."""
-    for dpid in sorted(state.restless):
+    if not (restless := state.restless - {state.busy}):
+        return
+    for dpid in sorted(restless):
         device = state.devices.get(dpid)
         if device is not None:
             balance(state, device, out, due=False)
             device.next_weighing = state.now
             if weigh(device, state.now):
                 put_off(state, device, Due.PLAN)
-    state.restless.clear()
+    state.restless -= restless
 
 
 Handler = Callable[[State, Any, "list[Effect]"], None]
@@ -173,7 +175,7 @@ HANDLERS: dict[type, Handler] = {
     ev.ConflictsReported: refresh.on_conflicts_reported,
     ev.PlanLeftOut: refresh.on_plan_left_out,
     ev.Repaired: repairs.on_repaired,
-    ev.QueueCounters: refresh.on_queue_counters,
+    ev.QueueCounters: limits.on_queue_counters,
     ev.MeterCounters: limits.on_meter_counters,
     ev.DeviceUp: refresh.on_device_up,
     ev.DeviceWaits: refresh.on_device_waits,
@@ -235,6 +237,15 @@ class Engine:
     def is_behind(self) -> bool:
         """Whether work was put off, for which the engine needs a :class:`flowlane.core.events.CatchUp`."""
         return bool(self.state.due or self.state.refits)
+
+    def behind(self, later: Container[int]) -> tuple[int | None, int | None]:
+        """Return the devices whose work is next: that with news, and that with flows to place under a new policy.
+
+        Args:
+            later: dpids of devices whose news is to be gathered for longer.
+        """
+        with_news = next((dpid for dpid in self.state.due if dpid not in later), None)
+        return with_news, next(iter(self.state.refits), None)
 
     def to_poll(self, now: float) -> list[int]:
         """List the dpids of the devices to poll now."""

@@ -450,7 +450,15 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """Work that was put off (``State.due``) may be done now, for one device."""
+    """Work that was put off may be done now, for one device.
+
+    Attributes:
+        dpid: the device; None: the one that has waited longest.
+        only_flows: only the next flows are placed under a new policy (``State.refits``); else also what is due.
+    """
+
+    dpid: int | None = None
+    only_flows: bool = False
 
 
 Event = (

@@ -14,7 +14,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812  (struct names its exception in lower case)
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane import hub
+from flowlane import pauses
 from flowlane.northbound.http.problems import bad_field
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Scan:
     def __init__(self, selections: Sequence[tuple[Device, Condition]], start: Cursor, limit: int) -> None:
         self._selections, self._start, self._limit = selections, start, limit
         self._following: Cursor | None = None
-        self.time_slice = hub.TimeSlice()
+        self.time_slice = pauses.ReadingSlice()
         """Checked while rows are scanned that do not match."""
 
     def __iter__(self) -> Iterator[FlowRow]:

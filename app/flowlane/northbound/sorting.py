@@ -14,7 +14,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812  (struct names its exception in lower case)
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane import hub
+from flowlane import pauses
 from flowlane.northbound.http.problems import bad_field
 from flowlane.northbound.paging import FlowRow
 
@@ -116,7 +116,7 @@ class SortedScan:
         self._selections, self._order, self._as_of = selections, order, as_of
         self._after, self._limit = after, limit
         self._following: SortedCursor | None = None
-        self.time_slice = hub.TimeSlice()
+        self.time_slice = pauses.ReadingSlice()
         """Checked while rows are looked at."""
 
     def __iter__(self) -> Iterator[FlowRow]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+from flowlane.core.pacing import no_pause, paced
 
 Bound = int | bytes
 
@@ -31,11 +33,12 @@ Span = tuple[int, int]
 """First and last value, both included."""
 
 
-def intervals(spans: Sequence[Sequence[Span]]) -> Intervals | None:
+def intervals(spans: Sequence[Sequence[Span]], pace: Callable[[], None] = no_pause) -> Intervals | None:
     """Index rules by their spans.
 
     Args:
         spans: the spans of each rule; none: any value.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
 
     Returns:
         The index, None when no rule has spans.
@@ -44,19 +47,19 @@ def intervals(spans: Sequence[Sequence[Span]]) -> Intervals | None:
         return None
     any_value = sum(1 << rule for rule, rule_spans in enumerate(spans) if not rule_spans)
     edges: dict[int, Counter[int]] = {}
-    for rule, rule_spans in enumerate(spans):
+    for rule, rule_spans in paced(enumerate(spans), pace):
         for first, last in rule_spans:
             edges.setdefault(first, Counter())[rule] += 1
             edges.setdefault(last + 1, Counter())[rule] -= 1
-    return _sweep(edges, any_value)
+    return _sweep(edges, any_value, pace)
 
 
-def _sweep(edges: dict[int, Counter[int]], any_value: int) -> Intervals:
+def _sweep(edges: dict[int, Counter[int]], any_value: int, pace: Callable[[], None]) -> Intervals:
     depth: Counter[int] = Counter()
     bounds: list[Bound] = []
     bitmaps = [any_value]
     current = any_value
-    for edge in sorted(edges):
+    for edge in paced(sorted(edges), pace):
         for rule, change in edges[edge].items():
             depth[rule] += change
             current = current | 1 << rule if depth[rule] else current & ~(1 << rule)
@@ -65,12 +68,15 @@ def _sweep(edges: dict[int, Counter[int]], any_value: int) -> Intervals:
     return Intervals(bounds, bitmaps)
 
 
-def prefix_intervals(prefixes: Sequence[Sequence[tuple[bytes, int]]], octets: int) -> Intervals | None:
+def prefix_intervals(
+    prefixes: Sequence[Sequence[tuple[bytes, int]]], octets: int, pace: Callable[[], None] = no_pause
+) -> Intervals | None:
     """Index rules by address prefixes of one family. A rule with prefixes of the other family only never matches.
 
     Args:
         prefixes: (address bytes, prefix length) of each rule; none: any address.
         octets: bytes of an address of the family.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
 
     Returns:
         The index, None when no rule has prefixes.
@@ -84,7 +90,7 @@ def prefix_intervals(prefixes: Sequence[Sequence[tuple[bytes, int]]], octets: in
         else []
         for rule_prefixes in prefixes
     ]
-    index = intervals(spans)
+    index = intervals(spans, pace)
     assert index is not None
     bounds = [bound for bound in index.bounds if isinstance(bound, int) and bound < 1 << 8 * octets]
     return Intervals([bound.to_bytes(octets, "big") for bound in bounds], index.bitmaps[: len(bounds) + 1])

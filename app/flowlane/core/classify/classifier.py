@@ -16,6 +16,7 @@ from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HintResult, VmTrust, trust_of, weigh
 from flowlane.core.classify.matching import ETHERTYPES, fits_fragments, selects
 from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, is_of_fragments
+from flowlane.core.pacing import no_pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -107,11 +108,20 @@ class Classifier:
         return weigh(_view(self, vm).trust, dscp, pcp, hint, gate_state & OPEN_GATES)
 
 
-def compile_rules(policy: Policy) -> Classifier:
-    """Prepare a policy, or the part of it that a device gets, for classifying flows."""
+def compile_rules(
+    policy: Policy, like: Classifier | None = None, pace: Callable[[], None] = no_pause
+) -> Classifier:
+    """Prepare a policy, or the part of it that a device gets, for classifying flows.
+
+    Args:
+        like: another classifier; where it is of the same rules, their index is made once for both.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
+    """
+    if like is not None and like.policy.rules is policy.rules:
+        return Classifier(policy, like.fields, like.hinted, like.unhinted, looked_at=like.looked_at)
     matches = [rule.match for rule in policy.rules]
     hinted, unhinted = by_value(match.hint for match in matches)
-    fields = _index_fields(matches)
+    fields = _index_fields(matches, pace)
     return Classifier(policy, fields, hinted, unhinted, looked_at=itemgetter(*_looked_at(fields)))
 
 
@@ -179,15 +189,17 @@ def _gate_bits(classifier: Classifier, opened: int) -> int:
 
 
 def _bits(verdicts: Iterable[object]) -> int:
-    return sum(1 << index for index, verdict in enumerate(verdicts) if verdict)
+    text = "".join("1" if verdict else "0" for verdict in verdicts)
+    return int(text[::-1] or "0", 2)
 
 
-def _index_fields(matches: list[Match]) -> _Fields:
+def _index_fields(matches: list[Match], pace: Callable[[], None]) -> _Fields:
     no_ports = _bits(not (match.src_ports or match.dst_ports) for match in matches)
     not_ip = no_ports & _bits(
         not (match.protocols or match.src or match.dst or match.dscp) for match in matches
     )
     types, other_types = by_value(match.eth_types for match in matches)
+    pace()
     sources = [match.src for match in matches]
     destinations = [match.dst for match in matches]
     return _Fields(
@@ -197,11 +209,11 @@ def _index_fields(matches: list[Match]) -> _Fields:
             kind: _index_protocols(matches, kind, types.get(eth_type, other_types), no_ports)
             for kind, eth_type in ETHERTYPES.items()
         },
-        src={IPV4: prefix_intervals(sources, 4), IPV6: prefix_intervals(sources, 16)},
-        dst={IPV4: prefix_intervals(destinations, 4), IPV6: prefix_intervals(destinations, 16)},
-        src_ports=intervals([match.src_ports for match in matches]),
-        dst_ports=intervals([match.dst_ports for match in matches]),
-        vlans=intervals([match.vlans for match in matches]),
+        src={IPV4: prefix_intervals(sources, 4, pace), IPV6: prefix_intervals(sources, 16, pace)},
+        dst={IPV4: prefix_intervals(destinations, 4, pace), IPV6: prefix_intervals(destinations, 16, pace)},
+        src_ports=intervals([match.src_ports for match in matches], pace),
+        dst_ports=intervals([match.dst_ports for match in matches], pace),
+        vlans=intervals([match.vlans for match in matches], pace),
         dscp=_index_small([match.dscp for match in matches], 64),
         pcp=_index_small([match.pcp for match in matches], 8),
         untagged=_bits(not (match.vlans or match.pcp) for match in matches),

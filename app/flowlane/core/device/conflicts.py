@@ -12,6 +12,7 @@ from flowlane.core.device.nics import are_paths, is_one_vm
 from flowlane.core.device.vlans import ANY, UNTAGGED
 from flowlane.core.effects import Report
 from flowlane.core.flowkey import format_mac
+from flowlane.core.pacing import paced
 from flowlane.core.state.claims import Conflict
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def find_conflicts(state: State, device: Device, out: list[Effect]) -> None:
     numbers = {*device.port_vm.values(), *state.conflicts}
     shared = {mac for number in numbers if (vm := state.vms.get(number)) is not None for mac in vm.macs}
     numbers |= {number for mac in shared if len(owners := state.macs.get(mac, ())) > 1 for number in owners}
-    for number in sorted(numbers):
+    for number in paced(sorted(numbers), state.pace):
         note_conflicts(state, number, out)
 
 

@@ -11,6 +11,7 @@ from flowlane.core.classify.matching import specificity
 from flowlane.core.effects import Effect, Report
 from flowlane.core.flow.assign import reclassify
 from flowlane.core.model import Hint, HintSource
+from flowlane.core.pacing import paced
 from flowlane.core.policy import Match
 from flowlane.core.state.device import device_of, rows_of_vm
 
@@ -54,7 +55,8 @@ def expire(state: State, out: list[Effect]) -> None:
 def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
     """Reconcile the hints of a device's VMs with their external ids in OVSDB."""
     numbers = set(device.port_vm.values()) if (device := device_of(state, dpid)) is not None else set()
-    for vm in [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == dpid]:
+    vms = [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == dpid]
+    for vm in paced(vms, state.pace):
         hint_id, class_name = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)
         hint = state.hints.get(hint_id)
         if class_name and (hint is None or hint.class_name != class_name):

@@ -97,6 +97,7 @@ def groups_of_nics(state: State, device: Device) -> dict[int, int]:
 def limited_vms(state: State, device: Device, traffic_class: TrafficClass) -> Iterator[int]:
     """List the VMs whose packets may be of a class on a device, and that have their limit there, by number."""
     for number in sorted({*device.port_vm.values(), *device.nearer} - {NOT_A_VM}):
+        state.pace()
         if (traffic_class.name, number) not in device.enforced_elsewhere and _may_have(
             state, device.policy, number, traffic_class.index
         ):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.device.vlans import ANY, NATIVE, UNTAGGED, Vlan, entering, mode, sent_by
 from flowlane.core.model import PortRole
+from flowlane.core.pacing import paced
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.links import LinkState
 
@@ -93,7 +94,7 @@ def refresh_senders(state: State, device: Device) -> None:
         other.queues_to_vms for other in neighbours(state, device)
     )
     owners = _LearnedOwners(state, device)
-    for port in device.ports.values():
+    for port in paced(device.ports.values(), state.pace):
         if has_senders(device, port):
             port.senders = {}
             senders = _behind(state, device, port, {device.dpid}, owners)

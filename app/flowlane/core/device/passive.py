@@ -73,7 +73,9 @@ def declare(state: State, out: list[Effect]) -> None:
             state.refits.pop(device.dpid, None)
     for dpid, switch in declared.items():
         if dpid not in state.devices:
-            state.devices[dpid] = Device(dpid, state.policy, compile_rules(state.policy), since=state.now)
+            state.devices[dpid] = Device(
+                dpid, state.policy, compile_rules(state.policy, state.classifier), since=state.now
+            )
         device = state.devices[dpid]
         if device.declared != switch:
             _describe(device, switch)

@@ -23,6 +23,7 @@ from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
 from flowlane.core.effects import DevicePlan, PlannedPort, Sampling, VlanHost, VmMeter
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
 from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole, Role
+from flowlane.core.pacing import paced
 from flowlane.core.policy import PortSecurity
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
     hosts, vlan_hosts = _destinations(state, device)
     return DevicePlan(
         dpid=device.dpid,
-        ports=tuple(_planned_port(state, device, port) for _, port in sorted(device.ports.items())),
+        ports=tuple(_planned_port(state, device, port) for port in _in_order(state, device)),
         hosts=hosts,
         vlan_hosts=vlan_hosts,
         unknown_port=_unknown_port(device),
@@ -204,6 +205,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
             own_vms(state, device),
             _queues_of(device),
             class_meters.meter_of(device),
+            state.pace,
         ),
         meters=class_meters.specs(device),
         vm_meters=tuple(VmMeter(*place, meter_id) for place, meter_id in sorted(device.vm_meters.items())),
@@ -220,6 +222,11 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         sampling=_sampling(device),
         over_quota=over_quota(device),
     )
+
+
+def _in_order(state: State, device: Device) -> Iterator[Port]:
+    """Yield the ports by their numbers, with places for a pause."""
+    return paced([port for _, port in sorted(device.ports.items())], state.pace)
 
 
 def _sampling(device: Device) -> Sampling | None:
@@ -320,7 +327,7 @@ def _in_vlans(device: Device, mac: int, places: dict[Vlan, int]) -> Iterator[Vla
 def _places(state: State, device: Device) -> _Places:
     """Find where each address is; for the host and its VMs, OVSDB and the port count over what packets showed."""
     stated: _Places = {}
-    for port in device.ports.values():
+    for port in paced(device.ports.values(), state.pace):
         if port.report is not None and _has_own_address(port):
             stated.setdefault(port.report.mac, {}).update(dict.fromkeys(sent_by(port.facts), port.port_no))
         for (mac, tag), number in port.senders.items():
@@ -328,14 +335,16 @@ def _places(state: State, device: Device) -> _Places:
                 continue
             of_bond = device.of_bond(port.port_no)
             stated.setdefault(mac, {}).update(dict.fromkeys(entering(port.facts, tag), of_bond))
-    for vm in _vms_here(state, device):
+    state.pace()
+    for vm in paced(_vms_here(state, device), state.pace):
         attached = device.ports.get(vm.port_no)
         for mac in vm.macs:
             of_mac = stated.setdefault(mac, {})
             for vlan in sent_by(attached.facts if attached is not None else None):
                 of_mac.setdefault(vlan, vm.port_no)
     places: _Places = {}
-    for (mac, vlan), port_no in device.hosts.items():
+    state.pace()
+    for (mac, vlan), port_no in paced(device.hosts.items(), state.pace):
         if port_no in device.ports and ANY not in stated.get(mac, ()) and not (vlan is ANY and mac in stated):
             places.setdefault(mac, {})[vlan] = port_no
     for mac, of_mac in stated.items():
@@ -353,6 +362,7 @@ def _vms_here(state: State, device: Device) -> list[Vm]:
     """List the VMs that are on a device, and not announced elsewhere; the ones that are known longest come first."""
     numbers = {number for number in device.port_vm.values() if number not in device.away}
     vms = [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == device.dpid]
+    state.pace()
     return sorted(vms, key=lambda vm: (state.claims[vm.number].since, vm.number))
 
 
@@ -380,6 +390,7 @@ def _flood_ports(state: State, device: Device) -> tuple[int, ...]:
     roles = (PortRole.VM, PortRole.HOST, PortRole.IGNORE)
     ports = [port.port_no for port in device.ports.values() if port.role in roles]
     ports = [port_no for port_no in ports if not _has_own_address(device.ports[port_no])]
+    state.pace()
     vms = {port_no: state.vm_on(device.dpid, port_no) for port_no in ports}
     return tuple(sorted(port_no for port_no, vm in vms.items() if vm is None or not vm.macs))
 

@@ -17,10 +17,11 @@ from flowlane.core.effects import DeleteLearned, Report
 from flowlane.core.flow.assign import remove_flow
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import Admission, PortRole, Queue, QueueFacts, QueueKind, Role
+from flowlane.core.pacing import no_pause, paced
 from flowlane.core.state.device import Port
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from flowlane.core.effects import Effect
     from flowlane.core.model import PortFacts, PortReport
@@ -32,27 +33,34 @@ _BALANCING = frozenset(("balance-slb", "balance-tcp"))
 _BONDED_ROLES = frozenset((PortRole.UPLINK, PortRole.LINK))
 
 
-def refresh_ports(device: Device, uplinks: Collection[str], out: list[Effect]) -> None:
+def refresh_ports(
+    device: Device, uplinks: Collection[str], out: list[Effect], pace: Callable[[], None] = no_pause
+) -> None:
     """Make the ports of a device anew; flows that left by a port that is gone are removed.
 
     Args:
         uplinks: names of ports that the policy lists as uplinks.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
-    for port_no in [port_no for port_no in device.ports if port_no not in device.reported_ports]:
+    gone = [port_no for port_no in device.ports if port_no not in device.reported_ports]
+    for port_no in paced(gone, pace):
         drop_port_hosts(device, port_no)
         _leave_port(device, port_no, out)
         out.append(_report(device, device.ports.pop(port_no), "port-removed", "is gone"))
     before, known = {port_no for port_no, port in device.ports.items() if port.up}, set(device.ports)
-    views = port_views(device)
-    roles = port_roles(views, device.role, uplinks)
+    views = port_views(device, pace)
+    roles = port_roles(views, device.role, uplinks, pace)
+    pace()
     device.ambiguities = tuple(ambiguities(views, roles))
-    for report in device.reported_ports.values():
+    pace()
+    for report in paced(device.reported_ports.values(), pace):
         _refresh_port(device, report, roles[report.port_no])
     _refresh_bonds(device, out)
+    pace()
     device.queues_to_vms = any(
         port.role in (PortRole.VM, PortRole.HOST) and len(port.queues) > 1 for port in device.ports.values()
     )
-    out.extend(_reports_of_links(device, known, before))
+    out.extend(paced(_reports_of_links(device, known, before), pace))
     for port_no in before:
         if not device.ports[port_no].up:
             # Who was behind it is learned again where they are now.
@@ -76,7 +84,7 @@ def _report(device: Device, port: Port, change: str, text: str) -> Report:
     )
 
 
-def port_views(device: Device) -> dict[int, PortView]:
+def port_views(device: Device, pace: Callable[[], None] = no_pause) -> dict[int, PortView]:
     """Collect what the roles of the device's ports depend on."""
     described = device.described.ports if device.described else {}
     return {
@@ -87,7 +95,7 @@ def port_views(device: Device) -> dict[int, PortView]:
             report.is_local,
             number in device.ports and device.ports[number].has_neighbour,
         )
-        for number, report in device.reported_ports.items()
+        for number, report in paced(device.reported_ports.items(), pace)
     }
 
 

@@ -99,7 +99,7 @@ def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]
     if before.balance != device.policy.balance or before.shares != device.policy.shares:
         for port in device.ports.values():
             _rebuild(device, port)
-    keep_budget(device, out)
+    keep_budget(device, out, state.pace)
     _resize_meters(device, out)
     if device.flows.rows:
         device.refit_from = 0

@@ -37,10 +37,12 @@ from flowlane.core.effects import (
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind, Role
+from flowlane.core.pacing import paced
 from flowlane.core.state.device import Device, Due, State, put_off
 from flowlane.core.topology import discovery
 
 if TYPE_CHECKING:
+    from flowlane.core.classify.classifier import Classifier
     from flowlane.core.effects import DevicePlan
     from flowlane.core.events import (
         CatchUp,
@@ -55,12 +57,11 @@ if TYPE_CHECKING:
         PolicyReplaced,
         PortChanged,
         PortRemoved,
-        QueueCounters,
         QueuesReported,
         RoleGiven,
     )
     from flowlane.core.model import Vm
-    from flowlane.core.policy import PolicyOrigin
+    from flowlane.core.policy import Policy, PolicyOrigin
 
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
@@ -115,7 +116,7 @@ def _device(state: State, dpid: int) -> Device:
     """Return a device, which is made where it is new."""
     device = state.devices.get(dpid)
     if device is None:
-        device = state.devices[dpid] = Device(dpid, state.policy, compile_rules(state.policy))
+        device = state.devices[dpid] = Device(dpid, state.policy, _classifier(state, state.policy))
         device.described = state.described.get(dpid)
         unattached.attach(state, device)
     return device
@@ -315,27 +316,32 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
     """
     before = device.policy
     device.name = _name(device)
-    device.role = stated_role(state, device) or infer_device_role(port_views(device).values())
+    device.role = stated_role(state, device) or infer_device_role(port_views(device, state.pace).values())
+    state.pace()
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     rechosen = marking.note_marking(state.policy, device)
-    refresh_ports(device, [name for entry in entries for name in entry.uplinks], out)
+    refresh_ports(device, [name for entry in entries for name in entry.uplinks], out, state.pace)
     passive.attach(state, device, out)
     note_patch_ports(state, device)
+    state.pace()
     unattached.follow(state, device, out)
     vms_before = _vms_of(state, device)
+    state.pace()
     changed = refresh_vms(state, device, out)
+    state.pace()
     policy, without = rules.derive(state.policy, _view(state, device))
     if device.declared is not None:  # Limits are the business of the devices before it.
         without = tuple(left for left in without if not left.what.startswith("limit of"))
     device.policy_left_out = (*without, *marking.left_out(device), *passive.left_out(state, device))
     if policy != before:
-        device.policy, device.classifier = policy, compile_rules(policy)
+        device.policy, device.classifier = policy, _classifier(state, policy)
         device.samples.flows.clear()
     device.shares = shares_of(device, state.vms.values())
+    state.pace()
     class_meters.note_needs(state, device)
     class_meters.retire(device)
     class_meters.allocate(state, device, out)
-    for port in list(device.ports.values()):
+    for port in paced(list(device.ports.values()), state.pace):
         fit_port(state, device, port, out)
     if policy != before:
         refit_policy(state, device, before, out)
@@ -346,9 +352,11 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
     if at_once or rechosen or device.declared is not None:
         refit_some(state, device, None, out)
     _end_refit(state, device, out)
+    state.pace()
     discovery.follow_ports(state, device, out)
     if rechosen and (device.plan is not None or device.declared is not None):
         marking.rechoose(device, out)
+    state.pace()
     others_plan = vms_before != _vms_of(state, device) or policy != before
     tell_others(state, device, everywhere=others_plan)
 
@@ -359,6 +367,11 @@ def _end_refit(state: State, device: Device, out: list[Effect]) -> None:
         state.policy_awaited.discard(device.dpid)
         class_meters.retry(state, device, out)
         replan(state, device, out)
+
+
+def _classifier(state: State, policy: Policy) -> Classifier:
+    state.classifier = compile_rules(policy, state.classifier, state.pace)
+    return state.classifier
 
 
 def _vms_of(state: State, device: Device) -> list[Vm | None]:
@@ -385,23 +398,28 @@ MOST_REFITTED = 32
 """Flows of one device that a catch-up places under a new policy: some 0.6 ms."""
 
 
-def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:  # noqa: ARG001
+def on_catch_up(state: State, event: CatchUp, out: list[Effect]) -> None:
     """Work off, for one device, all news since the last time; the device that has waited longest comes first.
 
     One device at a time, and of a new policy some flows at a time, so that the messages of others are served in
     between.
     """
-    _work_off(state, out)
-    device = state.devices.get(next(iter(state.refits), -1))
+    if not event.only_flows:
+        _work_off(state, event.dpid, out)
+    if event.dpid is not None and not event.only_flows:
+        return
+    dpid = next(iter(state.refits), None) if event.dpid is None else event.dpid
+    device = state.devices.get(dpid) if dpid in state.refits else None
     if device is not None and refit_some(state, device, MOST_REFITTED, out):
         _end_refit(state, device, out)
 
 
-def _work_off(state: State, out: list[Effect]) -> None:
-    dpid = next(iter(state.due), None)
-    device = state.devices.get(dpid) if dpid is not None else None
+def _work_off(state: State, dpid: int | None, out: list[Effect]) -> None:
     if dpid is None:
+        dpid = next(iter(state.due), None)
+    if dpid is None or dpid not in state.due:
         return
+    device = state.devices.get(dpid)
     due = state.due.pop(dpid)
     if device is None:
         state.policy_awaited.discard(dpid)
@@ -429,9 +447,13 @@ def replan(state: State, device: Device, out: list[Effect]) -> None:
         passive.replan_before(state, device)
         return
     refresh_senders(state, device)
+    state.pace()
     unused = class_meters.follow(state, device, out)
     adopt_waiting(state, device, out)
-    _program(device, make_plan(state, device), out)
+    plan = make_plan(state, device)
+    state.pace()
+    _program(device, plan, out)
+    state.pace()
     class_meters.release(device, unused)
     if unused and device.meters_left_out:
         put_off(state, device, Due.PLAN)
@@ -474,16 +496,3 @@ def _view(state: State, device: Device) -> rules.DeviceView:
 
 def _all_queues(device: Device) -> list[Queue]:
     return [queue for port in device.ports.values() for queue in port.queues.values()]
-
-
-def on_queue_counters(state: State, event: QueueCounters, out: list[Effect]) -> None:  # noqa: ARG001
-    """Keep the queues' transmit counters; a bond's queues have the sums of those of its members."""
-    device = state.devices.get(event.dpid)
-    if device is None:
-        return
-    sums: dict[tuple[int, int], tuple[int, int, int]] = {}
-    for (port_no, queue_id), counters in event.counters.items():
-        place = device.of_bond(port_no), queue_id
-        packets, octets, errors = sums.get(place, (0, 0, 0))
-        sums[place] = packets + counters[0], octets + counters[1], errors + counters[2]
-    device.queue_counters = sums

@@ -23,9 +23,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core.model import Ambiguity, PortRole, QueueKind, Role
+from flowlane.core.pacing import no_pause, paced
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from flowlane.core.model import PortFacts
 
@@ -92,14 +93,20 @@ class RoleOf(NamedTuple):
 
 
 def port_roles(
-    ports: Mapping[int, PortView], device_role: Role, uplinks: Collection[str]
+    ports: Mapping[int, PortView],
+    device_role: Role,
+    uplinks: Collection[str],
+    pace: Callable[[], None] = no_pause,
 ) -> dict[int, RoleOf]:
     """Infer the roles of a device's ports: port number -> role.
 
     Args:
         uplinks: names of ports that the policy lists as uplinks.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
-    known = {number: role for number, port in ports.items() if (role := _by_itself(port, uplinks))}
+    known = {
+        number: role for number, port in paced(ports.items(), pace) if (role := _by_itself(port, uplinks))
+    }
     others = {number: port for number, port in ports.items() if number not in known}
     roles = {**known, **_by_queues(others, known.values(), device_role)}
     probed = RoleOf(PortRole.LINK, "a probe of another device came in by it", Evidence.PROBE)

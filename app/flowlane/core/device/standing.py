@@ -16,6 +16,7 @@ from flowlane.core.classify.hints import VmTrust, trust_of
 from flowlane.core.classify.matching import selects
 from flowlane.core.effects import StandingMatch, StandingRule
 from flowlane.core.flowkey import PORT_PROTOCOLS
+from flowlane.core.pacing import no_pause, paced
 
 if TYPE_CHECKING:
     from flowlane.core.model import Vm
@@ -55,6 +56,7 @@ def standing_rules(
     vms: Mapping[int, Vm],
     queues_of: QueuesOf,
     meter_of: MeterOf = no_meter,
+    pace: Callable[[], None] = no_pause,
 ) -> tuple[StandingRule, ...]:
     """Make the standing rules of a device.
 
@@ -63,26 +65,28 @@ def standing_rules(
     Args:
         policy: the device's own (see :mod:`flowlane.core.device.rules`).
         vms: the VMs whose numbers are in the device's metadata, by number.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
     standing = [
-        *_of_rules(policy, vms),
+        *_of_rules(policy, vms, pace),
         *_of_marks(policy, vms),
         _Standing(DEFAULT_ORDER, StandingMatch(), 0),
     ]
-    return tuple(
+    rules = (
         rule for port_no in egress_ports for rule in _on_port(policy, standing, port_no, queues_of, meter_of)
     )
+    return tuple(paced(rules, pace))
 
 
-def left_to_controller(policy: Policy) -> Iterator[tuple[Rule, str]]:
+def left_to_controller(policy: Policy, pace: Callable[[], None] = no_pause) -> Iterator[tuple[Rule, str]]:
     """List the rules that no device can apply by itself, and why."""
     marked = {index for entry in policy.trust for _, index in (*entry.dscp, *entry.pcp)}
-    for rule in policy.rules:
+    for rule in paced(policy.rules, pace):
         if rule.match.gate is not None:
             yield rule, "only the controller measures rates"
         elif rule.match.hint and not marked.intersection(rule.match.hint):
             yield rule, "its hints come apart from the packets"
-        elif _size(rule.match) > MAX_ENTRIES:
+        elif _may_be_large(rule.match) and _size(rule.match) > MAX_ENTRIES:
             yield rule, f"it would need more than {MAX_ENTRIES} entries"
 
 
@@ -103,10 +107,10 @@ def _down_to_meters(standing: list[_Standing], meters: Mapping[int, int]) -> lis
     return standing if count == len(standing) else [*standing[:count], standing[-1]]
 
 
-def _of_rules(policy: Policy, vms: Mapping[int, Vm]) -> Iterator[_Standing]:
-    skipped = {rule.index for rule, _ in left_to_controller(policy)}
+def _of_rules(policy: Policy, vms: Mapping[int, Vm], pace: Callable[[], None]) -> Iterator[_Standing]:
+    skipped = {rule.index for rule, _ in left_to_controller(policy, pace)}
     marks = _marks_by_vms(policy, vms)
-    for place, rule in enumerate(policy.rules):
+    for place, rule in paced(enumerate(policy.rules), pace):
         if rule.index in skipped:
             continue
         order = FIRST_RULE_ORDER + len(policy.rules) - 1 - place
@@ -196,6 +200,15 @@ def _families(match: Match, has_dscp: bool) -> Iterator[tuple[int | None, _Prefi
         sources = [prefix for prefix in match.src if len(prefix[0]) == octets] if match.src else [None]
         destinations = [prefix for prefix in match.dst if len(prefix[0]) == octets] if match.dst else [None]
         yield from ((eth_type, src, dst) for src, dst in product(sources, destinations))
+
+
+def _may_be_large(match: Match) -> bool:
+    """Whether a rule may take more than :data:`MAX_ENTRIES` entries for one VM: a bound that is quickly found."""
+    lists = match.src, match.dst, match.eth_types, match.dscp, match.pcp
+    most = len(_IP_TYPES) * max(len(PORT_PROTOCOLS), len(match.protocols))
+    for values in lists:
+        most *= max(1, len(values))
+    return bool(match.vlans) or most > MAX_ENTRIES
 
 
 def _size(match: Match) -> int:

@@ -27,6 +27,7 @@ from flowlane.core.flow.track import FOUND, begin_behind
 from flowlane.core.flowkey import pack, unpack
 from flowlane.core.marks import split
 from flowlane.core.model import NOT_A_VM
+from flowlane.core.pacing import paced
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
 from flowlane.core.state.meters import owner_of
@@ -91,12 +92,12 @@ def adopt_pins(state: State, device: Device, pins: Iterable[FoundPin], out: list
     of the controller), or removed if it cannot be.
     """
     flows = device.flows
-    for pin in pins:
+    for pin in paced(pins, state.pace):
         if flows.holds(*pin.ref):
             _confirm(device, pin, out)
         else:
             _adopt_pin(state, device, pin, out)
-    for row in keep_budget(device, out):
+    for row in paced(keep_budget(device, out, state.pace), state.pace):
         reassign(state, device, row, out)
 
 

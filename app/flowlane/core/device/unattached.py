@@ -79,7 +79,9 @@ def _plan_again(state: State, what: Due) -> None:
 def _describe(state: State, event: DeviceDescribed, out: list[Effect]) -> set[int]:
     bridge = state.unattached.get(event.dpid)
     if bridge is None:
-        bridge = Device(event.dpid, state.policy, compile_rules(state.policy), name=event.name)
+        bridge = Device(
+            event.dpid, state.policy, compile_rules(state.policy, state.classifier), name=event.name
+        )
         state.unattached[event.dpid] = bridge
     bridge.described = event
     bridge.reported_ports = {

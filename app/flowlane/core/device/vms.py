@@ -18,6 +18,7 @@ from flowlane.core.device.claims import claim, retract
 from flowlane.core.device.conflicts import find_conflicts
 from flowlane.core.flowkey import format_mac
 from flowlane.core.model import NO_IDS, NOT_A_VM, UNRESOLVED_VM, PortRole, Vm
+from flowlane.core.pacing import paced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,9 +71,11 @@ def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
         The numbers of the VMs that have changed and that may have flows.
     """
     vm_ports = {number: port for number, port in device.ports.items() if port.role is PortRole.VM}
-    for port_no in [port_no for port_no in device.claims if port_no not in vm_ports]:
+    gone = [port_no for port_no in device.claims if port_no not in vm_ports]
+    for port_no in paced(gone, state.pace):
         retract(state, device, port_no, out)
-    changed = {number for port in vm_ports.values() if (number := _attach(state, device, port, out))}
+    ports = paced(vm_ports.values(), state.pace)
+    changed = {number for port in ports if (number := _attach(state, device, port, out))}
     changed |= state.renamed & state.vms.keys()
     state.renamed.clear()
     find_conflicts(state, device, out)

@@ -31,6 +31,7 @@ from flowlane.core.flow.track import (
 )
 from flowlane.core.flowkey import unpack
 from flowlane.core.model import NO_QUEUE, NOT_A_VM, PortRole
+from flowlane.core.pacing import paced
 from flowlane.core.state.claims import Sign
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
@@ -73,7 +74,7 @@ def on_groups_counted(state: State, event: GroupsCounted, out: list[Effect]) -> 
 def _read(state: State, device: Device, found: Iterable[LearnedFlow], out: list[Effect]) -> set[int | None]:
     """Take learned entries in; return the rows of their flows."""
     device.adopting = device.in_adoption
-    rows = {_on_learned(state, device, flow, out) for flow in found}
+    rows = {_on_learned(state, device, flow, out) for flow in paced(found, state.pace)}
     device.adopting = False
     return rows
 
@@ -211,6 +212,6 @@ def adopt_learned(state: State, device: Device, learned: Iterable[LearnedFlow], 
         return
     present = _read(state, device, learned, out)
     flows = device.flows
-    for row in list(flows):
+    for row in paced(list(flows), state.pace):
         if row not in present and not flows.flags[row] & PINNED and not is_young(device, row):
             remove_flow(device, row, out, unpin=False, why="the device has no entry of it any more")

@@ -1,4 +1,4 @@
-"""What passes of a limited flow: its load on a queue, where it sends more than its meter lets pass.
+"""What passes of a limited flow: its load on a queue, where it sends more than its meter lets pass; queues' counters.
 
 A flow's entry counts packets before the meter drops any (OpenFlow 1.3.5, 5.8: the meter is an instruction of the
 entry), so the measured rate is what the flow offers. Queues carry what passes. Of a flow with a meter of its own that
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowlane.core.effects import Effect
-    from flowlane.core.events import MeterCounters
+    from flowlane.core.events import MeterCounters, QueueCounters
     from flowlane.core.state.device import Device, State
     from flowlane.core.state.meters import Owner
 
@@ -114,3 +114,16 @@ def _take_in(device: Device, shares: Mapping[Owner, float]) -> None:
         for row, owner in device.meter_owner.items():
             if owner in changed:
                 update_load(device, row)
+
+
+def on_queue_counters(state: State, event: QueueCounters, out: list[Effect]) -> None:  # noqa: ARG001
+    """Keep the queues' transmit counters; a bond's queues have the sums of those of its members."""
+    device = state.devices.get(event.dpid)
+    if device is None:
+        return
+    sums: dict[tuple[int, int], tuple[int, int, int]] = {}
+    for (port_no, queue_id), counters in event.counters.items():
+        place = device.of_bond(port_no), queue_id
+        packets, octets, errors = sums.get(place, (0, 0, 0))
+        sums[place] = packets + counters[0], octets + counters[1], errors + counters[2]
+    device.queue_counters = sums

@@ -18,9 +18,12 @@ from flowlane.core.device.limits import given_meter
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.marks import NO_MARK
 from flowlane.core.model import PinRef, Reason
+from flowlane.core.pacing import no_pause
 from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flowlane.core.effects import Effect
     from flowlane.core.state.device import Device
 
@@ -119,8 +122,12 @@ def _oldest(by_worth: tuple[dict[int, None], ...]) -> int | None:
     return None if rows is None else next(iter(rows))
 
 
-def keep_budget(device: Device, out: list[Effect]) -> list[int]:
-    """Remove the least valuable pins, the oldest first, that are more than the device may have; return their rows."""
+def keep_budget(device: Device, out: list[Effect], pace: Callable[[], None] = no_pause) -> list[int]:
+    """Remove the least valuable pins, the oldest first, that are more than the device may have; return their rows.
+
+    Args:
+        pace: called for each (see :mod:`flowlane.core.pacing`).
+    """
     removed: list[int] = []
     for rows in device.pins_by_worth:
         while rows and device.pinned > device.pin_budget:
@@ -128,6 +135,7 @@ def keep_budget(device: Device, out: list[Effect]) -> list[int]:
             remove_pin(device, row, out)
             device.flows.device_queue[row] = UNREPORTED
             removed.append(row)
+            pace()
     return removed
 
 

@@ -5,7 +5,7 @@ Only the engine changes it. Others (REST, explain, tests) read it between two st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +28,7 @@ from flowlane.core.model import (
     Role,
     Vm,
 )
+from flowlane.core.pacing import no_pause
 from flowlane.core.policy import UNKNOWN_ORIGIN
 from flowlane.core.state.flows import FlowTable
 from flowlane.core.state.meters import MeterPool
@@ -437,6 +438,12 @@ class State:
     """Whether the controller receives samples of devices."""
     sends_probes: bool = True
     """Whether devices send probes, by which links are found (see :mod:`flowlane.core.topology.discovery`)."""
+    pace: Callable[[], None] = field(default=no_pause, repr=False, compare=False)
+    """Called now and then in long loops, where others may be served (see :mod:`flowlane.core.pacing`)."""
+    busy: int | None = None
+    """dpid of the device whose work makes pauses: what happens meanwhile does not begin anything there."""
+    classifier: Classifier | None = field(default=None, repr=False, compare=False)
+    """The last one that was compiled, of which others of the same rules take what is theirs, too."""
 
     def hints_of(self, vm: Vm, origin: Origin | None = None) -> tuple[Hint, ...]:
         """List the hints for a VM apart from packets: those of the NIC, then those of all NICs of its ``vm-uuid``.

@@ -17,6 +17,7 @@ from flowlane.core.device.roles import TUNNELS
 from flowlane.core.effects import ProbeLinks, Report
 from flowlane.core.events import NO_SENDER
 from flowlane.core.model import NOT_A_VM, PortRole
+from flowlane.core.pacing import paced
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.links import LinkState, SeenLink
 
@@ -61,7 +62,7 @@ def on_link_seen(state: State, event: LinkSeen, out: list[Effect]) -> None:
 def follow_ports(state: State, device: Device, out: list[Effect]) -> None:
     """Follow what has changed of a device's ports: the state of its links, and the ports that send probes."""
     _follow_links(state, device, out)
-    for port in device.ports.values():
+    for port in paced(device.ports.values(), state.pace):
         if not (state.sends_probes and _sends_probes(device, port)):
             port.probe_at = None
         elif port.probe_at is None:

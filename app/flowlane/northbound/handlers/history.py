@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane import hub
+from flowlane import pauses
 from flowlane.northbound.handlers.read import find_device
 from flowlane.northbound.http.slices import json_list
 from flowlane.northbound.query import not_found, ports_named
@@ -41,7 +41,7 @@ def queue_history(call: Call) -> Response:
     steps = kept.steps(per, after + 0.0005)
     before = {"step": per * kept.step, "times": [moment(clock, step.ended) for step in steps]}
     items = _items(kept, device, numbers, steps)
-    return json_list(items, before, after=dict, time_slice=hub.TimeSlice())
+    return json_list(items, before, after=dict, time_slice=pauses.ReadingSlice())
 
 
 def _items(

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from webob import Response
 
+from flowlane import pauses
 from flowlane.escaping import escaped
 from flowlane.northbound import query
 from flowlane.northbound.http import conditional, referral
@@ -54,6 +55,7 @@ def answer(
         ProblemError: it fails.
     """
     access.check_host(request)
+    pauses.WORK.wait()
     resource = _find(routes, _segments(request))
     methods = resource.methods
     request.environ[ROUTE] = next(iter(methods.values())).path

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from flowlane import hub
+from flowlane import hub, pauses
 from flowlane.northbound.http.problems import JSON, respond
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def json_list(
         time_slice: the one that the maker of the items checks, too.
         encode: makes JSON text of an item.
     """
-    time_slice = time_slice or hub.TimeSlice()
+    time_slice = time_slice or pauses.ReadingSlice()
     encoded = []
     for item in items:
         encoded.append(encode(item))

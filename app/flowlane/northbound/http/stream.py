@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webob import Response
 
-from flowlane import hub
+from flowlane import hub, pauses
 from flowlane.northbound.http.problems import JSON, ProblemError, bad_field
 from flowlane.northbound.http.slices import json_list
 from flowlane.northbound.views.events import Names, event_view
@@ -146,7 +146,7 @@ def _chunks(controller: Controller, entries: list[Entry]) -> Iterator[bytes]:
     names, run = Names(controller.state), _run(controller)
     for first in range(0, len(entries), CHUNK):
         if first:
-            hub.give_way()
+            pauses.give_way()
         yield b"".join(_event(names, run, entry) for entry in entries[first : first + CHUNK])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import flowlane
-from flowlane import hub
+from flowlane import pauses
 from flowlane.northbound.monitoring.exposition import HistogramMetric, Metric, lines
 from flowlane.northbound.monitoring.readers import (
     beyond_quota,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 def exposition(controller: Controller) -> str:
     """Write all metrics as text; others are served meanwhile."""
-    time_slice = hub.TimeSlice()
+    time_slice = pauses.ReadingSlice()
     reading = read(controller, time_slice.check)
     parts: list[str] = []
     for metric in METRICS:

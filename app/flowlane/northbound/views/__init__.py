@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
 import flowlane
-from flowlane import hub
+from flowlane import pauses
 from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, verdict_of
 from flowlane.core.device.refresh import stated_role
 from flowlane.core.flow.pins import mode
@@ -337,7 +337,7 @@ def _classes_on_queues(device: Device) -> dict[tuple[int, int], list[int]]:
     for first in range(0, len(flows.keys), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         found.update(zip(flows.egress_port[rows], flows.queue_id[rows], flows.class_index[rows], strict=True))
-        hub.give_way()
+        pauses.give_way()
     classes: dict[tuple[int, int], list[int]] = {}
     for port_no, queue_id, index in found:
         classes.setdefault((port_no, queue_id), []).append(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flowlane import hub
+from flowlane import pauses
 from flowlane.core.device.claims import word_of
 from flowlane.core.device.nics import paths_of
 from flowlane.core.flowkey import format_mac
@@ -133,6 +133,6 @@ def flows_per_vm(state: State, dpids: Iterable[int]) -> Counter[tuple[int, int]]
         column, numbers = state.devices[dpid].flows.vm_number, Counter[int]()
         for first in range(0, len(column), ROWS_AT_ONCE):
             numbers.update(column[first : first + ROWS_AT_ONCE])
-            hub.give_way()
+            pauses.give_way()
         counts.update({(dpid, number): count for number, count in numbers.items()})
     return counts

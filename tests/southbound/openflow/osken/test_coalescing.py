@@ -331,3 +331,16 @@ def test_nothing_goes_before_what_is_queued_for_a_switch() -> None:
     assert peer.recv(20) == b"second"
     one.close()
     peer.close()
+
+
+def test_what_is_held_is_read_later(pair: Pair) -> None:
+    pair.end.is_held = True
+    pair.peer.sendall(b"ab")
+    found: list[bytes] = []
+    task = hub.spawn(lambda: found.append(pair.end.recv(2)))
+    hub.sleep(0.05)
+    assert not found
+    pair.end.is_held = False
+    hub.sleep(0.05)
+    task.kill()
+    assert found == [b"ab"]

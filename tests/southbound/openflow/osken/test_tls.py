@@ -16,9 +16,9 @@ from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.private_ovs import PrivateOvs
 
 from flowlane import hub
-from flowlane.errors import ConfigError, ProtocolError
-from flowlane.southbound.openflow.osken import listener, tls
-from flowlane.southbound.openflow.osken.tls import Bindings, Files, ServerTls
+from flowlane.southbound.openflow.osken import listener
+from flowlane.southbound.openflow.osken.bindings import Bindings
+from flowlane.southbound.openflow.osken.tls import Files, ServerTls
 
 BOUND, OTHERS, FREE = 0x42, 0x43, 0x44
 
@@ -109,25 +109,9 @@ def test_a_handshake_that_goes_on_for_ever_is_ended(
     sock = SimpleNamespace(settimeout=lambda _seconds: None, close=lambda: closed.append(True))
     monkeypatch.setattr(listener, "HANDSHAKE_TIME", 0.05)
     monkeypatch.setattr(listener, "CONF", SimpleNamespace(socket_timeout=5.0))
-    listener._wrap_and_serve(sock, ("192.0.2.8", 1), lambda _sock: hub.sleep(60), tls.ANY)
+    listener._wrap_and_serve(sock, ("192.0.2.8", 1), lambda _sock: hub.sleep(60), Bindings())
     assert closed == [True]
     assert "switch at 192.0.2.8:1: TLS failed: no handshake within 0.05 s" in caplog.text
-
-
-def test_bindings_say_who_may_be_what() -> None:
-    bindings = Bindings(["1=a", "0x2=a", "2= b "])
-    for dpid, names in ((1, {"a"}), (2, {"a"}), (2, {"b"}), (2, {"b", "c"}), (3, {"c"}), (3, set())):
-        bindings.check(dpid, frozenset(names))
-    for dpid, names in ((1, {"b"}), (1, set()), (3, {"a"}), (3, {"c", "b"})):
-        with pytest.raises(ProtocolError):
-            bindings.check(dpid, frozenset(names))
-    tls.ANY.check(7, frozenset())
-
-
-@pytest.mark.parametrize("text", ["1", "=a", "1=", "x=a", "1= ", "11111111111111111=a", "-1=a"])
-def test_a_binding_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="give DPID=NAME"):
-        Bindings([text])
 
 
 def test_renewed_files_count_and_broken_ones_do_not(

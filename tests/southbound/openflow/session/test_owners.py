@@ -1,52 +1,29 @@
-"""Certificates that own datapath ids."""
+"""Connections that wait for a datapath id, and those that have taken each other's place."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
-import pytest
-
-from flowlane.southbound.openflow.session import owners
-from flowlane.southbound.openflow.session.owners import Certificates
+from flowlane.southbound.openflow.session.owners import TAKEOVERS, WITHIN, Claims, Takeovers
 
 
-def connection(dpid: int, name: str | None) -> Any:
-    """A connection, over TLS with a certificate of a common name; None: over TCP."""
-    if name is None:
-        return SimpleNamespace(id=dpid, socket=SimpleNamespace())
-    certificate = {"subject": ((("organizationName", "Open vSwitch"),), (("commonName", name),))}
-    return SimpleNamespace(id=dpid, socket=SimpleNamespace(getpeercert=lambda: certificate))
+def test_one_connection_waits_for_an_id_and_gets_no_more_time_by_another() -> None:
+    claims, first, second = Claims(), SimpleNamespace(id=1), SimpleNamespace(id=1)
+    assert claims.add(first, 5.0) is None
+    assert claims.add(second, 7.0) is first
+    assert [(dpid, claim.asked) for dpid, claim in claims] == [(1, 5.0)]
+    assert not claims.drop(first)
+    assert claims.drop(second)
+    assert claims.take(1) is None
 
 
-def test_a_certificate_owns_the_ids_that_it_was_the_first_to_use() -> None:
-    certificates = Certificates()
-    for dpid in (1, 2, 1):
-        assert certificates.refusal(connection(dpid, "host1 id:7c9a")) == ""
-    assert "another certificate than this one (host2)" in certificates.refusal(connection(1, "host2"))
-    assert certificates.refusal(connection(3, "host2")) == ""
-    assert certificates.refusal(connection(1, "host1 id:7c9a")) == ""
-
-
-def test_a_certificate_with_an_id_in_its_name_is_good_for_that_id_only() -> None:
-    certificates = Certificates()
-    assert certificates.refusal(connection(0xAB, "sw 00000000000000ab")) == ""
-    assert "of another datapath id" in certificates.refusal(connection(0xAC, "sw 00000000000000ab"))
-    assert certificates.refusal(connection(0xAC, "host2")) == ""
-    assert certificates.refusal(connection(0xAC, "sw 00000000000000AC")) == "", "it states the id: it owns it"
-    assert "another certificate" in certificates.refusal(connection(0xAC, "host2"))
-
-
-def test_without_certificates_nothing_is_bound() -> None:
-    certificates = Certificates()
-    for name in (None, "host1", None):
-        assert certificates.refusal(connection(1, name)) == ""
-
-
-def test_no_more_than_so_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners, "MOST_BOUND", 2)
-    certificates = Certificates()
-    for dpid in (1, 2, 1, 3):
-        certificates.refusal(connection(dpid, "host1"))
-    assert certificates.refusal(connection(2, "host2")) == "", "the one not seen for longest is dropped"
-    assert certificates.refusal(connection(3, "host2"))
+def test_many_takeovers_in_a_short_time_are_of_several_switches() -> None:
+    takeovers = Takeovers()
+    noted = [takeovers.note(1, second, "192.0.2.1:1", "192.0.2.2:2") for second in range(TAKEOVERS)]
+    assert noted == [False] * (TAKEOVERS - 1) + [True]
+    assert takeovers.peers(1) == ("192.0.2.1", "192.0.2.2")
+    takeovers.note(2, 0.0, "192.0.2.1:1", "192.0.2.1:2")
+    assert takeovers.peers(2) == ("192.0.2.1:1", "192.0.2.1:2")
+    assert takeovers.forget(WITHIN + 1.0) == [2]
+    assert takeovers.forget(2 * WITHIN) == [1]
+    assert not takeovers.note(1, 2 * WITHIN, "192.0.2.1:1", "192.0.2.2:2")

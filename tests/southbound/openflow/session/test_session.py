@@ -57,7 +57,7 @@ class FakeDatapath:
         self.id, self.address = dpid, ("192.0.2.1", 50000)
         self.sent: list[bytes] = []
         self.closed = False
-        self.socket = SimpleNamespace(pause=0.0, has_unread=False, is_stalled=False)
+        self.socket = SimpleNamespace(pause=0.0, has_unread=False, is_stalled=False, is_held=False)
         self._xid = 0
 
     def set_xid(self, message: Any) -> int:
@@ -415,6 +415,25 @@ def test_a_device_whose_bytes_wait_to_be_read_is_not_silent(world: World) -> Non
     world.pass_time(2 * liveness.DEAD_AFTER, alive=False)
     hub.sleep()
     assert not world.datapath.closed
+
+
+def test_a_device_that_is_held_is_neither_read_nor_asked(world: World) -> None:
+    world.sent()
+    world.sessions.stop_reading(DPID)
+    world.sessions.stop_reading(DPID)
+    world.sessions.stop_reading(DPID + 1)
+    assert world.datapath.socket.is_held
+    world.pass_time(liveness.ECHO_AFTER + 1, alive=False)
+    assert not world.sent()
+    world.sessions.read_again(DPID)
+    world.sessions.read_again(DPID)
+    assert not world.datapath.socket.is_held
+    world.pass_time(1, alive=False)
+    assert [message for message in world.sent() if message[1] == messages.ECHO_REQUEST]
+    world.sessions.close(DPID + 1, "is not there")
+    world.sessions.close(DPID, "could not be taken in")
+    hub.sleep()
+    assert world.datapath.closed
 
 
 def test_handshakes_of_many_switches_take_turns() -> None:

@@ -67,6 +67,8 @@ class CoalescedSocket:
         """Least time between two reads in seconds; 0: read at once what comes."""
         self.is_stalled = False
         """Whether the peer has not read what was sent to it."""
+        self.is_held = False
+        """Whether nothing is read for now: what the peer sends waits in the connection."""
         self.ahead: Callable[[bytearray, int], int] | None = None
         """Takes messages at once that have come completely, out of a buffer from a place on; returns the next place.
 
@@ -151,6 +153,8 @@ class CoalescedSocket:
                 self.after_read()
                 self._read()
                 self._parts = PARTS
+            while self.is_held:
+                hub.sleep(LONGEST)
             if self._parts == PARTS:
                 self._parts = 0
                 _give_way(self.after_read, light=self._start == 0 and len(self._buffer) <= LIGHT)

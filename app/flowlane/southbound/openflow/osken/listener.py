@@ -26,6 +26,7 @@ from flowlane import hub
 from flowlane.errors import ConfigError, ProtocolError
 from flowlane.logs import Repeats
 from flowlane.southbound.openflow.osken import lazy, tls
+from flowlane.southbound.openflow.osken.bindings import Bindings, certificate_of
 from flowlane.southbound.openflow.osken.coalescing import CoalescedSocket
 from flowlane.southbound.openflow.osken.repairs import repair
 from flowlane.southbound.openflow.wire.constants import FEATURES_REPLY, PACKET_IN
@@ -165,8 +166,8 @@ def _tls() -> tls.ServerTls | None:
     return tls.ServerTls(tls.Files(key, certificate, CONF.ca_certs), CONF.ciphers)
 
 
-def _bindings(server: tls.ServerTls | None) -> tls.Bindings:
-    bindings = tls.Bindings(CONF.switch_certificate)
+def _bindings(server: tls.ServerTls | None) -> Bindings:
+    bindings = Bindings(CONF.switch_certificate)
     if bindings and not (server is not None and server.verifies):
         raise ConfigError(
             "--switch-certificate needs certificates of switches: give --ctl-privkey, --ctl-cert and --ca-certs"
@@ -181,7 +182,7 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _accept(server: socket.socket, wrap: Callable[[Any], Any], bindings: tls.Bindings) -> None:
+def _accept(server: socket.socket, wrap: Callable[[Any], Any], bindings: Bindings) -> None:
     """Accept for ever: an error, such as too many open files, does not end it.
 
     A connection that would take one of the last descriptors is closed: REST, databases and files need them.
@@ -204,7 +205,7 @@ def _accept(server: socket.socket, wrap: Callable[[Any], Any], bindings: tls.Bin
         time_slice.check()
 
 
-def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any], bindings: tls.Bindings) -> None:
+def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any], bindings: Bindings) -> None:
     sock.settimeout(CONF.socket_timeout)
     wrapped: Any = None
 
@@ -222,16 +223,16 @@ def _wrap_and_serve(sock: Any, address: Address, wrap: Callable[[Any], Any], bin
     serve(wrapped, address, bindings)
 
 
-def serve(sock: Any, address: Address, bindings: tls.Bindings = tls.ANY) -> None:
+def serve(sock: Any, address: Address, bindings: Bindings | None = None) -> None:
     """Serve one switch until its connection ends; an error of its messages costs this connection only.
 
     Args:
         bindings: which certificates may be which devices.
     """
-    names = tls.names_of(sock)
+    shown, known = certificate_of(sock), Bindings() if bindings is None else bindings
     with closing(controller.Datapath(CoalescedSocket(sock), address)) as datapath:
         datapath.socket.ahead = partial(_take_ahead, datapath)
-        datapath.check_id = lambda dpid: bindings.check(dpid, names)
+        datapath.check_id = lambda dpid: known.check(dpid, shown)
         timer = hub.spawn_after(HANDSHAKE_TIME, _end_handshake, datapath)
         try:
             datapath.serve()

@@ -1,23 +1,21 @@
-"""TLS of connections from switches: a context that follows its files, and which certificate may be which device.
+"""TLS of connections from switches: a context that follows its files.
 
 A switch has one certificate for all bridges of its host (ovs-vsctl(8), ``set-ssl``). Open vSwitch does not check the
 name in the controller's certificate, only the CA that has signed it; the same is done here, as certificates made by
-ovs-pki(8) have no host names. What a certificate's names allow is said by ``--switch-certificate``.
+ovs-pki(8) have no host names. Which datapath ids a certificate may have is the business of :mod:`.bindings`.
 """
 
 from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowlane.errors import ConfigError, ProtocolError
+from flowlane.errors import ConfigError
 from flowlane.logs import Repeats
 
 _REPEATS = Repeats(logging.getLogger(__name__))
-_MAX_DPID = 0xFFFFFFFFFFFFFFFF
 
 
 class Files(NamedTuple):
@@ -82,64 +80,3 @@ class ServerTls:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(self._files.ca)
         return context
-
-
-def names_of(sock: Any) -> frozenset[str]:
-    """Return the common name and the DNS names of the other end's certificate; none where none was verified."""
-    certificate: Any = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
-    subject = (certificate or {}).get("subject", ())
-    names = [value for part in subject for name, value in part if name == "commonName"]
-    names += [value for kind, value in (certificate or {}).get("subjectAltName", ()) if kind == "DNS"]
-    return frozenset(names)
-
-
-class Bindings:
-    """Which certificates may be which devices.
-
-    Args:
-        texts: values of ``--switch-certificate``, each ``DPID=NAME``.
-
-    Raises:
-        ConfigError: one of them is not.
-    """
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._names: dict[int, set[str]] = {}
-        """dpid -> names of certificates that may be it."""
-        for text in texts:
-            dpid, equals, name = text.partition("=")
-            try:
-                number = int(dpid, 16)
-            except ValueError:
-                number = -1
-            if not (equals and name.strip() and 0 <= number <= _MAX_DPID):
-                raise ConfigError(
-                    f"--switch-certificate {text}: give DPID=NAME, a datapath id of up to 16 hexadecimal digits and "
-                    "the common name or a DNS name of a certificate"
-                )
-            self._names.setdefault(number, set()).add(name.strip())
-
-    def __bool__(self) -> bool:
-        return bool(self._names)
-
-    def check(self, dpid: int, names: frozenset[str]) -> None:
-        """Check that a connection with these names in its certificate may be a device.
-
-        A datapath id that is listed needs one of its certificates, and a certificate that is listed may be its
-        datapath ids only. What is not listed on either side may connect.
-
-        Raises:
-            ProtocolError: it may not.
-        """
-        shown = ", ".join(sorted(names)) or "no certificate"
-        allowed = self._names.get(dpid)
-        if allowed is not None and not names & allowed:
-            raise ProtocolError(
-                f"datapath id {dpid:016x} needs the certificate of {', '.join(sorted(allowed))}, not {shown}"
-            )
-        if allowed is None and any(names & listed for listed in self._names.values()):
-            raise ProtocolError(f"the certificate of {shown} is for other datapath ids than {dpid:016x}")
-
-
-ANY = Bindings(())
-"""No certificate is listed: every switch that may connect may be every device."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -158,7 +159,36 @@ def _speed(desc: Message) -> int | None:
 
 def ports(parts: Iterable[Message]) -> tuple[PortReport, ...]:
     """Read all ports of a port-desc reply."""
-    return tuple(report for desc in bodies(parts) if (report := port_report(desc)) is not None)
+    return tuple(report for part in parts for report in _ports_in(part))
+
+
+_READ = "flowlane_read"
+"""Attribute of a part of a reply with the ports or queues that were read of it."""
+
+_PORT_DESC, _QUEUE_DESC = 13, 15
+"""Types of multipart replies with ports and, since 1.4, with queues (OpenFlow 1.4, 7.3.5)."""
+
+
+def read_early(part: Message) -> None:
+    """Read the ports or queues of a part of a reply when it comes, and not those of all parts behind the last one."""
+    kind = getattr(part, "type", None)
+    if kind == _PORT_DESC:
+        _ports_in(part)
+    elif kind == _QUEUE_DESC or hasattr(part, "queues"):
+        _queues_in(part)
+
+
+def _keep(part: Message, found: object) -> None:
+    with suppress(AttributeError):  # What is no message of os-ken may take no attribute.
+        setattr(part, _READ, found)
+
+
+def _ports_in(part: Message) -> list[PortReport]:
+    found = getattr(part, _READ, None)
+    if not isinstance(found, list):
+        found = [report for desc in bodies((part,)) if (report := port_report(desc)) is not None]
+        _keep(part, found)
+    return found
 
 
 MAX_QUEUES = 4096
@@ -184,12 +214,22 @@ def has_too_many_queues(parts: Iterable[Message]) -> bool:
 
 def _ids_of_ports(parts: Iterable[Message]) -> dict[int, set[int]]:
     ids_of_port: dict[int, set[int]] = {}
-    for queue in bodies(parts, "queues"):
-        place = _place_of_queue(queue)
-        if place is not None:
-            port_no, queue_id = place
-            ids_of_port.setdefault(port_no, set()).add(queue_id)
+    for part in parts:
+        for port_no, ids in _queues_in(part).items():
+            ids_of_port.setdefault(port_no, set()).update(ids)
     return ids_of_port
+
+
+def _queues_in(part: Message) -> dict[int, set[int]]:
+    found = getattr(part, _READ, None)
+    if not isinstance(found, dict):
+        found = {}
+        for queue in bodies((part,), "queues"):
+            place = _place_of_queue(queue)
+            if place is not None:
+                found.setdefault(place[0], set()).add(place[1])
+        _keep(part, found)
+    return found
 
 
 LAST_QUEUE = 0xFFFE

@@ -3,28 +3,25 @@
 The first owner stays unless it is silent: a second connection waits while the first is asked for a sign of life. Where
 one comes, the second is closed; else it takes the place of the first, which was dead: a switch that has lost its power
 connects again before TCP has noticed.
-
-Where switches show certificates, these bind ids. A common name with a datapath id in it (16 hexadecimal digits) is good
-for that id only. Any other certificate owns the ids that it was the first to use, for as long as the controller runs;
-it is known by its subject, so that it may be renewed.
+Certificates of switches are checked before (:mod:`flowlane.southbound.openflow.osken.bindings`).
 """
 
 from __future__ import annotations
 
-import re
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 SILENT_AFTER = 3.0
 """Seconds that an owner has for a sign of life once another connection claims its datapath id."""
 
-MOST_BOUND = 16_384
-"""Datapath ids whose certificates are known at most; the oldest are dropped."""
+TAKEOVERS, WITHIN = 3, 60.0
+"""Several switches have one dpid when their connections have taken each other's place so often in so many seconds.
 
-_DPID = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{16}(?![0-9A-Fa-f])")
-Subject = tuple[tuple[str, str], ...]
+Open vSwitch connects again after 1 to 8 seconds (ovs-vswitchd.conf.db(5), max_backoff).
+"""
 
 
 class Claim(NamedTuple):
@@ -66,36 +63,28 @@ class Claims:
         return iter(list(self._by_dpid.items()))
 
 
-class Certificates:
-    """The certificates that own datapath ids."""
+class Takeovers:
+    """Connections that took the place of another one of their datapath id, or tried to."""
 
     def __init__(self) -> None:
-        self._subjects: dict[int, Subject] = {}
+        self._by_dpid: dict[int, deque[tuple[float, str, str]]] = {}
+        """dpid -> when, and from where both connections came."""
 
-    def refusal(self, datapath: Any) -> str:
-        """Return why a connection may not have its datapath id; empty where it may, or shows no certificate."""
-        subject = _subject_of(datapath.socket)
-        if subject is None:
-            return ""
-        names = [value for key, value in subject if key == "commonName"]
-        shown = ", ".join(names) or "without a common name"
-        stated = [int(found, 16) for name in names for found in _DPID.findall(name)]
-        if stated and datapath.id not in stated:
-            return f"its certificate ({shown}) is of another datapath id"
-        owner = self._subjects.get(datapath.id)
-        if owner not in (None, subject) and not stated:
-            return f"the datapath id is used with another certificate than this one ({shown})"
-        self._subjects.pop(datapath.id, None)
-        self._subjects[datapath.id] = subject
-        if len(self._subjects) > MOST_BOUND:
-            del self._subjects[next(iter(self._subjects))]
-        return ""
+    def note(self, dpid: int, now: float, old: str, new: str) -> bool:
+        """Note one; return whether there were so many in so short a time that several switches have the id."""
+        takeovers = self._by_dpid.setdefault(dpid, deque(maxlen=TAKEOVERS))
+        takeovers.append((now, old, new))
+        return len(takeovers) == TAKEOVERS and takeovers[-1][0] - takeovers[0][0] <= WITHIN
 
+    def peers(self, dpid: int) -> tuple[str, ...]:
+        """Return where the connections of an id came from: hosts or, where they are one, its last two connections."""
+        peers = [peer for _, old, new in self._by_dpid[dpid] for peer in (old, new)]
+        hosts = {peer.rpartition(":")[0] for peer in peers}
+        return tuple(sorted(hosts)) if len(hosts) > 1 else tuple(peers[-2:])
 
-def _subject_of(socket: Any) -> Subject | None:
-    """Return the subject of the certificate that a peer has shown and that was verified; None without one."""
-    peer_certificate: Callable[[], Any] | None = getattr(socket, "getpeercert", None)
-    certificate = None if peer_certificate is None else peer_certificate()
-    if not certificate:
-        return None
-    return tuple((str(key), str(value)) for part in certificate.get("subject", ()) for key, value in part)
+    def forget(self, now: float) -> list[int]:
+        """Drop what is long ago; return the ids of which nothing is left."""
+        over = [dpid for dpid, takeovers in self._by_dpid.items() if now - takeovers[-1][0] > WITHIN]
+        for dpid in over:
+            del self._by_dpid[dpid]
+        return over

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.model import LeftOut
+from flowlane.core.pacing import paced
 from flowlane.logs import Repeats
+from flowlane.pauses import WORK
 from flowlane.southbound.openflow.tables import diff, folding, room
 from flowlane.southbound.openflow.tables.desired import (
     Compiled,
@@ -147,7 +149,8 @@ class Programming:
                 self._no_meters.clear()
             self._plan, self._retries = plan, 0
         compiled = self._compiled(plan, ports)
-        changes = tuple(filter(self.is_safe, diff.changes(compiled.standing, self.present)))
+        changes = diff.changes(compiled.standing, self.present, WORK.pause)
+        changes = tuple(filter(self.is_safe, paced(changes, WORK.pause)))
         self.present, self.left_out = compiled.standing, compiled.left_out
         for change in changes:
             if change.op is Op.DELETE and isinstance(change.entry, MeterEntry):
@@ -185,19 +188,20 @@ class Programming:
         without = self._no_meters | self.foreign_meters
         granted = tuple(meter for meter in plan.meters if meter.meter_id not in without)
         plan = replace(plan, meters=granted)
-        compiled = compile_plan(plan, self.capabilities, ports, self.foreign_groups)
+        compiled = compile_plan(plan, self.capabilities, ports, self.foreign_groups, WORK.pause)
         if self._room is not None:
             plan, trimmed = room.trim(plan, compiled.standing.flows, self._room)
-            compiled = compile_plan(plan, self.capabilities, ports, self.foreign_groups)
+            compiled = compile_plan(plan, self.capabilities, ports, self.foreign_groups, WORK.pause)
             compiled = replace(compiled, left_out=(*compiled.left_out, *trimmed))
         flows = compiled.standing.flows
         if self.folds:
             self._outputs = folding.outputs(flows)
             flows = folding.fold(flows, self._outputs)
-        flows = tuple(in_group(flow, self.learned_group) for flow in flows)
+        flows = tuple(in_group(flow, self.learned_group) for flow in paced(flows, WORK.pause))
         if learns_itself(plan, self.capabilities):
             flows = (*flows, *map(counted_group, sorted(self.groups)))
-        flows = tuple(flow for flow in flows if flow not in self._held)
+        if self._held:
+            flows = tuple(flow for flow in flows if flow not in self._held)
         return replace(compiled, standing=replace(compiled.standing, flows=flows))
 
     def begin_group(self, group: int, others: Collection[int] = ()) -> Changes:

@@ -335,13 +335,11 @@ class Session:
         self.liveness.last_message = self._clock()
 
     def reply(self, message: Any) -> None:
-        """Take a reply or a part of one; a reply to another os-ken app's request is ignored.
-
-        A device that goes on to send what nobody has requested loses its connection.
-        """
+        """Take a reply or a part of one, also one that another os-ken app has requested, or nobody."""
         ofproto = self.datapath.ofproto
         multipart = message.msg_type == ofproto.OFPT_MULTIPART_REPLY  # To look for a body is to parse it.
         more = multipart and bool(message.flags & ofproto.OFPMPF_REPLY_MORE)
+        decode.read_early(message)
         if multipart and not self.up:
             arrangement.read_early(message, may_pause=not self._is_accompanied)
         if self._pending.take_part(message.xid, message, more=more):

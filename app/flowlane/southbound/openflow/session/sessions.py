@@ -17,7 +17,7 @@ from flowlane.core.events import DeviceDown, DeviceUp, DpidShared, FlowSeen, Flo
 from flowlane.logs import Repeats
 from flowlane.southbound.openflow.session import decode, encode, packing, readback
 from flowlane.southbound.openflow.session.effects import CARRY_OUT
-from flowlane.southbound.openflow.session.owners import SILENT_AFTER, Certificates, Claims
+from flowlane.southbound.openflow.session.owners import SILENT_AFTER, Claims, Takeovers
 from flowlane.southbound.openflow.session.packet_ins import PacketInReader
 from flowlane.southbound.openflow.session.roles import Observer, Roles
 from flowlane.southbound.openflow.session.session import Session
@@ -26,7 +26,7 @@ from flowlane.southbound.openflow.wire import lldp
 from flowlane.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from flowlane.core.effects import Effect
     from flowlane.core.events import Event
@@ -46,12 +46,6 @@ TICK_SLICE = 0.005
 
 TURN = 3.0
 """Seconds without a message after which others do not wait for a handshake any more."""
-
-TAKEOVERS, WITHIN = 3, 60.0
-"""Several switches have one dpid when their connections have taken each other's place so often in so many seconds.
-
-Open vSwitch connects again after 1 to 8 seconds (ovs-vswitchd.conf.db(5), max_backoff).
-"""
 
 NO_START_TABLES: Mapping[int | None, int] = MappingProxyType({})
 
@@ -89,11 +83,12 @@ class Sessions:
         self._readers: WeakKeyDictionary[Session, PacketInReader] = WeakKeyDictionary()
         self._auxiliary: WeakSet[Any] = WeakSet()
         """Auxiliary connections, which are being closed."""
-        self._takeovers: dict[int, deque[tuple[float, str, str]]] = {}
-        """dpid -> when a connection took the place of one that was there, and from where both came."""
-        self._claims, self._certificates = Claims(), Certificates()
+        self._takeovers = Takeovers()
+        self._claims = Claims()
         self._waiting: deque[Session] = deque()
         """Sessions whose handshake has not begun."""
+        self._unread: dict[int, Session] = {}
+        """Sessions that read nothing for now, by dpid."""
         self._roles: Roles | None = None
         self._standing_by: set[int] = set()
         """Devices that are connected and led by another controller: their sessions send nothing."""
@@ -130,11 +125,6 @@ class Sessions:
         """
         if datapath in self._auxiliary:
             return
-        if refusal := self._certificates.refusal(datapath):
-            text = "device %016x: the connection from %s:%s is closed: %s"
-            _REPEATS.warning(("certificate", datapath.id), text, datapath.id, *datapath.address[:2], refusal)
-            hub.spawn(datapath.close)
-            return
         old = self._by_dpid.get(datapath.id)
         if old is None:
             self._begin_session(datapath)
@@ -154,8 +144,8 @@ class Sessions:
             elif old.liveness.is_alive_since(claim.asked):
                 self._claims.take(dpid)
                 peer = "{}:{}".format(*claim.datapath.address[:2])
-                self._takeovers.setdefault(dpid, deque(maxlen=TAKEOVERS)).append((now, old.peer, peer))
-                self._emit(DpidShared(dpid, _peers(self._takeovers[dpid])))
+                self._takeovers.note(dpid, now, old.peer, peer)
+                self._emit(DpidShared(dpid, self._takeovers.peers(dpid)))
                 text = "device %016x: the connection from %s is closed: another one, from %s, has this dpid"
                 _REPEATS.warning(("claim", dpid), text, dpid, peer, old.peer)
                 hub.spawn(claim.datapath.close)
@@ -165,7 +155,8 @@ class Sessions:
     def _replace(self, old: Session, datapath: Any) -> None:
         """Let a connection take the place of one that is silent."""
         old.close("the same device has connected again")
-        self._note_takeover(datapath, old)
+        if self._takeovers.note(datapath.id, self._clock(), old.peer, "{}:{}".format(*datapath.address[:2])):
+            self._emit(DpidShared(datapath.id, self._takeovers.peers(datapath.id)))
         text = "device %016x has connected again, from %s:%s; its connection from %s is silent, and closed"
         _REPEATS.warning(("again", datapath.id), text, datapath.id, *datapath.address[:2], old.peer)
         self._begin_session(datapath)
@@ -253,19 +244,6 @@ class Sessions:
                 session.start_handshake()
 
         self._roles.lead(session.datapath, begin)
-
-    def _note_takeover(self, datapath: Any, old: Session) -> None:
-        """Note that a connection takes the place of another; emit :class:`DpidShared` where that goes on."""
-        takeovers = self._takeovers.setdefault(datapath.id, deque(maxlen=TAKEOVERS))
-        takeovers.append((self._clock(), old.peer, "{}:{}".format(*datapath.address[:2])))
-        if len(takeovers) == TAKEOVERS and takeovers[-1][0] - takeovers[0][0] <= WITHIN:
-            self._emit(DpidShared(datapath.id, _peers(takeovers)))
-
-    def _forget_takeovers(self, now: float) -> None:
-        for dpid, takeovers in list(self._takeovers.items()):
-            if now - takeovers[-1][0] > WITHIN:
-                del self._takeovers[dpid]
-                self._emit(DpidShared(dpid))
 
     def _take(self, event: Event) -> None:
         """Pass on the event of a session; the end of its handshake is the turn of another one."""
@@ -357,17 +335,37 @@ class Sessions:
         if session is not None and session.up and not session.unusable:
             session.probe_links(effect, self._key)
 
+    def stop_reading(self, dpid: int) -> None:
+        """Read no more of a device until :meth:`read_again`: what it is to get is being made, piece by piece."""
+        session = self._by_dpid.get(dpid)
+        if session is not None and dpid not in self._unread:
+            self._unread[dpid] = session
+            session.datapath.socket.is_held = True
+
+    def read_again(self, dpid: int) -> None:
+        """Read of a device again."""
+        session = self._unread.pop(dpid, None)
+        if session is not None:
+            session.datapath.socket.is_held = False
+
+    def close(self, dpid: int, reason: str) -> None:
+        """End the connection of a device."""
+        session = self._by_dpid.get(dpid)
+        if session is not None:
+            session.close(reason)
+
     def tick(self) -> None:
         """Let every session do what is due; others are served in between."""
         now = self._clock()
-        self._forget_takeovers(now)
+        for dpid in self._takeovers.forget(now):
+            self._emit(DpidShared(dpid))
         self._decide_claims(now)
         self.release()
         began = time.perf_counter()
         if self._roles is not None:
             self._roles.expire(now)
         for session in self:
-            if self._by_dpid.get(session.dpid) is session:
+            if self._by_dpid.get(session.dpid) is session and session.dpid not in self._unread:
                 session.tick(now)
             if time.perf_counter() - began > TICK_SLICE:
                 hub.sleep(0)
@@ -473,10 +471,3 @@ class Sessions:
     def echo(self, message: Any) -> None:
         """Note that the device that sent an echo request or reply is alive."""
         self.session_of(message.datapath)
-
-
-def _peers(takeovers: Iterable[tuple[float, str, str]]) -> tuple[str, ...]:
-    """Return where connections came from: hosts or, where they are one, its last two connections."""
-    peers = [peer for _, old, new in takeovers for peer in (old, new)]
-    hosts = {peer.rpartition(":")[0] for peer in peers}
-    return tuple(sorted(hosts)) if len(hosts) > 1 else tuple(peers[-2:])

@@ -6,13 +6,15 @@ device cannot do gets a fallback or is left out, and both are reported.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from flowlane.core import marks
 from flowlane.core.marks import NO_MARK
 from flowlane.core.model import NO_PORT, NOT_A_VM, PortRole
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.ipfix import observation
 from flowlane.southbound.openflow.tables import matches, outputs, pipeline, standing, young
 from flowlane.southbound.openflow.tables.entries import (
@@ -67,32 +69,36 @@ def compile_plan(
     capabilities: Capabilities,
     ports: Mapping[int, Collection[int]],
     foreign_groups: Collection[int] = (),
+    pace: Callable[[], None] = no_pause,
 ) -> Compiled:
     """Make all entries of a plan.
 
     Args:
         foreign_groups: ids of groups that are not ours.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
+    ports = {port_no: frozenset(queue_ids) for port_no, queue_ids in ports.items()}
     meters = _meters(plan, capabilities)
     groups, spread_flows, left_out = standing.compile_rules(
-        plan, capabilities, ports, frozenset(meter.meter_id for meter in meters), foreign_groups
+        plan, capabilities, ports, frozenset(meter.meter_id for meter in meters), foreign_groups, pace
     )
     learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
     normal = capabilities.normal
     ports_of_plan = [port for port in plan.ports if port.port_no in ports]
-    flows = (
-        *_declared_misses(learns, young.can_track(capabilities), normal),
-        *_ingress(plan, ports_of_plan, normal),
-        *_forward(plan, ports_of_plan, ports, capabilities),
-        *(_gate(plan) if tracks else ()),
-        *_assign(plan.copy_bytes, learns),
-        *(_over_quota(plan) if learns else ()),
-        *(_samples(plan, ports) if learns and capabilities.sample else ()),
-        *spread_flows,
-        *(_learning(plan) if learns else ()),
-        *_output(plan, ports, capabilities),
+    parts = (
+        _declared_misses(learns, young.can_track(capabilities), normal),
+        _ingress(plan, ports_of_plan, normal),
+        _forward(plan, ports_of_plan, ports, capabilities),
+        _gate(plan) if tracks else (),
+        _assign(plan.copy_bytes, learns),
+        _over_quota(plan) if learns else (),
+        _samples(plan, ports) if learns and capabilities.sample else (),
+        spread_flows,
+        _learning(plan) if learns else (),
+        _output(plan, ports, capabilities),
     )
-    return Compiled(Standing((*flows, *_meter_marks(flows, meters)), groups, meters), left_out)
+    flows = tuple(paced(chain.from_iterable(parts), pace))
+    return Compiled(Standing((*flows, *_meter_marks(paced(flows, pace), meters)), groups, meters), left_out)
 
 
 def meter_entry(meter: MeterSpec, capabilities: Capabilities) -> MeterEntry | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.tables.entries import (
     BARRIER,
     Change,
@@ -22,7 +24,7 @@ from flowlane.southbound.openflow.tables.pipeline import TableId
 from flowlane.southbound.openflow.wire import cookies
 
 
-def changes(desired: Standing, present: Standing) -> tuple[Change, ...]:
+def changes(desired: Standing, present: Standing, pace: Callable[[], None] = no_pause) -> tuple[Change, ...]:
     """Return the changes to send, in order; empty when nothing differs.
 
     A meter that is as it should be is never sent again: Open vSwitch refills the token bucket of a meter that
@@ -30,10 +32,11 @@ def changes(desired: Standing, present: Standing) -> tuple[Change, ...]:
 
     Args:
         present: what was sent last, or :func:`standing_part` of what was read back.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
     return ordered(
         chain(
-            _flow_changes(desired.flows, present.flows),
+            _flow_changes(desired.flows, present.flows, pace),
             _numbered(
                 {group.group_id: group for group in desired.groups},
                 {group.group_id: group for group in present.groups},
@@ -46,9 +49,11 @@ def changes(desired: Standing, present: Standing) -> tuple[Change, ...]:
     )
 
 
-def _flow_changes(desired: Iterable[FlowEntry], present: Iterable[FlowEntry]) -> Iterator[Change]:
-    others = {_identity(flow): flow for flow in present}
-    for flow in desired:
+def _flow_changes(
+    desired: Iterable[FlowEntry], present: Iterable[FlowEntry], pace: Callable[[], None]
+) -> Iterator[Change]:
+    others = {_identity(flow): flow for flow in paced(present, pace)}
+    for flow in paced(desired, pace):
         old = others.pop(_identity(flow), None)
         if old != flow:
             yield Change(Op.MODIFY if old is not None and _only_steps_differ(flow, old) else Op.ADD, flow)
@@ -91,46 +96,27 @@ def ordered(unordered: Iterable[Change]) -> tuple[Change, ...]:
     delete its entries too (OpenFlow 1.3.5 sections 6.4 and 7.3.4.4). A barrier ends each stage, since a device may
     carry out messages in any order between barriers (section 6.2).
     """
-    changes_only = [change for change in unordered if change.op is not Op.BARRIER]
+    of_place: dict[tuple[int, int], list[Change]] = {}
+    for change in unordered:
+        if change.op is not Op.BARRIER:
+            of_place.setdefault(_place(change), []).append(change)
     sent: list[Change] = []
-    for belongs, rank in _STAGES:
-        stage = sorted(filter(belongs, changes_only), key=rank)
-        if stage:
-            sent += (*stage, BARRIER)
+    for _stage, places in groupby(sorted(of_place), key=itemgetter(0)):
+        for place in places:
+            sent += of_place[place]
+        sent.append(BARRIER)
     return tuple(sent)
 
 
-def _is_deletion(change: Change) -> bool:
-    return change.op is Op.DELETE
-
-
-def _is_flow(change: Change) -> bool:
-    return isinstance(change.entry, FlowEntry)
-
-
-def _table(change: Change) -> int:
-    return change.entry.table_id if isinstance(change.entry, FlowEntry) else 0
-
-
-def _is_behind_groups(change: Change) -> bool:
-    return _is_flow(change) and _table(change) > TableId.SPREAD
-
-
-def _adds(belongs: Callable[[Change], bool]) -> Callable[[Change], bool]:
-    return lambda change: not _is_deletion(change) and belongs(change)
-
-
-_STAGES: tuple[tuple[Callable[[Change], bool], Callable[[Change], int]], ...] = (
-    (_adds(lambda change: isinstance(change.entry, MeterEntry)), _table),
-    (_adds(_is_behind_groups), lambda change: -_table(change)),
-    (_adds(lambda change: isinstance(change.entry, GroupEntry)), _table),
-    (
-        _adds(lambda change: _is_flow(change) and not _is_behind_groups(change)),
-        lambda change: -_table(change),
-    ),
-    (lambda change: _is_flow(change) and _is_deletion(change), _table),
-    (lambda change: not _is_flow(change) and _is_deletion(change), _table),
-)
+def _place(change: Change) -> tuple[int, int]:
+    """Return the stage in which a change is sent, and its rank there."""
+    entry = change.entry
+    table = entry.table_id if isinstance(entry, FlowEntry) else None
+    if change.op is Op.DELETE:
+        return (5, 0) if table is None else (4, table)
+    if table is not None:
+        return (1 if table > TableId.SPREAD else 3), -table
+    return (0 if isinstance(entry, MeterEntry) else 2), 0
 
 
 def standing_part(

@@ -14,13 +14,14 @@ register; a device without registers gets marks by pins only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from flowlane.core import marks
 from flowlane.core.model import LIMIT_BY_VM, NO_PORT, NO_QUEUE, NOT_A_VM, LeftOut
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.tables import matches, pipeline, young
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
@@ -83,17 +84,19 @@ def compile_rules(
     ports: Mapping[int, Collection[int]],
     meters: Collection[int],
     foreign_groups: Collection[int] = (),
+    pace: Callable[[], None] = no_pause,
 ) -> tuple[tuple[GroupEntry, ...], tuple[FlowEntry, ...], tuple[LeftOut, ...]]:
     """Make the groups and entries of a plan's standing rules, and list what was left out.
 
     Args:
         meters: ids of the meters that the device will have.
         foreign_groups: ids of groups that are not ours.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
     left_out: list[LeftOut] = []
     rules = [
         fitted
-        for rule in plan.rules
+        for rule in paced(plan.rules, pace)
         if (fitted := _fit(rule, capabilities, ports, meters, left_out)) is not None
     ]
     mode = _Mode(
@@ -110,13 +113,15 @@ def compile_rules(
     if mode.reactive and mode.normal:
         flows += _read_by_switch(mode.copy_bytes)
     by_vm = _ByVm.of(plan, mode, rules, meters)
-    for rule in rules:
+    for rule in paced(rules, pace):
         flows.extend(_entries(rule, groups, mode, left_out, by_vm))
     limits = limit_entries(plan, meters) if mode.learns and any(map(_is_by_vm, rules)) else ()
-    used = {step.group_id for entry in flows for step in entry.steps if isinstance(step, UseGroup)}
+    used = {
+        step.group_id for entry in paced(flows, pace) for step in entry.steps if isinstance(step, UseGroup)
+    }
     used_groups = (group for group in groups.values() if group.group_id in used)
     labels = young.label_entries(rules, plan.copy_bytes) if young.tracks(plan, capabilities) else ()
-    entries = (*_unique(flows), *labels, *limits)
+    entries = (*_unique(paced(flows, pace)), *labels, *limits)
     return tuple(sorted(used_groups, key=lambda group: group.group_id)), entries, tuple(left_out)
 
 
@@ -259,7 +264,8 @@ def _fit(
     fitted = rule if capabilities.learn else _without_marks(rule, left_out)
     missing = [choice for choice, _ in fitted.queues if not has_queue(choice, ports[rule.egress_port])]
     if missing:
-        others = tuple(queue for queue in fitted.queues if queue[0] not in missing)
+        gone = frozenset(missing)
+        others = tuple(queue for queue in fitted.queues if queue[0] not in gone)
         names = ", ".join(str(marks.split(choice)[0]) for choice in missing)
         instead = "its other queues" if others else "the port's default queue"
         left_out.append(
