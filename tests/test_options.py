@@ -14,7 +14,8 @@ from flowlane.errors import ConfigError
 
 PLAIN: dict[str, Any] = {
     "app": [], "app_lists": [], "ca_certs": None, "config_dir": [], "config_file": [], "ctl_cert": None,
-    "ctl_privkey": None, "database": None, "forget_after": 3600, "ipfix_listen": None, "learn": True,
+    "ctl_privkey": None, "database": None, "database_ca": None, "forget_after": 3600, "ipfix_listen": None,
+    "learn": True,
     "lldp_probes": True, "member": None, "ovsdb": ["none"], "policy": None, "rest_cert": None,
     "rest_client_ca": None, "rest_host": [], "rest_key": None, "rest_url": None, "start_table": [],
     "state_dir": "none", "tokens": None, "topology": None, "wsapi_host": "127.0.0.1", "wsapi_port": 8080,

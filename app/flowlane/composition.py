@@ -106,7 +106,10 @@ class Composition:
         self._node: Node | None = None
         if settings.cluster.database is not None:
             about = About(settings.cluster.member, settings.cluster.url, __version__)
-            self._node = Node(settings.cluster.database, settings.state_dir, tls, about, self.sessions, self)
+            files = tls._replace(ca_certificate=settings.cluster.ca or tls.ca_certificate)
+            self._node = Node(
+                settings.cluster.database, settings.state_dir, files, about, self.sessions, self
+            )
         self._orders: OrderKeeper | None = None
         if self._node is None and settings.state_dir is not None:
             self._orders = OrderKeeper(settings.state_dir, self)

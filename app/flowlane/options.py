@@ -71,12 +71,14 @@ class RestSettings(NamedTuple):
 class ClusterSettings(NamedTuple):
     """Options of Flowlane's own database. ``database``: a target; None: there is none.
 
-    ``member``: the name of this controller. ``url``: where others reach its REST; empty: nowhere.
+    ``member``: the name of this controller. ``url``: where others reach its REST; empty: nowhere. ``ca``: file of the
+    CA of the database's servers; None: that of databases of switches.
     """
 
     database: str | None = None
     member: str = ""
     url: str = ""
+    ca: str | None = None
 
 
 class Settings(NamedTuple):
@@ -223,6 +225,12 @@ def _cluster_options() -> list[Any]:
             "controller starts; unix:FILE, tcp:HOST:PORT, ssl:HOST:PORT, or cluster:A,B,C with several servers for "
             "several controllers; none for files in the state directory (default: $FLOWLANE_DATABASE, which the "
             "service sets to embedded; else none)",
+        ),
+        cfg.StrOpt(
+            "database-ca",
+            metavar="FILE",
+            help="CA of the servers of --database over ssl:, which get the certificate of --ctl-cert "
+            "(default: --ca-certs)",
         ),
         cfg.StrOpt(
             "member",
@@ -393,7 +401,7 @@ def _cluster_settings() -> ClusterSettings:
     member = CONF.member or socket.gethostname()
     if not MEMBER_NAME.fullmatch(member):
         raise ConfigError(f"--member {member!r} is no name: letters, digits, '.', '_' and '-', 64 at most")
-    return ClusterSettings(database, member, CONF.rest_url or _own_url())
+    return ClusterSettings(database, member, CONF.rest_url or _own_url(), CONF.database_ca)
 
 
 def _default_database() -> str | None:

@@ -18,8 +18,10 @@ ELECTION_MS = 300
 class DatabaseServers:
     """Servers of one database; each has a unix socket and, in a cluster, a TCP address for the others."""
 
-    def __init__(self, folder: Path, addresses: tuple[str, ...] = ("",)) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, addresses: tuple[str, ...] = ("",), options: tuple[str, ...] = ()
+    ) -> None:
+        self.folder, self._options = folder, options
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self._addresses = addresses
         file = folder / "flowlane.ovsschema"
@@ -56,6 +58,7 @@ class DatabaseServers:
             f"--log-file={self.folder}/{number}.log",
             "--no-chdir",
             "-vconsole:off",
+            *self._options,
             *options,
         ]
         self.processes[number] = subprocess.Popen(run(command))
@@ -111,10 +114,14 @@ class DatabaseServers:
 
 
 @contextmanager
-def database(addresses: tuple[str, ...] = ("",)) -> Iterator[DatabaseServers]:
-    """Run servers for the block: one, or a cluster with an address for each, as ``tcp:127.0.0.1:7001``."""
+def database(addresses: tuple[str, ...] = ("",), options: tuple[str, ...] = ()) -> Iterator[DatabaseServers]:
+    """Run servers for the block: one, or a cluster with an address for each, as ``tcp:127.0.0.1:7001``.
+
+    Args:
+        options: of each server, such as its files of TLS.
+    """
     with tempfile.TemporaryDirectory(prefix="fl-db-") as folder:
-        servers = DatabaseServers(Path(folder), addresses)
+        servers = DatabaseServers(Path(folder), addresses, options)
         try:
             servers.start_all()
             yield servers

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,17 @@ class Launched:
         return int(found[1])
 
     def rest(self, path: str) -> Any:
+        """Get JSON; what is not known yet at the start (503 with Retry-After) is waited for."""
+        deadline = time.monotonic() + START_TIME
+        while True:
+            try:
+                return self._get(path)
+            except urllib.error.HTTPError as error:
+                if not error.headers.get("Retry-After") or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def _get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}{path}", timeout=10) as answer:
             return json.load(answer)
 

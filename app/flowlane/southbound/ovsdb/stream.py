@@ -80,7 +80,20 @@ class Stream:
             self._send(data, deadline)
         else:
             self._tls.write(data)
-            self._send(self._outgoing.read(), deadline)
+            try:
+                self._send(self._outgoing.read(), deadline)
+            except ConnectionError:
+                self._raise_alert(self._tls)
+                raise
+
+    def _raise_alert(self, tls: ssl.SSLObject) -> None:
+        """Raise what the other end has said before it closed the connection, such as that it does not know our CA.
+
+        With TLS 1.3 it checks our certificate when we have sent our first data already (RFC 8446, 4.4.2, 6.2).
+        """
+        with suppress(BlockingIOError, ConnectionError, ssl.SSLWantReadError):
+            self._incoming.write(self._socket.recv(CHUNK))
+            tls.read(CHUNK)
 
     def shut_down(self) -> None:
         """Have the green thread that waits for the stream see its end."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,34 +13,16 @@ from typing import Any
 import pytest
 from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.private_ovs import PrivateOvs
+from support.ovs.pki import authority, pki
 
 from flowlane import hub
 from flowlane.southbound.openflow.osken import listener
 from flowlane.southbound.openflow.osken.bindings import Bindings
 from flowlane.southbound.openflow.osken.tls import Files, ServerTls
 
+__all__ = ["pki"]
+
 BOUND, OTHERS, FREE = 0x42, 0x43, 0x44
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Authorities of ovs-pki for controllers and switches, a certificate of each, and one that nobody has signed."""
-    directory = tmp_path_factory.mktemp("pki")
-    where = ("-d", str(directory / "pki"), "-l", str(directory / "log"))
-
-    def ovs_pki(*words: str) -> None:
-        subprocess.run(["ovs-pki", *where, *words], check=True, capture_output=True, cwd=directory)
-
-    ovs_pki("init")
-    ovs_pki("-u", "req+sign", "ctl", "controller")
-    ovs_pki("-u", "req+sign", "host1", "switch")
-    ovs_pki("-u", "req", "stranger")
-    ovs_pki("-u", "self-sign", "stranger")
-    return directory
-
-
-def authority(pki: Path, kind: str) -> Path:
-    return pki / "pki" / f"{kind}ca" / "cacert.pem"
 
 
 @contextmanager
