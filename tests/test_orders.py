@@ -77,10 +77,16 @@ def test_what_is_not_here_waits() -> None:
     for kind, name, content in (
         (orders.PIN, f"{elsewhere} aa", '{"queue_id": 1}'),
         (orders.PIN, f"{NIC:016x} aa", '{"queue_id": 1}'),
-        (orders.CORDON, f"{elsewhere} 1 1", '{"admission": "cordoned"}'),
         (orders.CORDON, f"{NIC:016x} 1 77", '{"admission": "cordoned"}'),
     ):
         assert orders.missing(Order(kind, name, content), controller.state, WALL) is None
+    ahead = Order(orders.CORDON, f"{elsewhere} 1 1", '{"admission": "cordoned"}')
+    event = orders.missing(ahead, controller.state, WALL)
+    assert event == ev.QueueCordoned(0xFF, 1, 1, Admission.CORDONED), (
+        "it counts as soon as the device connects"
+    )
+    controller.engine.step(event, controller.now)
+    assert orders.missing(ahead, controller.state, WALL) is None
     assert (
         orders.missing(Order(orders.ROLE, elsewhere, '{"role": "switch"}'), controller.state, WALL)
         is not None

@@ -25,6 +25,7 @@ from flowlane.core.model import Reason
 from flowlane.core.topology import findings
 from flowlane.errors import FlowlaneError
 from flowlane.event_log import log_databases, log_event, log_policy
+from flowlane.flow_keeper import FlowKeeper
 from flowlane.northbound.controller import Check, Clock
 from flowlane.northbound.feed import Feed
 from flowlane.northbound.http import server
@@ -113,6 +114,9 @@ class Composition:
         self._orders: OrderKeeper | None = None
         if self._node is None and settings.state_dir is not None:
             self._orders = OrderKeeper(settings.state_dir, self)
+        self._flow_keeper: FlowKeeper | None = None
+        if settings.state_dir is not None:
+            self._flow_keeper = FlowKeeper(settings.state_dir, self._engine.state, clock)
         self._collector: Collector | None = None
         self._engine.state.collects_samples = settings.ipfix is not None
         self._engine.state.sends_probes = settings.probes
@@ -139,6 +143,8 @@ class Composition:
             self._node.start()
         if self._orders is not None:
             self._orders.start()
+        if self._flow_keeper is not None:
+            self._flow_keeper.start()
         self._tickers = (hub.spawn(self._tick), hub.spawn(self._poll))
 
     def reload(self, settings: Settings, changed: Collection[str]) -> None:
@@ -176,6 +182,8 @@ class Composition:
             self._node.stop()
         if self._orders is not None:
             self._orders.stop()
+        if self._flow_keeper is not None:
+            self._flow_keeper.stop()
         self._databases.stop()
         if self._collector is not None:
             self._collector.stop()

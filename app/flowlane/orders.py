@@ -134,7 +134,7 @@ def missing(order: Order, state: State, wall: float) -> Event | None:
         return None if state.given_roles.get(dpid) is role else RoleGiven(dpid, role)
     device = state.devices.get(dpid)
     if device is None:
-        return None
+        return _cordon_ahead(state, dpid, place, content) if order.kind == CORDON else None
     if order.kind == PIN:
         return _missing_pin(
             device, bytes.fromhex(place[0]), int(content["queue_id"]), (order.expires or wall) - wall
@@ -148,6 +148,14 @@ def _missing_pin(device: Device, key: bytes, queue_id: int, lifetime: float) -> 
     return (
         None if is_right or key not in device.flows.rows else FlowPinned(device.dpid, key, queue_id, lifetime)
     )
+
+
+def _cordon_ahead(state: State, dpid: int, place: list[str], content: Mapping[str, Any]) -> Event | None:
+    """Return the event for a device that has not connected yet: it counts for flows that are found on it."""
+    port_no, queue_id = map(int, place)
+    admission = Admission[content["admission"].upper()]
+    is_right = state.cordons_ahead.get(dpid, {}).get((port_no, queue_id)) is admission
+    return None if is_right else QueueCordoned(dpid, port_no, queue_id, admission)
 
 
 def _missing_cordon(device: Device, port_no: int, queue_id: int, admission: Admission) -> Event | None:

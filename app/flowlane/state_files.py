@@ -10,11 +10,14 @@ DEFAULT_MODE = 0o640
 """Mode of a file that is new: for its owner and group only."""
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace a file's content, or make the file; blocks until the disk has it (fsync(2)).
 
     A file that exists keeps owner, group and mode; a new one has those of its directory where root makes it, so that
     a service that runs as another user can read what root's shell wrote.
+
+    Args:
+        durable: False for what may be torn after a loss of power, but not after a crash of this process.
 
     Raises:
         OSError: the file cannot be written; the old one stays as it was.
@@ -25,13 +28,15 @@ def replace(path: Path, data: bytes) -> None:
             _adopt_access(file.fileno(), path)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         new.replace(path)
     except BaseException:
         with suppress(OSError):
             new.unlink()
         raise
-    _sync_directory(path.parent)
+    if durable:
+        _sync_directory(path.parent)
 
 
 def _adopt_access(descriptor: int, path: Path) -> None:

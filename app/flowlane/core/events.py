@@ -39,6 +39,7 @@ class DeviceUp:
         other_meters: meters of the device that no entry of ours uses.
         pin_meters: the meters that the found pins use, as the device has them.
         group: the group in which the device puts what it learns (see :mod:`flowlane.core.flow.readings`).
+        spreads: the select groups found there: id, and the weight of each choice (:func:`flowlane.core.marks.join`).
     """
 
     dpid: int
@@ -55,6 +56,7 @@ class DeviceUp:
     other_meters: tuple[MeterSpec, ...] = ()
     pin_meters: tuple[MeterSpec, ...] = ()
     group: int = 0
+    spreads: tuple[tuple[int, tuple[tuple[int, int], ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,20 +30,27 @@ def arrive(state: PortState, row: int, demand: Demand, key: bytes = b"") -> Plac
     return place_row(state, row, demand, key, None)
 
 
-def place_on(state: PortState, row: int, demand: Demand, queue_id: int, key: bytes = b"") -> Placement:
+def place_on(
+    state: PortState, row: int, demand: Demand, queue_id: int, key: bytes = b"", *, may_be_alone: bool = True
+) -> Placement:
     """Place a new flow on the queue where it is already, as after a restart of the controller.
 
     Where the policy gives it another queue, a later rebalance moves it. A flow on a queue that the port does
     not have is placed as by :func:`arrive`.
+
+    Args:
+        may_be_alone: False for a flow that is known to share its queue with flows that are not placed yet.
     """
     slot = state.slot_of_queue(queue_id)
     if slot is None:
         return arrive(state, row, demand, key)
     enter_row(state, row, demand)
-    return stay_on(state, row, demand, slot, key)
+    return stay_on(state, row, demand, slot, key, may_be_alone=may_be_alone)
 
 
-def stay_on(state: PortState, row: int, demand: Demand, slot: Slot, key: bytes = b"") -> Placement:
+def stay_on(
+    state: PortState, row: int, demand: Demand, slot: Slot, key: bytes = b"", *, may_be_alone: bool = True
+) -> Placement:
     """Put a row that is on no slot on that of the queue where it is already; rebalances move what does not fit."""
     if is_held(state, row, slot):
         return put_held(state, row, slot)
@@ -54,7 +61,8 @@ def stay_on(state: PortState, row: int, demand: Demand, slot: Slot, key: bytes =
         cells.insert(state, row, slot, pools.find_group(region, demand), number, demand.exclusive)
         return Placement(queue.queue_id, queue.kind, Reason.ADOPTED)
     if (
-        demand.exclusive
+        may_be_alone
+        and demand.exclusive
         and not slot.count
         and len(region.shared_slots()) > division.reserved_slots(region)
         and not (exclusivity.has_most(region, demand) or guarantees.is_only_guarantee(slot))
@@ -63,7 +71,8 @@ def stay_on(state: PortState, row: int, demand: Demand, slot: Slot, key: bytes =
         pools.make_exclusive(region, slot, row, demand.class_index)
         cells.insert(state, row, slot, region.exclusive_group, 0)
         return Placement(queue.queue_id, queue.kind, Reason.EXCLUSIVE)
-    return put_on(state, row, demand, slot)._replace(reason=Reason.ADOPTED)
+    placement = put_on(state, row, demand, slot, may_be_alone=may_be_alone)
+    return placement._replace(reason=Reason.ADOPTED)
 
 
 def is_held(state: PortState, row: int, slot: Slot) -> bool:
@@ -78,7 +87,7 @@ def put_held(state: PortState, row: int, slot: Slot) -> Placement:
     return Placement(slot.queue.queue_id, slot.queue.kind, reason)
 
 
-def put_on(state: PortState, row: int, demand: Demand, slot: Slot) -> Placement:
+def put_on(state: PortState, row: int, demand: Demand, slot: Slot, *, may_be_alone: bool = True) -> Placement:
     """Put a row that is on no slot where it is in the device, whatever the policy says; rebalances move it.
 
     A flow of an exclusive class that is alone there has the queue to itself if it may. Else the reason is the general
@@ -89,7 +98,8 @@ def put_on(state: PortState, row: int, demand: Demand, slot: Slot) -> Placement:
     region, queue = slot.region, slot.queue
     rate = state.columns.rate[row]
     if (
-        demand.exclusive
+        may_be_alone
+        and demand.exclusive
         and not slot.count
         and exclusivity.find_slot(region, demand, rate, slot, False) is slot
     ):

@@ -23,10 +23,13 @@ _CHANGES = {Admission.OPEN: "uncordoned", Admission.CORDONED: "cordoned", Admiss
 def on_queue_cordoned(state: State, event: QueueCordoned, out: list[Effect]) -> None:
     """Note which flows a queue takes from now on; the next catch-up acts on it."""
     device = state.devices.get(event.dpid)
-    port = None if device is None else device.ports.get(event.port_no)
-    if device is None or port is None or event.queue_id not in port.queues:
-        return
     place = event.port_no, event.queue_id
+    if device is None:
+        state.cordons_ahead.setdefault(event.dpid, {})[place] = event.admission
+        return
+    port = device.ports.get(event.port_no)
+    if port is None or event.queue_id not in port.queues:
+        return
     cordon = device.cordons.get(place)
     if event.admission is (Admission.OPEN if cordon is None else cordon.admission):
         return
@@ -37,6 +40,23 @@ def on_queue_cordoned(state: State, event: QueueCordoned, out: list[Effect]) -> 
         device.cordons[place] = Cordon(event.admission, state.now, flows)
     put_off(state, device, Due.ALL)
     _report(device, port, event.queue_id, _CHANGES[event.admission], out)
+
+
+def take_ahead(state: State, device: Device) -> None:
+    """Cordon what was ordered before the device connected, so that it counts for flows that are found there."""
+    for place, admission in state.cordons_ahead.pop(device.dpid, {}).items():
+        if admission is not Admission.OPEN:
+            device.cordons[place] = Cordon(admission, state.now, 0)
+
+
+def count_found(device: Device) -> None:
+    """Count the flows on cordoned queues of a device that has just connected; drop queues that it does not have."""
+    for place, cordon in list(device.cordons.items()):
+        port = device.ports.get(place[0])
+        if port is None or place[1] not in port.queues:
+            del device.cordons[place]
+        elif not cordon.flows:
+            device.cordons[place] = replace(cordon, flows=flows_on(port, place[1]))
 
 
 def obstacle(port: Port, queue_id: int, admission: Admission) -> str:

@@ -18,7 +18,7 @@ from flowlane.core.device.links import has_senders, is_known
 from flowlane.core.device.marking import gets_priority_tags
 from flowlane.core.device.passive import choices, with_marks
 from flowlane.core.device.quotas import over_quota
-from flowlane.core.device.standing import QueuesOf, standing_rules
+from flowlane.core.device.standing import QueuesOf, group_of_class, standing_rules
 from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
 from flowlane.core.effects import DevicePlan, PlannedPort, Sampling, VlanHost, VmMeter
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
@@ -111,6 +111,11 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
         allocation, traffic_class.path, group, traffic_class.min_rate or 0, limited
     )
     before = dict(device.spreads.get((class_index, port.port_no), ()))
+    if device.in_adoption and device.found_groups:
+        # No rate is measured yet that says anything against the weights that the device has.
+        found = _found_weights(device, port, traffic_class.name)
+        if found.keys() == set(queue_ids):
+            return tuple(found.items())
     room, speeds = _room(allocation, queue_ids, port), _relative_speeds(allocation, queue_ids)
     most = max(room.values(), default=0.0)
     weights = {
@@ -118,6 +123,15 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
         for queue_id, speed in speeds.items()
     }
     return tuple((queue_id, speeds[queue_id] * weight) for queue_id, weight in weights.items())
+
+
+def _found_weights(device: Device, port: Port, class_name: str) -> dict[int, int]:
+    """Return queue id -> weight, as a group in the device has them; nothing where it chooses marks, too."""
+    found = device.found_groups.get(group_of_class(port.port_no, class_name), {})
+    if port.port_no in device.passives:
+        return {}
+    queues = ((device.chosen(choice), weight) for choice, weight in found.items())
+    return {queue_id: weight for queue_id, weight in queues if queue_id is not None}
 
 
 def _divided(weight: int | None, speed: int) -> int | None:

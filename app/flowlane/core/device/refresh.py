@@ -10,7 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device import claims, class_meters, hints, marking, meter_ids, passive, rules, unattached
+from flowlane.core.device import (
+    claims,
+    class_meters,
+    cordons,
+    hints,
+    marking,
+    meter_ids,
+    passive,
+    rules,
+    unattached,
+)
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
@@ -67,8 +77,8 @@ if TYPE_CHECKING:
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     """Take in a connection: what the device reports replaces what it reported before."""
     device = _device(state, event.dpid)
-    device.connected, device.since, device.peer = True, state.now, event.peer
-    device.awaits_database = False
+    device.connected, device.awaits_database = True, False
+    device.since, device.peer = state.now, event.peer
     device.capabilities = event.capabilities
     device.meter_pool.limit = min(event.capabilities.max_meters, LIMIT_BY_VM - 1)
     device.meter_pool.room = device.meter_retry = None
@@ -88,6 +98,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     out.append(_report_connection(device, "up", f"is connected from {event.peer}"))
     remove_ended(device, event.pins, out)
     meter_ids.reserve(device, event.other_meters)
+    device.found_groups = {group_id: dict(weights) for group_id, weights in event.spreads}
     device.found_meters = {meter.meter_id: meter for meter in event.pin_meters}
     _report_conflicts(device, event.unusable, event.conflicts, out)
     of_pins = class_meters.specs_of_pins(device)
@@ -103,6 +114,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     adopt_pins(state, device, event.pins, out)
     adopt_learned(state, device, event.learned, out)
     claims.note_flows(state, device, out)
+    cordons.count_found(device)
     divide_by_flows(device, state.now)
     made = device.plan
     changes = []
@@ -114,12 +126,12 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
 
 def _device(state: State, dpid: int) -> Device:
     """Return a device, which is made where it is new."""
-    device = state.devices.get(dpid)
-    if device is None:
+    if dpid not in state.devices:
         device = state.devices[dpid] = Device(dpid, state.policy, _classifier(state, state.policy))
         device.described = state.described.get(dpid)
+        cordons.take_ahead(state, device)
         unattached.attach(state, device)
-    return device
+    return state.devices[dpid]
 
 
 def on_device_waits(state: State, event: DeviceWaits, out: list[Effect]) -> None:
@@ -127,8 +139,8 @@ def on_device_waits(state: State, event: DeviceWaits, out: list[Effect]) -> None
     device = _device(state, event.dpid)
     device.awaits_database, device.since, device.peer = True, state.now, event.peer
     device.name = _name(device)
-    text = f"is connected from {event.peer} and waits for its database"
-    out.append(_report_connection(device, "waits", text, "until then all that stands in it stays as it is"))
+    text, why = f"is connected from {event.peer} and waits for its database", "until then it stays as it is"
+    out.append(_report_connection(device, "waits", text, why))
 
 
 def on_conflicts_reported(state: State, event: ConflictsReported, out: list[Effect]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 from flowlane.core.classify.hints import VmTrust, trust_of
 from flowlane.core.classify.matching import selects
@@ -26,6 +27,9 @@ MAX_ENTRIES = 4096
 """A rule that takes more entries than this in a device is left to the controller."""
 
 DEFAULT_ORDER, PCP_ORDER, DSCP_ORDER, FIRST_RULE_ORDER = 0, 1, 2, 3
+
+GROUP_IDS = 0x7FFFFFFF
+"""Ids from 1 on that groups have."""
 
 _IP_TYPES = {4: 0x0800, 16: 0x86DD}
 """Length of an address in bytes -> ethertype."""
@@ -43,6 +47,14 @@ class _Standing(NamedTuple):
     order: int
     match: StandingMatch
     class_index: int
+
+
+def group_of_class(egress_port: int, class_name: str) -> int:
+    """Return the id of the group by which new flows of a class are spread over the queues of a port.
+
+    It is another one only where that id is taken. So the weights that a device has are known after a restart.
+    """
+    return crc32(f"{egress_port} {class_name}".encode()) % GROUP_IDS + 1
 
 
 def no_meter(_class_index: int, _port_no: int) -> int:

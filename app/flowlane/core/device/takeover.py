@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import place_on, redivide
 from flowlane.core.device.links import has_senders, native
 from flowlane.core.effects import DeleteMeter, FlowReport, Program, Report, SetMeter, UnpinFlow
+from flowlane.core.flow import kept
 from flowlane.core.flow.assign import (
     apply,
     choose_queue,
@@ -26,7 +27,7 @@ from flowlane.core.flow.target import decide
 from flowlane.core.flow.track import FOUND, begin_behind
 from flowlane.core.flowkey import pack, unpack
 from flowlane.core.marks import split
-from flowlane.core.model import NOT_A_VM
+from flowlane.core.model import NOT_A_VM, Reason
 from flowlane.core.pacing import paced
 from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED
@@ -35,8 +36,10 @@ from flowlane.core.state.meters import owner_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flowlane.core.allocate.state import Placement
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import FoundPin
+    from flowlane.core.flow.kept import KeptFlow
     from flowlane.core.state.device import Device, State
 
 ADOPTION_TIME = 5.0
@@ -66,6 +69,8 @@ def end_adoption(state: State, device: Device, out: list[Effect]) -> None:
     if device.in_adoption and state.now - device.since >= ADOPTION_TIME:
         device.in_adoption = False
         adopt_waiting(state, device, out)
+        kept.forget(state, device.dpid)
+        device.found_groups.clear()
         put_off(state, device, Due.PLAN)
         divide_by_flows(device, state.now)
 
@@ -158,29 +163,45 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     device.flows_of_vm[number] = device.flows_of_vm.get(number, 0) + 1
     flows.packets[row], flows.octets[row] = pin.packets, pin.octets
     adopt(device, row, pin.by_vm)
+    before = kept.recall(state, device, row, is_found=True)
     classify_row(state, device, row, parts)
     report_flow(device, row, "seen", out, FOUND)
-    traffic_class = device.policy.classes[flows.class_index[row]]
-    if traffic_class.rate_limit is not None and pin.meter_id:
-        owner, pool = owner_of(traffic_class, device.limit_owner(number), row), device.meter_pool
-        if pool.adopt(owner, pin.meter_id, traffic_class):
-            device.meter_owner[row], flows.meter_id[row] = owner, pin.meter_id
-            found = device.found_meters.get(pin.meter_id)
-            if found is not None and owner not in pool.standing_owners and not pool.is_ours(found):
-                # It has the rate of another policy. One that is right is not written, which would fill its bucket.
-                out.append(SetMeter(device.dpid, pool.specs[pin.meter_id], change=True))
-    port = device.ports.get(pin.egress_port)
-    queue_id = device.chosen(pin.queue_id)
-    allocation = port.allocation if port is not None and queue_id in port.queues else None
-    by_hand = device.manual_pin(row) is not None
-    if allocation is None or queue_id is None or traffic_class.meter_only or by_hand:
-        placement = choose_queue(state, device, row)
-    else:
-        placement = place_on(allocation, row, demand_of(device, row), queue_id, flows.keys[row] or b"")
+    _adopt_meter(device, row, pin, out)
+    placement = _found_place(state, device, row, pin, before)
     apply(state, device, row, decide(state, device, row, placement)._replace(pin=None), out)
     if device.passives:
         flows.mark[row] = flows.device_mark[row] = split(pin.queue_id)[1]
         device.adopting = True
         begin_behind(state, device, row, out)
         device.adopting = False
+    kept.recall_place(device, row, before)
     _confirm(device, pin, out)
+
+
+def _adopt_meter(device: Device, row: int, pin: FoundPin, out: list[Effect]) -> None:
+    """Adopt the meter of a pin, where its flow's class has a limit."""
+    flows, pool = device.flows, device.meter_pool
+    traffic_class = device.policy.classes[flows.class_index[row]]
+    if traffic_class.rate_limit is None or not pin.meter_id:
+        return
+    owner = owner_of(traffic_class, device.limit_owner(flows.vm_number[row]), row)
+    if pool.adopt(owner, pin.meter_id, traffic_class):
+        device.meter_owner[row], flows.meter_id[row] = owner, pin.meter_id
+        found = device.found_meters.get(pin.meter_id)
+        if found is not None and owner not in pool.standing_owners and not pool.is_ours(found):
+            # It has the rate of another policy. One that is right is not written, which would fill its bucket.
+            out.append(SetMeter(device.dpid, pool.specs[pin.meter_id], change=True))
+
+
+def _found_place(state: State, device: Device, row: int, pin: FoundPin, before: KeptFlow | None) -> Placement:
+    """Have the allocator count a flow on the queue of its pin; where it has none for that, ask for another one."""
+    flows = device.flows
+    port = device.ports.get(pin.egress_port)
+    queue_id = device.chosen(pin.queue_id)
+    allocation = port.allocation if port is not None and queue_id in port.queues else None
+    meter_only = device.policy.classes[flows.class_index[row]].meter_only
+    if allocation is None or queue_id is None or meter_only or device.manual_pin(row) is not None:
+        return choose_queue(state, device, row)
+    may_be_alone = before is None or before.reason == Reason.EXCLUSIVE
+    demand, key = demand_of(device, row), flows.keys[row] or b""
+    return place_on(allocation, row, demand, queue_id, key, may_be_alone=may_be_alone)

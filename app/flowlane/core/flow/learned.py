@@ -16,6 +16,7 @@ from flowlane.core.effects import BeginGroup
 from flowlane.core.flow import new_pins
 from flowlane.core.flow.assign import follow_device, remove_flow
 from flowlane.core.flow.gates import gates_at, least_rate
+from flowlane.core.flow.kept import kept_of
 from flowlane.core.flow.lifecycle import IDLE
 from flowlane.core.flow.paths import is_left
 from flowlane.core.flow.pins import WORTHY, mode
@@ -107,7 +108,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
         # Its copy was lost, or it is older than this connection: its counters are those of the entry's whole life.
         if not flows.entry_counters(row)[0]:
             flows.counted_at[row] = state.now - flow.seconds
-        if row not in device.origins:
+        if row not in device.origins and not kept_of(state, device, row):
             flows.set_first_seen(row, flows.counted_at[row])
     elif flows.flags[row] & PINNED:
         new_pins.take_learned(device, row, flow.octets)

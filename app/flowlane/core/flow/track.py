@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import advance
-from flowlane.core.flow import new_pins
+from flowlane.core.flow import kept, new_pins
 from flowlane.core.flow.assign import (
     assign,
     classify_row,
@@ -83,9 +83,11 @@ def begin(
     note_choice(device, row, chosen)
     note_address(state, parts)
     take_over(state, device, row, key)
+    before = kept.recall(state, device, row)
     classify_row(state, device, row, parts)
     report_flow(device, row, change, out, FOUND if device.adopting else FIRST if change == "seen" else PORTS)
     assign(state, device, row, out)
+    kept.recall_place(device, row, before)
     if device.origins:
         report_path(state, device, row, out)
     if device.passives:

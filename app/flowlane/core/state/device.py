@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from flowlane.core.classify.gates import PortGate
     from flowlane.core.effects import DevicePlan, Effect
     from flowlane.core.events import DeviceDescribed, FoundPin
+    from flowlane.core.flow.kept import KeptFlow
     from flowlane.core.flow.new_pins import NewPin
     from flowlane.core.marks import Marking
-    from flowlane.core.model import Cordon, LeftOut, ManualPin, MeterSpec
+    from flowlane.core.model import Admission, Cordon, LeftOut, ManualPin, MeterSpec
     from flowlane.core.policy import PassiveSwitch, Policy, PolicyOrigin, TrafficClass
     from flowlane.core.state.claims import Carried, Claim, Claims, Conflict, Left, Origin, PathMove
     from flowlane.core.state.links import SeenLink
@@ -266,6 +267,8 @@ class Device:
     """Ports whose learned entries are deleted with the next plan, so that the device places the flows anew."""
     spreads: dict[tuple[int, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """(class index, port number) -> (queue id, weight) of the queues for new flows, as last planned."""
+    found_groups: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Id of a group that was found in the device -> weight of each choice, until the end of the adoption."""
     next_weighing: float = 0.0
     next_tick: float = 0.0
     """When its next tick may have something to do, while it has no flows."""
@@ -400,6 +403,8 @@ class State:
     """Key of a flow of a VM that has moved -> what is known of it, until it is seen on the other device."""
     nics: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """``vm-uuid`` -> numbers of the NICs that have it."""
+    kept: dict[int, dict[bytes, KeptFlow]] = field(default_factory=dict)
+    """dpid -> key of a flow -> what was known of it before the controller was restarted, until it is adopted."""
     path_moves: dict[tuple[int, bytes], PathMove] = field(default_factory=dict)
     """(dpid, key) of a flow that came from another interface of its VM -> the move, until the flow has left the other
     one (see :mod:`flowlane.core.flow.paths`)."""
@@ -421,6 +426,8 @@ class State:
     """dpid -> the role that an operator gave the device over REST."""
     refits: dict[int, None] = field(default_factory=dict)
     """dpids of the devices with flows that are not placed under a new policy yet."""
+    cordons_ahead: dict[int, dict[tuple[int, int], Admission]] = field(default_factory=dict)
+    """dpid -> (port number, queue id) -> what was ordered of a queue whose device has not connected yet."""
     policy_changes: int = 0
     policy_awaited: set[int] = field(default_factory=set)
     """dpids of the devices that do not have their part of the policy in force yet."""

@@ -108,7 +108,7 @@ def test_rules_of_a_class_that_spread_alike_share_a_group() -> None:
 
 
 def test_group_ids_that_collide_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standing, "crc32", lambda _: 5)
+    monkeypatch.setattr(standing, "group_of_class", lambda *_: 6)
     groups, _, _ = compile_rules(WEB, WEB._replace(order=11, class_name="b"))
     assert list(groups) == [6, 7]
 

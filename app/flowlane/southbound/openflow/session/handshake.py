@@ -152,6 +152,10 @@ def evaluate(
         ),
         pin_meters=tuple(_spec(meter_id, meter) for meter_id, meter in sorted(pin_meters.items())),
         group=learned_group(present.flows),
+        spreads=tuple(
+            (group.group_id, tuple((bucket.queue_id, bucket.weight) for bucket in group.buckets))
+            for group in present.groups
+        ),
     )
     if METER_PROBE not in refused_probes:
         others = tuple(meter for meter in present.meters if meter.meter_id != CONTROLLER_METER)

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
 
 from flowlane.core import marks
+from flowlane.core.device.standing import GROUP_IDS, group_of_class
 from flowlane.core.model import LIMIT_BY_VM, NO_PORT, NO_QUEUE, NOT_A_VM, LeftOut
 from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.tables import matches, pipeline, young
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan, StandingRule
     from flowlane.core.model import Capabilities
 
-_GROUP_IDS = 0x7FFFFFFF
 _TO_OUTPUT = Goto(TableId.OUTPUT)
 _TO_LEARN = Goto(TableId.LEARN)
 
@@ -331,9 +330,9 @@ def _free_id(egress_port: int, class_name: str, taken: set[int]) -> int:
 
     A group whose queues or weights change keeps its id, so that it is modified and not replaced.
     """
-    group_id = crc32(f"{egress_port} {class_name}".encode()) % _GROUP_IDS + 1
+    group_id = group_of_class(egress_port, class_name)
     while group_id in taken:
-        group_id = group_id % _GROUP_IDS + 1
+        group_id = group_id % GROUP_IDS + 1
     taken.add(group_id)
     return group_id
 
