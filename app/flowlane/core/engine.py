@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 from flowlane.core import events as ev
 from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
-from flowlane.core.device import class_meters, cordons, hints, passive, refresh, refusals, repairs
+from flowlane.core.device import (
+    class_meters,
+    connections,
+    cordons,
+    hints,
+    passive,
+    refresh,
+    refusals,
+    repairs,
+)
 from flowlane.core.device.addresses import put_off_for_address
 from flowlane.core.device.arrivals import follow_arrivals
 from flowlane.core.device.forget import forget
@@ -178,9 +187,9 @@ HANDLERS: dict[type, Handler] = {
     ev.QueueCounters: limits.on_queue_counters,
     ev.MeterCounters: limits.on_meter_counters,
     ev.DeviceUp: refresh.on_device_up,
-    ev.DeviceWaits: refresh.on_device_waits,
-    ev.DeviceDown: refresh.on_device_down,
-    ev.DpidShared: refresh.on_dpid_shared,
+    ev.DeviceWaits: connections.on_device_waits,
+    ev.DeviceDown: connections.on_device_down,
+    ev.DpidShared: connections.on_dpid_shared,
     ev.PortChanged: refresh.on_port_changed,
     ev.PortRemoved: refresh.on_port_removed,
     ev.QueuesReported: refresh.on_queues_reported,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.classify.classifier import compile_rules
 from flowlane.core.device import (
     claims,
     class_meters,
@@ -21,6 +20,7 @@ from flowlane.core.device import (
     rules,
     unattached,
 )
+from flowlane.core.device.connections import classifier_of, known_device, name_of, report_connection
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
 from flowlane.core.device.plan import make_plan, with_hosts
 from flowlane.core.device.ports import port_views, refresh_ports
@@ -52,17 +52,13 @@ from flowlane.core.state.device import Device, Due, State, put_off
 from flowlane.core.topology import discovery
 
 if TYPE_CHECKING:
-    from flowlane.core.classify.classifier import Classifier
     from flowlane.core.effects import DevicePlan
     from flowlane.core.events import (
         CatchUp,
         ConflictsReported,
         DescriptionRemoved,
         DeviceDescribed,
-        DeviceDown,
         DeviceUp,
-        DeviceWaits,
-        DpidShared,
         PlanLeftOut,
         PolicyReplaced,
         PortChanged,
@@ -71,12 +67,12 @@ if TYPE_CHECKING:
         RoleGiven,
     )
     from flowlane.core.model import Vm
-    from flowlane.core.policy import Policy, PolicyOrigin
+    from flowlane.core.policy import PolicyOrigin
 
 
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     """Take in a connection: what the device reports replaces what it reported before."""
-    device = _device(state, event.dpid)
+    device = known_device(state, event.dpid)
     device.connected, device.awaits_database = True, False
     device.since, device.peer = state.now, event.peer
     device.capabilities = event.capabilities
@@ -94,8 +90,8 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.tracked = {**dict.fromkeys(event.tracked, state.now), **device.tracked}
     device.plan = None
     discovery.on_connected(device)
-    device.name = _name(device)
-    out.append(_report_connection(device, "up", f"is connected from {event.peer}"))
+    device.name = name_of(device)
+    out.append(report_connection(device, "up", f"is connected from {event.peer}"))
     remove_ended(device, event.pins, out)
     meter_ids.reserve(device, event.other_meters)
     device.found_groups = {group_id: dict(weights) for group_id, weights in event.spreads}
@@ -122,25 +118,6 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     replace_plan(out, made, changes)
     _delete_unused_meters(device, {pin.meter_id for pin in event.pins} - {0}, out)
     tell_others(state, device, everywhere=True)
-
-
-def _device(state: State, dpid: int) -> Device:
-    """Return a device, which is made where it is new."""
-    if dpid not in state.devices:
-        device = state.devices[dpid] = Device(dpid, state.policy, _classifier(state, state.policy))
-        device.described = state.described.get(dpid)
-        cordons.take_ahead(state, device)
-        unattached.attach(state, device)
-    return state.devices[dpid]
-
-
-def on_device_waits(state: State, event: DeviceWaits, out: list[Effect]) -> None:
-    """Note a device that is left as it is until its database has been read."""
-    device = _device(state, event.dpid)
-    device.awaits_database, device.since, device.peer = True, state.now, event.peer
-    device.name = _name(device)
-    text, why = f"is connected from {event.peer} and waits for its database", "until then it stays as it is"
-    out.append(_report_connection(device, "waits", text, why))
 
 
 def on_conflicts_reported(state: State, event: ConflictsReported, out: list[Effect]) -> None:
@@ -171,42 +148,6 @@ def _delete_unused_meters(device: Device, used: set[int], out: list[Effect]) -> 
     owed -= waiting
     device.meters_to_delete.clear()
     out.extend(DeleteMeter(device.dpid, meter_id) for meter_id in sorted(owed))
-
-
-def on_device_down(state: State, event: DeviceDown, out: list[Effect]) -> None:
-    """Note the end of a connection; the device keeps forwarding, and its flows stay listed."""
-    device = state.devices.get(event.dpid)
-    if device is not None and device.awaits_database:
-        device.awaits_database, device.since = False, state.now
-    if device is None or not device.connected:
-        return
-    device.connected = False
-    device.since = state.now
-    device.known_senders.clear()
-    if device.described is None:
-        put_off(state, device, Due.ALL)  # Its VMs may be elsewhere by now.
-    tell_others(state, device, everywhere=True)
-    out.append(_report_connection(device, "down", "is gone", event.why or "its connection has ended"))
-
-
-def on_dpid_shared(state: State, event: DpidShared, out: list[Effect]) -> None:
-    """Note, and report once, that several switches have the dpid of a device."""
-    device = state.devices.get(event.dpid)
-    if device is None:
-        return
-    if event.peers and not device.rivals:
-        text = (
-            f"{device.name}: several switches connect with this dpid in turns, from {', '.join(event.peers)}"
-        )
-        out.append(Report("error", text, {"device": f"{device.dpid:016x}", "change": "dpid shared"}))
-    device.rivals = event.peers
-
-
-def _report_connection(device: Device, change: str, text: str, why: str = "") -> Report:
-    dpid = f"{device.dpid:016x}"
-    name = dpid if device.name == dpid else f"{device.name} ({dpid})"
-    data = {"device": dpid, "change": change, "peer": device.peer, "why": why}
-    return Report("device", f"{name} {text}{f': {why}' if why else ''}", data)
 
 
 def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None:  # noqa: ARG001
@@ -327,7 +268,7 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
         at_once: also place all flows under a new policy; else catch-ups do that, :data:`MOST_REFITTED` at a time.
     """
     before = device.policy
-    device.name = _name(device)
+    device.name = name_of(device)
     device.role = stated_role(state, device) or infer_device_role(port_views(device, state.pace).values())
     state.pace()
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
@@ -346,7 +287,7 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
         without = tuple(left for left in without if not left.what.startswith("limit of"))
     device.policy_left_out = (*without, *marking.left_out(device), *passive.left_out(state, device))
     if policy != before:
-        device.policy, device.classifier = policy, _classifier(state, policy)
+        device.policy, device.classifier = policy, classifier_of(state, policy)
         device.samples.flows.clear()
     device.shares = shares_of(device, state.vms.values())
     state.pace()
@@ -381,11 +322,6 @@ def _end_refit(state: State, device: Device, out: list[Effect]) -> None:
         replan(state, device, out)
 
 
-def _classifier(state: State, policy: Policy) -> Classifier:
-    state.classifier = compile_rules(policy, state.classifier, state.pace)
-    return state.classifier
-
-
 def _vms_of(state: State, device: Device) -> list[Vm | None]:
     return [state.vms.get(number) for number in device.port_vm.values()]
 
@@ -399,11 +335,6 @@ def _refit_other_devices(state: State, device: Device | None, changed: set[int],
                 other.shares.pop(number, None)
             other.shares.update(shares_of(other, vms))
             refit_vms(state, other, changed, out)
-
-
-def _name(device: Device) -> str:
-    """Return the bridge's name from OVSDB, else the datapath id."""
-    return device.described.name if device.described else f"{device.dpid:016x}"
 
 
 MOST_REFITTED = 32
