@@ -59,8 +59,7 @@ class DeviceUp:
     spreads: tuple[tuple[int, tuple[tuple[int, int], ...]], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceWaits:
+class DeviceWaits(NamedTuple):
     """A device is connected that has entries of ours, and waits for what a database says of it."""
 
     dpid: int
@@ -197,10 +196,7 @@ class LinkSeen(NamedTuple):
 
 
 class PinCounters(NamedTuple):
-    """Counters of pins: (row, generation, packets, bytes) each.
-
-    They are flat tuples and no :class:`PinRef`, since a device may report 10,000 of them every few seconds.
-    """
+    """Counters of pins: (row, generation, packets, bytes) each, and no :class:`PinRef`: there may be 10,000."""
 
     dpid: int
     counters: tuple[tuple[int, int, int, int], ...]
