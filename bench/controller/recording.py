@@ -112,7 +112,7 @@ def record(policy: str = "") -> Recording:
             start_table = _ask(sock, _flows_request(0))
             entries = b"".join(part[16:] for part in _ask(sock, _flows_request(ALL_TABLES)))
     packet_in = next(message for _, message in sent if message[1] == PACKET_IN)
-    learned = next((entry for entry in _entries(entries) if entry[COOKIE_AT:].startswith(LEARNED)), b"")
+    learned = next((entry for entry in entries_of(entries) if entry[COOKIE_AT:].startswith(LEARNED)), b"")
     return Recording(_replies(sent), start_table, packet_in, learned, flow_mods)
 
 
@@ -171,7 +171,8 @@ def _ask(sock: socket.socket, request: bytes) -> tuple[bytes, ...]:
                     return tuple(parts)
 
 
-def _entries(data: bytes) -> Iterator[bytes]:
+def entries_of(data: bytes) -> Iterator[bytes]:
+    """Yield the entries of a flow statistics reply, behind its head."""
     at = 0
     while at < len(data):
         length = int.from_bytes(data[at : at + 2])

@@ -13,7 +13,7 @@ from flowlane.core.device.claims import STALE, has_left, note_sign
 from flowlane.core.device.links import has_senders, origin
 from flowlane.core.device.quotas import note_copy
 from flowlane.core.effects import BeginGroup
-from flowlane.core.flow import new_pins
+from flowlane.core.flow import counting, new_pins
 from flowlane.core.flow.assign import follow_device, remove_flow
 from flowlane.core.flow.gates import gates_at, least_rate
 from flowlane.core.flow.kept import kept_of
@@ -48,7 +48,7 @@ def on_learned_counters(state: State, event: LearnedCounters, out: list[Effect])
     """Take in the counters of learned entries."""
     device = state.devices.get(event.dpid)
     if device is not None:
-        _read(state, device, event.flows, out)
+        _read(state, device, counting.take(state, device, event.flows), out)
 
 
 def on_reading_ended(state: State, event: ReadingEnded, out: list[Effect]) -> None:

@@ -201,6 +201,10 @@ class FlowTable:
         packets, octets = self._before.get(row, _NOTHING)
         return self.packets[row] - packets, self.octets[row] - octets
 
+    def has_earlier(self, row: int) -> bool:
+        """Return whether the flow has packets that its present entry has not counted."""
+        return row in self._before
+
     def set_first_seen(self, row: int, time: float) -> None:
         """Set the time of the first packet of a flow that has its queue already, since the time that is known."""
         since = self.assigned_since[row]

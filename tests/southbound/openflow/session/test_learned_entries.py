@@ -243,9 +243,56 @@ def test_entries_that_lie_about_their_length_are_left_to_others() -> None:
     data += pack("!H", 40) + bytes(38)
     data[2:4] = len(data).to_bytes(2)
     with pytest.raises(ValueError, match="cut short"):
-        list(flow_stats.entries(lazily(bytes(data))) or ())
+        flow_stats.entry_at(bytes(data), flow_stats.FIRST)
+    with pytest.raises(ProtocolError):
+        flow_stats.entries(lazily(bytes(data)))
     with pytest.raises(ProtocolError):
         guard.check(bytes(data), OF13)
+    assert guard.check(bytes(data), OF13, flows_later=True) == data
+    with pytest.raises(ProtocolError):
+        _ = lazily(bytes(data)).body
+
+
+def test_entries_of_several_layouts_are_read_in_their_order() -> None:
+    """All of one layout, of several of one length, and of several lengths; with an unknown one among them."""
+    reader = learned_entries.Reader(readback._learned_flow)
+    made = []
+    for number in range(24):
+        kind, protocol = ((4, 6), (4, 17), (6, 6), (4, 47))[number % 4]
+        address = bytes(15) + bytes((number,))
+        parts = flowkey.FlowParts(77, None, kind, protocol, 9 * number % 99, 2, address[-4:], address[-4:])
+        if kind == 6:
+            parts = parts._replace(src=address, dst=address)
+        if protocol == 47:
+            parts = parts._replace(src_port=0, dst_port=0)
+        made.append(
+            Entry(
+                key=flowkey.pack(parts),
+                in_port=1,
+                egress_port=3,
+                eth_src=number,
+                queue=number % 3,
+                dscp=0,
+                meter=0,
+                packets=number,
+                octets=number,
+                cookie=LEARNED,
+            )
+        )
+    for version in (OF13, OF15):
+        first = [flow.packets for flow in reader.read(lazily(reply(version, *made)))]
+        parsed = reader.parsed
+        assert (
+            first == [flow.packets for flow in reader.read(lazily(reply(version, *made)))] == list(range(24))
+        )
+        for some in (made[::4], made[::2], [*made[1::4], *made[::4]], []):
+            data = reply(version, *some)
+            assert tuple(reader.read(lazily(data))) == by_parser(data)
+        assert reader.parsed == parsed, "all are read by their layouts"
+        new = Entry(**vars(made[0]) | {"queue": 5})
+        data = reply(version, *made, new)
+        assert tuple(reader.read(lazily(data))) == by_parser(data)
+        assert reader.parsed == parsed + 1
 
 
 def test_a_message_without_its_bytes_is_read_by_its_body() -> None:

@@ -12,7 +12,7 @@ them:
 - ``body`` of table features, and in it ``properties``: Open vSwitch describes 254 tables in some 1.2 MB, 80,000
   objects at every connect.
 
-The guard has checked the message before.
+The guard has checked the message before, and the entries of a flow statistics reply before they are parsed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from os_ken.lib.stringify import obj_python_attrs
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3_parser, ofproto_v1_4_parser, ofproto_v1_5_parser
 
 from flowlane.errors import ProtocolError
+from flowlane.southbound.openflow.wire import guard
 from flowlane.southbound.openflow.wire.constants import (
     MULTIPART_FLOW,
     MULTIPART_FLOW_MONITOR,
@@ -55,6 +56,7 @@ def make_lazy(kinds: Iterable[Any], part: str) -> None:
         """
         if name != part:
             raise AttributeError(name)
+        guard.check_flows(message.buf)
         parse = ofproto_parser._MSG_PARSERS[message.version]
         header = (message.version, message.msg_type, message.msg_len, message.xid)
         value = getattr(_readable(lambda: parse(message.datapath, *header, message.buf), message), part)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowlane.core.events import LearnedFlow
 from flowlane.core.flowkey import HEAD_LENGTH, LAYER2
 from flowlane.southbound.openflow.session import decode
-from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, nicira
+from flowlane.southbound.openflow.session.entry_layouts import Layout, layout_of
+from flowlane.southbound.openflow.wire import cookies, fields, flow_stats, guard, nicira
 from flowlane.southbound.openflow.wire.fields import port_fields
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ Parse = Callable[[Any], LearnedFlow | None]
 MAX_SHAPES = 4096
 """Entries from which shapes and loads are stored; a device of ours has far fewer. Beyond that all are learnt anew, as
 VMs may send in every VLAN, and in every protocol."""
+
+MAX_LAYOUTS = 8
+"""Layouts of entries of one length: protocols and VLANs. Entries of others are read one by one."""
 
 _VARYING = ("in_port", "metadata", "eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst")
 
@@ -75,18 +79,71 @@ class Reader:
         """Length of a match in bytes -> mask -> common bits -> the shape: as fast for many shapes as for one."""
         self._loads: dict[bytes, Loads] = {}
         """Bytes of an entry's instructions, without the number of its group -> what it loads."""
+        self._layouts: dict[tuple[int, int], list[Layout]] = {}
+        """Version and length of an entry -> the layouts of such entries."""
         self._stored = 0
         self.parsed = 0
         """Entries that were parsed."""
 
-    def read(self, message: Message) -> Iterator[LearnedFlow]:
-        """Yield the flows of one part of a reply."""
-        try:
-            entries = flow_stats.entries(message)
-            listed = None if entries is None else list(entries)
-        except ValueError:
-            listed = None
-        yield from self._by_body(message) if listed is None else self._by_bytes(message, listed)
+    def read(self, message: Message) -> Iterable[LearnedFlow]:
+        """Return the flows of one part of a reply."""
+        data = getattr(message, "buf", None)
+        if not isinstance(data, bytes) or (places := flow_stats.starts(data)) is None:
+            return self._by_body(message)
+        if len(places) == 1 and (flows := self._all_alike(data, *places)) is not None:
+            return flows
+        pairs: list[tuple[int, LearnedFlow]] = []
+        rest: list[int] = []
+        for length, starts in places.items():
+            rest += self._by_layouts(data, length, starts, pairs)
+        if rest:
+            guard.check_flows(data)
+            try:
+                pairs += self._one_by_one(message, rest)
+            except ValueError:
+                return self._by_body(message)
+        pairs.sort()
+        return [flow for _, flow in pairs]
+
+    def _all_alike(self, data: bytes, length: int) -> list[LearnedFlow] | None:
+        """Read entries of one length; None where not all of them are of one known layout."""
+        start = flow_stats.FIRST
+        for layout in self._layouts.get((data[0], length), ()):
+            if layout.is_of_all(data, start):
+                flows = [flow for flow in layout.flows(data[start:], self._loads_of) if flow is not None]
+                return flows if len(flows) * length == len(data) - start else None
+        return None
+
+    def _by_layouts(
+        self, data: bytes, length: int, starts: list[int], pairs: list[tuple[int, LearnedFlow]]
+    ) -> list[int]:
+        """Read the entries of one length whose layout is known, to (place, flow); return the places of the others."""
+        rest = []
+        layouts = self._layouts.get((data[0], length), ())
+        for layout in layouts:
+            found = [start for start in starts if layout.is_of(data, start)]
+            if not found:
+                continue
+            alike = set(found)
+            starts = [start for start in starts if start not in alike]
+            entries = b"".join([data[start : start + length] for start in found])
+            for start, flow in zip(found, layout.flows(entries, self._loads_of), strict=True):
+                if flow is None:
+                    rest.append(start)
+                else:
+                    pairs.append((start, flow))
+        return rest + starts
+
+    def _loads_of(self, instructions: bytes) -> Loads | None:
+        return self._loads.get(nicira.without_group(instructions))
+
+    def _one_by_one(self, message: Message, starts: list[int]) -> Iterator[tuple[int, LearnedFlow]]:
+        for start in starts:
+            raw = flow_stats.entry_at(message.buf, start)
+            if raw.cookie & cookies.KIND_MASK == _LEARNED:
+                flow = self._by_shape(raw) or self._by_parser(message, raw)
+                if flow is not None:
+                    yield start, flow
 
     def _by_body(self, message: Message) -> Iterator[LearnedFlow]:
         body = getattr(message, "body", None)
@@ -95,13 +152,6 @@ class Reader:
             flow = self._parse(stats)
             if flow is not None:
                 yield flow
-
-    def _by_bytes(self, message: Message, entries: Iterable[RawEntry]) -> Iterator[LearnedFlow]:
-        for raw in entries:
-            if raw.cookie & cookies.KIND_MASK == _LEARNED:
-                flow = self._by_shape(raw) or self._by_parser(message, raw)
-                if flow is not None:
-                    yield flow
 
     def _by_shape(self, raw: RawEntry) -> LearnedFlow | None:
         loads = self._loads.get(nicira.without_group(raw.instructions))
@@ -125,13 +175,25 @@ class Reader:
             self._stored = 0
             self._shapes.clear()
             self._loads.clear()
+            self._layouts.clear()
         self._stored += 1
         loads = Loads(flow.queue_id, flow.dscp, flow.pcp, flow.meter_id)
         self._loads[nicira.without_group(raw.instructions)] = loads
         shape = shape_of(raw.fields, flow.key)
         if shape is not None and _flow(shape, loads, raw) == flow:
             self._shapes.setdefault(len(raw.fields), {}).setdefault(shape.mask, {})[shape.common] = shape
+            self._store_layout(message.buf, raw, shape, flow)
         return flow
+
+    def _store_layout(self, data: bytes, raw: RawEntry, shape: Shape, flow: LearnedFlow) -> None:
+        """Store the layout of an entry, where it gives the same flow and its length has few layouts."""
+        layout = layout_of(data, raw, shape)
+        if layout is None:
+            return
+        layouts = self._layouts.setdefault((data[0], layout.length), [])
+        entry = data[raw.start : raw.start + layout.length]
+        if len(layouts) < MAX_LAYOUTS and list(layout.flows(entry, self._loads_of)) == [flow]:
+            layouts.append(layout)
 
 
 _LEARNED = cookies.pack(cookies.Kind.LEARNED)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, NamedTuple
 
+from flowlane.southbound.openflow.wire import guard
 from flowlane.southbound.openflow.wire.constants import (
     MULTIPART_FLOW,
     MULTIPART_REPLY,
@@ -20,7 +21,9 @@ from flowlane.southbound.openflow.wire.constants import (
 )
 
 Message = Any
-_HEAD = 16
+FIRST = 16
+"""Where the first entry of a reply is."""
+
 _HEADER = 8
 _TYPE = _LENGTH = Struct("!H").unpack_from
 _MATCH = Struct("!HH").unpack_from
@@ -56,23 +59,80 @@ _OXS = 0x8002
 _DURATION, _IDLE, _PACKETS, _OCTETS = (_OXS << 16 | number << 9 | 8 for number in (0, 1, 4, 5))
 
 
+class Places(NamedTuple):
+    """Where an entry has its values. In 1.5 those of duration and counters are places in its ``ofp_stats``."""
+
+    cookie: int
+    match: int
+    seconds: int
+    packets: int
+    octets: int
+
+
+_PLACES_13 = Places(24, 48, 4, 32, 40)
+_PLACES_15 = Places(16, 24, 8, 32, 44)
+
+
+def places_of(version: int) -> Places:
+    """Return the places of values in the entries of a version on the wire."""
+    return _PLACES_15 if version == OPENFLOW_15 else _PLACES_13
+
+
+FIXED_IN_STATS = (*range(2, 8), *range(16, 20), *range(28, 32), *range(40, 44))
+"""Places in the ``ofp_stats`` of 1.5 that are the same in all of them: its length and the headers of its fields."""
+
+
+def entry_at(data: bytes, start: int) -> RawEntry:
+    """Return the entry at a place of a flow statistics reply.
+
+    Raises:
+        ValueError: it is laid out in another way, and has to be read by os-ken.
+    """
+    return next(_walk(data, _READERS[data[0]], start))
+
+
+def starts(data: bytes) -> dict[int, list[int]] | None:
+    """Return length -> places of the entries of a flow statistics reply; None for another or a malformed message."""
+    if len(data) < FIRST or data[1] != MULTIPART_REPLY or data[0] not in _READERS:
+        return None
+    if _TYPE(data, _HEADER)[0] != MULTIPART_FLOW:
+        return None
+    at, end = FIRST, len(data)
+    found: dict[int, list[int]] = {}
+    if at < end:
+        length: int = _LENGTH(data, at)[0]
+        count = (end - at) // length if length >= _HEAD_15.size else 0
+        high, low = data[at : at + 1] * count, data[at + 1 : at + 2] * count
+        if count * length == end - at and data[at::length] == high and data[at + 1 :: length] == low:
+            return {length: list(range(at, end, length))}
+    while at < end:
+        length = _LENGTH(data, at)[0] if at + 2 <= end else 0
+        if length < _HEAD_15.size or at + length > end:
+            return None
+        found.setdefault(length, []).append(at)
+        at += length
+    return found
+
+
 def entries(message: Message) -> Iterator[RawEntry] | None:
     """Return the entries of a reply; None when the message has no bytes, or is no flow statistics reply.
 
-    Raises (while iterating):
-        ValueError: an entry is laid out in another way, and has to be read by os-ken.
+    Raises:
+        ProtocolError: lengths in the message contradict each other.
+        ValueError (while iterating): an entry is laid out in another way, and has to be read by os-ken.
     """
     data = getattr(message, "buf", None)
-    if not isinstance(data, bytes) or len(data) < _HEAD or data[1] != MULTIPART_REPLY:
+    if not isinstance(data, bytes) or len(data) < FIRST or data[1] != MULTIPART_REPLY:
         return None
     read = _READERS.get(data[0])
     if read is None or _TYPE(data, _HEADER)[0] != MULTIPART_FLOW:
         return None
+    guard.check_flows(data)
     return _walk(data, read)
 
 
-def _walk(data: bytes, read: Callable[[bytes, int, int], RawEntry]) -> Iterator[RawEntry]:
-    start, end = _HEAD, len(data)
+def _walk(data: bytes, read: Callable[[bytes, int, int], RawEntry], start: int = FIRST) -> Iterator[RawEntry]:
+    end = len(data)
     while start < end:
         length: int = _LENGTH(data, start)[0]
         if length < _HEAD_15.size or start + length > end:

@@ -21,6 +21,8 @@ from flowlane.southbound.openflow.wire.constants import (
     ERROR,
     EXPERIMENTER,
     HELLO,
+    MULTIPART_FLOW,
+    MULTIPART_REPLY,
     OPENFLOW_15,
     QUEUE_GET_CONFIG_REPLY,
 )
@@ -32,6 +34,8 @@ _BEFORE_VERSION = frozenset((HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY))
 _SAME_IN_ALL = frozenset((ERROR, ECHO_REQUEST, ECHO_REPLY))
 _KNOWN_QUEUE_PROPERTIES = frozenset((1, 2, EXPERIMENTER))
 _HELLO_FAILED = b"\x00\x00"
+_MULTIPART_HEAD = 16
+_OF_FLOWS = MULTIPART_FLOW.to_bytes(2)
 
 
 class Header(NamedTuple):
@@ -57,7 +61,7 @@ def read_header(data: bytes | bytearray) -> Header:
     return header
 
 
-def check(message: bytes, agreed: int | None) -> bytes | None:
+def check(message: bytes, agreed: int | None, *, flows_later: bool = False) -> bytes | None:
     """Check one message of a switch; return what may be parsed.
 
     That is the message itself, or a copy without the queue properties that os-ken loops on, or None for a
@@ -66,6 +70,8 @@ def check(message: bytes, agreed: int | None) -> bytes | None:
     Args:
         message: header and body.
         agreed: the OpenFlow version on the wire that was negotiated by hello; None before that.
+        flows_later: leave the entries of flow statistics replies to :func:`check_flows`, which has to be called before
+            anybody trusts their lengths.
 
     Raises:
         ProtocolError: lengths in the message contradict each other; the text names the structure.
@@ -83,7 +89,26 @@ def check(message: bytes, agreed: int | None) -> bytes | None:
         return message if header.version <= OPENFLOW_15 else None
     if header.version != agreed:
         raise ProtocolError(f"message of version {header.version} where {agreed} was agreed")
+    if flows_later and is_of_flows(message):
+        return message
     return message if header.kind in _SAME_IN_ALL else _body(message, header)
+
+
+def is_of_flows(message: bytes) -> bool:
+    """Return whether a message is a flow statistics reply, a whole header of it at least."""
+    return message[1] == MULTIPART_REPLY and len(message) >= _MULTIPART_HEAD and message[8:10] == _OF_FLOWS
+
+
+def check_flows(message: bytes) -> None:
+    """Check the entries of a flow statistics reply, which :func:`check` may have left; not other messages.
+
+    A device reports thousands of entries every second whose lengths are those of entries that were checked before.
+
+    Raises:
+        ProtocolError: lengths in the message contradict each other.
+    """
+    if is_of_flows(message):
+        _body(message, read_header(message))
 
 
 def _body(message: bytes, header: Header) -> bytes | None:
