@@ -124,7 +124,7 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         self.composition.start()
         listener.offer_first(self.take)
         if not self._is_accompanied:
-            listener.offer_packet_ins(self.take_packet_ins)
+            listener.offer_together(self.take_together)
 
     def worked(self, seconds: float) -> None:
         """Let others be served where events have been handled for long without a pause."""
@@ -151,12 +151,12 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
             message.datapath.acknowledge_echo_reply(message.xid)
         return True
 
-    def take_packet_ins(self, datapath: Any, messages: list[bytes]) -> int:
-        """Handle packet-ins that came together; return how many of them: the next one goes os-ken's way."""
+    def take_together(self, datapath: Any, messages: list[bytes]) -> int:
+        """Handle messages about flows that came together; return how many of them: the next goes os-ken's way."""
         try:
-            return self.composition.sessions.packet_ins(datapath, messages)
+            return self.composition.sessions.flow_messages(datapath, messages)
         except Exception:
-            self.composition.fault("EventOFPPacketIn")
+            self.composition.fault("FlowMessages")
             hub.spawn(datapath.close)
             return len(messages)
 

@@ -46,7 +46,7 @@ MOST_WAITING = 4096
 _OF_ONE_DEVICE = frozenset(
     (
         ev.FlowSeen,
-        ev.FlowsSeen,
+        ev.FlowMessages,
         ev.PinCounters,
         ev.PinEnded,
         ev.LearnedCounters,
@@ -112,8 +112,8 @@ class Stepper:
         """Step an event and carry out its effects before returning; or leave that to the end of the work under way."""
         if not self._must_wait(event):
             self._step_now(event)
-        elif not isinstance(event, ev.FlowSeen | ev.FlowsSeen) or len(self._waiting) < MOST_WAITING:
-            self._waiting.append(event)
+        elif (kept := event if len(self._waiting) < MOST_WAITING else _without_packets(event)) is not None:
+            self._waiting.append(kept)
             self._note_waiting()
             self._work_after(0.0)
 
@@ -232,3 +232,11 @@ def _size(event: ev.DeviceUp, engine: Engine) -> int:
 def _pause() -> None:
     """Make a pause where one is due; a copy of the state has this function, too, and none of the work's own."""
     WORK.pause()
+
+
+def _without_packets(event: Event) -> Event | None:
+    """Leave the packets of flows out of an event; None: nothing is left of it."""
+    if isinstance(event, ev.FlowMessages):
+        ends = [message for message in event.messages if not isinstance(message, ev.FlowSeen)]
+        return event._replace(messages=ends) if ends else None
+    return None if isinstance(event, ev.FlowSeen) else event

@@ -47,7 +47,7 @@ def give(pair: tuple[Scenario, Scenario], packets: list[ev.FlowSeen]) -> tuple[l
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fast_path, "take", counted)
-        fast = quick.engine.step(ev.FlowsSeen(DPID, packets), quick.now)
+        fast = quick.engine.step(ev.FlowMessages(DPID, packets), quick.now)
     assert fast == slow
     for host in pair:
         for effect in fast:

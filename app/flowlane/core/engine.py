@@ -171,7 +171,7 @@ Handler = Callable[[State, Any, "list[Effect]"], None]
 
 HANDLERS: dict[type, Handler] = {
     ev.FlowSeen: packet_in.on_flow_seen,
-    ev.FlowsSeen: packet_in.on_flows_seen,
+    ev.FlowMessages: packet_in.on_flow_messages,
     ev.LinkSeen: discovery.on_link_seen,
     ev.PinCounters: lifecycle.on_pin_counters,
     ev.PinEnded: lifecycle.on_pin_ended,

@@ -175,13 +175,6 @@ class FlowSeen(NamedTuple):
     waits: bool = False
 
 
-class FlowsSeen(NamedTuple):
-    """Packet-ins that a device sent one after the other; all are of the device."""
-
-    dpid: int
-    packets: Sequence[FlowSeen]
-
-
 NO_SENDER = (0, 0)
 """Sender of a probe that none of our devices has sent, since this controller started."""
 
@@ -304,6 +297,16 @@ class PinEnded(NamedTuple):
     packets: int
     octets: int
     idle: bool
+
+
+FlowMessage = FlowSeen | PinEnded | LearnedEnded
+
+
+class FlowMessages(NamedTuple):
+    """What a device has sent about its flows, one after the other."""
+
+    dpid: int
+    messages: Sequence[FlowMessage]
 
 
 class QueueCounters(NamedTuple):
@@ -470,7 +473,7 @@ Event = (
     | DeviceDescribed
     | DescriptionRemoved
     | FlowSeen
-    | FlowsSeen
+    | FlowMessages
     | LinkSeen
     | PinCounters
     | LearnedCounters

@@ -16,7 +16,10 @@ from flowlane.core.device.hosts import learn_address, note_address, port_of, sen
 from flowlane.core.device.links import tell_knowing
 from flowlane.core.device.quotas import note_copy
 from flowlane.core.effects import SendPacket
+from flowlane.core.events import FlowSeen, PinEnded
 from flowlane.core.flow.assign import follow_device, reassign
+from flowlane.core.flow.learned import on_learned_ended
+from flowlane.core.flow.lifecycle import on_pin_ended
 from flowlane.core.flow.pins import remove_pin
 from flowlane.core.flow.track import begin, note_choice, note_mark, reroute
 from flowlane.core.flowkey import IPV4, TCP, UDP, FlowParts
@@ -27,7 +30,7 @@ from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
     from flowlane.core.effects import Effect
-    from flowlane.core.events import FlowSeen, FlowsSeen
+    from flowlane.core.events import FlowMessages
     from flowlane.core.frame import Frame
     from flowlane.core.state.device import Device, Port, State
 
@@ -49,17 +52,23 @@ def on_flow_seen(state: State, event: FlowSeen, out: list[Effect]) -> None:
         out.append(SendPacket(event.dpid, event.in_port, egress, queue_id, event.frame))
 
 
-def on_flows_seen(state: State, event: FlowsSeen, out: list[Effect]) -> None:
-    """Take in packets of one device, in their order: those of known senders by the fast path."""
+def on_flow_messages(state: State, event: FlowMessages, out: list[Effect]) -> None:
+    """Take in packets and ends of entries of one device, in their order: packets of known senders by the fast path."""
     device = state.devices.get(event.dpid)
     if device is None:
         return
     checked = fast_path.nothing_checked(device)
-    for seen in event.packets:
-        if not fast_path.take(state, device, seen, checked, out):
-            on_flow_seen(state, seen, out)
-            fast_path.remember(state, device, seen)
-            checked = fast_path.nothing_checked(device)
+    for message in event.messages:
+        if isinstance(message, FlowSeen):
+            if fast_path.take(state, device, message, checked, out):
+                continue
+            on_flow_seen(state, message, out)
+            fast_path.remember(state, device, message)
+        elif isinstance(message, PinEnded):
+            on_pin_ended(state, message, out)
+        else:
+            on_learned_ended(state, message, out)
+        checked = fast_path.nothing_checked(device)
 
 
 def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int] | None:

@@ -82,7 +82,7 @@ class Mirror:
         if isinstance(event, ev.DeviceDescribed) and event.dpid == DPID:
             self.stated = set(event.ports[UPLINK].queues)
         before = self._places()
-        together = ev.FlowsSeen(event.dpid, (event,)) if isinstance(event, ev.FlowSeen) else event
+        together = ev.FlowMessages(event.dpid, (event,)) if isinstance(event, ev.FlowMessage) else event
         first, second = (
             engine.step_and_catch_up(fact, self.now)
             for engine, fact in zip(self.engines, (event, together), strict=True)

@@ -29,7 +29,7 @@ from flowlane.southbound.openflow.osken import lazy, tls
 from flowlane.southbound.openflow.osken.bindings import Bindings, certificate_of
 from flowlane.southbound.openflow.osken.coalescing import CoalescedSocket
 from flowlane.southbound.openflow.osken.repairs import repair
-from flowlane.southbound.openflow.wire.constants import FEATURES_REPLY, PACKET_IN
+from flowlane.southbound.openflow.wire.constants import FEATURES_REPLY, FLOW_REMOVED, PACKET_IN
 from flowlane.southbound.openflow.wire.guard import check, read_header
 
 if TYPE_CHECKING:
@@ -325,33 +325,36 @@ def offer_first(take: Callable[[Any], bool]) -> None:
 
 
 LEAST = 24
-"""Bytes of the fixed part of a packet-in, with its header (OpenFlow 1.3.5, 7.4.1)."""
+"""Bytes of the fixed part of a packet-in with its header (OpenFlow 1.3.5, 7.4.1); that of a flow-removed is longer."""
 
 MOST_AHEAD = 64
-"""Packet-ins that are taken together, before others have a turn where that has taken long."""
+"""Messages that are taken together, before others have a turn where that has taken long."""
 
-_packet_ins_takers: list[Callable[[Any, list[bytes]], int]] = []
+_AHEAD = frozenset((PACKET_IN, FLOW_REMOVED))
+
+_takers_together: list[Callable[[Any, list[bytes]], int]] = []
 
 
-def offer_packet_ins(take: Callable[[Any, list[bytes]], int]) -> None:
-    """Have packet-ins that come together offered to a function, with their connection; it returns how many it took.
+def offer_together(take: Callable[[Any, list[bytes]], int]) -> None:
+    """Have messages about flows that come together offered to a function, with their connection.
 
-    os-ken does not see those; the next one is read as every other message. The last function that asked is given them.
+    They are packet-ins and flow-removed messages with their headers. It returns how many of them it took: os-ken does
+    not see those, the next one is read as every other message. The last function that asked is given them.
     """
-    _packet_ins_takers.append(take)
+    _takers_together.append(take)
 
 
 def _take_ahead(datapath: Any, buffer: bytearray, start: int) -> int:
-    """Take the packet-ins with which a buffer goes on; return where the next message begins."""
-    if not _packet_ins_takers or datapath.state != MAIN_DISPATCHER:
+    """Take the messages about flows with which a buffer goes on; return where the next message begins."""
+    if not _takers_together or datapath.state != MAIN_DISPATCHER:
         return start
     version, at, messages = datapath.ofproto.OFP_VERSION, start, list[bytes]()
     last = len(buffer) - LEAST
-    while at <= last and len(messages) < MOST_AHEAD and buffer[at] == version and buffer[at + 1] == PACKET_IN:
+    while at <= last and len(messages) < MOST_AHEAD and buffer[at] == version and buffer[at + 1] in _AHEAD:
         end = at + (buffer[at + 2] << 8 | buffer[at + 3])
         if end < at + LEAST or end > len(buffer):
             break
         messages.append(bytes(buffer[at:end]))
         at = end
-    taken = _packet_ins_takers[-1](datapath, messages) if messages else 0
+    taken = _takers_together[-1](datapath, messages) if messages else 0
     return start + sum(map(len, messages[:taken]))

@@ -13,16 +13,17 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from flowlane import hub
 from flowlane.core.effects import ProbeLinks
-from flowlane.core.events import DeviceDown, DeviceUp, DpidShared, FlowSeen, FlowsSeen
+from flowlane.core.events import DeviceDown, DeviceUp, DpidShared, FlowMessages, FlowSeen, LearnedEnded
 from flowlane.logs import Repeats
 from flowlane.southbound.openflow.session import decode, encode, packing, readback
 from flowlane.southbound.openflow.session.effects import CARRY_OUT
+from flowlane.southbound.openflow.session.flow_messages import FlowMessageReader
 from flowlane.southbound.openflow.session.owners import SILENT_AFTER, Claims, Takeovers
-from flowlane.southbound.openflow.session.packet_ins import PacketInReader
 from flowlane.southbound.openflow.session.roles import Observer, Roles
 from flowlane.southbound.openflow.session.session import Session
 from flowlane.southbound.openflow.session.waiting import Waiting
 from flowlane.southbound.openflow.wire import lldp
+from flowlane.southbound.openflow.wire.constants import PACKET_IN
 from flowlane.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Sessions:
         """Whether other apps may send requests to the devices, too."""
         self._in_handshake: dict[int, float] = {}
         """dpid -> when its last message came, of those in a handshake that others wait for."""
-        self._readers: WeakKeyDictionary[Session, PacketInReader] = WeakKeyDictionary()
+        self._readers: WeakKeyDictionary[Session, FlowMessageReader] = WeakKeyDictionary()
         self._auxiliary: WeakSet[Any] = WeakSet()
         """Auxiliary connections, which are being closed."""
         self._takeovers = Takeovers()
@@ -386,43 +387,38 @@ class Sessions:
             seen = decode.packet_in(session.dpid, message, session.layout, self._key)
             session.traffic.packet_ins += 1
             if isinstance(seen, FlowSeen):
-                self._reader_of(session).note(message.buf, session.layout)
-                self._emit(FlowsSeen(session.dpid, (seen,)))
+                self._reader_of(session).packet_ins.note(message.buf, session.layout)
+                self._emit(FlowMessages(session.dpid, (seen,)))
             elif seen is not None:
                 self._emit(seen)
             if seen is not None:
                 self._telemetry.decisions.observe(time.perf_counter() - began)
 
-    def packet_ins(self, datapath: Any, messages: Sequence[bytes]) -> int:
-        """Emit :class:`FlowsSeen` for packet-ins of a connection up to the first one that needs :meth:`packet_in`.
+    def flow_messages(self, datapath: Any, messages: Sequence[bytes]) -> int:
+        """Emit :class:`FlowMessages` for messages of a connection up to the first one that is to go os-ken's way.
 
         Args:
-            messages: with their headers, in the order in which they came.
+            messages: packet-ins and flow-removed messages with their headers, in the order in which they came.
 
         Returns:
             How many of them were read.
         """
         session = self.session_of(datapath)
-        if session is None or not session.up:
+        if session is None or not session.up or self.held.is_held(session):
             return 0
-        began, packets = time.perf_counter(), []
-        reader, layout = self._reader_of(session), session.layout
-        for message in messages:
-            seen = reader.read(message, layout)
-            if seen is None:
-                break
-            packets.append(seen)
-        if packets:
-            session.traffic.packet_ins += len(packets)
-            self._emit(FlowsSeen(session.dpid, packets))
-            each = (time.perf_counter() - began) / len(packets)
-            self._telemetry.decisions.observe(each, len(packets))
-        return len(packets)
+        began = time.perf_counter()
+        found = self._reader_of(session).read(messages, session.layout)
+        packets = sum(message[1] == PACKET_IN for message in messages[: len(found)])
+        session.traffic.packet_ins += packets
+        if found:
+            self._emit(FlowMessages(session.dpid, found))
+            self._telemetry.decisions.observe((time.perf_counter() - began) / len(found), packets)
+        return len(found)
 
-    def _reader_of(self, session: Session) -> PacketInReader:
+    def _reader_of(self, session: Session) -> FlowMessageReader:
         reader = self._readers.get(session)
         if reader is None:
-            reader = self._readers[session] = PacketInReader(session.dpid)
+            reader = self._readers[session] = FlowMessageReader(session.dpid)
         return reader
 
     def flow_removed(self, message: Any) -> None:
@@ -430,6 +426,8 @@ class Sessions:
         session = self.session_of(message.datapath)
         if session is not None and session.up:
             ended = decode.pin_ended(session.dpid, message) or readback.learned_ended(session.dpid, message)
+            if isinstance(ended, LearnedEnded):
+                self._reader_of(session).ends.note(message.buf, ended)
             if ended is not None:
                 self._emit(ended)
 

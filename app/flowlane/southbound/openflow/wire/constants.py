@@ -6,7 +6,8 @@ They are the same in OpenFlow 1.3.5, 1.4.1 and 1.5.1 unless said otherwise.
 OPENFLOW_13, OPENFLOW_14, OPENFLOW_15 = 4, 5, 6
 """Versions as they are written in the header of a message (7.1)."""
 
-HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REPLY, PACKET_IN, MULTIPART_REPLY = 0, 1, 2, 3, 6, 10, 19
+HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REPLY = 0, 1, 2, 3, 6
+PACKET_IN, FLOW_REMOVED, MULTIPART_REPLY = 10, 11, 19
 """OFPT_*: types of messages (7.1)."""
 
 FLOW_MOD, GROUP_MOD, METER_MOD = 14, 15, 29
