@@ -472,16 +472,14 @@ Event = (
     | QueuesReported
     | DeviceDescribed
     | DescriptionRemoved
-    | FlowSeen
+    | FlowMessage
     | FlowMessages
     | LinkSeen
     | PinCounters
     | LearnedCounters
     | ReadingEnded
     | GroupsCounted
-    | LearnedEnded
     | PacketsSampled
-    | PinEnded
     | QueueCounters
     | MeterCounters
     | RuleRefused
