@@ -121,6 +121,11 @@ class Controller:
         """How many flows the engine knows."""
         return sum(len(device.flows) for device in self._engine.state.devices.values())
 
+    @property
+    def octets(self) -> int:
+        """How many bytes its flows have sent, by their counters."""
+        return sum(sum(device.flows.octets) for device in self._engine.state.devices.values())
+
     def replies(self) -> list[bytes]:
         """Request the counters of all entries; return the replies."""
         self._sessions.execute(ReadCounters(self.switch.dpid, groups=self.groups))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from bench.controller import recording, scale
+from bench.controller import reading, recording, scale
 from bench.controller.recording import (
     FLOW_MOD,
     GROUPS,
@@ -111,6 +111,20 @@ def test_every_scenario_runs(record: Recording) -> None:
     assert rows["POST /v1/policy/check"].note == "200 flows, 0 in another class"
     assert rows["the same flows go on"].flows > 0
     assert all(row.megabytes > 20 and row.share > 0 for row in rows.values())
+
+
+def test_the_bench_of_readings_counts_every_flow(record: Recording) -> None:
+    controller = reading.Controller(record)
+    controller.begin(300)
+    assert controller.known == 300
+    for case in reading.CASES:
+        assert len(reading.measure(controller, case, 1)) == 1
+    begin = controller.octets
+    reading.measure(controller, "all", 1)
+    each = PACKET_RATE * PACKET_OCTETS * reading.SETTLING
+    assert controller.octets - begin >= 300 * each, (
+        "each reading has counted what has come since the last one"
+    )
 
 
 def test_what_was_recorded_is_served_by_the_controller_as_a_nic_with_its_uplink(record: Recording) -> None:

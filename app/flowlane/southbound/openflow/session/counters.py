@@ -55,17 +55,31 @@ def pin_counters(dpid: int, parts: Iterable[Any]) -> PinCounters:
 
 
 def _pins_in(part: Any) -> tuple[tuple[int, int, int, int], ...]:
-    entries = flow_stats.entries(part)
-    if entries is None:
-        return decode.pin_counters(0, (part,)).counters
+    counted = flow_stats.counters(part)
     try:
+        if counted is None:
+            counted = [(raw.cookie, raw.packets, raw.octets) for raw in _entries(part)]
         return tuple(
-            (raw.cookie & 0xFFFFFFFF, raw.cookie >> 32 & 0xFFF, raw.packets, raw.octets)
-            for raw in entries
-            if raw.cookie & cookies.KIND_MASK == _PIN
+            [
+                (cookie & 0xFFFFFFFF, cookie >> 32 & 0xFFF, packets, octets)
+                for cookie, packets, octets in counted
+                if cookie & cookies.KIND_MASK == _PIN
+            ]
         )
     except ValueError:
         return decode.pin_counters(0, (part,)).counters
+
+
+def _entries(part: Any) -> Iterator[flow_stats.RawEntry]:
+    """Return the entries of a part.
+
+    Raises:
+        ValueError: its bytes cannot be read, or it has none.
+    """
+    entries = flow_stats.entries(part)
+    if entries is None:
+        raise ValueError("not a flow statistics reply as bytes")
+    return entries
 
 
 _GROUP = cookies.pack(cookies.Kind.GROUP)

@@ -8,6 +8,7 @@ parser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -112,6 +113,26 @@ def starts(data: bytes) -> dict[int, list[int]] | None:
         found.setdefault(length, []).append(at)
         at += length
     return found
+
+
+def counters(message: Message) -> list[tuple[int, int, int]] | None:
+    """Return cookie, packets and bytes of the entries of a reply; None where only :func:`entries` can tell.
+
+    They are at the same places in all entries until OpenFlow 1.4, so that no other length is trusted than an entry's.
+    """
+    data = getattr(message, "buf", None)
+    if not isinstance(data, bytes) or data[0] == OPENFLOW_15:
+        return None
+    lengths = starts(data)
+    if lengths is None or min(lengths, default=_HEAD_13.size) < _HEAD_13.size:
+        return None
+    if len(lengths) == 1:
+        (length,) = lengths
+        return list(Struct(f"!24xQQQ{length - _HEAD_13.size}x").iter_unpack(data[FIRST:]))
+    return [_COUNTERS_13(data, start) for start in sorted(chain.from_iterable(lengths.values()))]
+
+
+_COUNTERS_13 = Struct("!24xQQQ").unpack_from
 
 
 def entries(message: Message) -> Iterator[RawEntry] | None:
