@@ -35,6 +35,15 @@ def test_facts_reach_the_engine_and_reports_the_feed() -> None:
     assert not made.state.devices[0x42].connected
 
 
+def test_what_is_counted_of_devices_that_are_gone_is_forgotten() -> None:
+    made = Composition(SETTINGS, Time())
+    made.submit(UP)
+    for dpid in (UP.dpid, 99):
+        made.telemetry.traffic_of(dpid).packet_ins += 1
+    made.forget()
+    assert list(made.telemetry.devices) == [UP.dpid]
+
+
 def test_both_clocks_are_read_together() -> None:
     time = Time()
     made = Composition(SETTINGS, time)

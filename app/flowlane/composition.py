@@ -202,9 +202,14 @@ class Composition:
                 if number % _TOPOLOGY_TICKS == 0:
                     self._stepper.wait()
                     self.check_topology()
+                    self.forget()
                     rest.renew(self._server)
             except Exception:
                 self.fault("a tick")
+
+    def forget(self) -> None:
+        """Forget what was counted of devices that are gone."""
+        self.telemetry.forget_others({*self.state.devices, *(session.dpid for session in self.sessions)})
 
     def check_topology(self) -> None:
         """Report loops and differences from the expected network that have begun or ended."""

@@ -8,6 +8,7 @@ import pytest
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
+from flowlane.core.device import forget
 from flowlane.core.device.forget import (
     AGING,
     AGING_INTERVAL,
@@ -141,6 +142,38 @@ def test_a_device_that_nobody_lists_is_forgotten_with_its_vms() -> None:
     assert not scenario.engine.state.claims
     scenario.connect(4, LEARNING)
     assert set(scenario.engine.devices) == {DPID}
+
+
+@pytest.mark.parametrize(("devices", "ports"), [(3, 1000), (1000, 6)])
+def test_of_many_devices_that_are_gone_the_last_ones_are_kept(
+    devices: int, ports: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A switch may connect with another datapath id each time; what a database lists does not count."""
+    monkeypatch.setattr(forget, "MOST_GONE", devices)
+    monkeypatch.setattr(forget, "MOST_GONE_PORTS", ports)
+    scenario = Scenario(small_policy(), caps=LEARNING)
+    scenario.do(ev.DeviceDown(DPID))
+    for far in range(DPID + 1, DPID + 6):
+        scenario.do(ev.DeviceUp(far, LEARNING, (PortReport(1, "tap1"), PortReport(2, "up")), {2: (0, 1)}))
+        scenario.do(ev.DeviceDown(far))
+        scenario.now += 1.0
+    scenario.tick(int(FLOWS_KEPT) - 7)
+    assert len(scenario.engine.devices) == 6
+    scenario.tick(9)
+    assert set(scenario.engine.devices) == {DPID, DPID + 3, DPID + 4, DPID + 5}
+    assert {vm.dpid for vm in scenario.engine.vms.values()} == set(scenario.engine.devices)
+
+
+def test_numbers_of_vms_that_are_gone_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forget, "MOST_NUMBERS", 2)
+    scenario = Scenario(small_policy(), caps=LEARNING)
+    for port_no in (1, 2, 3, 4):
+        scenario.do(ev.PortRemoved(DPID, port_no))
+        scenario.now += 1.0
+    scenario.tick()
+    state = scenario.engine.state
+    assert list(state.gone_vms) == ["vm3", "vm4"]
+    assert {"vm1", "vm2"}.isdisjoint(state.vm_numbers)
 
 
 def test_the_number_of_a_vm_that_is_gone_is_kept_for_a_while() -> None:

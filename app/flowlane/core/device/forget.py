@@ -44,6 +44,15 @@ MOST_FLOWS = 5000
 DEVICE_KEPT = 600.0
 """Seconds without a connection after which a device is forgotten that OVSDB does not list, either."""
 
+MOST_GONE, MOST_GONE_PORTS = 2048, 65_536
+"""Devices without a connection that OVSDB does not list, and ports of all of them, that are kept for so long at most.
+
+A switch may connect with another datapath id each time; of more the ones that are gone for longest are forgotten.
+"""
+
+MOST_NUMBERS = 65_536
+"""VMs that are gone whose numbers are kept at most."""
+
 VM_NUMBER_KEPT = 3600.0
 """Seconds for which the number of a VM that is gone is not given to another one."""
 
@@ -51,16 +60,28 @@ VM_NUMBER_KEPT = 3600.0
 def forget(state: State, out: list[Effect]) -> None:
     """Forget what has been gone for long enough, on all devices."""
     room = MOST_FLOWS
+    gone: list[Device] = []
     for device in list(state.devices.values()):
         if device.connected:
             _age_addresses(state, device)
         elif device.declared is None and state.now - device.since >= FLOWS_KEPT:
             room -= _forget_flows(device, room, out)
-            if state.now - device.since >= DEVICE_KEPT and not device.flows.rows and not _is_known(device):
-                _forget_device(state, device, out)
+            if not device.flows.rows and not _is_known(device):
+                gone.append(device)
+    _forget_devices(state, gone, out)
     end_contests(state, out)
     _forget_carried(state)
     _forget_numbers(state)
+
+
+def _forget_devices(state: State, gone: list[Device], out: list[Effect]) -> None:
+    """Forget the devices that were gone for long enough, or that are too many."""
+    devices = ports = 0
+    for device in sorted(gone, key=lambda device: device.since, reverse=True):
+        devices, ports = devices + 1, ports + len(device.ports)
+        is_over = devices > MOST_GONE or ports > MOST_GONE_PORTS
+        if is_over or state.now - device.since >= DEVICE_KEPT:
+            _forget_device(state, device, out)
 
 
 def _forget_flows(device: Device, most: int, out: list[Effect]) -> int:
@@ -91,7 +112,7 @@ def _forget_device(state: State, device: Device, out: list[Effect]) -> None:
     state.restless.discard(device.dpid)
     for name in [name for name, (dpid, _) in state.patch_ports.items() if dpid == device.dpid]:
         del state.patch_ports[name]
-    text = f"{device.name} was not connected for {DEVICE_KEPT:.0f} s and is forgotten"
+    text = f"{device.name} was not connected for {state.now - device.since:.0f} s and is forgotten"
     out.append(Report("device", text, {"device": f"{device.dpid:016x}", "change": "forgotten"}))
 
 
@@ -147,7 +168,7 @@ def _forget_carried(state: State) -> None:
 def _forget_numbers(state: State) -> None:
     oldest = state.now - VM_NUMBER_KEPT
     for vm_id, since in list(state.gone_vms.items()):
-        if since >= oldest:
+        if since >= oldest and len(state.gone_vms) <= MOST_NUMBERS:
             break
         del state.gone_vms[vm_id]
         number = state.vm_numbers.get(vm_id, -1)

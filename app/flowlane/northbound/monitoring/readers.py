@@ -58,7 +58,6 @@ def read(controller: Controller, give_way: Callable[[], None]) -> Reading:
     """
     state = controller.state
     devices = [device for _, device in sorted(state.devices.items())]
-    controller.telemetry.forget_others(state.devices)
     queues: list[Queue] = []
     reasons: dict[int, list[int]] = {}
     for device in devices:
@@ -182,7 +181,8 @@ def moves(reading: Reading) -> Iterator[Sample]:
     """Read the moves by reason."""
     names = {device.dpid: device.name for device in reading.devices}
     for (dpid, reason), count in sorted(reading.controller.telemetry.moves.items()):
-        yield (dpid_text(dpid), names.get(dpid, ""), reason), count
+        if dpid in names:
+            yield (dpid_text(dpid), names[dpid], reason), count
 
 
 def flows_by_reason(reading: Reading) -> Iterator[Sample]:
