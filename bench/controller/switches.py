@@ -45,6 +45,7 @@ from bench.controller.recording import (
     QUEUE_CONFIG_REQUEST,
     QUEUE_STATS,
     QUEUES,
+    ROLE_REQUEST,
     UPLINK,
     VMS,
     Recording,
@@ -336,6 +337,7 @@ _ANSWERED = frozenset(
         MULTIPART_REQUEST,
         BARRIER_REQUEST,
         QUEUE_CONFIG_REQUEST,
+        ROLE_REQUEST,
     )
 )
 
