@@ -1,14 +1,16 @@
 """Flows that come and go for an hour: memory, descriptors, faults, and whether core, REST and switch still agree.
 
-Usage: ``python -m bench.churn [--minutes 60] [--rate 2000] [--warm-up 5] [--json FILE]`` (root).
+Usage: ``python -m bench.churn [--minutes 60] [--rate 2000] [--warm-up 5] [--share 1.0] [--json FILE]`` (root).
 A private Open vSwitch on the userspace datapath, in a network namespace of its own, has four VMs and an uplink with
 queues. All VMs together begin ``--rate`` UDP flows a second, of two packets each, one in ten of twelve; beside them 200
 flows send all the time. Every ten seconds the controller's memory (resident set), descriptors and faults are read.
 Every minute the placements of the 200 flows are compared: REST's with those in the switch's tables
-(``lab/inside/compare.py``). At the end, when all flows have ended, the switch must have the entries, groups and meters
-that it had before them, and REST no flow.
+(``lab/inside/compare.py``). When no more flows begin, both must agree about them within a minute. At the end, when all
+flows have ended, the switch must have the entries, groups and meters that it had before them, and REST no flow.
 
-The slope is that of a straight line through all readings after the warm-up (least squares).
+The slope is that of a straight line through all readings after the warm-up (least squares). ``--share`` lets the
+controller run for a part of the time only (SIGSTOP, SIGCONT), as on a machine where others want the processor: it reads
+too little then, and the switch drops copies.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import os
 import re
+import signal
 import socket
 import statistics
 import struct
@@ -35,7 +39,7 @@ from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.namespaces import add_veth_pairs, network_of_its_own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lab.inside.private_ovs import PrivateOvs
 
@@ -50,6 +54,12 @@ STEADY = 200
 STEADY_PORT, FIRST_PORT = 1024, 2000
 POLICY = "version: 1\nclasses: {any: {}}\ncopy-rate: 5000\n"
 STEP = 0.005
+CONVERGE = 60
+"""Seconds that REST has to agree with the switch when no more flows begin."""
+
+PERIOD = 0.2
+"""Seconds, of which a controller that is held back runs for a part."""
+
 ENTRIES_OF_TRAFFIC = (3, 4, 5)
 """Kinds of cookies: pins, learned entries, counters of groups."""
 
@@ -72,15 +82,31 @@ def _address(vm: int) -> tuple[bytes, bytes]:
     return bytes((2, 0, 0, 0, 1, vm)), bytes((10, 8, 0, vm))
 
 
-def send(rate: int) -> None:
-    """Send for ever: new flows at a rate, and the steady ones."""
+def _senders() -> tuple[list[socket.socket], list[bytearray]]:
+    """Open a socket for each VM, and make a frame of it whose ports are to be filled in."""
     out = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for _ in range(VMS)]
     frames = []
     for vm, sock in enumerate(out):
         sock.bind((f"{_device(vm)}-in", 0))
         mac, ip = _address(vm)
         frames.append(bytearray(ipv4(ip, UDP, udp(0, 9), mac=mac)))
-    begin, sent, steady = time.monotonic(), 0, 0
+    return out, frames
+
+
+def send_steady() -> None:
+    """Send a packet of each steady flow four times a second, for ever."""
+    out, frames = _senders()
+    while True:
+        for number in range(STEADY):
+            struct.pack_into("!HH", frames[number % VMS], 34, STEADY_PORT + number, 9)
+            out[number % VMS].send(frames[number % VMS])
+        time.sleep(0.25)
+
+
+def send(rate: int) -> None:
+    """Send new flows at a rate, for ever."""
+    out, frames = _senders()
+    begin, sent = time.monotonic(), 0
     later: list[tuple[int, int, int]] = []
     while True:
         spent = time.monotonic() - begin
@@ -97,11 +123,6 @@ def send(rate: int) -> None:
             struct.pack_into("!HH", frames[vm], 34, *port_pair(port))
             out[vm].send(frames[vm])
         sent = due
-        if spent * 4 >= steady:  # Each of them four times a second.
-            steady += 1
-            for number in range(STEADY):
-                struct.pack_into("!HH", frames[number % VMS], 34, STEADY_PORT + number, 9)
-                out[number % VMS].send(frames[number % VMS])
         time.sleep(STEP)
 
 
@@ -163,6 +184,15 @@ def standing(ovs: PrivateOvs) -> tuple[str, ...]:
     return tuple(sorted({line for line in kept if "learn(" not in line and "ct" not in line} | set(ids)))
 
 
+def hold_back(process: int, share: float) -> None:
+    """Let a process run for a share of each period only, for ever."""
+    while True:
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(PERIOD * (1 - share))
+        os.kill(process, signal.SIGCONT)
+        time.sleep(PERIOD * share)
+
+
 def drift(ovs: PrivateOvs, manager: Launched) -> list[str]:
     """List where REST and the switch differ about the steady flows."""
     items, cursor = [], ""
@@ -189,10 +219,16 @@ def _get(manager: Launched, path: str) -> str:
         return text
 
 
-def metric(manager: Launched, name: str) -> int:
-    """Read a metric without labels."""
-    found = re.search(rf"^{name} ([\d.e+]+)$", _get(manager, "/metrics"), re.MULTILINE)
-    return int(float(found[1])) if found else -1
+def sum_of_metric(manager: Launched, name: str) -> int:
+    """Read a metric, and add up its series."""
+    found = re.findall(rf"^{name}(?:{{.*}})? ([\d.e+]+)$", _get(manager, "/metrics"), re.MULTILINE)
+    return int(sum(map(float, found)))
+
+
+def by_kind(manager: Launched, name: str) -> dict[str, int]:
+    """Read the series of a metric that are not 0, by their label ``kind``."""
+    found = re.findall(rf"^{name}{{.*kind=\"(\w+)\"}} ([\d.e+]+)$", _get(manager, "/metrics"), re.MULTILINE)
+    return {kind: int(float(count)) for kind, count in found if float(count)}
 
 
 def read(manager: Launched, begin: float) -> Reading:
@@ -202,7 +238,7 @@ def read(manager: Launched, begin: float) -> Reading:
     assert memory is not None
     flows = json.loads(_get(manager, "/v1/status"))["flows"]
     descriptors = len(list((process / "fd").iterdir()))
-    faults = metric(manager, "flowlane_faults_total")
+    faults = sum_of_metric(manager, "flowlane_faults_total")
     return Reading(time.monotonic() - begin, int(memory[1]), descriptors, flows, faults)
 
 
@@ -214,6 +250,63 @@ def slope(readings: list[Reading]) -> float:
     return statistics.linear_regression(times, [reading.memory / 1024 for reading in readings]).slope
 
 
+class Course(NamedTuple):
+    """What was read while flows came and went; ``unanswered`` are readings that REST did not answer in time."""
+
+    readings: list[Reading]
+    differences: list[str]
+    looks: int
+    wrong: int
+    unanswered: int
+
+
+def watched(ovs: PrivateOvs, manager: Launched, begin: float, seconds: float) -> Course:
+    """Read every ten seconds, and compare the steady flows every minute."""
+    readings: list[Reading] = []
+    differences: list[str] = []
+    looks = wrong = unanswered = 0
+    next_look = begin + 60
+    while time.monotonic() - begin < seconds:
+        time.sleep(10)
+        try:
+            readings.append(read(manager, begin))
+            if time.monotonic() < next_look:
+                continue
+            next_look += 60
+            found = drift(ovs, manager)
+            if found:  # Once more: a flow may have moved between the two readings.
+                time.sleep(2)
+                found = drift(ovs, manager)
+        except OSError as error:
+            unanswered += 1
+            print(f"{time.monotonic() - begin:.0f} s: {error!r}", file=sys.stderr, flush=True)
+            continue
+        looks, wrong = looks + 1, wrong + bool(found)
+        differences += found[:3]
+        print(readings[-1], f"drift: {found[:3]}", file=sys.stderr, flush=True)
+    return Course(readings, differences, looks, wrong, unanswered)
+
+
+def converged(ovs: PrivateOvs, manager: Launched) -> tuple[float, list[str]]:
+    """Return the seconds until REST and the switch agree about the steady flows, and where they do not in the end."""
+    begin = time.monotonic()
+    while (found := drift(ovs, manager)) and time.monotonic() - begin < CONVERGE:
+        time.sleep(1)
+    return round(time.monotonic() - begin, 1), found
+
+
+@contextlib.contextmanager
+def running(target: Callable[..., None], *arguments: object) -> Iterator[None]:
+    """Run a function in a process of its own for the block."""
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
 def main() -> int:
     """Run; print what was found, and return whether all of it is within the bars."""
     parser = argparse.ArgumentParser(
@@ -222,32 +315,23 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=int, default=2000)
     parser.add_argument("--warm-up", type=float, default=5.0, help="minutes that do not count for the slope")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="part of the time in which the controller runs"
+    )
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    readings: list[Reading] = []
-    differences: list[str] = []
-    looks = wrong = 0
     with started(POLICY) as (ovs, manager):
         before = standing(ovs)
-        sender = multiprocessing.get_context("fork").Process(target=send, args=(given.rate,), daemon=True)
-        sender.start()
-        begin = next_look = time.monotonic()
-        try:
-            while (spent := time.monotonic() - begin) < given.minutes * 60:
-                time.sleep(10)
-                readings.append(read(manager, begin))
-                if time.monotonic() - next_look >= 60:
-                    next_look += 60
-                    found = drift(ovs, manager)
-                    if found:  # Once more: a flow may have moved between the two readings.
-                        time.sleep(2)
-                        found = drift(ovs, manager)
-                    looks, wrong = looks + 1, wrong + bool(found)
-                    differences += found[:3]
-                    print(readings[-1], f"drift: {found[:3]}", file=sys.stderr, flush=True)
-        finally:
-            sender.terminate()
-            sender.join()
+        begin = time.monotonic()
+        with running(send_steady):
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(running(send, given.rate))
+                if given.share < 1:
+                    stack.callback(os.kill, manager.process.pid, signal.SIGCONT)
+                    stack.enter_context(running(hold_back, manager.process.pid, given.share))
+                course = watched(ovs, manager, begin, given.minutes * 60)
+            spent = time.monotonic() - begin
+            seconds, differ = converged(ovs, manager)
         sent = int(re.findall(r"tx pkts=(\d+)", ovs.ofctl("dump-ports", BRIDGE, UPLINK))[0])
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and (
@@ -257,27 +341,36 @@ def main() -> int:
         after = standing(ovs)
         left = json.loads(_get(manager, "/v1/status"))["flows"]
         last = read(manager, begin)
+        repairs = by_kind(manager, "flowlane_repairs_total")
+        dropped = sum_of_metric(manager, "flowlane_copies_dropped_total")
+    readings = course.readings
     steady = [reading for reading in readings if reading.seconds >= given.warm_up * 60]
     result = {
         "minutes": round(spent / 60, 1),
         "packets that left": sent,
+        "copies that the switch dropped": dropped,
         "flows at a time": round(statistics.median(reading.flows for reading in readings)),
         "memory after warm-up (MB)": round(steady[0].memory / 1024, 1) if steady else None,
         "memory at the end (MB)": round(readings[-1].memory / 1024, 1),
         "slope (MB/h)": round(slope(steady), 2),
         "descriptors": f"{min(r.descriptors for r in readings)} to {max(r.descriptors for r in readings)}",
         "faults": last.faults,
-        "looks at the steady flows": looks,
-        "looks with a difference": wrong,
-        "differences": differences[:5],
+        "repairs": repairs,
+        "readings without an answer": course.unanswered,
+        "looks at the steady flows": course.looks,
+        "looks with a difference": course.wrong,
+        "differences": course.differences[:5],
+        "seconds until REST agrees afterwards": seconds,
+        "differences then": differ[:5],
         "flows left in REST": left,
         "entries, groups, meters more or fewer": [*sorted(set(before) ^ set(after))][:10],
     }
     print(json.dumps(result, indent=1))
     if given.json:
         given.json.write_text(json.dumps([result, *(reading._asdict() for reading in readings)], indent=1))
-    is_good = not (last.faults or wrong or left or result["entries, groups, meters more or fewer"])
-    return 0 if is_good else 1
+    wrong = course.wrong if given.share == 1 else 0  # A controller that is held back agrees afterwards.
+    is_bad = last.faults or repairs or wrong or differ or left
+    return int(bool(is_bad or result["entries, groups, meters more or fewer"]))
 
 
 if __name__ == "__main__":

@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import requests
-from lab.inside import audit, tap_host
+from lab.inside import audit, compare, tap_host
+from lab.inside.compare import ASSIGN_TABLE
 from lab.inside.manager import wait_for
 from lab.inside.namespaces import network_of_its_own
 from lab.inside.proxy import ADD, FLOW_MOD, Error, refuse_groups, refuse_meters, refuse_nothing
-from lab.inside.tap_host import UPLINK, TapHost, vm_port
+from lab.inside.tap_host import BRIDGE, UPLINK, TapHost, vm_port
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -53,6 +54,8 @@ OTHER = POLICY.replace("5Mbit/s", "6Mbit/s").replace("873", "874")
 """Another policy: each replacement changes classes of flows and their meters."""
 
 TABLE_FULL = Error(5, 1)
+MARK = "ffffffff actions=meter:"
+"""What ends the match of an entry that marks a meter as ours, and begins its actions."""
 
 
 class Traffic:
@@ -208,6 +211,14 @@ def any_error(host: TapHost, part: float) -> None:
         _refusing(host, refuse)
 
 
+def change_pins(host: TapHost, _part: float) -> None:
+    """Somebody deletes the pins of one VM, and has those of another do something else."""
+    ours = "cookie=0xf10a300000000000/0xfffff00000000000"
+    host.ovs.ofctl("del-flows", BRIDGE, f"{ours},table={ASSIGN_TABLE},in_port=1", version=host.version)
+    changed = f"{ours},table={ASSIGN_TABLE},in_port=2,actions=set_queue:0,goto_table:8"
+    host.ovs.ofctl("mod-flows", BRIDGE, changed, version=host.version)
+
+
 def fill_disk(host: TapHost, _part: float) -> None:
     """No file of the controller can grow (RLIMIT_FSIZE 0): the state cannot be kept, and the switch is served."""
     pid, before = host.manager.process.pid, resource.prlimit(host.manager.process.pid, resource.RLIMIT_FSIZE)
@@ -234,6 +245,7 @@ FAULTS: dict[str, Callable[[TapHost, float], None]] = {
     "groups-full": fill_groups,
     "meters-full": fill_meters,
     "any-error": any_error,
+    "pins-changed": change_pins,
     "disk-full": fill_disk,
 }
 
@@ -254,7 +266,14 @@ def running() -> Iterator[TapHost]:
         with tap_host.running(Path(folder), POLICY, *options, vms=VMS, queues=QUEUES) as host:
             with traffic(host):
                 host.wait_until_consistent(FLOWS, PATIENCE)
+                wait_for(lambda: _has_marks(host), 30, "meters of pins got no entries")
             yield host
+
+
+def _has_marks(host: TapHost) -> bool:
+    """Whether each meter of a pin has the entry by which it is known after a restart, which comes a second later."""
+    meters = {at.meter for at in compare.placements_in_switch(host.entries()).values()} - {None}
+    return bool(meters) and sum(MARK in line for line in host.dump()) == len(meters)
 
 
 def packets_lost(host: TapHost) -> int:

@@ -234,7 +234,7 @@ class DeleteMeter(NamedTuple):
 class ReadCounters(NamedTuple):
     """Request counters: of pins, of others (queues and meters), of groups of learned entries, sums of all groups.
 
-    ``single``: pins that are read one by one.
+    ``single``: pins that are read one by one. ``whole_pins``: the pins with what they match and do, for an audit.
     """
 
     dpid: int
@@ -243,6 +243,7 @@ class ReadCounters(NamedTuple):
     groups: tuple[int, ...] = ()
     sums: bool = False
     single: tuple[PinRef, ...] = ()
+    whole_pins: bool = False
 
 
 class BeginGroup(NamedTuple):

@@ -15,6 +15,7 @@ from flowlane.core import events as ev
 from flowlane.core import packet_in
 from flowlane.core.allocate import rebalance
 from flowlane.core.device import (
+    audit,
     class_meters,
     connections,
     cordons,
@@ -26,10 +27,11 @@ from flowlane.core.device import (
 )
 from flowlane.core.device.addresses import put_off_for_address
 from flowlane.core.device.arrivals import follow_arrivals
+from flowlane.core.device.copies import follow_lag
 from flowlane.core.device.forget import forget
 from flowlane.core.device.plan import weigh
 from flowlane.core.device.quotas import follow_quotas
-from flowlane.core.device.refusals import retry_full_table, retry_meters
+from flowlane.core.device.refusals import retry_full_table, retry_meters, retry_refused
 from flowlane.core.device.takeover import end_adoption
 from flowlane.core.effects import Effect, ReadCounters
 from flowlane.core.flow import learned, lifecycle, limits, manual, new_pins, samples
@@ -78,14 +80,18 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
         retry_full_table(device)
     if device.meter_retry is not None and state.now >= device.meter_retry:
         retry_meters(state, device, out)
+    if device.refused_retry is not None and state.now >= device.refused_retry:
+        retry_refused(state, device, out)
     has_new_meters = class_meters.retry(state, device, out)
     follow_quotas(state, device, out)
     has_new_tracking = follow_arrivals(state, device)
-    if weigh(device, state.now) or has_new_meters or has_new_tracking:
+    has_new_limit = follow_lag(state, device)
+    if weigh(device, state.now) or has_new_meters or has_new_tracking or has_new_limit:
         put_off(state, device, Due.PLAN)
     limits.estimate_shares(device)
     sweep(state, device, out)
     discovery.follow_time(state, device, out)
+    audit.follow_time(state, device, out)
     device.next_tick = state.now + (IDLE_TICK if _is_idle(device) else 0.0)
 
 
@@ -94,6 +100,7 @@ def _is_idle(device: Device) -> bool:
     refused = device.pins_when_full is not None or device.meter_retry is not None
     waits = device.in_adoption or refused or device.meters_left_out
     is_over = any(usage.excess is not None for usage in device.usages.values())
+    is_over |= bool(device.copy_limit.halved)
     return not waits and not is_over and not device.arrival_rates and not device.begun
 
 
@@ -174,6 +181,7 @@ HANDLERS: dict[type, Handler] = {
     ev.FlowMessages: packet_in.on_flow_messages,
     ev.LinkSeen: discovery.on_link_seen,
     ev.PinCounters: lifecycle.on_pin_counters,
+    ev.PinsRead: audit.on_pins_read,
     ev.PinEnded: lifecycle.on_pin_ended,
     ev.LearnedCounters: learned.on_learned_counters,
     ev.ReadingEnded: learned.on_reading_ended,

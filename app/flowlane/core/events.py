@@ -195,6 +195,13 @@ class PinCounters(NamedTuple):
     counters: tuple[tuple[int, int, int, int], ...]
 
 
+class PinsRead(NamedTuple):
+    """The pins that a device has, all of them, for an audit. Their keys are without the number of the VM."""
+
+    dpid: int
+    pins: tuple[FoundPin, ...]
+
+
 class LearnedFlow(NamedTuple):
     """A flow that a device placed by itself, read from its learned entry.
 
@@ -329,13 +336,9 @@ class MeterCounters(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RuleRefused:
-    """A device answered a message with an error.
+    """A device answered a message with an error: ``what`` is ``pin``, ``meter``, ``group`` or ``standing``.
 
-    Attributes:
-        what: ``pin``, ``meter``, ``group`` or ``standing``.
-        text: the switch's reason in the words of its protocol, for people.
-        ref: which pin.
-        meter_id: which meter.
+    ``text`` is the switch's reason in the words of its protocol, ``ref`` says which pin, ``meter_id`` which meter.
     """
 
     dpid: int
@@ -354,13 +357,11 @@ class PlanLeftOut(NamedTuple):
 
 
 class Repaired(NamedTuple):
-    """What others had changed or deleted of what stands in a device was put back.
-
-    ``counts``: ``entry``, ``group`` or ``meter`` -> how many. ``shown``: the first changes as text.
-    """
+    """What others had changed of what stands in a device was put back; ``shown``: the first changes as text."""
 
     dpid: int
     counts: Mapping[str, int]
+    """``entry``, ``group`` or ``meter`` -> how many."""
     shown: str
 
 
@@ -476,6 +477,7 @@ Event = (
     | FlowMessages
     | LinkSeen
     | PinCounters
+    | PinsRead
     | LearnedCounters
     | ReadingEnded
     | GroupsCounted

@@ -126,3 +126,12 @@ def test_a_port_is_tracked_by_the_ends_of_flows_that_nobody_has_seen() -> None:
             scenario.tick()
     scenario.tick()
     assert scenario.plan.tracked_ports == (2,)
+
+
+def test_where_the_controller_is_behind_fewer_flows_that_it_sees_are_many() -> None:
+    scenario = host()
+    scenario.device.copy_limit.halved = 3
+    scenario.device.copy_limit.changed_at = scenario.now + 1000
+    Traffic(scenario).begin(ABOVE // 4, STORM)
+    assert scenario.plan.tracked_ports == (1,)
+    assert not host().plan.tracked_ports

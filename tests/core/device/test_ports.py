@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.engine.required import required
-from support.engine.scenario import small_policy
+from support.engine.scenario import LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
@@ -227,3 +227,34 @@ def test_an_ignored_port_has_no_queues_and_nothing_is_learned_from_it() -> None:
     bridge.hears(OTHER)
     assert (bridge.device.hosts, bridge.device.ports[OTHER].queues) == ({}, {})
     assert bridge.engine.state.vm_on(DPID, OTHER) is None
+
+
+def test_the_address_of_a_vm_whose_link_was_down_is_known_again_when_its_flows_go_on() -> None:
+    """Their packets have entries, and are not copied."""
+    scenario = Scenario(small_policy(), caps=LEARNING)
+    row = scenario.flow(1, 1000, queue_id=1)
+    dpid, flows, place = scenario.device.dpid, scenario.device.flows, (0x020000000001, 1)
+    assert place in scenario.plan.hosts
+
+    def counted(packets: int) -> None:
+        scenario.now += 1
+        of_flow = ev.LearnedFlow(
+            flows.keys[row] or b"", 1, UPLINK, place[0], 1, packets, packets * 60, 0, 0, 0
+        )
+        scenario.do(ev.LearnedCounters(dpid, (of_flow,)))
+
+    counted(10)
+    for is_up in (False, True, False, True):
+        scenario.do(ev.PortChanged(dpid, PortReport(1, "pf0vf1", up=is_up)))
+        assert place not in scenario.plan.hosts
+    counted(20)
+    assert place not in scenario.plan.hosts, "it may have sent before"
+    counted(20)
+    assert place not in scenario.plan.hosts
+    counted(30)
+    assert place in scenario.plan.hosts
+    assert scenario.device.ports[1].host_count == 1
+    assert not scenario.device.set_aside
+    scenario.do(ev.PortChanged(dpid, PortReport(1, "pf0vf1", up=False)))
+    scenario.do(ev.PortRemoved(dpid, 1))
+    assert not scenario.device.set_aside

@@ -8,9 +8,10 @@ from typing import Any
 from support.engine.scenario import DPID, LEARNING, Scenario, small_policy
 
 from flowlane.core import events as ev
-from flowlane.core.device.refusals import RETRY
+from flowlane.core.effects import UnpinFlow
 from flowlane.core.model import Refusal
 from flowlane.core.policy import Balance, LimitScope, Pins, TrafficClass
+from flowlane.core.state.audit import RETRY
 from flowlane.core.state.flows import PINNED, REFUSED
 
 LIMITED = 5000
@@ -101,6 +102,20 @@ def test_a_meter_of_a_class_is_tried_again() -> None:
     scenario.tick(int(RETRY))
     assert len(scenario.device.meter_pool.ids) == 1
     assert scenario.device.left_out == ()
+
+
+def test_a_flow_whose_pin_was_refused_is_tried_again_and_the_old_pin_deleted() -> None:
+    scenario = host()
+    (row,) = limited(scenario, 1)
+    ref = scenario.device.flows.ref(row)
+    out = scenario.do(ev.RuleRefused(DPID, "pin", Refusal.OTHER, "<OTHER>", ref))
+    assert [effect.ref for effect in out if isinstance(effect, UnpinFlow)] == [ref]
+    assert row not in scenario.pins
+    scenario.tick(int(RETRY) - 5)
+    assert scenario.device.flows.flags[row] & REFUSED
+    scenario.tick(10)
+    assert scenario.pins[row].meter_id
+    assert scenario.device.refused_retry is None
 
 
 def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again() -> None:

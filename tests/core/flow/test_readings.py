@@ -203,7 +203,11 @@ def test_a_group_whose_reply_does_not_come_is_read_again() -> None:
 def test_a_device_without_flows_is_asked_every_ten_seconds() -> None:
     readings = Readings()
     readings.connected(0, [], 0.0)
-    portions = [readings.due(10.0 + 0.1 * step, 0, learns=True, flows=0) for step in range(400)]
+    portions = []
+    for step in range(400):
+        portions.append(readings.due(10.0 + 0.1 * step, 0, learns=True, flows=0))
+        for group in portions[-1].groups:
+            readings.ended(group, 0, 0.001, 10.0 + 0.1 * step)
     assert sum(any(portion) for portion in portions) == 4
     assert any(readings.due(50.0, 0, learns=True, flows=1)), "at once where it has flows"
 

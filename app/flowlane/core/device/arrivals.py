@@ -3,6 +3,8 @@
 To count a flow's first packets takes the connection tracker, which costs each packet of the port that has no exact
 entry a second way through the switch. It pays where a VM begins many short flows: the switch then decides on few of
 them. A port is tracked from ``track-above`` new flows per second on (policy), and for :data:`HOLD` seconds at least.
+Where the controller is behind (:mod:`flowlane.core.device.copies`), it sees a part of them only: the limit is as much
+lower.
 """
 
 from __future__ import annotations
@@ -67,15 +69,16 @@ def _update_rates(device: Device, seconds: float) -> None:
 def _tracked(device: Device, now: float) -> dict[int, float]:
     """Return the ports to track -> since when."""
     above = device.policy.track_above
+    seen = 0.5**device.copy_limit.halved
     if not above or not device.policy.learn_after or mode(device) != WORTHY:
         return {}
     tracked = {
         port_no: since
         for port_no, since in device.tracked.items()
         if port_no in device.ports
-        and (now - since < HOLD or device.arrival_rates.get(port_no, 0.0) >= FALL * above)
+        and (now - since < HOLD or device.arrival_rates.get(port_no, 0.0) >= FALL * above * seen)
     }
     for port_no, rate in device.arrival_rates.items():
-        if rate >= above and port_no in device.ports:
+        if rate >= above * seen and port_no in device.ports:
             tracked.setdefault(port_no, now)
     return tracked

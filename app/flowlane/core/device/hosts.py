@@ -164,6 +164,30 @@ def drop_port_hosts(device: Device, port_no: int) -> None:
         device.ports[port_no].host_count = 0
 
 
+def set_aside_port_hosts(device: Device, port_no: int) -> None:
+    """Remove the addresses of a port whose link is down, and keep them for when a flow from there goes on."""
+    places = [place for place, learned_on in device.hosts.items() if learned_on == port_no]
+    if places:
+        device.set_aside.setdefault(port_no, {}).update(dict.fromkeys(places))
+    drop_port_hosts(device, port_no)
+
+
+def note_sending(device: Device, port_no: int, since: float, now: float) -> bool:
+    """Note that a flow from a port has gone on since a time; return whether the port has its addresses again.
+
+    Its packets have entries and are not copied, so that nothing else shows that its sender is where it was.
+    """
+    port, places = device.ports.get(port_no), device.set_aside.get(port_no)
+    if port is None or places is None or not port.up or since <= port.up_since:
+        return False
+    del device.set_aside[port_no]
+    back = [place for place in places if place not in device.hosts]
+    device.hosts.update(dict.fromkeys(back, port_no))
+    device.host_seen.update(dict.fromkeys(back, now))
+    port.host_count += len(back)
+    return bool(back)
+
+
 def move_port_hosts(device: Device, old: int, new: int) -> None:
     """Have the addresses that were learned on a port count for another one."""
     places = [place for place, learned_on in device.hosts.items() if learned_on == old]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import Demand, queues_for_new_flows
 from flowlane.core.device import class_meters
 from flowlane.core.device.arrivals import tracks_all
+from flowlane.core.device.copies import copy_rate
 from flowlane.core.device.hosts import allowed_macs
 from flowlane.core.device.links import has_senders, is_known
 from flowlane.core.device.marking import gets_priority_tags
@@ -225,7 +226,7 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         vm_meters=tuple(VmMeter(*place, meter_id) for place, meter_id in sorted(device.vm_meters.items())),
         flood_ports=_flood_ports(state, device),
         learning_ports=_learning_ports(device),
-        copy_rate=device.policy.copy_rate,
+        copy_rate=copy_rate(device),
         learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,
         learn_after=device.policy.learn_after if mode(device) == WORTHY else 0,
         tracked_ports=_tracked_ports(device),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowlane.core.device.hosts import drop_port_hosts, move_port_hosts
+from flowlane.core.device.hosts import drop_port_hosts, move_port_hosts, set_aside_port_hosts
 from flowlane.core.device.roles import Evidence, PortView, RoleOf, ambiguities, port_roles
 from flowlane.core.effects import DeleteLearned, Report
 from flowlane.core.flow.assign import remove_flow
@@ -34,7 +34,11 @@ _BONDED_ROLES = frozenset((PortRole.UPLINK, PortRole.LINK))
 
 
 def refresh_ports(
-    device: Device, uplinks: Collection[str], out: list[Effect], pace: Callable[[], None] = no_pause
+    device: Device,
+    uplinks: Collection[str],
+    now: float,
+    out: list[Effect],
+    pace: Callable[[], None] = no_pause,
 ) -> None:
     """Make the ports of a device anew; flows that left by a port that is gone are removed.
 
@@ -45,6 +49,7 @@ def refresh_ports(
     gone = [port_no for port_no in device.ports if port_no not in device.reported_ports]
     for port_no in paced(gone, pace):
         drop_port_hosts(device, port_no)
+        device.set_aside.pop(port_no, None)
         _leave_port(device, port_no, out)
         out.append(_report(device, device.ports.pop(port_no), "port-removed", "is gone"))
     before, known = {port_no for port_no, port in device.ports.items() if port.up}, set(device.ports)
@@ -61,10 +66,12 @@ def refresh_ports(
         port.role in (PortRole.VM, PortRole.HOST) and len(port.queues) > 1 for port in device.ports.values()
     )
     out.extend(paced(_reports_of_links(device, known, before), pace))
-    for port_no in before:
-        if not device.ports[port_no].up:
+    for port_no, port in device.ports.items():
+        if port_no in before and not port.up:
             # Who was behind it is learned again where they are now.
-            drop_port_hosts(device, port_no)
+            set_aside_port_hosts(device, port_no)
+        elif port_no not in before and port.up:
+            port.up_since = now
 
 
 def _reports_of_links(device: Device, known: set[int], up: set[int]) -> Iterator[Report]:

@@ -48,6 +48,7 @@ from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind, Role
 from flowlane.core.pacing import paced
+from flowlane.core.state.audit import AUDIT_EVERY, RETRY
 from flowlane.core.state.device import Device, Due, State, put_off
 from flowlane.core.topology import discovery
 
@@ -78,8 +79,9 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.capabilities = event.capabilities
     device.meter_pool.limit = min(event.capabilities.max_meters, LIMIT_BY_VM - 1)
     device.meter_pool.room = device.meter_retry = None
+    device.refused_retry = state.now + RETRY if device.flows.rows else None
     device.pins_when_full, device.in_adoption = None, True
-    device.next_tick = 0.0
+    device.next_tick, device.audit.due = 0.0, state.now + AUDIT_EVERY
     device.unknown_pins.clear()
     device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}
@@ -273,7 +275,7 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
     state.pace()
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     rechosen = marking.note_marking(state.policy, device)
-    refresh_ports(device, [name for entry in entries for name in entry.uplinks], out, state.pace)
+    refresh_ports(device, [name for entry in entries for name in entry.uplinks], state.now, out, state.pace)
     passive.attach(state, device, out)
     note_patch_ports(state, device)
     state.pace()

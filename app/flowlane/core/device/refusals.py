@@ -5,22 +5,26 @@
   many as it took. The device is tried again after :data:`RETRY` s, as others may have taken the room for a while.
 - A pin, because the table is full: the pins that the device has are the budget from now on, so that a flow whose pin
   is worth more takes the place of one whose pin is worth less. The device is tried again after :data:`RETRY` s.
-- A pin, for any other reason: the flow stays on its standing rule.
+- A pin, for any other reason: the flow stays on its standing rule. Where it was a change of its pin, the old one is
+  deleted. Some of these flows are tried again every :data:`RETRY` s.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowlane.core.device import class_meters, meter_ids
 from flowlane.core.device.refresh import replan
+from flowlane.core.effects import UnpinFlow
 from flowlane.core.flow.assign import reassign
 from flowlane.core.flow.pins import refuse, remove_pin
 from flowlane.core.model import LeftOut, Refusal
 from flowlane.core.policy import LimitScope
+from flowlane.core.state.audit import RETRY
 from flowlane.core.state.device import Due, count_refusal, put_off
-from flowlane.core.state.flows import PINNED
+from flowlane.core.state.flows import BY_VM, PINNED, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +33,8 @@ if TYPE_CHECKING:
     from flowlane.core.events import RuleRefused
     from flowlane.core.state.device import Device, State
 
-RETRY = 60.0
-"""Seconds after which a table that was full is tried again with one more pin, and a device without room for a meter."""
-
 MOST_AT_ONCE = 256
-"""Flows without a meter that get one at once when a device is tried again; others with their next change."""
+"""Flows without a meter, or without a pin, that get one at once when a device is tried again."""
 
 
 def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None:
@@ -90,10 +91,15 @@ def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out
         if flows.meter_id[row]:
             _meter_refused(state, device, flows.meter_id[row], event.text, out)
         return
-    was_pinned = bool(flows.flags[row] & PINNED)
+    was_pinned, by_vm = bool(flows.flags[row] & PINNED), bool(flows.flags[row] & BY_VM)
     refuse(device, row)
     if event.refusal is Refusal.TABLE_FULL and was_pinned:
         _table_is_full(state, device, event.text)
+    elif was_pinned:
+        ports = flows.in_port[row], flows.egress_port[row]
+        out.append(UnpinFlow(device.dpid, flows.ref(row), flows.device_key(row), *ports, by_vm))
+    if event.refusal is not Refusal.TABLE_FULL:
+        device.refused_retry = state.now + RETRY
     reassign(state, device, row, out)
 
 
@@ -117,6 +123,19 @@ def retry_meters(state: State, device: Device, out: list[Effect]) -> None:
     device.meter_pool.room = device.meter_retry = None
     device.refused_left_out.pop("meter", None)
     for row in list(islice(_unlimited(device), MOST_AT_ONCE)):
+        reassign(state, device, row, out)
+
+
+def retry_refused(state: State, device: Device, out: list[Effect]) -> None:
+    """Try again whether the device takes the pins of some of the flows for which it has refused one."""
+    flows = device.flows
+    rows = sorted(row for row in flows if flows.flags[row] & REFUSED)
+    begin = bisect(rows, device.retried_row)
+    chosen = [*rows[begin:], *rows[:begin]][:MOST_AT_ONCE]
+    device.refused_retry = state.now + RETRY if len(rows) > len(chosen) else None
+    device.retried_row = chosen[-1] if chosen else -1
+    for row in chosen:
+        flows.flags[row] &= ~REFUSED
         reassign(state, device, row, out)
 
 

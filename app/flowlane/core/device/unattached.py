@@ -90,7 +90,7 @@ def _describe(state: State, event: DeviceDescribed, out: list[Effect]) -> set[in
     }
     bridge.role = infer_device_role(port_views(bridge).values())
     unused: list[Effect] = []
-    refresh_ports(bridge, (), unused)
+    refresh_ports(bridge, (), state.now, unused)
     note_patch_ports(state, bridge)
     for port in bridge.ports.values():
         ids = port.facts.external_ids if port.facts is not None else NO_IDS

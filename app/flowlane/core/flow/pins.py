@@ -22,7 +22,7 @@ from flowlane.core.pacing import no_pause
 from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from flowlane.core.effects import Effect
     from flowlane.core.state.device import Device
@@ -193,6 +193,17 @@ def _mark(device: Device, row: int, worth: Worth) -> None:
     device.pins_of_vm[number][worth][row] = None
     device.pin_counts[number] = device.pin_counts.get(number, 0) + 1
     device.pinned += 1
+
+
+def recount(device: Device, rows: Iterable[int]) -> None:
+    """Count the exact entries anew, which these rows have."""
+    device.pinned = 0
+    for by_worth in device.pins_by_worth:
+        by_worth.clear()
+    device.pins_of_vm.clear()
+    device.pin_counts.clear()
+    for row in rows:
+        _mark(device, row, worth_of(device, row))
 
 
 def unmark(device: Device, row: int) -> None:

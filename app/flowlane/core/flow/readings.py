@@ -101,6 +101,14 @@ AT_ONCE = 0.002
 QUEUED = 0.5
 """Seconds without a reply after which nothing more is requested."""
 
+FAR_BEHIND = 4.0
+"""Seconds by which replies are late from which on nothing at all is requested: Open vSwitch reads no more messages of a
+controller that has a hundred replies to come (ofproto/connmgr.c), flow-mods among them.
+"""
+
+RECENT = 5.0
+"""Seconds for which the last reply says whether replies are late."""
+
 GIVEN_UP = 330.0
 """Seconds after which a reply is not waited for.
 
@@ -184,6 +192,9 @@ class Readings:
     """The same without the seconds that may be due to other reasons."""
     shortest: float = float("inf")
     """The shortest time to a reply so far: what is not due to the number of entries."""
+    last_took: float = 0.0
+    """Seconds from the last request that was answered to its reply, which came at ``replied_at``."""
+    replied_at: float = float("-inf")
     waiting: dict[int, float] = field(default_factory=dict)
     """Group, or :data:`PINS`, whose reply has not ended -> when it was requested."""
     begun: int = 0
@@ -211,7 +222,7 @@ class Readings:
             self.groups.setdefault(number, Group(asked=now, read=now)).entries += 1
         self.present, self.begun, self._present_since = present, 0, now
         self.groups.setdefault(present, Group(read=now))
-        self.pins = Group()
+        self.pins, self.last_took = Group(), 0.0
         self.waiting.clear()
 
     def due(
@@ -235,7 +246,7 @@ class Readings:
             self._accounts[_REST] -= 2 * PER_REQUEST
         self.waiting = {number: at for number, at in self.waiting.items() if now - at < GIVEN_UP}
         if any(now - at > QUEUED for at in self.waiting.values()):
-            return Portion(others=others)
+            return Portion(others=others and not self.lag(now) > FAR_BEHIND)
         if not self.pins.entries:
             self.pins.read = now
         self.pins.entries = pins
@@ -333,6 +344,13 @@ class Readings:
             groups.append(self.groups[self.present])
         return max((_unread(group, now) for group in groups), default=0.0)
 
+    def lag(self, now: float) -> float:
+        """Return by how many seconds a reply that is waited for, or the last one, is later than the quickest."""
+        late = max((now - at for at in self.waiting.values()), default=0.0)
+        if now - self.replied_at < RECENT:
+            late = max(late, self.last_took)
+        return max(0.0, late - (self.shortest if self.shortest < float("inf") else 0.0))
+
     def note_near(self, number: int) -> None:
         """Note that a group has a flow near a gate."""
         group = self.groups.get(number)
@@ -374,6 +392,7 @@ class Readings:
                 group.unanswered = min(group.unanswered, now)
             return None
         self._measure(entries, seconds)
+        self.replied_at = now
         if group is None:
             return None
         group.entries, group.near, group.near_now = entries, group.near_now, False
@@ -411,7 +430,7 @@ class Readings:
         return max(self.groups) + 1
 
     def _measure(self, entries: int, seconds: float) -> None:
-        self.shortest = min(self.shortest, seconds)
+        self.shortest, self.last_took = min(self.shortest, seconds), seconds
         if entries >= FEWEST_MEASURED:
             self.measured.append((seconds - self.shortest) / entries)
             self.late.append((seconds - self.shortest - LATE) / entries)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import measure
 from flowlane.core.classify.gates import advance
+from flowlane.core.device.hosts import note_sending
 from flowlane.core.flow import kept, new_pins
 from flowlane.core.flow.assign import (
     assign,
@@ -24,6 +25,7 @@ from flowlane.core.flow.samples import weigh_reading
 from flowlane.core.marks import FIRST_PCP, NO_MARK, join, split
 from flowlane.core.model import NO_QUEUE
 from flowlane.core.policy import QueuesBy
+from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import PINNED, UNREPORTED
 from flowlane.core.topology.way import note_address
 
@@ -40,13 +42,17 @@ PORTS = "its packets come or leave by other ports, or in another VLAN"
 def is_young(device: Device, row: int) -> bool:
     """Whether the flow may be too young for an entry of its own: the device keeps none for first packets."""
     flows = device.flows
-    gated = device.plan is not None and flows.in_port[row] in device.plan.tracked_ports
     return (
-        gated
-        and device.capabilities.conntrack
+        _is_gated(device, flows.in_port[row])
         and not flows.flags[row] & PINNED
         and not flows.entry_counters(row)[0]
     )
+
+
+def _is_gated(device: Device, in_port: int) -> bool:
+    """Whether the device makes no entries for the first packets of flows that come in by a port."""
+    is_tracked = device.plan is not None and in_port in device.plan.tracked_ports
+    return is_tracked and device.capabilities.conntrack
 
 
 def begin(
@@ -75,7 +81,10 @@ def begin(
     row = flows.add(key, state.now)
     state.awake.add(device.dpid)
     device.begun[ports[0]] = device.begun.get(ports[0], 0) + 1
-    device.readings.begun += 1
+    if not _is_gated(device, ports[0]):
+        device.readings.begun += (
+            1  # Of flows whose first packets have no entry, a reading shows how many get one.
+        )
     device.flows_of_vm[parts.vm_number] = device.flows_of_vm.get(parts.vm_number, 0) + 1
     (flows.in_port[row], flows.egress_port[row]), flows.vm_number[row] = ports, parts.vm_number
     flows.tag[row] = 0 if parts.vlan is None else parts.vlan + 1
@@ -235,6 +244,8 @@ def count(
         more += carried
     if more:
         flows.last_active[row] = now
+        if device.set_aside and note_sending(device, flows.in_port[row], flows.counted_at[row], now):
+            put_off(state, device, Due.HOSTS)
     first = anew or flows.counted_at[row] == flows.first_seen[row]
     flows.rate[row] = smooth(flows.rate[row], more, seconds, first)
     flows.counted_at[row] = now

@@ -42,6 +42,20 @@ class Bucket:
 
 
 @dataclass(slots=True)
+class CopyLimit:
+    """How far the limit on a device's copies is lowered (see :mod:`flowlane.core.device.copies`).
+
+    ``halved``: how often it is halved. ``changed_at``: when that changed. ``is_raised``: whether it was raised then.
+    ``wait``: seconds until it is raised.
+    """
+
+    halved: int = 0
+    changed_at: float = 0.0
+    is_raised: bool = False
+    wait: float = 5.0
+
+
+@dataclass(slots=True)
 class Usage:
     """What one VM uses of one device. ``excess`` is None while it keeps within its quota.
 

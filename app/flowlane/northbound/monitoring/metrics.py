@@ -216,7 +216,7 @@ METRICS: tuple[Metric | HistogramMetric, ...] = (
         "flowlane_repairs_total",
         "counter",
         (*DEVICE, "kind"),
-        "Entries, groups and meters that others had changed or deleted, and that were put back.",
+        "What was put right: entries, groups, meters that others had changed or deleted; pins, and counts of flows.",
         repairs,
     ),
     Metric(

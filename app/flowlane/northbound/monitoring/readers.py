@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from flowlane.core.device.audit import COUNT, PIN
 from flowlane.core.model import Reason
 from flowlane.northbound.monitoring.process import Process, read_process
 from flowlane.northbound.views import KIND_WORDS, dpid_text, kind_counts, slots
@@ -162,8 +163,11 @@ def flow_mods(reading: Reading) -> Iterator[Sample]:
 
 
 def repairs(reading: Reading) -> Iterator[Sample]:
-    """Read what was put back in each device."""
-    return _counted(reading, "repairs", ("entry", "group", "meter"))
+    """Read what was put back in each device, and what the audit put right."""
+    yield from _counted(reading, "repairs", ("entry", "group", "meter"))
+    for device in reading.devices:
+        for kind in (PIN, COUNT):
+            yield (*_device(device), kind), device.audit.counts.get(kind, 0)
 
 
 def _counted(

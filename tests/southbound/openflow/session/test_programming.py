@@ -20,7 +20,7 @@ from support.engine.plans import (
 from support.openflow.memory_switch import NO_GROUPS, NO_METERS, MemorySwitch, RefusedChange
 
 from flowlane.core.model import MeterSpec
-from flowlane.southbound.openflow.session.programming import MAX_RETRIES, Programming
+from flowlane.southbound.openflow.session.programming import HELD_CALLS, MAX_RETRIES, Programming
 from flowlane.southbound.openflow.tables.desired import compile_plan, meter_mark
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
@@ -177,6 +177,52 @@ def test_refused_flow_is_tried_again_with_the_next_plan_only() -> None:
     programming.note_refusal(refused)
     assert programming.settle(PORTS) == ()
     assert Change(Op.ADD, refused) in programming.program(plan(), PORTS)
+
+
+def test_all_that_was_refused_is_asked_for_again_after_a_while_and_later_each_time() -> None:
+    """Others may have had the room for a while only."""
+    programming, switch = Programming(ABLE), MemorySwitch(PORTS)
+    programming.program(plan(), PORTS)
+    groups, flow = programming.present.groups, programming.present.flows[-1]
+    assert groups
+    carry_out(programming, switch, programming.program(plan(), PORTS))
+    waits = []
+    for _ in range(3):
+        for group in groups:
+            programming.note_refusal(group)
+        programming.note_refusal(flow)
+        assert programming.settle(PORTS), "without groups"
+        assert not programming.present.groups
+        calls = 0
+        while not programming.present.groups:
+            assert not programming.is_settled
+            assert programming.is_idle, "what stands is verified meanwhile"
+            programming.settle(PORTS)
+            calls += 1
+        waits.append(calls)
+    assert waits == [HELD_CALLS, 2 * HELD_CALLS, 4 * HELD_CALLS]
+    assert set(programming.present.groups) == set(groups)
+    assert flow in programming.present.flows
+    assert programming.is_settled
+
+
+def test_what_could_not_be_modified_or_deleted_is_deleted_later() -> None:
+    """A group or a meter that nothing names would stand for ever: nobody else knows that it is ours."""
+    programming = Programming(ABLE)
+    programming.program(plan(), PORTS)
+    (group, *_), (meter, *_) = programming.present.groups, programming.present.meters
+    programming.note_refusal(group, stands=True)
+    deleted = {change.entry for change in programming.settle(PORTS) if change.op is Op.DELETE}
+    assert group.group_id in {entry.group_id for entry in deleted if isinstance(entry, GroupEntry)}
+    gone = replace(group, group_id=77), replace(meter, meter_id=78)
+    for entry in gone:
+        programming.note_undeleted(entry, "OFPGMFC_EPERM")
+    programming.note_undeleted(replace(meter, meter_id=79), "OFPMMFC_UNKNOWN_METER")
+    later = [change for _ in range(HELD_CALLS) for change in programming.settle(PORTS)]
+    ids = {getattr(change.entry, "group_id", getattr(change.entry, "meter_id", 0)) for change in later}
+    assert {77, 78} <= ids
+    assert 79 not in ids
+    assert programming.is_settled
 
 
 def test_meter_is_added_changed_and_deleted_once() -> None:

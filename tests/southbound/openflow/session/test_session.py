@@ -34,7 +34,7 @@ from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing, lazy
-from flowlane.southbound.openflow.session import changes, handshake, liveness
+from flowlane.southbound.openflow.session import changes, handshake, liveness, readback
 from flowlane.southbound.openflow.session.changes import SLICE
 from flowlane.southbound.openflow.session.owners import SILENT_AFTER
 from flowlane.southbound.openflow.session.sessions import MOST_HANDSHAKES, TURN, Sessions
@@ -300,6 +300,23 @@ def test_counters_are_requested_and_emitted_part_by_part(world: World) -> None:
     assert end[:3] == (DPID, PINS, 2)
     world.refuse(int.from_bytes(queue_counters[4:8], "big"))
     assert world.take(ev.QueueCounters) == []
+
+
+def test_all_parts_of_the_pins_are_emitted_together_for_an_audit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readback, "found_pins", lambda parts, _layout: [part.flags for part in parts])
+    for is_refused in (False, True):
+        world.sessions.execute(ReadCounters(DPID, whole_pins=True))
+        (request,) = world.sent()
+        xid = int.from_bytes(request[4:8], "big")
+        for more in (True, False):
+            reply = messages.multipart(OF13, 1, messages.flow_stats_13(), xid, more)
+            if not is_refused:
+                world.sessions.reply(world.datapath.read(reply))
+        if is_refused:
+            world.refuse(xid)
+    assert world.take(ev.PinsRead) == [ev.PinsRead(DPID, (1, 0))]  # type: ignore[arg-type]
 
 
 def test_a_reply_with_entries_is_read_by_its_bytes_and_never_parsed_by_osken(world: World) -> None:

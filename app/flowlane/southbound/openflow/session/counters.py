@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowlane.core.events import GroupsCounted, LearnedCounters, PinCounters, ReadingEnded
+from flowlane.core.events import GroupsCounted, LearnedCounters, PinCounters, PinsRead, ReadingEnded
 from flowlane.core.flow.readings import PINS
 from flowlane.southbound.openflow.session import decode, packing, readback, requests
 from flowlane.southbound.openflow.tables.pipeline import TableId
@@ -22,7 +22,7 @@ from flowlane.southbound.openflow.wire import cookies, flow_stats
 
 if TYPE_CHECKING:
     from flowlane.core.effects import ReadCounters
-    from flowlane.core.events import Event
+    from flowlane.core.events import Event, FoundPin
     from flowlane.core.model import Capabilities
     from flowlane.southbound.openflow.session.encode import Datapath, Message
     from flowlane.southbound.openflow.session.requests import Reply
@@ -174,6 +174,15 @@ class CounterReader:
             message = packing.request(datapath, requests.pin_request, number_of(TableId.ASSIGN))
             message = packing.with_cookie(message, cookies.pack(cookies.Kind.PIN, ref.generation, ref.row))
             self._request("counters of a pin", message, partial(self._take, pin_counters))
+        if effect.whole_pins:
+            message = packing.request(datapath, requests.pins_request, number_of(TableId.ASSIGN))
+            found: list[FoundPin] = []
+            self._request(
+                "pins",
+                message,
+                partial(self._take_pins, found),
+                lambda part: found.extend(readback.found_pins((part,), layout)),
+            )
         if effect.others:
             for request in stats_requests(datapath, capabilities):
                 self._request(request.name, request.message, partial(self._take, request.read))
@@ -186,6 +195,10 @@ class CounterReader:
     def _take(self, read: Callable[[int, Iterable[Any]], Event], reply: Reply) -> None:
         if not reply.error:
             self._emit(read(self._dpid, reply.parts))
+
+    def _take_pins(self, found: list[FoundPin], reply: Reply) -> None:
+        if not reply.error:
+            self._emit(PinsRead(self._dpid, tuple(found)))
 
     def _take_sums(self, reply: Reply) -> None:
         self._emit(groups_counted(self._dpid, () if reply.error else reply.parts))

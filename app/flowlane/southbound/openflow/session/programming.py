@@ -53,9 +53,14 @@ MAX_RETRIES = 8
 HELD_CALLS = 60
 """Calls of :meth:`Programming.settle`, about one a second, for which a flow entry of a full table is not sent."""
 
+LONGEST_RETRY = 3600
+"""Calls of :meth:`Programming.settle` after which what was refused again and again is tried once more."""
+
 _TABLE_MISS = "the table-miss entry"
 _GROUP_EXISTS = "OFPGMFC_GROUP_EXISTS"
 METER_EXISTS = "OFPMMFC_METER_EXISTS"
+_UNKNOWN = ("_UNKNOWN_METER", "_UNKNOWN_GROUP")
+"""Ends of errors by which there is nothing to delete."""
 
 
 @dataclass(slots=True)
@@ -100,6 +105,15 @@ class Programming:
     """Entries of other tables that are full -> for how many calls of :meth:`settle` they are still held back."""
     _ports: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The ports, with their queues, for which the plan was compiled."""
+    _left: set[GroupEntry | MeterEntry] = field(default_factory=set)
+    """Groups and meters that the device would not modify or delete: they stand in a form that is not known."""
+    _retry_in: int = 0
+    """Calls of :meth:`settle` until what was refused is tried again; 0: nothing was."""
+    _retry_after: int = 0
+    """How many calls that were the last time: they double where the device refuses the same again."""
+    _last_refused: frozenset[Entry] = frozenset()
+    _able: Capabilities = field(init=False)
+    """What the device could do at the handshake."""
     _reprogram: bool = False
     """Whether the next call of :meth:`settle` is to send the plan, after the room for it was made."""
 
@@ -107,6 +121,7 @@ class Programming:
         """Have the meters of pins marked that are not; a meter that stands with the rules is known by these."""
         standing = {meter.meter_id for meter in self.present.meters}
         self._new_meters[0].update(self.pin_meters.keys() - self.marked_meters - standing)
+        self._able = self.capabilities
 
     @property
     def is_programmed(self) -> bool:
@@ -126,7 +141,8 @@ class Programming:
     @property
     def is_settled(self) -> bool:
         """Whether neither :meth:`settle` nor :meth:`mark_meters` has anything to do."""
-        return not self.waits and not any(self._new_meters) and self.marked_meters <= self.pin_meters.keys()
+        has_tasks = self.waits or self._retry_in or any(self._new_meters)
+        return not has_tasks and self.marked_meters <= self.pin_meters.keys()
 
     @property
     def all_left_out(self) -> tuple[LeftOut, ...]:
@@ -299,8 +315,23 @@ class Programming:
         )
         return self.program(self._plan, self._ports) if self._plan is not None else ()
 
-    def note_refusal(self, entry: Entry, error: str = "") -> None:
-        """Note that the device has refused an entry, for the next :meth:`settle`; pins are left to the engine."""
+    def note_undeleted(self, entry: Entry, error: str) -> None:
+        """Note that the device has refused to delete a group or a meter: that is tried again later.
+
+        Entries are found by the next reading, groups and meters carry no owner.
+        """
+        if isinstance(entry, GroupEntry | MeterEntry) and not error.endswith(_UNKNOWN):
+            self._left.add(_unknown_form(entry))
+            self._retry_in = self._retry_in or HELD_CALLS
+
+    def note_refusal(self, entry: Entry, error: str = "", *, stands: bool = False) -> None:
+        """Note that the device has refused an entry, for the next :meth:`settle`; pins are left to the engine.
+
+        Args:
+            stands: it was to be modified, and stands as it was before.
+        """
+        if stands and isinstance(entry, GroupEntry | MeterEntry):
+            self._left.add(_unknown_form(entry))
         cookie = cookies.unpack(entry.cookie) if isinstance(entry, FlowEntry) else None
         if cookie is None or cookie.kind is not cookies.Kind.PIN:
             self._refused.add(entry)
@@ -325,16 +356,23 @@ class Programming:
 
         A table that is full gets the general standing rules in place of special ones. A refused group or
         meter has the plan compiled again without it. Another refused flow entry has no fallback: it is sent
-        again with the next plan, and where its table was full after :data:`HELD_CALLS` calls. After
-        :data:`MAX_RETRIES` the plan stays as it is.
+        again with the next plan. After :data:`MAX_RETRIES` the plan stays as it is. All that was refused is asked for
+        once more after :data:`HELD_CALLS` calls: others may have taken the room for a while.
         """
         self._held = {entry: calls - 1 for entry, calls in self._held.items() if calls > 1}
+        if self._retry_in:
+            self._retry_in -= 1
+            if not self._retry_in and self._plan is not None:
+                return self._try_again(self._plan, ports)
         if self._reprogram and self._plan is not None:
             self._reprogram = False
             return self.program(self._plan, ports)
         if not self._refused:
             return ()
-        refused, self._refused = self._refused, set()
+        refused, self._refused = frozenset(self._refused), set()
+        is_again = not self._last_refused.isdisjoint(refused)
+        self._retry_after = min(2 * self._retry_after, LONGEST_RETRY) if is_again else HELD_CALLS
+        self._retry_in, self._last_refused = self._retry_after, refused
         present = self.present
         self.present = Standing(
             tuple(flow for flow in present.flows if flow not in refused),
@@ -348,7 +386,33 @@ class Programming:
         if self._plan is None or not has_fallback or self._retries >= MAX_RETRIES:
             return ()
         self._retries += 1
+        self._take_left()
         return self.program(self._plan, ports)
+
+    def _take_left(self) -> None:
+        """Take what stands in an unknown form for present, so that it is modified or deleted."""
+        groups, meters = self.present.groups, self.present.meters
+        ids = {group.group_id for group in groups}, {meter.meter_id for meter in meters}
+        left, self._left = self._left, set()
+        more_groups = [
+            entry for entry in left if isinstance(entry, GroupEntry) and entry.group_id not in ids[0]
+        ]
+        more_meters = [
+            entry for entry in left if isinstance(entry, MeterEntry) and entry.meter_id not in ids[1]
+        ]
+        self.present = replace(self.present, groups=(*groups, *more_groups), meters=(*meters, *more_meters))
+
+    def _try_again(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes:
+        """Return the changes that ask once more for what the device has refused a while ago."""
+        self._retry_in = self._retries = 0
+        able = self._able
+        self.capabilities = replace(
+            self.capabilities, select_groups=able.select_groups, controller_meter=able.controller_meter
+        )
+        self._no_meters.clear()
+        self._room = None
+        self._take_left()
+        return self.program(plan, ports)
 
     def _make_room(
         self, plan: DevicePlan, without_room: Collection[FlowEntry], ports: Mapping[int, Collection[int]]
@@ -370,6 +434,11 @@ class Programming:
         )
         self.left_out, self._reprogram = compiled.left_out, True
         return diff.ordered(deletions)
+
+
+def _unknown_form(entry: GroupEntry | MeterEntry) -> GroupEntry | MeterEntry:
+    """Return a group or meter in a form that is never asked for, so that it differs from every desired one."""
+    return replace(entry, buckets=()) if isinstance(entry, GroupEntry) else replace(entry, rate=0)
 
 
 def log_refusal(dpid: int, change: Change, entry: Entry, error: str) -> None:

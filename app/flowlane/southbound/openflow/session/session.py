@@ -32,6 +32,7 @@ from flowlane.southbound.openflow.tables.desired import is_meter_mark
 from flowlane.southbound.openflow.tables.entries import (
     BARRIER,
     Change,
+    Entry,
     FlowEntry,
     Op,
     Output,
@@ -384,21 +385,24 @@ class Session:
             self._refused_tables.update(missing)
 
     def _handle_refusal(self, change: Change, error: str) -> None:
-        if not self.up and change.op is Op.ADD:
-            self._note_refused_probe(change, error)
-            return
-        if change.op is Op.DELETE or change.entry is None:
-            return
-        if is_meter_mark(change.entry):
-            return  # Its meter works all the same.
+        if not self.up:
+            if change.op is Op.ADD:
+                self._note_refused_probe(change, error)
+        elif change.entry is None or is_meter_mark(change.entry):
+            pass  # The meter of such a mark works all the same.
+        elif change.op is Op.DELETE:
+            self._programming.note_undeleted(change.entry, error)
+        else:
+            self._refused(change, change.entry, error)
+
+    def _refused(self, change: Change, entry: Entry, error: str) -> None:
         fallback = self._programming.fallback(change, error)
         if fallback:
             self._changes.change(fallback)
             return
-        log_refusal(self.dpid, change, change.entry, error)
-        self._programming.note_refusal(change.entry, error)
-        event = decode.rule_refused(self.dpid, change, error)
-        if event is not None:
+        log_refusal(self.dpid, change, entry, error)
+        self._programming.note_refusal(entry, error, stands=change.op is Op.MODIFY)
+        if (event := decode.rule_refused(self.dpid, change, error)) is not None:
             self._emit(event)
 
     # ---- time, sending, the end
