@@ -80,7 +80,7 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
         retry_full_table(device)
     if device.meter_retry is not None and state.now >= device.meter_retry:
         retry_meters(state, device, out)
-    if device.refused_retry is not None and state.now >= device.refused_retry:
+    if device.audit.refused_retry is not None and state.now >= device.audit.refused_retry:
         retry_refused(state, device, out)
     has_new_meters = class_meters.retry(state, device, out)
     follow_quotas(state, device, out)

@@ -115,7 +115,7 @@ def test_a_flow_whose_pin_was_refused_is_tried_again_and_the_old_pin_deleted() -
     assert scenario.device.flows.flags[row] & REFUSED
     scenario.tick(10)
     assert scenario.pins[row].meter_id
-    assert scenario.device.refused_retry is None
+    assert scenario.device.audit.refused_retry is None
 
 
 def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again() -> None:

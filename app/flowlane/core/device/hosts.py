@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from math import inf
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.matching import selects
@@ -168,7 +169,7 @@ def set_aside_port_hosts(device: Device, port_no: int) -> None:
     """Remove the addresses of a port whose link is down, and keep them for when a flow from there goes on."""
     places = [place for place, learned_on in device.hosts.items() if learned_on == port_no]
     if places:
-        device.set_aside.setdefault(port_no, {}).update(dict.fromkeys(places))
+        device.set_aside.setdefault(port_no, {}).update(dict.fromkeys(places, inf))
     drop_port_hosts(device, port_no)
 
 
@@ -178,7 +179,7 @@ def note_sending(device: Device, port_no: int, since: float, now: float) -> bool
     Its packets have entries and are not copied, so that nothing else shows that its sender is where it was.
     """
     port, places = device.ports.get(port_no), device.set_aside.get(port_no)
-    if port is None or places is None or not port.up or since <= port.up_since:
+    if port is None or places is None or not port.up or since <= max(places.values()):
         return False
     del device.set_aside[port_no]
     back = [place for place in places if place not in device.hosts]

@@ -70,8 +70,8 @@ def refresh_ports(
         if port_no in before and not port.up:
             # Who was behind it is learned again where they are now.
             set_aside_port_hosts(device, port_no)
-        elif port_no not in before and port.up:
-            port.up_since = now
+        elif port.up and port_no in device.set_aside and port_no not in before:
+            device.set_aside[port_no] = dict.fromkeys(device.set_aside[port_no], now)
 
 
 def _reports_of_links(device: Device, known: set[int], up: set[int]) -> Iterator[Report]:

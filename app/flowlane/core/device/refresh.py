@@ -79,7 +79,7 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.capabilities = event.capabilities
     device.meter_pool.limit = min(event.capabilities.max_meters, LIMIT_BY_VM - 1)
     device.meter_pool.room = device.meter_retry = None
-    device.refused_retry = state.now + RETRY if device.flows.rows else None
+    device.audit.refused_retry = state.now + RETRY if device.flows.rows else None
     device.pins_when_full, device.in_adoption = None, True
     device.next_tick, device.audit.due = 0.0, state.now + AUDIT_EVERY
     device.unknown_pins.clear()

@@ -99,7 +99,7 @@ def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out
         ports = flows.in_port[row], flows.egress_port[row]
         out.append(UnpinFlow(device.dpid, flows.ref(row), flows.device_key(row), *ports, by_vm))
     if event.refusal is not Refusal.TABLE_FULL:
-        device.refused_retry = state.now + RETRY
+        device.audit.refused_retry = state.now + RETRY
     reassign(state, device, row, out)
 
 
@@ -130,10 +130,10 @@ def retry_refused(state: State, device: Device, out: list[Effect]) -> None:
     """Try again whether the device takes the pins of some of the flows for which it has refused one."""
     flows = device.flows
     rows = sorted(row for row in flows if flows.flags[row] & REFUSED)
-    begin = bisect(rows, device.retried_row)
+    begin = bisect(rows, device.audit.retried_row)
     chosen = [*rows[begin:], *rows[:begin]][:MOST_AT_ONCE]
-    device.refused_retry = state.now + RETRY if len(rows) > len(chosen) else None
-    device.retried_row = chosen[-1] if chosen else -1
+    device.audit.refused_retry = state.now + RETRY if len(rows) > len(chosen) else None
+    device.audit.retried_row = chosen[-1] if chosen else -1
     for row in chosen:
         flows.flags[row] &= ~REFUSED
         reassign(state, device, row, out)

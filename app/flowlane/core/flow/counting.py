@@ -50,6 +50,8 @@ def take(state: State, device: Device, found: Sequence[LearnedFlow]) -> Sequence
     """Count the flows that are as they were; return the others, with which nothing was done."""
     if device.passives or device.doubtful or device.marking is not None or device.samples.flows:
         return found
+    if device.set_aside:  # Whoever goes on makes the addresses of his port known again.
+        return found
     return _count(state, device, found)
 
 

@@ -31,9 +31,12 @@ class Audit:
 
     ``due``: when it is audited next. ``asked``: when its pins were last requested. ``suspects``: where a pin differed
     at the last reading, and how; ``suspected``: when that was. ``repaired``: how often such a pin was put right since
-    it last was as it should be. ``counts``: repairs by kind, since ever.
+    it last was as it should be. ``counts``: repairs by kind, since ever. ``refused_retry``: when flows are tried again
+    whose pins the device has refused, None: there are none; ``retried_row``: the last one that was.
     """
 
+    refused_retry: float | None = None
+    retried_row: int = -1
     due: float = 0.0
     asked: float = 0.0
     suspected: float = 0.0

@@ -98,8 +98,6 @@ class Port:
     """Numbers of the VMs in ``senders``: table ingress writes them for frames from the port."""
     host_count: int = 0
     """How many source addresses were learned on the port."""
-    up_since: float = 0.0
-    """When its link was up again the last time."""
     is_guess: bool = False
     """Whether nothing but its queues, or nothing at all, says which role it has."""
     has_neighbour: bool = False
@@ -174,8 +172,8 @@ class Device:
     flows: FlowTable = field(default_factory=FlowTable)
     hosts: dict[tuple[int, int | None], int] = field(default_factory=dict)
     """(MAC, VLAN inside of the bridge) -> port number of every address that was learned; VLAN None: any."""
-    set_aside: dict[int, dict[tuple[int, int | None], None]] = field(default_factory=dict)
-    """Number of a port whose link was down -> the addresses that were learned on it, and have not sent since."""
+    set_aside: dict[int, dict[tuple[int, int | None], float]] = field(default_factory=dict)
+    """Number of a port whose link was down -> addresses learned on it that have not sent since -> when it was up."""
     queues_to_vms: bool = False
     """Whether ports to its VMs or to the host have queues to choose from."""
     has_links: bool = True
@@ -248,10 +246,6 @@ class Device:
     pin_retry: float = 0.0
     meter_retry: float | None = None
     """When a device that refused a meter is tried again; None: it refused none since it connected."""
-    refused_retry: float | None = None
-    """When flows whose pins it has refused are tried again; None: there are none."""
-    retried_row: int = -1
-    """The last row that was tried so."""
     pins_by_worth: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in range(6)))
     """Rows with a pin, by its worth (see :mod:`flowlane.core.flow.pins`), the oldest first."""
     pins_of_vm: dict[int, tuple[dict[int, None], ...]] = field(default_factory=dict)
@@ -297,7 +291,6 @@ class Device:
     copies: Bucket = field(default_factory=Bucket)
     """Copies of VMs' packets that have come."""
     copy_limit: CopyLimit = field(default_factory=CopyLimit)
-    """How far the limit on copies is lowered because the controller is behind."""
     refusals: dict[str, int] = field(default_factory=dict)
     queue_counters: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     meter_counters: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
