@@ -357,11 +357,10 @@ class PlanLeftOut(NamedTuple):
 
 
 class Repaired(NamedTuple):
-    """What others had changed of what stands in a device was put back; ``shown``: the first changes as text."""
+    """So many (``entry``, ``group``, ``meter``) were changed by others, and put back; ``shown``: the first as text."""
 
     dpid: int
     counts: Mapping[str, int]
-    """``entry``, ``group`` or ``meter`` -> how many."""
     shown: str
 
 
