@@ -91,6 +91,9 @@ class Outbox:
             if not self._waiting:
                 self._not_empty.wait()
                 continue
+            self.flush()
+            if not self._waiting:
+                continue
             self._is_writing = True
             is_over = self._write(self._take()) is False
             self._is_writing = False

@@ -8,7 +8,7 @@ which no switch reports. A reply that has the same bytes as the last one that wa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -308,12 +308,17 @@ def _digest(parts: Iterable[Any]) -> int:
     return hash(tuple(bytes(part.buf[8:]) if getattr(part, "buf", None) else id(part) for part in parts))
 
 
-def _raw_entries(parts: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """List entries without their counters; nothing where they have to be parsed."""
+def _raw_entries(parts: Iterable[Any]) -> Iterator[Hashable]:
+    """Yield entries without their counters; nothing of those that have to be parsed."""
+    for part in parts:
+        entries = flow_stats.without_counters(part)
+        yield from _by_values(part) if entries is None else entries
+
+
+def _by_values(part: Any) -> list[Hashable]:
     with suppress(ValueError):
         return [
             (raw.cookie, raw.table_id, raw.priority, raw.fields, raw.instructions)
-            for part in parts
             for raw in flow_stats.entries(part) or ()
         ]
     return []
