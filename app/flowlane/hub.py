@@ -164,8 +164,11 @@ def current() -> object:
     return eventlet.getcurrent()
 
 
-def listen(host: str, port: int, backlog: int) -> socket.socket:
+def listen(host: str, port: int, backlog: int, receive_buffer: int | None = None) -> socket.socket:
     """Open a listening TCP socket; ``host`` is an IPv4 or IPv6 address.
+
+    Args:
+        receive_buffer: bytes that the kernel keeps for each connection at most; None: as many as it likes.
 
     Raises:
         OSError: the address is in use, or not one of this machine.
@@ -173,6 +176,8 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Without SO_REUSEPORT, with which a second controller would get every other connection and no error.
     server: socket.socket = eventlet.listen((host, port), family=family, backlog=backlog, reuse_port=False)
+    if receive_buffer is not None:  # Connections inherit it, and TCP's window with it (tcp(7)).
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     return server
 
 

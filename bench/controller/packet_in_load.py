@@ -36,8 +36,8 @@ TICK = 0.002
 GRACE = 3.0
 """Seconds after the last packet-in in which answers are taken."""
 
-MOST_WAITING = 1 << 20
-"""Bytes that a switch keeps for a connection that is full."""
+MOST_WAITING = 100 * 112
+"""Bytes that a switch keeps for a connection that is full: 100 packet-ins (Open vSwitch, ofproto/connmgr.c)."""
 
 PEER_MAC = bytes.fromhex("02ff00000001")
 """Destination of all flows, which is behind the uplink."""
@@ -67,15 +67,21 @@ class Load(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What came of it; waits in seconds. ``sent`` is without ``dropped``, what full connections did not take."""
+    """What came of it; waits in seconds. ``sent`` is without ``dropped``, what full connections did not take.
+
+    ``wrong``: flow-mods for no flow that was sent; ``moved``: those for a flow that had its answer already.
+    ``after_s``: how long after the last one all were answered; :data:`GRACE` at most.
+    """
 
     seconds: float
     sent: int
     answered: int
     wrong: int
+    moved: int
     dropped: int
     median_s: float
     p99_s: float
+    after_s: float
 
 
 class Loaded(Switch):
@@ -101,7 +107,9 @@ class Loaded(Switch):
         self.bunches: deque[tuple[int, float]] = deque()
         """Copies before each echo request that waits for its reply, and when they were sent."""
         self.waits: list[float] = []
-        self.sent = self.answered = self.wrong = self.dropped = self.copies_under_way = 0
+        self.known: set[bytes] = set()
+        """Flows that were begun."""
+        self.sent = self.answered = self.wrong = self.moved = self.dropped = self.copies_under_way = 0
 
     def take_flow_mod(self, data: bytes, at: int, end: int) -> None:
         """Take the answer to a packet-in, or an entry that is none."""
@@ -112,7 +120,9 @@ class Loaded(Switch):
             return
         then = self.under_way.pop(data[address + 4 : address + 8] + data[port + 4 : port + 6], None)
         if then is None:
-            self.wrong += 1
+            is_known = data[address + 4 : address + 8] + data[port + 4 : port + 6] in self.known
+            self.moved += is_known
+            self.wrong += not is_known
         else:
             self.answered += 1
             self.waits.append(time.monotonic() - then)
@@ -148,6 +158,7 @@ class Loaded(Switch):
             out += HEADER.pack(OPENFLOW_13, ECHO_REQUEST, _ECHO_LENGTH, 7) + b"load"
         else:
             self.under_way.update((key, now) for _, key in flows)
+            self.known.update(key for _, key in flows)
         self.send(out)
 
     def send(self, data: bytes) -> None:
@@ -230,11 +241,13 @@ class Loader:
             self._closed(load, end)
         seconds = time.monotonic() - begin
         answered = sum(switch.answered for switch in self._switches)
-        last = time.monotonic() + GRACE
+        ended = time.monotonic()
+        last = ended + GRACE
         while time.monotonic() < last and any(
             switch.under_way or switch.bunches for switch in self._switches
         ):
             self.serve(last)
+        after = time.monotonic() - ended
         if load.rate:
             answered = sum(switch.answered for switch in self._switches)
         waits = sorted(wait for switch in self._switches for wait in switch.waits) or [float("nan")]
@@ -243,9 +256,11 @@ class Loader:
             sum(switch.sent for switch in self._switches),
             answered,
             sum(switch.wrong for switch in self._switches),
+            sum(switch.moved for switch in self._switches),
             sum(switch.dropped for switch in self._switches),
             waits[len(waits) // 2],
             waits[int(0.99 * len(waits))],
+            after,
         )
 
     def _closed(self, load: Load, end: float) -> None:

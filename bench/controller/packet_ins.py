@@ -49,7 +49,8 @@ _MOST_A_SECOND = {"copies": 150_000, "reactive": 60_000, "textbook": 20_000, "te
 class Row(NamedTuple):
     """Figures of a way under a load; times in the units of their names.
 
-    ``known``: new flows that REST lists afterwards, of Flowlane only. ``wrong``: flow-mods for no flow that was sent.
+    ``known``: new flows that REST lists afterwards, of Flowlane only. ``wrong``: flow-mods for no flow that was sent;
+    ``moved``: flow-mods for a flow that had been answered, as when it is moved to another queue.
     """
 
     way: str
@@ -61,6 +62,7 @@ class Row(NamedTuple):
     p99_ms: float
     unanswered: int
     wrong: int
+    moved: int
     dropped: int
     known: int
     megabytes: int
@@ -155,6 +157,7 @@ def measure(way: Way, load: Load) -> Row:
         round(1000 * seen.p99_s, 2),
         seen.sent - seen.answered if load.rate else 0,
         seen.wrong,
+        seen.moved,
         seen.dropped,
         _known(way.manager) - known if way.manager else 0,
         round(resident_bytes(way.pid) / 1e6),
@@ -171,17 +174,39 @@ def loads_of(name: str, seconds: float, rates: list[int]) -> list[Load]:
     return loads
 
 
+def overload(rate: int, seconds: float) -> str:
+    """Send more copies than a controller can take, with a light load before and after; return a table."""
+    light = Load(2.0, 1_000, _ECHO_WINDOW, by_echo=True)
+    heavy = light._replace(seconds=seconds, rate=rate)
+    lines = [
+        "| load | sent | not sent | taken in | p99, ms | all taken in after, s | MB |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    with running("copies", "") as way:
+        for name, load in (("before", light), (f"{rate:,}/s", heavy), ("1 s later", light)):
+            way.load.ask("prepare", int(load.rate * load.seconds / SWITCHES) + 1, load)
+            seen: Seen = way.load.ask("run", load)
+            megabytes = resident_bytes(way.pid) / 1e6
+            lines.append(
+                f"| {name} | {seen.sent:,} | {seen.dropped:,} | {seen.answered:,} | {1000 * seen.p99_s:.2f} "
+                f"| {seen.after_s:.2f} | {megabytes:.0f} |"
+            )
+            time.sleep(1.0)
+    return "\n".join(lines)
+
+
 HEAD = (
-    "| way | load | sent | answered/s | processor, us each | wait, ms | p99 | unanswered | wrong | not sent | in REST "
-    "| MB |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    "| way | load | sent | answered/s | processor, us each | wait, ms | p99 | unanswered | wrong | moved | not sent "
+    "| in REST | MB |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
 
 
 def line(row: Row) -> str:
     """Return a row of the table."""
     return (
-        f"| {row.way} | {row.load} | {row.sent:,} | {row.per_s:,.0f} | {row.busy_us} | {row.median_ms} | {row.p99_ms} "
-        f"| {row.unanswered:,} | {row.wrong:,} | {row.dropped:,} | {row.known:,} | {row.megabytes} |"
+        f"| {row.way} | {row.load} | {row.sent:,.0f} | {row.per_s:,.0f} | {row.busy_us:.1f} | {row.median_ms:.2f} "
+        f"| {row.p99_ms:.2f} | {row.unanswered:,.0f} | {row.wrong:,.0f} | {row.moved:,.0f} | {row.dropped:,.0f} "
+        f"| {row.known:,.0f} | {row.megabytes:,.0f} |"
     )
 
 
@@ -203,10 +228,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rates", default="20000,80000", help="packet-ins a second on schedule, in all")
     parser.add_argument("--testcontroller", default=shutil.which("ovs-testcontroller") or "", metavar="PATH")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--overload", type=int, default=0, metavar="RATE", help="this instead, for 10 s")
     parser.add_argument("--quick", action="store_true", help="see that all of it runs, in half a minute")
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.seconds, arguments.rounds, arguments.rates = 0.5, 1, "500"
+    if arguments.overload:
+        print(overload(arguments.overload, 1.0 if arguments.quick else 10.0))
+        return
     rates = [int(rate) for rate in arguments.rates.split(",") if rate]
     ways = [way for way in arguments.ways or WAYS if way != "testcontroller" or arguments.testcontroller]
     rows: dict[tuple[str, str], list[Row]] = {}

@@ -40,6 +40,13 @@ _REPEATS = Repeats(_LOG)
 BACKLOG = 1024
 """Connections that may wait for ``accept``: 1,000 switches then connect in 0.2 s instead of some seconds."""
 
+RECEIVE_BUFFER = 128 << 10
+"""Bytes of a switch that wait in the kernel at most: some 1,000 packet-ins, which are worked off within 30 ms.
+
+By default it is megabytes. A switch that sends more than the controller can take would then be answered seconds late;
+so it notices at once, and drops the excess, as Open vSwitch does from 100 packet-ins on (ofproto/connmgr.c).
+"""
+
 HANDSHAKE_TIME = 30.0
 """Seconds that a peer has for hello, features and ports, after which the connection is closed."""
 
@@ -91,7 +98,7 @@ class Listener:
     def _bind(self, port: int, wrap: Callable[[Any], Any], verifies: bool = False) -> None:
         host = CONF.ofp_listen_host
         try:
-            server = hub.listen(host, port, BACKLOG)
+            server = hub.listen(host, port, BACKLOG, RECEIVE_BUFFER)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen for switches on {host} port {port}: {error.strerror or error}"
