@@ -17,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,32 +30,33 @@ from bench.restarts.scene import (
     make_bridge,
     order,
     quiet_network,
+    settled,
     snapshot,
 )
 from lab.inside import private_ovs
 from lab.inside.manager import launched, wait_for
 from lab.inside.namespaces import network_of_its_own
 
-AFTER = 7.0
-"""Seconds after the switch has connected again in which traces are waited for."""
-
 KINDS = ("entries", "groups", "meters", "places")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Kill, start, compare; print what was found as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--settle", type=float, default=20.0, help="seconds of load before the first one")
+    parser.add_argument(
+        "--settle", type=float, default=10.0, help="seconds without a change before the first one"
+    )
     parser.add_argument(
         "--away", type=float, default=0.0, help="seconds until the controller is started again"
     )
+    parser.add_argument("--after", type=float, default=7.0, help="seconds from connection to comparison")
     parser.add_argument("--control", action="store_true", help="kill nothing: what the load itself changes")
     parser.add_argument(
         "--require", action="store_true", help="exit code 1 where anything was changed or lost"
     )
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     with ExitStack() as stack:
         stack.enter_context(network_of_its_own())
         quiet_network()
@@ -69,7 +71,7 @@ def main() -> int:
         attach(running)
         load = stack.enter_context(loaded())
         order(running)
-        time.sleep(given.settle)
+        settled(running, given.settle)
         traces = []
         moments = random.Random(given.seed)
         for number in range(given.kills):
@@ -81,7 +83,7 @@ def main() -> int:
                 time.sleep(given.away)
                 running.manager = stack.enter_context(launched(*running.options))
                 wait_for(running.is_connected, 60, "the switch does not connect again")
-            time.sleep(AFTER)
+            time.sleep(given.after)
             found = differences(before, snapshot(running))
             if found:
                 traces.append(found)

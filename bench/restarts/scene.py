@@ -37,8 +37,8 @@ OF_NEW_FLOWS = re.compile(r"cookie=0xf10a[45]|tp_src=[2-6]\d{4}")
 """Learned entries with the groups of them that are counted, and pins of flows that come and go: these are compared as
 assignments, or not at all."""
 
-STEADY = 10
-"""Flows of each VM that go on for ever."""
+STEADY, NEW_FLOWS_AFTER = 10, 0.1
+"""Flows of each VM that go on for ever; seconds between two of its flows that come and go."""
 
 _RECEIVE_BUFFER, _OUTGOING, _IPV4 = 33, 4, 0x0800
 """SO_RCVBUFFORCE (socket(7)), PACKET_OUTGOING (packet(7)), the ethertype."""
@@ -146,14 +146,16 @@ class Load:
             out.bind((f"flw-k{vm}", 0))
             outs.append(out)
         steady = [[frame(vm, source) for source in range(1000, 1000 + STEADY)] for vm in range(1, VMS + 1)]
-        port, turn = 20_000, time.monotonic()
+        begun = turn = time.monotonic()
         while not self._ended.wait(max(0.0, turn - time.monotonic())):
             turn = max(turn + self._pause, time.monotonic() - 1.0)
-            port = 20_000 + (port + 1) % 40_000
+            port = 20_000 + int((time.monotonic() - begun) / NEW_FLOWS_AFTER) % 40_000
             for vm, out in enumerate(outs, 1):
                 for data in (*steady[vm - 1], frame(vm, port)):
                     out.send(data)
                     self.sent += 1
+        for out in outs:
+            out.close()
 
 
 def places(running: Host) -> dict[str, Any]:
@@ -193,6 +195,18 @@ def differences(before: Snapshot, after: Snapshot) -> dict[str, list[str]]:
     return {name: lines for name, lines in found.items() if lines}
 
 
+def settled(running: Host, seconds: float, most: float = 90.0) -> Snapshot:
+    """Wait until nothing has changed for so many seconds, or it has taken too long; return what there is then."""
+    last = snapshot(running)
+    begun = since = time.monotonic()
+    while time.monotonic() - since < seconds and time.monotonic() - begun < most:
+        time.sleep(0.5)
+        now = snapshot(running)
+        if differences(last, now):
+            last, since = now, time.monotonic()
+    return last
+
+
 def make_bridge(ovs: PrivateOvs) -> None:
     """Make the bridge, without a controller."""
     words: list[str] = []
@@ -210,6 +224,7 @@ def make_bridge(ovs: PrivateOvs) -> None:
 def attach(running: Host) -> None:
     """Give the bridge the controller, and wait until it is programmed."""
     running.ovs.vsctl("set-controller", BRIDGE, f"tcp:127.0.0.1:{running.port}")
+    running.ovs.vsctl("set", "Controller", BRIDGE, "max_backoff=1000")
     wait_for(lambda: "table=8" in running.ovs.ofctl("dump-flows", BRIDGE), 60, "not programmed")
     wait_for(lambda: bool(running.rest(f"/v1/devices/{ADDRESS}/queues")["items"]), 60, "no queues")
 
