@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bench.restarts import __main__ as bench
+from bench.restarts.scene import POLICY
 
 pytestmark = pytest.mark.ovs
 
@@ -12,6 +13,6 @@ SELDOM = "balance: {interval: 60s}\n"
 
 
 def test_kills_leave_no_trace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(bench, "POLICY", bench.POLICY + SELDOM)
+    monkeypatch.setattr(bench, "POLICY", POLICY + SELDOM)
     code = bench.main(["--kills", "2", "--settle", "4", "--after", "6", "--require"])
     assert code == 0, capsys.readouterr().out

@@ -93,6 +93,14 @@ def test_a_device_that_is_gone_does_not_come_back() -> None:
     assert list(world.waiting.released()) == []
 
 
+def test_another_connection_takes_the_place_of_one_that_waits() -> None:
+    world = World()
+    assert world.waiting.holds(world.session(Standing(flows_of("vm1"))), UP)
+    world.must_wait = False
+    assert not world.waiting.holds(world.session(Standing(flows_of("vm1"))), UP)
+    assert list(world.waiting.released()) == []
+
+
 def test_packets_that_wait_in_the_controller_go_on() -> None:
     world = World()
     session = world.session(EMPTY)

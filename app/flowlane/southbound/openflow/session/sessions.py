@@ -257,11 +257,12 @@ class Sessions:
 
     def release(self) -> None:
         """Begin the handshake of devices anew that have to wait no longer."""
-        for dpid in [session.dpid for session in self.held.released()]:
-            old = self._by_dpid[dpid]
-            self._waiting.append(self._add_session(old.datapath))
-            old.stop()
-            self._end_handshake(dpid)
+        for waiter in list(self.held.released()):
+            old = self._by_dpid.get(waiter.dpid)
+            if old is waiter:  # Else another connection has taken its place.
+                self._waiting.append(self._add_session(old.datapath))
+                old.stop()
+                self._end_handshake(old.dpid)
 
     def _end_handshake(self, dpid: int) -> None:
         self._in_handshake.pop(dpid, None)

@@ -58,6 +58,7 @@ class Waiting:
 
     def holds(self, session: Waiter, up: DeviceUp) -> bool:
         """Have a device wait whose handshake has ended, if it is to; return whether it does."""
+        self.drop(up.dpid)
         flows = session.programming.present.flows
         is_described = shows_identities(up.dpid, up.ports, flows)
         if up.unusable or not flows or not self._must_wait(up.dpid, is_described):
