@@ -23,7 +23,9 @@ import sys
 import tempfile
 import threading
 import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from platform import machine
 from typing import TYPE_CHECKING, NamedTuple
 
 import requests
@@ -52,6 +54,10 @@ track-above: 0
 """
 OTHER = POLICY.replace("5Mbit/s", "6Mbit/s").replace("873", "874")
 """Another policy: each replacement changes classes of flows and their meters."""
+
+FAKETIME = Path(f"/usr/lib/{machine()}-linux-gnu/faketime/libfaketimeMT.so.1")
+CLOCK = Path(tempfile.gettempdir()) / f"fl-clock-{os.getpid()}"
+YEAR = 365 * 86400
 
 TABLE_FULL = Error(5, 1)
 MARK = "ffffffff actions=meter:"
@@ -219,6 +225,16 @@ def change_pins(host: TapHost, _part: float) -> None:
     host.ovs.ofctl("mod-flows", BRIDGE, changed, version=host.version)
 
 
+def jump_clock(host: TapHost, part: float) -> None:
+    """The controller's wall clock (CLOCK_REALTIME) goes forward and back by days and years, by libfaketime."""
+    for seconds in (86400, -86400, 10 * YEAR, -20 * YEAR, 0):
+        CLOCK.write_text(f"{seconds:+d}")
+        time.sleep(10 * part)
+        answer = requests.get(f"http://127.0.0.1:{host.manager.rest_port}/healthz", timeout=10)
+        shown = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        assert abs(shown - time.time() - seconds) < 60, "the controller's clock did not jump"
+
+
 def fill_disk(host: TapHost, _part: float) -> None:
     """No file of the controller can grow (RLIMIT_FSIZE 0): the state cannot be kept, and the switch is served."""
     pid, before = host.manager.process.pid, resource.prlimit(host.manager.process.pid, resource.RLIMIT_FSIZE)
@@ -247,6 +263,7 @@ FAULTS: dict[str, Callable[[TapHost, float], None]] = {
     "any-error": any_error,
     "pins-changed": change_pins,
     "disk-full": fill_disk,
+    "clock-jumps": jump_clock,
 }
 
 
@@ -258,12 +275,29 @@ class Result(NamedTuple):
     wrong: list[str]
 
 
+def _with_clock() -> dict[str, str]:
+    """Return the variables of a controller whose wall clock is as :data:`CLOCK` says (faketime(1))."""
+    if not FAKETIME.exists():
+        sys.exit(f"no {FAKETIME}; install the package faketime")
+    CLOCK.write_text("+0")
+    return {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(CLOCK),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
 @contextlib.contextmanager
-def running() -> Iterator[TapHost]:
+def running(fault: str = "") -> Iterator[TapHost]:
     """A host whose flows all have their places."""
+    environment = _with_clock() if fault == "clock-jumps" else None
     with tempfile.TemporaryDirectory(prefix="fl-faults-") as folder:
         options = (f"--state-dir={folder}/state",)
-        with tap_host.running(Path(folder), POLICY, *options, vms=VMS, queues=QUEUES) as host:
+        made = tap_host.running(
+            Path(folder), POLICY, *options, vms=VMS, queues=QUEUES, environment=environment
+        )
+        with made as host:
             with traffic(host):
                 host.wait_until_consistent(FLOWS, PATIENCE)
                 wait_for(lambda: _has_marks(host), 30, "meters of pins got no entries")
@@ -320,7 +354,7 @@ def main() -> int:
     given = parser.parse_args()
     results: list[Result] = []
     for fault in given.faults or FAULTS:
-        with network_of_its_own(), running() as host:
+        with network_of_its_own(), running(fault) as host:
             results.append(tried(host, audit.standing(host), fault, given.part, given.patience))
         told = "as before" if not results[-1].wrong else "; ".join(results[-1].wrong[:3])
         print(f"| {fault} | {results[-1].seconds} s | {told} |", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -12,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,21 +89,28 @@ class Launched:
 
 @contextmanager
 def launched(
-    *arguments: str, ready: str = "running: ", command: Sequence[str] = COMMAND
+    *arguments: str,
+    ready: str = "running: ",
+    command: Sequence[str] = COMMAND,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Launched]:
     """Run a manager for the duration of the block; it must stop by SIGTERM with exit code 0.
 
     Args:
         ready: text of the log after which the block begins.
         command: what runs a manager with these arguments.
+        environment: variables beside those of this process.
     """
+    variables = {**os.environ, **(environment or {})}
     with tempfile.TemporaryDirectory(prefix="fl-manager-") as directory:
         log = Path(directory) / "log"
         options = ["--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=0", "--wsapi-port=0"]
         if not any(argument.startswith("--ovsdb") for argument in arguments):
             options.append("--ovsdb=none")
         with log.open("wb") as output:
-            process = subprocess.Popen([*command, *options, *arguments], stdout=output, stderr=output)
+            process = subprocess.Popen(
+                [*command, *options, *arguments], stdout=output, stderr=output, env=variables
+            )
         manager = Launched(process, log)
         try:
             wait_for(lambda: ready in manager.log or process.poll() is not None, START_TIME)

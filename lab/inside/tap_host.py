@@ -161,19 +161,21 @@ def running(
     rate: int = 10**9,
     version: str = "OpenFlow15",
     limits: dict[int, int] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[TapHost]:
     """Run a host, and yield it when its controller has programmed the switch.
 
     Args:
         refuse: what the proxy refuses, see :mod:`lab.inside.proxy`.
         rate: bit/s of the uplink's QoS row.
+        environment: variables of the controller.
         limits: table -> entries that the switch accepts there (Flow_Table flow_limit).
     """
     (folder / "policy.yaml").write_text(policy)
     with ExitStack() as stack:
         ovs = stack.enter_context(private_ovs.running(system=True))
         words = (f"--ovsdb={ovs.database}", f"--policy={folder / 'policy.yaml'}", *options)
-        manager = stack.enter_context(launched(*words))
+        manager = stack.enter_context(launched(*words, environment=environment))
         proxied = stack.enter_context(proxy.running(manager.openflow_port, refuse))
         names = [vm_port(number) for number in range(1, vms + 1)]
         ovs.add_bridge(BRIDGE, (*names, UPLINK), dpid=DPID, versions=version)

@@ -198,10 +198,20 @@ def policy(data: bytes) -> None:
     lint.notes(loaded)
 
 
-@cache
+SERVED = 2000
+"""Requests that one controller answers: its events are kept, and would make each answer about them slower."""
+
+_apps: list[tuple[FakeController, Any]] = []
+
+
 def _app() -> tuple[FakeController, Any]:
-    controller = world()
-    return controller, make_app(controller)
+    """Return the controller and its application, made anew after :data:`SERVED` calls."""
+    if not _apps or len(_apps) >= SERVED:
+        controller = world()
+        _apps[:] = [(controller, make_app(controller))]
+    else:
+        _apps.append(_apps[0])
+    return _apps[0]
 
 
 _BODIES = [route for route in ROUTES if route.accepts]
