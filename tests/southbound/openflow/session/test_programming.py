@@ -292,6 +292,18 @@ def test_a_meter_of_others_is_never_marked() -> None:
     assert late.mark_meters() == (Change(Op.DELETE, meter_mark(5)),), "the refusal came late"
 
 
+def test_a_mark_that_was_refused_is_sent_again_later() -> None:
+    programming = Programming(ABLE, pin_meters={5: ENTRY})
+    programming.program(plan(), PORTS)
+    marks = [programming.mark_meters(), programming.mark_meters()]
+    assert marks[1] == (Change(Op.ADD, meter_mark(5)),)
+    programming.note_unmarked(meter_mark(5))
+    assert (programming.mark_meters(), programming.marked_meters) == ((), set())
+    for _ in range(HELD_CALLS):
+        programming.settle(PORTS)
+    assert (programming.mark_meters(), programming.mark_meters()) == ((), (Change(Op.ADD, meter_mark(5)),))
+
+
 def test_meters_of_pins_from_before_are_marked_unless_they_are() -> None:
     programming = Programming(ABLE, pin_meters={5: ENTRY, 6: replace(ENTRY, meter_id=6)}, marked_meters={6})
     programming.mark_meters()

@@ -29,6 +29,7 @@ from flowlane.southbound.openflow.tables.entries import (
     Entry,
     FlowEntry,
     GroupEntry,
+    Meter,
     MeterEntry,
     Op,
     Standing,
@@ -107,6 +108,8 @@ class Programming:
     """The ports, with their queues, for which the plan was compiled."""
     _left: set[GroupEntry | MeterEntry] = field(default_factory=set)
     """Groups and meters that the device would not modify or delete: they stand in a form that is not known."""
+    _unmarked: set[int] = field(default_factory=set)
+    """Meters of pins whose marks the device has refused."""
     _retry_in: int = 0
     """Calls of :meth:`settle` until what was refused is tried again; 0: nothing was."""
     _retry_after: int = 0
@@ -315,6 +318,14 @@ class Programming:
         )
         return self.program(self._plan, self._ports) if self._plan is not None else ()
 
+    def note_unmarked(self, mark: Entry) -> None:
+        """Note that the device has refused the mark of a meter, which works all the same: it is tried again later."""
+        steps = mark.steps if isinstance(mark, FlowEntry) else ()
+        ids = {step.meter_id for step in steps if isinstance(step, Meter)}
+        self.marked_meters -= ids
+        self._unmarked |= ids
+        self._retry_in = self._retry_in or HELD_CALLS
+
     def note_undeleted(self, entry: Entry, error: str) -> None:
         """Note that the device has refused to delete a group or a meter: that is tried again later.
 
@@ -410,6 +421,8 @@ class Programming:
             self.capabilities, select_groups=able.select_groups, controller_meter=able.controller_meter
         )
         self._no_meters.clear()
+        self._new_meters[0].update(self._unmarked & self.pin_meters.keys())
+        self._unmarked.clear()
         self._room = None
         self._take_left()
         return self.program(plan, ports)

@@ -388,8 +388,10 @@ class Session:
         if not self.up:
             if change.op is Op.ADD:
                 self._note_refused_probe(change, error)
-        elif change.entry is None or is_meter_mark(change.entry):
-            pass  # The meter of such a mark works all the same.
+        elif change.entry is None:
+            pass
+        elif change.op is Op.ADD and is_meter_mark(change.entry):
+            self._programming.note_unmarked(change.entry)
         elif change.op is Op.DELETE:
             self._programming.note_undeleted(change.entry, error)
         else:
