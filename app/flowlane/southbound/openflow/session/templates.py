@@ -42,13 +42,12 @@ _Made = TypeVar("_Made")
 class _Template(NamedTuple):
     """The match of the pins of one sender, pair of ports and protocol.
 
-    ``match`` has ``%b`` for each of the ``values`` of a key. ``tails``: queue and meter -> instructions.
+    ``match`` has ``%b`` for each of the ``values`` of a key.
     """
 
     key_length: int
     match: bytes
     values: Callable[[bytes], tuple[bytes, ...]]
-    tails: dict[tuple[int, int], bytes]
 
 
 class Templates:
@@ -63,6 +62,8 @@ class Templates:
         self._datapath, self._layout = datapath, layout
         self.learns, self._normal = learns, normal
         self._matches: dict[tuple[bytes, int, int, bool], _Template] = {}
+        self._tails: dict[tuple[int, int], bytes] = {}
+        """Queue and meter -> instructions; what a pin matches makes a difference for marks without registers only."""
         self._packets: dict[tuple[int, int, int], tuple[bytes, int, bytes]] = {}
         self._heads: dict[Op, tuple[bytes, bytes, bytes]] = {}
 
@@ -76,12 +77,12 @@ class Templates:
         Raises:
             ValueError: it has not the key of a flow.
         """
-        match, template = self._match(pin)
+        match = self._match(pin)
         choice = pin.queue_id, pin.meter_id
-        tail = template.tails.get(choice)
+        tail = self._tails.get(choice)
         if tail is None:
             steps = pins.entry(pin, self.learns).steps
-            tail = _store(template.tails, choice, packing.instructions(self._datapath, steps, self._layout))
+            tail = _store(self._tails, choice, packing.instructions(self._datapath, steps, self._layout))
         return self._flow_mod(Op.MODIFY if pin.moved else Op.ADD, pin, xid, pin.idle_timeout, match + tail)
 
     def unpin(self, pin: UnpinFlow, xid: int) -> bytes:
@@ -90,7 +91,7 @@ class Templates:
         Raises:
             ValueError: it has not the key of a flow.
         """
-        return self._flow_mod(Op.DELETE, pin, xid, 0, self._match(pin)[0])
+        return self._flow_mod(Op.DELETE, pin, xid, 0, self._match(pin))
 
     def packet(self, effect: SendPacket, xid: int) -> bytes:
         """Return the packet-out of a packet that waits in the controller; see :func:`.encode.sent_back`."""
@@ -118,7 +119,7 @@ class Templates:
         self._heads[op] = start, command, middle
         return self._heads[op]
 
-    def _match(self, pin: PinFlow | UnpinFlow) -> tuple[bytes, _Template]:
+    def _match(self, pin: PinFlow | UnpinFlow) -> bytes:
         key = pin.key
         place = key[:8], pin.in_port, pin.egress_port, pin.by_vm
         template = self._matches.get(place)
@@ -127,7 +128,7 @@ class Templates:
             template = _store(self._matches, place, _template(key, terms))
         if len(key) != template.key_length:
             raise ValueError(f"the key of a flow has {template.key_length} bytes here, and not {len(key)}")
-        return template.match % template.values(key), template
+        return template.match % template.values(key)
 
 
 def _store(stored: dict[_Key, _Made], key: _Key, made: _Made) -> _Made:
@@ -153,7 +154,7 @@ def _template(key: bytes, terms: fields.Match) -> _Template:
         parts += (packed[:4].replace(b"%", b"%%"), b"%b")
     parts.append(whole[4 + len(body) :])
     parts[0] = parts[0].replace(b"%", b"%%")
-    return _Template(len(key), b"".join(parts), itemgetter(*values), {})
+    return _Template(len(key), b"".join(parts), itemgetter(*values))
 
 
 def _places(key: bytes) -> dict[str, slice]:
