@@ -154,6 +154,7 @@ def seconds_until_taken_over(trial: Trial, end: Callable[[Launched], None]) -> f
     seconds = wait_for(lambda: trial.all_led_by("b"), 15)
     ended.process.wait(10)
     wait_for(lambda: trial.entries() == before, 5)
+    assert "its connection has ended" not in trial.running["b"].log, "b leads by the connections that it had"
     trial.start("a")
     return seconds
 

@@ -69,6 +69,23 @@ def test_groups_and_meters_are_read_more_often_than_entries_that_are_monitored(d
     assert len(device.answer()) == 2
 
 
+def test_a_connection_is_asked_for_its_monitors_once_whoever_leads_meanwhile(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open vSwitch 3.1 answers a second request for the same monitor with bytes that are no message."""
+    device.verifier.begin()
+    asked = [name for name, _ in device.sent]
+    refused, *rest = device.sent
+    refused[1](SimpleNamespace(error="too many", parts=()))
+    for _, then in rest:
+        then(SimpleNamespace(error=None, parts=()))
+    again = Device(monkeypatch)
+    again.session.datapath = again.verifier._datapath = device.session.datapath
+    again.verifier.begin()
+    assert [name for name, _ in again.sent] == asked[:1], "what was refused is asked for again"
+    assert len(again.verifier._monitored) == len(asked) - 1
+
+
 def test_a_switch_without_a_monitor_is_asked_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch, version=4)
     device.verifier.begin()

@@ -117,16 +117,26 @@ class Verifier:
         """Whether the device lists the meter of packet-ins among its meters."""
 
     def begin(self) -> None:
-        """Have the switch report changes of tables with standing entries only, if it can."""
+        """Have the switch report changes of tables with standing entries only, if it can.
+
+        It goes on with that as long as the connection lasts, also while another controller leads it. Asked again, Open
+        vSwitch 3.1 sends an error (OFPMOFC_MONITOR_EXISTS) without a header, behind which nothing can be read.
+        """
         if self._datapath.ofproto.OFP_VERSION < OPENFLOW_14:
             return
+        asked = _asked_on(self._datapath)
         for table, number in self._session.layout.numbers.items():
-            if table not in _WITH_OTHERS:
+            if number in asked:
+                self._monitored.add(number)
+            elif table not in _WITH_OTHERS:
+                asked.add(number)
                 message = packing.request(self._datapath, requests.flow_monitor, number)
                 self._send(f"monitor of table {number}", message, partial(self._take_monitor, number))
 
     def _take_monitor(self, number: int, reply: Reply) -> None:
-        if not reply.error:
+        if reply.error:
+            _asked_on(self._datapath).discard(number)
+        else:
             self._monitored.add(number)
 
     def take(self, message: Any) -> None:
@@ -322,3 +332,9 @@ def _by_values(part: Any) -> list[Hashable]:
             for raw in flow_stats.entries(part) or ()
         ]
     return []
+
+
+def _asked_on(datapath: Any) -> set[int]:
+    """Return the tables of which a connection was asked for a flow monitor."""
+    asked: set[int] = vars(datapath).setdefault("monitored_tables", set())
+    return asked
