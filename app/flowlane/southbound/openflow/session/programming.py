@@ -115,6 +115,7 @@ class Programming:
     _retry_after: int = 0
     """How many calls that were the last time: they double where the device refuses the same again."""
     _last_refused: frozenset[Entry] = frozenset()
+    _is_tried_again: bool = False
     _able: Capabilities = field(init=False)
     """What the device could do at the handshake."""
     _reprogram: bool = False
@@ -381,7 +382,8 @@ class Programming:
         if not self._refused:
             return ()
         refused, self._refused = frozenset(self._refused), set()
-        is_again = not self._last_refused.isdisjoint(refused)
+        is_again = self._is_tried_again and not self._last_refused.isdisjoint(refused)
+        self._is_tried_again = False
         self._retry_after = min(2 * self._retry_after, LONGEST_RETRY) if is_again else HELD_CALLS
         self._retry_in, self._last_refused = self._retry_after, refused
         present = self.present
@@ -416,6 +418,7 @@ class Programming:
     def _try_again(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes:
         """Return the changes that ask once more for what the device has refused a while ago."""
         self._retry_in = self._retries = 0
+        self._is_tried_again = True
         able = self._able
         self.capabilities = replace(
             self.capabilities, select_groups=able.select_groups, controller_meter=able.controller_meter
