@@ -38,7 +38,7 @@ MOST_REST = 5.0
 """Seconds for which the news of a device is gathered at most."""
 
 LARGE = 256
-"""Ports and found entries from which a connection is taken in slices."""
+"""Ports, queues, found entries and rules of the policy from which a connection is taken in slices."""
 
 MOST_WAITING = 4096
 """Events that wait, from which packets of flows are dropped: their device forwards them, or sends the next one."""
@@ -226,7 +226,8 @@ class Stepper:
 
 
 def _size(event: ev.DeviceUp, engine: Engine) -> int:
-    return len(event.ports) + len(event.pins) + len(event.learned) + len(engine.policy.rules)
+    queues = sum(map(len, event.queues.values()))
+    return len(event.ports) + queues + len(event.pins) + len(event.learned) + len(engine.policy.rules)
 
 
 def _pause() -> None:

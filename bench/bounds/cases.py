@@ -96,8 +96,26 @@ def port_status(site: Site, count: int) -> Switch:
     return _sends(_bad(site), data, site.patience)
 
 
+MANY = 5000
+"""Ports, queues or entries from which a connection takes seconds."""
+
+BARRIERS = 5
+"""Barriers after which a switch has a part of its plan: four are behind the probes of the handshake."""
+
+
+def _taken_in(switch: Switch, count: int, seconds: float) -> Switch:
+    """Connect; of many things, reply until they were taken in and the plan comes."""
+    switch.connect(seconds)
+    deadline = time.monotonic() + seconds
+    while count >= MANY and time.monotonic() < deadline and not switch.is_closed:
+        switch.serve(0.2)
+        if switch.requests.count((sw.BARRIER_REQUEST, -1)) >= BARRIERS:
+            break
+    return _drained(switch, seconds)
+
+
 def ports(site: Site, count: int) -> Switch:
-    return _drained(_bad(site, ports=count).connect(site.patience), site.patience)
+    return _taken_in(_bad(site, ports=count), count, site.patience)
 
 
 QUEUES_OF_PORT = 4000
@@ -116,20 +134,20 @@ def queues(site: Site, count: int) -> Switch:
 
     many = -(-count // QUEUES_OF_PORT)
     made = _bad(site, {(sw.QUEUE_CONFIG_REQUEST, -1): of_port}, ports=many)
-    return _drained(made.connect(site.patience), site.patience)
+    return _taken_in(made, count, site.patience)
 
 
-def _entries(site: Site, items: Callable[[], Iterable[bytes]]) -> Switch:
+def _entries(site: Site, items: Callable[[], Iterable[bytes]], count: int = 0) -> Switch:
     def reply(request: bytes) -> Iterable[bytes]:
         return parts(sw.FLOWS, items(), _xid(request))
 
     made = _bad(site, {(sw.MULTIPART_REQUEST, sw.FLOWS): reply})
-    return _drained(made.connect(site.patience), site.patience)
+    return _taken_in(made, count, site.patience)
 
 
 def foreign_entries(site: Site, count: int) -> Switch:
     step = pack("!HHB3x", 1, 8, 9)
-    return _entries(site, lambda: (sw.flow(n, sw.tcp_match(n), n % 9, step) for n in range(count)))
+    return _entries(site, lambda: (sw.flow(n, sw.tcp_match(n), n % 9, step) for n in range(count)), count)
 
 
 def learned_entries(site: Site, count: int) -> Switch:
@@ -143,7 +161,7 @@ def pinned_entries(site: Site, count: int) -> Switch:
     step = sw.apply_queue(1) + pack("!HHB3x", 1, 8, 8)
     rows = (0xFFFFFFFF - n * 65_537 & 0xFFFFFFFF for n in range(count))
     pins = [sw.flow(sw.PIN | row, sw.tcp_match(n), ASSIGN, step) for n, row in enumerate(rows)]
-    return _entries(site, lambda: pins)
+    return _entries(site, lambda: pins, count)
 
 
 def errors(site: Site, count: int) -> Switch:
