@@ -80,7 +80,8 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
         retry_full_table(device)
     if device.meter_retry is not None and state.now >= device.meter_retry:
         retry_meters(state, device, out)
-    if device.audit.refused_retry is not None and state.now >= device.audit.refused_retry:
+    is_due = device.audit.refused_retry is not None and state.now >= device.audit.refused_retry
+    if is_due and device.pins_when_full is None:  # While the table counts as full, there is no room for them.
         retry_refused(state, device, out)
     has_new_meters = class_meters.retry(state, device, out)
     follow_quotas(state, device, out)

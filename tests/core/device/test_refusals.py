@@ -118,6 +118,19 @@ def test_a_flow_whose_pin_was_refused_is_tried_again_and_the_old_pin_deleted() -
     assert scenario.device.audit.refused_retry is None
 
 
+def test_flows_whose_pins_were_refused_wait_until_a_full_table_is_tried_again() -> None:
+    scenario = host()
+    rows = limited(scenario, 2)
+    refuse_pin(scenario, rows[0], Refusal.OTHER)
+    scenario.now += RETRY / 2
+    refuse_pin(scenario, rows[1], TABLE_FULL)
+    scenario.now += RETRY / 2
+    scenario.tick(2)
+    assert not scenario.pins
+    scenario.tick(int(RETRY))
+    assert scenario.pins.keys() == set(rows)
+
+
 def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again() -> None:
     scenario = host()
     small = [scenario.flow(1, 500 + number, dport=LIMITED, queue_id=1) for number in range(4)]
