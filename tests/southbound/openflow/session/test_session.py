@@ -644,3 +644,23 @@ def test_a_pin_waits_behind_a_large_plan_and_is_sent_as_without_one(world: World
     world.sessions.execute(unpin)
     sent = [message for _ in range(12) for message in flow_mods(world.sent())]
     assert [message[8:] for message in sent[-2:]] == alone
+
+
+def test_a_connection_that_ends_while_its_entries_are_read_is_no_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    evaluate = handshake.evaluate
+
+    def evaluate_long(*args: Any) -> Any:
+        """As for a device with very many entries: others are served meanwhile."""
+        world.sessions.disconnected(world.datapath)
+        return evaluate(*args)
+
+    monkeypatch.setattr(handshake, "evaluate", evaluate_long)
+    world.connect()
+    assert not [event for event in world.events if isinstance(event, ev.DeviceUp)]
+    assert len(world.sessions) == 0
+    monkeypatch.undo()
+    world.connect()
+    assert [event for event in world.events if isinstance(event, ev.DeviceUp)]

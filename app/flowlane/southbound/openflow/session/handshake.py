@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from flowlane.core.events import DeviceUp, FoundPin
 from flowlane.core.model import Capabilities, LeftOut, MeterSpec
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.session import arrangement, decode, readback, requests
 from flowlane.southbound.openflow.session.arrangement import Arrangement
 from flowlane.southbound.openflow.session.readback import SentEntry
@@ -111,6 +112,7 @@ def evaluate(
     replies: Mapping[str, Reply],
     refused_probes: Mapping[Change, str],
     arranged: Arrangement | None = None,
+    pace: Callable[[], None] = no_pause,
 ) -> HandshakeResult:
     """Make the event :class:`DeviceUp` of all replies, and list the entries that the device has from before.
 
@@ -119,6 +121,7 @@ def evaluate(
         peer: address and port of the device's end of the connection, as text.
         refused_probes: those of :data:`PROBES` that the device refused -> error.
         arranged: how the device is used; None: by :func:`arrange`, with start table 0.
+        pace: called now and then (see :mod:`flowlane.core.pacing`): a device may have 50,000 entries.
     """
     parts = {name: replies.get(name, Reply()).parts for name in REQUESTS}
     arranged = arranged or arrange(version, replies, refused_probes)
@@ -127,9 +130,9 @@ def evaluate(
         parts = parts | dict.fromkeys(("flows", "groups", "meters"), ())
     size = decode.table_sizes(parts["table features"]).get(layout.number_of(TableId.ASSIGN), 0)
     stale = readback.learned_tables(parts["flows"]) - {layout.numbers.get(TableId.SEEN)}
-    entries = list(readback.sent_entries(parts["flows"], layout))
-    pins = readback.pins_in(entries)
-    present, pin_meters, marked = _present(parts, arranged, entries, pins)
+    entries = list(paced(readback.sent_entries(parts["flows"], layout), pace))
+    pins = readback.pins_in(entries, pace)
+    present, pin_meters, marked = _present(parts, arranged, paced(entries, pace), paced(pins, pace))
     known_meters = {meter.meter_id: meter for meter in readback.meters(parts["meters"])}
     our_meters = {*pin_meters, *(meter.meter_id for meter in present.meters)}
     our_groups = {group.group_id for group in present.groups}
@@ -140,9 +143,9 @@ def evaluate(
         decode.queues(parts["queues"]),
         pins,
         peer,
-        tuple(_hosts(sent.entry for sent in entries)),
+        tuple(_hosts(sent.entry for sent in paced(entries, pace))),
         () if stale else readback.learned_flows(parts["flows"]),
-        tuple(sorted(_tracked_ports(sent.entry for sent in entries))),
+        tuple(sorted(_tracked_ports(sent.entry for sent in paced(entries, pace)))),
         unusable=arranged.unusable,
         conflicts=arranged.conflicts,
         other_meters=tuple(

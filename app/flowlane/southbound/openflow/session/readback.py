@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from flowlane.core.events import FoundPin, LearnedEnded, LearnedFlow
 from flowlane.core.marks import FIRST_PCP
 from flowlane.core.model import NOT_A_VM
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.session import decode, learned_entries
 from flowlane.southbound.openflow.tables import diff, pins, pipeline
 from flowlane.southbound.openflow.tables.entries import (
@@ -388,10 +389,14 @@ def found_pins(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[Foun
     return pins_in(list(sent_entries(parts, layout)))
 
 
-def pins_in(entries: Collection[SentEntry]) -> tuple[FoundPin, ...]:
-    """Return the pins among our entries."""
-    vms = senders(sent.entry for sent in entries)
-    found = (_found_pin(sent, vms) for sent in entries if sent.entry.table_id == TableId.ASSIGN)
+def pins_in(entries: Collection[SentEntry], pace: Callable[[], None] = no_pause) -> tuple[FoundPin, ...]:
+    """Return the pins among our entries.
+
+    Args:
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
+    """
+    vms = senders(sent.entry for sent in paced(entries, pace))
+    found = (_found_pin(sent, vms) for sent in paced(entries, pace) if sent.entry.table_id == TableId.ASSIGN)
     return tuple(pin for pin in found if pin is not None)
 
 

@@ -192,12 +192,20 @@ class Session:
         self._changes.change([*(Change(Op.DELETE, probe.entry) for probe in probes), BARRIER])
 
     def _finish_handshake(self, arranged: Arrangement) -> None:
-        version = self.datapath.ofproto.OFP_VERSION
+        version, replies = self.datapath.ofproto.OFP_VERSION, self._replies
         self.layout, self.unusable = arranged.layout, arranged.unusable
         result = handshake.evaluate(
-            self.dpid, version, self.peer, self._replies, self._refused_probes, arranged
+            self.dpid,
+            version,
+            self.peer,
+            replies,
+            self._refused_probes,
+            arranged,
+            hub.TimeSlice().check,
         )
-        self._replies.clear()
+        if self._replies is not replies:  # The connection has ended meanwhile.
+            return
+        replies.clear()
         for name, error in result.errors.items():
             _LOG.debug("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
         up = result.up
