@@ -53,14 +53,19 @@ class Pair:
         assert effects[0] == effects[1]
         assert facts(self.hosts[0].device) == facts(self.hosts[1].device)
 
-    def _take_nothing(self, _state: Any, _device: Any, found: Any) -> Any:
-        return found
+    def _take_nothing(self, _state: Any, _device: Any, found: Any, take_other: Any) -> None:
+        for flow in found:
+            take_other(flow)
 
     def _take(self, take: Any) -> Any:
-        def counted(*arguments: Any) -> Any:
-            rest = take(*arguments)
-            self.left = len(rest)
-            return rest
+        def counted(state: Any, device: Any, found: Any, take_other: Any) -> None:
+            self.left = 0
+
+            def counted_other(flow: Any) -> None:
+                self.left += 1
+                take_other(flow)
+
+            take(state, device, found, counted_other)
 
         return counted
 

@@ -21,7 +21,7 @@ from flowlane.core.policy import Alike
 from flowlane.core.state.flows import PINNED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from flowlane.core.allocate.state import PortState
     from flowlane.core.events import LearnedFlow
@@ -46,17 +46,29 @@ class _Way(NamedTuple):
     low: float
 
 
-def take(state: State, device: Device, found: Sequence[LearnedFlow]) -> Sequence[LearnedFlow]:
-    """Count the flows that are as they were; return the others, with which nothing was done."""
-    if device.passives or device.doubtful or device.marking is not None or device.samples.flows:
-        return found
-    if device.set_aside:  # Whoever goes on makes the addresses of his port known again.
-        return found
-    return _count(state, device, found)
+def take(
+    state: State, device: Device, found: Iterable[LearnedFlow], take_other: Callable[[LearnedFlow], object]
+) -> None:
+    """Count the flows that are as they were, and have all others taken by ``take_other``, in their order."""
+    entries = iter(found)
+    while _is_plain(device):
+        if _count(state, device, entries, take_other):
+            return
+    for flow in entries:
+        take_other(flow)
 
 
-def _count(state: State, device: Device, found: Sequence[LearnedFlow]) -> list[LearnedFlow]:
-    rest: list[LearnedFlow] = []
+def _is_plain(device: Device) -> bool:
+    """Whether flows of the device can be counted at once."""
+    # Where VMs are set aside, whoever goes on makes the addresses of his port known again.
+    is_busy = device.passives or device.doubtful or device.samples.flows or device.set_aside
+    return not is_busy and device.marking is None
+
+
+def _count(
+    state: State, device: Device, entries: Iterator[LearnedFlow], take_other: Callable[[LearnedFlow], object]
+) -> bool:
+    """Count flows up to the first one that is for ``take_other``, which may change all; True: there is none."""
     ways: dict[tuple[int, int, int], _Way | None] = {}
     banded = {
         index for index, of_class in enumerate(device.policy.classes) if Alike.RATE_BAND in of_class.alike
@@ -64,7 +76,7 @@ def _count(state: State, device: Device, found: Sequence[LearnedFlow]) -> list[L
     now, flows, row_of = state.now, device.flows, device.flows.rows.get
     placed_rate, placed_flags = device.columns.rate, device.columns.flags
     last_seconds, weight = -1.0, 0.0
-    for flow in found:
+    for flow in entries:
         key, in_port, egress_port, _, queue_id, packets, octets, _, _, meter_id, group, _ = flow
         row = row_of(key)
         place = in_port, egress_port, group
@@ -86,15 +98,15 @@ def _count(state: State, device: Device, found: Sequence[LearnedFlow]) -> list[L
             or queue_id > _LAST_QUEUE
             or (banded and flows.class_index[row] in banded)
         ):
-            rest.append(flow)
-            continue
+            take_other(flow)
+            return False
         counted_at, before, rate = flows.counted_at[row], flows.octets[row], flows.rate[row]
         seconds, more = now - counted_at, octets - before
         if seconds < SHORTEST_WINDOW and rate < way.low:
             continue
         if more < 0 or packets < flows.packets[row] or flows.has_earlier(row) or row in device.new_pins:
-            rest.append(flow)
-            continue
+            take_other(flow)
+            return False
         if counted_at == flows.first_seen[row]:
             new_rate = more * 8 / seconds
         else:
@@ -102,8 +114,8 @@ def _count(state: State, device: Device, found: Sequence[LearnedFlow]) -> list[L
                 last_seconds, weight = seconds, 1 - exp(-seconds / SMOOTHING)
             new_rate = rate + (more * 8 / seconds - rate) * weight
         if rate >= way.low or new_rate * _ROUNDED >= way.low:
-            rest.append(flow)
-            continue
+            take_other(flow)
+            return False
         flows.rate[row], flows.counted_at[row], flows.packets[row] = new_rate, now, packets
         if more:
             flows.octets[row], flows.last_active[row] = octets, now
@@ -112,7 +124,7 @@ def _count(state: State, device: Device, found: Sequence[LearnedFlow]) -> list[L
             known = MEASURED | QUIET if quiet else MEASURED
             if placed_rate[row] != whole or placed_flags[row] & (MEASURED | QUIET) != known:
                 measure(way.allocation, row, whole, quiet)
-    return rest
+    return True
 
 
 def _way(device: Device, in_port: int, egress_port: int, group: int, now: float) -> _Way | None:

@@ -48,7 +48,10 @@ def on_learned_counters(state: State, event: LearnedCounters, out: list[Effect])
     """Take in the counters of learned entries."""
     device = state.devices.get(event.dpid)
     if device is not None:
-        _read(state, device, counting.take(state, device, event.flows), out)
+        device.adopting = device.in_adoption
+        flows = paced(event.flows, state.pace)
+        counting.take(state, device, flows, lambda flow: _on_learned(state, device, flow, out))
+        device.adopting = False
 
 
 def on_reading_ended(state: State, event: ReadingEnded, out: list[Effect]) -> None:

@@ -290,7 +290,7 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     agreed = None if datapath.state == HANDSHAKE_DISPATCHER else datapath.ofproto.OFP_VERSION
     if datapath.state != MAIN_DISPATCHER and datapath.socket.received > MAX_BEFORE:
         raise ProtocolError(f"more than {MAX_BEFORE >> 20} MB before the end of the handshake")
-    message = check(bytes(data), agreed, flows_later=True)
+    message = check(bytes(data), agreed, flows_later=datapath.state == MAIN_DISPATCHER)
     if message is None:
         return None
     parsed = _parse(datapath, message)

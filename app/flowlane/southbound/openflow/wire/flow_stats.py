@@ -100,7 +100,7 @@ def starts(data: bytes) -> dict[int, list[int]] | None:
         return None
     at, end = FIRST, len(data)
     found: dict[int, list[int]] = {}
-    if at < end:
+    if at + 2 <= end:
         length: int = _LENGTH(data, at)[0]
         count = (end - at) // length if length >= _HEAD_15.size else 0
         high, low = data[at : at + 1] * count, data[at + 1 : at + 2] * count
