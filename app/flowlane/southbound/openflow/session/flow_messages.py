@@ -11,7 +11,7 @@ from struct import Struct
 
 from flowlane.core.events import FlowMessage, LearnedEnded, PinEnded
 from flowlane.core.model import PinRef
-from flowlane.southbound.openflow.session.learned_entries import MAX_SHAPES, Shape, shape_of
+from flowlane.southbound.openflow.session.learned_entries import MAX_SHAPES, Shape, identity, shape_of
 from flowlane.southbound.openflow.session.packet_ins import PacketInReader
 from flowlane.southbound.openflow.tables.layout import Layout
 from flowlane.southbound.openflow.wire import cookies
@@ -106,16 +106,4 @@ class EndReader:
         return None
 
     def _ended(self, shape: Shape, fields: bytes, packets: int, octets: int, is_idle: bool) -> LearnedEnded:
-        key = b"".join(
-            [part if isinstance(part, bytes) else fields[part[0] : part[1]] for part in shape.parts]
-        )
-        return LearnedEnded(
-            self._dpid,
-            key,
-            int.from_bytes(fields[shape.in_port[0] : shape.in_port[1]]),
-            int.from_bytes(fields[shape.egress_port[0] : shape.egress_port[1]]),
-            int.from_bytes(fields[shape.eth_src[0] : shape.eth_src[1]]),
-            packets,
-            octets,
-            is_idle,
-        )
+        return LearnedEnded(self._dpid, *identity(shape, fields), packets, octets, is_idle)

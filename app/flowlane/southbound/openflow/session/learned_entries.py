@@ -200,13 +200,8 @@ _LEARNED = cookies.pack(cookies.Kind.LEARNED)
 
 
 def _flow(shape: Shape, loads: Loads, raw: RawEntry) -> LearnedFlow:
-    data = raw.fields
-    key = b"".join([part if isinstance(part, bytes) else data[part[0] : part[1]] for part in shape.parts])
     return LearnedFlow(
-        key,
-        int.from_bytes(data[shape.in_port[0] : shape.in_port[1]], "big"),
-        int.from_bytes(data[shape.egress_port[0] : shape.egress_port[1]], "big"),
-        int.from_bytes(data[shape.eth_src[0] : shape.eth_src[1]], "big"),
+        *identity(shape, raw.fields),
         loads.queue_id,
         raw.packets,
         raw.octets,
@@ -215,6 +210,16 @@ def _flow(shape: Shape, loads: Loads, raw: RawEntry) -> LearnedFlow:
         loads.meter_id,
         cookies.group_of(raw.cookie),
         raw.seconds,
+    )
+
+
+def identity(shape: Shape, data: bytes) -> tuple[bytes, int, int, int]:
+    """Return the flow's key, ingress port, egress port and source MAC, from the fields of a match of this shape."""
+    return (
+        b"".join([part if isinstance(part, bytes) else data[part[0] : part[1]] for part in shape.parts]),
+        int.from_bytes(data[shape.in_port[0] : shape.in_port[1]], "big"),
+        int.from_bytes(data[shape.egress_port[0] : shape.egress_port[1]], "big"),
+        int.from_bytes(data[shape.eth_src[0] : shape.eth_src[1]], "big"),
     )
 
 
