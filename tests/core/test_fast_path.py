@@ -255,6 +255,41 @@ def test_what_was_compared_is_compared_again_after_a_packet_of_the_general_way()
     assert taken == 9, "the address is back at its port with the first packet after the other one"
 
 
+@pytest.mark.parametrize("is_reactive", [False, True])
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, is_reactive: bool) -> None:
+    monkeypatch.setattr(fast_path, "MOST_KEPT", 1)
+    classes = TrafficClass("small", 0), TrafficClass("web", 1)
+    rules = (Rule("web", 0, Match(dst_ports=((443, 443),)), 1),)
+    pins = Pins(which="reactive" if is_reactive else "worthy")
+    pair = hosts(small_policy(copy_rate=COPY_RATE, classes=classes, rules=rules, gates=(), pins=pins))
+    host, kept = pair[0], pair[1].device.known_senders
+    for first in range(1000, 1400, 20):
+        give(pair, storm(host, 20, first) + storm(host, 3, first, vm=2))
+        give(pair, waiting(host, 6, 5000 + first) + waiting(host, 6, 9000 + first, dport=443))
+    assert len(kept) == 1
+    (sender,) = kept.values()
+    assert all(len(found) <= 1 for found in (sender.classes, sender.ways, sender.arrivals))
+
+
+def test_packets_that_wait_for_a_port_without_queues_go_the_general_way() -> None:
+    pair = hosts(reactive())
+    give(pair, waiting(pair[0], 8, 1000))
+    assert give(pair, waiting(pair[0], 4, 2000))[1] == 4
+    do(pair, ev.QueuesReported(DPID, {UPLINK: ()}))
+    do(pair, CHANGES["the port has gone"](pair[0]))
+    give(pair, waiting(pair[0], 8, 3000))
+
+
+def test_senders_with_a_group_address_or_the_address_of_another_are_not_kept() -> None:
+    pair = hosts()
+    do(pair, described(pair[0], pf0vf1=OTHER_MAC))
+    host, kept = pair[0], pair[1].device.known_senders
+    packets = storm(host, 20)
+    group = [packet._replace(frame=packet.frame[:6] + b"\x03" + packet.frame[7:]) for packet in packets]
+    give(pair, packets + group)
+    assert not kept
+
+
 _STEP = st.one_of(
     st.tuples(
         st.just("flows"), st.integers(1, 3), st.integers(1, 40), st.sampled_from([None, -1, 0, 1, 2, 3, 9])
