@@ -434,7 +434,11 @@ CASES: dict[str, Case] = {
     "silent": Case(silent, 2000, 50, "connections that send nothing"),
     "silent session": Case(silent_session, 1, 0, "connected switch that falls silent", "no message for"),
     "not reading": Case(
-        not_reading, 20_000, 400, "writes of 60 kB by one that reads nothing", "reads too slowly"
+        not_reading,
+        20_000,
+        400,
+        "writes of 60 kB by one that reads nothing",
+        "reads too slowly|does not read what is sent to it",
     ),
     "reconnections": Case(reconnections, 500, 5, "connections of one switch"),
     "dpids": Case(many_dpids, 500, 5, "connections, each with a datapath id of its own"),
