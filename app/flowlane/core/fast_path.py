@@ -18,7 +18,7 @@ compared with what it was made of, so that there is nothing to invalidate.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from flowlane.core.allocate import arrive, cells
 from flowlane.core.device.quotas import note_copy
@@ -82,6 +82,10 @@ def nothing_checked(device: Device) -> Checked:
     return Checked({}, set(), most_looks(device))
 
 
+_Flow: TypeAlias = "tuple[KnownSender, FlowSeen, int, bytes, Classified]"
+"""A flow that begins: its sender, its first packet, its egress port, its key and its class."""
+
+
 def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: list[Effect]) -> bool:
     """Take in the first packet of a flow of a known sender; False: nothing is done, the general path has to do it."""
     _, in_port, frame, egress, choice, meter_id, waits = seen
@@ -97,7 +101,7 @@ def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: li
     what = sender.classifier.looked_at(frame)
     classified = sender.classes.get(what) or _classify(sender, what, frame)
     begins = _choose if choice is None else _follow
-    if not begins(state, device, sender, seen, egress, key, classified, checked, out):
+    if not begins(state, device, (sender, seen, egress, key, classified), checked, out):
         return False
     if waits:
         queue_id = device.flows.queue_id[device.flows.rows[key]]
@@ -108,15 +112,12 @@ def take(state: State, device: Device, seen: FlowSeen, checked: Checked, out: li
 def _follow(
     state: State,
     device: Device,
-    sender: KnownSender,
-    seen: FlowSeen,
-    egress: int,
-    key: bytes,
-    classified: Classified,
+    flow: _Flow,
     checked: Checked,
     out: list[Effect],
 ) -> bool:
     """Take in a flow that stays on the queue on which the device has put it."""
+    sender, seen, egress, key, classified = flow
     queue_id = seen.queue_id
     way = None if queue_id is None else sender.ways.get((egress, queue_id, classified[0]))
     if way is None or queue_id is None or (way not in checked.ways and not _is_open(device, way, egress)):
@@ -128,7 +129,7 @@ def _follow(
         if has_look(state, device, checked.looks):
             return False
         use_up_look(state, device, checked.looks)
-    row = _begin(state, device, sender, seen, egress, key, classified, way.class_name, out)
+    row = _begin(state, device, flow, way.class_name, out)
     flows = device.flows
     flows.device_queue[row] = flows.queue_id[row] = queue_id
     flows.kind[row], flows.reason[row] = way.queue.kind, _DEVICE_CHOSE
@@ -143,22 +144,19 @@ def _follow(
 def _choose(
     state: State,
     device: Device,
-    sender: KnownSender,
-    seen: FlowSeen,
-    egress: int,
-    key: bytes,
-    classified: Classified,
+    flow: _Flow,
     _checked: Checked,
     out: list[Effect],
 ) -> bool:
     """Take in a flow that the device has put on no queue: choose one, and pin it."""
+    sender, _, egress, key, classified = flow
     arrival = sender.arrivals.get((egress, classified[0]))
     if arrival is None or device.pinned >= device.pin_budget:
         return False
     port, allocation, demand, name = arrival.port, arrival.allocation, arrival.demand, arrival.class_name
     if device.ports.get(egress) is not port or port.allocation is not allocation:
         return False
-    row, flows = _begin(state, device, sender, seen, egress, key, classified, name, out), device.flows
+    row, flows = _begin(state, device, flow, name, out), device.flows
     queue_id, kind, reason = arrive(allocation, row, demand, key)
     flows.queue_id[row], flows.kind[row], flows.reason[row] = queue_id, kind, reason
     put_pin(device, row, worth(queue_id, reason, 0, UNREPORTED, 0), FREE, out)
@@ -288,15 +286,12 @@ def _region_of(allocation: PortState, demand: Demand) -> Region | None:
 def _begin(
     state: State,
     device: Device,
-    sender: KnownSender,
-    seen: FlowSeen,
-    egress: int,
-    key: bytes,
-    classified: Classified,
+    flow: _Flow,
     class_name: str,
     out: list[Effect],
 ) -> int:
     """Add a flow to the table, with all that does not depend on its queue; return its row."""
+    sender, seen, egress, key, classified = flow
     number, in_port, now = sender.vm.number, seen.in_port, state.now
     sender.claim.seen, sender.claim.sign = now, Sign.PACKET
     device.host_seen[sender.place] = now
