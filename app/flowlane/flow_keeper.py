@@ -198,19 +198,8 @@ class FlowKeeper:
         return partial(pack_file, found, state.policy_origin.hash, wall)
 
     def _write(self, make: Callable[[], bytes], *, waits: bool) -> bool:
-        def replace() -> None:
-            state_files.replace(self._path, make(), durable=False)
-
-        try:
-            if waits:
-                hub.in_thread(replace)
-            else:
-                replace()
-        except OSError as error:
-            text = "reasons and rates of flows are lost at a restart: %s cannot be written: %s"
-            _REPEATS.warning("write", text, self._path, error.strerror or error)
-            return False
-        return True
+        lost = "reasons and rates of flows"
+        return state_files.try_replace(self._path, make, lost, waits=waits, durable=False)
 
     def _read(self) -> None:
         try:

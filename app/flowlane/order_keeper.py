@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from flowlane import hub, orders, state_files
@@ -142,17 +141,7 @@ class OrderKeeper:
         Args:
             waits: others are served meanwhile.
         """
-        replace = partial(state_files.replace, self._path, data)
-        try:
-            if waits:
-                hub.in_thread(replace)
-            else:
-                replace()
-        except OSError as error:
-            text = "orders are lost at a restart: %s cannot be written: %s"
-            _REPEATS.warning("write", text, self._path, error.strerror or error)
-            return False
-        return True
+        return state_files.try_replace(self._path, lambda: data, "orders", waits=waits)
 
 
 def _read(path: Path) -> list[Order]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from flowlane import hub
+from flowlane.logs import Repeats
+
+_REPEATS = Repeats(logging.getLogger(__name__))
 
 DEFAULT_MODE = 0o640
 """Mode of a file that is new: for its owner and group only."""
@@ -37,6 +44,33 @@ def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
     if durable:
         _sync_directory(path.parent)
+
+
+def try_replace(
+    path: Path, make: Callable[[], bytes], lost: str, *, waits: bool, durable: bool = True
+) -> bool:
+    """Replace a file if that is possible; return whether it was. The log says once in a while why it is not.
+
+    Args:
+        make: makes what the file is to have.
+        lost: what a restart loses otherwise, for the log.
+        waits: others are served meanwhile.
+        durable: see :func:`replace`.
+    """
+
+    def write() -> None:
+        replace(path, make(), durable=durable)
+
+    try:
+        if waits:
+            hub.in_thread(write)
+        else:
+            write()
+    except OSError as error:
+        text = "%s are lost at a restart: %s cannot be written: %s"
+        _REPEATS.warning((lost, path), text, lost, path, error.strerror or error)
+        return False
+    return True
 
 
 def _adopt_access(descriptor: int, path: Path) -> None:
