@@ -79,11 +79,17 @@ def test_a_flood_under_a_limit_loads_its_queue_with_what_passes(
 
         running.wait(is_measured, "the flood is not measured as it is sent", 40)
         send(running, 6.0)
-        flood = running.flows(dst_port=5000)
-        offered, passed = (sum(flow[name] for flow in flood) for name in ("rate", "passed_rate"))
-        assert offered > PORT_RATE, "it sends more than the port carries"
         limit = LIMIT * (len(FLOOD) if scope == "flow" else 1)
-        assert 0.5 * limit <= passed <= 1.25 * limit
+
+        def counts_as_what_passes() -> bool:
+            """Rates and the meter's share are of different seconds, and a busy machine does not send evenly."""
+            send(running, 1.0)
+            flood = running.flows(dst_port=5000)
+            offered, passed = (sum(flow[name] for flow in flood) for name in ("rate", "passed_rate"))
+            return offered > PORT_RATE and 0.5 * limit <= passed <= 1.25 * limit
+
+        running.wait(counts_as_what_passes, "it sends more than the port carries and counts as much", 20)
+        flood = running.flows(dst_port=5000)
         others = running.flows(dst_port=53)
         assert len(others) == len(OTHERS)
         assert {flow["assignments"][0]["kind"] for flow in (*others, *flood)} == {"physical"}

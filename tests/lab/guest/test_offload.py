@@ -112,9 +112,17 @@ def behind(lab: Lab, running: Controller) -> Iterator[Controller]:
     run("tc", "qdisc", "del", "dev", UPLINK, "clsact")
     choose_by_dscp(QUEUES)
     running.put_policy(BEHIND)
+    # Flows that begin before keep the mark that they have.
+    assert wait_until(chooses_pairs, 60), ofctl("dump-groups", BRIDGE)
     yield running
     running.put_policy(POLICY)
     lab.set_queues(QUEUES)
+
+
+def chooses_pairs() -> bool:
+    """Whether the bridge chooses a queue of its own and one of the switch behind it for new flows."""
+    groups = ofctl("dump-groups", BRIDGE).splitlines()
+    return any(group.count("bucket=") == QUEUES * QUEUES for group in groups)
 
 
 def places(controller: Controller, dst_port: int) -> dict[tuple[str, int], dict[str, int]]:
