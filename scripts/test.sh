@@ -32,18 +32,44 @@ packaging_packages=(groff-base mandoc zsh fish systemd)
 
 # Branches are counted when all tiers run, as in continuous integration.
 coverage=()
-[ -z "${FLOWLANE_COVERAGE:-}" ] || coverage=(-p scripts.branch_coverage)
+[ -z "${FLOWLANE_ALL:-}" ] || coverage=(-p scripts.branch_coverage)
+
+# Tests that passed only when they were run alone, a line each.
+alone=$state/alone
+# Who runs pytest: as_root for the tier that needs it.
+as=()
+
+# Root's files stay out of another user's checkout.
+no_cache=(-p no:cacheprovider)
+[ -z "${FLOWLANE_ALL:-}" ] || no_cache=()
+
+# Runs pytest for a tier: what comes before the first "--" is for all tests, what follows for those that failed, once
+# more and alone, where all tiers run (docs/decisions/0074), and what follows the second "--" for both.
+pytest_twice() {
+    local tier=$1 first=() again=() pytest=(.venv/bin/python -m pytest)
+    shift
+    while [ "$1" != -- ]; do first+=("$1"); shift; done
+    shift
+    while [ "$1" != -- ]; do again+=("$1"); shift; done
+    shift
+    if [ -z "${FLOWLANE_ALL:-}" ]; then
+        "${as[@]}" "${pytest[@]}" "${first[@]}" "$@"
+    else
+        "${as[@]}" .venv/bin/python -m scripts.recheck --cache "$state/failed-$tier" --alone "$alone" \
+            -- "${pytest[@]}" "${first[@]}" "$@" -- "${pytest[@]}" "${again[@]}" "$@"
+    fi
+}
 
 tier_unit() {
     setup_packages openvswitch-switch iproute2 ethtool tshark "${packaging_packages[@]}"
     setup_promtool
-    .venv/bin/python -m pytest -n "$(($(nproc) + 1))" "${by_file[@]}" "${coverage[@]}" \
+    pytest_twice unit -n "$(($(nproc) + 1))" "${by_file[@]}" -- -n 1 -- "${coverage[@]}" \
         -m "not ovs and not mininet and not page and not lab" "$@"
 }
 
 tier_ovs() {
     setup_packages openvswitch-switch
-    .venv/bin/python -m pytest -n "$(workers 2)" "${by_file[@]}" "${coverage[@]}" -m ovs "$@"
+    pytest_twice ovs -n "$(workers 2)" "${by_file[@]}" -- -n 1 -- "${coverage[@]}" -m ovs "$@"
 }
 
 # Branches that the tiers unit and ovs have run: not a tier of its own, as it only reads what they left.
@@ -56,8 +82,9 @@ tier_mininet() {
     case " $* " in *' -n 0 '* | *' -n0 '*) stage_run .venv/bin/python -m pytest -p no:cacheprovider -m mininet "$@"; return ;; esac
     rm -rf "$stage_logs"
     local stages=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
-    .venv/bin/python -m pytest "${by_file[@]}" --tx "$stages*popen//python=$root/scripts/stage-python" \
-        -p no:cacheprovider -m mininet "$@"
+    local stage="popen//python=$root/scripts/stage-python"
+    pytest_twice mininet "${by_file[@]}" --tx "$stages*$stage" -- "${by_file[@]}" --tx "1*$stage" \
+        -- "${no_cache[@]}" -m mininet "$@"
 }
 
 # The page in a browser, in networks of their own; and the same bundle from its sources, by npm's registry.
@@ -66,7 +93,8 @@ tier_page() {
     command -v npm >/dev/null || packages+=(nodejs npm)
     setup_packages "${packages[@]}"
     need_root "make networks for the page's tests"
-    as_root .venv/bin/python -m pytest -n 2 "${by_file[@]}" -p no:cacheprovider -m page "$@"
+    as=(as_root)
+    pytest_twice page -n 2 "${by_file[@]}" -- -n 1 -- "${no_cache[@]}" -m page "$@"
 }
 
 # A guest keeps one CPU busy; the two that run the tests inside start together, beside what another worker does. The
@@ -88,7 +116,11 @@ in_lab_main() {
     # Options alone do not say which tests: the rest of the suite cannot run here.
     [ ${#which[@]} -gt 0 ] || set -- tests/lab/guest "$@"
     # Plugins that these tests do not use take seconds to import there.
-    PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 .venv/bin/python -m pytest -p no:cacheprovider "$@"
+    export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+    local pytest=(.venv/bin/python -m pytest)
+    [ -n "${LAB_ONCE_MORE:-}" ] || { "${pytest[@]}" -p no:cacheprovider "$@"; return; }
+    .venv/bin/python -m scripts.recheck --cache /run/lab/failed --alone /run/lab/out/alone \
+        -- "${pytest[@]}" "$@" -- "${pytest[@]}" "$@"
 }
 
 is_tier() {
@@ -115,7 +147,7 @@ run_tier() {
 run_all_tiers() {
     local tier
     rm -rf "$state/branches"
-    export FLOWLANE_COVERAGE=yes
+    export FLOWLANE_ALL=yes
     for tier in "${tiers[@]}" coverage; do run_tier "$tier"; done
 }
 
@@ -129,6 +161,7 @@ test_main() {
         return
     fi
     for tier in "${ran[@]}"; do rm -f "$state/result-$tier"; done
+    : >"$alone"
     if [ $# -gt 0 ]; then
         ran=("$1")
         run_tier "$@"
@@ -140,6 +173,8 @@ test_main() {
         cat "$state/result-$tier" || :
         grep -q "^$tier  *ok " "$state/result-$tier" || broken+=("$tier")
     done
+    # What passed alone only is no failure, and is shown: whoever reads this may mend what made it wait.
+    if [ -s "$alone" ]; then printf '\nfailed beside others and passed alone:\n' && sed 's/^/  /' "$alone"; fi
     current_step="tests"
     [ ${#broken[@]} -eq 0 ] || die "tiers that failed: ${broken[*]}"
     say "all tiers passed"

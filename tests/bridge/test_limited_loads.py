@@ -86,7 +86,7 @@ def test_a_flood_under_a_limit_loads_its_queue_with_what_passes(
             send(running, 1.0)
             flood = running.flows(dst_port=5000)
             offered, passed = (sum(flow[name] for flow in flood) for name in ("rate", "passed_rate"))
-            return offered > PORT_RATE and 0.5 * limit <= passed <= 1.25 * limit
+            return bool(offered > PORT_RATE and 0.5 * limit <= passed <= 1.25 * limit)
 
         running.wait(counts_as_what_passes, "it sends more than the port carries and counts as much", 20)
         flood = running.flows(dst_port=5000)
