@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.classify.matching import MatchError, read_match
+from flowlane.core.device.cordons import ordered
 from flowlane.core.events import (
     FlowPinned,
     FlowReleased,
@@ -132,17 +133,19 @@ def missing(order: Order, state: State, wall: float) -> Event | None:
     if order.kind == ROLE:
         role = Role(content["role"])
         return None if state.given_roles.get(dpid) is role else RoleGiven(dpid, role)
-    device = state.devices.get(dpid)
-    if device is None:
-        return _cordon_ahead(state, dpid, place, content) if order.kind == CORDON else None
     if order.kind == PIN:
+        lifetime = (order.expires or wall) - wall
         return _missing_pin(
-            device, bytes.fromhex(place[0]), int(content["queue_id"]), (order.expires or wall) - wall
+            state.devices.get(dpid), bytes.fromhex(place[0]), int(content["queue_id"]), lifetime
         )
-    return _missing_cordon(device, int(place[0]), int(place[1]), Admission[content["admission"].upper()])
+    return _missing_cordon(
+        state, dpid, (int(place[0]), int(place[1])), Admission[content["admission"].upper()]
+    )
 
 
-def _missing_pin(device: Device, key: bytes, queue_id: int, lifetime: float) -> Event | None:
+def _missing_pin(device: Device | None, key: bytes, queue_id: int, lifetime: float) -> Event | None:
+    if device is None:
+        return None
     pin = device.manual_pins.get(key)
     is_right = pin is not None and pin.queue_id == queue_id
     return (
@@ -150,20 +153,10 @@ def _missing_pin(device: Device, key: bytes, queue_id: int, lifetime: float) -> 
     )
 
 
-def _cordon_ahead(state: State, dpid: int, place: list[str], content: Mapping[str, Any]) -> Event | None:
-    """Return the event for a device that has not connected yet: it counts for flows that are found on it."""
-    port_no, queue_id = map(int, place)
-    admission = Admission[content["admission"].upper()]
-    is_right = state.cordons_ahead.get(dpid, {}).get((port_no, queue_id)) is admission
-    return None if is_right else QueueCordoned(dpid, port_no, queue_id, admission)
-
-
-def _missing_cordon(device: Device, port_no: int, queue_id: int, admission: Admission) -> Event | None:
-    cordon, port = device.cordons.get((port_no, queue_id)), device.ports.get(port_no)
-    is_right = cordon is not None and cordon.admission is admission
-    if is_right or port is None or queue_id not in port.queues:
-        return None
-    return QueueCordoned(device.dpid, port_no, queue_id, admission)
+def _missing_cordon(state: State, dpid: int, place: tuple[int, int], admission: Admission) -> Event | None:
+    """Return the event, also for a device that has yet to connect: it counts for flows that are found there."""
+    is_right = ordered(state, dpid, place) in (None, admission)
+    return None if is_right else QueueCordoned(dpid, *place, admission)
 
 
 def is_in_force(order: Order, state: State) -> bool:

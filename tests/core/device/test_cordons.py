@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.device import cordons
-from flowlane.core.model import Admission, Reason, Role
+from flowlane.core.model import Admission, PortReport, Reason, Role
 from flowlane.core.policy import Balance
 
 QUICK = small_policy(balance=Balance(moves_per_second=10.0, window=1.0))
@@ -61,6 +62,46 @@ def test_cordons_survive_a_reconnection() -> None:
     scenario.do(ev.DeviceDown(DPID))
     scenario.connect(4, LEARNING)
     assert planned(scenario) == {0, 2, 3}
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_cordon_counts_for_the_first_plan_of_a_device_that_waits_or_is_yet_to_connect(waits: bool) -> None:
+    scenario = Scenario(QUICK, caps=LEARNING)
+    scenario.engine.devices.pop(DPID)
+    if waits:
+        scenario.do(ev.DeviceWaits(DPID, "192.0.2.1:5"))
+    set_queue(scenario, 1, Admission.CORDONED)
+    scenario.describe(4)
+    scenario.connect(4, LEARNING)
+    assert planned(scenario) == {0, 2, 3}
+    assert scenario.counts["Program"] == 2, "nothing is programmed without the cordon, and then changed"
+
+
+def test_a_queue_is_opened_while_its_port_is_away() -> None:
+    scenario = Scenario(QUICK, caps=LEARNING)
+    state = scenario.engine.state
+    set_queue(scenario, 1, Admission.CORDONED)
+    assert cordons.ordered(state, DPID, (UPLINK, 1)) is Admission.CORDONED
+    scenario.do(ev.DeviceDown(DPID))
+    scenario.do(ev.PortRemoved(DPID, UPLINK))
+    set_queue(scenario, 1, Admission.OPEN)
+    assert cordons.ordered(state, DPID, (UPLINK, 1)) is Admission.OPEN
+    scenario.connect(4, LEARNING)
+    assert planned(scenario) == {0, 1, 2, 3}
+    assert cordons.ordered(state, DPID, (UPLINK, 1)) is Admission.OPEN
+    assert cordons.ordered(state, DPID, (UPLINK, 9)) is None, "there is no such queue"
+
+
+def test_what_was_ordered_last_counts() -> None:
+    scenario = Scenario(QUICK, caps=LEARNING)
+    scenario.do(ev.DeviceDown(DPID))
+    scenario.do(ev.PortRemoved(DPID, UPLINK))
+    set_queue(scenario, 1, Admission.DRAINING)
+    scenario.do(ev.PortChanged(DPID, PortReport(UPLINK, "pf0")))
+    scenario.do(ev.QueuesReported(DPID, {UPLINK: (0, 1, 2, 3)}))
+    set_queue(scenario, 1, Admission.CORDONED)
+    scenario.connect(4, LEARNING)
+    assert cordons.ordered(scenario.engine.state, DPID, (UPLINK, 1)) is Admission.CORDONED
 
 
 def test_one_queue_of_a_port_takes_flows() -> None:

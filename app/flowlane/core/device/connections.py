@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.classify.classifier import compile_rules
-from flowlane.core.device import cordons, unattached
+from flowlane.core.device import unattached
 from flowlane.core.device.links import tell_others
 from flowlane.core.effects import Effect, Report
 from flowlane.core.state.device import Device, Due, State, put_off
@@ -27,7 +27,6 @@ def known_device(state: State, dpid: int) -> Device:
     if dpid not in state.devices:
         device = state.devices[dpid] = Device(dpid, state.policy, classifier_of(state, state.policy))
         device.described = state.described.get(dpid)
-        cordons.take_ahead(state, device)
         unattached.attach(state, device)
     return state.devices[dpid]
 

@@ -24,12 +24,12 @@ def on_queue_cordoned(state: State, event: QueueCordoned, out: list[Effect]) -> 
     """Note which flows a queue takes from now on; the next catch-up acts on it."""
     device = state.devices.get(event.dpid)
     place = event.port_no, event.queue_id
-    if device is None:
-        state.cordons_ahead.setdefault(event.dpid, {})[place] = event.admission
+    port = None if device is None else _port_of(device, place)
+    if device is None or port is None:
+        if device is None or not device.connected:
+            state.cordons_ahead.setdefault(event.dpid, {})[place] = event.admission
         return
-    port = device.ports.get(event.port_no)
-    if port is None or event.queue_id not in port.queues:
-        return
+    state.cordons_ahead.get(event.dpid, {}).pop(place, None)
     cordon = device.cordons.get(place)
     if event.admission is (Admission.OPEN if cordon is None else cordon.admission):
         return
@@ -42,10 +42,32 @@ def on_queue_cordoned(state: State, event: QueueCordoned, out: list[Effect]) -> 
     _report(device, port, event.queue_id, _CHANGES[event.admission], out)
 
 
+def ordered(state: State, dpid: int, place: tuple[int, int]) -> Admission | None:
+    """Return what is in force for a queue, or will be when its device connects.
+
+    None: the device is connected and has no such queue, so that nothing can be in force.
+    """
+    device = state.devices.get(dpid)
+    has_queue = device is not None and _port_of(device, place) is not None
+    if device is not None and device.connected and not has_queue:
+        return None
+    cordon = None if device is None else device.cordons.get(place)
+    in_force = Admission.OPEN if cordon is None else cordon.admission
+    return in_force if has_queue else state.cordons_ahead.get(dpid, {}).get(place, in_force)
+
+
+def _port_of(device: Device, place: tuple[int, int]) -> Port | None:
+    """Return the port of a queue that a device has."""
+    port = device.ports.get(place[0])
+    return None if port is None or place[1] not in port.queues else port
+
+
 def take_ahead(state: State, device: Device) -> None:
-    """Cordon what was ordered before the device connected, so that it counts for flows that are found there."""
+    """Take in what was ordered before the device connected, so that it counts for flows that are found there."""
     for place, admission in state.cordons_ahead.pop(device.dpid, {}).items():
-        if admission is not Admission.OPEN:
+        if admission is Admission.OPEN:
+            device.cordons.pop(place, None)
+        else:
             device.cordons[place] = Cordon(admission, state.now, 0)
 
 

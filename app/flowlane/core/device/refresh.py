@@ -74,6 +74,7 @@ if TYPE_CHECKING:
 def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     """Take in a connection: what the device reports replaces what it reported before."""
     device = known_device(state, event.dpid)
+    cordons.take_ahead(state, device)
     device.connected, device.awaits_database = True, False
     device.since, device.peer = state.now, event.peer
     device.capabilities = event.capabilities
