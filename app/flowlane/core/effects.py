@@ -234,7 +234,8 @@ class DeleteMeter(NamedTuple):
 class ReadCounters(NamedTuple):
     """Request counters: of pins, of others (queues and meters), of groups of learned entries, sums of all groups.
 
-    ``single``: pins that are read one by one. ``whole_pins``: the pins with what they match and do, for an audit.
+    ``single``: pins that are read one by one. ``whole_pins``: the number of the audit's reading for which the pins are
+    read with what they match and do; 0: they are not.
     """
 
     dpid: int
@@ -243,7 +244,7 @@ class ReadCounters(NamedTuple):
     groups: tuple[int, ...] = ()
     sums: bool = False
     single: tuple[PinRef, ...] = ()
-    whole_pins: bool = False
+    whole_pins: int = 0
 
 
 class BeginGroup(NamedTuple):

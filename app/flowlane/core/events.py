@@ -159,8 +159,7 @@ class FlowSeen(NamedTuple):
     """A packet-in with the first packet of a flow, which may be cut short.
 
     Attributes:
-        egress_port: where the device predicts that it goes, out of its metadata; NO_PORT for no one port, None
-            when not reported.
+        egress_port: where the device predicts that it goes (metadata); NO_PORT: no one port, None: not reported.
         queue_id: the queue that the device chose for it; None when not reported.
         meter_id: the meter that the device applies to it; 0: none.
         waits: whether the device has not forwarded it (reactive mode).
@@ -196,9 +195,10 @@ class PinCounters(NamedTuple):
 
 
 class PinsRead(NamedTuple):
-    """The pins that a device has, all of them, for an audit. Their keys are without the number of the VM."""
+    """All pins of a device, for the audit's reading with this number. Their keys are without the number of the VM."""
 
     dpid: int
+    number: int
     pins: tuple[FoundPin, ...]
 
 

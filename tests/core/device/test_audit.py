@@ -8,8 +8,9 @@ from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_poli
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.device.audit import AGAIN, COUNT, MOST_IN_VAIN, PIN
+from flowlane.core.flow.pins import FREE, put_pin, remove_pin, worth_of
 from flowlane.core.policy import Balance, Pins
-from flowlane.core.state.audit import AUDIT_EVERY
+from flowlane.core.state.audit import AUDIT_EVERY, LATEST
 from flowlane.core.state.flows import PINNED
 
 LIMITED = 5000
@@ -25,14 +26,24 @@ def found(scenario: Scenario) -> dict[int, ev.FoundPin]:
     }
 
 
+def requested(scenario: Scenario) -> int:
+    """Let an audit be due; return the number of the reading that it requests, 0: it requests none."""
+    scenario.device.audit.due = scenario.now
+    effects = scenario.do(ev.Tick())
+    return max((effect.whole_pins for effect in effects if isinstance(effect, fx.ReadCounters)), default=0)
+
+
+def sent_again(effects: list[fx.Effect]) -> list[fx.Effect]:
+    return [effect for effect in effects if isinstance(effect, fx.PinFlow | fx.UnpinFlow)]
+
+
 def looks(scenario: Scenario, *readings: dict[int, ev.FoundPin]) -> list[fx.Effect]:
     """Let the device be read, once for each; return what follows but for reports."""
     out: list[fx.Effect] = []
     for reading in readings:
-        scenario.device.audit.due = scenario.now
-        asked = scenario.do(ev.Tick())
-        assert any(isinstance(effect, fx.ReadCounters) and effect.whole_pins for effect in asked)
-        out += scenario.do(ev.PinsRead(DPID, tuple(reading.values())))
+        number = requested(scenario)
+        assert number
+        out += scenario.do(ev.PinsRead(DPID, number, tuple(reading.values())))
         scenario.now += AGAIN
     return [effect for effect in out if not isinstance(effect, fx.Report)]
 
@@ -42,10 +53,14 @@ def scenario() -> Scenario:
     """Two flows with pins, one of them without need of a meter."""
     made = Scenario(small_policy(pins=Pins(idle_timeout=1000), balance=Balance(interval=1e9)), caps=LEARNING)
     made.tick(6)
-    for number in range(2):
-        made.flow(1, 1000 + number, dport=LIMITED, queue_id=1)
-    assert len(made.pins) == 2
+    begin_flows(made)
     return made
+
+
+def begin_flows(scenario: Scenario) -> None:
+    for number in range(2):
+        scenario.flow(1, 1000 + number, dport=LIMITED, queue_id=1)
+    assert len(scenario.pins) == 2
 
 
 def test_pins_as_they_are_to_be_need_nothing(scenario: Scenario) -> None:
@@ -89,14 +104,75 @@ def test_a_pin_of_no_flow_is_deleted_and_one_with_another_match_replaced(scenari
     assert [effect.ref.row for effect in out if isinstance(effect, fx.PinFlow)] == [row]
 
 
-def test_another_difference_than_before_and_a_late_reply_count_as_first_ones(scenario: Scenario) -> None:
+def test_another_difference_than_before_counts_as_a_first_one(scenario: Scenario) -> None:
     rows = list(scenario.pins)
     first, second = found(scenario), found(scenario)
     del first[rows[0]], second[rows[1]]
     assert looks(scenario, first, second) == []
-    late = ev.PinsRead(DPID, tuple(second.values()))
-    scenario.device.audit.asked = scenario.now - 60
-    assert [effect for effect in scenario.do(late) if isinstance(effect, fx.PinFlow)] == []
+
+
+def test_no_reading_is_requested_before_the_reply_to_the_last_one_which_may_take_minutes(
+    scenario: Scenario,
+) -> None:
+    old = tuple(found(scenario).values())
+    first = requested(scenario)
+    scenario.now += AUDIT_EVERY
+    second = requested(scenario)
+    row = scenario.flow(1, 2000, dport=LIMITED, queue_id=1)
+    assert row in scenario.pins
+    out = scenario.do(ev.PinsRead(DPID, first, old))
+    scenario.now += AGAIN
+    third = requested(scenario)
+    if second:
+        out += scenario.do(ev.PinsRead(DPID, second, old))
+    assert sent_again(out) == [], "both are of the time before the pin"
+    assert sent_again(scenario.do(ev.PinsRead(DPID, third, tuple(found(scenario).values())))) == []
+    assert scenario.device.audit.counts == {}
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_reading_without_a_reply_is_requested_again_and_counts_no_more(
+    scenario: Scenario, is_lost: bool
+) -> None:
+    first = requested(scenario)
+    if is_lost:
+        scenario.now += LATEST - 1
+        assert not requested(scenario)
+        scenario.now += 1
+    else:
+        scenario.do(ev.DeviceDown(DPID))
+        scenario.pins.clear()
+        scenario.connect(4, LEARNING)
+        begin_flows(scenario)
+        scenario.tick(10)
+        assert not scenario.device.in_adoption
+    second = requested(scenario)
+    assert second > first
+    scenario.do(ev.PinsRead(DPID, first, ()))
+    assert not scenario.device.audit.suspects
+    scenario.do(ev.PinsRead(DPID, second, ()))
+    assert len(scenario.device.audit.suspects) == 2
+    scenario.do(ev.PinsRead(DPID, second, ()))
+    assert scenario.device.audit.counts == {}, "a reply counts once"
+
+
+def test_a_pin_that_was_changed_after_the_request_is_not_compared(scenario: Scenario) -> None:
+    device = scenario.device
+    row = next(iter(scenario.pins))
+    old = found(scenario)
+    now, other = device.flows.queue_id[row], 3 - device.flows.queue_id[row]
+    old[row] = old[row]._replace(queue_id=other)
+    assert looks(scenario, old) == [], "it differs a first time, as if it had just been moved here"
+    number = requested(scenario)
+    put_pin(device, row, worth_of(device, row), FREE, [])
+    assert device.flows.queue_id[row] == now
+    assert sent_again(scenario.do(ev.PinsRead(DPID, number, tuple(old.values())))) == []
+    out: list[fx.Effect] = []
+    number = requested(scenario)
+    remove_pin(device, row, out)
+    scenario.do(ev.PinsRead(DPID, number, tuple(found(scenario).values())))
+    assert device.audit.suspects == {}
+    assert device.audit.counts == {}
 
 
 def test_a_repair_in_vain_is_given_up(scenario: Scenario) -> None:

@@ -67,7 +67,7 @@ def test_cordons_survive_a_reconnection() -> None:
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_cordon_counts_for_the_first_plan_of_a_device_that_waits_or_is_yet_to_connect(waits: bool) -> None:
     scenario = Scenario(QUICK, caps=LEARNING)
-    scenario.engine.devices.pop(DPID)
+    scenario.engine.state.devices.pop(DPID)
     if waits:
         scenario.do(ev.DeviceWaits(DPID, "192.0.2.1:5"))
     set_queue(scenario, 1, Admission.CORDONED)

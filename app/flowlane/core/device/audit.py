@@ -5,9 +5,11 @@ of a flow without a pin is what its learned entry says (:mod:`flowlane.core.flow
 readings give counters only, and the numbers that are kept so that nothing has to be counted: pins, flows of each VM,
 flows on each queue. REST shows both.
 
-A difference counts when it is there in two readings, :data:`AGAIN` apart, with the same wish in between: what was being
-sent, or has just expired, is none. It is put right, reported, and counted by its kind; in a healthy controller all of
-these counts stay 0.
+A difference counts when it is there in two readings, the second of which was requested :data:`AGAIN` s after the first
+was looked at, with the same wish in between: what was being sent, or has just expired, is none. A reply may be a minute
+late where the controller is behind with what a device sends; so a pin that was sent or deleted since the request is not
+compared, and there is no further request until the reply has come. A difference is put right, reported, and counted by
+its kind; in a healthy controller all of these counts stay 0.
 """
 
 from __future__ import annotations
@@ -60,9 +62,8 @@ def follow_time(state: State, device: Device, out: list[Effect]) -> None:
     if not device.connected or device.unusable or device.in_adoption or state.now < audit.due:
         return
     audit.due = state.now + (AUDIT_EVERY if device.flows.rows else EVERY_EMPTY)
-    if device.declared is None:
-        audit.asked = state.now
-        out.append(ReadCounters(device.dpid, whole_pins=True))
+    if device.declared is None and (number := audit.begin_reading(state.now)):
+        out.append(ReadCounters(device.dpid, whole_pins=number))
     wrong = [*_count_pins(device), *_count_flows(device)]
     if device.refit_from is None and device.dpid not in state.due:
         wrong += _compare_queues(state, device, out)
@@ -127,21 +128,24 @@ def _place_again(state: State, device: Device, port_no: int, queue_id: int, out:
 def on_pins_read(state: State, event: PinsRead, out: list[Effect]) -> None:
     """Compare the pins that a device has with those that its flows have."""
     device = state.devices.get(event.dpid)
-    if device is None or not device.connected or device.in_adoption:
+    if (
+        device is None
+        or not device.audit.end_reading(event.number)
+        or not device.connected
+        or device.in_adoption
+    ):
         return
     audit, found = device.audit, {pin.ref: pin for pin in event.pins}
-    present = dict(_differences(device, found))
-    before = (
-        audit.suspects if audit.asked >= audit.suspected else {}
-    )  # A late reply shows what was there long ago.
-    same = [ref for ref, difference in present.items() if before.get(ref) == difference]
+    # A reply that comes late shows what was there before the changes that were made meanwhile.
+    present = {ref: how for ref, how in _differences(device, found) if ref not in audit.changed}
+    same = [ref for ref, difference in present.items() if audit.suspects.get(ref) == difference]
     wrong = [ref for ref in same if audit.repaired.get(ref, 0) < MOST_IN_VAIN][:MOST_REPAIRED]
     texts = [_text(device, ref, present[ref]) for ref in wrong[:MOST_SHOWN]]
     for ref in wrong:
         audit.repaired[ref] = audit.repaired.get(ref, 0) + 1
         _put_right(device, ref, found.get(ref), out)
     audit.repaired = {ref: times for ref, times in audit.repaired.items() if ref in present}
-    audit.suspects, audit.suspected = {} if wrong else present, state.now
+    audit.suspects = {} if wrong else present
     if any(audit.repaired.get(ref, 0) < MOST_IN_VAIN for ref in present):
         audit.due = min(audit.due, state.now + AGAIN)
     if wrong:

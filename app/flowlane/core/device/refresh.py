@@ -48,7 +48,7 @@ from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind, Role
 from flowlane.core.pacing import paced
-from flowlane.core.state.audit import AUDIT_EVERY, RETRY
+from flowlane.core.state.audit import RETRY
 from flowlane.core.state.device import Device, Due, State, put_off
 from flowlane.core.topology import discovery
 
@@ -82,7 +82,8 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     device.meter_pool.room = device.meter_retry = None
     device.audit.refused_retry = state.now + RETRY if device.flows.rows else None
     device.pins_when_full, device.in_adoption = None, True
-    device.next_tick, device.audit.due = 0.0, state.now + AUDIT_EVERY
+    device.next_tick = 0.0
+    device.audit.connected(state.now)
     device.unknown_pins.clear()
     device.refused_left_out.clear()
     device.reported_ports = {port.port_no: port for port in event.ports}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from flowlane.core.device.limits import given_meter
 from flowlane.core.effects import PinFlow, UnpinFlow
 from flowlane.core.marks import NO_MARK
-from flowlane.core.model import PinRef, Reason
+from flowlane.core.model import Reason
 from flowlane.core.pacing import no_pause
 from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
 
@@ -155,10 +155,12 @@ def put_pin(device: Device, row: int, value: Worth, evicted: int, out: list[Effe
             flows.flags[row] &= ~BY_VM
     unmark(device, row)
     _mark(device, row, value)
+    ref = flows.ref(row)
+    device.audit.note_change(ref)
     out.append(
         PinFlow(
             device.dpid,
-            PinRef(row, flows.generation[row]),
+            ref,
             flows.device_key(row),
             flows.in_port[row],
             flows.egress_port[row],
@@ -236,6 +238,7 @@ def remove_pin(device: Device, row: int, out: list[Effect]) -> None:
     passive = device.passive_row(row)
     if passive is not None:
         passive[0].replaced.add(passive[1])
-    ports = flows.in_port[row], flows.egress_port[row]
+    ports, ref = (flows.in_port[row], flows.egress_port[row]), flows.ref(row)
     by_vm = bool(flows.flags[row] & BY_VM)
-    out.append(UnpinFlow(device.dpid, flows.ref(row), flows.device_key(row), *ports, by_vm))
+    device.audit.note_change(ref)
+    out.append(UnpinFlow(device.dpid, ref, flows.device_key(row), *ports, by_vm))

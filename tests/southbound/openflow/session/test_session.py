@@ -307,7 +307,7 @@ def test_all_parts_of_the_pins_are_emitted_together_for_an_audit(
 ) -> None:
     monkeypatch.setattr(readback, "found_pins", lambda parts, _layout: [part.flags for part in parts])
     for is_refused in (False, True):
-        world.sessions.execute(ReadCounters(DPID, whole_pins=True))
+        world.sessions.execute(ReadCounters(DPID, whole_pins=7))
         (request,) = world.sent()
         xid = int.from_bytes(request[4:8], "big")
         for more in (True, False):
@@ -316,7 +316,7 @@ def test_all_parts_of_the_pins_are_emitted_together_for_an_audit(
                 world.sessions.reply(world.datapath.read(reply))
         if is_refused:
             world.refuse(xid)
-    assert world.take(ev.PinsRead) == [ev.PinsRead(DPID, (1, 0))]  # type: ignore[arg-type]
+    assert world.take(ev.PinsRead) == [ev.PinsRead(DPID, 7, (1, 0))]  # type: ignore[arg-type]
 
 
 def test_a_reply_with_entries_is_read_by_its_bytes_and_never_parsed_by_osken(world: World) -> None:
@@ -642,8 +642,11 @@ def test_a_pin_waits_behind_a_large_plan_and_is_sent_as_without_one(world: World
     )
     world.sessions.execute(PIN)
     world.sessions.execute(unpin)
-    sent = [message for _ in range(12) for message in flow_mods(world.sent())]
-    assert [message[8:] for message in sent[-2:]] == alone
+    world.sessions.execute(ReadCounters(DPID, whole_pins=1))
+    sent = [message for _ in range(12) for message in world.sent()]
+    *before, request = [message for message in sent if message[1] in (FLOW_MOD, messages.MULTIPART_REQUEST)]
+    assert [message[8:] for message in before[-2:]] == alone
+    assert request[1] == messages.MULTIPART_REQUEST, "the pins are read when they have been sent"
 
 
 def test_a_connection_that_ends_while_its_entries_are_read_is_no_device(

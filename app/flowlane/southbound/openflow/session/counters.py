@@ -174,18 +174,20 @@ class CounterReader:
             message = packing.request(datapath, requests.pin_request, number_of(TableId.ASSIGN))
             message = packing.with_cookie(message, cookies.pack(cookies.Kind.PIN, ref.generation, ref.row))
             self._request("counters of a pin", message, partial(self._take, pin_counters))
-        if effect.whole_pins:
-            message = packing.request(datapath, requests.pins_request, number_of(TableId.ASSIGN))
-            found: list[FoundPin] = []
-            self._request(
-                "pins",
-                message,
-                partial(self._take_pins, found),
-                lambda part: found.extend(readback.found_pins((part,), layout)),
-            )
         if effect.others:
             for request in stats_requests(datapath, capabilities):
                 self._request(request.name, request.message, partial(self._take, request.read))
+
+    def read_pins(self, number: int, layout: Layout) -> None:
+        """Request the pins with what they match and do, for the audit's reading of this number."""
+        message = packing.request(self._datapath, requests.pins_request, layout.number_of(TableId.ASSIGN))
+        found: list[FoundPin] = []
+        self._request(
+            "pins",
+            message,
+            partial(self._take_pins, number, found),
+            lambda part: found.extend(readback.found_pins((part,), layout)),
+        )
 
     def _read_entries(self, number: int, make: Callable[..., Message], *arguments: int) -> None:
         reading = EntryReading(self._dpid, number, self._clock, self._emit)
@@ -196,9 +198,9 @@ class CounterReader:
         if not reply.error:
             self._emit(read(self._dpid, reply.parts))
 
-    def _take_pins(self, found: list[FoundPin], reply: Reply) -> None:
+    def _take_pins(self, number: int, found: list[FoundPin], reply: Reply) -> None:
         if not reply.error:
-            self._emit(PinsRead(self._dpid, tuple(found)))
+            self._emit(PinsRead(self._dpid, number, tuple(found)))
 
     def _take_sums(self, reply: Reply) -> None:
         self._emit(groups_counted(self._dpid, () if reply.error else reply.parts))

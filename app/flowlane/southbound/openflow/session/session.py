@@ -280,6 +280,13 @@ class Session:
             self._poll_queues(now)
         if self.up:  # To send may have ended it.
             self._counters.read(effect, self.layout, self._programming.capabilities)
+        if effect.whole_pins:
+            self._changes.postpone(partial(self._read_pins, effect.whole_pins))
+
+    def _read_pins(self, number: int) -> None:
+        """Request all pins for the audit, behind those that wait to be sent."""
+        if self.up:
+            self._counters.read_pins(number, self.layout)
 
     def begin_group(self, effect: BeginGroup) -> None:
         """Have the device put what it learns from now on in another group."""
