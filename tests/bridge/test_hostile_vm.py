@@ -41,6 +41,15 @@ def copies(running: Trial) -> int:
     return sum(int(found[1]) for found in counts if found)
 
 
+def passes(running: Trial) -> tuple[int, int]:
+    """Packets that the datapath took in since its counters were cleared, and how often one passed it once more."""
+    text = running.ovs.appctl("dpif-netdev/pmd-stats-show")
+    received, again = (re.search(rf"packet{what}: (\d+)", text) for what in ("s received", " recirculations"))
+    assert received is not None
+    assert again is not None
+    return int(received[1]), int(again[1])
+
+
 def test_what_a_hostile_vm_does_is_its_own_harm() -> None:
     with trial("Flowlane", POLICY) as running:
         running.measure(1.0)
@@ -73,8 +82,12 @@ def test_what_a_hostile_vm_does_is_its_own_harm() -> None:
             assert ("meter(" in traced) == (port == 873), "limits of VMs hold as before"
 
         learned, copied = running.left().learned, copies(running)
+        running.ovs.appctl("dpif-netdev/pmd-stats-clear")
         for name in ("icmp", "connections", "protocols", "macs", "addresses", "arp", "marks", "bridges"):
             assert attack(f"{BAD}-in", name, 0.3) > ATTACKS[name].rate // 20
+        received, again = passes(running)
+        assert received > 1000
+        assert again < 50, "nor does it pass the datapath twice, as by a group that hashes"
         assert copies(running) - copied < 50, "nothing of it is copied"
         left = running.left()
         assert left.learned - learned < 50, "or learned"

@@ -91,7 +91,6 @@ def compile_plan(
         _forward(plan, ports_of_plan, ports, capabilities),
         _gate(plan) if tracks else (),
         _assign(plan.copy_bytes, learns),
-        _over_quota(plan) if learns else (),
         _samples(plan, ports) if learns and capabilities.sample else (),
         spread_flows,
         _learning(plan) if learns else (),
@@ -364,18 +363,6 @@ def _assign(copy_bytes: int, learns: bool) -> Iterator[FlowEntry]:
         copy = Output(CONTROLLER_PORT, copy_bytes)
         terms = match(metadata=pipeline.sender(NOT_A_VM), **neighbour)
         yield _infrastructure(TableId.ASSIGN, Priority.NEIGHBOUR, terms, copy, _TO_OUTPUT)
-
-
-def _over_quota(plan: DevicePlan) -> Iterator[FlowEntry]:
-    """Yield the entries for packets of VMs beyond their quotas: to the standing rules, and to no copy or learned entry.
-
-    They match on nothing but the VM and come before all others of their tables, so that the switch looks at no address
-    or port for them, and one entry of its cache serves all their flows (ovs-fields(7); lib/classifier.c).
-    """
-    for number in plan.over_quota:
-        terms = match(metadata=pipeline.sender(number))
-        yield _infrastructure(TableId.ASSIGN, Priority.OVER_QUOTA, terms, Goto(TableId.SPREAD))
-        yield _infrastructure(TableId.LEARN, Priority.NOT_FOLLOWED, terms, _TO_OUTPUT)
 
 
 _MOST_PROBABLE = 0xFFFF

@@ -93,6 +93,7 @@ class Priority(IntEnum):
     SOURCE_IN_VLAN = 2001
     NEIGHBOUR = 3000
     OVER_QUOTA = 3001
+    OVER_QUOTA_RULE = 3002
     RESERVED = 4000
     PROBE = 4001
     FORGED_PROBE = 4002
@@ -180,8 +181,8 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         TableId.ASSIGN,
-        "Pins: exact entries of single flows, with their meter and queue",
-        _FLOW | {"in_port", "eth_src", "eth_dst", "ip_frag"},
+        "Pins: exact entries of single flows, with their meter and queue; standing rules of VMs beyond their quotas",
+        _FLOW | {"in_port", "eth_src", "eth_dst", "ip_frag", "ip_dscp", "vlan_pcp"},
         frozenset((Act.METER, Act.SET_QUEUE, Act.SET_MARK, Act.LOAD, Act.COPY, Act.RESUBMIT, Act.SAMPLE)),
         frozenset((TableId.SEEN, TableId.SPREAD, TableId.OUTPUT)),
         miss=TableId.SPREAD,

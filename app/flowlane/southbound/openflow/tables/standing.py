@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core import marks
 from flowlane.core.device.standing import GROUP_IDS, group_of_class
 from flowlane.core.model import LIMIT_BY_VM, NO_PORT, NO_QUEUE, NOT_A_VM, LeftOut
 from flowlane.core.pacing import no_pause, paced
-from flowlane.southbound.openflow.tables import matches, pipeline, young
+from flowlane.southbound.openflow.tables import matches, over_quota, pipeline, young
 from flowlane.southbound.openflow.tables.entries import (
     Bucket,
     FlowEntry,
@@ -98,13 +99,16 @@ def compile_rules(
         for rule in paced(plan.rules, pace)
         if (fitted := _fit(rule, capabilities, ports, meters, left_out)) is not None
     ]
+    learns = learns_itself(plan, capabilities)
+    short_ways = over_quota.short_ways(plan, capabilities, rules) if learns else {}
+    on_long_ways = [number for number in plan.over_quota if number not in short_ways] if learns else []
     mode = _Mode(
         plan.copy_bytes,
-        learns_itself(plan, capabilities),
+        learns,
         plan.reactive,
         capabilities.port_masks,
         capabilities.learn,
-        _select_by(plan, capabilities),
+        _select_by(plan, capabilities, bool(on_long_ways)),
         capabilities.normal,
     )
     groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out, foreign_groups)
@@ -120,18 +124,22 @@ def compile_rules(
     }
     used_groups = (group for group in groups.values() if group.group_id in used)
     labels = young.label_entries(rules, plan.copy_bytes) if young.tracks(plan, capabilities) else ()
-    entries = (*_unique(paced(flows, pace)), *labels, *limits)
+    of_over_quota = (*chain.from_iterable(short_ways.values()), *over_quota.long_ways(on_long_ways))
+    entries = (*_unique(paced(flows, pace)), *labels, *limits, *of_over_quota)
     return tuple(sorted(used_groups, key=lambda group: group.group_id)), entries, tuple(left_out)
 
 
-def _select_by(plan: DevicePlan, capabilities: Capabilities) -> str:
+def _select_by(plan: DevicePlan, capabilities: Capabilities, for_floods: bool) -> str:
     """Return the selection method of groups; only groups of 1.5 have one, by an extension of Open vSwitch.
 
     By the datapath's hash it decides once for all flows of a bucket; a hash of fields is a decision for each flow.
+
+    Args:
+        for_floods: whether VMs beyond their quotas come to groups.
     """
     if not capabilities.learn or capabilities.version < OPENFLOW_15:
         return ""
-    by_datapath = young.tracks(plan, capabilities) or plan.over_quota
+    by_datapath = young.tracks(plan, capabilities) or for_floods
     return BY_DATAPATH if by_datapath else BY_FIELDS
 
 
