@@ -12,7 +12,6 @@ Open vSwitch does with packets for a controller that does not read.
 from __future__ import annotations
 
 import selectors
-import socket
 import struct
 import time
 from collections import deque
@@ -89,10 +88,7 @@ class Loaded(Switch):
 
     def __init__(self, templates: Templates, index: int, port: int) -> None:
         super().__init__(templates, index)
-        self.sock = socket.create_connection(("127.0.0.1", port), 60)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.sendall(self.connect())
-        self.sock.setblocking(False)
+        self.sock = self.connected(port)
         self.outbox = bytearray()
         self.is_watched = False
         """Whether the event loop waits until the connection takes more."""

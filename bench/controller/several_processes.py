@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import selectors
-import socket
 import statistics
 import time
 from collections import deque
@@ -68,10 +67,7 @@ class Link(Switch):
 
     def __init__(self, templates: Templates, index: int, port: int) -> None:
         super().__init__(templates, index)
-        self.sock = socket.create_connection(("127.0.0.1", port), 60)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.sendall(self.connect())
-        self.sock.setblocking(False)
+        self.sock = self.connected(port)
         self.outbox = bytearray()
         self.is_primary = False
         self.bunches: deque[tuple[bytes, list[bytes]]] = deque()

@@ -166,6 +166,14 @@ class Switch:
         self._groups: dict[bytes, list[Cohort]] = {}
         return _HELLO
 
+    def connected(self, port: int) -> socket.socket:
+        """Connect to a controller of this machine and greet it; return the connection, which does not block."""
+        connection = socket.create_connection(("127.0.0.1", port), 60)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(self.connect())
+        connection.setblocking(False)
+        return connection
+
     @property
     def is_programmed(self) -> bool:
         """Whether it has got about as many entries as the recorded switch, which may have got some twice."""
