@@ -104,6 +104,28 @@ def test_a_policy_is_tried_in_a_copy_of_the_process(monkeypatch: pytest.MonkeyPa
     assert made.state.policy_changes == 0
 
 
+def test_a_policy_is_tried_with_a_whole_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Composition(SETTINGS, Time())
+    made.submit(UP)
+    seen: list[int | None] = []
+
+    def in_child(*_: object) -> bytes:
+        seen.append(made.state.busy)
+        return b"[0, 0, 0]"
+
+    monkeypatch.setattr(hub, "in_child", in_child)
+    made.state.busy = 0x42
+    task = hub.spawn(made.try_policy, policy.default())
+    hub.sleep(0.02)
+    made.state.busy = None
+    for _ in range(100):
+        hub.sleep(0.005)
+        if seen:
+            break
+    task.kill()
+    assert seen == [None]
+
+
 def test_a_new_policy_is_awaited_on_every_device() -> None:
     made = Composition(SETTINGS, Time())
     made.submit(UP)

@@ -407,6 +407,7 @@ class Composition:
             hub.sleep(_NEXT_LOOK)
         self._trying = True
         try:
+            self._stepper.wait()
             data = hub.in_child(lambda: json.dumps(try_policy(self.state, policy)).encode(), _TRY_WITHIN)
         except TimeoutError:
             raise

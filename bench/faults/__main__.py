@@ -4,8 +4,9 @@ Usage: ``python -m bench.faults [FAULT ...] [--part 0.1] [--json FILE]`` (root);
 Each fault has a host of its own (``lab/inside/tap_host.py``): four VMs with 40 flows that send all the time, an
 uplink with eight queues, a policy with a limit. After it, an auditor (``lab/inside/audit.py``) reads the switch's
 tables by ovs-ofctl, and REST, until both agree about every flow and what stands in the switch is what stood there
-before; and one packet of each flow has to leave by the uplink. The time that this takes is printed, or what is wrong
-after ``--patience`` seconds.
+before; and one packet of each flow has to leave by the uplink. The time that this takes is printed, how many changes
+were refused meanwhile, and what is wrong after ``--patience`` seconds: also that nothing was refused where the fault is
+that something is.
 
 ``--part`` makes a fault shorter: 30 s become 3 s, 1,000 policies 100.
 """
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from platform import machine
@@ -33,11 +35,10 @@ from lab.inside import audit, compare, tap_host
 from lab.inside.compare import ASSIGN_TABLE
 from lab.inside.manager import wait_for
 from lab.inside.namespaces import network_of_its_own
-from lab.inside.proxy import ADD, FLOW_MOD, Error, refuse_groups, refuse_meters, refuse_nothing
+from lab.inside.proxy import ADD, FLOW_MOD, TYPES, Error, refuse_groups, refuse_meters, refuse_nothing
 from lab.inside.tap_host import BRIDGE, UPLINK, TapHost, vm_port
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator
 
 VMS, FLOWS, QUEUES = 4, 40, 8
@@ -54,6 +55,8 @@ track-above: 0
 """
 OTHER = POLICY.replace("5Mbit/s", "6Mbit/s").replace("873", "874")
 """Another policy: each replacement changes classes of flows and their meters."""
+FEWER_QUEUES = POLICY.replace("any: {}", "any: {max-queues: 3}")
+"""Another policy: its class has a group of its own."""
 
 FAKETIME = Path(f"/usr/lib/{machine()}-linux-gnu/faketime/libfaketimeMT.so.1")
 CLOCK = Path(tempfile.gettempdir()) / f"fl-clock-{os.getpid()}"
@@ -174,11 +177,11 @@ def replace_policy(host: TapHost, part: float) -> None:
     host.put_policy(POLICY)
 
 
-def _refusing(host: TapHost, refuse: Callable[[bytes], Error | None]) -> None:
-    """Refuse messages while the policy makes other entries, groups and meters; then refuse nothing."""
+def _refusing(host: TapHost, refuse: Callable[[bytes], Error | None], other: str = OTHER) -> None:
+    """Refuse messages while another policy makes other entries, groups or meters; then refuse nothing."""
     host.proxy.refuse = refuse
     try:
-        host.put_policy(OTHER)
+        host.put_policy(other)
         time.sleep(3)
         host.put_policy(POLICY)
         time.sleep(3)
@@ -193,7 +196,7 @@ def fill_tables(host: TapHost, _part: float) -> None:
 
 def fill_groups(host: TapHost, _part: float) -> None:
     """The switch refuses groups for some seconds."""
-    _refusing(host, refuse_groups)
+    _refusing(host, refuse_groups, FEWER_QUEUES)
 
 
 def fill_meters(host: TapHost, _part: float) -> None:
@@ -267,12 +270,17 @@ FAULTS: dict[str, Callable[[TapHost, float], None]] = {
 }
 
 
+REFUSING = frozenset(("tables-full", "groups-full", "meters-full", "any-error"))
+"""Faults that are none unless the controller sends something that is refused."""
+
+
 class Result(NamedTuple):
-    """What came of a fault: seconds until all was well again, or what was not."""
+    """What came of a fault: seconds until all was well again, or what was not, and what was refused of each type."""
 
     fault: str
     seconds: float
     wrong: list[str]
+    refused: Counter[str]
 
 
 def _with_clock() -> dict[str, str]:
@@ -326,7 +334,9 @@ def packets_lost(host: TapHost) -> int:
 def tried(host: TapHost, before: Counter[str], fault: str, part: float, patience: float = PATIENCE) -> Result:
     """Let a fault happen under traffic, and wait until the auditor finds nothing but what stood before."""
     with traffic(host):
+        earlier = len(host.proxy.refused)
         FAULTS[fault](host, part)
+        refused = Counter(TYPES[message[1]] for message in host.proxy.refused[earlier:])
         begin = time.monotonic()
         while True:
             try:
@@ -339,7 +349,16 @@ def tried(host: TapHost, before: Counter[str], fault: str, part: float, patience
         spent = time.monotonic() - begin
     if not wrong and (lost := packets_lost(host)):
         wrong = [f"{lost} of {FLOWS} packets did not leave"]
-    return Result(fault, round(spent, 1), wrong)
+    if fault in REFUSING and not refused:
+        wrong = [*wrong, "nothing was refused, so nothing was tried"]
+    return Result(fault, round(spent, 1), wrong, refused)
+
+
+def row(result: Result) -> str:
+    """Return the row of a fault in the table."""
+    refused = ", ".join(f"{count} {name}s" for name, count in sorted(result.refused.items())) or "-"
+    told = "as before" if not result.wrong else "; ".join(result.wrong[:3])
+    return f"| {result.fault} | {result.seconds} s | {refused} | {told} |"
 
 
 def main() -> int:
@@ -356,8 +375,7 @@ def main() -> int:
     for fault in given.faults or FAULTS:
         with network_of_its_own(), running(fault) as host:
             results.append(tried(host, audit.standing(host), fault, given.part, given.patience))
-        told = "as before" if not results[-1].wrong else "; ".join(results[-1].wrong[:3])
-        print(f"| {fault} | {results[-1].seconds} s | {told} |", flush=True)
+        print(row(results[-1]), flush=True)
     if given.json:
         given.json.write_text(json.dumps([result._asdict() for result in results], indent=1))
     return int(any(result.wrong for result in results))

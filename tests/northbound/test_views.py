@@ -10,10 +10,12 @@ from support.engine.controller import FakeController, world
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_policy
 from webob import Request
 
+from flowlane import hub
 from flowlane.cli.lists import FLOWS
 from flowlane.core.events import DeviceDown, DpidShared, LearnedCounters, LearnedFlow, QueueCounters
 from flowlane.core.model import HintSource, QueueKind, Reason, Role
 from flowlane.core.model import PortRole as CorePortRole
+from flowlane.core.pacing import BETWEEN
 from flowlane.core.policy import (
     Balance,
     ClassChange,
@@ -176,6 +178,22 @@ BASE = Policy(
     gates=(RateGate(100, 2.0, 80),),
     text="text",
 )
+
+
+def test_others_are_served_while_long_policies_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[int] = []
+
+    class Slice:
+        """A slice of time that is always used up."""
+
+        def check(self) -> None:
+            served.append(0)
+
+    monkeypatch.setattr(hub, "TimeSlice", Slice)
+    rules = tuple(Rule(f"r{number}", number, Match(), 0) for number in range(4 * BETWEEN))
+    change = policy_change(BASE, replace(BASE, rules=rules), applied=False)
+    assert len(change["rules_added"]) >= len(rules) - len(BASE.rules)
+    assert len(served) >= 2 * 4 - 1
 
 
 def changes(new: Policy) -> dict[str, object]:

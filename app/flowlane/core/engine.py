@@ -77,7 +77,7 @@ def _tick_device(state: State, device: Device, out: list[Effect]) -> None:
     cordons.report_drained(state, device, out)
     balance(state, device, out)
     if device.pins_when_full is not None and state.now >= device.pin_retry:
-        retry_full_table(device)
+        retry_full_table(state, device, out)
     if device.meter_retry is not None and state.now >= device.meter_retry:
         retry_meters(state, device, out)
     is_due = device.audit.refused_retry is not None and state.now >= device.audit.refused_retry

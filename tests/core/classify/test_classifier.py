@@ -13,7 +13,21 @@ from flowlane.core.classify.classifier import NO_RULE, compile_rules
 from flowlane.core.classify.matching import Facts, unmet
 from flowlane.core.flowkey import IPV4, IPV6, SCTP, TCP, UDP, FlowParts
 from flowlane.core.model import Vm
+from flowlane.core.pacing import BETWEEN
 from flowlane.core.policy import Match, Policy, VmSelector
+
+
+def test_rules_are_indexed_with_places_for_pauses_in_every_pass() -> None:
+    several = [
+        Match(
+            dst=((bytes((10, number, 0, 0)), 24),), dst_ports=((number, number),), protocols=(TCP,), dscp=(8,)
+        )
+        for number in range(1, 3 * BETWEEN)
+    ]
+    counts: list[int] = []
+    assert len(several) > 2 * BETWEEN
+    compile_rules(policy_of(*several), pace=lambda: counts.append(0))
+    assert len(counts) >= 20 * 2
 
 
 def flow(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from support.engine.scenario import DPID, LEARNING, Scenario, small_policy
 
 from flowlane.core import events as ev
+from flowlane.core.device import refusals
 from flowlane.core.effects import UnpinFlow
-from flowlane.core.model import Refusal
+from flowlane.core.model import NO_QUEUE, Refusal
 from flowlane.core.policy import Balance, LimitScope, Pins, TrafficClass
 from flowlane.core.state.audit import RETRY
 from flowlane.core.state.flows import PINNED, REFUSED
@@ -145,8 +147,45 @@ def test_the_pins_of_a_full_table_are_its_budget_until_it_is_tried_again() -> No
     )
     scenario.tick(int(RETRY) + 1)
     assert scenario.device.pin_budget == scenario.device.policy.pins.budget
+    assert scenario.counts["PinFlow"] == before + 21, (
+        "those that got none meanwhile, and the one that was refused"
+    )
     limited(scenario, 1, first=4000)
-    assert scenario.counts["PinFlow"] == before + 1
+    assert scenario.counts["PinFlow"] == before + 22
+
+
+def test_flows_that_got_no_pin_while_the_table_was_full_get_one_when_it_is_tried_again() -> None:
+    """Their device put them on no queue meanwhile, and nothing about them is new any more."""
+    scenario = host()
+    (first,) = limited(scenario, 1)
+    others = [scenario.flow(2, 2000 + number, queue_id=1) for number in range(3)]
+    flows = scenario.device.flows
+    refuse_pin(scenario, first, TABLE_FULL)
+    queues = [flows.queue_id[row] for row in others]
+    entries = [
+        ev.LearnedFlow(key, flows.in_port[row], flows.egress_port[row], 0, NO_QUEUE, 5, 500)
+        for row in others
+        if (key := flows.keys[row]) is not None
+    ]
+    scenario.do(ev.LearnedCounters(DPID, tuple(entries)))
+    assert not scenario.pins
+    scenario.tick(int(RETRY) + 1)
+    assert [flows.queue_id[row] for row in others] == queues
+    assert {row: scenario.pins[row].queue_id for row in others} == dict(zip(others, queues, strict=True))
+
+
+def test_a_table_that_was_full_is_filled_some_flows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "MOST_AT_ONCE", 4)
+    scenario = host()
+    (first,) = limited(scenario, 1)
+    refuse_pin(scenario, first, TABLE_FULL)
+    rows = limited(scenario, 10, first=3000)
+    assert not scenario.pins
+    scenario.tick(int(RETRY) + 1)
+    assert 4 <= len(scenario.pins) < 10
+    scenario.tick(3)
+    assert scenario.pins.keys() >= set(rows)
+    assert scenario.device.pins_when_full is None
 
 
 def test_in_a_full_table_what_is_worth_more_takes_the_place_of_what_is_worth_less() -> None:

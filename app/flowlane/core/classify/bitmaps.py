@@ -45,16 +45,20 @@ def intervals(spans: Sequence[Sequence[Span]], pace: Callable[[], None] = no_pau
     """
     if not any(spans):
         return None
-    any_value = sum(1 << rule for rule, rule_spans in enumerate(spans) if not rule_spans)
+    return _sweep(spans, bitmap((not rule_spans for rule_spans in spans), pace), pace)
+
+
+def _sweep(spans: Sequence[Sequence[Span]], any_value: int, pace: Callable[[], None]) -> Intervals:
+    """Index rules by their spans.
+
+    Args:
+        any_value: the rules that have none and are satisfied by any value, as a bitmap.
+    """
     edges: dict[int, Counter[int]] = {}
     for rule, rule_spans in paced(enumerate(spans), pace):
         for first, last in rule_spans:
             edges.setdefault(first, Counter())[rule] += 1
             edges.setdefault(last + 1, Counter())[rule] -= 1
-    return _sweep(edges, any_value, pace)
-
-
-def _sweep(edges: dict[int, Counter[int]], any_value: int, pace: Callable[[], None]) -> Intervals:
     depth: Counter[int] = Counter()
     bounds: list[Bound] = []
     bitmaps = [any_value]
@@ -83,17 +87,19 @@ def prefix_intervals(
     """
     if not any(prefixes):
         return None
-    no_address = (1 << 8 * octets, 1 << 8 * octets)
     spans = [
-        [_prefix_span(*prefix) for prefix in rule_prefixes if len(prefix[0]) == octets] or [no_address]
-        if rule_prefixes
-        else []
-        for rule_prefixes in prefixes
+        [_prefix_span(*prefix) for prefix in rule_prefixes if len(prefix[0]) == octets]
+        for rule_prefixes in paced(prefixes, pace)
     ]
-    index = intervals(spans, pace)
-    assert index is not None
-    bounds = [bound for bound in index.bounds if isinstance(bound, int) and bound < 1 << 8 * octets]
-    return Intervals([bound.to_bytes(octets, "big") for bound in bounds], index.bitmaps[: len(bounds) + 1])
+    any_address = bitmap((not rule_prefixes for rule_prefixes in prefixes), pace)
+    index = _sweep(spans, any_address, pace)
+    end = 1 << 8 * octets
+    bounds: list[Bound] = [
+        bound.to_bytes(octets, "big")
+        for bound in paced(index.bounds, pace)
+        if isinstance(bound, int) and bound < end
+    ]
+    return Intervals(bounds, index.bitmaps[: len(bounds) + 1])
 
 
 def _prefix_span(address: bytes, length: int) -> Span:
@@ -102,22 +108,36 @@ def _prefix_span(address: bytes, length: int) -> Span:
     return first, first + (1 << host_bits) - 1
 
 
-def by_value(values: Iterable[Iterable[int]]) -> tuple[dict[int, int], int]:
+def bitmap(verdicts: Iterable[object], pace: Callable[[], None] = no_pause) -> int:
+    """Return the rules of which something is true as a bitmap, in a time that grows with their number.
+
+    Args:
+        verdicts: what is true or not of each rule, in their order.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
+    """
+    text = "".join("1" if verdict else "0" for verdict in paced(verdicts, pace))
+    return int(text[::-1] or "0", 2)
+
+
+def by_value(
+    values: Iterable[Iterable[int]], pace: Callable[[], None] = no_pause
+) -> tuple[dict[int, int], int]:
     """Index rules by single values.
 
     Args:
         values: the values of each rule; none: any value.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
 
     Returns:
         The bitmap of each value that some rule names, and the bitmap of all other values.
     """
     bitmaps: dict[int, int] = {}
     any_value = 0
-    for rule, rule_values in enumerate(values):
+    for rule, rule_values in paced(enumerate(values), pace):
         has_values = False
         for value in rule_values:
             bitmaps[value] = bitmaps.get(value, 0) | 1 << rule
             has_values = True
         if not has_values:
             any_value |= 1 << rule
-    return {value: bits | any_value for value, bits in bitmaps.items()}, any_value
+    return {value: of_value | any_value for value, of_value in paced(bitmaps.items(), pace)}, any_value

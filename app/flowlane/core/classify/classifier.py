@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.classify.bitmaps import Intervals, by_value, intervals, prefix_intervals
+from flowlane.core.classify.bitmaps import Intervals, bitmap, by_value, intervals, prefix_intervals
 from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HintResult, VmTrust, trust_of, weigh
 from flowlane.core.classify.matching import ETHERTYPES, fits_fragments, selects
@@ -19,7 +19,7 @@ from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, 
 from flowlane.core.pacing import no_pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint, Vm
@@ -120,7 +120,7 @@ def compile_rules(
     if like is not None and like.policy.rules is policy.rules:
         return Classifier(policy, like.fields, like.hinted, like.unhinted, looked_at=like.looked_at)
     matches = [rule.match for rule in policy.rules]
-    hinted, unhinted = by_value(match.hint for match in matches)
+    hinted, unhinted = by_value((match.hint for match in matches), pace)
     fields = _index_fields(matches, pace)
     return Classifier(policy, fields, hinted, unhinted, looked_at=itemgetter(*_looked_at(fields)))
 
@@ -150,7 +150,7 @@ def _view(classifier: Classifier, vm: Vm | None) -> _VmView:
 
 
 def _make_view(policy: Policy, vm: Vm | None) -> _VmView:
-    return _VmView(vm, _bits(selects(rule.match.vms, vm) for rule in policy.rules), trust_of(policy, vm))
+    return _VmView(vm, bitmap(selects(rule.match.vms, vm) for rule in policy.rules), trust_of(policy, vm))
 
 
 def _packet_bits(fields: _Fields, parts: FlowParts, dscp: int, pcp: int) -> int:
@@ -184,29 +184,23 @@ def _gate_bits(classifier: Classifier, opened: int) -> int:
     bits = classifier.gate_bits.get(opened)
     if bits is None:
         gates = (rule.match.gate for rule in classifier.policy.rules)
-        bits = classifier.gate_bits[opened] = _bits(gate is None or opened >> gate & 1 for gate in gates)
+        bits = classifier.gate_bits[opened] = bitmap(gate is None or opened >> gate & 1 for gate in gates)
     return bits
 
 
-def _bits(verdicts: Iterable[object]) -> int:
-    text = "".join("1" if verdict else "0" for verdict in verdicts)
-    return int(text[::-1] or "0", 2)
-
-
 def _index_fields(matches: list[Match], pace: Callable[[], None]) -> _Fields:
-    no_ports = _bits(not (match.src_ports or match.dst_ports) for match in matches)
-    not_ip = no_ports & _bits(
-        not (match.protocols or match.src or match.dst or match.dscp) for match in matches
+    no_ports = bitmap((not (match.src_ports or match.dst_ports) for match in matches), pace)
+    not_ip = no_ports & bitmap(
+        (not (match.protocols or match.src or match.dst or match.dscp) for match in matches), pace
     )
-    types, other_types = by_value(match.eth_types for match in matches)
-    pace()
+    types, other_types = by_value((match.eth_types for match in matches), pace)
     sources = [match.src for match in matches]
     destinations = [match.dst for match in matches]
     return _Fields(
         layer2={eth_type: bits & not_ip for eth_type, bits in types.items()},
         layer2_other=other_types & not_ip,
         protocols={
-            kind: _index_protocols(matches, kind, types.get(eth_type, other_types), no_ports)
+            kind: _index_protocols(matches, kind, types.get(eth_type, other_types), no_ports, pace)
             for kind, eth_type in ETHERTYPES.items()
         },
         src={IPV4: prefix_intervals(sources, 4, pace), IPV6: prefix_intervals(sources, 16, pace)},
@@ -214,26 +208,28 @@ def _index_fields(matches: list[Match], pace: Callable[[], None]) -> _Fields:
         src_ports=intervals([match.src_ports for match in matches], pace),
         dst_ports=intervals([match.dst_ports for match in matches], pace),
         vlans=intervals([match.vlans for match in matches], pace),
-        dscp=_index_small([match.dscp for match in matches], 64),
-        pcp=_index_small([match.pcp for match in matches], 8),
-        untagged=_bits(not (match.vlans or match.pcp) for match in matches),
+        dscp=_index_small([match.dscp for match in matches], 64, pace),
+        pcp=_index_small([match.pcp for match in matches], 8, pace),
+        untagged=bitmap((not (match.vlans or match.pcp) for match in matches), pace),
     )
 
 
-def _index_protocols(matches: list[Match], kind: int, of_family: int, no_ports: int) -> list[int]:
+def _index_protocols(
+    matches: list[Match], kind: int, of_family: int, no_ports: int, pace: Callable[[], None]
+) -> list[int]:
     """Index rules by IP protocol; a protocol without ports never satisfies a rule with ports."""
-    bitmaps, other = by_value(match.protocols for match in matches)
+    bitmaps, other = by_value((match.protocols for match in matches), pace)
     of_protocol = [bitmaps.get(protocol, other) & of_family for protocol in range(256)]
     index = [
         bits if protocol in PORT_PROTOCOLS else bits & no_ports for protocol, bits in enumerate(of_protocol)
     ]
     if kind == IPV6:
-        index[FRAGMENT] = of_family & _bits(map(fits_fragments, matches))
+        index[FRAGMENT] = of_family & bitmap(map(fits_fragments, matches), pace)
     return index
 
 
-def _index_small(values: list[tuple[int, ...]], size: int) -> list[int] | None:
+def _index_small(values: list[tuple[int, ...]], size: int, pace: Callable[[], None]) -> list[int] | None:
     if not any(values):
         return None
-    bitmaps, other = by_value(values)
+    bitmaps, other = by_value(values, pace)
     return [bitmaps.get(value, other) for value in range(size)]

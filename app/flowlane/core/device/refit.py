@@ -96,6 +96,7 @@ def refit_policy(state: State, device: Device, before: Policy, out: list[Effect]
     of the same name, or none, its queue and its meter; the plan is made when all have had their turn.
     """
     _translate(device, before)
+    state.pace()
     if before.balance != device.policy.balance or before.shares != device.policy.shares:
         for port in device.ports.values():
             _rebuild(device, port)

@@ -290,7 +290,9 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
     if device.declared is not None:  # Limits are the business of the devices before it.
         without = tuple(left for left in without if not left.what.startswith("limit of"))
     device.policy_left_out = (*without, *marking.left_out(device), *passive.left_out(state, device))
-    if policy != before:
+    is_changed = policy != before
+    state.pace()
+    if is_changed:
         device.policy, device.classifier = policy, classifier_of(state, policy)
         device.samples.flows.clear()
     device.shares = shares_of(device, state.vms.values())
@@ -300,7 +302,7 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
     class_meters.allocate(state, device, out)
     for port in paced(list(device.ports.values()), state.pace):
         fit_port(state, device, port, out)
-    if policy != before:
+    if is_changed:
         refit_policy(state, device, before, out)
     else:
         refit_vms(state, device, changed, out)
@@ -314,8 +316,7 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
     if rechosen and (device.plan is not None or device.declared is not None):
         marking.rechoose(device, out)
     state.pace()
-    others_plan = vms_before != _vms_of(state, device) or policy != before
-    tell_others(state, device, everywhere=others_plan)
+    tell_others(state, device, everywhere=is_changed or vms_before != _vms_of(state, device))
 
 
 def _end_refit(state: State, device: Device, out: list[Effect]) -> None:

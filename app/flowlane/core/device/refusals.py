@@ -4,7 +4,8 @@
 - A meter, for any other reason: its flows go on without a limit. No further meter is added while the device has as
   many as it took. The device is tried again after :data:`RETRY` s, as others may have taken the room for a while.
 - A pin, because the table is full: the pins that the device has are the budget from now on, so that a flow whose pin
-  is worth more takes the place of one whose pin is worth less. The device is tried again after :data:`RETRY` s.
+  is worth more takes the place of one whose pin is worth less. The device is tried again after :data:`RETRY` s, with
+  the flows that got no pin meanwhile.
 - A pin, for any other reason: the flow stays on its standing rule. Where it was a change of its pin, the old one is
   deleted. Some of these flows are tried again every :data:`RETRY` s.
 """
@@ -12,7 +13,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from flowlane.core.device import class_meters, meter_ids
@@ -24,7 +25,7 @@ from flowlane.core.model import LeftOut, Refusal
 from flowlane.core.policy import LimitScope
 from flowlane.core.state.audit import RETRY
 from flowlane.core.state.device import Due, count_refusal, put_off
-from flowlane.core.state.flows import BY_VM, PINNED, REFUSED
+from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 256
 """Flows without a meter, or without a pin, that get one at once when a device is tried again."""
+
+NEXT_SOME = 1.0
+"""Seconds until the next of the flows without a pin get theirs in a table that was full, as long as it takes them."""
 
 
 def on_rule_refused(state: State, event: RuleRefused, out: list[Effect]) -> None:
@@ -98,8 +102,7 @@ def _pin_refused(state: State, device: Device, row: int, event: RuleRefused, out
     elif was_pinned:
         ports = flows.in_port[row], flows.egress_port[row]
         out.append(UnpinFlow(device.dpid, flows.ref(row), flows.device_key(row), *ports, by_vm))
-    if event.refusal is not Refusal.TABLE_FULL:
-        device.audit.refused_retry = state.now + RETRY
+    device.audit.refused_retry = state.now + RETRY
     reassign(state, device, row, out)
 
 
@@ -112,10 +115,19 @@ def _table_is_full(state: State, device: Device, text: str) -> None:
     )
 
 
-def retry_full_table(device: Device) -> None:
-    """Try again whether the table of pins has room."""
+def retry_full_table(state: State, device: Device, out: list[Effect]) -> None:
+    """Try again whether the table of pins has room, for some of the flows that got no pin while it was full.
+
+    What they need may have been there before: nothing else would give them a pin.
+    """
     device.pins_when_full = None
     device.refused_left_out.pop("pin", None)
+    before = device.pinned
+    rows = list(islice(chain(_misplaced(device), _unlimited(device)), MOST_AT_ONCE))
+    for row in rows:
+        reassign(state, device, row, out)
+    if len(rows) == MOST_AT_ONCE and before < device.pinned < device.pin_budget:
+        device.pins_when_full, device.pin_retry = device.pinned, state.now + NEXT_SOME
 
 
 def retry_meters(state: State, device: Device, out: list[Effect]) -> None:
@@ -137,6 +149,16 @@ def retry_refused(state: State, device: Device, out: list[Effect]) -> None:
     for row in chosen:
         flows.flags[row] &= ~REFUSED
         reassign(state, device, row, out)
+
+
+def _misplaced(device: Device) -> Iterator[int]:
+    """List the rows of flows without a pin that their device has put on another queue than they are to have."""
+    flows = device.flows
+    for row, (key, flags, queue_id, chosen) in enumerate(
+        zip(flows.keys, flows.flags, flows.queue_id, flows.device_queue, strict=False)
+    ):
+        if chosen not in (queue_id, UNREPORTED) and key is not None and not flags & PINNED:
+            yield row
 
 
 def _unlimited(device: Device) -> Iterator[int]:

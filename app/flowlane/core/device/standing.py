@@ -84,8 +84,11 @@ def standing_rules(
         *_of_marks(policy, vms),
         _Standing(DEFAULT_ORDER, StandingMatch(), 0),
     ]
+    last_of = {rule.class_index: place for place, rule in enumerate(standing)}
     rules = (
-        rule for port_no in egress_ports for rule in _on_port(policy, standing, port_no, queues_of, meter_of)
+        rule
+        for port_no in egress_ports
+        for rule in _on_port(policy, standing, last_of, port_no, queues_of, meter_of)
     )
     return tuple(paced(rules, pace))
 
@@ -103,19 +106,32 @@ def left_to_controller(policy: Policy, pace: Callable[[], None] = no_pause) -> I
 
 
 def _on_port(
-    policy: Policy, standing: list[_Standing], port_no: int, queues_of: QueuesOf, meter_of: MeterOf
+    policy: Policy,
+    standing: list[_Standing],
+    last_of: Mapping[int, int],
+    port_no: int,
+    queues_of: QueuesOf,
+    meter_of: MeterOf,
 ) -> Iterator[StandingRule]:
+    """Yield the rules of a port.
+
+    Args:
+        last_of: class index -> place of its last rule.
+    """
     classes = range(len(policy.classes))
     queues = {index: tuple(queues_of(index, port_no)) for index in classes}
     meters = {index: meter_of(index, port_no) for index in classes}
-    for order, match, index in standing if any(queues.values()) else _down_to_meters(standing, meters):
+    if not any(queues.values()):
+        standing = _down_to_meters(standing, last_of, meters)
+    for order, match, index in standing:
         yield StandingRule(order, match, port_no, policy.classes[index].name, queues[index], meters[index])
 
 
-def _down_to_meters(standing: list[_Standing], meters: Mapping[int, int]) -> list[_Standing]:
+def _down_to_meters(
+    standing: list[_Standing], last_of: Mapping[int, int], meters: Mapping[int, int]
+) -> list[_Standing]:
     """Keep the rules that a port without queues needs: down to the last one with a meter, and the last of all."""
-    metered = [place for place, rule in enumerate(standing) if meters[rule.class_index]]
-    count = metered[-1] + 1 if metered else 0
+    count = 1 + max((place for index, place in last_of.items() if meters[index]), default=-1)
     return standing if count == len(standing) else [*standing[:count], standing[-1]]
 
 

@@ -9,15 +9,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
 import flowlane
-from flowlane import pauses
+from flowlane import hub, pauses
 from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, verdict_of
 from flowlane.core.device.refresh import stated_role
 from flowlane.core.flow.pins import mode
 from flowlane.core.marks import value_of
 from flowlane.core.model import Admission, HintSource, QueueKind, Role
+from flowlane.core.pacing import paced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flowlane.core import model
     from flowlane.core.allocate.state import Slot
@@ -413,19 +414,20 @@ def policy_change(old: Policy, new: Policy, *, applied: bool) -> types.PolicyCha
     """Make the view of the differences from ``old`` to ``new``, by names of classes and rules, and by other keys.
 
     A rule has changed when its match, its class or its position differs; its line in the file does not
-    matter.
+    matter. Others are served in between where there are thousands of rules.
     """
+    pace = hub.TimeSlice().check
     old_classes, new_classes = _classes(old), _classes(new)
-    old_rules, new_rules = _rules(old), _rules(new)
+    old_rules, new_rules = _rules(old, pace), _rules(new, pace)
     return {
         "applied": applied,
         "classes_added": _missing(new_classes, old_classes),
         "classes_removed": _missing(old_classes, new_classes),
-        "classes_changed": _changed(old_classes, new_classes),
+        "classes_changed": _changed(old_classes, new_classes, pace),
         "rules_added": _missing(new_rules, old_rules),
         "rules_removed": _missing(old_rules, new_rules),
-        "rules_changed": _changed(old_rules, new_rules),
-        "settings_changed": _changed(_settings(old), _settings(new)),
+        "rules_changed": _changed(old_rules, new_rules, pace),
+        "settings_changed": _changed(_settings(old), _settings(new), pace),
     }
 
 
@@ -433,8 +435,8 @@ def _classes(policy: Policy) -> dict[str, object]:
     return {item.name: replace(item, index=0) for item in policy.classes}
 
 
-def _rules(policy: Policy) -> dict[str, object]:
-    return {rule.name: _meaning(policy, rule) for rule in policy.rules}
+def _rules(policy: Policy, pace: Callable[[], None]) -> dict[str, object]:
+    return {rule.name: _meaning(policy, rule) for rule in paced(policy.rules, pace)}
 
 
 def _meaning(policy: Policy, rule: Rule) -> object:
@@ -483,5 +485,5 @@ def _missing(names: Mapping[str, object], others: Mapping[str, object]) -> list[
     return [name for name in names if name not in others]
 
 
-def _changed(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    return [name for name in new if name in old and old[name] != new[name]]
+def _changed(old: Mapping[str, object], new: Mapping[str, object], pace: Callable[[], None]) -> list[str]:
+    return [name for name in paced(new, pace) if name in old and old[name] != new[name]]

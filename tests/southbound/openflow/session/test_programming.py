@@ -332,6 +332,85 @@ def test_a_meter_of_others_is_never_changed_or_deleted() -> None:
     assert programming.delete_meter(METER.meter_id) == ()
 
 
+def test_a_meter_that_was_not_deleted_is_modified_when_its_id_is_used_again() -> None:
+    """The device would refuse to add it, and it would be taken for a meter of others, which nobody deletes."""
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    programming.delete_meter(METER.meter_id)
+    programming.note_undeleted(ENTRY, "OFPBRC_EPERM")
+    slower = replace(ENTRY, rate=1000)
+    assert programming.set_meter(METER._replace(rate=1_000_000)) == (Change(Op.MODIFY, slower),)
+    assert programming.delete_meter(METER.meter_id) == (Change(Op.DELETE, slower),)
+    later = [change for _ in range(HELD_CALLS) for change in programming.settle(PORTS)]
+    assert later == [], "it is known to be there no more"
+
+
+def test_a_meter_that_could_not_be_modified_is_modified_when_its_id_is_used_again() -> None:
+    programming = Programming(ABLE, pin_meters={METER.meter_id: replace(ENTRY, rate=1000)})
+    (modify,) = programming.set_meter(METER)
+    assert programming.fallback(modify, "OFPMMFC_BAD_RATE") == ()
+    programming.note_refusal(ENTRY, "OFPMMFC_BAD_RATE", stands=True)
+    assert programming.set_meter(METER) == (Change(Op.MODIFY, ENTRY),)
+
+
+def test_a_plan_that_uses_a_meter_which_was_not_deleted_modifies_it() -> None:
+    programming = Programming(ABLE)
+    programming.note_undeleted(MeterEntry(9, 1, 1), "OFPBRC_EPERM")
+    changes = programming.program(plan(), PORTS)
+    (nine,) = [meter for meter in programming.present.meters if meter.meter_id == 9]
+    assert Change(Op.MODIFY, nine) in changes
+
+
+def test_a_meter_that_is_not_there_is_added_and_one_that_is_all_the_same_is_modified_once() -> None:
+    unknown, exists = "OFPMMFC_UNKNOWN_METER", "OFPMMFC_METER_EXISTS"
+    programming = Programming(ABLE, pin_meters={METER.meter_id: replace(ENTRY, rate=1000)})
+    (modify,) = programming.set_meter(METER)
+    add = Change(Op.ADD, ENTRY)
+    assert programming.fallback(modify, unknown) == (add,)
+    assert programming.fallback(add, exists) == (modify,)
+    assert programming.fallback(modify, unknown) == ()
+    programming.note_refusal(ENTRY, unknown, stands=True)
+    assert programming.set_meter(METER) == (add,)
+    assert programming.fallback(add, exists) == (), "another has taken the id"
+
+
+def test_a_meter_that_was_deleted_and_is_still_there_is_deleted_again() -> None:
+    programming = Programming(ABLE)
+    programming.program(plan(), PORTS)
+    programming.set_meter(METER)
+    programming.delete_meter(METER.meter_id)
+    programming.note_undeleted(ENTRY, "OFPBRC_EPERM")
+    programming.set_meter(METER._replace(meter_id=6))
+    programming.delete_meter(6)
+    asked = tuple(programming.deleted_meters)
+    assert asked == (5, 6)
+    others = replace(ENTRY, meter_id=6, rate=1)
+    assert programming.undeleted(asked, {5: ENTRY, 6: others}) == (Change(Op.DELETE, ENTRY),)
+    assert tuple(programming.deleted_meters) == (5,), "somebody has made another meter of the other id"
+    assert programming.undeleted((5,), {}) == ()
+    assert not programming.deleted_meters
+    assert [change for _ in range(HELD_CALLS) for change in programming.settle(PORTS)] == []
+
+
+def test_a_meter_that_is_used_again_is_not_deleted_by_a_reading_from_before() -> None:
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    programming.delete_meter(METER.meter_id)
+    programming.set_meter(METER)
+    assert programming.undeleted((METER.meter_id,), {METER.meter_id: ENTRY}) == ()
+
+
+def test_a_meter_that_was_taken_for_one_of_others_is_deleted_when_it_shows_that_it_is_not() -> None:
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    programming.delete_meter(METER.meter_id)
+    programming.set_meter(METER)
+    programming.note_refusal(ENTRY, "OFPMMFC_METER_EXISTS")
+    (change,) = programming.undeleted((METER.meter_id,), {METER.meter_id: ENTRY})
+    assert change == Change(Op.DELETE, ENTRY)
+    assert programming.is_safe(change)
+
+
 def test_a_meter_that_the_device_has_and_the_core_uses_is_ours() -> None:
     programming = Programming(ABLE, found_meters={METER.meter_id: ENTRY})
     assert programming.set_meter(METER) == (Change(Op.MODIFY, ENTRY),)

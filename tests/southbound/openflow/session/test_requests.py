@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -31,6 +32,20 @@ def test_parts_make_one_reply(replies: list[Reply]) -> None:
     assert replies == [Reply(("a", "b"))]
     assert not pending.is_pending("ports")
     assert not pending.take_part(7, "c")
+
+
+def test_replies_that_were_read_are_freed_part_by_part() -> None:
+    class Part:
+        """A part of a reply."""
+
+    parts = [Part() for _ in range(3)]
+    replies = {"flows": Reply((*parts[:2],)), "ports": Reply((parts[2],))}
+    there = [weakref.ref(part) for part in parts]
+    parts.clear()
+    left: list[int] = []
+    requests.free(replies, lambda: left.append(sum(part() is not None for part in there)))
+    assert left == [2, 1, 0]
+    assert not replies
 
 
 def test_an_error_ends_a_request(replies: list[Reply]) -> None:

@@ -34,7 +34,7 @@ from flowlane.core.flowkey import IPV4, TCP, FlowParts
 from flowlane.core.flowkey import pack as pack_key
 from flowlane.core.model import NO_QUEUE, MeterSpec, PinRef, Refusal
 from flowlane.southbound.openflow.osken import coalescing, lazy
-from flowlane.southbound.openflow.session import changes, handshake, liveness, readback
+from flowlane.southbound.openflow.session import changes, handshake, liveness, readback, requests
 from flowlane.southbound.openflow.session.changes import SLICE
 from flowlane.southbound.openflow.session.owners import SILENT_AFTER
 from flowlane.southbound.openflow.session.sessions import MOST_HANDSHAKES, TURN, Sessions
@@ -660,6 +660,25 @@ def test_a_connection_that_ends_while_its_entries_are_read_is_no_device(
         world.sessions.disconnected(world.datapath)
         return evaluate(*args)
 
+    arrange, freed = handshake.arrange, requests.free
+
+    def arrange_long(*args: Any) -> Any:
+        world.sessions.disconnected(world.datapath)
+        return arrange(*args)
+
+    def free_long(*args: Any) -> None:
+        world.sessions.disconnected(world.datapath)
+        freed(*args)
+
+    for module, name, function in (
+        (handshake, "arrange", arrange_long),
+        (requests, "free", free_long),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, function)
+            world.connect()
+            assert not [event for event in world.events if isinstance(event, ev.DeviceUp)]
+            assert len(world.sessions) == 0
     monkeypatch.setattr(handshake, "evaluate", evaluate_long)
     world.connect()
     assert not [event for event in world.events if isinstance(event, ev.DeviceUp)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,13 +21,20 @@ class Device:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, version: int = 6) -> None:
         monkeypatch.setattr(packing, "request", lambda _datapath, kind, *values: (kind, values))
         self.now, self.idle = 100.0, True
+        self.undeleted: Callable[[tuple[int, ...]], tuple[Change, ...]] = lambda _asked: ()
         self.sent: list[tuple[str, Any]] = []
         self.events: list[Any] = []
         self.changes: list[tuple[Change, ...]] = []
         present = SimpleNamespace(flows=(), groups=(), meters=())
         session: Any = SimpleNamespace(
             datapath=SimpleNamespace(id=7, ofproto=SimpleNamespace(OFP_VERSION=version)),
-            programming=SimpleNamespace(present=present, pin_meters={}, is_safe=lambda _change: True),
+            programming=SimpleNamespace(
+                present=present,
+                pin_meters={},
+                deleted_meters={},
+                is_safe=lambda _change: True,
+                undeleted=lambda asked, _found: self.undeleted(asked),
+            ),
             layout=DEFAULT,
             traffic=SimpleNamespace(repairs=Counter()),
             is_idle=lambda: self.idle,
@@ -103,6 +111,29 @@ def test_nothing_is_compared_while_something_is_sent(device: Device) -> None:
     device.idle, device.now = True, device.now + 1
     device.verifier.tick(device.now)
     assert len(device.answer()) == 5, "it is read again"
+
+
+def test_a_meter_that_was_deleted_before_the_reading_and_is_still_there_is_deleted_again(
+    device: Device,
+) -> None:
+    deletion = Change(Op.DELETE, MeterEntry(3, 1000, 100))
+    device.undeleted = lambda asked: (deletion,) * (3 in asked)
+    device.verifier.begin()
+    device.answer()
+    for _ in range(2):
+        device.verifier.tick(device.now)
+        device.session.programming.deleted_meters[3] = deletion.entry
+        device.answer()
+        assert device.changes == [], "it was deleted after the meters were requested"
+        device.session.programming.deleted_meters.clear()
+        device.now += EVERY
+    device.session.programming.deleted_meters[3] = deletion.entry
+    device.verifier.tick(device.now)
+    assert len(device.answer()) == 2, "groups and meters, as they were"
+    device.now += EVERY
+    device.verifier.tick(device.now)
+    device.answer()
+    assert device.changes == [(deletion,)]
 
 
 def test_the_same_repair_is_not_sent_for_ever(device: Device) -> None:

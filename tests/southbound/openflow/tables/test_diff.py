@@ -11,6 +11,7 @@ from support.openflow.memory_switch import MemorySwitch
 
 from flowlane.core.effects import DevicePlan
 from flowlane.core.model import MeterSpec
+from flowlane.core.pacing import BETWEEN
 from flowlane.southbound.openflow.tables import desired, diff, pins
 from flowlane.southbound.openflow.tables.entries import (
     BARRIER,
@@ -24,6 +25,15 @@ from flowlane.southbound.openflow.tables.entries import (
     flow,
 )
 from flowlane.southbound.openflow.tables.pipeline import TableId
+
+
+def test_changes_have_places_for_pauses_also_where_all_is_deleted() -> None:
+    many = tuple(flow(TableId.SPREAD, number, (), (), 0) for number in range(3 * BETWEEN))
+    places: list[int] = []
+    changes = diff.changes(EMPTY, Standing(many), lambda: places.append(0))
+    assert len(changes) == len(many) + 1
+    assert len(places) >= 2 * 3
+
 
 RULES = st.lists(
     st.builds(

@@ -18,7 +18,7 @@ PRIORITIES = st.one_of(st.integers(0, 30), st.integers(0xFFF0, 0xFFFF), st.integ
 ENTRIES = st.lists(st.builds(ForeignEntry, st.just(0), PRIORITIES, st.sampled_from([b"", IP])), max_size=12)
 
 
-def entry(priority: int, **match: int) -> ForeignEntry:
+def entry(priority: int, **match: int | tuple[int, int]) -> ForeignEntry:
     return ForeignEntry(0, priority, fields.pack(fields.match(**match)))
 
 
@@ -58,6 +58,22 @@ def test_tables_that_others_use_or_lead_to_are_taken() -> None:
         ForeignEntry(9, 1),
     ]
     assert foreign.taken_tables(entries, (30,)) == {0, 4, 7, 9, 30}
+
+
+def test_of_many_conflicts_those_that_packets_meet_first_are_named() -> None:
+    above = foreign.conflicts(
+        [entry(600 + port, in_port=port) for port in range(1, 30)], 0, 1, set(range(30))
+    )
+    assert "priority=629,in_port=29 of" in above[0]
+    assert "packets from port 29 do not pass" in above[0]
+    below = foreign.conflicts([entry(port, in_port=port) for port in range(1, 30)], 0, 40, set())
+    assert "priority=29,in_port=29 of" in below[0]
+    assert "priority=22,in_port=22 of" in below[foreign.MAX_LISTED - 1]
+
+
+def test_a_match_of_more_than_a_port_takes_not_all_packets_of_it() -> None:
+    assert foreign.conflicts([entry(600, in_port=1, eth_type=0x800)], 0, 1, {1}) == ()
+    assert foreign.conflicts([entry(600, in_port=(1, 0xFFFF))], 0, 1, {1})
 
 
 def test_conflicts_are_named_and_not_without_end() -> None:

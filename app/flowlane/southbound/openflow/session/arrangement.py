@@ -6,12 +6,13 @@ then with the output in the tables before. With fewer than :data:`LEAST_TABLES` 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane import hub
 from flowlane.core.model import LeftOut
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.session import decode, readback
 from flowlane.southbound.openflow.tables import foreign, probes
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, Op
@@ -58,6 +59,7 @@ def choose(
     parts: Mapping[str, tuple[Any, ...]],
     start: int,
     refused: Collection[int] = (),
+    pace: Callable[[], None] = no_pause,
 ) -> Arrangement:
     """Choose layout and capabilities.
 
@@ -66,8 +68,9 @@ def choose(
         parts: name of a request of the handshake -> parts of its reply.
         start: the number of the start table.
         refused: tables that the device refused entries for.
+        pace: called now and then (see :mod:`flowlane.core.pacing`): others may have put 50,000 entries there.
     """
-    others = foreign_entries(parts["flows"])
+    others = tuple(paced(foreign_entries(parts["flows"]), pace))
     described = decode.table_sizes(parts["table features"])
     numbers = [number for number in described or _ALL_TABLES if number not in refused]
     if start not in numbers:
@@ -75,10 +78,10 @@ def choose(
         why = f"it {what} table {start}; choose another with --start-table"
         return Arrangement(DEFAULT, capabilities, unusable=why)
     of_groups = _leads_of_groups(parts["groups"])
-    taken = foreign.taken_tables(others, of_groups.tables) - {start}
+    taken = foreign.taken_tables(paced(others, pace), of_groups.tables) - {start}
     free = [number for number in numbers if number not in taken]
-    there = [entry for entry in others if entry.table_id == start]
-    base, leads = foreign.base_for(there), _all_leads(others, of_groups)
+    there = [entry for entry in paced(others, pace) if entry.table_id == start]
+    base, leads = foreign.base_for(there, pace), _all_leads(paced(others, pace), of_groups)
     chosen = _largest(capabilities, start, free)
     usable = sum(number >= start for number in free)
     if chosen is None:
@@ -100,18 +103,15 @@ def choose(
             ports,
             is_led_to=foreign.is_led_to(start, leads.tables),
             copies=leads.copies and capabilities.controller_meter,
+            pace=pace,
         ),
         others=leads,
     )
 
 
-def _all_leads(entries: Collection[ForeignEntry], of_groups: Leads) -> Leads:
-    return Leads(
-        of_groups.tables.union(*(entry.leads.tables for entry in entries)),
-        any(entry.leads.copies for entry in entries),
-        of_groups.groups.union(*(entry.leads.groups for entry in entries)),
-        of_groups.meters.union(*(entry.leads.meters for entry in entries)),
-    )
+def _all_leads(entries: Iterable[ForeignEntry], of_groups: Leads) -> Leads:
+    """Return where foreign entries and groups lead; what groups copy comes by an entry that leads to them."""
+    return instructions.union((of_groups._replace(copies=False), *{entry.leads for entry in entries}))
 
 
 def _largest(
@@ -149,9 +149,9 @@ def _table_probe(layout: Layout, number: int) -> FlowEntry:
     return replace(probes.nothing(), table_id=OUTSIDE + number, priority=layout.base + 1)
 
 
-def foreign_entries(parts: Iterable[Any]) -> tuple[ForeignEntry, ...]:
+def foreign_entries(parts: Iterable[Any]) -> Iterator[ForeignEntry]:
     """Read the entries of others in a flow statistics reply."""
-    return tuple(entry for part in parts for entry in _kept_or_read(part))
+    return (entry for part in parts for entry in _kept_or_read(part))
 
 
 def read_early(part: Any, *, may_pause: bool) -> None:
@@ -218,9 +218,9 @@ def _foreign_in(part: Any) -> Iterator[ForeignEntry]:
 def _leads_of_groups(parts: Iterable[Any]) -> Leads:
     """Return where groups lead that are not as ours are."""
     ours = {group.group_id for group in readback.groups(parts)}
-    found = NOWHERE
-    for desc in decode.bodies(parts):
-        if getattr(desc, "group_id", None) not in ours:
-            for bucket in getattr(desc, "buckets", None) or ():
-                found |= readback.leads_of(bucket.actions)
-    return found
+    return instructions.union(
+        readback.leads_of(bucket.actions)
+        for desc in decode.bodies(parts)
+        if getattr(desc, "group_id", None) not in ours
+        for bucket in getattr(desc, "buckets", None) or ()
+    )

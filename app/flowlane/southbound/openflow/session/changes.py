@@ -6,6 +6,7 @@ them as there are new flows.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -13,18 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from flowlane import hub
 from flowlane.core.effects import PinFlow, UnpinFlow
+from flowlane.logs import Repeats
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import packing
 from flowlane.southbound.openflow.session.outbox import BATCH, MAX_UNCONFIRMED, Outbox, UnconfirmedChanges
 from flowlane.southbound.openflow.tables import pins
-from flowlane.southbound.openflow.tables.entries import BARRIER, Change
+from flowlane.southbound.openflow.tables.entries import BARRIER, Change, FlowEntry, MeterEntry
+from flowlane.southbound.openflow.tables.pipeline import TableId
 
 if TYPE_CHECKING:
     from flowlane.core.effects import SendPacket
     from flowlane.southbound.openflow.session.encode import Datapath
     from flowlane.southbound.openflow.session.templates import Templates
+    from flowlane.southbound.openflow.tables.entries import Entry
     from flowlane.southbound.openflow.tables.layout import Layout
     from flowlane.telemetry import DeviceTraffic
+
+_REPEATS = Repeats(logging.getLogger(__name__))
 
 SLICE = 256
 """Changes that are encoded at a time, which takes some 10 ms; other devices are served in between."""
@@ -169,6 +175,13 @@ class ChangeSender:
         postponed, self._postponed = self._postponed, []
         for work in postponed:
             work()
+
+
+def log_refusal(dpid: int, change: Change, entry: Entry, error: str) -> None:
+    """Log what a device refused: each standing entry, but one for all of pins and meters, which may be many."""
+    is_pin = isinstance(entry, FlowEntry) and entry.table_id == TableId.ASSIGN
+    kind = "pin" if is_pin else "meter" if isinstance(entry, MeterEntry) else entry
+    _REPEATS.warning((dpid, error, change.op, kind), "device %016x refused to %s: %s", dpid, change, error)
 
 
 def _ignore(_reason: str) -> None:

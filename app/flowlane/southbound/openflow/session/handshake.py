@@ -129,7 +129,7 @@ def evaluate(
     if arranged.unusable:
         parts = parts | dict.fromkeys(("flows", "groups", "meters"), ())
     size = decode.table_sizes(parts["table features"]).get(layout.number_of(TableId.ASSIGN), 0)
-    stale = readback.learned_tables(parts["flows"]) - {layout.numbers.get(TableId.SEEN)}
+    stale = readback.learned_tables(parts["flows"], pace) - {layout.numbers.get(TableId.SEEN)}
     entries = list(paced(readback.sent_entries(parts["flows"], layout), pace))
     pins = readback.pins_in(entries, pace)
     present, pin_meters, marked = _present(parts, arranged, paced(entries, pace), paced(pins, pace))
@@ -176,17 +176,19 @@ def arrange(
     start: int = 0,
     refused_tables: Collection[int] = (),
     may_learn: bool = True,
+    pace: Callable[[], None] = no_pause,
 ) -> Arrangement:
     """Choose how a device is used, by its replies (see :func:`.arrangement.choose`).
 
     Args:
         may_learn: False to use it as one without the learn action.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
     parts = {name: replies.get(name, Reply()).parts for name in REQUESTS}
     can = capabilities(version, parts, refused_probes)
     if not may_learn:
         can = replace(can, learn=False)
-    arranged = arrangement.choose(can, parts, start, refused_tables)
+    arranged = arrangement.choose(can, parts, start, refused_tables, pace)
     if has_foreign_limit(can, refused_probes):
         arranged = arranged._replace(left_out=(*arranged.left_out, _FOREIGN_LIMIT))
     if decode.has_too_many_queues(parts["queues"]):

@@ -6,14 +6,12 @@ This module has no connection.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.model import LeftOut
 from flowlane.core.pacing import paced
-from flowlane.logs import Repeats
 from flowlane.pauses import WORK
 from flowlane.southbound.openflow.tables import diff, folding, room
 from flowlane.southbound.openflow.tables.desired import (
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from flowlane.core.effects import DevicePlan
     from flowlane.core.model import Capabilities, MeterSpec
 
-_REPEATS = Repeats(logging.getLogger(__name__))
 Changes = tuple[Change, ...]
 MAX_RETRIES = 8
 """How often one plan is compiled again because the device refused a part of it."""
@@ -95,6 +92,10 @@ class Programming:
     _plan: DevicePlan | None = None
     _refused: set[Entry] = field(default_factory=set)
     """Entries that the device has refused since the last call of :meth:`settle`."""
+    deleted_meters: dict[int, MeterEntry] = field(default_factory=dict)
+    """Meters of pins that were deleted, as they stood, until a reading shows whether they are gone."""
+    _contradicted: set[int] = field(default_factory=set)
+    """Meters of pins that the device does not have by its word, since the last change of each."""
     _no_meters: set[int] = field(default_factory=set)
     """Standing meters that the device refused: compiled without them until a plan has other meters."""
     _outputs: Mapping[int | None, tuple[Step, ...]] = field(default_factory=dict)
@@ -163,6 +164,7 @@ class Programming:
         """Return the changes that bring the device to a plan: only what differs."""
         if (patched := self._patch_hosts(plan, ports)) is not None:
             return patched
+        self._take_left()
         self._ports = {port_no: tuple(queue_ids) for port_no, queue_ids in ports.items()}
         if plan != self._plan:
             if self._plan is None or plan.meters != self._plan.meters:
@@ -172,7 +174,7 @@ class Programming:
         changes = diff.changes(compiled.standing, self.present, WORK.pause)
         changes = tuple(filter(self.is_safe, paced(changes, WORK.pause)))
         self.present, self.left_out = compiled.standing, compiled.left_out
-        for change in changes:
+        for change in paced(changes, WORK.pause):
             if change.op is Op.DELETE and isinstance(change.entry, MeterEntry):
                 self.found_meters.pop(change.entry.meter_id, None)
         return changes
@@ -277,7 +279,10 @@ class Programming:
         if self.pin_meters.get(entry.meter_id) == entry:
             return ()
         found = self.found_meters.pop(entry.meter_id, None)
-        known = entry.meter_id in self.pin_meters or found is not None
+        left = self._left_of(entry.meter_id)
+        known = entry.meter_id in self.pin_meters or found is not None or bool(left)
+        self._left -= left
+        self._contradicted.discard(entry.meter_id)
         self.pin_meters[entry.meter_id] = entry
         return (Change(Op.MODIFY if known else Op.ADD, entry),)
 
@@ -306,10 +311,35 @@ class Programming:
         self.found_meters.pop(meter_id, None)
         self.marked_meters.discard(meter_id)
         entry = self.pin_meters.pop(meter_id, MeterEntry(meter_id, 1, 0))
+        self.deleted_meters[meter_id] = entry
         return (Change(Op.DELETE, entry),) if self.capabilities.max_meters else ()
+
+    def undeleted(self, asked: Collection[int], found: Mapping[int, MeterEntry]) -> Changes:
+        """Return the deletion of meters of pins that were deleted, and stand as they did: the device has refused it.
+
+        Args:
+            asked: those that had been deleted when the meters were requested.
+            found: the meters that the device has.
+        """
+        changes = []
+        for meter_id in asked:
+            entry = self.deleted_meters.get(meter_id)
+            if meter_id not in found:
+                self._left -= self._left_of(meter_id)
+            if entry is None or found.get(meter_id) != entry or meter_id in self.pin_meters:
+                self.deleted_meters.pop(meter_id, None)
+                continue
+            self.foreign_meters.discard(meter_id)
+            changes.append(Change(Op.DELETE, entry))
+        return tuple(changes)
+
+    def _left_of(self, meter_id: int) -> set[GroupEntry | MeterEntry]:
+        return {entry for entry in self._left if isinstance(entry, MeterEntry) and entry.meter_id == meter_id}
 
     def fallback(self, change: Change, error: str) -> Changes:
         """Return what to send in place of a refused change: the plan with another group where an id is taken."""
+        if isinstance(change.entry, MeterEntry):
+            return self._meter_fallback(change.op, change.entry, error)
         group = change.entry
         if change.op is not Op.ADD or error != _GROUP_EXISTS or not isinstance(group, GroupEntry):
             return ()
@@ -318,6 +348,16 @@ class Programming:
             self.present, groups=tuple(present for present in self.present.groups if present != group)
         )
         return self.program(self._plan, self._ports) if self._plan is not None else ()
+
+    def _meter_fallback(self, op: Op, meter: MeterEntry, error: str) -> Changes:
+        """Add a meter of pins that was to be modified and is not there; modify it, if it is there all the same."""
+        if self.pin_meters.get(meter.meter_id) != meter:
+            return ()
+        is_contradicted = meter.meter_id in self._contradicted
+        if op is Op.MODIFY and error.endswith(_UNKNOWN) and not is_contradicted:
+            self._contradicted.add(meter.meter_id)
+            return (Change(Op.ADD, meter),)
+        return (Change(Op.MODIFY, meter),) if error == METER_EXISTS and is_contradicted else ()
 
     def note_unmarked(self, mark: Entry) -> None:
         """Note that the device has refused the mark of a meter, which works all the same: it is tried again later."""
@@ -342,7 +382,7 @@ class Programming:
         Args:
             stands: it was to be modified, and stands as it was before.
         """
-        if stands and isinstance(entry, GroupEntry | MeterEntry):
+        if stands and isinstance(entry, GroupEntry | MeterEntry) and not error.endswith(_UNKNOWN):
             self._left.add(_unknown_form(entry))
         cookie = cookies.unpack(entry.cookie) if isinstance(entry, FlowEntry) else None
         if cookie is None or cookie.kind is not cookies.Kind.PIN:
@@ -399,7 +439,6 @@ class Programming:
         if self._plan is None or not has_fallback or self._retries >= MAX_RETRIES:
             return ()
         self._retries += 1
-        self._take_left()
         return self.program(self._plan, ports)
 
     def _take_left(self) -> None:
@@ -427,7 +466,6 @@ class Programming:
         self._new_meters[0].update(self._unmarked & self.pin_meters.keys())
         self._unmarked.clear()
         self._room = None
-        self._take_left()
         return self.program(plan, ports)
 
     def _make_room(
@@ -455,10 +493,3 @@ class Programming:
 def _unknown_form(entry: GroupEntry | MeterEntry) -> GroupEntry | MeterEntry:
     """Return a group or meter in a form that is never asked for, so that it differs from every desired one."""
     return replace(entry, buckets=()) if isinstance(entry, GroupEntry) else replace(entry, rate=0)
-
-
-def log_refusal(dpid: int, change: Change, entry: Entry, error: str) -> None:
-    """Log what a device refused: each standing entry, but one for all of pins and meters, which may be many."""
-    is_pin = isinstance(entry, FlowEntry) and entry.table_id == TableId.ASSIGN
-    kind = "pin" if is_pin else "meter" if isinstance(entry, MeterEntry) else entry
-    _REPEATS.warning((dpid, error, change.op, kind), "device %016x refused to %s: %s", dpid, change, error)

@@ -455,10 +455,15 @@ def _learned_flow(stats: Message) -> LearnedFlow | None:
     )
 
 
-def learned_tables(parts: Iterable[Message]) -> frozenset[int]:
-    """Return the numbers of the tables on the device that have learned entries."""
+def learned_tables(parts: Iterable[Message], pace: Callable[[], None] = no_pause) -> frozenset[int]:
+    """Return the numbers of the tables on the device that have learned entries.
+
+    Args:
+        pace: called after each part (see :mod:`flowlane.core.pacing`).
+    """
     found: set[int] = set()
     for part in parts:
+        pace()
         with suppress(ValueError):
             entries = flow_stats.entries(part) or ()
             found.update(raw.table_id for raw in entries if raw.cookie & cookies.KIND_MASK == _LEARNED)

@@ -46,6 +46,19 @@ class Reply(NamedTuple):
     error: str = ""
 
 
+def free(replies: dict[str, Reply], pace: Callable[[], None]) -> None:
+    """Empty replies that were read, part by part, since to free 50,000 entries takes some 30 ms.
+
+    Args:
+        pace: called after each part (see :mod:`flowlane.core.pacing`).
+    """
+    parts = [part for reply in replies.values() for part in reply.parts]
+    replies.clear()
+    while parts:
+        parts.pop()
+        pace()
+
+
 MAX_UNASKED, UNASKED_WITHIN = 64 << 20, 60.0
 """Bytes of replies that nobody requested within so many seconds, above which the connection is closed."""
 

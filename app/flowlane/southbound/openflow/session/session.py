@@ -18,10 +18,10 @@ from flowlane.core.model import Capabilities
 from flowlane.core.topology.discovery import HOLD
 from flowlane.southbound.openflow.osken import coalescing
 from flowlane.southbound.openflow.session import arrangement, decode, encode, handshake, packing, requests
-from flowlane.southbound.openflow.session.changes import ChangeSender
+from flowlane.southbound.openflow.session.changes import ChangeSender, log_refusal
 from flowlane.southbound.openflow.session.counters import CounterReader
 from flowlane.southbound.openflow.session.liveness import Liveness
-from flowlane.southbound.openflow.session.programming import Programming, log_refusal
+from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.queues import POLL_ALONE, QUEUE_POLL, QUEUE_REREADS, QueueReader
 from flowlane.southbound.openflow.session.requests import PendingRequests, Reply
 from flowlane.southbound.openflow.session.templates import Templates
@@ -172,14 +172,18 @@ class Session:
 
     def _arrange(self) -> None:
         """Choose the layout; a device that does not describe its tables is tried for those that it would use."""
+        replies = self._replies
         arranged = handshake.arrange(
             self.datapath.ofproto.OFP_VERSION,
-            self._replies,
+            replies,
             self._refused_probes,
             self._start_table,
             self._refused_tables,
             self._may_learn,
+            hub.TimeSlice().check,
         )
+        if self._replies is not replies:  # The connection has ended meanwhile.
+            return
         untried = set(arranged.layout.numbers.values()) - self._tried_tables
         is_known = self._replies["table features"].parts or self._replies["probes"].error
         if arranged.unusable or is_known or not untried:
@@ -194,18 +198,13 @@ class Session:
     def _finish_handshake(self, arranged: Arrangement) -> None:
         version, replies = self.datapath.ofproto.OFP_VERSION, self._replies
         self.layout, self.unusable = arranged.layout, arranged.unusable
+        pace = hub.TimeSlice().check
         result = handshake.evaluate(
-            self.dpid,
-            version,
-            self.peer,
-            replies,
-            self._refused_probes,
-            arranged,
-            hub.TimeSlice().check,
+            self.dpid, version, self.peer, replies, self._refused_probes, arranged, pace
         )
+        requests.free(replies, pace)
         if self._replies is not replies:  # The connection has ended meanwhile.
             return
-        replies.clear()
         for name, error in result.errors.items():
             _LOG.debug("device %016x: no reply to the request for %s: %s", self.dpid, name, error)
         up = result.up

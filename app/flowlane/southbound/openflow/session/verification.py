@@ -181,7 +181,8 @@ class Verifier:
 
     def _desired(self) -> tuple[Any, ...]:
         programming, layout = self._session.programming, self._session.layout
-        return programming.present, layout.key, layout.base, tuple(sorted(programming.pin_meters))
+        meters = tuple(sorted(programming.pin_meters)), tuple(programming.deleted_meters)
+        return programming.present, layout.key, layout.base, *meters
 
     def _take(self, name: str, reply: Reply) -> None:
         self._replies[name] = reply
@@ -198,13 +199,15 @@ class Verifier:
             return
         if any(reply.error for reply in of_flows):
             return
+        undeleted = self._undeleted(replies["meters"])
         others = basis[:3], _digest(replies["groups"].parts), _digest(replies["meters"].parts)
         entries = frozenset(entry for reply in of_flows for entry in _raw_entries(reply.parts))
         state = *basis[:3], hash(entries)
         are_right = not of_flows or (bool(entries) and state == self._right)
-        if are_right and others == self._right_others:
+        if are_right and others == self._right_others and not undeleted:
             return
         changes = self._changes(None if are_right else of_flows, replies["groups"], replies["meters"])
+        changes = (*changes, *undeleted)
         if changes and not of_flows:
             self.trigger()  # What was deleted may have taken entries along.
         elif any(change.op is Op.ADD and _is_at_start(change.entry) for change in changes):
@@ -255,6 +258,14 @@ class Verifier:
         changes = [_as_modify(change, group_ids_there, meter_ids_there) for change in changes]
         wanted = (change for change in changes if change != BARRIER and change not in self._ignored)
         return diff.ordered(filter(programming.is_safe, wanted))
+
+    def _undeleted(self, meters: Reply) -> tuple[Change, ...]:
+        """Return the deletions of meters of pins that the device has refused."""
+        asked: tuple[int, ...] = self._basis[4]
+        if meters.error or not asked:
+            return ()
+        found = {meter.meter_id: meter for meter in readback.meters(meters.parts)}
+        return self._session.programming.undeleted(asked, found)
 
     def _of_pin_meters(self, programming: Programming, found: dict[int, MeterEntry]) -> Iterable[Change]:
         """Yield the changes of meters of pins that had been there when the meters were requested."""

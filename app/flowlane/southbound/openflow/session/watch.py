@@ -130,7 +130,7 @@ class StartTableWatch:
             self._lost()
             return
         start, base = self._layout().start, self._layout().base
-        entries = arrangement.foreign_entries(reply.parts)
+        entries = tuple(arrangement.foreign_entries(reply.parts))
         self._is_large = len(entries) > LARGE
         there = [entry for entry in entries if entry.table_id == start]
         if not self._is_led_to:

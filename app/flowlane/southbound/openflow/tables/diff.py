@@ -45,7 +45,8 @@ def changes(desired: Standing, present: Standing, pace: Callable[[], None] = no_
                 {meter.meter_id: meter for meter in desired.meters},
                 {meter.meter_id: meter for meter in present.meters},
             ),
-        )
+        ),
+        pace,
     )
 
 
@@ -87,7 +88,7 @@ def _numbered(desired: Mapping[int, Entry], present: Mapping[int, Entry]) -> Ite
             yield Change(Op.DELETE, entry)
 
 
-def ordered(unordered: Iterable[Change]) -> tuple[Change, ...]:
+def ordered(unordered: Iterable[Change], pace: Callable[[], None] = no_pause) -> tuple[Change, ...]:
     """Put changes in an order in which no packet meets an entry that leads nowhere: make before break.
 
     First meters are added, then entries (later tables first, so that a goto leads to filled tables). Groups are added
@@ -95,9 +96,12 @@ def ordered(unordered: Iterable[Change]) -> tuple[Change, ...]:
     tables first), last the groups and meters that nothing uses any more: the deletion of a group or meter in use would
     delete its entries too (OpenFlow 1.3.5 sections 6.4 and 7.3.4.4). A barrier ends each stage, since a device may
     carry out messages in any order between barriers (section 6.2).
+
+    Args:
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
     of_place: dict[tuple[int, int], list[Change]] = {}
-    for change in unordered:
+    for change in paced(unordered, pace):
         if change.op is not Op.BARRIER:
             of_place.setdefault(_place(change), []).append(change)
     sent: list[Change] = []

@@ -7,15 +7,21 @@ there that they have.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from heapq import nlargest
+from operator import attrgetter
 from typing import NamedTuple
 
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.tables.layout import FIRST_BASE, START_PRIORITIES
 from flowlane.southbound.openflow.wire import fields
 from flowlane.southbound.openflow.wire.instructions import NOWHERE, Leads
 
 MAX_LISTED = 8
 """Conflicts of one kind that are listed one by one."""
+
+_ONE_NUMBER = 12
+"""Bytes of a match with the one field ``in_port`` at most: header, value, mask."""
 
 _SIZE = len(START_PRIORITIES)
 _LAST_BASE = 0xFFFF - _SIZE + 1
@@ -54,7 +60,7 @@ def taken_tables(entries: Iterable[ForeignEntry], of_groups: Iterable[int] = ())
     return frozenset(taken)
 
 
-def base_for(entries: Iterable[ForeignEntry]) -> int:
+def base_for(entries: Iterable[ForeignEntry], pace: Callable[[], None] = no_pause) -> int:
     """Return the lowest of our priorities in the start table.
 
     Ours are above foreign entries that match every packet, which would leave ours without any. They are below
@@ -62,12 +68,15 @@ def base_for(entries: Iterable[ForeignEntry]) -> int:
 
     Args:
         entries: the foreign entries of the start table.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
-    listed = list(entries)
-    floor = max((entry.priority + 1 for entry in listed if entry.matches_all), default=FIRST_BASE)
-    taken = {entry.priority for entry in listed}
-    above = (base for base in range(max(floor, FIRST_BASE), _LAST_BASE + 1) if _is_free(base, taken))
-    below = (base for base in range(min(floor, _LAST_BASE), -1, -1) if _is_free(base, taken))
+    floor, taken = FIRST_BASE, set()
+    for entry in paced(entries, pace):
+        taken.add(entry.priority)
+        if entry.matches_all:
+            floor = max(floor, entry.priority + 1)
+    above = (base for base in paced(range(floor, _LAST_BASE + 1), pace) if _is_free(base, taken))
+    below = (base for base in paced(range(min(floor, _LAST_BASE), -1, -1), pace) if _is_free(base, taken))
     return next(above, None) or next(below, FIRST_BASE)
 
 
@@ -90,13 +99,14 @@ def is_led_to(start: int, tables: Collection[int]) -> bool:
 
 
 def conflicts(
-    entries: Iterable[ForeignEntry],
+    entries: Collection[ForeignEntry],
     start: int,
     base: int,
     ports: Collection[int],
     *,
     is_led_to: bool = True,
     copies: bool = False,
+    pace: Callable[[], None] = no_pause,
 ) -> tuple[str, ...]:
     """List where foreign entries and ours conflict, as text for people.
 
@@ -105,9 +115,9 @@ def conflicts(
         ports: numbers of the device's ports.
         is_led_to: see :func:`is_led_to`.
         copies: whether foreign entries send packets to a controller, which our limit on copies counts too.
+        pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
-    there = sorted(entries, key=lambda entry: -entry.priority)
-    texts = [*_bypass(there, base, ports), *_shadowed(there, start, base)]
+    texts = [*_bypass(paced(entries, pace), base, ports), *_shadowed(entries, start, base, pace)]
     if not is_led_to:
         texts.append(
             f"no entry of another table leads to Flowlane's start table {start}: no packet passes Flowlane; "
@@ -123,10 +133,10 @@ def conflicts(
 
 def _bypass(there: Iterable[ForeignEntry], base: int, ports: Collection[int]) -> Iterator[str]:
     """Yield a text for each foreign entry that takes all packets of a port, or all packets, before ours."""
-    above = [entry for entry in there if entry.priority >= base + _SIZE]
-    found = [(entry, what) for entry in above if (what := _taken_by(entry, ports))]
-    for entry, what in found[:MAX_LISTED]:
-        yield f"{what} Flowlane: entry {entry} of another controller comes first"
+    above = (entry for entry in there if entry.priority >= base + _SIZE)
+    found = {entry: what for entry in above if (what := _taken_by(entry, ports))}
+    for entry in _first(found):
+        yield f"{found[entry]} Flowlane: entry {entry} of another controller comes first"
     if len(found) > MAX_LISTED:
         yield f"{len(found) - MAX_LISTED} more entries of another controller come before Flowlane's"
 
@@ -134,18 +144,26 @@ def _bypass(there: Iterable[ForeignEntry], base: int, ports: Collection[int]) ->
 def _taken_by(entry: ForeignEntry, ports: Collection[int]) -> str:
     if entry.matches_all:
         return "no packet passes"
+    if len(entry.match) > _ONE_NUMBER:
+        return ""
     terms = fields.unpack(entry.match)
     if terms is not None and [term.field for term in terms] == ["in_port"] and terms[0].value in ports:
         return f"packets from port {terms[0].value} do not pass"
     return ""
 
 
-def _shadowed(there: Iterable[ForeignEntry], start: int, base: int) -> Iterator[str]:
+def _first(entries: Iterable[ForeignEntry]) -> list[ForeignEntry]:
+    """Return those that are listed one by one: the first that a packet meets."""
+    return nlargest(MAX_LISTED, entries, key=attrgetter("priority"))
+
+
+def _shadowed(
+    there: Collection[ForeignEntry], start: int, base: int, pace: Callable[[], None]
+) -> Iterator[str]:
     """Yield a text for each foreign entry that only ours keep from being met."""
-    listed = list(there)
-    floor = max((entry.priority for entry in listed if entry.matches_all), default=-1)
-    below = [entry for entry in listed if floor < entry.priority < base and not entry.matches_all]
-    for entry in below[:MAX_LISTED]:
+    floor = max((entry.priority for entry in paced(there, pace) if entry.matches_all), default=-1)
+    below = [entry for entry in paced(there, pace) if floor < entry.priority < base and not entry.matches_all]
+    for entry in _first(below):
         yield (
             f"entry {entry} of another controller is not met: Flowlane's in table {start} have priorities "
             f"{base} to {base + _SIZE - 1}; give it a higher one, or move Flowlane with --start-table"

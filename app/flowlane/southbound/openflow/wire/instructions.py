@@ -6,7 +6,7 @@ the actions of Open vSwitch's lib/ofp-actions.c that lead to another table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
@@ -62,6 +62,20 @@ class Leads(NamedTuple):
 
 
 NOWHERE = Leads()
+
+
+def union(several: Iterable[Leads]) -> Leads:
+    """Return where any of them leads, in a time that grows with their number: there may be as many as entries."""
+    tables: set[int] = set()
+    groups: set[int] = set()
+    meters: set[int] = set()
+    copies = False
+    for one in several:
+        tables |= one.tables
+        groups |= one.groups
+        meters |= one.meters
+        copies |= one.copies
+    return Leads(frozenset(tables), copies, frozenset(groups), frozenset(meters))
 
 
 @lru_cache(1024)
