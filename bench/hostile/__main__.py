@@ -19,10 +19,8 @@ import argparse
 import contextlib
 import json
 import multiprocessing
-import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.hostile.attacks import ATTACKS, BAD_MAC, GOOD_MAC, attack
 from bench.hostile.good_vm import OLD, VOICE, GoodVm, Sent
 from lab.inside import private_ovs
+from lab.inside.experiment import first_on_the_machine
 from lab.inside.manager import Launched, launched, wait_for
 from lab.inside.namespaces import add_veth_pairs, network_of_its_own
 
@@ -88,6 +87,11 @@ class Trial:
 
     def __init__(self, ovs: PrivateOvs, good: GoodVm, manager: Launched | None) -> None:
         self.ovs, self.good, self.manager = ovs, good, manager
+
+    @property
+    def processes(self) -> list[int]:
+        """The ids of the switch's process and of the controller's."""
+        return [self.ovs.process, *([] if self.manager is None else [self.manager.process.pid])]
 
     def flows_of(self, vm: str) -> list[dict[str, Any]]:
         """REST's flows of a VM."""
@@ -197,22 +201,6 @@ def trial(way: str, policy: str = POLICY, *options: str) -> Iterator[Trial]:
         yield Trial(ovs, good, manager)
 
 
-@contextlib.contextmanager
-def first_on_the_machine(running: Trial, wanted: bool) -> Iterator[None]:
-    """Have the switch, the controller and the VMs run before all else for the block, where that is wanted."""
-    if not wanted:
-        yield
-        return
-    processes = [running.ovs.process, *([running.manager.process.pid] if running.manager is not None else [])]
-    for process in processes:
-        subprocess.run(["chrt", "--all-tasks", "--fifo", "--pid", "1", str(process)], check=True)
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-
-
 def _is_programmed(manager: Launched, ovs: PrivateOvs) -> bool:
     queues = (
         manager.rest(f"/v1/devices/{DPID:016x}/queues")["items"]
@@ -276,7 +264,7 @@ def main() -> None:
     for name in given.attacks:
         turns = []
         for _ in range(given.rounds):
-            with trial(given.way, policy) as running, first_on_the_machine(running, given.realtime):
+            with trial(given.way, policy) as running, first_on_the_machine(running.processes, given.realtime):
                 running.measure(3.0)
                 before = running.measure(given.seconds)
                 turns.append((before, *running.measure_under(name, given.seconds, given.onset)))

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -44,6 +45,10 @@ _RECEIVE_BUFFER, _OUTGOING, _IPV4 = 33, 4, 0x0800
 """SO_RCVBUFFORCE (socket(7)), PACKET_OUTGOING (packet(7)), the ethertype."""
 
 _TARGET = bytes([10, 0, 0, 99])
+
+_NUMBER = struct.Struct("!I")
+_NUMBER_AT = 42
+"""Place of a packet's number: behind the headers."""
 
 
 class Snapshot(NamedTuple):
@@ -87,28 +92,31 @@ class Host:
         urllib.request.urlopen(made, timeout=10).close()
 
 
-def frame(vm: int, source: int) -> bytes:
+def frame(vm: int, source: int) -> bytearray:
     """Make a UDP packet of a VM for a host behind the uplink; without checksums, which nobody looks at.
 
-    Flows have different rates, by the lengths of their packets.
+    Flows have different rates, by the lengths of their packets. The packet's number is to be filled in.
     """
     load = bytes(60 + source % 5 * 240)
     data = struct.pack("!HHHH", source, 2000 + source % 3, 8 + len(load), 0) + load
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), 0, 0, 64, 17, 0)
     macs = b"\x02\0\0\0\0\x63\x02\0\0\0\0" + bytes([vm]) + b"\x08\0"
-    return macs + head + bytes([10, 0, 0, vm, 10, 0, 0, 99]) + data
+    return bytearray(macs + head + bytes([10, 0, 0, vm, 10, 0, 0, 99]) + data)
 
 
 class Load:
-    """Packets of flows that go on, and of new ones, until :meth:`stop`; those that leave by the uplink are counted.
+    """Packets of flows that go on, and of new ones, until :meth:`stop`; those that leave by the uplink are noted.
 
     Args:
         pause: seconds between two packets of a flow.
+        new_flows_after: seconds between two flows of a VM that come and go.
     """
 
-    def __init__(self, pause: float = 0.1) -> None:
-        self.sent = self.received = 0
-        self._pause = pause
+    def __init__(self, pause: float = 0.1, new_flows_after: float = NEW_FLOWS_AFTER) -> None:
+        self._pause, self._new_flows_after = pause, new_flows_after
+        self._sent_at = array("d")
+        """When each packet was sent, by its number (monotonic clock)."""
+        self._received: set[int] = set()
         self._ended, self._drained = threading.Event(), threading.Event()
         self._in = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_IPV4))
         self._in.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER, 64 << 20)
@@ -119,6 +127,15 @@ class Load:
         self._counter.start()
         self._sender.start()
 
+    @property
+    def sent(self) -> int:
+        """How many packets were sent."""
+        return len(self._sent_at)
+
+    def lost_at(self) -> list[float]:
+        """When the packets were sent that were lost (monotonic clock)."""
+        return [at for number, at in enumerate(self._sent_at) if number not in self._received]
+
     def stop(self) -> int:
         """End the load; return how many packets were lost."""
         if not self._ended.is_set():
@@ -128,7 +145,7 @@ class Load:
             self._drained.set()
             self._counter.join()
             self._in.close()
-        return self.sent - self.received
+        return self.sent - len(self._received)
 
     def _count(self) -> None:
         while not self._drained.is_set():
@@ -137,7 +154,7 @@ class Load:
             except TimeoutError:
                 continue
             if place[2] != _OUTGOING and data[30:34] == _TARGET:
-                self.received += 1
+                self._received.add(*_NUMBER.unpack_from(data, _NUMBER_AT))
 
     def _send(self) -> None:
         outs = []
@@ -146,14 +163,16 @@ class Load:
             out.bind((f"flw-k{vm}", 0))
             outs.append(out)
         steady = [[frame(vm, source) for source in range(1000, 1000 + STEADY)] for vm in range(1, VMS + 1)]
-        begun = turn = time.monotonic()
+        turn = time.monotonic()
         while not self._ended.wait(max(0.0, turn - time.monotonic())):
             turn = max(turn + self._pause, time.monotonic() - 1.0)
-            port = 20_000 + int((time.monotonic() - begun) / NEW_FLOWS_AFTER) % 40_000
+            now = time.monotonic()
+            port = 20_000 + int(now / self._new_flows_after) % 40_000
             for vm, out in enumerate(outs, 1):
                 for data in (*steady[vm - 1], frame(vm, port)):
+                    _NUMBER.pack_into(data, _NUMBER_AT, self.sent)
+                    self._sent_at.append(now)
                     out.send(data)
-                    self.sent += 1
         for out in outs:
             out.close()
 
@@ -242,9 +261,9 @@ def order(running: Host) -> None:
 
 
 @contextmanager
-def loaded(pause: float = 0.1) -> Iterator[Load]:
+def loaded(pause: float = 0.1, new_flows_after: float = NEW_FLOWS_AFTER) -> Iterator[Load]:
     """Send for the duration of the block."""
-    load = Load(pause)
+    load = Load(pause, new_flows_after)
     try:
         yield load
     finally:

@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,3 +139,18 @@ def busy_seconds() -> tuple[float, float]:
 def use_realtime_priority(priority: int = 5) -> None:
     """Run before other processes, those started from here included (sched(7))."""
     os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+
+
+@contextlib.contextmanager
+def first_on_the_machine(processes: Iterable[int], wanted: bool) -> Iterator[None]:
+    """Have some processes, and this one, run before all else for the block, where that is wanted (sched(7))."""
+    if not wanted:
+        yield
+        return
+    for process in processes:
+        subprocess.run(["chrt", "--all-tasks", "--fifo", "--pid", "1", str(process)], check=True)
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
