@@ -9,14 +9,15 @@ ports of each packet, so that each new flow is an upcall of that thread, as with
 ``--realtime`` has switch, controller and senders run before all else on the machine.
 
 Run as root: ``python -m bench.restarts.database --restarts 10``. With ``--require`` the exit code is 1 where more is
-lost with Flowlane than under NORMAL with an upcall for each flow, by more than the restarts of one way differ among
-themselves.
+lost with Flowlane than under NORMAL with an upcall for each flow, by more than a tenth and what the restarts of one way
+differ among themselves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -37,6 +38,10 @@ WAYS = (NORMAL, BY_FLOW, FLOWLANE)
 
 LOOK_AT_PORTS = "move:NXM_OF_UDP_SRC[]->NXM_NX_REG0[0..15],move:NXM_OF_UDP_DST[]->NXM_NX_REG0[16..31]"
 """Has no effect but that an entry of the datapath is good for one pair of ports only."""
+
+
+TOLERATED = 1.1
+"""Times what is lost under NORMAL with an upcall for each flow that may be lost with Flowlane."""
 
 
 class Restart(NamedTuple):
@@ -103,9 +108,13 @@ def run(way: str, given: argparse.Namespace) -> list[Restart]:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return mean and standard deviation."""
-    mean = sum(values) / len(values)
-    return mean, (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    """Return the median, and the median of how far the values are from it.
+
+    A database that is not there at the first try is tried again after 2 s and 4 s: then all ways lose what comes
+    meanwhile, and a mean would say how often that was.
+    """
+    middle = statistics.median(values)
+    return middle, statistics.median(abs(value - middle) for value in values)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,14 +136,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for way in WAYS:
             found[way] += run(way, given)
     lost = {way: spread([item.lost for item in items]) for way, items in found.items()}
-    after = {way: spread([item.lost_after for item in items])[0] for way, items in found.items()}
     text = {
-        way: {"lost": round(mean), "deviation": round(by), "of them after": round(after[way])}
-        for way, (mean, by) in lost.items()
+        way: {
+            "lost": lost[way][0],
+            "deviation": lost[way][1],
+            "least": min(item.lost for item in items),
+            "most": max(item.lost for item in items),
+            "after": max(item.lost_after for item in items),
+        }
+        for way, items in found.items()
     }
     print(json.dumps(text))
     (by_flow, by_by_flow), (ours, by_ours) = lost[BY_FLOW], lost[FLOWLANE]
-    return 1 if given.require and ours > by_flow + by_by_flow + by_ours else 0
+    return 1 if given.require and ours > TOLERATED * by_flow + by_by_flow + by_ours else 0
 
 
 if __name__ == "__main__":

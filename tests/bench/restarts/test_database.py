@@ -7,7 +7,7 @@ import time
 
 import pytest
 from bench.restarts import database
-from bench.restarts.database import BY_FLOW, NORMAL, WAYS
+from bench.restarts.database import BY_FLOW, FLOWLANE, NORMAL, WAYS, Restart
 from bench.restarts.scene import VMS, loaded
 
 pytestmark = pytest.mark.ovs
@@ -32,3 +32,17 @@ def test_all_ways_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     for restart in restarts:
         assert 0 <= restart["lost_after"] <= restart["lost"] < restart["sent"]
         assert means[restart["way"]]["lost"] == restart["lost"]
+
+
+def test_one_restart_that_takes_long_says_little_about_a_way() -> None:
+    assert database.spread([1500, 1510, 1520, 1530, 35_000]) == (1520, 10)
+
+
+@pytest.mark.parametrize(("ours", "code"), [(1700, 0), (1800, 1)])
+def test_more_than_under_normal_with_an_upcall_for_each_flow_is_a_failure(
+    ours: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {NORMAL: 100, BY_FLOW: 1600, FLOWLANE: ours}
+    monkeypatch.setattr(database, "run", lambda way, _given: [Restart(40_000, losses[way], 0, 1.1)])
+    assert database.main(["--rounds", "3", "--require"]) == code
+    assert json.loads(capsys.readouterr().out)[FLOWLANE]["lost"] == ours
