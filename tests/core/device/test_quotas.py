@@ -11,7 +11,7 @@ from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, smal
 from flowlane.core import events as ev
 from flowlane.core.device.hosts import MAX_HOSTS_OF_VM
 from flowlane.core.device.quotas import HOLD, LONGEST_HOLD
-from flowlane.core.effects import Effect, FlushConnections
+from flowlane.core.effects import DeleteLearned, Effect, FlushConnections
 from flowlane.core.policy import Pins
 from flowlane.core.state.flows import PINNED
 from flowlane.core.state.quotas import Excess
@@ -69,15 +69,25 @@ def test_a_vm_that_uses_up_the_copies_is_not_followed_and_others_are() -> None:
     assert (scenario.reports[-1].data["change"], scenario.reports[-1].data["why"]) == ("over-quota", "copies")
 
 
-def test_its_connections_are_deleted_once_when_it_is_tracked_no_more() -> None:
+def deletions(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if isinstance(effect, FlushConnections | DeleteLearned)]
+
+
+def test_its_connections_and_entries_are_deleted_once_when_the_switch_makes_no_more() -> None:
     scenario = host()
     effects = send(scenario, {3: STORM}, 1.0)
     assert over(scenario) == (3,)
-    assert not [effect for effect in effects if isinstance(effect, FlushConnections)], (
-        "they would be made again"
-    )
-    flushed = [effect for effect in send(scenario, {1: 20}, 5) if isinstance(effect, FlushConnections)]
-    assert flushed == [FlushConnections(DPID, 3)]
+    assert deletions(effects) == [], "they would be made again"
+    deleted = deletions(send(scenario, {1: 20}, 5))
+    assert deleted == [DeleteLearned(DPID, in_port=3), FlushConnections(DPID, 3)]
+
+
+def test_entries_of_a_port_are_others_as_well_where_a_vm_has_left_it() -> None:
+    scenario = host()
+    send(scenario, {3: STORM}, 1.0)
+    (number,) = scenario.plan.over_quota
+    scenario.device.port_vm[3] = number + 1
+    assert deletions(send(scenario, {1: 20}, 5)) == []
 
 
 def test_a_busy_vm_alone_is_followed_as_long_as_copies_are_left() -> None:

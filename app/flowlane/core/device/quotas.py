@@ -4,7 +4,9 @@ Copies to the controller, flows that are known with their learned entries, and t
 a device. A VM that uses more of them than its quota is not followed any more for a while: its packets go by the
 standing rules alone, with their queues and with the limits of classes and VMs, through few entries of the switch's
 cache; nothing of them is copied, learned or tracked, and pins of its flows are not met. Its connections are deleted
-from the tracker. The switch forwards its packets as before, and nothing changes for other VMs.
+from the tracker. So are its learned entries, which would expire one by one: the controller would read them until then,
+and after each the switch decides anew about its whole cache. The switch forwards its packets as before, and nothing
+changes for other VMs.
 
 The hold doubles each time that the VM goes beyond its quota again soon after.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowlane.core.effects import FlushConnections, Report
+from flowlane.core.effects import DeleteLearned, FlushConnections, Report
 from flowlane.core.flow.pins import WORTHY, mode
 from flowlane.core.model import NOT_A_VM
 from flowlane.core.state.device import Due, put_off
@@ -56,7 +58,7 @@ FALL = 0.75
 """Hysteresis: a VM with too many flows is followed again when it has fewer than this part of what it may have."""
 
 FLUSH_AFTER = 1.0
-"""Seconds after which its connections are deleted: the switch tracks them no more then."""
+"""Seconds after which its connections and learned entries are deleted: the switch makes no more of them then."""
 
 OVER, WITHIN = "over-quota", "within-quota"
 """``change`` of the reports."""
@@ -137,9 +139,7 @@ def _follow_connections(state: State, device: Device, most: int, out: list[Effec
 def _follow_excess(state: State, device: Device, number: int, usage: Usage, out: list[Effect]) -> None:
     if not usage.flushed and state.now - usage.since >= FLUSH_AFTER:
         usage.flushed, usage.connections = True, 0.0
-        vm = state.vms[number]
-        if device.capabilities.conntrack and vm.dpid == device.dpid:
-            out.append(FlushConnections(device.dpid, vm.port_no))
+        _forget(state.vms[number], device, out)
     most = device.policy.vm_flows
     if state.now < usage.until or (most and device.flows_of_vm.get(number, 0) > FALL * most):
         return
@@ -147,6 +147,15 @@ def _follow_excess(state: State, device: Device, number: int, usage: Usage, out:
     text = "is within its quota, as far as is known, and its flows are followed again"
     _report(device, state.vms[number], WITHIN, text, "", out)
     put_off(state, device, Due.PLAN)
+
+
+def _forget(vm: Vm, device: Device, out: list[Effect]) -> None:
+    """Have the device delete what it keeps of a VM that has a port of its own there."""
+    if vm.dpid != device.dpid or device.port_vm.get(vm.port_no) != vm.number:
+        return
+    out.append(DeleteLearned(device.dpid, in_port=vm.port_no))
+    if device.capabilities.conntrack:
+        out.append(FlushConnections(device.dpid, vm.port_no))
 
 
 def _is_soon_after(usage: Usage, now: float) -> bool:

@@ -66,7 +66,7 @@ class Usage:
         until: when it is tried whether it keeps within it again.
         hold: seconds between the two.
         times: how often it went beyond.
-        flushed: whether its tracked connections have been deleted since.
+        flushed: whether its tracked connections and learned entries have been deleted since.
     """
 
     copies: Bucket = field(default_factory=Bucket)
