@@ -308,14 +308,15 @@ def test_what_is_sent_at_once_is_not_overtaken() -> None:
 
 
 def test_the_end_of_each_read_is_told_before_the_next(pair: Pair) -> None:
-    handled: list[bytes] = []
+    handled: list[tuple[bytes, int]] = []
     read: list[bytes] = []
-    pair.end.after_read = lambda: handled.append(b"".join(read))
+    pair.end.after_read = lambda: handled.append((b"".join(read), pair.end.received))
     pair.peer.sendall(b"abcd")
     read += [pair.read(2), pair.read(2)]
     pair.peer.sendall(b"ef")
     read.append(pair.read(2))
-    assert [part for part in handled if part] == [b"abcd"]
+    # On a busy machine once more, where others have a turn after the next read.
+    assert next(told for told in handled if told[0]) == (b"abcd", 4)
 
 
 def test_nothing_goes_before_what_is_queued_for_a_switch() -> None:
