@@ -16,12 +16,12 @@ from flowlane.core.pacing import paced
 from flowlane.core.state.claims import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from flowlane.core.effects import Effect
     from flowlane.core.model import Vm
     from flowlane.core.state.claims import Claim
-    from flowlane.core.state.device import Device, State
+    from flowlane.core.state.device import State
 
 ADDRESS, IDENTITY = "address", "identity"
 
@@ -29,9 +29,9 @@ CONFLICT = "conflict"
 """``change`` of the report of a conflict."""
 
 
-def find_conflicts(state: State, device: Device, out: list[Effect]) -> None:
-    """Find the conflicts of a device's VMs, and of all that had one; report the new ones."""
-    numbers = {*device.port_vm.values(), *state.conflicts}
+def find_conflicts(state: State, vms: Iterable[int], out: list[Effect]) -> None:
+    """Find the conflicts of some VMs, by number, and of all that had one; report the new ones."""
+    numbers = {*vms, *state.conflicts}
     shared = {mac for number in numbers if (vm := state.vms.get(number)) is not None for mac in vm.macs}
     numbers |= {number for mac in shared if len(owners := state.macs.get(mac, ())) > 1 for number in owners}
     for number in paced(sorted(numbers), state.pace):

@@ -16,6 +16,8 @@ from flowlane.core.policy import Match
 from flowlane.core.state.device import device_of, rows_of_vm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flowlane.core.events import HintGiven, HintWithdrawn
     from flowlane.core.state.device import State
 
@@ -55,6 +57,11 @@ def expire(state: State, out: list[Effect]) -> None:
 def follow_ovsdb(state: State, dpid: int, out: list[Effect]) -> None:
     """Reconcile the hints of a device's VMs with their external ids in OVSDB."""
     numbers = set(device.port_vm.values()) if (device := device_of(state, dpid)) is not None else set()
+    follow_vms(state, dpid, numbers, out)
+
+
+def follow_vms(state: State, dpid: int, numbers: Iterable[int], out: list[Effect]) -> None:
+    """Reconcile the hints of some VMs of a device, by number."""
     vms = [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == dpid]
     for vm in paced(vms, state.pace):
         hint_id, class_name = f"ovsdb:{vm.id}", vm.external_ids.get(OVSDB_KEY)

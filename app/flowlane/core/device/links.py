@@ -121,7 +121,7 @@ def neighbours(state: State, device: Device) -> list[Device]:
     found, queue = {device.dpid: device}, [device]
     while queue:
         of_device = queue.pop()
-        for port in of_device.ports.values():
+        for port in [port for port in of_device.ports.values() if port.role is PortRole.LINK]:
             peer = peer_of(state, of_device, port)
             if peer is not None and peer[0].dpid not in found:
                 found[peer[0].dpid] = peer[0]

@@ -8,10 +8,11 @@ are computed every few seconds, every second where flows begin, have four values
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 from flowlane.core.allocate import Demand, queues_for_new_flows
-from flowlane.core.device import class_meters
+from flowlane.core.device import class_meters, destinations
 from flowlane.core.device.arrivals import tracks_all
 from flowlane.core.device.copies import copy_rate
 from flowlane.core.device.hosts import allowed_macs
@@ -20,15 +21,14 @@ from flowlane.core.device.marking import gets_priority_tags
 from flowlane.core.device.passive import choices, with_marks
 from flowlane.core.device.quotas import over_quota
 from flowlane.core.device.standing import QueuesOf, group_of_class, standing_rules
-from flowlane.core.device.vlans import ANY, Vlan, entering, sent_by, tags
-from flowlane.core.effects import DevicePlan, PlannedPort, Sampling, VlanHost, VmMeter
+from flowlane.core.effects import DevicePlan, PlannedPort, Sampling, VmMeter
 from flowlane.core.flow.pins import REACTIVE, WORTHY, mode
 from flowlane.core.model import NO_PORT, NOT_A_VM, UNRESOLVED_VM, PortRole, Role
 from flowlane.core.pacing import paced
 from flowlane.core.policy import PortSecurity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from flowlane.core.allocate.state import PortState
     from flowlane.core.model import Vm
@@ -201,13 +201,60 @@ def _step(share: float) -> int:
 
 def with_hosts(state: State, device: Device, plan: DevicePlan) -> DevicePlan:
     """Return the plan with the destinations that are known now, and everything else unchanged."""
-    hosts, vlan_hosts = _destinations(state, device)
+    hosts, vlan_hosts = destinations.find(state, device)
     return replace(plan, hosts=hosts, vlan_hosts=vlan_hosts)
+
+
+def with_ports(
+    state: State, device: Device, plan: DevicePlan, numbers: Collection[int], macs: Iterable[int]
+) -> DevicePlan:
+    """Return the plan with some ports as they are now: of VMs, without queues, before and after.
+
+    A port without queues has the rules of packets whose port is not known.
+
+    Args:
+        macs: addresses that the VMs of these ports had, or have.
+    """
+    ports = [device.ports[port_no] for port_no in sorted(numbers) if port_no in device.ports]
+    of_none = [rule for rule in plan.rules if rule.egress_port == NO_PORT]
+    rules = [rule._replace(egress_port=port.port_no) for port in ports for rule in of_none]
+    device.spreads.update(
+        {(item.index, port.port_no): () for port in ports for item in device.policy.classes}
+    )
+    hosts, vlan_hosts = destinations.with_ports(state, device, plan, numbers, macs)
+    return replace(
+        plan,
+        ports=_merged(plan.ports, numbers, [_planned_port(state, device, port) for port in ports], 0),
+        hosts=hosts,
+        vlan_hosts=vlan_hosts,
+        rules=_merged(plan.rules, numbers, rules, 2),
+        flood_ports=_with(plan.flood_ports, numbers, _flood_ports(state, device, ports)),
+        tracked_ports=_with(plan.tracked_ports, numbers, _tracked_ports(device, ports)),
+    )
+
+
+_Part = TypeVar("_Part", bound=tuple[object, ...])
+
+
+def _merged(
+    parts: Iterable[_Part], numbers: Collection[int], new: list[_Part], port_at: int
+) -> tuple[_Part, ...]:
+    """Return the parts of a plan in the order of their ports, with those of some ports replaced.
+
+    Args:
+        port_at: where a part has its port.
+    """
+    kept = [part for part in parts if part[port_at] not in numbers]
+    return tuple(sorted((*kept, *new), key=itemgetter(port_at)))
+
+
+def _with(ports: Iterable[int], numbers: Collection[int], new: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted([*(port_no for port_no in ports if port_no not in numbers), *new]))
 
 
 def make_plan(state: State, device: Device) -> DevicePlan:
     """Make a device's plan; equal inputs give equal plans."""
-    hosts, vlan_hosts = _destinations(state, device)
+    hosts, vlan_hosts = destinations.find(state, device)
     return DevicePlan(
         dpid=device.dpid,
         ports=tuple(_planned_port(state, device, port) for port in _in_order(state, device)),
@@ -224,12 +271,12 @@ def make_plan(state: State, device: Device) -> DevicePlan:
         ),
         meters=class_meters.specs(device),
         vm_meters=tuple(VmMeter(*place, meter_id) for place, meter_id in sorted(device.vm_meters.items())),
-        flood_ports=_flood_ports(state, device),
+        flood_ports=_flood_ports(state, device, device.ports.values()),
         learning_ports=_learning_ports(device),
         copy_rate=copy_rate(device),
         learned_idle=device.policy.pins.idle_timeout if mode(device) == WORTHY else 0,
         learn_after=device.policy.learn_after if mode(device) == WORTHY else 0,
-        tracked_ports=_tracked_ports(device),
+        tracked_ports=_tracked_ports(device, device.ports.values()),
         in_vlan=tuple(
             sorted(port.port_no for port in device.ports.values() if gets_priority_tags(device, port))
         ),
@@ -254,12 +301,12 @@ def _sampling(device: Device) -> Sampling | None:
     return Sampling(device.policy.sampling, ports) if wanted else None
 
 
-def _tracked_ports(device: Device) -> tuple[int, ...]:
-    """List the ports whose young flows the device is to count."""
+def _tracked_ports(device: Device, ports: Iterable[Port]) -> tuple[int, ...]:
+    """List those of some ports whose young flows the device is to count."""
     if not device.policy.learn_after or mode(device) != WORTHY:
         return ()
     over = over_quota(device)
-    with_vms = (port.port_no for port in device.ports.values() if port.role in (PortRole.VM, PortRole.LINK))
+    with_vms = (port.port_no for port in ports if port.role in (PortRole.VM, PortRole.LINK))
     return tuple(
         sorted(
             port_no
@@ -305,82 +352,6 @@ def own_vms(state: State, device: Device) -> dict[int, Vm]:
     return {number: vm for number in sorted(numbers) if (vm := state.vms.get(number)) is not None}
 
 
-MAX_IN_VLANS = 256
-"""Addresses that several hosts have in different VLANs, on one device; each takes entries for every port."""
-
-_Places = dict[int, dict[Vlan, int]]
-"""MAC address -> VLAN inside of the bridge (ANY: the others) -> port."""
-
-
-def _destinations(state: State, device: Device) -> tuple[tuple[tuple[int, int], ...], tuple[VlanHost, ...]]:
-    """List the known destinations: those at one port in all VLANs, and the others.
-
-    Of more than :data:`MAX_IN_VLANS` others the port is not predicted.
-    """
-    hosts: list[tuple[int, int]] = []
-    others: list[VlanHost] = []
-    in_vlans = 0
-    for mac, places in _places(state, device).items():
-        ports = set(places.values())
-        if len(ports) == 1:
-            hosts.append((mac, ports.pop()))
-        elif in_vlans < MAX_IN_VLANS:
-            in_vlans += 1
-            others += _in_vlans(device, mac, places)
-    return tuple(sorted(hosts)), tuple(
-        sorted(others, key=lambda host: (host.mac, host.in_port, host.tag or -1))
-    )
-
-
-def _in_vlans(device: Device, mac: int, places: dict[Vlan, int]) -> Iterator[VlanHost]:
-    for port in device.ports.values():
-        tagged = {tag: port_no for vlan, port_no in places.items() for tag in tags(port.facts, vlan)}
-        for tag, port_no in tagged.items():
-            yield VlanHost(mac, port.port_no, tag, port_no)
-
-
-def _places(state: State, device: Device) -> _Places:
-    """Find where each address is; for the host and its VMs, OVSDB and the port count over what packets showed."""
-    stated: _Places = {}
-    for port in paced(device.ports.values(), state.pace):
-        if port.report is not None and _has_own_address(port):
-            stated.setdefault(port.report.mac, {}).update(dict.fromkeys(sent_by(port.facts), port.port_no))
-        for (mac, tag), number in port.senders.items():
-            if number in device.away or not _is_there(state, device, number):
-                continue
-            of_bond = device.of_bond(port.port_no)
-            stated.setdefault(mac, {}).update(dict.fromkeys(entering(port.facts, tag), of_bond))
-    state.pace()
-    for vm in paced(_vms_here(state, device), state.pace):
-        attached = device.ports.get(vm.port_no)
-        for mac in vm.macs:
-            of_mac = stated.setdefault(mac, {})
-            for vlan in sent_by(attached.facts if attached is not None else None):
-                of_mac.setdefault(vlan, vm.port_no)
-    places: _Places = {}
-    state.pace()
-    for (mac, vlan), port_no in paced(device.hosts.items(), state.pace):
-        if port_no in device.ports and ANY not in stated.get(mac, ()) and not (vlan is ANY and mac in stated):
-            places.setdefault(mac, {})[vlan] = port_no
-    for mac, of_mac in stated.items():
-        places.setdefault(mac, {}).update(of_mac)
-    return places
-
-
-def _is_there(state: State, device: Device, number: int) -> bool:
-    """Whether a VM that may send by a link is behind it now, and not on another host, where a port claims it, too."""
-    vm, through = state.vms.get(number), device.nearer.get(number, ())
-    return vm is None or not through or through[0].dpid == vm.dpid
-
-
-def _vms_here(state: State, device: Device) -> list[Vm]:
-    """List the VMs that are on a device, and not announced elsewhere; the ones that are known longest come first."""
-    numbers = {number for number in device.port_vm.values() if number not in device.away}
-    vms = [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == device.dpid]
-    state.pace()
-    return sorted(vms, key=lambda vm: (state.claims[vm.number].since, vm.number))
-
-
 def _unknown_port(device: Device) -> int | None:
     """Return the port for multicast and unknown destinations: the uplink of a host, when it has exactly one.
 
@@ -400,19 +371,18 @@ def _unknown_port(device: Device) -> int | None:
     return None
 
 
-def _flood_ports(state: State, device: Device) -> tuple[int, ...]:
-    """List the ports of the host, of VMs without a configured address, and ignored ones: who is there is not known."""
+def _flood_ports(state: State, device: Device, ports: Iterable[Port]) -> tuple[int, ...]:
+    """List those of some ports of which it is not known who is there.
+
+    They are ports of the host, of VMs without a configured address, and ignored ones.
+    """
     roles = (PortRole.VM, PortRole.HOST, PortRole.IGNORE)
-    ports = [port.port_no for port in device.ports.values() if port.role in roles]
-    ports = [port_no for port_no in ports if not _has_own_address(device.ports[port_no])]
+    numbers = [
+        port.port_no for port in ports if port.role in roles and not destinations.has_own_address(port)
+    ]
     state.pace()
-    vms = {port_no: state.vm_on(device.dpid, port_no) for port_no in ports}
+    vms = {port_no: state.vm_on(device.dpid, port_no) for port_no in numbers}
     return tuple(sorted(port_no for port_no, vm in vms.items() if vm is None or not vm.macs))
-
-
-def _has_own_address(port: Port) -> bool:
-    """Whether it is the bridge's own port, whose address the switch reports."""
-    return port.report is not None and port.report.is_local and port.report.mac != 0
 
 
 def _learning_ports(device: Device) -> tuple[tuple[int, int], ...]:

@@ -21,7 +21,7 @@ from flowlane.core.pacing import no_pause, paced
 from flowlane.core.state.device import Port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from flowlane.core.effects import Effect
     from flowlane.core.model import PortFacts, PortReport
@@ -46,12 +46,8 @@ def refresh_ports(
         uplinks: names of ports that the policy lists as uplinks.
         pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
-    gone = [port_no for port_no in device.ports if port_no not in device.reported_ports]
-    for port_no in paced(gone, pace):
-        drop_port_hosts(device, port_no)
-        device.set_aside.pop(port_no, None)
-        _leave_port(device, port_no, out)
-        out.append(_report(device, device.ports.pop(port_no), "port-removed", "is gone"))
+    for port_no in paced(list(device.ports), pace):
+        _drop_if_gone(device, port_no, out)
     before, known = {port_no for port_no, port in device.ports.items() if port.up}, set(device.ports)
     views = port_views(device, pace)
     roles = port_roles(views, device.role, uplinks, pace)
@@ -65,8 +61,41 @@ def refresh_ports(
     device.queues_to_vms = any(
         port.role in (PortRole.VM, PortRole.HOST) and len(port.queues) > 1 for port in device.ports.values()
     )
-    out.extend(paced(_reports_of_links(device, known, before), pace))
-    for port_no, port in device.ports.items():
+    ports = device.ports.items()
+    out.extend(paced(_reports_of_links(device, ports, known, before), pace))
+    _follow_links(device, ports, before, now)
+
+
+def refresh_some_ports(
+    device: Device, numbers: Collection[int], roles: Mapping[int, RoleOf], now: float, out: list[Effect]
+) -> None:
+    """Make some ports of a device anew that have no queues and are in no bond, before and after.
+
+    Args:
+        roles: of those that are reported; neither they nor others' depend on one another.
+    """
+    for port_no in [port_no for port_no in device.ports if port_no in numbers]:
+        _drop_if_gone(device, port_no, out)
+    known = set(device.ports)
+    before = {port_no for port_no in numbers if port_no in known and device.ports[port_no].up}
+    for report in [report for port_no, report in device.reported_ports.items() if port_no in numbers]:
+        _refresh_port(device, report, roles[report.port_no])
+    ports = [(port_no, port) for port_no, port in device.ports.items() if port_no in numbers]
+    out.extend(_reports_of_links(device, ports, known, before))
+    _follow_links(device, ports, before, now)
+
+
+def _drop_if_gone(device: Device, port_no: int, out: list[Effect]) -> None:
+    if port_no not in device.reported_ports:
+        drop_port_hosts(device, port_no)
+        device.set_aside.pop(port_no, None)
+        _leave_port(device, port_no, out)
+        out.append(_report(device, device.ports.pop(port_no), "port-removed", "is gone"))
+
+
+def _follow_links(device: Device, ports: Iterable[tuple[int, Port]], before: set[int], now: float) -> None:
+    """Set the addresses aside of ports whose links are down now; ``before``: whose links were up."""
+    for port_no, port in ports:
         if port_no in before and not port.up:
             # Who was behind it is learned again where they are now.
             set_aside_port_hosts(device, port_no)
@@ -74,9 +103,11 @@ def refresh_ports(
             device.set_aside[port_no] = dict.fromkeys(device.set_aside[port_no], now)
 
 
-def _reports_of_links(device: Device, known: set[int], up: set[int]) -> Iterator[Report]:
+def _reports_of_links(
+    device: Device, ports: Iterable[tuple[int, Port]], known: set[int], up: set[int]
+) -> Iterator[Report]:
     """Report the ports that have come since the first time, and the links that are up or down now."""
-    for port_no, port in device.ports.items():
+    for port_no, port in ports:
         if port_no not in known:
             if known:
                 yield _report(device, port, "port-added", "was added")
@@ -95,15 +126,22 @@ def port_views(device: Device, pace: Callable[[], None] = no_pause) -> dict[int,
     """Collect what the roles of the device's ports depend on."""
     described = device.described.ports if device.described else {}
     return {
-        number: PortView(
-            report.name,
-            described.get(number),
-            device.reported_queues.get(number, ()),
-            report.is_local,
-            number in device.ports and device.ports[number].has_neighbour,
-        )
+        number: _view(device, report, described.get(number))
         for number, report in paced(device.reported_ports.items(), pace)
     }
+
+
+def port_view(device: Device, port_no: int) -> PortView | None:
+    """Collect what the role of one port depends on; None when the switch does not report it."""
+    report = device.reported_ports.get(port_no)
+    facts = device.described.ports.get(port_no) if device.described else None
+    return None if report is None else _view(device, report, facts)
+
+
+def _view(device: Device, report: PortReport, facts: PortFacts | None) -> PortView:
+    port = device.ports.get(report.port_no)
+    queues = device.reported_queues.get(report.port_no, ())
+    return PortView(report.name, facts, queues, report.is_local, port is not None and port.has_neighbour)
 
 
 def _refresh_port(device: Device, report: PortReport, role: RoleOf) -> None:

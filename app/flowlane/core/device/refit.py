@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.allocate import depart, hold, new_port, place_on, set_speed, update_queues
 from flowlane.core.allocate.state import NEVER
 from flowlane.core.classify.classifier import NO_RULE
+from flowlane.core.device.vms import shares_of
 from flowlane.core.effects import Report, SetMeter
 from flowlane.core.flow import manual
 from flowlane.core.flow.assign import apply_moves, assign, classify_row, demand_of
@@ -151,6 +152,17 @@ def refit_vms(state: State, device: Device, numbers: Collection[int], out: list[
     for row in [row for row in flows if flows.vm_number[row] in numbers] if numbers else ():
         classify_row(state, device, row, flows.parts(row))
         assign(state, device, row, out)
+
+
+def refit_elsewhere(state: State, device: Device | None, changed: set[int], out: list[Effect]) -> None:
+    """Classify and place flows of changed VMs on other devices, where their addresses identify them [0058]."""
+    vms = [state.vms[number] for number in changed]
+    for other in state.devices.values():
+        if other is not device and vms:
+            for number in changed:
+                other.shares.pop(number, None)
+            other.shares.update(shares_of(other, vms))
+            refit_vms(state, other, changed, out)
 
 
 def _rebuild(device: Device, port: Port) -> None:

@@ -7,6 +7,7 @@ on what differs. So the order of events does not matter, and the work is idempot
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.device import (
@@ -17,14 +18,15 @@ from flowlane.core.device import (
     marking,
     meter_ids,
     passive,
+    patching,
     rules,
     unattached,
 )
 from flowlane.core.device.connections import classifier_of, known_device, name_of, report_connection
 from flowlane.core.device.links import note_patch_ports, refresh_senders, tell_others
-from flowlane.core.device.plan import make_plan, with_hosts
+from flowlane.core.device.plan import make_plan, with_hosts, with_ports
 from flowlane.core.device.ports import port_views, refresh_ports
-from flowlane.core.device.refit import fit_port, refit_policy, refit_some, refit_vms
+from flowlane.core.device.refit import fit_port, refit_elsewhere, refit_policy, refit_some, refit_vms
 from flowlane.core.device.roles import infer_device_role
 from flowlane.core.device.takeover import (
     adopt_pins,
@@ -46,13 +48,15 @@ from flowlane.core.effects import (
 )
 from flowlane.core.flow.learned import adopt_learned
 from flowlane.core.flow.pins import WORTHY, mode
-from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind, Role
+from flowlane.core.model import LIMIT_BY_VM, Queue, QueueKind
 from flowlane.core.pacing import paced
 from flowlane.core.state.audit import RETRY
 from flowlane.core.state.device import Device, Due, State, put_off
 from flowlane.core.topology import discovery
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flowlane.core.effects import DevicePlan
     from flowlane.core.events import (
         CatchUp,
@@ -160,7 +164,7 @@ def on_port_changed(state: State, event: PortChanged, out: list[Effect]) -> None
     if device and device.reported_ports.get(event.port.port_no) != event.port:
         device.reported_ports[event.port.port_no] = event.port
         device.queues_unread = True
-        put_off(state, device, Due.ALL)
+        _put_off_ports(state, device, {event.port.port_no})
 
 
 def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None:  # noqa: ARG001
@@ -168,15 +172,30 @@ def on_port_removed(state: State, event: PortRemoved, out: list[Effect]) -> None
     device = state.devices.get(event.dpid)
     if device and device.reported_ports.pop(event.port_no, None):
         device.reported_queues.pop(event.port_no, None)
-        put_off(state, device, Due.ALL)
+        _put_off_ports(state, device, {event.port_no})
+
+
+def _put_off_ports(state: State, device: Device, numbers: set[int]) -> None:
+    """Leave what follows from some ports to the next catch-up."""
+    device.news |= numbers
+    put_off(state, device, Due.PORTS)
+
+
+def _differing(now: Mapping[int, object], before: Mapping[int, object]) -> set[int]:
+    """Return the numbers whose values differ, or that only one of the two has."""
+    missing = object()
+    differing = {number for number, value in before.items() if now.get(number, missing) is not value}
+    differing = {number for number in differing if now.get(number, missing) != before[number]}
+    return differing | (now.keys() - before.keys())
 
 
 def on_queues_reported(state: State, event: QueuesReported, out: list[Effect]) -> None:  # noqa: ARG001
     """Take in the queues that the switch reports."""
     device = state.devices.get(event.dpid)
     if device and device.reported_queues != dict(event.queues):
+        numbers = _differing(event.queues, device.reported_queues)
         device.reported_queues = dict(event.queues)
-        put_off(state, device, Due.ALL)
+        _put_off_ports(state, device, numbers)
 
 
 def on_device_described(state: State, event: DeviceDescribed, out: list[Effect]) -> None:
@@ -185,13 +204,16 @@ def on_device_described(state: State, event: DeviceDescribed, out: list[Effect])
     device = state.devices.get(event.dpid)
     if device is None:
         changed = unattached.on_described(state, event, out)
-        _refit_other_devices(state, None, changed, out)
+        refit_elsewhere(state, None, changed, out)
         hints.follow_ovsdb(state, event.dpid, out)
     if device is None or device.described == event:
         return
-    device.described = event
+    before, device.described = device.described, event
     device.queues_unread = device.connected
-    put_off(state, device, Due.ALL)
+    if before is None or replace(before, ports=event.ports) != event:
+        put_off(state, device, Due.ALL)
+    else:
+        _put_off_ports(state, device, _differing(event.ports, before.ports))
 
 
 def on_description_removed(state: State, event: DescriptionRemoved, out: list[Effect]) -> None:
@@ -272,8 +294,11 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
         at_once: also place all flows under a new policy; else catch-ups do that, :data:`MOST_REFITTED` at a time.
     """
     before = device.policy
+    device.news.clear()
     device.name = name_of(device)
-    device.role = stated_role(state, device) or infer_device_role(port_views(device, state.pace).values())
+    device.role = rules.stated_role(state, device) or infer_device_role(
+        port_views(device, state.pace).values()
+    )
     state.pace()
     entries = rules.rules_for(state.policy, device.dpid, device.name, device.role)
     rechosen = marking.note_marking(state.policy, device)
@@ -294,6 +319,7 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
     state.pace()
     if is_changed:
         device.policy, device.classifier = policy, classifier_of(state, policy)
+        device.names_vms = None
         device.samples.flows.clear()
     device.shares = shares_of(device, state.vms.values())
     state.pace()
@@ -306,7 +332,7 @@ def refresh(state: State, device: Device, out: list[Effect], *, at_once: bool = 
         refit_policy(state, device, before, out)
     else:
         refit_vms(state, device, changed, out)
-    _refit_other_devices(state, device, changed, out)
+    refit_elsewhere(state, device, changed, out)
     hints.follow_ovsdb(state, device.dpid, out)
     if at_once or rechosen or device.declared is not None:
         refit_some(state, device, None, out)
@@ -329,17 +355,6 @@ def _end_refit(state: State, device: Device, out: list[Effect]) -> None:
 
 def _vms_of(state: State, device: Device) -> list[Vm | None]:
     return [state.vms.get(number) for number in device.port_vm.values()]
-
-
-def _refit_other_devices(state: State, device: Device | None, changed: set[int], out: list[Effect]) -> None:
-    """Classify and place flows of changed VMs on other devices, where their addresses identify them [0058]."""
-    vms = [state.vms[number] for number in changed]
-    for other in state.devices.values():
-        if other is not device and vms:
-            for number in changed:
-                other.shares.pop(number, None)
-            other.shares.update(shares_of(other, vms))
-            refit_vms(state, other, changed, out)
 
 
 MOST_REFITTED = 32
@@ -375,12 +390,19 @@ def _work_off(state: State, dpid: int | None, out: list[Effect]) -> None:
     if device.queues_unread:
         device.queues_unread = False
         out.append(ReadQueues(dpid))
-    if due is Due.ALL:
+    news, device.news = frozenset(device.news), set()
+    patch = patching.take_in(state, device, news, out) if news and due is not Due.ALL else None
+    if due is Due.ALL or (news and patch is None):
         refresh(state, device, out)
-    elif due is Due.PLAN or device.plan is None:
+        return
+    if due is Due.PLAN or device.plan is None:
         replan(state, device, out)
     else:
-        _program(device, with_hosts(state, device, device.plan), out)
+        plan = device.plan if patch is None else with_ports(state, device, device.plan, news, patch.macs)
+        _program(device, with_hosts(state, device, plan) if due is Due.HOSTS else plan, out)
+    if patch is not None:
+        discovery.follow_links(state, device, out)
+        tell_others(state, device, everywhere=patch.is_other)
 
 
 def replan(state: State, device: Device, out: list[Effect]) -> None:
@@ -414,17 +436,6 @@ def _program(device: Device, plan: DevicePlan, out: list[Effect]) -> None:
         if mode(device) == WORTHY:
             out.extend(DeleteLearned(device.dpid, port_no) for port_no in sorted(device.relearn))
         device.relearn.clear()
-
-
-def stated_role(state: State, device: Device) -> Role | None:
-    """Return the role that an operator over REST, OVSDB or the policy gives the device."""
-    if device.dpid in state.given_roles:
-        return state.given_roles[device.dpid]
-    stated = device.described.role if device.described else None
-    if stated in set(Role):
-        return Role(stated)
-    entries = rules.rules_for(state.policy, device.dpid, device.name, None)
-    return next((entry.role for entry in entries if entry.role), None)
 
 
 def _view(state: State, device: Device) -> rules.DeviceView:

@@ -21,10 +21,11 @@ from flowlane.core.device.refresh import replan
 from flowlane.core.effects import UnpinFlow
 from flowlane.core.flow.assign import reassign
 from flowlane.core.flow.pins import refuse, remove_pin
+from flowlane.core.flow.reports import count_refusal
 from flowlane.core.model import LeftOut, Refusal
 from flowlane.core.policy import LimitScope
 from flowlane.core.state.audit import RETRY
-from flowlane.core.state.device import Due, count_refusal, put_off
+from flowlane.core.state.device import Due, put_off
 from flowlane.core.state.flows import BY_VM, PINNED, REFUSED, UNREPORTED
 
 if TYPE_CHECKING:

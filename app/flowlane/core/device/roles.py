@@ -105,7 +105,7 @@ def port_roles(
         pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
     known = {
-        number: role for number, port in paced(ports.items(), pace) if (role := _by_itself(port, uplinks))
+        number: role for number, port in paced(ports.items(), pace) if (role := role_by_itself(port, uplinks))
     }
     others = {number: port for number, port in ports.items() if number not in known}
     roles = {**known, **_by_queues(others, known.values(), device_role)}
@@ -161,7 +161,7 @@ def has_queues(port: PortView) -> bool:
     return bool(port.facts.queues) or any(queue_id != 0 for queue_id in port.queues)
 
 
-def _by_itself(port: PortView, uplinks: Collection[str]) -> RoleOf | None:
+def role_by_itself(port: PortView, uplinks: Collection[str]) -> RoleOf | None:
     """Infer a port's role from what is known of it alone; None when that is not enough."""
     facts = port.facts
     ids = facts.external_ids if facts else {}

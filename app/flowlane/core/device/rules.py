@@ -17,6 +17,7 @@ from flowlane.units import counted
 
 if TYPE_CHECKING:
     from flowlane.core.policy import ClassChange, DeviceRules, DeviceSelector, Trust
+    from flowlane.core.state.device import Device, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,17 @@ def derive(policy: Policy, device: DeviceView) -> tuple[Policy, tuple[LeftOut, .
 def rules_for(policy: Policy, dpid: int, name: str, role: Role | None) -> tuple[DeviceRules, ...]:
     """List the policy's entries for a device, in order; an empty selector selects all devices."""
     return tuple(rules for rules in policy.devices if _selects(rules.devices, dpid, name, role))
+
+
+def stated_role(state: State, device: Device) -> Role | None:
+    """Return the role that an operator over REST, OVSDB or the policy gives the device."""
+    if device.dpid in state.given_roles:
+        return state.given_roles[device.dpid]
+    stated = device.described.role if device.described else None
+    if stated in set(Role):
+        return Role(stated)
+    entries = rules_for(state.policy, device.dpid, device.name, None)
+    return next((entry.role for entry in entries if entry.role), None)
 
 
 def _selects(selector: DeviceSelector, dpid: int, name: str, role: Role | None) -> bool:

@@ -21,7 +21,7 @@ from flowlane.core.model import NO_IDS, NOT_A_VM, UNRESOLVED_VM, PortRole, Vm
 from flowlane.core.pacing import paced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from flowlane.core.effects import Effect
     from flowlane.core.state.device import Device, Port, State
@@ -64,21 +64,28 @@ def parse_mac(text: str) -> int | None:
     return int(text.replace("-", "").replace(":", ""), 16)
 
 
-def refresh_vms(state: State, device: Device, out: list[Effect]) -> set[int]:
+def refresh_vms(
+    state: State, device: Device, out: list[Effect], only: Collection[int] | None = None
+) -> set[int]:
     """Bring the claims of a device's ports to VMs up to date, and find where each VM is.
+
+    Args:
+        only: numbers of the ports that have changed; None: any may have.
 
     Returns:
         The numbers of the VMs that have changed and that may have flows.
     """
-    vm_ports = {number: port for number, port in device.ports.items() if port.role is PortRole.VM}
-    gone = [port_no for port_no in device.claims if port_no not in vm_ports]
+    of_ports = (item for item in device.ports.items() if only is None or item[0] in only)
+    vm_ports = {number: port for number, port in of_ports if port.role is PortRole.VM}
+    claimed = [port_no for port_no in device.claims if only is None or port_no in only]
+    gone = [port_no for port_no in claimed if port_no not in vm_ports]
     for port_no in paced(gone, state.pace):
         retract(state, device, port_no, out)
     ports = paced(vm_ports.values(), state.pace)
     changed = {number for port in ports if (number := _attach(state, device, port, out))}
     changed |= state.renamed & state.vms.keys()
     state.renamed.clear()
-    find_conflicts(state, device, out)
+    find_conflicts(state, [device.port_vm[port_no] for port_no in vm_ports], out)
     return changed
 
 
@@ -86,7 +93,7 @@ def detach_all(state: State, device: Device, out: list[Effect]) -> None:
     """Drop all claims of a device that is gone."""
     for port_no in list(device.claims):
         retract(state, device, port_no, out)
-    find_conflicts(state, device, out)
+    find_conflicts(state, (), out)
 
 
 def shares_of(device: Device, vms: Iterable[Vm]) -> dict[int, int]:

@@ -33,11 +33,17 @@ from flowlane.core.flow.corrections import corrects
 from flowlane.core.flow.limits import passed_rate, rate_in_class, update_load
 from flowlane.core.flow.pins import WORTHY, Worth, mode, put_pin, remove_pin, unmark, worth_of
 from flowlane.core.flow.rates import band
-from flowlane.core.flow.reports import had_by, report_flow, report_place, report_shared, why_class
+from flowlane.core.flow.reports import (
+    count_refusal,
+    had_by,
+    report_flow,
+    report_place,
+    report_shared,
+    why_class,
+)
 from flowlane.core.flow.target import decide
 from flowlane.core.model import NO_PORT, NO_QUEUE, QueueKind, Reason
 from flowlane.core.policy import Alike
-from flowlane.core.state.device import count_refusal
 from flowlane.core.state.flows import PINNED, UNREPORTED
 
 if TYPE_CHECKING:

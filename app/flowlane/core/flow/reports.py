@@ -127,3 +127,13 @@ def why_class(device: Device, row: int) -> str:
     if rule != NO_RULE:
         return f"rule {device.policy.rules[rule].name} matches"
     return "a hint of its VM" if device.flows.hint_class[row] else "no rule matches any more"
+
+
+def count_refusal(device: Device, what: str, why: str, out: list[Effect]) -> None:
+    """Count a refusal by what was refused; report the first one and every thousandth."""
+    count = device.refusals[what] = device.refusals.get(what, 0) + 1
+    if count % 1000 == 1:
+        text = f"{device.name}: {what} not set: {why}"
+        out.append(
+            Report("error", text, {"device": f"{device.dpid:016x}", "what": what, "why": why, "count": count})
+        )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowlane.core import marks
 from flowlane.core.allocate.state import NEVER, Columns
-from flowlane.core.effects import Report
 from flowlane.core.flow.estimates import Samples
 from flowlane.core.flow.readings import Readings
 from flowlane.core.model import (
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from flowlane.core.allocate.state import PortState
     from flowlane.core.classify.classifier import Classifier
     from flowlane.core.classify.gates import PortGate
-    from flowlane.core.effects import DevicePlan, Effect
+    from flowlane.core.effects import DevicePlan
     from flowlane.core.events import DeviceDescribed, FoundPin
     from flowlane.core.flow.kept import KeptFlow
     from flowlane.core.flow.new_pins import NewPin
@@ -58,11 +57,13 @@ class Due(IntEnum):
     """What of a device is to be made anew at the next catch-up; each kind includes the ones before it."""
 
     NOTHING = 0
-    HOSTS = 1
+    PORTS = 1
+    """What follows from single ports (``Device.news``); these may be due beside any other kind."""
+    HOSTS = 2
     """The destinations of its plan: addresses were learned."""
-    PLAN = 2
+    PLAN = 3
     """Its plan."""
-    ALL = 3
+    ALL = 4
     """Everything that follows from its raw inputs: ports, queues, VMs, policy, plan."""
 
 
@@ -154,6 +155,10 @@ class Device:
     """There is a connection, and nothing is changed in the device until a database has been read that describes it."""
     queues_unread: bool = False
     """Its queues may have changed since they were last requested."""
+    news: set[int] = field(default_factory=set)
+    """Numbers of the ports that have come, changed or gone since what follows from them was made."""
+    names_vms: bool | None = None
+    """Whether ``policy`` has single VMs in it (:func:`.patching.names_vms`); None: not looked at yet."""
     since: float = 0.0
     peer: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -197,8 +202,7 @@ class Device:
     claims: dict[int, Claim] = field(default_factory=dict)
     """Port number -> its claim to that VM."""
     away: dict[int, int] = field(default_factory=dict)
-    """Number of a VM that is on the device, or behind its patch ports, by OVSDB -> the port to the network behind
-    which it was announced."""
+    """Number of a VM of the device, or behind its patch ports, by OVSDB -> the uplink or link that announced it."""
     vm_groups: dict[int, int] = field(default_factory=dict)
     """VM number -> the number that stands for all NICs of its VM on the device, where it has several."""
     shares: dict[int, int] = field(default_factory=dict)
@@ -488,13 +492,3 @@ def rows_of_vm(device: Device, number: int) -> Iterator[int]:
     """List the rows of a VM's flows; the flows may be removed meanwhile."""
     column = device.flows.vm_number
     return (row for row in list(device.flows) if column[row] == number)
-
-
-def count_refusal(device: Device, what: str, why: str, out: list[Effect]) -> None:
-    """Count a refusal by what was refused; report the first one and every thousandth."""
-    count = device.refusals[what] = device.refusals.get(what, 0) + 1
-    if count % 1000 == 1:
-        text = f"{device.name}: {what} not set: {why}"
-        out.append(
-            Report("error", text, {"device": f"{device.dpid:016x}", "what": what, "why": why, "count": count})
-        )

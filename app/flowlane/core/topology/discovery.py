@@ -61,7 +61,7 @@ def on_link_seen(state: State, event: LinkSeen, out: list[Effect]) -> None:
 
 def follow_ports(state: State, device: Device, out: list[Effect]) -> None:
     """Follow what has changed of a device's ports: the state of its links, and the ports that send probes."""
-    _follow_links(state, device, out)
+    follow_links(state, device, out)
     for port in paced(device.ports.values(), state.pace):
         if not (state.sends_probes and _sends_probes(device, port)):
             port.probe_at = None
@@ -78,7 +78,7 @@ def on_connected(device: Device) -> None:
 
 def follow_time(state: State, device: Device, out: list[Effect]) -> None:
     """Send the probes of a device that are due, and note links that are unconfirmed."""
-    _follow_links(state, device, out)
+    follow_links(state, device, out)
     if state.now < device.next_probe or not device.connected:
         return
     due = [port for port in device.ports.values() if port.probe_at is not None and port.probe_at <= state.now]
@@ -138,7 +138,8 @@ def _set_next(device: Device) -> None:
     device.next_probe = min(times, default=float("inf"))
 
 
-def _follow_links(state: State, device: Device, out: list[Effect]) -> None:
+def follow_links(state: State, device: Device, out: list[Effect]) -> None:
+    """Follow what the ends of a device's links show of them."""
     for links in list(state.links.get(device.dpid, {}).values()):
         for link in links:
             if any(dpid not in state.devices for dpid, _ in link.ends):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import flowlane
 from flowlane import hub, pauses
 from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, verdict_of
-from flowlane.core.device.refresh import stated_role
+from flowlane.core.device.rules import stated_role
 from flowlane.core.flow.pins import mode
 from flowlane.core.marks import value_of
 from flowlane.core.model import Admission, HintSource, QueueKind, Role

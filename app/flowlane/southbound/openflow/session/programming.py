@@ -6,18 +6,17 @@ This module has no connection.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowlane.core.model import LeftOut
 from flowlane.core.pacing import paced
 from flowlane.pauses import WORK
-from flowlane.southbound.openflow.tables import diff, folding, room
+from flowlane.southbound.openflow.tables import diff, folding, patching, room
 from flowlane.southbound.openflow.tables.desired import (
     Compiled,
     compile_plan,
-    host_entries,
     meter_entry,
     meter_mark,
 )
@@ -162,10 +161,11 @@ class Programming:
 
     def program(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes:
         """Return the changes that bring the device to a plan: only what differs."""
-        if (patched := self._patch_hosts(plan, ports)) is not None:
+        of_ports = {port_no: tuple(queue_ids) for port_no, queue_ids in ports.items()}
+        if (patched := self._patch(plan, of_ports)) is not None:
             return patched
         self._take_left()
-        self._ports = {port_no: tuple(queue_ids) for port_no, queue_ids in ports.items()}
+        self._ports = of_ports
         if plan != self._plan:
             if self._plan is None or plan.meters != self._plan.meters:
                 self._no_meters.clear()
@@ -179,31 +179,24 @@ class Programming:
                 self.found_meters.pop(change.entry.meter_id, None)
         return changes
 
-    def _patch_hosts(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Changes | None:
-        """Return the changes when only destinations differ; None when anything else differs or was refused.
+    def _patch(self, plan: DevicePlan, ports: Mapping[int, tuple[int, ...]]) -> Changes | None:
+        """Return the changes when only VMs' ports and destinations differ; None when more does, or was refused.
 
-        Addresses are learned often, and to compile the whole plan for one address takes milliseconds.
+        Addresses are learned often, and to compile the whole plan for one address or port takes milliseconds.
         """
-        old = self._plan
-        if old is None or plan.hosts == old.hosts or replace(old, hosts=plan.hosts) != plan:
+        if self._plan is None or self._refused or self._held or self._room is not None or self._reprogram:
             return None
-        if self._refused or self._held or self._room is not None or self._reprogram:
+        before, now = patching.Side(self._plan, self._ports), patching.Side(plan, ports)
+        numbers = patching.differing_ports(before, now, self.capabilities)
+        if numbers is None or (numbers and (self.folds or self._retry_in)):
             return None
-        if {port_no: tuple(queue_ids) for port_no, queue_ids in ports.items()} != self._ports:
+        if not numbers and plan.hosts == self._plan.hosts:
             return None
-        self._plan = plan
-        old_hosts, new_hosts = set(old.hosts), set(plan.hosts)
-        before = host_entries(plan, old_hosts - new_hosts, self.capabilities, ports)
-        after = host_entries(plan, new_hosts - old_hosts, self.capabilities, ports)
-        stale = set(before.values())
-        unchanged = tuple(flow for flow in self.present.flows if flow not in stale)
-        self.present = replace(self.present, flows=(*unchanged, *after.values()))
-        return diff.ordered(
-            [
-                *(Change(Op.MODIFY if host in before else Op.ADD, entry) for host, entry in after.items()),
-                *(Change(Op.DELETE, entry) for host, entry in before.items() if host not in after),
-            ]
-        )
+        old = patching.entries(before, numbers, now, self.capabilities)
+        new = patching.entries(now, numbers, before, self.capabilities)
+        self._plan, self._ports = plan, dict(ports)
+        self.present = replace(self.present, flows=(*_without(self.present.flows, old), *new))
+        return diff.changes(Standing(new), Standing(old))
 
     def _compiled(self, plan: DevicePlan, ports: Mapping[int, Collection[int]]) -> Compiled:
         """Compile the plan, without the entries that the device has no room for."""
@@ -488,6 +481,16 @@ class Programming:
         )
         self.left_out, self._reprogram = compiled.left_out, True
         return diff.ordered(deletions)
+
+
+def _without(flows: Sequence[FlowEntry], stale: Sequence[FlowEntry]) -> Sequence[FlowEntry]:
+    """Return the entries without some of them, which are mostly the same objects."""
+    ids = set(map(id, stale))
+    kept = [flow for flow in flows if id(flow) not in ids] if ids else flows
+    if len(kept) + len(ids) == len(flows):
+        return kept
+    equal = set(stale)
+    return [flow for flow in flows if flow not in equal]
 
 
 def _unknown_form(entry: GroupEntry | MeterEntry) -> GroupEntry | MeterEntry:

@@ -7,7 +7,7 @@ device cannot do gets a fallback or is left out, and both are reported.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,33 @@ def compile_plan(
     return Compiled(Standing((*flows, *_meter_marks(paced(flows, pace), meters)), groups, meters), left_out)
 
 
+def port_entries(
+    plan: DevicePlan,
+    numbers: Collection[int],
+    capabilities: Capabilities,
+    ports: Mapping[int, Collection[int]],
+) -> tuple[FlowEntry, ...]:
+    """Make those entries of a plan that are of some of its ports, but for those of hosts.
+
+    They are VM ports with neither queues nor meters nor learned addresses, and no other entry of the plan depends on
+    them (see :mod:`.patching`).
+    """
+    tracks = young.tracks(plan, capabilities)
+    planned = tuple(port for port in plan.ports if port.port_no in numbers)
+    tracked = tuple(port_no for port_no in plan.tracked_ports if port_no in numbers)
+    part = replace(plan, ports=planned, tracked_ports=tracked)
+    of_ports = {port_no: ports[port_no] for port_no in numbers if port_no in ports}
+    parts = (
+        *(_ingress_of(port, plan, capabilities.normal) for port in planned),
+        young.track_entries(part) if tracks else (),
+        standing.entries_without_queues(
+            (rule for rule in plan.rules if rule.egress_port in numbers), plan, capabilities
+        ),
+        _outputs(part, of_ports, capabilities, tracks=tracks),
+    )
+    return tuple(chain.from_iterable(parts))
+
+
 def meter_entry(meter: MeterSpec, capabilities: Capabilities) -> MeterEntry | None:
     """Convert a meter to the device's units, rounded up to whole kbit/s; None when the device has no such meters."""
     if capabilities.max_meters < 1 or not capabilities.meter_kbps:
@@ -172,14 +199,17 @@ def _ingress(plan: DevicePlan, ports: Collection[PlannedPort], normal: bool) -> 
     yield _infrastructure(TableId.INGRESS, Priority.RESERVED, match(eth_dst=_RESERVED), *reserved)
     probe = match(eth_src=lldp.SOURCE, eth_dst=lldp.DESTINATION, eth_type=lldp.ETHERTYPE)
     yield _infrastructure(TableId.INGRESS, Priority.PROBE, probe, Output(CONTROLLER_PORT, plan.copy_bytes))
+    learning = frozenset(port_no for port_no, _ in plan.learning_ports)
     for port in ports:
         if port.vm_number in plan.over_quota:
             terms = match(in_port=port.port_no, eth_dst=lldp.DESTINATION, eth_type=lldp.ETHERTYPE)
             yield _infrastructure(TableId.INGRESS, Priority.FORGED_PROBE, terms, *reserved)
-        yield from _ingress_of(port, plan, normal)
+        yield from _ingress_of(port, plan, normal, learns=port.port_no in learning)
 
 
-def _ingress_of(port: PlannedPort, plan: DevicePlan, normal: bool) -> Iterator[FlowEntry]:
+def _ingress_of(
+    port: PlannedPort, plan: DevicePlan, normal: bool, *, learns: bool = False
+) -> Iterator[FlowEntry]:
     """Yield the entries for frames from a port; those from a port that is not to be served are forwarded at once.
 
     From a VM with stated addresses, frames with other ones are dropped. From a port whose addresses are to be
@@ -197,7 +227,7 @@ def _ingress_of(port: PlannedPort, plan: DevicePlan, normal: bool) -> Iterator[F
         yield _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *steps)
     over_quota = port.vm_number in plan.over_quota
     others = (() if over_quota else (copy,)) if port.macs else steps
-    if port.port_no in dict(plan.learning_ports):
+    if learns:
         others = (copy, *steps)
     yield _infrastructure(TableId.INGRESS, Priority.PORT, match(in_port=port.port_no), *others)
 
@@ -285,14 +315,16 @@ def _hosts(
     What a VM of the device, or of a bridge behind a patch port, sends to all may come back by an uplink: by the standby
     member of a bond. It is not copied as unknown.
     """
-    enter = {port.port_no: _enter(port) for port in plan.ports}
+    learn_on = dict(plan.learning_ports)
+    planned = [port for port in plan.ports if port.port_no in learn_on]
+    enter = {port.port_no: _enter(port) for port in planned}
     learning: dict[int, list[int]] = {}
     for in_port, of_bond in plan.learning_ports:
         if in_port in ports and in_port in enter:
             learning.setdefault(of_bond, []).append(in_port)
-    of_vms = {(port.port_no, mac) for port in plan.ports for mac, vlan, _ in port.senders if vlan is None}
-    reflecting = [port.port_no for port in plan.ports if port.role is PortRole.UPLINK and _learns(plan, port)]
-    inside = {port.port_no for port in plan.ports if _is_inside(port)}
+    of_vms = {(port.port_no, mac) for port in planned for mac, vlan, _ in port.senders if vlan is None}
+    reflecting = [port.port_no for port in planned if port.role is PortRole.UPLINK]
+    inside = {port.port_no for port in plan.ports if _is_inside(port)} if reflecting else set()
     entries: dict[HostKey, FlowEntry] = {}
     for mac, port_no in hosts:
         if port_no in ports:
@@ -305,10 +337,6 @@ def _hosts(
             known = _infrastructure(TableId.INGRESS, Priority.SOURCE, terms, *enter[in_port])
             entries[mac, in_port] = known
     return entries
-
-
-def _learns(plan: DevicePlan, port: PlannedPort) -> bool:
-    return any(port.port_no == learning for learning, _ in plan.learning_ports)
 
 
 def _is_inside(port: PlannedPort) -> bool:
@@ -408,12 +436,19 @@ def _output(
     plan: DevicePlan, ports: Mapping[int, Collection[int]], capabilities: Capabilities
 ) -> Iterator[FlowEntry]:
     """Yield the entries that output: by the choice in the packet's register, where the port has it and is to use it."""
-    learns, tracks = standing.learns_itself(plan, capabilities), young.tracks(plan, capabilities)
-    planned = {port.port_no: port for port in plan.ports}
     everywhere = _everywhere(capabilities.normal)
     yield _infrastructure(
         TableId.OUTPUT, Priority.OUTPUT, match(metadata=pipeline.egress(NO_PORT)), *everywhere
     )
+    yield from _outputs(plan, ports, capabilities, tracks=young.tracks(plan, capabilities))
+
+
+def _outputs(
+    plan: DevicePlan, ports: Mapping[int, Collection[int]], capabilities: Capabilities, *, tracks: bool
+) -> Iterator[FlowEntry]:
+    """Yield the entries that output by some ports."""
+    learns = standing.learns_itself(plan, capabilities)
+    planned = {port.port_no: port for port in plan.ports}
     zones = {port.port_no: port for port in young.tracked(plan)} if tracks else {}
     for port_no, queue_ids in sorted(ports.items()):
         port = planned.get(port_no)

@@ -102,15 +102,7 @@ def compile_rules(
     learns = learns_itself(plan, capabilities)
     short_ways = over_quota.short_ways(plan, capabilities, rules) if learns else {}
     on_long_ways = [number for number in plan.over_quota if number not in short_ways] if learns else []
-    mode = _Mode(
-        plan.copy_bytes,
-        learns,
-        plan.reactive,
-        capabilities.port_masks,
-        capabilities.learn,
-        _select_by(plan, capabilities, bool(on_long_ways)),
-        capabilities.normal,
-    )
+    mode = _mode(plan, capabilities, for_floods=bool(on_long_ways))
     groups = {} if mode.reactive else _groups(rules, capabilities, mode, left_out, foreign_groups)
     flows = [_not_a_vm(), *(_seen(rules, mode.copy_bytes) if mode.learns else ())]
     if mode.reactive and mode.normal:
@@ -127,6 +119,27 @@ def compile_rules(
     of_over_quota = (*chain.from_iterable(short_ways.values()), *over_quota.long_ways(on_long_ways))
     entries = (*_unique(paced(flows, pace)), *labels, *limits, *of_over_quota)
     return tuple(sorted(used_groups, key=lambda group: group.group_id)), entries, tuple(left_out)
+
+
+def entries_without_queues(
+    rules: Iterable[StandingRule], plan: DevicePlan, capabilities: Capabilities
+) -> tuple[FlowEntry, ...]:
+    """Make the entries of some rules of a plan that have neither queues nor a meter, on ports that the device has."""
+    mode, left_out = _mode(plan, capabilities, for_floods=False), list[LeftOut]()
+    flows = (entry for rule in rules for entry in _entries(rule, {}, mode, left_out, _ByVm({})))
+    return _unique(flows)
+
+
+def _mode(plan: DevicePlan, capabilities: Capabilities, *, for_floods: bool) -> _Mode:
+    return _Mode(
+        plan.copy_bytes,
+        learns_itself(plan, capabilities),
+        plan.reactive,
+        capabilities.port_masks,
+        capabilities.learn,
+        _select_by(plan, capabilities, for_floods),
+        capabilities.normal,
+    )
 
 
 def _select_by(plan: DevicePlan, capabilities: Capabilities, for_floods: bool) -> str:

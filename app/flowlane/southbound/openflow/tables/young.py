@@ -94,7 +94,8 @@ def zone_of(dpid: int, port_no: int, vlan: int = 0) -> int:
 
 def tracked(plan: DevicePlan) -> list[PlannedPort]:
     """List the ports whose connections are tracked: those of a VM, or links with VMs behind them."""
-    ports = (port for port in plan.ports if port.port_no in plan.tracked_ports)
+    numbers = frozenset(plan.tracked_ports)
+    ports = [port for port in plan.ports if port.port_no in numbers]
     return [port for port in ports if port.role is PortRole.VM or _has_vms_behind(port)]
 
 
