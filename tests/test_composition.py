@@ -181,3 +181,18 @@ def test_a_tick_of_its_own_does_for_a_device_what_the_tick_of_all_does() -> None
     devices = whole.state.devices[0x42], single.state.devices[0x42]
     assert [device.in_adoption for device in devices] == [False, False]
     assert devices[0].next_weighing == devices[1].next_weighing > 60.0
+
+
+def test_a_sample_of_all_devices_ticks_those_that_are_due_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Composition(SETTINGS, Time())
+    for dpid in (1, 2, 3):
+        made.state.devices[dpid] = Device(dpid, made.state.policy, compile_rules(made.state.policy))
+    made.state.devices[2].next_tick = made.state.devices[2].next_probe = 1e9
+    ticked: list[int | None] = []
+    sampled: list[int] = []
+    monkeypatch.setattr(made, "submit", lambda event: ticked.append(event.dpid))
+    monkeypatch.setattr(made.history, "sample", lambda device: sampled.append(device.dpid))
+    assert made.history.is_due(made._clock())
+    made._tick_devices()
+    assert ticked == [None, 1, 3]
+    assert sampled == [1, 2, 3]

@@ -19,7 +19,7 @@ from os_ken.ofproto import ofproto_v1_3, ofproto_v1_4, ofproto_v1_5
 from flowlane import hub, options
 from flowlane.composition import LONGEST, Composition
 from flowlane.errors import ProtocolError
-from flowlane.southbound.openflow.osken import listener
+from flowlane.southbound.openflow.osken import coalescing, listener
 from flowlane.southbound.openflow.session import packing
 
 Handler = Callable[[Any, Any], None]
@@ -146,7 +146,7 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         for handler in self.event_handlers[kind]:
             handler(kind(message))
         if kind is ofp_event.EventOFPEchoRequest:
-            message.datapath.send(packing.echo_reply(message.buf))
+            coalescing.send_soon(message.datapath, packing.echo_reply(message.buf))
         elif kind is ofp_event.EventOFPEchoReply:
             message.datapath.acknowledge_echo_reply(message.xid)
         return True

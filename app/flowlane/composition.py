@@ -224,8 +224,10 @@ class Composition:
         sampling = self.history.is_due(began)
         if sampling:
             self.history.begin_sample(began)
-        for dpid in list(self.state.devices) if sampling else self._engine.to_tick(began):
-            self.submit(Tick(dpid))
+        due = dict.fromkeys(self._engine.to_tick(began))
+        for dpid in list(self.state.devices) if sampling else due:
+            if dpid in due:
+                self.submit(Tick(dpid))
             device = self.state.devices.get(dpid)
             if sampling and device is not None:
                 self.history.sample(device)

@@ -66,14 +66,11 @@ class Recording(NamedTuple):
     """Messages of a switch.
 
     ``replies``: (type of the request, of a multipart request also its kind, else -1) -> the messages of the reply.
-    ``start_table``: the reply to the request for the entries of the start table. ``packet_in``: the copy of a flow's
-    first packet. ``learned``: the entry of that flow in flow statistics; empty if the policy forbids to learn.
-    ``flow_mods``: how many the controller sent
-    until the bridge was programmed.
+    ``packet_in``: the copy of a flow's first packet. ``learned``: the entry of that flow in flow statistics; empty if
+    the policy forbids to learn. ``flow_mods``: how many the controller sent until the bridge was programmed.
     """
 
     replies: Mapping[tuple[int, int], tuple[bytes, ...]]
-    start_table: tuple[bytes, ...]
     packet_in: bytes
     learned: bytes
     flow_mods: int
@@ -110,11 +107,10 @@ def record(policy: str = "") -> Recording:
         ovs.receive("vm1", _FRAME)
         wait_for(lambda: any(message[1] == PACKET_IN for _, message in sent), 20)
         with _management(ovs) as sock:
-            start_table = _ask(sock, _flows_request(0))
             entries = b"".join(part[16:] for part in _ask(sock, _flows_request(ALL_TABLES)))
     packet_in = next(message for _, message in sent if message[1] == PACKET_IN)
     learned = next((entry for entry in entries_of(entries) if entry[COOKIE_AT:].startswith(LEARNED)), b"")
-    return Recording(_replies(sent), start_table, packet_in, learned, flow_mods)
+    return Recording(_replies(sent), packet_in, learned, flow_mods)
 
 
 def _names() -> list[str]:

@@ -1,10 +1,10 @@
 """A load generator: one process that is N OpenFlow switches to a controller, each with 20 VMs and one uplink.
 
 Every simulated switch replays what a real Open vSwitch sent (:mod:`bench.controller.recording`), with its own dpid,
-transaction ids, port names and addresses. It accepts all entries, groups and meters, counts them and drops them; only
-the group in which it is to put what it learns is read from them. Its flows are those that a switch places by itself:
-each begins with the copy of its first packet, and is listed in the statistics of learned entries from then on, with
-counters that grow. It forwards nothing.
+transaction ids, port names and addresses. It accepts all entries, groups and meters, and lists those that are no pins
+(:mod:`bench.controller.standing`). Its flows are those that a switch places by itself: each begins with the copy of its
+first packet, and is listed in the statistics of learned entries from then on, with counters that grow. It forwards
+nothing.
 
 :class:`Generator` is the event loop, :func:`started` runs it in a process of its own and gives commands to it.
 """
@@ -24,8 +24,10 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 from zlib import crc32
 
+from bench.controller import standing
 from bench.controller.processes import spawned
 from bench.controller.recording import (
+    ALL_TABLES,
     BARRIER_REPLY,
     BARRIER_REQUEST,
     COOKIE_AT,
@@ -54,7 +56,7 @@ from bench.controller.recording import (
 )
 
 from flowlane.southbound.openflow.session.learned_entries import Place, places_of
-from flowlane.southbound.openflow.wire.constants import MULTIPART_REPLY, OPENFLOW_13
+from flowlane.southbound.openflow.wire.constants import GROUP_MOD, METER_MOD, MULTIPART_REPLY, OPENFLOW_13
 
 TICK = 0.01
 """Seconds between two looks at what is due to be sent."""
@@ -120,7 +122,6 @@ class Templates:
         self.ports = recording.replies[MULTIPART_REQUEST, PORTS][0]
         queue = recording.replies[MULTIPART_REQUEST, QUEUE_STATS][0]
         self.replies[MULTIPART_REQUEST, QUEUE_STATS] = reply_of((_queue_stats(queue),))
-        self.start_table = reply_of(recording.start_table)
         self.no_entries = reply_of(recording.replies[MULTIPART_REQUEST, FLOW_STATS][:1])
         self.packet_in, self.of_packet_in = recording.packet_in, read_packet_in(recording.packet_in)
         self.entry = recording.learned
@@ -162,6 +163,7 @@ class Switch:
         """Begin a connection, with empty tables; return what is sent first."""
         self._inbox = b""
         self.mods = self.flows = 0
+        self._standing = standing.Standing()
         self._group = bytes(4)
         self._groups: dict[bytes, list[Cohort]] = {}
         return _HELLO
@@ -194,6 +196,8 @@ class Switch:
             kind = data[at + 1]
             if kind == FLOW_MOD:
                 self.take_flow_mod(data, at, at + length)
+            if kind in _MODS:
+                self._standing.take(data[at : at + length], now)
             elif kind in _ANSWERED:
                 out.append(self._reply(data[at : at + length], now))
             elif kind == ECHO_REPLY:
@@ -222,6 +226,8 @@ class Switch:
             return self._port_descriptions(xid)
         if place == (MULTIPART_REQUEST, FLOW_STATS):
             return self._flow_stats(message, now)
+        if place in _LISTED:
+            return standing.reply(xid, place[1], self._standing.items(place[1]))
         return self._templates.replies[place].with_xid(xid)
 
     def _port_descriptions(self, xid: bytes) -> bytes:
@@ -241,10 +247,9 @@ class Switch:
         xid, cookie, table = message[4:8], message[32:40], message[16]
         if cookie.startswith(LEARNED):
             return self._learned(xid, cookie, now)
-        if cookie.startswith(GROUPS):
+        if cookie.startswith(GROUPS) and table != ALL_TABLES:
             return self._group_counters(xid, now)
-        is_start_table = not any(cookie) and table == 0 and self.mods
-        return (self._templates.start_table if is_start_table else self._templates.no_entries).with_xid(xid)
+        return standing.reply(xid, FLOW_STATS, self._standing.flows(message, now))
 
     def _learned(self, xid: bytes, cookie: bytes, now: float) -> bytes:
         """Return the entries of a group, in messages of 64 KiB at most."""
@@ -348,6 +353,10 @@ _ANSWERED = frozenset(
         ROLE_REQUEST,
     )
 )
+
+
+_MODS = frozenset((FLOW_MOD, GROUP_MOD, METER_MOD))
+_LISTED = frozenset(((MULTIPART_REQUEST, standing.GROUPS), (MULTIPART_REQUEST, standing.METERS)))
 
 
 class Status(NamedTuple):

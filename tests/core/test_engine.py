@@ -399,7 +399,10 @@ def test_devices_can_be_polled_some_at_a_time() -> None:
     assert engine.to_poll(now + 10.0) == [DPID, 101, 102, 103, 104, 105], "those without flows, too"
     effects = engine.step(ev.Poll((102, 104, 99)), now + 10.0)
     assert [effect.dpid for effect in effects if isinstance(effect, ReadCounters)] == [102, 104]
-    assert engine.to_poll(now + 10.1) == [], "without flows not so soon"
+    assert engine.to_poll(now + 11.0) == [DPID, 101, 103, 105], "without those that were read"
+    engine.state.devices[104].address_waits = True
+    assert 104 in engine.to_poll(now + 12.0)
+    assert engine.to_poll(now + 12.1) == [], "without flows not so soon"
 
 
 UNKNOWN = 0xDEAD

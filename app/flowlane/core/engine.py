@@ -125,12 +125,17 @@ def on_poll(state: State, event: Poll, out: list[Effect]) -> None:
 
 
 def to_poll(state: State, now: float) -> list[int]:
-    """List the dpids of the devices to poll: those where flows are, and once in :data:`IDLE_POLL` all."""
+    """List the dpids of the devices to poll: those with flows, and once in :data:`IDLE_POLL` others that are due."""
     if now >= state.next_poll_of_all:
         state.next_poll_of_all = now + IDLE_POLL
         state.awake = {dpid for dpid, device in state.devices.items() if device.flows.rows}
         state.with_flows = len(state.awake)
-        return list(state.devices)
+        period = idle_period_of(len(state.devices))
+        return [
+            dpid
+            for dpid, device in state.devices.items()
+            if dpid in state.awake or device.address_waits or device.readings.is_due(now, period)
+        ]
     dpids = sorted(state.awake & state.devices.keys())
     state.with_flows = len(dpids)
     return dpids

@@ -225,6 +225,10 @@ class Readings:
         self.pins, self.last_took = Group(), 0.0
         self.waiting.clear()
 
+    def is_due(self, now: float, idle_period: float) -> bool:
+        """Whether a device without flows is asked for others now; see :meth:`due`."""
+        return now - self._others_asked >= idle_period
+
     def due(
         self, now: float, pins: int, learns: bool, flows: int, idle_period: float = IDLE_PERIOD
     ) -> Portion:
@@ -236,7 +240,7 @@ class Readings:
             flows: how many flows the device is known to have; without any it is asked for others seldom,
             idle_period: after so many seconds.
         """
-        if not flows and now - self._others_asked < idle_period:
+        if not flows and not self.is_due(now, idle_period):
             return NOTHING
         self._earn(now)
         self._learns = learns

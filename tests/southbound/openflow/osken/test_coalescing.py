@@ -17,7 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlane import hub
-from flowlane.southbound.openflow.osken.coalescing import MAX_READ, CoalescedSocket, send_at_once
+from flowlane.southbound.openflow.osken import coalescing
+from flowlane.southbound.openflow.osken.coalescing import (
+    LONGEST,
+    MAX_READ,
+    CoalescedSocket,
+    send_at_once,
+    send_soon,
+)
 
 PAUSE = 0.15
 
@@ -345,3 +352,38 @@ def test_what_is_held_is_read_later(pair: Pair) -> None:
     hub.sleep(0.05)
     task.kill()
     assert found == [b"ab"]
+
+
+@pytest.mark.parametrize(("sent_at_once", "queued"), [(0, []), (3, [b""]), (None, [b"reply"])])
+def test_what_a_connection_does_not_take_at_once_is_left_to_the_queue(
+    monkeypatch: pytest.MonkeyPatch, sent_at_once: int | None, queued: list[bytes]
+) -> None:
+    """``sent_at_once``: how many bytes the connection has left; None: it takes none."""
+    monkeypatch.setattr(coalescing, "send_at_once", lambda _datapath, _data: sent_at_once)
+    found: list[bytes] = []
+    send_soon(SimpleNamespace(send=found.append), b"reply")
+    assert found == queued
+
+
+def test_others_have_a_turn_after_processor_time_which_is_seldom_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Time that other processes have had the processor for does not count."""
+    now = {"time": 50.0, "used": 7.0, "asked": 0.0}
+
+    def used() -> float:
+        now["asked"] += 1
+        return now["used"]
+
+    turns: list[float] = []
+    monkeypatch.setattr(coalescing, "_gave_way_at", now["used"])
+    monkeypatch.setattr(coalescing, "_next_look", 0.0)
+    monkeypatch.setattr(coalescing._TURNS, "wait", lambda *, light: turns.append(now["used"]))
+    clock = SimpleNamespace(perf_counter=lambda: now["time"], thread_time=used)
+    monkeypatch.setattr(coalescing, "time", clock)
+    for _ in range(104):
+        now["time"] += LONGEST / 50
+        now["used"] += LONGEST / 100
+        coalescing._give_way(bool, light=True)
+    assert turns == [pytest.approx(7.0 + LONGEST, abs=0.03 * LONGEST)]
+    assert now["asked"] < 12

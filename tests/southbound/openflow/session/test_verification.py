@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.openflow import messages
 
 from flowlane.southbound.openflow.session import packing, verification
 from flowlane.southbound.openflow.session.verification import AT_ONCE, EVERY, MOST_IN_VAIN, Verifier
@@ -49,11 +51,12 @@ class Device:
             lambda then: then(),
         )
 
-    def answer(self) -> list[str]:
-        """Reply to all requests, with nothing; return their names."""
+    def answer(self, *entries: Any) -> list[str]:
+        """Reply to all requests, with entries to the first one for these; return their names."""
         sent, self.sent = self.sent, []
-        for _, then in sent:
-            then(SimpleNamespace(error=None, parts=()))
+        for name, then in sent:
+            parts = tuple(entries) if name == "verification: entries 0" else ()
+            then(SimpleNamespace(error=None, parts=parts))
         return [name for name, _ in sent]
 
 
@@ -71,7 +74,7 @@ def test_groups_and_meters_are_read_more_often_than_entries_that_are_monitored(d
     assert len(device.answer()) == 2
     device.now += EVERY
     device.verifier.tick(device.now)
-    assert len(device.answer()) == 5, "the first reading of all"
+    assert len(device.answer()) == 4, "the first reading of all"
     device.now += EVERY
     device.verifier.tick(device.now)
     assert len(device.answer()) == 2
@@ -107,10 +110,10 @@ def test_nothing_is_compared_while_something_is_sent(device: Device) -> None:
     device.idle = True
     device.verifier.trigger()
     device.idle = False
-    assert len(device.answer()) == 5
+    assert len(device.answer()) == 4
     device.idle, device.now = True, device.now + 1
     device.verifier.tick(device.now)
-    assert len(device.answer()) == 5, "it is read again"
+    assert len(device.answer()) == 4, "it is read again"
 
 
 def test_a_meter_that_was_deleted_before_the_reading_and_is_still_there_is_deleted_again(
@@ -151,7 +154,7 @@ def test_repairs_that_others_undo_are_put_off(device: Device) -> None:
     assert device.sent == []
     device.now += 60
     device.verifier.tick(device.now)
-    assert len(device.sent) == 5
+    assert len(device.sent) == 4
 
 
 def test_what_should_be_there_has_changed_meanwhile(device: Device) -> None:
@@ -166,3 +169,49 @@ def test_a_meter_that_is_there_in_another_form_is_modified() -> None:
     add = Change(Op.ADD, MeterEntry(3, 1000, 100))
     assert verification._as_modify(add, (), {3}).op is Op.MODIFY
     assert verification._as_modify(add, {3}, ()) is add
+
+
+def listing(order: tuple[int, ...], counted: int) -> Any:
+    """Return a reply with entries that differ in their priority."""
+    entries = (
+        struct.pack("!HBxIIHHHH4xQQQHH4x", 56, 0, counted, 0, number, 0, 0, 0, 0xF10A << 48, counted, 0, 1, 4)
+        for number in order
+    )
+    return SimpleNamespace(buf=messages.multipart(4, 1, b"".join(entries)))
+
+
+def test_entries_that_were_right_are_not_read_again_until_their_bytes_differ(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    as_they_are: list[int] = []
+
+    def changes(of_flows: Any, *_others: Any) -> tuple[Change, ...]:
+        read.append(0 if of_flows is None else 1)
+        return ()
+
+    def raw_entries(parts: Any) -> Any:
+        as_they_are.append(1)
+        return before(parts)
+
+    before = verification._raw_entries
+    monkeypatch.setattr(verification, "_raw_entries", raw_entries)
+    monkeypatch.setattr(device.verifier, "_changes", changes)
+
+    def look(order: tuple[int, ...], counted: int) -> tuple[int, int]:
+        device.now += EVERY
+        device.verifier.trigger()
+        device.answer(listing(order, counted))
+        found = sum(read), len(as_they_are)
+        read.clear()
+        as_they_are.clear()
+        return found
+
+    assert look((1, 2, 3), 0) == (1, 2), "they are compared, and noted as right"
+    assert look((1, 2, 3), 9) == (0, 0), "nothing but counters"
+    assert look((3, 1, 2), 9) == (0, 2), "in another order, and noted so"
+    assert look((3, 1, 2), 12) == (0, 0)
+    assert look((3, 1), 12)[0] == 1, "one is missing"
+    assert look((3, 1, 4), 12)[0] == 1, "one is another"
+    device.session.programming.present = SimpleNamespace(flows=("another",), groups=(), meters=())
+    assert look((3, 1, 4), 12)[0] == 1, "others should be there"

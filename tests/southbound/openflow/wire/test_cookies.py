@@ -52,3 +52,10 @@ def test_a_standing_rule_has_its_queue(order: int, queue_id: int | None) -> None
 @pytest.mark.parametrize("cookie", [0, cookies.pack(Kind.PIN, 0, 3), cookies.pack(Kind.INFRASTRUCTURE)])
 def test_other_entries_have_no_queue(cookie: int) -> None:
     assert cookies.standing_queue(cookie) is None
+
+
+@given(st.sampled_from(Kind), st.integers(0, 0xFFF), U32)
+def test_two_masks_select_what_stands_beside_flows(kind: Kind, generation: int, object_id: int) -> None:
+    number = cookies.pack(kind, generation, object_id)
+    selecting = [cookie for cookie, mask in cookies.beside_flows() if number & mask == cookie]
+    assert len(selecting) == (kind not in (Kind.PIN, Kind.LEARNED)), "each entry is read once"

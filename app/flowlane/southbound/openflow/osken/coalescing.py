@@ -41,8 +41,8 @@ _HEADER = 8
 
 _TURNS = hub.Turns()
 
-_gave_way_at = 0.0
-"""Processor time of the thread when others had a turn last."""
+_gave_way_at = _next_look = 0.0
+"""Processor time of the thread when others had a turn last; time before which :data:`LONGEST` cannot be over since."""
 
 
 def _give_way(before: Callable[[], object], light: bool) -> None:
@@ -51,11 +51,15 @@ def _give_way(before: Callable[[], object], light: bool) -> None:
     Args:
         before: is called before that.
     """
-    global _gave_way_at  # noqa: PLW0603  # of the one thread in which everything runs
-    if time.thread_time() - _gave_way_at >= LONGEST:
+    global _gave_way_at, _next_look  # noqa: PLW0603  # of the one thread in which everything runs
+    if time.perf_counter() < _next_look:  # Processor time is a system call, and never ahead of time.
+        return
+    used = time.thread_time() - _gave_way_at
+    if used >= LONGEST:
         before()
         _TURNS.wait(light=light)
-        _gave_way_at = time.thread_time()
+        _gave_way_at, used = time.thread_time(), 0.0
+    _next_look = time.perf_counter() + LONGEST - used
 
 
 class CoalescedSocket:
@@ -212,6 +216,15 @@ class CoalescedSocket:
                 self._next_read = time.monotonic() + self.pause
                 return
         self._next_read = 0.0
+
+
+def send_soon(datapath: Any, data: bytes) -> None:
+    """Send bytes to a switch, as far as the connection takes them at once; os-ken's green thread sends the rest."""
+    left = send_at_once(datapath, data)
+    if left is None:
+        datapath.send(data)
+    elif left:
+        datapath.send(b"")  # It sends what is left.
 
 
 def send_at_once(datapath: Any, data: bytes) -> int | None:

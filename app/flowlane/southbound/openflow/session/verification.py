@@ -8,9 +8,10 @@ which no switch reports. A reply that has the same bytes as the last one that wa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowlane.core.events import Repaired
@@ -55,7 +56,6 @@ MOST_SHOWN = 3
 MOST_IN_VAIN = 3
 """Times that the same repair is sent where the switch reports no change by others in between: it reads differently."""
 
-_KINDS = (cookies.Kind.INFRASTRUCTURE, cookies.Kind.STANDING, cookies.Kind.GROUP)
 _WITH_OTHERS = frozenset((TableId.ASSIGN, TableId.SEEN))
 """Tables with pins and learned entries, whose changes are not reported: these come and go all the time."""
 
@@ -112,6 +112,9 @@ class Verifier:
         """Changes that the device takes without an error, and reads as if it had not."""
         self._right: tuple[Any, ...] = ()
         """The basis and the bytes of the last replies that were right, as a hash."""
+        self._shapes: tuple[Struct, ...] = ()
+        self._right_bytes: tuple[Any, ...] = ()
+        """The basis and a hash of those bytes as they came, which is found sooner; the shapes of their replies."""
         self._right_others: tuple[Any, ...] = ()
         self._lists_limit = False
         """Whether the device lists the meter of packet-ins among its meters."""
@@ -172,9 +175,9 @@ class Verifier:
             ("groups", packing.request(self._datapath, requests.groups_request)),
             ("meters", packing.request(self._datapath, requests.meters_request)),
         ]
-        for kind in _KINDS if with_flows else ():
-            message = packing.request(self._datapath, requests.flows_request, *cookies.of_kind(kind))
-            wanted.append((f"entries {kind}", message))
+        for number, selected in enumerate(cookies.beside_flows() if with_flows else ()):
+            message = packing.request(self._datapath, requests.flows_request, *selected)
+            wanted.append((f"entries {number}", message))
         self._awaited = len(wanted)
         for name, message in wanted:
             self._send(f"verification: {name}", message, partial(self._take, name))
@@ -201,9 +204,8 @@ class Verifier:
             return
         undeleted = self._undeleted(replies["meters"])
         others = basis[:3], _digest(replies["groups"].parts), _digest(replies["meters"].parts)
-        entries = frozenset(entry for reply in of_flows for entry in _raw_entries(reply.parts))
-        state = *basis[:3], hash(entries)
-        are_right = not of_flows or (bool(entries) and state == self._right)
+        parts = [part for reply in of_flows for part in reply.parts]
+        are_right = not of_flows or self._are_right(basis[:3], parts)
         if are_right and others == self._right_others and not undeleted:
             return
         changes = self._changes(None if are_right else of_flows, replies["groups"], replies["meters"])
@@ -219,7 +221,24 @@ class Verifier:
         else:
             self._right_others = others
             if of_flows:
-                self._right, self._in_vain = state, 0
+                self._note_right(basis[:3], parts)
+                self._in_vain = 0
+
+    def _are_right(self, basis: tuple[Any, ...], parts: Sequence[Any]) -> bool:
+        """Return whether the bytes of entries are those that were right, if in another order."""
+        if (*basis, _hash(parts, self._shapes)) == self._right_bytes:
+            return True
+        state = _state(basis, parts)
+        if not state or state != self._right:
+            return False
+        self._note_right(basis, parts)
+        return True
+
+    def _note_right(self, basis: tuple[Any, ...], parts: Sequence[Any]) -> None:
+        self._right = _state(basis, parts)
+        shapes = [flow_stats.shape_of(part) for part in parts]
+        self._shapes = tuple(shape for shape in shapes if shape is not None)
+        self._right_bytes = (*basis, _hash(parts, self._shapes)) if parts and None not in shapes else ()
 
     def _changes(self, of_flows: Iterable[Reply] | None, groups: Reply, meters: Reply) -> tuple[Change, ...]:
         """Return the changes from what the device has to what it should have.
@@ -327,6 +346,19 @@ def _as_modify(change: Change, groups: Collection[int], meters: Collection[int])
 def _digest(parts: Iterable[Any]) -> int:
     """Return a hash of the bodies of replies."""
     return hash(tuple(bytes(part.buf[8:]) if getattr(part, "buf", None) else id(part) for part in parts))
+
+
+def _hash(parts: Sequence[Any], shapes: Sequence[Struct]) -> int | None:
+    """Return a hash of the bytes of replies without counters; None where they have other numbers of entries."""
+    if len(parts) != len(shapes):
+        return None
+    return hash(tuple(map(flow_stats.shaped, parts, shapes)))
+
+
+def _state(basis: tuple[Any, ...], parts: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the basis and a hash of the entries without counters, in whatever order; nothing where there are none."""
+    entries = frozenset(_raw_entries(parts))
+    return (*basis, hash(entries)) if entries else ()
 
 
 def _raw_entries(parts: Iterable[Any]) -> Iterator[Hashable]:

@@ -73,6 +73,15 @@ def of_kind(kind: Kind) -> tuple[int, int]:
     return pack(kind), KIND_MASK
 
 
+def beside_flows() -> tuple[tuple[int, int], ...]:
+    """Return the (cookie, mask) pairs that select all entries but pins and learned ones: those that stand.
+
+    The kinds 1 and 5 differ by one bit, so that one mask selects both.
+    """
+    either = KIND_MASK & ~((Kind.INFRASTRUCTURE ^ Kind.GROUP) << 44)
+    return (pack(Kind.INFRASTRUCTURE), either), of_kind(Kind.STANDING)
+
+
 def standing_object(order: int, queue_id: int | None) -> int:
     """Make the object of a standing rule: its order, and its queue where it has exactly one.
 

@@ -8,6 +8,7 @@ parser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import chain
 from struct import Struct
 from typing import Any, NamedTuple
@@ -148,6 +149,35 @@ def without_counters(message: Message) -> list[bytes] | None:
 
 
 _COUNTERS_13 = Struct("!24xQQQ").unpack_from
+
+
+def shape_of(message: Message) -> Struct | None:
+    """Return what unpacks the bytes of a reply without counters, for :func:`shaped`; None as above."""
+    data = getattr(message, "buf", None)
+    if not isinstance(data, bytes) or data[0] == OPENFLOW_15 or (lengths := starts(data)) is None:
+        return None
+    places = sorted((start, length) for length, of_length in lengths.items() for start in of_length)
+    if any(length <= _PLACES_13.match for _, length in places):
+        return None
+    return _shape(tuple(length for _, length in places))
+
+
+@lru_cache(256)
+def _shape(lengths: tuple[int, ...]) -> Struct:
+    parts = (f"4s8x20s16x{length - _PLACES_13.match}s" for length in lengths)
+    return Struct(f"!8s8x{''.join(parts)}")
+
+
+def shaped(message: Message, shape: Struct) -> tuple[bytes, ...]:
+    """Return the bytes of a reply without counters; nothing where it is as long as no reply of this shape.
+
+    One of another shape gives other bytes, since each entry begins with its length.
+    """
+    data = getattr(message, "buf", None)
+    if not isinstance(data, bytes) or len(data) != shape.size:
+        return ()
+    kept: tuple[bytes, ...] = shape.unpack(data[:4] + bytes(4) + data[8:])
+    return kept
 
 
 def entries(message: Message) -> Iterator[RawEntry] | None:
