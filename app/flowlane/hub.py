@@ -164,11 +164,14 @@ def current() -> object:
     return eventlet.getcurrent()
 
 
-def listen(host: str, port: int, backlog: int, receive_buffer: int | None = None) -> socket.socket:
+def listen(
+    host: str, port: int, backlog: int, receive_buffer: int | None = None, segment: int | None = None
+) -> socket.socket:
     """Open a listening TCP socket; ``host`` is an IPv4 or IPv6 address.
 
     Args:
         receive_buffer: bytes that the kernel keeps for each connection at most; None: as many as it likes.
+        segment: bytes of a segment that peers send at most (TCP_MAXSEG, tcp(7)); None: as the path allows.
 
     Raises:
         OSError: the address is in use, or not one of this machine.
@@ -178,6 +181,8 @@ def listen(host: str, port: int, backlog: int, receive_buffer: int | None = None
     server: socket.socket = eventlet.listen((host, port), family=family, backlog=backlog, reuse_port=False)
     if receive_buffer is not None:  # Connections inherit it, and TCP's window with it (tcp(7)).
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if segment is not None:
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
     return server
 
 

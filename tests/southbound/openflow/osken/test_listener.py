@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from struct import pack
@@ -217,6 +218,13 @@ def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest
         assert client.recv(100)[1] == messages.HELLO
         assert client.recv(100) == b""
     server.close()
+
+
+def test_a_switch_sends_segments_as_on_ethernet(manager: Launched) -> None:
+    """Else its own socket has room for 4 MB, in which copies of seconds wait (decision 0073)."""
+    with socket.create_connection(("127.0.0.1", manager.openflow_port), 10) as sock:
+        segment = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    assert 1000 < segment <= listener.SEGMENT
 
 
 def test_log_has_one_line_for_a_faulty_switch_however_often_it_tries(

@@ -19,7 +19,7 @@ from flowlane import hub
 PAUSE = 0.02
 """Seconds; at 100 copies/s two are read at a time, at 2,000 forty (docs/decisions/0007-coalesced-reading.md)."""
 
-MAX_READ = 64 << 10
+MAX_READ = 32 << 10
 """Bytes that one read returns at most."""
 
 LONGEST = 0.005

@@ -40,11 +40,18 @@ _REPEATS = Repeats(_LOG)
 BACKLOG = 1024
 """Connections that may wait for ``accept``: 1,000 switches then connect in 0.2 s instead of some seconds."""
 
-RECEIVE_BUFFER = 128 << 10
-"""Bytes of a switch that wait in the kernel at most: some 1,000 packet-ins, which are worked off within 30 ms.
+RECEIVE_BUFFER = 64 << 10
+"""Bytes of a switch that wait in the kernel at most: some 500 packet-ins, which are worked off within 15 ms.
 
 By default it is megabytes. A switch that sends more than the controller can take would then be answered seconds late;
 so it notices at once, and drops the excess, as Open vSwitch does from 100 packet-ins on (ofproto/connmgr.c).
+"""
+
+SEGMENT = 1460
+"""Bytes of a segment that a switch sends at most, also where the path has longer frames than Ethernet.
+
+On loopback it is 64 kB by default. Then two segments fill the receive buffer, more of them are dropped and sent again
+after 0.2 s, and the sender's buffer grows to 4 MB, in which copies of seconds wait (decision 0073).
 """
 
 HANDSHAKE_TIME = 30.0
@@ -98,7 +105,7 @@ class Listener:
     def _bind(self, port: int, wrap: Callable[[Any], Any], verifies: bool = False) -> None:
         host = CONF.ofp_listen_host
         try:
-            server = hub.listen(host, port, BACKLOG, RECEIVE_BUFFER)
+            server = hub.listen(host, port, BACKLOG, RECEIVE_BUFFER, SEGMENT)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen for switches on {host} port {port}: {error.strerror or error}"
