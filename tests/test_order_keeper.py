@@ -12,7 +12,7 @@ from flowlane.core import events as ev
 from flowlane.core.model import Admission, Hint, HintSource, Role
 from flowlane.core.policy import Match
 from flowlane.core.state.device import State
-from flowlane.order_keeper import FILE_NAME, OrderKeeper
+from flowlane.order_keeper import ASIDE, FILE_NAME, OrderKeeper
 
 
 class Controller:
@@ -67,7 +67,7 @@ def test_orders_are_in_force_again_after_a_restart(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FILE_NAME).read_text())["orders"] == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"orders": [1]}', '{"orders": [{}]}', "[" * 100_000, "\0"])
+@pytest.mark.parametrize("text", ["", "[]", '{"orders": 1}', "[" * 100_000, "\0"])
 def test_a_file_that_cannot_be_read_is_said_and_has_none(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,6 +76,40 @@ def test_a_file_that_cannot_be_read_is_said_and_has_none(
     controller.keeper.look()
     assert not any(in_force(controller))
     assert "are ignored" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_kept_beside_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text('{"version": 1, "orders": [{"kind": "hi')
+    controller = Controller(tmp_path)
+    controller.order(ev.QueueCordoned(DPID, UPLINK, 1, Admission.CORDONED))
+    controller.keeper.stop()
+    assert len(json.loads((tmp_path / FILE_NAME).read_text())["orders"]) == 1
+    assert (tmp_path / (FILE_NAME + ASIDE)).read_text().endswith('"hi')
+
+
+def test_one_row_that_cannot_be_read_costs_no_other_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cordon = {"kind": "cordon", "name": f"{DPID:016x} {UPLINK} 1", "content": '{"admission": "cordoned"}'}
+    odd: list[object] = [
+        {"kind": "hint", "name": "h", "content": content, "expires": None}
+        for content in (
+            "{",
+            "[" * 100_000,
+            "{}",
+            '{"vm": "vm1", "class": "heavy", "match": {"dst-port": []}}',
+        )
+    ]
+    odd += [5, {}, {"kind": "pin"}, {**cordon, "expires": 10**400}, {**cordon, "expires": "soon"}]
+    odd += [{"kind": "pin", "name": f"{DPID:016x} 00", "content": '{"queue_id": 1e999}', "expires": 1e300}]
+    odd += [{**cordon, "name": f"{DPID:016x} {UPLINK} 2", "content": '{"admission": 5}', "expires": None}]
+    rows = [*odd, {**cordon, "expires": None}]
+    (tmp_path / FILE_NAME).write_text(json.dumps({"version": 1, "orders": rows}))
+    controller = Controller(tmp_path)
+    controller.keeper.look()
+    assert in_force(controller)[1] == {(UPLINK, 1): Admission.CORDONED}
+    controller.order(ev.HintWithdrawn("vm1", ""))
+    assert "is ignored" in caplog.text
 
 
 def test_rows_of_nonsense_are_left_alone(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ MOST_BYTES = 1 << 26
 """A file that is longer is not read: ten times what all orders take that REST accepts."""
 
 
+ASIDE = ".unreadable"
+"""What the name of a file that cannot be read gets at its end: somebody may mend it."""
+
+
 class Engine(Protocol):
     """What carries orders out."""
 
@@ -102,7 +106,7 @@ class OrderKeeper:
                     self._mark()
                 elif (event := orders.missing(order, state, wall)) is not None:
                     self._engine.carry_out(event)
-            except (ValueError, LookupError, TypeError) as error:
+            except orders.NOT_OURS as error:
                 _REPEATS.warning(key, "order %s in %s is ignored: %r", key, self._path, error)
 
     def _has_ended(self, order: Order) -> bool:
@@ -145,17 +149,34 @@ class OrderKeeper:
 
 
 def _read(path: Path) -> list[Order]:
-    """Read the orders of a file; a file that cannot be read has none, and is said so."""
+    """Read the orders of a file; what cannot be read is left out, and said so; a file that cannot be is set aside."""
     try:
         if not path.exists():
             return []
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it is longer than {MOST_BYTES} bytes")
-        return [
-            Order(str(row["kind"]), str(row["name"]), str(row["content"]), row["expires"])
-            for row in json.loads(path.read_bytes())["orders"]
-            if row["expires"] is None or isinstance(row["expires"], int | float)
-        ]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        rows = list(json.loads(path.read_bytes())["orders"])
+    except OSError as error:
         _LOG.warning("the orders in %s are ignored: %s", path, error)
         return []
+    except orders.NOT_OURS as error:
+        _LOG.warning("the orders in %s are ignored: %s; the file is %s now", path, error, _set_aside(path))
+        return []
+    found = []
+    for row in rows:
+        try:
+            expires = row["expires"] if row["expires"] is None else float(row["expires"])
+            found.append(Order(str(row["kind"]), str(row["name"]), str(row["content"]), expires))
+        except orders.NOT_OURS as error:
+            _REPEATS.warning(path, "an order in %s is ignored: %.200r: %.200r", path, row, error)
+    return found
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a file that cannot be read, which the next order would replace; return where it is."""
+    aside = path.with_name(path.name + ASIDE)
+    try:
+        path.replace(aside)
+    except OSError:
+        return path
+    return aside

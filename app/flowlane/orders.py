@@ -32,6 +32,9 @@ HINT, PIN, CORDON, ROLE = "hint", "pin", "cordon", "role"
 Key = tuple[str, str]
 """Kind and name of an order."""
 
+NOT_OURS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a row raises that Flowlane has not written: a value of any kind, without end, or nested without end."""
+
 
 class Order(NamedTuple):
     """An order as it is kept: ``content`` is JSON, ``expires`` Unix time in seconds (None: never)."""
@@ -123,7 +126,7 @@ def missing(order: Order, state: State, wall: float) -> Event | None:
     """Return the event that puts an order in force; None where it is, or where it cannot be now.
 
     Raises:
-        ValueError: the row is none of ours; ``LookupError`` and ``TypeError`` likewise.
+        ValueError: the row is none of ours; the others of :data:`NOT_OURS` likewise.
     """
     content = json.loads(order.content)
     if order.kind == HINT:
@@ -160,7 +163,11 @@ def _missing_cordon(state: State, dpid: int, place: tuple[int, int], admission: 
 
 
 def is_in_force(order: Order, state: State) -> bool:
-    """Whether a pin by hand is in force; the engine ends it with its queue."""
+    """Whether a pin by hand is in force; the engine ends it with its queue.
+
+    Raises:
+        ValueError: the row is none of ours.
+    """
     dpid, key = order.name.split()
     device = state.devices.get(int(dpid, 16))
     return device is not None and bytes.fromhex(key) in device.manual_pins
@@ -170,7 +177,7 @@ def undone(order: Order) -> Event:
     """Return the event that takes an order back whose row is gone.
 
     Raises:
-        ValueError: the row is none of ours; ``LookupError`` and ``TypeError`` likewise.
+        ValueError: the row is none of ours; the others of :data:`NOT_OURS` likewise.
     """
     if order.kind == HINT:
         return HintWithdrawn(json.loads(order.content)["vm"], order.name)
@@ -207,7 +214,12 @@ def _missing_hint(order: Order, content: dict[str, object], state: State, wall: 
 def _is_withdrawn(order: Order, event: HintWithdrawn) -> bool:
     if order.kind != HINT:
         return False
-    return order.name == event.hint_id if event.hint_id else json.loads(order.content)["vm"] == event.vm
+    if event.hint_id:
+        return order.name == event.hint_id
+    try:
+        return bool(json.loads(order.content)["vm"] == event.vm)
+    except NOT_OURS:
+        return False
 
 
 def _name(dpid: int, *place: str) -> str:

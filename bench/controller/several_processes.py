@@ -237,6 +237,7 @@ def _controllers(count: int, policy: str) -> Iterator[list[Launched]]:
             for number in range(count)
         ]
         if policy:
+            managers[0].rest("/v1/policy")  # Nobody is admitted before it has the tokens of the database.
             managers[0].put("/v1/policy", policy.encode(), "application/yaml")
         text = managers[0].rest("/v1/policy")["text"]
         wait_for(lambda: all(manager.rest("/v1/policy")["text"] == text for manager in managers), PATIENCE)

@@ -60,6 +60,29 @@ def test_it_needs_a_directory_and_a_server(tmp_path: Path, monkeypatch: pytest.M
     assert options._default_database() is None, "without ovsdb-server the service keeps files, as before"
 
 
+def test_a_disk_that_was_full_at_the_first_start_leaves_nothing_that_hinders_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / embedded.FILE_NAME
+
+    def full(*_words: str) -> str:
+        file.touch()
+        raise ConfigError("--database embedded: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "_run", full)
+        with pytest.raises(ConfigError, match="No space"):
+            EmbeddedServer(tmp_path).start()
+    assert not file.exists()
+    file.touch()  # What a controller leaves that is killed meanwhile.
+    server = EmbeddedServer(tmp_path)
+    server.start()
+    try:
+        assert file.stat().st_size
+    finally:
+        server.stop()
+
+
 def test_the_variable_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(options.DATABASE_VARIABLE, raising=False)
     assert options._default_database() is None

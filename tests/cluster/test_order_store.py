@@ -126,6 +126,25 @@ def test_a_row_that_is_none_of_ours_is_ignored(database: Database, kind: str) ->
     assert engine.carried == []
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Order(orders.PIN, "no such place", "[]"),
+        Order(orders.CORDON, f"{NIC:016x} 1 2", '{"admission": 5}'),
+        Order(orders.HINT, "deep", "[" * 100_000),
+    ],
+)
+def test_a_row_that_is_none_of_ours_keeps_no_other_one_waiting(database: Database, odd: Order) -> None:
+    store, engine = store_of(database)
+    database.show(odd, row_of(CORDON))
+    store.changed(frozenset({"Order"}))
+    assert engine.carried == [CORDON]
+    engine.carried.clear()
+    engine.state.devices[NIC].cordons.clear()
+    store._look()
+    assert engine.carried == [CORDON], "what waited is in force"
+
+
 def test_what_rest_gave_is_written_and_not_undone_before_the_copy_shows_it(database: Database) -> None:
     store, engine = store_of(database)
     store.changed(frozenset())

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from flowlane import hub
 from flowlane.cluster import schema
 from flowlane.errors import ConfigError
+from flowlane.logs import Repeats
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOG = logging.getLogger(__name__)
+_REPEATS = Repeats(logging.getLogger(__name__))
 
 EMBEDDED = "embedded"
 """The value of ``--database``."""
@@ -74,8 +75,8 @@ class EmbeddedServer:
             new_schema.write_text(schema.text())
         except OSError as error:
             raise ConfigError(f"--database embedded: {new_schema}: {error.strerror or error}") from error
-        if not file.exists():
-            _run("create", str(file), str(new_schema))
+        if not file.exists() or (file.is_file() and not file.stat().st_size):
+            _create(file, new_schema)
         elif _run("needs-conversion", str(file), str(new_schema)).strip() == "yes":
             _run("convert", str(file), str(new_schema))
         self._spawn()
@@ -109,8 +110,23 @@ class EmbeddedServer:
         while True:
             hub.sleep(LOOK)
             if self._process is not None and (code := self._process.poll()) is not None:
-                _LOG.warning("ovsdb-server has ended (exit code %d), and is started again", code)
+                text = "ovsdb-server has ended (exit code %d), and is started again; does another controller run in %s?"
+                _REPEATS.warning(code, text, code, self._directory)
                 self._spawn()
+
+
+def _create(file: Path, schema_file: Path) -> None:
+    """Make the database; where that fails nothing stays, such as the empty file that a full disk leaves.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    file.unlink(missing_ok=True)
+    try:
+        _run("create", str(file), str(schema_file))
+    except ConfigError:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _run(*words: str) -> str:

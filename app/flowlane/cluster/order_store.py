@@ -181,7 +181,7 @@ class OrderStore:
         self._pins_in_force.discard(order.key)
         try:
             self._engine.carry_out(orders.undone(order))
-        except (ValueError, LookupError, TypeError) as error:
+        except orders.NOT_OURS as error:
             _REPEATS.warning(("row", order.key), "order %s of the database is ignored: %r", order.key, error)
 
     def _put_in_force(self, order: Order) -> None:
@@ -192,7 +192,7 @@ class OrderStore:
             event = orders.missing(order, self._engine.state, wall)
             if event is not None:
                 self._engine.carry_out(event)
-        except (ValueError, LookupError, TypeError) as error:
+        except orders.NOT_OURS as error:
             _REPEATS.warning(("row", order.key), "order %s of the database is ignored: %r", order.key, error)
 
     def _look_forever(self) -> None:
@@ -214,7 +214,7 @@ class OrderStore:
                 ended.append(key)
                 continue
             if order.kind == orders.PIN:
-                if orders.is_in_force(order, self._engine.state):
+                if self._is_in_force(order):
                     self._pins_in_force.add(key)
                 elif key in self._pins_in_force:
                     ended.append(key)
@@ -226,6 +226,12 @@ class OrderStore:
         if ended:
             self._pending.append(Change((), tuple(ended)))
             self._wake.set()
+
+    def _is_in_force(self, order: Order) -> bool:
+        try:
+            return orders.is_in_force(order, self._engine.state)
+        except orders.NOT_OURS:
+            return False
 
     # ---- writing
 
