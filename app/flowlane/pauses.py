@@ -1,14 +1,20 @@
-"""Long work on the engine's state in slices: others are served in its pauses, and readers wait for its end.
+"""Long work on the engine's state in slices: others are served in its pauses, and who reads what is half made waits.
 
 One green thread at a time changes the state for long: that of :mod:`flowlane.stepping`. What it calls, down to the
-entries of a plan, calls :meth:`Work.pause` now and then; of any other green thread that does nothing.
+entries of a plan, calls :meth:`Work.pause` now and then; of any other green thread that does nothing. Who reads the
+state waits for the end of the work, unless it reads nothing of the device that the work is about.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from flowlane import hub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SLICE = 0.005
 """Seconds of processor time after which long work makes a pause."""
@@ -20,9 +26,18 @@ class Work:
     def __init__(self) -> None:
         self._slices: dict[object, tuple[float, float]] = {}
         """Green thread -> the processor time at which its slice began, and what it took in those before."""
+        self._about: int | None = None
+        """dpid of the device that the work is about; None: of none alone."""
+        self._readers: dict[object, int | None] = {}
+        """Green threads that read of one device only -> its dpid, or of none -> None."""
 
-    def begin(self) -> None:
-        """Begin work in this green thread: the state may be half made until :meth:`end`."""
+    def begin(self, about: int | None = None) -> None:
+        """Begin work in this green thread: the state may be half made until :meth:`end`.
+
+        Args:
+            about: dpid of the only device whose state it leaves half made in its pauses; None: that of any may be.
+        """
+        self._about = about
         self._slices[hub.current()] = time.thread_time(), 0.0
 
     def end(self) -> float:
@@ -43,10 +58,26 @@ class Work:
             hub.give_way()
             self._slices[current] = time.thread_time(), known[1] + taken
 
+    @contextmanager
+    def reading(self, dpid: int | None) -> Iterator[None]:
+        """In the block, have this green thread wait for work on this device only; None: on none."""
+        current = hub.current()
+        self._readers[current] = dpid
+        try:
+            yield
+        finally:
+            self._readers.pop(current, None)
+
     def wait(self) -> None:
-        """Wait until no state is half made."""
-        while self._slices:
+        """Wait until nothing that this green thread reads is half made."""
+        while self._slices and self._concerns(hub.current()):
             hub.sleep(SLICE)
+
+    def _concerns(self, reader: object) -> bool:
+        if reader not in self._readers:
+            return True
+        dpid = self._readers[reader]
+        return dpid is not None and self._about in (None, dpid)
 
 
 WORK = Work()

@@ -4,8 +4,8 @@ News of a device is gathered and worked off in a green thread of its own, a devi
 the connection of a device with thousands of ports or entries. The engine says in its long loops where a pause may be
 made (:mod:`flowlane.core.pacing`). While such work is under way, events of other devices that concern these alone are
 stepped at once. All other events wait for its end, in their order. The device itself is not read from meanwhile, so
-that what it sends waits in its connection; and who reads the state, or orders something, waits, since the state is half
-made (:mod:`flowlane.pauses`).
+that what it sends waits in its connection; and who reads of it or of all devices, or orders something, waits, since the
+state is half made (:mod:`flowlane.pauses`).
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Stepper:
         state.busy = dpid
         if self._sessions is not None:
             self._sessions.stop_reading(dpid)
-        WORK.begin()
+        WORK.begin(dpid)
         try:
             for effect in self._engine.step(event, self._clock()):
                 self._carry_out(effect)

@@ -9,6 +9,7 @@ import pytest
 from support.engine.controller import FLOWS, NIC, TOR, FakeController, furnished, world
 from webob import Request, Response
 
+from flowlane import hub, pauses
 from flowlane.northbound.app import ROUTES, make_app
 from flowlane.northbound.controller import Check
 
@@ -61,6 +62,35 @@ def test_every_path_answers_and_head_is_get_without_a_body(path: str) -> None:
         assert head.headers["Content-Length"] == str(len(got.body))
     assert head.content_type == got.content_type
     assert got.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_while_a_device_is_taken_in_other_devices_and_what_is_of_none_are_answered() -> None:
+    """A probe that waits for seconds would have the controller restarted."""
+    app, done = make_app(furnished()), list[str]()
+    other, of_others = f"/v1/devices/{TOR:016x}", f"/v1/devices/{NIC:016x}/queues"
+    at_once = ["/healthz", "/openapi.json", "/v1/policy", "/", f"{other}/queues", f"{other}/ports", other]
+    later = [of_others, f"/v1/devices/{NIC:016X}", "/v1/devices", "/v1/flows", "/v1/status", "/metrics"]
+
+    def get(path: str) -> None:
+        assert ask(app, path).status_int == 200
+        done.append(path)
+
+    pauses.WORK.begin(NIC)
+    try:
+        tasks = [hub.spawn(get, path) for path in (*at_once, *later)]
+        for _ in range(100):
+            hub.sleep(0.005)
+            if len(done) == len(at_once):
+                break
+        hub.sleep(0.02)
+        assert sorted(done) == sorted(at_once)
+    finally:
+        pauses.WORK.end()
+    for _ in range(1000):
+        hub.sleep(0.005)
+        if len(done) == len(tasks):
+            break
+    assert sorted(done) == sorted((*at_once, *later))
 
 
 def test_readiness_names_what_is_missing(app: WSGIApplication, controller: FakeController) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from flowlane.northbound.http.routing import Call, keep_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from webob import Request
 
@@ -55,7 +57,6 @@ def answer(
         ProblemError: it fails.
     """
     access.check_host(request)
-    pauses.WORK.wait()
     resource = _find(routes, _segments(request))
     methods = resource.methods
     request.environ[ROUTE] = next(iter(methods.values())).path
@@ -69,12 +70,34 @@ def answer(
             405, f"method {request.method} is not allowed here; allowed: {allow}", headers={"Allow": allow}
         )
     access.check_origin(request, bool(route.accepts))
+    with _reading(route, resource.path):
+        pauses.WORK.wait()
+        return _answer(route, resource, controller, access, request, text)
+
+
+def _reading(route: Route, path: Mapping[str, str]) -> AbstractContextManager[None]:
+    """Make the context in which a request waits for long work on what its answer is about, and for no other."""
+    if route.is_apart:
+        return pauses.WORK.reading(None)
+    dpid = path.get("dpid", "")
+    return pauses.WORK.reading(int(dpid, 16)) if referral.DPID.fullmatch(dpid) else nullcontext()
+
+
+def _answer(
+    route: Route,
+    resource: _Resource,
+    controller: Controller,
+    access: Access,
+    request: Request,
+    text: bytes,
+) -> Response:
+    methods = resource.methods
     caller = access.admit(request, route.needs, controller.state, resource.path.get("id", ""))
     if "dpid" in resource.path:
         referral.check_leader(controller, request, resource.path["dpid"])
     _negotiate(request, route)
     values = query.read_query(request, route.parameters)
-    if conditional.asks(request) and method not in SAFE_METHODS and "GET" in methods:
+    if conditional.asks(request) and route.method not in SAFE_METHODS and "GET" in methods:
         # The body is read before, so that nobody else can change anything between the check and the change.
         keep_body(request)
         present = Call(controller, request, controller.clock(), resource.path, {}, text, caller)

@@ -64,7 +64,8 @@ class Route(NamedTuple):
     of the answer, the default first. ``takes``: type of the body, None where it is not JSON. ``accepts``:
     media types of the body, empty where there is none. ``also``: other HTTP statuses of answers. ``scope``: what it
     asks of a token; None: ``read`` where the method changes nothing, else ``operate``. ``is_partial``: the answer, a
-    JSON object, is about all devices, and has those that this controller leads.
+    JSON object, is about all devices, and has those that this controller leads. ``is_apart``: the answer has nothing of
+    devices, VMs and flows, so that it does not wait while one of them is taken in.
     """
 
     method: str
@@ -79,6 +80,7 @@ class Route(NamedTuple):
     also: tuple[int, ...] = ()
     scope: Scope | None = None
     is_partial: bool = False
+    is_apart: bool = False
 
     @property
     def needs(self) -> Scope:
