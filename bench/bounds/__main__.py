@@ -81,7 +81,7 @@ def run(name: str, case: Case, times: int, manager: Launched, patience: float = 
         memory = Memory(pid)
         stack.callback(memory.stop)
         begin = time.monotonic()
-        switch = case.run(Site(manager.openflow_port, stack, patience), times)
+        switch = case.run(Site(manager.openflow_port, manager.rest_port, stack, patience), times)
         seconds = time.monotonic() - begin
         time.sleep(SETTLE)
         waits = good.look()

@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from struct import pack, unpack_from
 from typing import NamedTuple
+from urllib.request import Request, urlopen
 
 from bench.bounds import switch as sw
 from bench.bounds.switch import Background, Switch, message, multipart, parts
 
 
 class Site(NamedTuple):
-    """A running controller: its port for switches, and where what a case opens is closed at its end."""
+    """A running controller: its ports for switches and for REST; where what a case opens is closed at its end."""
 
     port: int
+    rest: int
     open: ExitStack
     patience: float
     """Seconds for which the end of a connection is waited for."""
@@ -385,6 +387,31 @@ def not_reading(site: Site, count: int) -> Switch:
     return made
 
 
+# ---- what operators order while it is connected
+
+
+def rules(site: Site, count: int) -> Switch:
+    """A switch with eight queues gets a policy of so many rules; REST answers when the policy is in force."""
+
+    def of_port(request: bytes) -> Iterator[bytes]:
+        numbers = range(8) if unpack_from("!I", request, 8)[0] == 1 else ()
+        body = b"".join(sw.queue(1, number) for number in numbers)
+        yield message(sw.QUEUE_CONFIG_REPLY, request[8:12] + bytes(4) + body, _xid(request))
+
+    made = _bad(site, {(sw.QUEUE_CONFIG_REQUEST, -1): of_port}).connect()
+    reader = Background(made)
+    lines = (
+        f"  - {{name: r{n}, match: {{protocol: tcp, dst-port: {n}}}, class: {'ab'[n % 2]}}}\n"
+        for n in range(1, count + 1)
+    )
+    text = "version: 1\ndefault: a\nclasses: {a: {}, b: {limit: 5Mbit/s}}\nrules:\n" + "".join(lines)
+    url, headers = f"http://127.0.0.1:{site.rest}/v1/policy", {"Content-Type": "application/yaml"}
+    with urlopen(Request(url, text.encode(), headers, method="PUT"), timeout=site.patience):
+        pass
+    reader.stop()
+    return _drained(made, site.patience)
+
+
 # ---- who is who
 
 
@@ -440,6 +467,7 @@ CASES: dict[str, Case] = {
         "writes of 60 kB by one that reads nothing",
         "reads too slowly|does not read what is sent to it",
     ),
+    "rules": Case(rules, 15_000, 200, "rules of a policy that is replaced over REST"),
     "reconnections": Case(reconnections, 500, 5, "connections of one switch"),
     "dpids": Case(many_dpids, 500, 5, "connections, each with a datapath id of its own"),
 }

@@ -39,7 +39,7 @@ def test_a_good_switch_is_served_beside_one_at_fault(manager: Launched, good: Go
     case: Case = CASES[name]
     memory = trial.Memory(manager.process.pid)
     with ExitStack() as stack:
-        switch = case.run(Site(manager.openflow_port, stack, 20.0), case.short)
+        switch = case.run(Site(manager.openflow_port, manager.rest_port, stack, 20.0), case.short)
         memory.stop()
         assert switch is None or switch.is_closed == (case.ends is not None)
     waits = good.look()

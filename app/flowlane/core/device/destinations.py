@@ -102,9 +102,12 @@ def _vms_here(state: State, device: Device, only: Collection[int] | None) -> lis
     numbers = set(device.port_vm.values()) - device.away.keys()
     if only is not None:
         numbers &= {number for mac in only for number in state.macs.get(mac, ())}
-    vms = [vm for number in numbers if (vm := state.vms.get(number)) is not None and vm.dpid == device.dpid]
-    state.pace()
-    return sorted(vms, key=lambda vm: (state.claims[vm.number].since, vm.number))
+    found = sorted(
+        (state.claims[number].since, number, vm)
+        for number in paced(numbers, state.pace)
+        if (vm := state.vms.get(number)) is not None and vm.dpid == device.dpid
+    )
+    return [vm for _, _, vm in found]
 
 
 def has_own_address(port: Port) -> bool:

@@ -26,6 +26,7 @@ from support.openflow.memory_switch import NO_METERS, MemorySwitch
 
 from flowlane.core.effects import PlannedPort, Sampling
 from flowlane.core.model import NO_PORT, UNRESOLVED_VM, Capabilities, MeterSpec, PortRole
+from flowlane.core.pacing import BETWEEN
 from flowlane.southbound.ipfix.observation import COLLECTOR_SET
 from flowlane.southbound.openflow.tables import desired, diff, pins, pipeline, probes
 from flowlane.southbound.openflow.tables.entries import EMPTY, Goto, Meter, MeterEntry, Output
@@ -72,6 +73,15 @@ def test_a_new_flow_gets_a_queue_at_once_and_a_cut_copy_goes_to_the_controller(s
     (copy,) = outcome.copies
     assert (copy.metadata, copy.length) == (VM_NUMBER << 32 | UPLINK, 128)
     assert copy.seen(1, bytes(1500))[3:] == (UPLINK, 0, 0, False)
+
+
+def test_the_entries_of_many_hosts_are_made_with_places_for_pauses() -> None:
+    """They are made before the first of them is compiled, which has its own places."""
+    hosts = tuple((number, VM) for number in range(1, 4 * BETWEEN + 1))
+    places: list[int] = []
+    compiled = desired.compile_plan(plan(hosts=hosts), ABLE, PORTS, pace=lambda: places.append(0))
+    assert len(compiled.standing.flows) > len(hosts)
+    assert len(places) >= 3 * 4
 
 
 def test_a_class_is_spread_over_its_queues_and_a_flow_stays_on_one(switch: MemorySwitch) -> None:

@@ -88,7 +88,7 @@ def compile_plan(
     parts = (
         _declared_misses(learns, young.can_track(capabilities), normal),
         _ingress(plan, ports_of_plan, normal),
-        _forward(plan, ports_of_plan, ports, capabilities),
+        _forward(plan, ports_of_plan, ports, capabilities, pace),
         _gate(plan) if tracks else (),
         _assign(plan.copy_bytes, learns),
         _samples(plan, ports) if learns and capabilities.sample else (),
@@ -249,6 +249,7 @@ def _forward(
     ports_of_plan: Collection[PlannedPort],
     ports: Collection[int],
     capabilities: Capabilities,
+    pace: Callable[[], None],
 ) -> Iterator[FlowEntry]:
     """Yield the entries that predict a packet's egress port.
 
@@ -267,7 +268,7 @@ def _forward(
     if not capabilities.normal:
         terms = match(eth_dst=_MULTICAST)
         yield _infrastructure(TableId.FORWARD, Priority.HOST, terms, Goto(next_table))
-    yield from _hosts(plan, plan.hosts, ports, next_table).values()
+    yield from _hosts(plan, plan.hosts, ports, next_table, pace).values()
     yield from _hosts_in_vlans(plan, ports, next_table)
     for port in ports_of_plan:
         if port.role is PortRole.UPLINK:
@@ -308,7 +309,11 @@ def _after_forward(plan: DevicePlan, capabilities: Capabilities) -> TableId:
 
 
 def _hosts(
-    plan: DevicePlan, hosts: Iterable[tuple[int, int]], ports: Collection[int], next_table: TableId
+    plan: DevicePlan,
+    hosts: Iterable[tuple[int, int]],
+    ports: Collection[int],
+    next_table: TableId,
+    pace: Callable[[], None] = no_pause,
 ) -> dict[HostKey, FlowEntry]:
     """Make the entries for frames to hosts, and for those from hosts at ports whose other addresses are learned.
 
@@ -316,7 +321,7 @@ def _hosts(
     member of a bond. It is not copied as unknown.
     """
     learn_on = dict(plan.learning_ports)
-    planned = [port for port in plan.ports if port.port_no in learn_on]
+    planned = [port for port in paced(plan.ports, pace) if port.port_no in learn_on]
     enter = {port.port_no: _enter(port) for port in planned}
     learning: dict[int, list[int]] = {}
     for in_port, of_bond in plan.learning_ports:
@@ -324,9 +329,9 @@ def _hosts(
             learning.setdefault(of_bond, []).append(in_port)
     of_vms = {(port.port_no, mac) for port in planned for mac, vlan, _ in port.senders if vlan is None}
     reflecting = [port.port_no for port in planned if port.role is PortRole.UPLINK]
-    inside = {port.port_no for port in plan.ports if _is_inside(port)} if reflecting else set()
+    inside = {port.port_no for port in paced(plan.ports, pace) if _is_inside(port)} if reflecting else set()
     entries: dict[HostKey, FlowEntry] = {}
-    for mac, port_no in hosts:
+    for mac, port_no in paced(hosts, pace):
         if port_no in ports:
             steps = _leave_by(port_no, next_table)
             entries[mac, 0] = _infrastructure(TableId.FORWARD, Priority.HOST, match(eth_dst=mac), *steps)
