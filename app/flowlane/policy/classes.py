@@ -16,6 +16,11 @@ DEFAULT = "default"
 MIN_BURST = 1522
 """Bytes of the largest tagged Ethernet frame: a meter with a smaller burst drops every full frame [LP 2153122]."""
 
+MAX_RATE = (2**32 - 1) * 1000
+"""bit/s: a meter's rate has 32 bits and is in kbit/s, its burst in kbit (OpenFlow 1.3.5, A.3.4.5)."""
+
+MAX_RATE_TEXT = f"{MAX_RATE // 1000}kbit/s"
+
 
 def class_names(document: Document) -> dict[str, int]:
     """Give each class its index: 0 to the default class, to the others as they follow in the document."""
@@ -71,6 +76,8 @@ def _rate(context: Context, path: Path, entry: dict[str, Any], key: str) -> int 
     if rate < 1000:
         remedy = "OpenFlow meters count in kbit/s; to stop traffic use the network's access lists"
         context.report((*path, key), f"{format_rate(rate)} is too small", f"at least 1kbit/s: {remedy}")
+    if rate > MAX_RATE:
+        context.report((*path, key), f"{format_rate(rate)} is too large", f"at most {MAX_RATE_TEXT}")
     return rate
 
 
@@ -82,6 +89,8 @@ def _burst(context: Context, path: Path, entry: dict[str, Any]) -> int | None:
     if size < MIN_BURST:
         remedy = f"at least {MIN_BURST}B, better 0.3 seconds of the limit"
         context.report((*path, "burst"), f"a burst of {size} bytes is less than one frame", remedy)
+    if size * 8 > MAX_RATE:
+        context.report((*path, "burst"), f"a burst of {size} bytes is too large", f"at most {MAX_RATE // 8}B")
     return size * 8
 
 

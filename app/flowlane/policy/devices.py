@@ -19,6 +19,7 @@ from flowlane.core.device.rules import DeviceView
 from flowlane.core.model import Capabilities, Role
 from flowlane.core.policy import ClassChange, DeviceRules, PathPreference, QueuesBy
 from flowlane.errors import ConfigError
+from flowlane.policy.classes import MAX_RATE, MAX_RATE_TEXT
 from flowlane.policy.context import Context, value_of
 from flowlane.policy.document import Path
 from flowlane.policy.marks import read_keep_marks, read_marks
@@ -74,6 +75,8 @@ def _change(context: Context, path: Path, name: str, entry: dict[str, Any]) -> C
     rate = parse_rate(limit) if limit not in ("", "none") else None
     if rate is not None and rate < 1000:
         context.report((*path, "limit"), f"{limit} is too small", "at least 1kbit/s, or none")
+    if rate is not None and rate > MAX_RATE:
+        context.report((*path, "limit"), f"{limit} is too large", f"at most {MAX_RATE_TEXT}, or none")
     preference = value_of(context, path, entry, "path")
     return ClassChange(
         class_index=context.class_index(path[:-1], name, name),

@@ -201,6 +201,7 @@ def test_copies_are_limited_where_the_device_can() -> None:
         (MeterSpec(3, 1_000_000, 100_000), ABLE, MeterEntry(3, 1000, 100)),
         (MeterSpec(3, 1_000_001, 1), ABLE, MeterEntry(3, 1001, 1)),
         (MeterSpec(3, 5, 0), ABLE, MeterEntry(3, 1, 0)),
+        (MeterSpec(3, 10**16, 10**16), ABLE, MeterEntry(3, 2**32 - 1, 2**32 - 1)),
         (MeterSpec(3, 1_000_000, 100_000), replace(ABLE, meter_burst=False), MeterEntry(3, 1000, 0)),
         (MeterSpec(3, 1_000_000, 100_000), Capabilities(), None),
         (MeterSpec(3, 1_000_000, 100_000), replace(ABLE, meter_kbps=False), None),

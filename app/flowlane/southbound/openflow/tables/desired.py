@@ -50,6 +50,7 @@ _TO_OUTPUT = Goto(TableId.OUTPUT)
 _GROUP_BIT = 1 << 40
 _MULTICAST = (_GROUP_BIT, _GROUP_BIT)
 _RESERVED = (0x0180C2000000, 0xFFFFFFFFFFF0)
+_MOST = 2**32 - 1
 """IEEE 802.1Q-2018 table 8-1: frames for a bridge itself, LLDP among them, which bridges never forward."""
 
 _FORWARD_NORMALLY: tuple[Step, ...] = (Output(NORMAL_PORT),)
@@ -128,11 +129,14 @@ def port_entries(
 
 
 def meter_entry(meter: MeterSpec, capabilities: Capabilities) -> MeterEntry | None:
-    """Convert a meter to the device's units, rounded up to whole kbit/s; None when the device has no such meters."""
+    """Convert a meter to the device's units, rounded up to whole kbit/s; None when the device has no such meters.
+
+    Rate and burst have 32 bits (OpenFlow 1.3.5, A.3.4.5); what is more does not limit anything.
+    """
     if capabilities.max_meters < 1 or not capabilities.meter_kbps:
         return None
-    burst = -(-meter.burst // 1000) if capabilities.meter_burst else 0
-    return MeterEntry(meter.meter_id, max(1, -(-meter.rate // 1000)), burst)
+    burst = min(-(-meter.burst // 1000), _MOST) if capabilities.meter_burst else 0
+    return MeterEntry(meter.meter_id, min(max(1, -(-meter.rate // 1000)), _MOST), burst)
 
 
 def controller_meter(copy_rate: int) -> MeterEntry:
