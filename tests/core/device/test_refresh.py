@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from support.engine.required import required
 from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario
 
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
+from flowlane.core.device import refresh
+from flowlane.core.device.plan import EVEN, make_plan
 from flowlane.core.model import Capabilities, PortReport
 from flowlane.core.state.device import Due
 
@@ -81,3 +86,23 @@ def test_one_device_is_caught_up_with_at_a_time() -> None:
 def test_nothing_to_catch_up_with_is_no_fault() -> None:
     scenario = Scenario(caps=LEARNING)
     assert scenario.engine.step(ev.CatchUp(), scenario.now) == []
+
+
+def test_a_device_without_flows_has_its_plan_made_once_when_it_connects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scenario, made = Scenario(caps=LEARNING), []
+
+    def counted(*args: Any) -> fx.DevicePlan:
+        made.append(args)
+        return make_plan(*args)
+
+    monkeypatch.setattr(refresh, "make_plan", counted)
+    ports = (PortReport(1, "tap1"), PortReport(UPLINK, "eth0"))
+    up = ev.DeviceUp(DPID + 1, LEARNING, ports, {1: (0,), UPLINK: (0, 1)})
+    out = scenario.engine.step(up, scenario.now)
+    (plan,) = plans(out)
+    assert len(made) == 1
+    of_port = [rule.queues for rule in plan.rules if rule.egress_port == 1]
+    assert of_port
+    assert set(of_port) == {((0, EVEN),)}, "a single queue has the weight of one with most room"

@@ -117,6 +117,8 @@ def queues_for(device: Device, port: Port, class_index: int) -> tuple[tuple[int,
         found = _found_weights(device, port, traffic_class.name)
         if found.keys() == set(queue_ids):
             return tuple(found.items())
+    if len(queue_ids) < 2:  # There is nothing to weigh against.
+        return tuple((queue_id, EVEN) for queue_id in queue_ids)
     room, speeds = _room(allocation, queue_ids, port), _relative_speeds(allocation, queue_ids)
     most = max(room.values(), default=0.0)
     weights = {

@@ -120,10 +120,11 @@ def on_device_up(state: State, event: DeviceUp, out: list[Effect]) -> None:
     claims.note_flows(state, device, out)
     cordons.count_found(device)
     divide_by_flows(device, state.now)
-    made = device.plan
-    changes = []
-    replan(state, device, changes)
-    replace_plan(out, made, changes)
+    if event.pins or device.flows.rows:
+        made = device.plan
+        changes = []
+        replan(state, device, changes)
+        replace_plan(out, made, changes)
     _delete_unused_meters(device, {pin.meter_id for pin in event.pins} - {0}, out)
     tell_others(state, device, everywhere=True)
 
