@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
 import logging
 import re
@@ -62,15 +63,16 @@ class WsgiServer:
         # Connections inherit it. An answer of several segments else waits for the client's delayed acknowledgement,
         # 40 ms (RFC 1122, 4.2.3.4).
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = _Acceptor(listening, tls, log)
+        self._connections = eventlet.GreenPool(limits.connections)
+        waiting = _Waiting(self._connections.free)
+        self._socket = _Acceptor(listening, tls, log, waiting.make_room)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         """Where it listens, with the port that it got when ``port`` was 0."""
-        self._connections = eventlet.GreenPool(limits.connections)
         self._thread = hub.spawn(
             eventlet.wsgi.server,
             self._socket,
             app,
-            protocol=_protocol(log, limits.idle + limits.head, limits.chunk),
+            protocol=_protocol(log, limits.idle + limits.head, limits.chunk, waiting),
             custom_pool=self._connections,
             keepalive=limits.idle,
             socket_timeout=limits.stalled,
@@ -90,7 +92,8 @@ class WsgiServer:
         self._socket.close()
 
 
-_WSGI_BACKLOG = 50
+_WSGI_BACKLOG = 1024
+"""Connections that the kernel keeps until they are accepted; the SYN of one beyond is repeated a second later."""
 
 PEER_NAME = "flowlane.peer_name"
 """Key of a WSGI environment: the common name of the client's certificate, which the CA has signed."""
@@ -114,11 +117,56 @@ def tls_context(certificate: str, key: str, client_ca: str | None = None) -> ssl
     return made
 
 
-class _Acceptor:
-    """A listening socket for eventlet's WSGI server, which would end by whatever its ``accept`` raises."""
+class _Waiting:
+    """Connections that wait for their client, in the order since when; the first makes room where there is none.
 
-    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None, log: logging.Logger) -> None:
+    A connection waits from its start, or the end of an answer, until a whole request is there, with its body.
+
+    Args:
+        free: returns how many more connections are served at the same time.
+    """
+
+    def __init__(self, free: Callable[[], int]) -> None:
+        self._free = free
+        self._ends: dict[object, Callable[[], None]] = {}
+
+    def add(self, connection: object, end: Callable[[], None]) -> None:
+        """Note that a connection begins to wait; ``end`` ends it."""
+        self._ends[connection] = end
+
+    def discard(self, connection: object) -> None:
+        """Note that a connection does not wait any more."""
+        self._ends.pop(connection, None)
+
+    def make_room(self) -> None:
+        """End the connection that waits longest, if no more are served; wait while all have sent their requests."""
+        while self._free() <= 0:
+            if self._ends:
+                self._ends.pop(next(iter(self._ends)))()
+                return
+            hub.sleep(_NEXT_LOOK)
+
+
+_NEXT_LOOK = 0.05
+"""Seconds between two looks at whether one of the connections waits for its client."""
+
+
+class _Acceptor:
+    """A listening socket for eventlet's WSGI server, which would end by whatever its ``accept`` raises.
+
+    Args:
+        make_room: is called with each connection that is accepted, before it is served.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None,
+        log: logging.Logger,
+        make_room: Callable[[], None],
+    ) -> None:
         self._listening = listening
+        self._make_room = make_room
         self._tls = tls
         self._logged_at = float("-inf")
         self._log = log
@@ -140,6 +188,7 @@ class _Acceptor:
                     self._log.error("a connection was not accepted: %s", error.strerror or error)
                 hub.sleep(_NEXT_ACCEPT)
                 continue
+            self._make_room()
             try:
                 if self._tls is None:
                     return accepted, address
@@ -190,7 +239,7 @@ _LONGEST_LINE = 1024
 """Bytes of a line with the size of a chunk, or of a trailer."""
 
 
-def _protocol(log: logging.Logger, head_within: float, chunk: int) -> type[Any]:
+def _protocol(log: logging.Logger, head_within: float, chunk: int, waiting: _Waiting) -> type[Any]:
     """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them.
 
     It ends a connection whose next request is not there, with all its headers, after so many seconds.
@@ -201,11 +250,15 @@ def _protocol(log: logging.Logger, head_within: float, chunk: int) -> type[Any]:
             log.debug("%s: %s", self.client_address[0], text % values)
 
         def handle_one_request(self) -> None:
-            self.head_timer = hub.spawn_after(head_within, self.end)
+            self.head_timer = hub.spawn_after(
+                head_within, self.end, f"no complete request within {head_within:g} s"
+            )
+            waiting.add(self, self.make_room)
             try:
                 super().handle_one_request()
             finally:
                 self.head_timer.kill()
+                waiting.discard(self)
 
         def finish(self) -> None:
             # What a client still sends would be answered by a reset, which may take the answer from it before it is
@@ -225,12 +278,24 @@ def _protocol(log: logging.Logger, head_within: float, chunk: int) -> type[Any]:
                 while left > 0 and (data := self.connection.recv(1 << 16)):
                     left -= len(data)
 
-        def end(self) -> None:
-            log.debug("%s: no complete request within %g s", self.client_address[0], head_within)
+        def end(self, reason: str) -> None:
+            log.debug("%s: %s", self.client_address[0], reason)
             with suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
+                # That of a TLS connection would also drop its state, which the green thread that reads still needs.
+                kernels: Any = getattr(self.connection, "fd", self.connection)
+                _socket.socket.shutdown(kernels, socket.SHUT_RDWR)
+
+        def make_room(self) -> None:
+            self.end("its request is not complete, and others wait to be served")
 
         def handle(self) -> None:
+            waiting.add(self, self.make_room)
+            try:
+                self.handle_all()
+            finally:
+                waiting.discard(self)
+
+        def handle_all(self) -> None:
             if isinstance(self.connection, ssl.SSLSocket):
                 try:
                     if not hub.within(head_within, self.connection.do_handshake):
@@ -246,11 +311,27 @@ def _protocol(log: logging.Logger, head_within: float, chunk: int) -> type[Any]:
             body = environ["eventlet.input"]
             if body.chunked_input:
                 body.rfile = _Chunks(body.rfile, chunk)
+            read = body.read
+
+            def read_on(length: int | None = None) -> bytes:
+                data: bytes = read(length)
+                if _is_read(body):
+                    waiting.discard(self)
+                return data
+
+            body.read = read_on
+            if _is_read(body):
+                waiting.discard(self)
             if isinstance(self.connection, ssl.SSLSocket):
                 environ[PEER_NAME] = _common_name(self.connection.getpeercert())
             return environ
 
     return Protocol
+
+
+def _is_read(body: Any) -> bool:
+    """Whether nothing of a request's body (eventlet's Input) is left to wait for."""
+    return bool(body.chunk_length == 0 if body.chunked_input else body.position >= body.content_length)
 
 
 def _common_name(certificate: Any) -> str:

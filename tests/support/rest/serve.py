@@ -20,10 +20,13 @@ from flowlane.northbound.http import routing, server  # noqa: E402
 
 def main() -> None:
     controller = hostile() if "hostile" in sys.argv else world()
-    addresses = [word for word in sys.argv[1:] if word not in ("hostile", "hasty") and "=" not in word]
+    addresses = [
+        word for word in sys.argv[1:] if word not in ("hostile", "hasty", "patient") and "=" not in word
+    ]
     port = next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("port=")), 0)
     if "hasty" in sys.argv:
         server.KEEP_ALIVE, server.HEAD_WITHIN, routing.BODY_WITHIN = 0.5, 0.5, 0.5
+    if "hasty" in sys.argv or "patient" in sys.argv:
         server.MAX_CONNECTIONS = 20
     running = server.start(
         make_app(controller), controller.feed, addresses[0] if addresses else "127.0.0.1", port
