@@ -238,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     rates = [int(rate) for rate in arguments.rates.split(",") if rate]
     ways = [way for way in arguments.ways or WAYS if way != "testcontroller" or arguments.testcontroller]
+    if len(ways) < len(arguments.ways or WAYS):
+        print("no ovs-testcontroller is installed (./run bench fetches it): it is left out", file=sys.stderr)
     rows: dict[tuple[str, str], list[Row]] = {}
     print(HEAD, flush=True)
     for _ in range(arguments.rounds):
