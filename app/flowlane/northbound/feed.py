@@ -11,8 +11,10 @@ Publishing never waits for a reader. A reader that falls behind the oldest event
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from flowlane import hub
 from flowlane.core.effects import FlowReport
@@ -35,6 +37,29 @@ class Entry(NamedTuple):
     number: int
     time: float
     report: Report | FlowReport
+
+
+class Entries(Sequence[Entry]):
+    """Events of the feed, each of which is made when it is read: all that are kept are 50,000."""
+
+    def __init__(self, kept: list[tuple[object, ...]]) -> None:
+        self._kept = kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Entries: ...
+
+    def __getitem__(self, index: int | slice) -> Entry | Entries:
+        return Entries(self._kept[index]) if isinstance(index, slice) else _entry(self._kept[index])
+
+    def not_before(self, time: float) -> Entries:
+        """Return those that were published at a Unix time (seconds) or later."""
+        return Entries([kept for kept in self._kept if kept[1] >= time])  # type: ignore[operator]
 
 
 class Feed:
@@ -72,18 +97,20 @@ class Feed:
         if self._waiting:
             self._changed.notify_all()
 
-    def since(self, number: int, kinds: frozenset[str] | None = None) -> list[Entry]:
+    def since(self, number: int, kinds: frozenset[str] | None = None) -> Entries:
         """Return the events after a number, oldest first; :meth:`missed` says whether some are lost.
 
         Args:
             kinds: of these kinds only; None: of all.
         """
-        found: list[Entry] = []
+        found: list[tuple[object, ...]] = []
         for kind, ring in self._rings.items():
             if kinds is None or kind in kinds:
-                found += map(_entry, takewhile(lambda kept: kept[0] > number, reversed(ring)))  # type: ignore[operator]
-        found.sort(key=lambda entry: entry.number)
-        return found
+                newest_first = list(takewhile(lambda kept: kept[0] > number, reversed(ring)))  # type: ignore[operator]
+                newest_first.reverse()
+                found += newest_first
+        found.sort(key=itemgetter(0))
+        return Entries(found)
 
     def missed(self, number: int, kinds: frozenset[str] | None = None) -> bool:
         """Whether a reader that has read up to a number can no longer have all that came after it."""

@@ -6,6 +6,7 @@ import pytest
 from support.engine.controller import FLOWS, NIC, FakeController, world
 from webob import Request, Response
 
+from flowlane import pauses
 from flowlane.core.effects import FlowReport, Report
 from flowlane.core.model import Reason
 from flowlane.northbound.app import make_app
@@ -153,6 +154,19 @@ def kept(controller: FakeController, query: str = "") -> list[dict[str, object]]
     assert answer.json["next"] is None
     items: list[dict[str, object]] = answer.json["items"]
     return items
+
+
+def test_a_long_list_is_sent_as_it_is_made(
+    controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[None] = []
+    monkeypatch.setattr(pauses, "give_way", lambda: turns.append(None))
+    controller.feed = Feed(capacity=5000)
+    publish(controller, *(["flow", "move"] * stream.MANY))
+    short, long = kept(controller, f"?last={stream.MANY}"), kept(controller)
+    assert [item["data"]["n"] for item in long] == list(range(2 * stream.MANY))  # type: ignore[index]
+    assert long[stream.MANY :] == short
+    assert len(turns) == 2 * stream.MANY // stream.CHUNK
 
 
 def test_what_happened_is_listed_though_nobody_listened() -> None:

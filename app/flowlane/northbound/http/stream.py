@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webob import Response
 
 from flowlane import hub, pauses
+from flowlane.northbound.feed import Entries
 from flowlane.northbound.http.problems import JSON, ProblemError, bad_field
 from flowlane.northbound.http.slices import json_list
 from flowlane.northbound.views.events import Names, event_view
@@ -36,6 +37,9 @@ GATHER = 0.05
 CHUNK = 50
 """Events that are encoded before others are served."""
 
+MANY = 1000
+"""Events of a list from which it is sent as it is made: all that are kept would be an answer of 25 MB."""
+
 MAX_READERS = 64
 """Readers at a time: each takes a connection of the server."""
 
@@ -43,7 +47,7 @@ MAX_READERS = 64
 class _Start(NamedTuple):
     """Where a reader begins: with these events, which come after a number; ``lost``: others are gone."""
 
-    entries: list[Entry]
+    entries: Entries
     after: int
     lost: bool = False
 
@@ -53,8 +57,7 @@ def events(call: Call) -> Response:
     best, _quality = call.request.accept.acceptable_offers([MEDIA_TYPE, JSON])[0]
     start = _start(call)
     if best == JSON:
-        run, names = _run(call.controller), Names(call.controller.state)
-        return json_list(event_view(names, run, entry) for entry in start.entries)
+        return _list(call.controller, start.entries)
     feed = call.controller.feed
     if feed.readers >= MAX_READERS:
         raise ProblemError(
@@ -69,6 +72,27 @@ def events(call: Call) -> Response:
         {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     return response
+
+
+def _list(controller: Controller, entries: Entries) -> Response:
+    """Answer with a list of events; a long one has no length and no validator."""
+    if len(entries) <= MANY:
+        run, names = _run(controller), Names(controller.state)
+        return json_list(event_view(names, run, entry) for entry in entries)
+    response = Response(app_iter=_list_pieces(controller, entries))
+    response.headers.update({"Content-Type": JSON, "Cache-Control": "no-store"})
+    return response
+
+
+def _list_pieces(controller: Controller, entries: Entries) -> Iterator[bytes]:
+    """Make the text of a list of events in pieces; others are served in between."""
+    names, run = Names(controller.state), _run(controller)
+    for first in range(0, len(entries), CHUNK):
+        views = (event_view(names, run, entry) for entry in entries[first : first + CHUNK])
+        text = ", ".join(json.dumps(view, allow_nan=False, default=str) for view in views)
+        yield ((", " if first else '{"items": [') + text).encode()
+        pauses.give_way()
+    yield b'], "next": null}\n'
 
 
 class _Reader:
@@ -99,11 +123,11 @@ def _start(call: Call) -> _Start:
         and since is None
         and call.request.accept.acceptable_offers([MEDIA_TYPE, JSON])[0][0] != JSON
     ):
-        return _Start([], feed.last)
+        return _Start(Entries([]), feed.last)
     entries = feed.since(0, kinds)
     if since is not None:
         earliest = since.unix(call.clock.wall)
-        entries = [entry for entry in entries if entry.time >= earliest]
+        entries = entries.not_before(earliest)
     return _Start(entries if last is None else entries[-last:], feed.last)
 
 
@@ -141,7 +165,7 @@ def _lines(call: Call, start: _Start, kinds: frozenset[str] | None) -> Iterator[
         entries, after = feed.since(after, kinds), feed.last
 
 
-def _chunks(controller: Controller, entries: list[Entry]) -> Iterator[bytes]:
+def _chunks(controller: Controller, entries: Entries) -> Iterator[bytes]:
     """Encode events, :data:`CHUNK` at a time; others are served in between."""
     names, run = Names(controller.state), _run(controller)
     for first in range(0, len(entries), CHUNK):
