@@ -5,15 +5,17 @@ from __future__ import annotations
 import _socket
 import http.client  # noqa: F401  # before eventlet.wsgi, whose import of it would stay patched for every module
 import logging
-import re
 import socket
 import ssl
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane import hub
+from flowlane.framing import Chunks, HeaderError, HeaderLines, refusal_of
 
 with warnings.catch_warnings():
     # eventlet warns at every import that new projects should choose another library.
@@ -22,7 +24,11 @@ with warnings.catch_warnings():
     import eventlet.wsgi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+
+Refuse = Callable[[int, str], tuple[str, bytes]]
+"""Makes the media type and the body of an answer that the server gives itself, of its HTTP status and a text."""
 
 
 class WsgiLimits(NamedTuple):
@@ -44,6 +50,7 @@ class WsgiServer:
     """A WSGI server that listens and serves, one green thread for each connection.
 
     Args:
+        refuse: makes the answers to requests that the app does not get.
         tls: context of :func:`tls_context`; None: plain HTTP.
 
     Raises:
@@ -57,6 +64,7 @@ class WsgiServer:
         port: int,
         limits: WsgiLimits,
         log: logging.Logger,
+        refuse: Refuse,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         listening = hub.listen(host, port, _WSGI_BACKLOG)
@@ -72,7 +80,7 @@ class WsgiServer:
             eventlet.wsgi.server,
             self._socket,
             app,
-            protocol=_protocol(log, limits.idle + limits.head, limits.chunk, waiting),
+            protocol=_protocol(log, limits.idle + limits.head, limits.chunk, waiting, refuse),
             custom_pool=self._connections,
             keepalive=limits.idle,
             socket_timeout=limits.stalled,
@@ -207,45 +215,63 @@ _NEXT_ACCEPT = 0.1
 """Seconds until the next connection is accepted, when one could not be: there is no descriptor left, say."""
 
 
-class ChunkTooLargeError(OSError):
-    """A chunk of a body states a size that is not read."""
-
-
-class _Chunks:
-    """What a chunked body is read from: eventlet would wait for all of a chunk, and for the end of any line."""
-
-    def __init__(self, file: Any, most: int) -> None:
-        self._file, self._most = file, most
-        self.read = file.read
-
-    def readline(self, size: int = -1) -> bytes:
-        line: bytes = self._file.readline(_LONGEST_LINE if size < 0 else size)
-        if len(line) == _LONGEST_LINE:
-            raise ChunkTooLargeError("a line between chunks is too long")
-        size_or_data = line.split(b";", 1)[0].strip()
-        if _SIZE.fullmatch(size_or_data) and int(size_or_data, 16) > self._most:
-            raise ChunkTooLargeError("a chunk is too large")
-        return line
-
-
 _LINGERS = 2.0
 """Seconds in which a connection that the server ends is read on, so that the client gets its answer."""
 
 _MOST_DISCARDED = 5 << 20
 """Bytes that are read and dropped meanwhile."""
 
-_SIZE = re.compile(rb"[0-9A-Fa-f]+")
-_LONGEST_LINE = 1024
-"""Bytes of a line with the size of a chunk, or of a trailer."""
 
-
-def _protocol(log: logging.Logger, head_within: float, chunk: int, waiting: _Waiting) -> type[Any]:
+def _protocol(
+    log: logging.Logger, head_within: float, chunk: int, waiting: _Waiting, refuse: Refuse
+) -> type[Any]:
     """Return eventlet's HTTP protocol, which logs requests that it refuses and does not print them.
 
     It ends a connection whose next request is not there, with all its headers, after so many seconds.
     """
 
     class Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]  # eventlet has no types
+        is_refused = False
+
+        def _read_request_line(self) -> bytes | str:
+            line: bytes | str = super()._read_request_line()
+            self.raw_requestline = line
+            if len(line) < self.server.url_length_limit:
+                return line
+            self.command = None
+            self.send_error(414, f"the request line is longer than {self.server.url_length_limit} bytes")
+            return ""
+
+        def parse_request(self) -> bool:
+            self.rfile: Any = HeaderLines(self.rfile)
+            try:
+                if not super().parse_request():
+                    return False
+            except HeaderError as error:
+                self.close_connection = True
+                if error.detail is not None:
+                    self.send_error(400, error.detail)
+                return False
+            except (eventlet.wsgi.HeaderLineTooLong, eventlet.wsgi.HeadersTooLarge):
+                line, lines = eventlet.wsgi.MAX_HEADER_LINE, eventlet.wsgi.MAX_TOTAL_HEADER_SIZE
+                self.send_error(431, f"a header is longer than {line} bytes, or all are longer than {lines}")
+                return False
+            refusal = refusal_of(self.request_version, self.headers)
+            if refusal is not None:
+                self.send_error(*refusal)
+            return refusal is None
+
+        def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+            """Answer in the place of the app, and close the connection."""
+            phrase = HTTPStatus(code).phrase
+            kind, body = refuse(code, f"{message or phrase}{f': {explain}' if explain else ''}")
+            self.log_error("%d %s", code, message or phrase)
+            head = f"HTTP/1.1 {code:d} {phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+            self.wfile.write(f"{head}Cache-Control: no-store\r\nConnection: close\r\n\r\n".encode())
+            if self.command != "HEAD":
+                self.wfile.write(body)
+            self.close_connection = self.is_refused = True
+
         def log_message(self, text: str, *values: object) -> None:
             log.debug("%s: %s", self.client_address[0], text % values)
 
@@ -265,7 +291,11 @@ def _protocol(log: logging.Logger, head_within: float, chunk: int, waiting: _Wai
             # read (RFC 9112, 9.6).
             headers = getattr(self, "headers", None) or {}
             has_body = "Content-Length" in headers or "Transfer-Encoding" in headers
-            if has_body and self.raw_requestline and not isinstance(self.connection, ssl.SSLSocket):
+            if (
+                (has_body or self.is_refused)
+                and self.raw_requestline
+                and not isinstance(self.connection, ssl.SSLSocket)
+            ):
                 hub.within(_LINGERS, self.discard)
             super().finish()
 
@@ -310,7 +340,7 @@ def _protocol(log: logging.Logger, head_within: float, chunk: int, waiting: _Wai
             environ: dict[str, Any] = super().get_environ()
             body = environ["eventlet.input"]
             if body.chunked_input:
-                body.rfile = _Chunks(body.rfile, chunk)
+                body.rfile = Chunks(body.rfile, chunk)
             read = body.read
 
             def read_on(length: int | None = None) -> bytes:

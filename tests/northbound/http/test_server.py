@@ -102,8 +102,27 @@ CHUNKED = POLICY + b"Transfer-Encoding: chunked\r\n\r\n"
     ("data", "status"),
     [
         (GET % (b"/" + b"a" * 9000, b""), b"414"),
-        (GET % (b"/", b"X: " + b"a" * 9000 + b"\r\n"), b"400"),
-        (GET % (b"/", (b"X: " + b"a" * 8000 + b"\r\n") * 9), b"400"),
+        (GET % (b"/", b"X: " + b"a" * 9000 + b"\r\n"), b"431"),
+        (GET % (b"/", (b"X: " + b"a" * 8000 + b"\r\n") * 9), b"431"),
+        (GET % (b"/", b"X: a\r\n" * 101), b"431"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET / HTTP/3.0\r\n\r\n", b"505"),
+        (b"GET / a b\r\n\r\n", b"400"),
+        (GET % (b"/", b"Host: other\r\n"), b"400"),
+        (GET % (b"/", b"X : a\r\n"), b"400"),
+        (GET % (b"/", b"X: a\r\n b\r\n"), b"400"),
+        (GET % (b"/", b"X\r\n"), b"400"),
+        (POLICY + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nbad", b"400"),
+        (POLICY + b"Content-Length: +3\r\n\r\nbad", b"400"),
+        (POLICY + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nbad", b"400"),
+        (POLICY + b"Transfer-Encoding: xchunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n", b"501"),
+        (POLICY + b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"501"),
+        (POLICY + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", b"501"),
+        (POLICY + b"Transfer-Encoding: Chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n", b"422"),
+        (CHUNKED + b"-3\r\nbad\r\n0\r\n\r\n", b"400"),
+        (CHUNKED + b"0x3\r\nbad\r\n0\r\n\r\n", b"400"),
+        (CHUNKED + b"3\r\nbad and more\r\n0\r\n\r\n", b"400"),
         (GET % (b"/v1/vms/%ff", b""), b"400"),
         (GET % (b"/v1/\xc3\xa9", b""), b"404"),
         (POLICY + b"Content-Length: no\r\n\r\n", b"400"),
@@ -113,12 +132,29 @@ CHUNKED = POLICY + b"Transfer-Encoding: chunked\r\n\r\n"
         (CHUNKED + b"3\r\nbad\r\n7FFFFFFF\r\nmore", b"413"),
         (CHUNKED + b"3\r\nbad\r\n" + b"0" * 2000, b"413"),
     ],
-    ids=range(11),
+    ids=range(30),
 )
 def test_odd_requests_are_answered(url: str, data: bytes, status: bytes) -> None:
     answer = raw(url, data)
     assert answer.split(b" ", 2)[1] == status, answer
     assert b"Traceback" not in answer
+    if status != b"200":
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"application/problem+json" in head
+        assert json.loads(body)["status"] == int(status)
+
+
+def test_headers_that_end_early_are_not_served(url: str) -> None:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=2) as link:
+        link.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        link.shutdown(socket.SHUT_WR)
+        assert link.recv(100) == b""
+
+
+def test_nothing_behind_a_wrong_chunk_is_taken_for_a_request(url: str) -> None:
+    answer = raw(url, CHUNKED + b"-3\r\n" + GET % (b"/healthz", b""))
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_tls_on_the_plain_port_is_turned_away(url: str) -> None:

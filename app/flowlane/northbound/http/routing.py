@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane import hub
+from flowlane.framing import ChunkTooLargeError
 from flowlane.northbound.http.access import NOBODY, SAFE_METHODS, Caller, Scope
 from flowlane.northbound.http.problems import JSON, ProblemError
-from flowlane.wsgi import ChunkTooLargeError
 
 if TYPE_CHECKING:
     from webob import Request

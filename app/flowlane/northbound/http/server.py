@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane import hub, wsgi
 from flowlane.northbound.http import routing
+from flowlane.northbound.http.problems import MEDIA_TYPE, ProblemError, response_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,7 +61,12 @@ def start(
     """
     limits = wsgi.WsgiLimits(MAX_CONNECTIONS, MAX_LINE, KEEP_ALIVE, SOCKET_TIMEOUT, HEAD_WITHIN)
     context = None if tls is None else tls.context
-    return Server(wsgi.WsgiServer(_bounded(app), host, port, limits, _LOG, context), feed, tls)
+    return Server(wsgi.WsgiServer(_bounded(app), host, port, limits, _LOG, _refuse, context), feed, tls)
+
+
+def _refuse(status: int, detail: str) -> tuple[str, bytes]:
+    """Make the problem document of a request that the application does not get."""
+    return MEDIA_TYPE, response_of(ProblemError(status, detail)).body
 
 
 def stop(server: Server) -> None:
