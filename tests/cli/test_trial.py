@@ -6,6 +6,8 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
+
 from flowlane.cli.trial import add_host_arguments, host_for, read_workload
 
 
@@ -22,3 +24,13 @@ def test_the_host_has_the_vms_of_the_flows(tmp_path: Path) -> None:
     host = host_for(parsed("--queues", "3", "--software-queues", "2", "--uplink", "1Gbit/s"), flows)
     assert (host.vms, host.queues, host.software_queues, host.rate) == (("a", "b"), 3, 2, 10**9)
     assert (others, warnings) == ({}, ())
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "vm,src,dst,rate\n"])
+def test_a_file_without_a_flow_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    path = tmp_path / "flows.csv"
+    path.write_text(text)
+    assert read_workload(path, None).warnings == (f"{path}: no flow was found",)
+    assert capsys.readouterr().err == f"flowlane: warning: {path}: no flow was found\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import time
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -52,6 +54,32 @@ def test_all_kinds_of_flows(tmp_path: Path) -> None:
 def test_a_file_of_no_flows_is_no_flows(tmp_path: Path) -> None:
     assert read_flows(written(tmp_path, "")) == []
     assert read_flows(written(tmp_path, "[]", "flows.json")) == []
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom", "pipe", "."])
+def test_what_is_no_regular_file_is_refused_unread(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RequestError, match="no regular file"):
+        read_flows(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["flows.csv", "flows.json"])
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, "", name)
+    os.truncate(path, flowfile.MOST_BYTES + 1)
+    with pytest.raises(RequestError, match="larger than 1024 MiB; split the file"):
+        read_flows(path)
+
+
+def test_a_file_of_nuls_is_no_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    os.truncate(path, flowfile.MOST_BYTES)
+    began = time.thread_time()
+    with pytest.raises(RequestError, match="line 1: NUL characters"):
+        read_flows(path)
+    with pytest.raises(RequestError, match="line 1: more than 65536 characters"):
+        read_flows(written(tmp_path, "a" * 10_000_000))
+    assert time.thread_time() - began < 1
 
 
 GOOD = {"src": "10.0.0.1", "dst": "10.0.0.2", "rate": "1Mbit/s"}

@@ -94,8 +94,12 @@ def read_workload(flows: Path | None, capture: Path | None) -> Workload:
     """
     if capture is None:
         assert flows is not None
-        return Workload(read_flows(flows), {}, ())
-    workload = Workload(*read_capture(capture))
+        workload = Workload(read_flows(flows), {}, ())
+    else:
+        workload = Workload(*read_capture(capture))
+    if not workload.flows:
+        warning = f"{flows or capture}: no flow was found"
+        workload = workload._replace(warnings=(*workload.warnings, warning))
     for warning in workload.warnings:
         print_error(f"flowlane: warning: {warning}")
     return workload

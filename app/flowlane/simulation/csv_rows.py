@@ -20,6 +20,9 @@ _ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _NOTHING = frozenset(("-", "na", "n/a", "nan", "<na>", "null", "none", "#n/a"))
 """What programs write, in any case, where there is no value."""
 
+_LONGEST_HEADER = 1 << 16
+"""Characters of the first line."""
+
 _SEPARATORS = re.compile(r"[ \-/]+")
 _DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)(\s*[A-Za-z/]*)")
 
@@ -43,7 +46,11 @@ def read_rows(file: IO[bytes]) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _rows(text: IO[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    first = next((line for line in text if line.strip()), "")
+    first = next((line for line in iter(lambda: text.readline(_LONGEST_HEADER), "") if line.strip()), "")
+    if "\0" in first:
+        raise ValueError("line 1: NUL characters; this is no text")
+    if len(first) == _LONGEST_HEADER:
+        raise ValueError(f"line 1: more than {_LONGEST_HEADER} characters; this is no header of a CSV file")
     declared = re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n"))
     skipped = 0
     if declared:

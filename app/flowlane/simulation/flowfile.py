@@ -15,6 +15,7 @@ from io import TextIOWrapper
 from ipaddress import ip_address
 from math import inf
 from pathlib import Path
+from stat import S_ISREG
 from sys import intern
 from typing import Any
 
@@ -32,6 +33,9 @@ from flowlane.units import parse_rate
 
 MOST_FLOWS = 1_000_000
 """Flows in a file at most."""
+
+MOST_BYTES = 1 << 30
+"""Bytes of a file at most: more than enough for as many flows."""
 
 MOST_RATE = 10**15
 """bit/s; no link carries that much."""
@@ -91,8 +95,23 @@ def read_flows(path: Path) -> list[FlowSpec]:
     return clock.since_first(flows)
 
 
+def _check(path: Path) -> None:
+    """Check that a file has an end, which devices and pipes may not have.
+
+    Raises:
+        RequestError: it is no regular file, or too large.
+        OSError: there is no such file.
+    """
+    status = path.stat()
+    if not S_ISREG(status.st_mode):
+        raise RequestError(f"{path}: no regular file; write the flows into a file, and give its name")
+    if status.st_size > MOST_BYTES:
+        raise RequestError(f"{path}: larger than {MOST_BYTES >> 20} MiB; split the file")
+
+
 def _rows(path: Path) -> Iterator[tuple[str, Row]]:
     """Read the rows, each with its place in the file: the line of a CSV file, the number of a flow in JSON."""
+    _check(path)
     with open_uncompressed(path) as file:
         if ".json" in path.suffixes:
             with TextIOWrapper(file, "utf-8-sig") as text:
