@@ -50,14 +50,48 @@ def test_it_needs_a_directory_and_a_server(tmp_path: Path, monkeypatch: pytest.M
         1,
         ["flowlane-manager: --database embedded needs --state-dir, where the database is"],
     )
-    (tmp_path / "flowlane.db").write_text("nonsense")
-    with pytest.raises(ConfigError, match="--database embedded: "):
-        EmbeddedServer(tmp_path).start()
     monkeypatch.setattr(embedded, "_tool", lambda _name: None)
     with pytest.raises(ConfigError, match="install openvswitch"):
         EmbeddedServer(tmp_path)
     monkeypatch.setenv(options.DATABASE_VARIABLE, "embedded")
     assert options._default_database() is None, "without ovsdb-server the service keeps files, as before"
+
+
+@pytest.mark.parametrize("damage", ["cut", "other bytes", "no database"])
+def test_a_damaged_database_is_named_with_what_helps(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / embedded.FILE_NAME
+    arguments = ("--database=embedded", f"--state-dir={tmp_path}")
+    with launched(*arguments) as manager:
+        assert manager.put("/v1/policy", POLICY, "application/yaml")["kept"]
+        backup = subprocess.run(
+            ["ovsdb-client", "backup", f"unix:{tmp_path}/{embedded.SOCKET_NAME}", "Flowlane"],
+            capture_output=True, check=True,
+        ).stdout  # fmt: skip
+    whole = file.read_bytes()
+    damaged = {
+        "cut": whole[: len(whole) // 2],
+        "other bytes": whole[:300] + b"##" + whole[302:],
+        "no database": b"nonsense",
+    }
+    file.write_bytes(damaged[damage])
+    code, lines = refused(*arguments)
+    assert code == 1
+    assert f"{file} is damaged, or no database (ovsdb-tool: " in lines[-1]
+    assert f"move it away: mv {file} {file}.damaged" in lines[-1]
+    assert file.read_bytes() == damaged[damage], "it is left as it is"
+    file.rename(f"{file}.damaged")
+    with launched(*arguments) as manager:
+        assert len(manager.rest("/v1/policy")["classes"]) == 2, "policy.json has it"
+    file.write_bytes(backup)
+    (tmp_path / "policy.json").unlink()
+    with launched(*arguments) as manager:
+        wait_for(lambda: len(manager.rest("/v1/policy")["classes"]) == 2, 10, "the backup has it")
+
+
+def test_a_database_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / embedded.FILE_NAME).mkdir()
+    with pytest.raises(ConfigError, match=r"flowlane\.db: Is a directory$"):
+        EmbeddedServer(tmp_path).start()
 
 
 def test_a_disk_that_was_full_at_the_first_start_leaves_nothing_that_hinders_the_next_one(

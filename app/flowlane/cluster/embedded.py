@@ -27,6 +27,7 @@ FILE_NAME, SOCKET_NAME = "flowlane.db", "flowlane.sock"
 LOOK = 0.5
 """Seconds between two looks at whether the server runs, after which it is started again."""
 
+_OPTION = "--database embedded: "
 _TOOL_WITHIN, _STOP_WITHIN = 10.0, 1.0
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 
@@ -77,7 +78,7 @@ class EmbeddedServer:
             raise ConfigError(f"--database embedded: {new_schema}: {error.strerror or error}") from error
         if not file.exists() or (file.is_file() and not file.stat().st_size):
             _create(file, new_schema)
-        elif _run("needs-conversion", str(file), str(new_schema)).strip() == "yes":
+        elif _is_older(file, new_schema):
             _run("convert", str(file), str(new_schema))
         self._spawn()
         self._watch = hub.spawn(self._keep_running)
@@ -129,6 +130,33 @@ def _create(file: Path, schema_file: Path) -> None:
         raise
 
 
+def _is_older(file: Path, schema_file: Path) -> bool:
+    """Return whether the database has an earlier schema.
+
+    Raises:
+        ConfigError: it cannot be read, or is damaged.
+    """
+    try:
+        with file.open("r+b"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--database embedded: {file}: {error.strerror or error}") from error
+    try:
+        return _run("needs-conversion", str(file), str(schema_file)).strip() == "yes"
+    except ToolError as error:
+        what = str(error).removeprefix(_OPTION)
+        raise ConfigError(
+            f"{_OPTION}{file} is damaged, or no database ({what}); put a backup in its place, or move it away: "
+            f"mv {file} {file}.damaged. Without it the controller makes a new one: the policy of REST stays "
+            "(policy.json), hints, pins by hand, cordons and roles have to be given again "
+            "(docs/operators/several-controllers.md, A damaged database)"
+        ) from error
+
+
+class ToolError(ConfigError):
+    """What ovsdb-tool reports."""
+
+
 def _run(*words: str) -> str:
     command = [_tool("ovsdb-tool") or "ovsdb-tool", *words]
     try:
@@ -138,7 +166,7 @@ def _run(*words: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"--database embedded: {error}") from error
     if done.returncode:
-        raise ConfigError(f"--database embedded: {' '.join((done.stderr or done.stdout).split())}")
+        raise ToolError(f"{_OPTION}{' '.join((done.stderr or done.stdout).split())}")
     return done.stdout
 
 
