@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import time
+import weakref
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
@@ -71,3 +74,27 @@ def test_a_reader_of_another_device_goes_on_within_its_slices(monkeypatch: pytes
     for task in tasks:
         task.kill()
     assert goes_on == [GOOD, BIG]
+
+
+class _Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_each_slice_collects_what_was_made_in_it() -> None:
+    """The collector counts objects made less those freed, so that it may not notice what long work makes."""
+    work = Work()
+    gc.disable()
+    try:
+        work.begin()
+        garbage = weakref.ref(_Cycle())
+        work.pause()
+        assert garbage() is not None, "the slice is not over"
+        until = time.thread_time() + SLICE
+        while time.thread_time() < until:
+            pass
+        work.pause()
+        assert garbage() is None
+    finally:
+        gc.enable()
+        work.end()
