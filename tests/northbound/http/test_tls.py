@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from lab.inside.manager import launched
 
 from flowlane.cli.main import main
 from flowlane.errors import ConfigError
+from flowlane.northbound.http.server import MAX_CONNECTIONS
 from flowlane.northbound.http.tls import RestTlsFiles, ServerTls
 
 
@@ -39,6 +43,23 @@ def test_rest_over_tls(keys: Path) -> None:
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             read(manager.rest_port, ssl.create_default_context())
         assert b"ok" in read(manager.rest_port, client(keys, certificate=False)), "it goes on after all that"
+        assert "Traceback" not in manager.log
+
+
+def test_slow_connections_do_not_keep_others_out(keys: Path) -> None:
+    context = client(keys, certificate=False)
+    with (
+        launched(f"--rest-cert={keys}/cert.pem", f"--rest-key={keys}/key.pem") as manager,
+        ExitStack() as stack,
+    ):
+        for number in range(MAX_CONNECTIONS + 50):
+            link = stack.enter_context(socket.create_connection(("127.0.0.1", manager.rest_port), timeout=10))
+            if number < 50:
+                wrapped = stack.enter_context(context.wrap_socket(link))
+                wrapped.sendall(b"GET /healthz HTTP/1.1\r\n")
+        began = time.monotonic()
+        assert b"ok" in read(manager.rest_port, context)
+        assert time.monotonic() - began < 5
         assert "Traceback" not in manager.log
 
 
