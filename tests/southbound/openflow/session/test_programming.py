@@ -382,12 +382,12 @@ def test_a_meter_that_was_deleted_and_is_still_there_is_deleted_again() -> None:
     programming.note_undeleted(ENTRY, "OFPBRC_EPERM")
     programming.set_meter(METER._replace(meter_id=6))
     programming.delete_meter(6)
-    asked = tuple(programming.deleted_meters)
-    assert asked == (5, 6)
+    asked = dict(programming.deleted_meters)
+    assert tuple(asked) == (5, 6)
     others = replace(ENTRY, meter_id=6, rate=1)
     assert programming.undeleted(asked, {5: ENTRY, 6: others}) == (Change(Op.DELETE, ENTRY),)
     assert tuple(programming.deleted_meters) == (5,), "somebody has made another meter of the other id"
-    assert programming.undeleted((5,), {}) == ()
+    assert programming.undeleted({5: asked[5]}, {}) == ()
     assert not programming.deleted_meters
     assert [change for _ in range(HELD_CALLS) for change in programming.settle(PORTS)] == []
 
@@ -397,7 +397,31 @@ def test_a_meter_that_is_used_again_is_not_deleted_by_a_reading_from_before() ->
     programming.set_meter(METER)
     programming.delete_meter(METER.meter_id)
     programming.set_meter(METER)
-    assert programming.undeleted((METER.meter_id,), {METER.meter_id: ENTRY}) == ()
+    asked = dict(programming.deleted_meters)
+    assert programming.undeleted(asked, {METER.meter_id: ENTRY}) == ()
+
+
+def test_a_meter_that_was_set_and_deleted_again_since_the_request_is_not_taken_for_one_that_was_not_deleted() -> (
+    None
+):
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    programming.delete_meter(METER.meter_id)
+    programming.set_meter(METER)
+    asked = dict(programming.deleted_meters)
+    programming.delete_meter(METER.meter_id)
+    assert programming.undeleted(asked, {METER.meter_id: ENTRY}) == (), "it was there when it was read"
+    asked = dict(programming.deleted_meters)
+    assert programming.undeleted(asked, {METER.meter_id: ENTRY}) == (Change(Op.DELETE, ENTRY),)
+
+
+def test_a_meter_that_stands_with_the_rules_since_is_not_deleted_and_its_entries_with_it() -> None:
+    programming = Programming(ABLE)
+    programming.set_meter(METER)
+    programming.delete_meter(METER.meter_id)
+    asked = dict(programming.deleted_meters)
+    programming.program(replace(plan(), meters=(METER,)), PORTS)
+    assert programming.undeleted(asked, {METER.meter_id: ENTRY}) == ()
 
 
 def test_a_meter_that_was_taken_for_one_of_others_is_deleted_when_it_shows_that_it_is_not() -> None:
@@ -406,7 +430,8 @@ def test_a_meter_that_was_taken_for_one_of_others_is_deleted_when_it_shows_that_
     programming.delete_meter(METER.meter_id)
     programming.set_meter(METER)
     programming.note_refusal(ENTRY, "OFPMMFC_METER_EXISTS")
-    (change,) = programming.undeleted((METER.meter_id,), {METER.meter_id: ENTRY})
+    asked = dict(programming.deleted_meters)
+    (change,) = programming.undeleted(asked, {METER.meter_id: ENTRY})
     assert change == Change(Op.DELETE, ENTRY)
     assert programming.is_safe(change)
 

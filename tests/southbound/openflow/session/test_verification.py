@@ -5,14 +5,20 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.engine.plans import ABLE, PORTS, plan
 from support.openflow import messages
+from support.openflow.memory_switch import MemorySwitch
 
-from flowlane.southbound.openflow.session import packing, verification
+from flowlane.core.model import MeterSpec
+from flowlane.southbound.openflow.session import packing, readback, verification
+from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.verification import AT_ONCE, EVERY, MOST_IN_VAIN, Verifier
+from flowlane.southbound.openflow.tables.desired import meter_mark
 from flowlane.southbound.openflow.tables.entries import Change, MeterEntry, Op
 from flowlane.southbound.openflow.tables.layout import DEFAULT
 
@@ -158,11 +164,82 @@ def test_repairs_that_others_undo_are_put_off(device: Device) -> None:
 
 
 def test_what_should_be_there_has_changed_meanwhile(device: Device) -> None:
-    change = Change(Op.ADD, MeterEntry(3, 1000, 100))
+    change = Change(Op.ADD, meter_mark(3))
     device.verifier._put_back_if(("another",), (change,))
     assert device.changes == []
     device.verifier._put_back_if(device.verifier._desired()[:3], (change,))
     assert device.changes == [(change,)]
+
+
+def test_meters_of_pins_that_have_changed_since_the_reading_are_not_put_back(device: Device) -> None:
+    programming = device.session.programming = Programming(ABLE)
+    for number in range(1, 5):
+        programming.set_meter(MeterSpec(number, 1_000_000, 100_000))
+    programming.delete_meter(4)
+    found = {number: MeterEntry(number, 1000, 100) for number in range(1, 5)}
+    deletions = programming.undeleted(dict(programming.deleted_meters), found)
+    programming.set_meter(MeterSpec(1, 2_000_000, 100_000))
+    programming.delete_meter(2)
+    programming.set_meter(MeterSpec(4, 1_000_000, 100_000))
+    changes = (*(Change(Op.MODIFY, found[number]) for number in (1, 2, 3)), *deletions)
+    device.verifier._put_back_if(device.verifier._desired()[:3], changes)
+    assert device.changes == [(Change(Op.MODIFY, found[3]),)]
+
+
+class Readings:
+    """What a switch in memory has is what is read, in place of the bytes of replies."""
+
+    def __init__(self, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.programming = device.session.programming = Programming(ABLE)
+        self.switch, self._verifier = MemorySwitch(PORTS), device.verifier
+        monkeypatch.setattr(readback, "flow_entries", lambda _parts, _layout: self.switch.standing().flows)
+        monkeypatch.setattr(readback, "groups", lambda _parts, _layout: self.switch.standing().groups)
+        monkeypatch.setattr(readback, "meters", lambda _parts: self.switch.standing().meters)
+        monkeypatch.setattr(readback, "ids", lambda _parts, _name: ())
+
+    def request(self) -> None:
+        """Note what should be there, as with a request."""
+        self._verifier._basis = self._verifier._desired()
+
+    def changes(self) -> list[Change]:
+        """Return what would be put back."""
+        reply: Any = SimpleNamespace(error=None, parts=())
+        changes = self._verifier._changes((reply,), reply, reply)
+        return [change for change in changes if change.entry is not None]
+
+
+@pytest.fixture
+def readings(device: Device, monkeypatch: pytest.MonkeyPatch) -> Readings:
+    return Readings(device, monkeypatch)
+
+
+def test_the_mark_of_a_meter_that_no_rule_names_yet_is_compared_like_other_entries(
+    readings: Readings,
+) -> None:
+    """A new policy gets its meters first, and its rules once all flows have their places."""
+    programming, switch = readings.programming, readings.switch
+    with_meter = replace(plan(), meters=(MeterSpec(7, 1_000_000, 100_000),))
+    assert switch.apply(programming.program(with_meter, PORTS)) == []
+    assert meter_mark(7) in programming.present.flows
+    switch.apply(programming.set_meter(MeterSpec(3, 1_000_000, 100_000)))
+    programming.mark_meters()
+    switch.apply(programming.mark_meters())
+    assert meter_mark(3) in switch.standing().flows
+    readings.request()
+    assert readings.changes() == []
+    switch.apply((Change(Op.DELETE, meter_mark(7)),))
+    assert readings.changes() == [Change(Op.ADD, meter_mark(7))]
+
+
+def test_a_meter_of_pins_that_was_modified_after_it_was_read_is_right(readings: Readings) -> None:
+    programming, switch = readings.programming, readings.switch
+    switch.apply(programming.program(plan(), PORTS))
+    switch.apply(programming.set_meter(MeterSpec(3, 1_000_000, 100_000)))
+    readings.request()
+    programming.set_meter(MeterSpec(3, 2_000_000, 100_000))
+    assert readings.changes() == []
+    readings.request()
+    assert readings.changes() == [Change(Op.MODIFY, MeterEntry(3, 2000, 100))]
 
 
 def test_a_meter_that_is_there_in_another_form_is_modified() -> None:

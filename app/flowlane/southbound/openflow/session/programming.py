@@ -173,10 +173,11 @@ class Programming:
         compiled = self._compiled(plan, ports)
         changes = diff.changes(compiled.standing, self.present, WORK.pause)
         changes = tuple(filter(self.is_safe, paced(changes, WORK.pause)))
-        self.present, self.left_out = compiled.standing, compiled.left_out
         for change in paced(changes, WORK.pause):
             if change.op is Op.DELETE and isinstance(change.entry, MeterEntry):
                 self.found_meters.pop(change.entry.meter_id, None)
+        # No pause from here on: a reading would compare what has not been sent.
+        self.present, self.left_out = compiled.standing, compiled.left_out
         return changes
 
     def _patch(self, plan: DevicePlan, ports: Mapping[int, tuple[int, ...]]) -> Changes | None:
@@ -307,20 +308,21 @@ class Programming:
         self.deleted_meters[meter_id] = entry
         return (Change(Op.DELETE, entry),) if self.capabilities.max_meters else ()
 
-    def undeleted(self, asked: Collection[int], found: Mapping[int, MeterEntry]) -> Changes:
+    def undeleted(self, asked: Mapping[int, MeterEntry], found: Mapping[int, MeterEntry]) -> Changes:
         """Return the deletion of meters of pins that were deleted, and stand as they did: the device has refused it.
 
         Args:
-            asked: those that had been deleted when the meters were requested.
+            asked: ``deleted_meters`` when the meters were requested; what was deleted again since is left out.
             found: the meters that the device has.
         """
-        changes = []
-        for meter_id in asked:
-            entry = self.deleted_meters.get(meter_id)
+        changes, used = [], self.pin_meters.keys() | {meter.meter_id for meter in self.present.meters}
+        for meter_id, entry in asked.items():
+            if self.deleted_meters.get(meter_id) is not entry:
+                continue
             if meter_id not in found:
                 self._left -= self._left_of(meter_id)
-            if entry is None or found.get(meter_id) != entry or meter_id in self.pin_meters:
-                self.deleted_meters.pop(meter_id, None)
+            if found.get(meter_id) != entry or meter_id in used:
+                del self.deleted_meters[meter_id]
                 continue
             self.foreign_meters.discard(meter_id)
             changes.append(Change(Op.DELETE, entry))

@@ -184,7 +184,7 @@ class Verifier:
 
     def _desired(self) -> tuple[Any, ...]:
         programming, layout = self._session.programming, self._session.layout
-        meters = tuple(sorted(programming.pin_meters)), tuple(programming.deleted_meters)
+        meters = dict(programming.pin_meters), dict(programming.deleted_meters)
         return programming.present, layout.key, layout.base, *meters
 
     def _take(self, name: str, reply: Reply) -> None:
@@ -249,7 +249,12 @@ class Verifier:
         programming, layout = self._session.programming, self._session.layout
         present = programming.present
         parts = [part for reply in of_flows or () for part in reply.parts]
-        flows = tuple(flow for flow in readback.flow_entries(parts, layout) if not is_meter_mark(flow))
+        marks = {flow.match for flow in present.flows if is_meter_mark(flow)}
+        flows = tuple(
+            flow
+            for flow in readback.flow_entries(parts, layout)
+            if flow.match in marks or not is_meter_mark(flow)
+        )
         group_ids = {group.group_id for group in present.groups}
         found_groups = [
             group for group in readback.groups(groups.parts, layout) if group.group_id in group_ids
@@ -280,26 +285,35 @@ class Verifier:
 
     def _undeleted(self, meters: Reply) -> tuple[Change, ...]:
         """Return the deletions of meters of pins that the device has refused."""
-        asked: tuple[int, ...] = self._basis[4]
+        asked: dict[int, MeterEntry] = self._basis[4]
         if meters.error or not asked:
             return ()
         found = {meter.meter_id: meter for meter in readback.meters(meters.parts)}
         return self._session.programming.undeleted(asked, found)
 
     def _of_pin_meters(self, programming: Programming, found: dict[int, MeterEntry]) -> Iterable[Change]:
-        """Yield the changes of meters of pins that had been there when the meters were requested."""
-        for meter_id in self._basis[3]:
-            meter = programming.pin_meters.get(meter_id)
-            if meter is not None and found.get(meter_id) != meter:
+        """Yield the changes of meters of pins that had been there, as they are, when the meters were requested."""
+        for meter_id, meter in self._basis[3].items():
+            if programming.pin_meters.get(meter_id) == meter and found.get(meter_id) != meter:
                 yield Change(Op.MODIFY if meter_id in found else Op.ADD, meter)
 
     def _put_back_if(self, basis: tuple[Any, ...], changes: tuple[Change, ...]) -> None:
-        """Put back unless what should be there has changed meanwhile, or is being sent."""
+        """Put back unless what should be there has changed, or is being sent; each meter of pins by itself."""
         self._awaited = 0
         if self._desired()[:3] == basis and self._session.is_idle():
-            self._put_back(changes)
+            self._put_back(tuple(filter(self._is_wanted, changes)))
         else:
             self._is_triggered = True
+
+    def _is_wanted(self, change: Change) -> bool:
+        """Return False for the change of a meter of pins that was set, deleted or used again since it was found."""
+        meter, programming = change.entry, self._session.programming
+        if not isinstance(meter, MeterEntry):
+            return True
+        present = programming.pin_meters.get(meter.meter_id)
+        if change.op is Op.DELETE:
+            return present is None and programming.deleted_meters.get(meter.meter_id) is meter
+        return present == meter or meter in programming.present.meters
 
     def _put_back(self, changes: tuple[Change, ...]) -> None:
         now = self._clock()
