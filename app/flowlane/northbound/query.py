@@ -404,21 +404,35 @@ def _in_column(column: str, values: frozenset[int]) -> Condition:
     return lambda flows, row: getattr(flows, column)[row] in values
 
 
-def first_of_its_flow(devices: Sequence[Device], device: Device, as_of: float) -> Condition:
+def tables_of_vms(devices: Iterable[Device]) -> dict[int, list[tuple[int, FlowTable]]]:
+    """Return VM number -> (dpid, flow table) of each device that has flows of the VM, in the order of the devices."""
+    tables: dict[int, list[tuple[int, FlowTable]]] = {}
+    for device in devices:
+        for number in device.flows_of_vm:
+            tables.setdefault(number, []).append((device.dpid, device.flows))
+    return tables
+
+
+def first_of_its_flow(
+    tables: Mapping[int, Sequence[tuple[int, FlowTable]]], dpid: int, as_of: float
+) -> Condition:
     """Make the condition that lists a flow once: under the device of the lowest dpid that had it at a moment.
 
     Args:
-        devices: those whose flows are listed.
-        device: the one of the row.
+        tables: those of the devices whose flows are listed, of :func:`tables_of_vms`, in order of dpid.
+        dpid: of the device of the row.
         as_of: the moment, in seconds of the engine's clock.
     """
-    lower = [other.flows for other in devices if other.dpid < device.dpid]
 
     def check(flows: FlowTable, row: int) -> bool:
         key = flows.keys[row]
         assert key is not None
-        return not any(
-            (other := table.rows.get(key)) is not None and table.first_seen[other] <= as_of for table in lower
-        )
+        for other_dpid, table in tables.get(flows.vm_number[row], ()):
+            if other_dpid >= dpid:
+                break
+            other = table.rows.get(key)
+            if other is not None and table.first_seen[other] <= as_of:
+                return False
+        return True
 
     return check

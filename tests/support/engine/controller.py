@@ -222,7 +222,8 @@ def hostile() -> FakeController:
 def put(device: Device, key: bytes, seen: float = NOW - 10, **columns: float) -> int:
     """Put a flow into a device's table."""
     row = device.flows.add(key, seen)
-    device.flows.vm_number[row] = struct.unpack_from("!I", key)[0]
+    device.flows.vm_number[row] = number = struct.unpack_from("!I", key)[0]
+    device.flows_of_vm[number] = device.flows_of_vm.get(number, 0) + 1
     for name, value in columns.items():
         getattr(device.flows, name)[row] = value
     if device.flows.flags[row] & PINNED:

@@ -20,6 +20,7 @@ from flowlane.northbound.query import (
     not_found,
     ports_named,
     selections,
+    tables_of_vms,
 )
 from flowlane.northbound.sorting import SortedScan, read_sorted_cursor
 from flowlane.northbound.views import (
@@ -161,8 +162,8 @@ def flows(call: Call) -> Response:
     state, as_of = call.controller.state, _as_of(call)
     check_names(state, call.query)
     chosen = selections(state, call.query)
-    listed = [item for item, _ in chosen]
-    once = [(item, _both(matches, first_of_its_flow(listed, item, as_of))) for item, matches in chosen]
+    tables = tables_of_vms(item for item, _ in chosen)
+    once = [(item, _both(matches, first_of_its_flow(tables, item.dpid, as_of))) for item, matches in chosen]
     scan = _scan(call, once)
     lines = FlowLines(state, call.clock)
     items = (lines.flow(rows_of(state, _key(row))) for row in scan)
