@@ -108,13 +108,14 @@ def is_whole(cell: Cell) -> bool:
 def most_moves(port: Port) -> int:
     """Return how many flows the next rebalance may move for reasons that are not exempt.
 
-    Those that move together need only as many tokens as can be saved. For new queues there are as many once more.
+    Those that move together need only as many tokens as can be saved. For the new queues of a region there are as many
+    once more, or one for each of its queues.
     """
     state = port.state
     together = max((cell.count for cell in state.cells if cell is not None and is_whole(cell)), default=0)
-    grown = any(region.grown for region in (*state.hardware, state.software))
     saved = max(1, ceil(state.balance.moves_per_second * state.count))
-    return saved + (max(saved, len(state.slots)) if grown else 0) + max(1, together - 1)
+    grown = [region for region in (*state.hardware, state.software) if region.grown]
+    return saved + sum(max(saved, len(region.slots)) for region in grown) + max(1, together - 1)
 
 
 def moves_are_limited(moves: list[Move], most: int) -> None:
