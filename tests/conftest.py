@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from eventlet import patcher
 from hypothesis import HealthCheck, settings
 from lab.inside import private_ovs
 
@@ -57,6 +58,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         wholly = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(TIERS)})$", re.MULTILINE)
         return wholly.search(collection_path.read_text()) is not None or None
     return None
+
+
+def pytest_collection_finish() -> None:
+    """Refuse a test module that patches the process for green threads: workers of pytest-xdist would wait for ever."""
+    if patcher.is_monkey_patched("thread"):
+        raise pytest.UsageError(
+            "a test module calls hub.prepare() as it is imported; run what it needs in a process"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -164,13 +164,14 @@ def measure_rest(devices: int, flows: int, vms: int, minutes: float) -> list[Pie
     fill(composition, devices, flows, vms)
     tune_garbage_collector()
     server, app = rest.start(composition, settings, None), make_app(composition)
+    ask(app, "PUT", "/v1/policy", POLICY)
     other, changes = POLICY.replace("50Mbit/s", "60Mbit/s"), 0
     with spawned(_clients, server.address[1], stop=None) as commands:
         until(commands.poll)
         commands.recv()
         pieces, end = Pieces(), time.monotonic() + 60 * minutes
         while time.monotonic() < end:
-            ask(app, "PUT", "/v1/policy", (POLICY, other)[changes % 2])
+            ask(app, "PUT", "/v1/policy", (other, POLICY)[changes % 2])
             changes += 1
             while composition.state.due or composition.state.refits:
                 hub.sleep(0.05)
