@@ -262,8 +262,12 @@ class Loader:
     def _closed(self, load: Load, end: float) -> None:
         while time.monotonic() < end:
             for switch in self._switches:
+                if switch.outbox:
+                    continue  # What waits for the connection is under way.
                 if load.by_echo:
-                    while switch.copies_under_way + BUNCH <= load.window and switch.ready:
+                    while (
+                        not switch.outbox and switch.copies_under_way + BUNCH <= load.window and switch.ready
+                    ):
                         switch.begin_ready(BUNCH, by_echo=True)
                 elif (room := load.window - len(switch.under_way)) > 0 and switch.ready:
                     switch.begin_ready(room, by_echo=False)

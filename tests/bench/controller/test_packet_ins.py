@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from types import SimpleNamespace
+
 import pytest
-from bench.controller import packet_ins
-from bench.controller.packet_in_load import plain_packet_in
+from bench.controller import packet_in_load, packet_ins
+from bench.controller.packet_in_load import Load, plain_packet_in
 from os_ken.ofproto import ofproto_v1_3, ofproto_v1_3_parser
 
 
@@ -33,3 +37,16 @@ def test_every_flow_is_answered_and_known(capsys: pytest.CaptureFixture[str]) ->
         assert dropped == "0"
         if way == "copies":
             assert known == sent, load
+
+
+def test_a_closed_loop_ends_though_a_connection_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = SimpleNamespace(
+        outbox=bytearray(packet_in_load.MOST_WAITING + 1), ready=deque([None]), under_way={}
+    )
+    full.copies_under_way = 0
+    loader = object.__new__(packet_in_load.Loader)
+    loader._switches = [full]  # type: ignore[list-item]
+    monkeypatch.setattr(loader, "serve", lambda _until: None)
+    for by_echo in (True, False):
+        loader._closed(Load(0.05, 0, 256, by_echo), time.monotonic() + 0.05)
+    assert len(full.ready) == 1
