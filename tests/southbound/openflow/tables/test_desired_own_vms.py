@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from bench.controller.added_vm import OVS
 from support.engine.scenario import small_policy
 
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
-from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts
+from flowlane.core.model import PortFacts, PortReport, QueueFacts
 from flowlane.core.policy import LimitScope, Match, Rule, TrafficClass, VmSelector
 from flowlane.southbound.openflow.tables.desired import compile_plan
 
-OVS = Capabilities(
-    version=6,
-    max_meters=200_000,
-    meter_burst=True,
-    select_groups=True,
-    max_groups=1000,
-    normal=True,
-    learn=True,
-    conntrack=True,
-    port_masks=True,
-    controller_meter=True,
-)
 VMS_PER_HOST, UPLINK, QUEUES = 10, 100, (0, 1, 2, 3)
 POLICY = small_policy(
     classes=(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bench.controller.added_vm import OVS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.engine.changing_hosts import IDENTITIES, LEARNING, STEPS, ChangingHosts, Step
@@ -19,19 +20,6 @@ from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.tables.entries import Change, Entry, FlowEntry, Op, Standing
 from flowlane.southbound.openflow.tables.patching import Side, differing_ports
 
-OVS = Capabilities(
-    version=6,
-    max_meters=100,
-    meter_burst=True,
-    select_groups=True,
-    max_groups=100,
-    normal=True,
-    learn=True,
-    conntrack=True,
-    sample=True,
-    port_masks=True,
-    controller_meter=True,
-)
 ABLE = {
     "Open vSwitch": OVS,
     "no forwarding of its own": replace(OVS, normal=False),
