@@ -232,6 +232,26 @@ def test_how_long_nothing_was_read_of_some_flows_is_known() -> None:
     assert 10 < crowded.readings.longest_unread(crowded.now) < 40
 
 
+def test_where_flows_soon_end_groups_cost_what_is_left_of_them() -> None:
+    """A busy switch, at which 2,000 flows a second begin that last for a second: they are known to have ended."""
+    switch = Switch({}, present=0, entry=20e-6)
+    last: dict[int, float] = {}
+    for step in range(1200):
+        switch.now += 0.1
+        switch.entries[switch.present] += 200
+        switch.readings.begun += 200
+        last[switch.present] = switch.now
+        for number in [number for number, at in last.items() if switch.now - at > 1.0]:
+            switch.entries[number] = 0
+        switch.poll()
+        begun = switch.readings.filled(switch.now)
+        switch.present = switch.present if begun is None else begun
+        if step > 300:
+            assert switch.readings.longest_unread(switch.now) < 10
+    assert len(switch.readings.groups) < 20
+    assert switch.busy / 120 <= SHARE * 1.2
+
+
 def test_a_slow_switch_is_read_less_often() -> None:
     fast, slow = Switch({0: 4000}, present=1), Switch({0: 4000}, present=1, entry=20e-6)
     for switch in (fast, slow):

@@ -12,6 +12,8 @@ with flows that have just begun (every :data:`NEW_PERIOD` s), and those with a f
 s). Pins and the other groups are read every :data:`PERIOD` s as well while that is affordable, by the quarter of the
 account that is theirs and by what the first leave. Otherwise half of that is for pins, which are the flows that matter
 most, and by which a flow that was just moved is measured; and the other groups are read in turn.
+A request is charged what as many entries as before take. When the reply has come and there were fewer, the difference
+is given back: where flows soon end, most entries of a group are gone when its turn comes.
 Then the sums of all groups are read every :data:`NEW_PERIOD` s: the device counts the packets of each group by one more
 entry, so that a sum costs what the counters of one flow do. A group whose sum grows much faster than before has a flow
 that has become heavy, and is read first.
@@ -197,6 +199,8 @@ class Readings:
     replied_at: float = float("-inf")
     waiting: dict[int, float] = field(default_factory=dict)
     """Group, or :data:`PINS`, whose reply has not ended -> when it was requested."""
+    _charged: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Group, or :data:`PINS`, that was requested -> the account that was charged, and with how many seconds."""
     begun: int = 0
     """Flows that have begun since the present group did."""
     _learns: bool = False
@@ -224,6 +228,7 @@ class Readings:
         self.groups.setdefault(present, Group(read=now))
         self.pins, self.last_took = Group(), 0.0
         self.waiting.clear()
+        self._charged.clear()
 
     def is_due(self, now: float, idle_period: float) -> bool:
         """Whether a device without flows is asked for others now; see :meth:`due`."""
@@ -310,6 +315,7 @@ class Readings:
                 break
             cost = self._cost(group)
             self._accounts[account] -= cost
+            self._charged[number] = account, cost
             spent += cost
             self.waiting[number] = group.asked = now
             chosen.append(number)
@@ -320,6 +326,11 @@ class Readings:
 
     def _cost(self, group: Group) -> float:
         return PER_REQUEST + group.entries * self.per_entry
+
+    def _give_back(self, number: int, entries: int) -> None:
+        """Charge a reply with fewer entries than were expected for those alone."""
+        account, charged = self._charged.pop(number, (_REST, 0.0))
+        self._accounts[account] += max(0.0, charged - PER_REQUEST - entries * self.per_entry)
 
     def _cost_of_sums(self) -> float:
         return PER_REQUEST + len(self.groups) * self.per_entry
@@ -397,6 +408,7 @@ class Readings:
             return None
         self._measure(entries, seconds)
         self.replied_at = now
+        self._give_back(number, entries)
         if group is None:
             return None
         group.entries, group.near, group.near_now = entries, group.near_now, False
