@@ -42,6 +42,7 @@ function add(event: EventData): void {
 }
 
 function show(): void {
+  clearTimeout(timer);
   timer = 0;
   if (waiting.length === 0) return;
   kept.value = [...waiting.reverse(), ...kept.peek()].slice(0, KEPT);
@@ -49,8 +50,10 @@ function show(): void {
   missed.value = 0;
 }
 
+// What came before a pause is shown at once, not in it.
 effect(() => {
-  if (!isPaused.value) show();
+  void isPaused.value;
+  show();
 });
 
 /** Follows the events until the returned function is called; then it goes on where it was, the next time. */
