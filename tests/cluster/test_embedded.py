@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from lab.inside.manager import launched, refused, wait_for
+from lab.inside.manager import Launched, launched, refused, wait_for
 
 from flowlane import options
 from flowlane.cluster import embedded
+from flowlane.cluster.database import PROBE_AFTER
 from flowlane.cluster.embedded import EmbeddedServer
 from flowlane.errors import ConfigError
+from flowlane.southbound.ovsdb.jsonrpc import ECHO_WITHIN
 
 POLICY = b"version: 1\nclasses: {default: {}, bulk: {priority: 2}}\n"
 
@@ -42,6 +46,37 @@ def test_what_rest_changed_survives_kill_9_and_the_end_of_the_server(tmp_path: P
     with launched(*arguments) as manager:
         wait_for(lambda: len(manager.rest("/v1/policy")["classes"]) == 2)
     assert servers(tmp_path) == []
+
+
+def test_a_server_that_does_not_reply_is_said_within_seconds_and_loses_nothing(tmp_path: Path) -> None:
+    arguments = ("--database=embedded", f"--state-dir={tmp_path}")
+
+    def problem(manager: Launched) -> str:
+        checks = {check["name"]: check["problem"] for check in manager.rest("/v1/status")["checks"]}
+        return str(checks["database"])
+
+    with launched(*arguments) as manager:
+        wait_for(lambda: problem(manager) == "")
+        (server,) = servers(tmp_path)
+        os.kill(int(server), signal.SIGSTOP)
+        try:
+            stopped = time.monotonic()
+            wait_for(
+                lambda: problem(manager) != "",
+                3 * (PROBE_AFTER + ECHO_WITHIN),
+                "the silent server is noticed",
+            )
+            assert time.monotonic() - stopped > ECHO_WITHIN, "not a server that is busy for a moment"
+            assert problem(manager) == "Flowlane's database: connected, but the database does not reply"
+            manager.put("/v1/policy", POLICY, "application/yaml")
+        finally:
+            os.kill(int(server), signal.SIGCONT)
+        wait_for(lambda: problem(manager) == "", 5, "it replies again")
+        assert manager.log.count("synchronized, by") == 1, "the session goes on"
+        assert servers(tmp_path) == [server]
+    (tmp_path / "policy.json").unlink()
+    with launched(*arguments) as manager:
+        wait_for(lambda: len(manager.rest("/v1/policy")["classes"]) == 2, 10, "the policy was written")
 
 
 def test_it_needs_a_directory_and_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

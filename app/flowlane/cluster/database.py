@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowlane import hub
 from flowlane.cluster import schema
 from flowlane.errors import DatabaseError, FlowlaneError, ProtocolError
-from flowlane.southbound.ovsdb.jsonrpc import Peer, RefusedError, Share
+from flowlane.southbound.ovsdb.jsonrpc import NO_REPLY, Peer, RefusedError, Share
 from flowlane.southbound.ovsdb.stream import connect, reason
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ CONNECT_WITHIN = 0.5
 
 LOAD_WITHIN = 5.0
 """Seconds in which the first copy has to come."""
+
+PROBE_AFTER = 2.0
+"""Seconds without any byte after which the server of the copy is asked for an echo.
+
+It counts as silent :data:`~flowlane.southbound.ovsdb.jsonrpc.ECHO_WITHIN` later, 5 s in all."""
 
 PAUSE = 0.1, 1.0
 """Seconds between the first and the last tries to connect."""
@@ -112,7 +117,7 @@ class Copy:
     Attributes:
         rows: table -> id of a row -> its columns; the last copy while there is no session.
         is_synchronized: whether there is a session whose first copy has come.
-        problem: what was wrong last; empty for nothing.
+        problem: what was wrong last; empty for nothing. With a session: its server does not reply.
         cluster: id of the cluster of servers; empty for a single server.
         absent: tables that the database does not have, since its schema is of an earlier version of Flowlane.
 
@@ -164,6 +169,13 @@ class Copy:
         _LOG.log(level, "database %s: %s", self._target.name, problem)
         self.problem = problem
 
+    def _note_silence(self, is_silent: bool) -> None:
+        if is_silent:
+            self._note_problem(DatabaseError(NO_REPLY))
+        else:
+            self.problem = ""
+            _LOG.info("database %s: it replies again", self._target.name)
+
     def _session(self, remote: str) -> None:
         stream = connect(remote, self._target.tls, CONNECT_WITHIN)
         try:
@@ -178,6 +190,7 @@ class Copy:
             self.is_synchronized, self.problem = True, ""
             _LOG.info("database %s: synchronized, by %s", self._target.name, remote)
             self._changed(frozenset(schema.tables()))
+            peer.silence_changed = self._note_silence
             while True:
                 self._take(peer.notifications())
         finally:
@@ -244,7 +257,7 @@ class Copy:
 
 def _peer(stream: Stream) -> Peer:
     """Return a peer whose processor time is not limited: the database is our own."""
-    return Peer(stream, Share(spent=lambda: 0.0))
+    return Peer(stream, Share(spent=lambda: 0.0), probe_after=PROBE_AFTER)
 
 
 def problem_of(error: BaseException) -> str:

@@ -71,7 +71,7 @@ class Node:
     @property
     def problem(self) -> str:
         """What is wrong with the database, or with this controller as a member; empty for nothing."""
-        if not self._copy.is_synchronized:
+        if self._copy.problem:
             return f"Flowlane's database: {self._copy.problem}"
         if self.membership is not None and not self.membership.has_lease:
             return "Flowlane's database commits nothing: this controller stands by"

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import eventlet
 import pytest
 from eventlet.green import socket
+from support.engine.scenario import small_policy
 from support.ovs.ovsdb_server import Server
 
+from flowlane import readiness
+from flowlane.core.engine import Engine
 from flowlane.core.events import DescriptionRemoved, DeviceDescribed
 from flowlane.errors import ConfigError, NotFoundError, RequestError
 from flowlane.southbound.ovsdb import databases as module
@@ -272,7 +275,8 @@ def test_a_server_that_hangs_later_is_given_up_and_found_again(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jsonrpc, "PROBE_AFTER", 0.5)
-    monkeypatch.setattr(jsonrpc, "SILENCE", 0.5)
+    monkeypatch.setattr(jsonrpc, "ECHO_WITHIN", 0.2)
+    monkeypatch.setattr(jsonrpc, "GIVEN_UP_AFTER", 1.0)
     server.bridge("br0", 0xA)
     watch = Watch(server.remote)
     watch.until(lambda: watch.dpids() == {0xA})
@@ -286,6 +290,37 @@ def test_a_server_that_hangs_later_is_given_up_and_found_again(
         server.process.send_signal(signal.SIGCONT)
     watch.until(lambda: watch.state(server.remote) == "synchronized")
     assert len(watch.events) == 1
+    watch.databases.stop()
+
+
+def test_a_server_that_is_busy_for_a_while_is_silent_meanwhile_and_keeps_its_session(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonrpc, "PROBE_AFTER", 0.3)
+    monkeypatch.setattr(jsonrpc, "ECHO_WITHIN", 0.3)
+    server.bridge("br0", 0xA)
+    watch = Watch(server.remote)
+    watch.until(lambda: watch.dpids() == {0xA})
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        watch.until(lambda: watch.state(server.remote) == "silent")
+        status = watch.status(server.remote)
+        (problem,) = (
+            check.problem
+            for check in readiness.checks(Engine(small_policy()).state, [status])
+            if check.name == "ovsdb"
+        )
+        assert problem == status.watcher.problem == "connected, but the database does not reply"
+        assert status.watcher.age is not None
+        assert status.watcher.age > 0.5, "its copy is as old as its last byte"
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    watch.until(lambda: watch.state(server.remote) == "synchronized")
+    server.bridge("br1", 0xB)
+    watch.until(lambda: watch.dpids() == {0xA, 0xB})
+    status = watch.status(server.remote)
+    assert (status.watcher.problem, status.watcher.sessions) == ("", 1)
     watch.databases.stop()
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 from flowlane.northbound.types import Seconds
 from flowlane.northbound.types.forms import Dpid, Moment
 
-DatabaseState = Literal["synchronized", "waiting", "connecting", "stopped", "listening", "refused"]
+DatabaseState = Literal["synchronized", "silent", "waiting", "connecting", "stopped", "listening", "refused"]
 
 
 class DatabaseConflict(TypedDict):
@@ -29,7 +29,8 @@ class DatabaseView(TypedDict):
     ]
     state: Annotated[
         DatabaseState,
-        "synchronized: its copy is complete; waiting: connected, no complete copy yet; connecting: no connection; "
+        "synchronized: its copy is complete; silent: likewise, and the server does not reply to a probe; "
+        "waiting: connected, no complete copy yet; connecting: no connection; "
         "listening: a port where hosts connect; refused: a file that names no target",
     ]
     since: Annotated[Moment, "when it entered this state"]

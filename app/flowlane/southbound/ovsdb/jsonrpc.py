@@ -29,10 +29,20 @@ MAX_QUEUED = 10_000
 SILENCE = 10.0
 """Seconds without any byte after which a server that owes a reply is given up."""
 
-PROBE_AFTER = 15.0
+PROBE_AFTER = 6.0
 """Seconds without any byte after which the server is asked for an echo (RFC 7047 section 4.1.11).
 
-ovsdb-server asks for one itself every 5 s, so that this is needed only where it is gone or hung."""
+Over TCP ovsdb-server asks for one itself every 5 s, so that this is needed only where it is gone or hung; over a unix
+socket it does not (jsonrpc-server.c, ``ovsdb_jsonrpc_default_options``)."""
+
+ECHO_WITHIN = 3.0
+"""Seconds without a reply to such a request after which the server counts as silent."""
+
+GIVEN_UP_AFTER = 25.0
+"""Seconds without any byte after which the session ends: a server that is busy for a while keeps it."""
+
+NO_REPLY = "connected, but the database does not reply"
+"""What is wrong with a silent server, in words."""
 
 MESSAGE_WITHIN = 30.0
 """Seconds in which a message has to be complete, and a request answered."""
@@ -172,13 +182,20 @@ class Peer:
 
     Args:
         share: the processor time that it may cost; None: the usual one.
+        probe_after: seconds without any byte after which it is asked for an echo; None: :data:`PROBE_AFTER`.
 
     Attributes:
         received: when the last byte arrived, on the monotonic clock.
+        silence_changed: called when the server becomes silent (True), and when it sends again (False).
     """
 
-    def __init__(self, stream: Stream, share: Share | None = None) -> None:
+    def __init__(
+        self, stream: Stream, share: Share | None = None, *, probe_after: float | None = None
+    ) -> None:
         self.received = time.monotonic()
+        self.silence_changed: Callable[[bool], None] = lambda _is_silent: None
+        self._is_silent = False
+        self._probe_after = PROBE_AFTER if probe_after is None else probe_after
         self._stream = stream
         self._share = Share() if share is None else share
         self._messages = Messages()
@@ -215,7 +232,7 @@ class Peer:
         deadline = time.monotonic() + within
         while number not in self._replies:
             if (left := deadline - time.monotonic()) <= 0 or not self._read(min(SILENCE, left)):
-                raise DatabaseError("connected, but the database does not reply")
+                raise DatabaseError(NO_REPLY)
         message = self._replies.pop(number)
         self._waits_for = None
         if message.get("error") is not None:
@@ -231,10 +248,12 @@ class Peer:
             OSError: the connection is broken.
         """
         while not self._notifications:
-            if not self._read(PROBE_AFTER):
+            if not self._read(self._probe_after):
                 self.probe()
-                if not self._read(SILENCE):
-                    raise DatabaseError(f"the database has not replied for {PROBE_AFTER + SILENCE:g} s")
+                if not self._read(ECHO_WITHIN):
+                    self._note_silence(True)
+                    if not self._read(max(0.0, GIVEN_UP_AFTER - self._probe_after - ECHO_WITHIN)):
+                        raise DatabaseError(f"the database has not replied for {GIVEN_UP_AFTER:g} s")
         taken = list(self._notifications)
         self._notifications.clear()
         return taken
@@ -258,6 +277,7 @@ class Peer:
         except TimeoutError:
             return False
         self.received = time.monotonic()
+        self._note_silence(False)
         _TURNS.wait()
         self._share.begin()
         if not data:
@@ -267,6 +287,11 @@ class Peer:
             self._partial_since = None
         self._check_partial()
         return True
+
+    def _note_silence(self, is_silent: bool) -> None:
+        if is_silent != self._is_silent:
+            self._is_silent = is_silent
+            self.silence_changed(is_silent)
 
     def _check_partial(self) -> None:
         if not self._messages.pending:

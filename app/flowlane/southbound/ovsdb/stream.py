@@ -124,13 +124,15 @@ class Stream:
 
     def _receive(self, deadline: float) -> bytes:
         while True:
-            if self._is_drained and not hub.wait_readable(
+            # Where this process was stopped, the time is over, and what came meanwhile is there all the same.
+            is_late = self._is_drained and not hub.wait_readable(
                 self._socket.fileno(), max(0.0, deadline - time.monotonic())
-            ):
-                raise TimeoutError("nothing was received in time")
+            )
             try:
                 data = self._socket.recv(CHUNK)
             except BlockingIOError:
+                if is_late:
+                    raise TimeoutError("nothing was received in time") from None
                 self._is_drained = True
                 continue
             self._is_drained = len(data) < CHUNK

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from flowlane import hub
 from flowlane.errors import DatabaseError, FlowlaneError, ProtocolError
 from flowlane.southbound.ovsdb.describe import Defect, describe, described_after
+from flowlane.southbound.ovsdb.jsonrpc import NO_REPLY
 from flowlane.southbound.ovsdb.session import Session, root_of
 from flowlane.southbound.ovsdb.stream import connect, reason
 from flowlane.units import counted
@@ -54,7 +55,8 @@ class WatcherStatus:
     """The state of a watcher.
 
     ``state``: ``stopped``; ``connecting`` (no session); ``waiting`` (a session without a consistent copy yet);
-    ``synchronized``. ``seconds``: for how long. ``problem``: what was wrong last, empty for nothing. ``host``: the
+    ``synchronized``; ``silent`` (it was, and the server does not reply to a probe).
+    ``seconds``: for how long. ``problem``: what was wrong last, empty for nothing. ``host``: the
     host's ``system-id``, and its name where it has one. ``bridges``: number of bridges, those of a lost session
     included. ``age``: seconds since the last consistent copy, None before the first. ``sessions``: how many have begun.
     """
@@ -132,6 +134,7 @@ class Watcher:
         """Follow a session whose first copy has been read, until it ends by an exception."""
         self.session = session
         self._sessions += 1
+        session.peer.silence_changed = self._note_silence
         try:
             while True:
                 self._publish(session)
@@ -140,6 +143,17 @@ class Watcher:
             self.session = None
             self.set_state("connecting")
             self._consumer.left(self.name)
+
+    def _note_silence(self, is_silent: bool) -> None:
+        """Note that the server does not reply, or does so again: its copy stays in force, and may be out of date."""
+        if is_silent and self._state == "synchronized" and self.session is not None:
+            self.set_problem(NO_REPLY)
+            self.set_state("silent")
+            self._last_sync = self.session.peer.received
+        elif not is_silent and self._state == "silent":
+            self.set_problem("")
+            self.set_state("synchronized")
+            _LOG.info("database %s: it replies again", self.name)
 
     def _publish(self, session: Session) -> None:
         """Pass on what a consistent copy describes."""
