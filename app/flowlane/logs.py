@@ -26,6 +26,10 @@ MOST_KEYS = 1000
 """Warnings at most that are known as repeated."""
 
 
+MOST_CHARACTERS = 1000
+"""Characters at most of a message of others in which a peer's bytes may be."""
+
+
 class TextFormatter(logging.Formatter):
     """A record in one line, in which what others have chosen is escaped; a traceback in indented lines below."""
 
@@ -109,6 +113,20 @@ class Repeats:
         if left_out:
             text, args = f"{text} (and %d times since the last such line)", (*args, left_out)
         self._log.warning(text, *args, exc_info=exc_info)
+
+    def admits(self, key: Hashable, record: logging.LogRecord) -> bool:
+        """Return whether a record of a logger of others is logged; it then says how many of its key were left out.
+
+        It is for filters: a record that is not admitted is nowhere, and a text that a peer made long is cut.
+        """
+        left_out = self.due(key)
+        if left_out is None:
+            return False
+        text = record.getMessage()
+        text = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
+        record.msg = f"{text} (and {left_out} times since the last such line)" if left_out else text
+        record.args = ()
+        return True
 
     def due(self, key: Hashable) -> int | None:
         """Return how many warnings of a key were left out since the last one; None where this one is, too."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from struct import pack
 
@@ -20,6 +21,7 @@ from support.openflow.messages import OF13, OF15, VERSIONS
 from support.openflow.raw_switch import RawSwitch
 
 from flowlane import hub
+from flowlane.logs import QUIET, Repeats
 from flowlane.southbound.openflow.osken import listener
 
 GOOD = 0xA
@@ -240,3 +242,52 @@ def test_log_has_one_line_for_a_faulty_switch_however_often_it_tries(
     assert re.search(
         r"WARNING .* switch at 127.0.0.1:\d+: hello element of length 0.*; connection closed", lines[0]
     )
+
+
+def test_log_has_one_line_for_versions_that_are_not_served_whatever_they_are(
+    manager: Launched, good: RawSwitch
+) -> None:
+    """os-ken's own lines have the versions of the peer, which may send others each time."""
+    before = len(manager.log)
+    for version in range(7, 27):
+        with RawSwitch(manager.openflow_port) as bad:
+            bad.send(messages.hello(OF13, messages.version_bitmap(1, 2, version)))
+            assert bad.is_closed()
+    for version in (1, 2, 3, 1):
+        with RawSwitch(manager.openflow_port) as bad:
+            bad.send(messages.hello(version))
+            assert bad.is_closed()
+    assert good.is_served()
+    lines = [line for line in manager.log[before:].splitlines() if "OFPHandler" in line]
+    assert len(lines) == 2
+    assert "ERROR OFPHandler: no compatible version found: switch versions {1, 2, 7}" in lines[0]
+    assert "ERROR OFPHandler: unsupported version 0x1. If possible" in lines[1]
+
+
+def _record(text: str, *args: object) -> logging.LogRecord:
+    return logging.LogRecord("x", logging.ERROR, "", 0, text, args, None)
+
+
+def test_a_line_of_osken_says_how_many_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(listener, "_REPEATS", Repeats(logging.getLogger("x"), lambda: now))
+
+    def shown(filtered: Callable[[logging.LogRecord], bool], text: str, *args: object) -> str:
+        record = _record(text, *args)
+        return record.getMessage() if filtered(record) else ""
+
+    form, lines = "%s on datapath %s", []
+    for now in (0.0, 1.0, 2.0, QUIET + 1):
+        lines += [
+            shown(listener._is_due, form, f"unsupported version {now:g}", (host, 4000 + now))
+            for host in ("192.0.2.1", "192.0.2.2")
+        ]
+    assert lines[:2] == [f"unsupported version 0 on datapath ('192.0.2.{n}', 4000.0)" for n in (1, 2)]
+    assert lines[2:6] == [""] * 4
+    assert lines[6].endswith(" (and 2 times since the last such line)")
+    assert len(shown(listener._is_due, "%s", "x" * 100_000)) == 1003
+
+    fault = "%s: Exception occurred [%s] servicing event [%s]"
+    ours = [shown(listener._is_due_fault, fault, "ofp_event", "hello_handler", "E") for _ in range(3)]
+    assert [bool(line) for line in ours] == [True, False, False]
+    assert all(shown(listener._is_due_fault, fault, "their_app", "handler", "E") for _ in range(3))

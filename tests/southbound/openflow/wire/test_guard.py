@@ -117,6 +117,11 @@ def test_unknown_queue_property_is_left_out_and_the_rest_stays() -> None:
         (message(OF14, messages.ECHO_REQUEST), OF13, "version 5 where 4 was agreed"),
         (message(OF13, messages.PACKET_IN, bytes(40)), None, "before hello"),
         (messages.hello(0), None, "version 0"),
+        (
+            messages.hello(OF13, pack("!HH", 1, 1004) + bytes(1000) + bytes(4)),
+            None,
+            "hello of 1016 bytes, 256 at most",
+        ),
         (message(9, messages.ECHO_REQUEST), 9, None),
         (message(3, messages.PACKET_IN, bytes(40)), 3, "version 3 is not served"),
     ],

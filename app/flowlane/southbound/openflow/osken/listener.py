@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from os_ken.base import app_manager
-from os_ken.controller import controller, ofp_handler
+from os_ken.controller import controller, ofp_event, ofp_handler
 from os_ken.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER, MAIN_DISPATCHER
 from os_ken.lib.hub import StreamClient
 from os_ken.ofproto import ofproto_parser
@@ -65,6 +65,7 @@ RESERVED = 256
 
 _ACCEPT_PAUSE = 0.1
 _NUMBER = re.compile(r"\d+")
+_FROM_NUMBER = re.compile(r"\d.*", re.DOTALL)
 Address = tuple[Any, ...]
 CONF: Any = app_manager.cfg.CONF
 
@@ -151,17 +152,28 @@ def install() -> None:
     lazy.install_lazy_multiparts()
     lazy.install_lazy_packets()
     logging.getLogger(ofp_handler.OFPHandler.__name__).addFilter(_is_due)
+    app_manager.LOG.addFilter(_is_due_fault)
     ofp_handler.OpenFlowController = Listener
     ofproto_parser.msg = read
 
 
 def _is_due(record: logging.LogRecord) -> bool:
-    """Whether a record of os-ken's handshake is to be logged: a warning about the same host once in a while."""
+    """Whether a record of os-ken's handshake is to be logged: a kind of warning about a host once in a while.
+
+    The text begins with the kind; the numbers behind it, such as versions, are the peer's, which has many of them.
+    """
     if record.levelno < logging.WARNING:
         return True
     given = record.args if isinstance(record.args, tuple) else ()
-    hosts = [value[0] if isinstance(value, tuple) else str(value) for value in given]
-    return _REPEATS.due((record.msg, *hosts)) is not None
+    key = [value[0] if isinstance(value, tuple) else _FROM_NUMBER.sub("", str(value)) for value in given]
+    return _REPEATS.admits((record.msg, *key), record)
+
+
+def _is_due_fault(record: logging.LogRecord) -> bool:
+    """Whether an exception of os-ken's that a message of a switch has caused is to be logged; those of apps are."""
+    if not isinstance(record.args, tuple) or record.args[:1] != (ofp_event.NAME,):
+        return True
+    return _REPEATS.admits((record.msg, *map(str, record.args)), record)
 
 
 def _tcp_is_wanted() -> bool:

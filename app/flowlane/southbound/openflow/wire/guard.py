@@ -30,6 +30,9 @@ from flowlane.southbound.openflow.wire.constants import (
 HEADER = Struct("!BBHI")
 """Version, type, length, transaction id (7.1)."""
 
+MOST_OF_HELLO = 256
+"""Bytes of a hello: its header, and a bitmap of all 256 versions, which has 36; later elements have the rest."""
+
 _BEFORE_VERSION = frozenset((HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY))
 _SAME_IN_ALL = frozenset((ERROR, ECHO_REQUEST, ECHO_REPLY))
 _KNOWN_QUEUE_PROPERTIES = frozenset((1, 2, EXPERIMENTER))
@@ -123,7 +126,12 @@ def _body(message: bytes, header: Header) -> bytes | None:
 
 
 def _hello(message: bytes, header: Header) -> bytes:
-    """Check a hello. One of a version newer than OpenFlow 1.5 counts as 1.5 (6.3.1)."""
+    """Check a hello. One of a version newer than OpenFlow 1.5 counts as 1.5 (6.3.1).
+
+    os-ken lists every version of its bitmap, of which 64 kB have half a million.
+    """
+    if header.length > MOST_OF_HELLO:
+        raise ProtocolError(f"hello of {header.length} bytes, {MOST_OF_HELLO} at most are read")
     layouts.HELLO(message, HEADER.size, header.length)
     if header.version == 0:
         raise ProtocolError("hello of version 0")
