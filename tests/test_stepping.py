@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.engine.scenario import small_policy
 
-from flowlane import hub, pauses, stepping
+from flowlane import garbage, hub, pauses, stepping
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core.engine import Engine
@@ -259,3 +259,18 @@ def test_packets_that_wait_are_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch
     rig.done()
     assert rig.sent_back() == [BIG, BIG]
     assert 7 not in rig.engine.devices[BIG].ports
+
+
+def test_steps_that_are_each_too_short_for_a_pause_are_collected_behind(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what a new policy makes, some flows at a time, is looked at in one go by whoever comes next."""
+    monkeypatch.setattr(pauses, "SLICE", 60.0)
+    for dpid in range(1, 4):
+        rig.stepper.take(up(dpid, 4))
+    rig.done()
+    collected: list[int] = []
+    monkeypatch.setattr(garbage, "collect_new", lambda: collected.append(len(rig.engine.state.due)))
+    rig.stepper.take(ev.PolicyReplaced(small_policy(), UNKNOWN_ORIGIN))
+    rig.done()
+    assert collected[:3] == [2, 1, 0]

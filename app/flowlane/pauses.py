@@ -7,25 +7,17 @@ state waits for the end of the work, unless it reads nothing of the device that 
 
 from __future__ import annotations
 
-import gc
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flowlane import hub
+from flowlane import garbage, hub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SLICE = 0.005
 """Seconds of processor time after which long work makes a pause."""
-
-YOUNG = 1
-"""Generation of the garbage collector (gc of Python's library) up to which objects are collected with each slice.
-
-Work that makes as many objects as it frees, as a policy that takes another's place, is not noticed by the collector: it
-counts the difference, and took 100,000 new ones at a time then, 50 ms.
-"""
 
 
 class Work:
@@ -65,7 +57,7 @@ class Work:
         if taken >= SLICE:
             hub.give_way()
             self._slices[current] = time.thread_time(), known[1] + taken
-            gc.collect(YOUNG)
+            garbage.collect_new()
 
     @contextmanager
     def reading(self, dpid: int | None) -> Iterator[None]:
@@ -100,6 +92,7 @@ class ReadingSlice(hub.TimeSlice):
         """Let others run where the slice is used up, and wait for what they have begun to change."""
         super().check()
         WORK.wait()
+        garbage.collect_new()
 
 
 def give_way() -> None:

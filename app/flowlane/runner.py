@@ -6,7 +6,6 @@ listener keeps the process alive, and it does not report an app that fails to st
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ from typing import Any
 
 from os_ken.base.app_manager import AppManager
 
-from flowlane import hub, other_apps, systemd
+from flowlane import garbage, hub, other_apps, systemd
 from flowlane.errors import ConfigError, FlowlaneError
 
 _LOG = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ def run(apps: Sequence[str], pid_file: Path | None, reload: Callable[[], tuple[s
     on_terminal = os.isatty(0)
     try:
         start(manager, apps)
-        tune_garbage_collector()
+        garbage.start()
         with pid_file_written(pid_file):
             text = f"running: {', '.join(apps)}"
             _LOG.info("%s", text)
@@ -90,18 +89,6 @@ def reload_apps(manager: Any, changed: Collection[str]) -> None:
 
 def _keep(_changed: Collection[str]) -> None:
     """Do nothing: this app reads no file."""
-
-
-def tune_garbage_collector() -> None:
-    """Exclude the objects that exist now from garbage collection, and let it run seldom.
-
-    With a million flows a full collection would take longer than the 20 ms for which the controller may
-    pause. The flow tables themselves are arrays, which the collector does not traverse. What reference counts do not
-    free is rare, and is collected while it is young: 10,000 objects at a time take some 5 ms; 50,000 took up to 65 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 2, 5_000)
 
 
 def _load(manager: Any, name: str) -> None:

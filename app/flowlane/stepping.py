@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from flowlane import hub
+from flowlane import garbage, hub
 from flowlane.core import events as ev
 from flowlane.pauses import SLICE, WORK
 
@@ -164,6 +164,7 @@ class Stepper:
                 else:
                     self._catch_up()
                 hub.give_way()
+                garbage.collect_new()
         except Exception:
             self._fault("catching up")
         finally:

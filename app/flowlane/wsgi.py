@@ -356,6 +356,16 @@ def _protocol(
                 environ[PEER_NAME] = _common_name(self.connection.getpeercert())
             return environ
 
+        def handle_one_response(self) -> None:
+            body = self.environ["eventlet.input"]
+            try:
+                super().handle_one_response()
+            finally:
+                # Else the request would be a cycle: of what was replaced of its body, and what webob keeps in here.
+                vars(body).pop("read", None)
+                vars(body).pop("discard", None)
+                self.environ.clear()
+
     return Protocol
 
 

@@ -21,13 +21,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowlane import hub
+from flowlane import garbage, hub
 
 hub.prepare()
 
 from flowlane.composition import Composition  # noqa: E402
 from flowlane.options import Settings  # noqa: E402
-from flowlane.runner import tune_garbage_collector  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +118,7 @@ def _measure(target: str, hosts: int, real: int, changes: object) -> dict[str, f
     figures: dict[str, float] = {}
     composition = Composition(Settings("127.0.0.1", 0, (target,), None))
     pauses = Pauses()
-    tune_garbage_collector()
+    garbage.start()
     hub.sleep(0.1)
     before, pauses_before, cpu = memory_kb(), pauses.longest_ms(), time.process_time()
     del pauses_before

@@ -18,11 +18,10 @@ from typing import Any
 from bench.controller.databases import Pauses
 from bench.controller.policy_change import fill
 
-from flowlane import hub
+from flowlane import garbage, hub
 from flowlane.composition import Composition
 from flowlane.northbound.monitoring.metrics import exposition
 from flowlane.options import Settings
-from flowlane.runner import tune_garbage_collector
 from flowlane.telemetry import DECISION_BOUNDS, DeviceTraffic, Histogram
 
 LABELS = ["device", "name", "port", "port_no", "queue", "kind"]
@@ -68,7 +67,7 @@ def main() -> int:
     args = parser.parse_args()
     composition = Composition(Settings("127.0.0.1", 0, (), None))
     fill(composition, args.devices, args.flows, 20)
-    tune_garbage_collector()
+    garbage.start()
     print("| series | MB | s | longest pause ms |\n|---|---|---|---|")
     series = 0
     pauses = Pauses()

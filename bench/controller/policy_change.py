@@ -29,14 +29,13 @@ from bench.controller.databases import Pauses, memory_kb, until
 from bench.controller.pieces import Piece, Pieces
 from bench.controller.processes import spawned
 
-from flowlane import hub, rest
+from flowlane import garbage, hub, rest
 from flowlane.composition import Composition
 from flowlane.core import events as ev
 from flowlane.core.flowkey import IPV4, TCP
 from flowlane.core.model import Capabilities, PortFacts, PortReport, QueueFacts, QueueKind
 from flowlane.northbound.app import make_app
 from flowlane.options import Settings
-from flowlane.runner import tune_garbage_collector
 from flowlane.simulation.flowspec import FlowSpec, frame_of
 
 ABLE = Capabilities(max_meters=1000, meter_burst=True, select_groups=True, max_groups=1000, learn=True)
@@ -95,7 +94,7 @@ def measure(devices: int, flows: int, vms: int) -> dict[str, float]:
     before = memory_kb()
     fill(composition, devices, flows, vms)
     total = sum(len(device.flows) for device in composition.state.devices.values())
-    tune_garbage_collector()
+    garbage.start()
     app, pauses = make_app(composition), Pauses()
     hub.sleep(0.5)
     figures = {"flows": float(total), "memory_mb": (memory_kb() - before) / 1024}
@@ -162,7 +161,7 @@ def measure_rest(devices: int, flows: int, vms: int, minutes: float) -> list[Pie
     settings = Settings("127.0.0.1", 0, (), None)
     composition = Composition(settings)
     fill(composition, devices, flows, vms)
-    tune_garbage_collector()
+    garbage.start()
     server, app = rest.start(composition, settings, None), make_app(composition)
     ask(app, "PUT", "/v1/policy", POLICY)
     other, changes = POLICY.replace("50Mbit/s", "60Mbit/s"), 0

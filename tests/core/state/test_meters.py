@@ -88,6 +88,15 @@ def test_a_meter_of_the_same_size_is_not_written_again() -> None:
     assert required(pool.resize(owner, replace(LIMITED, rate_limit=10_000_000))).rate == 10_000_000
 
 
+def test_meters_that_are_the_same_on_two_devices_are_one_object() -> None:
+    """Each device's own would be objects by the hundred thousand for the collector to look at."""
+    one, other, faster = MeterPool(limit=10), MeterPool(limit=10), replace(LIMITED, rate_limit=60_000_000)
+    assert take(one, 1)[0] is take(other, 1)[0]
+    resized = [pool.resize(owner_of(LIMITED, 1, 1), faster) for pool in (one, other)]
+    assert resized[0] is resized[1]
+    assert required(resized[0]).rate == 60_000_000
+
+
 def test_meters_found_in_a_device_keep_their_numbers() -> None:
     pool = MeterPool(limit=10)
     owner = owner_of(LIMITED, 1, 5)

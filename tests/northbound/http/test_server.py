@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from support.rest.server import running
+from webob import Request
 
+from flowlane import hub
 from flowlane.northbound.feed import Feed
 from flowlane.northbound.http import server
 from flowlane.northbound.http.server import MAX_DISCARD
@@ -206,3 +211,28 @@ def test_ipv6(connect: Connect) -> None:
 def test_a_port_that_is_taken_is_refused(url: str) -> None:
     with pytest.raises(OSError, match="in use"):
         server.start(lambda environ, start_response: [], Feed(), "127.0.0.1", urlsplit(url).port or 0)
+
+
+def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
+    """What goes on while a collection comes grows old by it, and what is old is collected seldom or never."""
+    kept: list[weakref.ref[object]] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        kept.append(weakref.ref(environ["wsgi.input"]))
+        kept.append(weakref.ref(Request(environ).GET))
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    served = server.start(app, Feed(), port=0)
+    gc.disable()
+    try:
+        with socket.create_connection(served.address) as link:
+            link.sendall(b"GET /?a=b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            for _ in range(100):
+                hub.sleep(0.01)
+                if kept and not any(item() for item in kept):
+                    break
+        assert [item() for item in kept] == [None, None]
+    finally:
+        gc.enable()
+        server.stop(served)
