@@ -56,6 +56,7 @@ class Cordon(NamedTuple):
         dpid = find_dpid(client, args.device)
         path = f"/v1/devices/{dpid}/queues/{quote(args.port, safe='')}/{args.queue}"
         queue = send(client, "PATCH", path, json={"admission": self.admission})
+        warn_of_last(queue)
         code = 0
         if self.waits and not args.no_wait:
             queue, code = _wait(client, path, queue, args)
@@ -80,6 +81,14 @@ def progress(queue: Answer) -> str:
         "drained": f"{name} is drained: no flow is left",
     }
     return texts[queue["admission"]]
+
+
+def warn_of_last(queue: Answer) -> None:
+    """Warn where only one queue of the port is left that takes flows: that one cannot be cordoned."""
+    if queue["admission"] != "open" and queue["other_open_queues"] == 1:
+        print_error(
+            f"warning: only one queue of {queue['port']} is left that takes flows; it cannot be cordoned"
+        )
 
 
 def _wait(client: Client, path: str, queue: Answer, args: argparse.Namespace) -> tuple[Answer, int]:

@@ -197,9 +197,10 @@ def _database_problems(item: Answer) -> str:
 
 
 def _admission(item: Answer) -> str:
-    """Write which flows a queue takes; of one that is drained, how many flows are left."""
-    word: str = item["admission"]
-    return f"draining {item['flows']}/{item['cordoned_flows']}" if word == "draining" else word
+    """Write which flows a queue takes: how many a drain has left, and whether no other queue of its port takes any."""
+    draining = f"draining {item['flows']}/{item['cordoned_flows']}"
+    is_open = "open" if item["other_open_queues"] else "open, last"
+    return str({"draining": draining, "open": is_open}.get(item["admission"], item["admission"]))
 
 
 def _named(identity: str) -> Callable[[Sequence[Answer]], list[str]]:

@@ -109,8 +109,30 @@ def test_one_queue_of_a_port_takes_flows() -> None:
     port = scenario.device.ports[UPLINK]
     assert cordons.obstacle(port, 0, Admission.CORDONED) == ""
     set_queue(scenario, 0, Admission.CORDONED)
-    assert "is the only one of pf0" in cordons.obstacle(port, 1, Admission.DRAINING)
+    assert cordons.obstacle(port, 1, Admission.DRAINING) == (
+        "queue 1 is the last one of pf0 that takes flows, which would have none to go to: queue 0 is cordoned; "
+        "uncordon one of pf0 first"
+    )
+    assert (cordons.open_queues(port), cordons.open_queues(port, 1), cordons.open_queues(port, 0)) == (
+        1,
+        0,
+        1,
+    )
     assert cordons.obstacle(port, 1, Admission.OPEN) == ""
+
+
+def test_a_refusal_names_some_of_many_cordoned_queues() -> None:
+    scenario = Scenario(QUICK, queues=12)
+    for queue_id in range(11):
+        set_queue(scenario, queue_id, Admission.CORDONED)
+    why = cordons.obstacle(scenario.device.ports[UPLINK], 11, Admission.CORDONED)
+    assert "queues 0, 1, 2, 3, 4, 5, 6, 7, ... are cordoned" in why
+
+
+def test_the_only_queue_of_a_port_is_refused_without_advice_that_cannot_help() -> None:
+    port = Scenario(QUICK, queues=1).device.ports[UPLINK]
+    why = cordons.obstacle(port, 0, Admission.CORDONED)
+    assert why == "queue 0 is the only one of pf0: its flows have no other to go to"
 
 
 def test_a_role_by_hand_comes_before_the_others() -> None:

@@ -130,9 +130,13 @@ def test_a_queue_is_cordoned_drained_and_opened(app: WSGIApplication, scenario: 
     opened = ask(app, path, "PATCH", {"admission": "open"}).json
     assert (opened["admission"], opened["cordoned_flows"]) == ("open", None)
     for other in range(3):
-        assert ask(app, f"{QUEUE}/{other}", "PATCH", {"admission": "cordoned"}).status_int == 200
+        cordoned = ask(app, f"{QUEUE}/{other}", "PATCH", {"admission": "cordoned"})
+        assert (cordoned.status_int, cordoned.json["other_open_queues"]) == (200, 3 - other)
+    listed = ask(app, f"/v1/devices/{DPID:016x}/queues").json["items"]
+    assert [item["other_open_queues"] for item in listed] == [1, 1, 1, 0]
     last = ask(app, f"{QUEUE}/3", "PATCH", {"admission": "draining"})
-    assert last.status_int == 409 and "the only one of pf0 that takes flows" in last.json["detail"]
+    assert last.status_int == 409 and "the last one of pf0 that takes flows" in last.json["detail"]
+    assert "queues 0, 1, 2 are cordoned" in last.json["detail"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from flowlane.core.events import QueueCordoned
     from flowlane.core.state.device import Device, Port, State
 
+MOST_NAMED = 8
+"""Cordoned queues at most that a refusal names."""
+
 _CHANGES = {Admission.OPEN: "uncordoned", Admission.CORDONED: "cordoned", Admission.DRAINING: "draining"}
 
 
@@ -86,10 +89,22 @@ def obstacle(port: Port, queue_id: int, admission: Admission) -> str:
 
     One queue of a port has to take flows: the others would have none to go to.
     """
-    others = (queue for number, queue in port.queues.items() if number != queue_id)
-    if admission is Admission.OPEN or any(queue.admission is Admission.OPEN for queue in others):
+    if admission is Admission.OPEN or open_queues(port, queue_id):
         return ""
-    return f"queue {queue_id} is the only one of {port.label} that takes flows; open another one first"
+    others = sorted(number for number in port.queues if number != queue_id)
+    if not others:
+        return f"queue {queue_id} is the only one of {port.label}: its flows have no other to go to"
+    numbers = ", ".join(map(str, others[:MOST_NAMED])) + ", ..." * (len(others) > MOST_NAMED)
+    cordoned = f"queue {numbers} is" if len(others) == 1 else f"queues {numbers} are"
+    return (
+        f"queue {queue_id} is the last one of {port.label} that takes flows, which would have none to go to: "
+        f"{cordoned} cordoned; uncordon one of {port.label} first"
+    )
+
+
+def open_queues(port: Port, but: int | None = None) -> int:
+    """Count the queues of a port that take flows, those beside a queue where one is given."""
+    return sum(queue.admission is Admission.OPEN and number != but for number, queue in port.queues.items())
 
 
 def flows_on(port: Port, queue_id: int) -> int:

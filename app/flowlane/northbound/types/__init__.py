@@ -258,6 +258,9 @@ class QueueView(OfOneClass):
         Literal["open", "cordoned", "draining", "drained"],
         "cordoned: it takes no new flows; draining: those that it has are moved away, too; drained: they have gone",
     ]
+    other_open_queues: Annotated[
+        int, "queues of the port beside this one that take flows; 0: this one cannot be cordoned or drained"
+    ]
     cordoned_since: Annotated[Moment | None, "null: the queue is open"]
     cordoned_flows: Annotated[int | None, "flows that it had then; flows says how many are left"]
     tx_packets: int | None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import flowlane
 from flowlane import hub, pauses
 from flowlane.core.classify.hints import HINT_TEXTS, HintVerdict, verdict_of
+from flowlane.core.device.cordons import open_queues
 from flowlane.core.device.rules import stated_role
 from flowlane.core.flow.pins import mode
 from flowlane.core.marks import value_of
@@ -293,14 +294,20 @@ def device_queues(device: Device, clock: Clock, *, classified: bool = True) -> l
     """
     classes = _classes_on_queues(device) if classified else {}
     return [
-        _queue(device, clock, port, queue_id, classes)
+        _queue(device, clock, port, queue_id, classes, count)
         for _, port in sorted(device.ports.items())
+        for count in (open_queues(port),)
         for queue_id in sorted(port.queues)
     ]
 
 
 def _queue(
-    device: Device, clock: Clock, port: Port, queue_id: int, classes: Mapping[tuple[int, int], list[int]]
+    device: Device,
+    clock: Clock,
+    port: Port,
+    queue_id: int,
+    classes: Mapping[tuple[int, int], list[int]],
+    open_count: int,
 ) -> types.QueueView:
     queue, slot = port.queues[queue_id], slots(port).get(queue_id)
     counters = device.queue_counters.get((port.port_no, queue_id), (None, None, None))
@@ -313,6 +320,7 @@ def _queue(
         "queue_id": queue_id,
         "kind": KIND_WORDS[queue.kind],
         "admission": admission_word(cordon, _count(slot)),
+        "other_open_queues": open_count - (queue.admission is Admission.OPEN),
         "cordoned_since": None if cordon is None else moment(clock, cordon.since),
         "cordoned_flows": None if cordon is None else cordon.flows,
         "mark": value_of(device.marking.mark_of(queue_id)) if device.marking else None,
