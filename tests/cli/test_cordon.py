@@ -9,14 +9,8 @@ from flowlane.cli.client import Answer
 
 
 def queue(admission: str, other_open_queues: int) -> Answer:
-    return {
-        "queue_id": 2,
-        "port": "uplink",
-        "admission": admission,
-        "flows": 3,
-        "cordoned_flows": 5,
-        "other_open_queues": other_open_queues,
-    }
+    counts = {"flows": 3, "cordoned_flows": 5, "other_open_queues": other_open_queues}
+    return Answer(queue_id=2, port="uplink", admission=admission, **counts)
 
 
 @pytest.mark.parametrize(
