@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
 import resource
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from struct import pack
+from typing import Any
 
 import eventlet
 import pytest
@@ -220,6 +223,32 @@ def test_peer_that_does_not_finish_its_handshake_is_not_kept(monkeypatch: pytest
         assert client.recv(100)[1] == messages.HELLO
         assert client.recv(100) == b""
     server.close()
+
+
+def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is old when it ends would never be freed: no collection looks at all objects."""
+    datapath: Any = vars(listener)["controller"].Datapath
+    initialize, known = datapath.__init__, list[weakref.ref[object]]()
+
+    def note(made: object, *arguments: object) -> None:
+        known.append(weakref.ref(made))
+        initialize(made, *arguments)
+
+    monkeypatch.setattr(datapath, "__init__", note)
+    server = hub.listen("127.0.0.1", 0, 1)
+    client = eventlet.connect(server.getsockname()[:2])
+    sock, address = server.accept()
+    hub.spawn_after(0.05, client.close)
+    gc.disable()
+    try:
+        listener.serve(sock, address)
+        hub.sleep(0.01)
+        assert [connection() for connection in known] == [None]
+    finally:
+        gc.enable()
+        server.close()
 
 
 def test_a_switch_sends_segments_as_on_ethernet(manager: Launched) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from flowlane import hub
@@ -85,6 +88,31 @@ def test_nothing_is_sent_after_the_connection_has_gone() -> None:
 
 
 ONE, TWO, THREE = (Change(Op.ADD, MeterEntry(number, 1000, 0)) for number in (1, 2, 3))
+
+
+class Connection:
+    """What an outbox writes to."""
+
+    def write(self, _data: bytes) -> int | None:
+        return None
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_a_closed_outbox_keeps_no_connection() -> None:
+    """A connection's socket refers to the outbox: they would be a cycle, which is left to the garbage collector."""
+    connection = Connection()
+    queue, known = Outbox(connection.write, connection.close, connection.write), weakref.ref(connection)
+    hub.sleep()
+    gc.disable()
+    try:
+        queue.close()
+        queue.flush()
+        del connection
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 def test_error_leads_to_its_change_once() -> None:

@@ -270,6 +270,7 @@ def serve(sock: Any, address: Address, bindings: Bindings | None = None) -> None
             )
         finally:
             timer.kill()
+            datapath.socket.ahead = None  # It refers to the connection, which would be a cycle.
 
 
 def log_refusal(address: Address, error: ProtocolError) -> None:

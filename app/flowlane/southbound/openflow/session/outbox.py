@@ -84,7 +84,8 @@ class Outbox:
         self._closed = True
         self._waiting.clear()
         self._task.kill()
-        self._on_overrun = _ignore  # So that neither refers to the other.
+        # So that neither refers to the other, and both are freed at once.
+        self._on_overrun, self._write, self._write_at_once = _ignore, _discard, _discard
 
     def _send(self) -> None:
         while not self._closed:
@@ -117,6 +118,10 @@ class Outbox:
 
 def _ignore() -> None:
     """Do nothing."""
+
+
+def _discard(_data: bytes) -> None:
+    """Send nothing: the connection has ended."""
 
 
 BATCH = 256
