@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,13 +18,15 @@ from support.engine.plans import ABLE, PORTS, plan
 from support.openflow import messages
 from support.openflow.memory_switch import MemorySwitch
 
+from flowlane import hub
 from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow.session import packing, readback, verification
 from flowlane.southbound.openflow.session.programming import Programming
 from flowlane.southbound.openflow.session.verification import AT_ONCE, EVERY, MOST_IN_VAIN, Verifier
 from flowlane.southbound.openflow.tables.desired import meter_mark
-from flowlane.southbound.openflow.tables.entries import Change, MeterEntry, Op
+from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, Goto, MeterEntry, Op, Standing
 from flowlane.southbound.openflow.tables.layout import DEFAULT
+from flowlane.southbound.openflow.wire import cookies
 
 
 class Device:
@@ -148,14 +154,14 @@ def test_a_meter_that_was_deleted_before_the_reading_and_is_still_there_is_delet
 def test_the_same_repair_is_not_sent_for_ever(device: Device) -> None:
     change = Change(Op.ADD, MeterEntry(3, 1000, 100))
     for _ in range(MOST_IN_VAIN + 3):
-        device.verifier._put_back((change,))
+        device.verifier._put_back(repair(change))
     assert len(device.changes) == MOST_IN_VAIN
     assert device.session.traffic.repairs == {"meter": MOST_IN_VAIN}
 
 
 def test_repairs_that_others_undo_are_put_off(device: Device) -> None:
     for number in range(AT_ONCE + 3):
-        device.verifier._put_back((Change(Op.ADD, MeterEntry(number + 1, 1000, 100)),))
+        device.verifier._put_back(repair(Change(Op.ADD, MeterEntry(number + 1, 1000, 100))))
     device.verifier.trigger()
     assert device.sent == []
     device.now += 60
@@ -165,9 +171,9 @@ def test_repairs_that_others_undo_are_put_off(device: Device) -> None:
 
 def test_what_should_be_there_has_changed_meanwhile(device: Device) -> None:
     change = Change(Op.ADD, meter_mark(3))
-    device.verifier._put_back_if(("another",), (change,))
+    device.verifier._put_back_if(("another",), repair(change))
     assert device.changes == []
-    device.verifier._put_back_if(device.verifier._desired()[:3], (change,))
+    device.verifier._put_back_if(device.verifier._desired()[:3], repair(change))
     assert device.changes == [(change,)]
 
 
@@ -182,8 +188,12 @@ def test_meters_of_pins_that_have_changed_since_the_reading_are_not_put_back(dev
     programming.delete_meter(2)
     programming.set_meter(MeterSpec(4, 1_000_000, 100_000))
     changes = (*(Change(Op.MODIFY, found[number]) for number in (1, 2, 3)), *deletions)
-    device.verifier._put_back_if(device.verifier._desired()[:3], changes)
+    device.verifier._put_back_if(device.verifier._desired()[:3], repair(*changes))
     assert device.changes == [(Change(Op.MODIFY, found[3]),)]
+
+
+def repair(*changes: Change) -> verification._Repair:
+    return verification._Repair(changes, frozenset(changes))
 
 
 class Readings:
@@ -192,7 +202,7 @@ class Readings:
     def __init__(self, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
         self.programming = device.session.programming = Programming(ABLE)
         self.switch, self._verifier = MemorySwitch(PORTS), device.verifier
-        monkeypatch.setattr(readback, "flow_entries", lambda _parts, _layout: self.switch.standing().flows)
+        monkeypatch.setattr(readback, "flow_entries_of", lambda *_: self.switch.standing().flows)
         monkeypatch.setattr(readback, "groups", lambda _parts, _layout: self.switch.standing().groups)
         monkeypatch.setattr(readback, "meters", lambda _parts: self.switch.standing().meters)
         monkeypatch.setattr(readback, "ids", lambda _parts, _name: ())
@@ -290,5 +300,116 @@ def test_entries_that_were_right_are_not_read_again_until_their_bytes_differ(
     assert look((3, 1, 2), 12) == (0, 0)
     assert look((3, 1), 12)[0] == 1, "one is missing"
     assert look((3, 1, 4), 12)[0] == 1, "one is another"
+    assert look((5, 3, 1), 12)[0] == 1, "again, and in another order"
+    assert look((3, 1, 4), 12)[0] == 1
     device.session.programming.present = SimpleNamespace(flows=("another",), groups=(), meters=())
     assert look((3, 1, 4), 12)[0] == 1, "others should be there"
+
+
+def replies_of(numbers: Iterable[int]) -> tuple[Any, ...]:
+    """Return parts of a reply with standing entries, one for each IPv4 address, that go on in table 9."""
+    cookie, goto, parts = cookies.pack(cookies.Kind.STANDING), struct.pack("!HHB3x", 1, 8, 9), []
+    readback._STEPS_OF[4, goto] = (Goto(9),)
+    rest = iter(numbers)
+    while some := list(islice(rest, 500)):
+        entries = b"".join(
+            struct.pack("!HBxIIHHHH4xQQQ", 80, 5, 0, 0, 1000, 0, 0, 0, cookie, 0, 0)
+            + struct.pack("!HHHBBHHBBI6x", 1, 18, 0x8000, 5 << 1, 2, 0x0800, 0x8000, 12 << 1, 4, number)
+            + goto
+            for number in some
+        )
+        parts.append(SimpleNamespace(version=4, buf=bytes(messages.multipart(4, 1, entries))))
+    return tuple(parts)
+
+
+class Slices:
+    """Notes the processor time of each piece of work between two places for a pause."""
+
+    def __init__(self) -> None:
+        self.pieces: list[float] = []
+        self.in_pause: Callable[[], object] = int
+        self._since = 0.0
+
+    def begin(self) -> None:
+        """Begin a piece."""
+        self._since = time.thread_time()
+
+    def check(self) -> None:
+        """End a piece, and begin the next one."""
+        self.pieces.append(time.thread_time() - self._since)
+        self.in_pause()
+        self.begin()
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slices]:
+    """Pieces without collections of garbage, which look at the objects of other tests."""
+    made = Slices()
+    monkeypatch.setattr(hub, "TimeSlice", lambda: made)
+    gc.disable()
+    yield made
+    gc.enable()
+
+
+def lists(device: Device, numbers: Iterable[int]) -> tuple[Any, ...]:
+    """Have the device be meant to have entries; return the parts that list them."""
+    device.session.programming = Programming(ABLE)
+    flows = readback.flow_entries(replies_of(numbers))
+    device.session.programming.present = Standing(flows, (), ())
+    return replies_of(numbers)
+
+
+@pytest.mark.parametrize("there", [range(8000), range(8000, -1, -1), range(0, 8000, 2)])
+def test_many_entries_are_compared_in_slices(device: Device, slices: Slices, there: Iterable[int]) -> None:
+    parts = lists(device, range(8000))
+    for listed, count in ((parts, 0), (parts, 0), (replies_of(there), len({*range(8000)} ^ {*there}))):
+        device.now += EVERY
+        device.verifier.trigger()
+        slices.begin()
+        device.answer(*listed)
+        slices.check()
+        assert sum(change.entry is not None for sent in device.changes for change in sent) == count
+    assert max(slices.pieces) < 0.03
+    assert len(slices.pieces) > 100
+
+
+def test_what_changes_in_a_pause_is_read_again_and_nothing_is_put_back(
+    device: Device, slices: Slices
+) -> None:
+    lists(device, range(2000))
+    device.verifier.trigger()
+
+    def change() -> None:
+        device.session.programming.present = Standing((), (), ())
+        device.verifier.trigger()
+        device.verifier.tick(device.now + EVERY)
+        assert device.sent == [], "nothing is read while something is compared"
+
+    slices.in_pause = change
+    device.answer(*replies_of(range(1000)))
+    assert slices.pieces
+    assert device.changes == []
+    device.now += EVERY
+    device.verifier.tick(device.now)
+    assert len(device.sent) == 4
+
+
+def test_a_meter_of_pins_that_is_deleted_in_a_pause_is_not_put_back(
+    device: Device, slices: Slices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists(device, range(1000))
+    programming = device.session.programming
+    programming.set_meter(MeterSpec(3, 1_000_000, 100_000))
+    device.verifier.trigger()
+    before = verification._as_modify
+
+    def found(change: Change, *others: Any) -> Change:
+        if isinstance(change.entry, MeterEntry):
+            slices.in_pause = partial(programming.delete_meter, 3)
+        return before(change, *others)
+
+    monkeypatch.setattr(verification, "_as_modify", found)
+    device.answer(*replies_of(range(900)))
+    assert 3 not in programming.pin_meters
+    (sent,) = device.changes
+    assert {type(change.entry) for change in sent if change.entry is not None} == {FlowEntry}

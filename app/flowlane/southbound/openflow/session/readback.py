@@ -300,6 +300,16 @@ def flow_entries(parts: Iterable[Message], layout: Layout = DEFAULT) -> tuple[Fl
     return tuple(sent.entry for sent in sent_entries(parts, layout))
 
 
+def flow_entries_of(
+    parts: Iterable[Message], layout: Layout, pace: Callable[[], None]
+) -> Iterator[FlowEntry]:
+    """Yield our entries as :func:`flow_entries` does, with ``pace`` called now and then; nothing keeps them."""
+    for part in parts:
+        pace()
+        for sent in paced(_sent_in(part), pace):
+            yield layout.flow_from_device(sent.entry)
+
+
 def sent_entries(parts: Iterable[Message], layout: Layout = DEFAULT) -> Iterator[SentEntry]:
     """Yield our entries in all parts, but for learned ones, with the numbers of the layout."""
     for part in parts:

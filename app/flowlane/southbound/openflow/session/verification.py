@@ -2,7 +2,8 @@
 
 A switch that has a flow monitor (OpenFlow 1.4 and 1.5; Open vSwitch since 2.16) reports each change of the tables where
 only standing entries are, and is read at once. Others are read every few seconds, and so are groups and meters, about
-which no switch reports. A reply that has the same bytes as the last one that was right is not parsed.
+which no switch reports. A reply that has the same bytes as the last one that was right is not parsed. Others are
+served while tens of thousands of entries are compared; what has changed meanwhile is read anew.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from contextlib import suppress
 from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from flowlane import hub
 from flowlane.core.events import Repaired
+from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.session import packing, readback, requests
 from flowlane.southbound.openflow.tables import diff
 from flowlane.southbound.openflow.tables.desired import is_meter_mark
@@ -59,6 +62,8 @@ MOST_IN_VAIN = 3
 _WITH_OTHERS = frozenset((TableId.ASSIGN, TableId.SEEN))
 """Tables with pins and learned entries, whose changes are not reported: these come and go all the time."""
 
+Pace = Callable[[], None]
+
 Send = Callable[[str, Any, Callable[["Reply"], None]], None]
 """Send a request: its name, the message, what to call with the reply."""
 
@@ -74,6 +79,13 @@ class Verified(Protocol):
     def is_idle(self) -> bool:
         """Whether all changes have been sent, and the refusals among them handled."""
         ...
+
+
+class _Repair(NamedTuple):
+    """What differs: the changes in order; and as a set, by which a repair is recognized."""
+
+    changes: tuple[Change, ...]
+    same: frozenset[Change]
 
 
 class Verifier:
@@ -194,6 +206,7 @@ class Verifier:
             self._compare()
 
     def _compare(self) -> None:
+        """Compare what was read with what should be there; nothing is read anew meanwhile."""
         replies, basis = self._replies, self._desired()
         self._replies = {}
         of_flows = [reply for name, reply in replies.items() if name.startswith("entries")]
@@ -205,54 +218,80 @@ class Verifier:
         undeleted = self._undeleted(replies["meters"])
         others = basis[:3], _digest(replies["groups"].parts), _digest(replies["meters"].parts)
         parts = [part for reply in of_flows for part in reply.parts]
-        are_right = not of_flows or self._are_right(basis[:3], parts)
-        if are_right and others == self._right_others and not undeleted:
-            return
-        changes = self._changes(None if are_right else of_flows, replies["groups"], replies["meters"])
-        changes = (*changes, *undeleted)
-        if changes and not of_flows:
+        self._awaited, pace = 1, hub.TimeSlice().check
+        are_right = not of_flows or self._are_right(basis[:3], parts, pace)
+        changes: tuple[Change, ...] = ()
+        is_same = are_right and others == self._right_others and not undeleted
+        if not is_same:
+            found = self._changes(None if are_right else of_flows, replies["groups"], replies["meters"], pace)
+            changes = (*found, *undeleted)
+            if of_flows and not changes:
+                self._note_right(basis[:3], parts, pace)
+        same = frozenset(paced(changes, pace))
+        self._awaited = 0
+        if self._desired()[:3] != basis[:3] or not self._session.is_idle():
+            self._is_triggered |= bool(of_flows)  # It has changed in a pause.
+        elif not is_same:
+            self._act(basis[:3], others, _Repair(changes, same), with_flows=bool(of_flows))
+
+    def _act(
+        self,
+        basis: tuple[Any, ...],
+        others: tuple[Any, ...],
+        found: _Repair,
+        *,
+        with_flows: bool,
+    ) -> None:
+        """Put back what differs, or note that nothing does."""
+        changes = found.changes
+        if changes and not with_flows:
             self.trigger()  # What was deleted may have taken entries along.
         elif any(change.op is Op.ADD and _is_at_start(change.entry) for change in changes):
             # An entry of another with the same match and priority would be replaced: ours have to get out of its way.
             self._awaited = 1
-            self._look_at_start(partial(self._put_back_if, basis[:3], changes))
+            self._look_at_start(partial(self._put_back_if, basis, found))
         elif changes:
-            self._put_back(changes)
+            self._put_back(self._still_wanted(found))
         else:
             self._right_others = others
-            if of_flows:
-                self._note_right(basis[:3], parts)
+            if with_flows:
                 self._in_vain = 0
 
-    def _are_right(self, basis: tuple[Any, ...], parts: Sequence[Any]) -> bool:
+    def _are_right(self, basis: tuple[Any, ...], parts: Sequence[Any], pace: Pace) -> bool:
         """Return whether the bytes of entries are those that were right, if in another order."""
-        if (*basis, _hash(parts, self._shapes)) == self._right_bytes:
+        if (*basis, _hash(parts, self._shapes, pace)) == self._right_bytes:
             return True
-        state = _state(basis, parts)
+        state = _state(basis, parts, pace)
         if not state or state != self._right:
             return False
-        self._note_right(basis, parts)
+        self._note_right(basis, parts, pace)
         return True
 
-    def _note_right(self, basis: tuple[Any, ...], parts: Sequence[Any]) -> None:
-        self._right = _state(basis, parts)
-        shapes = [flow_stats.shape_of(part) for part in parts]
+    def _note_right(self, basis: tuple[Any, ...], parts: Sequence[Any], pace: Pace) -> None:
+        self._right = _state(basis, parts, pace)
+        shapes = []
+        for part in parts:
+            shapes.append(flow_stats.shape_of(part))
+            pace()
         self._shapes = tuple(shape for shape in shapes if shape is not None)
-        self._right_bytes = (*basis, _hash(parts, self._shapes)) if parts and None not in shapes else ()
+        self._right_bytes = (*basis, _hash(parts, self._shapes, pace)) if parts and None not in shapes else ()
 
-    def _changes(self, of_flows: Iterable[Reply] | None, groups: Reply, meters: Reply) -> tuple[Change, ...]:
+    def _changes(
+        self, of_flows: Iterable[Reply] | None, groups: Reply, meters: Reply, pace: Pace = no_pause
+    ) -> tuple[Change, ...]:
         """Return the changes from what the device has to what it should have.
 
         Args:
             of_flows: None: the entries are right.
+            pace: called now and then (see :mod:`flowlane.core.pacing`).
         """
         programming, layout = self._session.programming, self._session.layout
         present = programming.present
         parts = [part for reply in of_flows or () for part in reply.parts]
-        marks = {flow.match for flow in present.flows if is_meter_mark(flow)}
-        flows = tuple(
+        marks = {flow.match for flow in paced(present.flows, pace) if is_meter_mark(flow)}
+        flows = (
             flow
-            for flow in readback.flow_entries(parts, layout)
+            for flow in readback.flow_entries_of(parts, layout, pace)
             if flow.match in marks or not is_meter_mark(flow)
         )
         group_ids = {group.group_id for group in present.groups}
@@ -267,21 +306,22 @@ class Verifier:
         if meters.error:
             desired_meters = ()
         ids = {meter.meter_id for meter in desired_meters}
-        entries = () if of_flows is None else present.flows
-        desired = Standing(entries, () if groups.error else present.groups, desired_meters)
+        desired = Standing((), () if groups.error else present.groups, desired_meters)
         there = Standing(
-            flows,
+            (),
             () if groups.error else tuple(found_groups),
             tuple(meter for meter_id, meter in found_meters.items() if meter_id in ids),
         )
         changes = [*diff.changes(desired, there)]
+        if of_flows is not None:  # They are not kept together: to free all of them at once would take long.
+            changes += diff.flow_changes(present.flows, flows, pace)
         if not meters.error:
             changes += self._of_pin_meters(programming, found_meters)
-        group_ids_there = readback.ids(groups.parts, "group_id")
-        meter_ids_there = readback.ids(meters.parts, "meter_id")
-        changes = [_as_modify(change, group_ids_there, meter_ids_there) for change in changes]
+        group_ids_there = frozenset(readback.ids(groups.parts, "group_id"))
+        meter_ids_there = frozenset(readback.ids(meters.parts, "meter_id"))
+        changes = [_as_modify(change, group_ids_there, meter_ids_there) for change in paced(changes, pace)]
         wanted = (change for change in changes if change != BARRIER and change not in self._ignored)
-        return diff.ordered(filter(programming.is_safe, wanted))
+        return diff.ordered(filter(programming.is_safe, wanted), pace)
 
     def _undeleted(self, meters: Reply) -> tuple[Change, ...]:
         """Return the deletions of meters of pins that the device has refused."""
@@ -297,13 +337,16 @@ class Verifier:
             if programming.pin_meters.get(meter_id) == meter and found.get(meter_id) != meter:
                 yield Change(Op.MODIFY if meter_id in found else Op.ADD, meter)
 
-    def _put_back_if(self, basis: tuple[Any, ...], changes: tuple[Change, ...]) -> None:
+    def _put_back_if(self, basis: tuple[Any, ...], found: _Repair) -> None:
         """Put back unless what should be there has changed, or is being sent; each meter of pins by itself."""
         self._awaited = 0
         if self._desired()[:3] == basis and self._session.is_idle():
-            self._put_back(tuple(filter(self._is_wanted, changes)))
+            self._put_back(self._still_wanted(found))
         else:
             self._is_triggered = True
+
+    def _still_wanted(self, found: _Repair) -> _Repair:
+        return found._replace(changes=tuple(filter(self._is_wanted, found.changes)))
 
     def _is_wanted(self, change: Change) -> bool:
         """Return False for the change of a meter of pins that was set, deleted or used again since it was found."""
@@ -315,9 +358,11 @@ class Verifier:
             return present is None and programming.deleted_meters.get(meter.meter_id) is meter
         return present == meter or meter in programming.present.meters
 
-    def _put_back(self, changes: tuple[Change, ...]) -> None:
-        now = self._clock()
-        same = frozenset(changes)
+    def _put_back(self, found: _Repair) -> None:
+        now, same = self._clock(), found.same
+        changes = found.changes
+        if not changes:
+            return
         self._in_vain = self._in_vain + 1 if same == self._last and not self._is_triggered else 0
         self._last = same
         if self._in_vain >= MOST_IN_VAIN:
@@ -362,17 +407,23 @@ def _digest(parts: Iterable[Any]) -> int:
     return hash(tuple(bytes(part.buf[8:]) if getattr(part, "buf", None) else id(part) for part in parts))
 
 
-def _hash(parts: Sequence[Any], shapes: Sequence[Struct]) -> int | None:
+def _hash(parts: Sequence[Any], shapes: Sequence[Struct], pace: Pace) -> int | None:
     """Return a hash of the bytes of replies without counters; None where they have other numbers of entries."""
     if len(parts) != len(shapes):
         return None
-    return hash(tuple(map(flow_stats.shaped, parts, shapes)))
+    hashes = []
+    for part, shape in zip(parts, shapes, strict=True):
+        hashes.append(hash(flow_stats.shaped(part, shape)))
+        pace()
+    return hash(tuple(hashes))
 
 
-def _state(basis: tuple[Any, ...], parts: Iterable[Any]) -> tuple[Any, ...]:
+def _state(basis: tuple[Any, ...], parts: Iterable[Any], pace: Pace) -> tuple[Any, ...]:
     """Return the basis and a hash of the entries without counters, in whatever order; nothing where there are none."""
-    entries = frozenset(_raw_entries(parts))
-    return (*basis, hash(entries)) if entries else ()
+    count = total = 0
+    for entry in paced(_raw_entries(parts), pace):
+        count, total = count + 1, total + hash(entry)
+    return (*basis, count, total) if count else ()
 
 
 def _raw_entries(parts: Iterable[Any]) -> Iterator[Hashable]:

@@ -36,7 +36,7 @@ def changes(desired: Standing, present: Standing, pace: Callable[[], None] = no_
     """
     return ordered(
         chain(
-            _flow_changes(desired.flows, present.flows, pace),
+            flow_changes(desired.flows, present.flows, pace),
             _numbered(
                 {group.group_id: group for group in desired.groups},
                 {group.group_id: group for group in present.groups},
@@ -50,9 +50,10 @@ def changes(desired: Standing, present: Standing, pace: Callable[[], None] = no_
     )
 
 
-def _flow_changes(
-    desired: Iterable[FlowEntry], present: Iterable[FlowEntry], pace: Callable[[], None]
+def flow_changes(
+    desired: Iterable[FlowEntry], present: Iterable[FlowEntry], pace: Callable[[], None] = no_pause
 ) -> Iterator[Change]:
+    """Yield the changes of entries, in no order; those that are as they should be are freed one by one."""
     others = {_identity(flow): flow for flow in paced(present, pace)}
     for flow in paced(desired, pace):
         old = others.pop(_identity(flow), None)
