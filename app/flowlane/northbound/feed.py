@@ -105,10 +105,14 @@ class Feed:
         """
         found: list[tuple[object, ...]] = []
         for kind, ring in self._rings.items():
-            if kinds is None or kind in kinds:
-                newest_first = list(takewhile(lambda kept: kept[0] > number, reversed(ring)))  # type: ignore[operator]
-                newest_first.reverse()
-                found += newest_first
+            if kinds is not None and kind not in kinds:
+                continue
+            if number <= self._dropped.get(kind, 0):
+                found += ring
+                continue
+            newest_first = list(takewhile(lambda kept: kept[0] > number, reversed(ring)))  # type: ignore[operator]
+            newest_first.reverse()
+            found += newest_first
         found.sort(key=itemgetter(0))
         return Entries(found)
 
