@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -233,7 +233,7 @@ class LearnedCounters(NamedTuple):
     """Counters of learned entries, which have no row in their cookie."""
 
     dpid: int
-    flows: tuple[LearnedFlow, ...]
+    flows: Collection[LearnedFlow]
 
 
 class ReadingEnded(NamedTuple):

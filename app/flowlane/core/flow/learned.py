@@ -15,6 +15,7 @@ from flowlane.core.device.quotas import note_copy
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow import counting, new_pins
 from flowlane.core.flow.assign import follow_device, remove_flow
+from flowlane.core.flow.entry_columns import columns_of
 from flowlane.core.flow.gates import gates_at, least_rate
 from flowlane.core.flow.kept import kept_of
 from flowlane.core.flow.lifecycle import IDLE
@@ -49,8 +50,8 @@ def on_learned_counters(state: State, event: LearnedCounters, out: list[Effect])
     device = state.devices.get(event.dpid)
     if device is not None:
         device.adopting = device.in_adoption
-        flows = paced(event.flows, state.pace)
-        counting.take(state, device, flows, lambda flow: _on_learned(state, device, flow, out))
+        columns = columns_of(event.flows)
+        counting.take(state, device, columns, lambda flow: _on_learned(state, device, flow, out))
         device.adopting = False
 
 

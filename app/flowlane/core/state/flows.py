@@ -10,7 +10,7 @@ old flow is not taken for one about the new flow.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from flowlane.core.allocate.state import spare
 from flowlane.core.flowkey import FlowParts, unpack
@@ -201,9 +201,9 @@ class FlowTable:
         packets, octets = self._before.get(row, _NOTHING)
         return self.packets[row] - packets, self.octets[row] - octets
 
-    def has_earlier(self, row: int) -> bool:
-        """Return whether the flow has packets that its present entry has not counted."""
-        return row in self._before
+    def with_earlier(self, rows: Iterable[int]) -> set[int]:
+        """Return those of some rows whose flow has packets that its present entry has not counted."""
+        return self._before.keys() & rows if self._before else set()
 
     def set_first_seen(self, row: int, time: float) -> None:
         """Set the time of the first packet of a flow that has its queue already, since the time that is known."""

@@ -21,7 +21,7 @@ def test_a_reading_ends_with_its_entries_and_the_time_until_its_reply_began(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        counters, "learned_counters", lambda dpid, parts: LearnedCounters(dpid, (FLOW,) * parts[0])
+        counters, "learned_counters", lambda dpid, part: LearnedCounters(dpid, (FLOW,) * part)
     )
     times = iter((10.0, 10.25, 99.0))
     emitted: list[Any] = []

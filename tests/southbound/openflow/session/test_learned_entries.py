@@ -295,6 +295,26 @@ def test_entries_of_several_layouts_are_read_in_their_order() -> None:
         assert reader.parsed == parsed + 1
 
 
+def test_entries_of_one_shape_have_one_layout_whatever_they_load() -> None:
+    """Each queue made a layout of its own, and there was no room for those of other protocols."""
+    reader = learned_entries.Reader(readback._learned_flow)
+    address = bytes((10, 0, 0, 1))
+    keys = [
+        flowkey.pack(flowkey.FlowParts(77, None, 4, protocol, 1000, 80, address, address))
+        for protocol in (6, 17)
+    ]
+    made = [
+        Entry(**vars(one_of(key)) | {"queue": queue})
+        for queue in range(2 * learned_entries.MAX_LAYOUTS)
+        for key in keys
+    ]
+    data = reply(OF13, *made)
+    for _ in range(2):
+        assert tuple(reader.read(lazily(data))) == by_parser(data)
+    (layouts,) = reader._layouts.values()
+    assert len(layouts) == 2
+
+
 def test_a_message_without_its_bytes_is_read_by_its_body() -> None:
     assert flow_stats.entries(SimpleNamespace(body=[])) is None
     assert list(learned_entries.Reader(readback._learned_flow).read(SimpleNamespace(body=[]))) == []

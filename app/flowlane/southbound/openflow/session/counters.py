@@ -102,9 +102,9 @@ def groups_counted(dpid: int, parts: Iterable[Any]) -> GroupsCounted:
     return GroupsCounted(dpid, octets)
 
 
-def learned_counters(dpid: int, parts: Iterable[Any]) -> LearnedCounters:
-    """Read the counters of learned entries."""
-    return LearnedCounters(dpid, readback.learned_flows(parts))
+def learned_counters(dpid: int, part: Message) -> LearnedCounters:
+    """Read the counters of learned entries from a part of a reply."""
+    return LearnedCounters(dpid, readback.learned_in(part))
 
 
 class EntryReading:
@@ -131,7 +131,7 @@ class EntryReading:
             counters = pin_counters(self._dpid, (message,))
             self._entries += len(counters.counters)
         else:
-            counters = learned_counters(self._dpid, (message,))
+            counters = learned_counters(self._dpid, message)
             self._entries += len(counters.flows)
         self._emit(counters)
 

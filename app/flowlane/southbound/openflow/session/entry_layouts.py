@@ -1,18 +1,18 @@
-"""Many learned entries unpacked at once: the layout of entries of one length and one shape.
+"""Many learned entries read at once: the layout of entries of one length and one shape.
 
 A reply reports hundreds of entries that differ only in values. Whether all of them are of one layout is seen by a
-comparison of columns: the byte at one place of all entries. One :class:`struct.Struct` then unpacks them all. So an
-entry takes a fraction of the time that it takes to be looked at alone.
+comparison of columns: the byte at one place of all entries. A value of all entries is as many columns, side by side.
+So an entry takes a fraction of the time that it takes to be looked at alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
-from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from struct import Struct, unpack
+from typing import TYPE_CHECKING, NamedTuple
 
-from flowlane.core.events import LearnedFlow
+from flowlane.core.flow.entry_columns import LearnedColumns
 from flowlane.southbound.openflow.wire import flow_stats
 from flowlane.southbound.openflow.wire.constants import OPENFLOW_15
 
@@ -20,89 +20,101 @@ if TYPE_CHECKING:
     from flowlane.southbound.openflow.session.learned_entries import Loads, Shape
     from flowlane.southbound.openflow.wire.flow_stats import RawEntry
 
-_NUMBERS = {4: "I", 8: "Q"}
-_PICKED = (
-    "in_port",
-    "egress_port",
-    "eth_src",
-    "group",
-    "packets",
-    "octets",
-    "seconds",
-    "nanoseconds",
-    "instructions",
-)
-"""The values of a flow beside its key and what its entry loads."""
 
-_make = tuple.__new__
+_CODES = {4: "I", 8: "Q"}
+
+
+class Numbers(NamedTuple):
+    """Where an entry has its numbers: start and size of each in bytes."""
+
+    in_port: tuple[int, int]
+    egress_port: tuple[int, int]
+    eth_src: tuple[int, int]
+    packets: tuple[int, int]
+    octets: tuple[int, int]
+    group: tuple[int, int]
+    seconds: tuple[int, int]
+    nanoseconds: tuple[int, int]
 
 
 class Layout(NamedTuple):
     """Where entries have what, all of them of ``length`` bytes.
 
-    ``columns``: place -> the byte there of every entry. ``mask``, ``common``: the same for one entry as a number, up to
-    its instructions. ``unpack`` gives the values in the order of their places, of which ``values`` picks those of a
-    :class:`LearnedFlow`, and ``key`` those that fill ``template`` to the flow's key.
+    ``fixed``: place -> the byte there of every entry. ``mask``, ``common``: the same for one entry as a number, up to
+    its instructions, which begin at ``head``. ``key``: what the flow's key has where it is the same for all, and zeros;
+    ``varying``: place in the key -> place in the entry, for each byte of the rest.
     """
 
     length: int
-    columns: tuple[tuple[int, bytes], ...]
+    fixed: tuple[tuple[int, bytes], ...]
     mask: int
     common: int
     head: int
-    unpack: Callable[[bytes], Iterator[tuple[int | bytes, ...]]]
-    template: bytes
-    key: Callable[[tuple[int | bytes, ...]], tuple[bytes, ...]]
-    values: Callable[[tuple[int | bytes, ...]], tuple[int, int, bytes, int, int, int, int, int, bytes]]
+    key: bytes
+    varying: tuple[tuple[int, int], ...]
+    numbers: Numbers
 
-    def is_of_all(self, data: bytes, start: int) -> bool:
-        """Whether all entries from a place on are of this layout; their number is whole."""
-        count = (len(data) - start) // self.length
-        return all(data[start + at :: self.length] == byte * count for at, byte in self.columns)
+    def is_of_all(self, entries: bytes) -> bool:
+        """Whether all entries are of this layout; their number is whole."""
+        count = len(entries) // self.length
+        return all(entries[at :: self.length] == byte * count for at, byte in self.fixed)
 
     def is_of(self, data: bytes, start: int) -> bool:
         """Whether the entry at a place is of this layout."""
         return int.from_bytes(data[start : start + self.head]) & self.mask == self.common
 
-    def flows(
-        self, entries: bytes, loads_of: Callable[[bytes], Loads | None]
-    ) -> Iterator[LearnedFlow | None]:
-        """Yield the flows of entries of this layout; None where it is not known what an entry loads."""
-        known: dict[bytes, Loads | None] = {}
-        template, key, values = self.template, self.key, self.values
-        for unpacked in self.unpack(entries):
-            in_port, egress_port, eth_src, group, packets, octets, seconds, nanoseconds, instructions = (
-                values(unpacked)
-            )
-            try:
-                loads = known[instructions]
-            except KeyError:
-                loads = known[instructions] = loads_of(instructions)
-            if loads is None:
-                yield None
-                continue
-            queue_id, dscp, pcp, meter_id = loads
-            yield _make(
-                LearnedFlow,
-                (
-                    template % key(unpacked),
-                    in_port,
-                    egress_port,
-                    int.from_bytes(eth_src),
-                    queue_id,
-                    packets,
-                    octets,
-                    dscp,
-                    pcp,
-                    meter_id,
-                    group,
-                    seconds + nanoseconds / 1e9,
-                ),
-            )
+    def loads(self, entries: bytes, loads_of: Callable[[bytes], Loads | None]) -> list[Loads | None]:
+        """Return what entries of this layout load; None for those of which it is not known."""
+        instructions = Struct(f"{self.head}x{self.length - self.head}s").iter_unpack(entries)
+        every = [each for (each,) in instructions]
+        known = {each: loads_of(each) for each in set(every)}
+        return [known[each] for each in every]
+
+    def columns(self, entries: bytes, loads: Sequence[Loads]) -> LearnedColumns:
+        """Return the flows of entries of this layout.
+
+        Args:
+            loads: what each of them loads.
+        """
+        count, size = len(loads), len(self.key)
+        keys = bytearray(self.key * count)
+        for place, at in self.varying:
+            keys[place::size] = entries[at :: self.length]
+        queue_id, dscp, pcp, meter_id = zip(*loads, strict=True) if loads else ((),) * 4
+        numbers = self.numbers
+        return LearnedColumns(
+            unpack(f"{size}s" * count, keys),
+            self._column(entries, count, *numbers.in_port),
+            self._column(entries, count, *numbers.egress_port),
+            queue_id,
+            self._column(entries, count, *numbers.packets),
+            self._column(entries, count, *numbers.octets),
+            dscp,
+            pcp,
+            meter_id,
+            self._column(entries, count, *numbers.group),
+            partial(self._rest, entries),
+        )
+
+    def _rest(self, entries: bytes, index: int) -> tuple[int, float]:
+        """Return the source MAC of an entry, and for how many seconds it has existed."""
+        begin, numbers = index * self.length, self.numbers
+        eth_src, seconds, nanoseconds = (
+            int.from_bytes(entries[begin + start : begin + start + size])
+            for start, size in (numbers.eth_src, numbers.seconds, numbers.nanoseconds)
+        )
+        return eth_src, seconds + nanoseconds / 1e9
+
+    def _column(self, entries: bytes, count: int, start: int, size: int) -> tuple[int, ...]:
+        """Return the number at a place of every entry."""
+        digits = bytearray(size * count)
+        for at in range(size):
+            digits[at::size] = entries[start + at :: self.length]
+        return unpack(f"!{count}{_CODES[size]}", digits)
 
 
-def layout_of(data: bytes, raw: RawEntry, shape: Shape) -> Layout | None:
-    """Make the layout of an entry of a message whose shape is known; None for one with values that overlap."""
+def layout_of(data: bytes, raw: RawEntry, shape: Shape) -> Layout:
+    """Make the layout of an entry of a message whose shape is known."""
     length = int.from_bytes(data[raw.start : raw.start + 2])
     entry = data[raw.start : raw.start + length]
     places = flow_stats.places_of(data[0])
@@ -111,54 +123,35 @@ def layout_of(data: bytes, raw: RawEntry, shape: Shape) -> Layout | None:
     counters = places.match + matched + -matched % 8 if data[0] == OPENFLOW_15 else 0
     after = length - len(raw.instructions)
     egress_port, eth_src = shape.egress_port, shape.eth_src
-    named: dict[str, tuple[int, int]] = {
-        "seconds": (places.seconds + counters, 4),
-        "nanoseconds": (places.seconds + counters + 4, 4),
-        "group": (places.cookie + 4, 4),
-        "packets": (places.packets + counters, 8),
-        "octets": (places.octets + counters, 8),
-        "in_port": (match + shape.in_port.start, 4),
-        "egress_port": (match + egress_port.start, 4),
-        "eth_src": (match + eth_src.start, eth_src.end - eth_src.start),
-        "instructions": (after, len(raw.instructions)),
-    }
-    template = b""
-    parts: list[str] = []
+    key = b""
+    varying: list[tuple[int, int]] = []
     for part in shape.parts:
         if isinstance(part, bytes):
-            template += part.replace(b"%", b"%%")
+            key += part
         else:
-            template += b"%b"
-            named[f"key{len(parts)}"] = match + part.start, part.end - part.start
-            parts.append(f"key{len(parts)}")
-    order = sorted(named, key=lambda name: named[name][0])
-    code, at = "!", 0
-    for name in order:
-        start, size = named[name]
-        if start < at:
-            return None
-        number = _NUMBERS.get(size) if not name.startswith(("key", "eth", "instr")) else None
-        code += f"{start - at}x" + (number or f"{size}s")
-        at = start + size
+            varying += enumerate(range(match + part.start, match + part.end), len(key))
+            key += bytes(part.end - part.start)
     fixed = _fixed(raw, places.cookie, match, shape, counters)
-    mask = bytes(0xFF if place in fixed else 0 for place in range(after))
-    number_of_mask = int.from_bytes(mask)
-    index = {name: order.index(name) for name in order}
+    mask = int.from_bytes(bytes(0xFF if place in fixed else 0 for place in range(after)))
     return Layout(
         length,
         tuple((place, entry[place : place + 1]) for place in sorted(fixed)),
-        number_of_mask,
-        int.from_bytes(entry[:after]) & number_of_mask,
+        mask,
+        int.from_bytes(entry[:after]) & mask,
         after,
-        Struct(code).iter_unpack,
-        template,
-        _picker([index[name] for name in parts]),
-        _picker([index[name] for name in _PICKED]),
+        key,
+        tuple(varying),
+        Numbers(
+            in_port=(match + shape.in_port.start, 4),
+            egress_port=(match + egress_port.start, 4),
+            eth_src=(match + eth_src.start, eth_src.end - eth_src.start),
+            packets=(places.packets + counters, 8),
+            octets=(places.octets + counters, 8),
+            group=(places.cookie + 4, 4),
+            seconds=(places.seconds + counters, 4),
+            nanoseconds=(places.seconds + counters + 4, 4),
+        ),
     )
-
-
-def _picker(indices: Sequence[int]) -> Callable[[tuple[int | bytes, ...]], Any]:
-    return itemgetter(*indices)
 
 
 def _fixed(raw: RawEntry, cookie: int, match: int, shape: Shape, stats: int) -> frozenset[int]:

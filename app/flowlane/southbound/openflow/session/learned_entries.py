@@ -8,10 +8,11 @@ entry loads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlane.core.events import LearnedFlow
+from flowlane.core.flow.entry_columns import LearnedColumns, columns_of, merged
 from flowlane.core.flowkey import HEAD_LENGTH, LAYER2
 from flowlane.southbound.openflow.session import decode
 from flowlane.southbound.openflow.session.entry_layouts import Layout, layout_of
@@ -85,54 +86,63 @@ class Reader:
         self.parsed = 0
         """Entries that were parsed."""
 
-    def read(self, message: Message) -> Iterable[LearnedFlow]:
+    def read(self, message: Message) -> Collection[LearnedFlow]:
         """Return the flows of one part of a reply."""
         data = getattr(message, "buf", None)
         if not isinstance(data, bytes) or (places := flow_stats.starts(data)) is None:
-            return self._by_body(message)
-        if len(places) == 1 and (flows := self._all_alike(data, *places)) is not None:
-            return flows
-        pairs: list[tuple[int, LearnedFlow]] = []
-        rest: list[int] = []
-        for length, starts in places.items():
-            rest += self._by_layouts(data, length, starts, pairs)
-        if rest:
+            return list(self._by_body(message))
+        if len(places) == 1:
+            columns = self._all_alike(data[flow_stats.FIRST :], data[0], *places)
+            if columns is not None:
+                return columns
+        parts: list[LearnedColumns] = []
+        starts, others = [], []
+        for length, of_length in places.items():
+            read, left = self._by_layouts(data, length, of_length, parts)
+            starts += read
+            others += left
+        if others:
             guard.check_flows(data)
             try:
-                pairs += self._one_by_one(message, rest)
+                flows = dict(self._one_by_one(message, others))
             except ValueError:
-                return self._by_body(message)
-        pairs.sort()
-        return [flow for _, flow in pairs]
+                return list(self._by_body(message))
+            starts += flows
+            parts.append(columns_of(flows.values()))
+        return merged(parts, sorted(range(len(starts)), key=starts.__getitem__))
 
-    def _all_alike(self, data: bytes, length: int) -> list[LearnedFlow] | None:
+    def _all_alike(self, entries: bytes, version: int, length: int) -> LearnedColumns | None:
         """Read entries of one length; None where not all of them are of one known layout."""
-        start = flow_stats.FIRST
-        for layout in self._layouts.get((data[0], length), ()):
-            if layout.is_of_all(data, start):
-                flows = [flow for flow in layout.flows(data[start:], self._loads_of) if flow is not None]
-                return flows if len(flows) * length == len(data) - start else None
+        for layout in self._layouts.get((version, length), ()):
+            if layout.is_of_all(entries):
+                loads = layout.loads(entries, self._loads_of)
+                known = [each for each in loads if each is not None]
+                return layout.columns(entries, known) if len(known) == len(loads) else None
         return None
 
     def _by_layouts(
-        self, data: bytes, length: int, starts: list[int], pairs: list[tuple[int, LearnedFlow]]
-    ) -> list[int]:
-        """Read the entries of one length whose layout is known, to (place, flow); return the places of the others."""
-        rest = []
-        layouts = self._layouts.get((data[0], length), ())
-        for layout in layouts:
-            found = [start for start in starts if layout.is_of(data, start)]
-            if not found:
+        self, data: bytes, length: int, starts: list[int], parts: list[LearnedColumns]
+    ) -> tuple[list[int], list[int]]:
+        """Read the entries of one length whose layout is known; return their places and those of the others.
+
+        Args:
+            parts: where to add the entries of each layout.
+        """
+        read: list[int] = []
+        rest: list[int] = []
+        for layout in self._layouts.get((data[0], length), ()):
+            alike = [start for start in starts if layout.is_of(data, start)]
+            if not alike:
                 continue
-            alike = set(found)
-            starts = [start for start in starts if start not in alike]
-            entries = b"".join([data[start : start + length] for start in found])
-            for start, flow in zip(found, layout.flows(entries, self._loads_of), strict=True):
-                if flow is None:
-                    rest.append(start)
-                else:
-                    pairs.append((start, flow))
-        return rest + starts
+            entries = b"".join([data[start : start + length] for start in alike])
+            loads = dict(zip(alike, layout.loads(entries, self._loads_of), strict=True))
+            rest += [start for start, each in loads.items() if each is None]
+            starts = [start for start in starts if start not in loads]
+            known = {start: each for start, each in loads.items() if each is not None}
+            entries = b"".join([data[start : start + length] for start in known])
+            parts.append(layout.columns(entries, [*known.values()]))
+            read += known
+        return read, rest + starts
 
     def _loads_of(self, instructions: bytes) -> Loads | None:
         return self._loads.get(nicira.without_group(instructions))
@@ -188,11 +198,12 @@ class Reader:
     def _store_layout(self, data: bytes, raw: RawEntry, shape: Shape, flow: LearnedFlow) -> None:
         """Store the layout of an entry, where it gives the same flow and its length has few layouts."""
         layout = layout_of(data, raw, shape)
-        if layout is None:
-            return
         layouts = self._layouts.setdefault((data[0], layout.length), [])
+        if len(layouts) >= MAX_LAYOUTS or layout in layouts:
+            return
         entry = data[raw.start : raw.start + layout.length]
-        if len(layouts) < MAX_LAYOUTS and list(layout.flows(entry, self._loads_of)) == [flow]:
+        loads = Loads(flow.queue_id, flow.dscp, flow.pcp, flow.meter_id)
+        if list(layout.columns(entry, [loads])) == [flow]:
             layouts.append(layout)
 
 

@@ -430,10 +430,11 @@ def senders(entries: Iterable[FlowEntry]) -> dict[int, int]:
 
 def learned_flows(parts: Iterable[Message]) -> tuple[LearnedFlow, ...]:
     """Read the flows in a reply that have a learned entry."""
-    return tuple(flow for part in parts for flow in _learned_in(part))
+    return tuple(flow for part in parts for flow in learned_in(part))
 
 
-def _learned_in(part: Message) -> Iterable[LearnedFlow]:
+def learned_in(part: Message) -> Collection[LearnedFlow]:
+    """Read the flows in a part of a reply that have a learned entry."""
     flows = getattr(part, _LEARNED_CACHE, None)
     return flows if isinstance(flows, list) else _READER.read(part)
 
