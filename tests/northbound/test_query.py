@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from support.engine.controller import TOR, world
+from support.engine.controller import TOR, WEB, world
 from webob import Request
 
 import flowlane.core
 from flowlane.core.effects import KINDS_OF_FLOW_EVENTS
 from flowlane.northbound.app import make_app
-from flowlane.northbound.query import EVENT_KINDS
+from flowlane.northbound.query import EVENT_KINDS, selections, vms_of_several
 
 PROTOCOLS = "tcp, udp, sctp, icmp, icmpv6, 0 to 255, or an ethertype such as arp or 0x88f7"
 
@@ -151,6 +151,24 @@ def test_a_vm_that_goes_away_between_two_pages_ends_the_list() -> None:
     del controller.state.vms[0xAAAA0001]
     rest = Request.blank(f"/v1/flows?vm=web&limit=1&cursor={first['next']}").get_response(app)
     assert (rest.status_code, rest.json) == (200, {"items": [], "next": None})
+
+
+@pytest.mark.parametrize(
+    ("query", "conditions"), [({}, 1), ({"vm": "web"}, 1), ({"class": "heavy"}, 1), ({"port": "up"}, 1)]
+)
+def test_devices_for_which_a_query_means_the_same_have_one_condition(
+    query: dict[str, str], conditions: int
+) -> None:
+    """One for each of 500 devices would be thousands of objects for the garbage collector, with each list."""
+    chosen = selections(world().state, query)
+    assert len({condition for _, condition in chosen}) == conditions
+    assert len(chosen) == (1 if "port" in query else 2)
+
+
+def test_only_vms_with_flows_on_several_devices_are_looked_up_for_each_flow() -> None:
+    state = world().state
+    devices = [device for device, _ in selections(state, {})]
+    assert vms_of_several(devices) == {WEB: devices}
 
 
 def test_every_kind_of_report_is_a_kind_of_event() -> None:

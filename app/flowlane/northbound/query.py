@@ -22,7 +22,7 @@ from flowlane.northbound.types import EventKind, PortRoleWord, forms
 from flowlane.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from webob import Request
 
@@ -304,12 +304,24 @@ ASSIGNMENT_FILTERS = (*FLOW_FILTERS, PORT, QUEUE, KIND, REASON)
 
 
 def selections(state: State, query: Mapping[str, Any]) -> list[tuple[Device, Condition]]:
-    """Select the devices of a query, in order of dpid, each with the condition for its rows."""
-    return [
-        (device, condition)
-        for device in devices_named(state, query.get("device"))
-        if (condition := _condition(state, device, query)) is not None
-    ]
+    """Select the devices of a query, in order of dpid, each with the condition for its rows.
+
+    Devices for which the query means the same have one condition: thousands of functions for each list would be work
+    for the garbage collector.
+    """
+    made: dict[tuple[tuple[str, frozenset[int]], ...], Condition] = {}
+    found: list[tuple[Device, Condition]] = []
+    numbers = None
+    if "vm" in query:
+        numbers = frozenset(number for number, vm in state.vms.items() if vm.is_called(query["vm"]))
+    for device in devices_named(state, query.get("device")):
+        values = tuple(_column_values(device, query, numbers))
+        if not all(of_column for _, of_column in values):
+            continue  # No row of the device can meet them.
+        if values not in made:
+            made[values] = _condition(values, query)
+        found.append((device, made[values]))
+    return found
 
 
 def devices_named(state: State, name: str | None) -> list[Device]:
@@ -363,30 +375,39 @@ def not_found(field: str, name: str, known: Iterable[str]) -> ProblemError:
 _THINGS = {"device": "device", "vm": "VM", "class": "class", "port": "port", "queue": "queue"}
 
 
-def _condition(state: State, device: Device, query: Mapping[str, Any]) -> Condition | None:
-    """Combine all conditions of a query into one; None when no row of the device can meet them."""
-    conditions: list[Condition] = []
-    for column, values in _column_values(state, device, query).items():
-        if not values:
-            return None
-        conditions.append(_in_column(column, values))
-    conditions.extend(KEY_CONDITIONS[name](query[name]) for name in KEY_CONDITIONS if name in query)
+def _condition(values: Iterable[tuple[str, frozenset[int]]], query: Mapping[str, Any]) -> Condition:
+    """Combine all conditions of a query into one."""
+    conditions = [
+        *(_in_column(column, of_column) for column, of_column in values),
+        *(KEY_CONDITIONS[name](query[name]) for name in KEY_CONDITIONS if name in query),
+    ]
+    if len(conditions) <= 1:
+        return conditions[0] if conditions else every_row
     return lambda flows, row: all(condition(flows, row) for condition in conditions)
 
 
-def _column_values(state: State, device: Device, query: Mapping[str, Any]) -> dict[str, frozenset[int]]:
-    """Make the conditions on columns: column -> values that match."""
-    values: dict[str, frozenset[int]] = {}
-    if "vm" in query:
-        values["vm_number"] = frozenset(n for n, vm in state.vms.items() if vm.is_called(query["vm"]))
+def every_row(_flows: FlowTable, _row: int) -> bool:
+    """Meet no condition in particular: that of a query without filters."""
+    return True
+
+
+def _column_values(
+    device: Device, query: Mapping[str, Any], numbers: frozenset[int] | None
+) -> Iterator[tuple[str, frozenset[int]]]:
+    """Make the conditions on columns: the column, and the values that match.
+
+    Args:
+        numbers: of the VMs that the query names; None: it names none.
+    """
+    if numbers is not None:
+        yield "vm_number", numbers
     if "class" in query:
-        values["class_index"] = frozenset(c.index for c in device.policy.classes if c.name == query["class"])
+        yield "class_index", frozenset(c.index for c in device.policy.classes if c.name == query["class"])
     if "port" in query:
-        values["egress_port"] = frozenset(ports_named(device, query["port"]))
+        yield "egress_port", frozenset(ports_named(device, query["port"]))
     for name, column in (("queue", "queue_id"), ("kind", "kind"), ("reason", "reason")):
         if name in query:
-            values[column] = frozenset((query[name],))
-    return values
+            yield column, frozenset((query[name],))
 
 
 def ports_named(device: Device, name: str) -> list[int]:
@@ -404,34 +425,34 @@ def _in_column(column: str, values: frozenset[int]) -> Condition:
     return lambda flows, row: getattr(flows, column)[row] in values
 
 
-def tables_of_vms(devices: Iterable[Device]) -> dict[int, list[tuple[int, FlowTable]]]:
-    """Return VM number -> (dpid, flow table) of each device that has flows of the VM, in the order of the devices."""
-    tables: dict[int, list[tuple[int, FlowTable]]] = {}
+def vms_of_several(devices: Iterable[Device]) -> dict[int, list[Device]]:
+    """Return VM number -> the devices that have flows of the VM, in their order, of VMs of which several have."""
+    first: dict[int, Device] = {}
+    several: dict[int, list[Device]] = {}
     for device in devices:
         for number in device.flows_of_vm:
-            tables.setdefault(number, []).append((device.dpid, device.flows))
-    return tables
+            before = first.setdefault(number, device)
+            if before is not device:
+                several.setdefault(number, [before]).append(device)
+    return several
 
 
-def first_of_its_flow(
-    tables: Mapping[int, Sequence[tuple[int, FlowTable]]], dpid: int, as_of: float
-) -> Condition:
+def first_of_its_flow(several: Mapping[int, Sequence[Device]], as_of: float) -> Condition:
     """Make the condition that lists a flow once: under the device of the lowest dpid that had it at a moment.
 
     Args:
-        tables: those of the devices whose flows are listed, of :func:`tables_of_vms`, in order of dpid.
-        dpid: of the device of the row.
+        several: those of the devices whose flows are listed, of :func:`vms_of_several`, in order of dpid.
         as_of: the moment, in seconds of the engine's clock.
     """
 
     def check(flows: FlowTable, row: int) -> bool:
         key = flows.keys[row]
         assert key is not None
-        for other_dpid, table in tables.get(flows.vm_number[row], ()):
-            if other_dpid >= dpid:
+        for device in several.get(flows.vm_number[row], ()):
+            if device.flows is flows:
                 break
-            other = table.rows.get(key)
-            if other is not None and table.first_seen[other] <= as_of:
+            other = device.flows.rows.get(key)
+            if other is not None and device.flows.first_seen[other] <= as_of:
                 return False
         return True
 

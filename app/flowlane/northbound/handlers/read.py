@@ -16,11 +16,12 @@ from flowlane.northbound.query import (
     DEFAULT_LIMIT,
     check_names,
     devices_named,
+    every_row,
     first_of_its_flow,
     not_found,
     ports_named,
     selections,
-    tables_of_vms,
+    vms_of_several,
 )
 from flowlane.northbound.sorting import SortedScan, read_sorted_cursor
 from flowlane.northbound.views import (
@@ -162,9 +163,9 @@ def flows(call: Call) -> Response:
     state, as_of = call.controller.state, _as_of(call)
     check_names(state, call.query)
     chosen = selections(state, call.query)
-    tables = tables_of_vms(item for item, _ in chosen)
-    once = [(item, _both(matches, first_of_its_flow(tables, item.dpid, as_of))) for item, matches in chosen]
-    scan = _scan(call, once)
+    first = first_of_its_flow(vms_of_several(item for item, _ in chosen), as_of)
+    once = {matches: _both(matches, first) for _, matches in chosen}
+    scan = _scan(call, [(item, once[matches]) for item, matches in chosen])
     lines = FlowLines(state, call.clock)
     items = (lines.flow(rows_of(state, _key(row))) for row in scan)
     return json_list(items, after=scan.following, time_slice=scan.time_slice, encode=str)
@@ -294,7 +295,7 @@ def _key(row: FlowRow) -> bytes:
 def _both(
     one: Callable[[FlowTable, int], bool], other: Callable[[FlowTable, int], bool]
 ) -> Callable[[FlowTable, int], bool]:
-    return lambda table, row: one(table, row) and other(table, row)
+    return other if one is every_row else lambda table, row: one(table, row) and other(table, row)
 
 
 def names_page(call: Call, listed: Iterable[str]) -> tuple[list[str], str | None]:
