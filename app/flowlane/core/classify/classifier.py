@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowlane.core.classify.bitmaps import Intervals, bitmap, by_value, intervals, prefix_intervals
 from flowlane.core.classify.gates import OPEN_GATES
 from flowlane.core.classify.hints import HintResult, VmTrust, trust_of, weigh
-from flowlane.core.classify.matching import ETHERTYPES, fits_fragments, selects
+from flowlane.core.classify.matching import ETHERTYPES, fits_fragments
+from flowlane.core.classify.selectors import index_selectors
 from flowlane.core.flowkey import FRAGMENT, IPV4, IPV6, LAYER2, PORT_PROTOCOLS, is_of_fragments
 from flowlane.core.pacing import no_pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flowlane.core.classify.selectors import SelectorIndex
     from flowlane.core.flowkey import FlowParts
     from flowlane.core.model import Hint, Vm
     from flowlane.core.policy import Match, Policy, Trust
@@ -58,12 +60,14 @@ class Classifier:
     """Policy compiled for classification by :func:`compile_rules`, with caches for VMs and open gates."""
 
     policy: Policy
+    selectors: SelectorIndex
     fields: _Fields
     hinted: dict[int, int]
     unhinted: int
     views: dict[int, _VmView] = field(default_factory=dict)
     trusts: dict[tuple[Trust, ...], VmTrust] = field(default_factory=dict)
     gate_bits: dict[int, int] = field(default_factory=dict)
+    class_bits: dict[int, int] = field(default_factory=dict)
     looked_at: Callable[[bytes], object] = itemgetter(slice(None))
     """Takes what rules may look at out of an untagged frame of TCP or UDP over IPv4 without options."""
 
@@ -96,6 +100,14 @@ class Classifier:
             return rule.class_index, rule.index
         return (hint or 0), NO_RULE
 
+    def may_give(self, class_index: int, vm: Vm | None) -> bool:
+        """Whether a rule selects a VM and gives a class, whatever else the rule asks for."""
+        bits = self.class_bits.get(class_index)
+        if bits is None:
+            rules = self.policy.rules
+            bits = self.class_bits[class_index] = bitmap(rule.class_index == class_index for rule in rules)
+        return bool(bits & _view(self, vm).rules)
+
     def weigh_hints(
         self, vm: Vm | None, dscp: int, pcp: int, hint: Hint | None = None, gate_state: int = 0
     ) -> HintResult:
@@ -118,11 +130,14 @@ def compile_rules(
         pace: called now and then (see :mod:`flowlane.core.pacing`).
     """
     if like is not None and like.policy.rules is policy.rules:
-        return Classifier(policy, like.fields, like.hinted, like.unhinted, looked_at=like.looked_at)
+        return Classifier(
+            policy, like.selectors, like.fields, like.hinted, like.unhinted, looked_at=like.looked_at
+        )
     matches = [rule.match for rule in policy.rules]
     hinted, unhinted = by_value((match.hint for match in matches), pace)
+    selectors = index_selectors([match.vms for match in matches], pace)
     fields = _index_fields(matches, pace)
-    return Classifier(policy, fields, hinted, unhinted, looked_at=itemgetter(*_looked_at(fields)))
+    return Classifier(policy, selectors, fields, hinted, unhinted, looked_at=itemgetter(*_looked_at(fields)))
 
 
 def _looked_at(fields: _Fields) -> Iterator[slice]:
@@ -142,15 +157,11 @@ def _view(classifier: Classifier, vm: Vm | None) -> _VmView:
     number = 0 if vm is None else vm.number
     view = classifier.views.get(number)
     if view is None or view.vm is not vm:
-        view = _make_view(classifier.policy, vm)
+        view = _VmView(vm, classifier.selectors.rules_of(vm), trust_of(classifier.policy, vm))
         # Most VMs of a policy are trusted alike: what says so is stored once for all of them.
         trust = classifier.trusts.setdefault(view.trust.entries, view.trust)
         view = classifier.views[number] = view._replace(trust=trust)
     return view
-
-
-def _make_view(policy: Policy, vm: Vm | None) -> _VmView:
-    return _VmView(vm, bitmap(selects(rule.match.vms, vm) for rule in policy.rules), trust_of(policy, vm))
 
 
 def _packet_bits(fields: _Fields, parts: FlowParts, dscp: int, pcp: int) -> int:

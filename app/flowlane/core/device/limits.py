@@ -99,19 +99,18 @@ def limited_vms(state: State, device: Device, traffic_class: TrafficClass) -> It
     for number in sorted({*device.port_vm.values(), *device.nearer} - {NOT_A_VM}):
         state.pace()
         if (traffic_class.name, number) not in device.enforced_elsewhere and _may_have(
-            state, device.policy, number, traffic_class.index
+            state, device, number, traffic_class.index
         ):
             yield number
 
 
-def _may_have(state: State, policy: Policy, number: int, class_index: int) -> bool:
+def _may_have(state: State, device: Device, number: int, class_index: int) -> bool:
     """Whether a rule, or a hint that is trusted, may give a VM's flows a class."""
     vm = state.vms.get(number)
-    selectors = (rule.match.vms for rule in policy.rules if rule.class_index == class_index)
     return (
         class_index == 0
-        or any(selector is None or selects(selector, vm) for selector in selectors)
-        or any(class_index in entry.classes and selects(entry.vms, vm) for entry in policy.trust)
+        or device.classifier.may_give(class_index, vm)
+        or any(class_index in entry.classes and selects(entry.vms, vm) for entry in device.policy.trust)
     )
 
 
