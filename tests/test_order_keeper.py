@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from support.engine.scenario import DPID, UPLINK, Scenario
+from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario
 
 from flowlane.core import events as ev
-from flowlane.core.model import Admission, Hint, HintSource, Role
+from flowlane.core.model import Admission, Hint, HintSource, Reason, Role
 from flowlane.core.policy import Match
 from flowlane.core.state.device import State
 from flowlane.order_keeper import ASIDE, FILE_NAME, OrderKeeper
@@ -18,16 +18,23 @@ from flowlane.order_keeper import ASIDE, FILE_NAME, OrderKeeper
 class Controller:
     """A controller with one device, and a keeper of its orders."""
 
-    def __init__(self, directory: Path) -> None:
-        self.host = Scenario(queues=4)
+    def __init__(self, directory: Path, *, is_connected: bool = True) -> None:
+        self.host = Scenario(queues=4, is_connected=is_connected)
         self.keeper = OrderKeeper(directory, self)
+        self.carried: list[ev.Event] = []
 
     @property
     def state(self) -> State:
         return self.host.engine.state
 
     def carry_out(self, event: ev.Event) -> None:
+        self.carried.append(event)
         self.host.do(event)
+
+    def reason(self, key: bytes) -> Reason:
+        """Why the flow is where it is."""
+        flows = self.host.device.flows
+        return Reason(flows.reason[flows.rows[key]])
 
     def order(self, event: ev.Event) -> None:
         self.carry_out(event)
@@ -65,6 +72,85 @@ def test_orders_are_in_force_again_after_a_restart(tmp_path: Path) -> None:
     again.order(ev.QueueCordoned(DPID, UPLINK, 1, Admission.OPEN))
     again.keeper.stop()
     assert json.loads((tmp_path / FILE_NAME).read_text())["orders"] == []
+
+
+FOUND_AT = ("connection", "first reading", "reading later", "packet", "after its end")
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["looked at", "not looked at"])
+@pytest.mark.parametrize("found", FOUND_AT)
+def test_a_pin_by_hand_is_one_from_the_first_moment_however_its_flow_is_found(
+    tmp_path: Path, found: str, looks: bool
+) -> None:
+    """A flow that was found stays where it is for a time: without its order, as one that was adopted."""
+    first = Controller(tmp_path)
+    row = first.host.flow(1, 1000)
+    key = first.host.device.flows.keys[row] or b""
+    first.order(ev.FlowPinned(DPID, key, 3, 600.0))
+    first.keeper.stop()
+    entry = first.host.pins[row]
+
+    again = Controller(tmp_path, is_connected=False)
+    host = again.host
+    again.keeper.look()
+    pin = ev.FoundPin(entry.ref, entry.key, entry.in_port, entry.egress_port, 3, entry.meter_id, 1, 100)
+    host.connect(4, LEARNING, pins=(pin,) if found == "connection" else ())
+    learned = ev.LearnedCounters(DPID, (ev.LearnedFlow(key, 1, UPLINK, 0, 3, 10, 1000),))
+    if looks:
+        again.keeper.look()
+    if found == "reading later":
+        host.tick(6)
+    if found in ("first reading", "reading later"):
+        host.do(learned)
+    elif found == "packet":
+        host.flow(1, 1000, queue_id=2)
+    elif found == "after its end":
+        host.end(host.flow(1, 1000, queue_id=2))
+        host.flow(1, 1000, queue_id=2)
+    assert again.reason(key) is Reason.PINNED_BY_HAND
+    assert host.device.flows.queue_id[host.device.flows.rows[key]] == 3
+    for _ in range(8):
+        host.tick(1)
+        again.keeper.look()
+    assert again.reason(key) is Reason.PINNED_BY_HAND
+    again.order(ev.FlowReleased(DPID, key))
+    again.keeper.look()
+    assert again.reason(key) is not Reason.PINNED_BY_HAND
+    assert not host.device.manual_pins
+
+
+def test_a_pin_whose_device_goes_before_it_is_looked_at_again_is_one(tmp_path: Path) -> None:
+    """On a busy machine a connection may end before the next look; nothing can be pinned until there is another."""
+    first = Controller(tmp_path)
+    row = first.host.flow(1, 1000)
+    key = first.host.device.flows.keys[row] or b""
+    first.order(ev.FlowPinned(DPID, key, 3, 600.0))
+    first.keeper.stop()
+    entry = first.host.pins[row]
+    again = Controller(tmp_path, is_connected=False)
+    again.keeper.look()
+    again.keeper.look()
+    assert len(again.carried) == 1, "it is given once"
+    pin = ev.FoundPin(entry.ref, entry.key, entry.in_port, entry.egress_port, 3, entry.meter_id, 1, 100)
+    again.host.connect(4, LEARNING, pins=(pin,))
+    again.host.do(ev.DeviceDown(DPID))
+    for _ in range(8):
+        again.host.tick(1)
+        again.keeper.look()
+    assert again.reason(key) is Reason.PINNED_BY_HAND
+
+
+def test_an_order_that_was_taken_back_before_its_flow_is_found_has_no_effect(tmp_path: Path) -> None:
+    first = Controller(tmp_path)
+    key = first.host.device.flows.keys[first.host.flow(1, 1000)] or b""
+    first.order(ev.FlowPinned(DPID, key, 3, 600.0))
+    first.keeper.stop()
+    again = Controller(tmp_path)
+    again.keeper.look()
+    again.order(ev.FlowReleased(DPID, key))
+    again.host.flow(1, 1000, queue_id=2)
+    again.keeper.look()
+    assert again.reason(key) is not Reason.PINNED_BY_HAND
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"orders": 1}', "[" * 100_000, "\0"])

@@ -74,12 +74,18 @@ def test_an_order_is_in_force_on_another_controller_and_taken_back(number: int) 
 def test_what_is_not_here_waits() -> None:
     controller = furnished()
     elsewhere = "00000000000000ff"
-    for kind, name, content in (
-        (orders.PIN, f"{elsewhere} aa", '{"queue_id": 1}'),
-        (orders.PIN, f"{NIC:016x} aa", '{"queue_id": 1}'),
-        (orders.CORDON, f"{NIC:016x} 1 77", '{"admission": "cordoned"}'),
-    ):
-        assert orders.missing(Order(kind, name, content), controller.state, WALL) is None
+    no_queue = Order(orders.CORDON, f"{NIC:016x} 1 77", '{"admission": "cordoned"}')
+    assert orders.missing(no_queue, controller.state, WALL) is None
+    for place in (elsewhere, f"{NIC:016x}"):
+        pin = Order(orders.PIN, f"{place} aa", '{"queue_id": 1}', WALL + 60)
+        waits = orders.missing(pin, controller.state, WALL)
+        assert waits == ev.FlowPinned(int(place, 16), b"\xaa", 1, 60.0), (
+            "it counts as soon as the flow is there"
+        )
+        controller.engine.step(waits, controller.now)
+        assert orders.missing(pin, controller.state, WALL) is None
+        assert orders.missing(pin._replace(content='{"queue_id": 2}'), controller.state, WALL) is not None
+        assert not orders.is_in_force(pin, controller.state)
     ahead = Order(orders.CORDON, f"{elsewhere} 1 1", '{"admission": "cordoned"}')
     event = orders.missing(ahead, controller.state, WALL)
     assert event == ev.QueueCordoned(0xFF, 1, 1, Admission.CORDONED), (

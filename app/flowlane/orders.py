@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from flowlane.core.events import Event
-    from flowlane.core.state.device import Device, State
+    from flowlane.core.state.device import State
 
 HINT, PIN, CORDON, ROLE = "hint", "pin", "cordon", "role"
 
@@ -138,22 +138,20 @@ def missing(order: Order, state: State, wall: float) -> Event | None:
         return None if state.given_roles.get(dpid) is role else RoleGiven(dpid, role)
     if order.kind == PIN:
         lifetime = (order.expires or wall) - wall
-        return _missing_pin(
-            state.devices.get(dpid), bytes.fromhex(place[0]), int(content["queue_id"]), lifetime
-        )
+        return _missing_pin(state, dpid, bytes.fromhex(place[0]), int(content["queue_id"]), lifetime)
     return _missing_cordon(
         state, dpid, (int(place[0]), int(place[1])), Admission[content["admission"].upper()]
     )
 
 
-def _missing_pin(device: Device | None, key: bytes, queue_id: int, lifetime: float) -> Event | None:
-    if device is None:
-        return None
-    pin = device.manual_pins.get(key)
+def _missing_pin(state: State, dpid: int, key: bytes, queue_id: int, lifetime: float) -> Event | None:
+    """Return the event, also for a flow that is not known yet: it counts when the flow is found or begins."""
+    device, ahead = state.devices.get(dpid), state.pins_ahead.get(dpid, {}).get(key)
+    pin = None if device is None else device.manual_pins.get(key)
+    if ahead is not None and (device is None or key not in device.flows.rows):
+        pin = ahead
     is_right = pin is not None and pin.queue_id == queue_id
-    return (
-        None if is_right or key not in device.flows.rows else FlowPinned(device.dpid, key, queue_id, lifetime)
-    )
+    return None if is_right else FlowPinned(dpid, key, queue_id, lifetime)
 
 
 def _missing_cordon(state: State, dpid: int, place: tuple[int, int], admission: Admission) -> Event | None:

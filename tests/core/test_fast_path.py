@@ -13,7 +13,7 @@ from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_poli
 from flowlane.core import effects as fx
 from flowlane.core import events as ev
 from flowlane.core import fast_path
-from flowlane.core.model import Admission, HintSource, PortFacts, PortReport
+from flowlane.core.model import Admission, HintSource, PortFacts, PortReport, Reason
 from flowlane.core.policy import Match, Pins, Policy, PortSecurity, Rule, TrafficClass, Trust, VmSelector
 
 ADOPTED_AFTER = 8
@@ -100,6 +100,18 @@ def test_what_is_not_the_first_packet_of_a_plain_flow_goes_the_general_way() -> 
     assert give(pair, [seen(host, 1, 5001)])[1] == 0
     assert give(pair, [seen(host, 1, 5002)])[1] == 1
     assert give(pair, [seen(host, 1, 5003)._replace(meter_id=3)])[1] == 0
+
+
+def test_a_flow_whose_pin_by_hand_waits_for_it_is_on_its_queue_with_its_first_packet() -> None:
+    pair = hosts()
+    give(pair, storm(pair[0], 60))
+    last = pair[0].device.flows.keys[pair[0].row(1, 1059)] or b""
+    key = last.replace((1059).to_bytes(2), (3000).to_bytes(2))
+    do(pair, ev.FlowPinned(DPID, key, 3, 600.0))
+    give(pair, [seen(pair[0], 1, 3000, 0)])
+    for host in pair:
+        row = host.row(1, 3000)
+        assert (host.queue_of(row), host.device.flows.reason[row]) == (3, Reason.PINNED_BY_HAND)
 
 
 def test_limited_and_exclusive_flows_go_the_general_way() -> None:

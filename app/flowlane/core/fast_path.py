@@ -221,6 +221,7 @@ def is_ordinary(state: State, device: Device) -> bool:
         device.in_adoption
         or device.doubtful
         or device.manual_pins
+        or state.pins_ahead.get(device.dpid)
         or device.left
         or device.origins
         or device.passives

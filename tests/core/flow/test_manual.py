@@ -11,7 +11,7 @@ from flowlane.core import events as ev
 from flowlane.core.explain import explain
 from flowlane.core.flow import manual
 from flowlane.core.flow.pins import Worth
-from flowlane.core.model import Admission, Reason
+from flowlane.core.model import NO_PORT, Admission, ManualPin, Reason
 from flowlane.core.policy import Balance, Pins
 from flowlane.core.state.flows import REFUSED
 
@@ -52,7 +52,8 @@ def test_a_pin_holds_against_rebalances_and_ends_with_its_lifetime(capabilities:
     assert not scenario.device.manual_pins
     reported = [text for text in changes(scenario) if text in ("pinned", "expired")]
     assert reported == ["pinned"] * 3 + ["expired"] * 3
-    assert Reason.PINNED_BY_HAND not in {scenario.device.flows.reason[row] for row in rows}
+    after = {scenario.device.flows.reason[row] for row in rows}
+    assert after.isdisjoint((Reason.PINNED_BY_HAND, Reason.ADOPTED)), "nothing was found at a start"
 
 
 def test_a_pin_comes_before_the_class_and_after_it_the_class_has_its_way() -> None:
@@ -158,6 +159,12 @@ def test_what_is_not_there_is_neither_pinned_nor_released() -> None:
     scenario.do(ev.FlowReleased(DPID, key))
     assert not scenario.device.manual_pins
     assert len(scenario.reports) == before
+    assert scenario.engine.state.pins_ahead == {
+        DPID + 1: {},
+        DPID: {bytes(len(key)): ManualPin(NO_PORT, 0, 100.0, 160.0)},
+    }
+    scenario.tick(60)
+    assert not any(scenario.engine.state.pins_ahead.values())
     scenario.device.flows.egress_port[row] = 999
     assert "by which one port" in str(manual.obstacle(scenario.device, row, 0))
 

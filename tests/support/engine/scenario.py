@@ -60,7 +60,13 @@ class Scenario:
     """An engine, its clock, and what its effects did to the device."""
 
     def __init__(
-        self, policy: Policy | None = None, queues: int = 4, vms: int = 8, caps: Capabilities = ABLE
+        self,
+        policy: Policy | None = None,
+        queues: int = 4,
+        vms: int = 8,
+        caps: Capabilities = ABLE,
+        *,
+        is_connected: bool = True,
     ) -> None:
         self.engine = Engine(policy or small_policy())
         self.now = 100.0
@@ -73,7 +79,8 @@ class Scenario:
         self.counts: Counter[str] = Counter()
         self.meter_writes: Counter[int] = Counter()
         self.describe(queues)
-        self.connect(queues, caps)
+        if is_connected:
+            self.connect(queues, caps)
 
     @property
     def device(self) -> Device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowlane.core.allocate import cells
-from flowlane.core.allocate.flow import enter_row, put_held, stay_on, take_off, unplace_row
+from flowlane.core.allocate.flow import current_placement, enter_row, put_held, stay_on, take_off, unplace_row
 from flowlane.core.allocate.port import revoke_exclusive
 from flowlane.core.allocate.state import HELD, demand_of
 
@@ -40,4 +40,5 @@ def let_go(state: PortState, row: int, key: bytes = b"") -> Placement:
     unplace_row(state, row, demand)
     state.columns.flags[row] &= ~HELD
     state.restless = True
-    return stay_on(state, row, demand, slot, key)
+    stay_on(state, row, demand, slot, key)
+    return current_placement(state, row)

@@ -21,6 +21,7 @@ from flowlane.core.flow.assign import (
     reassign,
     remove_flow,
 )
+from flowlane.core.flow.manual import take_ahead
 from flowlane.core.flow.pins import FREE, adopt, keep_budget, put_pin, worth_of
 from flowlane.core.flow.reports import report_flow
 from flowlane.core.flow.target import decide
@@ -167,6 +168,7 @@ def _adopt_pin(state: State, device: Device, pin: FoundPin, out: list[Effect]) -
     classify_row(state, device, row, parts)
     report_flow(device, row, "seen", out, FOUND)
     _adopt_meter(device, row, pin, out)
+    take_ahead(state, device, row)
     placement = _found_place(state, device, row, pin, before)
     apply(state, device, row, decide(state, device, row, placement)._replace(pin=None), out)
     if device.passives:

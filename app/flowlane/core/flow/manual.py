@@ -2,7 +2,8 @@
 
 Such a pin comes before the policy, and moves are neither counted nor limited for it. It belongs to the flow's key: a
 flow that ends and begins again within its lifetime is on the queue again. It ends with its lifetime, with its queue,
-or when that is drained; then the flow stays where it is until a rebalance moves it.
+or when that is drained; then the flow stays where it is until a rebalance moves it. An order for a flow that is not
+known, as after a restart, waits for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from flowlane.core.flow.assign import MARK_KEPT, apply, assign, without_queue
 from flowlane.core.flow.pins import Worth, room_for, weigh_again
 from flowlane.core.flow.target import decide
 from flowlane.core.flowkey import flow_id, flow_text
-from flowlane.core.model import NOT_A_VM, Admission, ManualPin, Reason
+from flowlane.core.model import NO_PORT, NOT_A_VM, Admission, ManualPin, Reason
 from flowlane.core.state.flows import PINNED, REFUSED
 
 if TYPE_CHECKING:
@@ -34,23 +35,42 @@ def on_flow_pinned(state: State, event: FlowPinned, out: list[Effect]) -> None:
     """Pin a flow to a queue, unless something is in the way; that is reported."""
     device = state.devices.get(event.dpid)
     row = None if device is None else device.flows.rows.get(event.key)
+    expires = state.now + event.lifetime
     if device is None or row is None:
+        ahead = ManualPin(NO_PORT, event.queue_id, state.now, expires)
+        state.pins_ahead.setdefault(event.dpid, {})[event.key] = ahead
         return
     hindrance = obstacle(device, row, event.queue_id)
     if hindrance is not None:
         text = f"{flow_text(event.key)} is not pinned to queue {event.queue_id}: {hindrance.why}"
         out.append(Report("error", text, {"device": f"{device.dpid:016x}", "flow": flow_id(event.key)}))
         return
-    port_no = device.flows.egress_port[row]
-    device.manual_pins[event.key] = ManualPin(port_no, event.queue_id, state.now, state.now + event.lifetime)
+    _pin(state, device, row, event.queue_id, expires)
     assign(state, device, row, out)
     weigh_again(device, row)
     _report(device, event.key, "pinned", f"pinned to queue {event.queue_id} for {event.lifetime:g} s", out)
 
 
+def _pin(state: State, device: Device, row: int, queue_id: int, expires: float) -> None:
+    key = device.flows.keys[row] or b""
+    state.pins_ahead.get(device.dpid, {}).pop(key, None)
+    device.manual_pins[key] = ManualPin(device.flows.egress_port[row], queue_id, state.now, expires)
+
+
+def take_ahead(state: State, device: Device, row: int) -> None:
+    """Take in the pin that was ordered of a classified flow before it was known; its place is to follow from it.
+
+    Where something is in the way, it waits: whoever keeps the order tries again.
+    """
+    pin = state.pins_ahead.get(device.dpid, {}).get(device.flows.keys[row] or b"")
+    if pin is not None and pin.expires > state.now and obstacle(device, row, pin.queue_id) is None:
+        _pin(state, device, row, pin.queue_id, pin.expires)
+
+
 def on_flow_released(state: State, event: FlowReleased, out: list[Effect]) -> None:
     """Take the pin of a flow back."""
     device = state.devices.get(event.dpid)
+    state.pins_ahead.get(event.dpid, {}).pop(event.key, None)
     if device is not None and event.key in device.manual_pins:
         end(state, device, event.key, "taken back", out)
 
@@ -99,6 +119,9 @@ def expire(state: State, out: list[Effect]) -> None:
     for device in state.devices.values():
         for key in [key for key, pin in device.manual_pins.items() if pin.expires <= state.now]:
             end(state, device, key, "expired", out)
+    for ahead in state.pins_ahead.values():
+        for key in [key for key, pin in ahead.items() if pin.expires <= state.now]:
+            del ahead[key]
 
 
 def end_where_gone(state: State, device: Device, port: Port, out: list[Effect]) -> None:

@@ -18,6 +18,7 @@ from flowlane.core.flow.assign import (
 )
 from flowlane.core.flow.gates import gates_at
 from flowlane.core.flow.limits import passed_rate
+from flowlane.core.flow.manual import take_ahead
 from flowlane.core.flow.paths import report_path, take_over
 from flowlane.core.flow.rates import SHORTEST_WINDOW, grown, smooth
 from flowlane.core.flow.reports import report_flow
@@ -95,6 +96,7 @@ def begin(
     before = kept.recall(state, device, row)
     classify_row(state, device, row, parts)
     report_flow(device, row, change, out, FOUND if device.adopting else FIRST if change == "seen" else PORTS)
+    take_ahead(state, device, row)
     assign(state, device, row, out)
     kept.recall_place(device, row, before)
     if device.origins:

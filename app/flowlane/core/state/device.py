@@ -437,6 +437,8 @@ class State:
     """dpids of the devices with flows that are not placed under a new policy yet."""
     cordons_ahead: dict[int, dict[tuple[int, int], Admission]] = field(default_factory=dict)
     """dpid -> (port number, queue id) -> what was ordered of a queue whose device has not connected yet."""
+    pins_ahead: dict[int, dict[bytes, ManualPin]] = field(default_factory=dict)
+    """dpid -> key -> the pin by hand of a flow that is not known there yet."""
     policy_changes: int = 0
     policy_awaited: set[int] = field(default_factory=set)
     """dpids of the devices that do not have their part of the policy in force yet."""
