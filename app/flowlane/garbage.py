@@ -4,9 +4,9 @@ The collector counts the objects made less those freed. Work that frees as many 
 another's place, is not noticed by it: hundreds of thousands of new objects were looked at in one go then, by whoever
 made the next list. So what is new is collected by processor time here, too (:func:`collect_new`).
 
-A collection of all objects would take a second with a million flows. So there is none: what has grown old is collected
-each time that there is more of it than :data:`MOST_OLD`, and what is left then is excluded from all collections
-(gc.freeze). Reference counts free it as before; a cycle that has grown so old is never freed. See
+A collection of all objects takes 0.3 s with 500 devices of 1,000 flows. So there is none: what has grown old is
+collected each time that there is more of it than :data:`MOST_OLD`, and what is left then is excluded from all
+collections (gc.freeze). Reference counts free it as before; a cycle that has grown so old is never freed. See
 ``docs/decisions/0075-no-collection-of-all-objects.md``.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from wsgiref.types import WSGIApplication
 
@@ -12,7 +13,7 @@ from support.engine.scenario import DPID, Scenario
 from webob import Request, Response
 
 from flowlane.northbound.app import make_app
-from flowlane.northbound.http.conditional import accepts_gzip
+from flowlane.northbound.http.conditional import HASHED, accepts_gzip, validator
 
 QUEUE = f"/v1/devices/{DPID:016x}/queues/pf0/1"
 HINT = "/v1/vms/uuid-web/hints/backup"
@@ -55,6 +56,14 @@ def test_the_validator_changes_with_what_is_shown() -> None:
     assert ask(app, HINT, "PUT", {"class": "heavy"}).status_int == 201
     after = ask(app, "/v1/vms/uuid-web/hints", If_None_Match=f'"{before.etag}"')
     assert after.status_int == 200 and after.etag != before.etag
+
+
+def test_others_run_while_the_validator_of_a_long_answer_is_made() -> None:
+    pauses = list[int]()
+    body = bytes(range(256)) * (5 * HASHED // 512)
+    made = validator(Response(body), lambda: pauses.append(len(pauses)))
+    assert made == hashlib.blake2b(body, digest_size=16).hexdigest() == validator(Response(body))
+    assert len(pauses) == 3
 
 
 def test_nothing_is_changed_that_the_client_has_not_seen(app: WSGIApplication) -> None:
