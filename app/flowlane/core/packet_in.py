@@ -14,7 +14,7 @@ from flowlane.core.device.addresses import follow_address
 from flowlane.core.device.claims import HOLD, has_left, note_sign
 from flowlane.core.device.hosts import learn_address, note_address, port_of, sender
 from flowlane.core.device.links import tell_knowing
-from flowlane.core.device.quotas import note_copy
+from flowlane.core.device.quotas import note_copy, was_there
 from flowlane.core.effects import SendPacket
 from flowlane.core.events import FlowSeen, PinEnded
 from flowlane.core.flow.assign import follow_device, reassign
@@ -96,7 +96,8 @@ def _take_in(state: State, event: FlowSeen, out: list[Effect]) -> tuple[int, int
     key = frame._replace(vlan=sent_by.vlan).key(sent_by.number)
     row = device.flows.rows.get(key)
     begins = row is None or state.now - device.flows.first_seen[row] < FIRST_BURST
-    note_copy(state, device, sent_by.number, begins and frame.protocol in (TCP, UDP), out)
+    if not was_there(state, device, key):
+        note_copy(state, device, sent_by.number, begins and frame.protocol in (TCP, UDP), out)
     ports, chosen = (event.in_port, egress), (event.queue_id, event.meter_id)
     if row is None:
         marks = (frame.dscp, frame.pcp)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from typing import TYPE_CHECKING
 
 import pytest
 from support.engine.scenario import ABLE, DPID, LEARNING, UPLINK, Scenario, small_policy
@@ -12,9 +13,13 @@ from flowlane.core import events as ev
 from flowlane.core.device.hosts import MAX_HOSTS_OF_VM
 from flowlane.core.device.quotas import HOLD, LONGEST_HOLD
 from flowlane.core.effects import DeleteLearned, Effect, FlushConnections
+from flowlane.core.flow.kept import keep
 from flowlane.core.policy import Pins
 from flowlane.core.state.flows import PINNED
 from flowlane.core.state.quotas import Excess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RATE = 400
 """Copies per second of a device (``copy-rate``) in these tests."""
@@ -229,6 +234,99 @@ def test_flows_that_are_found_by_their_learned_entries_count_as_copies_that_were
         if step % 10 == 0:
             scenario.do(ev.Tick())
     assert over(scenario) == (2,)
+
+
+def connected(**changes: object) -> Scenario:
+    """A host whose device has just connected."""
+    given: dict[str, object] = {"copy_rate": RATE, "vm_flows": 0, "track_above": 0, **changes}
+    return Scenario(small_policy(**given), caps=replace(LEARNING, conntrack=True))
+
+
+def copied(scenario: Scenario, numbers: Iterable[int], per_second: int = RATE) -> None:
+    """Let the flows of VM 2 with these numbers be copied once each, as fast as the limit on copies lets them."""
+    for sent, number in enumerate(numbers, 1):
+        frame = scenario.frame(2, 1024 + number % 60000, 80 + number // 60000)
+        scenario.do(ev.FlowSeen(DPID, 2, frame, UPLINK, 1))
+        scenario.now += 1 / per_second
+        if not sent % per_second:
+            scenario.do(ev.Tick())
+
+
+def test_a_storm_that_goes_on_at_the_connection_is_noticed_within_seconds() -> None:
+    scenario = connected()
+    send(scenario, {1: 20, 3: STORM}, 2)
+    assert over(scenario) == ()
+    send(scenario, {1: 20, 3: STORM}, 1.5)
+    assert scenario.device.in_adoption
+    assert over(scenario) == (3,)
+
+
+def test_a_storm_that_begins_after_the_connection_is_noticed_within_seconds() -> None:
+    scenario = connected()
+    send(scenario, {1: 20}, 2)
+    send(scenario, {1: 20, 3: STORM}, 2)
+    assert scenario.device.in_adoption
+    assert over(scenario) == (3,)
+
+
+def test_flows_that_are_all_copied_once_at_a_first_connection_are_no_storm() -> None:
+    scenario = connected()
+    copied(scenario, range(2 * RATE))
+    send(scenario, {1: 20, 2: 40}, 4)
+    assert over(scenario) == ()
+
+
+def test_flows_that_were_known_before_are_no_storm_when_a_switch_has_lost_its_entries() -> None:
+    """However many they are: 4 s of copies here."""
+    scenario = connected()
+    send(scenario, {1: 20}, 6)
+    for number in range(4 * RATE):
+        scenario.do(ev.FlowSeen(DPID, 2, scenario.frame(2, 1024 + number), UPLINK, 1))
+    scenario.now += 5
+    scenario.do(ev.DeviceDown(DPID))
+    scenario.connect(4, replace(LEARNING, conntrack=True))
+    copied(scenario, range(4 * RATE))
+    assert scenario.device.in_adoption
+    assert over(scenario) == ()
+    assert scenario.device.copies.at < scenario.device.since, "none of them was counted"
+
+
+def test_flows_that_were_known_before_a_restart_are_no_storm() -> None:
+    before = connected()
+    for number in range(4 * RATE):
+        before.do(ev.FlowSeen(DPID, 2, before.frame(2, 1024 + number), UPLINK, 1))
+    scenario = connected()
+    flows = before.device.flows.rows
+    scenario.engine.state.kept[DPID] = {key: keep(before.device, row) for key, row in flows.items()}
+    copied(scenario, range(4 * RATE))
+    assert scenario.device.in_adoption
+    assert over(scenario) == ()
+    assert scenario.device.copies.level == 0
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(100.0, ()), (0.5, (2,)), (0.0, ())])
+def test_of_learned_entries_those_that_are_newer_than_the_connection_count(
+    seconds: float, expected: tuple[int, ...]
+) -> None:
+    """Those that a restarted controller finds are read one group after the other."""
+    scenario = connected()
+    scenario.do(ev.FlowSeen(DPID, 2, scenario.frame(2, 1000), UPLINK, 1))
+    key = next(iter(scenario.device.flows.rows))
+    for step in range(80):
+        learned = []
+        for _ in range(STORM // 20):
+            number = next(PORTS)
+            ports = (1024 + number % 60000).to_bytes(2) + (81 + number // 60000).to_bytes(2)
+            entry = ev.LearnedFlow(
+                key[:8] + ports + key[12:], 2, UPLINK, 0x0A0000000002, 1, 1, 60, seconds=seconds
+            )
+            learned.append(entry)
+        scenario.do(ev.LearnedCounters(DPID, tuple(learned)))
+        scenario.now += 0.05
+        if step % 20 == 0:
+            scenario.do(ev.Tick())
+    assert scenario.device.in_adoption
+    assert over(scenario) == expected
 
 
 def test_probes_that_are_not_ours_count_as_copies() -> None:

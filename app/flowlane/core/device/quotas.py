@@ -48,6 +48,11 @@ SIZE = 0.4
 ROOM_AGAIN, PERSISTS_AGAIN = 0.1, 0.05
 """The same for a VM that has just been beyond its quota: it is noticed before others miss copies."""
 
+FIRST_MOMENT, PERSISTS_AT_FIRST = 1.0, 1.5
+"""Seconds after a connection in which no copies are counted, and for which the device must be busy afterwards until the
+adoption has ended: where the switch has no entries of ours yet, all flows that go on are copied once, as fast as the
+limit on copies lets them (1,000 a second), and new ones are no more than before."""
+
 CONNECTION_LIFE = 60.0
 """Seconds for which a tracked connection with few packets stays, about (lib/conntrack-private.h: 30 to 60 for UDP)."""
 
@@ -83,13 +88,15 @@ def over_quota(device: Device) -> tuple[int, ...]:
 
 
 def note_copy(state: State, device: Device, number: int, is_first: bool, out: list[Effect]) -> None:
-    """Count a copy of a VM's packet; what is found on a device that has just connected is not counted.
+    """Count a copy of a VM's packet, but not in the first moment after a connection.
+
+    Those of flows that were there before are not counted by the callers (:func:`was_there`).
 
     Args:
         is_first: whether it is the first packet of a TCP or UDP flow.
     """
     rate, now = device.policy.copy_rate, state.now
-    if number == NOT_A_VM or not rate or device.in_adoption:
+    if number == NOT_A_VM or not rate or (device.in_adoption and now - device.since < FIRST_MOMENT):
         return
     usage = device.usages.get(number)
     if usage is None:
@@ -102,10 +109,20 @@ def note_copy(state: State, device: Device, number: int, is_first: bool, out: li
         return
     again = _is_soon_after(usage, now)
     room, persists = (ROOM_AGAIN, PERSISTS_AGAIN) if again else (ROOM, PERSISTS)
+    persists = PERSISTS_AT_FIRST if device.in_adoption else persists
     is_busy = device.copies.is_full(now, room * rate, persists)
     has_most = usage.copies.level >= (ROOM_AGAIN if again else SHARE) * rate
     if (is_busy and has_most) or (not is_first and usage.others.is_full(now, room * rate, persists)):
         _exceed(state, device, number, Excess.COPIES, out)
+
+
+def was_there(state: State, device: Device, key: bytes) -> bool:
+    """Whether a flow on a device that has just connected was known before, by this controller or before its start."""
+    if not device.in_adoption:
+        return False
+    row = device.flows.rows.get(key)
+    is_known = row is not None and device.flows.first_seen[row] < device.since
+    return is_known or key in state.kept.get(device.dpid, {})
 
 
 def follow_quotas(state: State, device: Device, out: list[Effect]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flowlane.core.classify.gates import NEAR, is_near
 from flowlane.core.device.claims import STALE, has_left, note_sign
 from flowlane.core.device.links import has_senders, origin
-from flowlane.core.device.quotas import note_copy
+from flowlane.core.device.quotas import note_copy, was_there
 from flowlane.core.effects import BeginGroup
 from flowlane.core.flow import counting, new_pins
 from flowlane.core.flow.assign import follow_device, remove_flow
@@ -100,8 +100,7 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
             device.left and is_left(state, device, key, flow)
         ):
             return None
-        # Its copy was lost, as those of others may be.
-        note_copy(state, device, int.from_bytes(key[:4]), True, out)
+        _note_lost_copy(state, device, flow, key, out)
         note_sign(state, device, device.ports[flow.in_port], flow.eth_src, Sign.PACKET, out)
         marks = flow.dscp, flow.pcp
         chosen = flow.queue_id, flow.meter_id
@@ -133,6 +132,16 @@ def _on_learned(state: State, device: Device, flow: LearnedFlow, out: list[Effec
     ):
         device.readings.note_near(flow.group)
     return row
+
+
+def _note_lost_copy(state: State, device: Device, flow: LearnedFlow, key: bytes, out: list[Effect]) -> None:
+    """Count the copy of a flow that is found by its entry, and was lost, as those of others may be.
+
+    An entry that is older than the connection, or of a flow that was known before it, shows no copy.
+    """
+    is_new = 0 < flow.seconds < state.now - device.since and not was_there(state, device, key)
+    if is_new or not device.in_adoption:
+        note_copy(state, device, int.from_bytes(key[:4]), True, out)
 
 
 def _follow(state: State, device: Device, row: int, flow: LearnedFlow, out: list[Effect]) -> None:
