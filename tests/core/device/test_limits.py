@@ -248,3 +248,18 @@ def test_where_the_vm_of_a_class_is_limited_elsewhere_the_others_still_share_the
     assert plan is not None
     assert {number for _, number, _ in plan.vm_meters} == {device.port_vm[3], UNRESOLVED_VM}
     assert {meter_id for _, _, meter_id in plan.vm_meters} == set(device.meters)
+
+
+def test_a_limited_flow_of_a_vm_that_turns_out_to_have_two_nics_keeps_its_meter() -> None:
+    """The number of its meter is free for a moment, and the device has the meter all the time."""
+    slow = TrafficClass("slow", 1, rate_limit=2_000_000)
+    host = Scenario(policy(slow, Match()))
+    rows = [host.flow(vm, 1000) for vm in (1, 2)]
+    before, meters = [host.pins[row].meter_id for row in rows], dict(host.meters)
+    assert len(set(before)) == 2
+    host.meter_writes.clear()
+    host.describe(4, ids={vm: {"iface-id": f"vm{vm}", "vm-uuid": "one"} for vm in (1, 2)})
+    first = min(host.device.port_vm[vm] for vm in (1, 2))
+    assert [host.device.limit_owner(host.device.port_vm[vm]) for vm in (1, 2)] == [first, first]
+    assert [host.device.flows.meter_id[row] for row in rows] == before
+    assert (host.meters, host.meter_writes) == (meters, {})

@@ -376,8 +376,10 @@ def _leave_queue(device: Device, row: int) -> None:
 def _swap_meter(device: Device, row: int, owner: Owner | None, out: list[Effect]) -> int | None:
     """Put the flow under the meter of an owner, and release the one that it had.
 
-    Return the id of a meter that no flow uses once the flow's pin has changed, None when there is none.
+    Return the id of a meter that no flow uses once the flow's pin has changed, None when there is none. The flow may
+    get the meter that it had, by another owner: the device has it.
     """
+    had = device.meter_pool.specs.get(device.flows.meter_id[row])
     unused = release_meter(device, row)
     if owner is None:
         return unused
@@ -385,9 +387,10 @@ def _swap_meter(device: Device, row: int, owner: Owner | None, out: list[Effect]
     assert spec is not None, "decide() asked the pool"
     device.meter_owner[row] = owner
     device.flows.meter_id[row] = spec.meter_id
-    if new:
-        out.append(SetMeter(device.dpid, spec))
-    return None if unused == spec.meter_id else unused
+    is_there = unused == spec.meter_id
+    if new and not (is_there and had == spec):
+        out.append(SetMeter(device.dpid, spec, change=is_there))
+    return None if is_there else unused
 
 
 def release_meter(device: Device, row: int) -> int | None:
