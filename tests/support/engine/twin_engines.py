@@ -123,6 +123,8 @@ class Mirror:
         after = self._places()
         for place, queue_id in after.items():
             old, chain = before.get(place, NO_QUEUE), chains.pop(place[0], [])
+            if queue_id == NO_QUEUE:  # Once it gets a queue again, it begins there.
+                self.moved.pop(place, None)
             if NO_QUEUE not in (old, queue_id):
                 reported = [old, *(move["to"] for move in chain)]
                 assert [move["from"] for move in chain] == reported[:-1], (
