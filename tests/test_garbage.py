@@ -102,6 +102,15 @@ def test_what_is_new_is_collected_all_the_time() -> None:
 
 
 @pytest.mark.usefixtures("started")
+def test_while_there_is_little_work_nobody_looks_at_what_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(garbage, "collect_old", lambda: looks.append(1))
+    for _ in range(10):
+        hub.sleep(garbage.EVERY)
+    assert len(looks) <= 2
+
+
+@pytest.mark.usefixtures("started")
 def test_what_has_grown_old_is_excluded_all_the_time() -> None:
     many, frozen = [Cycle() for _ in range(2 * garbage.MOST_OLD)], gc.get_freeze_count()
     gc.collect(garbage.NEW)

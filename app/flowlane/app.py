@@ -125,6 +125,7 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
         listener.offer_first(self.take)
         if not self._is_accompanied:
             listener.offer_together(self.take_together)
+            listener.offer_replies(self.take_known)
 
     def worked(self, seconds: float) -> None:
         """Let others be served where events have been handled for long without a pause."""
@@ -159,6 +160,15 @@ class Flowlane(OSKenApp):  # type: ignore[misc]
             self.composition.fault("FlowMessages")
             hub.spawn(datapath.close)
             return len(messages)
+
+    def take_known(self, datapath: Any, data: bytes) -> bool:
+        """Take a reply that is as before; return False where it goes os-ken's way."""
+        try:
+            return self.composition.sessions.known_reply(datapath, data)
+        except Exception:
+            self.composition.fault("a known reply")
+            hub.spawn(datapath.close)
+            return True
 
     def reload(self, changed: Collection[str]) -> None:
         """Read the operator's files again; the runner calls this on SIGHUP."""

@@ -27,7 +27,10 @@ MOST_OLD = 10_000
 """Old objects that are looked at in one go when there are more: 4 to 6 ms."""
 
 EVERY = 0.1
-"""Seconds between two looks at how much is new and old, however little long work there is."""
+"""Seconds between two looks at how much is new, however little long work there is."""
+
+LOOKS = 0.05
+"""Seconds of processor time between two looks at how much is old, which make a list of that: 0.1 ms and more."""
 
 _NEVER = 1 << 30
 
@@ -51,10 +54,13 @@ def start() -> hub.Task:
 
 
 def _watch() -> None:
+    looked_at = 0.0
     while True:
         hub.sleep(EVERY)
         collect_new()
-        collect_old()
+        if (now := time.thread_time()) - looked_at >= LOOKS:
+            collect_old()
+            looked_at = now
 
 
 def collect_new() -> None:

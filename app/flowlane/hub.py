@@ -416,6 +416,11 @@ class Condition:
         return within(seconds, self._event.wait)
 
 
+def event_loop() -> Any:
+    """Return the event loop of this thread: a hub of eventlet."""
+    return eventlet.hubs.get_hub()
+
+
 class Turns:
     """Lets green threads work one in each round of the event loop, in the order in which they came.
 

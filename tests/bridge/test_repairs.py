@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from lab.inside.namespaces import network_of_its_own
 from lab.inside.private_ovs import PrivateOvs
 from support.ovs.hosts import Host, host
 from support.ovs.standing import Standing, settled, standing
+
+from flowlane.southbound.openflow.session.verification import EVERY
 
 pytestmark = pytest.mark.ovs
 
@@ -81,5 +84,12 @@ def test_what_others_change_or_delete_is_put_back(taps: PrivateOvs, tmp_path: Pa
                 back = lambda: standing(taps, BRIDGE) == before  # noqa: E731
                 running.wait(back, f"not put back: {name}", SLOW_MACHINE * seconds)
         running.wait(lambda: standing(taps, BRIDGE) == before, "not put back", SLOW_MACHINE * 10.0)
+        if version == "OpenFlow13":
+            time.sleep(2.5 * EVERY)  # Now the replies are known by their bytes.
+            for name in ("actions changed", "a group changed"):
+                damages(running, before)[name][0]()
+                assert standing(taps, BRIDGE) != before
+                back = lambda: standing(taps, BRIDGE) == before  # noqa: E731
+                running.wait(back, f"not put back: {name}", SLOW_MACHINE * 10.0)
         assert {kind for kind, count in repairs(running).items() if count} == {"entry", "group", "meter"}
         assert "others had changed or deleted" in running.manager.log

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlane import hub
-from flowlane.southbound.openflow.osken import coalescing
+from flowlane.southbound.openflow.osken import coalescing, rounds
 from flowlane.southbound.openflow.osken.coalescing import (
     LONGEST,
     MAX_READ,
@@ -378,6 +378,7 @@ def test_others_have_a_turn_after_processor_time_which_is_seldom_asked_for(
     turns: list[float] = []
     monkeypatch.setattr(coalescing, "_gave_way_at", now["used"])
     monkeypatch.setattr(coalescing, "_next_look", 0.0)
+    monkeypatch.setattr(rounds, "is_new", lambda _seconds: False)
     monkeypatch.setattr(coalescing._TURNS, "wait", lambda *, light: turns.append(now["used"]))
     clock = SimpleNamespace(perf_counter=lambda: now["time"], thread_time=used)
     monkeypatch.setattr(coalescing, "time", clock)
@@ -387,3 +388,25 @@ def test_others_have_a_turn_after_processor_time_which_is_seldom_asked_for(
         coalescing._give_way(bool, light=True)
     assert turns == [pytest.approx(7.0 + LONGEST, abs=0.03 * LONGEST)]
     assert now["asked"] < 12
+
+
+def test_processor_time_is_not_read_where_others_have_just_had_a_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads: list[float] = []
+    is_new = [True]
+
+    def used() -> float:
+        reads.append(0.0)
+        return 0.0
+
+    monkeypatch.setattr(coalescing, "_next_look", float("-inf"))
+    monkeypatch.setattr(coalescing, "_gave_way_at", 0.0)
+    monkeypatch.setattr(rounds, "is_new", lambda _seconds: is_new[0])
+    clock = SimpleNamespace(perf_counter=time.perf_counter, thread_time=used)
+    monkeypatch.setattr(coalescing, "time", clock)
+    coalescing._give_way(bool, light=True)
+    assert reads == []
+    is_new[0] = False
+    coalescing._give_way(bool, light=True)
+    assert reads == [0.0]

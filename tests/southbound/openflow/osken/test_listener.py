@@ -12,12 +12,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from struct import pack
+from types import SimpleNamespace
 from typing import Any
 
 import eventlet
 import pytest
 from lab.inside.manager import Launched, launched, wait_for
 from os_ken.cfg import CONF
+from os_ken.controller.handler import MAIN_DISPATCHER
 from support.openflow import messages
 from support.openflow.malformed import MALFORMED
 from support.openflow.messages import OF13, OF15, VERSIONS
@@ -320,3 +322,49 @@ def test_a_line_of_osken_says_how_many_were_left_out(monkeypatch: pytest.MonkeyP
     ours = [shown(listener._is_due_fault, fault, "ofp_event", "hello_handler", "E") for _ in range(3)]
     assert [bool(line) for line in ours] == [True, False, False]
     assert all(shown(listener._is_due_fault, fault, "their_app", "handler", "E") for _ in range(3))
+
+
+class Replies:
+    """Takes replies that are in a list; notes what it is offered."""
+
+    def __init__(self, *known: bytes) -> None:
+        self.known, self.offered = known, list[bytes]()
+
+    def take(self, _datapath: object, data: bytes) -> bool:
+        self.offered.append(data)
+        return data in self.known
+
+
+REPLY, OTHER = messages.multipart(OF13, 1, bytes(8)), messages.multipart(OF13, 7, bytes(16))
+
+
+def test_known_replies_are_taken_before_they_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(REPLY)
+    monkeypatch.setattr(listener, "_takers_of_replies", [replies.take])
+    monkeypatch.setattr(listener, "_takers_together", [])
+    connection = SimpleNamespace(state=MAIN_DISPATCHER)
+
+    def take(data: bytes, start: int = 0) -> int:
+        return listener._take_ahead(connection, bytearray(data), start)
+
+    assert take(REPLY + OTHER) == len(REPLY)
+    assert take(bytes(3) + REPLY, 3) == 3 + len(REPLY)
+    assert take(OTHER + REPLY) == 0
+    assert replies.offered == [REPLY, REPLY, OTHER]
+    for partial_or_broken in (REPLY[:-1], REPLY[:3], REPLY[:2] + b"\x00\x08" + REPLY[4:], b"\x04"):
+        assert take(partial_or_broken) == 0
+    connection.state = "handshake"
+    assert take(REPLY) == 0
+    assert len(replies.offered) == 3
+
+
+def test_known_replies_that_came_in_pieces_are_taken_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(REPLY)
+    monkeypatch.setattr(listener, "_takers_of_replies", [replies.take])
+    checked: list[bytes] = []
+    monkeypatch.setattr(listener, "check", lambda data, *_version, **_later: checked.append(data))
+    connection = SimpleNamespace(state=MAIN_DISPATCHER, ofproto=SimpleNamespace(OFP_VERSION=OF13))
+    for data in (REPLY, OTHER, messages.message(OF13, 2)):
+        listener.read(connection, 0, data[1], 0, 0, bytearray(data))
+    assert replies.offered == [REPLY, OTHER]
+    assert checked == [OTHER, messages.message(OF13, 2)]

@@ -34,6 +34,27 @@ def test_parts_make_one_reply(replies: list[Reply]) -> None:
     assert not pending.take_part(7, "c")
 
 
+def test_a_known_reply_ends_its_request_and_no_other(replies: list[Reply]) -> None:
+    pending = PendingRequests()
+    for xid, known in ((7, b"known".__eq__), (8, None), (9, lambda data: data.endswith(b"known"))):
+        pending.add(xid, "entries", 5.0, replies.append, known=known)
+    for data in (
+        bytes(7) + b"\x07other",
+        bytes(4) + b"\x00\x00\x00\x08known",
+        bytes(7) + b"\x0aknown",
+        b"",
+        b"known",
+    ):
+        assert not pending.take_known(data)
+    pending.take_part(9, "a", more=True)
+    assert not pending.take_known(bytes(4) + b"\x00\x00\x00\x09known"), "it is the second part of a reply"
+    assert replies == []
+    pending.add(10, "entries", 5.0, replies.append, known=lambda data: data.endswith(b"known"))
+    assert pending.take_known(bytes(4) + b"\x00\x00\x00\x0aknown")
+    assert replies == [Reply(is_known=True)]
+    assert not pending.take_known(bytes(4) + b"\x00\x00\x00\x0aknown")
+
+
 def test_replies_that_were_read_are_freed_part_by_part() -> None:
     class Part:
         """A part of a reply."""

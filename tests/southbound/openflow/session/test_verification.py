@@ -22,6 +22,7 @@ from flowlane import hub
 from flowlane.core.model import MeterSpec
 from flowlane.southbound.openflow.session import packing, readback, verification
 from flowlane.southbound.openflow.session.programming import Programming
+from flowlane.southbound.openflow.session.requests import Reply
 from flowlane.southbound.openflow.session.verification import AT_ONCE, EVERY, MOST_IN_VAIN, Verifier
 from flowlane.southbound.openflow.tables.desired import meter_mark
 from flowlane.southbound.openflow.tables.entries import Change, FlowEntry, Goto, MeterEntry, Op, Standing
@@ -37,6 +38,7 @@ class Device:
         self.now, self.idle = 100.0, True
         self.undeleted: Callable[[tuple[int, ...]], tuple[Change, ...]] = lambda _asked: ()
         self.sent: list[tuple[str, Any]] = []
+        self.known: dict[str, Callable[[bytes], bool] | None] = {}
         self.events: list[Any] = []
         self.changes: list[tuple[Change, ...]] = []
         present = SimpleNamespace(flows=(), groups=(), meters=())
@@ -56,19 +58,29 @@ class Device:
         self.session = session
         self.verifier = Verifier(
             session,
-            lambda name, _message, then: self.sent.append((name, then)),
+            self.send,
             lambda: self.now,
             self.events.append,
             self.changes.append,
             lambda then: then(),
         )
 
+    def send(
+        self,
+        name: str,
+        _message: Any,
+        then: Callable[[Reply], None],
+        known: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        self.sent.append((name, then))
+        self.known[name] = known
+
     def answer(self, *entries: Any) -> list[str]:
         """Reply to all requests, with entries to the first one for these; return their names."""
         sent, self.sent = self.sent, []
         for name, then in sent:
             parts = tuple(entries) if name == "verification: entries 0" else ()
-            then(SimpleNamespace(error=None, parts=parts))
+            then(Reply(parts))
         return [name for name, _ in sent]
 
 
@@ -99,9 +111,9 @@ def test_a_connection_is_asked_for_its_monitors_once_whoever_leads_meanwhile(
     device.verifier.begin()
     asked = [name for name, _ in device.sent]
     refused, *rest = device.sent
-    refused[1](SimpleNamespace(error="too many", parts=()))
+    refused[1](Reply(error="too many"))
     for _, then in rest:
-        then(SimpleNamespace(error=None, parts=()))
+        then(Reply())
     again = Device(monkeypatch)
     again.session.datapath = again.verifier._datapath = device.session.datapath
     again.verifier.begin()
@@ -213,7 +225,7 @@ class Readings:
 
     def changes(self) -> list[Change]:
         """Return what would be put back."""
-        reply: Any = SimpleNamespace(error=None, parts=())
+        reply: Any = Reply()
         changes = self._verifier._changes((reply,), reply, reply)
         return [change for change in changes if change.entry is not None]
 
@@ -304,6 +316,99 @@ def test_entries_that_were_right_are_not_read_again_until_their_bytes_differ(
     assert look((3, 1, 4), 12)[0] == 1
     device.session.programming.present = SimpleNamespace(flows=("another",), groups=(), meters=())
     assert look((3, 1, 4), 12)[0] == 1, "others should be there"
+
+
+KINDS = {"groups": 7, "meters": 10, "entries 0": 1, "entries 1": 1}
+"""Name of a request -> type of its reply."""
+
+
+def whole_reply(name: str, xid: int, *, changed: bool = False, counted: int = 0) -> bytes:
+    """Return a reply with something in it."""
+    if name.startswith("entries"):
+        (part,) = replies_of(range(2 if changed else 3))
+        data = bytearray(part.buf)
+        data[48:56] = counted.to_bytes(8)
+    else:
+        data = bytearray(messages.multipart(4, KINDS[name], bytes(8) + bytes((changed,)) * 8))
+    data[4:8] = xid.to_bytes(4)
+    return bytes(data)
+
+
+def read_all(device: Device, number: int, changed: str = "") -> list[str]:
+    """Make a reading that is due, and answer as the session does: by what is known; return what was parsed."""
+    device.now += EVERY
+    device.verifier.tick(device.now)
+    sent, device.sent, parsed = device.sent, [], []
+    for place, (name, then) in enumerate(sent):
+        short = name.removeprefix("verification: ")
+        data = whole_reply(short, 100 * number + place, changed=short == changed, counted=number)
+        known = device.known[name]
+        if known is not None and known(data):
+            then(Reply(is_known=True))
+        else:
+            parsed.append(short)
+            then(Reply((SimpleNamespace(version=4, buf=data),)))
+    return parsed
+
+
+@pytest.fixture
+def compared(device: Device, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the entries were among what was compared, for each comparison."""
+    made: list[bool] = []
+
+    def changes(of_flows: Any, *_others: Any) -> tuple[Change, ...]:
+        made.append(of_flows is not None)
+        return ()
+
+    monkeypatch.setattr(device.verifier, "_changes", changes)
+    return made
+
+
+def test_replies_that_are_as_before_are_known_by_their_bytes(device: Device, compared: list[bool]) -> None:
+    assert read_all(device, 1) == list(KINDS)
+    for number in (2, 3):
+        assert read_all(device, number) == []
+    assert compared == [True]
+    assert device.sent == [], "nothing is read again"
+
+
+@pytest.mark.parametrize("changed", KINDS)
+def test_one_reply_that_is_not_as_before_has_all_read_again_at_once(
+    device: Device, compared: list[bool], changed: str
+) -> None:
+    read_all(device, 1)
+    assert read_all(device, 2, changed) == [changed]
+    assert compared == [True], "not all was parsed"
+    assert len(device.sent) == len(KINDS), "all is read again, though nothing is due"
+    device.now -= EVERY
+    assert read_all(device, 3, changed) == list(KINDS)
+    assert len(compared) == 2
+    assert read_all(device, 4, changed) == [], "it was right"
+
+
+def test_a_device_that_never_answers_as_before_is_read_once_each_time(
+    device: Device, compared: list[bool]
+) -> None:
+    read_all(device, 1)
+    for number, changed in ((2, "entries 1"), (4, "groups"), (6, "entries 1")):
+        assert len(read_all(device, number, changed)) < len(KINDS)
+        device.now -= EVERY
+        assert read_all(device, number + 1, changed) == list(KINDS)
+    assert read_all(device, 8) == list(KINDS)
+    assert device.sent == []
+    assert len(compared) == 5
+
+
+def test_replies_are_known_only_while_the_same_should_be_there(device: Device, compared: list[bool]) -> None:
+    read_all(device, 1)
+    device.session.programming.pin_meters = {5: MeterEntry(5, 1000, 1000)}
+    assert read_all(device, 2) == list(KINDS), "a meter that the device may not have"
+    assert compared == [True, False]
+    device.session.programming.present = SimpleNamespace(flows=("another",), groups=(), meters=())
+    assert read_all(device, 3) == list(KINDS)
+    device.session.programming.deleted_meters = {6: MeterEntry(6, 1000, 1000)}
+    assert read_all(device, 4) == list(KINDS)
+    assert read_all(device, 5) == list(KINDS), "a meter whose deletion may have been refused"
 
 
 def replies_of(numbers: Iterable[int]) -> tuple[Any, ...]:

@@ -29,7 +29,12 @@ from flowlane.southbound.openflow.osken import lazy, tls
 from flowlane.southbound.openflow.osken.bindings import Bindings, certificate_of
 from flowlane.southbound.openflow.osken.coalescing import CoalescedSocket
 from flowlane.southbound.openflow.osken.repairs import repair
-from flowlane.southbound.openflow.wire.constants import FEATURES_REPLY, FLOW_REMOVED, PACKET_IN
+from flowlane.southbound.openflow.wire.constants import (
+    FEATURES_REPLY,
+    FLOW_REMOVED,
+    MULTIPART_REPLY,
+    PACKET_IN,
+)
 from flowlane.southbound.openflow.wire.guard import check, read_header
 
 if TYPE_CHECKING:
@@ -298,7 +303,7 @@ def _place(address: Address) -> str:
     return "{}:{}".format(*address[:2])
 
 
-def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data: bytearray) -> Any:
+def read(datapath: Any, _version: int, kind: int, _length: int, _xid: int, data: bytearray) -> Any:
     """Check and parse a message, in place of ``os_ken.ofproto.ofproto_parser.msg``.
 
     A message that os-ken cannot parse although the guard has accepted it is left out (None) with a line in
@@ -310,7 +315,10 @@ def read(datapath: Any, _version: int, _kind: int, _length: int, _xid: int, data
     agreed = None if datapath.state == HANDSHAKE_DISPATCHER else datapath.ofproto.OFP_VERSION
     if datapath.state != MAIN_DISPATCHER and datapath.socket.received > MAX_BEFORE:
         raise ProtocolError(f"more than {MAX_BEFORE >> 20} MB before the end of the handshake")
-    message = check(bytes(data), agreed, flows_later=datapath.state == MAIN_DISPATCHER)
+    whole = bytes(data)
+    if kind == MULTIPART_REPLY and _is_known(datapath, whole):
+        return None
+    message = check(whole, agreed, flows_later=datapath.state == MAIN_DISPATCHER)
     if message is None:
         return None
     parsed = _parse(datapath, message)
@@ -359,6 +367,11 @@ MOST_AHEAD = 64
 
 _AHEAD = frozenset((PACKET_IN, FLOW_REMOVED))
 
+LEAST_REPLY = 16
+"""Bytes of a multipart reply without a body (OpenFlow 1.3.5, 7.3.5)."""
+
+_REPLY = bytes((MULTIPART_REPLY,))
+
 _takers_together: list[Callable[[Any, list[bytes]], int]] = []
 
 
@@ -371,10 +384,36 @@ def offer_together(take: Callable[[Any, list[bytes]], int]) -> None:
     _takers_together.append(take)
 
 
+_takers_of_replies: list[Callable[[Any, bytes], bool]] = []
+
+
+def offer_replies(take: Callable[[Any, bytes], bool]) -> None:
+    """Have multipart replies that have come completely offered to a function, with their connection, before any check.
+
+    It returns whether it took the reply, which os-ken does not see then. The last function that asked is given them.
+    """
+    _takers_of_replies.append(take)
+
+
 def _take_ahead(datapath: Any, buffer: bytearray, start: int) -> int:
-    """Take the messages about flows with which a buffer goes on; return where the next message begins."""
-    if not _takers_together or datapath.state != MAIN_DISPATCHER:
+    """Take the messages with which a buffer goes on, if it can be; return where the next message begins."""
+    if datapath.state != MAIN_DISPATCHER:
         return start
+    if buffer[start + 1 : start + 2] == _REPLY:
+        end = start + int.from_bytes(buffer[start + 2 : start + 4])
+        is_whole = start + LEAST_REPLY <= end <= len(buffer)
+        return end if is_whole and _is_known(datapath, bytes(buffer[start:end])) else start
+    return _take_flows(datapath, buffer, start) if _takers_together else start
+
+
+def _is_known(datapath: Any, reply: bytes) -> bool:
+    """Offer a multipart reply, which may be malformed; return whether it was taken."""
+    is_connected = datapath.state == MAIN_DISPATCHER and len(reply) >= LEAST_REPLY
+    return is_connected and any(take(datapath, reply) for take in _takers_of_replies[-1:])
+
+
+def _take_flows(datapath: Any, buffer: bytearray, start: int) -> int:
+    """Take the messages about flows with which a buffer goes on; return where the next message begins."""
     version, at, messages = datapath.ofproto.OFP_VERSION, start, list[bytes]()
     last = len(buffer) - LEAST
     while at <= last and len(messages) < MOST_AHEAD and buffer[at] == version and buffer[at + 1] in _AHEAD:

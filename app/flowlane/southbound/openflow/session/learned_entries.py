@@ -95,6 +95,8 @@ class Reader:
             columns = self._all_alike(data[flow_stats.FIRST :], data[0], *places)
             if columns is not None:
                 return columns
+        if not places:
+            return ()
         parts: list[LearnedColumns] = []
         starts, others = [], []
         for length, of_length in places.items():

@@ -40,10 +40,11 @@ TOO_LONG = f"sends a reply that takes more than {MAX_SIZE >> 20} MB"
 
 
 class Reply(NamedTuple):
-    """The parts of a reply in order, or why there are none: ``error`` is then not empty."""
+    """The parts of a reply in order, or why there are none: ``error`` is then not empty, or ``is_known`` is set."""
 
     parts: tuple[Any, ...] = ()
     error: str = ""
+    is_known: bool = False
 
 
 def free(replies: dict[str, Reply], pace: Callable[[], None]) -> None:
@@ -74,6 +75,7 @@ class _Request:
     done: Done
     on_part: Callable[[Any], None] | None
     patient: bool
+    known: Callable[[bytes], bool] | None
     parts: list[Any] = field(default_factory=list)
     size: int = 0
 
@@ -116,6 +118,7 @@ class PendingRequests:
         done: Done,
         on_part: Callable[[Any], None] | None = None,
         patient: bool = False,
+        known: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Add a request that was sent.
 
@@ -123,8 +126,18 @@ class PendingRequests:
             done: called once, with the reply.
             on_part: called with every part as it comes; the parts are then not stored for ``done``.
             patient: whether it is waited for beyond the deadline while other replies come.
+            known: whether the bytes of a reply are known, so that it needs no parts.
         """
-        self._pending[xid] = _Request(name, deadline, done, on_part, patient)
+        self._pending[xid] = _Request(name, deadline, done, on_part, patient, known)
+
+    def take_known(self, data: bytes) -> bool:
+        """Take a whole reply by its bytes, which are not checked yet; return whether it is a known one."""
+        request = self._pending.get(int.from_bytes(data[4:8]))
+        if request is None or request.known is None or request.parts or not request.known(data):
+            return False
+        self._has_replied = True
+        self._end(int.from_bytes(data[4:8]), Reply(is_known=True))
+        return True
 
     def take_part(self, xid: int, message: Any, *, more: bool = False) -> bool:
         """Take a part of a reply; return False when no request has this transaction id.

@@ -364,6 +364,10 @@ class Session:
         elif not self._is_accompanied:
             self._pending.note_unasked(message.msg_len, self._clock())
 
+    def take_known(self, data: bytes) -> bool:
+        """Take a reply by its bytes, if they are known; return whether they are."""
+        return self._pending.take_known(data)
+
     def barrier_reply(self, message: Any) -> None:
         """Confirm all changes that were sent before the barrier."""
         self._changes.confirm(message.xid)
@@ -470,8 +474,10 @@ class Session:
         message: Any,
         done: Callable[[Reply], None],
         on_part: Callable[[Any], None] | None = None,
+        known: Callable[[bytes], bool] | None = None,
     ) -> None:
-        self._pending.add(self.send(message), name, self._clock() + REPLY_TIMEOUT, done, on_part, not self.up)
+        deadline = self._clock() + REPLY_TIMEOUT
+        self._pending.add(self.send(message), name, deadline, done, on_part, not self.up, known)
 
     def send(self, message: Any) -> int:
         """Send an os-ken message, or one as bytes, with the next transaction id; return that."""

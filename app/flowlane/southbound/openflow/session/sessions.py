@@ -438,6 +438,11 @@ class Sessions:
         if session is not None and not (self._roles is not None and self._roles.take(message)):
             session.reply(message)
 
+    def known_reply(self, datapath: Any, data: bytes) -> bool:
+        """Take a reply whose bytes nobody has checked, if they are those of an earlier one; return whether they are."""
+        session = self.session_of(datapath)
+        return session is not None and session.take_known(data)
+
     def role_status(self, message: Any) -> None:
         """Take the report that another controller has become the primary one of a device."""
         if self._roles is not None and self.session_of(message.datapath) is not None:

@@ -19,6 +19,7 @@ from flowlane import hub
 from flowlane.core.events import Repaired
 from flowlane.core.pacing import no_pause, paced
 from flowlane.southbound.openflow.session import packing, readback, requests
+from flowlane.southbound.openflow.session.known_replies import KnownReplies
 from flowlane.southbound.openflow.tables import diff
 from flowlane.southbound.openflow.tables.desired import is_meter_mark
 from flowlane.southbound.openflow.tables.entries import (
@@ -64,8 +65,8 @@ _WITH_OTHERS = frozenset((TableId.ASSIGN, TableId.SEEN))
 
 Pace = Callable[[], None]
 
-Send = Callable[[str, Any, Callable[["Reply"], None]], None]
-"""Send a request: its name, the message, what to call with the reply."""
+Send = Callable[..., None]
+"""Send a request: its name, the message, what to call with the reply; ``known``: what knows a reply by its bytes."""
 
 
 class Verified(Protocol):
@@ -128,6 +129,7 @@ class Verifier:
         self._right_bytes: tuple[Any, ...] = ()
         """The basis and a hash of those bytes as they came, which is found sooner; the shapes of their replies."""
         self._right_others: tuple[Any, ...] = ()
+        self._known = KnownReplies()
         self._lists_limit = False
         """Whether the device lists the meter of packet-ins among its meters."""
 
@@ -180,7 +182,7 @@ class Verifier:
         elif now >= self._next_others:
             self._read(now, with_flows=False)
 
-    def _read(self, now: float, *, with_flows: bool) -> None:
+    def _read(self, now: float, *, with_flows: bool, in_full: bool = False) -> None:
         self._next_others, self._next_read = now + EVERY, now + LEAST_APART
         self._replies, self._basis = {}, self._desired()
         wanted: list[tuple[str, Any]] = [
@@ -191,8 +193,11 @@ class Verifier:
             message = packing.request(self._datapath, requests.flows_request, *selected)
             wanted.append((f"entries {number}", message))
         self._awaited = len(wanted)
+        known_basis = None if in_full or self._basis[4] else self._basis
+        expected = self._known.expected(known_basis, [name for name, _ in wanted])
         for name, message in wanted:
-            self._send(f"verification: {name}", message, partial(self._take, name))
+            take = partial(self._take, name)
+            self._send(f"verification: {name}", message, take, known=expected.get(name))
 
     def _desired(self) -> tuple[Any, ...]:
         programming, layout = self._session.programming, self._session.layout
@@ -215,8 +220,14 @@ class Verifier:
             return
         if any(reply.error for reply in of_flows):
             return
+        if any(reply.is_known for reply in replies.values()):
+            is_all = all(reply.is_known for reply in replies.values())
+            self._known.count(missed=not is_all)
+            if not is_all:
+                self._read(self._clock(), with_flows=bool(of_flows), in_full=True)
+            return
         undeleted = self._undeleted(replies["meters"])
-        others = basis[:3], _digest(replies["groups"].parts), _digest(replies["meters"].parts)
+        others = basis[:4], _digest(replies["groups"].parts), _digest(replies["meters"].parts)
         parts = [part for reply in of_flows for part in reply.parts]
         self._awaited, pace = 1, hub.TimeSlice().check
         are_right = not of_flows or self._are_right(basis[:3], parts, pace)
@@ -227,6 +238,8 @@ class Verifier:
             changes = (*found, *undeleted)
             if of_flows and not changes:
                 self._note_right(basis[:3], parts, pace)
+        if not changes and basis == self._basis:
+            self._known.note(basis, replies)
         same = frozenset(paced(changes, pace))
         self._awaited = 0
         if self._desired()[:3] != basis[:3] or not self._session.is_idle():
@@ -413,7 +426,7 @@ def _hash(parts: Sequence[Any], shapes: Sequence[Struct], pace: Pace) -> int | N
         return None
     hashes = []
     for part, shape in zip(parts, shapes, strict=True):
-        hashes.append(hash(flow_stats.shaped(part, shape)))
+        hashes.append(hash(flow_stats.shaped(getattr(part, "buf", None), shape)))
         pace()
     return hash(tuple(hashes))
 

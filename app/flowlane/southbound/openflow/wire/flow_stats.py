@@ -165,15 +165,20 @@ def shape_of(message: Message) -> Struct | None:
 @lru_cache(256)
 def _shape(lengths: tuple[int, ...]) -> Struct:
     parts = (f"4s8x20s16x{length - _PLACES_13.match}s" for length in lengths)
-    return Struct(f"!8s8x{''.join(parts)}")
+    return Struct(f"!{FIRST}s{''.join(parts)}")
 
 
-def shaped(message: Message, shape: Struct) -> tuple[bytes, ...]:
+def is_of_flows(data: bytes) -> bool:
+    """Return whether a message is a reply with the statistics of flow entries."""
+    is_reply = len(data) >= FIRST and data[1] == MULTIPART_REPLY
+    return is_reply and _TYPE(data, _HEADER)[0] == MULTIPART_FLOW
+
+
+def shaped(data: object, shape: Struct) -> tuple[bytes, ...]:
     """Return the bytes of a reply without counters; nothing where it is as long as no reply of this shape.
 
     One of another shape gives other bytes, since each entry begins with its length.
     """
-    data = getattr(message, "buf", None)
     if not isinstance(data, bytes) or len(data) != shape.size:
         return ()
     kept: tuple[bytes, ...] = shape.unpack(data[:4] + bytes(4) + data[8:])
