@@ -144,6 +144,44 @@ class World:
         return found
 
 
+def test_ticks_of_an_idle_device_look_at_nothing_until_something_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.connect()
+    world.pass_time(3)
+    session = world.sessions.session_of(world.datapath)
+    assert session is not None
+    looks: list[float] = []
+
+    def look(now: float) -> str:
+        looks.append(now - started)
+        return ""
+
+    started = world.now
+    monkeypatch.setattr(session.liveness, "fault", look)
+    monkeypatch.setattr(session, "_queue_times", [])
+    monkeypatch.setattr(session._verifier, "next_reading", lambda: started + 8.0)
+
+    def looked(seconds: int) -> list[float]:
+        looks.clear()
+        for _ in range(seconds):
+            world.now += 1.0
+            world.sessions.tick()
+            for request in world.sent():
+                world.reply(request)
+        return list(looks)
+
+    assert looked(6)[2:] == [], "what was sent at first was replied to"
+    assert looked(3) == [8.0, 9.0], "a reading is due"
+    monkeypatch.setattr(session._verifier, "next_reading", lambda: started + 99.0)
+    world.sessions.session_of(world.datapath)
+    assert len(looked(1)) == 1, "a message has come"
+    assert looked(1) == []
+    world.sessions.execute(ReadCounters(world.datapath.id, others=True))
+    assert len(looked(1)) == 1, "something was sent"
+
+
 def queues(version: int, ports: dict[int, tuple[int, ...]], xid: int) -> bytes:
     pairs = [(port_no, number) for port_no, numbers in ports.items() for number in numbers]
     if version == OF13:

@@ -1,4 +1,4 @@
-"""When the event loop has begun its present round: each connection that is ready has a turn in it, behind the timers."""
+"""When the event loop has begun its present round: each ready connection has a turn in it, behind the timers."""
 
 from __future__ import annotations
 

@@ -74,6 +74,11 @@ class ChangeSender:
         """Whether changes were sent after the last barrier."""
         return bool(self._unconfirmed.since_barrier)
 
+    @property
+    def count(self) -> int:
+        """How many messages were sent so far."""
+        return self._outbox.count
+
     def stop(self) -> None:
         """Send nothing more, and drop what waits and what refers back here."""
         self._backlog.clear()

@@ -36,6 +36,10 @@ class Liveness:
             return f"no message for {DEAD_AFTER:g} s"
         return ""
 
+    def looks_at(self, now: float) -> float:
+        """Return when it is to be looked at again, unless a message comes before."""
+        return self.last_message + ECHO_AFTER if self._asked_at < self.last_message else now
+
     def is_alive_since(self, time: float) -> bool:
         """Whether a message has come after a time, or bytes wait to be read."""
         return bool(self.last_message > time or self._socket.has_unread)

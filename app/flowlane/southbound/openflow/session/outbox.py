@@ -51,6 +51,8 @@ class Outbox:
         self._on_overrun = on_overrun
         self._waiting: list[bytes] = []
         self._size = 0
+        self.count = 0
+        """Messages that were queued so far."""
         self._not_empty = hub.Flag()
         self._closed = False
         self._task = hub.spawn(self._send)
@@ -61,6 +63,7 @@ class Outbox:
             return
         self._waiting.append(message)
         self._size += len(message)
+        self.count += 1
         self._not_empty.set()
         if self._size > LIMIT:
             on_overrun = self._on_overrun

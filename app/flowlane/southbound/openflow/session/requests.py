@@ -106,6 +106,10 @@ class PendingRequests:
         self._replied_at = float("-inf")
         """When a reply had come, or bytes were unread, at the last call of :meth:`expire` that found that."""
 
+    def __bool__(self) -> bool:
+        """Return whether any request waits for its reply."""
+        return bool(self._pending)
+
     def is_pending(self, name: str) -> bool:
         """Return whether a request of this name waits for its reply."""
         return any(request.name == name for request in self._pending.values())

@@ -108,7 +108,7 @@ class Session:
         self._may_learn, self._start_table = may_learn, start_table
         self._emit, self._clock = emit, clock
         self._changes = ChangeSender(datapath, lambda: self.layout, self.close, self.traffic)
-        self._pending = PendingRequests(self.close)
+        self.pending = PendingRequests(self.close)
         self._replies: dict[str, Reply] = {}
         """Replies of the handshake so far, by name of the request."""
         self._refused_probes: dict[Change, str] = {}
@@ -132,6 +132,8 @@ class Session:
         self._verifier = Verifier(self, self._request, clock, emit, self._changes.change, self._watch.read)
         self._reported_left_out: tuple[LeftOut, ...] = ()
         self.liveness = Liveness(datapath.socket, clock())
+        self.idle_until, self._sent = 0.0, 0
+        """Until when ticks have nothing to do, and the messages that had been sent when that was found."""
         self._queues_asked = 0.0
         self._queue_times: list[float] = []
         """When queues are to be requested, the earliest first."""
@@ -348,6 +350,7 @@ class Session:
     def note_alive(self) -> None:
         """Note the time of the device's last message, of whatever kind."""
         self.liveness.last_message = self._clock()
+        self.idle_until = 0.0
 
     def reply(self, message: Any) -> None:
         """Take a reply or a part of one, also one that another os-ken app has requested, or nobody."""
@@ -357,28 +360,24 @@ class Session:
         decode.read_early(message)
         if multipart and not self.up:
             arrangement.read_early(message, may_pause=not self._is_accompanied)
-        if self._pending.take_part(message.xid, message, more=more):
+        if self.pending.take_part(message.xid, message, more=more):
             return
         if flow_monitor.is_reply(message):
             self._verifier.take(message)
         elif not self._is_accompanied:
-            self._pending.note_unasked(message.msg_len, self._clock())
-
-    def take_known(self, data: bytes) -> bool:
-        """Take a reply by its bytes, if they are known; return whether they are."""
-        return self._pending.take_known(data)
+            self.pending.note_unasked(message.msg_len, self._clock())
 
     def barrier_reply(self, message: Any) -> None:
         """Confirm all changes that were sent before the barrier."""
         self._changes.confirm(message.xid)
-        self._pending.take_part(message.xid, message)
+        self.pending.take_part(message.xid, message)
 
     def error(self, message: Any) -> None:
         """Find the change or request that an error is about, by its transaction id, and handle the refusal."""
         error = decode.error_name(message, self.datapath.ofproto)
         if (change := self._changes.pop_refused(message.xid)) is not None:
             self._handle_refusal(change, error)
-        elif not self._pending.fail(message.xid, error):
+        elif not self.pending.fail(message.xid, error):
             _LOG.debug("device %016x: error %s to message %d of another app", self.dpid, error, message.xid)
 
     def port_status(self, message: Any) -> None:
@@ -429,7 +428,13 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second."""
-        self._pending.expire(now, lambda: self.datapath.socket.has_unread)
+        if (
+            now < self.idle_until
+            and self._sent == self._changes.count
+            and not self.datapath.socket.is_stalled
+        ):
+            return
+        self.pending.expire(now, lambda: self.datapath.socket.has_unread)
         if self.up and not self._programming.is_settled:
             self._changes.change(self._programming.settle(self._queues_by_port()))
             self._changes.change(self._programming.mark_meters())
@@ -446,6 +451,14 @@ class Session:
             self.close(fault)
         elif self.liveness.is_echo_due(now):
             self.send(packing.request(self.datapath, encode.echo_request))
+        self._sent, self.idle_until = self._changes.count, self._next_tick(now)
+
+    def _next_tick(self, now: float) -> float:
+        """Return when a tick has something to do, unless something is sent or comes before."""
+        waits = self.pending or self._stale_tables or self._changes.has_backlog or self._changes.lacks_barrier
+        if waits or not self.up or self.unusable or not self._programming.is_settled:
+            return now
+        return min(self._verifier.next_reading(), self.liveness.looks_at(now), *self._queue_times[:1])
 
     def _delete_stale(self) -> None:
         if self._programming.is_programmed and not self._changes.has_backlog:
@@ -463,7 +476,7 @@ class Session:
         """Send nothing more: the connection has ended. Drop what was known of the device, and what refers back here."""
         self.up = False
         self._changes.stop()
-        self._pending = PendingRequests()
+        self.pending = PendingRequests()
         self._stale_tables, self._replies = frozenset(), {}
         self._programming = Programming(Capabilities())
         vars(self).update(_watch=None, _queue_reader=None, _counters=None, _verifier=None)
@@ -476,8 +489,8 @@ class Session:
         on_part: Callable[[Any], None] | None = None,
         known: Callable[[bytes], bool] | None = None,
     ) -> None:
-        deadline = self._clock() + REPLY_TIMEOUT
-        self._pending.add(self.send(message), name, deadline, done, on_part, not self.up, known)
+        patient, deadline = not self.up, self._clock() + REPLY_TIMEOUT
+        self.pending.add(self.send(message), name, deadline, done, on_part, patient, known)
 
     def send(self, message: Any) -> int:
         """Send an os-ken message, or one as bytes, with the next transaction id; return that."""

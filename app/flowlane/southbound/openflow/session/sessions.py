@@ -329,6 +329,7 @@ class Sessions:
         dpid_of, carry_out = handler
         session = self._by_dpid.get(dpid_of(effect))
         if session is not None and session.up and not session.unusable:
+            session.idle_until = 0.0
             carry_out(session, effect)
         return True
 
@@ -441,7 +442,7 @@ class Sessions:
     def known_reply(self, datapath: Any, data: bytes) -> bool:
         """Take a reply whose bytes nobody has checked, if they are those of an earlier one; return whether they are."""
         session = self.session_of(datapath)
-        return session is not None and session.take_known(data)
+        return session is not None and session.pending.take_known(data)
 
     def role_status(self, message: Any) -> None:
         """Take the report that another controller has become the primary one of a device."""

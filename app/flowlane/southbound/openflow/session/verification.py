@@ -182,6 +182,12 @@ class Verifier:
         elif now >= self._next_others:
             self._read(now, with_flows=False)
 
+    def next_reading(self) -> float:
+        """Return when a reading is due, or the present one may have ended; unless something triggers one before."""
+        if self._awaited or self._is_triggered:
+            return float("-inf")
+        return max(self._pause_until, min(self._next_flows, self._next_others))
+
     def _read(self, now: float, *, with_flows: bool, in_full: bool = False) -> None:
         self._next_others, self._next_read = now + EVERY, now + LEAST_APART
         self._replies, self._basis = {}, self._desired()
