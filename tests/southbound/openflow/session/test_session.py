@@ -176,10 +176,16 @@ def test_ticks_of_an_idle_device_look_at_nothing_until_something_is_due(
     assert looked(3) == [8.0, 9.0], "a reading is due"
     monkeypatch.setattr(session._verifier, "next_reading", lambda: started + 99.0)
     world.sessions.session_of(world.datapath)
+    looked(1)
+    assert looked(1) == []
+    world.sessions.session_of(world.datapath)
     assert len(looked(1)) == 1, "a message has come"
     assert looked(1) == []
-    world.sessions.execute(ReadCounters(world.datapath.id, others=True))
+    session.send(messages.message(world.version, 2))
     assert len(looked(1)) == 1, "something was sent"
+    assert looked(1) == []
+    world.sessions.execute(ReadCounters(world.datapath.id))
+    assert len(looked(1)) == 1, "it is to do something"
 
 
 def queues(version: int, ports: dict[int, tuple[int, ...]], xid: int) -> bytes:

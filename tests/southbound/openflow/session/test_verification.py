@@ -386,6 +386,19 @@ def test_one_reply_that_is_not_as_before_has_all_read_again_at_once(
     assert read_all(device, 4, changed) == [], "it was right"
 
 
+def test_replies_that_were_wrong_are_not_known(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = MeterEntry(5, 1000, 1000)
+    device.session.programming.present.meters = (meter,)
+    found = [Change(Op.ADD, meter)]
+    monkeypatch.setattr(device.verifier, "_changes", lambda *_replies: tuple(found))
+    for number in (1, 2):
+        assert read_all(device, number) == list(KINDS)
+        assert len(device.changes) == number
+    found.clear()
+    assert read_all(device, 3) == list(KINDS)
+    assert read_all(device, 4) == [], "now they were right"
+
+
 def test_a_device_that_never_answers_as_before_is_read_once_each_time(
     device: Device, compared: list[bool]
 ) -> None:
