@@ -13,7 +13,7 @@ from support.engine.scenario import DPID, LEARNING, UPLINK, Scenario, small_poli
 from flowlane.core import events as ev
 from flowlane.core.flow import counting
 from flowlane.core.flow.entry_columns import columns_of
-from flowlane.core.model import PortRole
+from flowlane.core.model import NO_QUEUE, PortRole
 from flowlane.core.policy import Alike, Balance, TrafficClass
 from flowlane.core.state.flows import PINNED
 
@@ -25,12 +25,12 @@ FLOWS = 8
 class Pair:
     """Two engines with the same flows; in one of them every entry goes the general path."""
 
-    def __init__(self, **policy: Any) -> None:
+    def __init__(self, queues: int = 4, **policy: Any) -> None:
         made = small_policy(balance=Balance(interval=1e9), **policy)
-        self.hosts = [Scenario(made, caps=LEARNING) for _ in range(2)]
+        self.hosts = [Scenario(made, queues, caps=LEARNING) for _ in range(2)]
         for host in self.hosts:
             for number in range(FLOWS):
-                host.flow(1 + number % 2, 1000 + number, queue_id=number % 3)
+                host.flow(1 + number % 2, 1000 + number, queue_id=number % 3 if queues else NO_QUEUE)
         self.counters = [(0, 0)] * FLOWS
         self.left = 0
 
@@ -162,6 +162,13 @@ def test_flows_that_are_as_they_were_are_taken() -> None:
     for packets in ([1] * FLOWS, [0] * FLOWS, [1, 0] * (FLOWS // 2)):
         pair.read(1.0, packets)
         assert pair.left == 0
+
+
+def test_flows_of_a_device_without_queues_are_counted_as_well() -> None:
+    pair = Pair(queues=0)
+    for packets in ([1] * FLOWS, [0] * FLOWS, [1, 0] * (FLOWS // 2)):
+        pair.read(1.0, packets, queue_id=NO_QUEUE)
+    assert [pair.hosts[1].device.flows.rate[row] > 0 for row in pair.hosts[1].device.flows] == [True] * FLOWS
 
 
 def test_others_go_the_general_path() -> None:

@@ -152,6 +152,7 @@ def _count_rows(
         How many were counted, and the rows that have another rate for the allocator, or began or ended to send.
     """
     flows, pick = device.flows, _picker(rows)
+    device.columns.grow(max(rows, default=0))  # It has no rows of flows that no allocator has placed.
     placed_rate, placed_flags = device.columns.rate, device.columns.flags
     rates, counted, last_active = flows.rate, flows.counted_at, flows.last_active
     seconds, weight, last_counted = 0.0, 0.0, now
