@@ -25,7 +25,8 @@ from flowlane.core.flowkey import TCP, UDP
 pytestmark = pytest.mark.ovs
 
 POLICY = (Path(__file__).parents[2] / "docs/policies/passive-switch.yaml").read_text()
-ONE_QUEUE = POLICY + "\ndevices:\n  - {match: {name: tor-1}, change: {web: {max-queues: 1}}}\n"
+SPREAD = POLICY.replace("port: [80, 443]", "port: [80, 443, 7000-7999]")
+ONE_QUEUE = SPREAD + "\ndevices:\n  - {match: {name: tor-1}, change: {web: {max-queues: 1}}}\n"
 BRIDGE, UPLINK, DPID, VMS = "br-nic", "pf0", 0x95, 2
 SWITCH = "tor-1"
 EF = 46
@@ -37,7 +38,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with (
         network_of_its_own(),
         private_ovs.running(system=True) as taps,
-        host(taps, folder, ONE_QUEUE.replace("port: [80, 443]", "port: [80, 443, 7000-7999]")) as on,
+        host(taps, folder, ONE_QUEUE) as on,
     ):
         words: list[str] = []
         for number in range(1, VMS + 1):
@@ -116,9 +117,17 @@ def test_each_packet_has_the_queue_of_one_and_the_mark_of_the_other(running: Hos
 
 
 def test_a_flow_whose_queue_there_is_another_than_the_bridge_chose_gets_a_pin(running: Host) -> None:
-    for dst_port in range(7000, 7008):
-        running.wait(lambda port=dst_port: agrees(running, 2, port, TCP), f"port {dst_port}")  # type: ignore[misc]
-    assert len({places(running, 2, port)[SWITCH]["queue_id"] for port in range(7000, 7008)}) == 1
+    """By another policy the bridge spreads them over the queues there; then they are to have one again."""
+    ports = range(7000, 7008)
+
+    def queues_there() -> set[int]:
+        found = [places(running, 2, port) for port in ports if agrees(running, 2, port, TCP)]
+        return {place[SWITCH]["queue_id"] for place in found} if len(found) == len(ports) else set()
+
+    running.put_policy(SPREAD)
+    running.wait(lambda: len(queues_there()) > 1, "the flows are not on several queues")
+    running.put_policy(ONE_QUEUE)
+    running.wait(lambda: len(queues_there()) == 1, "the flows are not on one queue")
     entries = running.ovs.ofctl("dump-flows", BRIDGE, "table=4")
     assert entries.count("tp_dst=70") >= 2, "pins of those that the bridge had put elsewhere"
 

@@ -9,6 +9,9 @@ pytestmark = pytest.mark.ovs
 
 
 def test_kills_leave_no_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    """The queues are to be balanced before the first kill: else the load itself moves flows meanwhile."""
-    code = bench.main(["--kills", "2", "--settle", "8", "--after", "6", "--require"])
+    """The queues are to be balanced before the first kill: else the load itself moves flows meanwhile.
+
+    Behind the moves with which adoption ends come others 9 s later, when rates are known.
+    """
+    code = bench.main(["--kills", "2", "--settle", "12", "--after", "6", "--require"])
     assert code == 0, capsys.readouterr().out
