@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,10 @@ COOKIE = 0x7E57
 """Of the entries made here; a controller that is connected leaves them alone."""
 
 
+SETTLED = 4.0
+"""Seconds after which packets pass again where queues were set: a slow guest loses those before."""
+
+
 class Lab(NamedTuple):
     layout: str
     vms: tuple[str, ...]
@@ -39,6 +44,7 @@ class Lab(NamedTuple):
         most = rate or self.rate
         numbers = (count, most, min(self.min_rate, most // (count + software)), software)
         run("/run/lab/control/queues", "pf0", *(str(number) for number in numbers))
+        time.sleep(SETTLED)
 
 
 @pytest.fixture(scope="session")
